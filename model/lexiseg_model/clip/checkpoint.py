@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import file_digest, naming_files, require_file
+from lexiseg_model.catalogue.weights import file_digest, naming_files, require_file, under
 from lexiseg_model.clip.activation import Evidence
 from lexiseg_model.errors import WeightsError
 
@@ -153,7 +153,7 @@ def _without_prefix(tensors: State) -> State:
         prefix = next((prefix for prefix in PREFIXES if any(name.startswith(prefix) for name in tensors)), None)
         if prefix is None:
             return tensors
-        tensors = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        tensors = under(prefix, tensors)
 
 
 def _read_safetensors(path: Path) -> State:

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
-from lexiseg_model.catalogue.weights import SkipInit, read_weights
+from lexiseg_model.catalogue.weights import SkipInit, read_weights, under
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.network import EMBEDDING, WIDTHS, TinyNetwork
 from lexiseg_model.methods.tiny.prompt_head import PromptHead
@@ -37,8 +37,7 @@ class TinyState(NamedTuple):
     def of(cls, tensors: dict[str, Tensor]) -> TinyState:
         """Split the tensors of one file."""
         network = {name: value for name, value in tensors.items() if not name.startswith(PROMPTS)}
-        prompts = {name.removeprefix(PROMPTS): value for name, value in tensors.items() if name.startswith(PROMPTS)}
-        return cls(network, prompts)
+        return cls(network, under(PROMPTS, tensors))
 
     def merged(self) -> dict[str, Tensor]:
         """The tensors of one file."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lexiseg_model.catalogue import read_card
-from lexiseg_model.catalogue.weights import read_weights
+from lexiseg_model.catalogue.weights import read_weights, under
 from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, ImageFeatures, TinyNetwork, channel
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples
 from lexiseg_model.methods.tiny.training.drawn.pasting import Pasting
@@ -151,8 +151,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         return {"nobody": round(network.nobody.item(), 3), "scale": round(network.log_scale.exp().item(), 2)}
 
     def _weights(self) -> dict[str, Tensor]:
-        prefix = "network."
-        return {name[len(prefix) :]: value for name, value in self.average.items() if name.startswith(prefix)}
+        return under("network.", self.average)
 
 
 def _thinned(questions: Questions, size: tuple[int, ...]) -> Questions:

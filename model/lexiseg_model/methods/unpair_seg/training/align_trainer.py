@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model import catalogue
-from lexiseg_model.catalogue.weights import WEIGHTS
+from lexiseg_model.catalogue.weights import WEIGHTS, under
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.towers import from_files
 from lexiseg_model.data.entities import WithEntities, read_entities
@@ -227,9 +227,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
 
     def _weights(self) -> dict[str, Tensor]:
         """Both stages and CLIP's towers under the names that the import reads."""
-        adapter = {
-            name.removeprefix("adapter."): value for name, value in self.average.items() if name.startswith("adapter.")
-        }
+        adapter = under("adapter.", self.average)
         return flat_state(self.stage_one.towers.state, self.masks.state_dict(), adapter)
 
 

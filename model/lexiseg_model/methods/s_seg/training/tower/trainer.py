@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import WEIGHTS
+from lexiseg_model.catalogue.weights import WEIGHTS, under
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.s_seg.training.oracle import oracle_miou
@@ -114,5 +114,4 @@ class TowerTrainer(Run[TowerRecipe, Distillation, ViewBatch]):
 
     def _weights(self) -> dict[str, Tensor]:
         """Tensors of the teacher, which is already an average."""
-        state = self.network.state_dict()
-        return {name.removeprefix(TEACHER): value for name, value in state.items() if name.startswith(TEACHER)}
+        return under(TEACHER, self.network.state_dict())
