@@ -99,8 +99,9 @@ def sums(graph: Any) -> Iterator[tuple[float, float, list[int]]]:
     producers = {name: node for node in graph.node for name in node.output}
     quantisers = {node.input[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
     for node in graph.node:
-        if node.op_type == "Add" and node.output[0] in quantisers:
-            three = [*(producers[name] for name in node.input), quantisers[node.output[0]]]
+        inputs = [producers[name] for name in node.input if name in producers]
+        if node.op_type == "Add" and [each.op_type for each in inputs] == ["DequantizeLinear"] * 2:
+            three = [*inputs, quantisers[node.output[0]]]
             one, other, own = (float(values[each.input[1]]) for each in three)
             yield one / own, other / own, [int(values[each.input[2]]) for each in three]
 
