@@ -66,13 +66,13 @@ export function readerOf(rules, words, content, { run, load }) {
 }
 
 /** A number of 16 bits, as IEEE 754 has it. */
-export function halfOf(bits) {
+function halfOf(bits) {
   const [sign, exponent, fraction] = [bits & 0x8000 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
   return sign * (exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : (fraction / 1024) * 2 ** -14);
 }
 
 /** The tokens of a text, as BERT's uncased WordPiece makes them. @param {Map<string, number>} pieces */
-export function tokensOf(text, pieces) {
+function tokensOf(text, pieces) {
   const plain = text.normalize("NFD").replace(/\p{Mn}/gu, "").toLowerCase().replace(/[\p{Cc}\p{Cf}]/gu, (one) => (/\s/.test(one) ? " " : ""));
   const words = plain.replace(ALONE, " $& ").split(/\s+/).filter(Boolean);
   const tokens = words.flatMap((word) => piecesOf(word, pieces)).slice(0, MAX_TOKENS - 2);
