@@ -130,7 +130,7 @@ def _trace(
 ) -> None:
     try:
         import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
+        from onnxscript.ir.passes.common import ClearMetadataAndDocStringPass
     except ImportError as error:
         raise ExportError(f"ONNX export needs {error.name}: `pip install onnx onnxscript`") from None
     with warnings.catch_warnings(), torch.no_grad():
@@ -149,6 +149,7 @@ def _trace(
         except Exception as error:  # tracing raises errors of many types
             raise ExportError(f"{type(network).__name__} cannot be exported as ONNX: {error}") from error
     assert program is not None  # always set with `dynamo`
+    ClearMetadataAndDocStringPass()(program.model)  # stack traces of the exporter, up to a third of a small graph
     program.save(target, external_data=False)
 
 

@@ -80,6 +80,12 @@ def test_a_transformer_is_written_and_goes_to_8_bits_without_photographs(method:
         assert 0.99 < F.cosine_similarity(ours, theirs).min() < 0.999999  # near, and not the same numbers
 
 
+def test_a_graph_holds_no_stack_traces_of_its_exporter(small_export: Path) -> None:
+    graph = onnx.load(small_export / "image.onnx").graph
+
+    assert not any(node.metadata_props or node.doc_string for node in graph.node)
+
+
 def test_weights_keep_to_7_bits(small_export: Path) -> None:
     written = add_int8(small_export, manifest.read(small_export), [noise(1, BUCKET, seed) for seed in range(4)])
 
