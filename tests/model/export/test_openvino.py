@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +16,6 @@ import torch
 
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ExportError
-from lexiseg_model.evaluation.comparison.agreement import labeller, mean_share
 from lexiseg_model.export import manifest
 from lexiseg_model.export.choose import use_runtime
 from lexiseg_model.export.exportable import Exportable
@@ -23,10 +23,8 @@ from lexiseg_model.export.manifest import MANIFEST, Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8
 from lexiseg_model.types import Precision
-from tests.model.conftest import Photographs
-from tests.model.export.conftest import Export, exact_tiny
+from tests.model.export.conftest import MIN_AGREEMENT, Export, exact_tiny, graphs_of_tiny
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
-from tests.model.export.test_write import AGREE, VOCABULARY
 
 CPU = torch.device("cpu")
 pytest.importorskip("openvino", reason="the extra openvino is not installed")
@@ -41,21 +39,16 @@ def in_openvino(export: Export, numbers: Numbers) -> OnnxRunner:
 
 
 @pytest.mark.parametrize("numbers", ["float32", "int8"])
-def test_labels_of_photographs_agree_with_torch(
-    numbers: Numbers, torch_tiny: Exportable, exported: Export, photographs: Photographs
-) -> None:
+def test_labels_of_photographs_agree_with_torch(numbers: Numbers, agreement: Callable[[Exportable], float]) -> None:
     segmenter = exact_tiny()
-    segmenter.use_image_runner(in_openvino(exported, numbers))
-    by_torch, by_openvino = labeller(torch_tiny, VOCABULARY), labeller(segmenter, VOCABULARY)
+    segmenter.use_image_runner(in_openvino(graphs_of_tiny(numbers), numbers))
 
-    share = mean_share(*([label(picture) for picture in photographs.values()] for label in (by_torch, by_openvino)))
-
-    assert share > AGREE[numbers]
+    assert agreement(segmenter) > MIN_AGREEMENT[numbers]
 
 
 @pytest.mark.parametrize("numbers", ["float32", "int8"])
-def test_a_tile_gets_the_same_answer_in_company_and_in_other_threads(numbers: Numbers, exported: Export) -> None:
-    run, tiles = in_openvino(exported, numbers), noise(3, (96, 128))
+def test_a_tile_gets_the_same_answer_in_company_and_in_other_threads(numbers: Numbers) -> None:
+    run, tiles = in_openvino(graphs_of_tiny(numbers), numbers), noise(3, (96, 128))
 
     together = run(tiles)
 

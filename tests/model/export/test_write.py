@@ -14,20 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lexiseg_model.catalogue import bundled
 from lexiseg_model.errors import ExportError, OptionError
-from lexiseg_model.evaluation.comparison.agreement import labeller, mean_share
 from lexiseg_model.export import manifest
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.export.manifest import MANIFEST, Numbers
+from lexiseg_model.export.manifest import MANIFEST, RANGES, Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
 from lexiseg_model.methods.dense_clip.settings import published_policy
 from lexiseg_model.methods.tcl.network import ImagePass as TclPass
-from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from tests.model.conftest import Photographs
-from tests.model.export.conftest import Export, exact_tiny
+from tests.model.export.conftest import MIN_AGREEMENT, exact_tiny, graphs_of_tiny
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
 from tests.model.methods.tcl.small import small_network
 
@@ -113,8 +109,9 @@ def sums(graph: Any) -> Iterator[tuple[float, float, list[int]]]:
 
 
 @pytest.mark.parametrize("name", ["written now", "image.int8", "prompt-maps", "lone-point", "sure-prompt"])
-def test_8_bit_sums_round_alike_with_and_without_fused_products(name: str, exported: Export) -> None:
-    path = exported.folder / "image.int8.onnx" if name == "written now" else bundled()["tiny"] / f"onnx/{name}.onnx"
+def test_8_bit_sums_round_alike_with_and_without_fused_products(name: str) -> None:
+    written = graphs_of_tiny("float32").folder / "image.int8.onnx"  # by the ranges of photographs
+    path = written if name == "written now" else graphs_of_tiny("int8").folder / f"{name}.onnx"
     each = np.arange(256)
 
     of_graph = list(sums(onnx.load(path).graph))
@@ -177,24 +174,13 @@ def test_a_graph_that_would_not_do_is_refused_and_the_old_export_stays(
 
 
 OnnxTiny = Callable[[Numbers], Exportable]
-WORDS = (
-    "sky", "building", "tree", "water", "flower", "leaf", "cat", "carpet", "cup", "table", "spoon", "person", "flag",
-    "rocket", "tower", "grass", "wall", "road", "mountain", "dog",
-)  # fmt: skip
-VOCABULARY = Vocabulary(tuple(map(ClassEntry, WORDS)), Background())
-# Measured 100.00 % and 96.6 %; the float32 figure is promised in docs/runtimes.md.
-AGREE: dict[Numbers, float] = {"float32": 0.995, "int8": 0.95}
 
 
 @pytest.mark.parametrize("numbers", ["float32", "int8"])
 def test_labels_of_photographs_agree_with_torch(
-    numbers: Numbers, torch_tiny: Exportable, onnx_tiny: OnnxTiny, photographs: Photographs
+    numbers: Numbers, onnx_tiny: OnnxTiny, agreement: Callable[[Exportable], float]
 ) -> None:
-    by_torch, by_onnx = labeller(torch_tiny, VOCABULARY), labeller(onnx_tiny(numbers), VOCABULARY)
-
-    share = mean_share(*([label(picture) for picture in photographs.values()] for label in (by_torch, by_onnx)))
-
-    assert share > AGREE[numbers]
+    assert agreement(onnx_tiny(numbers)) > MIN_AGREEMENT[numbers]
 
 
 @pytest.mark.parametrize("numbers", ["float32", "int8"])
@@ -220,11 +206,11 @@ def test_one_graph_takes_every_shape_that_the_model_plans(torch_tiny: Exportable
             torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=0)
 
 
-def test_the_manifest_says_what_the_files_are(exported: Export, torch_tiny: Exportable) -> None:
-    folder, manifest = exported
+def test_the_manifest_says_what_the_files_are(torch_tiny: Exportable) -> None:
+    folder, manifest = graphs_of_tiny("float32")
 
     assert manifest.digest == torch_tiny.digest
-    assert manifest.int8 == "static, 7-bit weights, ranges kept with the model"
+    assert manifest.int8 == "static, 7-bit weights, ranges of 4 photographs"
     assert [(graph.file, graph.numbers) for graph in manifest.graphs] == [
         ("image.onnx", "float32"),
         ("prompt-maps.onnx", "float32"),
@@ -237,10 +223,10 @@ def test_the_manifest_says_what_the_files_are(exported: Export, torch_tiny: Expo
         assert (len(content), hashlib.sha256(content).hexdigest()) == (graph.bytes, graph.sha256)
         assert max(used.version for used in onnx.load(folder / graph.file).opset_import) == manifest.opset
     files = {graph.file for graph in manifest.graphs}
-    assert {path.name for path in folder.iterdir()} == files | {MANIFEST}
+    assert {path.name for path in folder.iterdir()} == files | {MANIFEST, RANGES}
 
 
-def test_the_graph_takes_the_place_of_the_weights_in_memory(exported: Export, onnx_tiny: OnnxTiny) -> None:
-    own = sum(graph.bytes for graph in exported.manifest.of("int8"))
+def test_the_graph_takes_the_place_of_the_weights_in_memory(onnx_tiny: OnnxTiny) -> None:
+    own = sum(graph.bytes for graph in graphs_of_tiny("int8").manifest.of("int8"))
 
     assert own < onnx_tiny("int8").nbytes < exact_tiny().nbytes
