@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +15,8 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from skimage import data
-from sklearn.datasets import load_sample_images
 
 from benchmarks.device.vit import SIDE, vit
 from benchmarks.timing import print_table, rounds
@@ -26,6 +27,7 @@ from lexiseg_model.export.manifest import RANGES, Manifest, Numbers
 from lexiseg_model.export.runner import Engine, OnnxRunner
 from lexiseg_model.export.write import add_int8, export
 from lexiseg_service.gateway.vocabularies.named import built_in
+from lexiseg_service.image import samples
 
 TILE = (288, 384)  # of a 4:3 photograph
 TILES = (1, 8)
@@ -45,7 +47,7 @@ class Runtime(NamedTuple):
 
 def photographs() -> list[NDArray[np.uint8]]:
     """Six RGB photographs [H, W, 3]."""
-    china, flower = load_sample_images().images
+    china, flower = (np.asarray(Image.open(io.BytesIO(samples.photograph(name)))) for name in samples.AUTHORS)
     return [china, flower, data.chelsea(), data.coffee(), data.astronaut(), data.rocket()]
 
 

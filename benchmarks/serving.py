@@ -22,12 +22,12 @@ import psutil
 import torch
 from PIL import Image
 from pycocotools import mask as coco
-from sklearn.datasets import load_sample_images
 
 from benchmarks.calls.servers import LEXISEG, PEERS, cpu_seconds, running_server
 from benchmarks.timing import cost, median_and_range, print_table, synchronised
 from lexiseg_model.device import choose_device
 from lexiseg_model.segmenter import Segmenter
+from lexiseg_service.image import samples
 from lexiseg_service.settings import Settings
 from loadtests.peers.model import load as load_model
 from loadtests.plain_client import Connection, WithSerial, posted_form
@@ -63,7 +63,7 @@ class Served(NamedTuple):
 
 def photograph() -> bytes:
     """A 640 x 480 JPEG."""
-    picture = Image.fromarray(load_sample_images().images[0]).resize((640, 480))
+    picture = Image.open(io.BytesIO(samples.photograph("china.jpg"))).resize((640, 480))
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=90)
     return buffer.getvalue()

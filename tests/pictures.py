@@ -7,14 +7,13 @@ import struct
 import zlib
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sklearn.datasets
 from PIL import Image
 from skimage import data
-from sklearn.datasets import load_sample_images
+
+from lexiseg_service.image import samples
 
 ORIENTATION = 0x0112  # EXIF tag
 
@@ -23,14 +22,13 @@ ORIENTATION = 0x0112  # EXIF tag
 def photograph(name: str) -> Image.Image:
     """china, flower, chelsea, coffee, astronaut or rocket; RGB."""
     if name in ("china", "flower"):
-        china, flower = load_sample_images().images
-        return Image.fromarray({"china": china, "flower": flower}[name])
+        return Image.fromarray(np.asarray(Image.open(io.BytesIO(file(f"{name}.jpg")))))
     return Image.fromarray(getattr(data, name)())
 
 
 def file(name: str) -> bytes:
     """china.jpg or flower.jpg as they come in scikit-learn."""
-    return (Path(sklearn.datasets.__file__).parent / "images" / name).read_bytes()
+    return samples.photograph(name)
 
 
 def small(name: str = "china", side: int = 96) -> Image.Image:

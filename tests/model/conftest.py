@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from skimage import data
-from sklearn.datasets import load_sample_images
 
 import lexiseg_model.clip  # noqa: F401  declares what open_clip and timm need, before a test module imports them first
 from lexiseg_model.catalogue import load
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM, load_text_tower
+from tests import pictures
 
 Photographs = dict[str, NDArray[np.uint8]]
 
@@ -38,12 +37,5 @@ def tower() -> MiniLM:
 @pytest.fixture(scope="session")
 def photographs() -> Photographs:
     """Six photographs by name, [H, W, 3]: a temple by a lake, a flower, a cat's face, a cup, a woman, a rocket."""
-    china, flower = load_sample_images().images
-    return {
-        "china": china,
-        "flower": flower,
-        "chelsea": data.chelsea(),
-        "coffee": data.coffee(),
-        "astronaut": data.astronaut(),
-        "rocket": data.rocket(),
-    }
+    names = ("china", "flower", "chelsea", "coffee", "astronaut", "rocket")
+    return {name: np.array(pictures.photograph(name)) for name in names}

@@ -13,7 +13,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.metrics import jaccard_score
 from torch import Tensor
 
 from lexiseg_model.data.indexed import IndexedDataset, read_dataset
@@ -129,6 +128,8 @@ def random_maps(n_classes: int, seed: int, ignored: float = 0.1) -> Maps:
 
 @pytest.mark.parametrize(("n_classes", "seed"), [(1, 0), (2, 1), (5, 2), (21, 3), (150, 4), (847, 5)])
 def test_every_iou_is_that_of_scikit_learn(n_classes: int, seed: int) -> None:
+    from sklearn.metrics import jaccard_score  # here, because every process of the tests would wait for its import
+
     truth, predicted = random_maps(n_classes, seed)
     counted = truth != IGNORED
 
