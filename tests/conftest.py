@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from typing import get_args
 from unittest import mock
 
 import pytest
@@ -12,6 +13,7 @@ import structlog
 import trustme
 from hypothesis import HealthCheck, settings
 
+from lexiseg_service.settings import Adapter
 from tests import once
 from tests.integration.server import Server
 
@@ -57,6 +59,7 @@ def without_gc() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One real server for all tests that do not end it."""
-    with Server(tmp_path_factory.mktemp("server") / "log.jsonl") as running:
+    """One real server for all tests that do not end it, with every adapter and for pages of all sites."""
+    settings = {"LEXISEG_ADAPTERS": ",".join(get_args(Adapter)), "LEXISEG_CORS_ORIGINS": "*"}
+    with Server(tmp_path_factory.mktemp("server") / "log.jsonl", **settings) as running:
         yield running

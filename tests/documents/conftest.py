@@ -1,4 +1,4 @@
-"""One server for the documents, and a shell in a folder with the files that they name."""
+"""A shell in a folder with the files that the documents name."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-from lexiseg_service.settings import Adapter
 from tests.documents.files import lay_out
 from tests.documents.reading import ROOT
 from tests.integration.server import Server
 from tests.service.commands.command_line import CommandLine
+from tests.service.commands.conftest import model_read_once as model_read_once
 
 MAX_SECONDS = 300.0
 SOURCES = ("", "model", "service", "clients/python")
@@ -83,15 +82,8 @@ class Shell:
         )
 
 
-@pytest.fixture(scope="session")
-def document_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    log = tmp_path_factory.mktemp("documents") / "log.jsonl"
-    with Server(log, LEXISEG_ADAPTERS=",".join(get_args(Adapter))) as running:
-        yield running
-
-
 @pytest.fixture
-def shell(document_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+def shell(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     programs = tmp_path / "programs"
     programs.mkdir()
     for name, text in PROGRAMS.items():
@@ -107,8 +99,8 @@ def shell(document_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     folder = lay_out(tmp_path)
     monkeypatch.chdir(folder)
     addresses = {
-        "localhost:8000": document_server.url.removeprefix("http://"),
-        "localhost:50051": document_server.grpc,
+        "localhost:8000": server.url.removeprefix("http://"),
+        "localhost:50051": server.grpc,
         "--host 0.0.0.0": "--host 127.0.0.1",
     }
     return Shell(folder, dict(os.environ), addresses)

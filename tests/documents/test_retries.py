@@ -44,16 +44,14 @@ TRY = """async ([url, photograph]) => {
 
 
 @pytest.mark.slow
-def test_the_code_sends_a_photograph_and_decodes_its_masks(document_server: Server) -> None:
+def test_the_code_sends_a_photograph_and_decodes_its_masks(server: Server) -> None:
     code = "\n".join(block.text for block in blocks("docs/javascript.md", "js") if "export " in block.text)
     code = code.replace("export ", "")
     photograph = base64.b64encode(pictures.file("china.jpg")).decode()
     with sync_playwright() as playwright, chromium.started(playwright) as browser:
         page = browser.new_page()
-        page.goto(document_server.url)
-        areas = page.evaluate(
-            f"async (given) => {{ {code}\nreturn ({TRY})(given); }}", [document_server.url, photograph]
-        )
+        page.goto(server.url)
+        areas = page.evaluate(f"async (given) => {{ {code}\nreturn ({TRY})(given); }}", [server.url, photograph])
 
     assert len(areas) > 2
     assert all(area == decoded for area, decoded in areas)

@@ -191,9 +191,8 @@ def honest(server: Server) -> Honest:
     return Honest(server.url, server.grpc, "unneeded", Judge())
 
 
-async def test_the_service_answers_as_stored(tmp_path: Path) -> None:
-    with Server(tmp_path / "log.jsonl") as server:
-        await check(honest(server))
+async def test_the_service_answers_as_stored(server: Server) -> None:
+    await check(honest(server))
 
 
 async def test_a_constant_fault_is_wrong_before_anything_has_gone_wrong(tmp_path: Path) -> None:

@@ -51,20 +51,13 @@ def strange_words(chance: random.Random) -> str:
     return json.dumps({"classes": classes})
 
 
-@pytest.fixture
-def patient(tmp_path: Path) -> Iterator[Server]:
-    """Refuses nobody because of what others have asked for."""
-    with Server(tmp_path / "log.jsonl", LEXISEG_DEADLINE_SECONDS="3600") as running:
-        yield running
-
-
-async def test_two_questions_of_thousands_of_new_words_hold_up_nobody_else(patient: Server) -> None:
+async def test_two_questions_of_thousands_of_new_words_hold_up_nobody_else(server: Server) -> None:
     image = pictures.encoded(pictures.small("chelsea", 96), "PNG")
     question = form(image, "cat", "sofa")
     async with (
-        client_from("127.0.0.2", patient) as modest,
-        client_from("127.0.0.3", patient) as first,
-        client_from("127.0.0.4", patient) as second,
+        client_from("127.0.0.2", server) as modest,
+        client_from("127.0.0.3", server) as first,
+        client_from("127.0.0.4", server) as second,
     ):
 
         async def segments() -> list[Any]:

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from loadtests.ports import free_port
-from loadtests.run import service
-from tests.integration.server import ROOT
+from tests.integration.server import ROOT, Server
 
 LIMIT = 300  # seconds; an idle machine needs a tenth of it
 
@@ -61,16 +60,17 @@ def test_a_short_load_leaves_figures_of_both_interfaces(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_load_of_several_processes_is_one_report(tmp_path: Path) -> None:
+def test_a_load_of_several_processes_is_one_report(server: Server, tmp_path: Path) -> None:
     locust = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--loglevel", "WARNING"]
     port = str(free_port())
     own = ["--headless", "--only-summary", "--users", "3", "--streams", "1", "--answers", "3", "--stop-timeout", "20"]
     own += ["--run-time", f"{LIMIT}s"]  # answers end the load, however slow the machine is
     own += ["--check", "1", "--repeat", "0", "--fps", "2", "--report", str(tmp_path / "report.json")]
-    with service() as (url, target), ExitStack() as processes:
+    with ExitStack() as processes:
         of_workers = ["--worker", "--master-host", "127.0.0.1", "--master-port", port]
         workers = [processes.enter_context(subprocess.Popen([*locust, *of_workers], cwd=ROOT)) for _ in range(2)]
-        of_master = ["--master", "--master-bind-port", port, "--expect-workers", "2", "--host", url, "--grpc", target]
+        of_master = ["--master", "--master-bind-port", port, "--expect-workers", "2"]
+        of_master += ["--host", server.url, "--grpc", server.grpc]
         master = subprocess.run(
             [*locust, *of_master, *own], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, check=False
         )

@@ -32,14 +32,14 @@ def segments(server: Server, photo: Path, *words: str, **fields: Any) -> dict[st
     return {segment["label"]: segment for segment in answer.json()["segments"]}
 
 
-def test_label_studio_finds_nothing_wrong_and_reads_the_masks(adapters: Server, photo: Path) -> None:
-    reports = ask_with("label_studio", f"{adapters.url}/adapters/label-studio", str(photo))
+def test_label_studio_finds_nothing_wrong_and_reads_the_masks(server: Server, photo: Path) -> None:
+    reports = ask_with("label_studio", f"{server.url}/adapters/label-studio", str(photo))
 
     assert {name: report["wrong"] for name, report in reports.items()} == {"brush": [], "polygon": [], "click": []}
     assert reports["brush"]["labels"] == reports["polygon"]["labels"] == ["Sky", "Temple"]
     assert reports["click"]["labels"] == ["Temple"]
     answer = httpx.post(
-        f"{adapters.url}/segment",
+        f"{server.url}/segment",
         files={
             "image": photo.read_bytes(),
             "request": (None, '{"classes": [{"name": "Temple", "synonyms": ["building", "pagoda"]}, "Sky"]}'),
@@ -49,21 +49,21 @@ def test_label_studio_finds_nothing_wrong_and_reads_the_masks(adapters: Server, 
     assert reports["brush"]["areas"] == [segment["area"] for segment in answer["segments"]]
 
 
-def test_hugging_faces_client_reads_masks(adapters: Server, photo: Path) -> None:
-    url = f"{adapters.url}/adapters/hugging-face?classes=sky&classes=building"
+def test_hugging_faces_client_reads_masks(server: Server, photo: Path) -> None:
+    url = f"{server.url}/adapters/hugging-face?classes=sky&classes=building"
 
     plain = InferenceClient(token="none-needed").image_segmentation(photo, model=url)
     chosen = InferenceClient(token="none-needed").image_segmentation(photo, model=url, threshold=0.9)
 
-    expected = segments(adapters, photo, *WORDS)
+    expected = segments(server, photo, *WORDS)
     areas = {element.label: int((np.asarray(element.mask) == 255).sum()) for element in plain}
     assert areas == {label: segment["area"] for label, segment in expected.items()}
     assert {element.label for element in chosen} == {"sky"}
 
 
 @pytest.mark.parametrize("kind", ["polygon", "rle"])
-def test_inference_sdk_reads_each_words_masks(adapters: Server, photo: Path, kind: str) -> None:
-    answer = ask_with("roboflow", f"{adapters.url}/adapters/roboflow", str(photo), kind)
+def test_inference_sdk_reads_each_words_masks(server: Server, photo: Path, kind: str) -> None:
+    answer = ask_with("roboflow", f"{server.url}/adapters/roboflow", str(photo), kind)
 
     by_word = {result["echo"]["text"]: result["predictions"] for result in answer["concept"]["prompt_results"]}
     (clicked,) = answer["visual"]["predictions"]
@@ -75,12 +75,12 @@ def test_inference_sdk_reads_each_words_masks(adapters: Server, photo: Path, kin
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_tritons_client_speaks_the_open_inference_protocol(adapters: Server, photo: Path, protocol: str) -> None:
-    address = adapters.grpc if protocol == "grpc" else adapters.url.removeprefix("http://")
+def test_tritons_client_speaks_the_open_inference_protocol(server: Server, photo: Path, protocol: str) -> None:
+    address = server.grpc if protocol == "grpc" else server.url.removeprefix("http://")
 
     report = ask_with(f"triton_{protocol}", address, str(photo))
 
-    expected = segments(adapters, photo, *WORDS)
+    expected = segments(server, photo, *WORDS)
     assert (report["live"], report["ready"], report["id"]) == (True, True, "7")
     assert report["inputs"] == ["image", "classes"]
     assert report["configured"] == ["image", "classes"]
@@ -95,13 +95,13 @@ def test_tritons_client_speaks_the_open_inference_protocol(adapters: Server, pho
         assert report["refused"].startswith("StatusCode.NOT_FOUND")
 
 
-def test_cvats_sdk_takes_the_functions_spec_and_reads_its_masks(adapters: Server, photo: Path) -> None:
-    report = ask_with("cvat", adapters.url, str(photo))
+def test_cvats_sdk_takes_the_functions_spec_and_reads_its_masks(server: Server, photo: Path) -> None:
+    report = ask_with("cvat", server.url, str(photo))
 
     classes = '["sky", {"name": "temple", "synonyms": ["building", "pagoda"]}]'
     request = f'{{"classes": {classes}, "threshold": 0.3}}'
     files: dict[str, Any] = {"image": photo.read_bytes(), "request": (None, request)}
-    answer = httpx.post(f"{adapters.url}/segment", files=files, timeout=60).json()
+    answer = httpx.post(f"{server.url}/segment", files=files, timeout=60).json()
     assert report["types"] == ["mask"]
     assert report["areas"] == {segment["label"]: segment["area"] for segment in answer["segments"]}
     assert report["polygons"] == ["sky polygon", "temple polygon"]

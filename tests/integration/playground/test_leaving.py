@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -137,13 +137,6 @@ def test_a_page_without_tls_copies_too(context: BrowserContext, page: Page, copi
     expect(page.locator("#curl")).to_be_focused()
 
 
-@pytest.fixture(scope="module")
-def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """It answers pages of all sites."""
-    with Server(tmp_path_factory.mktemp("open") / "log.jsonl", LEXISEG_CORS_ORIGINS="*") as running:
-        yield running
-
-
 def asked_of(context: BrowserContext, url: str) -> Page:
     """The page, isolated by its service worker, with an answer and the exports."""
     page = opened(context, url)
@@ -158,9 +151,9 @@ def asked_of(context: BrowserContext, url: str) -> Page:
 
 @pytest.mark.slow
 def test_a_question_is_sent_to_the_server_that_the_site_was_written_for(
-    context: BrowserContext, folder: Path, open_server: Server, tmp_path: Path
+    context: BrowserContext, folder: Path, server: Server, tmp_path: Path
 ) -> None:
-    build.copy_page(tmp_path / "site", open_server.url)
+    build.copy_page(tmp_path / "site", server.url)
     shutil.copytree(folder / "site/model", tmp_path / "site/model", copy_function=os.link)
     build.keep_offline(tmp_path / "site")
     with serving_files(tmp_path) as url:
@@ -168,34 +161,32 @@ def test_a_question_is_sent_to_the_server_that_the_site_was_written_for(
         timings = page.locator("#timings")
         expect(timings).not_to_contain_text(" at ")
 
-        with page.expect_response(f"{open_server.url}/v1/segment") as answer:
+        with page.expect_response(f"{server.url}/v1/segment") as answer:
             page.get_by_role("button", name="Send").click()
 
-        expect(timings).to_contain_text(open_server.url.replace("http://", " at "))
+        expect(timings).to_contain_text(server.url.replace("http://", " at "))
         assert [one["label"] for one in answer.value.json()["segments"]] == ["sky"]
         page.fill("#server", "https://other.example.org")
         page.get_by_role("button", name="Send").click()
-        expect_result(page, f"This page may send to {open_server.url} alone")
+        expect_result(page, f"This page may send to {server.url} alone")
 
 
 @pytest.mark.slow
-def test_a_site_for_no_server_gives_the_request_alone(
-    context: BrowserContext, folder: Path, open_server: Server
-) -> None:
+def test_a_site_for_no_server_gives_the_request_alone(context: BrowserContext, folder: Path, server: Server) -> None:
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     with serving_files(folder) as url:
         page = asked_of(context, f"{url}/site/")
         expect(page.get_by_role("button", name="Send")).to_be_hidden()
         page.get_by_role("button", name="Copy as curl").click()
         expect_result(page, "Enter the address of a server first")
-        page.fill("#server", f"{open_server.url}/")
+        page.fill("#server", f"{server.url}/")
         page.get_by_role("button", name="Copy as curl").click()
         expect_result(page, "Copied")
 
         copied = page.evaluate("navigator.clipboard.readText()")
 
-        assert copied.startswith(f"curl -sS {open_server.url}/v1/segment -F 'image=@china.jpg' -F 'request=")
-        address = f"{open_server.url}/v1/models"
+        assert copied.startswith(f"curl -sS {server.url}/v1/segment -F 'image=@china.jpg' -F 'request=")
+        address = f"{server.url}/v1/models"
         assert (
             page.evaluate("(address) => fetch(address).then(() => 'answered', () => 'refused')", address) == "refused"
         )
