@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expec
 from lexiseg_model.errors import ExportError
 from lexiseg_service.commands.site import build, runtime
 from lexiseg_service.settings import Settings
-from tests import chromium
+from tests import chromium, once
 from tests.integration.server import Server
 
 N_WORDS = 1500  # names of things; other words need the text tower
@@ -32,15 +32,13 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a site in its sub-folder `site`."""
+def folder() -> Path:
+    """A folder with a site in its sub-folder `site`. Shared: never write into it."""
     try:
         runtime.fetched()
     except ExportError as error:
         pytest.skip(f"no onnxruntime-web here: {error}")
-    root = tmp_path_factory.mktemp("pages")
-    build.run(Settings(), root / "site", N_WORDS)
-    return root
+    return once.made("pages", lambda root: build.run(Settings(), root / "site", N_WORDS))
 
 
 @pytest.fixture
