@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
-from tests.service.commands.bulk import jobs
+from fsspec.core import url_to_fs
+
+from lexiseg_service.commands.bulk.job import OK, decode
 
 ROOT = Path(__file__).resolve().parents[3]
 LONGEST = 600.0  # seconds; only a fault takes so long
@@ -36,12 +38,17 @@ def start(source: Path | str, out: Path | str, *options: str) -> subprocess.Pope
     )
 
 
-def files_of(out: Path) -> int:
-    """Files of rows that are there."""
-    return len(list((out / "rows").glob("*.parquet")))
+def files_of(out: Path | str) -> int:
+    """Files of rows that are in a folder or a bucket."""
+    return len(_row_files(out)[1])
 
 
-def wait_for_rows(out: Path, files: int, job: subprocess.Popen[str]) -> bool:
+def _row_files(out: Path | str) -> tuple[Any, list[str]]:
+    store, path = url_to_fs(str(out), skip_instance_cache=True)
+    return store, store.glob(f"{path}/rows/*.parquet")
+
+
+def wait_for_rows(out: Path | str, files: int, job: subprocess.Popen[str]) -> bool:
     """Until so many files of rows are there; False where the job ended before."""
     deadline = time.monotonic() + LONGEST
     while files_of(out) < files:
@@ -52,11 +59,12 @@ def wait_for_rows(out: Path, files: int, job: subprocess.Popen[str]) -> bool:
     return True
 
 
-def assert_each_once(out: Path, inputs: int) -> None:
+def assert_each_once(out: Path | str, inputs: int) -> None:
     """Each input of `jobs.folder` has one row, with an answer."""
-    rows = jobs.rows(out)
+    store, files = _row_files(out)
+    rows = [row for file in files for row in decode(store.cat_file(file))]
     assert sorted(row["id"] for row in rows) == sorted(f"day-{n % 2}/{n:03d}.jpg" for n in range(inputs))
-    assert {row["status"] for row in rows} == {"ok"}
+    assert {row["status"] for row in rows} == {OK}
 
 
 def finished(job: subprocess.Popen[str], inputs: int) -> None:

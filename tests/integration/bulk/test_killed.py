@@ -5,31 +5,16 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import s3fs
 
-from lexiseg_service.commands.bulk.job import OK, decode
 from tests.command import run, start
 from tests.integration.bulk import playing
 from tests.s3_server import bucket
 from tests.service.commands.bulk import jobs
 
 INPUTS, EACH = 60, 4
-
-
-class Place(NamedTuple):
-    """A cluster, and a bucket that its nodes reach."""
-
-    nodes: playing.Nodes
-    bucket: str
-
-
-@pytest.fixture(scope="module")
-def place() -> Iterator[Place]:
-    with bucket("mine") as address, playing.cluster() as nodes:
-        yield Place(nodes, address)
 
 
 @pytest.fixture
@@ -55,32 +40,34 @@ def test_a_killed_job_goes_on_where_it_was(source: Path, tmp_path: Path) -> None
     playing.assert_each_once(out, INPUTS)
 
 
+@pytest.fixture
+def address() -> Iterator[str]:
+    with bucket("mine") as address:
+        yield address
+
+
+@pytest.fixture
+def nodes(address: str) -> Iterator[playing.Nodes]:
+    """They find the bucket."""
+    with playing.cluster() as nodes:
+        yield nodes
+
+
 @pytest.mark.slow
-def test_a_driver_and_a_node_with_its_actor_that_die_lose_nothing(source: Path, tmp_path: Path, place: Place) -> None:
-    out = tmp_path / "out"
-    options = ("--ray", place.nodes.address, "--actors", "2", "--cpus", "1", "--rows-per-file", str(EACH))
-    with playing.start(source, out, *options) as first:
+def test_a_driver_and_a_node_with_its_actor_that_die_lose_nothing_of_a_bucket(
+    source: Path, address: str, nodes: playing.Nodes
+) -> None:
+    photos, out = f"{address}/in", f"{address}/out"
+    s3fs.S3FileSystem(skip_instance_cache=True).put(f"{source}/", f"{photos}/", recursive=True)
+    options = ("--ray", nodes.address, "--actors", "2", "--cpus", "1", "--rows-per-file", str(EACH))
+    with playing.start(photos, out, *options) as first:
         assert playing.wait_for_rows(out, 2, first)
-        place.nodes.kill_one()
+        nodes.kill_one()
         assert playing.wait_for_rows(out, playing.files_of(out) + 2, first)
         first.kill()
         first.communicate()
 
-    with playing.start(source, out, *options) as second:
+    with playing.start(photos, out, *options) as second:
         playing.finished(second, INPUTS)
 
     playing.assert_each_once(out, INPUTS)
-
-
-@pytest.mark.slow
-def test_actors_read_and_write_a_bucket(tmp_path: Path, place: Place) -> None:
-    store = s3fs.S3FileSystem(skip_instance_cache=True)
-    store.put(f"{jobs.folder(tmp_path / 'in', 6)}/", f"{place.bucket}/in/", recursive=True)
-    out = f"{place.bucket}/out"
-
-    with playing.start(f"{place.bucket}/in", out, "--ray", place.nodes.address, "--rows-per-file", "2") as job:
-        playing.finished(job, 6)
-
-    rows = [row for file in store.ls(f"{out}/rows", detail=False) for row in decode(store.cat_file(file))]
-    assert len(rows) == len({row["id"] for row in rows}) == 6
-    assert {row["status"] for row in rows} == {OK}
