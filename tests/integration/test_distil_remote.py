@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -34,23 +35,22 @@ def read(path: Path) -> NDArray[np.int64]:
     return np.asarray(Image.open(path)).astype(np.int64)
 
 
-@pytest.mark.parametrize("by", ["url", "grpc"])
-def test_a_server_teaches_what_this_process_teaches(
-    server: Server, lexiseg: CommandLine, photographs: Path, by: str
+def test_a_server_teaches_what_this_process_teaches_over_either_protocol(
+    server: Server, lexiseg: CommandLine, photographs: Path
 ) -> None:
-    values = [*VALUES, f"data={photographs}", "held_out=0.5"]
+    values = [*VALUES, f"data={photographs}", "held_out=0.5", f"packs={photographs / 'packs'}"]
 
-    here = lexiseg("train", "distil-smoke", "--teacher", "tiny", f"out={photographs / 'here'}", *values)
-    there = lexiseg("train", "distil-smoke", "--teacher", getattr(server, by), f"out={photographs / 'there'}", *values)
+    for name, teacher in {"here": "tiny", "rest": server.url, "grpc": server.grpc}.items():
+        outcome = lexiseg("train", "distil-smoke", "--teacher", teacher, f"out={photographs / name}", *values)
+        assert outcome.status == 0, outcome.err
+        assert "mIoU" in outcome.out
+        card = yaml.safe_load((photographs / name / "card.yaml").read_text())
+        assert card["training_data"][-1].startswith("2 photographs, labelled by tiny ")
 
-    assert (here.status, there.status) == (0, 0), here.err + there.err
-    assert "mIoU" in there.out
-    cards = [yaml.safe_load((photographs / name / "card.yaml").read_text()) for name in ("here", "there")]
-    assert all(card["training_data"][-1].startswith("2 photographs, labelled by tiny ") for card in cards)
     masks = sorted((photographs / "here" / "laid-out" / "pictures").glob("*/masks/*.png"))
     assert len(masks) == len(NAMES)
-    for path in masks:
-        other = photographs / "there" / path.relative_to(photographs / "here")
+    for path, name in product(masks, ("rest", "grpc")):
+        other = photographs / name / path.relative_to(photographs / "here")
         assert (read(path) == read(other)).mean() > 0.97  # the server's image pass is in 8 bits
         shares = [read(each.parents[1] / "shares" / each.name) for each in (path, other)]
         assert abs(shares[0] - shares[1]).mean() < 8
