@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lexiseg_model.data import drawn_shapes
 from lexiseg_model.methods.dense_clip.training import PairTraining
 from lexiseg_model.training.recipes.read import read_recipe
 from tests.model.methods.tiny.training.shapes import write_shapes
@@ -162,9 +163,10 @@ def test_the_smoke_recipe_trains_without_a_data_set_beside_it(
     lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(drawn_shapes, "COUNTS", {"train": 16, "val": 6})
 
     outcome = lexiseg("train", "tiny-smoke", "steps=2", "decay_steps=1", "warmup_steps=1")
 
     assert outcome.status == 0, outcome.err
     card = yaml.safe_load(Path("runs/tiny-smoke/card.yaml").read_text())
-    assert card["quality"]["drawn"]["images"] == 24
+    assert card["quality"]["drawn"]["images"] == 6
