@@ -29,8 +29,8 @@ SIGLIP, MOBILE, WITH_CLASS_TOKEN = "vit_base_patch16_siglip_224", "fastvit_mci0"
 NORMALISATION: dict[str, Normalisation] = {SIGLIP: "half", MOBILE: "unit"}
 
 
-def visual(trunk: str, side: int, seed: int = 0) -> TimmModel:
-    torch.manual_seed(seed)
+def visual(trunk: str, side: int) -> TimmModel:
+    torch.manual_seed(0)
     pool, head = {SIGLIP: ("map", "none"), MOBILE: ("avg", None), WITH_CLASS_TOKEN: ("token", None)}[trunk]
     tower = TimmModel(trunk, 24 if trunk != SIGLIP else 768, side, pool, head, pretrained=False).eval()
     for weight in tower.parameters():
@@ -40,18 +40,17 @@ def visual(trunk: str, side: int, seed: int = 0) -> TimmModel:
     return tower
 
 
-def pixels(height: int, width: int, seed: int = 0) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (1, 3, height, width), np.uint8))
+def pixels(height: int, width: int) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 3, height, width), np.uint8))
 
 
-@pytest.mark.parametrize("seed", [0, 7])
 @pytest.mark.parametrize(("trunk", "cell"), [(SIGLIP, 16), (MOBILE, 32)])
 @torch.inference_mode()
-def test_a_picture_of_one_patch_has_the_vector_of_open_clip(trunk: str, cell: int, seed: int) -> None:
-    tile = pixels(cell, cell, seed)
-    theirs = F.normalize(visual(trunk, cell, seed)(normalise(tile, NORMALISATION[trunk])))
+def test_a_picture_of_one_patch_has_the_vector_of_open_clip(trunk: str, cell: int) -> None:
+    tile = pixels(cell, cell)
+    theirs = F.normalize(visual(trunk, cell)(normalise(tile, NORMALISATION[trunk])))
 
-    (ours,) = TimmTower(visual(trunk, 224, seed), NORMALISATION[trunk])(tile)
+    (ours,) = TimmTower(visual(trunk, 224), NORMALISATION[trunk])(tile)
 
     torch.testing.assert_close(ours[:, :, 0, 0], theirs, atol=1e-5, rtol=1e-5)
 
