@@ -118,13 +118,6 @@ def test_requests_in_flight_are_answered_before_the_process_ends(tmp_path: Path)
     assert status == 0
 
 
-def test_an_idle_server_ends_at_once_with_success(tmp_path: Path) -> None:
-    with Server(tmp_path / "log.jsonl") as server:
-        server.send(signal.SIGTERM)
-
-        assert server.wait() == 0
-
-
 def test_an_error_names_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
