@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterator
 from typing import get_args
@@ -46,15 +45,6 @@ def _one_certificate_authority(_shared_folder: None) -> Iterator[None]:
     authority = once.made("authority.pem", trustme.CA().cert_pem.write_to_path)
     with mock.patch.dict(os.environ, {"SSL_CERT_FILE": str(authority)}):
         yield
-
-
-@pytest.fixture
-def without_gc() -> Iterator[None]:
-    """Reference cycles stay in memory during the test."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @pytest.fixture(scope="session")

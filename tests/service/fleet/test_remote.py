@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-import weakref
-from collections.abc import Awaitable
 
-import httpx
 import pytest
 
 from lexiseg_model.types import Point, Prompt
@@ -21,14 +18,11 @@ from lexiseg_service.errors import (
     UndecodableImage,
 )
 from lexiseg_service.fleet.remote import SPILL_AT, RemoteBackend
-from lexiseg_service.gateway.app import create_app
 from lexiseg_service.image.header import image_id_of
 from lexiseg_service.question.backend import Health
-from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.service.fleet.workers import IMAGES, Someone, asked_images, question, started
-from tests.service.gateway.serving import form
 from tests.waiting import soon
 
 
@@ -115,39 +109,6 @@ async def test_a_request_that_one_worker_cannot_take_is_retried(failure: Service
 
     assert unable.asked
     assert asked_images(able) == set(IMAGES)
-
-
-async def test_a_retried_request_is_freed_without_the_garbage_collector(without_gc: None) -> None:
-    async with started(Someone(failure=QueueFull("full", 3)), Someone()) as fleet:
-        requests = [question(image) for image in IMAGES]
-        alive = weakref.WeakSet(requests)
-        while requests:
-            await fleet.backend.segment(requests.pop())
-
-        await soon(lambda: not alive)
-
-
-async def test_a_refused_request_is_freed_without_the_garbage_collector(
-    without_gc: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alive: weakref.WeakSet[WorkerRequest] = weakref.WeakSet()
-    async with started(Someone(failure=QueueFull("full", 3)), Someone(failure=QueueFull("full", 3))) as fleet:
-        ask = fleet.backend.segment
-
-        def watched(request: WorkerRequest) -> Awaitable[WorkerAnswer]:
-            alive.add(request)
-            return ask(request)
-
-        monkeypatch.setattr(fleet.backend, "segment", watched)
-        app = create_app(Settings(model="colours"), fleet.backend, Metrics())
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-            answer = await client.post("/segment", files=form("sky"))
-        for worker in fleet.workers:
-            alive.update(worker.asked)
-            worker.asked, worker.failure = [], None
-
-        assert answer.status_code == 429
-        await soon(lambda: not alive)
 
 
 async def test_full_queues_everywhere_are_reported_with_retry_after() -> None:
