@@ -16,18 +16,15 @@ from lexiseg_service.adapters.kserve import Infer
 from lexiseg_service.adapters.label_studio import Predict as LabelStudio
 from lexiseg_service.adapters.roboflow import Body as Roboflow
 from lexiseg_service.adapters.x_anylabeling import Predict as XAnyLabeling
-from lexiseg_service.errors import MAX_FINDINGS, InvalidValue, MalformedRequest, TooLarge
+from lexiseg_service.errors import MAX_FINDINGS, InvalidValue
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.prompts import decode_base64
 from lexiseg_service.question.schemas import FrameInput, JsonRequest, Question, StreamInput
 from lexiseg_service.question.validation import (
     MAX_BYTES_ON_EVENT_LOOP,
     off_event_loop,
-    parse_json,
-    parse_object,
     validate,
 )
-from lexiseg_service.settings import Limits
 
 FROM_OUTSIDE = (
     JsonRequest, StreamInput, FrameInput, VocabularyInput, HuggingFace, Infer, LabelStudio, Roboflow, XAnyLabeling,
@@ -82,23 +79,6 @@ def test_of_thousands_of_wrong_classes_a_few_are_told(wrong: Any) -> None:
         validate(Question, {"classes": [wrong] * 40_000})
 
     assert 5 <= len(fields_of(caught.value)) <= MAX_FINDINGS
-
-
-@pytest.mark.parametrize("text", ["{", "", "[" * 5000, '"\x00"', "nul", "NaN", '"\ud800"'])
-def test_what_is_no_json_is_malformed(text: str) -> None:
-    with pytest.raises(MalformedRequest, match="the JSON cannot be parsed"):
-        parse_json(text, Limits())
-
-
-def test_more_values_than_a_request_can_need_are_too_large() -> None:
-    with pytest.raises(TooLarge, match="more than"):
-        parse_json("[" + "1," * 1_000_000 + "1]", Limits())
-
-
-@pytest.mark.parametrize(("body", "kind"), [(b"[]", "list"), (b"null", "NoneType"), (b'"a"', "str")])
-def test_a_body_that_is_no_object_says_what_it_is(body: bytes, kind: str) -> None:
-    with pytest.raises(MalformedRequest, match=f"the JSON body is a {kind}; expected an object"):
-        parse_object(body, Limits())
 
 
 CONTENT = bytes(range(256)) * 100
