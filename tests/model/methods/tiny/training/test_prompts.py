@@ -6,7 +6,6 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -19,36 +18,17 @@ from lexiseg_model.data.scenes import Objects
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers
 from lexiseg_model.methods.tiny.training.prompt_draw import Drawn, draw, find_objects
-from lexiseg_model.methods.tiny.training.prompts import Example, PromptTrainer, overlaps, prompt_losses
+from lexiseg_model.methods.tiny.training.prompts import PromptTrainer, overlaps, prompt_losses
 from lexiseg_model.methods.tiny.training.publish import publish_prompts
 from lexiseg_model.methods.tiny.training.recipe import MaskSet, PromptsRecipe
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.training.publishing import measure_prompts
 from lexiseg_model.training.recipes.read import read_as
 from lexiseg_model.types import ModelCard
+from tests.model.methods.tiny.training.finished import Finished, finished
 from tests.model.methods.tiny.training.shapes import write_shapes
 
 STEPS = 24
-
-
-class Recorded(PromptTrainer):
-    """Remembers the loss of every step."""
-
-    def __init__(self, recipe: PromptsRecipe) -> None:
-        super().__init__(recipe)
-        self.losses: list[float] = []
-
-    def _step(self, batch: list[Example], *more: list[Example]) -> float:
-        self.losses.append(super()._step(batch, *more))
-        return self.losses[-1]
-
-
-class Run(NamedTuple):
-    """A finished run of STEPS steps."""
-
-    recipe: PromptsRecipe
-    weights: Path
-    losses: list[float]
 
 
 def recipe_for(data: Path, out: Path, *more: str) -> PromptsRecipe:
@@ -76,12 +56,6 @@ def recipe_for(data: Path, out: Path, *more: str) -> PromptsRecipe:
     )
 
 
-def train(recipe: PromptsRecipe) -> Recorded:
-    trainer = Recorded(recipe)
-    trainer.train()
-    return trainer
-
-
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = write_shapes(tmp_path_factory.mktemp("data"))
@@ -89,31 +63,30 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    recipe = recipe_for(shapes, tmp_path_factory.mktemp("run") / "mine")
-    trainer = train(recipe)
-    yield Run(recipe, recipe.out / "tiny.safetensors", trainer.losses)
-    shutil.rmtree(recipe.out)
+def run(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished[PromptsRecipe]]:
+    done = finished(PromptTrainer(recipe_for(shapes, tmp_path_factory.mktemp("run") / "mine")))
+    yield done
+    shutil.rmtree(done.recipe.out)
 
 
 @pytest.fixture(scope="module")
-def card(run: Run) -> ModelCard:
+def card(run: Finished[PromptsRecipe]) -> ModelCard:
     return publish_prompts(run.recipe, run.weights)
 
 
-def test_training_lowers_the_loss(run: Run) -> None:
+def test_training_lowers_the_loss(run: Finished[PromptsRecipe]) -> None:
     assert len(run.losses) == STEPS
     assert np.mean(run.losses[-4:]) < 0.8 * np.mean(run.losses[:2])
 
 
-def test_prompt_training_does_not_change_the_network(run: Run) -> None:
+def test_prompt_training_does_not_change_the_network(run: Finished[PromptsRecipe]) -> None:
     before, after = (TinyState.of(load_file(path)).network for path in (BUNDLED, run.weights))
 
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_the_card_names_the_task_and_the_weights(run: Run, card: ModelCard) -> None:
+def test_the_card_names_the_task_and_the_weights(run: Finished[PromptsRecipe], card: ModelCard) -> None:
     assert "prompt" in card.tasks
     assert card.name == "mine"
     assert card.weights_sha256 == hashlib.sha256(run.weights.read_bytes()).hexdigest()
@@ -121,7 +94,7 @@ def test_the_card_names_the_task_and_the_weights(run: Run, card: ModelCard) -> N
     assert seen in card.training_data
 
 
-def test_the_card_states_the_prompt_quality_on_validation(run: Run, card: ModelCard) -> None:
+def test_the_card_states_the_prompt_quality_on_validation(run: Finished[PromptsRecipe], card: ModelCard) -> None:
     reached = card.prompt_quality["shapes"]
 
     assert reached.objects > 2

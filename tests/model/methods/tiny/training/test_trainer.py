@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,36 +14,16 @@ from safetensors.torch import load_file
 from lexiseg_model import catalogue
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.methods.tiny.training import TRAININGS
-from lexiseg_model.methods.tiny.training.drawn.examples import Batch
 from lexiseg_model.methods.tiny.training.publish import publish
 from lexiseg_model.methods.tiny.training.recipe import TinyRecipe
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
 from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.recipes.read import read_as
+from tests.model.methods.tiny.training.finished import Finished, finished
 from tests.model.methods.tiny.training.shapes import write_shapes
 
 STEPS = 14
-
-
-class Recorded(TinyTrainer):
-    """Remembers the loss of every step."""
-
-    def __init__(self, recipe: TinyRecipe) -> None:
-        super().__init__(recipe)
-        self.losses: list[float] = []
-
-    def _step(self, batch: Batch, *more: Batch) -> float:
-        self.losses.append(super()._step(batch, *more))
-        return self.losses[-1]
-
-
-class Run(NamedTuple):
-    """A finished run of STEPS steps."""
-
-    recipe: TinyRecipe
-    weights: Path
-    losses: list[float]
 
 
 def recipe_for(data: Path, out: Path, *more: str) -> TinyRecipe:
@@ -69,31 +48,24 @@ def recipe_for(data: Path, out: Path, *more: str) -> TinyRecipe:
     )
 
 
-def train(recipe: TinyRecipe) -> Recorded:
-    trainer = Recorded(recipe)
-    trainer.train()
-    return trainer
-
-
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_shapes(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
-def run(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    recipe = recipe_for(shapes, tmp_path_factory.mktemp("run"))
-    trainer = train(recipe)
-    yield Run(recipe, recipe.out / "tiny.safetensors", trainer.losses)
-    shutil.rmtree(recipe.out)  # a checkpoint has 165 MB
+def run(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished[TinyRecipe]]:
+    done = finished(TinyTrainer(recipe_for(shapes, tmp_path_factory.mktemp("run"))))
+    yield done
+    shutil.rmtree(done.recipe.out)  # a checkpoint has 165 MB
 
 
-def test_training_lowers_the_loss(run: Run) -> None:
+def test_training_lowers_the_loss(run: Finished[TinyRecipe]) -> None:
     assert len(run.losses) == STEPS
     assert np.mean(run.losses[-4:]) < 0.6 * np.mean(run.losses[:2])
 
 
-def test_a_published_card_repeats_nothing_of_the_bundled_card(run: Run, tmp_path: Path) -> None:
+def test_a_published_card_repeats_nothing_of_the_bundled_card(run: Finished[TinyRecipe], tmp_path: Path) -> None:
     weights = tmp_path / "mine" / "tiny.safetensors"
     weights.parent.mkdir()
     shutil.copy(run.weights, weights)
@@ -109,7 +81,7 @@ def test_a_published_card_repeats_nothing_of_the_bundled_card(run: Run, tmp_path
     assert card.score != bundled.score
 
 
-def test_a_card_names_the_training_data_of_its_start(run: Run, tmp_path: Path) -> None:
+def test_a_card_names_the_training_data_of_its_start(run: Finished[TinyRecipe], tmp_path: Path) -> None:
     weights = tmp_path / "mine" / "tiny.safetensors"
     weights.parent.mkdir()
     shutil.copy(run.weights, weights)
@@ -124,7 +96,7 @@ def test_a_card_names_the_training_data_of_its_start(run: Run, tmp_path: Path) -
     assert f"from tiny@1 (sha256 {digest[:16]}), seed 77." in card.lineage
 
 
-def test_training_can_start_from_a_weights_file(run: Run, shapes: Path, tmp_path: Path) -> None:
+def test_training_can_start_from_a_weights_file(run: Finished[TinyRecipe], shapes: Path, tmp_path: Path) -> None:
     trainer = TinyTrainer(recipe_for(shapes, tmp_path, f"start={run.weights}"))
 
     saved = load_file(run.weights)
