@@ -13,50 +13,12 @@ from lexiseg_model import catalogue
 from lexiseg_model.catalogue.importing import importable
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import OptionError, WeightsError
-from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
-from lexiseg_model.methods.tcl.segmenter import TclSegmenter
-from lexiseg_model.types import ClassEntry
-from tests.golden import golden_weights
-from tests.golden.weights import SEED, openai_clip_vitb16_state
 from tests.model.acme import installed
 from tests.model.imports import imported
 from tests.model.methods.s_seg.small import SMALL, small_network
 from tests.model.stand_in import ColourSegmenter, card
 
 WINDOWS = SMALL.model_dump(mode="json") | {"window": 64, "stride": 32}
-
-
-@pytest.fixture(scope="module")
-def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files in the official layouts: `tcl.pth`, and CLIP's towers as a state dict."""
-    folder = tmp_path_factory.mktemp("official")
-    torch.save({"model": golden_weights.build(golden_weights.tcl_masker(), SEED)}, folder / "tcl.pth")
-    torch.save(openai_clip_vitb16_state(), folder / "clip.pt")
-    return folder
-
-
-def test_tcl_and_its_clip_become_a_model(official: Path, tmp_path: Path) -> None:
-    folder = imported("tcl", "mine", tmp_path, checkpoint=official / "tcl.pth", clip=[official / "clip.pt"])
-
-    segmenter = catalogue.load("mine", models_dir=tmp_path, device="cpu")
-
-    assert folder == tmp_path / "mine"
-    assert isinstance(segmenter, TclSegmenter)
-    assert segmenter.card.name == "mine"
-    assert segmenter.card.lineage == "Imported from tcl.pth, clip.pt."
-    assert catalogue.require("mine", tmp_path).card.weights_sha256 is not None
-
-
-def test_clip_under_a_policy_becomes_a_model(official: Path, tmp_path: Path) -> None:
-    imported("dense-clip", "mine", tmp_path, clip=[official / "clip.pt"], policy="sclip")
-
-    segmenter = catalogue.load("mine", models_dir=tmp_path, device="cpu")
-
-    assert isinstance(segmenter, DenseClipSegmenter)
-    assert segmenter.settings.policy == "sclip"
-    assert segmenter.settings.quick_gelu is True
-    assert segmenter.card.refine == "none"
-    assert len(segmenter.texts((ClassEntry("cat"),))) == 80
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -110,15 +72,6 @@ def test_what_cannot_be_a_models_name_is_refused(tmp_path: Path, name: str) -> N
 def test_the_name_of_a_model_that_is_always_there_is_not_taken_by_another_method(tmp_path: Path, name: str) -> None:
     with pytest.raises(OptionError, match=f"{name} is the name of a bundled model"):
         imported("dense-clip", name, tmp_path, clip=[tmp_path / "clip.pt"])
-
-
-def test_tcl_over_a_clip_that_was_trained_with_gelu_is_refused(official: Path, tmp_path: Path) -> None:
-    torch.save({"epoch": 3, "name": "ViT-B-16", "state_dict": openai_clip_vitb16_state()}, tmp_path / "epoch_3.pt")
-
-    with pytest.raises(WeightsError, match=r"epoch_3\.pt: .* trained with GELU"):
-        imported("tcl", "mine", tmp_path, checkpoint=official / "tcl.pth", clip=[tmp_path / "epoch_3.pt"])
-
-    assert not (tmp_path / "mine").exists()
 
 
 @pytest.fixture

@@ -121,12 +121,18 @@ def test_a_model_round_trips_bit_for_bit() -> None:
         assert all(torch.equal(back[name], state[name]) for name in state if name != "clip.logit_scale")
 
 
-def test_it_is_imported_and_segments(tmp_path: Path) -> None:
+def saved(folder: Path, clip: str) -> dict[str, Any]:
+    """Files to import, CLIP's towers under that name."""
     restored = model()
-    torch.save({"model": learned(to_official(flat_state(restored), MINI))}, tmp_path / "tcl.pth")
-    torch.save(restored.towers.state, tmp_path / "clip.pt")
+    torch.save({"model": learned(to_official(flat_state(restored), MINI))}, folder / "tcl.pth")
+    trained = {"epoch": 3, "name": MINI, "state_dict": restored.towers.state}  # as open_clip's training writes it
+    torch.save(trained if clip.startswith("epoch") else restored.towers.state, folder / clip)
+    return {"checkpoint": folder / "tcl.pth", "clip": [folder / clip]}
 
-    files: dict[str, Any] = {"checkpoint": tmp_path / "tcl.pth", "clip": [tmp_path / "clip.pt"]}
+
+def test_it_is_imported_and_segments(tmp_path: Path) -> None:
+    files = saved(tmp_path, "clip.pt")
+
     imported("tcl", "mine", tmp_path, architecture=MINI, **files)
     segmenter = catalogue.load("mine", models_dir=tmp_path, device="cpu")
 
@@ -137,5 +143,14 @@ def test_it_is_imported_and_segments(tmp_path: Path) -> None:
     assert segmenter.class_scores(features, bank).shape[0] == 2
     assert segmenter.card.settings["architecture"] == MINI
     assert segmenter.card.embedding == 128
+    assert segmenter.card.lineage == "Imported from tcl.pth, clip.pt."
+    assert segmenter.card.weights_sha256 is not None
     with pytest.raises(WeightsError, match="weights of ViT-B-16 lack"):
         imported("tcl", "as-published", tmp_path, **files)
+
+
+def test_a_clip_that_was_trained_with_gelu_is_refused(tmp_path: Path) -> None:
+    files = saved(tmp_path, "epoch_3.pt")
+
+    with pytest.raises(WeightsError, match=r"epoch_3\.pt: .* trained with GELU"):
+        imported("tcl", "mine", tmp_path, architecture=MINI, **files)

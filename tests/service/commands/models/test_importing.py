@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lexiseg_model.catalogue import read_card
+from lexiseg_model import catalogue
 from lexiseg_model.masks.png import to_png
+from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
+from lexiseg_model.types import ClassEntry
 from tests.golden.weights import openai_clip_vitb16_state
 from tests.model.acme import installed
 from tests.model.stand_in import picture
@@ -27,7 +29,10 @@ def test_an_imported_model_is_listed_and_its_serving_explained(lexiseg: CommandL
 
     assert outcome.status == 0
     assert "lexiseg serve --model mine" in outcome.out
-    assert read_card(tmp_path / "models" / "mine").settings["policy"] == "sclip"
+    segmenter = catalogue.load("mine", models_dir=tmp_path / "models", device="cpu")
+    assert isinstance(segmenter, DenseClipSegmenter)
+    assert (segmenter.settings.policy, segmenter.settings.quick_gelu, segmenter.card.refine) == ("sclip", True, "none")
+    assert len(segmenter.texts((ClassEntry("cat"),))) == 80
     assert "mine@1" in lexiseg("models", "list", "--models-dir", tmp_path / "models").out
 
 
