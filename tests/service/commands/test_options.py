@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -175,33 +176,38 @@ def test_every_port_that_is_taken_is_named_with_its_variable() -> None:
         assert f"LEXISEG_{name.upper()}" in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["segment", "gone.jpg", "-c", "sky"], "gone.jpg: No such file"),
-        (["segment", "photo.jpg", "-c", "sky", "--model", "huge"], "no model 'huge'"),
-        (["segment", "photo.jpg", "--vocabulary", "none"], "none"),
-        (["segment", "photo.jpg", "-c", "sky", "--out", "photo.jpg"], "photo.jpg"),
-        (["segment", "photo.jpg", "--vocabulary", "lvis", "--format", "voc"], "at most 255"),
-        (["segment", "photo.jpg", "-c", "sky", "--model", "tcl", "--point", "3,4"], "for model tcl"),
-        (["video", "gone.mp4", "-c", "sky", "--out", "out.mp4"], "no such file"),
-        (["models", "list"], ""),
-    ],
+WRONG = (
+    (["segment", "gone.jpg", "-c", "sky"], "gone.jpg: No such file"),
+    (["segment", "photo.jpg", "-c", "sky", "--model", "huge"], "no model 'huge'"),
+    (["segment", "photo.jpg", "--vocabulary", "none"], "none"),
+    (["segment", "photo.jpg", "-c", "sky", "--out", "photo.jpg"], "photo.jpg"),
+    (["segment", "photo.jpg", "--vocabulary", "lvis", "--format", "voc"], "at most 255"),
+    (["segment", "photo.jpg", "-c", "sky", "--model", "tcl", "--point", "3,4"], "for model tcl"),
+    (["video", "gone.mp4", "-c", "sky", "--out", "out.mp4"], "no such file"),
 )
-def test_arguments_are_checked_without_importing_torch(tmp_path: Path, words: list[str], expected: str) -> None:
-    (tmp_path / "photo.jpg").touch()
-    script = """
-import sys
+RUN_EACH = """
+import json, sys
 from lexiseg_service.cli import main
-try:
-    main()
-finally:
-    print("torch" in sys.modules, file=sys.stderr)
+
+for words in json.load(sys.stdin):
+    sys.argv = ["lexiseg", *words]
+    try:
+        main()
+    except SystemExit:
+        print("torch" in sys.modules, file=sys.stderr)
 """
 
+
+def test_arguments_are_checked_without_importing_torch(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").touch()
+    listing = ["models", "list"]
+    commands = json.dumps([*(words for words, _ in WRONG), listing])
+
     ended = subprocess.run(
-        [sys.executable, "-c", script, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", RUN_EACH], input=commands, cwd=tmp_path, capture_output=True, text=True, check=False
     )
 
-    assert expected in ended.stderr
-    assert ended.stderr.endswith("False\n"), ended.stderr
+    *refusals, listed, rest = ended.stderr.split("False\n")
+    assert (listed, rest) == ("", "")
+    for (words, expected), said in zip(WRONG, refusals, strict=True):
+        assert expected in said, words
