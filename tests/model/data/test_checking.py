@@ -12,6 +12,7 @@ from PIL import Image
 
 from lexiseg_model.data.checking import check_masks, check_pairs
 from lexiseg_model.data.pairs.files import open_pairs
+from tests.model.data.own.made import save
 from tests.model.data.pairs.pair_files import pair, photograph, write_tar
 
 CLASSES = ["background", "cat", "dog"]
@@ -34,11 +35,8 @@ def pets(tmp_path: Path) -> Path:
     """A set without a fault: two photographs in each of two splits."""
     folder = tmp_path / "pets"
     for split, seeds in (("train", (1, 2)), ("val", (3, 4))):
-        for kind in ("images", "masks"):
-            (folder / split / kind).mkdir(parents=True)
         for seed in seeds:
-            picture(seed).save(folder / split / "images" / f"{seed}.jpg", quality=95)
-            Image.fromarray(mask(0, 1, 2, 255)).save(folder / split / "masks" / f"{seed}.png")
+            save(folder / split, f"{seed}", np.asarray(picture(seed)), mask(0, 1, 2, 255), quality=95)
     (folder / "classes.json").write_text(json.dumps(CLASSES))
     return folder
 

@@ -27,6 +27,7 @@ from lexiseg_model.data.scenes import (
     panoptic_of,
 )
 from lexiseg_model.errors import SampleError
+from tests.model.data.own.made import save
 from tests.model.data.panoptic_trees import Drawn, write_cityscapes_panoptic
 
 IGNORED = 255
@@ -75,10 +76,7 @@ def test_instances_of_things_are_numbered_and_stuff_is_unassigned() -> None:
 
 def write(root: Path, mask: NDArray[np.uint8], classes: Sequence[str] | None) -> None:
     """`root`/mine/val with one photograph."""
-    for kind in ("images", "masks"):
-        (root / "mine" / "val" / kind).mkdir(parents=True)
-    Image.new("RGB", (mask.shape[1], mask.shape[0])).save(root / "mine" / "val" / "images" / "one.jpg")
-    Image.fromarray(mask).save(root / "mine" / "val" / "masks" / "one.png")
+    save(root / "mine" / "val", "one", np.zeros((*mask.shape, 3), np.uint8), mask)
     if classes is not None:
         (root / "mine" / "classes.json").write_text(json.dumps(classes))
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from lexiseg_model.data.indexed import IndexedDataset, read_dataset
@@ -22,18 +21,15 @@ from lexiseg_model.evaluation.counts import count, scores
 from lexiseg_model.evaluation.run import Report, Views, evaluate
 from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.segmenter import TextBank
+from tests.model.data.own.made import save
 from tests.model.stand_in import ColourSegmenter, picture
 
 
 def write_set(root: Path, classes: Sequence[str], *samples: tuple[list[str], list[list[int]]]) -> IndexedDataset:
     """A data set of (picture in letters, mask) pairs; PNG, so that colours stay what they are."""
-    folder = root / "flags" / "val"
-    for kind in ("images", "masks"):
-        (folder / kind).mkdir(parents=True)
-    (root / "flags" / "classes.json").write_text(json.dumps(classes))
     for index, (rows, mask) in enumerate(samples):
-        Image.fromarray(picture(rows)).save(folder / "images" / f"{index}.png")
-        Image.fromarray(np.array(mask, np.uint8)).save(folder / "masks" / f"{index}.png")
+        save(root / "flags" / "val", f"{index}", picture(rows), np.array(mask, np.uint8), "png")
+    (root / "flags" / "classes.json").write_text(json.dumps(classes))
     return read_dataset(root, "flags", "val")
 
 

@@ -19,10 +19,13 @@ def noise(seed: int, height: int = 24, width: int = 32) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(rough).resize((width, height), Image.Resampling.NEAREST))
 
 
-def save(folder: Path, name: str, image: NDArray[np.uint8], mask: NDArray[np.generic]) -> None:
-    for kind, suffix, pixels in (("images", "jpg", image), ("masks", "png", mask)):
+def save(
+    folder: Path, name: str, image: NDArray[np.uint8], mask: NDArray[np.generic], suffix: str = "jpg", **options: Any
+) -> None:
+    """A photograph with Pillow's options and its mask, under one name in the folders `images` and `masks`."""
+    for kind, ending, pixels in (("images", suffix, image), ("masks", "png", mask)):
         (folder / kind).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(folder / kind / f"{name}.{suffix}")
+        Image.fromarray(pixels).save(folder / kind / f"{name}.{ending}", **options)
 
 
 def folders(root: Path, count: int = 8, classes: list[str] | None = None) -> Path:

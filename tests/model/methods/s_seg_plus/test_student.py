@@ -23,6 +23,7 @@ from lexiseg_model.methods.s_seg_plus.training.trainer import StudentTrainer, pu
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.types import ClassEntry
 from tests.model.conformance.asking import bank_of
+from tests.model.data.own.made import save
 from tests.model.methods.s_seg_plus.small import NETWORK
 from tests.model.methods.short_runs import SHORT, first_batch
 
@@ -36,16 +37,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     random = np.random.default_rng(0)
     for split in ("train", "val"):
-        for part in ("images", "masks"):
-            (folder / "halves" / split / part).mkdir(parents=True)
         for index in range(3):
             mask = np.zeros((64, 64), np.uint8)
             left, right = random.permutation([1, 2])
             mask[16:, :32], mask[16:, 32:] = left, right
             image = np.array(COLOURS, np.uint8)[mask]
             mask[:, 60:] = 255
-            Image.fromarray(image).save(folder / "halves" / split / "images" / f"{index}.png")
-            Image.fromarray(mask).save(folder / "halves" / split / "masks" / f"{index}.png")
+            save(folder / "halves" / split, f"{index}", image, mask, "png")
     (folder / "halves/classes.json").write_text(json.dumps(CLASSES))
     return folder
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
 from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, load_tensors
+from tests.model.data.own.made import save
 from tests.model.methods.tiny.small import HEIGHT, WIDTH
 
 
@@ -36,12 +36,9 @@ def shared(head: PromptHead, tiny: TinySegmenter, photographs: dict[str, NDArray
 def cups(tmp_path: Path, photographs: dict[str, NDArray[np.uint8]]) -> Path:
     """A folder with `cups/train`: a photograph twice, once with its cup as an object and once with none."""
     root, cup = tmp_path, photographs["coffee"]
-    for kind in ("images", "masks"):
-        (root / "cups" / "train" / kind).mkdir(parents=True)
-    (root / "cups" / "classes.json").write_text(json.dumps(["background", "cup"]))
     labels = np.zeros(cup.shape[:2], np.uint8)
     labels[100:300, 200:400] = 1
     for name, mask in (("with", labels), ("without", np.zeros_like(labels))):
-        Image.fromarray(cup).save(root / "cups" / "train" / "images" / f"{name}.jpg")
-        Image.fromarray(mask).save(root / "cups" / "train" / "masks" / f"{name}.png")
+        save(root / "cups" / "train", name, cup, mask)
+    (root / "cups" / "classes.json").write_text(json.dumps(["background", "cup"]))
     return root

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from tests.model.data.own.made import save
 from tests.model.stand_in import COLOURS
 
 CLASSES = ("background", "red", "green", "blue")
@@ -15,13 +15,9 @@ CLASSES = ("background", "red", "green", "blue")
 
 def draw(root: Path) -> Path:
     """Writes `colours/train` under `root`; returns `root`."""
-    images, masks = root / "colours" / "train" / "images", root / "colours" / "train" / "masks"
-    images.mkdir(parents=True)
-    masks.mkdir()
-    (root / "colours" / "classes.json").write_text(json.dumps(CLASSES))
     for value, name in enumerate(CLASSES[1:], start=1):
         pixels, mask = np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16), np.uint8)
         pixels[:, :8], mask[:, :8] = COLOURS[name], value
-        Image.fromarray(pixels).save(images / f"{name}.png")
-        Image.fromarray(mask).save(masks / f"{name}.png")
+        save(root / "colours" / "train", name, pixels, mask, "png")
+    (root / "colours" / "classes.json").write_text(json.dumps(CLASSES))
     return root

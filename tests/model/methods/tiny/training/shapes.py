@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from tests.model.data.own.made import save
 
 CLASSES = ("background", "red ball", "blue box")
 SIDE = 64
@@ -32,11 +33,7 @@ def draw(random: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uin
 def write_shapes(root: Path, count: int = 12, split: str = "train") -> Path:
     """Writes `root/shapes/SPLIT`; returns `root`."""
     random = np.random.default_rng(0)
-    for kind in ("images", "masks"):
-        (root / "shapes" / split / kind).mkdir(parents=True)
     for index in range(count):
-        image, mask = draw(random)
-        Image.fromarray(image).save(root / "shapes" / split / "images" / f"{index:03}.jpg", quality=95)
-        Image.fromarray(mask).save(root / "shapes" / split / "masks" / f"{index:03}.png")
+        save(root / "shapes" / split, f"{index:03}", *draw(random), quality=95)
     (root / "shapes" / "classes.json").write_text(json.dumps(CLASSES))
     return root

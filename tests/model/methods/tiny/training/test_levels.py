@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch.nn import functional as F
 
 from lexiseg_model import catalogue
@@ -21,6 +20,7 @@ from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import FILE, FOLDER, LEVEL
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
+from tests.model.data.own.made import save
 
 BOOK = TextBook(templates=["{}"], synonyms={"sky": ["heaven"]}, overlaps=[], rare=[])
 
@@ -75,9 +75,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled model with levels fitted on drawn photographs."""
     root = tmp_path_factory.mktemp("levels")
     data, out = root / "data", root / "model"
-    for part in ("images", "masks"):
-        (data / "drawn" / "train" / part).mkdir(parents=True)
-    (data / "drawn" / "classes.json").write_text('["sky", "blue sky", "grass"]')
     random = np.random.default_rng(1)
     for number in range(4):
         image = random.integers(0, 60, (96, 128, 3)).astype(np.uint8)
@@ -86,8 +83,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mask = np.repeat(np.array([1, 2], np.uint8), 48)[:, None].repeat(128, 1)
         mask[40:56] = 255
         mask[:, :8] = 0
-        Image.fromarray(image).save(data / "drawn" / "train" / "images" / f"{number}.jpg")
-        Image.fromarray(mask).save(data / "drawn" / "train" / "masks" / f"{number}.png")
+        save(data / "drawn" / "train", f"{number}", image, mask)
+    (data / "drawn" / "classes.json").write_text('["sky", "blue sky", "grass"]')
     shutil.copytree(FOLDER, out)
     write_levels(out, [read_dataset(data, "drawn", "train")], ["table"], 0)
     return out

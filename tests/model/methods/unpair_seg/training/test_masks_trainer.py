@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from lexiseg_model import catalogue
@@ -24,6 +23,7 @@ from lexiseg_model.methods.unpair_seg.training.recipe import (
 )
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.types import Prompt
+from tests.model.data.own.made import save
 from tests.model.imports import imported
 from tests.model.methods.short_runs import SHORT, first_batch
 from tests.model.methods.unpair_seg import small
@@ -37,16 +37,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     random = np.random.default_rng(0)
     for split in ("train", "val"):
-        for part in ("images", "masks"):
-            (folder / "squares" / split / part).mkdir(parents=True)
         for index in range(4):
             image, mask = np.full((48, 64, 3), 120, np.uint8), np.zeros((48, 64), np.uint8)
             for value, left in ((1, 4), (2, 36)):
                 top = int(random.integers(4, 20))
                 image[top : top + 20, left : left + 20] = random.integers(0, 255, 3)
                 mask[top : top + 20, left : left + 20] = value
-            Image.fromarray(image).save(folder / "squares" / split / "images" / f"{index}.jpg")
-            Image.fromarray(mask).save(folder / "squares" / split / "masks" / f"{index}.png")
+            save(folder / "squares" / split, f"{index}", image, mask)
     (folder / "squares/classes.json").write_text(json.dumps(["background", "left", "right"]))
     towers = {name.removeprefix(CLIP): value for name, value in small.state().items() if name.startswith(CLIP)}
     save_file(towers, folder / "clip.safetensors")
