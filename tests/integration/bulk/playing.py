@@ -17,7 +17,7 @@ from lexiseg_service.commands.bulk.job import OK, decode
 
 ROOT = Path(__file__).resolve().parents[3]
 LONGEST = 600.0  # seconds; only a fault takes so long
-LOOK = 0.02  # seconds between two looks at the rows
+LOOK = 0.1  # seconds between two looks at the rows
 PATHS = os.pathsep.join(str(ROOT / part) for part in (".", "model", "service", "clients/python"))
 
 
