@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Generic, TypeVar
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
@@ -71,6 +72,8 @@ def loader(batches: IterableDataset[Batch], workers: int, numbers: Iterable[int]
         workers: number of processes; 0 makes batches in this one.
         numbers: of the batches of a `Stream`, in order.
     """
+    if workers:
+        cv2.setNumThreads(1)  # ends its threads: a forked worker would wait for them for ever
     numbered = isinstance(batches, Stream)
     return DataLoader(
         _Numbered(batches) if isinstance(batches, Stream) else batches,

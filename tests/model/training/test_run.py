@@ -6,10 +6,13 @@ import json
 import signal
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,6 +22,7 @@ from torch.utils.data import IterableDataset
 from lexiseg_model.errors import TrainingError
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import BEST, NONFINITE
+from lexiseg_model.training.stream import Stream, loader
 from tests.model.training.toy import ToyBatch, ToyRun, differences, finished, recipe_for
 
 
@@ -200,3 +204,23 @@ def test_data_without_a_batch_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(TrainingError, match="has no batch"):
         Starved(recipe_for(tmp_path)).train()
+
+
+@dataclass(frozen=True)
+class Numbers(Stream[int]):
+    """Their workers tell OpenCV to use one thread, as those of photographs do."""
+
+    seed: int = 0
+
+    def make(self, number: int, random: np.random.Generator) -> int:
+        cv2.setNumThreads(1)
+        return number
+
+
+def test_a_data_worker_starts_after_opencv_used_threads_in_this_process() -> None:
+    cv2.setNumThreads(2)
+    cv2.resize(np.zeros((3000, 4000, 3), np.uint8), (2000, 1500), interpolation=cv2.INTER_AREA)
+
+    batches = iter(loader(Numbers(), 1, count()))
+
+    assert next(batches) == 0

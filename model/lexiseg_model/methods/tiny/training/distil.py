@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -69,9 +68,7 @@ def label(recipe: DistilRecipe, at_address: AtAddress) -> str:
     print(f"{recipe.teacher} labels {len(sizes)} photographs: {', '.join(photographs.classes)}", flush=True)
     about: dict[str, object] = {"teacher": recipe.teacher, "photographs": sizes}
     teacher = partial(at_address, recipe.teacher) if recipe.by_address else partial(_local_teacher, recipe)
-    model = write_labels(photographs, recipe.out / DATASET_FOLDER / OWN, teacher, about, recipe.held_out)
-    cv2.setNumThreads(1)  # ends its threads: workers are forked from this process
-    return model
+    return write_labels(photographs, recipe.out / DATASET_FOLDER / OWN, teacher, about, recipe.held_out)
 
 
 def _local_teacher(recipe: DistilRecipe) -> AbstractContextManager[Teacher]:
