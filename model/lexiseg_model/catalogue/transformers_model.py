@@ -49,15 +49,19 @@ def read_pretrained(folder: Path, kind: Any, what: str) -> Any:
     """
     if not (folder / "config.json").is_file():
         raise MissingWeightsError(f"{folder} has no config.json; expected a folder of {what} in the hub's layout")
-    return load_pretrained(kind, folder, what, pretrained_model_name_or_path=folder, local_files_only=True)
+    return load_pretrained(kind, folder, what, folder, local_files_only=True)
 
 
-def load_pretrained(kind: Any, origin: Path, what: str, **source: Any) -> Any:
-    """`kind.from_pretrained(**source)`, which must give every weight; errors name the origin, as `read_pretrained`."""
+def load_pretrained(kind: Any, origin: Path, what: str, folder: Path | None = None, **source: Any) -> Any:
+    """`kind.from_pretrained`, from a folder or a state dict with every weight; errors name the origin.
+
+    Raises:
+        WeightsError: as `read_pretrained`.
+    """
     is_model = issubclass(kind, torch.nn.Module)
     options = {"output_loading_info": True, "ignore_mismatched_sizes": True} if is_model else {}
     try:
-        loaded = kind.from_pretrained(**source, **options)
+        loaded = kind.from_pretrained(folder, **source, **options)
     except Exception as error:  # transformers raises errors of many types
         raise WeightsError(f"{origin}: transformers cannot read it as {what}: {error}") from None
     if not is_model:
@@ -71,6 +75,8 @@ def load_pretrained(kind: Any, origin: Path, what: str, **source: Any) -> Any:
         )
     if missing := info["missing_keys"]:  # transformers initialises them at random
         raise WeightsError(f"{origin}: {len(missing)} weights are missing, such as {min(missing)}")
+    if "state_dict" in source and (unknown := info["unexpected_keys"]):  # a repository may hold more than one model
+        raise ForeignWeightsError(f"{origin}: {len(unknown)} weights are unknown, such as {min(unknown)}")
     return model
 
 

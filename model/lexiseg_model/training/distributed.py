@@ -48,11 +48,11 @@ def join(device: str) -> torch.device:
     if several and not dist.is_initialized():
         if chosen.type == "cuda":
             torch.cuda.set_device(chosen)
-        store, rank, size = next(rendezvous("env://"))
+        store, this_rank, size = next(rendezvous("env://"))
         # torchrun keeps its store over restarts: a prefix keeps addresses of the previous start out of this one.
         attempt = PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
         backend = "nccl" if chosen.type == "cuda" else "gloo"
-        dist.init_process_group(backend, store=attempt, rank=rank, world_size=size)
+        dist.init_process_group(backend, store=attempt, rank=this_rank, world_size=size)
     return chosen
 
 

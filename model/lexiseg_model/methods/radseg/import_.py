@@ -127,18 +127,11 @@ def _network(path: Path, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], d
         "num_registers": n_prefix - 1,
         "summary_idxs": [0],
     }
-    hub = {name: value for name, value in state.items() if name.startswith("input_conditioner.")}
-    hub |= {f"model.{name}": value for name, value in backbone.items()}
-    hub["summary_idxs"] = torch.zeros(1, dtype=torch.long)
     # transformers converts the names of the hub's wrapper around the authors' network.
-    model = load_pretrained(
-        RadioModel,
-        path,
-        NAME,
-        pretrained_model_name_or_path=None,
-        config=RadioConfig(**config),
-        state_dict={f"radio_model.{name}": value for name, value in hub.items()},
-    )
+    hub = {f"radio_model.model.{name}": value for name, value in backbone.items()}
+    hub |= {f"radio_model.{name}": value for name, value in state.items() if name.startswith("input_conditioner.")}
+    hub["radio_model.summary_idxs"] = torch.zeros(1, dtype=torch.long)
+    model = load_pretrained(RadioModel, path, NAME, config=RadioConfig(**config), state_dict=hub)
     return flat_state(model), config
 
 
