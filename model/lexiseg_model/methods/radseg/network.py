@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from open_clip.tokenizer import canonicalize_text
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -132,6 +131,8 @@ class RadTextTower(PretrainedTextTower):
         super().__init__(NAME, model, settings.text_config, settings, text_state, device)
 
     def tokens(self, texts: list[str]) -> Tensor:
+        from open_clip.tokenizer import canonicalize_text  # after lexiseg_model.clip has declared operators
+
         return super().tokens([canonicalize_text(text) for text in texts])
 
 
