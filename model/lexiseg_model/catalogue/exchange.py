@@ -8,6 +8,7 @@ An interrupted push does not affect pulls, and a repeated push sends only missin
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import uuid
@@ -19,7 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from lexiseg_model.catalogue import CARD, read_card
 from lexiseg_model.catalogue.store import connect_store, is_bucket, write_whole
-from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.errors import OptionError, WeightsError
 
 MANIFEST, FILES = "manifest.json", "files"
@@ -172,4 +172,5 @@ def _manifest_of(folder: Path) -> Manifest:
 
 
 def _stored(path: Path) -> StoredFile:
-    return StoredFile(size=path.stat().st_size, sha256=file_digest(path))
+    with path.open("rb") as content:  # without torch, which `weights.file_digest` imports
+        return StoredFile(size=path.stat().st_size, sha256=hashlib.file_digest(content, "sha256").hexdigest())
