@@ -12,11 +12,11 @@ const NOTHING = -20; // the logit of pixels outside of a window
 export async function proposed(rules, picture, run) {
   const { proposals: settings } = rules.settings;
   const { PER_PASS, AGAIN, TOUCHES, NEW } = rules.constants.proposing;
-  const { STEP, LEAST } = rules.constants.windows;
+  const { STEP, MIN_SIDE } = rules.constants.windows;
   const shared = await picture.shared();
   const [rows, columns] = shared.mid.dims.slice(2);
   const whole = { top: 0, left: 0, rows, columns };
-  const size = [rows, columns].map((side) => Math.min(side, Math.max(LEAST, Math.ceil(side / (2 * STEP)) * STEP)));
+  const size = [rows, columns].map((side) => Math.min(side, Math.max(MIN_SIDE, Math.ceil(side / (2 * STEP)) * STEP)));
   const grid = Array.from({ length: settings.grid ** 2 }, (_, i) => {
     const share = (place) => Math.fround(Math.fround(place + 0.5) / settings.grid);
     return { x: Math.fround(share(i % settings.grid) * columns), y: Math.fround(share(Math.floor(i / settings.grid)) * rows) };
