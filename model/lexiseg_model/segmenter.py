@@ -132,6 +132,7 @@ class TextBank:
         levels: [T], added to the logits of each text; None: zeros.
         n_background: how many of the last classes are background words.
         support: texts and examples of classes that have both, for methods that fuse them; None: there are none.
+        excluded: cells that classes do not get, by class index.
         derived: values that methods computed from the bank, by name; cached with it.
     """
 
@@ -142,6 +143,7 @@ class TextBank:
     levels: Tensor | None = None
     n_background: int = 0
     support: Support | None = None
+    excluded: dict[int, Excluded] = field(default_factory=dict)
     derived: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @classmethod
@@ -179,12 +181,24 @@ class TextBank:
         return best.scatter_reduce_(0, owner, scores, "amax")
 
 
+class Excluded(NamedTuple):
+    """Cells that a class by example does not get, because they are like those of its negative examples.
+
+    `negatives` [N, D]: unit embeddings; a cell is like one whose cosine is at least its `bound` [N]. `examples` [P, D]:
+    unit embeddings; a cell that is more like one of them stays.
+    """
+
+    negatives: Tensor
+    bound: Tensor
+    examples: Tensor
+
+
 class ExampleVectors(NamedTuple):
     """A class by example: `vectors` [V, D] for a bank, and the unit `means` [M, D] of the examples.
 
     `negatives` [N, D]: unit vectors of negative examples, already accounted for in `vectors`, not in those of the
     class's texts. `beside_words`: scale of the vectors of a class that has texts as well. `examples` [R, D]: unit
-    vectors of the examples, for methods that fuse them with texts.
+    vectors of the examples, for methods that fuse them with texts. `excluded`: for methods that exclude single cells.
     """
 
     vectors: Tensor
@@ -192,6 +206,7 @@ class ExampleVectors(NamedTuple):
     negatives: Tensor | None = None
     beside_words: float = 1.0
     examples: Tensor | None = None
+    excluded: Excluded | None = None
 
 
 class Competing(NamedTuple):

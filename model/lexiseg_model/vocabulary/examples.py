@@ -21,7 +21,7 @@ from lexiseg_model.types import ClassEntry, Prompt, Region
 
 SAME_MEANING = 0.7  # share of a class's score on its own examples from which a background word is dropped
 MAX_NEGATIVE_SCORE = 0.35  # share of a class's score on its own examples that it keeps on a negative example
-MIN_SQUARED_SINE = 0.1  # between examples and a negative; clamps the division for nearly equal ones
+MIN_SQUARED_SINE = 0.5  # between examples and a negative; a vector turned further from a similar one wins elsewhere
 MIN_SIMILARITY = 0.5  # of a cell to a clicked one, on a scale from the image's mean (0) to that cell (1)
 
 
@@ -44,6 +44,8 @@ def vectors_of(segmenter: Segmenter, classes: Sequence[ClassEntry]) -> dict[int,
 
 def push_from_negatives(vectors: Tensor, mean: Tensor, negatives: Tensor) -> Tensor:
     """Change class vectors [V, D] so that negatives [N, D] score at most MAX_NEGATIVE_SCORE of the examples' score.
+
+    Negatives that are much like the examples score more.
 
     The smallest change orthogonal to the mean [1, D] of the examples, whose score therefore stays.
     """
@@ -76,7 +78,10 @@ def with_examples(bank: TextBank | None, examples: dict[int, ExampleVectors], n_
     if bank is not None and bank.levels is not None:
         levels = torch.cat([bank.levels, bank.levels.new_zeros(len(all_vectors) - len(bank.levels))])[rows]
     support = None if bank is None else _support(vectors[0], bank.owner, examples)
-    return TextBank(all_vectors[rows], owner[order], n_classes, has_examples=True, levels=levels, support=support)
+    excluded = {index: example.excluded for index, example in examples.items() if example.excluded is not None}
+    return TextBank(
+        all_vectors[rows], owner[order], n_classes, has_examples=True, levels=levels, support=support, excluded=excluded
+    )
 
 
 def _support(texts: Tensor, owner: NDArray[np.int64], example_vectors: dict[int, ExampleVectors]) -> Support | None:

@@ -29,7 +29,7 @@ from lexiseg_service.worker.decode import decode
 from lexiseg_service.worker.job import Job, Render
 from lexiseg_service.worker.texts import TextCache, TextCaches
 
-RULE = 2  # version of how methods encode examples: rows of different versions must not mix
+RULE = 3  # version of how methods encode examples: rows of different versions must not mix
 JPEG_QUALITY = 90
 MAX_PICTURE_SIDE, MIN_PICTURE_SIDE = 1024, 512  # pixels of a kept picture's longer and shorter side
 

@@ -1,6 +1,8 @@
 """Classes by example: vectors from the mean embeddings of example regions, to compete with text vectors.
 
-The mean of the whole image is subtracted from each, and the most similar training words are added.
+The mean of the whole image is subtracted from each, and the most similar training words are added. A mean says too
+little of a varied region: so that a negative example removes its own region, and little else, cells like groups of its
+cells are excluded.
 """
 
 from __future__ import annotations
@@ -17,12 +19,17 @@ from lexiseg_model.errors import OptionError
 from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
 from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.methods.tiny.words.familiar import Familiar
-from lexiseg_model.segmenter import ExampleVectors, PromptMasks, TextRows
+from lexiseg_model.segmenter import ExampleVectors, Excluded, PromptMasks, TextRows
 from lexiseg_model.types import Region
 from lexiseg_model.vocabulary.examples import box_cells, cells_of, mean_embeddings, push_from_negatives
 
 MIN_ALIKE = 0.25  # lower bound of an example's uniformity (norm of its row), for its length
 NEAR = 0.03  # softmax temperature of the cosines with training words
+GROUPS = 16  # of a region's cells
+GROUP_CELLS = 6  # cells of a group, on average at least
+COVERED = 0.9  # share of a region's cells within the bound around its groups
+ROUNDS = 6  # of k-means
+ROW = EMBEDDING * (1 + GROUPS)
 MIN_CELLS = 4  # of a mask of the prompt head; with fewer the box itself is used
 
 
@@ -36,7 +43,9 @@ def training_words(network: TinyNetwork, familiar: Familiar | None, device: torc
 def region_rows(
     pixels: Tensor, size: tuple[int, int], regions: Sequence[Region], masks: dict[int, PromptMasks], apart: float
 ) -> NDArray[np.float16]:
-    """Rows [R, 96] of regions: mean unit embeddings without the direction of the image's mean, lengths unchanged.
+    """Rows [R, ROW] of regions: mean embedding, then groups of cells.
+
+    The mean is that of unit embeddings without the direction of the image's mean, its length unchanged.
 
     Args:
         pixels: [96, h, w] of the image.
@@ -52,8 +61,23 @@ def region_rows(
         inside = None if predicted is None else _mask_cells(region, size, predicted, pixels)
         cells.append(cells_of(region, size, pixels) if inside is None else inside)
     centred = subtract_image(mean_embeddings(cells, pixels), pixels.flatten(1).mean(1), apart)
-    rows: NDArray[np.float16] = centred.cpu().numpy().astype(np.float16)
+    groups = torch.stack([cell_groups(pixels[:, part.to(pixels.device)].T) for part in cells])
+    rows: NDArray[np.float16] = torch.cat([centred, groups.flatten(1)], 1).cpu().numpy().astype(np.float16)
     return rows
+
+
+def cell_groups(cells: Tensor) -> Tensor:
+    """Means [GROUPS, 96] of groups of unit embeddings [n, 96]; rows of zeros where there are fewer groups.
+
+    Each is a direction, divided by the cosine with the nearest group that COVERED of the cells reach.
+    """
+    n = min(GROUPS, max(1, len(cells) // GROUP_CELLS))
+    means = F.normalize(cells[torch.linspace(0, len(cells) - 1, n, device=cells.device).long()], dim=1)
+    for _ in range(ROUNDS):
+        group = F.one_hot((cells @ means.T).argmax(1), n).to(cells)  # [n cells, groups]
+        means = F.normalize(group.T @ cells + 1e-3 * means, dim=1)  # an empty group stays
+    bound = (cells @ means.T).amax(1).quantile(1 - COVERED).clamp_min(MIN_ALIKE)
+    return F.pad(means / bound, (0, 0, 0, GROUPS - n))
 
 
 def subtract_image(means: Tensor, image: Tensor, apart: float) -> Tensor:
@@ -66,8 +90,8 @@ def vectors(positive: TextRows, negative: TextRows, rule: ExampleRule, words: Te
     """A vector for each example: a mixture of its own direction, the examples' mean and similar training words.
 
     Args:
-        positive: rows [P, 96] of examples.
-        negative: rows [N, 96] of negative examples.
+        positive: rows [P, ROW] of examples.
+        negative: rows [N, ROW] of negative examples.
         rule: weights of the mixture, and length of the vectors.
         words: unit vectors [W, 96] of training words; W may be 0.
 
@@ -79,8 +103,14 @@ def vectors(positive: TextRows, negative: TextRows, rule: ExampleRule, words: Te
     if negatives is not None:
         vectors = push_from_negatives(vectors, mean, negatives)
     # Rows are means of unit vectors: varied pixels give short rows and low scores.
-    alike = float(np.linalg.norm(positive.astype(np.float32), axis=1).mean().clip(MIN_ALIKE))
-    return ExampleVectors(rule.length * alike**-rule.level * vectors, mean, negatives, rule.beside_words)
+    alike = float(np.linalg.norm(positive[:, :EMBEDDING].astype(np.float32), axis=1).mean().clip(MIN_ALIKE))
+    return ExampleVectors(
+        rule.length * alike**-rule.level * vectors,
+        mean,
+        negatives,
+        rule.beside_words,
+        excluded=_excluded(positive, negative, words.device) if len(negative) else None,
+    )
 
 
 def mix_words(examples: Tensor, rule: ExampleRule, words: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,6 +138,17 @@ def _mask_cells(region: Region, size: tuple[int, int], predicted: PromptMasks, p
 
 
 def _unit(rows: TextRows, device: torch.device) -> Tensor:
-    if rows.ndim != 2 or rows.shape[1] != EMBEDDING:
-        raise OptionError(f"expected rows [R, {EMBEDDING}] of examples, got {list(rows.shape)}")
-    return F.normalize(torch.from_numpy(rows.astype(np.float32)).to(device), dim=1)
+    if rows.ndim != 2 or rows.shape[1] != ROW:
+        raise OptionError(f"expected rows [R, {ROW}] of examples, got {list(rows.shape)}")
+    return F.normalize(torch.from_numpy(rows[:, :EMBEDDING].astype(np.float32)).to(device), dim=1)
+
+
+def _excluded(positive: TextRows, negative: TextRows, device: torch.device) -> Excluded:
+    negatives, examples = (_groups_of(rows).to(device) for rows in (negative, positive))
+    return Excluded(F.normalize(negatives, dim=1), 1 / negatives.norm(dim=1), F.normalize(examples, dim=1))
+
+
+def _groups_of(rows: TextRows) -> Tensor:
+    """The groups [G, 96] of all rows, without those of zeros."""
+    groups = torch.from_numpy(rows[:, EMBEDDING:].astype(np.float32)).view(-1, EMBEDDING)
+    return groups[groups.any(1)]

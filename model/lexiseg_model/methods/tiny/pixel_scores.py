@@ -16,10 +16,11 @@ from torch import Tensor
 from lexiseg_model.features import Features
 from lexiseg_model.methods.tiny.network import TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.settings import TinySettings
-from lexiseg_model.segmenter import Competing, TextBank
+from lexiseg_model.segmenter import Competing, Excluded, TextBank
 from lexiseg_model.vocabulary.bank import directions, merge_background_words
 
 SUREST = 0.01  # share of the pixels, the most probable ones, whose probabilities enter the presence of a class
+EXCLUDED = -50.0  # logit of a cell that a class does not get
 CHUNK = 64  # classes in one product, which bounds memory for many synonyms
 
 
@@ -38,6 +39,13 @@ def best_per_class(pixels: Tensor, bank: TextBank, added: Tensor, scale: float) 
             scores = torch.stack([scores[a:b].amax(0) for a, b in inside])
         best.append(scores.view(end - start, *pixels.shape[1:]))
     return best[0] if len(best) == 1 else torch.cat(best)
+
+
+def is_excluded(pixels: Tensor, excluded: Excluded) -> Tensor:
+    """Which of the embeddings [96, n] a class does not get: [n] bool."""
+    negative = excluded.negatives @ pixels  # [N, 96] x [96, n]
+    is_like = (negative >= excluded.bound[:, None]).any(0)
+    return is_like & (negative.amax(0) > (excluded.examples @ pixels).amax(0))
 
 
 def mask_means(masks: Tensor, pixels: Tensor) -> Tensor:
@@ -72,14 +80,15 @@ class PixelScores:
 
     def of_pixels(self, pixels: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
         """Scores [K, h, w] of embeddings [96, h, w]; `presence` [T] from `of_texts`."""
-        added = self._added(bank, presence)
-        return best_per_class(pixels.to(self._device).float(), bank, added, self._scale)
+        on_device = pixels.to(self._device).float()
+        scores = best_per_class(on_device, bank, self._added(bank, presence), self._scale)
+        for index, excluded in bank.excluded.items():
+            scores[index].masked_fill_(is_excluded(on_device.flatten(1), excluded).view(scores.shape[1:]), EXCLUDED)
+        return scores
 
     def of_regions(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """Scores [K, N] of mean embeddings [N, 96]: the mean score of their cells, if each class has one text."""
-        columns = embeddings.to(self._device).float().T[..., None]
-        added = self._added(bank, self.of_texts(features, bank))
-        return best_per_class(columns, bank, added, self._scale)[..., 0]
+        return self.of_pixels(embeddings.T[..., None], bank, self.of_texts(features, bank))[..., 0]
 
     def competing(self, features: Features, bank: TextBank) -> Competing:
         """Scores of an image's cells; on the CPU the background words share one row."""

@@ -175,7 +175,7 @@ class TinySegmenter(Exportable):
 
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:
-        """Mean embeddings [R, 96] of regions: of the prompt head's mask for a box or points, or of the given mask."""
+        """Rows [R, ROW] of regions: of the prompt head's mask for a box or points, or of the given mask."""
         indices = [index for index, region in enumerate(regions) if region.prompt is not None and self._head]
         prompts = [replace(prompt, glance=True) for index in indices if (prompt := regions[index].prompt) is not None]
         masks = dict(zip(indices, self.prompt(features, prompts) if prompts else (), strict=True))
