@@ -51,7 +51,7 @@ CASES = (
     Case("coffee", "a box around the cup", box=(170, 10, 450, 300)),
     Case("chelsea", "cat", ("cat",)),
     Case("astronaut", "person", ("person",)),
-    Case("chelsea", "cat, dog, pizza, sofa, sheep", ("cat", "dog", "pizza", "sofa", "sheep")),
+    Case("coffee", "cup, saucer, table", ("cup", "saucer", "table")),
     Case("coffee", "spoon", ("spoon",)),
     Case("rocket", "a box around the rocket", box=(285, 75, 365, 385)),
     Case("astronaut", "helmet, flag, person", ("helmet", "flag", "person")),
