@@ -133,25 +133,37 @@ class Reading(nn.Module):
 
 
 class Region(nn.Module):
-    """Embeddings [1, 96, h, w] and R regions [R, h, w], 1 inside -> example rows [R, 96], and the cells [R, h, w] that
-    are similar (1) to a region of one cell, a point."""
+    """Embeddings [1, 96, h, w] and a region [h, w], 1 inside and 0 outside -> its example row [1, ROW]."""
 
     def __init__(self, apart: float) -> None:
         super().__init__()
         self.apart = apart
 
-    def forward(self, pixels: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-        flat = pixels[0].float().flatten(1)
-        cells = inside.flatten(1)
-        rows = by_example.subtract_image(cells @ flat.T / cells.sum(1, keepdim=True), flat.mean(1), self.apart)
-        unit = F.normalize(flat, dim=0)
-        point = cells @ unit.T
+    def forward(self, pixels: Tensor, inside: Tensor) -> tuple[Tensor]:
+        flat, cells = pixels[0].float().flatten(1), inside.flatten()
+        mean = by_example.subtract_image((flat @ cells / cells.sum())[None], flat.mean(1), self.apart)
+        return (torch.cat([mean, by_example.cell_groups(flat.T, cells).view(1, -1)], 1).half().float(),)
+
+
+class Alike(nn.Module):
+    """Embeddings [1, 96, h, w] and P points [P, h, w], 1 at its cell -> the cells [P, h, w] similar (1) to each."""
+
+    def forward(self, pixels: Tensor, points: Tensor) -> tuple[Tensor]:
+        unit = F.normalize(pixels[0].float().flatten(1), dim=0)
+        point = points.flatten(1) @ unit.T
         bound = examples.MIN_SIMILARITY + (1 - examples.MIN_SIMILARITY) * (point @ F.normalize(unit.mean(1), dim=0))
-        return rows.half().float(), (point @ unit >= bound[:, None]).float().view(inside.shape)
+        return ((point @ unit >= bound[:, None]).float().view(points.shape),)
+
+
+class Cosines(nn.Module):
+    """Embeddings [1, 96, h, w] and directions [G, 96] -> their cosines [G, h, w]."""
+
+    def forward(self, pixels: Tensor, directions: Tensor) -> tuple[Tensor]:
+        return ((directions @ pixels[0].float().flatten(1)).view(-1, *pixels.shape[2:]),)
 
 
 class Examples(nn.Module):
-    """Example rows [N, 96] of a class -> a vector for each [N, 96], their mean [1, 96], and the vectors' length []."""
+    """Means [N, 96] in a class's rows -> a vector for each [N, 96], their mean [1, 96], and the vectors' length []."""
 
     def __init__(self, rule: ExampleRule, words: Tensor) -> None:
         super().__init__()
@@ -248,9 +260,23 @@ def _parts(model: segmenter.TinySegmenter) -> list[Part]:
         Part(
             "region",
             Region(settings.examples.apart),
+            lambda rows, columns: [_score_inputs(rows, columns)[0], torch.ones(8 * rows, 8 * columns)],
+            {"pixels": sides, "inside": {0: sides[2], 1: sides[3]}},
+            ("row",),
+        ),
+        Part(
+            "alike",
+            Alike(),
             lambda rows, columns: [_score_inputs(rows, columns)[0], torch.ones(2, 8 * rows, 8 * columns)],
-            {"pixels": sides, "inside": {0: texts, 1: sides[2], 2: sides[3]}},
-            ("rows", "alike"),
+            {"pixels": sides, "points": {0: texts, 1: sides[2], 2: sides[3]}},
+            ("alike",),
+        ),
+        Part(
+            "cosines",
+            Cosines(),
+            lambda rows, columns: [_score_inputs(rows, columns)[index] for index in (0, 3)],
+            {"pixels": sides, "directions": {0: texts}},
+            ("cosines",),
         ),
         Part(
             "examples",

@@ -61,23 +61,32 @@ def region_rows(
         inside = None if predicted is None else _mask_cells(region, size, predicted, pixels)
         cells.append(cells_of(region, size, pixels) if inside is None else inside)
     centred = subtract_image(mean_embeddings(cells, pixels), pixels.flatten(1).mean(1), apart)
-    groups = torch.stack([cell_groups(pixels[:, part.to(pixels.device)].T) for part in cells])
+    own = [pixels[:, part.to(pixels.device)].T for part in cells]
+    groups = torch.stack([cell_groups(part, part.new_ones(len(part))) for part in own])
     rows: NDArray[np.float16] = torch.cat([centred, groups.flatten(1)], 1).cpu().numpy().astype(np.float16)
     return rows
 
 
-def cell_groups(cells: Tensor) -> Tensor:
-    """Means [GROUPS, 96] of groups of unit embeddings [n, 96]; rows of zeros where there are fewer groups.
+def cell_groups(cells: Tensor, inside: Tensor) -> Tensor:
+    """Means [GROUPS, 96] of groups of those unit embeddings [n, 96] that are `inside` [n], 1 or 0.
 
-    Each is a direction, divided by the cosine with the nearest group that COVERED of the cells reach.
+    Each is a direction, divided by the cosine with the nearest group that COVERED of the cells reach. Rows of zeros
+    where there are fewer groups. Shapes do not depend on values, so that a graph of it can be exported.
     """
-    n = min(GROUPS, max(1, len(cells) // GROUP_CELLS))
-    means = F.normalize(cells[torch.linspace(0, len(cells) - 1, n, device=cells.device).long()], dim=1)
+    so_far = inside.cumsum(0).long()
+    last = so_far[-1] - 1
+    n = ((last + 1) // GROUP_CELLS).clamp(1, GROUPS)
+    number = torch.arange(GROUPS, device=cells.device)
+    start = number.minimum(n - 1) * last // (n - 1).clamp_min(1)  # evenly spaced among the cells inside
+    means = F.normalize(cells[(so_far <= start[:, None]).sum(1)], dim=1)
     for _ in range(ROUNDS):
-        group = F.one_hot((cells @ means.T).argmax(1), n).to(cells)  # [n cells, groups]
+        nearest = (cells @ means.T).masked_fill(number >= n, -2).argmax(1)
+        group = (nearest[:, None] == number).to(cells) * inside[:, None]  # [n cells, groups]
         means = F.normalize(group.T @ cells + 1e-3 * means, dim=1)  # an empty group stays
-    bound = (cells @ means.T).amax(1).quantile(1 - COVERED).clamp_min(MIN_ALIKE)
-    return F.pad(means / bound, (0, 0, 0, GROUPS - n))
+    means = means * (number < n)[:, None]
+    likeness = (cells @ means.T).masked_fill(number >= n, -2).amax(1)
+    bound = _quantile(likeness.masked_fill(inside == 0, 2), last, 1 - COVERED).clamp_min(MIN_ALIKE)
+    return means / bound
 
 
 def subtract_image(means: Tensor, image: Tensor, apart: float) -> Tensor:
@@ -141,6 +150,14 @@ def _unit(rows: TextRows, device: torch.device) -> Tensor:
     if rows.ndim != 2 or rows.shape[1] != ROW:
         raise OptionError(f"expected rows [R, {ROW}] of examples, got {list(rows.shape)}")
     return F.normalize(torch.from_numpy(rows[:, :EMBEDDING].astype(np.float32)).to(device), dim=1)
+
+
+def _quantile(values: Tensor, last: Tensor, share: float) -> Tensor:
+    """The quantile [] of the lowest of values [n], up to the index `last` []."""
+    ascending, at = values.sort().values, share * last
+    below = at.long()
+    low, high = ascending[below], ascending[last.minimum(below + 1)]
+    return low + (at - below) * (high - low)
 
 
 def _excluded(positive: TextRows, negative: TextRows, device: torch.device) -> Excluded:

@@ -33,6 +33,17 @@ ASK = """async ([act, question]) => {
         import(new URL(`playground/${name}`, location.href).href)));
     return engine[act](page.state.picture, question);
 }"""
+# Kept rows as they were before they had groups of cells.
+SHORTEN = """() => new Promise((resolve) => {
+    indexedDB.open("lexiseg").onsuccess = ({ target }) => {
+        const kept = target.result.transaction("examples", "readwrite");
+        kept.oncomplete = resolve;
+        kept.objectStore("examples").openCursor().onsuccess = ({ target: { result: cursor } }) => {
+            cursor?.update(cursor.value.slice(0, 96));
+            cursor?.continue();
+        };
+    };
+})"""
 WORDS: list[dict[str, Any]] = [
     {"classes": ["sky", "building", "tree"]},
     {"classes": ["sky", "flower", "xylofon"], "background": False},
@@ -160,6 +171,36 @@ def test_a_class_by_example_is_the_servers_and_survives_a_reload(
     page.locator("body[data-ready]").wait_for()
     choose(page)
     expect_result(page, "Found our tower")
+
+
+@pytest.mark.parametrize("negative", [(0, 100, 200, 330), (200, 60, 350, 200)])
+def test_a_negative_example_excludes_what_it_excludes_on_the_server(
+    context: BrowserContext, site: str, server: Server, negative: tuple[int, int, int, int]
+) -> None:
+    page = opened(context, site)
+    choose(page)
+    page.locator("#canvas").wait_for()
+    image = {"id": asked(server, CHINA, {"classes": ["sky"]})["image_id"]}
+    own, other = ([page.evaluate(ASK, ["examples", {"box": box}])] for box in (PAGODA, negative))
+    alone = page.evaluate(ASK, ["segment", {"classes": [{"name": "it", "examples": own}, "sky"]}])
+    entry = {"name": "it", "examples": own, "negatives": other}
+    entry_there = {"name": "it"} | {
+        kind: [{"box": box, "image": image}] for kind, box in (("examples", PAGODA), ("negatives", negative))
+    }
+
+    here = page.evaluate(ASK, ["segment", {"classes": [entry, "sky"]}])
+    there = asked(server, CHINA, {"classes": [entry_there, "sky"]})
+    marked, unlike, marked_there = (labels(each["segments"], each["size"]) for each in (alone, here, there))
+    assert (unlike == marked_there).mean() >= 0.99
+    assert (unlike == 1).sum() < 0.8 * (marked == 1).sum()
+
+    here = page.evaluate(ASK, ["segment", {"task": "everything", "classes": [entry, "sky"]}])
+    there = asked(server, CHINA, {"task": "everything", "classes": [entry_there, "sky"]})
+    assert [each["label"] for each in here["segments"]] == [each["label"] for each in there["segments"]]
+
+    page.evaluate(SHORTEN)
+    here = page.evaluate(ASK, ["segment", {"classes": [entry, "sky"]}])
+    assert (unlike == 1).sum() < (labels(here["segments"], here["size"]) == 1).sum()
 
 
 def test_a_site_opens_without_a_network_and_says_what_it_cannot_do_there(context: BrowserContext, folder: Path) -> None:

@@ -10,11 +10,10 @@ export async function rowOf(rules, picture, prompt, run) {
   const { cells: [h, w], size: [H, W], features: { pixels } } = picture;
   const n = h * w;
   const cellAt = (x, y) => Math.min(h - 1, Math.trunc((y / H) * h)) * w + Math.min(w - 1, Math.trunc((x / W) * w));
-  const region = (inside) => run("region", { pixels, inside: [Float32Array.from(inside), [inside.length / n, h, w]] });
   const near = async (points) => {
     const at = points.map(({ x, y }) => cellAt(x, y));
     const single = at.flatMap((cell) => Array.from({ length: n }, (_, other) => Number(other === cell)));
-    const alike = at.length ? (await region(single)).alike.data : [];
+    const alike = at.length ? (await run("alike", { pixels, points: [Float32Array.from(single), [at.length, h, w]] })).alike.data : [];
     return Uint8Array.from({ length: n }, (_, cell) => Number(at.some((own, i) => own === cell || alike[i * n + cell])));
   };
   const [positives, negatives] = bySign(prompt.points);
@@ -30,26 +29,44 @@ export async function rowOf(rules, picture, prompt, run) {
   const { masks: [mask] } = await predict(rules, picture, { ...prompt, glance: true }, run);
   const cut = (prompt.box ? reach : all).map((each, cell) => each & Number(mask[cell] > 0));
   const isEnough = cut.reduce((sum, each) => sum + each, 0) >= rules.constants.by_example.MIN_CELLS;
-  return Float32Array.from((await region(isEnough ? cut : all)).rows.data);
+  const { row } = await run("region", { pixels, inside: [Float32Array.from(isEnough ? cut : all), [h, w]] });
+  return Float32Array.from(row.data);
 }
 
-/** What is learned of a class by the numbers of its examples: `vectors`, the `middle` of what was shown, and `away`, which turns others from what it is not. */
+/**
+ * What is learned of a class by the numbers of its examples: `vectors`, the `middle` of what was shown, `turned`, which
+ * turns others from what it is not, and `groups` of cells, if there are any that it does not get.
+ */
 export async function learned(rules, { name, examples = [], negatives = [] }, run) {
-  if (!examples.length) return { vectors: [], turned: (vector) => vector };
+  if (!examples.length) return { vectors: [], turned: (vector) => vector, groups: [] };
   const [positives, negativeRows] = await Promise.all([examples, negatives].map((some) => Promise.all(some.map(({ kept }) => recalled(kept, name)))));
-  const width = positives[0].length;
-  const { vectors, middle: { data: middle }, length } = await run("examples", { rows: [Float32Array.from(positives.flatMap((row) => [...row])), [positives.length, width]] });
+  const { EMBEDDING: width } = rules.constants.network;
+  const means = positives.flatMap((row) => [...row.slice(0, width)]);
+  const { vectors, middle: { data: middle }, length } = await run("examples", { rows: [Float32Array.from(means), [positives.length, width]] });
   const { MAX_NEGATIVE_SCORE, MIN_SQUARED_SINE } = rules.constants.examples;
   const turned = (vector) =>
     negativeRows.reduce((one, row) => {
-      const negative = row.map((value) => value / Math.hypot(...row));
+      const { direction: negative } = unit(row.slice(0, width));
       const alike = dot(negative, middle);
       const direction = negative.map((value, i) => value - alike * middle[i]);
       const excess = Math.max(0, dot(one, negative) - MAX_NEGATIVE_SCORE * dot(one, middle)) / Math.max(dot(direction, direction), MIN_SQUARED_SINE);
       return one.map((value, i) => value - excess * direction[i]);
     }, vector);
   const each = positives.map((_, i) => turned(vectors.data.slice(i * width, (i + 1) * width)).map((value) => value * length.data[0]));
-  return { vectors: each, middle, turned };
+  const unlike = negativeRows.flatMap((row) => groupsOf(row, width));
+  const groups = unlike.length ? [...unlike.map((group) => ({ ...group, isNegative: true })), ...positives.flatMap((row) => groupsOf(row, width))] : [];
+  return { vectors: each, middle, turned, groups };
+}
+
+/** Of groups of cells: the direction, and the `bound` of cosines from which a cell is like it. Rows kept earlier have no groups. */
+function groupsOf(row, width) {
+  const groups = Array.from({ length: row.length / width - 1 }, (_, index) => row.slice((index + 1) * width, (index + 2) * width));
+  return groups.filter((group) => group.some(Boolean)).map(unit);
+}
+
+function unit(row) {
+  const length = Math.hypot(...row);
+  return { direction: row.map((value) => value / length), bound: 1 / length };
 }
 
 export function dot(one, other) {

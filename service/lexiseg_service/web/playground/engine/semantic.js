@@ -6,15 +6,20 @@ import { Refusal } from "./refusal.js";
 
 const MAX_WARNINGS = 16;
 
-/** The classes of a question, read: `classes` {name, threshold, texts, stuff}, `texts` with examples and their `owner`, and the background behind them. */
+/**
+ * The classes of a question, read: `classes` {name, threshold, texts, stuff}, `texts` with examples and their `owner`, and
+ * the background behind them; `groups` of cells, of classes with negative examples.
+ */
 export async function bankOf(rules, question, read, run) {
   const entries = (question.classes ?? []).map((one) => (typeof one === "string" ? { name: one } : one));
   const stuff = new Set(rules.stuff);
   const classes = [];
   const texts = [];
+  const groups = [];
   const byExample = []; // classes without words
   for (const [owner, { synonyms = [], ...entry }] of entries.entries()) {
     const made = await learned(rules, entry, run);
+    groups.push(...made.groups.map((group) => ({ owner, ...group })));
     const own = synonyms.length || !made.vectors.length ? [entry.name, ...synonyms] : [];
     classes.push({ ...entry, texts: own, stuff: stuff.has(entry.name.toLowerCase()) });
     for (const text of own) {
@@ -29,7 +34,7 @@ export async function bankOf(rules, question, read, run) {
   const words = drops ? competing(rules, texts, byExample) : [];
   const vectors = stacked([...texts.map(({ vector }) => vector), ...words]);
   const levels = Float32Array.from([...texts.map(({ level }) => level), ...words.map(() => 0)]);
-  return { classes, texts, drops, vectors, levels };
+  return { classes, texts, drops, vectors, levels, groups, directions: stacked(groups.map(({ direction }) => direction)) };
 }
 
 /** Vectors of the background words that say the same as no text and no example. */
@@ -51,20 +56,37 @@ function stacked(rows) {
   return all;
 }
 
-/** Scores [K + B, n] of classes, each that of its best text, and of background words, of scores [T, n] of texts. */
-function bestRows({ classes, texts }, scores, n) {
+/**
+ * Scores [K + B, n] of classes, each that of its best text, and of background words, of scores [T, n] of texts and
+ * cosines [G, n] of groups.
+ */
+function bestRows(rules, { classes, texts, groups }, { scores, cosines }, n) {
   const rows = new Float32Array(scores.length + (classes.length - texts.length) * n).fill(-Infinity);
   for (let text = 0; text < scores.length / n; text++) {
     const start = (texts[text]?.owner ?? classes.length + text - texts.length) * n;
     for (let i = 0; i < n; i++) rows[start + i] = Math.max(rows[start + i], scores[text * n + i]);
   }
+  exclude(rules, rows, groups, cosines, n);
   return rows;
 }
 
-/** Logits [K, n] of classes, with a last row for nobody where pixels may be nobody's, of scores [T, n] of texts. */
-export function logitsOf(rules, bank, scores, n) {
+/** Takes from classes the cells that are like a group of a negative example, and more than like those of the examples. */
+function exclude(rules, rows, groups, cosines, n) {
+  for (const owner of new Set(groups.map((group) => group.owner))) {
+    const own = groups.map((group, index) => ({ ...group, start: index * n })).filter((group) => group.owner === owner);
+    const [negatives, others] = [true, false].map((sign) => own.filter(({ isNegative = false }) => isNegative === sign));
+    for (let i = 0; i < n; i++) {
+      const most = (some) => some.reduce((best, { start }) => Math.max(best, cosines[start + i]), -Infinity);
+      const isLike = negatives.some(({ start, bound }) => cosines[start + i] >= bound);
+      if (isLike && most(negatives) > most(others)) rows[owner * n + i] = rules.constants.pixel_scores.EXCLUDED;
+    }
+  }
+}
+
+/** Logits [K, n] of classes, with a last row for nobody where pixels may be nobody's, of what is `seen` at n cells. */
+export function logitsOf(rules, bank, seen, n) {
   const { classes, drops } = bank;
-  const best = bestRows(bank, scores, n);
+  const best = bestRows(rules, bank, seen, n);
   const rows = new Float32Array((classes.length + (drops ? 1 : 0)) * n).fill(-Infinity);
   best.forEach((score, i) => {
     const at = i < classes.length * n ? i : classes.length * n + (i % n);
@@ -79,13 +101,13 @@ export function logitsOf(rules, bank, scores, n) {
 }
 
 /**
- * The answer to a question about words. `seen`: scores [T, h, w] and whole [T] of the bank's texts; `memory`: of a video,
- * where nothing is dropped by a single frame, for that would flicker.
+ * The answer to a question about words. `seen`: scores [T, h, w] and whole [T] of the bank's texts, and cosines [G, h, w]
+ * of its groups; `memory`: of a video, where nothing is dropped by a single frame, for that would flicker.
  */
 export function segmentsOf(rules, question, bank, seen, [h, w], size, memory = null) {
   const { classes, drops } = bank;
   if (!classes.length) throw new Refusal("no-classes", "Type a word first.");
-  const own = logitsOf(rules, bank, seen.scores, h * w);
+  const own = logitsOf(rules, bank, seen, h * w);
   const logits = memory?.steady(own, [h, w]) ?? own;
   withoutSpecks(logits, logits.length / (h * w), w, classes.length, rules.settings.specks);
   const won = winners(logits, logits.length / (h * w), [h, w], size);
@@ -142,14 +164,14 @@ function thingsOf(rules, bank, seen, { labels, probability }, height, task) {
 }
 
 /** [K]: the logit of a class to be there, of its most present text and of its surest cells. */
-function presenceOf(rules, bank, { scores, whole }) {
-  const n = scores.length / whole.length;
-  const rows = bestRows(bank, scores, n);
+function presenceOf(rules, bank, seen) {
+  const n = seen.scores.length / seen.whole.length;
+  const rows = bestRows(rules, bank, seen, n);
   const total = logSumExp(rows, rows.length / n, n).map((sum) => logSumExp([sum, rules.nobody], 2, 1)[0]);
   const surest = Math.max(1, halfToEven(rules.constants.pixel_scores.SUREST * n));
   return bank.classes.map((_, index) => {
     const sorted = rows.slice(index * n, (index + 1) * n).map((score, cell) => score - total[cell]).sort();
-    return bestOf(bank, whole, index) + logSumExp(sorted.subarray(n - surest), surest, 1)[0] - Math.log(surest);
+    return bestOf(bank, seen.whole, index) + logSumExp(sorted.subarray(n - surest), surest, 1)[0] - Math.log(surest);
   });
 }
 

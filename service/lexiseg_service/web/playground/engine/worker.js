@@ -236,10 +236,13 @@ function memoryOf(rules, name, { rgb, tile }) {
   return memory.video;
 }
 
-async function scoresOf({ features: { pixels, image, cells } }, { vectors, levels }) {
+async function scoresOf({ features: { pixels, image, cells } }, { vectors, levels, groups, directions }) {
   const texts = { vectors: [vectors, [levels.length, vectors.length / levels.length]], levels: [levels, [levels.length]] };
   const { scores, whole } = await run("scores", { pixels, image, cells, ...texts });
-  return { scores: scores.data, whole: whole.data };
+  const seen = { scores: scores.data, whole: whole.data, cosines: new Float32Array(0) };
+  if (!groups.length) return seen;
+  const { cosines } = await run("cosines", { pixels, directions: [directions, [groups.length, directions.length / groups.length]] });
+  return { ...seen, cosines: cosines.data };
 }
 
 async function prompt(picture, question) {
@@ -278,12 +281,13 @@ async function namedMasks(view, question, masks) {
 }
 
 /** The best class of what is under a mask, or null: means of scores, which are those of the mean pixel. */
-function nameOf(rules, bank, { scores }, mask) {
+function nameOf(rules, bank, seen, mask) {
   const n = mask.length;
   const highest = mask.reduce((most, logit) => Math.max(most, logit), -Infinity);
   const inside = [...mask.keys()].filter((cell) => mask[cell] > 0 || mask[cell] === highest);
-  const means = Float32Array.from({ length: scores.length / n }, (_, text) => inside.reduce((sum, cell) => sum + scores[text * n + cell], 0) / inside.length);
-  const logits = logitsOf(rules, bank, means, 1);
+  const meanOf = (map) => inside.reduce((sum, cell) => sum + map[cell], 0) / inside.length;
+  const meansOf = (maps) => Float32Array.from({ length: maps.length / n }, (_, row) => meanOf(maps.subarray(row * n, (row + 1) * n)));
+  const logits = logitsOf(rules, bank, { scores: meansOf(seen.scores), cosines: meansOf(seen.cosines) }, 1);
   const winner = logits.indexOf(Math.max(...logits));
   if (winner >= bank.classes.length) return null;
   const score = 1 / logits.reduce((sum, logit) => sum + Math.exp(logit - logits[winner]), 0);
