@@ -113,16 +113,21 @@ def cells_of(region: Region, size: tuple[int, int], maps: Tensor) -> Tensor:
         region: a box, a mask or points, in pixels of the image.
         size: (H, W) of the image.
         maps: [D, h, w], the embeddings of its cells.
+
+    Raises:
+        OptionError: the mask is empty, or negative points remove every cell.
     """
     grid = (maps.shape[1], maps.shape[2])
     if region.mask is not None:
         return mask_cells(decode(region.mask), grid)
     assert region.prompt is not None
-    if region.prompt.box is not None:
-        inside = box_cells(region.prompt.box, size, grid)
-        has_negatives = any(not point.positive for point in region.prompt.points)
-        return inside & ~_similar(region.prompt, size, maps, positive=False) if has_negatives else inside
-    return _similar(region.prompt, size, maps, positive=True) & ~_similar(region.prompt, size, maps, positive=False)
+    box = region.prompt.box
+    inside = _similar(region.prompt, size, maps, positive=True) if box is None else box_cells(box, size, grid)
+    if any(not point.positive for point in region.prompt.points):
+        inside = inside & ~_similar(region.prompt, size, maps, positive=False)
+        if not inside.any():
+            raise OptionError("the negative points of an example remove all of it; expected some of it to be left")
+    return inside
 
 
 def box_cells(box: tuple[float, float, float, float], size: tuple[int, int], grid: tuple[int, int]) -> Tensor:

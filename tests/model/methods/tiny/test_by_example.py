@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model import catalogue
+from lexiseg_model.errors import OptionError
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.methods.tiny.by_example import ROW, cell_groups, region_rows, vectors
 from lexiseg_model.methods.tiny.network import EMBEDDING
 from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.segmenter import ExampleVectors, Segmenter
 from lexiseg_model.tasks import segment
-from lexiseg_model.types import Background, ClassEntry, Prompt, Region, Shown, Vocabulary
+from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Shown, Vocabulary
 from lexiseg_model.vocabulary.examples import MAX_NEGATIVE_SCORE
 from tests import pictures
 
@@ -85,6 +86,14 @@ def test_an_example_row_is_contrasted_with_the_rest_of_its_image() -> None:
     assert plain[:2] == pytest.approx([0.6, 0.8], abs=1e-3)
     assert turned[1] > plain[1]
     assert np.linalg.norm(turned[:EMBEDDING]) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_an_example_that_its_negative_points_remove_is_refused() -> None:
+    features = tiny().encode(np.asarray(pictures.small("china", 320)))
+    at_one_place = Prompt((Point(40.0, 30.0, True), Point(40.0, 30.0, False)))
+
+    with pytest.raises(OptionError, match="negative points of an example remove all of it"):
+        tiny().example_rows(features, [Region(at_one_place)])
 
 
 def test_most_cells_of_a_varied_region_are_like_its_groups() -> None:

@@ -29,6 +29,7 @@ export async function rowOf(rules, picture, prompt, run) {
   const { masks: [mask] } = await predict(rules, picture, { ...prompt, glance: true }, run);
   const cut = (prompt.box ? reach : all).map((each, cell) => each & Number(mask[cell] > 0));
   const isEnough = cut.reduce((sum, each) => sum + each, 0) >= rules.constants.by_example.MIN_CELLS;
+  if (!isEnough && !all.includes(1)) throw new Refusal("invalid-value", "The clicks beside the example leave nothing of it: take one back.");
   const { row } = await run("region", { pixels, inside: [Float32Array.from(isEnough ? cut : all), [h, w]] });
   return Float32Array.from(row.data);
 }
