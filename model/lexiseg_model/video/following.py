@@ -3,10 +3,9 @@
     frame -> likeness of each cell to the object -> a few candidate boxes -> masks of the prompt head for them
           -> largest part of the mask that agrees best with the likeness -> box and appearance for the next frame
 
-A mask fits when it looks like the object, is as complete as in the first frame, and is not much larger than the one
-before. An object without a fitting mask for MAX_MISSES frames in a row is lost; at a scene cut all objects are. A lost
-object is searched for in the whole frame; to be found again, a mask must fit better than while the object is followed.
-Appearance is learned from fitting masks only.
+A mask fits when it looks like the object and is as complete as in the first frame. An object without a fitting mask for
+MAX_MISSES frames in a row is lost; at a scene cut all objects are. A lost object is searched for in the whole frame; to
+be found again, a mask must fit better than while the object is followed. Appearance is learned from fitting masks only.
 """
 
 from __future__ import annotations
@@ -39,7 +38,6 @@ MIN_SIDE = 8.0  # pixels of a box
 QUALITY_WEIGHT = 0.3  # weight of the head's quality estimate beside the agreement with likeness
 EXPECTED_BONUS = 0.25  # bonus of the expected box, against other places that look like the object
 LIKENESS_WEIGHT = 0.5  # weight of likeness in the logits of a mask
-GROWN_PENALTY = 1.0  # of a candidate whose mask grew too much, against the others
 SAME_SCENE = 0.9  # likeness (a cosine) of two frames below which the scene was cut: consecutive frames have 0.97
 MAX_MISSES = 3  # frames in a row without a mask that fits, until an object is lost
 
@@ -86,19 +84,15 @@ class Remembers(Protocol):
 
 
 class _Bounds(NamedTuple):
-    """Minima for a mask to fit: mean likeness (a logit), completeness (a cosine), agreement (an IoU).
-
-    `growth` is a maximum: times the area of the last mask that fitted.
-    """
+    """Minima for a mask to fit: mean likeness (a logit), completeness (a cosine), agreement (an IoU)."""
 
     likeness: float
     completeness: float
     agreement: float
-    growth: float
 
 
-FOLLOWED = _Bounds(1.0, 0.87, 0.0, 1.5)
-FOUND_AGAIN = _Bounds(1.5, 0.88, 0.4, 3.0)
+FOLLOWED = _Bounds(1.0, 0.87, 0.0)
+FOUND_AGAIN = _Bounds(1.5, 0.88, 0.4)
 TYPICAL_LIKENESS = 3.75  # mean likeness in the first frame; an object below it gets lower bounds later
 
 
@@ -107,7 +101,6 @@ class _Object:
     number: int
     box: Box
     appearance: Appearance
-    area: float  # share of the frame, of the last mask that fitted
     strict: float  # 0..1, factor of the bound of likeness: a motley or blurred object is never much like itself
     speed: Box = field(default_factory=lambda: np.zeros(4))  # of each edge, pixels a frame
     misses: int = 0  # frames in a row without a mask that fits
@@ -137,7 +130,6 @@ class _Match(NamedTuple):
     likeness: float
     completeness: float
     agreement: float
-    area: float
 
     def fits(self, followed: _Object) -> bool:
         bounds = FOUND_AGAIN if followed.lost else FOLLOWED
@@ -146,7 +138,6 @@ class _Match(NamedTuple):
             and self.likeness >= followed.strict * bounds.likeness
             and self.completeness >= bounds.completeness
             and self.agreement >= bounds.agreement
-            and self.area <= bounds.growth * followed.area
         )
 
 
@@ -236,8 +227,7 @@ class Follower:
         appearance = Appearance(places, probability, near)
         own = _mean(appearance.likeness(places), probability)
         strict = min(1.0, max(0.0, own / TYPICAL_LIKENESS))
-        area = _area(logits) or 1.0  # an empty mask does not tell how large the object is
-        self._objects[start.number] = _Object(start.number, box, appearance, area, strict)
+        self._objects[start.number] = _Object(start.number, box, appearance, strict)
         return Sight(start.number, PromptMasks(logits[None], answer.quality[:1]), place)
 
     def _follow(self, segmenter: Segmenter, features: Features, places: Tensor) -> list[Sight]:
@@ -281,12 +271,10 @@ def _best(
     pairs: Sequence[tuple[_Candidate, PromptMasks]],
     size: tuple[int, int],
 ) -> _Match:
-    """The mask that agrees best with likeness in its window and did not grow; the first candidate has a bonus."""
+    """The mask that agrees best with likeness in its window; the first candidate has a bonus."""
     agreements = [_agreement(answer.masks[0], likeness, candidate.window) for candidate, answer in pairs]
     values = [
-        agreement
-        + QUALITY_WEIGHT * float(answer.quality[0])
-        - GROWN_PENALTY * (_area(answer.masks[0]) > FOLLOWED.growth * followed.area)
+        agreement + QUALITY_WEIGHT * float(answer.quality[0])
         for agreement, (_, answer) in zip(agreements, pairs, strict=True)
     ]
     values[0] += EXPECTED_BONUS
@@ -304,7 +292,6 @@ def _best(
         _mean(likeness, probability),
         followed.appearance.completeness(places, probability),
         agreements[best],
-        _area(mask),
     )
 
 
@@ -316,7 +303,6 @@ def _update(followed: _Object, match: _Match, places: Tensor, likeness: Tensor, 
         hidden = followed.lost or match.box is None
         return Sight(followed.number, None if hidden else PromptMasks(match.mask[None], match.quality / 2))
     _move(followed, match.box, match.prompted_box, size)
-    followed.area = match.area
     near = _window(followed.box, likeness.shape, size, 2 * SEARCH_MARGIN)
     followed.appearance.learn(places, match.probability, near, likeness)
     return Sight(followed.number, PromptMasks(match.mask[None], match.quality))
@@ -350,11 +336,6 @@ def _one_part(mask: Tensor) -> Tensor:
     largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
     others = torch.from_numpy((parts > 0) & (parts != largest)).to(mask.device)
     return torch.where(others, -mask, mask)
-
-
-def _area(mask: Tensor) -> float:
-    """The share of the frame inside a mask [h, w] of logits."""
-    return float((mask > 0).float().mean())
 
 
 def _mean(values: Tensor, weights: Tensor) -> float:

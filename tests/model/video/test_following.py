@@ -1,4 +1,4 @@
-"""When a followed object is lost: at a scene cut, and when its mask grows too fast."""
+"""When a followed object is lost: at a scene cut."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Prompt
-from lexiseg_model.video.following import MAX_MISSES, Follower, Sight, Start
+from lexiseg_model.video.following import Follower, Sight, Start
 from tests.model.stand_in import COLOURS, ColourSegmenter
 from tests.model.video.moving import HEIGHT, SIDE, WIDTH, box, scene, square
 
@@ -68,12 +68,6 @@ def test_an_object_that_is_in_both_scenes_is_followed_through_the_cut(
     follow(follower, model, other)
 
     assert follow(follower, model, other).mask is not None
-
-
-def test_an_object_is_lost_when_its_mask_grows_at_once(follower: Follower, model: ColourSegmenter) -> None:
-    sights = [follow(follower, model, grown(24)) for _ in range(MAX_MISSES)]
-
-    assert sights[-1].mask is None
 
 
 def test_an_object_that_comes_nearer_is_followed(follower: Follower, model: ColourSegmenter) -> None:
