@@ -277,6 +277,16 @@ def test_too_little_memory_is_told(context: BrowserContext, folder: Path) -> Non
         expect_result(page, "There is too little memory")
 
 
+def send_half(files: QuietFiles) -> bytes:
+    """Answer a request for a file with its first half; returns the other one."""
+    content = Path(files.translate_path(files.path)).read_bytes()
+    files.send_response(200)
+    files.send_header("Content-Length", str(len(content)))
+    files.end_headers()
+    files.wfile.write(content[: len(content) // 2])
+    return content[len(content) // 2 :]
+
+
 class Halting(QuietFiles):
     """The network's graph stops half way, until `goes_on`."""
 
@@ -285,13 +295,9 @@ class Halting(QuietFiles):
     def do_GET(self) -> None:
         if not self.path.endswith("/image.onnx"):
             return super().do_GET()
-        content = Path(self.translate_path(self.path)).read_bytes()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content[: len(content) // 2])
+        rest = send_half(self)
         self.goes_on.wait()
-        self.wfile.write(content[len(content) // 2 :])
+        self.wfile.write(rest)
         return None
 
 
@@ -347,11 +353,7 @@ class BreakingOff(QuietFiles):
         self.requests[self.path] += 1
         if self.whole or not self.path.endswith("/image.onnx"):
             return super().do_GET()
-        content = Path(self.translate_path(self.path)).read_bytes()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content[: len(content) // 2])
+        send_half(self)
         self.else_arrived.wait()
         return None
 
