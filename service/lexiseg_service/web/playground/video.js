@@ -135,7 +135,7 @@ export function playOn(view, take, turn) {
     if (!engine.remote) return tell("This page follows no objects: take the frame, and click on it there.");
     if (state.models.length && !takesPrompts()) return tell("This model does not follow what is clicked on; choose another under More.");
     const frame = grab();
-    frame.catch(() => null); // whoever waits for it hears
+    frame.catch(() => null); // reported where the frame is awaited; without this also as an unhandled rejection
     begin(prompt, frame);
     stopAsking(); // it goes first
     again();
