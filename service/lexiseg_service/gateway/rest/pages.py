@@ -25,6 +25,7 @@ from lexiseg_service.image.samples import AUTHORS, NoSample, photograph
 WEB = Path(__file__).resolve().parents[2] / "web"
 PLAYGROUND = WEB / "playground"
 SCRIPTS = ("engine/server.js", *sorted(path.name for path in PLAYGROUND.glob("*.js")))
+WORKER = "painter.js"
 EXAMPLES = tuple(sorted(path.name for path in PLAYGROUND.glob("*.webp")))
 PHOTOGRAPHS = tuple(f"/playground/{name}" for name in AUTHORS)
 DOCS = "/docs"
@@ -48,11 +49,12 @@ DOCS_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+CURRENT = {"Cache-Control": "no-cache"}  # changes with each version
 PLAYGROUND_HEADERS = {
     "Content-Security-Policy": PLAYGROUND_POLICY,
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), display-capture=(), payment=(), usb=()",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",  # changes with each version
+    **CURRENT,
 }
 ONE_DAY = {"Cache-Control": "public, max-age=86400"}
 
@@ -115,9 +117,10 @@ for _path in PHOTOGRAPHS:
     _serve_photograph(_path)
 for _name in EXAMPLES:
     _serve(f"/playground/{_name}", PLAYGROUND / _name, "image/webp", ONE_DAY)
-for _name in SCRIPTS:
-    _serve(f"/playground/{_name}", PLAYGROUND / _name, "text/javascript", PLAYGROUND_HEADERS)
-_serve(f"{DOCS}/assets/docs.js", WEB / "docs.js", "text/javascript", {"Cache-Control": "no-cache"})
+for _name in SCRIPTS:  # a worker obeys the policy of its own response, other scripts that of the page
+    _headers = PLAYGROUND_HEADERS if _name == WORKER else CURRENT
+    _serve(f"/playground/{_name}", PLAYGROUND / _name, "text/javascript", _headers)
+_serve(f"{DOCS}/assets/docs.js", WEB / "docs.js", "text/javascript", CURRENT)
 for _name, _type in SWAGGER_UI.items():
     _serve(f"{DOCS}/assets/{_name}", _swagger_ui() / _name, _type, ONE_DAY)
 

@@ -5,7 +5,6 @@ import * as engine from "./engine/server.js";
 import { keepKey, key } from "./engine/server.js";
 import { $, baseName, card, happened, jpegOf, manner, page, Problem, refusal, state, tasks, tell, wordsOf } from "./page.js";
 import { addWords, promptOn, refuse } from "./question.js";
-import { View } from "./view.js";
 
 const FOREIGN = /\.(heic|heif|avif|tiff?)$/i; // what phones and scanners write; the service reads them
 const TRIED = "lexiseg-tried"; // kept for this tab: the question is still that of an example
@@ -13,17 +12,25 @@ const SERVER = "lexiseg-server"; // kept: its address
 const MODES = ["picture", "video"];
 const MIN_SIDE = 16; // pixels
 
-const view = /** @type {any} */ (new View($("canvas")));
-showOn(view);
-promptOn(view);
+// Loaded when the page can be used already: pictures and clips wait for it.
+let view = /** @type {any} */ (null);
+const viewed = import("./view.js").then(({ View }) => {
+  view = new View($("canvas"));
+  showOn(view);
+  promptOn(view);
+  view.addEventListener("hover", ({ detail }) => {
+    pointed = detail;
+    nameUnderPointer();
+  });
+});
+// Also a failed import, and an example's picture that does not come.
+window.addEventListener("unhandledrejection", ({ reason }) => {
+  if (reason instanceof TypeError && /fetch|load|import/i.test(reason.message)) tell("A part of the page cannot be loaded: is there a network?", true);
+});
 
 // Menus
 
 let pointed = null; // the pixel that the pointer or the keyboard is at
-view.addEventListener("hover", ({ detail }) => {
-  pointed = detail;
-  nameUnderPointer();
-});
 for (const name of ["answered", "mapped"]) page.addEventListener(name, nameUnderPointer);
 for (const id of ["vocabulary", "tasks", "model", "refine", "background"]) {
   $(id).addEventListener("change", () => happened("changed"));
@@ -112,6 +119,7 @@ $("examples").addEventListener("click", async ({ target }) => {
   else happened("changed");
 });
 for (const image of $("examples").querySelectorAll("img")) {
+  window.addEventListener("load", () => (image.src = image.dataset.src)); // after what makes the page usable
   image.addEventListener("error", () => (image.closest("button").hidden = true)); // its package is not installed
 }
 for (const id of ["background", "tasks"]) {
@@ -135,6 +143,7 @@ async function loadMore() {
 async function take(file) {
   const mine = (turn += 1);
   const picture = await opened(file).catch(refusal);
+  await viewed;
   if (!picture || mine !== turn) return; // meanwhile another was chosen
   removeExampleWords();
   state.picture = picture;
@@ -280,7 +289,7 @@ $("tabs").addEventListener("keydown", (event) => {
 let video = null; // of the module, once
 
 function videoModule() {
-  video ??= import("./video.js").then(({ cameraFor, playOn }) => ({ ...playOn(view, take, () => turnTo("video")), openBooth: cameraFor(take) }));
+  video ??= Promise.all([import("./video.js"), viewed]).then(([{ cameraFor, playOn }]) => ({ ...playOn(view, take, () => turnTo("video")), openBooth: cameraFor(take) }));
   return video;
 }
 
@@ -318,9 +327,9 @@ async function start() {
   if ([...tasks()].some((button) => button.value === query.task)) tasks().value = query.task;
   if (query.background === false) $("background").checked = false;
   state.words = (query.classes ?? []).map((one) => (one.name ? { synonyms: [], ...one } : { name: one, synonyms: [] }));
+  await viewed;
   happened("answered");
   document.body.dataset.ready = "yes";
-  for (const image of $("examples").querySelectorAll("img")) image.src = image.dataset.src; // after all that is needed
   if (isOffered && !query.vocabulary) await offerVocabularies().catch(refusal);
 }
 
