@@ -41,7 +41,7 @@ def test_a_box_becomes_a_class_and_another_what_it_is_not(page: Page) -> None:
 
     (example,) = class_of(shown.value)["examples"]
     assert [round(side / 4) for side in example["box"]] == [round(side / 4) for side in PAGODA]
-    expect(page.locator("#chips li")).to_contain_text("our tower (1 shown)")
+    expect(page.locator("#chips li")).to_contain_text("our tower (1 example)")
     expect_result(page, "Found our tower")
     answer = shown.value.response()
     assert answer is not None
@@ -56,7 +56,7 @@ def test_a_box_becomes_a_class_and_another_what_it_is_not(page: Page) -> None:
     entry = class_of(turned.value)
     assert entry["name"] == "our tower"
     assert (len(entry["examples"]), len(entry["negatives"])) == (1, 1)
-    expect(page.locator("#chips li")).to_contain_text("our tower (1 shown, 1 not)")
+    expect(page.locator("#chips li")).to_contain_text("our tower (1 example, 1 counter-example)")
     expect_result(page, "our tower")
 
 

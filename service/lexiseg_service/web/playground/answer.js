@@ -70,17 +70,18 @@ function summary() {
   const labels = (some) => [...new Set(some.map((one) => one.label).filter(Boolean))];
   const words = segments.filter((one) => one.task !== "prompt");
   const ofWords = labels(words).length ? `Found ${someOf(labels(words))}.` : words.length ? `Found ${words.length} ${words.length === 1 ? "object" : "objects"}.` : "";
-  const named = labels(objects).length ? `, by your words ${someOf(labels(objects))}` : "";
+  const named = labels(objects).length ? `: ${someOf(labels(objects))}` : "";
   const ofClicks = objects.length ? `Cut out ${objects.length} ${objects.length === 1 ? "object" : "objects"}${named}.` : "";
   const missing = absent?.length ? `Not found: ${someOf(absent)}.` : "";
   return [ofClicks, ofWords, missing || (segments.length ? "" : "Nothing found.")].filter(Boolean).join(" ");
 }
 
-/** One warning of each type in full: sixty unknown words have one each. */
+/** One warning of each type in full: sixty unknown words have one each. That masks are no prompts of a model is of no use here. */
 function firstOfEach(warnings) {
-  return [...new Set(warnings.map(({ type }) => type))].map((type) => {
+  return [...new Set(warnings.map(({ type }) => type))].filter((type) => type !== "no-mask-prompts").map((type) => {
     const [detail, ...more] = new Set(warnings.filter((one) => one.type === type).map((one) => one.detail));
-    return `${detail.replace(/\.$/, "")}${more.length ? `; and ${more.length} more like this` : ""}.`;
+    const plain = detail.replace("ask for semantic or panoptic", "choose regions or both").replace(/\.$/, "");
+    return `${plain}${more.length ? `; and ${more.length} more like this` : ""}.`;
   });
 }
 
@@ -94,8 +95,9 @@ function isolated(name) {
   return /[\p{Script=Arabic}\p{Script=Hebrew}]/u.test(name) ? `\u2068${name}\u2069` : name;
 }
 
-function isLow({ score }) {
-  return score < Number($("threshold").value);
+/** What a visitor clicked on is shown with any score. */
+function isLow({ score, task }) {
+  return task !== "prompt" && score < Number($("threshold").value);
 }
 
 /** The colour's number of each segment, -1 where it is hidden. */

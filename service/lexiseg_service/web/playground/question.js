@@ -157,8 +157,8 @@ function drawChips() {
 
 /** A word on its chip. */
 function titleOf({ name, synonyms, examples, negatives }) {
-  const counts = [[examples, "shown"], [negatives, "not"]].filter(([some]) => some?.length);
-  const count = counts.map(([some, what]) => `${some.length} ${what}`).join(", ");
+  const counts = [[examples, "example"], [negatives, "counter-example"]].filter(([some]) => some?.length);
+  const count = counts.map(([some, what]) => `${some.length} ${what}${some.length > 1 ? "s" : ""}`).join(", ");
   return [name, ...synonyms].join(" | ") + (count && ` (${count})`);
 }
 

@@ -132,7 +132,7 @@ export function playOn(view, take, turn) {
   /** The frame that shows now shows an object. */
   function start(prompt) {
     if (state.mode !== "video" || !state.clip) return;
-    if (!engine.remote) return tell("This page follows no objects: take the frame, and click on it there.");
+    if (!engine.remote) return tell("Only a service follows objects: take this frame, and click on it there.");
     if (state.models.length && !takesPrompts()) return tell("This model does not follow what is clicked on; choose another under More.");
     const frame = grab();
     frame.catch(() => null); // reported where the frame is awaited; without this also as an unhandled rejection
