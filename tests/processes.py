@@ -14,9 +14,12 @@ MAX_SECONDS = 240  # a hung collective must not hang the tests
 
 
 def fork_server() -> ForkServerContext:
-    """A context whose processes start without the threads and the state of the tests, with torch imported."""
+    """A context whose processes start without the threads and the state of the tests, with torch imported.
+
+    And with `torch._dynamo`, which the first optimizer of a process imports.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch"])
+    context.set_forkserver_preload(["torch", "torch._dynamo"])
     return context
 
 
