@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -127,32 +127,30 @@ def share_weights(network: nn.Module) -> None:
             dist.broadcast(tensor, 0)
 
 
-class _Loss(nn.Module):
-    """The losses of a network as one forward pass: DistributedDataParallel looks for gradients from there."""
+class LossPass(nn.Module):
+    """A loss as one forward pass of a module with its parameters: DDP and FSDP hook into that."""
 
-    def __init__(self, network: nn.Module, loss: Callable[[Any], Tensor]) -> None:
+    def __init__(self, parameters: nn.Module) -> None:
         super().__init__()
-        self.network = network
-        self.loss = loss
+        self.trained = parameters
 
-    def forward(self, batch: Any) -> Tensor:
-        return self.loss(batch)
+    def forward(self, loss: Callable[[Any], Any], batch: Any) -> Any:
+        return loss(batch)
 
 
-def averaged(network: nn.Module, loss: Callable[[Any], Tensor], group: dist.ProcessGroup) -> DistributedDataParallel:
-    """A loss whose backward pass replaces each gradient by its mean over processes, while it computes others.
+def averaged(parameters: Iterable[nn.Parameter], group: dist.ProcessGroup) -> DistributedDataParallel:
+    """A `LossPass` whose backward pass replaces each gradient by its mean over processes, while it computes others.
 
     A parameter without a gradient in any process keeps none, and so gets no weight decay, as in a single process. It is
     of the parameters that are trained now.
 
     Args:
-        network: all parameters that `loss` trains.
-        loss: of a batch.
+        parameters: all that the loss trains.
         group: for gradients alone: losses have collectives of their own, and their order differs where a process
             lacks a gradient.
     """
     return DistributedDataParallel(
-        _Loss(network, loss),
+        LossPass(nn.ParameterList(parameters)),
         forward_sync_buffers=False,
         find_unused_parameters=True,
         init_sync=False,

@@ -20,8 +20,9 @@ from lexiseg_model.device import inference_dtype
 from lexiseg_model.errors import RecipeError, WeightsError
 from lexiseg_model.training.batch_norm import share_norms
 from lexiseg_model.training.checkpoints import kept_random
-from lexiseg_model.training.distributed import averaged, largest, share_weights, world_size
+from lexiseg_model.training.distributed import LossPass, averaged, largest, share_weights, world_size
 from lexiseg_model.training.recipe import DecayRule, Numbers, RunRecipe
+from lexiseg_model.training.sharding import from_shards, gathered, own_shard, placed_as, shard, unsharded
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm, nn.modules.instancenorm._InstanceNorm)
 Network = TypeVar("Network", bound=nn.Module)
@@ -108,7 +109,7 @@ def recompute(network: nn.Module, parts: Iterable[str]) -> None:
     for name, part in _parts(network, parts, "recompute"):
         if any(isinstance(each, _BatchNorm) for each in part.modules()):
             raise RecipeError(f"recompute: {name} has batch norms, whose statistics would count twice")
-        for each in part.children() if isinstance(part, (nn.ModuleList, nn.Sequential)) else [part]:
+        for each in _members(part):
             each.forward = partial(checkpoint, each.forward, use_reentrant=False)
 
 
@@ -132,6 +133,10 @@ def _parts(network: nn.Module, names: Iterable[str], setting: str) -> Iterator[t
         yield name, modules[name]
 
 
+def _members(part: nn.Module) -> list[nn.Module]:
+    return list(part.children()) if isinstance(part, (nn.ModuleList, nn.Sequential)) else [part]
+
+
 class Learner(Generic[Network]):
     """A network with its optimiser and average. One step is `begin`, `backward`, `apply`."""
 
@@ -140,7 +145,7 @@ class Learner(Generic[Network]):
 
         Args:
             recipe: rules of the optimiser, number type, clipping, pace of the average.
-            network: its batch norms are shared by all processes.
+            network: its weights become those of rank 0, its batch norms are shared by all processes.
             keep: whether a tensor, by name, is averaged and belongs to the state.
             device: where it is trained.
 
@@ -150,11 +155,19 @@ class Learner(Generic[Network]):
         self._recipe = recipe
         self._device = device
         self.dtype = number_type(recipe.precision, device)
-        placed = convert_conv2d_weight_memory_format(network.to(device), torch.channels_last)
+        sharded = recipe.sharding == "full" and world_size() > 1
+        placed = network.to(device)
+        if not sharded:  # FSDP's tensors are contiguous
+            convert_conv2d_weight_memory_format(placed, torch.channels_last)
+        share_weights(placed)
         self.network: Network = share_norms(placed)
         recompute(self.network, recipe.recompute)
         if recipe.compiled:
             compile_parts(self.network, recipe.compiled, recipe.compiler)
+        self._pass = LossPass(self.network)
+        if sharded:
+            parts = _parts(self.network, recipe.recompute, "recompute")
+            shard(self._pass, [each for _, part in parts for each in _members(part)], device)
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items() if keep(name)}
         self.groups = groups(self.network, recipe.decay_rule, recipe.rate_factors)
         self.optimizer = optimiser(recipe, self.network, self.groups)
@@ -167,15 +180,6 @@ class Learner(Generic[Network]):
             self._buffers.setdefault(buffer.dtype, []).append(buffer)
         self._before = {kind: [buffer.clone() for buffer in buffers] for kind, buffers in self._buffers.items()}
 
-    @torch.no_grad()
-    def share(self) -> None:
-        """Copy the weights of rank 0 to every process."""
-        share_weights(self.network)
-        if world_size() > 1:
-            state = self.network.state_dict()
-            for name, value in self.average.items():
-                value.copy_(state[name])
-
     def begin(self, rate: float) -> None:
         """Begin a step at a learning rate."""
         for group, sorted_in in zip(self.optimizer.param_groups, self.groups, strict=True):
@@ -186,23 +190,24 @@ class Learner(Generic[Network]):
 
     def backward(self, loss: Callable[[Any], Tensor], batches: Sequence[Any]) -> float:
         """Compute the gradients of the mean loss of batches, over all processes; returns this process's mean loss."""
-        of_all = self._averaged(loss)
+        loss, of_all = partial(self._pass, loss), self._averaged()
         losses = []
         for number, batch in enumerate(batches, 1):
-            waits = of_all.no_sync if isinstance(of_all, DistributedDataParallel) else nullcontext
-            with waits() if number < len(batches) else nullcontext():  # only the last pass communicates
-                part = of_all(batch) / len(batches)
-                self.scaler.scale(part).backward()  # type: ignore[no-untyped-call]
+            # Only the last pass communicates, but for FSDP, which does not keep a whole gradient.
+            with of_all.no_sync() if of_all is not None and number < len(batches) else nullcontext():
+                part = (loss(batch) if of_all is None else of_all(loss, batch)) / len(batches)
+                self.scaler.scale(part).backward()
             losses.append(part.item())
         return math.fsum(losses)
 
-    def _averaged(self, loss: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
-        """The loss, and of several processes with averaged gradients of what is trained now."""
-        if self._group is None:
-            return loss
-        trained = [parameter.requires_grad for parameter in self.network.parameters()]
+    def _averaged(self) -> DistributedDataParallel | None:
+        """A pass that averages gradients of what is trained now and not sharded; None where that is nothing."""
+        parameters = [parameter for parameter in self.network.parameters() if own_shard(parameter) is parameter]
+        trained = [parameter.requires_grad for parameter in parameters]
+        if self._group is None or not any(trained):
+            return None
         if self._averaging is None or self._averaging[0] != trained:
-            self._averaging = trained, averaged(self.network, loss, self._group)
+            self._averaging = trained, averaged(parameters, self._group)
         return self._averaging[1]
 
     def apply(self, loss: float, step: int) -> bool:
@@ -217,7 +222,9 @@ class Learner(Generic[Network]):
         """
         self.scaler.unscale_(self.optimizer)
         limit = self._recipe.largest_gradient
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), math.inf if limit is None else limit)
+        norm = from_shards(
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), math.inf if limit is None else limit)
+        )
         # float16 overflows now and then: the scaler then skips the step by itself and lowers the scale.
         finite = math.isfinite(loss) and (bool(norm.isfinite()) or self.scaler.get_scale() > 1)
         [lost] = largest([float(not finite)], self._device)
@@ -235,30 +242,47 @@ class Learner(Generic[Network]):
         decay = min(self._recipe.average_decay, (1 + step) / (10 + step))
         state = self.network.state_dict(keep_vars=True)
         moved = [name for name, value in self.average.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.average[name] for name in moved], [state[name] for name in moved], 1 - decay)
+        torch._foreach_lerp_(
+            [own_shard(self.average[name]) for name in moved], [own_shard(state[name]) for name in moved], 1 - decay
+        )
 
     @contextmanager
     def as_average(self) -> Iterator[None]:
-        """Hold the averaged weights in eval mode during the block; restores weights and random states."""
+        """Hold the averaged weights in eval mode and `whole` during the block; restores weights and random states."""
         state = self.network.state_dict()
         current = {name: state[name].clone() for name in self.average}
         with kept_random(self._device), torch.no_grad():
             self.network.load_state_dict(self.average, strict=False)
             self.network.eval()
             try:
-                yield
+                with self.whole():
+                    yield
             finally:
                 self.network.load_state_dict(current, strict=False)
 
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Hold a sharded network and its average whole during the block, which every process enters."""
+        shards = self.average
+        self.average = {name: from_shards(value) for name, value in shards.items()}
+        try:
+            with unsharded(self._pass):
+                yield
+        finally:
+            self.average = shards
+
     def state(self) -> dict[str, Any]:
-        """Everything a checkpoint needs."""
+        """Everything a checkpoint needs, the same of a sharded network; in rank 0, every process calls it."""
         network = self.network.state_dict()
-        return {
-            "network": {name: network[name] for name in self.average},
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-        }
+        state: dict[str, Any] = gathered(
+            {
+                "network": {name: network[name] for name in self.average},
+                "average": self.average,
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+            }
+        )
+        return state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Load a `state`.
@@ -270,8 +294,15 @@ class Learner(Generic[Network]):
             raise WeightsError(
                 f"the checkpoint is of another network: {len(names)} tensors differ, such as {min(names, default='')}"
             )
-        self.network.load_state_dict(state["network"], strict=False)
-        self.average.update(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        network = self.network.state_dict()
+        placed = {name: placed_as(value, network[name]) for name, value in state["network"].items()}
+        self.network.load_state_dict(placed, strict=False)
+        self.average = {name: placed_as(value, self.average[name]) for name, value in state["average"].items()}
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        moments = {
+            index: {name: placed_as(value, parameters[index]) for name, value in of_one.items()}
+            for index, of_one in state["optimizer"]["state"].items()
+        }
+        self.optimizer.load_state_dict(state["optimizer"] | {"state": moments})
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])

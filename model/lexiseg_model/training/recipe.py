@@ -18,6 +18,7 @@ from lexiseg_model.types import StrictModel
 BUDGETS = ("steps", "epochs", "minutes")
 Curve = Literal["warmup-stable-decay", "cosine", "multistep"]
 DecayRule = Literal["matrices", "all-but-vectors", "all-but-norms-and-embeddings"]
+Sharding = Literal["none", "full"]
 Numbers = Literal["auto", "bfloat16", "float16", "float32"]
 Tracker = Literal["tensorboard", "mlflow", "wandb"]
 
@@ -93,7 +94,7 @@ class RunRecipe(StrictModel):
     may_differ: ClassVar[frozenset[str]] = frozenset(
         {*BUDGETS, "recipe", "licence", "decay_steps", "decay_share", "slice_minutes", "out", "packs", "cells", "texts"}
         | {"device", "workers", "checkpoint_minutes", "checkpoint_steps", "log_steps", "trackers", "nonfinite_limit"}
-        | {"models_dir", "samples", "micro_batch", "recompute", "compiled", "compiler"}
+        | {"models_dir", "samples", "micro_batch", "recompute", "compiled", "compiler", "sharding"}
     )
 
     recipe: str = Field("", description="name of the recipe that these values were laid over")
@@ -118,6 +119,9 @@ class RunRecipe(StrictModel):
     recompute: tuple[str, ...] = Field((), description="parts of the network, as blocks, that keep no activations")
     compiled: tuple[str, ...] = Field((), description="parts of the network that torch.compile translates")
     compiler: str = Field("inductor", description="backend of torch.compile")
+    sharding: Sharding = Field(
+        "none", description="full: processes share weights, gradients and moments; `recompute` names FSDP's units"
+    )
     precision: Numbers = Field("auto", description="of autocast; auto: bfloat16 where the processor has it")
 
     learning_rate: float = Field(gt=0, description="the peak")

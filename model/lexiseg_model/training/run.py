@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 
 from lexiseg_model.data.pairs.source import PairSource
-from lexiseg_model.errors import TrainingError
+from lexiseg_model.errors import RecipeError, TrainingError
 from lexiseg_model.files import write_durably
 from lexiseg_model.training.checkpoints import (
     PLATEAU,
@@ -68,7 +68,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         self.device = join(recipe.device)
         self.learner = Learner(recipe, network, self._kept, self.device)
         self.network: Network = self.learner.network
-        self.average = self.learner.average
         self.dtype = self.learner.dtype
         self.optimizer = self.learner.optimizer
         self.schedule = Schedule(recipe)
@@ -130,6 +129,11 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         self.network.train()
 
     @property
+    def average(self) -> dict[str, Tensor]:
+        """The averaged weights by name; whole in `_weights` and `_validate`, elsewhere shards of a sharded network."""
+        return self.learner.average
+
+    @property
     def progress(self) -> float:
         """Share of the run that is done."""
         return self._budget.share(Reached(self.step, self.crops_seen, self.seconds))
@@ -150,17 +154,19 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
 
         Raises:
             RecipeError: the checkpoint in `recipe.out` belongs to another recipe, the global batch is not divisible by
-                the number of processes, or validation has no figure `best_by`.
+                the number of processes, a single process is sharded, or validation has no figure `best_by`.
             TrainingError: losses are not finite.
         """
+        if self.recipe.sharding == "full" and world_size() == 1:
+            raise RecipeError(
+                "sharding=full needs several processes, as torchrun starts them; got one: set sharding=none"
+            )
         for phase in self.recipe.phases:
             self._division(phase)
         self.recipe.out.mkdir(parents=True, exist_ok=True)
         with Stops(with_parent=dist.is_torchelastic_launched()) as stops, Journal(self.recipe, rank() == 0) as journal:
             begin_random([self.recipe.seed, rank()])
             resumed = self._resume()
-            if resumed is None:
-                self.learner.share()
             journal.resume(self.step)
             if resumed is not None:
                 journal.say(resumed)
@@ -369,8 +375,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         by = self.recipe.best_by
         if by is not None and (best := better(by, self.step, figures, self.best)) is not None:
             self.best = best
-            if rank() == 0:
-                self._write_weights(self.recipe.out / BEST)
+            self._write_whole(BEST)
         self._log_figures(journal, figures)
 
     def _log_figures(self, journal: Journal, figures: dict[str, float]) -> None:
@@ -381,9 +386,9 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
 
     def _save(self, name: str) -> None:
         self._write_state(self.recipe.out / name)
+        self._write_whole(self.file)
         if rank() > 0:
             return
-        self._write_weights(self.recipe.out / self.file)
         values = yaml.safe_dump(self.recipe.model_dump(mode="json"))
         write_durably(self.recipe.out / RECIPE, lambda fresh: fresh.write_text(values))
 
@@ -391,10 +396,11 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         """Write everything a run needs to resume, in rank 0; every process calls it."""
         self.skips.gather()
         states = gather_objects(random_states(self.device))
+        learned = self.learner.state()
         if rank() > 0:
             return
         state = {
-            **self.learner.state(),
+            **learned,
             "step": self.step,
             "decayed": self.decayed,
             "crops": self.crops_seen,
@@ -408,6 +414,12 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         }
         write_durably(path, lambda fresh: torch.save(state, fresh))
 
+    def _write_whole(self, name: str) -> None:
+        """Write the weights, in rank 0; every process calls it."""
+        with self.learner.whole():
+            if rank() == 0:
+                self._write_weights(self.recipe.out / name)
+
     def _write_weights(self, path: Path) -> None:
         half = {
             name: value.half().contiguous().cpu()
@@ -419,7 +431,9 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
 
     def _resume(self) -> str | None:
         """Resume from a checkpoint, if there is one; returns a line for the log."""
-        checkpoint = find_checkpoint(self.recipe, self._budget, self.device)
+        # Whole tensors of a sharded run need not fit on its device.
+        device = self.device if self.recipe.sharding == "none" else torch.device("cpu")
+        checkpoint = find_checkpoint(self.recipe, self._budget, device)
         if checkpoint is None:
             return None
         state = checkpoint.state

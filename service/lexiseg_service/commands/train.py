@@ -107,7 +107,8 @@ def plan(name: str, overrides: Sequence[str]) -> int:
     lack = training.lacks(recipe)
     if (size := _size(planned, lack)) is not None:
         _say(f"parameters: {size.parameters:,}, of which {size.trained:,} are trained")
-        _say(f"state: {size.state_bytes / MIB:,.0f} MiB for weights, their average, gradients and optimiser")
+        spread = ", spread over the processes" if recipe.sharding == "full" else ""
+        _say(f"state: {size.state_bytes / MIB:,.0f} MiB for weights, their average, gradients and optimiser{spread}")
     if lack is not None:
         _say(f"training cannot begin, so nothing is measured: {lack}")
         return 0

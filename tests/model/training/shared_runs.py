@@ -16,8 +16,9 @@ from lexiseg_model.methods.s_seg.training.trainer import SSegLosses
 from lexiseg_model.methods.tcl.grounder import logistic_noise
 from lexiseg_model.methods.tcl.network import TclNetwork
 from lexiseg_model.methods.tcl.training.losses import TclLosses
-from lexiseg_model.training.recipe import LocalPhase, Phase
+from lexiseg_model.training.recipe import LocalPhase, Phase, Sharding
 from lexiseg_model.training.run import Run
+from lexiseg_model.training.sharding import from_shards
 from lexiseg_model.training.stream import Stream
 from tests.model.methods.s_seg import small as s_seg
 from tests.model.methods.tcl import small as tcl
@@ -56,7 +57,7 @@ class Shared(Run[ToyRecipe, Network, list[int]], Generic[Network]):
         self.rows += batch
         loss = super()._step(batch, *more)
         named = self.network.named_parameters()
-        self.gradients.append({name: p.grad.clone() for name, p in named if p.grad is not None})
+        self.gradients.append({name: from_shards(p.grad).clone() for name, p in named if p.grad is not None})
         return loss
 
     def _extra_figures(self) -> dict[str, float]:
@@ -120,7 +121,7 @@ class SSegShared(Shared[SSegLosses]):
 METHODS: dict[str, Callable[[ToyRecipe], Shared[Any]]] = {"tcl": TclShared, "s-seg": SSegShared}
 
 
-def learned(what: str, out: Path) -> Shared[Any]:
+def learned(what: str, out: Path, sharding: Sharding = "none") -> Shared[Any]:
     """A few steps of a method, of so many examples each, over however many processes there are."""
     recipe = recipe_for(
         out,
@@ -130,6 +131,7 @@ def learned(what: str, out: Path) -> Shared[Any]:
         epsilon=1e-3,
         learning_rate=2e-3,  # five times as much, and rounding grows to tenths in three steps
         decay_rule="all-but-vectors",
+        sharding=sharding,
     )
     run = METHODS[what](recipe)
     run.train()

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from lexiseg_model.errors import TrainingError
+from lexiseg_model.errors import RecipeError, TrainingError
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import BEST, NONFINITE
 from lexiseg_model.training.stream import Stream, loader
@@ -52,6 +52,11 @@ def test_a_run_learns_in_half_precision(tmp_path: Path, precision: str) -> None:
     assert all(value.dtype == torch.float32 for value in run.network.parameters())
     assert all(value.isfinite().all() for value in run.average.values())
     assert not torch.equal(run.network.first.weight, ToyRun(recipe_for(tmp_path)).network.first.weight)
+
+
+def test_a_single_process_is_not_sharded(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"sharding=full needs several processes, .* got one"):
+        trained(tmp_path, sharding="full")
 
 
 def test_accumulation_averages_gradients(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tests.model.training.shared_runs import METHODS, STEPS, learned
-from tests.model.training.together import gradients, work
+from tests.model.training.together import CHANGED, SHARDED, USUAL, gradients, work
 from tests.model.training.toy import ToyRun, differences, finished, recipe_for
 from tests.processes import run_as_by_torchrun
 
@@ -25,6 +25,7 @@ SECONDS = 240  # a hung collective must not hang the tests
 # threshold, to whose other side rounding takes a pixel now and then. Norms that were not shared are off by tenths from
 # the first on.
 FIRST, LATER = 5e-3, 8e-2
+ROUNDING = 3e-6
 WEIGHTS = {"tcl": 3e-4, "s-seg": 1.5e-3}
 ROOT = Path(__file__).parents[3]
 
@@ -50,7 +51,8 @@ def torchrun(what: str, out: Path, restarts: int) -> None:
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes left behind, of each method and of a run that nobody killed."""
     out = tmp_path_factory.mktemp("together")
-    run_as_by_torchrun(2, work, ",".join([*METHODS, "left-alone", "accumulated"]), out)
+    sharded = [SHARDED + method for method in METHODS]
+    run_as_by_torchrun(2, work, ",".join([*METHODS, *sharded, "left-alone", *CHANGED, "accumulated"]), out)
     return out
 
 
@@ -93,6 +95,26 @@ def test_two_processes_get_the_gradients_of_one_for_the_same_global_batch(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_two_sharded_processes_keep_half_each_and_learn_the_same(together: Path, method: str) -> None:
+    whole, sharded = ranks(together / method)[0], ranks(together / f"{SHARDED}{method}")
+
+    torch.testing.assert_close(sharded[0]["network"], whole["network"], rtol=0, atol=ROUNDING)
+    assert all(rank["elements"] < 0.52 * whole["elements"] for rank in sharded)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", CHANGED)
+def test_a_run_resumes_with_and_without_sharding(together: Path, what: str) -> None:
+    ours, expected = finished(together / what), finished(together / "left-alone")
+
+    for part in ("network", "average"):
+        torch.testing.assert_close(ours[part], expected[part], rtol=0, atol=ROUNDING)
+    assert ours["optimizer"]["param_groups"] == expected["optimizer"]["param_groups"]
+    torch.testing.assert_close(ours["optimizer"]["state"], expected["optimizer"]["state"], rtol=0, atol=ROUNDING)
+
+
+@pytest.mark.slow
 def test_accumulated_gradients_are_averaged_and_unused_parameters_have_none(together: Path, tmp_path: Path) -> None:
     alone = gradients(tmp_path)
 
@@ -119,7 +141,7 @@ def test_one_process_resumes_a_run_of_two_processes(
 ) -> None:
     shutil.copytree(together / "left-alone", tmp_path / "before")
 
-    run = ToyRun(recipe_for(tmp_path / "before", steps=11, micro_batch=micro_batch))
+    run = ToyRun(recipe_for(tmp_path / "before", steps=11, micro_batch=micro_batch, epsilon=USUAL["epsilon"]))
     run.train()
 
     assert run.seen == seen

@@ -13,9 +13,14 @@ from torch import Tensor, nn
 from lexiseg_model.data.pairs.source import Skipped
 from lexiseg_model.training.distributed import join, rank, world_size
 from lexiseg_model.training.learner import Learner
+from lexiseg_model.training.sharding import from_shards, own_shard
 from tests.model.training.toy import ToyBatch, ToyNetwork, ToyRun, recipe_for
 
 TOYS = ("left-alone", "killed")
+SHARDED = "sharded-"  # before a method
+# The gradient of a bias before a batch norm is rounding: with less epsilon, Adam would make a step of its sign.
+USUAL = {"checkpoint_steps": 2, "workers": 1, "log_steps": 1, "epsilon": 1e-3}
+CHANGED = {"sharded-later": ("none", "full"), "sharded-first": ("full", "none")}  # `sharding`, which changes half way
 BROKEN = {3: "a.jpg", 6: "b.jpg", 7: "b.jpg", 13: "c.jpg"}  # by the batch's number; odd ones are the second process's
 
 
@@ -43,8 +48,7 @@ class Killed(Skipping):
 
 
 def toy(what: str, out: Path) -> None:
-    recipe = recipe_for(out, steps=9, checkpoint_steps=2, workers=1, log_steps=1)
-    run = (Killed if what == "killed" else Skipping)(recipe)
+    run = (Killed if what == "killed" else Skipping)(recipe_for(out, steps=9, **USUAL))
     run.train()
     torch.save({"seen": run.seen}, out / f"rank-{rank()}.pt")
 
@@ -80,11 +84,26 @@ def accumulated(out: Path) -> None:
     torch.save({"gradients": gradients(out)}, out / f"rank-{rank()}.pt")
 
 
+def changed(what: str, out: Path) -> None:
+    """The steps of `left-alone`; validation and a part by itself must not change them."""
+    for steps, sharding in zip((4, 9), CHANGED[what], strict=True):
+        own = {"sharding": sharding, "recompute": ["first"], "validate_steps": 2, "best_by": "-error"}
+        Skipping(recipe_for(out, steps=steps, **USUAL, **own)).train()
+
+
 def method(what: str, out: Path) -> None:
     from tests.model.training.shared_runs import learned  # their libraries take seconds, which toys need not wait for
 
-    run = learned(what, out)
-    state = {"rows": run.rows, "gradients": run.gradients, "network": dict(run.network.state_dict())}
+    run = learned(what.removeprefix(SHARDED), out, sharding="full" if what.startswith(SHARDED) else "none")
+    moments = [value for state in run.optimizer.state.values() for value in state.values()]
+    state = {
+        "rows": run.rows,
+        "gradients": run.gradients,
+        "network": {name: from_shards(value) for name, value in run.network.state_dict().items()},
+        "elements": sum(
+            own_shard(each).numel() for each in (*run.network.parameters(), *run.average.values(), *moments)
+        ),
+    }
     torch.save(state, out / f"rank-{rank()}.pt")
 
 
@@ -94,7 +113,7 @@ def work(names: str, out: Path) -> None:
         if each == "accumulated":
             accumulated(out / each)
         else:
-            (toy if each in TOYS else method)(each, out / each)
+            (toy if each in TOYS else changed if each in CHANGED else method)(each, out / each)
 
 
 if __name__ == "__main__":

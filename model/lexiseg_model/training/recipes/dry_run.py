@@ -91,7 +91,8 @@ def _with_prerequisites(training: Training[Any], recipe: RunRecipe, folder: Path
         trainer = first.training.trainer(_with_prerequisites(first.training, own, folder))
         file = own.out / below.file.name
         file.parent.mkdir(exist_ok=True)
-        trainer._write_weights(file)
+        with trainer.learner.whole():
+            trainer._write_weights(file)
         several = isinstance(getattr(recipe, below.key), list)
         recipe = recipe.model_copy(update={below.key: [file] if several else file})
     return recipe
@@ -104,9 +105,7 @@ def _seconds(trainer: Run[Any, Any, Any], phase: LocalPhase) -> float:
     for number in range(BATCHES + 1):
         if number == 1:
             began = time.perf_counter()
-        loss = trainer._loss(next(batches))
-        loss.backward()  # type: ignore[no-untyped-call]
-        loss.item()  # waits for the device
+        trainer.learner.backward(trainer._loss, [next(batches)])  # waits for the device
         trainer.network.zero_grad()
     return (time.perf_counter() - began) / BATCHES
 

@@ -73,6 +73,11 @@ def test_an_invalid_recipe_file_is_refused_with_the_reason(text: str, message: s
         read(str(path))
 
 
+def test_a_recipe_whose_loss_needs_whole_weights_is_not_sharded() -> None:
+    with pytest.raises(RecipeError, match="recipe 'finetune': sharding: Input should be 'none'"):
+        read("finetune", "start=tiny", "sharding=full")
+
+
 def test_circular_recipes_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "site" / "acme_seg" / "training" / "recipes"
     (folder / "one.yaml").write_text("recipe: two\n")

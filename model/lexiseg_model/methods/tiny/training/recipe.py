@@ -90,6 +90,7 @@ class FinetuneRecipe(OwnRecipe):
     start: str  # name of a model, or a model directory
     out: Path = Path("runs/finetune")
     keep: float = Field(ge=0)  # weight of the term that keeps other words unchanged
+    sharding: Literal["none"] = "none"  # its loss compares with frozen weights, which must be whole
 
 
 class DistilRecipe(OwnRecipe):

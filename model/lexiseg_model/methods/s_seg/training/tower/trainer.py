@@ -114,4 +114,4 @@ class TowerTrainer(Run[TowerRecipe, Distillation, ViewBatch]):
 
     def _weights(self) -> dict[str, Tensor]:
         """Tensors of the teacher, which is already an average."""
-        return under(TEACHER, self.network.state_dict())
+        return under(TEACHER, dict(self.network.named_parameters()))
