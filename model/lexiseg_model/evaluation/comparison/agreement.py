@@ -93,24 +93,3 @@ def agreement(path: Path, a: LabelMap, b: LabelMap) -> Agreement:
 def mean_share(first: Sequence[LabelMap], second: Sequence[LabelMap]) -> float:
     """Share of pixels with equal labels, 0..1: the mean over photographs, large or small."""
     return float(np.mean([np.mean(a == b) for a, b in zip(first, second, strict=True)]))
-
-
-class ClassOverlap:
-    """Intersection and union of each label between two models, over all photographs."""
-
-    def __init__(self, n_classes: int) -> None:
-        self.a = np.zeros(n_classes + 1, np.int64)
-        self.b = np.zeros(n_classes + 1, np.int64)
-        self.both = np.zeros(n_classes + 1, np.int64)
-
-    def add(self, a: LabelMap, b: LabelMap) -> None:
-        """Add the maps of one photograph."""
-        size = len(self.a)
-        self.a += np.bincount(a.reshape(-1), minlength=size)
-        self.b += np.bincount(b.reshape(-1), minlength=size)
-        self.both += np.bincount(a[a == b], minlength=size)
-
-    def iou(self, index: int) -> float | None:
-        """IoU of a label, 0 to 1; None where neither model gave it."""
-        union = self.a[index] + self.b[index] - self.both[index]
-        return float(self.both[index] / union) if union else None

@@ -18,7 +18,8 @@ import typer
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import DatasetError, SampleError
-from lexiseg_model.evaluation.comparison.agreement import NOBODY, Agreement, ClassOverlap, agreement, label_all
+from lexiseg_model.evaluation.comparison.agreement import NOBODY, Agreement, agreement, label_all
+from lexiseg_model.evaluation.counts import Counts, count
 from lexiseg_model.masks.overlay import OPACITY, colour
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.types import LabelMap, Vocabulary
@@ -99,14 +100,17 @@ class Previews:
 
 @dataclass(frozen=True)
 class Report:
-    """The labels of two models on the same photographs; `agreements` begin with the smallest."""
+    """The labels of two models on the same photographs; `agreements` begin with the smallest.
+
+    `counts` has A's labels as the truth and B's as predicted.
+    """
 
     a: str
     b: str
     models: list[dict[str, str]]
     classes: tuple[str, ...]
     agreements: list[Agreement]
-    overlap: ClassOverlap
+    counts: Counts
     unread: dict[Path, str]
 
     @property
@@ -114,6 +118,11 @@ class Report:
         """The share of all pixels with one label."""
         pixels = sum(each.pixels for each in self.agreements)
         return sum(each.share * each.pixels for each in self.agreements) / pixels
+
+    def iou(self, index: int) -> float | None:
+        """IoU of a label, 0 to 1; None where neither model gave it."""
+        union = self.counts.truth[index] + self.counts.predicted[index] - self.counts.hits[index]
+        return float(self.counts.hits[index] / union) if union else None
 
     def label(self, index: int) -> str:
         """The name of a value of a map."""
@@ -126,11 +135,11 @@ class Report:
             previews: of the first agreements.
             read: pixels [H, W, 3] of a photograph.
         """
-        total = int(self.overlap.a.sum())
+        total = int(self.counts.truth.sum())
         by_class = [
-            (iou, index, self.overlap.a[index] / total, self.overlap.b[index] / total)
+            (iou, index, self.counts.truth[index] / total, self.counts.predicted[index] / total)
             for index in range(len(self.classes) + 1)
-            if (iou := self.overlap.iou(index)) is not None
+            if (iou := self.iou(index)) is not None
         ]
         return render(
             PAGE,
@@ -152,7 +161,7 @@ class Report:
             "a": self.models[0],
             "b": self.models[1],
             "agreement": round(self.share, 6),
-            "iou": {self.label(index): self.overlap.iou(index) for index in range(len(self.classes) + 1)},
+            "iou": {self.label(index): self.iou(index) for index in range(len(self.classes) + 1)},
             "photographs": [
                 {
                     "photograph": str(each.path),
@@ -212,14 +221,16 @@ def run(
         raise DatasetError(f"{folder} holds no photographs; expected {', '.join(sorted(SUFFIXES))}")
     names = tuple(entry.name for entry in vocabulary.classes)
     maps: dict[Path, bytes] = {}  # of A, as PNG: a hundredth of their size
-    overlap, agreements, previews = ClassOverlap(len(names)), list[Agreement](), Previews(n_pictures)
+    counts = Counts.none(len(names) + 1)
+    agreements, previews = list[Agreement](), Previews(n_pictures)
 
     def keep(path: Path, labels: LabelMap) -> None:
         maps[path] = to_png(labels)
 
     def against(path: Path, labels: LabelMap) -> None:
+        nonlocal counts
         before = _map(maps.pop(path))
-        overlap.add(before, labels)
+        counts += count(before, labels, len(names) + 1)
         agreements.append(agreement(path, before, labels))
         previews.add(agreements[-1], before, labels)
 
@@ -230,7 +241,7 @@ def run(
     if not agreements:
         raise DatasetError(f"none of the {len(unread)} photographs of {folder} can be read")
     agreements.sort(key=lambda each: each.share)
-    report = Report(a, b, models, names, agreements, overlap, unread)
+    report = Report(a, b, models, names, agreements, counts, unread)
     write_text(out, report.html(previews.most_different, lambda path: _read(path, settings.limits)))
     write_json(figures, report.figures())
     _say(report, out)
