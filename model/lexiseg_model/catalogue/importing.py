@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -76,7 +75,11 @@ def open_weights(folder: Path, card: ModelCard, fetch: Callable[[], Imported], f
 
 def importable() -> dict[str, Method]:
     """Methods that can import checkpoints, by their names on the command line."""
-    return {method.model_name: method for method in methods().values() if _has_import(method)}
+    return {
+        method.model_name: method
+        for method in methods().values()
+        if any((folder / f"{IMPORT}.py").is_file() for folder in method.folders)
+    }
 
 
 def options_of(method: Method) -> type[ImportOptions]:
@@ -136,13 +139,6 @@ def own_card(method: str) -> ModelCard:
     folder = methods()[method].bundled
     assert folder is not None, f"{method} has no bundled card"
     return catalogue.read_card(folder)
-
-
-def _has_import(method: Method) -> bool:
-    try:
-        return find_spec(f"{method.package}.{IMPORT}") is not None
-    except ModuleNotFoundError:  # of the package itself
-        return False
 
 
 def _folder(name: str, method: Method, models_dir: Path, replace: bool) -> Path:

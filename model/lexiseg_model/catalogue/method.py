@@ -44,14 +44,18 @@ class Method:
         return self.name.replace("_", "-")
 
     @property
-    def bundled(self) -> Path | None:
-        """Its bundled model directory; None: it has none."""
+    def folders(self) -> list[Path]:
+        """Folders of its package, which is not imported; none if it is not installed."""
         try:
             spec = find_spec(self.package)
         except ModuleNotFoundError:  # the parent package is not installed
-            return None
-        folders = [Path(parent) / BUNDLED for parent in (spec.submodule_search_locations or ())] if spec else []
-        return next((folder for folder in folders if (folder / CARD).is_file()), None)
+            return []
+        return [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
+
+    @property
+    def bundled(self) -> Path | None:
+        """Its bundled model directory; None: it has none."""
+        return next((folder / BUNDLED for folder in self.folders if (folder / BUNDLED / CARD).is_file()), None)
 
     @property
     def weights_published(self) -> bool:

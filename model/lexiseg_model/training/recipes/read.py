@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -52,8 +51,8 @@ def recipes() -> dict[str, RecipeFile]:
     """Every recipe by name, sorted by method and name. Imports no method."""
     by_name: dict[str, RecipeFile] = {}
     for method in methods().values():
-        for folder in _folders(method):
-            for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem):
+        for folder in method.folders:
+            for path in sorted((folder / FOLDER).glob("*.yaml"), key=lambda path: path.stem):
                 by_name.setdefault(path.stem, RecipeFile(path.stem, path, method))
     return by_name
 
@@ -169,12 +168,3 @@ def _values(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise RecipeError(f"{path} is not a recipe: expected keys and values, got {type(values).__name__}")
     return {str(key): value for key, value in values.items()}
-
-
-def _folders(method: Method) -> list[Path]:
-    try:
-        spec = find_spec(method.package)
-    except ModuleNotFoundError:  # of the package around it
-        return []
-    places = (spec.submodule_search_locations or ()) if spec else ()
-    return [Path(place, FOLDER) for place in places]
