@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from lexiseg_model.errors import OptionError
 
 BUCKETS = {"s3", "s3a", "gs", "gcs", "az", "abfs"}  # no folders: makedirs would create a bucket
 UNFINISHED = ".new"  # suffix of an unfinished file
+RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")  # numbers in a URL
 INSTALLED_BY = {"s3": "pip install s3fs", "s3a": "pip install s3fs", "gs": "pip install gcsfs"}
 
 
@@ -58,6 +61,16 @@ def connect_store(url: str) -> tuple[Any, str]:
 def protocol_of(url: str) -> str:
     """The protocol of a URL, such as `s3`; `file` for a path."""
     return url.partition("://")[0] if "://" in url else "file"
+
+
+def numbered(url: str) -> Iterator[str]:
+    """Yield the URLs that `{000..123}` in a URL stands for; numbers keep their width."""
+    if (match := RANGE.search(url)) is None:
+        yield url
+        return
+    first, last = match.groups()
+    for number in range(int(first), int(last) + 1):
+        yield from numbered(f"{url[: match.start()]}{number:0{len(first)}}{url[match.end() :]}")
 
 
 def absolute(url: str) -> str:

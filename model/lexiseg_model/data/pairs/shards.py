@@ -12,7 +12,7 @@ import os
 import tarfile
 import uuid
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,20 +194,27 @@ def _walk(shard: Path | Streamed) -> ShardIndex:
             if content.read(6).startswith(COMPRESSED):
                 raise DatasetError(f"{shard} is compressed, which allows no random access; unpack it first")
             content.seek(0)
-            with tarfile.open(fileobj=content, mode="r:") as archive:
-                for member in archive:
-                    column = _column(member.name)
-                    if not member.isfile() or column is None:
-                        continue
+            for member in files_in(content):
+                if (column := _column(member.name)) is not None:
                     row = rows.setdefault(_stem(member.name), [ABSENT] * 6)
                     row[column : column + 2] = member.offset_data, member.size
-                # tarfile takes an unreadable header for the end, which is a block of zeros.
-                content.seek(archive.offset)
-                if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                    damage = f"is damaged or cut off after {len(rows):,} pairs"
     except (tarfile.TarError, OSError) as error:
         damage = f"is damaged or cut off after {len(rows):,} pairs: {error}"
     return ShardIndex(tuple(rows), np.array(list(rows.values()), np.int64).reshape(-1, 6), damage)
+
+
+def files_in(content: BinaryIO) -> Iterator[tarfile.TarInfo]:
+    """Yield the files of an uncompressed tar.
+
+    Raises:
+        tarfile.TarError: it is damaged, cut off or compressed; files before the damage were yielded.
+    """
+    with tarfile.open(fileobj=content, mode="r:") as archive:
+        yield from (member for member in archive if member.isfile())
+        # tarfile takes an unreadable header for the end, which is a block of zeros.
+        content.seek(archive.offset)
+        if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("a header cannot be read")
 
 
 def _stem(name: str) -> str:

@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
-from lexiseg_model.catalogue.store import open_store, protocol_of
+from lexiseg_model.catalogue.store import numbered, open_store, protocol_of
 from lexiseg_model.errors import DatasetError
 
 MAX_SHARDS = 64  # of a machine
 PIPE = "pipe:"
-RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 def is_address(place: Path | str) -> bool:
@@ -108,20 +105,10 @@ def find_shards(address: str) -> list[Streamed]:
         DatasetError: there are none, or the store refuses.
         OptionError: what reaches the store is not installed.
     """
-    shards = [shard for each in _expanded(address) for shard in _shards_at(each)]
+    shards = [shard for each in numbered(address) for shard in _shards_at(each)]
     if not shards:
         raise DatasetError(f"{address} has no .tar shards")
     return shards
-
-
-def _expanded(address: str) -> Iterator[str]:
-    """Yield the addresses that `{000..123}` stands for; numbers keep their width."""
-    if (numbers := RANGE.search(address)) is None:
-        yield address
-        return
-    first, last = numbers.groups()
-    for number in range(int(first), int(last) + 1):
-        yield from _expanded(f"{address[: numbers.start()]}{number:0{len(first)}}{address[numbers.end() :]}")
 
 
 def _shards_at(address: str) -> list[Streamed]:

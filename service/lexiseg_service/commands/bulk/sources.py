@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import tarfile
 import threading
 import time
@@ -21,8 +20,9 @@ import httpx
 import pyarrow
 import pyarrow.parquet
 
-from lexiseg_model.catalogue.store import connect_store, open_store, protocol_of
+from lexiseg_model.catalogue.store import connect_store, numbered, open_store, protocol_of
 from lexiseg_model.data.pairs.files import COLUMNS_OF_FILES
+from lexiseg_model.data.pairs.shards import files_in
 from lexiseg_model.errors import DatasetError
 from lexiseg_service.commands.image_files import SUFFIXES as PICTURES
 from lexiseg_service.commands.image_files import Unreadable, fetch
@@ -37,7 +37,6 @@ SUFFIXES: dict[str, Kind] = {
     ".pq": "parquet",
     ".tar": "webdataset",
 }
-BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 MAX_ATTEMPTS = 3  # for errors that may be temporary
 RETRY_SECONDS = 0.5  # before the second attempt; twice that before the third
 TIMEOUT_SECONDS = 30.0  # for a server to answer
@@ -75,7 +74,7 @@ def source_of(url: str, kind: Kind | None, id_column: str | None, image_column: 
         DatasetError: nothing exists at the URL.
         OptionError: the store cannot be reached, or has no credentials.
     """
-    first = next(iter(_matching(url)), None)
+    first = next(_matching(url), None)
     if first is None:
         raise DatasetError(f"{url}: nothing is there")
     store, path = connect_store(first)
@@ -112,17 +111,14 @@ def items(source: Source) -> Iterator[Item]:
             yield from readers[source.kind](store, path, source)
 
 
-def _matching(url: str) -> list[str]:
-    """The URLs that {000..127} and * in a URL stand for."""
-    if match := BRACES.search(url):
-        first, last = match.groups()
-        numbers = range(int(first), int(last) + 1)
-        parts = [f"{url[: match.start()]}{number:0{len(first)}d}{url[match.end() :]}" for number in numbers]
-        return [each for part in parts for each in _matching(part)]
-    if "*" not in url:
-        return [url]
-    store, path = connect_store(url)
-    return [store.unstrip_protocol(match) for match in sorted(store.glob(path))]
+def _matching(source_url: str) -> Iterator[str]:
+    """Yield the URLs that {000..127} and * in a URL stand for."""
+    for url in numbered(source_url):
+        if "*" in url:
+            store, path = connect_store(url)
+            yield from (store.unstrip_protocol(match) for match in sorted(store.glob(path)))
+        else:
+            yield url
 
 
 def _suffix(path: str) -> str:
@@ -225,25 +221,17 @@ def open_parquet(content: Any) -> Any:
 
 def _shard(store: Any, path: str, source: Source) -> Iterator[Item]:
     """Pictures of an uncompressed tar; the id is SHARD/NAME. Damage becomes one more item with an error."""
-    shard, damage, count = path.rpartition("/")[2], "", 0
+    shard, count = path.rpartition("/")[2], 0
     with store.open(path, "rb") as content:
         try:
-            with tarfile.open(fileobj=content, mode="r:") as archive:
-                for member in archive:
-                    if member.isfile() and _suffix(member.name) in PICTURES:
-                        count += 1
-                        place = store.unstrip_protocol(path)
-                        yield Item(f"{shard}/{member.name}", place, member.offset_data, member.size)
-                # tarfile takes an unreadable header for the end of the archive; the real end is a block of zeros.
-                content.seek(archive.offset)
-                if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                    damage = "a header that cannot be read"
+            for member in files_in(content):
+                if _suffix(member.name) in PICTURES:
+                    count += 1
+                    place = store.unstrip_protocol(path)
+                    yield Item(f"{shard}/{member.name}", place, member.offset_data, member.size)
         except tarfile.TarError as error:
-            damage = str(error)
-    if damage:
-        yield Item(
-            f"{shard}#damaged", path, error=f"the tar is damaged, cut off or compressed after {count:,}: {damage}"
-        )
+            damage = f"the tar is damaged, cut off or compressed after {count:,}: {error}"
+            yield Item(f"{shard}#damaged", path, error=damage)
 
 
 Read = Callable[[], bytes]  # raises Unreadable
