@@ -19,6 +19,15 @@ def replace_file(path: Path, content: bytes) -> None:
     os.replace(fresh, path)
 
 
+def drop_partial_line(path: Path) -> bytes:
+    """The content of a file of lines, if it exists; a last line that a kill cut short is removed from the file."""
+    content = path.read_bytes() if path.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        path.write_bytes(whole)
+    return whole
+
+
 def claim(record: Path, about: Mapping[str, object], content: str, occupied: bool) -> None:
     """Record what the content of a folder depends on, or compare with the record of an earlier call.
 

@@ -22,6 +22,7 @@ import yaml
 from lexiseg_model.data.pairs.source import PairSource, Rewritten, Skipped, Skips, StoredPair, places
 from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
+from lexiseg_model.files import drop_partial_line
 
 LISTING = "entities.jsonl"
 SEPARATOR = "\n"  # between entities that replace a caption
@@ -264,7 +265,7 @@ def write_entities(
     failed = Skips(listing.with_name(f"{listing.name}.failed"))
     new = before = in_a_row = 0
     listing.parent.mkdir(parents=True, exist_ok=True)
-    _end_line(listing)
+    drop_partial_line(listing)
     with listing.open("a", encoding="utf-8") as lines:
 
         def attempt(place: tuple[int, int]) -> tuple[str, Described | Skipped | None]:
@@ -289,10 +290,3 @@ def write_entities(
                 new, in_a_row = new + 1, 0
             on_pair()
     return Written(new, before, len(failed))
-
-
-def _end_line(listing: Path) -> None:
-    """Remove a last line that a kill cut short."""
-    if listing.exists():
-        content = listing.read_bytes()
-        listing.write_bytes(content[: content.rfind(b"\n") + 1])

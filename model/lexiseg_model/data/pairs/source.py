@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
+from lexiseg_model.files import drop_partial_line
 
 MAX_BROKEN = 20  # in a row: with a third of all samples broken this happens once in 10^9
 
@@ -160,12 +161,9 @@ class Skips:
     def __init__(self, listing: Path | None = None) -> None:
         self._listing = listing
         self.reasons: dict[str, str] = {}
-        if listing is not None and listing.exists():
-            content = listing.read_bytes()
-            whole = content[: content.rfind(b"\n") + 1]  # a kill may have cut the last line
-            if whole != content:
-                listing.write_bytes(whole)
-            self.reasons = {entry["name"]: entry["reason"] for entry in map(json.loads, whole.splitlines())}
+        if listing is not None:
+            lines = drop_partial_line(listing).splitlines()
+            self.reasons = {entry["name"]: entry["reason"] for entry in map(json.loads, lines)}
 
     def __len__(self) -> int:
         return len(self.reasons)

@@ -15,11 +15,11 @@ from lexiseg_model.data.pairs.source import Skipped
 from lexiseg_model.data.preparing.official import Official, official_sets, own_splits
 from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import DatasetError, MissingFilesError
-from lexiseg_model.files import replace_file
+from lexiseg_model.files import claim, replace_file
 from lexiseg_model.masks.png import to_png
 
 OFFICIAL = "official"  # folder of DST for unpacked archives, in the layout that `lexiseg eval` reads
-KIND = ".prepared"  # file in a set's folder: all photographs, or our own split
+ABOUT = "prepared.json"  # file in a set's folder: all photographs, or our own split
 
 
 @dataclass
@@ -71,7 +71,7 @@ def prepare(
         if lacking := sorted(set(sizes) - {image.name for image in splits["val"]}):
             share = f"{len(lacking)} of the {len(sizes)} photographs of our split of {official.own}"
             prepared.missing["val"] = f"{share} are missing, such as {lacking[0]}"
-    _claim(prepared.folder, own)
+    claim(prepared.folder / ABOUT, {"own split": own}, "photographs", any(prepared.folder.glob("*/masks/*")))
     write_classes(prepared.folder, official.classes)
     for split, images in splits.items():
         on_count(len(images))
@@ -118,20 +118,6 @@ def _splits(official: Official, source: Path, root: Path, prepared: Prepared) ->
         raise MissingFilesError(official.folder, source, [str(archive) for archive in absent], present)
     reasons = "; ".join(prepared.missing.values())
     raise DatasetError(f"{official.folder}: the contents of {source} are not as published: {reasons}")
-
-
-def _claim(folder: Path, own: bool) -> None:
-    """Mark a folder as all photographs or our own split.
-
-    Raises:
-        DatasetError: it holds the other kind.
-    """
-    kind = "own split" if own else "all"
-    mark = folder / KIND
-    if mark.exists() and (before := mark.read_text()) != kind:
-        raise DatasetError(f"{folder} was prepared with {before!r}, not {kind!r}: choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    mark.write_text(kind)
 
 
 def _write(image: Scene[Labels], folder: Path, size: tuple[int, int] | None) -> None:
