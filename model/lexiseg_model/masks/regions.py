@@ -1,4 +1,4 @@
-"""Split a label map into connected regions, and sum values over them."""
+"""Split a label map into connected regions, and sum values over them; the box of a mask."""
 
 from __future__ import annotations
 
@@ -74,6 +74,12 @@ def sum_by_region(regions: Regions, values: NDArray[np.float32]) -> NDArray[np.f
     if library.ready():
         return compiled.sum_by_label(regions.labels, values, n)
     return np.bincount(regions.labels.reshape(-1), values.reshape(-1), n).astype(np.float64)
+
+
+def tight_box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
+    """x0, y0, x1, y1 of the outer edges of the pixels of a mask [H, W] that is not empty."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
 class _Connected(NamedTuple):

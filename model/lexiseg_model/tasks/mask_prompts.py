@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.pamr import refine_masks
+from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode, encode_mask
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.tasks import negative_points
@@ -52,7 +53,7 @@ def correct(query: Query, prompt: Prompt) -> Corrected:
     mask = decode(prompt.mask)
     positives = tuple(point for point in prompt.points if point.positive)
     negatives = tuple(point for point in prompt.points if not point.positive)
-    around = _box(mask)
+    around = tight_box(mask) if mask.any() else None
     added_prompt = Prompt(positives, prompt.box)
     if not negatives and not positives and prompt.box is None:
         added_prompt, mask = Prompt((), around), np.zeros_like(mask)
@@ -106,11 +107,3 @@ def _cut(logits: Tensor, size: tuple[int, int]) -> NDArray[np.bool_]:
     changes[spans[:, 0]] += 1
     changes[spans[:, 1]] -= 1
     return np.cumsum(changes[:-1]).astype(bool).reshape(size[1], size[0]).T
-
-
-def _box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float] | None:
-    """Box of the pixels of a mask; None if it is empty."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not rows.size:
-        return None
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)

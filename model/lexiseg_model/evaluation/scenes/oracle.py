@@ -15,6 +15,7 @@ from torch import Tensor
 from lexiseg_model.data.scenes import Objects
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
+from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Point, Prompt
 
@@ -79,12 +80,6 @@ def deepest_point(mask: NDArray[np.bool_]) -> Point:
     depth = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     row, column = divmod(int(depth.argmax()), mask.shape[1])
     return Point(column + 0.5, row + 0.5)
-
-
-def tight_box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
-    """x0, y0, x1, y1 of the pixels' outer edges."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
 def grid_points(n: int, size: tuple[int, int]) -> list[Point]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE, Sample, read_photograph
 from lexiseg_model.data.own.pictures import digest
 from lexiseg_model.features import InferenceOptions
+from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.packs import Pack, Photograph, write_pack
 from lexiseg_model.types import Prompt
@@ -128,10 +129,9 @@ def _inside(box: Box, height: int, width: int) -> tuple[slice, slice]:
 
 def _agreement(mask: NDArray[np.bool_], box: Box) -> float:
     """IoU of the mask's tight box with the box."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
+    if not mask.any():
         return 0.0
-    tight = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+    tight = tight_box(mask)
     x0, y0, x1, y1 = box.xyxy
     both = _area((max(tight[0], x0), max(tight[1], y0), min(tight[2], x1), min(tight[3], y1)))
     return both / max(1e-6, _area(tight) + _area(box.xyxy) - both)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lexiseg_model.data.indexed import IGNORE, Sample, list_samples
 from lexiseg_model.data.scenes import Objects, components
 from lexiseg_model.errors import DatasetError, SampleError
-from lexiseg_model.evaluation.scenes.oracle import tight_box
+from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.training.recipe import MaskSet
 from lexiseg_model.training.crops import random_crop

@@ -19,8 +19,9 @@ import torch
 from lexiseg_model import catalogue
 from lexiseg_model.data.read_scenes import read_object_scenes
 from lexiseg_model.data.scenes import Objects, Scene
-from lexiseg_model.evaluation.scenes.oracle import deepest_point, overlaps, tight_box
+from lexiseg_model.evaluation.scenes.oracle import deepest_point, overlaps
 from lexiseg_model.features import Features
+from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.types import Prompt

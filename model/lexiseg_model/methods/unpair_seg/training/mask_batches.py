@@ -21,6 +21,7 @@ from lexiseg_model.data.pairs.source import Skipped
 from lexiseg_model.data.read_scenes import object_scenes
 from lexiseg_model.data.scenes import Objects, Scene
 from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING
 from lexiseg_model.methods.unpair_seg.training.recipe import CropSettings, PromptSettings
@@ -233,11 +234,7 @@ def _chosen(n_objects: int, n_prompts: int, random: np.random.Generator) -> NDAr
 
 def _boxes(masks: Masks) -> NDArray[np.float32]:
     """Tight boxes [K, 4] of non-empty masks, x0, y0, x1, y1 at the outer sides of pixels."""
-    boxes = np.empty((len(masks), 4), np.float32)
-    for index, mask in enumerate(masks):
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        boxes[index] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-    return boxes
+    return np.array([tight_box(mask) for mask in masks], np.float32).reshape(-1, 4)
 
 
 def _points(
