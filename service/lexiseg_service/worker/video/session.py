@@ -241,7 +241,7 @@ class Session:
         self._waiting.clear()
         for entry in self._at_work:
             if entry.work is not None:
-                entry.work.cancel()  # which cancels the outcome in `_worked`
+                entry.work.cancel()  # which cancels the outcome in `_on_result`
 
 
 def _max_at_work(question: StreamQuestion) -> int:
