@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import yaml
 from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from lexiseg_model import catalogue
-from lexiseg_model.catalogue.method import CARD, Method, methods
-from lexiseg_model.catalogue.weights import WEIGHTS, file_digest, let_others_read, read_weights, state_digest
+from lexiseg_model.catalogue.method import Method, methods
+from lexiseg_model.catalogue.weights import WEIGHTS, file_digest, read_weights, state_digest
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.types import ModelCard, StrictModel
 
@@ -168,9 +167,7 @@ def _write(folder: Path, card: ModelCard, state: dict[str, Tensor]) -> Path:
         draft.mkdir(parents=True)
         save_file({key: value.contiguous() for key, value in state.items()}, draft / WEIGHTS)
         card = card.model_copy(update={"weights_sha256": file_digest(draft / WEIGHTS), "quality": {}})
-        text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, width=120, allow_unicode=True)
-        (draft / CARD).write_text(text)
-        let_others_read(draft)
+        catalogue.write_card(card, draft)
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
     except OSError as error:

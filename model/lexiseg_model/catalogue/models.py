@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # torch takes seconds to import: cards are read without it
 
 MAX_CARD_DEPTH = 20
 MAX_CARD_BYTES = 1 << 20
+READABLE = 0o444
 
 
 class ModelFolder(NamedTuple):
@@ -104,6 +105,15 @@ def read_card(folder: Path) -> ModelCard:
 def _read(path: Path, file: int, changed_at: int, size: int) -> ModelCard:
     """Parse a card, cached by file identity: a starting server reads its model's card several times."""
     return ModelCard.model_validate(yaml.load(path.read_text(encoding="utf-8"), _CardLoader))
+
+
+def write_card(card: ModelCard, folder: Path) -> None:
+    """Write the card of a model directory, and let all users read its files: a worker may be another user."""
+    text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, width=120, allow_unicode=True)
+    (folder / CARD).write_text(text, encoding="utf-8")
+    for path in folder.iterdir():
+        if path.is_file():
+            path.chmod(path.stat().st_mode | READABLE)
 
 
 def cards(models_dir: Path | None = None) -> list[ModelCard]:

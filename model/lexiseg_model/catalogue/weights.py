@@ -22,7 +22,6 @@ from lexiseg_model.errors import DamagedWeightsError, MissingWeightsError, Weigh
 from lexiseg_model.types import ModelCard
 
 WEIGHTS = "weights.safetensors"  # file name of imported weights
-READABLE = 0o444
 WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|network\.)+")  # prefixes that training adds
 COUNTER = "num_batches_tracked"
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -31,13 +30,6 @@ CRITERION = "criterion."  # prefix of losses that training may save
 INITIALISERS = {Tensor.erfinv_, init.uniform_, init.normal_, init.kaiming_uniform_}
 # Replaced by zeros: `init.trunc_normal_` repeats them until all values are within its limits.
 BOUNDED_INITIALISERS = {Tensor.uniform_, Tensor.normal_}
-
-
-def let_others_read(folder: Path) -> None:
-    """Make a model directory readable for all users: a worker may be another user than the one who wrote it."""
-    for path in folder.iterdir():
-        if path.is_file():
-            path.chmod(path.stat().st_mode | READABLE)
 
 
 def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:

@@ -10,12 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from safetensors.torch import save_file
 
+from lexiseg_model import catalogue
 from lexiseg_model.catalogue.importing import Imported
-from lexiseg_model.catalogue.method import CARD
-from lexiseg_model.catalogue.weights import WEIGHTS, file_digest, let_others_read
+from lexiseg_model.catalogue.weights import WEIGHTS, file_digest
 from lexiseg_model.data.indexed import IndexedDataset
 from lexiseg_model.data.read_scenes import object_scenes
 from lexiseg_model.evaluation.counts import Scores
@@ -193,12 +192,5 @@ def write_model(
     """
     save_file({name: value.contiguous() for name, value in imported.state.items()}, folder / WEIGHTS)
     card = imported.card.model_copy(update={**origin(recipe, folder / WEIGHTS, start), **changes})
-    write_card(card, folder)
+    catalogue.write_card(card, folder)
     return card
-
-
-def write_card(card: ModelCard, folder: Path) -> None:
-    """Write `card.yaml` of a model directory and make the directory readable to other users."""
-    text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, width=120, allow_unicode=True)
-    (folder / CARD).write_text(text, encoding="utf-8")
-    let_others_read(folder)

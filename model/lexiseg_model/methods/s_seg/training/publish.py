@@ -15,7 +15,7 @@ from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
 from lexiseg_model.methods.s_seg.training.validation import miou_by_threshold, retrieval
 from lexiseg_model.training.pair_run import split_pairs
-from lexiseg_model.training.publishing import measure_quality, origin, pairs_with_terms, write_card
+from lexiseg_model.training.publishing import measure_quality, origin, pairs_with_terms
 from lexiseg_model.training.retrieval import held_out_batch
 from lexiseg_model.types import InputSize, ModelCard
 
@@ -36,11 +36,11 @@ def publish(recipe: SSegRecipe, weights: Path) -> ModelCard:
             "settings": card.settings | recipe.network.model_dump(mode="json") | {"drop_path": None, "dropout": 0.0},
         }
     )
-    write_card(card, weights.parent)
+    catalogue.write_card(card, weights.parent)
     _print_retrieval(recipe, weights)
     if recipe.thresholds:
         card = _with_threshold(card, recipe, weights.parent)
-        write_card(card, weights.parent)
+        catalogue.write_card(card, weights.parent)
     return card
 
 
@@ -64,7 +64,7 @@ def _with_threshold(card: ModelCard, recipe: SSegRecipe, folder: Path) -> ModelC
     best = max(by_threshold, key=lambda threshold: by_threshold[threshold])
     print(f"threshold {best}: mIoU {by_threshold[best]:.2f} % on train splits", flush=True)
     card = card.model_copy(update={"settings": card.settings | {"background": best}})
-    write_card(card, folder)
+    catalogue.write_card(card, folder)
     segmenter = catalogue.load_folder(folder, recipe.device)
     measured = [name for name in recipe.thresholds if (recipe.data / name / "val").is_dir()]
     quality = measure_quality(segmenter, (read_dataset(recipe.data, name, "val") for name in measured))

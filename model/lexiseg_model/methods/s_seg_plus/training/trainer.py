@@ -20,7 +20,7 @@ from lexiseg_model.data.pairs.source import Skipped, first_readable
 from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe, settings_for
 from lexiseg_model.training.crops import random_crop
-from lexiseg_model.training.publishing import measure_quality, origin, with_terms, write_card
+from lexiseg_model.training.publishing import measure_quality, origin, with_terms
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import Stream
@@ -147,11 +147,11 @@ def publish(recipe: StudentRecipe, weights: Path) -> ModelCard:
             "limits": LIMITS,
         }
     )
-    write_card(card, weights.parent)
+    catalogue.write_card(card, weights.parent)
     if recipe.judged:
         segmenter = catalogue.load_folder(weights.parent, recipe.device)
         truth = recipe.truth or recipe.data
         quality = measure_quality(segmenter, (read_dataset(truth, name, "val") for name in recipe.judged))
         card = card.model_copy(update={"quality": quality})
-        write_card(card, weights.parent)
+        catalogue.write_card(card, weights.parent)
     return card

@@ -26,7 +26,6 @@ from lexiseg_model.methods.tiny.training.recipe import TEXTS
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.tasks import segment
-from lexiseg_model.training.publishing import write_card
 from lexiseg_model.types import Background, ClassEntry, ScoreRule, Segment, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 
@@ -159,7 +158,7 @@ def main() -> None:
     arguments = parser.parse_args()
     segmenter = catalogue.load_folder(arguments.folder)
     rule = fit_scores(segmenter, [read_dataset(arguments.data, name, "train") for name in arguments.sets])
-    write_card(catalogue.read_card(arguments.folder).model_copy(update={"score": rule}), arguments.folder)
+    catalogue.write_card(catalogue.read_card(arguments.folder).model_copy(update={"score": rule}), arguments.folder)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from lexiseg_model.methods.tiny.training.trainer import TinyTrainer, initial_net
 from lexiseg_model.training.crops import Places
 from lexiseg_model.training.distributed import one_first
 from lexiseg_model.training.packs import Pack
-from lexiseg_model.training.publishing import with_terms, write_card
+from lexiseg_model.training.publishing import with_terms
 from lexiseg_model.training.recipes.training import AtAddress
 from lexiseg_model.types import ModelCard
 
@@ -146,7 +146,7 @@ def publish_distilled(recipe: DistilRecipe, weights: Path) -> ModelCard:
             "lineage": f"{card.lineage} Taught by {teacher}.",
         }
     )
-    write_card(card, folder)
+    catalogue.write_card(card, folder)
     data = read_dataset(inner.data, OWN, "val")
     after = catalogue.load_folder(folder, recipe.device)
     with TemporaryDirectory() as name:

@@ -35,7 +35,6 @@ from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import FILE, LEVEL, TEMPLATE
 from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
-from lexiseg_model.training.publishing import write_card
 from lexiseg_model.types import ClassEntry, ModelCard
 from lexiseg_model.vocabulary.bank import competing_words
 
@@ -219,7 +218,7 @@ def write_levels(folder: Path, train: Sequence[IndexedDataset], neutral: Sequenc
     save_file(load_file(folder / FILE) | {LEVEL: along.half()}, folder / FILE)
     settings = card.settings | {"presence": weight}
     card = card.model_copy(update={"settings": settings, "weights_sha256": file_digest(folder / FILE)})
-    write_card(card, folder)
+    catalogue.write_card(card, folder)
     return card
 
 

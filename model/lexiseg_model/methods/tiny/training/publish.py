@@ -34,7 +34,7 @@ from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
-from lexiseg_model.training.publishing import lineage, measure_prompts, measure_quality, origin, with_terms, write_card
+from lexiseg_model.training.publishing import lineage, measure_prompts, measure_quality, origin, with_terms
 from lexiseg_model.training.recipe import RunRecipe
 from lexiseg_model.types import ModelCard, PanopticRule, Point, Prompt, Task
 
@@ -77,7 +77,7 @@ def _calibrated(card: ModelCard, recipe: TinyRecipe, weights: Path, levels: Sequ
     """
     names = [*names_of(recipe.data, recipe.sets), *card.background.words]
     write_words(weights.parent, names, TextBook.read(TEXTS).synonyms, load_text_tower())
-    write_card(card, weights.parent)
+    catalogue.write_card(card, weights.parent)
     if levels:
         fitted = [read_dataset(recipe.data, name, "train") for name in levels]
         card = write_levels(weights.parent, fitted, names, recipe.seed)
@@ -85,11 +85,11 @@ def _calibrated(card: ModelCard, recipe: TinyRecipe, weights: Path, levels: Sequ
     masked = [name for name in recipe.sets if (recipe.data / name / "train" / "masks").is_dir()]
     train = [read_dataset(recipe.data, name, "train") for name in masked]
     card = card.model_copy(update={"score": fit_scores(segmenter, train, recipe.seed)})
-    write_card(card, weights.parent)
+    catalogue.write_card(card, weights.parent)
     measured = _measured(recipe, list(recipe.sets))
     quality = measure_quality(segmenter, (read_dataset(recipe.data, name, "val") for name in measured))
     card = card.model_copy(update={"quality": quality})
-    write_card(card, weights.parent)
+    catalogue.write_card(card, weights.parent)
     return card
 
 
@@ -111,12 +111,12 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
     words = _folder_below(recipe.below) / FAMILIAR
     if words.exists():
         shutil.copyfile(words, weights.parent / FAMILIAR)
-    write_card(card, weights.parent)
+    catalogue.write_card(card, weights.parent)
     segmenter = catalogue.load_folder(weights.parent, recipe.device)
     measured = _measured(recipe, list(recipe.sets))
     quality = {name: measure_prompts(segmenter, recipe.data, name) for name in measured}
     card = card.model_copy(update={"prompt_quality": {name: each for name, each in quality.items() if each.objects}})
-    write_card(card, weights.parent)
+    catalogue.write_card(card, weights.parent)
     return card
 
 

@@ -37,7 +37,7 @@ from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
-from lexiseg_model.training.publishing import lineage, origin, quality_of, with_terms, write_card
+from lexiseg_model.training.publishing import lineage, origin, quality_of, with_terms
 from lexiseg_model.types import ModelCard
 
 SAMPLES, COMPARED = "samples", "before-after.json"
@@ -83,7 +83,7 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
             "limits": [LIMIT, *(limit for limit in below.limits if limit != LIMIT)],
         }
     )
-    write_card(card, folder)
+    catalogue.write_card(card, folder)
     old, new = (catalogue.load_folder(each, recipe.device) for each in (start, folder))
     title = f"{len(data.samples)} photographs, each segmented by a projection that was not trained on it"
     if (recipe.out / DATASET_FOLDER / OWN / "val").is_dir():
@@ -100,7 +100,7 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
         print(f"truth, before and after: {folder / SAMPLES}", flush=True)
     quality = {recipe.data.name: quality_of(reports["after"].scores, data)}
     card = card.model_copy(update={"quality": quality})
-    write_card(card, folder)
+    catalogue.write_card(card, folder)
     return card
 
 

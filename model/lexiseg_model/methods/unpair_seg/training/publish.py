@@ -8,7 +8,7 @@ from lexiseg_model import catalogue
 from lexiseg_model.methods.unpair_seg.import_ import Options, read
 from lexiseg_model.methods.unpair_seg.training.alignment import say_naming
 from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe, MasksRecipe
-from lexiseg_model.training.publishing import measure_prompts, with_terms, write_card, write_model
+from lexiseg_model.training.publishing import measure_prompts, with_terms, write_model
 from lexiseg_model.types import InputSize, ModelCard
 
 
@@ -27,7 +27,7 @@ def publish_masks(recipe: MasksRecipe, weights: Path) -> ModelCard:
         segmenter = catalogue.load_folder(folder, recipe.device)
         quality = {name: measure_prompts(segmenter, recipe.data, name, n) for name, n in recipe.judged.items()}
         card = card.model_copy(update={"prompt_quality": quality})
-        write_card(card, folder)
+        catalogue.write_card(card, folder)
     return card
 
 
