@@ -1,4 +1,7 @@
-"""The Open Inference Protocol (KServe's V2, Triton's) over REST at /v2 with its binary tensors, and over gRPC."""
+"""The Open Inference Protocol (KServe's V2, Triton's) over REST at /v2 with its binary tensors, and over gRPC.
+
+First the tensors of both, then REST, then gRPC.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +39,17 @@ from lexiseg_service.question.validation import off_event_loop, parse_json, pars
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 
+IMAGE, CLASSES = "image", "classes"
 PLAIN = ("vocabulary", "task", "threshold", "refine", "max_side")
 STRUCTURED = ("background", "classes", "prompts")  # JSON in a string
+HEADER = "inference-header-content-length"
+MAX_DIMENSIONS = 8
+PLATFORM = "lexiseg"
+Datatype = Literal["BYTES", "FP32", "INT32"]
+DTYPES: dict[Datatype, Any] = {"FP32": np.dtype("<f4"), "INT32": np.dtype("<i4")}
+LENGTH = struct.Struct("<I")  # in front of each element
 FIELDS = {"INT32": "int_contents", "FP32": "fp32_contents", "BYTES": "bytes_contents"}
 TRITON_TYPES = {"BYTES": "TYPE_STRING", "INT32": "TYPE_INT32", "FP32": "TYPE_FP32"}
-PLATFORM = "lexiseg"
-IMAGE, CLASSES = "image", "classes"
 INPUTS = (
     {"name": IMAGE, "datatype": "BYTES", "shape": [1]},
     {"name": CLASSES, "datatype": "BYTES", "shape": [-1]},
@@ -55,21 +63,45 @@ OUTPUTS = (
     {"name": "masks", "datatype": "BYTES", "shape": [-1]},
     {"name": "size", "datatype": "INT32", "shape": [2]},
 )
-HEADER = "inference-header-content-length"
-MAX_DIMENSIONS = 8
-Datatype = Literal["BYTES", "FP32", "INT32"]
-DTYPES: dict[Datatype, Any] = {"FP32": np.dtype("<f4"), "INT32": np.dtype("<i4")}
-LENGTH = struct.Struct("<I")  # in front of each element
 
 
-def fields_of(parameters: Mapping[str, Any], classes: list[str] | None, limits: Limits) -> dict[str, Any]:
-    """Fields of a question, from the parameters of a request and its tensor of words."""
-    fields = {name: parameters[name] for name in PLAIN if name in parameters}
-    for name in STRUCTURED:
-        if name in parameters:
-            sent = parameters[name]
-            fields[name] = parse_json(sent, limits) if isinstance(sent, str) else sent
-    return fields if classes is None else {**fields, "classes": classes}
+class Input(NamedTuple):
+    """One tensor of a question, with its elements."""
+
+    name: str
+    datatype: str
+    shape: Sequence[int]
+    parts: list[bytes] | list[str]
+
+
+class Inputs(NamedTuple):
+    """An image or its URL, and words, where they were sent."""
+
+    image: bytes | None
+    url: str | None
+    classes: list[str] | None
+
+
+class OutputTensor(NamedTuple):
+    """One output: strings or bytes of BYTES, or numbers."""
+
+    name: str
+    datatype: Datatype
+    shape: list[int]
+    values: Sequence[bytes] | NDArray[Any]
+
+    def raw(self) -> bytes:
+        """Row-major, little-endian; each element of BYTES with its length in front."""
+        if self.datatype == "BYTES":
+            return packed(self.values)
+        return np.ascontiguousarray(self.values, DTYPES[self.datatype]).tobytes()
+
+    def listed(self) -> list[Any]:
+        """The elements as a flat list for JSON."""
+        if self.datatype == "BYTES":
+            return [bytes(value).decode() for value in self.values]
+        flat: list[Any] = np.asarray(self.values, DTYPES[self.datatype]).reshape(-1).tolist()
+        return flat
 
 
 def packed(values: Iterable[bytes]) -> bytes:
@@ -97,159 +129,6 @@ def unpacked(raw: bytes, field: str, max_parts: int) -> list[bytes]:
         parts.append(raw[at : at + length])
         at += length
     return parts
-
-
-def strings(data: list[Any], field: str) -> list[str]:
-    """The elements of a BYTES tensor in JSON, flattened.
-
-    Raises:
-        InvalidValue: one is no string.
-    """
-    flat: list[str] = []
-    for entry in data:
-        if isinstance(entry, list):
-            flat += strings(entry, field)
-        elif isinstance(entry, str):
-            flat.append(entry)
-        else:
-            raise InvalidValue.of(field, entry, "strings")
-    return flat
-
-
-class InputTensor(BaseModel):
-    """One input; its data, or how many bytes of it follow."""
-
-    name: str
-    datatype: str
-    shape: list[int] = Field(max_length=MAX_DIMENSIONS)
-    data: list[Any] | None = None
-    parameters: dict[str, Any] = {}
-
-    @property
-    def binary_size(self) -> int | None:
-        """The number of bytes behind the JSON that are its data."""
-        size = self.parameters.get("binary_data_size")
-        return size if isinstance(size, int) and size >= 0 else None
-
-
-class OutputTensor(NamedTuple):
-    """One output: strings or bytes of BYTES, or numbers."""
-
-    name: str
-    datatype: Datatype
-    shape: list[int]
-    values: Sequence[bytes] | NDArray[Any]
-
-    def raw(self) -> bytes:
-        """Row-major, little-endian; each element of BYTES with its length in front."""
-        if self.datatype == "BYTES":
-            return packed(self.values)
-        return np.ascontiguousarray(self.values, DTYPES[self.datatype]).tobytes()
-
-    def listed(self) -> list[Any]:
-        """The elements as a flat list for JSON."""
-        if self.datatype == "BYTES":
-            return [bytes(value).decode() for value in self.values]
-        flat: list[Any] = np.asarray(self.values, DTYPES[self.datatype]).reshape(-1).tolist()
-        return flat
-
-
-class WantedOutput(BaseModel):
-    """An output by name, and whether as bytes."""
-
-    name: str
-    parameters: dict[str, Any] = {}
-
-
-class Infer(BaseModel):
-    """The JSON of a request."""
-
-    id: str = ""
-    inputs: list[InputTensor] = Field(fail_fast=True)
-    outputs: list[WantedOutput] = Field([], fail_fast=True)
-    parameters: dict[str, Any] = {}
-
-    def raw_among(self, outputs: Iterable[OutputTensor]) -> set[str]:
-        """Names of the outputs that are sent as bytes: those marked so, or all if the request is."""
-        by_default = bool(self.parameters.get("binary_data_output"))
-        if self.outputs:
-            return {output.name for output in self.outputs if output.parameters.get("binary_data", by_default)}
-        return {output.name for output in outputs} if by_default else set()
-
-
-def read(content: bytes, header: str | None, limits: Limits) -> tuple[Infer, Inputs]:
-    """Parse a request: its JSON, and the tensors in the JSON or behind it."""
-    if header is not None and not (header.isascii() and header.isdigit() and int(header) <= len(content)):
-        raise MalformedRequest(f"{HEADER} {header[:20]!r}; expected at most the body's {len(content)} bytes")
-    length = len(content) if header is None else int(header)
-    body = validate(Infer, parse_object(content[:length], limits))
-    return body, inputs_of(_tensors(body, content[length:], limits))
-
-
-def _tensors(body: Infer, behind: bytes, limits: Limits) -> Iterator[Input]:
-    at = 0
-    for tensor in body.inputs:
-        field, size = f"inputs.{tensor.name}", tensor.binary_size
-        limit = max_elements(tensor.name, tensor.datatype, limits)
-        parts: list[bytes] | list[str]
-        if size is None:
-            parts = strings(tensor.data or [], field)
-        else:
-            parts = unpacked(behind[at : at + size], field, limit)
-            at += size
-        yield Input(tensor.name, tensor.datatype, tensor.shape, parts)
-
-
-def server_metadata(*extensions: str) -> dict[str, Any]:
-    """Name, version and extensions of the server."""
-    return {"name": PLATFORM, "version": version("lexiseg"), "extensions": list(extensions)}
-
-
-def model_metadata(card: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's tensors; `classes` may be left out for a vocabulary or for prompts."""
-    return {
-        "name": card["name"],
-        "versions": [card["version"]],
-        "platform": PLATFORM,
-        "inputs": list(INPUTS),
-        "outputs": list(OUTPUTS),
-    }
-
-
-def model_config(card: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's tensors as Triton's model configuration; one image a request."""
-
-    def described(tensors: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        return [
-            {"name": tensor["name"], "data_type": TRITON_TYPES[tensor["datatype"]], "dims": tensor["shape"]}
-            for tensor in tensors
-        ]
-
-    optional = [{**tensor, "optional": tensor["name"] != IMAGE} for tensor in described(INPUTS)]
-    head = {"name": card["name"], "platform": PLATFORM, "backend": PLATFORM, "max_batch_size": 0}
-    return {**head, "input": optional, "output": described(OUTPUTS)}
-
-
-def named(name: str, version: str) -> str:
-    """NAME or NAME@VERSION, as a question names a model."""
-    return f"{name}@{version}" if version else name
-
-
-class Input(NamedTuple):
-    """One tensor of a question, with its elements."""
-
-    name: str
-    datatype: str
-    shape: Sequence[int]
-    parts: list[bytes] | list[str]
-
-
-class Inputs(NamedTuple):
-    """An image or its URL, and words, where they were sent."""
-
-    image: bytes | None
-    url: str | None
-    classes: list[str] | None
 
 
 def max_elements(name: str, datatype: str, limits: Limits) -> int:
@@ -315,6 +194,130 @@ def outputs_of(answer: WorkerAnswer, names: list[str]) -> list[OutputTensor]:
     return [OutputTensor(name, types[name], outputs[name][1], outputs[name][0]) for name in names or outputs]  # type: ignore[arg-type]
 
 
+def fields_of(parameters: Mapping[str, Any], classes: list[str] | None, limits: Limits) -> dict[str, Any]:
+    """Fields of a question, from the parameters of a request and its tensor of words."""
+    fields = {name: parameters[name] for name in PLAIN if name in parameters}
+    for name in STRUCTURED:
+        if name in parameters:
+            sent = parameters[name]
+            fields[name] = parse_json(sent, limits) if isinstance(sent, str) else sent
+    return fields if classes is None else {**fields, "classes": classes}
+
+
+def named(name: str, version: str) -> str:
+    """NAME or NAME@VERSION, as a question names a model."""
+    return f"{name}@{version}" if version else name
+
+
+def server_metadata(*extensions: str) -> dict[str, Any]:
+    """Name, version and extensions of the server."""
+    return {"name": PLATFORM, "version": version("lexiseg"), "extensions": list(extensions)}
+
+
+def model_metadata(card: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's tensors; `classes` may be left out for a vocabulary or for prompts."""
+    return {
+        "name": card["name"],
+        "versions": [card["version"]],
+        "platform": PLATFORM,
+        "inputs": list(INPUTS),
+        "outputs": list(OUTPUTS),
+    }
+
+
+def model_config(card: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's tensors as Triton's model configuration; one image a request."""
+
+    def described(tensors: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        return [
+            {"name": tensor["name"], "data_type": TRITON_TYPES[tensor["datatype"]], "dims": tensor["shape"]}
+            for tensor in tensors
+        ]
+
+    optional = [{**tensor, "optional": tensor["name"] != IMAGE} for tensor in described(INPUTS)]
+    head = {"name": card["name"], "platform": PLATFORM, "backend": PLATFORM, "max_batch_size": 0}
+    return {**head, "input": optional, "output": described(OUTPUTS)}
+
+
+class InputTensor(BaseModel):
+    """One input; its data, or how many bytes of it follow."""
+
+    name: str
+    datatype: str
+    shape: list[int] = Field(max_length=MAX_DIMENSIONS)
+    data: list[Any] | None = None
+    parameters: dict[str, Any] = {}
+
+    @property
+    def binary_size(self) -> int | None:
+        """The number of bytes behind the JSON that are its data."""
+        size = self.parameters.get("binary_data_size")
+        return size if isinstance(size, int) and size >= 0 else None
+
+
+class WantedOutput(BaseModel):
+    """An output by name, and whether as bytes."""
+
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class Infer(BaseModel):
+    """The JSON of a request."""
+
+    id: str = ""
+    inputs: list[InputTensor] = Field(fail_fast=True)
+    outputs: list[WantedOutput] = Field([], fail_fast=True)
+    parameters: dict[str, Any] = {}
+
+    def raw_among(self, outputs: Iterable[OutputTensor]) -> set[str]:
+        """Names of the outputs that are sent as bytes: those marked so, or all if the request is."""
+        by_default = bool(self.parameters.get("binary_data_output"))
+        if self.outputs:
+            return {output.name for output in self.outputs if output.parameters.get("binary_data", by_default)}
+        return {output.name for output in outputs} if by_default else set()
+
+
+def read(content: bytes, header: str | None, limits: Limits) -> tuple[Infer, Inputs]:
+    """Parse a request: its JSON, and the tensors in the JSON or behind it."""
+    if header is not None and not (header.isascii() and header.isdigit() and int(header) <= len(content)):
+        raise MalformedRequest(f"{HEADER} {header[:20]!r}; expected at most the body's {len(content)} bytes")
+    length = len(content) if header is None else int(header)
+    body = validate(Infer, parse_object(content[:length], limits))
+    return body, inputs_of(_tensors(body, content[length:], limits))
+
+
+def _tensors(body: Infer, behind: bytes, limits: Limits) -> Iterator[Input]:
+    at = 0
+    for tensor in body.inputs:
+        field, size = f"inputs.{tensor.name}", tensor.binary_size
+        limit = max_elements(tensor.name, tensor.datatype, limits)
+        parts: list[bytes] | list[str]
+        if size is None:
+            parts = strings(tensor.data or [], field)
+        else:
+            parts = unpacked(behind[at : at + size], field, limit)
+            at += size
+        yield Input(tensor.name, tensor.datatype, tensor.shape, parts)
+
+
+def strings(data: list[Any], field: str) -> list[str]:
+    """The elements of a BYTES tensor in JSON, flattened.
+
+    Raises:
+        InvalidValue: one is no string.
+    """
+    flat: list[str] = []
+    for entry in data:
+        if isinstance(entry, list):
+            flat += strings(entry, field)
+        elif isinstance(entry, str):
+            flat.append(entry)
+        else:
+            raise InvalidValue.of(field, entry, "strings")
+    return flat
+
+
 def written(head: dict[str, Any], outputs: list[OutputTensor], raw: set[str]) -> Response:
     """An answer, the outputs named in `raw` as bytes behind its JSON."""
     described, tails = [], []
@@ -347,57 +350,6 @@ class ErrorFieldRoute(APIRoute):
                 raise
 
         return answer_with_error
-
-
-def question_of(request: pb.ModelInferRequest, limits: Limits) -> tuple[Question, ImageSource]:
-    """An image and a question.
-
-    Raises:
-        InvalidValue: a tensor or a field is missing or out of range.
-    """
-    image, url, classes = inputs_of(_rpc_tensors(request, limits))
-    fields = fields_of(_values(request.parameters), classes, limits)
-    fields["model"] = named(request.model_name, request.model_version) or None
-    return validate(Question, fields), ImageSource(image, url=url)
-
-
-def _rpc_tensors(request: pb.ModelInferRequest, limits: Limits) -> Iterator[Input]:
-    """The inputs with their elements, from `contents` or `raw_input_contents`.
-
-    Raises:
-        InvalidValue: they stand in both, or in neither.
-    """
-    raw = request.raw_input_contents
-    if raw and len(raw) != len(request.inputs):
-        raise InvalidValue.of(
-            "raw_input_contents", f"{len(raw)} entries", f"one for each of {len(request.inputs)} inputs"
-        )
-    for place, tensor in enumerate(request.inputs):
-        field, limit = f"inputs.{tensor.name}", max_elements(tensor.name, tensor.datatype, limits)
-        typed = tensor.contents.bytes_contents
-        if raw and tensor.HasField("contents"):
-            raise InvalidValue.of(field, "contents beside raw_input_contents", "one of the two")
-        if len(typed) > limit:
-            raise InvalidValue.of(field, f"{len(typed)} elements", f"at most {limit}")
-        parts = unpacked(raw[place], field, limit) if raw else list(typed)
-        yield Input(tensor.name, tensor.datatype, tensor.shape, parts)
-
-
-def _values(parameters: Mapping[str, pb.InferParameter]) -> dict[str, Any]:
-    kinds = {name: parameter.WhichOneof("parameter_choice") for name, parameter in parameters.items()}
-    return {name: getattr(parameters[name], kind) for name, kind in kinds.items() if kind is not None}
-
-
-def add(answer: pb.ModelInferResponse, output: OutputTensor, raw: bool) -> None:
-    """Add an output to an answer, as bytes or by its type."""
-    described = answer.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
-    if raw:
-        answer.raw_output_contents.append(output.raw())
-        return
-    values: Any = output.values
-    if output.datatype != "BYTES":
-        values = np.asarray(values, DTYPES[output.datatype]).reshape(-1).tolist()
-    getattr(described.contents, FIELDS[output.datatype]).extend(values)
 
 
 router = APIRouter(prefix="/v2", route_class=ErrorFieldRoute)
@@ -521,3 +473,52 @@ class Servicer(GRPCInferenceServiceServicer):
                 add(head, output, raw)
             check_answer_size(head, self._limits)
         return head
+
+
+def question_of(request: pb.ModelInferRequest, limits: Limits) -> tuple[Question, ImageSource]:
+    """An image and a question.
+
+    Raises:
+        InvalidValue: a tensor or a field is missing or out of range.
+    """
+    image, url, classes = inputs_of(_rpc_tensors(request, limits))
+    fields = fields_of(_values(request.parameters), classes, limits)
+    fields["model"] = named(request.model_name, request.model_version) or None
+    return validate(Question, fields), ImageSource(image, url=url)
+
+
+def _rpc_tensors(request: pb.ModelInferRequest, limits: Limits) -> Iterator[Input]:
+    """The inputs with their elements, from `contents` or `raw_input_contents`.
+
+    Raises:
+        InvalidValue: they stand in both, or in neither.
+    """
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise InvalidValue.of(
+            "raw_input_contents", f"{len(raw)} entries", f"one for each of {len(request.inputs)} inputs"
+        )
+    for place, tensor in enumerate(request.inputs):
+        field, limit = f"inputs.{tensor.name}", max_elements(tensor.name, tensor.datatype, limits)
+        typed = tensor.contents.bytes_contents
+        if raw and tensor.HasField("contents"):
+            raise InvalidValue.of(field, "contents beside raw_input_contents", "one of the two")
+        if len(typed) > limit:
+            raise InvalidValue.of(field, f"{len(typed)} elements", f"at most {limit}")
+        parts = unpacked(raw[place], field, limit) if raw else list(typed)
+        yield Input(tensor.name, tensor.datatype, tensor.shape, parts)
+
+
+def _values(parameters: Mapping[str, pb.InferParameter]) -> dict[str, Any]:
+    kinds = {name: parameter.WhichOneof("parameter_choice") for name, parameter in parameters.items()}
+    return {name: getattr(parameters[name], kind) for name, kind in kinds.items() if kind is not None}
+
+
+def add(answer: pb.ModelInferResponse, output: OutputTensor, raw: bool) -> None:
+    """Add an output to an answer, as bytes or by its type."""
+    described = answer.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
+    if raw:
+        answer.raw_output_contents.append(output.raw())
+        return
+    values = output.values if output.datatype == "BYTES" else output.listed()
+    getattr(described.contents, FIELDS[output.datatype]).extend(values)
