@@ -145,5 +145,5 @@ def open_link(settings: Settings, purpose: str, metrics: Metrics) -> RedisLink:
     """
     assert settings.redis_url is not None
     link = RedisLink(settings.redis_url.get_secret_value(), TIMEOUT_SECONDS, Breaker())
-    metrics.breaker(purpose, lambda: link.breaker.state)
+    metrics.breakers.labels(purpose).set_function(lambda: link.breaker.state)
     return link

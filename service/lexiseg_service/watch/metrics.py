@@ -99,11 +99,11 @@ class Metrics:
         self.batch_size = histogram("batch_size", "Tiles per image pass", buckets=TILES)
         self.decodes = counter("images_decoded", "Images decoded", "decoder")
         self.queue_depth = gauge("queue_depth", "Planned requests waiting for the device")
-        self._waiting = gauge("stage_waiting", "Work that waits for a thread of its stage", "stage")
-        self._longest_wait = gauge("stage_longest_wait_seconds", "How long the oldest of it has waited", "stage")
+        self.waiting = gauge("stage_waiting", "Work that waits for a thread of its stage", "stage")
+        self.longest_wait = gauge("stage_longest_wait_seconds", "How long the oldest of it has waited", "stage")
         self.in_flight = gauge("inflight", "Requests accepted and not yet answered")
         self._texts = counter("text_cache", "Texts looked up", "tier", "result")
-        self._breakers = gauge("redis_breaker_state", "0 closed, 1 half-open, 2 open: Redis is left alone", "link")
+        self.breakers = gauge("redis_breaker_state", "0 closed, 1 half-open, 2 open: Redis is left alone", "link")
         self._features = counter("feature_cache", "Requests by whether the image's features were kept", "result")
         self.streams = gauge("stream_active", "Video streams that are open")
         self.frames = counter("stream_frames", "Frames of video streams: ok, error or dropped", "result")
@@ -113,8 +113,8 @@ class Metrics:
         self.load_seconds = histogram("model_load_seconds", "Time to load a model", "model", buckets=LOAD_SECONDS)
         self.load_failures = counter("model_load_failures", "Models that could not be loaded", "model")
         self.unloads = counter("model_unloads", "Models unloaded to make room for another", "model")
-        self._gpu = gauge("gpu_memory_bytes", "Device memory held by this process", "device")
-        self._gpu_free = gauge("gpu_memory_free_bytes", "Device memory that nobody holds", "device")
+        self.gpu_memory = gauge("gpu_memory_bytes", "Device memory held by this process", "device")
+        self.gpu_memory_free = gauge("gpu_memory_free_bytes", "Device memory that nobody holds", "device")
         # The series of alerts begin at zero: a rate needs a first sample.
         for name, values in KNOWN_VALUES.items():
             for value in values:
@@ -152,23 +152,9 @@ class Metrics:
             if count:
                 self._texts.labels(tier, result).inc(count)
 
-    def breaker(self, link: str, state: Callable[[], float]) -> None:
-        """Show the breaker state of a link to Redis, read at each scrape."""
-        self._breakers.labels(link).set_function(state)
-
     def held(self, cache: str, nbytes: Callable[[], float]) -> None:
         """Show the bytes of a cache, read at each scrape."""
         self._held.labels(cache).set_function(nbytes)
-
-    def waiting(self, stage: str, count: Callable[[], float], longest: Callable[[], float]) -> None:
-        """Show the queue of a stage and its longest wait, read at each scrape."""
-        self._waiting.labels(stage).set_function(count)
-        self._longest_wait.labels(stage).set_function(longest)
-
-    def gpu(self, device: str, held: Callable[[], float], free: Callable[[], float]) -> None:
-        """Show the memory of a device, read at each scrape."""
-        self._gpu.labels(device).set_function(held)
-        self._gpu_free.labels(device).set_function(free)
 
     def render(self) -> bytes:
         """The text exposition format."""

@@ -298,11 +298,9 @@ class Engine:
 
     def _show(self, stage: str, executors: Callable[[], tuple[FairExecutor, ...]]) -> None:
         """Report the work that waits for the threads of a stage in the metrics."""
-        self._metrics.waiting(
-            stage,
-            lambda: sum(each.waiting for each in executors()),
-            lambda: max((each.longest_wait for each in executors()), default=0.0),
-        )
+        waiting, longest_wait = self._metrics.waiting.labels(stage), self._metrics.longest_wait.labels(stage)
+        waiting.set_function(lambda: sum(each.waiting for each in executors()))
+        longest_wait.set_function(lambda: max((each.longest_wait for each in executors()), default=0.0))
 
 
 def _check_places(request: WorkerRequest, size: tuple[int, int]) -> None:

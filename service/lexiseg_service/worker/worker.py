@@ -182,4 +182,5 @@ def _watch_device(name: str, metrics: Metrics) -> None:
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         # Reserved and not allocated: no other process can have it.
-        metrics.gpu(str(index), lambda: torch.cuda.memory_reserved(index), lambda: torch.cuda.mem_get_info(index)[0])
+        metrics.gpu_memory.labels(str(index)).set_function(lambda: torch.cuda.memory_reserved(index))
+        metrics.gpu_memory_free.labels(str(index)).set_function(lambda: torch.cuda.mem_get_info(index)[0])
