@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
@@ -25,6 +25,7 @@ WEIGHTS = "weights.safetensors"  # file name of imported weights
 WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|network\.)+")  # prefixes that training adds
 COUNTER = "num_batches_tracked"
 Settings = TypeVar("Settings", bound=BaseModel)
+Network = TypeVar("Network", bound=nn.Module)
 CRITERION = "criterion."  # prefix of losses that training may save
 # Random initialisers, as torch function modes see them.
 INITIALISERS = {Tensor.erfinv_, init.uniform_, init.normal_, init.kaiming_uniform_}
@@ -76,9 +77,17 @@ def require_tensors(whose: str, state: Mapping[str, Tensor], expected: Mapping[s
             raise WeightsError(f"{name} is {list(state[name].shape)}; expected {list(value.shape)}")
 
 
-def with_counters(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Add `num_batches_tracked` of batch norms where a file lacks it: inference does not use it."""
-    return {name: value for name, value in expected.items() if name.endswith(COUNTER)} | dict(state)
+def for_inference(network: Network, whose: str, state: Mapping[str, Tensor]) -> Network:
+    """Load the weights of a network, which may lack `num_batches_tracked` of batch norms: inference does not use it.
+
+    Raises:
+        WeightsError: tensors are missing, unknown or of another shape.
+    """
+    expected = network.state_dict()
+    state = {name: value for name, value in expected.items() if name.endswith(COUNTER)} | dict(state)
+    require_tensors(whose, state, expected)
+    network.load_state_dict(state)
+    return network.eval().requires_grad_(False)
 
 
 def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import names_in_network, naming_files, require_tensors, with_counters
+from lexiseg_model.catalogue.weights import for_inference, names_in_network, naming_files
 from lexiseg_model.clip.checkpoint import read_tensors
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.s_seg.network import SSegNetwork
@@ -59,11 +59,7 @@ def restore(state: dict[str, Tensor], settings: SSegSettings) -> SSegNetwork:
         WeightsError: tensors are missing, unknown, or of the wrong shape.
         OptionError: as `Pyramid`.
     """
-    network = SSegNetwork(settings)
-    state = with_counters(state, network.state_dict())
-    require_tensors(f"S-Seg over {settings.backbone}", state, network.state_dict())
-    network.load_state_dict(state)
-    return network.eval().requires_grad_(False)
+    return for_inference(SSegNetwork(settings), f"S-Seg over {settings.backbone}", state)
 
 
 def _sizes(state: dict[str, Tensor]) -> dict[str, Any]:

@@ -15,14 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import (
-    WEIGHTS,
-    image_digest,
-    read_weights,
-    require_tensors,
-    settings_of,
-    with_counters,
-)
+from lexiseg_model.catalogue.weights import WEIGHTS, for_inference, image_digest, read_weights, settings_of
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.data.indexed import BACKGROUND
@@ -152,7 +145,4 @@ def restore(state: dict[str, Tensor], settings: SSegPlusSettings) -> Student:
         WeightsError: tensors are missing, unknown, or of the wrong shape.
     """
     network = Student(settings.model_copy(update={"drop_path": 0.0}))
-    state = with_counters(state, network.state_dict())
-    require_tensors(f"S-Seg+ over {settings.backbone}", state, network.state_dict())
-    network.load_state_dict(state)
-    return network.eval().requires_grad_(False)
+    return for_inference(network, f"S-Seg+ over {settings.backbone}", state)
