@@ -135,13 +135,13 @@ class _ClientFrames:
 
     def __init__(self, frames: AsyncIterator[VideoFrame]) -> None:
         self._frames = frames
-        self._next: asyncio.Task[VideoFrame | None] | None = None
+        self._next: asyncio.Future[VideoFrame | None] | None = None
 
     def __aiter__(self) -> _ClientFrames:
         return self
 
     async def __anext__(self) -> Frame:
-        self._next = asyncio.create_task(self._following())
+        self._next = asyncio.ensure_future(anext(self._frames, None))
         frame = await self._next
         if frame is None:
             raise StopAsyncIteration
@@ -152,9 +152,6 @@ class _ClientFrames:
         if self._next is not None:
             self._next.cancel()
             await asyncio.wait([self._next])
-
-    async def _following(self) -> VideoFrame | None:
-        return await anext(self._frames, None)
 
 
 def _prompt(prompt: ModelPrompt) -> Prompt:

@@ -99,7 +99,7 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
     The network below may lie beside a card of its own; else it is the bundled one's. Says how well the `val` splits
     that exist are answered.
     """
-    card = _card_below(recipe.below)
+    card = catalogue.read_card(_folder_below(recipe.below))
     card = card.model_copy(
         update=_origin(recipe, weights, recipe.below, "masks of ")
         | {
@@ -120,12 +120,8 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
     return card
 
 
-def _card_below(below: str) -> ModelCard:
-    """Card of the network that a part was trained over; the bundled one if no card lies beside its weights."""
-    return catalogue.read_card(_folder_below(below))
-
-
 def _folder_below(below: str) -> Path:
+    """Folder of the network that a part was trained over; the bundled one if no card lies beside its weights."""
     path = BUNDLED if below == "bundled" else Path(below)
     return path.parent if (path.parent / catalogue.CARD).exists() else FOLDER
 
