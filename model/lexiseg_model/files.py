@@ -67,8 +67,13 @@ def write_durably(path: Path, write: Callable[[Path], object]) -> None:
     with fresh.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(fresh, path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the renames in a folder survive a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)  # makes the rename durable
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,6 +135,4 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        fresh = target.with_name(f".{target.name}")
-        shutil.copyfile(source, fresh)
-        os.replace(fresh, target)
+        replace_file(target, source.read_bytes())

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lexiseg_client import Segmentation
+from lexiseg_model.files import replace_file
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.question import Question
@@ -111,10 +112,7 @@ class Results:
         if not self._images:
             return None
         for name, content in self._format.beside(self._content).items():
-            path = self.folder / name
-            draft = path.with_name(f".{path.name}.new")
-            draft.write_bytes(content)
-            os.replace(draft, path)  # atomic
+            replace_file(self.folder / name, content)
         return self._format.summary(self.folder, with_overlays=self.with_overlays)
 
     @property
