@@ -63,13 +63,12 @@ class Limits(BaseSettings):
     max_text_bytes: Annotated[int, LIMITS] = Field(
         256 * 2**10, gt=0, description="UTF-8 bytes of all names and synonyms"
     )
+    max_prompts: Annotated[int, LIMITS] = Field(256, gt=0, description="prompts of a request")
     # Constants.
     max_prompt_points: ClassVar[int] = 32
     max_examples: ClassVar[int] = 64  # and negatives, of a request or a vocabulary
     max_example_images: ClassVar[int] = 16  # other images with examples of a request or a vocabulary
     max_example_bytes: ClassVar[int] = 2 * 2**20  # of the pictures of examples in a vocabulary
-
-    max_prompts: Annotated[int, LIMITS] = Field(256, gt=0, description="prompts of a request")
 
     @property
     def max_question_bytes(self) -> int:
