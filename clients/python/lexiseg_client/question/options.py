@@ -10,21 +10,9 @@ from typing import Any, Literal, TypeAlias, TypedDict
 from lexiseg_client.question.prompts import Example, Prompts, example_json, prompts_json
 
 if sys.version_info >= (3, 11):
-    from typing import Unpack
+    from typing import Unpack as Unpack
 else:
-    from typing_extensions import Unpack
-
-__all__ = [
-    "Background",
-    "Class",
-    "Classes",
-    "CommonOptions",
-    "Options",
-    "Unpack",
-    "background_json",
-    "classes_json",
-    "question_json",
-]
+    from typing_extensions import Unpack as Unpack
 
 Task: TypeAlias = Literal["semantic", "instance", "panoptic", "prompt", "everything"]
 MaskFormat: TypeAlias = Literal["rle", "polygon", "png", "none"]
