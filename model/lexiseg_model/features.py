@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TypeVar, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -126,3 +127,17 @@ def picture_size(rgb: NDArray[np.uint8]) -> tuple[int, int]:
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
         raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
     return rgb.shape[0], rgb.shape[1]
+
+
+def encode_each(
+    tiles: NDArray[np.uint8], device: torch.device, image_pass: Callable[[Tensor], TileFeatures]
+) -> TileFeatures:
+    """The image pass of tiles [N, 3, s, t]: together on a GPU, one by one on a CPU.
+
+    A batched kernel may round otherwise than that of a single tile, and gains nothing on a CPU.
+    """
+    batch = torch.from_numpy(tiles).to(device, non_blocking=True)
+    if device.type != "cpu":
+        return image_pass(batch)
+    passes = [image_pass(batch[index : index + 1]) for index in range(len(batch))]
+    return tuple(torch.cat(parts) for parts in zip(*passes, strict=True))

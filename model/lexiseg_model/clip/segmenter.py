@@ -11,7 +11,7 @@ from lexiseg_model.clip import windowed
 from lexiseg_model.clip.text_side import ClassRule, RawRows, TextSide, template_set
 from lexiseg_model.device import Execution
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each
 from lexiseg_model.segmenter import RowsOf, TextBank, TextRows, Unfamiliar
 from lexiseg_model.types import ClassEntry, ModelCard
 from lexiseg_model.vocabulary.language import Languages, foreign_classes
@@ -63,7 +63,7 @@ class ClipSegmenter(Exportable):
         encoded = self._run_exported(tiles)
         if encoded is not None:
             return windowed.as_kept(encoded, self._execution.precision)
-        return windowed.encode_each(tiles, self._execution.device, self._image_pass)
+        return encode_each(tiles, self._execution.device, self._image_pass)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         return windowed.as_kept(self.image_network()(tiles), self._execution.precision)

@@ -7,7 +7,7 @@ pixel: a sixteenth of the memory and the time, with what the final upsampling wo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -84,20 +84,6 @@ def windows_of(canvas: Tensor, layout: Layout) -> Iterator[Tensor]:
     height, width = layout.tile
     for top, left in layout.offsets:
         yield canvas[:, top : top + height, left : left + width]
-
-
-def encode_each(
-    tiles: NDArray[np.uint8], device: torch.device, image_pass: Callable[[Tensor], TileFeatures]
-) -> TileFeatures:
-    """The image pass of tiles [N, 3, s, t]: together on a GPU, one by one on a CPU.
-
-    A batched kernel may round otherwise than that of a single tile, and gains nothing on a CPU.
-    """
-    batch = torch.from_numpy(tiles).to(device, non_blocking=True)
-    if device.type != "cpu":
-        return image_pass(batch)
-    passes = [image_pass(batch[index : index + 1]) for index in range(len(batch))]
-    return tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
 
 
 def merge(scores: Iterable[Tensor], layout: Layout, precision: Precision) -> Tensor:

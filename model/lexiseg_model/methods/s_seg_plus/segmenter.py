@@ -21,7 +21,7 @@ from lexiseg_model.clip.images import normalise
 from lexiseg_model.data.indexed import BACKGROUND
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each
 from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
 from lexiseg_model.segmenter import RowsOf, Segmenter, TextBank, TextRows, Unfamiliar
@@ -51,7 +51,7 @@ class SSegPlusSegmenter(Segmenter):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        return windowed.encode_each(tiles, self._execution.device, self._image_pass)
+        return encode_each(tiles, self._execution.device, self._image_pass)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         logits = self.network(normalise(tiles, "imagenet").to(self._execution.dtype))

@@ -18,7 +18,7 @@ from lexiseg_model.catalogue.transformers_model import build_network, require_tr
 from lexiseg_model.catalogue.weights import image_digest, settings_of
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
-from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each
 from lexiseg_model.methods.sam2.import_ import NAME, Options, Sam2Settings, classes_of, read
 from lexiseg_model.segmenter import PromptMasks, Proposals, Segmenter
 from lexiseg_model.types import ModelCard, Prompt
@@ -54,7 +54,7 @@ class Sam2Segmenter(Segmenter):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        return windowed.encode_each(tiles, self._execution.device, self._image_pass)
+        return encode_each(tiles, self._execution.device, self._image_pass)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         dtype = self._execution.dtype

@@ -17,7 +17,7 @@ from torch import Tensor
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable, ImageRunner, Part, PartRunner
-from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
 from lexiseg_model.masks.specks import SpeckRule
 from lexiseg_model.methods.tiny import by_example, closer_look, prompting
 from lexiseg_model.methods.tiny.click_order import best_first, contrast
@@ -112,12 +112,7 @@ class TinySegmenter(Exportable):
         exported = self._run_exported(tiles)
         if exported is not None:
             return tuple(part.half() for part in exported)
-        on_device = torch.from_numpy(tiles).to(self._device)
-        if self._device.type != "cpu":
-            return self._image_pass(on_device)
-        # One by one: a batch is no faster on a CPU, and its kernels may round differently from those of a single tile.
-        passes = [self._image_pass(tile[None]) for tile in on_device]
-        return tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
+        return encode_each(tiles, self._device, self._image_pass)
 
     def _image_pass(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """The torch image pass of uint8 tiles [N, 3, s, t] on the device: float16."""

@@ -26,7 +26,7 @@ from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.text_side import TextSide, template_set
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, picture_size
+from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, encode_each, picture_size
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg import compatibility, proposals, regions
 from lexiseg_model.methods.unpair_seg.canvas import (
@@ -96,7 +96,7 @@ class UnpairSegSegmenter(Segmenter):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        return windowed.encode_each(tiles, self._execution.device, self._image_pass)
+        return encode_each(tiles, self._execution.device, self._image_pass)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         encoded = self.network(normalised(tiles))
