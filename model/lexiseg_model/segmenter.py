@@ -158,7 +158,7 @@ class TextBank:
         owner = np.repeat(np.arange(len(classes)), [len(entry.texts) * templates for entry in classes])
         if rows.shape != (len(owner), width):
             raise ShapeError(f"expected text rows {[len(owner), width]}, got {list(rows.shape)}")
-        return cls(torch.from_numpy(rows.astype(np.float32)).to(device), owner, len(classes))
+        return cls(torch.tensor(rows, dtype=torch.float32, device=device), owner, len(classes))
 
     @property
     def nbytes(self) -> int:

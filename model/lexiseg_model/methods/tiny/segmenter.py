@@ -11,11 +11,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
+from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.device import Execution
-from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsError
+from lexiseg_model.errors import OptionError, TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable, ImageRunner, Part, PartRunner
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
 from lexiseg_model.masks.specks import SpeckRule
@@ -137,13 +137,10 @@ class TinySegmenter(Exportable):
         return self.tower.encode(texts).astype(np.float16)
 
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
-        if rows.shape != (len(owner), self.tower.width):
-            raise ShapeError(f"expected text rows [{len(owner)}, {self.tower.width}], got {list(rows.shape)}")
+        bank = TextBank.of_rows(classes, rows, self.tower.width, self._device)
         with torch.no_grad():
-            on_device = torch.from_numpy(rows).to(self._device)
-            vectors, levels = self.network.project_texts(on_device), self.network.levels_of(on_device)
-        return TextBank(vectors, owner, len(classes), levels=levels)
+            vectors, levels = self.network.project_texts(bank.vectors), self.network.levels_of(bank.vectors)
+        return replace(bank, vectors=vectors, levels=levels)
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
         vectors: NDArray[np.float32] = torch.from_numpy(rows).float().numpy()  # ten times faster than numpy's cast
@@ -317,10 +314,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:
     """
     if card.weights_sha256 is None:
         raise WeightsError(f"{folder}: the card names no weights (weights_sha256)")
-    try:
-        settings = TinySettings.model_validate(card.settings)
-    except ValidationError as error:
-        raise WeightsError(f"{folder}: the card's settings are not those of tiny: {error}") from None
+    settings = settings_of(card, TinySettings)
     network, head = read_networks(folder / WEIGHTS_FILE, card, card.weights_sha256)
     familiar = read_familiar(folder, load_text_tower(execution.text_tower).digest)
     return TinySegmenter(network, head, settings, card, card.weights_sha256[:16], execution, familiar)
