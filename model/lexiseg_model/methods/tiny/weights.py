@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
-from lexiseg_model.catalogue.weights import SkipInit, read_weights, under
+from lexiseg_model.catalogue.weights import SkipInit, for_inference, naming_files, read_weights, under
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.network import EMBEDDING, WIDTHS, TinyNetwork
 from lexiseg_model.methods.tiny.prompt_head import PromptHead
@@ -50,14 +50,8 @@ def load_tensors(module: Module, tensors: dict[str, Tensor], origin: Path) -> Mo
     Raises:
         WeightsError: tensors are missing, unknown or of another shape; the message names `origin`.
     """
-    try:
-        missing, unexpected = module.load_state_dict(tensors, strict=False)
-    except RuntimeError as error:  # shapes differ
-        raise WeightsError(f"{origin}: {error}") from None
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or unexpected:
-        raise WeightsError(f"{origin}: weights lack {missing[:3]}; unexpected {list(unexpected)[:3]}")
-    return module.eval().requires_grad_(False)
+    with naming_files(origin):
+        return for_inference(module, "tiny", tensors)
 
 
 def network_for(tensors: dict[str, Tensor]) -> TinyNetwork:
