@@ -26,6 +26,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from lexiseg_client.masks import rle
+from lexiseg_model.lru import Lru
 from lexiseg_model.types import Segment, Task
 from lexiseg_service.adapters.tools import parsed_text
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError, TooLarge
@@ -86,7 +87,8 @@ class ToolService:
         self.use_case = use_case
         self._settings = settings
         self._folder = None if folder is None else folder.resolve()
-        self._recent: dict[tuple[str, str], bytes] = {}  # (client, image id) -> file, the oldest first
+        # Files of the last pictures of all clients, for `cut_out` by id: (client, image id) -> file.
+        self._recent: Lru[tuple[str, str], bytes] = Lru(MAX_KEPT_BYTES, lambda _, file: len(file))
 
     async def picture(self, image: str, caller: Caller) -> Picture:
         """Get a picture by a path in the folder, a URL, a data URL or `id:IMAGE_ID`.
@@ -117,16 +119,9 @@ class ToolService:
             sent["task"] = task if task in able else "semantic"
         content = None if picture.image_id is not None else picture.content
         answer = await self.use_case.segment(validate(Question, sent), ImageSource(content, picture.image_id), caller)
-        if content is not None and len(content) <= MAX_KEPT_BYTES:
-            self._keep((caller.client, answer.image_id), content)
+        if content is not None:
+            self._recent.put((caller.client, answer.image_id), content)
         return answer
-
-    def _keep(self, key: tuple[str, str], content: bytes) -> None:
-        """Keep the last pictures of all clients for `cut_out` by id, bounded in bytes."""
-        self._recent.pop(key, None)
-        self._recent[key] = content
-        while sum(map(len, self._recent.values())) > MAX_KEPT_BYTES:
-            del self._recent[next(iter(self._recent))]
 
     def _read(self, name: str) -> bytes:
         if self._folder is None:
