@@ -23,6 +23,9 @@ from lexiseg_service.watch.metrics import Metrics
 
 FAILURES = 3
 COOL_DOWN_SECONDS = 5.0
+logger = structlog.get_logger("lexiseg.redis")
+T = TypeVar("T")
+TIMEOUT_SECONDS = 0.2  # for a connect, or an answer
 
 
 class State(IntEnum):
@@ -80,11 +83,6 @@ class Breaker:
             if self.state is State.HALF_OPEN or (self.state is State.CLOSED and self._failures >= self._limit):
                 self._next_trial = self._clock() + self._cool_down
                 self.state = State.OPEN
-
-
-logger = structlog.get_logger("lexiseg.redis")
-T = TypeVar("T")
-TIMEOUT_SECONDS = 0.2  # for a connect, or an answer
 
 
 class RedisAway(Exception):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # torch takes seconds to import: cards are read without it
 MAX_CARD_DEPTH = 20
 MAX_CARD_BYTES = 1 << 20
 READABLE = 0o444
+Loader: TypeAlias = "Callable[[Path, ModelCard, Execution], Segmenter]"
 
 
 class ModelFolder(NamedTuple):
@@ -47,9 +48,6 @@ class _CardLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
-
-
-Loader: TypeAlias = "Callable[[Path, ModelCard, Execution], Segmenter]"
 
 
 def bundled() -> dict[str, Path]:

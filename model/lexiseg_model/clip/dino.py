@@ -28,6 +28,8 @@ from lexiseg_model.types import DinoName
 
 BLOCK = re.compile(r"blocks\.(\d+)\.")
 FILES = ("model.safetensors", "pytorch_model.bin")  # as timm's hub has them
+PLAIN = "vit_small_patch8_224.dino"  # a plain vision transformer with a class token, DINO's own
+HEAD_WIDTH = 64  # of every tower of DINO's
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,6 @@ class DinoKind:
     options: Mapping[str, Any] = field(default_factory=dict)  # of timm, where its name stands for other sizes
 
 
-PLAIN = "vit_small_patch8_224.dino"  # a plain vision transformer with a class token, DINO's own
-HEAD_WIDTH = 64  # of every tower of DINO's
 KINDS: dict[DinoName, DinoKind] = {
     "dino_vitb16": DinoKind("vit_base_patch16_224.dino", 16, "scale_factor"),
     "dino_vitb8": DinoKind("vit_base_patch8_224.dino", 8, "scale_factor"),

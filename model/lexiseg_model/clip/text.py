@@ -28,6 +28,9 @@ GPU_CHUNK = 256
 LENGTHS = 4  # lengths are rounded up to multiples of it, so that chunks fill
 # Capitals, accents, markup and a number: tokenizers that agree on it have the same vocabulary and cleaning.
 PROBE = "An astronaut's  HAT &amp; 2 dogs, naïve café; itap-of déjà vu 2023!"
+HEAD_WIDTH = 64  # of a new text transformer
+CONTEXT = 77  # tokens of a text
+VOCABULARY = 49_408  # of byte pairs
 
 
 class ChunkedTower(ABC):
@@ -112,11 +115,6 @@ def _chunks(tokens: Tensor, size: int, fill: bool, end_marked: bool) -> list[tup
             some = members[start : start + size]
             chunks.append((some + [some[-1]] * (size - len(some)) if fill else some, length))
     return chunks
-
-
-HEAD_WIDTH = 64
-CONTEXT = 77  # tokens of a text
-VOCABULARY = 49_408  # of byte pairs
 
 
 def fresh_text_tower(width: int, layers: int) -> TextTransformer:

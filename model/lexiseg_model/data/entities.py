@@ -27,6 +27,19 @@ from lexiseg_model.files import drop_partial_line
 LISTING = "entities.jsonl"
 SEPARATOR = "\n"  # between entities that replace a caption
 Parser = Literal["spacy", "plain"]
+Phrases = Callable[[str], tuple[str, ...]]
+SPACY_MODEL = "en_core_web_sm"
+MAX_WORDS = 5  # of an entity
+VERBAL = re.compile(r"[a-z]{3,}ing")
+MEDIA = {b"\xff\xd8": "image/jpeg", b"\x89P": "image/png", b"RI": "image/webp", b"BM": "image/bmp"}
+PROMPT = (
+    "Describe this photograph in one or two sentences that name everything that can be seen, with its colour, material "
+    "or action. It was captioned: {captions}. Then list the entities that you named, each with its describing words "
+    'and without its article, such as "plaid shirt". Answer with JSON alone: '
+    '{{"description": "...", "entities": ["...", "..."]}}'
+)
+AHEAD = 2  # pairs that wait for each worker
+MAX_FAILURES = 10  # in a row
 
 
 def key_of(name: str) -> str:
@@ -66,13 +79,6 @@ class WithEntities(Rewritten):
         if not entities:
             raise SampleError(pair.name, "has no entities")
         return pair._replace(captions=(SEPARATOR.join(entities),))
-
-
-Phrases = Callable[[str], tuple[str, ...]]
-
-SPACY_MODEL = "en_core_web_sm"
-MAX_WORDS = 5  # of an entity
-VERBAL = re.compile(r"[a-z]{3,}ing")
 
 
 @cache
@@ -138,15 +144,6 @@ def _pipeline(model: str) -> Any:
         return spacy.load(model)
     except OSError:
         raise OptionError(f"spaCy has no pipeline {model!r}: python -m spacy download {model}") from None
-
-
-MEDIA = {b"\xff\xd8": "image/jpeg", b"\x89P": "image/png", b"RI": "image/webp", b"BM": "image/bmp"}
-PROMPT = (
-    "Describe this photograph in one or two sentences that name everything that can be seen, with its colour, material "
-    "or action. It was captioned: {captions}. Then list the entities that you named, each with its describing words "
-    'and without its article, such as "plaid shirt". Answer with JSON alone: '
-    '{{"description": "...", "entities": ["...", "..."]}}'
-)
 
 
 @dataclass(frozen=True)
@@ -219,8 +216,6 @@ def _one_line(text: object) -> str:
     return " ".join(text.replace(SEPARATOR, " ").split())
 
 
-AHEAD = 2  # pairs that wait for each worker
-MAX_FAILURES = 10  # in a row
 Describe = Callable[[StoredPair], Described]
 
 

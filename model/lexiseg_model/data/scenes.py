@@ -25,6 +25,8 @@ Truth = TypeVar("Truth")
 TruthOut = TypeVar("TruthOut", covariant=True)
 # Origin of instances: annotators, or connected components of label maps.
 Source = Literal["annotated", "components"]
+MIN_SHARE = 0.001  # of the picture: smaller components are specks of the annotation
+MIN_AREA = 100  # pixels, likewise
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,6 @@ def with_truth(scene_set: SceneSet[Truth], look: Callable[[Truth], TruthOut]) ->
         scene_set.official,
         tuple(map(derived, scene_set.scenes)),
     )
-
-
-MIN_SHARE = 0.001  # of the picture: smaller components are specks of the annotation
-MIN_AREA = 100  # pixels, likewise
 
 
 class Components(NamedTuple):

@@ -26,6 +26,7 @@ from lexiseg_model.errors import DatasetError
 
 Record = dict[str, Any]  # JSON values
 READ_AHEAD = 2  # images
+Content = TypeVar("Content")
 
 
 class Named(Protocol):
@@ -36,7 +37,6 @@ class Named(Protocol):
 
 
 Item = TypeVar("Item", bound=Named)
-Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from lexiseg_model.types import LabelMap, Rle
 
 RUNS_PER_COLUMN = 8  # sizes the first text buffer; few images have more
 MAX_CHARACTERS = 14  # of one run in COCO text: seven for its zeros, seven for its ones
+Outcome = tuple[LabelMap, NDArray[np.float64], NDArray[np.float32] | None, list[Rle] | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +73,6 @@ def remove_specks(
         max_regions: a map with more regions is left as it is.
     """
     return call("tidy", logits, *logits.shape, n_classes, *map(float, shares), max_regions)
-
-
-Outcome = tuple[LabelMap, NDArray[np.float64], NDArray[np.float32] | None, list[Rle] | None]
 
 
 def outcome(

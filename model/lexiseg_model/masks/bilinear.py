@@ -15,6 +15,8 @@ from lexiseg_model.kernel.calls import Axes
 
 BAND_PIXELS = 1 << 18  # output pixels of a band
 BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
+# [N, 2] where runs of a mask begin and end (one past), as places y + x * H of an image H pixels high; ascending, apart.
+Spans = NDArray[np.int64]
 
 
 class Axis(NamedTuple):
@@ -64,10 +66,6 @@ def upsample(scores: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.f
         rows = Axis(y.low[band], y.weight[band])
         enlarged[band] = interpolate(padded[rows.low], padded[rows.low + 1], rows, x)
     return enlarged
-
-
-# [N, 2] where runs of a mask begin and end (one past), as places y + x * H of an image H pixels high; ascending, apart.
-Spans = NDArray[np.int64]
 
 
 def cut(logits: NDArray[np.float32], size: tuple[int, int]) -> Spans:

@@ -27,6 +27,8 @@ from lexiseg_model.types import LabelMap
 SLACK = 1e-4  # of the scores: rounding must not lose a candidate
 MIN_SCORE = -1e30  # replaces -inf: interpolation between infinite corners gives NaN
 ROOM = 1 << 24  # numbers that are upsampled at a time on a GPU: 64 MB, and a few times that beside them
+# (upsampled scores, their rows) -> values that compete; monotonic in the score.
+Worth = Callable[[NDArray[np.float32], NDArray[np.intp]], NDArray[np.float32]]
 
 
 class Winners(NamedTuple):
@@ -36,10 +38,6 @@ class Winners(NamedTuple):
     votes: NDArray[np.float64]  # [K], sum over a row's pixels of its probability among all rows
     probability: NDArray[np.float32] | None  # [H, W] of the winner, when asked for
     runs: LabelRuns | None = None  # of the labels, where they were found on a GPU
-
-
-# (upsampled scores, their rows) -> values that compete; monotonic in the score.
-Worth = Callable[[NDArray[np.float32], NDArray[np.intp]], NDArray[np.float32]]
 
 
 class Won(NamedTuple):

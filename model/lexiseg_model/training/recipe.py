@@ -21,6 +21,7 @@ DecayRule = Literal["matrices", "all-but-vectors", "all-but-norms-and-embeddings
 Sharding = Literal["none", "full"]
 Numbers = Literal["auto", "bfloat16", "float16", "float32"]
 Tracker = Literal["tensorboard", "mlflow", "wandb"]
+RECIPE, CHECKPOINT = "recipe.yaml", "checkpoint.pt"  # files of a run
 
 
 class Phase(StrictModel):
@@ -216,9 +217,6 @@ def with_budget(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         elif isinstance(value, int) and 0 < value < decay <= steps:
             remaining["decay_steps"] = decay * value // steps
     return remaining
-
-
-RECIPE, CHECKPOINT = "recipe.yaml", "checkpoint.pt"  # files of a run
 
 
 def is_begun(recipe: RunRecipe) -> bool:

@@ -42,6 +42,7 @@ SAME_SCENE = 0.9  # likeness (a cosine) of two frames below which the scene was 
 MAX_MISSES = 3  # frames in a row without a mask that fits, until an object is lost
 
 Box = NDArray[np.float64]  # [4] x0, y0, x1, y1 in pixels of the frame
+TYPICAL_LIKENESS = 3.75  # mean likeness in the first frame; an object below it gets lower bounds later
 
 
 class Start(NamedTuple):
@@ -93,7 +94,6 @@ class _Bounds(NamedTuple):
 
 FOLLOWED = _Bounds(1.0, 0.87, 0.0)
 FOUND_AGAIN = _Bounds(1.5, 0.88, 0.4)
-TYPICAL_LIKENESS = 3.75  # mean likeness in the first frame; an object below it gets lower bounds later
 
 
 @dataclass

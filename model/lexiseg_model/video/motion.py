@@ -24,6 +24,8 @@ SAME_SHAPES = 0.7
 MIN_SIDE = 16  # pixels, for the patches of the search
 
 Gray = NDArray[np.uint8]  # [h, w]
+MAX_SIDE = 256  # pixels; optical flow gains nothing from more (docs/video.md)
+Picture = NDArray[np.uint8]  # [h, w, 3] RGB
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,6 @@ def _likeness(one: Gray, other: Gray) -> float:
     a, b = (gray.astype(np.float32) - gray.mean() for gray in (one, other))
     scale = float(np.sqrt(np.square(a).sum() * np.square(b).sum()))
     return float((a * b).sum()) / scale if scale > 0 else 1.0
-
-
-MAX_SIDE = 256  # pixels; optical flow gains nothing from more (docs/video.md)
-
-Picture = NDArray[np.uint8]  # [h, w, 3] RGB
 
 
 def small_picture(plan: Plan) -> Picture:

@@ -30,6 +30,7 @@ from lexiseg_model.video.following import Sight, Start
 LEVELS = ("tracked fine", "tracked middle", "tracked coarse")  # names of the feature maps
 INSIDE_LOGIT, OUTSIDE_LOGIT = 10.0, -10.0  # logits of a mask's pixels, as transformers takes the mask of a first frame
 OUTPUTS = ("cond_frame_outputs", "non_cond_frame_outputs")  # of a session, by frame
+SAME = OverlapRule(overlap=0.7, inside=None)
 
 
 def square_plan(rgb: NDArray[np.uint8], side: int) -> Plan:
@@ -220,9 +221,6 @@ class SamMemory:
                 output.pop("maskmem_pos_enc", None)
             if index in others and index <= frame - self._pointers:
                 del others[index]
-
-
-SAME = OverlapRule(overlap=0.7, inside=None)
 
 
 class Grid(NamedTuple):

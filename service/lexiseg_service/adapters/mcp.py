@@ -58,6 +58,11 @@ PERCENT = 100.0
 BY_ID = "id:"
 WITHOUT_FILES = "a URL, a data URL or id:IMAGE_ID"
 MAX_KEPT_BYTES = 64 * 2**20
+INSTRUCTIONS = (
+    "Masks for words in pictures. Answers carry `image`, an id that asks again about the same picture at once. "
+    "Words compete for pixels: name what else is in the picture, too. What is not there stands in `absent`."
+)
+PATH = "/mcp"
 
 
 @contextmanager
@@ -331,12 +336,6 @@ def _extent(area: int, size: tuple[int, int], units_per_pixel: float | None) -> 
     return extent if units_per_pixel is None else {**extent, "square_units": area * units_per_pixel**2}
 
 
-INSTRUCTIONS = (
-    "Masks for words in pictures. Answers carry `image`, an id that asks again about the same picture at once. "
-    "Words compete for pixels: name what else is in the picture, too. What is not there stands in `absent`."
-)
-
-
 def create(service: ToolService, caller_of: Ask) -> MCPServer[Any]:
     """A server of the tools; `caller_of` gives the caller of a request."""
     server: MCPServer[Any] = MCPServer("lexiseg", instructions=INSTRUCTIONS, version=version("lexiseg"))
@@ -350,9 +349,6 @@ def create(service: ToolService, caller_of: Ask) -> MCPServer[Any]:
     _add_finding(server, service, caller_of)
     _add_counting(server, service, caller_of)
     return server
-
-
-PATH = "/mcp"
 
 
 def mount(app: FastAPI, settings: Settings) -> None:

@@ -18,6 +18,7 @@ from lexiseg_service.gateway.rest.routes import as_json, settings_of
 
 SIDES = (("examples", 1), ("negatives", 0))  # of a class, and the labels of boxes
 Threshold = Annotated[float, Field(ge=0, le=1)]
+Format = Literal["polygon", "rle"]
 
 
 class SizedBox(BaseModel):
@@ -82,9 +83,6 @@ def class_of(prompt: Prompt, index: int, threshold: float) -> dict[str, Any]:
         }
         entry |= {**sides, "words": prompt.text is not None}
     return entry
-
-
-Format = Literal["polygon", "rle"]
 
 
 def prediction_of(segment: Segment, rings: Sequence[Ring], kind: Format) -> tuple[int | None, dict[str, Any]]:

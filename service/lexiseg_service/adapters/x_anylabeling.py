@@ -22,6 +22,7 @@ HINT = {"placeholder": "words, with commas or full stops between them"}
 OF_CLICKS = dict.fromkeys(
     f"button_{name}" for name in ("add_point", "remove_point", "add_rect", "clear", "finish_object")
 ) | {"output_label": None}
+MIN_PART = 0.02  # of a segment's largest part: smaller shapes would have to be deleted by hand
 
 
 def model_of(card: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,9 +65,6 @@ def asked_by(parameters: Parameters) -> dict[str, Any]:
     if not classes:
         raise InvalidValue.of("params.text_prompt", parameters.text_prompt, "words, or `marks`")
     return {"classes": classes, "threshold": parameters.conf_threshold}
-
-
-MIN_PART = 0.02  # of a segment's largest part: smaller shapes would have to be deleted by hand
 
 
 def shapes_of(segment: Segment, rings: Sequence[Ring]) -> list[dict[str, Any]]:

@@ -47,6 +47,9 @@ MAX_CACHED_ATTEMPTS = 3  # workers that may have an image in their cache
 MAX_SPILLED = 4096  # images to remember that went to another worker than their own
 DNS_SECONDS = 2.0  # between two lookups
 RETRIED = (WorkerLost, NotReady, QueueFull, UnknownModel)  # another worker may answer
+# A worker is busy with that many requests in flight more than the least loaded one: about one batch. Below that, a
+# cached image pass is worth the wait.
+SPILL_AT = 8
 
 
 class RemoteBackend:
@@ -236,11 +239,6 @@ def _key(model: str, image_id: str) -> str:
 
 async def _digest(image: bytes) -> str:
     return image_id_of(image) if len(image) <= MAX_HASHED_ON_EVENT_LOOP else await asyncio.to_thread(image_id_of, image)
-
-
-# A worker is busy with that many requests in flight more than the least loaded one: about one batch. Below that, a
-# cached image pass is worth the wait.
-SPILL_AT = 8
 
 
 class Candidate(Protocol):

@@ -30,6 +30,7 @@ MAX_FRAME_ID_LENGTH = 128  # characters
 FIRST_MESSAGE_SECONDS = 10.0
 NO_SIZE = (0, 0)  # of a frame whose header is refused
 GOING_DOWN = "the service is going down; open the stream again"
+Accepted = Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,6 @@ class StreamConfig:
 
 
 Step = StreamConfig | VideoFrame
-Accepted = Callable[[], Awaitable[object]]
 
 
 class VideoService:

@@ -46,6 +46,7 @@ SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
 
 pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked instead
+MAX_HASHED_ON_EVENT_LOOP = 256 * 2**10  # bytes; more are hashed in a thread
 
 
 @dataclass(frozen=True)
@@ -140,9 +141,6 @@ def orientation_of(picture: Image.Image) -> int:
     except Exception:
         return AS_STORED
     return value if isinstance(value, int) and 1 <= value <= 8 else AS_STORED
-
-
-MAX_HASHED_ON_EVENT_LOOP = 256 * 2**10  # bytes; more are hashed in a thread
 
 
 def image_id_of(image: bytes) -> str:

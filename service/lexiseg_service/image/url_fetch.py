@@ -29,6 +29,20 @@ PROTOCOL_ASSIGNMENTS = IPv4Network("192.0.0.0/24")  # RFC 6890; which of them ar
 GLOBAL_UNICAST = IPv6Network("2000::/3")  # everything that IANA assigns; loopback, ULA and link-local are elsewhere
 DOCUMENTATION = IPv6Network("3fff::/20")  # RFC 9637; unknown to older Pythons
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the IPv4 address is in the last 32 bits
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]  # host and port to addresses; OSError for an unknown name
+FIELD = "image.url"
+SECONDS = 5.0  # for an image: lookups, connections, redirects, content
+CONNECT_SECONDS = 2.0  # to one address; leaves time for the next one
+MAX_REDIRECTS = 3
+MAX_ADDRESSES = 4  # of a host that are tried
+MAX_CONCURRENT = 16  # fetches; each may hold an image in memory
+FAILURE_SECONDS = 1.0  # that a failed fetch keeps its place, against fast retries
+MAX_LOOKUP_SECONDS = 60.0  # that the system tries to resolve a name whose servers are silent
+REDIRECTS = (301, 302, 303, 307, 308)
+# The same message for unknown names, refused addresses and silent hosts: differences would reveal our network.
+UNREACHABLE = (
+    f"{FIELD}: expected a public host that answers over HTTPS with a valid certificate; this one cannot be reached"
+)
 
 
 def is_public(address: Address) -> bool:
@@ -56,9 +70,6 @@ def _embedded_ipv4(address: IPv6Address) -> IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour
 
 
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]  # host and port to addresses; OSError for an unknown name
-
-
 class SystemResolver:
     """The operating system's resolver, in its own threads, so that slow lookups delay no other work.
 
@@ -73,21 +84,6 @@ class SystemResolver:
             self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         )
         return [str(entry[4][0]) for entry in await lookup]
-
-
-FIELD = "image.url"
-SECONDS = 5.0  # for an image: lookups, connections, redirects, content
-CONNECT_SECONDS = 2.0  # to one address; leaves time for the next one
-MAX_REDIRECTS = 3
-MAX_ADDRESSES = 4  # of a host that are tried
-MAX_CONCURRENT = 16  # fetches; each may hold an image in memory
-FAILURE_SECONDS = 1.0  # that a failed fetch keeps its place, against fast retries
-MAX_LOOKUP_SECONDS = 60.0  # that the system tries to resolve a name whose servers are silent
-REDIRECTS = (301, 302, 303, 307, 308)
-# The same message for unknown names, refused addresses and silent hosts: differences would reveal our network.
-UNREACHABLE = (
-    f"{FIELD}: expected a public host that answers over HTTPS with a valid certificate; this one cannot be reached"
-)
 
 
 class UrlFetcher:

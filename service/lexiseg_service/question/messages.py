@@ -13,6 +13,7 @@ from lexiseg_service.errors import ServiceError
 
 BYTES_PER_COORDINATE = 5  # of a polygon, in JSON
 MaskFormat = Literal["rle", "polygon", "png", "none"]
+DropPolicy = Literal["none", "latest"]
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,6 @@ class WorkerAnswer:
             return sum([len(segment.mask.counts) for segment in self.segments])
         rings = [ring for of_segment in self.polygons or () for ring in of_segment]
         return BYTES_PER_COORDINATE * sum([len(ring.exterior) + sum(map(len, ring.holes)) for ring in rings])
-
-
-DropPolicy = Literal["none", "latest"]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,9 @@ from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInpu
 from lexiseg_service.settings import Limits
 
 BYTES_PER_POINT = 512  # bytes of JSON whose parsing takes as long as resolving or encoding one point
+SOURCES = 'one of {"base64": ...}, {"url": ...} and {"id": ...}'
+DATA_URI = re.compile(r"\Adata:[^,]{0,100};base64,")
+LINE_BREAKS = {ord("\n"): None, ord("\r"): None}
 
 
 class WithPoints(Protocol):
@@ -182,11 +185,6 @@ def _resolved(prompt: ShownInput, field: str) -> Prompt:
             )
         return Prompt(points)
     return Prompt(points, _box(prompt.box, field))
-
-
-SOURCES = 'one of {"base64": ...}, {"url": ...} and {"id": ...}'
-DATA_URI = re.compile(r"\Adata:[^,]{0,100};base64,")
-LINE_BREAKS = {ord("\n"): None, ord("\r"): None}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,10 @@ from pydantic.dataclasses import dataclass
 from lexiseg_model.available import AvailableModel
 from lexiseg_model.types import ModelCard
 
+Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1)]
+TrackId = Annotated[int, Field(ge=1, lt=2**53, strict=True)]  # as exact as JSON's numbers are to a browser
+
 
 def _no_truth(value: object) -> object:
     if isinstance(value, bool):
@@ -18,8 +22,6 @@ def _no_truth(value: object) -> object:
 
 
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_no_truth)]
-Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Text = Annotated[str, Field(min_length=1)]
 
 
 class Strict(BaseModel):
@@ -326,9 +328,6 @@ class Problem(BaseModel):
     detail: str = Field(description="what came, and what was expected")
     request_id: str | None = Field(None, description="finds the request in the log")
     errors: list[FindingOutput] | None = Field(None, description="each wrong field, of invalid-value")
-
-
-TrackId = Annotated[int, Field(ge=1, lt=2**53, strict=True)]  # as exact as JSON's numbers are to a browser
 
 
 class StreamInput(Strict):

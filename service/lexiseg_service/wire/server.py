@@ -18,6 +18,19 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from lexiseg_service.settings import Settings
 
 UNIX = "unix:"
+Response = health_pb2.HealthCheckResponse
+Options = list[tuple[str, int | str]]
+# An overlay or a label map of a large image passes between worker and gateway, too.
+MAX_INTERNAL_BYTES = 256 * 2**20
+# Seconds without traffic until a keepalive ping, and seconds to wait for its answer.
+CLIENT_SILENT, CLIENT_PING = 30.0, 10.0
+WORKER_SILENT, WORKER_PING = 10.0, 5.0
+CLIENT_IDLE = 300.0  # seconds without a call, then a client's connection is closed
+# Clients reconnect that often, so that new gateways get their share and a gateway that shuts down is left in time; open
+# calls have the grace. The Helm chart waits for the age before it stops a gateway.
+CONNECTION_AGE = 20.0
+CONNECTION_GRACE = 2100.0
+MIN_CLIENT_PING_INTERVAL = 10.0  # seconds
 
 
 class CannotListen(Exception):
@@ -120,9 +133,6 @@ class GrpcServer:
         return now if self._closing is None else dict.fromkeys(now, False)
 
 
-Response = health_pb2.HealthCheckResponse
-
-
 class Health(health_pb2_grpc.HealthServicer):
     """The standard health service.
 
@@ -168,21 +178,6 @@ class Health(health_pb2_grpc.HealthServicer):
         if served is None:
             return Response.SERVICE_UNKNOWN
         return Response.SERVING if served else Response.NOT_SERVING
-
-
-Options = list[tuple[str, int | str]]
-
-# An overlay or a label map of a large image passes between worker and gateway, too.
-MAX_INTERNAL_BYTES = 256 * 2**20
-# Seconds without traffic until a keepalive ping, and seconds to wait for its answer.
-CLIENT_SILENT, CLIENT_PING = 30.0, 10.0
-WORKER_SILENT, WORKER_PING = 10.0, 5.0
-CLIENT_IDLE = 300.0  # seconds without a call, then a client's connection is closed
-# Clients reconnect that often, so that new gateways get their share and a gateway that shuts down is left in time; open
-# calls have the grace. The Helm chart waits for the age before it stops a gateway.
-CONNECTION_AGE = 20.0
-CONNECTION_GRACE = 2100.0
-MIN_CLIENT_PING_INTERVAL = 10.0  # seconds
 
 
 def public_options(settings: Settings) -> Options:

@@ -44,6 +44,8 @@ MAX_PASS_SECONDS = 0.15  # of a batch on a GPU while several clients wait
 MAX_PASS_SECONDS_ON_CPU = 0.05
 AVERAGE_WEIGHT = 0.2  # weight of the latest pass in the moving average of a tile's time
 Work = Callable[[], object]
+# New clients that may overtake a waiting client for each of its tiles: without a limit they would starve it.
+MAX_NEW_PER_TILE = 8
 
 
 class Waiting(Protocol):
@@ -68,8 +70,6 @@ class Waiting(Protocol):
 
 
 W = TypeVar("W", bound=Waiting)
-# New clients that may overtake a waiting client for each of its tiles: without a limit they would starve it.
-MAX_NEW_PER_TILE = 8
 
 
 class Portion(NamedTuple, Generic[W]):

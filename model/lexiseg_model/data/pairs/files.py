@@ -17,6 +17,10 @@ LISTING = "captions.json"
 IMAGES = "images"
 COLUMNS_OF_FILES = ("image", "filepath", "file", "filename", "file_name", "image_path", "path")
 COLUMNS_OF_WORDS = ("caption", "text", "title")
+EXPECTED = (
+    "a folder of .tar shards as img2dataset writes them, a folder with captions.json and images/, "
+    "a .csv or .tsv of image and caption, or a captions_*.json of COCO"
+)
 
 
 class Described(NamedTuple):
@@ -117,12 +121,6 @@ def _json(path: Path) -> Any:
     except ValueError as error:
         raise DatasetError(f"{path} is not JSON: {error}") from None
     return content
-
-
-EXPECTED = (
-    "a folder of .tar shards as img2dataset writes them, a folder with captions.json and images/, "
-    "a .csv or .tsv of image and caption, or a captions_*.json of COCO"
-)
 
 
 def open_pairs(*paths: Path | str) -> PairSource:

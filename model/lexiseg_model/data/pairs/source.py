@@ -24,6 +24,8 @@ from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from lexiseg_model.files import drop_partial_line
 
 MAX_BROKEN = 20  # in a row: with a third of all samples broken this happens once in 10^9
+MAX_PIXELS = 64_000_000  # of a photograph; larger ones count as broken
+Content = TypeVar("Content")
 
 
 class StoredPair(NamedTuple):
@@ -132,9 +134,6 @@ def set_apart(source: PairSource, n_pairs: int) -> tuple[Chosen, Chosen]:
     return Chosen(source, rest), Chosen(source, held_out)
 
 
-MAX_PIXELS = 64_000_000  # of a photograph; larger ones count as broken
-
-
 def decode(pair: StoredPair) -> NDArray[np.uint8]:
     """RGB [H, W, 3] after EXIF rotation, as the caption's writer saw it.
 
@@ -199,9 +198,6 @@ def readable_pairs(source: PairSource) -> Iterator[tuple[StoredPair, NDArray[np.
         except SampleError:
             continue
         yield pair, image
-
-
-Content = TypeVar("Content")
 
 
 def first_readable(

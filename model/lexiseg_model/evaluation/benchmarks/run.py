@@ -30,6 +30,9 @@ from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import refine_logits
 
 Reading = tuple[NDArray[np.uint8], Labels]  # a photograph [H, W, 3] and its labels [H, W]
+STRIP_VALUES = 1 << 24  # of float32 logits held at a time
+# From logits [T, r, W] and their rows of the image to the logit that the best query must reach: [r, W], or [].
+Nobody = Callable[[Tensor, slice], Tensor]
 
 
 def benchmark_run(
@@ -157,11 +160,6 @@ class _BenchmarkJudge:
         threshold = self._rule.threshold
         assert threshold is not None
         return self._segmenter.nobody_score(logits, None if threshold == "own" else threshold, self._refine, features)
-
-
-STRIP_VALUES = 1 << 24  # of float32 logits held at a time
-# From logits [T, r, W] and their rows of the image to the logit that the best query must reach: [r, W], or [].
-Nobody = Callable[[Tensor, slice], Tensor]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ MEASURES = (*COLUMNS, "presence AUC", "recall alone", *(f"kept with {n} more" fo
 NAN = float("nan")
 
 Weights = NDArray[np.float64]  # [R, P]: how often each of P photographs is in each of R resamples
+TRAIN_PHOTOGRAPHS = 60  # of the training split, evenly chosen: overfitting shows there
 
 
 class Difference(NamedTuple):
@@ -134,9 +135,6 @@ def _area(value: NDArray[np.float64], present: NDArray[np.bool_], weights: Weigh
     area: NDArray[np.float64] = np.full(len(weights), np.nan)
     np.divide(right, pairs, out=area, where=pairs > 0)
     return area
-
-
-TRAIN_PHOTOGRAPHS = 60  # of the training split, evenly chosen: overfitting shows there
 
 
 class Pair(NamedTuple):

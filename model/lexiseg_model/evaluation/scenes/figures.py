@@ -39,6 +39,9 @@ TITLES = {
     "iou": "IoU of the best, mean of objects", "iou_first": "IoU of the first, mean of objects",
     "iou_classes": "IoU of the best, mean of classes", "objects": "objects",
 }  # fmt: skip
+# In the order of pycocotools' statistics. AP is the mean over IoU thresholds 0.50 to 0.95; sizes are 32 and 96 squared.
+MEASURES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+ABSENT = -1.0  # pycocotools' value for a class or a size without instances
 
 
 class Figures(NamedTuple):
@@ -173,11 +176,6 @@ def text(value: float | int | None) -> str:
 
 def _mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:
     return rounded(float(100 * values.mean())) if values.size else None
-
-
-# In the order of pycocotools' statistics. AP is the mean over IoU thresholds 0.50 to 0.95; sizes are 32 and 96 squared.
-MEASURES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-ABSENT = -1.0  # pycocotools' value for a class or a size without instances
 
 
 class ImageInstances(NamedTuple):

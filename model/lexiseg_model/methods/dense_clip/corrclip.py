@@ -44,6 +44,7 @@ TAU = 4.0  # sharpness of attention
 ALPHA, BETA = 1.0, 0.5  # weights of the spatial and the semantic branch
 APART = 0.2  # cosine distance up to which regions are merged (DBSCAN, each point a core)
 SPATIAL_BLOCKS = {12: 5, 24: 12, 32: 28}  # number of blocks by depth; they end before the second-last block
+GRID = Grid(side=8, quality=0.4, stability=0.4)  # CorrCLIP's fast setting of SAM 2 and 3
 
 
 class CorrClipTower(ImageTower):
@@ -151,9 +152,6 @@ def _mask(which: Tensor, count: int) -> Tensor:
     visible[count:, count:] = True
     visible[:count, count + 1 :] = which == torch.arange(count, device=which.device)[:, None]
     return torch.zeros(length, length, device=which.device).masked_fill_(~visible, -torch.inf)
-
-
-GRID = Grid(side=8, quality=0.4, stability=0.4)  # CorrCLIP's fast setting of SAM 2 and 3
 
 
 @torch.inference_mode()

@@ -16,6 +16,15 @@ from torch import Tensor, nn
 from lexiseg_model.clip.checkpoint import State, read_tensors
 from lexiseg_model.errors import OptionError, ShapeError, WeightsError
 
+STRIDES = (4, 8, 16, 32)  # of res2..res5
+# Arguments for any image size of networks that are built for one. At that size their last stage has a single window,
+# which timm then never shifts; on larger images MaskFormer shifts there, too.
+_SWIN = {"strict_img_size": False, "always_partition": True}
+ANY_SIZE: dict[str, dict[str, Any]] = {
+    "timm.models.swin_transformer": _SWIN,
+    "timm.models.swin_transformer_v2": _SWIN,
+}
+
 
 class PaddedBlock(SwinTransformerBlock):
     """Swin block that pads its input to whole windows before the shift, as MaskFormer does."""
@@ -50,16 +59,6 @@ def _padded(maps: Tensor, window: tuple[int, int]) -> Tensor:
     """Pad maps [B, h, w, C] with zeros right and below to whole windows."""
     height, width = maps.shape[1:3]
     return F.pad(maps, (0, 0, 0, -width % window[1], 0, -height % window[0]))
-
-
-STRIDES = (4, 8, 16, 32)  # of res2..res5
-# Arguments for any image size of networks that are built for one. At that size their last stage has a single window,
-# which timm then never shifts; on larger images MaskFormer shifts there, too.
-_SWIN = {"strict_img_size": False, "always_partition": True}
-ANY_SIZE: dict[str, dict[str, Any]] = {
-    "timm.models.swin_transformer": _SWIN,
-    "timm.models.swin_transformer_v2": _SWIN,
-}
 
 
 class Pyramid(nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 TEMPERATURE = 10_000.0  # DETR, as in MaskFormer
 EPSILON = 1e-6
 HEADS, HIDDEN = 8, 2048  # of the transformer, as in MaskFormer
+GROUPS = 32  # of every group norm
 
 
 def sine_positions(height: int, width: int, channels: int, like: Tensor) -> Tensor:
@@ -39,9 +40,6 @@ def sine_positions(height: int, width: int, channels: int, like: Tensor) -> Tens
     rows = along(height)[:, :, None].expand(-1, -1, width)
     columns = along(width)[:, None, :].expand(-1, height, -1)
     return torch.cat([rows, columns]).to(like.dtype)
-
-
-GROUPS = 32  # of every group norm
 
 
 class NormedConvolution(nn.Conv2d):

@@ -37,6 +37,12 @@ from lexiseg_model.types import ModelCard, Refinement, Region
 from lexiseg_model.vocabulary import fusion
 
 EPSILON = 1e-6
+MIN_SCORE = 1e-8  # lower bound of scores before a logarithm
+HOW_TO_PROVIDE = (
+    "s-seg has no weights here, and its authors released none. Either import a checkpoint of your own training, "
+    "`lexiseg models import --method s-seg --checkpoint FILE NAME` with LEXISEG_MODELS_DIR set, or put a model "
+    "directory (card.yaml and weights.safetensors) into LEXISEG_MODELS_DIR"
+)
 
 
 def class_cosines(masks: Tensor, bank: TextBank) -> Tensor:
@@ -123,14 +129,6 @@ def overlaps(masks: Tensor, others: Tensor) -> Tensor:
     flat, against = masks.flatten(1), others.flatten(1)
     shared = flat @ against.T  # [N, h*w] x [h*w, M] -> [N, M]
     return shared / (flat.sum(1)[:, None] + against.sum(1) - shared).clamp(min=1)
-
-
-MIN_SCORE = 1e-8  # lower bound of scores before a logarithm
-HOW_TO_PROVIDE = (
-    "s-seg has no weights here, and its authors released none. Either import a checkpoint of your own training, "
-    "`lexiseg models import --method s-seg --checkpoint FILE NAME` with LEXISEG_MODELS_DIR set, or put a model "
-    "directory (card.yaml and weights.safetensors) into LEXISEG_MODELS_DIR"
-)
 
 
 class SSegSegmenter(ClipSegmenter):

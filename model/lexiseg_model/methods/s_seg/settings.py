@@ -16,6 +16,7 @@ from lexiseg_model.clip.text_side import template_set
 from lexiseg_model.types import StrictModel
 
 Pooling = Literal["mean_then_project", "project_then_mean"]
+Combination = Literal["sum", "mean"]
 
 
 class SSegSizes(StrictModel):
@@ -40,9 +41,6 @@ class SSegSizes(StrictModel):
         description="an image's vector from its mask features: the mean goes through the projector (as in GroupViT), "
         "or every mask feature does and the mean is taken of what comes out",
     )
-
-
-Combination = Literal["sum", "mean"]
 
 
 class SSegSettings(SSegSizes):

@@ -19,6 +19,11 @@ from lexiseg_model.methods.sam3.examples import Exemplars
 from lexiseg_model.types import StrictModel
 from lexiseg_model.video.sam import PromptHead
 
+NAME = "SAM 3"
+TRACKER = ("tracker_model.", "tracker_neck.")  # prefixes of its weight names
+BATCH_SIZE = 32  # texts
+TEXT_SIDE = ("text_encoder.", "text_projection.", TOKENIZER)
+
 
 class Sam3Settings(StrictModel):
     """All that is needed beside the weights to run them."""
@@ -31,9 +36,6 @@ class Sam3Settings(StrictModel):
     tokens: int = Field(gt=0, description="of a text, with those that begin and end it, and padding")
     padding: int = Field(ge=0, description="the token that fills a text up")
     probability: float = Field(0.5, gt=0, lt=1, description="that a class needs to own a pixel")
-
-
-NAME = "SAM 3"
 
 
 def classes_of(model_type: str | None) -> tuple[Any, Any]:
@@ -68,9 +70,6 @@ class Tracker(nn.Module):
         config = Sam3TrackerVideoConfig(**(settings.tracker or {}))
         self.tracker_model = Sam3TrackerVideoModel(config, remove_vision_encoder=True)
         self.tracker_neck = Sam3VisionNeck(Sam3Config(**settings.config).vision_config)
-
-
-TRACKER = ("tracker_model.", "tracker_neck.")  # prefixes of its weight names
 
 
 class Sam3Network:
@@ -140,10 +139,6 @@ class Sam3Network:
         presence = output.presence_logits.sigmoid().view(n)
         score = output.pred_logits.sigmoid() * presence[:, None]
         return Detections(score, output.pred_masks, presence, output.semantic_seg[:, 0])
-
-
-BATCH_SIZE = 32  # texts
-TEXT_SIDE = ("text_encoder.", "text_projection.", TOKENIZER)
 
 
 class TextRows:

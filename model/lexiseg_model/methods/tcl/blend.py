@@ -21,6 +21,7 @@ from lexiseg_model.types import StrictModel
 
 KP_THRESHOLD, KP_SCALE = 0.25, 10.0  # of CLIP's own masks; fixed, unlike those of Sim2Mask
 BACKGROUND_REFINED, BACKGROUND_PLAIN = 0.4, 0.5  # background threshold of TCL's evaluation, with and without PAMR
+ARCHITECTURE = "ViT-B-16"  # the published one
 
 
 class ImageMaps(NamedTuple):
@@ -98,9 +99,6 @@ def finished_masks(
 def to_pixels(masks: Tensor, padded: tuple[int, int], padding: Padding) -> Tensor:
     """Masks [B, T, H, W] of the image: `masks` [B, T, h, w] upsampled to the padded image, without the padding."""
     return padding.crop(F.interpolate(masks, size=padded, mode="bilinear", align_corners=False))
-
-
-ARCHITECTURE = "ViT-B-16"  # the published one
 
 
 class TclSettings(StrictModel):

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 STAGES = 2  # of the decoder; each doubles the resolution
 STRIDE = 16 // 2**STAGES  # pixels of the input per cell of the embedding, for patches of 16
+SCALE = 10.0  # first value of Sim2Mask's (TCL, section 3.2); with the bias a threshold at cosine 0.25
+BIAS = -2.5
+EPSILON = 1e-6  # of every normalisation in TCL
 
 
 def value_only(block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
@@ -113,11 +116,6 @@ class Grounder(nn.Module):
             maps = stage(maps)
         embedding: Tensor = self.projection(maps)
         return embedding
-
-
-SCALE = 10.0  # TCL, section 3.2: initial value; with the bias a threshold at cosine 0.25
-BIAS = -2.5
-EPSILON = 1e-6  # of every normalisation in TCL
 
 
 class Sim2Mask(nn.Module):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from open_clip.transformer import VisionTransformer
 
 POSITIONS: PositionRule = "size"
+PATCH = 16
 
 
 class TclNetwork(nn.Module):
@@ -62,9 +63,6 @@ class TclNetwork(nn.Module):
     def image_embedding(self, images: Tensor) -> Tensor:
         """CLIP's vectors [B, D] of whole images, by normal attention; not normalised."""
         return vision.image_embedding(self.visual, self.tokens(images))
-
-
-PATCH = 16
 
 
 def prepared(tiles: Tensor, dtype: torch.dtype) -> Tensor:

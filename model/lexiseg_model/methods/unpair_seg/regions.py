@@ -19,6 +19,10 @@ LARGEST_SCALE = 100.0  # of the logits, as in CLIP
 
 # Vectors [B, Q, C] of masks from features [B, C, h, w] and mask logits [B, Q, H, W].
 Pool = Callable[[Tensor, Tensor], Tensor]
+# Values of the released demo: Segment Anything's stability score around 0.5, applied to logits; minimum area of parts.
+MIDDLE, AROUND = 0.5, 0.1
+SMALLEST = 15  # pixels
+PIXELS_OF_A_CELL = 16  # pixels of the network's input in a mask cell
 
 
 def pool(features: Tensor, masks: Tensor) -> Tensor:
@@ -78,12 +82,6 @@ def class_logits(regions: Tensor, texts: Tensor, owner: Tensor, n_classes: int, 
 def class_maps(probabilities: Tensor, masks: Tensor) -> Tensor:
     """Class maps [K, h, w]: class probabilities [Q, K] times mask probabilities, of logits [Q, h, w], summed over Q."""
     return torch.einsum("qk,qhw->khw", probabilities, masks.float().sigmoid())
-
-
-# Values of the released demo: Segment Anything's stability score around 0.5, applied to logits; minimum area of parts.
-MIDDLE, AROUND = 0.5, 0.1
-SMALLEST = 15  # pixels
-PIXELS_OF_A_CELL = 16  # pixels of the network's input in a mask cell
 
 
 def stability(masks: Tensor, middle: float = MIDDLE, around: float = AROUND) -> Tensor:

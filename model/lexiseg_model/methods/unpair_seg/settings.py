@@ -16,6 +16,14 @@ from lexiseg_model.errors import WeightsError
 from lexiseg_model.masks.nms import OVERLAPS, OverlapRule
 from lexiseg_model.types import StrictModel
 
+NUMBERS_OF_A_HEAD = 3 * 4 * 2  # sampling offsets: levels x points x (x, y)
+GROUPS = 32  # of the norms; the width is a multiple
+ENCODER, DECODER = "pixel_decoder.transformer.encoder.layers.", "predictor.transformer_ffn_layers."
+ARCHITECTURE = "convnext_large_d_320"  # of the authors: weights laion2b_s29b_b131k_ft_soup, with GELU
+# Whether quirks of the released code are repeated; see `compatibility`.
+Compatibility = Literal["none", "released"]
+Padding = Literal["square", "multiple"]  # of the network's input, beside and below the image
+
 
 class Sizes(NamedTuple):
     """Sizes of `network.PromptableMasks`; the defaults are those of the published model."""
@@ -30,10 +38,6 @@ class Sizes(NamedTuple):
 
 
 PUBLISHED = Sizes()
-
-NUMBERS_OF_A_HEAD = 3 * 4 * 2  # sampling offsets: levels x points x (x, y)
-GROUPS = 32  # of the norms; the width is a multiple
-ENCODER, DECODER = "pixel_decoder.transformer.encoder.layers.", "predictor.transformer_ffn_layers."
 
 
 def sizes_of(state: Mapping[str, Tensor]) -> Sizes:
@@ -65,13 +69,6 @@ def sizes_of(state: Mapping[str, Tensor]) -> Sizes:
     return Sizes(
         (fine, *coarse), width, heads, depth(ENCODER), encoder_feed_forward, depth(DECODER), decoder_feed_forward
     )
-
-
-ARCHITECTURE = "convnext_large_d_320"  # of the authors: weights laion2b_s29b_b131k_ft_soup, with GELU
-
-# Whether quirks of the released code are repeated; see `compatibility`.
-Compatibility = Literal["none", "released"]
-Padding = Literal["square", "multiple"]  # of the network's input, beside and below the image
 
 
 class ProposalSettings(StrictModel):

@@ -42,6 +42,7 @@ RETRY_SECONDS = 0.5  # before the second attempt; twice that before the third
 TIMEOUT_SECONDS = 30.0  # for a server to answer
 ROWS_PER_BATCH = 16  # parquet rows with pictures that are in memory at a time
 PERMANENT_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError)
+Read = Callable[[], bytes]  # raises Unreadable
 
 
 class Item(NamedTuple):
@@ -232,9 +233,6 @@ def _shard(store: Any, path: str, source: Source) -> Iterator[Item]:
         except tarfile.TarError as error:
             damage = f"the tar is damaged, cut off or compressed after {count:,}: {error}"
             yield Item(f"{shard}#damaged", path, error=damage)
-
-
-Read = Callable[[], bytes]  # raises Unreadable
 
 
 class Contents:

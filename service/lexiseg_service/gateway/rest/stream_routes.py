@@ -48,6 +48,13 @@ from lexiseg_service.shares import Shares
 
 logger = structlog.get_logger("lexiseg.gateway")
 ID_BYTES = 16
+Identity = Annotated[str, Path(description="as `POST /streams` answered", examples=["3q2-7wAAAAAAAAAAAAAAAA"])]
+FRAME: dict[str, Any] = {
+    "image": {"base64": "/9j/4AAQSkZJRgABAQ..."},
+    "follow": [{"track_id": 1, "prompt": {"box": [2, 4, 30, 40]}}],
+    "unfollow": [],
+}
+_BUSY = (QueueFull, RateLimited, NotReady, DeadlineExceeded)
 
 
 class OpenStreams:
@@ -204,13 +211,6 @@ class _Stream:
 
 
 router = APIRouter(tags=["streams"])
-Identity = Annotated[str, Path(description="as `POST /streams` answered", examples=["3q2-7wAAAAAAAAAAAAAAAA"])]
-FRAME: dict[str, Any] = {
-    "image": {"base64": "/9j/4AAQSkZJRgABAQ..."},
-    "follow": [{"track_id": 1, "prompt": {"box": [2, 4, 30, 40]}}],
-    "unfollow": [],
-}
-_BUSY = (QueueFull, RateLimited, NotReady, DeadlineExceeded)
 
 
 def _body(name: str, example: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,26 @@ from lexiseg_service.gateway.vocabularies.named import SLOT
 from lexiseg_service.redis_link import RedisAway, RedisLink
 
 logger = structlog.get_logger("lexiseg.vocabularies")
+T = TypeVar("T")
+PREFIX = "lexiseg:vocabulary:"
+INDEX = "lexiseg:vocabularies"  # the set of all names; scanning the key space would take too long
+REFRESH_SECONDS = 30.0
+MAX_DOCUMENTS = 4  # in one answer: of up to 3 MB each, within the timeout of one call
+# MGET instead of GET: a value of another type counts as absent instead of failing.
+# A value that is already new is no conflict: a call is retried when its connection was lost before the answer.
+# KEYS: document, index. ARGV: old ("" is absent), new ("" deletes), name.
+REPLACE = """
+local current = redis.call('MGET', KEYS[1])[1] or ''
+if current ~= ARGV[1] and current ~= ARGV[2] then return 0 end
+if ARGV[2] == '' then
+  redis.call('DEL', KEYS[1])
+  redis.call('SREM', KEYS[2], ARGV[3])
+else
+  redis.call('SET', KEYS[1], ARGV[2])
+  redis.call('SADD', KEYS[2], ARGV[3])
+end
+return 1
+"""
 
 
 class Store:
@@ -134,29 +154,6 @@ def _write(folder: Path, name: str, content: bytes | None) -> None:
                 draft.unlink(missing_ok=True)
             raise
     sync_folder(folder)
-
-
-T = TypeVar("T")
-PREFIX = "lexiseg:vocabulary:"
-INDEX = "lexiseg:vocabularies"  # the set of all names; scanning the key space would take too long
-REFRESH_SECONDS = 30.0
-MAX_DOCUMENTS = 4  # in one answer: of up to 3 MB each, within the timeout of one call
-
-# MGET instead of GET: a value of another type counts as absent instead of failing.
-# A value that is already new is no conflict: a call is retried when its connection was lost before the answer.
-# KEYS: document, index. ARGV: old ("" is absent), new ("" deletes), name.
-REPLACE = """
-local current = redis.call('MGET', KEYS[1])[1] or ''
-if current ~= ARGV[1] and current ~= ARGV[2] then return 0 end
-if ARGV[2] == '' then
-  redis.call('DEL', KEYS[1])
-  redis.call('SREM', KEYS[2], ARGV[3])
-else
-  redis.call('SET', KEYS[1], ARGV[2])
-  redis.call('SADD', KEYS[2], ARGV[3])
-end
-return 1
-"""
 
 
 class RedisStore(Store):

@@ -47,6 +47,7 @@ MAX_UNANSWERED = 64  # frames of a stream with `latest`, most of them dropped; b
 # The gateway ends a silent stream; this is for a gateway that vanished.
 MAX_SILENT_SECONDS = 2 * STREAM_IDLE_SECONDS
 RETRY_SECONDS = 0.02  # between two attempts to submit a frame to a full engine
+MAX_STREAMS = 64  # open at a time
 
 
 @dataclass(eq=False)
@@ -248,9 +249,6 @@ def _max_at_work(question: StreamQuestion) -> int:
     """Frames that may be at work at a time."""
     limit = question.frames_in_flight
     return limit if question.drop_policy == "none" else min(limit, MAX_LATEST_AT_WORK)
-
-
-MAX_STREAMS = 64  # open at a time
 
 
 class Streams:

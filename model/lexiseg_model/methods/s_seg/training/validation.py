@@ -22,6 +22,7 @@ from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 BATCH = 50
+CANDIDATES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # GroupViT's 0.35 and 0.95 among them
 
 
 class Retrieval(NamedTuple):
@@ -52,9 +53,6 @@ def retrieval(network: SSegNetwork, pairs: PairBatch) -> Retrieval:
     targets = torch.arange(len(cosines), device=device)
     loss = F.cross_entropy(scale * cosines, targets) + F.cross_entropy(scale * cosines.T, targets)
     return Retrieval(own_rank(cosines), recall(cosines)["recall_at_10"], loss.item())
-
-
-CANDIDATES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # GroupViT's 0.35 and 0.95 among them
 
 
 def miou_by_threshold(segmenter: Segmenter, datasets: Sequence[IndexedDataset], photographs: int) -> dict[float, float]:

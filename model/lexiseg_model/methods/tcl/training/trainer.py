@@ -34,6 +34,8 @@ from lexiseg_model.types import InputSize, ModelCard
 
 OFFICIAL = "tcl.pth"  # beside the checkpoint: file for `lexiseg models import --method tcl`
 BEST_OFFICIAL = "best.pth"  # such a file of the step with the best validation
+TOGETHER = 32  # held-out pairs per pass; the last pass may have fewer
+TEST_BY_TRAINING = 2  # ratio of a window in inference and a crop in training: TCL's 448 and 224
 
 
 class TclTrainer(PairRun[TclRecipe, Learned]):
@@ -100,10 +102,6 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
         state = {name: value.float().cpu() for name, value in self._weights().items()}
         official = path.with_name(OFFICIAL if path.name == self.file else f"{path.stem}.pth")
         write_durably(official, lambda fresh: torch.save({"model": state, "step": self.step}, fresh))
-
-
-TOGETHER = 32  # held-out pairs per pass; the last pass may have fewer
-TEST_BY_TRAINING = 2  # ratio of a window in inference and a crop in training: TCL's 448 and 224
 
 
 def held_out_figures(trainer: TclTrainer, pairs: PairBatch) -> dict[str, float]:

@@ -21,6 +21,19 @@ from lexiseg_model.methods.tiny.training.recipe import MaskSet
 from lexiseg_model.training.crops import random_crop
 from lexiseg_model.training.stream import Stream
 
+LABEL_STRIDE = 2  # pixels of the crop per label: several make one cell of a target
+CELL_LABELS = (STRIDE // LABEL_STRIDE) ** 2
+SMALLEST = 0.002  # of a crop
+MAX_POINTS = 4
+DEEP = 0.4  # share of points that lie well inside their object
+BESIDE = 0.35  # of a box's side: so far around an object do negative points lie
+JITTERED = 0.5  # share of boxes that are not tight
+JITTER = 0.05  # of a box's side, the deviation of each edge of those
+KINDS, KIND_SHARES = ("box", "both", "points"), (0.55, 0.2, 0.25)  # of prompts that leave little open
+ZOOM = (0.55, 1.3)  # of the shorter side of a photograph that a crop shows
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
 
 def read_samples(root: Path, name: str, source: MaskSet) -> tuple[Sample, ...]:
     """The photographs of one set that are used; no class list is needed.
@@ -51,21 +64,6 @@ def find_objects(labels: NDArray[np.uint8], source: MaskSet, smallest: float, wh
     regions = components(parts, values, smallest)
     ignored = labels == IGNORE if source.ignored else np.zeros(labels.shape, bool)
     return Objects(regions.ids, regions.labels, ignored)
-
-
-LABEL_STRIDE = 2  # pixels of the crop per label: several make one cell of a target
-CELL_LABELS = (STRIDE // LABEL_STRIDE) ** 2
-SMALLEST = 0.002  # of a crop
-MAX_POINTS = 4
-DEEP = 0.4  # share of points that lie well inside their object
-BESIDE = 0.35  # of a box's side: so far around an object do negative points lie
-JITTERED = 0.5  # share of boxes that are not tight
-JITTER = 0.05  # of a box's side, the deviation of each edge of those
-KINDS, KIND_SHARES = ("box", "both", "points"), (0.55, 0.2, 0.25)  # of prompts that leave little open
-ZOOM = (0.55, 1.3)  # of the shorter side of a photograph that a crop shows
-
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 
 class Drawn(NamedTuple):

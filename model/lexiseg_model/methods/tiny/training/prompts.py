@@ -24,6 +24,8 @@ from lexiseg_model.training.run import Run
 
 ENTROPY, DICE, QUALITY = 2.0, 1.0, 1.0  # weights of the losses, as Unpair-Seg
 ALL_MASKS_WEIGHT = 0.05  # weight of the mean over all masks of a point beside the best one, so that all are trained
+GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide, as `halve` makes it
+Example = tuple[NDArray[np.uint8], Drawn]
 
 
 class PromptLosses(NamedTuple):
@@ -61,10 +63,6 @@ def overlaps(logits: Tensor, target: Tensor, valid_cells: Tensor) -> Tensor:
     intersection = (predicted & truth & counted).flatten(-2).sum(-1)
     union = ((predicted | truth) & counted).flatten(-2).sum(-1)
     return intersection / union.clamp_min(1)
-
-
-GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide, as `halve` makes it
-Example = tuple[NDArray[np.uint8], Drawn]
 
 
 def untrained(recipe: PromptsRecipe) -> PromptHead:

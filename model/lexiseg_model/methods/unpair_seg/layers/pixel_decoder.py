@@ -19,6 +19,9 @@ from lexiseg_model.methods.unpair_seg.layers.prompts import FourierPositions, ce
 
 LEVELS = 3  # maps at strides 32, 16 and 8
 Size = tuple[int, int]  # (height, width) of a level
+CHANNEL_NORM_EPS = 1e-6  # of the norms after the input convolutions; all other norms have torch's 1e-5
+NORM_GROUPS = 32
+POINTS = 4  # places that a head samples on each level
 
 
 class DeformableAttention(nn.Module):
@@ -108,11 +111,6 @@ def sample_levels(values: Tensor, sizes: Sequence[Size], places: Tensor, weights
         )
         total = total + (sampled * share[:, None, :, level]).sum(-1)
     return total.view(n, heads * depth, n_queries).transpose(1, 2)
-
-
-CHANNEL_NORM_EPS = 1e-6  # of the norms after the input convolutions; all other norms have torch's 1e-5
-NORM_GROUPS = 32
-POINTS = 4  # places that a head samples on each level
 
 
 class PixelFeatures(NamedTuple):

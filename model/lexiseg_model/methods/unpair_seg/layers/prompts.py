@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from lexiseg_model.errors import ShapeError
 
 CPU = torch.device("cpu")
+POINT_REACH = 2.0  # pixels of the input between a point and the sides of its box
+GRANULARITIES = 4  # masks for a point
 
 
 class FourierPositions(nn.Module):
@@ -51,10 +53,6 @@ def cell_centres(height: int, width: int, device: torch.device = CPU) -> Tensor:
     y, x = ((torch.arange(n, dtype=torch.float32) + 0.5) / n for n in (height, width))
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     return torch.stack([columns, rows], -1).flatten(0, 1).to(device)
-
-
-POINT_REACH = 2.0  # pixels of the input between a point and the sides of its box
-GRANULARITIES = 4  # masks for a point
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,11 @@ from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import LEVELS
 from lexiseg_model.methods.unpair_seg.regions import Pool
 
 NORM_GROUPS = 32
+# CLIP's statistics x 255, with the digits of the released configuration.
+MEAN = (122.7709383, 116.7460125, 104.09373615)
+STD = (68.5005327, 66.6321579, 70.32316305)
+PADDING = 128  # grey of the padding, before normalisation
+STRIDE = 32  # of the coarsest map; sides of the input are multiples of it
 
 
 class ResidualConvolution(nn.Module):
@@ -92,13 +97,6 @@ class RegionAdapter(nn.Module):
 
 def _lifted(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-
-
-# CLIP's statistics x 255, with the digits of the released configuration.
-MEAN = (122.7709383, 116.7460125, 104.09373615)
-STD = (68.5005327, 66.6321579, 70.32316305)
-PADDING = 128  # grey of the padding, before normalisation
-STRIDE = 32  # of the coarsest map; sides of the input are multiples of it
 
 
 class TrunkMaps(NamedTuple):

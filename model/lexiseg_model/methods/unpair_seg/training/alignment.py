@@ -33,6 +33,7 @@ from lexiseg_model.training.losses import assign, mean_over_processes
 from lexiseg_model.types import ClassEntry
 
 INSIDE = 10.0  # logit of a pixel of the true mask; outside it is the negative
+ROUNDING = 1e-9  # tolerance of a share times a number: two thirds of three are two
 
 
 def say_naming(segmenter: Segmenter, root: Path, name: str, photographs: int) -> dict[str, float]:
@@ -133,9 +134,6 @@ def _resized(images: Tensor, longer: int) -> Tensor:
     if (height, width) == sides:
         return images
     return F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
-
-
-ROUNDING = 1e-9  # tolerance of a share times a number: two thirds of three are two
 
 
 class EntityPairs(NamedTuple):

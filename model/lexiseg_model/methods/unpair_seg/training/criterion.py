@@ -19,6 +19,8 @@ from lexiseg_model.methods.unpair_seg.training.recipe import POINTS, PointSettin
 from lexiseg_model.training.losses import assign, dice_costs, dice_losses, mean_over_processes
 
 Draw = Callable[[tuple[int, ...]], Tensor]  # uniform numbers in 0..1 of a shape
+FORBIDDEN = 1e6  # cost that the released code adds where a point is not on the object
+MASK, DICE, QUALITY = 2.0, 1.0, 1.0  # weights in loss and matching cost, from the released configuration
 
 
 def at_points(maps: Tensor, points: Tensor) -> Tensor:
@@ -49,9 +51,6 @@ def unsure_points(logits: Tensor, settings: PointSettings, draw: Draw) -> Tensor
 def drawn_on(device: torch.device) -> Draw:
     """Uniform numbers on a device."""
     return lambda shape: torch.rand(shape, device=device)
-
-
-FORBIDDEN = 1e6  # cost that the released code adds where a point is not on the object
 
 
 class Matches(NamedTuple):
@@ -177,9 +176,6 @@ def _together(by_image: Sequence[Sequence[Tensor]]) -> Matches:
     image = torch.cat([torch.full_like(each[0], index) for index, each in enumerate(by_image)])
     prediction, target, dice = (torch.cat(parts) for parts in zip(*by_image, strict=True))
     return Matches(image, prediction, target, dice)
-
-
-MASK, DICE, QUALITY = 2.0, 1.0, 1.0  # weights in loss and matching cost, from the released configuration
 
 
 class PromptLosses(NamedTuple):

@@ -34,6 +34,8 @@ Pick = Callable[[int], NDArray[np.int64]]  # chooses among a number of objects; 
 # Reader of a photograph, RGB [H, W, 3], and the chosen ones of its objects [K, H, W], which may overlap; K may be 0.
 # Raises SampleError if it cannot be read.
 Masked = Callable[[Pick], tuple[NDArray[np.uint8], Masks]]
+OFF = 0.5  # probability that a further point lies off the object
+NEAR = 0.25  # greatest distance of points off an object from its box, as a share of the box's sides
 
 
 def open_masked(root: Path, names: Sequence[str], split: str) -> list[Masked]:
@@ -166,10 +168,6 @@ def _recoloured(window: NDArray[np.uint8], random: np.random.Generator) -> NDArr
     pixels = (pixels - mean) * (colours.contrast * colours.gain) + mean * colours.gain
     recoloured: NDArray[np.uint8] = np.clip(pixels, 0, 255).astype(np.uint8)
     return recoloured
-
-
-OFF = 0.5  # probability that a further point lies off the object
-NEAR = 0.25  # greatest distance of points off an object from its box, as a share of the box's sides
 
 
 class MaskBatch(NamedTuple):

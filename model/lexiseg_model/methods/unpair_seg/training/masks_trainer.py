@@ -39,6 +39,9 @@ from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import Stream
 
+FILE = "stage-one.safetensors"
+KINDS = ("grid", "boxes", "several")
+
 
 def frozen_towers(architecture: str, files: Sequence[Path], tag: str) -> ClipTowers:
     """CLIP's towers from files, or from the hub if there are no files.
@@ -75,10 +78,6 @@ def untrained(recipe: MasksRecipe) -> PromptableMasks:
 def sizes_over(trunk: ClipTrunk, recipe: MasksRecipe) -> Sizes:
     """Sizes of the learned part of stage one over an image tower."""
     return Sizes(trunk.channels, **recipe.size.model_dump())
-
-
-FILE = "stage-one.safetensors"
-KINDS = ("grid", "boxes", "several")
 
 
 class MaskCrops(Stream[MaskBatch]):

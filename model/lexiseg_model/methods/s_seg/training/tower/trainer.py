@@ -21,6 +21,8 @@ from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.retrieval import recall
 from lexiseg_model.training.run import Run
 
+TEACHER = "teacher.tower.vit."  # prefix of the published tensors
+
 
 def report(recipe: TowerRecipe, weights: Path) -> None:
     """Print the oracle mIoU of a trained tower's clusters and of a random one's on the val splits of `judged`."""
@@ -46,9 +48,6 @@ def oracle_side(recipe: TowerRecipe) -> int:
 def untrained(recipe: TowerRecipe) -> Distillation:
     """Untrained student and teacher of a recipe."""
     return Distillation(recipe.tower, recipe.phases[0].crop, recipe.dino)
-
-
-TEACHER = "teacher.tower.vit."  # prefix of the published tensors
 
 
 class TowerTrainer(Run[TowerRecipe, Distillation, ViewBatch]):

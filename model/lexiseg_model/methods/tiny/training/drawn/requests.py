@@ -11,6 +11,9 @@ from lexiseg_model.data.indexed import BACKGROUND, IGNORE
 from lexiseg_model.methods.tiny.training.texts import TextTable
 from lexiseg_model.training.packs import Pack
 
+REQUEST_OWN = 5  # at most so many of the data set's own classes in a random request
+REQUEST_FOREIGN = 4  # and so many of other data sets'
+
 
 @dataclass(frozen=True)
 class LabelSpace:
@@ -75,10 +78,6 @@ def source_of(pack: Pack, share: float, table: TextTable, balance: float, same_m
     holders = [np.flatnonzero(pack.areas[:, value] > 0) for value in values]
     shares = np.array([len(some) for some in holders]) ** (1 - repeat)
     return Source(pack, share, space, words, names, holders, shares / shares.sum(), values)
-
-
-REQUEST_OWN = 5  # at most so many of the data set's own classes in a random request
-REQUEST_FOREIGN = 4  # and so many of other data sets'
 
 
 @dataclass(frozen=True)
