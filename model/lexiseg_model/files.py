@@ -67,13 +67,8 @@ def write_durably(path: Path, write: Callable[[Path], object]) -> None:
     with fresh.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(fresh, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the renames in a folder survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        os.fsync(folder)  # makes the rename durable
     finally:
-        os.close(descriptor)
+        os.close(folder)

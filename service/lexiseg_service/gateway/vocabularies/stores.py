@@ -13,7 +13,6 @@ from typing import Any, TypeVar, cast
 import redis
 import structlog
 
-from lexiseg_model.files import sync_folder
 from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.vocabularies.named import SLOT
 from lexiseg_service.redis_link import RedisAway, RedisLink
@@ -153,7 +152,12 @@ def _write(folder: Path, name: str, content: bytes | None) -> None:
             with suppress(OSError):  # a partial file would use up a full disk
                 draft.unlink(missing_ok=True)
             raise
-    sync_folder(folder)
+    # The rename survives a power failure only once the folder is synced.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class RedisStore(Store):
