@@ -29,6 +29,7 @@ from tests.integration.server import form
 from tests.waiting import until
 
 CLIENTS = 16
+THINK = 0.5  # seconds between two questions of a client, where a process starts
 AHEAD = 8  # frames of a video that are sent before the first of them is answered
 
 
@@ -86,8 +87,8 @@ def ask(url: str, image: bytes, *classes: str, **fields: Any) -> httpx.Response:
     return httpx.post(f"{url}/segment", files=form(image, *(classes or ("sky",)), max_side=SIDE, **fields), timeout=60)
 
 
-def crowd(url: str) -> AbstractContextManager[Counter[str]]:
-    return load(*[partial(rest_client, url)] * CLIENTS)
+def crowd(url: str, pause: float = 0.0) -> AbstractContextManager[Counter[str]]:
+    return load(*[partial(rest_client, url)] * CLIENTS, pause=pause)
 
 
 @contextmanager
@@ -194,7 +195,7 @@ def test_a_worker_that_returns_under_load_is_used(running: Fleet) -> None:
     running.restore_gateway()
     running.gateway.wait_for_workers(1)
 
-    with crowd(running.gateway.url) as seen:
+    with crowd(running.gateway.url, THINK) as seen:
         running.start_again(index)
         running.gateway.wait_for_workers(2)
         until(lambda: answered(running.workers[index]) > 5)
