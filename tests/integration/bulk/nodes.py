@@ -15,7 +15,13 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 from ray.cluster_utils import Cluster
 
 MEMORY = 80 * 2**20  # of the object store of each node; Ray takes no less
-NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": MEMORY, "include_dashboard": False}
+NODE: dict[str, Any] = {
+    "num_cpus": 1,
+    "object_store_memory": MEMORY,
+    "include_dashboard": False,
+    "include_log_monitor": False,
+    "no_monitor": True,  # nothing scales the cluster
+}
 
 
 def main() -> None:
