@@ -81,16 +81,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         own = cast("Any", handler)
         answer = self._unary(own.unary_unary, details) if own.unary_unary else self._stream(own.stream_stream, details)
 
-        async def until_end(messages: AsyncIterator[Any], context: Context) -> None:
+        # Messages are read from the context: gRPC's iterator keeps its last one, of many megabytes, until a collection.
+        async def until_end(_: AsyncIterator[Any], context: Context) -> None:
             with suppress(_Ended):
-                await answer(messages, context)
+                await answer(context)
 
         return grpc.stream_stream_rpc_method_handler(until_end, own.request_deserializer, own.response_serializer)
 
     def _unary(self, method: Callable[..., Awaitable[Any]], details: grpc.HandlerCallDetails) -> Callable[..., Any]:
-        async def answer(messages: AsyncIterator[Any], context: Context) -> None:
+        async def answer(context: Context) -> None:
             async with self._call(details, context) as call, self._room(call.caller) as room:
-                message = await self._first(messages)
+                message = await self._first(context)
                 room.keep(message.ByteSize())
                 answered = await method(message, context)
                 call.answered = time.monotonic()
@@ -102,10 +103,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self, method: Callable[..., AsyncGenerator[Any, None]], details: grpc.HandlerCallDetails
     ) -> Callable[..., Any]:
         # Writes instead of yielding: gRPC would leave the generator of a cancelled call suspended.
-        async def answer(messages: AsyncIterator[Any], context: Context) -> None:
+        async def answer(context: Context) -> None:
             async with (
                 self._call(details, context),
-                aclosing(self._checked(messages, _key_in(details))) as checked,
+                aclosing(self._checked(context, _key_in(details))) as checked,
                 aclosing(method(checked, context)) as answers,
             ):
                 async for each in answers:
@@ -125,18 +126,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         with await self._access.bytes.wait(caller.client, self._max_bytes, seconds) as hold:
             yield hold
 
-    async def _first(self, messages: AsyncIterator[Any]) -> Any:
+    async def _first(self, context: Context) -> Any:
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                return await anext(messages)
-        except StopAsyncIteration:
-            raise MalformedRequest("a call without a message") from None
+                message = await context.read()
         except TimeoutError:
             raise DeadlineExceeded(f"the message did not come within {BODY_SECONDS:g} seconds") from None
         except DecodeError:
             raise MalformedRequest("bytes that are no message of this method") from None
+        if message is grpc.aio.EOF:
+            raise MalformedRequest("a call without a message")
+        return message
 
-    async def _checked(self, messages: AsyncIterator[Any], key: str | None) -> AsyncGenerator[Any, None]:
+    async def _checked(self, context: Context, key: str | None) -> AsyncGenerator[Any, None]:
         """The messages of a stream, for as long as its key is valid.
 
         Raises:
@@ -145,7 +147,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             MalformedRequest: bytes that are no message of the method.
         """
         try:
-            async for message in messages:
+            while (message := await context.read()) is not grpc.aio.EOF:
                 self._access.keys.identify(key)
                 yield message
         except DecodeError:

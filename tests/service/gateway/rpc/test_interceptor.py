@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import suppress
 from typing import Any
 
 import grpc
+import psutil
 import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
@@ -25,6 +27,7 @@ from tests.service.gateway.serving import form
 from tests.waiting import soon
 
 KEYS = SecretStr(line_of("camera", "right"))
+MESSAGE_BYTES, N_MESSAGES = 4 << 20, 24
 SEGMENT = "/lexiseg.v1.Segmentation/Segment"
 RIGHT: list[tuple[tuple[str, str], ...]] = [(("authorization", "Bearer right"),), (("x-api-key", "right"),)]
 WRONG: list[tuple[tuple[str, str], ...]] = [(), (("authorization", "Bearer wrong"),), (("x-api-key", "wrong"),)]
@@ -110,6 +113,23 @@ async def test_a_message_over_the_limit_is_refused_before_it_is_read() -> None:
         error = await failure(gateway.stub.Segment(large))
 
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_message_is_freed_with_its_call_and_not_by_a_later_collection() -> None:
+    large = pb.SegmentRequest(image=pb.Image(content=bytes(MESSAGE_BYTES)))
+    gc.collect()
+    gc.disable()
+    try:
+        async with calling() as gateway:
+            await failure(gateway.stub.Segment(large))
+            before = psutil.Process().memory_info().rss
+            for _ in range(N_MESSAGES):
+                await failure(gateway.stub.Segment(large))
+            grown = psutil.Process().memory_info().rss - before
+    finally:
+        gc.enable()
+
+    assert grown < N_MESSAGES / 2 * MESSAGE_BYTES
 
 
 async def test_an_answer_over_the_limit_says_how_large_it_is() -> None:
