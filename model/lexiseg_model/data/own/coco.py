@@ -153,7 +153,7 @@ def _is_coco(path: Path) -> bool:
 
 
 class _Photographs:
-    """Finds the photographs of a listing: beside it, in a folder of its split, or anywhere by a unique name."""
+    """Find the photographs of a listing: beside it, in a folder of its split, or anywhere by a unique name."""
 
     def __init__(self, folder: Path, listing: Path) -> None:
         split = listing.stem.removeprefix("instances_")

@@ -79,7 +79,7 @@ def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork
 
 
 def fold_batch_norms(module: Module) -> Module:
-    """Folds every batch norm that follows a convolution in a sequence into it; in place."""
+    """Fold every batch norm into the convolution before it in a sequence; in place."""
 
     def walk(parent: nn.Module) -> None:
         for child in parent.children():
@@ -95,7 +95,7 @@ def fold_batch_norms(module: Module) -> Module:
 
 
 def cast_weights(module: Module, dtype: torch.dtype) -> Module:
-    """Every weight in `dtype`, but those of batch norms that are left, which take other inputs and lose by it."""
+    """Cast all weights to `dtype` but those of remaining batch norms, which would lose accuracy; in place."""
     for part in module.modules():
         if not isinstance(part, _BatchNorm):
             for parameter in part.parameters(recurse=False):

@@ -20,13 +20,13 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.packs import Pack, Photograph, write_pack
 from lexiseg_model.types import Prompt
 
-MAX_SIDE = 320  # of the pass that cuts
-SMALLEST = 0.004  # of a photograph: smaller boxes are ignored, whole
-CROWDED = 7  # boxes of a photograph; of one with more only the names are taken
-QUALITY = 0.6  # that the head must see in its own mask
-AGREEMENT = 0.65  # IoU of a mask's own box with the box it was asked for
-OBJECT_PROBABILITY = 0.6  # from which a pixel is the object's
-BACKGROUND_PROBABILITY = 0.2  # up to which it is not
+MAX_SIDE = 320  # pixels of the image pass
+SMALLEST = 0.004  # share of a photograph: all pixels of a smaller box are ignored
+CROWDED = 7  # boxes of a photograph; with more, only their names are used
+QUALITY = 0.6  # lower bound of a mask's predicted quality
+AGREEMENT = 0.65  # lower bound of the IoU of a mask's tight box with its box
+OBJECT_PROBABILITY = 0.6  # lower bound of an object's pixel
+BACKGROUND_PROBABILITY = 0.2  # upper bound of a pixel that is none
 
 
 class Box(NamedTuple):
@@ -39,16 +39,16 @@ class Box(NamedTuple):
 def boxed_photographs(
     source: Path, segmenter: Segmenter, withheld: frozenset[str], captioned: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Photograph]:
-    """Photographs of `boxes.json` with a mask: 0 in no box, value k the k-th name, 255 unsure.
+    """Photographs of `boxes.json` with a mask: 0 outside all boxes, value k the k-th name, 255 unsure.
 
-    Where boxes are not complete, what is in no box is unsure too. `masks/` beside it are right where they are: of the
-    one person of the photograph.
+    Pixels outside all boxes are unsure, too, where the boxes are not complete. A mask in `masks/` replaces that of the
+    photograph's one person.
 
     Args:
         source: folder of the data set, its photographs in `images` or `train/images`.
-        segmenter: what cuts objects out of boxes.
+        segmenter: segments the object in a box.
         withheld: digests of photographs that must not be trained on.
-        captioned: what else is in a photograph, by its stem.
+        captioned: names that captions mention, by the photograph's stem.
     """
     nested = source / "train" / "images"
     images = nested if nested.is_dir() else source / "images"
@@ -75,7 +75,7 @@ def boxed_photographs(
 
 
 def cut_boxes(segmenter: Segmenter, image: NDArray[np.uint8], boxes: list[Box], complete: bool) -> NDArray[np.uint8]:
-    """[H, W] of mask values: small objects lie upon large ones."""
+    """Mask values [H, W] of boxes; small objects cover large ones."""
     height, width = image.shape[:2]
     mask = np.full((height, width), 0 if complete else IGNORE, np.uint8)
     by_size = sorted(boxes, key=lambda box: -_area(box.xyxy))
@@ -111,7 +111,7 @@ def pack_boxes(
     withheld: frozenset[str],
     captioned: Mapping[str, tuple[str, ...]],
 ) -> Pack:
-    """Writes the pack of a set whose objects are boxed; arguments as in `boxed_photographs`."""
+    """Write the pack of a data set with boxes; arguments as in `boxed_photographs`."""
     listing = json.loads((source / "boxes.json").read_text())
     names = tuple(listing["names"])
     photographs = boxed_photographs(source, segmenter, withheld, captioned)

@@ -1,4 +1,4 @@
-"""The words of training beside weights: `familiar.safetensors`, for warnings about words far from all of them."""
+"""Write the training words of a model to `familiar.safetensors`, for warnings about words unlike all of them."""
 
 from __future__ import annotations
 
@@ -16,29 +16,27 @@ from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.familiar import FILE, INT8_SCALE, unit_rows
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 
-STRANGERS = 5  # percent of the synonyms that would be strangers
+BELOW = 5  # percent of the synonyms that the bound would call unfamiliar
 
 
-def write(folder: Path, names: Iterable[str], synonyms: dict[str, list[str]], tower: MiniLM) -> float:
-    """Writes the file and returns the bound.
+def write_words(folder: Path, names: Iterable[str], synonyms: dict[str, list[str]], tower: MiniLM) -> None:
+    """Write the names of classes and their synonyms, with a bound fitted on the synonyms.
 
     Args:
         folder: a model directory.
-        names: of the classes that training asked for.
-        synonyms: other words for some of them; those of names that were not asked for do not count.
+        names: of the classes in training.
+        synonyms: other words for a name; those of other names do not count.
         tower: of the model.
     """
     trained = list(dict.fromkeys(name for name in names if name != BACKGROUND))
     others = [word for name in trained for word in synonyms.get(name, []) if word not in trained]
     words = list(dict.fromkeys([*trained, *others]))
-    rows = tower.encode([TEMPLATE.format(word) for word in words]).astype(np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows = unit_rows(tower.encode([TEMPLATE.format(word) for word in words]))
     cosines = rows @ rows.T
     np.fill_diagonal(cosines, -1)
     left_out = cosines.max(1)[len(trained) :]
-    bound = float(np.percentile(left_out if len(left_out) else cosines.max(1), STRANGERS))
-    write_familiar(folder, words, rows, round(bound, 2), tower.digest)
-    return round(bound, 2)
+    bound = float(np.percentile(left_out if len(left_out) else cosines.max(1), BELOW))
+    write_familiar(folder, words, rows, bound, tower.digest)
 
 
 def write_familiar(
@@ -62,7 +60,7 @@ def write_familiar(
 
 
 def names_of(data: Path, sets: Iterable[str]) -> list[str]:
-    """The names that data sets have: of their class lists, or of photographs as wholes."""
+    """Names of data sets: of their class lists, and the labels of whole photographs."""
     names: list[str] = []
     for folder in (data / name for name in sets):
         if (folder / CLASSES).exists():

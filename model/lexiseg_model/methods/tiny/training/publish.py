@@ -26,8 +26,7 @@ from lexiseg_model.export.runner import PartSession
 from lexiseg_model.export.write import add_int8, describe, export
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.training.confidence import fit_scores
-from lexiseg_model.methods.tiny.training.familiar_words import names_of
-from lexiseg_model.methods.tiny.training.familiar_words import write as write_words
+from lexiseg_model.methods.tiny.training.familiar_words import names_of, write_words
 from lexiseg_model.methods.tiny.training.levels import write_levels
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, PromptsRecipe, TinyRecipe
 from lexiseg_model.methods.tiny.training.texts import TextBook
@@ -50,7 +49,7 @@ OF_THE_HEAD: tuple[Task, ...] = ("prompt", "everything")  # tasks that its masks
 
 
 def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
-    """Writes `card.yaml` beside the weights: `LEXISEG_MODELS_DIR` may name the folder above.
+    """Write `card.yaml` beside the weights: `LEXISEG_MODELS_DIR` may name the folder above.
 
     The background rule, the input size and the texts come from the bundled card; scores are calibrated on the
     training photographs, the quality is measured on the `val` splits that exist. The weights hold no prompt
@@ -71,10 +70,7 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
 
 
 def _calibrated(card: ModelCard, recipe: TinyRecipe, weights: Path, levels: Sequence[str]) -> ModelCard:
-    """Fits levels and scores on training photographs, measures the `val` splits and writes the card.
-
-    Beside it lie the words that were asked for, so that words far from them can be told.
-    """
+    """Fit levels and scores on training photographs, measure the `val` splits, and write card and training words."""
     names = [*names_of(recipe.data, recipe.sets), *card.background.words]
     write_words(weights.parent, names, TextBook.read(TEXTS).synonyms, load_text_tower())
     catalogue.write_card(card, weights.parent)
@@ -94,10 +90,9 @@ def _calibrated(card: ModelCard, recipe: TinyRecipe, weights: Path, levels: Sequ
 
 
 def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
-    """Writes `card.yaml` beside weights that now hold a prompt head: that of the network below, and the task prompt.
+    """Write `card.yaml` beside weights with a new prompt head: the card of the network below, with the head's tasks.
 
-    The network below may lie beside a card of its own; else it is the bundled one's. Says how well the `val` splits
-    that exist are answered.
+    Without a card beside that network it is the bundled one. Prompts are measured on the `val` splits that exist.
     """
     card = catalogue.read_card(_folder_below(recipe.below))
     card = card.model_copy(

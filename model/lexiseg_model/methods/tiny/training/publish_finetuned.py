@@ -20,8 +20,7 @@ from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, read_dataset
 from lexiseg_model.evaluation.before_after import BeforeAfter, counts_of, write_samples
 from lexiseg_model.evaluation.counts import Counts, scores
 from lexiseg_model.evaluation.run import Report
-from lexiseg_model.methods.tiny.training.familiar_words import write as write_words
-from lexiseg_model.methods.tiny.training.familiar_words import write_familiar
+from lexiseg_model.methods.tiny.training.familiar_words import write_familiar, write_words
 from lexiseg_model.methods.tiny.training.finetune import (
     DATASET_FOLDER,
     PROJECTION_WEIGHT,

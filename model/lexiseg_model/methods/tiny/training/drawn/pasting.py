@@ -1,4 +1,4 @@
-"""Objects of other photographs, cut out by their masks and laid onto a crop.
+"""Objects of other photographs, cut out by their masks and pasted onto a crop.
 
 Source: Ghiasi et al., "Simple Copy-Paste is a Strong Data Augmentation Method for Instance Segmentation"
 (arXiv 2012.07177): worth most where labels are few.
@@ -19,10 +19,10 @@ from lexiseg_model.methods.tiny.training.drawn.requests import Source
 from lexiseg_model.training.crops import MIRRORED, Matrix, Paste, labels_in
 
 MAX_PASTED = 2  # objects on one crop
-SMALLEST = 0.01  # of a photograph: a smaller piece is not cut out
-LENGTHS = (0.3, 0.95)  # of an object's longer side beside the crop's
-ENLARGED = 2.0  # more would show the pixels
-INNER = 0.1  # of the crop on each side, in which no object's middle is
+SMALLEST = 0.01  # share of a photograph: a smaller piece is not cut out
+LENGTHS = (0.3, 0.95)  # of an object's longer side, as a share of the crop's
+ENLARGED = 2.0  # largest enlargement; more would show the pixels
+INNER = 0.1  # of the crop: margin on each side that no object's middle is in
 
 
 class Pasting(NamedTuple):
@@ -69,7 +69,7 @@ def cut_out(sources: Sequence[Source], origins: Sequence[str], random: np.random
 
 
 def placed(cut: Cut, size: int, random: np.random.Generator) -> Matrix:
-    """Takes pixels of the object's photograph to pixels of the crop: any place and size, mirrored half the time."""
+    """A random map from pixels of the object's photograph to those of the crop; half of them mirror."""
     left, top, width, height = cut.box
     length = size * float(np.exp(random.uniform(*np.log(LENGTHS))))
     scale = min(length / max(width, height), ENLARGED)
@@ -83,9 +83,9 @@ def placed(cut: Cut, size: int, random: np.random.Generator) -> Matrix:
 def paste(
     cut: Cut, sources: Sequence[Source], onto: Source, labels: NDArray[np.uint8], size: int, random: np.random.Generator
 ) -> Paste:
-    """Lays an object over a crop: `labels` [size/4, size/4] change where it lies.
+    """Paste an object onto a crop; its pixels change `labels` [size/4, size/4], in place.
 
-    What the crop's data set has no name for counts nowhere.
+    They become IGNORE if the crop's data set has no class for the object.
     """
     matrix = placed(cut, size, random)
     alpha = cv2.warpAffine(cut.inside, matrix, (size, size), flags=cv2.INTER_LINEAR).astype(np.uint8)
