@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -55,7 +56,7 @@ async def _ask(worker: Path) -> str:
 
 def _add(mine: Metric, other: Metric) -> None:
     at = {_series(sample): place for place, sample in enumerate(mine.samples)}
-    combine = max if mine.name in LARGEST or mine.name.endswith("_info") else _sum
+    combine = max if mine.name in LARGEST or mine.name.endswith("_info") else operator.add
     for sample in other.samples:
         place = at.get(_series(sample))
         if place is None:
@@ -63,10 +64,6 @@ def _add(mine: Metric, other: Metric) -> None:
         elif not sample.name.endswith("_created"):
             known = mine.samples[place]
             mine.samples[place] = known._replace(value=combine(known.value, sample.value))
-
-
-def _sum(one: float, other: float) -> float:
-    return one + other
 
 
 def _series(sample: Sample) -> tuple[str, frozenset[tuple[str, str]]]:
