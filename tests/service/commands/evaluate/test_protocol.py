@@ -20,6 +20,7 @@ from tests.model.data.trees import write_map
 from tests.service.commands.command_line import CommandLine, Outcome
 
 PHOTOGRAPHS = {"chelsea": 8, "china": 0, "coffee": 5, "flower": 16, "rocket": 1}  # and a VOC label by decree
+COPIES = 4  # so many photographs that a run can be killed before its last
 
 
 @pytest.fixture
@@ -110,11 +111,11 @@ def test_a_killed_run_goes_on_where_it_was(evaluate: Any, root: Path, tmp_path: 
     once, _ = json_and_markdown(evaluate().out)
     listing = root / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "val.txt"
     for name in PHOTOGRAPHS:
-        for copy in range(8):
+        for copy in range(COPIES):
             for folder, suffix in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
                 base = root / "VOCdevkit" / "VOC2012" / folder
                 (base / f"{name}-{copy}.{suffix}").symlink_to(base / f"{name}.{suffix}")
-    listing.write_text("".join(f"{name}-{copy}\n" for copy in range(8) for name in PHOTOGRAPHS))
+    listing.write_text("".join(f"{name}-{copy}\n" for copy in range(COPIES) for name in PHOTOGRAPHS))
     progress = tmp_path / "progress"
     command = ["eval", "--protocol", "tcl", "--dataset", "voc21", "--root", str(root), "--progress", str(progress)]
 
@@ -132,8 +133,8 @@ def test_a_killed_run_goes_on_where_it_was(evaluate: Any, root: Path, tmp_path: 
     assert again.status == 0, again.err
     assert " were done before" in again.err
     values, _ = json_and_markdown(again.out)
-    assert values["images"] == 40
-    assert values["per_class"] == once["per_class"]  # of eight times the same images
+    assert values["images"] == COPIES * len(PHOTOGRAPHS)
+    assert values["per_class"] == once["per_class"]  # of the same images several times
 
 
 @pytest.mark.slow
