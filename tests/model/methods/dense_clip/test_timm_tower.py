@@ -102,7 +102,9 @@ def segmenter(architecture: str, policy: str) -> DenseClipSegmenter:
     settings = DenseClipSettings.model_validate(
         {"policy": policy, "architecture": architecture, "normalisation": "unit", "window": 64, "stride": 32}
     )
-    card = catalogue.find("mobileclip2-s2").card.model_copy(update={"settings": settings.model_dump(), "embedding": 16})
+    card = catalogue.find("mobileclip2-s2").card
+    small = card.input.model_copy(update={"short_side": 64})  # two windows of a picture, not hundreds
+    card = card.model_copy(update={"settings": settings.model_dump(), "embedding": 16, "input": small})
     return DenseClipSegmenter(Parts(towers, None, "small"), settings, card, Execution(torch.device("cpu"), "exact"))
 
 
