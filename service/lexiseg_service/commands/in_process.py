@@ -48,25 +48,11 @@ def load(settings: Settings, task: Task) -> Segmenter:
         ModelError: it cannot be loaded.
         InvalidValue: it cannot do the task.
     """
-    segmenter = load_as_served(settings, settings.default_model or settings.model)
+    from lexiseg_service.worker.models import served  # imports torch
+
+    segmenter = served.load(settings.default_model or settings.model, settings.device, settings)
     _require_task(segmenter.card, task)
     return segmenter
-
-
-def load_as_served(settings: Settings, name: str) -> Segmenter:
-    """Load a model as `lexiseg serve` does: device, precision and runtime of the settings.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
-    return catalogue.load(
-        name,
-        models_dir=settings.models_dir,
-        device=settings.device,
-        precision=settings.precision,
-        runtime=settings.runtime,
-        text_tower=settings.text_tower,
-    )
 
 
 @contextmanager

@@ -12,10 +12,8 @@ from typing import TypeVar
 import structlog
 import torch
 
-from lexiseg_model import catalogue
 from lexiseg_model.device import choose_device
 from lexiseg_model.kernel import library
-from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import DeadlineExceeded, NotReady
 from lexiseg_service.question.backend import Health
@@ -33,7 +31,7 @@ from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.worker.crash_record import CrashRecord
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.models.pool import ModelPool
-from lexiseg_service.worker.models.served import Served, served_models
+from lexiseg_service.worker.models.served import load, served_models
 from lexiseg_service.worker.models.watch import ModelWatch
 from lexiseg_service.worker.video.session import Streams
 
@@ -60,7 +58,11 @@ class ModelWorker:
         self._served = served_models(settings)
         self._default = self._served[0].card.name
         self._pool = ModelPool(
-            self._served, self._open_model, metrics, settings.model_memory_bytes, max(1, settings.queue_limit // 2)
+            self._served,
+            lambda served: load(served.name, served.device, settings),
+            metrics,
+            settings.model_memory_bytes,
+            max(1, settings.queue_limit // 2),
         )
         self._engine: Engine | None = None
         self._watch: ModelWatch | None = None
@@ -159,17 +161,6 @@ class ModelWorker:
                         logger.warning("no warm-up", model=served.card.name, error=str(error))
                 # A new set: the event loop may be reading this one.
                 self._to_warm_up = self._to_warm_up - {ModelName.of(served.card)}
-
-    def _open_model(self, served: Served) -> Segmenter:
-        settings = self._settings
-        return catalogue.load(
-            served.name,
-            models_dir=settings.models_dir,
-            device=served.device,
-            precision=settings.precision,
-            runtime=settings.runtime,
-            text_tower=settings.text_tower,
-        )
 
 
 def _watch_device(name: str, metrics: Metrics) -> None:

@@ -16,29 +16,26 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from lexiseg_model.clip import vision
+from lexiseg_model.clip import vision, windowed
 from lexiseg_model.clip.dino import DinoTower
 from lexiseg_model.clip.images import Padding, normalise
 from lexiseg_model.clip.patch_text import ImageTower
-from lexiseg_model.errors import WeightsError
+from lexiseg_model.errors import OptionError, TaskError, WeightsError
+from lexiseg_model.features import Features
 from lexiseg_model.methods.dense_clip.proxyclip import values_on
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.video.sam import Grid, PromptHead, everything
 
 if TYPE_CHECKING:
     from open_clip.transformer import VisionTransformer
-import numpy as np
-from numpy.typing import NDArray
-
-from lexiseg_model.clip import windowed
-from lexiseg_model.errors import OptionError, TaskError
-from lexiseg_model.features import Features
-from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.video.sam import Grid, PromptHead, everything
 
 TAU = 4.0  # sharpness of attention
 ALPHA, BETA = 1.0, 0.5  # weights of the spatial and the semantic branch

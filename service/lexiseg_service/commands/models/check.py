@@ -12,8 +12,8 @@ from lexiseg_model.available import available
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Vocabulary
-from lexiseg_service.commands.in_process import load_as_served
 from lexiseg_service.settings import Settings
+from lexiseg_service.worker.models.served import load
 
 HEIGHT, WIDTH, RADIUS = 360, 480, 70  # of the picture and of the ball in it, in pixels
 HORIZON, CENTRE = 190, (235, 250)  # row; (row, column) of the ball's centre
@@ -31,7 +31,7 @@ def check(name: str, settings: Settings) -> int:
     Raises:
         ModelError: the model cannot be loaded.
     """
-    segmenter = load_as_served(settings, name)
+    segmenter = load(name, settings.device, settings)
     typer.echo(f"{segmenter.card.name}@{segmenter.card.version} loaded: {segmenter.nbytes / 1e6:,.0f} MB of weights")
     picture = drawn()
     measured = shares(segmenter, picture)

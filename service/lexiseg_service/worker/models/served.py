@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from lexiseg_model import catalogue
 from lexiseg_model.device import choose_device
 from lexiseg_model.errors import ModelError, UnknownModelError, WeightsError
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
@@ -68,3 +69,19 @@ def served_as(name: str, settings: Settings, device: str, preload: bool) -> Serv
     model = catalogue.require(name, settings.models_dir, settings.text_tower)
     nbytes = sum(path.stat().st_size for path in catalogue.weight_files(model))
     return Served(name, model.card, device, preload, nbytes)
+
+
+def load(name: str, device: str, settings: Settings) -> Segmenter:
+    """Load a model on a device, with the precision and the runtime of the settings.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    return catalogue.load(
+        name,
+        models_dir=settings.models_dir,
+        device=device,
+        precision=settings.precision,
+        runtime=settings.runtime,
+        text_tower=settings.text_tower,
+    )
