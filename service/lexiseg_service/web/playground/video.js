@@ -188,18 +188,14 @@ export function playOn(view, take, turn) {
   }
 
   /** The clip plays as slowly as objects can be followed; speed, delay and time are shown. */
-  function showPace(milliseconds, what, answer, frame) {
+  function showPace(milliseconds, what, { model }, frame) {
     clip.playbackRate = what.follow ? Math.min(1, Math.max(MIN_RATE, (1000 * FOLLOW_STEP) / milliseconds)) : 1;
-    const late = Math.max(0, clip.currentTime - frame.time);
-    const slow = clip.playbackRate < 1 ? `; the clip plays at ${clip.playbackRate.toFixed(1)} of its speed` : "";
-    $("timings").textContent = speedOf(milliseconds, answer) + `; ${late.toFixed(2)} s behind` + slow;
-  }
-
-  function speedOf(milliseconds, { model, timings_ms: { total } }) {
     times = [...times, performance.now()].slice(-KEPT);
     const passed = times.at(-1) - times[0];
-    const rate = passed ? ` ${((1000 * (times.length - 1)) / passed).toFixed(1)} frames a second;` : "";
-    return `${model}:${rate} ${milliseconds.toFixed(0)} ms a frame, ${total.toFixed(0)} ms of them in the ${engine.remote ? "service" : "engine"}`;
+    const rate = passed ? ` ${((1000 * (times.length - 1)) / passed).toFixed(1)} frames a second,` : "";
+    const late = Math.max(0, clip.currentTime - frame.time);
+    const slow = clip.playbackRate < 1 ? `; the clip plays at ${clip.playbackRate.toFixed(1)} of its speed` : "";
+    $("timings").textContent = `${model}:${rate} ${milliseconds.toFixed(0)} ms each, ${late.toFixed(2)} s behind${slow}`;
   }
 
   function again() {

@@ -106,11 +106,11 @@ def test_a_clip_plays_under_its_masks_with_speed_and_numbers(page: Page) -> None
     page.set_input_files("#clip", {"name": "walk.webm", "mimeType": "video/webm", "buffer": clip})
 
     expect(page.locator("#timings")).to_have_text(
-        re.compile(r"tiny@1: [\d.]+ frames a second; \d+ ms a frame, \d+ ms of them in the engine; [\d.]+ s behind")
+        re.compile(r"tiny@1: [\d.]+ frames a second, \d+ ms each, [\d.]+ s behind")
     )
     expect(segments(page).first).to_contain_text("building 1")
     page.locator("#canvas").click()
-    expect_result(page, "This page follows no objects: take the frame, and click on it there.")
+    expect_result(page, "Only a service follows objects: take this frame, and click on it there.")
 
 
 def test_a_camera_is_segmented_live_and_let_go(context: BrowserContext, page: Page) -> None:
