@@ -71,7 +71,7 @@ def _refined(maps: Tensor, into: Tensor | None, image: Tensor, settings: PamrSet
     refined = torch.empty_like(maps, memory_format=torch.contiguous_format) if into is None else into
     for group, result in zip(*(torch.split(part, MAPS_AT_ONCE) for part in (maps, refined)), strict=True):
         for _ in range(settings.iterations):
-            group = _step(group, weights, settings.dilations)
+            group = refine_once(group, weights, settings.dilations)
         result.copy_(group)
     return refined
 
@@ -122,7 +122,8 @@ def affinity(image: Tensor, dilations: tuple[int, ...]) -> Tensor:
             total += difference
             squares.addcmul_(difference, difference)
     variance = (squares - total * total / n_samples) / (n_samples - 1)
-    scale = EPSILON + SHARPNESS * variance.clamp_min_(0).sqrt_()
+    # EPSILON is inside the product, for ONNX's exporter takes a summand of 1e-8 for 0.
+    scale = SHARPNESS * (EPSILON / SHARPNESS + variance.clamp_min_(0).sqrt_())
     logits = image.new_empty(len(dilations) * len(NEIGHBOURS), *image.shape[1:])
     for index, dilation in enumerate(dilations):
         for place, shift in enumerate(NEIGHBOURS):
@@ -137,7 +138,7 @@ def _shifted(padded: Tensor, reach: int, dilation: int, shift: tuple[int, int], 
     return padded[:, y : y + size[0], x : x + size[1]]
 
 
-def _step(maps: Tensor, weights: Tensor, dilations: tuple[int, ...]) -> Tensor:
+def refine_once(maps: Tensor, weights: Tensor, dilations: tuple[int, ...]) -> Tensor:
     """One iteration: the weighted mean of the neighbours, borders repeated."""
     reach = max(dilations)
     padded = F.pad(maps[None], (reach,) * 4, mode="replicate")[0]

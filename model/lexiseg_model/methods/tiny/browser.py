@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,10 +26,8 @@ from lexiseg_model.export.choose import find
 from lexiseg_model.export.exportable import Part
 from lexiseg_model.export.manifest import RANGES, Manifest
 from lexiseg_model.export.write import add_int8, export, write_part
-from lexiseg_model.masks import pamr
 from lexiseg_model.methods.tiny import (
     by_example,
-    click_order,
     closer_look,
     mask_rules,
     network,
@@ -38,6 +35,7 @@ from lexiseg_model.methods.tiny import (
     prompt_maps,
     segmenter,
 )
+from lexiseg_model.methods.tiny.mask_graphs import mask_parts
 from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.proposals import proposing, search, windows
 from lexiseg_model.methods.tiny.settings import ExampleRule
@@ -47,7 +45,7 @@ from lexiseg_model.methods.tiny.words.familiar import Familiar
 from lexiseg_model.methods.tiny.words.text_tower import WIDTH, MiniLM
 from lexiseg_model.methods.tiny.words.tower_files import TOKENIZER, tower_folder
 from lexiseg_model.tasks import mask_prompts, negative_points, pixels
-from lexiseg_model.video import motion, smoothing, tracking
+from lexiseg_model.video import motion, tracking
 from lexiseg_model.vocabulary import examples
 
 CARD_FIELDS = {"name", "version", "summary", "licence", "limits", "tasks", "input", "background", "score", "panoptic"}
@@ -56,7 +54,6 @@ MAX_TEXTS = 4096  # of a request
 BATCH_SIZE = 256  # texts
 CONSTANTS_OF = (  # the browser's code names these modules and their constants
     by_example,
-    click_order,
     closer_look,
     examples,
     mask_rules,
@@ -65,12 +62,10 @@ CONSTANTS_OF = (  # the browser's code names these modules and their constants
     negative_points,
     mask_prompts,
     motion,
-    pamr,
     pixels,
     prompt_maps,
     proposing,
     search,
-    smoothing,
     tracking,
     windows,
 )
@@ -214,7 +209,7 @@ def write(
         _cast_outputs(export_folder / image.file, folder / "image.onnx")
         for graph in manifest.parts:
             (folder / graph.file).write_bytes((export_folder / graph.file).read_bytes())
-    for part in _parts(model):
+    for part in (*_parts(model), *mask_parts(model.settings)):
         write_part(part, folder)
     _quantise_matrices(folder / "tower.onnx")
     tokens = Tokenizer.from_file(str(tower_folder(text_tower) / TOKENIZER)).get_vocab()
@@ -399,12 +394,11 @@ def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
 
 def _constants(module: ModuleType) -> dict[str, Any]:
     """The numeric constants of a module, by name."""
-    constants = {
-        name: asdict(value) if isinstance(value, pamr.PamrSettings) else value
+    return {
+        name: value
         for name, value in vars(module).items()
-        if name.isupper()
+        if name.isupper() and isinstance(value, int | float | tuple | dict)
     }
-    return {name: value for name, value in constants.items() if isinstance(value, int | float | tuple | dict)}
 
 
 def _save(path: Path, content: object) -> None:

@@ -30,7 +30,11 @@ class Contrast(NamedTuple):
 
 def contrast(guide: Tensor, size: tuple[int, int]) -> Contrast:
     """The contrast of normalised colours [3, H, W] at the (h, w) cells of masks."""
-    cells = F.interpolate(guide[None].float(), size=size, mode="area")[0]
+    return contrast_of_cells(F.interpolate(guide[None].float(), size=size, mode="area")[0])
+
+
+def contrast_of_cells(cells: Tensor) -> Contrast:
+    """The contrast of normalised colours [3, h, w]."""
     across, down = cells[:, :, 1:] - cells[:, :, :-1], cells[:, 1:] - cells[:, :-1]
     return Contrast(*((difference * difference).sum(0).sqrt() for difference in (across, down)))
 
@@ -58,5 +62,10 @@ def evidence(masks: Tensor, contrast: Contrast) -> Tensor:
 
 def best_first(masks: Tensor, quality: Tensor, contrast: Contrast, rule: ClickOrder) -> Tensor:
     """Indices [N, M] of masks, best first, from logits [N, M, h, w] and quality [N, M] in 0..1."""
+    return worth(masks, quality, contrast, rule).argsort(dim=1, descending=True, stable=True)
+
+
+def worth(masks: Tensor, quality: Tensor, contrast: Contrast, rule: ClickOrder) -> Tensor:
+    """What masks are ordered by [N, M], from logits [N, M, h, w] and quality [N, M] in 0..1."""
     weights = torch.tensor((rule.stability, rule.area, rule.edges), device=masks.device)
-    return (quality.float() + evidence(masks, contrast) @ weights).argsort(dim=1, descending=True, stable=True)
+    return quality.float() + evidence(masks, contrast) @ weights

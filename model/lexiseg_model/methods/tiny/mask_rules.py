@@ -45,11 +45,17 @@ class Palette(NamedTuple):
 def palette(guide: Tensor, size: tuple[int, int]) -> Palette:
     """The palette of normalised colours [3, H, W] at the (h, w) cells of masks."""
     cells = F.interpolate(guide[None].float(), size=size, mode="area")[0]
-    axes = torch.tensor(AXES, device=guide.device) @ cells.flatten(1)  # [3, h * w]
+    return Palette(cells, colour_bins(cells).int())
+
+
+def colour_bins(cells: Tensor) -> Tensor:
+    """The histogram bin [h * w] of each normalised colour [3, h, w]."""
+    axes = cells.new_tensor(AXES) @ cells.flatten(1)  # [3, h * w]
     spread = axes.std(dim=1, keepdim=True, correction=0) + 0.01
     bins = ((axes - axes.mean(dim=1, keepdim=True)) / (WIDTH * spread) + 0.5) * BINS
     lightness, warmth, green = bins.long().clamp(0, BINS - 1)
-    return Palette(cells, ((lightness * BINS + warmth) * BINS + green).int())
+    bin_of: Tensor = (lightness * BINS + warmth) * BINS + green
+    return bin_of
 
 
 def by_own_colours(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palette, rule: OwnColours) -> Tensor:
@@ -71,15 +77,31 @@ def by_own_colours(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palet
 
 
 def _refine_batch(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palette, rule: OwnColours) -> Tensor:
+    counts, around = count_cells(masks, boxes, has_box, rule)
+    # Integers of this size sum exactly.
+    rows = counts.flatten(1).to(widest_float(counts.device))
+    histograms = torch.stack([torch.bincount(palette.bins.long(), row, BINS**3) for row in rows])
+    return refine(weigh_colours(masks, histograms, palette.bins, around, rule), palette.cells, SMOOTHING)
+
+
+def count_cells(masks: Tensor, boxes: Tensor, has_box: Tensor, rule: OwnColours) -> tuple[Tensor, Tensor]:
+    """Count cells for the histograms of masks; arguments as in `by_own_colours`.
+
+    Returns:
+        Counts [2 * N, h, w], inside and then outside; where they are taken [N, h, w] bool, around the box or the mask.
+    """
     size = masks.shape[1], masks.shape[2]
     around = within(torch.where(has_box[:, None], boxes, outer_boxes(masks)), size, rule.ring)
-    masks = masks.clamp(-MAX_LOGIT, MAX_LOGIT)
-    inside = (masks.sigmoid() * COUNT).round().int()
-    if has_box.any():
-        inside *= within(boxes, size) | ~has_box[:, None, None]
-    ratio = log_ratio(inside * around, (COUNT - inside) * around, palette.bins)
-    weighted = torch.addcmul(masks, ratio, around, value=rule.weight).clamp_(-rule.bound, rule.bound)
-    return refine(weighted, palette.cells, SMOOTHING)
+    inside = (masks.clamp(-MAX_LOGIT, MAX_LOGIT).sigmoid() * COUNT).round().int()
+    inside = inside * (within(boxes, size) | ~has_box[:, None, None])
+    return torch.cat([inside * around, (COUNT - inside) * around]), around
+
+
+def weigh_colours(masks: Tensor, histograms: Tensor, bins: Tensor, around: Tensor, rule: OwnColours) -> Tensor:
+    """Add the log ratio of each cell's colour to masks [N, h, w] `around` them, by histograms [2 * N, BINS ** 3]."""
+    ratio = log_ratio(histograms, bins).view(masks.shape)
+    weighted = torch.addcmul(masks.clamp(-MAX_LOGIT, MAX_LOGIT), ratio, around, value=rule.weight)
+    return weighted.clamp_(-rule.bound, rule.bound)
 
 
 def outer_boxes(masks: Tensor) -> Tensor:
@@ -93,21 +115,18 @@ def outer_boxes(masks: Tensor) -> Tensor:
     return STRIDE * torch.stack([left, top, right, bottom], 1).float()
 
 
-def log_ratio(inside: Tensor, outside: Tensor, bins: Tensor) -> Tensor:
-    """Log ratio [N, h, w] of the shares of each cell's colour inside and outside a mask.
+def log_ratio(histograms: Tensor, bins: Tensor) -> Tensor:
+    """Log ratio [N, h * w] of the shares of each cell's colour inside and outside a mask.
 
     Args:
-        inside, outside: integer counts [N, h, w] of each cell.
+        histograms: [2 * N, BINS ** 3] inside, then outside.
         bins: [h * w], histogram bin of each cell's colour.
     """
-    n = len(inside)
-    # Integers of this size sum exactly.
-    counts = torch.cat([inside, outside]).flatten(1).to(widest_float(inside.device))
-    histograms = torch.stack([torch.bincount(bins.long(), row, BINS**3) for row in counts])  # [2 * N, bins]
+    n = len(histograms) // 2
     share = histograms.float() / histograms.sum(dim=1, keepdim=True).clamp_min(1).float()
     share = _blur(share.view(-1, BINS, BINS, BINS)).view(-1, BINS**3) + MIN_SHARE
     ratio = (share[:n] / share[n:]).log_().clamp_(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-    return ratio.index_select(1, bins).view(inside.shape)
+    return ratio.index_select(1, bins)
 
 
 def _blur(histograms: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 // Clicks and boxes: what the head cuts out, improved by the object's own colours, its box and its points, as the service does.
 //
-// A picture in here is a view of one: `size` [H, W] in pixels of the questions, `cells` [h, w], `guide` (bytes of the planes at
-// twice the cells), `shared` (what the head's graphs share), and `look(look)`, the view of a part. Masks are logits [h * w].
+// A picture in here is a view of one: `size` [H, W] in pixels of the questions, `cells` [h, w], `shared` and `palette` (what
+// graphs share of it), and `look(look)`, the view of a part. Masks are logits [h * w].
 
 import { cut, encoded, parts, sides } from "./maps.js";
 import { runsOf } from "../masks.js";
@@ -36,37 +36,34 @@ export async function predict(rules, picture, prompt, run) {
   let quality;
   if (look) {
     const part = await picture.look(look);
-    [mask, quality] = await coloured(rules, part, movedInto(picture, look, prompt), run);
+    [mask, quality] = await coloured(part, movedInto(picture, look, prompt), run);
     mask = onCells(rules, picture, mask, part.cells, look);
-  } else [mask, quality] = await coloured(rules, picture, prompt, run);
+  } else [mask, quality] = await coloured(picture, prompt, run);
   if (!isExact(prompt)) return { masks: [mask], quality };
   if (box) mask = keptInside(rules, mask, quality, box, look ? settings.looks.boxes : settings.boxes, picture.cells);
   return { masks: [withoutCrumbs(mask, picture.cells[1], settings.crumbs)], quality };
 }
 
-/** What the graphs make of a prompt, its first choice, with the object's colours. */
-async function coloured(rules, picture, prompt, run) {
+/** The graphs' mask for a prompt and its quality; with the object's colours, unless the prompt is rough. */
+async function coloured(picture, prompt, run) {
   const { points = [], box } = prompt;
   const shared = await picture.shared();
-  const [h, w] = picture.cells;
-  if (points.length === 1 && !box && points[0].positive !== false) {
-    const { masks, quality } = await run("lone-point", { point: [Float32Array.from(scaled(picture, [points[0].x, points[0].y])), [2]], ...shared });
-    const each = [...quality.data].map((_, index) => masks.data.slice(index * h * w, (index + 1) * h * w));
-    const sure = [...quality.data].map(sigmoid);
-    const worth = each.map((mask, index) => sure[index] + evidence(rules, picture, mask));
-    const best = worth.indexOf(Math.max(...worth));
-    return [byColours(rules, picture, each[best], null), sure[best]];
-  }
   const K = Math.max(1, points.length);
   const places = new Float32Array(2 * K);
   places.set(points.flatMap(({ x, y }) => scaled(picture, [x, y])));
   const signs = new Float32Array(K);
   signs.set(points.map(({ positive = true }) => (positive ? 1 : -1)));
-  const scaledBox = Float32Array.from(box ? scaled(picture, box) : [0, 0, 0, 0]);
-  const inputs = { points: [places, [K, 2]], signs: [signs, [K]], box: [scaledBox, [4]], has_box: [Float32Array.of(box ? 1 : 0), []] };
-  const { masks, quality } = await run("sure-prompt", { ...inputs, ...shared });
-  const mask = Float32Array.from(masks.data);
-  return [isExact(prompt) ? byColours(rules, picture, mask, box ? scaledBox : null) : mask, sigmoid(quality.data[0])];
+  const around = {
+    box: [Float32Array.from(box ? scaled(picture, box) : [0, 0, 0, 0]), [4]],
+    has_box: [Float32Array.of(box ? 1 : 0), []],
+  };
+  const isClick = !box && K === 1 && signs[0] === 1;
+  const { masks, quality } = isClick
+    ? await run("lone-point", { point: [places, [2]], ...shared })
+    : await run("sure-prompt", { points: [places, [K, 2]], signs: [signs, [K]], ...around, ...shared });
+  if (!isExact(prompt)) return [Float32Array.from(masks.data), sigmoid(quality.data[0])];
+  const { mask, sure } = await run("choose-mask", { masks, quality, ...around, ...(await picture.palette()) });
+  return [Float32Array.from(mask.data), sure.data[0]];
 }
 
 const sigmoid = (logit) => 1 / (1 + Math.exp(-logit));
@@ -78,158 +75,6 @@ function scaled({ cells: [h, w], size: [H, W] }, places) {
 
 function isExact({ box, points = [] }) {
   return !box || points.every(({ x, y, positive = true }) => !positive || (box[0] <= x && x <= box[2] && box[1] <= y && y <= box[3]));
-}
-
-/** What a mask shows of itself beside the quality that is expected of it: stability, area, colours along its outline. */
-function evidence(rules, picture, mask) {
-  const { AROUND, EVERY, MIN_SHARE } = rules.constants.click_order;
-  const { stability, area: ofArea, edges: ofEdges } = rules.settings.clicks;
-  const [h, w] = picture.cells;
-  let [area, inner, outer, cells, edges, borders] = [0, 0, 0, 0, 0, 0];
-  const { colours } = picture;
-  const contrast = (a, b) => {
-    const [red, green, blue] = [colours[a] - colours[b], colours[h * w + a] - colours[h * w + b], colours[2 * h * w + a] - colours[2 * h * w + b]];
-    return Math.sqrt(red * red + green * green + blue * blue);
-  };
-  for (let cell = 0; cell < h * w; cell++) {
-    const [row, column] = [Math.floor(cell / w), cell % w];
-    if (row % EVERY === 0 && column % EVERY === 0) {
-      cells += 1;
-      area += Number(mask[cell] > 0);
-      inner += Number(mask[cell] > AROUND);
-      outer += Number(mask[cell] > -AROUND);
-    }
-    for (const [other, isThere] of [[cell + 1, column < w - 1], [cell + w, row < h - 1]]) {
-      if (!isThere || mask[cell] > 0 === mask[other] > 0) continue;
-      borders += 1;
-      edges += contrast(cell, other);
-    }
-  }
-  const stable = inner / Math.max(outer, 1e-6 * cells);
-  return stability * stable + ofArea * Math.log(area / cells + MIN_SHARE) + (ofEdges * edges) / (borders + 1);
-}
-
-// Colours: histograms inside and outside of a mask, and smoothing along the edges of the picture
-
-/** What colours are compared by: of a view's guide its `colours` [3, h, w], their `bins` [h * w] and its neighbours' `alike`. @param {number[]} cells */
-export function paletteOf(rules, guide, cells) {
-  const [h, w] = cells;
-  const { AXES, BINS, WIDTH, SMOOTHING } = rules.constants.mask_rules;
-  const { MEAN, STD } = rules.constants.network;
-  const n = h * w;
-  const colours = new Float32Array(3 * n);
-  for (let i = 0; i < 3 * n; i++) {
-    const [plane, row, column] = [Math.floor(i / n), Math.floor((i % n) / w), i % w];
-    const at = plane * 4 * n + 4 * row * w + 2 * column;
-    const mean = (guide[at] + guide[at + 1] + guide[at + 2 * w] + guide[at + 2 * w + 1]) / 4;
-    colours[i] = (mean - MEAN[plane]) / STD[plane];
-  }
-  const bins = new Int32Array(n);
-  for (const axis of AXES) {
-    const values = Float64Array.from({ length: n }, (_, i) => axis[0] * colours[i] + axis[1] * colours[n + i] + axis[2] * colours[2 * n + i]);
-    const mean = values.reduce((sum, value) => sum + value, 0) / n;
-    const spread = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / n) + 0.01;
-    values.forEach((value, i) => {
-      const place = Math.trunc(((value - mean) / (WIDTH * spread) + 0.5) * BINS);
-      bins[i] = bins[i] * BINS + Math.min(Math.max(place, 0), BINS - 1);
-    });
-  }
-  return { colours, bins, alike: affinity(rules, colours, [h, w], SMOOTHING.dilations) };
-}
-
-/** For each cell its neighbours and how much each counts: [n, neighbours] of both. */
-function affinity(rules, colours, [h, w], dilations) {
-  const { NEIGHBOURS, SHARPNESS, EPSILON } = rules.constants.pamr;
-  const [n, count] = [h * w, dilations.length * NEIGHBOURS.length];
-  const [places, weights] = [new Int32Array(n * count), new Float32Array(n * count)];
-  const samples = count + dilations.length;
-  const within = (value, end) => Math.min(Math.max(value, 0), end - 1);
-  for (let cell = 0; cell < n; cell++) {
-    const [row, column] = [Math.floor(cell / w), cell % w];
-    const start = cell * count;
-    dilations.forEach((far, ring) =>
-      NEIGHBOURS.forEach(([down, across], i) => {
-        places[start + ring * NEIGHBOURS.length + i] = within(row + far * down, h) * w + within(column + far * across, w);
-      }),
-    );
-    for (let plane = 0; plane < 3 * n; plane += n) {
-      let [total, squares] = [0, 0];
-      for (let i = start; i < start + count; i++) {
-        const difference = colours[plane + places[i]] - colours[plane + cell];
-        total += difference;
-        squares += difference * difference;
-      }
-      const scale = EPSILON + SHARPNESS * Math.sqrt(Math.max(0, (squares - (total * total) / samples) / (samples - 1)));
-      for (let i = start; i < start + count; i++) weights[i] -= Math.abs(colours[plane + places[i]] - colours[plane + cell]) / scale / 3;
-    }
-    const highest = weights.subarray(start, start + count).reduce((most, weight) => Math.max(most, weight), -Infinity);
-    let sum = 0;
-    for (let i = start; i < start + count; i++) sum += weights[i] = Math.exp(weights[i] - highest);
-    for (let i = start; i < start + count; i++) weights[i] /= sum;
-  }
-  return { places, weights, count };
-}
-
-function byColours(rules, { cells: [h, w], bins, alike }, mask, box) {
-  const { COUNT, MAX_LOGIT, SMOOTHING } = rules.constants.mask_rules;
-  const rule = rules.settings.colours;
-  const around = within(box ?? outerBox(mask, [h, w]), [h, w], rule.ring);
-  const inside = box && within(box, [h, w], 0);
-  let logits = mask.map((logit) => Math.min(Math.max(logit, -MAX_LOGIT), MAX_LOGIT));
-  const held = logits.map((logit, i) => (inside && !inside[i] ? 0 : Math.round(sigmoid(logit) * COUNT)));
-  const ratio = logRatio(rules, held, around, bins);
-  logits = logits.map((logit, i) => Math.min(Math.max(logit + (around[i] ? rule.weight * ratio[bins[i]] : 0), -rule.bound), rule.bound));
-  for (let turn = 0; turn < SMOOTHING.iterations; turn++) {
-    logits = logits.map((_, cell, before) => {
-      let sum = 0;
-      for (let i = cell * alike.count; i < (cell + 1) * alike.count; i++) sum += alike.weights[i] * before[alike.places[i]];
-      return sum;
-    });
-  }
-  return logits;
-}
-
-/** [bins]: the logarithm of the ratio of each colour's shares inside and outside of a mask. */
-function logRatio(rules, held, around, bins) {
-  const { BINS, COUNT, MIN_SHARE, MAX_LOG_RATIO } = rules.constants.mask_rules;
-  const [inside, outside] = [new Float64Array(BINS ** 3), new Float64Array(BINS ** 3)];
-  held.forEach((count, i) => {
-    if (!around[i]) return;
-    inside[bins[i]] += count;
-    outside[bins[i]] += COUNT - count;
-  });
-  const [one, other] = [inside, outside].map((counts) => {
-    const total = Math.max(1, counts.reduce((sum, count) => sum + count, 0));
-    let shares = counts.map((count) => count / total);
-    for (const step of [BINS * BINS, BINS, 1]) {
-      shares = shares.map((share, bin, before) => {
-        const place = Math.floor(bin / step) % BINS;
-        return 0.5 * share + 0.25 * (before[place ? bin - step : bin] + before[place < BINS - 1 ? bin + step : bin]);
-      });
-    }
-    return shares;
-  });
-  return one.map((share, bin) => Math.min(Math.max(Math.log((share + MIN_SHARE) / (other[bin] + MIN_SHARE)), -MAX_LOG_RATIO), MAX_LOG_RATIO));
-}
-
-/** The box around what a mask holds, in pixels of the network's input; all of the picture where it holds nothing. */
-function outerBox(mask, [h, w]) {
-  let box = [w, h, 0, 0];
-  mask.forEach((logit, cell) => {
-    const [row, column] = [Math.floor(cell / w), cell % w];
-    if (logit > 0) box = [Math.min(box[0], column), Math.min(box[1], row), Math.max(box[2], column + 1), Math.max(box[3], row + 1)];
-  });
-  return (box[2] ? box : [0, 0, w, h]).map((place) => 4 * place);
-}
-
-/** [h * w]: whether the centre of a cell lies in a box that is enlarged by a share of its sides, at least by one cell. */
-function within(box, [h, w], beyond) {
-  const [x0, y0, x1, y1] = box.map((place) => place / 4);
-  const [across, down] = [x1 - x0, y1 - y0].map((side) => (beyond ? Math.max(1, beyond * side) : 0));
-  return Uint8Array.from({ length: h * w }, (_, cell) => {
-    const [x, y] = [(cell % w) + 0.5, Math.floor(cell / w) + 0.5];
-    return Number(x > x0 - across && x < x1 + across && y > y0 - down && y < y1 + down);
-  });
 }
 
 // Boxes

@@ -3,7 +3,7 @@
 import { proposed } from "./everything.js";
 import { keep, rowOf } from "./examples.js";
 import { cut, encoded, halfToEven, resized } from "./maps.js";
-import { cutOut, paletteOf } from "./prompts.js";
+import { cutOut } from "./prompts.js";
 import { Refusal } from "./refusal.js";
 import { bankOf, logitsOf, segmentsOf, warningsOf, warningsOfPrompts } from "./semantic.js";
 import { VideoMemory } from "./video.js";
@@ -171,19 +171,18 @@ async function opened(file) {
 /** The view of a tile [h, w] of a picture of that size. @param {number[]} tile @param {number[]} size */
 async function viewOf(rgb, tile, size) {
   const [height, width] = tile;
-  const { rules } = await ready;
   const planes = new Uint8Array(3 * height * width);
   for (let i = 0; i < rgb.length; i++) planes[(i % 3) * height * width + Math.floor(i / 3)] = rgb[i];
   const features = await run("image", { tiles: [planes, [1, 3, height, width]] });
   const cells = [height / 4, width / 4];
-  const guide = halved(planes, [height, width]);
-  let shared = null;
+  let [made, shared] = [null, null];
+  const palette = () => (made ??= run("palette", { tile: [planes, [3, height, width]] }));
   return {
     size,
     cells,
     features,
-    ...paletteOf(rules, guide, cells),
-    shared: () => (shared ??= sharedBy(features.pixels, guide, [height, width])),
+    palette,
+    shared: () => (shared ??= palette().then((colours) => sharedBy(features.pixels, colours))),
     // The share of each cell that a mask [H * W], which runs down the columns, covers.
     onCells: async (mask) => {
       const across = resized(mask, [size[1], size[0]], [cells[1], cells[0]], 1, 1, false, Float32Array);
@@ -192,24 +191,9 @@ async function viewOf(rgb, tile, size) {
   };
 }
 
-/** @param {number[]} tile */
-async function sharedBy(pixels, guide, tile) {
-  const [height, width] = tile;
-  const made = await run("prompt-maps", { pixels: pixels.reshape(pixels.dims.slice(1)), guide: [guide, [3, height / 2, width / 2]] });
+async function sharedBy(pixels, { guide }) {
+  const made = await run("prompt-maps", { pixels: pixels.reshape(pixels.dims.slice(1)), guide });
   return Object.fromEntries(Object.entries(made).map(([name, map]) => [name.replace("_maps", ""), map]));
-}
-
-/** Means of 2 x 2 bytes of planes; ties go to the even number. @param {number[]} tile */
-function halved(planes, tile) {
-  const [height, width] = tile;
-  const half = new Uint8Array(planes.length / 4);
-  for (let i = 0; i < half.length; i++) {
-    const [plane, row, column] = [Math.floor(i / ((height * width) / 4)), Math.floor((i % ((height * width) / 4)) / (width / 2)), i % (width / 2)];
-    const at = plane * height * width + 2 * row * width + 2 * column;
-    const total = planes[at] + planes[at + 1] + planes[at + width] + planes[at + width + 1];
-    half[i] = (total + 1 + ((total >> 2) & 1)) >> 2;
-  }
-  return half;
 }
 
 // Questions
