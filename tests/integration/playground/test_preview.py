@@ -90,6 +90,23 @@ def test_a_resting_pointer_outlines_what_a_click_would_cut_out(page: Page, serve
     assert not (changed & (around == 0)).any()
 
 
+def test_the_upload_for_a_preview_is_not_reported(page: Page) -> None:
+    choose(page, name="again.jpg")
+    expect_result(page, "Type a word")
+    page.evaluate(
+        """() => {
+            window.told = [];
+            const result = document.getElementById("result");
+            new MutationObserver(() => told.push(result.textContent)).observe(result, { childList: true });
+        }"""
+    )
+
+    rest(page, 200, 290)
+
+    expect_outline(page)
+    assert page.evaluate("told") == []
+
+
 def test_it_goes_when_the_pointer_goes_on_and_the_click_is_one_question(page: Page) -> None:
     asked = questions(page)
     rest(page, 200, 290)

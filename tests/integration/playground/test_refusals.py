@@ -76,6 +76,14 @@ def test_a_server_that_is_gone_is_told_and_asked_again(page: Page, context: Brow
     expect_result(page, "Found sky")
 
 
+def test_an_example_that_cannot_be_loaded_is_told(page: Page, context: BrowserContext) -> None:
+    context.set_offline(True)
+
+    page.locator("#sample").click()
+
+    expect_result(page, "A part of the page cannot be loaded")
+
+
 def test_a_key_is_asked_for_once_and_kept(context: BrowserContext, locked: Server) -> None:
     page = opened(context, locked.url)
     expect_result(page, "The service asks for an API key")

@@ -24,8 +24,10 @@ const viewed = import("./view.js").then(({ View }) => {
   });
 });
 // Also a failed import, and an example's picture that does not come.
-window.addEventListener("unhandledrejection", ({ reason }) => {
-  if (reason instanceof TypeError && /fetch|load|import/i.test(reason.message)) tell("A part of the page cannot be loaded: is there a network?", true);
+window.addEventListener("unhandledrejection", (event) => {
+  if (!(event.reason instanceof TypeError && /fetch|load|import/i.test(event.reason.message))) return;
+  event.preventDefault();
+  tell("A part of the page cannot be loaded: is there a network?", true);
 });
 
 // Menus

@@ -48,8 +48,8 @@ export function remove(path) {
   return fetch(path, { method: "DELETE", keepalive: true, headers: authorization() });
 }
 
-/** Segments of a picture `{file, id}`; the id from the answer is stored in the picture. */
-export async function segment(picture, question, signal) {
+/** Segments of a picture `{file, id}`; the id from the answer is stored in the picture. `report` gets the upload's progress. */
+export async function segment(picture, question, signal, report = tell) {
   if (picture.id) {
     try {
       return await post("/v1/segment", { image: { id: picture.id }, ...question }, signal);
@@ -61,13 +61,13 @@ export async function segment(picture, question, signal) {
   const form = new FormData();
   form.append("image", picture.file, picture.file.name || "picture");
   form.append("request", JSON.stringify(question));
-  const content = await send("POST", "/v1/segment", form, {}, signal);
+  const content = await send("POST", "/v1/segment", form, {}, signal, report);
   picture.id = content.image_id;
   return content;
 }
 
 /** XMLHttpRequest, because fetch does not report how much has been sent. @returns {Promise<any>} */
-function send(method, path, body = null, headers = {}, signal = null) {
+function send(method, path, body = null, headers = {}, signal = null, report = tell) {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     const sent = new XMLHttpRequest();
@@ -77,7 +77,7 @@ function send(method, path, body = null, headers = {}, signal = null) {
     sent.responseType = "json";
     for (const [name, value] of Object.entries({ ...headers, ...authorization() })) sent.setRequestHeader(name, value);
     if (body instanceof FormData) {
-      sent.upload.onprogress = ({ loaded, total }) => tell(loaded < total ? `Sending the picture: ${Math.round((100 * loaded) / total)} %` : "Looking…");
+      sent.upload.onprogress = ({ loaded, total }) => report(loaded < total ? `Sending the picture: ${Math.round((100 * loaded) / total)} %` : "Looking…");
     }
     sent.onload = () => {
       const { status, response } = sent; // null where it is no JSON, as a proxy's error page
@@ -98,7 +98,12 @@ function authorization() {
   return key() ? { authorization: `Bearer ${key()}` } : {};
 }
 
-export { segment as prompt, segment as hover, segment as frame };
+/** As `segment`, where the visitor has asked for nothing that could be reported: a preview, or the next frame of a clip. */
+function quietly(picture, question, signal) {
+  return segment(picture, question, signal, () => null);
+}
+
+export { segment as prompt, quietly as hover, quietly as frame };
 
 /** What is shown in a picture, as a question has it; null before the picture is known. */
 export async function examples(picture, prompt) {
