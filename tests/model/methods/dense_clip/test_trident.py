@@ -82,8 +82,7 @@ def test_patches_of_a_picture_are_those_of_the_formulas(seed: int) -> None:
 
 
 @pytest.mark.parametrize("least", [0.05, 0.2])
-@pytest.mark.parametrize("sure", [-9.0, 0.0, 9.0])
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("seed", "sure"), [*((seed, 0.0) for seed in SEEDS), (SEEDS[0], -9.0), (SEEDS[0], 9.0)])
 @torch.inference_mode()
 def test_refined_probabilities_are_those_of_the_formulas(
     seed: int, sure: float, least: float, monkeypatch: pytest.MonkeyPatch
