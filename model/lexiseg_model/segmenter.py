@@ -40,7 +40,6 @@ from torch import Tensor
 from lexiseg_model.errors import OptionError, ShapeError, TaskError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.lru import Lru
-from lexiseg_model.masks.specks import NO_SPECKS, SpeckRule
 from lexiseg_model.memory import held_bytes
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
 
@@ -327,11 +326,6 @@ class Segmenter(ABC):
         """The competing scores; with `refine` pamr after `refined_scores`, if the method has it."""
         scores = self.refined_scores(features, bank) if refine == "pamr" else None
         return Competing(self.class_scores(features, bank)) if scores is None else Competing(scores, refined=True)
-
-    @property
-    def specks(self) -> SpeckRule:
-        """Which small regions of the label map are merged into their surroundings."""
-        return NO_SPECKS
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
         """Unit vectors [T, D], one for each text, to compare background words with classes."""

@@ -61,38 +61,20 @@ def winners(
     return labels, votes, probability
 
 
-def remove_specks(
-    logits: NDArray[np.float32], n_classes: int, shares: tuple[float, float, float], max_regions: int
-) -> int:
-    """Remove small regions in place, as `masks.specks.without_specks`; return the number of changed cells.
-
-    Args:
-        logits: [K, h, w], contiguous.
-        n_classes: rows that are classes; the others are background.
-        shares: `area`, `part` and `least` of the `SpeckRule`.
-        max_regions: a map with more regions is left as it is.
-    """
-    return call("tidy", logits, *logits.shape, n_classes, *map(float, shares), max_regions)
-
-
 def outcome(
     logits: NDArray[np.float32],
     axes: Axes,
     n_classes: int,
-    shares: tuple[float, float, float],
-    max_regions: int,
     *,
     keep_probability: bool,
     encode: bool,
 ) -> Outcome:
-    """Remove specks, take the arg-max and encode run lengths in one call, as `tasks.outcome.outcome`.
+    """Take the arg-max and encode run lengths in one call, as `tasks.outcome.outcome`.
 
     Args:
-        logits: [K, h, w], contiguous; changed where there are specks.
+        logits: [K, h, w], contiguous.
         axes: interpolation from cells to pixels.
         n_classes: rows that are classes; the others are background.
-        shares: `area`, `part` and `least` of the `SpeckRule`; an area of 0 removes nothing.
-        max_regions: specks of a map with more regions stay.
         keep_probability: also return the probability of every pixel's winner.
         encode: also return the run lengths of the classes.
 
@@ -106,7 +88,7 @@ def outcome(
     probability = np.empty(size, np.float32) if keep_probability else None
     capacity = MAX_CHARACTERS * (RUNS_PER_COLUMN * size[1] + n_classes) if encode else 0
     summaries, text = (np.empty((n_classes, 6), np.int64), np.empty(capacity, np.uint8)) if encode else (None, None)
-    inputs = (*logits.shape, n_classes, *map(float, shares), max_regions, *axes.arguments)
+    inputs = (*logits.shape, n_classes, *axes.arguments)
     outputs = (labels, is_wide(labels), probability, votes, summaries, text, capacity)
     needed = call("outcome", logits, *inputs, *outputs)
     if summaries is None or text is None:
@@ -269,7 +251,7 @@ def outlines(spans: NDArray[np.int64], size: tuple[int, int]) -> list[list[NDArr
 
 
 def remove_crumbs(masks: NDArray[np.float32], island: float, hole: float) -> int:
-    """Remove small islands and fill small holes in place, as `masks.specks.without_crumbs`.
+    """Remove small islands and fill small holes in place, as `masks.crumbs.without_crumbs`.
 
     Args:
         masks: logits [N, h, w], contiguous.

@@ -1,4 +1,4 @@
-/* Crumbs of masks: `lexiseg_model.masks.specks`, with the same cells. */
+/* Crumbs of masks: `lexiseg_model.masks.crumbs`, with the same cells. */
 #include "kernel.h"
 
 typedef struct {

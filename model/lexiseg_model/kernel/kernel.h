@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* To be raised with every change of a signature or of a meaning; `library.py` has the same number. */
-#define LEXISEG_KERNEL_VERSION 25
+#define LEXISEG_KERNEL_VERSION 26
 
 #if defined(_WIN32)
 #define API __declspec(dllexport)
@@ -49,12 +49,10 @@ INLINE float power_of_e(float x) {
 
 enum { MAX_CHARACTERS = 14 }; /* of a run: the zeros before it and its ones, seven each */
 
-/* For other parts: of regions.c, specks.c, winners.c and runs.c. */
+/* For other parts: of regions.c, winners.c and runs.c. */
 API int64_t lexiseg_count_row_runs(const void *labels, int64_t height, int64_t width, int64_t wide);
 API int64_t lexiseg_connect(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t n, int64_t *ends,
                             int32_t *region, int64_t *areas, int32_t *classes);
-API int64_t lexiseg_tidy(float *logits, int64_t k, int64_t h, int64_t w, int64_t n_classes, double area, double part,
-                         double min_share, int64_t max_regions);
 int64_t lexiseg_winners_of_some(const float *scores, int64_t k, int64_t h, int64_t w, const int64_t *y_low,
                                 const float *y_weight, int64_t height, const int64_t *x_low, const float *x_weight,
                                 int64_t width, void *labels, int64_t wide, float *probability, double *votes,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 25  # LEXISEG_KERNEL_VERSION of kernel.h
+VERSION = 26  # LEXISEG_KERNEL_VERSION of kernel.h
 FOLDER = Path(__file__).parent
 CArgument = ctypes.c_void_p | ctypes.c_int64
 NUMBERS: dict[type, Callable[..., Any]] = {int: ctypes.c_int64, float: ctypes.c_double}  # as most arguments are

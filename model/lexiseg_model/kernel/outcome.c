@@ -3,18 +3,15 @@
  * One call for all steps: each return to Python between them would wait for the GIL and lose the CPU's cache. */
 #include "kernel.h"
 
-/* Removes specks (`lexiseg_tidy`, if `area` is above 0), finds the class of each pixel (`lexiseg_winners`) and, if `text`
+/* Finds the class of each pixel (`lexiseg_winners`) and, if `text`
  * is not NULL, writes the run lengths of all classes (`lexiseg_encode_runs`). Returns the bytes of text that are enough in
  * any case; writes nothing if `room` is less. Without `probability`, not all votes of the background are counted. */
-API int64_t lexiseg_outcome(float *logits, int64_t k, int64_t h, int64_t w, int64_t n_classes, double area, double part,
-                            double min_share, int64_t max_regions, const int64_t *y_low, const float *y_weight,
-                            int64_t height, const int64_t *x_low, const float *x_weight, int64_t width, void *labels,
+API int64_t lexiseg_outcome(const float *logits, int64_t k, int64_t h, int64_t w, int64_t n_classes,
+                            const int64_t *y_low, const float *y_weight, int64_t height, const int64_t *x_low, const float *x_weight, int64_t width, void *labels,
                             int64_t wide, float *probability, double *votes, int64_t *summaries, char *text,
                             int64_t room) {
-    int64_t failed = area > 0 ? lexiseg_tidy(logits, k, h, w, n_classes, area, part, min_share, max_regions) : 0;
-    if (failed < 0) return failed;
-    failed = lexiseg_winners_of_some(logits, k, h, w, y_low, y_weight, height, x_low, x_weight, width, labels, wide,
-                                     probability, votes, n_classes);
+    int64_t failed = lexiseg_winners_of_some(logits, k, h, w, y_low, y_weight, height, x_low, x_weight, width, labels,
+                                             wide, probability, votes, n_classes);
     if (failed < 0 || !text) return failed;
 
     int64_t *first = malloc((size_t)(width + 1 + height) * sizeof(int64_t));

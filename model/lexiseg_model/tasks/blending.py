@@ -105,10 +105,7 @@ class Blend:
             yield ahead[0], self._blended(ahead.popleft())
 
     def outcome(self, box: Box, logits: Tensor, n_classes: int) -> Outcome:
-        """The winners of a block: labels and probability [h, w], without run lengths.
-
-        Specks of the windows are gone already; one of a block may belong to a larger region of the picture.
-        """
+        """The winners of a block: labels and probability [h, w], without run lengths."""
         rows, columns = logits.shape[1:]
         won = outcome(logits, (rows * self.step, columns * self.step), n_classes, keep_probability=True, encode=False)
         assert won.probability is not None

@@ -12,9 +12,7 @@ from torch import Tensor
 from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.bilinear import axes
-from lexiseg_model.masks.regions import MAX_REGIONS
 from lexiseg_model.masks.rle import encode_label_map, encode_label_runs
-from lexiseg_model.masks.specks import NO_SPECKS, SpeckRule, without_specks
 from lexiseg_model.masks.upsample import Winners, winners
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.types import LabelMap, Rle, ScoreRule, Segment, Segmentation, Task
@@ -33,31 +31,24 @@ def outcome(
     logits: Tensor,
     size: tuple[int, int],
     n_classes: int,
-    rule: SpeckRule = NO_SPECKS,
     *,
     keep_probability: bool = False,
     encode: bool = True,
 ) -> Outcome:
-    """Upsample logits without their specks, and find the winner of each pixel.
+    """Upsample logits, and find the winner of each pixel.
 
     Args:
-        logits: [K, h, w] of the classes, and of nobody if there is one row more; may be written to.
+        logits: [K, h, w] of the classes, and of nobody if there is one row more.
         size: (H, W) of the answer.
         n_classes: how many classes.
-        rule: what is a speck.
         keep_probability: also give the probability of every pixel's winner.
         encode: also give the run lengths of the classes.
     """
     on_cpu = logits.device.type == "cpu" and logits.dtype == torch.float32
-    if library.ready() and on_cpu and len(logits) < MAX_REGIONS:
+    if library.ready() and on_cpu:
         numbers, places = logits.contiguous().numpy(), axes((logits.shape[1], logits.shape[2]), size)
-        shares = rule.area, rule.part, rule.least
-        return Outcome(
-            *compiled.outcome(
-                numbers, places, n_classes, shares, MAX_REGIONS, keep_probability=keep_probability, encode=encode
-            )
-        )
-    won = winners(without_specks(logits, n_classes, rule), size, keep_probability)
+        return Outcome(*compiled.outcome(numbers, places, n_classes, keep_probability=keep_probability, encode=encode))
+    won = winners(logits, size, keep_probability)
     rles = _encoded(won, n_classes) if encode else None
     return Outcome(won.labels, won.votes, won.probability, rles)
 

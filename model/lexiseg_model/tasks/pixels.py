@@ -131,8 +131,6 @@ def _things(vocabulary: Vocabulary) -> list[int]:
 def _compete(query: Query, *, encode: bool) -> Outcome:
     query.check_vocabulary()
     segmenter, features, vocabulary, options, rows_of = query
-    logits = score_vocabulary(segmenter, features, vocabulary, rows_of, query.refine, options.steady, specks=True)
-    if options.steady is not None:  # the average must stay as it is for the next frame
-        logits = logits.clone()
+    logits = score_vocabulary(segmenter, features, vocabulary, rows_of, query.refine, options.steady)
     n_classes, keep = len(vocabulary.classes), options.keep_probability
-    return outcome(logits, features.size, n_classes, segmenter.specks, keep_probability=keep, encode=encode)
+    return outcome(logits, features.size, n_classes, keep_probability=keep, encode=encode)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from lexiseg_model.features import Features
 from lexiseg_model.masks import lposs, pamr
-from lexiseg_model.masks.specks import without_specks
 from lexiseg_model.segmenter import Regions, RowsOf, Segmenter
 from lexiseg_model.types import LongLists, Refinement, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
@@ -31,7 +30,6 @@ def score_vocabulary(
     rows_of: RowsOf,
     refine: Refinement = "none",
     steady: Steady | None = None,
-    specks: bool = False,
 ) -> Tensor:
     """Logits [K, h, w] of the classes, and with a background [K + 1, h, w]: the last row is nobody's. The highest wins.
 
@@ -42,7 +40,6 @@ def score_vocabulary(
         rows_of: returns text rows.
         refine: refinement of the logits by colours or regions of the image.
         steady: averages the logits over a video.
-        specks: keep small regions, because the caller removes them (`outcome`).
     """
     bank = bank_of(segmenter, vocabulary, rows_of)
     competing = segmenter.competing(features, bank, refine)
@@ -62,10 +59,7 @@ def score_vocabulary(
     elif refine == "regions":
         refined = segmenter.by_regions(features, logits)
         logits = vote(logits, segmenter.regions(features)) if refined is None else refined
-    if specks:
-        return logits
-    # The average must stay as it is for the next frame.
-    return without_specks(logits if steady is None else logits.clone(), len(vocabulary.classes), segmenter.specks)
+    return logits
 
 
 def score_regions(

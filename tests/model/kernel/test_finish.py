@@ -12,10 +12,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.masks import specks
+from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
 from lexiseg_model.masks.regions import Regions, split, sum_by_region
 from lexiseg_model.masks.rle import encode_label_map
-from lexiseg_model.masks.specks import NO_SPECKS, CrumbRule, SpeckRule, without_crumbs, without_specks
 from lexiseg_model.masks.upsample import Winners, winners
 from lexiseg_model.tasks.outcome import Outcome, outcome
 from tests.kernel import both_ways
@@ -81,18 +80,15 @@ def test_a_row_of_nothing_in_places_wins_as_if_it_were_far_down_there(row: int) 
     np.testing.assert_array_equal(winners(scores, (50, 60)).labels, winners(far_down, (50, 60)).labels)
 
 
-RULE = SpeckRule(area=0.05, part=0.2, least=0.01)
-
-
 def smooth(n_rows: int) -> Tensor:
     coarse = torch.randn(1, n_rows, 5, 7, generator=torch.Generator().manual_seed(n_rows)) * 4
     return F.interpolate(coarse, size=(45, 61), mode="bicubic")[0]
 
 
-def assert_as_step_by_step(logits: Tensor, size: tuple[int, int], n_classes: int, rule: SpeckRule) -> Outcome:
-    made = outcome(logits.clone(), size, n_classes, rule, keep_probability=True)
+def assert_as_step_by_step(logits: Tensor, size: tuple[int, int], n_classes: int) -> Outcome:
+    made = outcome(logits, size, n_classes, keep_probability=True)
 
-    won = winners(without_specks(logits.clone(), n_classes, rule), size, keep_probability=True)
+    won = winners(logits, size, keep_probability=True)
     assert won.probability is not None
     assert made.probability is not None
     np.testing.assert_array_equal(made.labels, won.labels)
@@ -102,11 +98,10 @@ def assert_as_step_by_step(logits: Tensor, size: tuple[int, int], n_classes: int
     return made
 
 
-@pytest.mark.parametrize("rule", [RULE, NO_SPECKS])
 @pytest.mark.parametrize("n_rows", [1, 2, 21, 300])
 @pytest.mark.parametrize("size", [(131, 200), (45, 61), (17, 23)])
-def test_smooth_scores(n_rows: int, size: tuple[int, int], rule: SpeckRule) -> None:
-    assert_as_step_by_step(smooth(n_rows), size, max(1, n_rows - 1), rule)
+def test_smooth_scores(n_rows: int, size: tuple[int, int]) -> None:
+    assert_as_step_by_step(smooth(n_rows), size, max(1, n_rows - 1))
 
 
 @given(
@@ -115,7 +110,7 @@ def test_smooth_scores(n_rows: int, size: tuple[int, int], rule: SpeckRule) -> N
     st.booleans(),
 )
 def test_any_scores(logits: NDArray[np.float32], size: tuple[int, int], has_nobody: bool) -> None:
-    assert_as_step_by_step(torch.from_numpy(logits), size, len(logits) - has_nobody, RULE)
+    assert_as_step_by_step(torch.from_numpy(logits), size, len(logits) - has_nobody)
 
 
 @pytest.mark.parametrize("n_rows", [2, 21])
@@ -124,7 +119,7 @@ def test_votes_of_classes_are_the_same_where_nobody_is_not_counted(n_rows: int, 
     logits = smooth(n_rows)
     logits[-1] += 8.0
 
-    some, every = (outcome(logits.clone(), size, n_rows - 1, RULE, keep_probability=asked) for asked in (False, True))
+    some, every = (outcome(logits, size, n_rows - 1, keep_probability=asked) for asked in (False, True))
 
     assert (every.labels == n_rows - 1).mean() > 0.1
     np.testing.assert_array_equal(some.labels, every.labels)
@@ -174,32 +169,6 @@ def test_sums_of_what_lies_in_regions() -> None:
     compiled, plain = both_ways(lambda: sum_by_region(regions, values))
 
     np.testing.assert_allclose(compiled, plain, rtol=1e-9)
-
-
-SHARES = st.sampled_from([0.0, 0.01, 0.1, 0.5, 1.0])
-
-
-@given(
-    arrays(np.float32, array_shapes(min_dims=3, max_dims=3, max_side=12), elements=st.integers(0, 3).map(float)),
-    st.booleans(),
-    st.builds(SpeckRule, area=SHARES, part=SHARES, least=SHARES),
-)
-def test_any_logits(logits: NDArray[np.float32], has_nobody: bool, rule: SpeckRule) -> None:
-    n_classes = len(logits) - has_nobody
-
-    compiled, plain = both_ways(lambda: without_specks(torch.from_numpy(logits.copy()), n_classes, rule))
-
-    assert torch.equal(compiled, plain)
-
-
-def test_too_many_regions_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(specks, "MAX_REGIONS", 3)
-    logits = torch.rand(5, 8, 8, generator=torch.Generator().manual_seed(0))
-
-    compiled, plain = both_ways(lambda: without_specks(logits.clone(), 4, SpeckRule()))
-
-    assert torch.equal(compiled, logits)
-    assert torch.equal(plain, logits)
 
 
 CRUMB_SHARES = st.sampled_from([0.0, 0.05, 0.2, 0.5, 1.0])

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lexiseg_model.masks.specks import CrumbRule, without_crumbs
+from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
 from lexiseg_model.methods.tiny.mask_rules import clip_to_box
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, MaskPredictor, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts

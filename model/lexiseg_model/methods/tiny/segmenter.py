@@ -18,7 +18,6 @@ from lexiseg_model.device import Execution
 from lexiseg_model.errors import OptionError, TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable, ImageRunner, Part, PartRunner
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
-from lexiseg_model.masks.specks import SpeckRule
 from lexiseg_model.methods.tiny import by_example, closer_look, prompting
 from lexiseg_model.methods.tiny.click_order import best_first, contrast
 from lexiseg_model.methods.tiny.graphs import ImagePass, Normalise, PromptGraphs, prompt_parts
@@ -182,10 +181,6 @@ class TinySegmenter(Exportable):
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
         return self._scores.nobody_logit(threshold)
-
-    @property
-    def specks(self) -> SpeckRule:
-        return self.settings.specks
 
     # masks
 

@@ -1,11 +1,11 @@
-"""The `settings` of a tiny card: rules for proposals, clicks, boxes, colours, examples and small regions."""
+"""The `settings` of a tiny card: rules for proposals, clicks, boxes, colours and examples."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
+from lexiseg_model.masks.crumbs import CrumbRule
 from lexiseg_model.masks.nms import OverlapRule
-from lexiseg_model.masks.specks import CrumbRule, SpeckRule
 from lexiseg_model.types import StrictModel
 
 
@@ -109,4 +109,3 @@ class TinySettings(StrictModel):
     crumbs: CrumbRule = CrumbRule()
     regions: RegionVote = RegionVote()
     examples: ExampleRule = ExampleRule()
-    specks: SpeckRule = SpeckRule()

@@ -1,7 +1,7 @@
 // Words: classes and background compete for every cell, and segments are made of what they won. The numbers are the card's.
 
 import { dot, learned } from "./examples.js";
-import { encoded, halfToEven, logSumExp, parts, sides, winners } from "./maps.js";
+import { encoded, halfToEven, logSumExp, parts, winners } from "./maps.js";
 import { Refusal } from "./refusal.js";
 
 const MAX_WARNINGS = 16;
@@ -109,7 +109,6 @@ export function segmentsOf(rules, question, bank, seen, [h, w], size, memory = n
   if (!classes.length) throw new Refusal("no-classes", "Type a word first.");
   const own = logitsOf(rules, bank, seen, h * w);
   const logits = memory?.steady(own, [h, w]) ?? own;
-  withoutSpecks(logits, logits.length / (h * w), w, classes.length, rules.settings.specks);
   const won = winners(logits, logits.length / (h * w), [h, w], size);
   const isSemantic = (question.task ?? "semantic") === "semantic";
   const regions = { ...won, owner: classes.map((_, index) => index) };
@@ -185,36 +184,6 @@ function scoreOf({ card: { score: rule }, score: { least, most } }, presence, pr
   const sure = rule.presence * presence + rule.probability * Math.log(clipped / (1 - clipped));
   const logit = rule.bias + sure + rule.classes * Math.log(count) + rule.area * Math.log(area);
   return 1 / (1 + Math.exp(-Math.min(Math.max(logit, -most), most)));
-}
-
-/** Gives small regions to the label around them: at their cells the logits of the two are exchanged. */
-function withoutSpecks(logits, count, width, nClasses, rule) {
-  if (!rule.area) return;
-  const cells = logits.length / count;
-  const labels = new Uint16Array(cells);
-  for (let cell = 0; cell < cells; cell++) {
-    for (let label = 1; label < count; label++) if (logits[label * cells + cell] > logits[labels[cell] * cells + cell]) labels[cell] = label;
-  }
-  const { ids, owner, areas } = parts(labels, width);
-  const largest = new Float64Array(count);
-  owner.forEach((label, id) => (largest[label] = Math.max(largest[label], areas[id] / cells)));
-  const speck = owner.map((label, id) => {
-    const share = areas[id] / cells;
-    return share < rule.least || (share < rule.area && (label === nClasses || share < rule.part * largest[label]));
-  });
-  const border = new Map(); // of a speck: how many sides it shares with each label
-  ids.forEach((id, cell) => {
-    if (!speck[id]) return;
-    const votes = border.get(id) ?? border.set(id, new Uint32Array(count)).get(id);
-    for (const other of sides(cell, width, cells)) if (!speck[ids[other]]) votes[labels[other]] += 1;
-  });
-  ids.forEach((id, cell) => {
-    const votes = border.get(id);
-    const heir = votes ? votes.indexOf(Math.max(...votes)) : labels[cell];
-    if (heir === labels[cell] || !votes[heir]) return;
-    const [of, to] = [labels[cell] * cells + cell, heir * cells + cell];
-    [logits[of], logits[to]] = [logits[to], logits[of]];
-  });
 }
 
 /** Warnings about words far from those of training, about commas, and about stuff as objects. */

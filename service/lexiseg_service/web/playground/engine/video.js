@@ -48,7 +48,7 @@ export class VideoMemory {
       }
     }
     this.#past = average;
-    return Float32Array.from(average);
+    return average;
   }
 
   /**
