@@ -50,6 +50,21 @@ def test_many_warnings_of_a_kind_are_one_line(page: Page) -> None:
     expect(page.locator("#warnings")).to_contain_text("and 3 more like this.")
 
 
+def test_only_what_a_word_marks_is_called_a_guess(page: Page) -> None:
+    warning = page.locator("#warnings li")
+    choose(page)
+    add(page, "Hund")
+    expect_result(page, "Not found: Hund")
+    expect(warning).to_contain_text("'Hund' does not look like an English word")
+    expect(warning).not_to_contain_text("guess")
+
+    page.locator("#more > summary").click()
+    page.uncheck("#background")
+
+    expect_result(page, "Found Hund")
+    expect(warning).to_contain_text("what it marks is a guess")
+
+
 def test_a_word_of_another_language_is_warned_of_until_it_goes(page: Page) -> None:
     choose(page)
     add(page, "sky", "Hund")

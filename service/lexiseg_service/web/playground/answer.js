@@ -55,7 +55,7 @@ function show() {
   map = null;
   turn += 1;
   list();
-  $("warnings").replaceChildren(...firstOfEach(answer?.warnings ?? []).map((text) => element("li", { textContent: text })));
+  $("warnings").replaceChildren(...(answer ? firstOfEach(answer) : []).map((text) => element("li", { textContent: text })));
   $("timings").textContent = answer ? `${answer.model}: ${answer.timings_ms.total.toFixed(0)} ms` : "";
   if (!answer) return;
   const [height, width] = answer.size;
@@ -76,10 +76,14 @@ function summary() {
   return [ofClicks, ofWords, missing || (segments.length ? "" : "Nothing found.")].filter(Boolean).join(" ");
 }
 
-/** One warning of each type in full: sixty unknown words have one each. That masks are no prompts of a model is of no use here. */
-function firstOfEach(warnings) {
-  return [...new Set(warnings.map(({ type }) => type))].filter((type) => type !== "no-mask-prompts").map((type) => {
-    const [detail, ...more] = new Set(warnings.filter((one) => one.type === type).map((one) => one.detail));
+/** One warning of each type that is of use here, in full: sixty unknown words have one each. What is not found marks no guess. */
+function firstOfEach({ segments, warnings }) {
+  const found = warnings.filter(({ field }) => segments.some((one) => field === `classes.${one.class_index}`));
+  const others = warnings.filter((one) => one.type !== "no-mask-prompts" && !found.includes(one));
+  const reasons = others.map((one) => ({ ...one, detail: one.detail.replace("; what it marks is a guess", "") }));
+  const all = [...found, ...reasons];
+  return [...new Set(all.map(({ type }) => type))].map((type) => {
+    const [detail, ...more] = new Set(all.filter((one) => one.type === type).map((one) => one.detail));
     const plain = detail.replace("ask for semantic or panoptic", "choose regions or both").replace(/\.$/, "");
     return `${plain}${more.length ? `; and ${more.length} more like this` : ""}.`;
   });
