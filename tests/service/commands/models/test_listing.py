@@ -6,6 +6,7 @@ import pytest
 
 from lexiseg_model import catalogue
 from lexiseg_model.available import available
+from lexiseg_model.catalogue.method import methods
 from tests.service.commands.command_line import CommandLine
 
 
@@ -45,6 +46,11 @@ def test_every_model_is_listed_with_sizes_licence_figures_and_command(lexiseg: C
         assert model.licence in outcome.out
 
 
+def test_a_method_whose_weights_nobody_published_is_not_available() -> None:
+    assert not methods()["s_seg"].weights_published
+    assert "s_seg" not in {model.method for model in available().values()}
+
+
 def test_programs_get_the_list(lexiseg: CommandLine) -> None:
     models = json.loads(lexiseg("models", "available", "--json").out)["models"]
 
@@ -53,7 +59,7 @@ def test_programs_get_the_list(lexiseg: CommandLine) -> None:
 
 
 def test_the_list_and_the_cards_name_the_same_models_and_terms() -> None:
-    cards = {card.name: card for card in catalogue.cards()}
+    cards = {card.name: card for card in catalogue.cards() if methods()[card.method].weights_published}
 
     assert set(cards) <= set(available())
     for name, card in cards.items():
