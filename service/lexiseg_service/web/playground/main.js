@@ -102,11 +102,6 @@ function offerTasks() {
 // Pictures
 
 let turn = 0;
-$("file").addEventListener("change", () => {
-  const [file] = $("file").files;
-  $("file").value = ""; // the same one may be chosen again
-  if (file) take(file);
-});
 $("examples").addEventListener("click", async ({ target }) => {
   const button = target.closest("button");
   if (!button) return;
@@ -243,13 +238,19 @@ async function takeMany(files) {
   await (await import("./many.js")).segmentAll(pictures, opened);
 }
 
-for (const id of ["files", "folder"]) {
+/** Calls `act` with what is chosen in a menu of files. */
+function chosen(id, act) {
   $(id).addEventListener("change", () => {
     const files = [...$(id).files];
     $(id).value = ""; // the same ones may be chosen again
-    takeMany(files);
+    act(files);
   });
 }
+
+chosen("file", ([file]) => file && take(file));
+chosen("clip", ([file]) => file && openClip(file));
+chosen("files", takeMany);
+chosen("folder", takeMany);
 
 // Tabs
 
@@ -299,11 +300,6 @@ async function openClip(file) {
   await (await videoModule()).openClip(file);
 }
 
-$("clip").addEventListener("change", () => {
-  const [file] = $("clip").files;
-  $("clip").value = ""; // the same one may be chosen again
-  if (file) openClip(file);
-});
 $("camera").addEventListener("click", async () => (await videoModule()).openBooth());
 $("film").addEventListener("click", async () => (await videoModule()).openCamera());
 
