@@ -147,6 +147,7 @@ def test_the_least_score_acts_without_asking_again(page: Page) -> None:
 
     page.fill("#threshold", "1")
 
+    expect(page.locator("output[for=threshold]")).to_have_text("1.00")
     expect(page.locator("#segments li.low")).to_have_count(segments(page).count())
     assert asked == []
 

@@ -38,6 +38,10 @@ for (const id of ["vocabulary", "tasks", "model", "refine", "background"]) {
   $(id).addEventListener("change", () => happened("changed"));
 }
 $("model").addEventListener("change", offerTasks);
+for (const shown of document.querySelectorAll("output")) {
+  const slider = $(shown.htmlFor.value);
+  slider.addEventListener("input", () => (shown.value = slider.valueAsNumber.toFixed(2)));
+}
 $("opacity").addEventListener("input", () => {
   view.opacity = Number($("opacity").value);
   view.draw();
