@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from lexiseg_client import Segmentation
 from lexiseg_client.rpc.messages import segmentation
@@ -15,7 +15,7 @@ from lexiseg_model.types import ModelCard, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, UrlFetchOff
 from lexiseg_service.gateway.by_example import ExampleDesk
 from lexiseg_service.gateway.use_case import named_vocabulary
-from lexiseg_service.gateway.vocabularies.collection import Vocabularies, open_vocabularies
+from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompts import examples_of
@@ -27,8 +27,6 @@ from lexiseg_service.wire.answer import encode_answer
 if TYPE_CHECKING:  # they import torch
     from lexiseg_model.segmenter import Segmenter
     from lexiseg_service.worker.engine import Engine
-
-T = TypeVar("T")
 
 
 def check_model(settings: Settings, task: Task) -> None:
@@ -110,19 +108,6 @@ def named_or_folder(settings: Settings, name: str) -> Segmenter:
         runtime=settings.runtime,
         text_tower=settings.text_tower,
     )
-
-
-def with_vocabularies(settings: Settings, work: Callable[[Vocabularies], Awaitable[T]]) -> T:
-    """Run `work` on the installation's vocabularies and close their store; the result of `work`."""
-
-    async def run() -> T:
-        vocabularies = open_vocabularies(settings, Metrics())
-        try:
-            return await work(vocabularies)
-        finally:
-            await vocabularies.store.close()
-
-    return asyncio.run(run())
 
 
 def resolved(question: RestQuestion, settings: Settings) -> Vocabulary:

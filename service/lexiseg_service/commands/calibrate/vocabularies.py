@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lexiseg_client.question.options import background_json, classes_json
-from lexiseg_service.commands.in_process import with_vocabularies
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.server import Server
 from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
 from lexiseg_service.gateway.vocabularies.named import Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.settings import Settings

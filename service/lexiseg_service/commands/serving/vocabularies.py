@@ -10,8 +10,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from lexiseg_service.commands.in_process import with_vocabularies
 from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
 from lexiseg_service.gateway.vocabularies.named import SLOT, encode
 from lexiseg_service.gateway.vocabularies.schemas import StoredVocabulary
 from lexiseg_service.gateway.vocabularies.stores import Store

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from difflib import get_close_matches
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import structlog
 
@@ -35,6 +36,7 @@ from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 
+T = TypeVar("T")
 logger = structlog.get_logger("lexiseg.vocabularies")
 MAX_BYTES = 64 * 2**20  # of parsed vocabularies
 MAX_VOCABULARIES = 256  # of all users
@@ -254,3 +256,16 @@ def open_vocabularies(settings: Settings, metrics: Metrics) -> Vocabularies:
     elif settings.state_dir is not None:
         store = DirectoryStore(settings.state_dir / "vocabularies")
     return Vocabularies(store, settings.limits)
+
+
+def with_vocabularies(settings: Settings, work: Callable[[Vocabularies], Awaitable[T]]) -> T:
+    """Run `work` on the installation's vocabularies and close their store; the result of `work`."""
+
+    async def run() -> T:
+        vocabularies = open_vocabularies(settings, Metrics())
+        try:
+            return await work(vocabularies)
+        finally:
+            await vocabularies.store.close()
+
+    return asyncio.run(run())
