@@ -72,6 +72,10 @@ def test_a_word_of_another_language_is_warned_of_until_it_goes(page: Page) -> No
     warning = page.get_by_role("list", name="Warnings").get_by_role("listitem")
     expect(warning).to_contain_text("'Hund' does not look like an English word")
     expect(warning).to_be_in_viewport()
+    result, beneath = segments(page).last.bounding_box(), warning.bounding_box()
+    assert result is not None
+    assert beneath is not None
+    assert result["y"] < beneath["y"]
     page.locator("#chips button").last.click()
     expect(warning).to_have_count(0)
 
