@@ -46,9 +46,7 @@ $("opacity").addEventListener("input", () => {
   view.opacity = Number($("opacity").value);
   view.draw();
 });
-for (const sign of /** @type {any} */ (document.getElementsByName("sign"))) {
-  sign.addEventListener("change", () => (view.adding = sign.value === "add"));
-}
+$("signs").addEventListener("change", ({ target }) => (view.adding = target.value === "add"));
 $("key").value = key();
 $("access").addEventListener("submit", (event) => event.preventDefault());
 $("key").addEventListener("change", () => {
@@ -133,13 +131,9 @@ $("another").addEventListener("click", () => {
   if (state.mode === "picture") happened("pictured");
   (state.mode === "picture" ? $("file") : $("clip")).focus();
 });
-page.addEventListener("turned", loadMore, { once: true });
+// Nobody needs it before there is a picture.
+page.addEventListener("turned", async () => (await import("./preview.js")).previewOn(view), { once: true });
 page.addEventListener("turned", () => state.mode === "picture" && state.picture && view.show(state.picture.image));
-
-/** What nobody needs before there is a picture. */
-async function loadMore() {
-  (await import("./preview.js")).previewOn(view);
-}
 
 async function take(file) {
   const mine = (turn += 1);
