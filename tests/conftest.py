@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Generator, Iterator
-from itertools import chain
 from typing import get_args
 from unittest import mock
 
@@ -17,8 +16,6 @@ from hypothesis import HealthCheck, settings
 from lexiseg_service.settings import Adapter
 from tests import once
 from tests.integration.server import Server
-
-SLOW = {"integration", "documents"}  # folders of tests that start servers
 
 # Tests assert results; speed belongs to the benchmarks.
 settings.register_profile("lexiseg", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -44,15 +41,6 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
         gc.collect()
         gc.freeze()
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put what starts servers first in the share of each process, so that a run ends with quick tests."""
-    n = getattr(config, "workerinput", {}).get("workercount", 1)
-    slow = [item for item in items if SLOW & {*item.path.parts}]
-    quick = [item for item in items if not SLOW & {*item.path.parts}]
-    shares = [half[len(half) * i // n : len(half) * (i + 1) // n] for i in range(n) for half in (slow, quick)]
-    items[:] = chain.from_iterable(shares)
 
 
 @pytest.fixture(scope="session", autouse=True)
