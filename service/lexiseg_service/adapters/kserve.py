@@ -176,7 +176,7 @@ def outputs_of(answer: WorkerAnswer, names: list[str]) -> list[OutputTensor]:
         InvalidValue: there is none of a name, or one is wanted twice.
     """
     segments, n = answer.segments, len(answer.segments)
-    outputs = {
+    outputs: dict[str, tuple[Any, list[int]]] = {
         "labels": ([(segment.label or "").encode() for segment in segments], [n]),
         "class_indices": ([-1 if s.class_index is None else s.class_index for s in segments], [n]),
         "scores": ([segment.score for segment in segments], [n]),
@@ -191,7 +191,7 @@ def outputs_of(answer: WorkerAnswer, names: list[str]) -> list[OutputTensor]:
             raise InvalidValue.of("outputs", name, f"of {', '.join(outputs)}")
     if len(names) > len(set(names)):  # each repeats all masks
         raise InvalidValue.of("outputs", f"{len(names)} names", "each name once")
-    return [OutputTensor(name, types[name], outputs[name][1], outputs[name][0]) for name in names or outputs]  # type: ignore[arg-type]
+    return [OutputTensor(name, types[name], outputs[name][1], outputs[name][0]) for name in names or outputs]
 
 
 def fields_of(parameters: Mapping[str, Any], classes: list[str] | None, limits: Limits) -> dict[str, Any]:
