@@ -140,6 +140,15 @@ def own_card(method: str) -> ModelCard:
     return catalogue.read_card(folder)
 
 
+def from_own_card(
+    method: str, state: dict[str, Tensor], files: Iterable[Path | None], settings: dict[str, Any], **changes: Any
+) -> Imported:
+    """An import whose card is the method's bundled one, with settings added, fields changed, and the files' names."""
+    card = own_card(method)
+    changes |= {"settings": {**card.settings, **settings}, "lineage": imported_from(*files)}
+    return Imported(card.model_copy(update=changes), state)
+
+
 def _folder(name: str, method: Method, models_dir: Path, replace: bool) -> Path:
     if not name or name != Path(name).name or name.startswith(".") or "@" in name or "," in name:
         raise OptionError(f"model name {name!r}; expected a plain name without /, @ or a comma")

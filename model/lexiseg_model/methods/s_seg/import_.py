@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
+from lexiseg_model.catalogue.importing import Imported, ImportOptions, from_own_card
 from lexiseg_model.methods.s_seg.checkpoint import read_trained
 
 
@@ -24,14 +24,13 @@ def read(options: Options) -> Imported:
         WeightsError: the file is missing, damaged, or of another network.
     """
     state, settings = read_trained(options.checkpoint, options.backbone)
-    card = own_card("s_seg")
     changes = {
         "summary": f"S-Seg over {settings.backbone}, {settings.n_queries} masks an image.",
         "licence": "that of the imported weights",
         "commercial_use": "ask",
         "training_data": ["that of the imported weights"],
-        "lineage": imported_from(options.checkpoint),
         "embedding": settings.embedding,
-        "settings": card.settings | settings.model_dump(mode="json", exclude_unset=True),
     }
-    return Imported(card.model_copy(update=changes), state)
+    return from_own_card(
+        "s_seg", state, [options.checkpoint], settings.model_dump(mode="json", exclude_unset=True), **changes
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
+from lexiseg_model.catalogue.importing import Imported, ImportOptions, from_own_card
 from lexiseg_model.catalogue.transformers_model import (
     flat_state,
     model_type,
@@ -69,10 +69,5 @@ def read(options: Options) -> Imported:
     settings = Sam2Settings(
         config=plain_config(model.config.to_dict()), side=side, mean=processor.image_mean, std=processor.image_std
     )
-    changes = {
-        "settings": settings.model_dump(mode="json"),
-        "input": InputSize(short_side=side, long_side=side, multiple=side),
-        "embedding": model.hidden_dim,
-        "lineage": imported_from(folder),
-    }
-    return Imported(own_card("sam2").model_copy(update=changes), flat_state(model))
+    changes = {"input": InputSize(short_side=side, long_side=side, multiple=side), "embedding": model.hidden_dim}
+    return from_own_card("sam2", flat_state(model), [folder], settings.model_dump(mode="json"), **changes)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
+from lexiseg_model.catalogue.importing import Imported, ImportOptions, from_own_card
 from lexiseg_model.catalogue.transformers_model import (
     TOKENIZERS,
     flat_state,
@@ -42,16 +42,10 @@ def read(options: Options) -> Imported:
     tokenizer = read_pretrained(folder, Tipsv2Tokenizer, NAME)
     if tokenizer.pad_token_id is None:
         raise WeightsError(f"{folder}: the tokenizer has no padding; expected TIPSv2's")
-    card = own_card("tipsv2")
     settings = {
-        **card.settings,
         "config": plain_config(model.config.to_dict()),
         "tokens": TOKENS,
         "padding": tokenizer.pad_token_id,
     }
-    changes = {
-        "settings": settings,
-        "embedding": model.config.vision_config.hidden_size,
-        "lineage": imported_from(folder),
-    }
-    return Imported(card.model_copy(update=changes), flat_state(model, tokenizer))
+    width = model.config.vision_config.hidden_size
+    return from_own_card("tipsv2", flat_state(model, tokenizer), [folder], settings, embedding=width)
