@@ -1,7 +1,8 @@
-"""Text towers of the transformers library, with the tokenizer that a model directory keeps beside the weights."""
+"""Image and text towers of the transformers library, with the tokenizer that a model directory keeps."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,8 +10,10 @@ from pydantic import Field
 from torch import Tensor
 
 from lexiseg_model.catalogue.transformers_model import Tokens
-from lexiseg_model.clip.patch_text import PatchTextSettings
+from lexiseg_model.clip.images import Padding, normalise
+from lexiseg_model.clip.patch_text import ImageTower, PatchTextSettings
 from lexiseg_model.clip.text import ChunkedTower, rows_digest
+from lexiseg_model.clip.vision import patch_map
 
 
 class TokenSettings(PatchTextSettings):
@@ -18,6 +21,31 @@ class TokenSettings(PatchTextSettings):
 
     tokens: int = Field(gt=0, description="of a text, padding included")
     padding: int = Field(ge=0, description="the token that fills a text up")
+
+
+class PretrainedImageTower(ImageTower):
+    """A vision transformer of transformers.
+
+    Args:
+        model: gives `last_hidden_state`: tokens of patches, row by row, after others.
+        settings: of the card.
+        n_prefix_tokens: class and register tokens before the patches.
+    """
+
+    def __init__(self, model: Any, settings: TokenSettings, n_prefix_tokens: int) -> None:
+        super().__init__()
+        self.model = model
+        self.multiple = int(model.config.patch_size)
+        self._normalisation = settings.normalisation
+        self._n_prefix_tokens = n_prefix_tokens
+
+    def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
+        """Patches [N, C, h, w] as the model gives them, float32, of tiles uint8 [N, 3, s, t]."""
+        padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
+        images = padding.add(normalise(tiles, self._normalisation)).to(self.model.dtype)
+        tokens = self.model(pixel_values=images).last_hidden_state[:, self._n_prefix_tokens :]
+        grid = (images.shape[2] // self.multiple, images.shape[3] // self.multiple)
+        return (patch_map(tokens, grid).float(),)
 
 
 class PretrainedTextTower(ChunkedTower):
@@ -31,8 +59,9 @@ class PretrainedTextTower(ChunkedTower):
         settings: TokenSettings,
         state: dict[str, Tensor],
         device: torch.device,
+        clean: Callable[[str], str] = str,
     ) -> None:
-        """Place the model on the device and read its tokenizer.
+        """Place the model on the device and read its tokenizer; `clean` prepares a text for it.
 
         Raises:
             WeightsError: the state has no tokenizer.
@@ -42,10 +71,11 @@ class PretrainedTextTower(ChunkedTower):
         self.digest = rows_digest((what, config, settings.tokens, settings.padding), state)
         self._model = model.to(device)
         self._padding = settings.padding
+        self._clean = clean
         self._tokenize = Tokens(state, settings.tokens, settings.padding, what)
 
     def tokens(self, texts: list[str]) -> Tensor:
-        tokens, _ = self._tokenize(texts)
+        tokens, _ = self._tokenize([self._clean(text) for text in texts])
         return tokens
 
     def rows(self, tokens: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from argparse import Namespace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
+from lexiseg_model.catalogue.importing import Imported, ImportOptions, from_own_card
 from lexiseg_model.catalogue.transformers_model import (
     flat_state,
     load_pretrained,
@@ -20,13 +19,15 @@ from lexiseg_model.catalogue.transformers_model import (
     read_pretrained,
     require_transformers,
 )
-from lexiseg_model.catalogue.weights import require_file, under
-from lexiseg_model.errors import ForeignWeightsError, WeightsError
-from lexiseg_model.methods.radseg.network import HEAD, NAME, RADIO, TEXTS
+from lexiseg_model.catalogue.weights import under
+from lexiseg_model.clip.checkpoint import read_torch
+from lexiseg_model.errors import ForeignWeightsError
 
+NAME = "RADSeg"
+RADIO, HEAD, TEXTS = "radio.", "head.", "text."  # prefixes of weight names in a model directory
 TOKENS = 64  # length of a text in the adaptor
 HEADS = {1152: 16, 1280: 16}  # attention heads by width, where a head is not 64 wide; the weights do not tell
-BASE = "base_model."
+BASE, VIDEO = "base_model.", "video_embedder"  # the backbone's weights, and those that no picture needs
 SPECTRAL = ".parametrizations.weight."  # in names of weights with spectral normalisation
 MIN_NORM, EPSILON = 0.05, 1e-6
 
@@ -39,10 +40,9 @@ class Options(ImportOptions):
 
 
 class Saved(NamedTuple):
-    """A C-RADIO: `state` under transformers' names, `config`, and the `head` of its SigLIP 2 teacher."""
+    """A C-RADIO as transformers' `RadioModel`, and the weights of its SigLIP 2 teacher's head."""
 
-    state: dict[str, Tensor]
-    config: dict[str, Any]
+    radio: Any
     head: dict[str, Tensor]
 
 
@@ -63,18 +63,15 @@ def read(options: Options) -> Imported:
             f"the head of {options.checkpoint.name} has width {head_width}, the texts of {options.texts} {width}; "
             "expected the SigLIP 2 that was its teacher: so400m-patch16-naflex of v3, giant-opt-patch16-384 of v4"
         )
-    card = own_card("radseg")
     settings = {
-        **card.settings,
-        "config": saved.config,
+        "config": plain_config(saved.radio.config.to_dict()),
         "text_config": plain_config(texts.config.to_dict()),
         "tokens": TOKENS,
         "padding": tokenizer.pad_token_id or 0,
     }
-    parts = {RADIO: saved.state, HEAD: saved.head, TEXTS: flat_state(texts, tokenizer)}
+    parts = {RADIO: flat_state(saved.radio), HEAD: saved.head, TEXTS: flat_state(texts, tokenizer)}
     state = {prefix + name: value for prefix, tensors in parts.items() for name, value in tensors.items()}
-    changes = {"settings": settings, "embedding": width, "lineage": imported_from(options.checkpoint, options.texts)}
-    return Imported(card.model_copy(update=changes), state)
+    return from_own_card("radseg", state, [options.checkpoint, options.texts], settings, embedding=width)
 
 
 def read_radio(path: Path) -> Saved:
@@ -83,56 +80,44 @@ def read_radio(path: Path) -> Saved:
     Raises:
         WeightsError: the file is missing, damaged, or not a C-RADIO with a SigLIP 2 teacher.
     """
-    require_file(path)
+    with torch.serialization.safe_globals([Namespace]):
+        saved = read_torch(path)
     try:
-        with torch.serialization.safe_globals([Namespace]):
-            saved = torch.load(path, map_location="cpu", weights_only=True)
         state = saved.get("state_dict_ema") or saved["state_dict"]
-        teachers = list(saved["args"].teachers)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, KeyError, AttributeError, TypeError) as error:
-        raise WeightsError(f"{path}: not a checkpoint of C-RADIO's authors: {str(error).splitlines()[0]}") from None
-    state = _plain({name.removeprefix("module."): value.float() for name, value in state.items()})
-    for index, teacher in enumerate(teachers):
-        if teacher.get("type") == "siglip2":
-            head = under(f"_heads.{teacher['name']}.", state) or under(f"_heads.{index}.", state)
-            return Saved(*_network(path, state), head)
-    names = ", ".join(str(teacher.get("name")) for teacher in teachers)
-    raise ForeignWeightsError(f"{path}: its teachers are {names}; expected one of type siglip2, as in C-RADIOv3 or v4")
+        teachers = {teacher["name"]: teacher["type"] for teacher in vars(saved["args"])["teachers"]}
+        state = _plain({name.removeprefix("module."): value.float() for name, value in state.items()})
+        if "siglip2" not in teachers.values():
+            raise ForeignWeightsError(f"{path}: its teachers are {', '.join(teachers)}; expected a SigLIP 2, as of v3")
+        index = list(teachers.values()).index("siglip2")
+        head = under(f"_heads.{list(teachers)[index]}.", state) or under(f"_heads.{index}.", state)
+        return Saved(_radio(path, state), head)
+    except (KeyError, AttributeError, TypeError) as error:
+        reason = f"it has no {error.args[0]}" if isinstance(error, KeyError) else error
+        raise ForeignWeightsError(f"{path}: not a checkpoint of C-RADIO's authors: {reason}") from None
 
 
-def _network(path: Path, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The backbone's weights under transformers' names, and its configuration.
-
-    Raises:
-        ForeignWeightsError: not a C-RADIO vision transformer.
-    """
+def _radio(path: Path, state: dict[str, Tensor]) -> Any:
+    """The backbone from the authors' names; KeyError where one is missing."""
     from transformers import RadioConfig, RadioModel  # optional, and slow to import
 
-    backbone = {name: value for name, value in under(BASE, state).items() if "video_embedder" not in name}
-    try:
-        patches, positions = backbone["patch_generator.embedder.weight"], backbone["patch_generator.pos_embed"]
-        hidden = len(backbone["blocks.0.mlp.fc1.weight"])
-        n_prefix = len(backbone["patch_generator.cls_token.token"])
-    except KeyError as missing:
-        raise ForeignWeightsError(f"{path} has no {BASE}{missing.args[0]}; expected a C-RADIO of size B to H") from None
+    patches, positions = (state[f"{BASE}patch_generator.{name}"] for name in ("embedder.weight", "pos_embed"))
     width, side = len(patches), round((patches.shape[1] / 3) ** 0.5)
-    config = {
-        "hidden_size": width,
-        "num_hidden_layers": sum(name.endswith(".norm1.weight") for name in backbone),
-        "num_attention_heads": HEADS.get(width, max(1, width // 64)),
-        "mlp_ratio": (hidden + 0.5) / width,  # transformers truncates the product
-        "patch_size": side,
-        "max_img_size": round(positions.shape[1] ** 0.5) * side,
-        "num_cls_tokens": 1,
-        "num_registers": n_prefix - 1,
-        "summary_idxs": [0],
-    }
+    config = RadioConfig(
+        hidden_size=width,
+        num_hidden_layers=sum(name.startswith(BASE) and name.endswith(".norm1.weight") for name in state),
+        num_attention_heads=HEADS.get(width, max(1, width // 64)),
+        mlp_ratio=(len(state[f"{BASE}blocks.0.mlp.fc1.weight"]) + 0.5) / width,  # transformers truncates the product
+        patch_size=side,
+        max_img_size=round(positions.shape[1] ** 0.5) * side,
+        num_cls_tokens=len(state[f"{BASE}patch_generator.cls_token.token"]),  # and registers: no summary is read
+        num_registers=0,
+        summary_idxs=[0],
+    )
     # transformers converts the names of the hub's wrapper around the authors' network.
-    hub = {f"radio_model.model.{name}": value for name, value in backbone.items()}
+    hub = {f"radio_model.model.{name}": value for name, value in under(BASE, state).items() if VIDEO not in name}
     hub |= {f"radio_model.{name}": value for name, value in state.items() if name.startswith("input_conditioner.")}
     hub["radio_model.summary_idxs"] = torch.zeros(1, dtype=torch.long)
-    model = load_pretrained(RadioModel, path, NAME, config=RadioConfig(**config), state_dict=hub)
-    return flat_state(model), config
+    return load_pretrained(RadioModel, path, NAME, config=config, state_dict=hub)
 
 
 def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:

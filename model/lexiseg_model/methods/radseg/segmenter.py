@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from pydantic import Field
+from torch import Tensor, nn
 
 from lexiseg_model.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
 from lexiseg_model.catalogue.importing import open_weights
-from lexiseg_model.catalogue.transformers_model import TEXT_FILES, require_transformers
-from lexiseg_model.catalogue.weights import image_digest, settings_of
+from lexiseg_model.catalogue.transformers_model import TEXT_FILES, build_network, require_transformers
+from lexiseg_model.catalogue.weights import for_inference, image_digest, settings_of, under
 from lexiseg_model.clip import windowed
-from lexiseg_model.clip.patch_text import MAX_SCORES_AT_FULL_SIZE, PatchTextSegmenter, require_embedding
+from lexiseg_model.clip.images import Normalisation
+from lexiseg_model.clip.patch_text import (
+    MAX_SCORES_AT_FULL_SIZE,
+    MIN_PROBABILITY,
+    PatchTextSegmenter,
+    require_embedding,
+)
+from lexiseg_model.clip.pretrained import PretrainedImageTower, PretrainedTextTower, TokenSettings
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures
-from lexiseg_model.methods.radseg.import_ import Options, read
-from lexiseg_model.methods.radseg.network import NAME, RadImageTower, RadSettings, RadTextTower
-from lexiseg_model.segmenter import Competing, Segmenter, TextBank
+from lexiseg_model.methods.radseg.import_ import HEAD, NAME, RADIO, TEXTS, Options, read
+from lexiseg_model.segmenter import Segmenter, TextBank
 from lexiseg_model.types import ModelCard, Refinement
 
-MIN_PROBABILITY = 1e-6  # before its logarithm
+SCALE = 10  # of cosines, before the softmax of SCRA and of SCGA
 ABSENT = -1e3  # logit of a class whose probability is low at every pixel
 # By backbone: its checkpoint on the hub, and the repository of its SigLIP 2 teacher.
 FILES = {
@@ -33,11 +43,56 @@ FILES = {
 }
 
 
+class RadSettings(TokenSettings):
+    """Settings of a RADSeg card; both configurations are read from the checkpoints."""
+
+    normalisation: Normalisation = "clip"
+    present: float = Field(0.5, ge=0, le=1, description="probability that a class must have somewhere to compete")
+    config: dict[str, Any] = Field(description="of `transformers.RadioModel`")
+    text_config: dict[str, Any] = Field(description="of `transformers.SiglipTextModel`")
+
+
+class Residual(nn.Sequential):
+    """A block of a teacher's head."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        norm, activation, linear = self
+        result: Tensor = hidden + linear(activation(norm(hidden)))
+        return result
+
+
+class RadImageTower(PretrainedImageTower):
+    """C-RADIO with a recursive last attention (SCRA): its patches before the head, as windows are averaged first."""
+
+    def __init__(self, settings: RadSettings, state: dict[str, Tensor]) -> None:
+        """Build the tower. Raises WeightsError if the weights belong to another network."""
+        from transformers import RadioConfig, RadioModel  # optional, and slow to import
+
+        radio = build_network(RadioModel, RadioConfig(**settings.config), under(RADIO, state), NAME)
+        super().__init__(radio, settings, radio.config.num_summary_tokens)
+        radio.make_preprocessor_external()
+        radio.encoder.layer[-1].attention.register_forward_hook(_attend_again)
+        self.head = _head(under(HEAD, state))
+
+    def to_text_space(self, maps: Tensor) -> Tensor:
+        """Unit vectors [D, h, w] in the text space of the patches [C, h, w] of a whole image.
+
+        Global aggregation (SCGA): each patch is averaged with those whose cosine with it is above the mean.
+        """
+        tokens = maps.flatten(1).T  # [h*w, C]
+        units = F.normalize(tokens, dim=1)
+        cosines = units @ units.T
+        tokens = _shares(cosines - cosines.mean()) @ tokens
+        rows = F.normalize(self.head(tokens.to(self.model.dtype)).float(), dim=1)
+        return rows.T.reshape(-1, *maps.shape[1:])
+
+
 class RadSegmenter(PatchTextSegmenter):
     """RADSeg on one device. `class_scores` are log probabilities divided by `probability_scale`."""
 
     settings: RadSettings
     tower: RadImageTower
+    competing = Segmenter.competing  # the texts of a class have competed
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
         # Multiples of the patch size in every precision: windows are averaged patch by patch.
@@ -58,23 +113,18 @@ class RadSegmenter(PatchTextSegmenter):
         Exact models upsample the probabilities to the image's size, or to the canvas where memory is short.
         """
         bank = self._fused(features, bank)
-        assert features.layout is not None
         logits = next(self.cosines(features, bank.vectors)) * self.probability_scale
         if bank.levels is not None:
             logits = logits + bank.levels[:, None, None]
         probability = bank.best_of_texts(logits).softmax(0)
+        height, width = canvas = windowed.layout_of(features).canvas
         step = 1 if self._execution.precision == "exact" else windowed.LATTICE
-        height, width = features.layout.canvas
         size = features.size if step == 1 else (height // step, width // step)
-        if bank.n_classes * math.prod(size) > MAX_SCORES_AT_FULL_SIZE:
-            size = features.layout.canvas
+        size = canvas if bank.n_classes * math.prod(size) > MAX_SCORES_AT_FULL_SIZE else size
         probability = windowed.resize(probability, size)
         scores = probability.clamp_min(MIN_PROBABILITY).log()
         scores[probability.amax((1, 2)) < self.settings.present] = ABSENT
         return scores / self.probability_scale
-
-    def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
-        return Segmenter.competing(self, features, bank, refine)
 
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
@@ -91,9 +141,14 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> RadSegmenter:
         WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
     """
     require_transformers(NAME)
+    from open_clip.tokenizer import canonicalize_text  # after lexiseg_model.clip has declared operators
+    from transformers import SiglipTextConfig, SiglipTextModel  # optional, and slow to import
+
     card, state, digest = open_weights(folder, card, lambda: read(_fetch(card)))
     settings = settings_of(card, RadSettings)
-    texts = RadTextTower(settings, state, execution.device)
+    own, config = under(TEXTS, state), settings.text_config
+    model = build_network(SiglipTextModel, SiglipTextConfig(**config), own, NAME)
+    texts = PretrainedTextTower(NAME, model, config, settings, own, execution.device, canonicalize_text)
     require_embedding(card, texts)
     tower = RadImageTower(settings, state)
     return RadSegmenter(tower, texts, settings, card, image_digest(card, digest), execution)
@@ -110,3 +165,39 @@ def _fetch(card: ModelCard) -> Options:
     file, texts = FILES[str(model.hub)]
     folder = fetch_folder(model, ((file,),))
     return Options(checkpoint=folder / file, texts=fetch_folder(model.model_copy(update={"hub": texts}), TEXT_FILES))
+
+
+def _attend_again(attention: Any, arguments: tuple[Tensor], output: tuple[Tensor, Any]) -> tuple[Any, None]:
+    """Forward hook of SCRA: each head's outputs attend to similar outputs of the same head; all are [N, L, C]."""
+
+    def heads(tokens: Tensor) -> Tensor:
+        return tokens.view(*tokens.shape[:2], -1, attention.head_dim).transpose(1, 2)  # [N, heads, L, C / heads]
+
+    units = F.normalize(heads(output[0]), dim=-1)
+    mixed = _shares(units @ units.mT) @ heads(attention.v_proj(arguments[0]))
+    return attention.o_proj(mixed.transpose(1, 2).flatten(2)), None
+
+
+def _shares(likeness: Tensor) -> Tensor:
+    """Weights [..., L, L] whose rows sum to 1, of likeness [..., L, L]; negative likeness has none."""
+    return (likeness * SCALE).masked_fill(likeness < 0, -torch.inf).softmax(-1)
+
+
+def _head(state: dict[str, Tensor]) -> nn.Module:
+    """C-RADIO's summary adaptor, version 2: patches [..., C] to the space of one teacher, [..., D].
+
+    Raises:
+        WeightsError: the weights belong to another network.
+    """
+
+    def layers(width: int, out: int) -> tuple[nn.Module, ...]:
+        return nn.LayerNorm(width), nn.GELU(), nn.Linear(width, out)
+
+    hidden, width = state["fc1.weight"].shape if "fc1.weight" in state else (1, 1)
+    n_blocks = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
+    parts = {
+        "fc1": nn.Linear(width, hidden),
+        "blocks": nn.Sequential(*(Residual(*layers(hidden, hidden)) for _ in range(n_blocks))),
+        "final": nn.Sequential(*layers(hidden, len(state.get("final.2.bias", ())))),
+    }
+    return for_inference(nn.Sequential(OrderedDict(parts)), f"{NAME}'s head", state)

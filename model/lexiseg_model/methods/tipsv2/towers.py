@@ -10,10 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lexiseg_model.catalogue.transformers_model import TOKENIZER, build_network
-from lexiseg_model.clip.images import Padding, normalise
-from lexiseg_model.clip.patch_text import ImageTower
-from lexiseg_model.clip.pretrained_text import PretrainedTextTower, TokenSettings
-from lexiseg_model.clip.vision import patch_map
+from lexiseg_model.clip.pretrained import PretrainedImageTower, PretrainedTextTower, TokenSettings
 
 NAME = "TIPSv2"
 TEXT_SIDE = ("text_model.", TOKENIZER)
@@ -36,23 +33,15 @@ def build_tips(settings: TipsSettings, state: dict[str, Tensor]) -> Any:
     return build_network(Tipsv2Model, Tipsv2Config(**settings.config), state, NAME)
 
 
-class TipsImageTower(ImageTower):
+class TipsImageTower(PretrainedImageTower):
     """Patch tokens after the last norm, without class and register tokens."""
 
     def __init__(self, vision_model: Any, settings: TipsSettings) -> None:
-        super().__init__()
-        self.vision_model = vision_model
-        self.multiple = int(vision_model.config.patch_size)
-        self._normalisation = settings.normalisation
-        self._n_prefix_tokens = 1 + int(vision_model.config.num_register_tokens)
+        super().__init__(vision_model, settings, 1 + vision_model.config.num_register_tokens)
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """Unit vectors [N, D, h, w] of tiles uint8 [N, 3, s, t]."""
-        padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
-        images = padding.add(normalise(tiles, self._normalisation))
-        tokens = self.vision_model(pixel_values=images).last_hidden_state[:, self._n_prefix_tokens :]
-        grid = (images.shape[2] // self.multiple, images.shape[3] // self.multiple)
-        return (F.normalize(patch_map(tokens, grid).float(), dim=1),)
+        return (F.normalize(super().forward(tiles)[0], dim=1),)
 
 
 class TipsTextTower(PretrainedTextTower):

@@ -74,7 +74,7 @@ def test_a_weight_that_is_kept_as_direction_and_norm_is_multiplied_out(tmp_path:
 @pytest.mark.parametrize(
     ("saved", "message"),
     [
-        (b"no archive", "not a checkpoint of C-RADIO's authors"),
+        (b"no archive", "radio.pth.tar is not a torch file"),
         ({"state_dict": {}}, "not a checkpoint of C-RADIO's authors"),
         ((small.official_state(), {"name": "clip", "type": "open_clip"}), "its teachers are clip; expected"),
         (({f"{small.HEAD}.a": torch.ones(1)},), "has no base_model.patch_generator"),
