@@ -53,11 +53,15 @@ def _shared_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_certificate_authority(_shared_folder: None) -> Iterator[None]:
-    """Let HTTP clients load one certificate authority: the system's take 17 ms for each client."""
+def real_environment(_shared_folder: None) -> Iterator[dict[str, str]]:
+    """Let HTTP clients load one certificate authority: the system's take 17 ms for each client.
+
+    Yields the environment without that, for a fetch from a registry.
+    """
     authority = once.made("authority.pem", trustme.CA().cert_pem.write_to_path)
+    before = dict(os.environ)
     with mock.patch.dict(os.environ, {"SSL_CERT_FILE": str(authority)}):
-        yield
+        yield before
 
 
 @pytest.fixture(scope="session")

@@ -104,7 +104,8 @@ def test_the_upload_for_a_preview_is_not_reported(page: Page) -> None:
     rest(page, 200, 290)
 
     expect_outline(page)
-    assert page.evaluate("told") == []
+    # The page may repeat its invitation, once it knows what the model does.
+    assert [text for text in page.evaluate("told") if not text.startswith("Type a word")] == []
 
 
 def test_it_goes_when_the_pointer_goes_on_and_the_click_is_one_question(page: Page) -> None:
