@@ -21,7 +21,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.worker.engine import Engine
-from lexiseg_service.worker.video.session import Streams
+from lexiseg_service.worker.video import Streams
 from tests.model.stand_in import ColourSegmenter
 
 

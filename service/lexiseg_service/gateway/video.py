@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from lexiseg_service.drain import Drain
-from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, ServiceError
+from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady, ServiceError
 from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.image.header import read_header
@@ -23,6 +23,7 @@ from lexiseg_service.settings import STREAM_IDLE_SECONDS, Settings
 from lexiseg_service.shares import Hold, Shares
 from lexiseg_service.watch.metrics import Metrics, failure_reason
 
+T = TypeVar("T")
 FRAMES_IN_FLIGHT = 4
 MAX_FRAMES_IN_FLIGHT = 16
 MAX_SMOOTHING = 0.95
@@ -69,11 +70,14 @@ class VideoService:
         self._metrics = metrics
         self._frame_bytes = access.bytes  # of frames that are not answered yet
         self._client_limits = access.limits
-        self._drain = Drain(GOING_DOWN)  # of streams that wait for a message or for room
+        self._waits: set[asyncio.Timeout] = set()  # of streams, for a message or for room
+        self._leaving = False
 
     def leave(self) -> None:
         """Begin to shut down: streams take no more messages, answer what they have, and end with `NotReady`."""
-        self._drain.begin()
+        self._leaving = True
+        for wait in self._waits:
+            wait.reschedule(0)
 
     async def check_config(self, config: StreamConfig, caller: Caller) -> None:
         """Raise the error with which a stream would refuse a config.
@@ -139,9 +143,10 @@ class VideoService:
         question: StreamQuestion | None = None
         n_frames = 0
         while True:
-            try:
-                step = await self._next(steps, FIRST_MESSAGE_SECONDS if question is None else STREAM_IDLE_SECONDS)
-            except StopAsyncIteration:
+            step = await self._wait(
+                anext(steps, None), FIRST_MESSAGE_SECONDS if question is None else STREAM_IDLE_SECONDS
+            )
+            if step is None:
                 return
             if isinstance(step, StreamConfig):
                 is_first = question is None
@@ -159,7 +164,7 @@ class VideoService:
             room = (frame_bytes or self._frame_bytes).wait(
                 caller.client, len(step.image), self._settings.deadline_seconds
             )
-            holds.append(await self._drain.wait(room))
+            holds.append(await self._wait(room, math.inf))
             size = NO_SIZE
             with suppress(ServiceError):  # the worker reports it
                 size = (await asyncio.to_thread(read_header, step.image, self._settings.limits)).size
@@ -167,10 +172,18 @@ class VideoService:
             del step  # a silent client would keep its image in memory
             n_frames += 1
 
-    async def _next(self, steps: AsyncIterator[Step], seconds: float) -> Step:
+    async def _wait(self, work: Awaitable[T], seconds: float) -> T:
+        """The result of `work`, which is cancelled when the shutdown begins or a message does not come in time."""
         try:
-            return await self._drain.wait(anext(steps), seconds)
+            async with asyncio.timeout(0 if self._leaving else seconds) as timeout:
+                self._waits.add(timeout)
+                try:
+                    return await work
+                finally:
+                    self._waits.discard(timeout)
         except TimeoutError:
+            if self._leaving:
+                raise NotReady(GOING_DOWN) from None
             raise DeadlineExceeded(f"no message came for {seconds:g} seconds; the video stream is ended") from None
 
     async def _stream_question(self, config: StreamConfig, caller: Caller) -> StreamQuestion:

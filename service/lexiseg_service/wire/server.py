@@ -205,6 +205,7 @@ def worker_options() -> Options:
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", MAX_INTERNAL_BYTES),
         ("grpc.max_send_message_length", MAX_INTERNAL_BYTES),
+        *_keepalive(CLIENT_SILENT, CLIENT_PING),  # ends the streams of a gateway that vanished
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", round(1e3 * WORKER_PING)),
     ]

@@ -43,11 +43,10 @@ from lexiseg_service.worker.decode import Decoded, decode, max_short_side
 from lexiseg_service.worker.examples import check_regions, example_rows, rows_are_known
 from lexiseg_service.worker.executor import FairExecutor
 from lexiseg_service.worker.feature_cache import FeatureCache, Remembered, key_of
-from lexiseg_service.worker.finish import finish
+from lexiseg_service.worker.finish import FinishStage, finish
 from lexiseg_service.worker.job import Admission, AnyJob, Job, Render, T
 from lexiseg_service.worker.models.pool import GOING_DOWN, Loaded, ModelPool, give_up
-from lexiseg_service.worker.stages import FinishStage, TextStage
-from lexiseg_service.worker.texts import TextCaches
+from lexiseg_service.worker.texts import TextCaches, TextStage
 
 # Decode and finish together, and one more for small work; more large images at a time would take gigabytes.
 THREADS = min(5, max(2, COMPUTE_THREADS))
@@ -80,7 +79,7 @@ class Engine:
         self._threads = FairExecutor("decode-post", THREADS, lambda: self._admission.has_small)
         gains = choose_device(settings.device).type != "cpu"
         self._compute = ComputeStage(settings.max_batch, metrics, self._encoded, gains)
-        self._finishing = FinishStage(self._threads, self.feature_cache, self.text_caches, metrics)
+        self._finishing = FinishStage(self._threads, self.feature_cache, metrics)
         self._reading = TextStage(self.text_caches, self._finishing.put)
         metrics.held("features", lambda: self.feature_cache.weight)
         self._show("text", lambda: self._reading.executors)
@@ -211,7 +210,9 @@ class Engine:
         """Decode the image; also keep a picture for the overlay, if one is wanted."""
         # An overlay shows every pixel; the network uses no more than this of the shorter side.
         short_side = None if job.request.overlay else max_short_side(job.loaded.segmenter.card)
-        with nullcontext() if self._crashes is None else self._crashes.decoding(job.image_id):
+        # A frame is no file that comes again: a stream that crashes its workers ends (`fleet.failover`).
+        crashes = self._crashes if job.request.remember else None
+        with nullcontext() if crashes is None else crashes.decoding(job.image_id):
             decoded = decode(job.image, self._settings.limits, short_side)
         self._metrics.decodes.labels("cpu").inc()
         if job.request.overlay:
@@ -222,8 +223,8 @@ class Engine:
         if job.request.regions or not job.request.vocabulary.classes:
             return
         segmenter = job.loaded.segmenter
-        job.texts = needed_texts(segmenter, job.request.vocabulary)
-        job.texts_are_known = self.text_caches.of(segmenter).n_known(job.texts) == len(set(job.texts))
+        texts = needed_texts(segmenter, job.request.vocabulary)
+        job.lookup = self.text_caches.of(segmenter).find(texts, job.request.owner)
 
     # Compute, texts, finish
 
@@ -235,10 +236,10 @@ class Engine:
         self._to_texts(job)
 
     def _to_texts(self, job: AnyJob) -> None:
-        if job.texts_are_known:
-            self._finishing.put(job)
-        else:
+        if job.lookup.missing:
             self._reading.put(job)
+        else:
+            self._finishing.put(job)
 
     # Life
 

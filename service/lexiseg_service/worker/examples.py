@@ -54,14 +54,14 @@ def rows_are_known(caches: TextCaches, job: Job[Exemplified]) -> bool:
     if job.request.keep_picture:
         return False
     names = _names(job)
-    return _cache(caches, job, job.loaded.segmenter).n_known(names) == len(set(names))
+    return not _cache(caches, job, job.loaded.segmenter).find(names).missing
 
 
 def example_rows(caches: TextCaches, limits: Limits) -> Render[Exemplified]:
     """The last stage of a request for the rows of examples."""
 
-    def render(job: Job[Exemplified], segmenter: Segmenter, _: TextCache) -> Exemplified:
-        began = time.monotonic()
+    def render(job: Job[Exemplified]) -> Exemplified:
+        began, segmenter = time.monotonic(), job.loaded.segmenter
         rows = _cache(caches, job, segmenter).rows(_names(job), lambda: job.abandoned).in_order
         picture = kept_picture(job.image, job.request.regions, segmenter, limits) if job.request.keep_picture else None
         job.stages.append(StageTime("examples", began, time.monotonic()))

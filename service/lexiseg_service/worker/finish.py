@@ -1,9 +1,15 @@
-"""The answer of a job with its features: scores, arg-max, RLE, overlay, absent labels and warnings."""
+"""The finish stage: the answer of a job with its features and its text rows.
+
+put -> after other jobs -> thread -> scores, arg-max, RLE, overlay, absent labels and warnings
+"""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -20,46 +26,124 @@ from lexiseg_model.vocabulary.bank import unfamiliar_classes
 from lexiseg_model.vocabulary.scoring import Steady
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue
 from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
-from lexiseg_service.worker.job import Job, T
-from lexiseg_service.worker.texts import TextCache, stacked
+from lexiseg_service.worker.executor import FairExecutor
+from lexiseg_service.worker.feature_cache import FeatureCache, key_of
+from lexiseg_service.worker.job import AnyJob, Job, T
 
 UNFAMILIAR = "unfamiliar-word"
 UNSPLIT = "unsplit-words"
 STUFF = "stuff-as-instances"
 NO_MASK_PROMPTS = "no-mask-prompts"
 MAX_WARNINGS = 16  # of a kind; one more line sums up the rest
+Go = Callable[[], None]
 
 
-class JobRows:
-    """Text rows for one job: those of its text stage, else from the cache, whose time is added to the job's."""
+class FinishStage:
+    """Jobs with features and text rows in; their answers are set.
 
-    def __init__(self, cache: TextCache, job: Job[T]) -> None:
-        self._cache = cache
-        self._job = job
+    A job is rendered on a fair executor, after the jobs whose result it needs. A frame waits for the frame before it.
+    The first job of an image computes what is derived from its features (proposals, for example); other jobs of the
+    same kind wait for it (single-flight). Nothing that waits occupies a thread.
+    """
 
-    def __call__(self, texts: list[str]) -> NDArray[np.float16]:
-        rows = self._job.lookup.rows if self._job.lookup else {}
-        if rows and all(text in rows for text in texts):
-            return stacked(texts, rows)
+    def __init__(self, executor: FairExecutor, features: FeatureCache, metrics: Metrics) -> None:
+        self._executor = executor
+        self._features = features
+        self._metrics = metrics
+        self._flights = SingleFlight()
+
+    def put(self, job: AnyJob) -> None:
+        """Finish a job once the jobs that it depends on have ended."""
+        before, job.after = job.after, None  # or each would keep the other, and with it a frame
+        if before is None:
+            self._enter(job)
+        else:
+            before.add_done_callback(lambda _: self._enter(job))
+
+    def _enter(self, job: AnyJob) -> None:
+        flight = _flight_of(job)
+        submit = partial(self._executor.submit, job.source, partial(self._run, job, flight), large=job.large)
+        if flight is None:
+            submit()
+        else:
+            self._flights.join(flight, submit)
+
+    def _run(self, job: AnyJob, flight: tuple[int, str] | None) -> None:
+        job.run(self._render)
+        if flight is not None:
+            assert job.features is not None
+            succeeded = job.answer.done() and not job.answer.cancelled() and job.answer.exception() is None
+            if succeeded:
+                job.features.derived.answered.add(flight[1])
+            self._flights.leave(flight, succeeded=succeeded)
+
+    def _render(self, job: AnyJob) -> None:
         began = time.monotonic()
-        lookup = self._cache.rows(texts, lambda: self._job.abandoned)
+        try:
+            answer = job.render(job)
+        finally:
+            if job.request.remember:  # results derived from the features stay with them, also after an error
+                self._features.weigh(key_of(job))
         ended = time.monotonic()
-        self._job.text_seconds += ended - began
-        self._job.stages.append(StageTime("text", began, ended))
-        return lookup.in_order
+        job.stages.append(StageTime("post", began, ended))
+        self._metrics.answered(job.text_seconds, ended - began, ended - job.accepted, from_cache=job.from_cache)
+        card = job.loaded.segmenter.card
+        self._metrics.model_answers.labels(card.name, card.version).inc()
+        job.succeed(answer)
 
 
-def cache_use(job: Job[T], cache: TextCache) -> CacheUse:
+class SingleFlight:
+    """Callbacks by key, of which one is under way at a time until one succeeds; thread-safe."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Hashable, deque[Go]] = {}
+        self._guard = threading.Lock()
+
+    def join(self, key: Hashable, go: Go) -> None:
+        """Call `go`: now for the first of a key, else after `leave`."""
+        with self._guard:
+            if key in self._waiting:
+                self._waiting[key].append(go)
+                return
+            self._waiting[key] = deque()
+        go()
+
+    def leave(self, key: Hashable, *, succeeded: bool) -> None:
+        """End the one under way: if it succeeded all others go on, else the next one tries."""
+        with self._guard:
+            waiting = self._waiting.get(key)
+            if waiting is None:  # it went on after another one's success
+                return
+            going = [waiting.popleft()] if waiting and not succeeded else [*waiting]
+            if succeeded or not going:
+                del self._waiting[key]
+        for go in going:
+            go()
+
+
+def _flight_of(job: AnyJob) -> tuple[int, str] | None:
+    """Key of the results that jobs of one task derive from an image's features.
+
+    None for models that derive nothing, or where the results are there already.
+    """
+    card = job.loaded.segmenter.card
+    if job.features is None or not ("prompt" in card.tasks or card.panoptic.source == "proposals"):
+        return None
+    derived = job.features.derived
+    task = "prompt" if job.request.regions else job.request.task
+    return None if task in derived.answered else (id(derived), task)
+
+
+def cache_use(job: Job[T]) -> CacheUse:
     """Distinct texts of a job's vocabulary by whether a cache had their rows.
 
     For a request with an owner, the misses are the texts that this owner had not sent before, whatever the cache had:
     hits would tell it which words others use.
     """
-    texts = set(job.texts)
-    fresh = job.lookup.misses if job.lookup else 0
-    misses = cache.first_asked(job.request.owner, texts) if job.request.owner else fresh
-    return CacheUse(len(texts) - misses, misses, job.from_cache)
+    lookup = job.lookup
+    return CacheUse(len(set(lookup.texts)) - lookup.misses, lookup.misses, job.from_cache)
 
 
 class Finished(NamedTuple):
@@ -69,27 +153,20 @@ class Finished(NamedTuple):
     segmentation: Segmentation
 
 
-def finish(job: Job[WorkerAnswer], segmenter: Segmenter, cache: TextCache) -> WorkerAnswer:
+def finish(job: Job[WorkerAnswer]) -> WorkerAnswer:
     """Render the answer of a job with its features.
 
     Raises:
         DeadlineExceeded: the job is abandoned.
         InvalidValue: a PNG was asked for, and the segments overlap.
     """
-    return render(job, segmenter, cache).answer
+    return render(job).answer
 
 
-def render(
-    job: Job[T],
-    segmenter: Segmenter,
-    cache: TextCache,
-    steady: Steady | None = None,
-    follow: tasks.Follow | None = None,
-) -> Finished:
+def render(job: Job[T], steady: Steady | None = None, follow: tasks.Follow | None = None) -> Finished:
     """As `finish`, for a video frame: `steady` averages logits over frames, `follow` gives the masks of objects."""
     assert job.features is not None
-    request = job.request
-    rows = JobRows(cache, job)
+    request, segmenter, rows = job.request, job.loaded.segmenter, job.lookup.rows_of
     began = time.monotonic()
 
     def check() -> None:
@@ -131,12 +208,12 @@ def render(
         timings=Timings(
             decode=1e3 * job.decode_seconds,
             queue=1e3 * (job.computed - job.image_seconds - job.planned),
-            text=1e3 * (job.text_stage_seconds + job.text_seconds),
+            text=1e3 * job.text_seconds,
             image=1e3 * job.image_seconds,
-            post=1e3 * (ended - began - job.text_seconds),
+            post=1e3 * (ended - began),
             total=1e3 * (ended - job.accepted),
         ),
-        cache=cache_use(job, cache),
+        cache=cache_use(job),
         mask=request.mask,
         polygons=polygons,
         label_map=label_map,

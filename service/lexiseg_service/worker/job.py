@@ -21,7 +21,6 @@ from structlog.contextvars import bound_contextvars
 
 from lexiseg_model.errors import OptionError, PromptError, ShapeError, TaskError
 from lexiseg_model.features import Features, Plan, TileFeatures
-from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, NotReady, QueueFull, RateLimited, ServiceError
 from lexiseg_service.image.header import read_header
 from lexiseg_service.question.messages import WorkerRequest
@@ -29,9 +28,9 @@ from lexiseg_service.settings import Limits
 from lexiseg_service.shares import Hold, Shares
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.models.pool import Loaded
-from lexiseg_service.worker.texts import Lookup, TextCache
 
 T = TypeVar("T")
+TextRows = dict[str, bytes]  # text -> row [D] of little-endian fp16
 LARGE_WORK = 50.0  # megapixels times the number of classes and prompts
 LARGE_IMAGE = 4.0  # megapixels
 AVERAGE_WEIGHT = 0.1  # weight of the latest answer in the mean time between two
@@ -40,12 +39,31 @@ MAX_RETRY_SECONDS = 30
 MAX_UNTIMED = 4  # large requests in flight until the first of them is answered and its time is known
 
 
+@dataclass
+class Lookup:
+    """Rows by text, and the distinct texts that are still to be fetched or encoded."""
+
+    texts: list[str]  # as asked for, with repetitions
+    rows: TextRows
+    missing: list[str]
+    misses: int  # distinct texts that no cache had; for an API key those that it had not sent before
+
+    @property
+    def in_order(self) -> NDArray[np.float16]:
+        """Rows [len(texts), D] of at least one text."""
+        return self.rows_of(self.texts)
+
+    def rows_of(self, texts: list[str]) -> NDArray[np.float16]:
+        """Rows [len(texts), D] of at least one text, in the order of the texts."""
+        return np.frombuffer(bytearray().join([self.rows[text] for text in texts]), "<f2").reshape(len(texts), -1)
+
+
 @dataclass(eq=False)
 class Job(Generic[T]):
     """A request, the results of the stages so far, and their times. `render` is its last stage."""
 
     request: WorkerRequest
-    render: Callable[[Job[T], Segmenter, TextCache], T]
+    render: Callable[[Job[T]], T]
     after: Future[Any] | None = None  # the last stage waits for it: the answer to the previous frame of the stream
     answer: Future[T] = field(default_factory=Future)
     accepted: float = field(default_factory=time.monotonic)
@@ -59,16 +77,13 @@ class Job(Generic[T]):
     planned: float = 0.0
     computed: float = 0.0
     image_seconds: float = 0.0  # of the batches that it was part of
-    text_stage_seconds: float = 0.0
-    text_seconds: float = 0.0  # for texts in the last stage
+    text_seconds: float = 0.0
     rgb: NDArray[np.uint8] | None = None
     model: Loaded | None = None  # held until the answer is there
     plan: Plan | None = None
     parts: dict[int, TileFeatures] = field(default_factory=dict)  # encoded so far, by their first tile
     features: Features | None = None
-    texts: list[str] = field(default_factory=list)  # of its vocabulary
-    texts_are_known: bool = True  # their rows are in memory, so that the text stage is skipped
-    lookup: Lookup | None = None  # the text stage's result
+    lookup: Lookup = field(default_factory=lambda: Lookup([], {}, [], 0))  # of the texts of its vocabulary
     stages: list[StageTime] = field(default_factory=list)  # those that have ended
 
     @property
@@ -142,7 +157,7 @@ class Job(Generic[T]):
             self.answer.set_result(answer)
 
 
-Render = Callable[[Job[T], Segmenter, TextCache], T]
+Render = Callable[[Job[T]], T]
 AnyJob = Job[Any]  # for stages that do not look at the answer
 
 

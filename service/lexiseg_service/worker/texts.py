@@ -1,4 +1,4 @@
-"""Text -> row, through three levels: an LRU in memory, Redis where there is one, the text tower.
+"""The text stage, and its cache: text -> row from an LRU in memory, Redis where there is one, or the text tower.
 
 Rows are fp16 from the moment they are encoded, so an answer has the same bits whichever level its rows come from.
 A tower encodes one chunk at a time and each chunk is kept at once (single-flight): a text that several requests lack is
@@ -15,60 +15,43 @@ LEXISEG_TEXT_ROWS_KEY anyone can compute it: then it finds damage and not forger
 from __future__ import annotations
 
 import hmac
+import math
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from redis import Redis
 
 from lexiseg_model.lru import Lru
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.segmenter import TextRows as Encoded
-from lexiseg_service.errors import DeadlineExceeded
+from lexiseg_service.errors import DeadlineExceeded, QueueFull
 from lexiseg_service.redis_link import RedisAway, RedisLink, open_link
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.watch.tracing import StageTime
+from lexiseg_service.worker.executor import FairExecutor
+from lexiseg_service.worker.job import AnyJob, Lookup, TextRows
 
-Rows = NDArray[np.float16]
 Encode = Callable[[list[str]], Encoded]
 CHUNK = 64  # texts per call of the tower
+RESERVE = 0.15  # share of a request's time that is left for the finish
+RETRY_SECONDS = 1
 MEMORY_BYTES = 64 * 2**20  # of rows in memory
 TTL_SECONDS = 30 * 86400  # of a row in Redis
 ENTRY_BYTES = 260  # of the dictionary and the key, beside text and row
 MAX_MARKS = 65_536  # pairs of key and text, of all API keys together: some 8 MB
 BYTES_PER_MARK = 125
-TextRows = dict[str, bytes]  # text -> row [D] of little-endian fp16
 PREFIX = "lexiseg:text:v2:"
 HEADER = struct.Struct("<4sBBI")
 MAC_BYTES = 32
 MAX_KEYS = 1024  # of one round trip: 0.8 MB of rows of 384 numbers
-
-
-@dataclass
-class Lookup:
-    """Rows by text, and the texts that are still to be encoded. `fresh`: texts that no cache had."""
-
-    texts: list[str]  # as asked for, with repetitions
-    rows: TextRows
-    missing: list[str]
-    fresh: set[str] = field(default_factory=set)
-
-    @property
-    def in_order(self) -> Rows:
-        """Rows [len(texts), D] of at least one text."""
-        return stacked(self.texts, self.rows)
-
-    @property
-    def misses(self) -> int:
-        """Distinct texts that had to be encoded."""
-        return len(self.fresh)
 
 
 class TextCaches:
@@ -118,26 +101,33 @@ class TextCache:
     def rows(self, texts: list[str], abandoned: Callable[[], bool] = lambda: False) -> Lookup:
         """Rows of at least one text; raises DeadlineExceeded once `abandoned` returns true before a chunk."""
         lookup = self.find(texts)
+        self.fetch(lookup)
         while lookup.missing:
             if abandoned():
                 raise DeadlineExceeded("the deadline passed while texts were encoded")
             self.encode_chunk(lookup)
         return lookup
 
-    def find(self, texts: list[str]) -> Lookup:
-        """Look texts up in memory and Redis; rows from Redis are in memory from now on."""
-        redis, count = self._shared.redis, self._shared.count
+    def find(self, texts: list[str], owner: str = "") -> Lookup:
+        """Look texts up in memory; `owner` is the API key that sends them."""
         distinct = dict.fromkeys(texts)
         rows = self._in_memory(distinct)
         missing = [text for text in distinct if text not in rows]
-        count("l1", hit=len(rows), miss=len(missing))
-        if redis is not None and missing:
-            shared, errors = redis.find(self._tower, missing)
-            self._keep(shared)
-            count("redis", hit=len(shared), error=errors, miss=len(missing) - len(shared) - errors)
-            rows |= shared
-            missing = [text for text in missing if text not in shared]
-        return Lookup(texts, rows, missing, set(missing))
+        self._shared.count("l1", hit=len(rows), miss=len(missing))
+        return Lookup(texts, rows, missing, self._first_asked(owner, distinct) if owner else len(missing))
+
+    def fetch(self, lookup: Lookup, owner: str = "") -> None:
+        """Look up in Redis what memory lacks; from now on it is in memory."""
+        redis, missing = self._shared.redis, lookup.missing
+        if redis is None or not missing:
+            return
+        rows, errors = redis.find(self._tower, missing)
+        self._keep(rows)
+        self._shared.count("redis", hit=len(rows), error=errors, miss=len(missing) - len(rows) - errors)
+        lookup.rows |= rows
+        lookup.missing = [text for text in missing if text not in rows]
+        if not owner:
+            lookup.misses = len(lookup.missing)
 
     def encode_chunk(self, lookup: Lookup) -> None:
         """Encode the next chunk of a lookup's missing texts."""
@@ -153,11 +143,7 @@ class TextCache:
             self._shared.redis.keep(self._tower, new_rows)
         lookup.rows |= rows | new_rows
 
-    def n_known(self, texts: Iterable[str]) -> int:
-        """Number of distinct texts whose rows are in memory."""
-        return len(self._in_memory(texts))
-
-    def first_asked(self, owner: str, texts: Iterable[str]) -> int:
+    def _first_asked(self, owner: str, texts: Iterable[str]) -> int:
         """Number of texts that an API key had not sent before; from now on it has."""
         marks = [hash((owner, self._tower, text)) for text in texts]
         new = [mark for mark in marks if self._shared.asked.get(mark) is None]
@@ -174,9 +160,66 @@ class TextCache:
             self._shared.memory.put((self._tower, text), row)
 
 
-def stacked(texts: list[str], rows: TextRows) -> Rows:
-    """Rows [len(texts), D] of at least one text, in the order of the texts."""
-    return np.frombuffer(bytearray().join([rows[text] for text in texts]), "<f2").reshape(len(texts), -1)
+class TextStage:
+    """Jobs with a `lookup` in, the same without missing texts out: each is handed to `done`, on a thread of this stage.
+
+    Chunks of different clients alternate. A request that runs out of time gets a 429 that says how many texts there
+    are, and continues from there when it is sent again.
+    """
+
+    def __init__(self, caches: TextCaches, done: Callable[[AnyJob], None]) -> None:
+        self._caches = caches
+        self._done = done
+        self._executors: dict[str, FairExecutor] = {}  # by text tower: a slow one delays no other
+        self._guard = threading.Lock()
+
+    @property
+    def executors(self) -> tuple[FairExecutor, ...]:
+        """Executors of all text towers used so far."""
+        return tuple(self._executors.values())
+
+    def put(self, job: AnyJob) -> None:
+        """Fetch or encode the missing texts of a job."""
+        now = time.monotonic()
+        self._submit(now, now, job)
+
+    def _submit(self, since: float, now: float, job: AnyJob) -> None:
+        tower = job.loaded.segmenter.text_digest
+        with self._guard:
+            if tower not in self._executors:
+                # One thread for long lists; the executor's other one, for a few texts, waits for one chunk at most.
+                self._executors[tower] = FairExecutor("texts", 1)
+        work = partial(job.run, partial(self._step, since, now))
+        self._executors[tower].submit(job.source, work, large=len(job.lookup.texts) > CHUNK)
+
+    def _step(self, since: float, submitted: float, job: AnyJob) -> None:
+        """Encode one chunk of a job that is in this stage since a time, and was submitted for this chunk later."""
+        cache, lookup = self._caches.of(job.loaded.segmenter), job.lookup
+        if submitted == since:
+            cache.fetch(lookup, job.request.owner)
+        if lookup.missing:
+            cache.encode_chunk(lookup)
+        now = time.monotonic()
+        if lookup.missing:
+            _check_time(job, now - submitted)
+            self._submit(since, now, job)
+            return
+        job.text_seconds = now - since
+        job.stages.append(StageTime("text", since, now))
+        self._done(job)
+
+
+def _check_time(job: AnyJob, per_chunk: float) -> None:
+    """Raise QueueFull when another chunk, which takes `per_chunk` seconds, would leave too little time to finish."""
+    deadline = job.request.deadline
+    if math.isinf(deadline) or deadline - time.monotonic() >= per_chunk + RESERVE * (deadline - job.accepted):
+        return
+    n_known, n_missing = len(job.lookup.rows), len(job.lookup.missing)
+    raise QueueFull(
+        f"{n_known:,} of {n_known + n_missing:,} texts (classes, synonyms, templates) are encoded and kept, and the "
+        "deadline is near; send the same request again, which continues from there",
+        RETRY_SECONDS,
+    )
 
 
 def _cost(key: tuple[str, str], row: bytes) -> int:

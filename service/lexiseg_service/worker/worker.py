@@ -33,7 +33,7 @@ from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.models.pool import ModelPool
 from lexiseg_service.worker.models.served import load, served_models
 from lexiseg_service.worker.models.watch import ModelWatch
-from lexiseg_service.worker.video.session import Streams
+from lexiseg_service.worker.video import Streams
 
 T = TypeVar("T")
 logger = structlog.get_logger("lexiseg.worker")
@@ -125,8 +125,6 @@ class ModelWorker:
         self._closing = True
         if self._watch is not None:
             await asyncio.to_thread(self._watch.close)
-        if self._streams is not None:
-            self._streams.leave()
         if self._engine is not None:
             await asyncio.to_thread(self._engine.close, self._settings.drain_seconds)
         if self._loading is not None:

@@ -7,8 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from lexiseg_service.worker.finish import as_bytes
-from lexiseg_service.worker.stages import SingleFlight
+from lexiseg_service.worker.finish import SingleFlight, as_bytes
 
 
 def test_probabilities_are_rounded_to_bytes_some_rows_at_a_time() -> None:

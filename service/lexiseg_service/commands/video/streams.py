@@ -62,7 +62,7 @@ def in_process(video_question: VideoQuestion, settings: Settings) -> Iterator[As
     question = video_question.question
     vocabulary = resolved(question.validated(), settings)
     with engine_of(settings, question.task) as (engine, segmenter):
-        from lexiseg_service.worker.video.session import Streams  # imports torch: after all checks
+        from lexiseg_service.worker.video import Streams  # imports torch: after all checks
 
         stream_question = StreamQuestion(
             question.request(None, vocabulary, segmenter.card.name),

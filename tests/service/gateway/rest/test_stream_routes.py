@@ -214,7 +214,7 @@ async def test_an_idle_stream_releases_its_place(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_full_worker_refuses_a_stream_with_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexiseg_service.worker.video.session.MAX_STREAMS", 1)
+    monkeypatch.setattr("lexiseg_service.worker.video.MAX_STREAMS", 1)
     async with following() as gateway:
         client = gateway.rest
         await ask(client, await opened(client), frame(red=HERE))

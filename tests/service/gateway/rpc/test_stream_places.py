@@ -59,7 +59,7 @@ async def test_a_stream_without_a_config_ends_soon_and_takes_no_place(
 ) -> None:
     for seconds in (0.2, 2, 10):  # on a slow machine the stream that says what it wants may come too late, too
         monkeypatch.setattr("lexiseg_service.gateway.video.FIRST_MESSAGE_SECONDS", seconds)
-        monkeypatch.setattr("lexiseg_service.worker.video.session.MAX_STREAMS", 2)
+        monkeypatch.setattr("lexiseg_service.worker.video.MAX_STREAMS", 2)
         async with over_colours() as (gateway, _):
             silent = [gateway.stub.SegmentVideo() for _ in range(3)]
             answers = []
@@ -79,7 +79,7 @@ async def test_a_stream_without_a_config_ends_soon_and_takes_no_place(
 
 
 async def test_one_client_cannot_take_all_places_for_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexiseg_service.worker.video.session.MAX_STREAMS", 2)
+    monkeypatch.setattr("lexiseg_service.worker.video.MAX_STREAMS", 2)
     keys = SecretStr(f"{line_of('one', 'first')},{line_of('other', 'second')}")
     async with over_colours(api_keys=keys) as (gateway, _):
 
@@ -109,7 +109,7 @@ async def test_a_client_that_reads_no_answers_loses_its_place_and_gets_the_reaso
     for seconds in (0.5, 2, 10):  # on a slow machine the client itself may be silent for longer than the first
         monkeypatch.setattr("lexiseg_service.gateway.video.STREAM_IDLE_SECONDS", seconds)
         monkeypatch.setattr("lexiseg_service.gateway.rpc.interceptor.STREAM_IDLE_SECONDS", seconds)
-        monkeypatch.setattr("lexiseg_service.worker.video.session.MAX_STREAMS", 1)
+        monkeypatch.setattr("lexiseg_service.worker.video.MAX_STREAMS", 1)
         async with over_colours() as (gateway, backend):
             call = await opened(gateway, config(overlay=True))
             # Answers of a megabyte each, more than a connection holds.

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
+from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from lexiseg_service.redis_link import State
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.texts import HEADER, MAC_BYTES, Rows, TextCaches, encode, key_of
+from lexiseg_service.worker.texts import HEADER, MAC_BYTES, TextCaches, encode, key_of
 from tests.redis_server import Proxy, RedisServer
 
 WIDTH = 8
@@ -28,11 +29,11 @@ SECRET = "of all the workers of one fleet"
 SKY, SEA = key_of("tower", "sky"), key_of("tower", "sea")
 
 
-def row_of(text: str) -> Rows:
+def row_of(text: str) -> NDArray[np.float16]:
     return np.frombuffer(hashlib.sha256(text.encode()).digest()[:WIDTH], np.uint8).astype(np.float16)
 
 
-def rows_of(texts: list[str]) -> Rows:
+def rows_of(texts: list[str]) -> NDArray[np.float16]:
     return np.stack([row_of(text) for text in texts])
 
 
@@ -55,14 +56,14 @@ class Worker:
         self.breaker._clock = lambda: self.now
         self.cache = self.caches.space("tower", self._encode)
 
-    def ask(self, texts: list[str]) -> Rows:
+    def ask(self, texts: list[str]) -> NDArray[np.float16]:
         return self.cache.rows(texts).in_order
 
     def counted(self, result: str) -> float:
         labels = {"tier": "redis", "result": result}
         return self.metrics.registry.get_sample_value("lexiseg_text_cache_total", labels) or 0.0
 
-    def _encode(self, texts: list[str]) -> Rows:
+    def _encode(self, texts: list[str]) -> NDArray[np.float16]:
         assert self.open.wait(PATIENT)
         self.encoded.update(texts)
         return rows_of(texts)

@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from lexiseg_service.errors import DeadlineExceeded
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.texts import CHUNK, Encode, Rows, TextCache, TextCaches
+from lexiseg_service.worker.texts import CHUNK, Encode, TextCache, TextCaches
 from tests.model.stand_in import ColourSegmenter
 
 WIDTH = 8
@@ -26,7 +27,7 @@ class Tower:
         self.open.set()
         self.entered = threading.Event()
 
-    def encode(self, texts: list[str]) -> Rows:
+    def encode(self, texts: list[str]) -> NDArray[np.float16]:
         self.entered.set()
         assert self.open.wait(20)
         self.asked += texts
@@ -127,8 +128,8 @@ def test_all_towers_together_keep_no_more_bytes_than_they_may() -> None:
 def test_a_text_is_new_to_each_key_and_tower_once() -> None:
     caches = TextCaches(Settings(), Metrics())
     tower, other = (caches.space(name, Tower().encode) for name in ("tower", "other"))
-    tower.first_asked("neighbour", ["sky", "sea"])
+    tower.find(["sky", "sea"], "neighbour")
 
-    assert tower.first_asked("mine", ["sky", "tree"]) == 2
-    assert tower.first_asked("mine", ["sky", "sea"]) == 1
-    assert other.first_asked("mine", ["sky"]) == 1
+    assert tower.find(["sky", "tree"], "mine").misses == 2
+    assert tower.find(["sky", "sea"], "mine").misses == 1
+    assert other.find(["sky"], "mine").misses == 1

@@ -11,7 +11,7 @@ from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, Video
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
-from lexiseg_service.worker.video.session import Streams
+from lexiseg_service.worker.video import Streams
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves
 
 Step = StreamQuestion | VideoFrame | Exception

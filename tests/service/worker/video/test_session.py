@@ -16,7 +16,7 @@ from lexiseg_service.errors import (
 )
 from lexiseg_service.worker.models.pool import GOING_DOWN
 from tests.service.worker.gated_colours import ask, halves
-from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, stream, take, working
+from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, stream, working
 from tests.waiting import soon
 
 
@@ -139,23 +139,6 @@ async def test_a_frame_waits_for_a_full_engine_until_its_deadline() -> None:
     assert isinstance(answer.error, QueueFull)
 
 
-async def test_a_worker_that_goes_down_answers_the_frames_it_has_read() -> None:
-    with working() as worker:
-        worker.segmenter.gate.clear()
-        async with stream(worker, question(), frame(0), frame(1)) as (sender, answers):
-            first = asyncio.ensure_future(anext(answers))
-            await soon(lambda: worker.engine.in_flight == 2)
-            worker.streams.leave()
-            sender.give(frame(2))
-            worker.segmenter.gate.set()
-            assert ids([await first, *await take(answers, 1)]) == ["0", "1"]
-            with pytest.raises(NotReady, match=GOING_DOWN):
-                await take(answers, 1)
-        async with stream(worker, question()) as (_, answers):
-            with pytest.raises(NotReady):
-                await take(answers, 1)
-
-
 async def test_frames_failed_by_a_closing_engine_end_the_stream() -> None:
     with working() as worker:
         worker.segmenter.gate.clear()
@@ -179,7 +162,7 @@ async def test_a_full_engine_is_asked_by_one_stream_of_a_client_at_a_time() -> N
             waiting = [session for session in worker.streams._open if session._waiting]
 
             assert len(waiting) == 6
-            assert worker.streams._lock_of("").locked()
+            assert worker.streams._locks[""].locked()
             worker.segmenter.gate.set()
             for sender, _ in opened:
                 sender.end()

@@ -1,6 +1,6 @@
-"""One video stream in the worker: backpressure, dropped frames, and answers in order.
+"""Video streams in the worker: backpressure, dropped frames, the state of a stream, and answers in order.
 
-steps -> read -> waiting -> engine (at work) -> queue of outcomes -> answers
+    steps -> read -> waiting -> engine (at work), state -> queue of outcomes -> answers
 
 Drop policies:
 none     nothing is read while `frames_in_flight` frames are unanswered, so the sender has to wait
@@ -10,10 +10,11 @@ latest   frames are read as they come; a waiting frame is dropped when the next 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -22,30 +23,27 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import structlog
+from prometheus_client import Counter
 
-from lexiseg_service.drain import Drain
-from lexiseg_service.errors import (
-    DeadlineExceeded,
-    MalformedRequest,
-    NotReady,
-    QueueFull,
-    ServiceError,
-    unexpected,
-)
-from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame
-from lexiseg_service.settings import STREAM_IDLE_SECONDS, Settings
+from lexiseg_model.errors import OptionError
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import PromptMasks, Segmenter
+from lexiseg_model.video.following import Follower, Sight, Start
+from lexiseg_model.video.memory import VideoMemory
+from lexiseg_service.errors import InvalidValue, MalformedRequest, NotReady, QueueFull, ServiceError, unexpected
+from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame, WorkerRequest
+from lexiseg_service.settings import Settings
 from lexiseg_service.shares import CLIENT_SHARE, Shares
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
+from lexiseg_service.worker.finish import render
+from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.models.pool import GOING_DOWN
-from lexiseg_service.worker.video.state import StreamState
 
 logger = structlog.get_logger("lexiseg.video")
 # With `latest`: one frame in the image pass and one behind it keep the device busy; further ones would only get stale.
 MAX_LATEST_AT_WORK = 2
 MAX_UNANSWERED = 64  # frames of a stream with `latest`, most of them dropped; beyond it nothing more is read
-# The gateway ends a silent stream; this is for a gateway that vanished.
-MAX_SILENT_SECONDS = 2 * STREAM_IDLE_SECONDS
 RETRY_SECONDS = 0.02  # between two attempts to submit a frame to a full engine
 MAX_STREAMS = 64  # open at a time
 
@@ -71,27 +69,22 @@ class Session:
 
     Args:
         engine: answers the frames. Image passes share batches with other requests and may end in any order.
-        settings: the deadline of a frame, and the silence after which the sender counts as lost.
-        drain: ends the stream when the worker shuts down: it reads nothing more, and answers what it has read.
-        lock_of: a client's lock, held while one of its streams submits a frame: a full engine is asked by one of them
-            at a time, in order.
-        on_frame: called with ok, error or dropped for each frame.
+        question: the first.
+        seconds: the deadline of a frame.
+        lock: of the client, held while one of its streams submits a frame: a full engine is asked by one of them at a
+            time, in order.
+        frames: counts frames by result: ok, error or dropped.
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        settings: Settings,
-        drain: Drain,
-        lock_of: Callable[[str], asyncio.Lock],
-        on_frame: Callable[[str], None] = lambda _: None,
+        self, engine: Engine, question: StreamQuestion, seconds: float, lock: asyncio.Lock, frames: Counter
     ) -> None:
         self.state = StreamState()
         self._engine = engine
-        self._frame_seconds = settings.deadline_seconds
-        self._drain = drain
-        self._lock_of = lock_of
-        self._on_frame = on_frame
+        self._question = question
+        self._frame_seconds = seconds
+        self._lock = lock
+        self._frames = frames
         self._flow = f"stream:{uuid.uuid4().hex}"
         self._loop = asyncio.get_running_loop()
         self._outcomes: asyncio.Queue[_Entry | _End] = asyncio.Queue()
@@ -101,27 +94,19 @@ class Session:
         self._last: Future[FrameAnswer] | None = None  # submitted last, while it is at work
         self._unanswered = 0
         self._answered = asyncio.Event()
-        self._question: StreamQuestion | None = None
 
-    async def answers(
-        self, steps: AsyncIterator[StreamQuestion | VideoFrame], question: StreamQuestion
-    ) -> AsyncGenerator[FrameAnswer, None]:
-        """Yield one answer for each frame, in order.
-
-        Args:
-            steps: frames, and questions that replace the one before.
-            question: the first.
+    async def answers(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+        """Yield one answer for each frame, in order; `steps` are frames, and questions that replace the one before.
 
         Raises:
             ServiceError: the stream as a whole failed; also what `steps` raises, when all before it is answered.
         """
-        self._question = question
         reading = asyncio.create_task(self._read(steps))
         submitting = asyncio.create_task(self._submit_waiting())
         try:
             while isinstance(entry := await self._outcomes.get(), _Entry):
                 answer = await entry.outcome
-                self._on_frame("dropped" if answer.dropped else "ok" if answer.error is None else "error")
+                self._frames.labels("dropped" if answer.dropped else "ok" if answer.error is None else "error").inc()
                 yield answer
                 del entry, answer  # otherwise a client that stops reading keeps a frame in memory
                 self._unanswered -= 1
@@ -137,32 +122,25 @@ class Session:
     async def _read(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> None:
         error: Exception | None = None
         try:
-            while True:
-                while self._unanswered >= self._max_unanswered:
-                    self._answered.clear()
-                    await self._drain.wait(self._answered.wait())
-                step = await self._drain.wait(anext(steps), MAX_SILENT_SECONDS)
+            async for step in steps:
                 self._accept(step)
                 del step
                 await asyncio.sleep(0)  # the frame is submitted, if there is room, before the next one may drop it
-        except StopAsyncIteration:
-            pass
-        except TimeoutError:
-            error = DeadlineExceeded(f"no frame came for {MAX_SILENT_SECONDS:g} seconds; the video stream is ended")
+                while self._unanswered >= self._max_unanswered:
+                    self._answered.clear()
+                    await self._answered.wait()
         except Exception as raised:
             error = raised
         self._outcomes.put_nowait(_End(error))
 
     @property
     def _max_unanswered(self) -> int:
-        assert self._question is not None
         return self._question.frames_in_flight if self._question.drop_policy == "none" else MAX_UNANSWERED
 
     def _accept(self, step: StreamQuestion | VideoFrame) -> None:
         if isinstance(step, StreamQuestion):
             self._question = step
             return
-        assert self._question is not None
         if self._question.drop_policy == "latest":
             while self._waiting:
                 stale = self._waiting.popleft()
@@ -180,7 +158,7 @@ class Session:
             while not self._waiting or len(self._at_work) >= _max_at_work(self._waiting[0].question):
                 self._changed.clear()
                 await self._changed.wait()
-            async with self._lock_of(self._waiting[0].question.request.source):
+            async with self._lock:
                 while self._waiting and not self._submit(self._waiting[0]):
                     await asyncio.sleep(RETRY_SECONDS)
 
@@ -261,7 +239,6 @@ class Streams:
         self._places = Shares("video streams", MAX_STREAMS, CLIENT_SHARE)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by client
         self._open: set[Session] = set()
-        self._drain = Drain(GOING_DOWN)
         metrics.held("streams", lambda: sum(session.state.nbytes for session in tuple(self._open)))
 
     def __len__(self) -> int:
@@ -275,39 +252,116 @@ class Streams:
             RateLimited: this client has as many as one may.
             ServiceError: the stream as a whole failed.
         """
-        question = await self._first(steps)
+        question = await anext(steps, None)
         if question is None:
             return
-        with self._places.take(question.request.source):
-            frames = self._metrics.frames
-            session = Session(
-                self._engine, self._settings, self._drain, self._lock_of, lambda kind: frames.labels(kind).inc()
-            )
+        if isinstance(question, VideoFrame):
+            raise MalformedRequest("the first message of a stream is a frame; expected a config")
+        client = question.request.source
+        with self._places.take(client):
+            lock = self._locks.setdefault(client, asyncio.Lock())
+            session = Session(self._engine, question, self._settings.deadline_seconds, lock, self._metrics.frames)
             self._open.add(session)
             self._metrics.streams.inc()
             try:
-                async with aclosing(session.answers(steps, question)) as answers:
+                async with aclosing(session.answers(steps)) as answers:
                     async for answer in answers:
                         yield answer
             finally:
                 self._open.discard(session)
                 self._metrics.streams.dec()
 
-    async def _first(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> StreamQuestion | None:
-        """The config of a stream; None if it ends before."""
+
+class StreamState:
+    """Frames are answered one at a time; the caller keeps their order."""
+
+    def __init__(self) -> None:
+        # A frame whose deadline passes in its render lets the next one begin while it unwinds.
+        self._guard = threading.Lock()
+        self._memory = VideoMemory()
+        self._follower = Follower()
+        self._meaning: tuple[object, ...] | None = None
+        self._reset = False  # reported in the next answer
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held from frame to frame."""
+        return self._memory.nbytes + self._follower.nbytes
+
+    def answer(self, question: StreamQuestion, frame: VideoFrame, job: Job[Any]) -> FrameAnswer:
+        """Answer a frame from its job, which has its features."""
+        with self._guard:
+            self._adopt(question, job.loaded.segmenter.digest)
+            if question.request.task == "prompt":
+                return self._follow(job, frame)
+            return self._segment(job, frame)
+
+    def _segment(self, job: Job[Any], frame: VideoFrame) -> FrameAnswer:
+        assert job.plan is not None
+        began = time.monotonic()
         try:
-            question = await self._drain.wait(anext(steps, None), MAX_SILENT_SECONDS)
-        except TimeoutError:
-            raise DeadlineExceeded(
-                f"no config came for {MAX_SILENT_SECONDS:g} seconds; the video stream is ended"
-            ) from None
-        if isinstance(question, VideoFrame):
-            raise MalformedRequest("the first message of a stream is a frame; expected a config")
-        return question
+            self._reset |= self._memory.look(job.plan)
+            looked = time.monotonic()
+            answer, segmentation = render(job, self._memory.steady)
+            rendered = time.monotonic()
+            numbers = self._memory.follow(segmentation)
+        except Exception:
+            self._memory.forget()  # half of this frame may be in the average
+            self._reset = True
+            raise
+        state_ms = 1e3 * (looked - began + time.monotonic() - rendered)
+        total = 1e3 * (time.monotonic() - job.accepted)
+        timings = replace(answer.timings, post=answer.timings.post + state_ms, total=total)
+        answer = replace(answer, timings=timings, image_id="")  # frames are not kept
+        reset, self._reset = self._reset, False
+        return FrameAnswer(frame.id, frame.timestamp_us, answer, state_reset=reset, track_ids=numbers)
 
-    def _lock_of(self, client: str) -> asyncio.Lock:
-        return self._locks.setdefault(client, asyncio.Lock())
+    def _follow(self, job: Job[Any], frame: VideoFrame) -> FrameAnswer:
+        """Find the followed objects; the follower keeps what it saw even if rendering fails."""
+        starts = [Start(each.track_id, each.prompt) for each in frame.follow]
+        try:
+            self._follower.check(starts, frame.unfollow)
+        except OptionError as error:
+            raise InvalidValue.of("frame.follow", f"{len(starts)} objects", str(error)) from None
+        sights: list[Sight] = []
 
-    def leave(self) -> None:
-        """Go down: streams read nothing more, answer what they have read, and end with `NotReady`."""
-        self._drain.begin()
+        def follow(segmenter: Segmenter, features: Features) -> list[PromptMasks | None]:
+            sights.extend(self._follower.step(segmenter, features, starts, frame.unfollow))
+            return [sight.mask for sight in sights]
+
+        answer, _ = render(job, follow=follow)
+        matched = [sights[segment.prompt_index or 0] for segment in answer.segments]
+        segments = tuple(
+            replace(segment, prompt_index=sight.start) for segment, sight in zip(answer.segments, matched, strict=True)
+        )
+        timings = replace(answer.timings, total=1e3 * (time.monotonic() - job.accepted))
+        reset, self._reset = self._reset, False
+        return FrameAnswer(
+            frame.id,
+            frame.timestamp_us,
+            replace(answer, segments=segments, timings=timings, image_id=""),
+            state_reset=reset,
+            track_ids=tuple(sight.number for sight in matched),
+            lost=tuple(sight.number for sight in sights if sight.mask is None),
+        )
+
+    def _adopt(self, question: StreamQuestion, digest: str) -> None:
+        meaning = _meaning(question.request, digest)
+        if self._meaning is None:
+            self._reset = question.resumed
+        elif meaning != self._meaning:
+            self._memory.forget()
+            self._follower.forget()
+            self._reset = True
+        self._meaning = meaning
+        self._memory.adjust(question.smoothing, tracking=question.tracking)
+
+
+def _meaning(request: WorkerRequest, digest: str) -> tuple[object, ...]:
+    """Values that must not change for frames to be comparable; followed objects may get other labels.
+
+    What is remembered of a followed object are features of the weights with this digest.
+    """
+    if request.task == "prompt":
+        return (request.model, request.task, request.max_side, digest)
+    return (request.model, request.task, request.vocabulary, request.refine, request.max_side)

@@ -1,1 +1,0 @@
-"""Video streams in the worker: their frames through the engine, their state, their order."""
