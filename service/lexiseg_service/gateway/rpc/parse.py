@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
-from lexiseg_service.errors import InvalidValue, MalformedRequest
-from lexiseg_service.gateway.video import FRAMES_IN_FLIGHT, Step, StreamConfig
-from lexiseg_service.question.messages import DropPolicy, ImageSource, VideoFrame
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.video import FRAMES_IN_FLIGHT, StreamConfig
+from lexiseg_service.question.messages import DropPolicy, Followed, ImageSource
 from lexiseg_service.question.prompts import check_points, check_prompt_counts, resolve_follow
 from lexiseg_service.question.schemas import ImageInput, PromptInput, Question
 from lexiseg_service.question.validation import off_event_loop, validate
@@ -33,24 +33,6 @@ async def read_segment(message: pb.SegmentRequest, limits: Limits) -> tuple[Ques
         return question, ImageSource(message.image.content)
     named = validate(ImageInput, {source: getattr(message.image, source)}, "image.")
     return question, ImageSource(id=named.id, url=named.url)
-
-
-async def read_steps(messages: AsyncIterator[pb.SegmentVideoRequest], limits: Limits) -> AsyncGenerator[Step, None]:
-    """The configs and frames of a stream.
-
-    Raises:
-        MalformedRequest: a message is empty.
-        InvalidValue: a field is out of range.
-    """
-    async for message in messages:
-        kind = message.WhichOneof("message")
-        if kind == "config":
-            yield await off_event_loop(message.config.ByteSize(), partial(_config, message.config, limits))
-        elif kind == "frame":
-            yield _frame(message.frame, limits)
-        else:
-            raise MalformedRequest("a message without config and frame")
-        del message  # a silent client would keep its image in memory
 
 
 def read_question(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits) -> Question:
@@ -93,7 +75,12 @@ def question_fields(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits
     return fields
 
 
-def _config(message: pb.StreamConfig, limits: Limits) -> StreamConfig:
+def read_config(message: pb.StreamConfig, limits: Limits) -> StreamConfig:
+    """The config of a stream.
+
+    Raises:
+        InvalidValue: a field is out of range.
+    """
     in_flight = message.frames_in_flight if message.HasField("frames_in_flight") else FRAMES_IN_FLIGHT
     drop_policy: DropPolicy | None = word_of(DROP_POLICIES, message.drop_policy) if message.drop_policy else "none"
     if drop_policy is None:
@@ -102,16 +89,19 @@ def _config(message: pb.StreamConfig, limits: Limits) -> StreamConfig:
     return StreamConfig(question, message.smoothing, message.tracking, drop_policy, in_flight)
 
 
-def _frame(message: pb.Frame, limits: Limits) -> VideoFrame:
-    if len(message.unfollow) > limits.max_prompts:
-        raise InvalidValue.of("frame.unfollow", f"{len(message.unfollow)} objects", f"at most {limits.max_prompts}")
-    if len(message.follow) > limits.max_prompts:
-        raise InvalidValue.of("frame.follow", f"{len(message.follow)} objects", f"at most {limits.max_prompts}")
-    for index, each in enumerate(message.follow):
-        check_points(each.prompt, f"frame.follow.{index}.prompt", limits)
-    objects = [(each.track_id, validate(PromptInput, _prompt(each.prompt))) for each in message.follow]
-    follow = resolve_follow(objects, "frame.follow", limits) if objects else ()
-    return VideoFrame(message.image, message.id, message.timestamp_us, follow, tuple(message.unfollow))
+def read_followed(message: pb.Frame, limits: Limits) -> tuple[Followed, ...]:
+    """The objects that a frame starts to follow.
+
+    Raises:
+        InvalidValue: too many of them or of their points, or one is not as expected.
+    """
+
+    def prompts() -> Iterator[tuple[int, PromptInput]]:
+        for index, each in enumerate(message.follow):
+            check_points(each.prompt, f"frame.follow.{index}.prompt", limits)
+            yield each.track_id, validate(PromptInput, _prompt(each.prompt))
+
+    return resolve_follow(prompts(), "frame.follow", limits)
 
 
 def _check_counts(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,12 +16,13 @@ from grpc_reflection.v1alpha import reflection
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationServicer, add_SegmentationServicer_to_server
-from lexiseg_service.errors import TooLarge
+from lexiseg_service.errors import InvalidValue, MalformedRequest, TooLarge
 from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.rpc.interceptor import CALLER, CallInterceptor
-from lexiseg_service.gateway.rpc.parse import read_segment, read_steps
+from lexiseg_service.gateway.rpc.parse import read_config, read_followed, read_segment
 from lexiseg_service.gateway.use_case import Caller, UseCase
-from lexiseg_service.gateway.video import VideoService
+from lexiseg_service.gateway.video import Step, VideoService
+from lexiseg_service.question.messages import VideoFrame
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics, failure_reason
@@ -71,11 +72,35 @@ class Servicer(SegmentationServicer):
         # that is writing when the call ends may only see that the write failed.
         accepted = partial(context.send_initial_metadata, ())
         async with (
-            aclosing(read_steps(request_iterator, self._limits)) as steps,
+            aclosing(self._steps(request_iterator)) as steps,
             aclosing(self._video.stream(steps, caller, accepted)) as answers,
         ):
             async for answer in answers:
                 yield encode_frame_answer(answer, caller.request_id)
+
+    async def _steps(self, messages: AsyncIterator[pb.SegmentVideoRequest]) -> AsyncGenerator[Step, None]:
+        """The configs and frames of a stream.
+
+        Raises:
+            MalformedRequest: a message is empty.
+            InvalidValue: a field is out of range.
+        """
+        async for message in messages:
+            if message.HasField("config"):
+                reading = partial(read_config, message.config, self._limits)
+                yield await off_event_loop(message.config.ByteSize(), reading)
+            elif message.HasField("frame"):
+                yield self._frame(message.frame)
+            else:
+                raise MalformedRequest("a message without config and frame")
+            del message  # a silent client would keep its image in memory
+
+    def _frame(self, frame: pb.Frame) -> VideoFrame:
+        n_ended, limit = len(frame.unfollow), self._limits.max_prompts
+        if n_ended > limit:
+            raise InvalidValue.of("frame.unfollow", f"{n_ended} objects", f"at most {limit}")
+        followed = read_followed(frame, self._limits) if frame.follow else ()
+        return VideoFrame(frame.image, frame.id, frame.timestamp_us, followed, tuple(frame.unfollow))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """Cards of the models served here."""
