@@ -154,7 +154,8 @@ class Engine:
         job.model = loaded = model.result()
         job.answer.add_done_callback(lambda _: loaded.release())  # at once, if it is answered already
         if not job.abandoned:
-            self._threads.submit(job.source, partial(job.run, self._decode), large=job.large_image)
+            decode = partial(job.run, partial(self._decode, time.monotonic()))
+            self._threads.submit(job.source, decode, large=job.large_image)
 
     def _answered(self, number: int, model: Future[Loaded], _: Future[Any]) -> None:
         model.cancel()
@@ -167,7 +168,10 @@ class Engine:
 
     # Decode
 
-    def _decode(self, job: AnyJob) -> None:
+    def _decode(self, since: float, job: AnyJob) -> None:
+        """Decode the image of a job that waits since a time, or find its features."""
+        with self._guard:
+            self._admission.check_wait(job, since)
         began = time.monotonic()
         request = job.request
         job.image_id = request.image_id or image_id_of(request.image or b"")

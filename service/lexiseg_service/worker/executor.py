@@ -29,6 +29,7 @@ class _Task:
     large: bool
     work: Work
     since: float
+    urgent: bool
 
 
 @dataclass
@@ -82,11 +83,11 @@ class FairExecutor:
     def longest_wait(self) -> float:
         """Seconds that the oldest of these has waited."""
         with self._guard:
-            heads = [queue[0].since for client in self._clients.values() for queue in client.waiting.values() if queue]
-            return self._clock() - min(heads) if heads else 0.0
+            queues = [queue for client in self._clients.values() for queue in client.waiting.values()]
+            return max((self._clock() - task.since for queue in queues for task in queue), default=0.0)
 
-    def submit(self, source: str, work: Work, *, large: bool = False) -> None:
-        """Run a task of a client."""
+    def submit(self, source: str, work: Work, *, large: bool = False, urgent: bool = False) -> None:
+        """Run a task of a client; an urgent one before its others of the same size."""
         with self._guard:
             if not self._open:
                 return
@@ -95,7 +96,9 @@ class FairExecutor:
                 client.used = max(client.used, self._now)
             if not client.waiting[large]:
                 client.used_by_size[large] = max(client.used_by_size[large], client.used_by_size[not large])
-            client.waiting[large].append(_Task(source, large, work, self._clock()))
+            queue = client.waiting[large]
+            place = sum(task.urgent for task in queue) if urgent else len(queue)
+            queue.insert(place, _Task(source, large, work, self._clock(), urgent))
             self._threads.submit(self._run_next)
 
     def close(self) -> None:

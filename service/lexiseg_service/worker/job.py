@@ -1,7 +1,8 @@
 """A request on its way through the stages, and admission by place in the queue and by expected wait.
 
 Two lanes separate small and large requests. The expected wait is the lane's mean time between two answers times the
-number of requests ahead: the client's own, and at most as many of every other client.
+number of requests ahead: the client's own, and at most as many of every other client. An accepted request that has not
+begun when half of its time is over is refused after all: the rest is for its work.
 """
 
 from __future__ import annotations
@@ -34,9 +35,8 @@ TextRows = dict[str, bytes]  # text -> row [D] of little-endian fp16
 LARGE_WORK = 50.0  # megapixels times the number of classes and prompts
 LARGE_IMAGE = 4.0  # megapixels
 AVERAGE_WEIGHT = 0.1  # weight of the latest answer in the mean time between two
-MAX_WAIT_SHARE = 0.5  # of the time until the deadline; the rest allows for later requests and slower cores
+MAX_WAIT_SHARE = 0.5  # of the time until the deadline
 MAX_RETRY_SECONDS = 30
-MAX_UNTIMED = 4  # large requests in flight until the first of them is answered and its time is known
 
 
 @dataclass
@@ -198,14 +198,9 @@ class Lane:
         return not self._in_flight
 
     @property
-    def n_untimed(self) -> int:
-        """Number of requests in flight until the first is answered, then 0."""
-        return 0 if self._interval else self._in_flight.total()
-
-    @property
-    def backlog(self) -> float:
-        """Seconds until all of them are answered."""
-        return self._interval * self._in_flight.total()
+    def retry_seconds(self) -> int:
+        """Seconds until half of them are answered, for `Retry-After`."""
+        return min(MAX_RETRY_SECONDS, max(1, math.ceil(self._interval * self._in_flight.total() / 2)))
 
     def wait(self, source: str) -> float:
         """Seconds until one more request of a client would be answered; 0 if the lane is empty."""
@@ -265,20 +260,27 @@ class Admission:
         job.large_image = megapixels > LARGE_IMAGE
         job.large = megapixels * (len(request.vocabulary.classes) + len(request.prompts)) > LARGE_WORK
         lane = self._lanes[job.large]
-        retry_seconds = min(MAX_RETRY_SECONDS, max(1, math.ceil(lane.backlog / 2)))
         wait, left = lane.wait(job.source), request.deadline - job.accepted
         if wait > MAX_WAIT_SHARE * left > 0:
             raise QueueFull(
-                f"the answer would take {wait:.0f} seconds, the deadline is in {left:.0f} seconds", retry_seconds
+                f"the answer would take {wait:.0f} seconds, the deadline is in {left:.0f} seconds", lane.retry_seconds
             )
-        if job.large and lane.n_untimed >= MAX_UNTIMED and not math.isinf(left):
-            detail = f"{MAX_UNTIMED} large requests wait for the first answer to one, the limit"
-            raise QueueFull(detail, min(MAX_RETRY_SECONDS, math.ceil(left / 4)))
         try:
             job.place = self._places.take(job.source)
         except (QueueFull, RateLimited) as refusal:
-            raise QueueFull(refusal.detail, retry_seconds) from None
+            raise QueueFull(refusal.detail, lane.retry_seconds) from None
         lane.enter(job.source)
+
+    def check_wait(self, job: AnyJob, since: float) -> None:
+        """Check that a job, whose work begins now, has not waited too long since a time of time.monotonic().
+
+        Raises:
+            QueueFull: it has.
+        """
+        waited, seconds = time.monotonic() - since, job.request.deadline - since
+        if waited > MAX_WAIT_SHARE * seconds:
+            detail = f"the request waited for {waited:.0f} seconds, of {seconds:.0f} until its deadline"
+            raise QueueFull(detail, self._lanes[job.large].retry_seconds)
 
     def leave(self, job: AnyJob) -> None:
         """Release the place and lane of an admitted job that is answered or abandoned."""

@@ -22,12 +22,12 @@ class Stage:
         self.gate = threading.Event()
         self.begun: list[str] = []
 
-    def put(self, name: str, source: str = "x", *, large: bool = False) -> None:
+    def put(self, name: str, source: str = "x", *, large: bool = False, urgent: bool = False) -> None:
         def work() -> None:
             self.begun.append(name)
             assert self.gate.wait(SOON)
 
-        self.threads.submit(source, work, large=large)
+        self.threads.submit(source, work, large=large, urgent=urgent)
 
     def until_begun(self, n: int) -> None:
         until(lambda: len(self.begun) == n)
@@ -65,6 +65,20 @@ def test_large_work_leaves_a_core_while_small_work_is_in_flight(stage: Stage) ->
     stage.gate.set()
 
     stage.until_begun(4)
+
+
+def test_begun_work_is_finished_before_other_work_is_begun(stage: Stage) -> None:
+    stage.small_in_flight = True  # one large task at a time
+    stage.put("decode 0", large=True)
+    stage.until_begun(1)
+    for number in (1, 2):
+        stage.put(f"decode {number}", large=True)
+    for number in (0, 1):
+        stage.put(f"finish {number}", large=True, urgent=True)
+    stage.gate.set()
+
+    stage.until_begun(5)
+    assert stage.begun == ["decode 0", "finish 0", "finish 1", "decode 1", "decode 2"]
 
 
 def test_a_source_does_not_wait_for_the_backlog_of_another(stage: Stage) -> None:

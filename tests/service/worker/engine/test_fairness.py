@@ -191,6 +191,29 @@ def test_a_request_that_would_miss_its_deadline_is_refused_with_retry_after(
         answer.cancel()
 
 
+def test_a_request_that_does_not_begin_in_half_of_its_time_is_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, begun = threading.Event(), threading.Semaphore(0)
+
+    def hold(_: Job[None]) -> None:
+        begun.release()
+        assert gate.wait(SOON)
+
+    holding = [bench.engine.submit(ask("red", source=f"{n}"), hold) for n in range(THREADS + 1)]
+    for _ in holding:
+        assert begun.acquire(timeout=SOON)
+    late = bench.ask("modest", "red", deadline=time.monotonic() + 300.0)
+    until(lambda: bench.metric("lexiseg_stage_waiting", "decode-post") == 1)
+    slow = SimpleNamespace(monotonic=lambda: time.monotonic() + 200.0)
+    monkeypatch.setattr("lexiseg_service.worker.job.time", slow)
+    gate.set()
+
+    with pytest.raises(QueueFull, match="waited for 200 seconds") as refused:
+        late.result(SOON)
+    assert int(refused.value.headers["Retry-After"]) >= 1
+
+
 def test_after_a_missed_deadline_a_second_request_is_refused_instead_of_missing_its_own(bench: Bench) -> None:
     def ask_in_a_hurry(seconds: float) -> Future[WorkerAnswer]:
         return bench.ask("busy", "red", deadline=time.monotonic() + seconds)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 
 from lexiseg_model.features import TileFeatures
 from lexiseg_service.errors import DeadlineExceeded, NotReady, QueueFull
-from lexiseg_service.worker.job import MAX_UNTIMED
 from tests.service.worker.engine.bench import Bench
 from tests.service.worker.gated_colours import SOON, ask
 from tests.waiting import until
@@ -70,23 +68,6 @@ def test_a_full_queue_refuses_at_once() -> None:
 
     assert int(refusal.value.headers["Retry-After"]) >= 1
     bench.release()
-    bench.engine.close(SOON)
-
-
-def test_large_requests_are_few_until_an_answer_has_told_how_long_they_take() -> None:
-    bench = Bench()
-    bench.hold()
-    large = replace(ask("red", deadline=time.monotonic() + SOON), size=(10_000, 10_000))
-    answers = [bench.submit(large) for _ in range(MAX_UNTIMED)]
-
-    with pytest.raises(QueueFull, match="large requests"):
-        bench.submit(large)
-    small = bench.submit(ask("blue"))
-    bench.release()
-    for answer in (small, *answers):
-        answer.result(SOON)
-
-    assert bench.submit(large).result(SOON)
     bench.engine.close(SOON)
 
 
