@@ -1,15 +1,13 @@
-"""Encoded bytes to RGB pixels: JPEG by libjpeg-turbo at a reduced DCT scale, WebP by OpenCV, the rest by Pillow."""
+"""Encoded bytes to RGB pixels: JPEG by libjpeg-turbo at a reduced DCT scale, the rest by Pillow."""
 
 from __future__ import annotations
 
 import io
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
@@ -49,11 +47,7 @@ def decode(image: bytes, limits: Limits, short_side: int | None) -> Decoded:
         ServiceError: as `read_header`; UndecodableImage when the pixels are damaged.
     """
     header = read_header(image, limits)
-    rgb = None
-    if header.format == "JPEG":
-        rgb = _decode_jpeg(image, header, short_side)
-    elif header.format == "WEBP":
-        rgb = _decode_webp(image, header)
+    rgb = _decode_jpeg(image, header, short_side) if header.format == "JPEG" else None
     rgb = _decode_pillow(image, header, short_side) if rgb is None else _upright(rgb, header.orientation)
     return Decoded(np.ascontiguousarray(rgb), header.size)
 
@@ -101,21 +95,6 @@ def _decode_pillow(image: bytes, header: ImageHeader, short_side: int | None) ->
     if rgb.shape[:2] != (height, width):
         raise UndecodableImage(f"image: {header.format} data of another size than its header says")
     return _upright(rgb, orientation)
-
-
-def _decode_webp(image: bytes, header: ImageHeader) -> NDArray[np.uint8] | None:
-    """None where OpenCV fails. Pillow would copy the pixels three times, once while it holds the GIL."""
-    with suppress(cv2.error):
-        pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_UNCHANGED)
-        if pixels is None or pixels.ndim != 3 or pixels.shape[:2] != _as_stored(header):
-            return None
-        if pixels.shape[2] == 3:
-            return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels).astype(np.uint8, copy=False)
-        rgb = np.empty((*pixels.shape[:2], 3), np.uint8)
-        for rows in _bands(*pixels.shape[:2]):
-            rgb[rows] = _over_white(Image.fromarray(cv2.cvtColor(pixels[rows], cv2.COLOR_BGRA2RGBA)))
-        return rgb
-    return None
 
 
 def _bands(height: int, width: int) -> Iterator[slice]:

@@ -64,34 +64,6 @@ def test_a_damaged_jpeg_that_can_be_seen_is_decoded_smaller_too(orientation: int
     assert decode(damaged, LIMITS, None).rgb.shape[:2] == found.size
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
-@pytest.mark.parametrize("lossless", [True, False])
-@pytest.mark.parametrize("size", [(96, 72), (33, 17)])
-def test_a_webp_has_the_colours_that_pillow_shows_over_white(
-    mode: str, lossless: bool, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    picture = pictures.small("flower").resize(size)
-    if mode == "RGBA":
-        picture.putalpha(picture.getchannel("G"))
-    image = pictures.encoded(picture.convert(mode), "WEBP", lossless=lossless)
-    with Image.open(io.BytesIO(image)) as shown:
-        layer = shown.convert("RGBA")
-    expected = np.asarray(Image.alpha_composite(Image.new("RGBA", size, "white"), layer).convert("RGB"))
-
-    monkeypatch.setattr("lexiseg_service.worker.decode._decode_pillow", lambda *_: pytest.fail("not by OpenCV"))
-
-    assert np.array_equal(decoded(image), expected)
-
-
-def test_what_opencv_does_not_read_the_thorough_decoder_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    image = pictures.encoded(pictures.small("flower"), "WEBP", lossless=True)
-    expected = decoded(image)
-
-    monkeypatch.setattr("lexiseg_service.worker.decode.cv2.imdecode", lambda *_: None)
-
-    assert np.array_equal(decoded(image), expected)
-
-
 @pytest.mark.parametrize("mode", ["L", "1", "P", "RGB", "RGBA", "LA"])
 def test_every_mode_of_png_becomes_rgb(mode: str) -> None:
     image = pictures.encoded(pictures.small("flower").convert(mode))
