@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from importlib.metadata import version
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -36,7 +35,6 @@ CONNECT_SECONDS = 2.0  # to one address; leaves time for the next one
 MAX_REDIRECTS = 3
 MAX_ADDRESSES = 4  # of a host that are tried
 MAX_CONCURRENT = 16  # fetches; each may hold an image in memory
-FAILURE_SECONDS = 1.0  # that a failed fetch keeps its place, against fast retries
 MAX_LOOKUP_SECONDS = 60.0  # that the system tries to resolve a name whose servers are silent
 REDIRECTS = (301, 302, 303, 307, 308)
 # The same message for unknown names, refused addresses and silent hosts: differences would reveal our network.
@@ -127,25 +125,12 @@ class UrlFetcher:
             RateLimited: too many concurrent fetches of this client.
         """
         url = self._checked(url_text)
-        with self._place(client):
+        with self._places.take(client):
             try:
                 async with asyncio.timeout(self._seconds):
                     return await self._follow(url)
             except TimeoutError:
                 raise ImageNotFetched(f"{FIELD}: the image did not come within {self._seconds:g} seconds") from None
-
-    @contextmanager
-    def _place(self, client: str) -> Iterator[None]:
-        """The place of a fetch; a failed one keeps it for at least `FAILURE_SECONDS`."""
-        loop = asyncio.get_running_loop()
-        free = loop.time() + FAILURE_SECONDS
-        place = self._places.take(client)
-        try:
-            yield
-        except BaseException:
-            loop.call_at(free, place.release)
-            raise
-        place.release()
 
     async def _follow(self, url: httpx.URL) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):

@@ -227,7 +227,6 @@ async def test_an_answer_without_an_image_is_told_why(server: ImageServer, answe
 
 async def test_only_so_many_are_fetched_at_a_time_and_cancelling_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(url_fetch, "MAX_CONCURRENT", 1)
-    monkeypatch.setattr(url_fetch, "FAILURE_SECONDS", 0.0)
     busy = asyncio.Event()
 
     async def never(host: str, port: int) -> Sequence[str]:
@@ -247,21 +246,6 @@ async def test_only_so_many_are_fetched_at_a_time_and_cancelling_makes_room(monk
     second = asyncio.create_task(fetcher.fetch("https://pictures.example/a.png"))
     await busy.wait()
     second.cancel()
-
-
-async def test_a_fetch_without_an_image_keeps_its_place_for_a_while(
-    server: ImageServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(url_fetch, "MAX_CONCURRENT", 1)
-    monkeypatch.setattr(url_fetch, "FAILURE_SECONDS", 600.0)
-    fetcher = server.fetcher(Names(pictures=HERE))
-    for _ in range(2):  # what brings an image gives its place back at once
-        assert await fetcher.fetch(server.url("/a.png"), "one") == b"pixels"
-
-    await refused(fetcher, server.url("/nothing.png"))
-
-    with pytest.raises(QueueFull):
-        await fetcher.fetch(server.url("/a.png"), "one")
 
 
 async def test_one_client_has_its_part_of_the_fetches_and_leaves_some_to_another(server: ImageServer) -> None:
