@@ -23,7 +23,7 @@ from lexiseg_service.errors import DeadlineExceeded, ImageExpired, NotReady, Que
 from lexiseg_service.fleet.discovery import Discovery
 from lexiseg_service.fleet.failover import RemoteStream
 from lexiseg_service.fleet.links import WorkerLink, WorkerLost
-from lexiseg_service.image.header import MAX_HASHED_ON_EVENT_LOOP, image_id_of
+from lexiseg_service.image.header import image_id_of
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import (
     Exemplified,
@@ -110,7 +110,7 @@ class RemoteBackend:
         """Call the worker of the request's image, then others as long as one may answer instead."""
         if request.image is None:
             return await self._ask_for_cached(request, ask)
-        key = _key(request.model, await _digest(request.image))
+        key = _key(request.model, await asyncio.to_thread(image_id_of, request.image))
         tried: list[WorkerLink] = []
         failure: ServiceError | None = None
         while len(tried) < MAX_ATTEMPTS and (link := self._pick(request.model, key, tried)) is not None:
@@ -235,10 +235,6 @@ def _usefulness(failure: ServiceError) -> int:
 
 def _key(model: str, image_id: str) -> str:
     return f"{ModelName.parse(model).name}|{image_id}"
-
-
-async def _digest(image: bytes) -> str:
-    return image_id_of(image) if len(image) <= MAX_HASHED_ON_EVENT_LOOP else await asyncio.to_thread(image_id_of, image)
 
 
 class Candidate(Protocol):

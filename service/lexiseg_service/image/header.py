@@ -46,7 +46,6 @@ SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
 
 pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 Image.MAX_IMAGE_PIXELS = None  # our own limit is checked instead
-MAX_HASHED_ON_EVENT_LOOP = 256 * 2**10  # bytes; more are hashed in a thread
 
 
 @dataclass(frozen=True)
