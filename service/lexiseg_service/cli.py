@@ -32,7 +32,7 @@ import typer
 from lexiseg_service.commands.bulk.app import bulk
 from lexiseg_service.commands.calibrate.app import calibrate
 from lexiseg_service.commands.compare.app import compare
-from lexiseg_service.commands.data.app import data
+from lexiseg_service.commands.data import data
 from lexiseg_service.commands.evaluate.app import evaluate
 from lexiseg_service.commands.mcp import mcp
 from lexiseg_service.commands.models.app import models

@@ -78,10 +78,14 @@ def test_what_is_no_set_is_refused(lexiseg: CommandLine, tmp_path: Path, name: s
     assert message in outcome.err
 
 
-def test_commands_over_files_do_not_wait_for_torch() -> None:
-    code = "import sys, lexiseg_service.commands.data.runs; sys.exit('torch' in sys.modules)"
+def test_commands_over_files_do_not_wait_for_torch(tmp_path: Path) -> None:
+    pairs = write_pairs(tmp_path / "captions", 2)
+    code = (
+        "import sys; from lexiseg_service.cli import app; "
+        "app(sys.argv[1:], standalone_mode=False); sys.exit('torch' in sys.modules)"
+    )
 
-    answer = subprocess.run([sys.executable, "-c", code], check=False)
+    answer = subprocess.run([sys.executable, "-c", code, "data", "check", pairs], check=False)
 
     assert answer.returncode == 0
 

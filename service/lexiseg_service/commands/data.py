@@ -1,0 +1,349 @@
+"""`lexiseg data ...`: check and prepare data for training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from lexiseg_model.types import DinoName
+from lexiseg_service.commands.bar import bar_of
+from lexiseg_service.commands.options import Chosen, Classes, Grouped, JsonReport, VocabularyName, takes_settings
+from lexiseg_service.commands.outputs import output_folder, write_json
+
+if TYPE_CHECKING:  # imported where they are used: the command line must start without them
+    from lexiseg_model.data.checking import Checked
+    from lexiseg_model.data.outlines import OutlineSource
+
+data = typer.Typer(
+    help="Data for training: check it, pack it, name what it shows, let a model label it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Parsers = Literal["spacy", "plain"]
+
+
+@data.command("check")
+def check_data(
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="A set with masks, a folder of sets, or pairs")],
+    json: JsonReport = None,
+    examples: Annotated[int, typer.Option(min=0, help="Files that are named of each kind")] = 3,
+) -> None:
+    """Report what is wrong with a set before hours are spent on it; the exit status is 1 if it cannot be used.
+
+    A set with masks is SET/classes.json, SET/SPLIT/images and SET/SPLIT/masks. Pairs are tar shards, a folder with
+    captions.json, a CSV or a JSON of COCO's captions; SA-1B and a JSON of COCO's instances will do as well. Every file
+    is read.
+
+    Examples:
+
+      lexiseg data check /data/mine
+
+      lexiseg data check /data/cc3m --json cc3m.json
+    """
+    from lexiseg_model.errors import DatasetError
+
+    if not source.exists():
+        raise DatasetError(f"{source} does not exist")
+    by_name = {str(path): _check(path) for path in _sets(source)}
+    for name, checked_set in by_name.items():
+        _print_problems(name, checked_set, examples)
+    figures = {
+        name: {
+            "photographs": checked_set.photographs,
+            "problems": [problem._asdict() for problem in checked_set.problems],
+        }
+        for name, checked_set in by_name.items()
+    }
+    write_json(json, figures)
+    raise typer.Exit(int(any(checked_set.errors for checked_set in by_name.values())))
+
+
+def _sets(source: Path) -> list[Path]:
+    """The folder itself, or the sets in it."""
+    from lexiseg_model.data.checking import is_masked
+    from lexiseg_model.data.pairs.files import LISTING
+
+    if not source.is_dir() or is_masked(source):
+        return [source]
+    return [path for path in sorted(source.glob("*/")) if is_masked(path) or (path / LISTING).exists()] or [source]
+
+
+def _check(path: Path) -> Checked:
+    from lexiseg_model.data.checking import check_masks, check_outlines, check_pairs, is_masked
+    from lexiseg_model.data.pairs.files import open_pairs
+
+    with bar_of(str(path)) as bar:
+        if path.is_dir() and is_masked(path):
+            return check_masks(path, bar.step, bar.expect)
+        if outlines := _outline_source(path):
+            return check_outlines(outlines, bar.step, bar.expect)
+        return check_pairs(open_pairs(path), bar.step, bar.expect)
+
+
+def _outline_source(path: Path) -> OutlineSource | None:
+    """The path as COCO instances or SA-1B; None if it is neither."""
+    from lexiseg_model.data.outlines import CocoInstances, Sa1b
+    from lexiseg_model.data.pairs.files import LISTING
+    from lexiseg_model.errors import DatasetError
+
+    if path.is_dir() and ((path / LISTING).exists() or any(path.glob("*.tar"))):
+        return None
+    try:
+        return Sa1b(path) if path.is_dir() else CocoInstances(path) if path.suffix == ".json" else None
+    except DatasetError:
+        return None
+
+
+def _print_problems(name: str, checked_set: Checked, examples: int) -> None:
+    from lexiseg_model.data.checking import ERRORS, WARNINGS
+
+    counts = ", ".join(f"{split} {count:,}" for split, count in checked_set.photographs.items()) or "nothing"
+    typer.echo(f"{name}: {counts}")
+    for kind, count in checked_set.counts():
+        meaning = ERRORS.get(kind) or WARNINGS[kind]
+        typer.echo(f"  {'error' if kind in ERRORS else 'look at'}: {kind}, {count:,} times: {meaning}")
+        for problem in checked_set.examples(kind, examples):
+            typer.echo(f"    {problem.file}{': ' * bool(problem.detail)}{problem.detail}")
+        if count > examples > 0:
+            typer.echo(f"    and {count - examples:,} more")
+    if not checked_set.problems:
+        typer.echo("  nothing is wrong with it")
+
+
+@data.command("pack")
+def pack_data(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SRC... DST", help="Pairs, several for one; last, the folder of the shards")
+    ],
+    per_shard: Annotated[int, typer.Option(min=1, help="Pairs of one shard")] = 10_000,
+    side: Annotated[
+        int | None, typer.Option(min=16, help="Shrink photographs to a shorter side of so many pixels [default: no]")
+    ] = None,
+) -> None:
+    """Pack photographs with captions into tar shards, in the layout of img2dataset and webdataset.
+
+    SRC is a folder with captions.json, a CSV, a JSON of COCO's captions, or shards again. Every photograph is decoded;
+    broken ones are left out and lie in DST/quarantine, each with its reason. Stopped and started again, it goes on.
+
+    Examples:
+
+      lexiseg data pack pairs.csv shards/
+
+      lexiseg data pack annotations/captions_train2017.json /data/captions shards/ --side 512
+    """
+    from lexiseg_model.data.packing import QUARANTINE, PackOptions, pack_pairs
+    from lexiseg_model.data.pairs.files import open_pairs
+
+    if len(sources) < 2:
+        raise typer.BadParameter("expected SRC and DST", param_hint="'SRC... DST'")
+    target = sources.pop()
+    pairs = open_pairs(*sources)
+    with bar_of(str(target), sum(pairs.sizes)) as bar:
+        origin = ", ".join(str(path.resolve()) for path in sources)
+        packed = pack_pairs(pairs, origin, target, PackOptions(per_shard, side), bar.step)
+    earlier = f", {packed.earlier:,} of the source's pairs were done before" * bool(packed.earlier)
+    typer.echo(f"{target}: {packed.pairs:,} pairs in {packed.shards:,} shards{earlier}")
+    if packed.broken:
+        typer.echo(f"{len(packed.broken):,} are broken and lie in {target / QUARANTINE}, each with its reason; such as")
+        for skipped in packed.broken[:3]:
+            typer.echo(f"  {skipped.name}: {skipped.reason}")
+
+
+@data.command("pseudo-label", cls=Grouped)
+@takes_settings("eval")
+def pseudo_label(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of photographs, or one with images/")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="Folder of the set", callback=output_folder)],
+    chosen: Chosen,
+    classes: Classes = None,
+    vocabulary: VocabularyName = None,
+    listing: Annotated[Path | None, typer.Option("--classes", help="The classes.json of a set instead")] = None,
+    background: Annotated[
+        bool | None,
+        typer.Option(help="Pixels where no class fits become 0, background [default: yes, or the list's own]"),
+    ] = None,
+    confidence: Annotated[
+        float, typer.Option(min=0, max=1, help="Pixels whose class has a lower probability become 255")
+    ] = 0.0,
+    split: Annotated[str, typer.Option(help="Folder in DST")] = "train",
+    max_side: Annotated[int | None, typer.Option(min=32, help="Cap the network's input, in pixels")] = None,
+) -> None:
+    """Let a model write masks of photographs: DST/classes.json, DST/SPLIT/images and DST/SPLIT/masks, to train on.
+
+    Photographs that have a mask are skipped, so a run that was stopped continues. Those that cannot be read are listed
+    in DST/SPLIT/skipped.jsonl.
+
+    Examples:
+
+      lexiseg data pseudo-label photos/ runs/labelled -c sky -c building --confidence 0.5
+
+      lexiseg data pseudo-label --model tiny photos/ runs/labelled --classes ../shared/data/camvid/classes.json
+    """
+    from lexiseg_model.data.indexed import BACKGROUND, photographs_in, read_classes
+    from lexiseg_service.commands.in_process import check_model, load, resolved
+    from lexiseg_service.commands.question import Question, check_classes
+
+    check_classes(classes or (), vocabulary, needed=listing is None, others=", or --classes FILE")
+    if listing is not None and (classes or vocabulary):
+        raise typer.BadParameter("expected no other classes beside it", param_hint="'--classes'")
+    if listing is not None:
+        names = read_classes(listing)
+        background = BACKGROUND in names if background is None else background
+        classes = [name for name in names if name != BACKGROUND]
+    settings = chosen.settings
+    resolved_list = resolved(Question(tuple(classes or ()), vocabulary, background).validated(), settings)
+    check_model(settings, "semantic")
+    from lexiseg_model.data.preparing.pseudo_labels import Labelling, write_pseudo_labels  # imports torch
+
+    images = photographs_in(source)
+    labelling = Labelling(resolved_list, split, confidence, max_side)
+    segmenter = load(settings, "semantic")
+    with bar_of(str(target), len(images)) as bar:
+        done = write_pseudo_labels(segmenter, images, target, labelling, bar.step)
+    earlier = f", {done.earlier:,} were there before" * bool(done.earlier)
+    typer.echo(f"{target / split}: {done.written:,} masks by {segmenter.card.name}{earlier}")
+    if done.skips:
+        typer.echo(done.skips.summary())
+
+
+@data.command("entities")
+def find_entities(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Pairs: shards, a folder with captions.json ...")],
+    listing: Annotated[
+        Path | None, typer.Argument(metavar="DST", help="The listing [default: entities.jsonl beside them]")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="Of a vision-language model by OpenAI's protocol, up to /v1")
+    ] = None,
+    model: Annotated[str, typer.Option(help="What the endpoint calls the model")] = "default",
+    key_file: Annotated[Path | None, typer.Option(help="File of the key that the endpoint asks for")] = None,
+    parser: Annotated[Parsers, typer.Option(help="Of captions, without an endpoint")] = "spacy",
+    workers: Annotated[int, typer.Option(min=1, help="Pairs under way at once")] = 1,
+) -> None:
+    """Find the entities that captions name, with their describing words: what Unpair-Seg's second stage learns from.
+
+    With an endpoint, each photograph is sent with its captions, and the model describes it and lists what it named. A
+    photograph leaves this machine only then. Without one the captions are parsed as they are. A listing that is there
+    is gone on with.
+
+    Examples:
+
+      lexiseg data entities shards/ --endpoint http://localhost:8001/v1 --model llava --workers 8
+
+      lexiseg data entities /data/captions --parser plain
+    """
+    from lexiseg_model.data.entities import LISTING, SPACY_MODEL, Endpoint, from_captions, phrases_by, write_entities
+    from lexiseg_model.data.pairs.files import open_pairs
+
+    if endpoint is None:
+        describe = from_captions(phrases_by(parser, SPACY_MODEL))
+    else:
+        describe = Endpoint(endpoint, model, key_file.read_text().strip() if key_file else None).describe
+    pairs = open_pairs(source)
+    listing = listing or (source if source.is_dir() else source.parent) / LISTING
+    with bar_of(str(listing), sum(pairs.sizes)) as bar:
+        written = write_entities(pairs, listing, describe, workers, bar.step)
+    earlier = f", {written.before:,} were there before" * bool(written.before)
+    typer.echo(f"{listing}: {written.new:,} pairs{earlier}")
+    if written.failed:
+        typer.echo(f"{written.failed:,} failed and are asked again next time: {listing}.failed says why")
+
+
+@data.command("prepare")
+def prepare_data(
+    name: Annotated[
+        str, typer.Argument(help="voc2012, pascal-context, ade20k, cityscapes, camvid, coco, coco-stuff ...")
+    ],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder with the official archives, or their content")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="Folder of sets", callback=output_folder)],
+    own: Annotated[
+        bool, typer.Option("--own-split", help="Only the validation photographs of our own figures, at their sizes")
+    ] = False,
+) -> None:
+    """Lay out a public set that you have fetched: classes, images and masks of each split, to train and measure on.
+
+    Archives are unpacked into DST/official, in the layout that `lexiseg eval --protocol` reads. Stopped and started
+    again, it goes on.
+
+    Examples:
+
+      lexiseg data prepare voc2012 downloads/ sets/
+
+      lexiseg data prepare coco downloads/ sets/ --own-split
+    """
+    from lexiseg_model.data.preparing.official import official_set
+    from lexiseg_model.data.preparing.prepare import prepare
+
+    total = 0
+    with bar_of(name) as bar:
+
+        def expect(count: int) -> None:
+            nonlocal total
+            total += count
+            bar.expect(total)
+
+        prepared = prepare(
+            official_set(name),
+            source,
+            target,
+            own,
+            lambda archive: typer.echo(f"unpacking {archive} ...", err=True),
+            expect,
+            bar.step,
+        )
+    counts = ", ".join(f"{split} {count:,}" for split, count in prepared.splits.items())
+    typer.echo(f"{prepared.folder}: {counts}")
+    for split, reason in prepared.missing.items():
+        typer.echo(f"{split} is not whole: {reason}" if own else f"{split} is not there: {reason}", err=True)
+    for skipped in prepared.skipped[:3]:
+        typer.echo(f"left out: {skipped.name}: {skipped.reason}", err=True)
+    if len(prepared.skipped) > 3:
+        typer.echo(f"and {len(prepared.skipped) - 3:,} more", err=True)
+
+
+@data.command("oracle")
+def measure_oracle(
+    dataset: Annotated[str, typer.Argument(help="Folder of a set with masks, such as voc")],
+    root: Annotated[Path, typer.Option(help="Folder that holds the data sets")],
+    tower: Annotated[DinoName, typer.Option(help="Whose tokens are clustered; dino: of the shape in --weights")] = (
+        "dino_vits8"
+    ),
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="The tower's weights, such as a run of `lexiseg train dino` writes [default: hub]"),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which split")] = "val",
+    side: Annotated[int, typer.Option(min=16, help="Pixels of the square that a photograph is squeezed into")] = 448,
+    masks: Annotated[int, typer.Option(min=1, max=255, help="Clusters of a photograph")] = 8,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first photographs")] = None,
+    json: JsonReport = None,
+) -> None:
+    """Measure pseudo-masks: the mIoU that they reach when the truth names each, k-means of colours beside it.
+
+    S-Seg learns from such masks. Its paper prints 78.8 for DINO ViT-S/8 on VOC, and 49.5 for colours.
+
+    Example:  lexiseg data oracle voc --root data/ --tower dino_vits8
+    """
+    from lexiseg_model.data.indexed import read_dataset
+
+    labelled = read_dataset(root, dataset, split)
+    labelled = replace(labelled, samples=labelled.samples[:limit])
+    from lexiseg_model.clip.dino import DinoTower  # imports torch, as the next ones
+    from lexiseg_model.methods.s_seg.training.oracle import colour_maker, oracle_miou
+    from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskSettings, mask_maker
+
+    settings = PseudoMaskSettings(tower=tower, k=masks)
+    maker = mask_maker(settings, weights)
+    assert isinstance(maker.tower, DinoTower)
+    patch = maker.tower.kind.patch
+    side = side // patch * patch
+    figures: dict[str, float] = {}
+    for name, candidate in ((tower, maker), ("colours", colour_maker(settings, patch))):
+        with bar_of(f"{name} on {dataset}", len(labelled.samples)) as bar:
+            figures[name] = round(oracle_miou(candidate, labelled, side, bar.step), 2)
+        typer.echo(f"{dataset}/{split}, {len(labelled.samples):,} photographs, {name}: {figures[name]} % mIoU")
+    write_json(json, {"dataset": dataset, "masks": masks, "miou": figures})

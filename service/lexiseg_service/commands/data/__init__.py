@@ -1,1 +1,0 @@
-"""`lexiseg data`."""
