@@ -84,48 +84,29 @@ def _unfiltered(filters: NDArray[np.uint8], lines: NDArray[np.uint8], step: int)
     """Undo each row's filter; `lines` and the result are [H, W * step], `step` is the bytes of a pixel."""
     if filters.max() > PAETH:
         raise UnreadableAnswer(f"expected PNG filters 0 to {PAETH}, got {filters.max()}")
-    if (filters >= AVERAGE).any():
-        return _by_diagonals(filters, lines, step)
     rows: NDArray[np.uint8] = lines.copy()
-    for row, filter_type in enumerate(filters):
+    above = np.zeros_like(rows[0])
+    for row, filter_type in zip(rows, filters.tolist(), strict=True):
         if filter_type == SUB:
-            pixels = rows[row].reshape(-1, step)
+            pixels = row.reshape(-1, step)
             np.cumsum(pixels, 0, out=pixels, dtype=np.uint8)
-        elif filter_type == UP and row:
-            rows[row] += rows[row - 1]
+        elif filter_type == UP:
+            row += above
+        elif filter_type != NONE:
+            row[:] = _byte_by_byte(filter_type, row.tolist(), above.tolist(), step)
+        above = row
     return rows
 
 
-def _by_diagonals(filters: NDArray[np.uint8], lines: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-    """Undo any filters; a pixel may depend on its left, upper and upper left neighbours.
-
-    Pixels on one rising diagonal are independent, so each iteration handles a whole diagonal.
-    """
-    height, width = len(lines), lines.shape[1] // step
-    # Padded with a row and a column of zeros for missing neighbours: [H + 1, W + 1, step].
-    padded = np.zeros((height + 1, width + 1, step), np.int16)
-    padded[1:, 1:] = lines.reshape(height, width, step)
-    # Flattened, neighbours lie at fixed offsets, and a diagonal is a slice.
-    flat = padded.reshape(-1, step)
-    stride = width + 1
-    conditions = [(filters == filter_type)[:, None] for filter_type in (SUB, UP, AVERAGE, PAETH)]
-    for diagonal in range(height + width - 1):
-        first, last = max(0, diagonal - width + 1), min(height, diagonal + 1)  # rows
-        begin = (first + 1) * stride + diagonal - first + 1
-        end = begin + (last - first - 1) * width + 1
-        pixels = slice(begin, end, width)
-        left = flat[begin - 1 : end - 1 : width]
-        up = flat[begin - stride : end - stride : width]
-        corner = flat[begin - stride - 1 : end - stride - 1 : width]
-        applies = [condition[first:last] for condition in conditions]
-        predicted = np.select(applies, [left, up, (left + up) // 2, _paeth(left, up, corner)], np.int16(0))
-        flat[pixels] = (flat[pixels] + predicted) & 0xFF
-    return padded[1:, 1:].reshape(height, -1).astype(np.uint8)
-
-
-def _paeth(left: NDArray[np.int16], up: NDArray[np.int16], corner: NDArray[np.int16]) -> NDArray[np.int16]:
-    """The neighbour closest to left + up - corner; ties go to left, then up."""
-    from_left, from_up = np.abs(up - corner), np.abs(left - corner)
-    from_corner = np.abs(left + up - 2 * corner)
-    upper = np.where(from_up <= from_corner, up, corner)
-    return np.where((from_left <= from_up) & (from_left <= from_corner), left, upper)
+def _byte_by_byte(filter_type: int, line: list[int], above: list[int], step: int) -> list[int]:
+    """Undo AVERAGE or PAETH, which need the left neighbour first. Slow; a lexiseg server writes UP alone."""
+    row: list[int] = []
+    for at, (byte, up) in enumerate(zip(line, above, strict=True)):
+        left, corner = (row[at - step], above[at - step]) if at >= step else (0, 0)
+        if filter_type == AVERAGE:
+            predicted = (left + up) // 2
+        else:  # the neighbour closest to this; ties go to left, then up
+            estimate = left + up - corner
+            predicted = min(left, up, corner, key=lambda neighbour: abs(estimate - neighbour))
+        row.append((byte + predicted) & 0xFF)
+    return row
