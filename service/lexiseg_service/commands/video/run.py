@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
+import threading
 import time
-from collections.abc import AsyncGenerator
-from contextlib import AbstractContextManager, ExitStack, aclosing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import simplejpeg
@@ -30,100 +32,109 @@ AHEAD = 2 * FRAMES_IN_FLIGHT  # of any other source: a connection would buffer h
 
 
 @dataclass
-class Tally:
-    """The outcomes of the frames."""
+class VideoRun:
+    """One video from its source to its targets, and the outcomes of its frames.
 
+    `out` and `lines` may each be None; `seconds` ends it early; `follow` are objects in the first frame. Frames are
+    read in a thread of whoever sends them.
+    """
+
+    source: VideoSource
+    out: VideoTarget | None
+    lines: JsonLines | None
+    seconds: float
+    follow: tuple[Followed, ...] = ()
     answered: int = 0
     dropped: int = 0
     failures: list[str] = field(default_factory=list)
+    failure: SourceFailure | None = None
 
-
-class VideoRun:
-    """One video from its source to its targets. `out` and `lines` may each be None; `seconds` ends it early.
-
-    `follow` are objects in the first frame.
-    """
-
-    def __init__(
-        self,
-        source: VideoSource,
-        out: VideoTarget | None,
-        lines: JsonLines | None,
-        seconds: float,
-        follow: tuple[Followed, ...] = (),
-    ) -> None:
-        self._source = source
-        self._out = out
-        self._lines = lines
-        self._seconds = seconds
-        self._follow = follow
-        self._frames = source.frames()
+    def __post_init__(self) -> None:
         self._waiting: dict[str, SourceFrame] = {}  # frames without an answer yet
-        self._max_waiting = MAX_WAITING if source.live else AHEAD
-        self._freed = asyncio.Event()
+        self._room = threading.Semaphore(MAX_WAITING if self.source.live else AHEAD)
+        self._reading = threading.Lock()
         self._stopped = False
-        self.failure: SourceFailure | None = None
-        self.tally = Tally()
 
     def stop(self) -> None:
         """Stop reading frames; those in flight are finished."""
         self._stopped = True
+        self._room.release()
 
-    async def run(self, ask: Ask, bar: Bar) -> None:
+    def run(self, ask: Ask, bar: Bar) -> None:
         """Ask about every frame and write the answers.
 
         Raises:
             ServiceError: the stream failed, or a target cannot be written.
             SourceFailure: the source holds no frame.
         """
-        async with aclosing(self._frames_sent()) as frames, aclosing(ask(frames)) as answers:
-            async for answer in answers:
+        answers = ask(self._frames_sent())
+        try:
+            for answer in answers:
                 frame = self._waiting.pop(answer.frame_id)
-                self._freed.set()
-                await asyncio.to_thread(self._write, frame, answer)
+                self._room.release()
+                self._write(frame, answer)
                 self._count(answer)
                 bar.step()
+        finally:
+            self.stop()
+            answers.close()
+            with self._reading:  # the source must not be closed while a frame is decoded
+                pass
         if self.failure is not None:
             raise self.failure
 
-    async def _frames_sent(self) -> AsyncGenerator[VideoFrame, None]:
-        number = 0
-        while not self._stopped:
-            while len(self._waiting) >= self._max_waiting:
-                self._freed.clear()
-                await self._freed.wait()
-            read = await asyncio.to_thread(self._read)
-            if read is None:
+    def _frames_sent(self) -> Iterator[VideoFrame]:
+        frames = self.source.frames()
+        for number in count():
+            self._room.acquire()
+            with self._reading:
+                frame = None if self._stopped else self._next(frames)
+            if frame is None:
                 return
-            frame, content = read
+            content = simplejpeg.encode_jpeg(frame.rgb, JPEG_QUALITY, "RGB", "420")
             self._waiting[str(number)] = frame
-            begins = () if number else self._follow
+            begins = () if number else self.follow
             yield VideoFrame(content, str(number), round(1e6 * frame.seconds), begins)
-            number += 1
 
-    def _read(self) -> tuple[SourceFrame, bytes] | None:
+    def _next(self, frames: Iterator[SourceFrame]) -> SourceFrame | None:
         try:
-            frame = next(self._frames, None)
+            frame = next(frames, None)
         except SourceFailure as failure:
             self.failure = failure
             return None
-        if frame is None or frame.seconds >= self._seconds:
-            return None
-        return frame, simplejpeg.encode_jpeg(frame.rgb, JPEG_QUALITY, "RGB", "420")
+        return None if frame is None or frame.seconds >= self.seconds else frame
 
     def _write(self, frame: SourceFrame, answer: FrameAnswer) -> None:
-        if self._lines is not None:
-            self._lines.write(answer, frame.seconds)
-        if self._out is not None and not answer.dropped:
-            self._out.write(_painted(frame.rgb, answer), frame.seconds)
+        if self.lines is not None:
+            self.lines.write(answer, frame.seconds)
+        if self.out is not None and not answer.dropped:
+            self.out.write(_painted(frame.rgb, answer), frame.seconds)
 
     def _count(self, answer: FrameAnswer) -> None:
         if answer.dropped:
-            self.tally.dropped += 1
+            self.dropped += 1
         elif answer.error is not None:
-            self.tally.failures.append(f"frame {answer.frame_id}: {answer.error.problem.detail}")
+            self.failures.append(f"frame {answer.frame_id}: {answer.error.problem.detail}")
         else:
-            self.tally.answered += 1
+            self.answered += 1
+
+    def report(self, seconds: float, written: list[Path]) -> int:
+        """Print the figures and what failed; 1 if anything did."""
+        places = ", ".join(str(path) for path in written if str(path) != "-")
+        n_frames = self.answered + self.dropped + len(self.failures)
+        dropped = f", {self.dropped} of them dropped" if self.dropped else ""
+        rate = f"{n_frames / seconds:.1f} a second" if seconds else "at once"
+        typer.echo(f"{n_frames} frames{dropped}, {rate}{': ' if places else ''}{places}", err=True)
+        problems = self.failures[:1]
+        if len(self.failures) > 1:
+            problems.append(f"{len(self.failures)} frames failed, that was the first of them")
+        if self.source.damaged:
+            problems.append(f"{self.source.name}: {self.source.damaged} damaged packets left out")
+        if self.source.broken:
+            problems.append(f"{self.source.name}: broke off ({self.source.broken})")
+        for problem in problems:
+            typer.echo(f"lexiseg: {problem}", err=True)
+        return 1 if problems else 0
 
 
 def run(
@@ -155,21 +166,27 @@ def run(
         ask = stack.enter_context(opening)
         work = VideoRun(source, target, writer, seconds, follow)
         began = time.monotonic()
-        with bar_of("segmenting", _total(source, seconds), summary=False) as bar, asyncio.Runner() as runner:
-            runner.run(_until_stopped(work, ask, bar))
-    return _report(source, work.tally, time.monotonic() - began, [path for path in (out, lines) if path is not None])
+        with bar_of("segmenting", _total(source, seconds), summary=False) as bar, _interruptible(work.stop):
+            work.run(ask, bar)
+    return work.report(time.monotonic() - began, [path for path in (out, lines) if path is not None])
 
 
-async def _until_stopped(work: VideoRun, ask: Ask, bar: Bar) -> None:
-    loop = asyncio.get_running_loop()
+@contextmanager
+def _interruptible(stop: Callable[[], None]) -> Iterator[None]:
+    """Stop at the first Ctrl-C, and end at once at the second."""
+    if threading.current_thread() is not threading.main_thread():  # no other may set handlers
+        yield
+        return
 
-    def stop() -> None:
-        work.stop()
-        loop.remove_signal_handler(signal.SIGINT)  # the second one ends it at once
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop()
 
-    with suppress(NotImplementedError, RuntimeError, ValueError):  # not here, or not on this thread
-        loop.add_signal_handler(signal.SIGINT, stop)
-    await work.run(ask, bar)
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _total(source: VideoSource, seconds: float) -> int | None:
@@ -195,21 +212,3 @@ def _painted(rgb: NDArray[np.uint8], answer: FrameAnswer) -> NDArray[np.uint8]:
         outline = Rle(segmentation.size, "", segment.area, segment.bbox)
         segments.append(Segment(segment.id, label, index, segment.score, outline))
     return paint(rgb, ids, tuple(segments))
-
-
-def _report(source: VideoSource, tally: Tally, seconds: float, written: list[Path]) -> int:
-    places = ", ".join(str(path) for path in written if str(path) != "-")
-    n_frames = tally.answered + tally.dropped + len(tally.failures)
-    dropped = f", {tally.dropped} of them dropped" if tally.dropped else ""
-    rate = f"{n_frames / seconds:.1f} a second" if seconds else "at once"
-    typer.echo(f"{n_frames} frames{dropped}, {rate}{': ' if places else ''}{places}", err=True)
-    problems = tally.failures[:1]
-    if len(tally.failures) > 1:
-        problems.append(f"{len(tally.failures)} frames failed, that was the first of them")
-    if source.damaged:
-        problems.append(f"{source.name}: {source.damaged} damaged packets left out")
-    if source.broken:
-        problems.append(f"{source.name}: broke off ({source.broken})")
-    for problem in problems:
-        typer.echo(f"lexiseg: {problem}", err=True)
-    return 1 if problems else 0

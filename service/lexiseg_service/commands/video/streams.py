@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
-from lexiseg_client import AsyncClient, Class, Frame, FrameAnswer, Point, Prompt
+from lexiseg_client import Class, Client, Frame, FrameAnswer, Point, Prompt
 from lexiseg_client.rpc.messages import frame_answer
 from lexiseg_model.types import Prompt as ModelPrompt
 from lexiseg_service.commands.in_process import engine_of, resolved
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.server import key_for, translated
 from lexiseg_service.question.messages import DropPolicy, Followed, StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import FrameAnswer as EngineAnswer
 from lexiseg_service.question.prompts import resolve_prompt
 from lexiseg_service.question.schemas import PromptInput
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.answer import encode_frame_answer
 
-# Frames in, answers out, in order; closing the answers ends the stream.
-Ask = Callable[[AsyncIterator[VideoFrame]], AsyncGenerator[FrameAnswer, None]]
+# Frames in, from any thread; answers out, in order; closing the answers ends the stream.
+Ask = Callable[[Iterator[VideoFrame]], Generator[FrameAnswer, None, None]]
 FRAMES_IN_FLIGHT = 4
 SECONDS_TO_CONNECT = 10.0
 
@@ -72,15 +73,19 @@ def in_process(video_question: VideoQuestion, settings: Settings) -> Iterator[As
             FRAMES_IN_FLIGHT,
         )
 
-        async def steps(frames: AsyncIterator[VideoFrame]) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
+        async def steps(frames: Iterator[VideoFrame]) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
             yield stream_question
-            async for frame in frames:
+            while (frame := await asyncio.to_thread(next, frames, None)) is not None:
                 yield frame
 
-        async def ask(frames: AsyncIterator[VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
-            streams = Streams(engine, settings, Metrics())
-            async with aclosing(steps(frames)) as asked_steps, aclosing(streams.answers(asked_steps)) as answers:
-                async for answer in answers:
+        def ask(frames: Iterator[VideoFrame]) -> Generator[FrameAnswer, None, None]:
+            with asyncio.Runner() as runner:
+                answers = Streams(engine, settings, Metrics()).answers(steps(frames))
+
+                async def step() -> EngineAnswer | None:
+                    return await anext(answers, None)
+
+                while (answer := runner.run(step())) is not None:
                     yield frame_answer(encode_frame_answer(answer))
 
         yield ask
@@ -96,62 +101,29 @@ def by_server(video_question: VideoQuestion, settings: Settings, url: str) -> As
     question = video_question.question
     question.validated()
 
-    async def ask(frames: AsyncIterator[VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
-        sent = _ClientFrames(frames)
-        with translated(url):
-            async with (
-                AsyncClient(url, api_key=key, timeout=SECONDS_TO_CONNECT) as client,
-                aclosing(
-                    client.stream(
-                        sent,
-                        cast("list[str | Class]", list(question.classes)) or None,
-                        vocabulary=question.vocabulary,
-                        task=question.task,
-                        model=settings.default_model,  # None: the server's own default
-                        background=question.background,
-                        threshold=question.threshold,
-                        max_side=question.max_side,
-                        smoothing=video_question.smoothing,
-                        tracking=video_question.tracking,
-                        drop_policy=video_question.drop_policy,
-                        frames_in_flight=FRAMES_IN_FLIGHT,
-                    )
-                ) as answers,
-            ):
-                try:
-                    async for answer in answers:
-                        yield answer
-                finally:
-                    await sent.close()
+    def ask(frames: Iterator[VideoFrame]) -> Generator[FrameAnswer, None, None]:
+        with translated(url), Client(url, api_key=key, timeout=SECONDS_TO_CONNECT) as client:
+            yield from client.stream(
+                map(_client_frame, frames),
+                cast("list[str | Class]", list(question.classes)) or None,
+                vocabulary=question.vocabulary,
+                task=question.task,
+                model=settings.default_model,  # None: the server's own default
+                background=question.background,
+                threshold=question.threshold,
+                max_side=question.max_side,
+                smoothing=video_question.smoothing,
+                tracking=video_question.tracking,
+                drop_policy=video_question.drop_policy,
+                frames_in_flight=FRAMES_IN_FLIGHT,
+            )
 
     return ask
 
 
-class _ClientFrames:
-    """Frames as the client takes them, one at a time, until `close`.
-
-    gRPC takes them in a task of its own: `close` waits until that task takes no more.
-    """
-
-    def __init__(self, frames: AsyncIterator[VideoFrame]) -> None:
-        self._frames = frames
-        self._next: asyncio.Future[VideoFrame | None] | None = None
-
-    def __aiter__(self) -> _ClientFrames:
-        return self
-
-    async def __anext__(self) -> Frame:
-        self._next = asyncio.ensure_future(anext(self._frames, None))
-        frame = await self._next
-        if frame is None:
-            raise StopAsyncIteration
-        follow = {each.track_id: _prompt(each.prompt) for each in frame.follow}
-        return Frame(frame.image, frame.timestamp_us, frame.id, follow, frame.unfollow)
-
-    async def close(self) -> None:
-        if self._next is not None:
-            self._next.cancel()
-            await asyncio.wait([self._next])
+def _client_frame(frame: VideoFrame) -> Frame:
+    follow = {each.track_id: _prompt(each.prompt) for each in frame.follow}
+    return Frame(frame.image, frame.timestamp_us, frame.id, follow, frame.unfollow)
 
 
 def _prompt(prompt: ModelPrompt) -> Prompt:
