@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lexiseg_service.commands.options import Background, Chosen, Classes, JsonReport, VocabularyName, takes_settings
-from lexiseg_service.commands.outputs import output_file
+from lexiseg_service.commands.outputs import output_file, write_json, write_text
 
 
 @takes_settings("compare")
@@ -39,12 +39,22 @@ def compare(
 
       lexiseg compare tcl@1 tcl@2 photos/ --vocabulary ade20k --least 0.9
     """
-    from lexiseg_service.commands.in_process import check_named
+    from lexiseg_service.commands.in_process import check_named, resolved
     from lexiseg_service.commands.question import Question, check_classes
 
     check_classes(classes or (), vocabulary)
     question = Question(tuple(classes or ()), vocabulary, background, 0.0, None)
     check_named(chosen.settings, a, b)
-    from lexiseg_service.commands.compare.run import run
+    class_list = resolved(question.validated(), chosen.settings)
+    from lexiseg_service.commands.compare.report import compared  # imports torch: after all checks
 
-    raise typer.Exit(run(a, b, folder, question, out, json, shown, least, chosen.settings))
+    report = compared(a, b, folder, class_list, chosen.settings)
+    write_text(out, report.html(shown))
+    write_json(json, report.figures())
+    worst, n_photographs = report.agreements[0], len(report.agreements)
+    typer.echo(f"{a} and {b} agree on {report.share:.2%} of the pixels of {n_photographs} photographs")
+    typer.echo(f"least, {worst.share:.2%}, on {worst.path}")
+    for path, reason in report.unread.items():
+        typer.echo(f"lexiseg: {path}: {reason}", err=True)
+    typer.echo(str(out))
+    raise typer.Exit(int(least is not None and report.share < least))

@@ -1,20 +1,18 @@
 """`lexiseg compare`: one model after the other over all photographs, then the differences of their labels.
 
-A over all photographs -> its maps as PNG -> B over all of them, each against the map of A -> figures, small pictures
+A over all photographs -> its maps as PNG -> B likewise -> agreement of each pair -> figures, small pictures
 """
 
 from __future__ import annotations
 
-import bisect
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import typer
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import DatasetError, SampleError
@@ -25,10 +23,8 @@ from lexiseg_model.masks.png import to_png
 from lexiseg_model.types import LabelMap, Vocabulary
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.image_files import SUFFIXES, read_bounded
-from lexiseg_service.commands.in_process import named_or_folder, resolved
-from lexiseg_service.commands.outputs import write_json, write_text
+from lexiseg_service.commands.in_process import named_or_folder
 from lexiseg_service.commands.pages import jpeg_url, render
-from lexiseg_service.commands.question import Question
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.worker.decode import decode
@@ -70,39 +66,10 @@ PAGE = """\
 
 
 @dataclass(frozen=True)
-class Preview:
-    """A photograph's agreement; labels of A and B, small, and where they differ: all [h, w]."""
-
-    agreement: Agreement
-    a: LabelMap
-    b: LabelMap
-    differs: NDArray[np.bool_]
-
-
-class Previews:
-    """Keeps the previews of the most different photographs, at most so many."""
-
-    def __init__(self, max_previews: int) -> None:
-        self._max_previews = max_previews
-        self.most_different: list[Preview] = []
-
-    def add(self, agreement: Agreement, a: LabelMap, b: LabelMap) -> None:
-        """One photograph with its maps [H, W]; later ones stand behind earlier ones of the same agreement."""
-        place = bisect.bisect_right(self.most_different, agreement.share, key=lambda each: each.agreement.share)
-        if place < self._max_previews:
-            size = _size_of(*a.shape)
-            small = [cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST).astype(np.uint16) for labels in (a, b)]
-            # A difference of one pixel must not vanish in the small picture.
-            differs = cv2.resize((a != b).astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-            self.most_different.insert(place, Preview(agreement, small[0], small[1], differs))
-            del self.most_different[self._max_previews :]
-
-
-@dataclass(frozen=True)
 class Report:
     """The labels of two models on the same photographs; `agreements` begin with the smallest.
 
-    `counts` has A's labels as the truth and B's as predicted.
+    `counts` has A's labels as the truth and B's as predicted, `maps` has the labels of each as PNG.
     """
 
     a: str
@@ -111,7 +78,9 @@ class Report:
     classes: tuple[str, ...]
     agreements: list[Agreement]
     counts: Counts
+    maps: Mapping[Path, Sequence[bytes]]
     unread: dict[Path, str]
+    limits: Limits
 
     @property
     def share(self) -> float:
@@ -128,13 +97,8 @@ class Report:
         """The name of a value of a map."""
         return "nobody" if index == NOBODY else self.classes[index - 1]
 
-    def html(self, previews: Sequence[Preview], read: Callable[[Path], NDArray[np.uint8]]) -> str:
-        """The page.
-
-        Args:
-            previews: of the first agreements.
-            read: pixels [H, W, 3] of a photograph.
-        """
+    def html(self, n_pictures: int) -> str:
+        """The page, which shows so many photographs, the most different."""
         total = int(self.counts.truth.sum())
         by_class = [
             (iou, index, self.counts.truth[index] / total, self.counts.predicted[index] / total)
@@ -149,8 +113,8 @@ class Report:
             n_photographs=len(self.agreements),
             classes=sorted(by_class),
             unread=list(self.unread.items()),
-            sections=[(each.agreement, self._figures(each, read(each.agreement.path))) for each in previews],
-            rest=self.agreements[len(previews) :],
+            sections=[(each, self._figures(each.path)) for each in self.agreements[:n_pictures]],
+            rest=self.agreements[n_pictures:],
             colour_of=lambda label: (128, 128, 128) if label == NOBODY else colour(label - 1),
             name_of=self.label,
         )
@@ -175,21 +139,21 @@ class Report:
             "unread": {str(path): reason for path, reason in self.unread.items()},
         }
 
-    def _figures(self, preview: Preview, photograph: NDArray[np.uint8]) -> list[tuple[str, str]]:
-        size = _size_of(*photograph.shape[:2])
-        rgb = cv2.resize(photograph, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    def _figures(self, path: Path) -> list[tuple[str, str]]:
+        a, b = (_labels(png) for png in self.maps[path])
+        height, width = a.shape
+        size = (width, height) if width <= MAX_WIDTH else (MAX_WIDTH, max(1, round(height * MAX_WIDTH / width)))
+        rgb = cv2.resize(_read(path, self.limits), size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        # A difference of one pixel must not vanish in the small picture.
+        differs = cv2.resize((a != b).astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+        a, b = (cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST).astype(np.uint16) for labels in (a, b))
         pictures = (
             ("photograph", rgb),
-            (self.a, _painted(rgb, preview.a)),
-            (self.b, _painted(rgb, preview.b)),
-            ("different", np.where(preview.differs[..., None], np.uint8(255), rgb // 4)),
+            (self.a, _painted(rgb, a)),
+            (self.b, _painted(rgb, b)),
+            ("different", np.where(differs[..., None], np.uint8(255), rgb // 4)),
         )
         return [(name, jpeg_url(picture)) for name, picture in pictures]
-
-
-def _size_of(height: int, width: int) -> tuple[int, int]:
-    """Width and height in the report."""
-    return (width, height) if width <= MAX_WIDTH else (MAX_WIDTH, max(1, round(height * MAX_WIDTH / width)))
 
 
 def _painted(rgb: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:
@@ -198,70 +162,51 @@ def _painted(rgb: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:
     return np.where((labels > NOBODY)[..., None], mixed, rgb).round().astype(np.uint8)
 
 
-def run(
-    a: str,
-    b: str,
-    folder: Path,
-    question: Question,
-    out: Path,
-    figures: Path | None,
-    n_pictures: int,
-    least: float | None,
-    settings: Settings,
-) -> int:
-    """Write the report and print the figures. Returns 1 if the models agree less than `least`.
+def compared(a: str, b: str, folder: Path, vocabulary: Vocabulary, settings: Settings) -> Report:
+    """Label the photographs of a folder by one model after the other.
 
     Raises:
-        ServiceError: the classes or a value are not as expected.
         ModelError: a model cannot be loaded, or there are no photographs.
     """
-    vocabulary = resolved(question.validated(), settings)
     photographs = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not photographs:
         raise DatasetError(f"{folder} holds no photographs; expected {', '.join(sorted(SUFFIXES))}")
     names = tuple(entry.name for entry in vocabulary.classes)
-    maps: dict[Path, bytes] = {}  # of A, as PNG: a hundredth of their size
-    counts = Counts.none(len(names) + 1)
-    agreements, previews = list[Agreement](), Previews(n_pictures)
-
-    def keep(path: Path, labels: LabelMap) -> None:
-        maps[path] = to_png(labels)
-
-    def against(path: Path, labels: LabelMap) -> None:
-        nonlocal counts
-        before = _map(maps.pop(path))
-        counts += count(before, labels, len(names) + 1)
-        agreements.append(agreement(path, before, labels))
-        previews.add(agreements[-1], before, labels)
-
+    maps: dict[Path, list[bytes]] = {path: [] for path in photographs}  # as PNG: a hundredth of their size
     models, unread = [], dict[Path, str]()
-    for name, receive in ((a, keep), (b, against)):
-        models.append(_over_all(name, photographs, vocabulary, receive, unread, settings))
+    for name in (a, b):
+        models.append(_over_all(name, photographs, vocabulary, maps, unread, settings))
         photographs = [path for path in photographs if path not in unread]
-    if not agreements:
+    if not photographs:
         raise DatasetError(f"none of the {len(unread)} photographs of {folder} can be read")
+    counts, agreements = Counts.none(len(names) + 1), []
+    for path in photographs:
+        by_a, by_b = (_labels(png) for png in maps[path])
+        counts += count(by_a, by_b, len(names) + 1)
+        agreements.append(agreement(path, by_a, by_b))
     agreements.sort(key=lambda each: each.share)
-    report = Report(a, b, models, names, agreements, counts, unread)
-    write_text(out, report.html(previews.most_different, lambda path: _read(path, settings.limits)))
-    write_json(figures, report.figures())
-    _say(report, out)
-    return int(least is not None and report.share < least)
+    return Report(a, b, models, names, agreements, counts, maps, unread, settings.limits)
 
 
 def _over_all(
     name: str,
     photographs: list[Path],
     vocabulary: Vocabulary,
-    receive: Callable[[Path, LabelMap], None],
+    maps: Mapping[Path, list[bytes]],
     unread: dict[Path, str],
     settings: Settings,
 ) -> dict[str, str]:
-    """Label all photographs by one model, and free it; its name, version and digest."""
+    """Add one model's labels of all photographs to `maps`, and free it; its name, version and digest."""
+
+    def read(path: Path) -> NDArray[np.uint8]:
+        return _read(path, settings.limits)
+
+    def keep(path: Path, labels: LabelMap) -> None:
+        maps[path].append(to_png(labels))
+
     segmenter = named_or_folder(settings, name)
     with bar_of(name, len(photographs)) as bar:
-        unread |= label_all(
-            segmenter, photographs, vocabulary, lambda path: _read(path, settings.limits), receive, bar.step
-        )
+        unread |= label_all(segmenter, photographs, vocabulary, read, keep, bar.step)
     model = {"model": segmenter.card.name, "version": segmenter.card.version, "digest": segmenter.digest}
     del segmenter
     gc.collect()
@@ -280,18 +225,7 @@ def _read(path: Path, limits: Limits) -> NDArray[np.uint8]:
         raise SampleError(str(path), error.detail) from None
 
 
-def _map(png: bytes) -> LabelMap:
+def _labels(png: bytes) -> LabelMap:
     pixels = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
     assert pixels is not None  # written here
     return pixels.astype(np.uint16)
-
-
-def _say(report: Report, out: Path) -> None:
-    worst = report.agreements[0]
-    typer.echo(
-        f"{report.a} and {report.b} agree on {report.share:.2%} of the pixels of {len(report.agreements)} photographs"
-    )
-    typer.echo(f"least, {worst.share:.2%}, on {worst.path}")
-    for path, reason in report.unread.items():
-        typer.echo(f"lexiseg: {path}: {reason}", err=True)
-    typer.echo(str(out))
