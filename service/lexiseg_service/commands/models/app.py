@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
 
+from lexiseg_model.available import available
+from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.commands.options import Chosen, Grouped, takes_settings
 
 models = typer.Typer(help="Models that can be served.", no_args_is_help=True, rich_markup_mode=None)
@@ -24,9 +27,38 @@ def list_models(
 
     Example:  lexiseg models list --json
     """
-    from lexiseg_service.commands.models.listing import list_all, list_json
+    from rich.console import Console
+    from rich.table import Column, Table
 
-    (list_json if as_json else list_all)(chosen.settings)
+    from lexiseg_model import catalogue
+
+    cards = catalogue.cards(chosen.settings.models_dir)
+    if as_json:
+        typer.echo(
+            json.dumps([{**card.model_dump(mode="json"), "weights": _weights(card)} for card in cards], indent=1)
+        )
+        return
+    table = Table(
+        Column("model", no_wrap=True), Column("weights", no_wrap=True), "tasks", "input", "mIoU", "commercial use"
+    )
+    for card in cards:
+        quality = ", ".join(f"{name} {measured.miou:.1f}" for name, measured in card.quality.items())
+        shape = f"{card.input.short_side}-{card.input.long_side} px"
+        name = str(ModelName.of(card))
+        table.add_row(name, _weights(card), ", ".join(card.tasks), shape, quality, card.commercial_use)
+    Console().print(table)
+    typer.echo("\nLicences:")
+    for card in cards:
+        typer.echo(f"  {ModelName.of(card)}: {card.licence}")
+
+
+def _weights(card: ModelCard) -> str:
+    from lexiseg_model.catalogue.method import methods
+
+    if card.weights_sha256 is not None:
+        return "here"
+    method = methods().get(card.method)
+    return "to be had" if method is None or method.weights_published else "unpublished"
 
 
 @models.command("available", cls=Grouped)
@@ -39,9 +71,24 @@ def list_available(
 
     Example:  lexiseg models available
     """
-    from lexiseg_service.commands.models.listing import available_json, list_available
-
-    (available_json if as_json else list_available)()
+    models = available().values()
+    if as_json:
+        typer.echo(json.dumps({"models": [model.model_dump(mode="json") for model in models]}, indent=1))
+        return
+    for model in models:  # paragraphs: a table would be too wide for a terminal
+        figures = ", ".join(f"{name} {figure:.1f}" for name, figure in model.figures.items())
+        details = {
+            "hub": model.hub or "-",
+            "size": f"{model.download_mb:,} MB to download, {model.memory_mb:,} MB in memory",
+            "commercial use": model.commercial_use,
+            "licence": model.licence,
+            "figures": f"{figures or 'not published'} ({model.source})",
+            "command": model.command,
+        }
+        typer.echo(f"{model.name}: {model.backbone}")
+        for field, value in details.items():
+            typer.echo(f"  {field:<15} {value}")
+        typer.echo()
 
 
 @models.command("check", cls=Grouped)

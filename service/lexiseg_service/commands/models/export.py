@@ -7,21 +7,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from lexiseg_model import catalogue
-from lexiseg_model.errors import ExportError, OptionError
+from lexiseg_model.errors import ExportError
 from lexiseg_model.evaluation.comparison.agreement import labeller, mean_share
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import RANGES, Manifest, Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.segmenter import Segmenter
+from lexiseg_service.commands.image_files import sources_of
 from lexiseg_service.gateway.vocabularies.named import built_in
-from lexiseg_service.settings import Settings
+from lexiseg_service.settings import Limits, Settings
+from lexiseg_service.worker.decode import decode
 
 MAX_PHOTOGRAPHS = 64  # the ranges of activations hardly change beyond
 VOCABULARY = "voc21"  # whose labels are compared
@@ -31,9 +32,10 @@ def run(settings: Settings, out: Path | None, int8: bool, photos: Path | None) -
     """Write the export to its place or to `out`, and print its content.
 
     Raises:
-        ModelError: the model or the photographs are not as expected, or the model cannot be written as ONNX.
+        ServiceError: there are no photographs.
+        ModelError: the model is not as expected, or cannot be written as ONNX.
     """
-    pictures = [] if photos is None else _photographs(photos)
+    pictures = [] if photos is None else _photographs(photos, settings.limits)
     segmenter = catalogue.load(
         settings.model,
         models_dir=settings.models_dir,
@@ -78,26 +80,15 @@ def _place(segmenter: Segmenter, settings: Settings) -> Path:
     return catalogue.export_folder(model.folder, segmenter)
 
 
-def _photographs(folder: Path) -> list[NDArray[np.uint8]]:
-    """[H, W, 3] each, spread over the folder's files by name; other files are skipped.
+def _photographs(folder: Path, limits: Limits) -> list[NDArray[np.uint8]]:
+    """[H, W, 3] each, spread over the folder's photographs by name.
 
     Raises:
-        OptionError: the folder does not exist or holds no pictures.
+        ServiceError: there are none, or one cannot be read.
     """
-    if not folder.is_dir():
-        raise OptionError(f"--photos {folder}: expected a folder of photographs")
-    pictures = [path for path in sorted(folder.iterdir()) if path.is_file()]
-    step = max(1, len(pictures) // MAX_PHOTOGRAPHS)
-    read = []
-    for path in pictures[::step][:MAX_PHOTOGRAPHS]:
-        try:
-            with Image.open(path) as picture:
-                read.append(np.asarray(ImageOps.exif_transpose(picture).convert("RGB")))
-        except UnidentifiedImageError:
-            continue
-    if not read:
-        raise OptionError(f"--photos {folder}: no photographs in it")
-    return read
+    sources = sources_of([folder])
+    step = max(1, len(sources) // MAX_PHOTOGRAPHS)
+    return [decode(source.read(limits), limits, None).rgb for source in sources[::step][:MAX_PHOTOGRAPHS]]
 
 
 def _print(folder: Path, manifest: Manifest, agree: dict[Numbers, float]) -> None:

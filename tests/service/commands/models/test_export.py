@@ -46,7 +46,7 @@ def test_an_export_is_served_by_its_runtime_from_the_cache(
     assert accuracy["onnx-int8"] != accuracy["torch"]
 
 
-@pytest.mark.parametrize(("made", "message"), [(False, "expected a folder"), (True, "no photographs in it")])
+@pytest.mark.parametrize(("made", "message"), [(False, "No such file"), (True, "expected a folder with images")])
 def test_a_folder_without_photographs_is_refused_at_once(
     made: bool, message: str, lexiseg: CommandLine, tmp_path: Path
 ) -> None:
