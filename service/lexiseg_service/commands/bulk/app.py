@@ -1,11 +1,16 @@
-"""`lexiseg bulk`: its options."""
+"""`lexiseg bulk`: plan once, segment what has no rows yet, count at the end.
+
+list the source -> plan (once) -> chunks without rows -> model, here or on Ray -> rows -> count -> other formats
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import typer
 
+from lexiseg_model.types import ModelName
 from lexiseg_service.commands.options import (
     Background,
     Chosen,
@@ -92,25 +97,53 @@ def bulk(
         import pyarrow  # noqa: F401
     except ImportError:
         raise typer.BadParameter("needs parquet: pip install pyarrow", param_hint="'bulk'") from None
+    from lexiseg_model import catalogue
     from lexiseg_model.catalogue.store import absolute
     from lexiseg_service.commands.bulk.export import WRITERS
-    from lexiseg_service.commands.bulk.run import Options, run
+    from lexiseg_service.commands.bulk.job import FAILED, Destination, Job, count_rows, planned_size, write_plan
+    from lexiseg_service.commands.bulk.run import batch_settings, work
     from lexiseg_service.commands.bulk.segmenting import Cluster
-    from lexiseg_service.commands.bulk.sources import source_of
+    from lexiseg_service.commands.bulk.sources import items, source_of
+    from lexiseg_service.commands.in_process import check_model, resolved
 
     for name in to or ():
         if name not in WRITERS:
             raise typer.BadParameter(f"expected one of {', '.join(WRITERS)}; got {name!r}", param_hint="'--to'")
-    options = Options(
-        None if local else Cluster(ray, _actors(actors), cpus, gpus),
-        rows_per_file,
-        max_failure_rate,
-        retry_failed,
-        tuple(name for name in WRITERS if name in (to or ())),
-    )
+    cluster = None if local else Cluster(ray, _actors(actors), cpus, gpus)
     question = Question(tuple(classes or ()), vocabulary, background, threshold, max_side, task)
-    pictures = source_of(absolute(source), kind, id_column, image_column)
-    raise typer.Exit(run(pictures, absolute(destination), question, chosen.settings, options))
+    pictures, destination = source_of(absolute(source), kind, id_column, image_column), absolute(destination)
+    settings = batch_settings(chosen.settings)
+    check_model(settings, task)
+    card = catalogue.find(settings.default_model or settings.model, settings.models_dir).card
+    job = Job(
+        pictures,
+        destination,
+        question,
+        resolved(question.validated(), settings),
+        settings,
+        str(ModelName.of(card)),
+        retry_failed=retry_failed,
+        gpu_share=cluster.gpus if cluster else 0.0,
+    )
+    rows = Destination(destination)
+    size = planned_size(job, rows) or write_plan(job, rows, items(pictures), rows_per_file)
+    done = rows.done() & set(range(size.chunks))
+    if done:
+        job = replace(job, model_digest=str(rows.rows(min(done), ["model_digest"])[0]["model_digest"]))
+    if retry_failed:
+        done = {chunk for chunk in done if {"status": FAILED} not in rows.rows(chunk, ["status"])}
+    to_do = sorted(set(range(size.chunks)) - done)
+    if to_do and (status := work(job, size, rows, to_do, cluster, max_failure_rate)):
+        raise typer.Exit(status)
+    n_rows, failures = count_rows(rows, size)
+    rows.remove_unfinished()
+    typer.echo(
+        f"{n_rows:,} inputs, {n_rows:,} rows, none lost and none twice; {failures:,} failures: {destination}/rows"
+    )
+    for name, write in WRITERS.items():
+        if name in (to or ()):
+            write(job, rows, size)
+            typer.echo(f"{name}: {destination}/{name}")
 
 
 def _actors(text: str) -> tuple[int, int]:

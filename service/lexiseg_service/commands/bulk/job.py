@@ -308,14 +308,12 @@ def count_rows(destination: Destination, size: Size) -> tuple[int, int]:
             ids = Counter(row["id"] for row in chunk_rows)
             rows += len(chunk_rows)
             failures += sum(row["status"] == FAILED for row in chunk_rows)
-            missing += sorted(inputs - ids.keys())[: MAX_IDS_IN_MESSAGE - len(missing)]
-            repeated += sorted(id_ for id_, n in ids.items() if n > 1 or id_ not in inputs)[
-                : MAX_IDS_IN_MESSAGE - len(repeated)
-            ]
+            missing += inputs - ids.keys()
+            repeated += [id_ for id_, n in ids.items() if n > 1 or id_ not in inputs]
             digests.update(row["model_digest"] for row in chunk_rows)
-    if missing or repeated or rows != size.inputs:
-        wrong = [f"without a row: {', '.join(missing)}"] if missing else []
-        wrong += [f"more than once: {', '.join(repeated)}"] if repeated else []
+    findings = {"without a row": missing, "more than once": repeated}
+    wrong = [f"{what}: {', '.join(sorted(ids)[:MAX_IDS_IN_MESSAGE])}" for what, ids in findings.items() if ids]
+    if wrong or rows != size.inputs:
         raise DatasetError(f"{rows:,} rows of {size.inputs:,} inputs; {'; '.join(wrong)}")
     if len(digests) != 1:
         raise DatasetError(f"rows of different models: {', '.join(sorted(digests))}")
