@@ -124,7 +124,8 @@ def segment(
     """
     from lexiseg_service.commands.image_files import sources_of
     from lexiseg_service.commands.question import Question, check_classes, read_prompts, with_examples
-    from lexiseg_service.commands.segment.run import Job, run
+    from lexiseg_service.commands.segment.results import Job
+    from lexiseg_service.commands.segment.run import run
 
     prompt_list = tuple(read_prompts(points or [], boxes or [], prompts or []))
     class_list = with_examples(classes or (), examples or (), negatives or ())
@@ -160,11 +161,11 @@ def segment(
             reason = "takes words, works in this process, and writes files of its own into a folder"
             raise typer.BadParameter(reason, param_hint="'--window'")
         check_server(chosen, server)
-        from lexiseg_service.commands.segment.windows import cut_of
+        from lexiseg_service.commands.segment.windows import reading_of
         from lexiseg_service.commands.segment.windows import run as run_in_windows
 
-        cut = cut_of(window, bands, stretch, chosen.settings.limits)
-        raise typer.Exit(run_in_windows(images, question, out, chosen.settings, cut))
+        reading = reading_of(window, bands, stretch, chosen.settings.limits)
+        raise typer.Exit(run_in_windows(images, question, out, chosen.settings, reading))
     if bands is not None or stretch is not None:
         raise typer.BadParameter("only with --window", param_hint="'--bands' / '--range'")
     check_server(chosen, server)

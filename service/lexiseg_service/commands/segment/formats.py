@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from lexiseg_client import Segment, Segmentation
+from lexiseg_client import Segmentation
 from lexiseg_client.formats import coco, yolo
 from lexiseg_client.masks import png
 from lexiseg_client.segments import UNNAMED, exportable
@@ -104,15 +104,12 @@ class Coco(Writer):
         self._categories = [{"id": place, "name": name} for place, name in enumerate(categories, 1)]
         self._is_panoptic = question.task == "panoptic"
         self._panoptic: list[Content] = []
-        # A class of unknown kind counts as a thing; `_add_panoptic` overrides this with the kind of its segments.
         self._things = [entry.thing is not False for entry in classes]
 
     def resume(self, folder: Path, content: Content) -> None:
         """Read panoptic.json of an earlier run."""
         if self._is_panoptic:
-            before = json.loads((folder / "panoptic.json").read_text())
-            self._panoptic = before["annotations"]
-            self._things = [bool(category["isthing"]) for category in before["categories"]]
+            self._panoptic = json.loads((folder / "panoptic.json").read_text())["annotations"]
 
     def files(self, image: Image) -> Files:
         """The overlay, and the panoptic map."""
@@ -124,7 +121,7 @@ class Coco(Writer):
     def entry(self, image: Image, files: Sequence[str]) -> Content:
         """The image in annotations.json."""
         if self._is_panoptic:
-            self._add_panoptic(image)
+            self._panoptic.append(_panoptic_annotation(image))
         height, width = image.answer.size
         overlay = {} if image.answer.overlay is None else {"overlay": f"{image.stem}.png"}
         return {"id": image.number, "height": height, "width": width, **overlay}
@@ -161,14 +158,6 @@ class Coco(Writer):
         path = folder / self.ledger
         return f"{path} and one picture each in {folder}/" if with_overlays else str(path)
 
-    def _add_panoptic(self, image: Image) -> None:
-        segments = [segment for segment in image.answer if segment.class_index is not None]
-        for segment in segments:
-            self._things[segment.class_index or 0] = segment.is_thing is not False
-        entry = {"image_id": image.number, "file_name": f"{image.stem}.png"}
-        # panopticapi refuses a segment without pixels.
-        self._panoptic.append(entry | {"segments_info": [_panoptic_info(each) for each in segments if each.area]})
-
 
 def panoptic_map(answer: Segmentation) -> bytes:
     """An RGB PNG of segment ids."""
@@ -176,15 +165,20 @@ def panoptic_map(answer: Segmentation) -> bytes:
     return to_png(np.stack([ids % 256, ids // 256, np.zeros_like(ids)], 2).astype(np.uint8))
 
 
-def _panoptic_info(segment: Segment) -> Content:
-    return {
-        "id": segment.id,
-        "category_id": 1 + (segment.class_index or 0),
-        "area": segment.area,
-        "bbox": list(segment.bbox),
-        "iscrowd": 0,
-        "score": round(segment.score, 4),
-    }
+def _panoptic_annotation(image: Image) -> Content:
+    segments = [
+        {
+            "id": segment.id,
+            "category_id": 1 + segment.class_index,
+            "area": segment.area,
+            "bbox": list(segment.bbox),
+            "iscrowd": 0,
+            "score": round(segment.score, 4),
+        }
+        for segment in image.answer
+        if segment.class_index is not None and segment.area  # panopticapi refuses a segment without pixels
+    ]
+    return {"image_id": image.number, "file_name": f"{image.stem}.png", "segments_info": segments}
 
 
 class Yolo(Writer):

@@ -12,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,55 +22,54 @@ from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment.formats import FORMATS, QUESTION_KEY, Content, Format, Image
+from lexiseg_service.settings import Limits
 
 SAVE_SECONDS = 30.0  # between two writes of the ledger
 NUMBERED = re.compile(r"-[0-9].*")  # the end of the stem of a second file, or of a cut-out
 
 
-class Results:
-    """Writes the results of one question.
+@dataclass(frozen=True)
+class Job:
+    """Images, the question about each of them, and folder and format of the results."""
 
-    Args:
-        out: the requested folder; the attribute `folder` is the one in use, `out` or `out-2` and so on.
-        kind: the format.
-        question: the question about each image.
-        classes: the classes of the question.
-        sources: the images to segment; none of them is overwritten.
-        model: name and digest; another model counts as another question.
-        with_overlays: whether COCO's annotations come with a picture for each image.
-        relative_to: the folder from which paths to the images start; None is `folder`.
+    sources: Sequence[Source]  # none of their files is overwritten
+    question: Question
+    out: Path
+    kind: Format
+    limits: Limits
+    quiet: bool = False  # neither progress nor a summary; only failures and warnings
+    skip_existing: bool = False  # leave out images with results, even if the image has changed since
+    is_printed: bool = False  # the folder is temporary: no overlays, and paths start where the command runs
+
+    @property
+    def overlay(self) -> bool:
+        """Whether answers come with an overlay."""
+        return self.kind == "coco" and not self.is_printed
+
+
+class Results:
+    """Writes the results of a job; the attribute `folder` is the one in use, its `out` or `out-2` and so on.
 
     Raises:
         OSError: `out` is a file, or the folder cannot be created.
     """
 
-    def __init__(
-        self,
-        out: Path,
-        kind: Format,
-        question: Question,
-        classes: Sequence[ClassEntry],
-        sources: Sequence[Source],
-        model: str,
-        *,
-        with_overlays: bool = True,
-        relative_to: Path | None = None,
-    ) -> None:
-        self.with_overlays = with_overlays and kind == "coco"
-        question_fields = {**question.fields, "classes": [entry.name for entry in classes], "model": model}
-        if kind != "coco":
-            question_fields["format"] = kind
-        elif question.examples:
-            question_fields["examples"] = list(question.examples)
-        self._format = FORMATS[kind](question, classes)
-        self.folder, before = _folder_for(out, question_fields, self._format.ledger)
+    def __init__(self, job: Job, classes: Sequence[ClassEntry], model: str) -> None:
+        self._overlay = job.overlay
+        question = job.question.fields | {"classes": [entry.name for entry in classes], "model": model}
+        if job.kind != "coco":
+            question["format"] = job.kind
+        elif job.question.examples:
+            question["examples"] = list(job.question.examples)
+        self._format = FORMATS[job.kind](job.question, classes)
+        self.folder, before = _folder_for(job.out, question, self._format.ledger)
         self._saved = 0.0
-        self._relative_to = relative_to or self.folder
-        self._content: Content = before or {QUESTION_KEY: question_fields, "images": [], "annotations": []}
+        self._relative_to = Path() if job.is_printed else self.folder
+        self._content: Content = before or {QUESTION_KEY: question, "images": [], "annotations": []}
         if before:
             self._format.resume(self.folder, before)
         # An overlay must never replace the photograph that it was made from.
-        photographs = {source.path.resolve() for source in sources if source.path is not None}
+        photographs = {source.path.resolve() for source in job.sources if source.path is not None}
         existing = {path.resolve() for path in self.folder.rglob("*")}
         self._used_paths = photographs | existing
         self._stems = {NUMBERED.sub("", path.stem) for path in existing - photographs}
@@ -113,7 +113,7 @@ class Results:
             return None
         for name, content in self._format.beside(self._content).items():
             replace_file(self.folder / name, content)
-        return self._format.summary(self.folder, with_overlays=self.with_overlays)
+        return self._format.summary(self.folder, with_overlays=self._overlay)
 
     @property
     def _images(self) -> list[dict[str, Any]]:

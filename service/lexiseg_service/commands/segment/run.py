@@ -21,9 +21,7 @@ from lexiseg_service.commands.answers import Ask, open_answers
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.outputs import STDOUT
-from lexiseg_service.commands.question import Question
-from lexiseg_service.commands.segment.formats import Format
-from lexiseg_service.commands.segment.results import Results
+from lexiseg_service.commands.segment.results import Job, Results
 from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
 from lexiseg_service.settings import Limits, Settings
 
@@ -108,59 +106,23 @@ def segment_files(
     return outcome
 
 
-@dataclass(frozen=True)
-class Job:
-    """Images, the question about each of them, and folder and format of the results."""
-
-    sources: Sequence[Source]
-    question: Question
-    out: Path
-    kind: Format
-    limits: Limits
-    quiet: bool = False  # neither progress nor a summary; only failures and warnings
-    skip_existing: bool = False  # leave out images with results, even if the image has changed since
-    is_printed: bool = False  # the folder is temporary: no overlays, and paths start where the command runs
-
-    @property
-    def overlay(self) -> bool:
-        """Whether answers come with an overlay."""
-        return self.kind == "coco" and not self.is_printed
-
-    def check(self, n_classes: int) -> None:
-        """Check that the format can hold so many classes, before a model is loaded.
-
-        Raises:
-            InvalidValue: the format cannot hold so many classes.
-        """
-        if self.kind == "voc" and n_classes > MAX_VOC_CLASSES:
-            raise InvalidValue.of("--format voc", f"{n_classes} classes", f"at most {MAX_VOC_CLASSES}")
-
-    def run(self, ask: Ask, classes: Sequence[ClassEntry], model: str) -> int:
-        """Segment the remaining images; `model` is name and digest of the model, or the server. Returns the status."""
-        results = Results(
-            self.out,
-            self.kind,
-            self.question,
-            classes,
-            self.sources,
-            model,
-            with_overlays=self.overlay,
-            relative_to=Path() if self.is_printed else None,
-        )
-        done_before = results.exists if self.skip_existing else results.has
-        to_do = [source for source in self.sources if not done_before(source)]
-        n_before = len(self.sources) - len(to_do)
-        try:
-            outcome = segment_files(to_do, ask, results.add, self.limits, before=n_before, quiet=self.quiet)
-            where = results.write() or "nothing is written"
-        except OSError as error:  # a full disk is reported without a file name
-            error.filename = error.filename or str(results.folder)
-            raise
-        outcome.report()
-        if not self.quiet:
-            before = f", {n_before} of them before" if n_before else ""
-            typer.echo(f"{n_before + outcome.done} of {len(self.sources)} images{before}: {where}")
-        return outcome.status
+def work(job: Job, ask: Ask, classes: Sequence[ClassEntry], model: str) -> int:
+    """Segment the remaining images; `model` is name and digest of the model, or the server. Returns the status."""
+    results = Results(job, classes, model)
+    done_before = results.exists if job.skip_existing else results.has
+    to_do = [source for source in job.sources if not done_before(source)]
+    n_before = len(job.sources) - len(to_do)
+    try:
+        outcome = segment_files(to_do, ask, results.add, job.limits, before=n_before, quiet=job.quiet)
+        where = results.write() or "nothing is written"
+    except OSError as error:  # a full disk is reported without a file name
+        error.filename = error.filename or str(results.folder)
+        raise
+    outcome.report()
+    if not job.quiet:
+        before = f", {n_before} of them before" if n_before else ""
+        typer.echo(f"{n_before + outcome.done} of {len(job.sources)} images{before}: {where}")
+    return outcome.status
 
 
 def run(job: Job, settings: Settings, server: str | None) -> int:
@@ -191,5 +153,9 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
 
 
 def _run(job: Job, settings: Settings, server: str | None) -> int:
-    with open_answers(job.question, settings, server, overlay=job.overlay, check=job.check) as answers:
-        return job.run(answers.ask, answers.classes, answers.model)
+    def check(n_classes: int) -> None:
+        if job.kind == "voc" and n_classes > MAX_VOC_CLASSES:
+            raise InvalidValue.of("--format voc", f"{n_classes} classes", f"at most {MAX_VOC_CLASSES}")
+
+    with open_answers(job.question, settings, server, overlay=job.overlay, check=check) as answers:
+        return work(job, *answers)

@@ -50,8 +50,12 @@ LEVELS = 65535  # of a probability on disk
 
 @dataclass(frozen=True)
 class Reading:
-    """The bands of the colours, from 1, and the values of black and white; None is by the rule above."""
+    """Pixels of a window's side, the bands of the colours, from 1, and the values of black and white.
 
+    None is by the rule above.
+    """
+
+    window: int
     bands: tuple[int, ...] | None = None
     stretch: tuple[float, float] | None = None
 
@@ -65,6 +69,7 @@ class Scene:
 
     def __init__(self, dataset: Any, reading: Reading) -> None:
         self._dataset = dataset
+        self.reading = reading
         self.size: tuple[int, int] = dataset.shape
         self.crs = dataset.crs  # None: the picture has no coordinates
         self.transform = dataset.transform  # pixels to the picture's coordinates
@@ -144,13 +149,12 @@ class Scene:
 
 
 @contextmanager
-def open_scene(path: str, reading: Reading, window: int) -> Iterator[Scene]:
+def open_scene(path: str, reading: Reading) -> Iterator[Scene]:
     """Open a picture of any format that GDAL reads.
 
     Args:
         path: a file, or what GDAL takes for one, as /vsicurl/https://..., /vsis3/bucket/key.
-        reading: which bands, and how.
-        window: side of the windows that will be read: decides how much is kept of files without tiles.
+        reading: which bands, and how; the window decides how much is kept of files without tiles.
 
     Raises:
         DatasetError: no picture can be read there, or its EXIF orientation is not upright.
@@ -166,7 +170,7 @@ def open_scene(path: str, reading: Reading, window: int) -> Iterator[Scene]:
             orientation = dataset.tags().get("EXIF_Orientation", "1")
             if orientation != "1":
                 raise DatasetError(f"{path}: its EXIF orientation is {orientation}; turn it first")
-            with rasterio.Env(GDAL_CACHEMAX=_cache_of(dataset, window), GDAL_NUM_THREADS=1):
+            with rasterio.Env(GDAL_CACHEMAX=_cache_of(dataset, reading.window), GDAL_NUM_THREADS=1):
                 yield Scene(dataset, reading)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,15 +33,7 @@ OVERLAP = 0.25  # of a window's side
 SUFFIXES = (".geojson", ".gpkg", ".tif")
 
 
-@dataclass(frozen=True)
-class Cut:
-    """Pixels of a window's side, and how colours are read."""
-
-    window: int
-    reading: Reading
-
-
-def cut_of(window: int, bands: str | None, stretch: str | None, limits: Limits) -> Cut:
+def reading_of(window: int, bands: str | None, stretch: str | None, limits: Limits) -> Reading:
     """Check the options of the command line before a model is loaded.
 
     Raises:
@@ -63,7 +54,7 @@ def cut_of(window: int, bands: str | None, stretch: str | None, limits: Limits) 
         raise typer.BadParameter(
             f"expected at most {longest} pixels, by --max-pixels; got {window}", param_hint="'--window'"
         )
-    return Cut(window, Reading(_bands(bands), _range(stretch)))
+    return Reading(window, _bands(bands), _range(stretch))
 
 
 def _bands(text: str | None) -> tuple[int, ...] | None:
@@ -88,7 +79,7 @@ def _range(text: str | None) -> tuple[float, float] | None:
     return bounds
 
 
-def run(images: list[str], question: Question, out: Path, settings: Settings, cut: Cut) -> int:
+def run(images: list[str], question: Question, out: Path, settings: Settings, reading: Reading) -> int:
     """Segment every image; one that fails is reported and the others go on. Returns 1 if any failed.
 
     Raises:
@@ -102,11 +93,11 @@ def run(images: list[str], question: Question, out: Path, settings: Settings, cu
         raise Unreadable("\n".join(f"{name}: No such file" for name in missing))
     from lexiseg_service.commands.segment.scene import open_scene  # imports torch: after all checks
 
-    work = _Work(load(settings, question.task), vocabulary, question, cut)
+    work = _Work(load(settings, question.task), vocabulary, question)
     failures = 0
     for name in images:
         try:
-            with open_scene(name, cut.reading, cut.window) as scene:
+            with open_scene(name, reading) as scene:
                 typer.echo(_segment(Path(name).stem, scene, work, out))
         except (DatasetError, OptionError) as error:
             failures += 1
@@ -131,13 +122,13 @@ def _segment(stem: str, scene: Scene, work: _Work, out: Path) -> str:
 class _Work:
     """A model and a question, which are the same for every image."""
 
-    def __init__(self, segmenter: Segmenter, vocabulary: Vocabulary, question: Question, cut: Cut) -> None:
+    def __init__(self, segmenter: Segmenter, vocabulary: Vocabulary, question: Question) -> None:
         import numpy as np
 
         from lexiseg_model.features import InferenceOptions
         from lexiseg_model.vocabulary.bank import KnownRows
 
-        self._segmenter, self._vocabulary, self._cut = segmenter, vocabulary, cut
+        self._segmenter, self._vocabulary = segmenter, vocabulary
         self._options = InferenceOptions(question.max_side)
         self._rows_of = KnownRows(segmenter)
         # Stuff has no instances.
@@ -153,7 +144,7 @@ class _Work:
         from lexiseg_service.commands.segment.scene import ClassMap, write_outlines
 
         # A window with less detail than the model takes would show it blurred pixels.
-        window = max(self._cut.window, scene.pixels_of_detail() * self._segmenter.card.input.short_side)
+        window = max(scene.reading.window, scene.pixels_of_detail() * self._segmenter.card.input.short_side)
         n_threads = (os.cpu_count() or 1) if self._segmenter.passes_side_by_side else 1
         names = [entry.name for entry in self._vocabulary.classes]
         with ThreadPoolExecutor(n_threads) as pool:

@@ -10,7 +10,8 @@ from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.answers import Ask
 from lexiseg_service.commands.image_files import Source, sources_of
 from lexiseg_service.commands.question import Question
-from lexiseg_service.commands.segment.run import INTERRUPTED_STATUS, Job
+from lexiseg_service.commands.segment.results import Job
+from lexiseg_service.commands.segment.run import INTERRUPTED_STATUS, work
 from lexiseg_service.settings import Limits
 from tests import coco, pictures
 from tests.clients.formats import made
@@ -127,7 +128,7 @@ def answered(content: bytes = b"") -> Segmentation:
 
 def run(out: Path, sources: list[Source], ask: Ask) -> int:
     job = Job(sources, Question(("sky",), None, None), out, "coco", Limits())
-    return job.run(ask, (ClassEntry("sky"),), "a model")
+    return work(job, ask, (ClassEntry("sky"),), "a model")
 
 
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(

@@ -23,7 +23,7 @@ def numbers(count: int, kind: type, most: int) -> NDArray[Any]:
 
 
 def read(path: Path, reading: Reading | None = None) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    with open_scene(str(path), reading or Reading(), 64) as scene:
+    with open_scene(str(path), reading or Reading(64)) as scene:
         return scene.read(ALL)
 
 
@@ -46,7 +46,7 @@ def test_colours_are_found_by_their_names_among_more_bands(tmp_path: Path) -> No
         to.colorinterp = [getattr(ColorInterp, name) for name in names]
 
     assert np.array_equal(read(path)[0], bands[[2, 1, 0]].transpose(1, 2, 0))
-    assert np.array_equal(read(path, Reading((5, 4, 3)))[0], bands[[4, 3, 2]].transpose(1, 2, 0))
+    assert np.array_equal(read(path, Reading(64, (5, 4, 3)))[0], bands[[4, 3, 2]].transpose(1, 2, 0))
 
 
 def test_alpha_and_nodata_say_which_pixels_there_are(tmp_path: Path) -> None:
@@ -69,5 +69,5 @@ def test_an_enlarged_photograph_has_no_detail_as_small_as_its_pixels(tmp_path: P
         tmp_path / "a.jpg", quality=90
     )
 
-    with open_scene(str(tmp_path / "a.jpg"), Reading(), 512) as scene:
+    with open_scene(str(tmp_path / "a.jpg"), Reading(512)) as scene:
         assert scene.pixels_of_detail() == detail

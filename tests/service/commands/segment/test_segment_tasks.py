@@ -20,9 +20,9 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, Task
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.question import Question
-from lexiseg_service.commands.segment.results import Results
+from lexiseg_service.commands.segment.results import Job, Results
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.settings import Settings
+from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import coco
 from tests.clients.formats import made
@@ -167,7 +167,8 @@ def panoptic_json(folder: Path, ids: NDArray[np.uint16], classes: dict[int, tupl
         )
         for number, (index, is_thing) in classes.items()
     )
-    results = Results(folder, "coco", Question((), None, None, task="panoptic"), CLASSES, [], "a model")
+    job = Job([], Question((), None, None, task="panoptic"), folder, "coco", Limits())
+    results = Results(job, CLASSES, "a model")
     results.add(Source("street.jpg"), b"", made.answer(size=ids.shape, segments=segments))
     return written(folder, "panoptic.json")
 
