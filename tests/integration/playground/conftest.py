@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
-from lexiseg_service.commands.site import build, runtime
+from lexiseg_service.commands.site import build
 from lexiseg_service.settings import Settings
 from tests import chromium, once
 from tests.integration.server import Server
@@ -36,8 +36,8 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 def folder(real_environment: dict[str, str]) -> Path:
     """A folder with a site in its sub-folder `site`. Shared: never write into it."""
     with mock.patch.dict(os.environ, real_environment, clear=True):
-        runtime.fetched()
-    return once.made("pages", lambda root: build.run(Settings(), root / "site", N_WORDS))
+        build.fetched_engine()
+    return once.made("pages", lambda root: build.write_site(Settings(), root / "site", N_WORDS))
 
 
 @pytest.fixture

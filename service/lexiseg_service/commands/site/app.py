@@ -38,6 +38,6 @@ def site(
     from lexiseg_service.commands.in_process import check_named
 
     check_named(chosen.settings, chosen.settings.model)
-    from lexiseg_service.commands.site.build import run
+    from lexiseg_service.commands.site.build import write_site
 
-    raise typer.Exit(run(chosen.settings, out, words, server))
+    write_site(chosen.settings, out, words, server)

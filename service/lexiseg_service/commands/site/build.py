@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import html
+import io
 import re
 import shutil
+import tarfile
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import typer
 
 from lexiseg_model import catalogue
 from lexiseg_model.errors import ExportError, OptionError
+from lexiseg_model.export.manifest import default_cache_dir
 from lexiseg_model.methods.tiny import browser
-from lexiseg_service.commands.site import runtime
 from lexiseg_service.gateway.vocabularies.named import BUILT_IN_NAMES, built_in
 from lexiseg_service.image.samples import AUTHORS, NoSample, photograph
 from lexiseg_service.settings import Settings
@@ -33,9 +37,14 @@ POLICY = (
 )
 LATIN_WORD = re.compile(r"[a-z]{2,}")
 HOST = re.compile(r"([\w.-]+|\[[0-9a-fA-F:]+\])(:\d+)?", re.ASCII)
+ENGINE_VERSION = "1.30.0"
+ENGINE_SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+ENGINE_URL = f"https://registry.npmjs.org/onnxruntime-web/-/onnxruntime-web-{ENGINE_VERSION}.tgz"
+ENGINE_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+FETCH_SECONDS = 300.0
 
 
-def run(settings: Settings, out: Path, n_words: int, server: str | None = None) -> int:
+def write_site(settings: Settings, out: Path, n_words: int, server: str | None = None) -> None:
     """Write a site and print its size.
 
     Args:
@@ -53,18 +62,17 @@ def run(settings: Settings, out: Path, n_words: int, server: str | None = None) 
         settings.model, models_dir=settings.models_dir, device="cpu", precision="exact", text_tower=settings.text_tower
     )
     model = browser.require(loaded)
-    engine = runtime.fetched()
+    engine = fetched_engine()
     words = common_words(model.familiar.words if model.familiar else (), n_words)
     copy_page(out, server)
     (out / "model").mkdir()
     browser.write(model, folder_of_model.folder, out / "model", words, settings.text_tower)
     (out / "model/stuff.json").write_bytes(files("lexiseg_service.question").joinpath("stuff.json").read_bytes())
-    for name in runtime.FILES:
+    for name in ENGINE_FILES:
         shutil.copyfile(engine / name, out / "model" / name)
     first = keep_offline(out)
     typer.echo(f"{out}: {first / 1e6:.1f} MB at the first visit, {len(words):,} words without the text tower")
     typer.echo(f"try it with: python -m http.server --directory {out}")
-    return 0
 
 
 def common_words(familiar: tuple[str, ...], n_words: int) -> list[str]:
@@ -156,3 +164,30 @@ def keep_offline(out: Path) -> int:
         text = text.replace(name, value)
     script.write_text(text)
     return sum(first[name].stat().st_size for name in names)
+
+
+def fetched_engine() -> Path:
+    """A folder with onnxruntime-web, fetched from the npm registry once, checked, and kept in the user's cache.
+
+    Raises:
+        ExportError: the registry does not answer, or what it sends is not what is expected.
+    """
+    folder = default_cache_dir() / f"onnxruntime-web-{ENGINE_VERSION}"
+    if all((folder / name).is_file() for name in ENGINE_FILES):
+        return folder
+    try:
+        package = httpx.get(ENGINE_URL, timeout=FETCH_SECONDS, follow_redirects=True).raise_for_status().content
+    except httpx.HTTPError as error:
+        raise ExportError(f"{ENGINE_URL} cannot be fetched: {error}") from None
+    digest = base64.b64encode(hashlib.sha512(package).digest()).decode()
+    if digest != ENGINE_SHA512:
+        raise ExportError(f"{ENGINE_URL} has sha512 {digest} instead of {ENGINE_SHA512}")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(fileobj=io.BytesIO(package)) as archive:
+        for name in ENGINE_FILES:
+            file = archive.extractfile(f"package/dist/{name}")
+            assert file is not None
+            draft = folder / f".{name}"
+            draft.write_bytes(file.read())
+            draft.replace(folder / name)
+    return folder
