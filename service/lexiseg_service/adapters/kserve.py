@@ -46,7 +46,7 @@ HEADER = "inference-header-content-length"
 MAX_DIMENSIONS = 8
 PLATFORM = "lexiseg"
 Datatype = Literal["BYTES", "FP32", "INT32"]
-DTYPES: dict[Datatype, Any] = {"FP32": np.dtype("<f4"), "INT32": np.dtype("<i4")}
+DATATYPES: dict[str, Datatype] = {"O": "BYTES", "i": "INT32", "f": "FP32"}  # by numpy's kind
 LENGTH = struct.Struct("<I")  # in front of each element
 FIELDS = {"INT32": "int_contents", "FP32": "fp32_contents", "BYTES": "bytes_contents"}
 TRITON_TYPES = {"BYTES": "TYPE_STRING", "INT32": "TYPE_INT32", "FP32": "TYPE_FP32"}
@@ -83,30 +83,26 @@ class Inputs(NamedTuple):
 
 
 class OutputTensor(NamedTuple):
-    """One output: strings or bytes of BYTES, or numbers."""
+    """One output: an array of int32, float32, or of bytes objects, which are BYTES."""
 
     name: str
-    datatype: Datatype
-    shape: list[int]
-    values: Sequence[bytes] | NDArray[Any]
+    values: NDArray[Any]
+
+    @property
+    def datatype(self) -> Datatype:
+        """The protocol's name of the elements' type."""
+        return DATATYPES[self.values.dtype.kind]
 
     def raw(self) -> bytes:
         """Row-major, little-endian; each element of BYTES with its length in front."""
         if self.datatype == "BYTES":
-            return packed(self.values)
-        return np.ascontiguousarray(self.values, DTYPES[self.datatype]).tobytes()
+            return b"".join(LENGTH.pack(len(value)) + value for value in self.values)
+        return self.values.tobytes()
 
     def listed(self) -> list[Any]:
-        """The elements as a flat list for JSON."""
-        if self.datatype == "BYTES":
-            return [bytes(value).decode() for value in self.values]
-        flat: list[Any] = np.asarray(self.values, DTYPES[self.datatype]).reshape(-1).tolist()
+        """The elements as a flat list."""
+        flat: list[Any] = self.values.reshape(-1).tolist()
         return flat
-
-
-def packed(values: Iterable[bytes]) -> bytes:
-    """Encode a BYTES tensor: each element with its length in front."""
-    return b"".join(LENGTH.pack(len(value)) + value for value in values)
 
 
 def unpacked(raw: bytes, field: str, max_parts: int) -> list[bytes]:
@@ -175,23 +171,22 @@ def outputs_of(answer: WorkerAnswer, names: list[str]) -> list[OutputTensor]:
     Raises:
         InvalidValue: there is none of a name, or one is wanted twice.
     """
-    segments, n = answer.segments, len(answer.segments)
-    outputs: dict[str, tuple[Any, list[int]]] = {
-        "labels": ([(segment.label or "").encode() for segment in segments], [n]),
-        "class_indices": ([-1 if s.class_index is None else s.class_index for s in segments], [n]),
-        "scores": ([segment.score for segment in segments], [n]),
-        "boxes": (np.array([segment.bbox for segment in segments], np.int32).reshape(n, 4), [n, 4]),
-        "areas": ([segment.area for segment in segments], [n]),
-        "masks": ([orjson.dumps(run_lengths(segment)) for segment in segments], [n]),
-        "size": (list(answer.size), [2]),
+    segments = answer.segments
+    outputs: dict[str, tuple[Any, Any]] = {
+        "labels": ([(segment.label or "").encode() for segment in segments], object),
+        "class_indices": ([-1 if s.class_index is None else s.class_index for s in segments], "<i4"),
+        "scores": ([segment.score for segment in segments], "<f4"),
+        "boxes": ([segment.bbox for segment in segments] or np.empty((0, 4)), "<i4"),
+        "areas": ([segment.area for segment in segments], "<i4"),
+        "masks": ([orjson.dumps(run_lengths(segment)) for segment in segments], object),
+        "size": (list(answer.size), "<i4"),
     }
-    types: dict[str, Any] = {str(output["name"]): output["datatype"] for output in OUTPUTS}
     for name in names:
         if name not in outputs:
             raise InvalidValue.of("outputs", name, f"of {', '.join(outputs)}")
     if len(names) > len(set(names)):  # each repeats all masks
         raise InvalidValue.of("outputs", f"{len(names)} names", "each name once")
-    return [OutputTensor(name, types[name], outputs[name][1], outputs[name][0]) for name in names or outputs]
+    return [OutputTensor(name, np.array(*outputs[name])) for name in names or outputs]
 
 
 def fields_of(parameters: Mapping[str, Any], classes: list[str] | None, limits: Limits) -> dict[str, Any]:
@@ -322,12 +317,13 @@ def written(head: dict[str, Any], outputs: list[OutputTensor], raw: set[str]) ->
     """An answer, the outputs named in `raw` as bytes behind its JSON."""
     described, tails = [], []
     for output in outputs:
-        plain = {"name": output.name, "datatype": output.datatype, "shape": output.shape}
+        plain = {"name": output.name, "datatype": output.datatype, "shape": output.values.shape}
         if output.name in raw:
             tails.append(output.raw())
             described.append({**plain, "parameters": {"binary_data_size": len(tails[-1])}})
         else:
-            described.append({**plain, "data": output.listed()})
+            data = output.listed()
+            described.append({**plain, "data": [v.decode() for v in data] if output.datatype == "BYTES" else data})
     described_answer = {**{name: value for name, value in head.items() if value is not None}, "outputs": described}
     if not tails:
         return as_json(described_answer)
@@ -516,9 +512,8 @@ def _values(parameters: Mapping[str, pb.InferParameter]) -> dict[str, Any]:
 
 def add(answer: pb.ModelInferResponse, output: OutputTensor, raw: bool) -> None:
     """Add an output to an answer, as bytes or by its type."""
-    described = answer.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
+    described = answer.outputs.add(name=output.name, datatype=output.datatype, shape=output.values.shape)
     if raw:
         answer.raw_output_contents.append(output.raw())
         return
-    values = output.values if output.datatype == "BYTES" else output.listed()
-    getattr(described.contents, FIELDS[output.datatype]).extend(values)
+    getattr(described.contents, FIELDS[output.datatype]).extend(output.listed())
