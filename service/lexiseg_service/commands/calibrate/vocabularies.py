@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from lexiseg_client.question.options import background_json, classes_json
@@ -15,14 +16,12 @@ from lexiseg_service.gateway.vocabularies.named import Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.settings import Settings
 
-Thresholds = Mapping[str, float | None]  # by class
-
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A vocabulary: classes and background rule as of `POST /segment`, and how to keep it with other thresholds.
+    """A vocabulary, with `classes` and `background` of its document as in `PUT /vocabularies/NAME`.
 
-    `keep` takes the thresholds and the name of the list to write; it fails if the list has changed in the meantime.
+    `put` writes other classes into the list of a name; it fails if that is this one and has changed in the meantime.
 
     Raises:
         InvalidValue: every pixel gets a class, so that thresholds would mean nothing.
@@ -31,15 +30,12 @@ class Calibrated:
     name: str
     classes: list[dict[str, Any]]
     background: Any
-    keep: Callable[[Thresholds, str], None]
+    put: Callable[[str, list[dict[str, Any]]], object]
 
     def __post_init__(self) -> None:
         if not self.background:
-            raise InvalidValue.of(
-                "--vocabulary",
-                self.name,
-                "one whose `background` is on: where every pixel gets a class nothing is dropped",
-            )
+            expected = "one whose `background` is on: where every pixel gets a class nothing is dropped"
+            raise InvalidValue.of("--vocabulary", self.name, expected)
 
     @property
     def names(self) -> list[str]:
@@ -53,9 +49,10 @@ class Calibrated:
         ]
         return Question(tuple(classes), None, self.background)
 
-    def with_thresholds(self, thresholds: Thresholds) -> list[dict[str, Any]]:
-        """The classes; those without a new threshold keep theirs."""
-        return [{**entry, "threshold": thresholds.get(entry["name"], entry.get("threshold"))} for entry in self.classes]
+    def keep(self, thresholds: Mapping[str, float], target: str) -> None:
+        """Write the list as `target`; classes without a new threshold keep theirs."""
+        new = [{**entry, "threshold": thresholds.get(entry["name"], entry.get("threshold"))} for entry in self.classes]
+        self.put(target, new)
 
 
 def of_installation(name: str, settings: Settings) -> Calibrated:
@@ -67,13 +64,12 @@ def of_installation(name: str, settings: Settings) -> Calibrated:
     vocabulary = with_vocabularies(settings, lambda vocabularies: vocabularies.find(name))
     document = {field: value for field, value in vocabulary.document.items() if field in VocabularyInput.model_fields}
 
-    def keep(thresholds: Thresholds, target: str) -> None:
-        condition = Preconditions(if_match=vocabulary.etag) if target == name else Preconditions()
-        written = VocabularyInput.model_validate({**document, "classes": calibrated.with_thresholds(thresholds)})
+    def put(target: str, classes: list[dict[str, Any]]) -> None:
+        condition = Preconditions(if_match=vocabulary.etag if target == name else None)
+        written = VocabularyInput.model_validate({**document, "classes": classes})
         with_vocabularies(settings, lambda vocabularies: vocabularies.put(target, written, condition))
 
-    calibrated = Calibrated(name, document["classes"], document["background"], keep)
-    return calibrated
+    return Calibrated(name, document["classes"], document["background"], put)
 
 
 def of_server(server: Server, name: str) -> Calibrated:
@@ -83,10 +79,6 @@ def of_server(server: Server, name: str) -> Calibrated:
         ServiceError: the server cannot be asked, there is no such vocabulary, or it has no background rule.
     """
     vocabulary = server.vocabulary(name)
-
-    def keep(thresholds: Thresholds, target: str) -> None:
-        server.keep_vocabulary(target, calibrated.with_thresholds(thresholds), vocabulary)
-
     classes = [entry if isinstance(entry, dict) else {"name": entry} for entry in classes_json(vocabulary.classes)]
-    calibrated = Calibrated(name, classes, background_json(vocabulary.background), keep)
-    return calibrated
+    background = background_json(vocabulary.background)
+    return Calibrated(name, classes, background, partial(server.keep_vocabulary, base=vocabulary))
