@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.types import ModelCard, Prompt, Segment
-from lexiseg_service.commands.serving.hosting import server_of
+from lexiseg_service.commands.serving.hosting import Server
 from lexiseg_service.errors import ImageExpired
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.image.header import read_header
@@ -103,7 +103,7 @@ def serving() -> Iterator[Served]:
     settings = Settings(model="colours", grpc_port=0, http_port=0, drain_seconds=5)
     metrics = Metrics()
     app = create_app(settings, backend, metrics)
-    server = server_of(app, app.state.grpc, settings, 0, "--http-port", lambda url, grpc: "listens")
+    server = Server(app, app.state.grpc, settings, 0, "--http-port", lambda url, grpc: "listens")
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

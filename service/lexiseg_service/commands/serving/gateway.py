@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lexiseg_service.adapters.loading import install
-from lexiseg_service.commands.serving.hosting import greeting_of_gateway, server_of
+from lexiseg_service.commands.serving.hosting import Server
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.fleet.remote import RemoteBackend
 from lexiseg_service.gateway.app import create_app
@@ -34,10 +34,15 @@ def run(settings: Settings, workers: Sequence[Path] = ()) -> int:
     tracing = open_tracing()
     app = create_app(settings, RemoteBackend(settings, metrics), metrics, tracing=tracing)
     install(app, settings)
-    server = server_of(app, app.state.grpc, settings, settings.http_port, "--http-port", greeting_of_gateway)
+    server = Server(app, app.state.grpc, settings, settings.http_port, "--http-port", greeting)
     gc.collect()
     gc.freeze()  # full collections skip what is imported
     server.run()
     if tracing is not None:
         tracing.close()
     return 1 if server.failed else 0
+
+
+def greeting(url: str, grpc: str) -> str:
+    """The line that a gateway prints once it listens."""
+    return f"on {url}  (open it in a browser to try it; every route: {url}/docs), gRPC on {grpc}"

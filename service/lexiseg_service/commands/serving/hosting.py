@@ -30,14 +30,40 @@ Greeting = Callable[[str, str], str]
 class Server(uvicorn.Server):
     """uvicorn that starts a gRPC server beside itself, prints a greeting, and exits with 0 after a requested stop.
 
+    It stops on SIGINT and SIGTERM; requests in flight are answered first.
+
     Args:
-        config: of the HTTP server.
+        app: the HTTP application.
         grpc: the server beside it.
+        settings: of both.
+        http_port: of HTTP.
         http_option: of the command line, to choose another port.
         greeting: from the base URL and the gRPC address to the line to print; None prints nothing.
+        socket: a Unix socket that HTTP listens on, instead of host and port.
     """
 
-    def __init__(self, config: uvicorn.Config, grpc: GrpcServer, http_option: str, greeting: Greeting | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        grpc: GrpcServer,
+        settings: Settings,
+        http_port: int,
+        http_option: str,
+        greeting: Greeting | None = None,
+        socket: Path | None = None,
+    ) -> None:
+        config = uvicorn.Config(
+            app,
+            host=settings.host,
+            port=http_port,
+            uds=None if socket is None else str(socket),
+            ws="none",
+            log_config=None,
+            access_log=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=int(settings.drain_seconds) + 1,
+        )
         super().__init__(config)
         self.failed = False
         self.linger = LINGER_SECONDS
@@ -87,43 +113,3 @@ class Server(uvicorn.Server):
         if self.force_exit and isinstance(self.lifespan, LifespanOn):
             # Cancelling the application at exit is not an error.
             self.lifespan.logger = logging.Logger("uvicorn.error", logging.CRITICAL)
-
-
-def server_of(
-    app: ASGIApp,
-    grpc: GrpcServer,
-    settings: Settings,
-    http_port: int,
-    http_option: str,
-    greeting: Greeting | None = None,
-    socket: Path | None = None,
-) -> Server:
-    """A server that is ready to run; it stops on SIGINT and SIGTERM, requests in flight are answered first.
-
-    Args:
-        app: the HTTP application.
-        grpc: the gRPC server beside it.
-        settings: of both.
-        http_port: of HTTP.
-        http_option: of the command line, to choose another port.
-        greeting: as for `Server`.
-        socket: a Unix socket that HTTP listens on, instead of host and port.
-    """
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=http_port,
-        uds=None if socket is None else str(socket),
-        ws="none",
-        log_config=None,
-        access_log=False,
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=int(settings.drain_seconds) + 1,
-    )
-    return Server(config, grpc, http_option, greeting)
-
-
-def greeting_of_gateway(url: str, grpc: str) -> str:
-    """The line that a gateway prints once it listens."""
-    return f"on {url}  (open it in a browser to try it; every route: {url}/docs), gRPC on {grpc}"

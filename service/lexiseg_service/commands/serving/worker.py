@@ -9,7 +9,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from lexiseg_service.commands.serving.hosting import server_of
+from lexiseg_service.commands.serving.hosting import Server
 from lexiseg_service.gateway.rest.probe_routes import get_liveness, get_metrics, get_readiness
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
@@ -42,9 +42,9 @@ def run(settings: Settings, socket: Path | None = None) -> int:
     grpc = worker_server(worker, settings, metrics, socket)
     app = http_app(worker, grpc, metrics)
     if socket is None:
-        server = server_of(app, grpc, settings, settings.metrics_port, "--metrics-port", greeting)
+        server = Server(app, grpc, settings, settings.metrics_port, "--metrics-port", greeting)
     else:
-        server = server_of(app, grpc, settings, 0, "", socket=metrics_socket(socket))
+        server = Server(app, grpc, settings, 0, "", socket=metrics_socket(socket))
     server.run()
     if tracing is not None:
         tracing.close()

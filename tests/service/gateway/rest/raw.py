@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from lexiseg_service.commands.serving.hosting import Server, server_of
+from lexiseg_service.commands.serving.hosting import Server
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
@@ -75,7 +75,7 @@ async def listening(backend: Backend | None = None, **settings: Any) -> AsyncIte
     metrics = Metrics()
     chosen = Settings(**{"model": "colours", "grpc_port": 0, "drain_seconds": SOON, **settings})
     app = create_app(chosen, backend or KnownBackend(), metrics)
-    server = server_of(app, app.state.grpc, chosen, 0, "--http-port", lambda url, grpc: f"on {url}")
+    server = Server(app, app.state.grpc, chosen, 0, "--http-port", lambda url, grpc: f"on {url}")
     server.linger = 0.0
     async with asyncio.timeout(SOON):
         running = asyncio.create_task(server.serve())
