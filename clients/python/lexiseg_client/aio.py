@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import httpx
 
-from lexiseg_client.address import read_address
-from lexiseg_client.calling.calls import PROBE_TIMEOUT, Calls
+from lexiseg_client.calling.calls import TIMEOUT, Calls
 from lexiseg_client.calling.mapping import IMAGE_ERRORS, MapOptions, OnError, map_async, map_plan
-from lexiseg_client.calling.retries import Retry, RetryPolicy
+from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
-from lexiseg_client.client import TIMEOUT, transport_of
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike
 from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Classes, Options, Unpack
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularyOptions, VocabularySummary
-from lexiseg_client.rest import RestTransport, arguments, reply_of, translate_errors
+from lexiseg_client.rest import arguments, reply_of, translate_errors
 from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
 
 if TYPE_CHECKING:
     import grpc
 
-    from lexiseg_client.rpc.aio_connection import Connection
+    from lexiseg_client.rpc.connections import AsyncConnection
     from lexiseg_client.stubs import segmentation_pb2 as pb
 
 
@@ -50,16 +48,12 @@ class AsyncClient:
         http: httpx.AsyncClient | None = None,
         channel: grpc.aio.Channel | None = None,
     ) -> None:
-        address = read_address(url, grpc_target, api_key)
-        self._policy = RetryPolicy(retry or Retry())
-        self._transport = transport_of(address, self._policy)
-        self._calls = Calls(self._transport, self._policy, timeout)
-        self._address = address
+        self._calls = Calls(url, grpc_target, api_key, timeout, retry)
         self._http = http or httpx.AsyncClient()
         self._own_http = http is None
         self._channel = channel
-        self._connection: Connection | None = None
-        self.vocabularies = AsyncVocabularies(self, RestTransport(self._policy), self._calls.deadline)
+        self._connection: AsyncConnection | None = None
+        self.vocabularies = AsyncVocabularies(self)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -130,15 +124,15 @@ class AsyncClient:
 
     async def models(self, *, timeout: float | None = None) -> list[Model]:
         """See `Client.models`."""
-        return await self._run(self._transport.models(self._calls.deadline(timeout)))
+        return await self._run(self._calls.models(timeout))
 
     async def model(self, name: str, *, timeout: float | None = None) -> Model:
         """See `Client.model`."""
-        return await self._run(self._transport.model(name, self._calls.deadline(timeout)))
+        return await self._run(self._calls.model(name, timeout))
 
     async def health(self, *, timeout: float | None = None) -> Health:
         """See `Client.health`."""
-        return await self._run(self._transport.health(PROBE_TIMEOUT if timeout is None else timeout))
+        return await self._run(self._calls.health(timeout))
 
     async def wait_until_ready(self, *, timeout: float | None = None) -> Health:
         """See `Client.wait_until_ready`."""
@@ -153,10 +147,9 @@ class AsyncClient:
         **options: Unpack[StreamOptions],
     ) -> AsyncGenerator[FrameAnswer, None]:
         """See `Client.stream`; iterate with `async for`. An async iterable of frames runs in the event loop."""
-        from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional
-        from lexiseg_client.rpc.messages import stream_config
+        connect = self._calls.connect(timeout)
+        from lexiseg_client.rpc.messages import stream_config  # gRPC is optional
 
-        connect = GrpcTransport(self._policy).connect(self._calls.seconds(timeout))
         return self._answers(connect, stream_config(classes, options), frames)
 
     async def _answers(
@@ -189,8 +182,8 @@ class AsyncClient:
 
     async def _execute(self, step: Step) -> Any:
         if isinstance(step, Send):
-            keywords = arguments(self._address, step)
-            with translate_errors(self._address.url):
+            keywords = arguments(self._calls.address, step)
+            with translate_errors(self._calls.address.url):
                 return reply_of(await self._http.request(**keywords))
         if isinstance(step, Invoke):
             return await self._rpc().invoke(step)
@@ -198,42 +191,39 @@ class AsyncClient:
             return await asyncio.sleep(step.seconds)
         return await asyncio.to_thread(step.task)
 
-    def _rpc(self) -> Connection:
-        from lexiseg_client.rpc.aio_connection import Connection  # gRPC is optional
+    def _rpc(self) -> AsyncConnection:
+        from lexiseg_client.rpc.connections import AsyncConnection  # gRPC is optional
 
         if self._connection is None:
-            self._connection = Connection(self._address, self._channel)
+            self._connection = AsyncConnection(self._calls.address, self._channel)
         return self._connection
 
 
 class AsyncVocabularies:
     """Named class lists on a server: `client.vocabularies`."""
 
-    def __init__(
-        self, client: AsyncClient, transport: RestTransport, deadline: Callable[[float | None], float]
-    ) -> None:
+    def __init__(self, client: AsyncClient) -> None:
         self._run = client._run
-        self._transport = transport
-        self._deadline = deadline
+        self._calls = client._calls
 
     async def list(self, *, timeout: float | None = None) -> builtins.list[VocabularySummary]:
         """See `Vocabularies.list`."""
-        return await self._run(self._transport.vocabularies(self._deadline(timeout)))
+        return await self._run(self._calls.rest.vocabularies(self._calls.deadline(timeout)))
 
     async def get(self, name: str, *, timeout: float | None = None) -> Vocabulary:
         """See `Vocabularies.get`."""
-        return await self._run(self._transport.vocabulary(name, self._deadline(timeout)))
+        return await self._run(self._calls.rest.vocabulary(name, self._calls.deadline(timeout)))
 
     async def refresh(self, known: Vocabulary, *, timeout: float | None = None) -> Vocabulary:
         """See `Vocabularies.refresh`."""
-        return await self._run(self._transport.refresh_vocabulary(known, self._deadline(timeout)))
+        return await self._run(self._calls.rest.refresh_vocabulary(known, self._calls.deadline(timeout)))
 
     async def put(
         self, name: str, classes: Classes, *, timeout: float | None = None, **options: Unpack[VocabularyOptions]
     ) -> Vocabulary:
         """See `Vocabularies.put`."""
-        return await self._run(self._transport.put_vocabulary(name, classes, options, self._deadline(timeout)))
+        return await self._run(self._calls.rest.put_vocabulary(name, classes, options, self._calls.deadline(timeout)))
 
     async def delete(self, name: str, *, if_match: str | None = None, timeout: float | None = None) -> None:
         """See `Vocabularies.delete`."""
-        await self._run(self._transport.delete_vocabulary(name, if_match, self._deadline(timeout)))
+        await self._run(self._calls.rest.delete_vocabulary(name, if_match, self._calls.deadline(timeout)))

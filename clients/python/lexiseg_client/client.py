@@ -5,33 +5,31 @@ from __future__ import annotations
 import builtins
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import httpx
 
-from lexiseg_client.address import Address, read_address
-from lexiseg_client.calling.calls import PROBE_TIMEOUT, Calls, Transport
+from lexiseg_client.calling.calls import TIMEOUT, Calls
 from lexiseg_client.calling.mapping import IMAGE_ERRORS, MapOptions, OnError, map_plan, map_threads
-from lexiseg_client.calling.retries import Retry, RetryPolicy
+from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike
 from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Classes, Options, Unpack
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularyOptions, VocabularySummary
-from lexiseg_client.rest import RestTransport, arguments, reply_of, translate_errors
+from lexiseg_client.rest import arguments, reply_of, translate_errors
 from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
 
 if TYPE_CHECKING:
     import grpc
 
-    from lexiseg_client.rpc.connection import Connection
+    from lexiseg_client.rpc.connections import Connection
     from lexiseg_client.stubs import segmentation_pb2 as pb
 
-TIMEOUT = 60.0  # seconds; a server's own deadline is half of it
 T = TypeVar("T")
 
 
@@ -66,17 +64,13 @@ class Client:
         http: httpx.Client | None = None,
         channel: grpc.Channel | None = None,
     ) -> None:
-        address = read_address(url, grpc_target, api_key)
-        self._policy = RetryPolicy(retry or Retry())
-        self._transport = transport_of(address, self._policy)
-        self._calls = Calls(self._transport, self._policy, timeout)
-        self._address = address
+        self._calls = Calls(url, grpc_target, api_key, timeout, retry)
         self._http = http or httpx.Client()
         self._own_http = http is None
         self._channel = channel
         self._connection: Connection | None = None
         self._lock = threading.Lock()
-        self.vocabularies = Vocabularies(self, RestTransport(self._policy), self._calls.deadline)
+        self.vocabularies = Vocabularies(self)
 
     def __enter__(self) -> Client:
         return self
@@ -176,7 +170,7 @@ class Client:
 
     def models(self, *, timeout: float | None = None) -> list[Model]:
         """List the server's models."""
-        return self._run(self._transport.models(self._calls.deadline(timeout)))
+        return self._run(self._calls.models(timeout))
 
     def model(self, name: str, *, timeout: float | None = None) -> Model:
         """Get one model by NAME or NAME@VERSION.
@@ -184,11 +178,11 @@ class Client:
         Raises:
             UnknownModel: no such model.
         """
-        return self._run(self._transport.model(name, self._calls.deadline(timeout)))
+        return self._run(self._calls.model(name, timeout))
 
     def health(self, *, timeout: float | None = None) -> Health:
         """Check once whether the server is alive and ready; an unready server does not raise."""
-        return self._run(self._transport.health(PROBE_TIMEOUT if timeout is None else timeout))
+        return self._run(self._calls.health(timeout))
 
     def wait_until_ready(self, *, timeout: float | None = None) -> Health:
         """Wait until the server is ready.
@@ -224,10 +218,9 @@ class Client:
             MissingLibrary: gRPC is not installed.
             Exception: raised by `frames`.
         """
-        from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional
-        from lexiseg_client.rpc.messages import stream_config
+        connect = self._calls.connect(timeout)
+        from lexiseg_client.rpc.messages import stream_config  # gRPC is optional
 
-        connect = GrpcTransport(self._policy).connect(self._calls.seconds(timeout))
         return self._answers(connect, stream_config(classes, options), frames)
 
     def _answers(
@@ -255,8 +248,8 @@ class Client:
 
     def _execute(self, step: Step) -> Any:
         if isinstance(step, Send):
-            keywords = arguments(self._address, step)
-            with translate_errors(self._address.url):
+            keywords = arguments(self._calls.address, step)
+            with translate_errors(self._calls.address.url):
                 return reply_of(self._http.request(**keywords))
         if isinstance(step, Invoke):
             return self._rpc().invoke(step)
@@ -265,38 +258,24 @@ class Client:
         return step.task()
 
     def _rpc(self) -> Connection:
-        from lexiseg_client.rpc.connection import Connection  # gRPC is optional
+        from lexiseg_client.rpc.connections import Connection  # gRPC is optional
 
         with self._lock:
             if self._connection is None:
-                self._connection = Connection(self._address, self._channel)
+                self._connection = Connection(self._calls.address, self._channel)
             return self._connection
-
-
-def transport_of(address: Address, policy: RetryPolicy) -> Transport:
-    """The transport for an address's protocol.
-
-    Raises:
-        MissingLibrary: a gRPC address, and gRPC is not installed.
-    """
-    if address.protocol == "rest":
-        return RestTransport(policy)
-    from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional
-
-    return GrpcTransport(policy)
 
 
 class Vocabularies:
     """Named class lists on a server: `client.vocabularies`."""
 
-    def __init__(self, client: Client, transport: RestTransport, deadline: Callable[[float | None], float]) -> None:
+    def __init__(self, client: Client) -> None:
         self._run = client._run
-        self._transport = transport
-        self._deadline = deadline
+        self._calls = client._calls
 
     def list(self, *, timeout: float | None = None) -> builtins.list[VocabularySummary]:
         """List built-in and user vocabularies, without their classes."""
-        return self._run(self._transport.vocabularies(self._deadline(timeout)))
+        return self._run(self._calls.rest.vocabularies(self._calls.deadline(timeout)))
 
     def get(self, name: str, *, timeout: float | None = None) -> Vocabulary:
         """Get a vocabulary with its classes.
@@ -304,11 +283,11 @@ class Vocabularies:
         Raises:
             UnknownVocabulary: no such vocabulary.
         """
-        return self._run(self._transport.vocabulary(name, self._deadline(timeout)))
+        return self._run(self._calls.rest.vocabulary(name, self._calls.deadline(timeout)))
 
     def refresh(self, known: Vocabulary, *, timeout: float | None = None) -> Vocabulary:
         """Get the current version of a vocabulary; `known` itself, without a transfer, if unchanged."""
-        return self._run(self._transport.refresh_vocabulary(known, self._deadline(timeout)))
+        return self._run(self._calls.rest.refresh_vocabulary(known, self._calls.deadline(timeout)))
 
     def put(
         self, name: str, classes: Classes, *, timeout: float | None = None, **options: Unpack[VocabularyOptions]
@@ -322,7 +301,7 @@ class Vocabularies:
             NotAllowed: another key shares a vocabulary of this name.
             InvalidValue: the server refuses the list.
         """
-        return self._run(self._transport.put_vocabulary(name, classes, options, self._deadline(timeout)))
+        return self._run(self._calls.rest.put_vocabulary(name, classes, options, self._calls.deadline(timeout)))
 
     def delete(self, name: str, *, if_match: str | None = None, timeout: float | None = None) -> None:
         """Delete a vocabulary.
@@ -332,4 +311,4 @@ class Vocabularies:
             ReadOnly: the vocabulary is built in.
             UnknownVocabulary: no such vocabulary.
         """
-        self._run(self._transport.delete_vocabulary(name, if_match, self._deadline(timeout)))
+        self._run(self._calls.rest.delete_vocabulary(name, if_match, self._calls.deadline(timeout)))

@@ -35,7 +35,7 @@ PREFIX = "/v1"  # the stable API version
 
 
 class RestTransport:
-    """Transport for http and https addresses; see `calling.calls.Transport`."""
+    """Transport for http and https addresses. `deadline` is a time of the client's clock."""
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy

@@ -25,7 +25,7 @@ from lexiseg_client import (
     Unreachable,
     UnreadableAnswer,
 )
-from lexiseg_client.rpc import aio_connection
+from lexiseg_client.rpc import connections
 from lexiseg_client.rpc.calls import SETTINGS
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from tests.clients.rpc.scripted_grpc import Answer, Servicer, aborts, scripted, well
@@ -191,7 +191,7 @@ async def test_a_refused_question_is_told_as_such_however_the_frames_race_with_i
 async def test_a_server_whose_machine_vanished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     # Of keepalive's minutes; a busy machine is silent for a second.
     soon = tuple((name, 2500 if value >= 20_000 else value) for name, value in SETTINGS)
-    monkeypatch.setattr(aio_connection, "OPTIONS", soon)
+    monkeypatch.setattr(connections, "OPTIONS", soon)
     servicer = Servicer(video=answers_then(None, 1))
     with scripted(servicer) as target:
         wire = Wire(int(target.rpartition(":")[2]))

@@ -1,60 +1,56 @@
-"""Every call as steps for the sync and async clients, over a `Transport`: REST or gRPC."""
+"""Every call as steps for the sync and async clients, over REST or gRPC."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from lexiseg_client.calling.retries import RetryPolicy
+from lexiseg_client.address import read_address
+from lexiseg_client.calling.retries import Retry, RetryPolicy
 from lexiseg_client.calling.steps import Call, Wait, Work
 from lexiseg_client.errors import ImageExpired, TimedOut, Unreachable
 from lexiseg_client.images import ImageId, ImageLike, SentImages, Source, Upload, load
 from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Classes, question_json
+from lexiseg_client.rest import RestTransport
 from lexiseg_client.segmentation import Segmentation
 
+if TYPE_CHECKING:
+    from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional
+
+TIMEOUT = 60.0  # seconds; a server's own deadline is half of it
 PROBE_INTERVAL = 0.2  # seconds
 PROBE_TIMEOUT = 5.0  # seconds for one health check
 
 
-class Transport(Protocol):
-    """REST or gRPC. `deadline` is a time of the client's clock."""
-
-    def segment(self, source: Source, question: Mapping[str, Any], deadline: float) -> Call[Segmentation]:
-        """Segment an image; `question` comes from `question_json`."""
-        ...
-
-    def models(self, deadline: float) -> Call[list[Model]]:
-        """List the models."""
-        ...
-
-    def model(self, name: str, deadline: float) -> Call[Model]:
-        """Get one model by NAME or NAME@VERSION."""
-        ...
-
-    def health(self, timeout: float) -> Call[Health]:
-        """Check the server's health once, without retries."""
-        ...
-
-
 class Calls:
-    """All calls to one server, with an LRU of the images sent to it. Thread-safe."""
+    """All calls to one server, with an LRU of the images sent to it. Thread-safe. Arguments as for `Client`.
 
-    def __init__(self, transport: Transport, policy: RetryPolicy, timeout: float) -> None:
-        self._transport = transport
-        self._policy = policy
+    Raises:
+        ValueError: an invalid address or key.
+        MissingLibrary: a gRPC address, and gRPC is not installed.
+    """
+
+    def __init__(
+        self, url: str | None, grpc_target: str | None, api_key: str | None, timeout: float, retry: Retry | None
+    ) -> None:
+        self.address = read_address(url, grpc_target, api_key)
+        self._policy = RetryPolicy(retry or Retry())
+        self.rest = RestTransport(self._policy)  # for vocabularies, which gRPC does not have
+        self._transport = self.rest if self.address.protocol == "rest" else self._grpc()
         self._timeout = timeout
         self._sent = SentImages()
 
+    def _grpc(self) -> GrpcTransport:
+        from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional
+
+        return GrpcTransport(self._policy)
+
     def deadline(self, timeout: float | None) -> float:
         """The clock time at which a call with this timeout (seconds) ends."""
-        return self._policy.clock() + self.seconds(timeout)
-
-    def seconds(self, timeout: float | None) -> float:
-        """The timeout of a call in seconds; None: the client's."""
-        return self._timeout if timeout is None else timeout
+        return self._policy.clock() + (self._timeout if timeout is None else timeout)
 
     def segment(
         self, image: ImageLike, classes: Classes | None, options: Mapping[str, Any], timeout: float | None
@@ -79,6 +75,22 @@ class Calls:
         answer = yield from self._transport.segment(source, question, deadline)
         self._sent.remember(source.digest, answer.image_id)
         return answer
+
+    def models(self, timeout: float | None) -> Call[list[Model]]:
+        """See `Client.models`."""
+        return self._transport.models(self.deadline(timeout))
+
+    def model(self, name: str, timeout: float | None) -> Call[Model]:
+        """See `Client.model`."""
+        return self._transport.model(name, self.deadline(timeout))
+
+    def health(self, timeout: float | None) -> Call[Health]:
+        """See `Client.health`."""
+        return self._transport.health(PROBE_TIMEOUT if timeout is None else timeout)
+
+    def connect(self, timeout: float | None) -> Call[None]:
+        """Connect by gRPC, for a stream."""
+        return self._grpc().connect(self._timeout if timeout is None else timeout)
 
     def wait_until_ready(self, timeout: float | None) -> Call[Health]:
         """See `Client.wait_until_ready`."""

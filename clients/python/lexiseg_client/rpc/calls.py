@@ -70,11 +70,6 @@ VIDEO = (
 )
 
 
-def credentials() -> grpc.ChannelCredentials:
-    """TLS with the system's certificate authorities; pass your own channel for anything else."""
-    return grpc.ssl_channel_credentials()
-
-
 def method(channel: Any, step: Invoke) -> Any:
     """The callable for a step on a channel, sync or asyncio."""
     path, pack, unpack = METHODS[step.method]
@@ -82,7 +77,7 @@ def method(channel: Any, step: Invoke) -> Any:
 
 
 class GrpcTransport:
-    """Transport for grpc and grpcs addresses; see `calling.calls.Transport`."""
+    """Transport for grpc and grpcs addresses; its methods are those of `RestTransport`."""
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy

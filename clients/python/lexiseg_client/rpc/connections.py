@@ -1,9 +1,10 @@
-"""The asyncio gRPC connection: unary calls and the video stream."""
+"""gRPC connections, synchronous and asyncio: unary calls and the video stream."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+import threading
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable
 from itertools import islice
 from typing import Any
 
@@ -12,7 +13,7 @@ import grpc
 from lexiseg_client.address import Address
 from lexiseg_client.calling.steps import Invoke
 from lexiseg_client.errors import LexisegError, Unreachable
-from lexiseg_client.rpc.calls import OPTIONS, VIDEO, credentials, error_of_rpc, method
+from lexiseg_client.rpc.calls import OPTIONS, VIDEO, error_of_rpc, method
 from lexiseg_client.rpc.messages import frame_answer, item_message
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import FrameAnswer, StreamItem
@@ -20,25 +21,89 @@ from lexiseg_client.video import FrameAnswer, StreamItem
 WRITE_FAILED = "Internal error from Core"  # grpc.aio's message for a failed write
 
 
+def _channel(address: Address, library: Any) -> Any:
+    """A channel of `grpc` or `grpc.aio`; TLS is by the system's certificate authorities."""
+    if address.secure:
+        return library.secure_channel(address.target, grpc.ssl_channel_credentials(), OPTIONS)
+    return library.insecure_channel(address.target, OPTIONS)
+
+
 class Connection:
     """A gRPC channel to one server. The caller closes a `channel` that it passed in."""
 
-    def __init__(self, address: Address, channel: grpc.aio.Channel | None) -> None:
+    def __init__(self, address: Address, channel: grpc.Channel | None) -> None:
         self._address = address
-        self._channel = channel or _channel(address)
+        self._channel: Any = channel or _channel(address, grpc)
         self._owns_channel = channel is None
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close the channel, which ends its calls, unless the caller passed it in."""
         if self._owns_channel:
-            await self._channel.close()
+            self._channel.close()
 
-    async def invoke(self, step: Invoke) -> Any:
+    def invoke(self, step: Invoke) -> Any:
         """Call a unary method and return its response message.
 
         Raises:
             ProblemError, Unreachable, TimedOut.
         """
+        call = method(self._channel, step)
+        try:
+            return call(step.message, timeout=step.timeout, metadata=self._address.metadata)
+        except grpc.RpcError as error:
+            raise error_of_rpc(error, self._address.target) from error
+
+    def stream(self, first: pb.SegmentVideoRequest, items: Iterable[StreamItem]) -> Generator[FrameAnswer, None, None]:
+        """Send frames and yield answers in frame order, until the frames end or the caller stops.
+
+        Raises:
+            LexisegError: no server, the server refuses the stream, or the connection breaks.
+            Exception: raised by `items`.
+        """
+        frame_errors: list[Exception] = []
+        started = threading.Event()
+
+        def requests() -> Generator[pb.SegmentVideoRequest, None, None]:
+            # gRPC runs this generator in its own thread and would only log its exceptions.
+            yield first
+            try:
+                for item in items:
+                    yield item_message(item)
+            except Exception as error:
+                frame_errors.append(error)
+                started.wait()  # the first frame may fail before `call` is assigned
+                call.cancel()
+
+        path, pack, unpack = VIDEO
+        call: Any = self._channel.stream_stream(path, pack, unpack)(requests(), metadata=self._address.metadata)
+        started.set()
+        try:
+            for message in call:
+                yield frame_answer(message)
+        except grpc.RpcError as error:
+            if not frame_errors:
+                raise error_of_rpc(error, self._address.target) from error
+        finally:
+            call.cancel()
+        if frame_errors:
+            raise frame_errors[0]
+
+
+class AsyncConnection:
+    """As `Connection`, in an event loop."""
+
+    def __init__(self, address: Address, channel: grpc.aio.Channel | None) -> None:
+        self._address = address
+        self._channel: Any = channel or _channel(address, grpc.aio)
+        self._owns_channel = channel is None
+
+    async def close(self) -> None:
+        """See `Connection.close`."""
+        if self._owns_channel:
+            await self._channel.close()
+
+    async def invoke(self, step: Invoke) -> Any:
+        """See `Connection.invoke`."""
         call = method(self._channel, step)
         try:
             return await call(step.message, timeout=step.timeout, metadata=self._address.metadata)
@@ -48,12 +113,7 @@ class Connection:
     async def stream(
         self, first: pb.SegmentVideoRequest, items: Iterable[StreamItem] | AsyncIterable[StreamItem]
     ) -> AsyncGenerator[FrameAnswer, None]:
-        """Send frames and yield answers in frame order, until the frames end or the caller stops.
-
-        Raises:
-            LexisegError: no server, the server refuses the stream, or the connection breaks.
-            Exception: raised by `items`.
-        """
+        """See `Connection.stream`."""
         frame_errors: list[Exception] = []
         latest_config = [first]
 
@@ -104,12 +164,6 @@ class Connection:
         except grpc.RpcError as status:
             return error_of_rpc(status, self._address.target)
         return Unreachable(f"the stream to {self._address.target} broke", sent=True)
-
-
-def _channel(address: Address) -> grpc.aio.Channel:
-    if address.secure:
-        return grpc.aio.secure_channel(address.target, credentials(), OPTIONS)
-    return grpc.aio.insecure_channel(address.target, OPTIONS)
 
 
 async def _as_async(items: Iterable[StreamItem] | AsyncIterable[StreamItem]) -> AsyncIterator[StreamItem]:
