@@ -100,8 +100,18 @@ class Problem:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+BY_TYPE: dict[str, type[ProblemError]] = {}  # the subclasses by the `type` of their problem
+BY_STATUS: dict[int, type[ProblemError]] = {}  # for proxies, whose replies have no problem type
+
+
 class ProblemError(LexisegError):
     """The server answered with a problem. `retry_after`: seconds to wait before a retry, None if unset."""
+
+    def __init_subclass__(cls, problem: str | None = None, status: int | None = None) -> None:
+        if problem is not None:
+            BY_TYPE[problem] = cls
+        if status is not None:
+            BY_STATUS[status] = cls
 
     def __init__(self, problem: Problem, retry_after: float | None = None) -> None:
         # Copying and pickling an exception need all its arguments in `args`.
@@ -129,139 +139,100 @@ class ProblemError(LexisegError):
         return self.problem.errors
 
 
-class MalformedRequest(ProblemError):
+class MalformedRequest(ProblemError, problem="malformed-request", status=400):
     """The server cannot read the request."""
 
 
-class Unauthorized(ProblemError):
+class Unauthorized(ProblemError, problem="unauthorized", status=401):
     """The API key is missing or unknown."""
 
 
-class Forbidden(ProblemError):
+class Forbidden(ProblemError, status=403):
     """The operation is not permitted."""
 
 
-class NotAllowed(Forbidden):
+class NotAllowed(Forbidden, problem="not-allowed"):
     """The API key lacks the scope for this operation."""
 
 
-class ReadOnly(Forbidden):
+class ReadOnly(Forbidden, problem="read-only"):
     """Built-in vocabularies cannot be changed."""
 
 
-class UrlFetchOff(Forbidden):
+class UrlFetchOff(Forbidden, problem="url-fetch-off"):
     """Fetching images by URL is disabled: send the file."""
 
 
-class NotFound(ProblemError):
+class NotFound(ProblemError, status=404):
     """No resource has this name or id."""
 
 
-class UnknownModel(NotFound):
+class UnknownModel(NotFound, problem="unknown-model"):
     """No such model."""
 
 
-class UnknownVocabulary(NotFound):
+class UnknownVocabulary(NotFound, problem="unknown-vocabulary"):
     """No such vocabulary."""
 
 
-class UnknownStream(NotFound):
+class UnknownStream(NotFound, problem="unknown-stream"):
     """No open stream has this id."""
 
 
-class ImageExpired(NotFound):
+class ImageExpired(NotFound, problem="image-expired"):
     """The server no longer has this image."""
 
 
-class TooSlow(ProblemError):
+class TooSlow(ProblemError, problem="too-slow", status=408):
     """The request arrived too slowly or incompletely."""
 
 
-class PreconditionFailed(ProblemError):
+class PreconditionFailed(ProblemError, problem="precondition-failed", status=412):
     """`if_match` or `create_only` does not hold."""
 
 
-class TooLarge(ProblemError):
+class TooLarge(ProblemError, problem="too-large", status=413):
     """The request exceeds a limit on bytes, pixels or values."""
 
 
-class UnsupportedImage(ProblemError):
+class UnsupportedImage(ProblemError, problem="unsupported-image", status=415):
     """Not a still image of a supported type."""
 
 
-class InvalidValue(ProblemError):
+class InvalidValue(ProblemError, problem="invalid-value", status=422):
     """A value is out of range or of the wrong type."""
 
 
-class UndecodableImage(ProblemError):
+class UndecodableImage(ProblemError, problem="undecodable-image"):
     """The image is damaged and cannot be decoded."""
 
 
-class ImageNotFetched(ProblemError):
+class ImageNotFetched(ProblemError, problem="image-not-fetched"):
     """The server could not fetch the image from its URL."""
 
 
-class Busy(ProblemError):
+class Busy(ProblemError, status=429):
     """Too many requests; raised after all retries."""
 
 
-class QueueFull(Busy):
+class QueueFull(Busy, problem="queue-full"):
     """The server's queue is full."""
 
 
-class RateLimited(Busy):
+class RateLimited(Busy, problem="rate-limited"):
     """This client exceeds its rate or concurrency limit."""
 
 
-class NotReady(ProblemError):
+class NotReady(ProblemError, problem="not-ready", status=503):
     """The server is starting or shutting down."""
 
 
-class DeadlineExceeded(ProblemError):
+class DeadlineExceeded(ProblemError, problem="deadline-exceeded", status=504):
     """The request's deadline passed on the server."""
 
 
 class ServerFault(ProblemError):
     """Internal server error; search the server's log for the request id."""
-
-
-BY_TYPE: Mapping[str, type[ProblemError]] = {
-    "malformed-request": MalformedRequest,
-    "unauthorized": Unauthorized,
-    "not-allowed": NotAllowed,
-    "read-only": ReadOnly,
-    "url-fetch-off": UrlFetchOff,
-    "unknown-model": UnknownModel,
-    "unknown-vocabulary": UnknownVocabulary,
-    "unknown-stream": UnknownStream,
-    "image-expired": ImageExpired,
-    "too-slow": TooSlow,
-    "precondition-failed": PreconditionFailed,
-    "too-large": TooLarge,
-    "unsupported-image": UnsupportedImage,
-    "invalid-value": InvalidValue,
-    "undecodable-image": UndecodableImage,
-    "image-not-fetched": ImageNotFetched,
-    "queue-full": QueueFull,
-    "rate-limited": RateLimited,
-    "not-ready": NotReady,
-    "deadline-exceeded": DeadlineExceeded,
-}
-# For proxies, whose replies have no problem type.
-BY_STATUS: Mapping[int, type[ProblemError]] = {
-    400: MalformedRequest,
-    401: Unauthorized,
-    403: Forbidden,
-    404: NotFound,
-    408: TooSlow,
-    412: PreconditionFailed,
-    413: TooLarge,
-    415: UnsupportedImage,
-    422: InvalidValue,
-    429: Busy,
-    503: NotReady,
-    504: DeadlineExceeded,
-}
 
 
 def error_of(problem: Problem, retry_after: float | None = None) -> ProblemError:
