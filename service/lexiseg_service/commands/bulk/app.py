@@ -101,8 +101,7 @@ def bulk(
     from lexiseg_model.catalogue.store import absolute
     from lexiseg_service.commands.bulk.export import WRITERS
     from lexiseg_service.commands.bulk.job import FAILED, Destination, Job, count_rows, planned_size, write_plan
-    from lexiseg_service.commands.bulk.run import batch_settings, work
-    from lexiseg_service.commands.bulk.segmenting import Cluster
+    from lexiseg_service.commands.bulk.segmenting import Cluster, batch_settings, work
     from lexiseg_service.commands.bulk.sources import items, source_of
     from lexiseg_service.commands.in_process import check_model, resolved
 
@@ -123,26 +122,23 @@ def bulk(
         settings,
         str(ModelName.of(card)),
         retry_failed=retry_failed,
-        gpu_share=cluster.gpus if cluster else 0.0,
     )
-    rows = Destination(destination)
-    size = planned_size(job, rows) or write_plan(job, rows, items(pictures), rows_per_file)
-    done = rows.done() & set(range(size.chunks))
+    folder = Destination(destination)
+    size = planned_size(job, folder) or write_plan(job, folder, items(pictures), rows_per_file)
+    done = folder.done() & set(range(size.chunks))
     if done:
-        job = replace(job, model_digest=str(rows.rows(min(done), ["model_digest"])[0]["model_digest"]))
+        job = replace(job, model_digest=str(folder.rows(min(done), ["model_digest"])[0]["model_digest"]))
     if retry_failed:
-        done = {chunk for chunk in done if {"status": FAILED} not in rows.rows(chunk, ["status"])}
+        done = {chunk for chunk in done if {"status": FAILED} not in folder.rows(chunk, ["status"])}
     to_do = sorted(set(range(size.chunks)) - done)
-    if to_do and (status := work(job, size, rows, to_do, cluster, max_failure_rate)):
+    if to_do and (status := work(job, size, folder, to_do, cluster, max_failure_rate)):
         raise typer.Exit(status)
-    n_rows, failures = count_rows(rows, size)
-    rows.remove_unfinished()
-    typer.echo(
-        f"{n_rows:,} inputs, {n_rows:,} rows, none lost and none twice; {failures:,} failures: {destination}/rows"
-    )
+    rows, failures = count_rows(folder, size)
+    folder.remove_unfinished()
+    typer.echo(f"{rows:,} inputs, {rows:,} rows, none lost and none twice; {failures:,} failures: {destination}/rows")
     for name, write in WRITERS.items():
         if name in (to or ()):
-            write(job, rows, size)
+            write(job, folder, size)
             typer.echo(f"{name}: {destination}/{name}")
 
 

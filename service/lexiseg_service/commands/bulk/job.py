@@ -126,7 +126,6 @@ class Job:
     model: str  # NAME@VERSION
     model_digest: str | None = None  # of existing rows
     retry_failed: bool = False  # segment inputs again whose row is a failure
-    gpu_share: float = 0.0  # share of one GPU's memory for each actor
 
     @property
     def vocabulary_digest(self) -> str:

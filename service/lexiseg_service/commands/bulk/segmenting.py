@@ -11,20 +11,27 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from typing import Any, NamedTuple
+
+import typer
 
 from lexiseg_client.calling.mapping import map_threads
 from lexiseg_model.errors import ModelError, OptionError
-from lexiseg_service.commands.bulk.job import FAILED, OK, Destination, Job, Row, row_of
+from lexiseg_service.commands.bar import bar_of
+from lexiseg_service.commands.bulk.job import FAILED, OK, Destination, Job, Row, Size, row_of
 from lexiseg_service.commands.bulk.sources import Contents, Item, Read
 from lexiseg_service.commands.image_files import Unreadable
 from lexiseg_service.commands.in_process import engine_of
 from lexiseg_service.errors import NotReady, ServiceError
 from lexiseg_service.question.messages import WorkerAnswer
+from lexiseg_service.settings import Settings
 
-MAX_REASONS = 3  # failures quoted in the report of a chunk
+MAX_REASONS = 3  # failures quoted in the report of a chunk, and at the end
+INTERRUPTED_STATUS = 130  # the exit status of a program that Ctrl-C ended
+MIN_JUDGED = 100  # pictures, before a rate of failures ends the job
+BATCH = 32  # tiles in one image pass by default: what a GPU needs to be busy
 MAX_BLOCKS = 10_000  # blocks of the list of chunks; Ray's driver tracks each
 CHUNKS_AHEAD = 2  # chunks assigned to an actor: one in work, one queued
 
@@ -49,8 +56,6 @@ class Segmenting:
         self._job = job
         self._destination = Destination(job.destination)
         self._vocabulary_digest = job.vocabulary_digest
-        if job.gpu_share and job.gpu_share < 1:
-            _keep_to_share(job.gpu_share)
         self._open = ExitStack()
         # Not warmed up: a job has no deadline, and many jobs have pictures of one size.
         self._engine, self._segmenter = self._open.enter_context(engine_of(job.settings, job.question.task))
@@ -106,14 +111,6 @@ class Segmenting:
         except Exception as error:
             outcome = f"{type(error).__name__}: {error}"
         return row_of(item.id, outcome, self._segmenter.digest, self._vocabulary_digest)
-
-
-def _keep_to_share(share: float) -> None:
-    """Limit this process to a share of the GPU's memory."""
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(share)
 
 
 class Cluster(NamedTuple):
@@ -187,3 +184,66 @@ def segment_on(cluster: Cluster, job: Job, chunks: Sequence[int]) -> Iterator[Re
     )
     for row in reports.iter_rows():
         yield Report(**row | {"reasons": list(row["reasons"])})
+
+
+def batch_settings(settings: Settings) -> Settings:
+    """Settings for many pictures at once: batches of a size for GPUs, a queue that holds two of them, no cache."""
+    batch = settings.max_batch if "max_batch" in settings.model_fields_set else BATCH
+    return settings.model_copy(
+        update={"max_batch": batch, "queue_limit": max(settings.queue_limit, 4 * batch), "feature_cache_bytes": 0}
+    )
+
+
+def work(
+    job: Job, size: Size, destination: Destination, to_do: Sequence[int], cluster: Cluster | None, max_rate: float
+) -> int:
+    """Segment the remaining chunks, in this process without a cluster.
+
+    Returns 1 if more than a share of `max_rate` failed, 130 if Ctrl-C ended it.
+
+    Raises:
+        ModelError: the model cannot be loaded, or the cluster cannot be joined.
+    """
+    before = size.inputs - _inputs_of(destination, to_do, size)
+    reports: Iterable[Report]
+    if cluster is None:
+        reports = _in_process(job, to_do)
+    else:
+        connect(cluster)
+        reports = segment_on(cluster, job, to_do)
+    fresh = failures = 0
+    reasons: list[str] = []
+    too_many = False
+    try:
+        with bar_of("pictures", size.inputs, before) as bar:
+            for report in reports:
+                bar.step(report.inputs)
+                fresh += report.inputs
+                failures += report.failures
+                reasons += report.reasons[: MAX_REASONS - len(reasons)]
+                too_many = fresh >= MIN_JUDGED and failures > max_rate * fresh
+                if too_many:
+                    break
+    except KeyboardInterrupt:
+        typer.echo("lexiseg: stopped; the same command goes on with the rest", err=True)
+        return INTERRUPTED_STATUS
+    for reason in reasons:
+        typer.echo(f"lexiseg: {reason}", err=True)
+    if too_many:
+        typer.echo(
+            f"lexiseg: ended early: {failures:,} of {fresh:,} pictures failed, more than "
+            f"{max_rate:.0%}; with --retry-failed the same command tries them again",
+            err=True,
+        )
+    return int(too_many)
+
+
+def _in_process(job: Job, to_do: Sequence[int]) -> Iterator[Report]:
+    with closing(Segmenting(job)) as segmenting:
+        yield from map(segmenting, to_do)
+
+
+def _inputs_of(destination: Destination, chunks: Sequence[int], size: Size) -> int:
+    """The number of inputs in chunks: all but the last have as many as the first."""
+    full = len(destination.chunk(0))
+    return full * len(chunks) - (full * size.chunks - size.inputs if chunks[-1] == size.chunks - 1 else 0)
