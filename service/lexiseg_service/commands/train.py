@@ -17,8 +17,10 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.training.recipe import is_begun
 from lexiseg_model.training.recipes.prerequisites import finish, train_first, trained_first
 from lexiseg_model.training.recipes.read import Planned, read_recipe, recipes
+from lexiseg_service.settings import Settings
 
 if TYPE_CHECKING:
+    from lexiseg_model.data.own.teacher_labels import SoftLabels, Teacher
     from lexiseg_model.training.recipes.dry_run import Measured, Size
 
 MIB = 2**20
@@ -68,12 +70,10 @@ def _run(planned: Planned) -> int:
     if is_begun(recipe):
         _say(f"resuming the run in {recipe.out}")
     _say("loading torch, initial weights, texts and data")
-    from lexiseg_service.commands.teacher import teacher_at  # imports torch
-
     if ending := train_first(planned):
         typer.echo(ending)
         return 0
-    training.prepare(recipe, teacher_at)
+    training.prepare(recipe, _teacher_at)
     trainer = training.trainer(recipe)
     _say("training")
     weights = trainer.train()
@@ -94,6 +94,34 @@ def _run(planned: Planned) -> int:
         f"serve it: LEXISEG_MODELS_DIR={weights.parent.parent} lexiseg serve --model {model}"
     )
     return 0
+
+
+@contextmanager
+def _teacher_at(url: str) -> Iterator[Teacher]:
+    """The default model of the server at `url`, as a function that labels photographs.
+
+    Raises:
+        InvalidValue: `url` is not an address.
+        ServerFailure: the server cannot be reached, or has no model with the task semantic.
+    """
+    import numpy as np
+
+    from lexiseg_model.data.own.teacher_labels import SoftLabels  # imports torch
+    from lexiseg_service.commands.server import Server
+
+    with Server(url, Settings()) as server:
+        server.check(None, "semantic")
+
+        def label(photograph: bytes, classes: Sequence[str], background: bool) -> SoftLabels:
+            fields = {"classes": [*classes], "background": background, "mask": "png", "confidence": True}
+            answer = server.segment(photograph, fields)
+            scores = np.zeros(len(classes))
+            for each in answer.segments:
+                scores[each.class_index] = each.score
+            assert answer.confidence is not None
+            return SoftLabels(f"{answer.model} {answer.model_digest[:16]}", answer.class_map, scores, answer.confidence)
+
+        yield label
 
 
 def plan(name: str, overrides: Sequence[str]) -> int:
