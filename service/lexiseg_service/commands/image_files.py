@@ -114,19 +114,18 @@ def _sources_of_argument(argument: str, out: Path | None) -> list[Source]:
         return [Source(argument)]
     path = Path(argument)
     if path.is_dir():
-        images = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-        files = _without_results(images, path, out)
-        if not files:
-            raise Unreadable(f"{argument}: expected a folder with images, it has none")
-        return [Source(str(file), file) for file in files]
-    if not path.exists() and glob.has_magic(argument):
-        fitting = [Path(name) for name in sorted(glob.glob(argument, recursive=True)) if Path(name).is_file()]
-        plain = takewhile(lambda part: not glob.has_magic(part), path.parts)
-        files = _without_results(fitting, Path(*plain), out)
-        if not files:
-            raise Unreadable(f"{argument}: no image matches the pattern")
-        return [Source(str(file), file) for file in files]
-    return [Source(argument, path)]
+        root, found = path, [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES]
+        expected = "expected a folder with images, it has none"
+    elif not path.exists() and glob.has_magic(argument):
+        root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
+        found = [Path(name) for name in glob.glob(argument, recursive=True)]
+        expected = "no image matches the pattern"
+    else:
+        return [Source(argument, path)]
+    files = _without_results(sorted(file for file in found if file.is_file()), root, out)
+    if not files:
+        raise Unreadable(f"{argument}: {expected}")
+    return [Source(str(file), file) for file in files]
 
 
 def _without_results(files: list[Path], root: Path, out: Path | None) -> list[Path]:
