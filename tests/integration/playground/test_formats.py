@@ -50,16 +50,16 @@ def test_the_zip_holds_every_format(files: dict[str, bytes], masks: list[NDArray
 
     assert files["images/china.jpg"] == CHINA
     assert b'0: "sky"\n  1: "tree"' in files["data.yaml"]
-    annotations = json.loads(files["china.json"])["annotations"]
+    annotations = json.loads(files["coco.json"])["annotations"]
     assert [one["area"] for one in annotations] == areas
     lines = [
         np.array(line.split()[1:], float).reshape(-1, 2) for line in files["labels/china.txt"].decode().splitlines()
     ]
     assert [area(loop * (width, height)) for loop in lines] == pytest.approx(areas, abs=5)
-    studio: list[dict[str, Any]] = json.loads(files["china-label-studio.json"])[0]["predictions"][0]["result"]
+    studio: list[dict[str, Any]] = json.loads(files["label-studio.json"])[0]["predictions"][0]["result"]
     loops = [np.array(one["value"]["points"]) * (width / 100, height / 100) for one in studio]
     assert [area(loop) for loop in loops] == pytest.approx(areas, abs=1)
-    features = json.loads(files["china.geojson"])["features"]
+    features = json.loads(files["geojson/china.geojson"])["features"]
     rings = [[np.array(ring) for part in one["geometry"]["coordinates"] for ring in part] for one in features]
     assert [sum(map(area, each)) for each in rings] == pytest.approx(areas)
     for name, mask in zip(("sky", "tree"), masks, strict=True):
@@ -68,7 +68,7 @@ def test_the_zip_holds_every_format(files: dict[str, bytes], masks: list[NDArray
 
 
 def test_cvat_s_run_lengths_are_the_masks(files: dict[str, bytes], masks: list[NDArray[np.bool_]]) -> None:
-    found = ElementTree.fromstring(files["china-cvat.xml"]).findall("image/mask")
+    found = ElementTree.fromstring(files["cvat.xml"]).findall("image/mask")
 
     for one, mask in zip(found, masks, strict=True):
         left, top, across, down = (int(one.attrib[key]) for key in ("left", "top", "width", "height"))

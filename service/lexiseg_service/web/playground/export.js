@@ -13,37 +13,51 @@ const REQUESTS = ["curl", "python", "send", "link"];
 export async function act(id, view) {
   if (REQUESTS.includes(id)) return pass(id);
   if (!state.answer) return tell("There is no answer yet.");
-  const segments = visibleOnes().map(([one]) => ({ ...one, name: one.label ?? one.name })); // without the numbers of a clip
-  const picture = { name: subject().file.name || "picture", size: state.answer.size, segments };
+  const { file, image } = subject();
+  const segments = visibleOnes().map((one) => ({ ...one, name: one.label ?? one.name })); // without the numbers of a clip
+  const picture = { name: file.name || "picture", size: state.answer.size, model: state.answer.model, segments, file };
   const names = [...new Set(segments.map((one) => one.name))];
   const files = {
-    coco: () => [[coco([picture], names), ".json"]],
-    yolo: () => [[yolo(picture, names), ".txt"]],
-    labelstudio: () => [[labelStudio([task(picture, state.answer.model)]), "-label-studio.json"]],
-    cvat: () => [[cvat([cvatImage(picture, 0)]), "-cvat.xml"]],
-    geojson: () => [[geojson(picture), ".geojson"]],
-    png: () => [[painted(view), "-painted.png"]],
-    masks: () => each(maskOf, "-mask"),
-    cutouts: () => each(cutOut, ""),
+    coco: () => [[".json", coco([picture], names)]],
+    yolo: () => [[".txt", yolo(picture, names)]],
+    labelstudio: () => [["-label-studio.json", labelStudio([task(picture)])]],
+    cvat: () => [["-cvat.xml", cvat([cvatImage(picture, 0)])]],
+    geojson: () => [[".geojson", geojson(picture)]],
+    png: () => [["-painted.png", painted(view)]],
+    masks: () => numbered(visibleOnes()).map(([one, name]) => [`-${name}-mask.png`, maskOf(one)]),
+    cutouts: () => numbered(visibleOnes()).map(([one, name]) => [`-${name}.png`, cutOut(one, image)]),
+    zip: () => [[".zip", new Collection().add(picture).then(async (all) => all.zip(["painted.png", await painted(view)]))]],
   };
-  if (id !== "zip") {
-    for (const [made, ending] of files[id]()) save(await made, named(ending));
-    return;
-  }
-  const entries = [[`images/${picture.name}`, subject().file], [`labels/${named(".txt")}`, yolo(picture, names)], ["data.yaml", dataYaml(names)]];
-  for (const kind of ["coco", "labelstudio", "cvat", "geojson", "png", "masks"]) {
-    for (const [made, ending] of files[kind]()) entries.push([kind === "masks" ? `masks/${named(ending)}` : named(ending), await made]);
-  }
-  save(await zip(entries), named(".zip"));
+  for (const [ending, content] of files[id]()) save(await content, baseName(picture.name) + ending);
 }
 
-function named(ending) {
-  return baseName(subject().file.name || "picture") + ending;
-}
+/** Pictures {name, size, model, segments, file} and their answers, for one zip. */
+export class Collection {
+  pictures = [];
+  #files = []; // [path, content]
+  #tasks = [];
+  #images = [];
+  #names = []; // of classes
 
-/** A picture of each segment that is shown. */
-function each(make, ending) {
-  return visibleOnes().map(([one, name]) => [make(one, subject().image), `-${name}${ending}.png`]);
+  /** Nothing but run lengths of masks stays in memory: the browser keeps blobs on its disk. */
+  async add(picture) {
+    const { name, segments, file } = picture;
+    const base = baseName(name);
+    this.#names = [...new Set([...this.#names, ...segments.map((one) => one.name)])];
+    this.#tasks.push(new Blob([task(picture)]));
+    this.#images.push(new Blob([cvatImage(picture, this.pictures.length)]));
+    const texts = [[`labels/${base}.txt`, yolo(picture, this.#names)], [`geojson/${base}.geojson`, geojson(picture)]];
+    const masks = numbered(segments).map(async ([one, title]) => [`masks/${base}-${title}-mask.png`, await maskOf(one)]);
+    this.#files.push([`images/${name}`, file], ...texts.map(([path, text]) => [path, new Blob([text])]), ...(await Promise.all(masks)));
+    this.pictures.push(picture);
+    return this;
+  }
+
+  /** A zip in all formats, with more files of `[path, content]`. */
+  zip(...more) {
+    const all = [["coco.json", coco(this.pictures, this.#names)], ["data.yaml", dataYaml(this.#names)]];
+    return zip([...this.#files, ...all, ["label-studio.json", labelStudio(this.#tasks)], ["cvat.xml", cvat(this.#images)], ...more]);
+  }
 }
 
 function painted(view) {
@@ -61,14 +75,14 @@ export function save(content, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/** The segments that are shown, each with a name of its own. */
+/** The segments that are shown. */
 function visibleOnes() {
   const colours = visibleColours();
-  return numbered(state.answer.segments.filter((_, index) => colours[index] >= 0));
+  return state.answer.segments.filter((_, index) => colours[index] >= 0);
 }
 
 /** Segments, each with a name of its own. */
-export function numbered(segments) {
+function numbered(segments) {
   const seen = new Map();
   return segments.map((one) => {
     const count = (seen.get(one.name) ?? 0) + 1;
@@ -88,7 +102,7 @@ function stencilOf({ mask }) {
 }
 
 /** White on black. */
-export function maskOf(one) {
+function maskOf(one) {
   const canvas = stencilOf(one);
   const context = canvas.getContext("2d");
   context.globalCompositeOperation = "destination-over";
@@ -156,7 +170,7 @@ function send() {
   inTurn((signal) => segment(picture, query, signal), take, send);
 }
 
-export function curl(question, picture) {
+function curl(question, picture) {
   const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
   const name = fileNameOf(picture);
   // curl's own quotes: a comma or a semicolon would end the name.
@@ -165,7 +179,7 @@ export function curl(question, picture) {
   return ["curl -sS", `${address()}/v1/segment`, ...(key() ? [`-H "Authorization: Bearer $${KEY}"`] : []), ...parts].join(" ");
 }
 
-export function python(question, picture) {
+function python(question, picture) {
   const headers = key() ? [`headers = {"Authorization": f"Bearer {os.environ['${KEY}']}"}`] : [];
   return [
     "import json",

@@ -30,7 +30,7 @@ export function yolo({ segments, size: [height, width] }, names) {
 }
 
 /** What is asked about in one picture, for `labelStudio`. */
-export function task({ segments, size: [height, width], name }, model) {
+export function task({ segments, size: [height, width], name, model }) {
   const result = segments.map((one, index) => ({
     id: `segment-${index + 1}`,
     type: "polygonlabels",
@@ -184,40 +184,26 @@ function contains(exterior, [left, top]) {
   }, false);
 }
 
-/** A zip of `[[name, text or blob], ...]`, stored without compression; one file is in memory at a time. */
+/**
+ * A zip of `[[name, text or blob], ...]`; one file is in memory at a time.
+ *
+ * What gzip writes after its header of ten bytes is what a zip holds: the packed content, its CRC and its size.
+ */
 export async function zip(files) {
   const [parts, central] = [[], []];
+  const [shorts, longs] = [Uint16Array, Uint32Array].map((Kind) => (...values) => Kind.from(values)); // little-endian, as the format
   let offset = 0;
   for (const [name, content] of files) {
-    const file = new Blob([content]);
     const path = new TextEncoder().encode(name);
-    const crc = crc32(new Uint8Array(await file.arrayBuffer()));
-    const shared = [20, 0x0800, 0, 0, 0x21].flatMap(two).concat(four(crc), four(file.size), four(file.size), two(path.length), two(0));
-    parts.push(Uint8Array.from([...four(0x04034b50), ...shared]), path, file);
-    central.push(Uint8Array.from([...four(0x02014b50), ...two(20), ...shared, ...two(0), ...two(0), ...two(0), ...four(0), ...four(offset)]), path);
-    offset += 4 + shared.length + path.length + file.size;
+    const packed = await new Response(new Blob([content]).stream().pipeThrough(new CompressionStream("gzip"))).blob();
+    const deflated = packed.slice(10, -8);
+    const shared = [shorts(20, 0x0800, 8, 0, 0x21), packed.slice(-8, -4), longs(deflated.size), packed.slice(-4), shorts(path.length, 0)];
+    const local = new Blob([longs(0x04034b50), ...shared, path, deflated]);
+    parts.push(local);
+    central.push(longs(0x02014b50), shorts(20), ...shared, shorts(0, 0, 0), longs(0, offset), path);
+    offset += local.size;
   }
-  const size = central.reduce((sum, part) => sum + part.length, 0);
-  const end = [...four(0x06054b50), ...two(0), ...two(0), ...two(files.length), ...two(files.length), ...four(size), ...four(offset), ...two(0)];
-  return new Blob([...parts, ...central, Uint8Array.from(end)], { type: "application/zip" });
-}
-
-function two(value) {
-  return [value & 255, value >>> 8];
-}
-
-function four(value) {
-  return [...two(value & 0xffff), ...two(value >>> 16)];
-}
-
-const CRCS = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte;
-  for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
-  return crc;
-});
-
-function crc32(bytes) {
-  let crc = -1;
-  for (const byte of bytes) crc = (crc >>> 8) ^ CRCS[(crc ^ byte) & 255];
-  return ~crc >>> 0;
+  const list = new Blob(central);
+  const end = [longs(0x06054b50), shorts(0, 0, files.length, files.length), longs(list.size, offset), shorts(0)];
+  return new Blob([...parts, list, ...end], { type: "application/zip" });
 }

@@ -1,9 +1,7 @@
-// Many pictures, asked about one after the other with the words of the page; the answers become one zip. Nothing but run
-// lengths of masks stays in memory: the browser keeps blobs on its disk.
+// Many pictures, asked about one after the other with the words of the page; the answers become one zip.
 
 import * as engine from "./engine/server.js";
-import { maskOf, numbered, save } from "./export.js";
-import { coco, cvat, cvatImage, dataYaml, geojson, labelStudio, task, yolo, zip } from "./formats.js";
+import { Collection, save } from "./export.js";
 import { $, baseName, patiently, Problem, tell, timeOf, wordsOf, wordsQuestion } from "./page.js";
 
 const MAX_BYTES = 4e9; // of a zip
@@ -22,14 +20,24 @@ export async function segmentAll(files, opened) {
   if (!files.length) return tell("There are no pictures among these files.", true);
   if (files.reduce((sum, { size }) => sum + size, 0) > MAX_BYTES) return tell("More than 4 GB do not fit into a zip: choose fewer pictures.", true);
   const { signal } = (control = new AbortController());
+  const least = Number($("threshold").value);
   const made = new Collection();
-  $("save-done").onclick = () => made.save();
+  const saveAll = async () => save(await made.zip(), "pictures.zip");
+  const take = async (file, path) => {
+    const { image, ...picture } = await opened(file);
+    image.close();
+    const { model, size, segments } = await patiently(() => engine.segment(picture, question, signal), signal);
+    const shown = segments.filter(({ score }) => score >= least).map((one) => ({ ...one, name: one.label ?? "object" }));
+    const name = baseName(path) + picture.file.name.slice(baseName(picture.file.name).length);
+    await made.add({ name, size, model, segments: shown, file: picture.file });
+  };
+  $("save-done").onclick = saveAll;
   tell(`Looking at ${files.length} pictures…`);
-  const ended = await each(files, (file, path) => made.add(file, path, { question, opened, signal }), signal);
+  const ended = await each(files, take, signal);
   if (signal !== control.signal) return; // others were chosen
   tell(`${ended.how} ${made.pictures.length} of ${files.length} pictures are done.${leftOut(ended.refused)}`, ended.how !== "");
   $("save-done").hidden = !made.pictures.length;
-  if (!ended.how && made.pictures.length) await made.save();
+  if (!ended.how && made.pictures.length) await saveAll();
 }
 
 /** Takes file after file; how it ended, if not by itself, and what was `refused` and why. */
@@ -78,36 +86,4 @@ function withPaths(files) {
     seen.add(base);
     return [file, base + path.slice(baseName(path).length)];
   });
-}
-
-/** Answers as files of a zip. */
-class Collection {
-  pictures = []; // {name, size, segments}
-  #files = []; // [path, content]
-  #tasks = [];
-  #images = [];
-  #names = []; // of classes
-  #least = Number($("threshold").value);
-
-  async add(file, path, { question, opened, signal }) {
-    const { image, ...picture } = await opened(file);
-    image.close();
-    const { model, size, segments } = await patiently(() => engine.segment(picture, question, signal), signal);
-    const shown = segments.filter(({ score }) => score >= this.#least).map((one) => ({ ...one, name: one.label ?? "object" }));
-    const base = baseName(path);
-    const one = { name: base + picture.file.name.slice(baseName(picture.file.name).length), size, segments: shown };
-    this.#names = [...new Set([...this.#names, ...shown.map(({ name }) => name)])];
-    this.#tasks.push(new Blob([task(one, model)]));
-    this.#images.push(new Blob([cvatImage(one, this.pictures.length)]));
-    const masks = numbered(shown).map(async ([each, name]) => [`masks/${base}-${name}-mask.png`, await maskOf(each)]);
-    const texts = [[`labels/${base}.txt`, yolo(one, this.#names)], [`geojson/${base}.geojson`, geojson(one)]];
-    this.#files.push([`images/${one.name}`, picture.file], ...texts.map(([name, text]) => [name, new Blob([text])]), ...(await Promise.all(masks)));
-    this.pictures.push(one);
-  }
-
-  async save() {
-    const all = [["coco.json", coco(this.pictures, this.#names)], ["data.yaml", dataYaml(this.#names)]];
-    const blobs = [["label-studio.json", labelStudio(this.#tasks)], ["cvat.xml", cvat(this.#images)]];
-    save(await zip([...this.#files, ...all, ...blobs]), "pictures.zip");
-  }
 }
