@@ -81,13 +81,12 @@ def _dense_flow() -> cv2.DISOpticalFlow:
 
 
 def flow_settings() -> dict[str, int]:
-    """Settings of the search: sides of patches, pixels between them, the finest scale (halvings), and steps a patch."""
+    """Settings of the search: sides of patches, pixels between them, and the finest scale (halvings)."""
     flow = _dense_flow()
     return {
         "patch": flow.getPatchSize(),
         "stride": flow.getPatchStride(),
         "finest": flow.getFinestScale(),
-        "steps": flow.getGradientDescentIterations(),
     }
 
 

@@ -46,6 +46,7 @@ from lexiseg_model.methods.tiny.words.text_tower import WIDTH, MiniLM
 from lexiseg_model.methods.tiny.words.tower_files import TOKENIZER, tower_folder
 from lexiseg_model.tasks import mask_prompts, negative_points, pixels
 from lexiseg_model.video import motion, tracking
+from lexiseg_model.video.motion_graphs import motion_parts
 from lexiseg_model.vocabulary import examples
 
 CARD_FIELDS = {"name", "version", "summary", "licence", "limits", "tasks", "input", "background", "score", "panoptic"}
@@ -209,7 +210,7 @@ def write(
         _cast_outputs(export_folder / image.file, folder / "image.onnx")
         for graph in manifest.parts:
             (folder / graph.file).write_bytes((export_folder / graph.file).read_bytes())
-    for part in (*_parts(model), *mask_parts(model.settings)):
+    for part in (*_parts(model), *mask_parts(model.settings), *motion_parts()):
         write_part(part, folder)
     _quantise_matrices(folder / "tower.onnx")
     tokens = Tokenizer.from_file(str(tower_folder(text_tower) / TOKENIZER)).get_vocab()

@@ -104,11 +104,11 @@ export function logitsOf(rules, bank, seen, n) {
  * The answer to a question about words. `seen`: scores [T, h, w] and whole [T] of the bank's texts, and cosines [G, h, w]
  * of its groups; `memory`: of a video, where nothing is dropped by a single frame, for that would flicker.
  */
-export function segmentsOf(rules, question, bank, seen, [h, w], size, memory = null) {
+export async function segmentsOf(rules, question, bank, seen, [h, w], size, memory = null) {
   const { classes, drops } = bank;
   if (!classes.length) throw new Refusal("no-classes", "Type a word first.");
   const own = logitsOf(rules, bank, seen, h * w);
-  const logits = memory?.steady(own, [h, w]) ?? own;
+  const logits = memory ? await memory.steady(own, [h, w]) : own;
   const won = winners(logits, logits.length / (h * w), [h, w], size);
   const isSemantic = (question.task ?? "semantic") === "semantic";
   const regions = { ...won, owner: classes.map((_, index) => index) };

@@ -206,17 +206,17 @@ async function segment(picture, question, scene = null) {
   if (question.task === "everything") return answerOf(view, began, await everything(view, question));
   const bank = await bankOf(rules, question, read, run);
   const seen = await scoresOf(view, bank);
-  const made = segmentsOf(rules, question, bank, seen, view.cells, view.size, scene && memoryOf(rules, [scene, question], view));
+  const made = await segmentsOf(rules, question, bank, seen, view.cells, view.size, scene && (await memoryOf(rules, [scene, question], view)));
   return answerOf(view, began, { ...made, warnings: warningsOf(rules, bank, question.task) });
 }
 
 let memory = null; // {of, video}
 
 /** What is remembered of the frames of a scene and question, of which this is the next. */
-function memoryOf(rules, name, { rgb, tile }) {
+async function memoryOf(rules, name, { rgb, tile }) {
   const of = JSON.stringify(name);
-  if (memory?.of !== of) memory = { of, video: new VideoMemory(rules) };
-  memory.video.look(rgb, tile);
+  if (memory?.of !== of) memory = { of, video: new VideoMemory(rules, run) };
+  await memory.video.look(rgb, tile);
   return memory.video;
 }
 
