@@ -101,8 +101,8 @@ class Scores(nn.Module):
 class Reading(nn.Module):
     """Rows of the text tower [N, 384] -> properties of the texts.
 
-    Vectors [N, 96] and levels [N]; cosines with the background words [N, W]; index [N] and cosine [N] of the nearest
-    training word; logit [N] of being foreign.
+    Vectors [N, 96] and levels [N]; cosines with the background words [N, W]; cosine [N] with the nearest training word;
+    1 [N] for a text that is not English.
     """
 
     def __init__(self, tiny: TinyNetwork, background: Tensor, familiar: Familiar | None) -> None:
@@ -122,10 +122,10 @@ class Reading(nn.Module):
     def forward(self, rows: Tensor) -> tuple[Tensor, ...]:
         rows = rows.half().float()  # the precision of the service's cache
         unit = F.normalize(rows, dim=1)
-        likeness, nearest = (unit @ self.known.T).max(1)
-        foreign = unit @ self.foreign[:-1] + self.foreign[-1]
+        likeness = (unit @ self.known.T).amax(1)
+        foreign = (unit @ self.foreign[:-1] + self.foreign[-1] > 0) & (likeness < familiar_words.MAX_FOREIGN_LIKENESS)
         vectors = F.normalize(self.projection(rows), dim=1)
-        return vectors, unit @ self.direction, rows @ self.background.T, nearest, likeness, foreign
+        return vectors, unit @ self.direction, rows @ self.background.T, likeness, foreign.float()
 
 
 class Region(nn.Module):
@@ -243,7 +243,7 @@ def _parts(model: segmenter.TinySegmenter) -> list[Part]:
         "vectors": {0: texts},
         "levels": {0: texts},
     }
-    properties = ("vectors", "levels", "background", "nearest", "likeness", "foreign")
+    properties = ("vectors", "levels", "background", "likeness", "foreign")
     return [
         Part("scores", Scores(tiny, settings.presence), _score_inputs, dynamic, ("scores", "whole")),
         Part(
@@ -344,8 +344,8 @@ def _quantise_matrices(path: Path) -> None:
 def _write_words(model: segmenter.TinySegmenter, folder: Path, words: Sequence[str]) -> None:
     """Write `words.json` (the words) and `words.bin` (these arrays, one after the other).
 
-    Vectors [N, 96] and levels [N] in float16; cosine [N] with the nearest training word in 1/65535, and its index [N],
-    uint16; whether a word is foreign [N], uint8; which background words mean the same [N, bits], packed in uint8.
+    Vectors [N, 96] and levels [N] in float16; cosine [N] with the nearest training word in 1/65535, uint16; whether a
+    word is foreign [N], uint8; which background words mean the same [N, bits], packed in uint8.
     """
     batches: list[tuple[NDArray[Any], ...]] = []
     familiar = model.familiar
@@ -358,14 +358,15 @@ def _write_words(model: segmenter.TinySegmenter, folder: Path, words: Sequence[s
             rows = model.encode_texts(texts)
             batches.append(tuple(part.numpy() for part in reading(torch.from_numpy(rows).float())))
     properties = (np.concatenate(part) for part in zip(*batches, strict=True))
-    vectors, levels, background, nearest, likeness, foreign = properties
+    vectors, levels, background, likeness, foreign = properties
     same = np.packbits(background >= model.card.background.same_meaning, axis=1, bitorder="little")
     arrays: list[NDArray[Any]] = [
         vectors.astype(np.float16),
         levels.astype(np.float16),
         (likeness.clip(0, 1) * 65535).round().astype(np.uint16),
+        foreign.astype(np.uint8),
+        same,
     ]
-    arrays += [nearest.astype(np.uint16), (foreign > 0).astype(np.uint8), same]
     (folder / "words.bin").write_bytes(b"".join(array.tobytes() for array in arrays))
     _save(folder / "words.json", list(words))
 
@@ -385,8 +386,7 @@ def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
         "nobody": float(model.network.log_scale.exp() * model.network.nobody),
         "template": TEMPLATE,
         "background": vectors.flatten().tolist(),
-        "familiar": None if model.familiar is None else {"words": model.familiar.words, "bound": model.familiar.bound},
-        "foreign_below": familiar_words.MAX_FOREIGN_LIKENESS,
+        "familiar": None if model.familiar is None else {"bound": model.familiar.bound},
         "flow": motion.flow_settings(),
         "smoothing": types.DEFAULT_SMOOTHING,
         "takes_masks": model.takes_masks,

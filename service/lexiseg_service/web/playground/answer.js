@@ -84,7 +84,7 @@ function firstOfEach({ segments, warnings }) {
   const all = [...found, ...reasons];
   return [...new Set(all.map(({ type }) => type))].map((type) => {
     const [detail, ...more] = new Set(all.filter((one) => one.type === type).map((one) => one.detail));
-    const plain = detail.replace("ask for semantic or panoptic", "choose regions or both").replace(/\.$/, "");
+    const plain = detail.replace("ask for semantic or panoptic", "choose regions or both").replace(/ \(the nearest .*\)|\.$/g, "");
     return `${plain}${more.length ? `; and ${more.length} more like this` : ""}.`;
   });
 }

@@ -4,8 +4,6 @@ import { dot, learned } from "./examples.js";
 import { encoded, halfToEven, logSumExp, parts, winners } from "./maps.js";
 import { Refusal } from "./refusal.js";
 
-const MAX_WARNINGS = 16;
-
 /**
  * The classes of a question, read: `classes` {name, threshold, texts, stuff}, `texts` with examples and their `owner`, and
  * the background behind them; `groups` of cells, of classes with negative examples.
@@ -190,28 +188,17 @@ function scoreOf({ card: { score: rule }, score: { least, most } }, presence, pr
 export function warningsOf(rules, { classes, texts }, task) {
   const { name: model } = rules.card;
   const best = classes.map((_, index) => texts.filter(({ owner, text }) => text && owner === index).sort((one, other) => other.likeness - one.likeness)[0]);
-  const strange = best.flatMap((one, index) => (one && rules.familiar && (one.foreign || one.likeness < rules.familiar.bound) ? [index] : []));
-  const listed = strange.length > MAX_WARNINGS ? strange.slice(0, MAX_WARNINGS - 1) : strange;
-  const each = listed.map((index) => {
-    const { nearest, likeness, foreign } = best[index];
-    const what = foreign
-      ? `does not look like an English word, and ${model} reads English; what it marks is a guess (the nearest word of training is '${nearest}')`
-      : `is far from every word that ${model} was trained on; what it marks is a guess (the nearest is '${nearest}' with a likeness of ` +
-        `${likeness.toFixed(2)}, familiar words have ${rules.familiar.bound.toFixed(2)})`;
-    return { type: "unfamiliar-word", detail: `'${classes[index].name}' ${what}`, field: `classes.${index}` };
+  const strange = best.flatMap((one, index) => {
+    if (!one || !rules.familiar || !(one.foreign || one.likeness < rules.familiar.bound)) return [];
+    const why = one.foreign ? `does not look like an English word, and ${model} reads English` : `is far from every word that ${model} was trained on`;
+    return [{ type: "unfamiliar-word", detail: `'${classes[index].name}' ${why}; what it marks is a guess`, field: `classes.${index}` }];
   });
-  if (listed.length < strange.length) {
-    const rest = strange.slice(listed.length).map((index) => `'${classes[index].name}'`);
-    const names = rest.slice(0, 5).join(", ") + (rest.length > 5 ? ", ..." : "");
-    const detail = `${rest.length} of ${classes.length} classes are far from every word that ${model} was trained on; what it marks as these is a guess: ${names}`;
-    each.push({ type: "unfamiliar-word", detail, field: "classes" });
-  }
   const about = (type, isMeant, detail) =>
-    classes.flatMap(({ name }, index) => (isMeant(classes[index]) ? [{ type, detail: `'${name}' ${detail}`, field: `classes.${index}` }] : [])).slice(0, MAX_WARNINGS);
+    classes.flatMap(({ name }, index) => (isMeant(classes[index]) ? [{ type, detail: `'${name}' ${detail}`, field: `classes.${index}` }] : []));
   return [
     ...about("unsplit-words", ({ name }) => name.includes(","), "was looked for as one thing; commas never split: send each word as a class of its own"),
     ...about("stuff-as-instances", ({ stuff }) => stuff && task === "instance", "has no instances, so none was looked for; ask for semantic or panoptic"),
-    ...each,
+    ...strange,
   ];
 }
 

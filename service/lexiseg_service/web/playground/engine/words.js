@@ -15,7 +15,7 @@ const LONGEST = 100; // characters of a token; a longer word is unknown
  * @param {string[]} words of the table
  * @param {ArrayBuffer} content `words.bin`
  * @param {{run: any, load: any}} graphs runs a graph by name, and loads a file
- * @returns {(text: string) => Promise<{vector: Float32Array, level: number, same: boolean[], nearest: string, likeness: number, foreign: boolean}>}
+ * @returns {(text: string) => Promise<{vector: Float32Array, level: number, same: boolean[], likeness: number, foreign: boolean}>}
  */
 export function readerOf(rules, words, content, { run, load }) {
   const { background: { words: background, same_meaning: sameMeaning } } = rules.card;
@@ -25,7 +25,7 @@ export function readerOf(rules, words, content, { run, load }) {
   const bytes = Math.ceil(background.length / 8);
   let start = 0;
   const array = (Kind, length) => new Kind(content, (start += length * Kind.BYTES_PER_ELEMENT) - length * Kind.BYTES_PER_ELEMENT, length);
-  const [vectors, levels, likeness, nearest] = [width * n, n, n, n].map((length) => array(Uint16Array, length));
+  const [vectors, levels, likeness] = [width * n, n, n].map((length) => array(Uint16Array, length));
   const [foreign, same] = [array(Uint8Array, n), array(Uint8Array, bytes * n)];
   const known = new Map();
   let pieces = null; // of the tower: its tokens by their text
@@ -37,15 +37,13 @@ export function readerOf(rules, words, content, { run, load }) {
   };
 
   function listed(place) {
-    return meaning({
+    return {
       vector: Float32Array.from(vectors.subarray(place * width, (place + 1) * width), halfOf),
       level: halfOf(levels[place]),
       same: background.map((_, index) => Boolean(same[place * bytes + (index >> 3)] & (1 << (index & 7)))),
-      nearest: nearest[place],
       likeness: likeness[place] / 65535,
-      isForeign: foreign[place] === 1,
-      text: words[place],
-    });
+      foreign: foreign[place] === 1,
+    };
   }
 
   async function read(text) {
@@ -54,14 +52,9 @@ export function readerOf(rules, words, content, { run, load }) {
     const { row } = await run("tower", { ids: [ids, [1, ids.length]] });
     const made = await run("reading", { rows: row });
     const [vector, alike] = [made.vectors.data, made.background.data];
-    const [level, likeness, place, distance] = ["levels", "likeness", "nearest", "foreign"].map((name) => Number(made[name].data[0]));
+    const [level, likeness, isForeign] = ["levels", "likeness", "foreign"].map((name) => made[name].data[0]);
     const isSame = [...alike].map((each) => each >= sameMeaning);
-    return meaning({ vector, level, same: isSame, nearest: place, likeness, isForeign: distance > 0, text });
-  }
-
-  function meaning({ nearest, isForeign, text, ...one }) {
-    const strange = OTHER_LETTERS.test(text) || (isForeign && one.likeness < rules.foreign_below);
-    return { ...one, nearest: rules.familiar?.words[nearest], foreign: strange };
+    return { vector, level, same: isSame, likeness, foreign: isForeign === 1 || OTHER_LETTERS.test(text) };
   }
 }
 
