@@ -4,7 +4,7 @@ import { paint } from "./masks.js";
 
 const [OPAQUE, FAINT] = [0xff000000, 0x70000000]; // alpha of ABGR words
 const MAX_SIDE = 1600; // cells of the map's longer side; screens show no more
-const MAX_NAME_SIDE = 400; // cells in which the places of names are looked for
+const WIDE = 0.5; // of a segment's longest run; a name is written in the middle of the rows that are as wide
 const MIN_NAMED = 0.002; // share of the picture; a smaller segment gets its colour but no name
 const OUTLINES_PER_SIDE = 640; // thickness of an outline is the longer side divided by this
 const port = /** @type {any} */ (self); // of a worker, which has another postMessage than a window
@@ -34,43 +34,29 @@ function thinned(width, height) {
   return { width: Math.ceil(width / step), height: Math.ceil(height / step), step };
 }
 
-/** Pixel {x, y} of each segment that is farthest from any other segment; null for what is too small to be named. */
+/** Pixel {x, y} of each segment where it is wide; null for what is too small to be named. */
 function placesOfNames(count) {
-  const thin = Math.max(1, Math.ceil(Math.max(size.width, size.height) / MAX_NAME_SIDE));
-  const [columns, rows] = [Math.ceil(size.width / thin), Math.ceil(size.height / thin)];
-  const cells = new Uint16Array(columns * rows);
-  for (let y = 0; y < rows; y++) {
-    for (let x = 0; x < columns; x++) cells[y * columns + x] = map[y * thin * size.width + x * thin];
+  const { width, height, step } = size;
+  const widest = Array.from({ length: count }, () => []); // {x, y, length}: the longest run of each row
+  const areas = new Uint32Array(count);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0, end = 0; x < width; x = end) {
+      const number = map[y * width + x];
+      while (end < width && map[y * width + end] === number) end++;
+      if (!number) continue;
+      areas[number - 1] += end - x;
+      const rows = widest[number - 1];
+      if (rows.at(-1)?.y !== y) rows.push({ x: 0, y, length: 0 });
+      if (end - x > rows.at(-1).length) Object.assign(rows.at(-1), { x: (x + end) / 2, length: end - x });
+    }
   }
-  const depth = depths(cells, columns);
-  const best = Array.from({ length: count }, () => ({ place: -1, depth: 0, area: 0 }));
-  cells.forEach((number, place) => {
-    if (!number) return;
-    const one = best[number - 1];
-    one.area += 1;
-    if (depth[place] > one.depth) Object.assign(one, { place, depth: depth[place] });
+  return widest.map((rows, index) => {
+    if (areas[index] < MIN_NAMED * map.length) return null;
+    const most = rows.reduce((length, row) => Math.max(length, row.length), 0);
+    const wide = rows.filter(({ length }) => length >= WIDE * most);
+    const { x, y } = wide[wide.length >> 1];
+    return { x: x * step, y: (y + 0.5) * step };
   });
-  const pixel = (cell) => (cell + 0.5) * thin * size.step;
-  return best.map(({ place, area }) =>
-    place < 0 || area < MIN_NAMED * cells.length ? null : { x: pixel(place % columns), y: pixel(Math.floor(place / columns)) },
-  );
-}
-
-/** City-block distance of each cell to the nearest of another segment or the picture's edge: two passes. */
-function depths(cells, columns) {
-  const depth = new Uint16Array(cells.length);
-  const near = (place, other, inside) => (inside && cells[other] === cells[place] ? depth[other] : 0);
-  for (let place = 0; place < cells.length; place++) {
-    const x = place % columns;
-    depth[place] = 1 + Math.min(near(place, place - 1, x > 0), near(place, place - columns, place >= columns));
-  }
-  for (let place = cells.length - 1; place >= 0; place--) {
-    const x = place % columns;
-    const right = near(place, place + 1, x < columns - 1);
-    const below = near(place, place + columns, place < cells.length - columns);
-    depth[place] = Math.min(depth[place], 1 + Math.min(right, below));
-  }
-  return depth;
 }
 
 /** Fills and outlines of the map. `inks[i]`: {colour, faint, pattern} of segment i, or null where it is hidden. */
