@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
-from typing import Any, NamedTuple
+from contextlib import ExitStack, closing, contextmanager
+from tempfile import TemporaryFile
+from typing import IO, Any, NamedTuple
 
 import typer
 
@@ -34,6 +37,8 @@ MIN_JUDGED = 100  # pictures, before a rate of failures ends the job
 BATCH = 32  # tiles in one image pass by default: what a GPU needs to be busy
 MAX_BLOCKS = 10_000  # blocks of the list of chunks; Ray's driver tracks each
 CHUNKS_AHEAD = 2  # chunks assigned to an actor: one in work, one queued
+CONNECT_SECONDS = 5.0  # to a head node's port; Ray itself tries for two minutes
+RAY_LOG = re.compile(r"\.(?:cc|h):\d+: (.+)$", re.MULTILINE)  # a line of Ray's core: its place in the source, the text
 
 
 class Report(NamedTuple):
@@ -151,16 +156,44 @@ def connect(cluster: Cluster) -> None:
     if ray.is_initialized():
         return
     address = cluster.address or "local"
-    try:
-        ray.init(address=address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        raise OptionError(f"no Ray cluster at {address}: {error}") from None
+    with _errors_of_ray() as lines:
+        try:
+            _require_listening(address)
+            ray.init(address=address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+            reasons = [str(error), *RAY_LOG.findall(_text(lines))[-1:]]
+            raise OptionError(f"no Ray cluster at {address}: {'; '.join(reasons)}") from None
     import ray.data  # sets up its logs when it is imported
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+
+
+@contextmanager
+def _errors_of_ray() -> Iterator[IO[bytes]]:
+    """Keep what is written to standard error: Ray's core writes the reason of a refusal only there."""
+    with TemporaryFile() as lines:
+        kept = os.dup(2)
+        os.dup2(lines.fileno(), 2)
+        try:
+            yield lines
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
+
+
+def _require_listening(address: str) -> None:
+    """Raise OSError where nobody listens at HOST:PORT; other addresses are for Ray to find."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
 
 
 def segment_on(cluster: Cluster, job: Job, chunks: Sequence[int]) -> Iterator[Report]:
