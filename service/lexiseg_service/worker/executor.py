@@ -3,6 +3,9 @@
 The client with the least thread time so far is served next; within a client the same holds for small and large work. A
 new client starts at the time of the one served last, so a pause earns no credit. One extra thread runs small work only.
 While small work is in flight, here or in a stage with other threads, large work leaves it a core.
+
+Tasks that begin a request wait for those that go on with one, and no more than twice as many large requests as may run
+at a time are begun and not answered: others wait where they hold no pixels and can still be refused.
 """
 
 from __future__ import annotations
@@ -11,8 +14,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import structlog
@@ -29,7 +33,7 @@ class _Task:
     large: bool
     work: Work
     since: float
-    urgent: bool
+    begins: Future[Any] | None
 
 
 @dataclass
@@ -68,7 +72,7 @@ class FairExecutor:
         self._clock = clock
         self._clients: dict[str, _Client] = {}
         self._now = 0.0  # seconds used by the client that was served last
-        self._large_running = 0
+        self._large_running = self._large_begun = 0
         self._open = True
         self._guard = threading.Lock()
         self._threads = ThreadPoolExecutor(size + 1, name, _use_one_core)
@@ -86,8 +90,8 @@ class FairExecutor:
             queues = [queue for client in self._clients.values() for queue in client.waiting.values()]
             return max((self._clock() - task.since for queue in queues for task in queue), default=0.0)
 
-    def submit(self, source: str, work: Work, *, large: bool = False, urgent: bool = False) -> None:
-        """Run a task of a client; an urgent one before its others of the same size."""
+    def submit(self, source: str, work: Work, *, large: bool = False, begins: Future[Any] | None = None) -> None:
+        """Run a task of a client; `begins`: the answer of the request that this task is the first of."""
         with self._guard:
             if not self._open:
                 return
@@ -97,8 +101,8 @@ class FairExecutor:
             if not client.waiting[large]:
                 client.used_by_size[large] = max(client.used_by_size[large], client.used_by_size[not large])
             queue = client.waiting[large]
-            place = sum(task.urgent for task in queue) if urgent else len(queue)
-            queue.insert(place, _Task(source, large, work, self._clock(), urgent))
+            place = len(queue) if begins else sum(task.begins is None for task in queue)
+            queue.insert(place, _Task(source, large, work, self._clock(), begins))
             self._threads.submit(self._run_next)
 
     def close(self) -> None:
@@ -121,17 +125,35 @@ class FairExecutor:
             logger.exception("work on a thread failed")
         with self._guard:
             self._done(task, self._clock() - began)
-            if task.large and self._open:  # large tasks that had to wait may run now
-                for _ in range(self._size - self._large_running):
-                    self._threads.submit(self._run_next)
+            if task.large:
+                self._run_large()
+        if task.large and task.begins is not None:
+            task.begins.add_done_callback(self._answered)
+
+    def _run_large(self) -> None:
+        """Run large tasks that had to wait and may run now."""
+        if self._open:
+            for _ in range(self._size - self._large_running):
+                self._threads.submit(self._run_next)
+
+    def _answered(self, _: Future[Any]) -> None:
+        with self._guard:
+            self._large_begun -= 1
+            self._run_large()
+
+    def _may_run(self, task: _Task) -> bool:
+        if not task.large:
+            return True
+        if task.begins is not None and self._large_begun >= 2 * self._size:
+            return False
+        return self._large_running < max(1, self._size - self._small_in_flight())
 
     def _take(self) -> _Task | None:
-        most_large = max(1, self._size - self._small_in_flight())
         choices = [
             (client.used, client.used_by_size[large], name, large)
             for name, client in self._clients.items()
             for large in SIZES
-            if client.waiting[large] and not (large and self._large_running >= most_large)
+            if client.waiting[large] and self._may_run(client.waiting[large][0])
         ]
         if not choices:
             return None
@@ -139,8 +161,10 @@ class FairExecutor:
         client = self._clients[name]
         self._now = max(self._now, client.used)
         client.running += 1
+        task = client.waiting[large].popleft()
         self._large_running += large
-        return client.waiting[large].popleft()
+        self._large_begun += large and task.begins is not None
+        return task
 
     def _done(self, task: _Task, seconds: float) -> None:
         self._large_running -= task.large

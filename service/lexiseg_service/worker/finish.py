@@ -64,9 +64,7 @@ class FinishStage:
 
     def _enter(self, job: AnyJob) -> None:
         flight = _flight_of(job)
-        work = partial(self._run, job, flight)
-        # Urgent: begun requests are answered before others are begun.
-        submit = partial(self._executor.submit, job.source, work, large=job.large, urgent=True)
+        submit = partial(self._executor.submit, job.source, partial(self._run, job, flight), large=job.large)
         if flight is None:
             submit()
         else:

@@ -68,8 +68,7 @@ class Job(Generic[T]):
     answer: Future[T] = field(default_factory=Future)
     accepted: float = field(default_factory=time.monotonic)
     place: Hold | None = None
-    large: bool = False  # takes long to finish
-    large_image: bool = False  # takes long to decode
+    large: bool = False  # takes long to decode or to finish
     image: bytes = b""  # encoded; from the request or from the feature cache
     image_id: str = ""
     from_cache: bool = False
@@ -257,8 +256,8 @@ class Admission:
         request = job.request
         height, width = size or self._size_of(request)
         megapixels = height * width / 1e6
-        job.large_image = megapixels > LARGE_IMAGE
-        job.large = megapixels * (len(request.vocabulary.classes) + len(request.prompts)) > LARGE_WORK
+        work = megapixels * (len(request.vocabulary.classes) + len(request.prompts))
+        job.large = megapixels > LARGE_IMAGE or work > LARGE_WORK
         lane = self._lanes[job.large]
         wait, left = lane.wait(job.source), request.deadline - job.accepted
         if wait > MAX_WAIT_SHARE * left > 0:

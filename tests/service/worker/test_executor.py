@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pytest
 import torch
@@ -22,12 +23,12 @@ class Stage:
         self.gate = threading.Event()
         self.begun: list[str] = []
 
-    def put(self, name: str, source: str = "x", *, large: bool = False, urgent: bool = False) -> None:
+    def put(self, name: str, source: str = "x", *, large: bool = False, begins: Future[None] | None = None) -> None:
         def work() -> None:
             self.begun.append(name)
             assert self.gate.wait(SOON)
 
-        self.threads.submit(source, work, large=large, urgent=urgent)
+        self.threads.submit(source, work, large=large, begins=begins)
 
     def until_begun(self, n: int) -> None:
         until(lambda: len(self.begun) == n)
@@ -67,18 +68,34 @@ def test_large_work_leaves_a_core_while_small_work_is_in_flight(stage: Stage) ->
     stage.until_begun(4)
 
 
-def test_begun_work_is_finished_before_other_work_is_begun(stage: Stage) -> None:
+def test_begun_requests_are_finished_before_others_are_begun(stage: Stage) -> None:
     stage.small_in_flight = True  # one large task at a time
-    stage.put("decode 0", large=True)
+    stage.put("begin 0", large=True, begins=Future())
     stage.until_begun(1)
     for number in (1, 2):
-        stage.put(f"decode {number}", large=True)
+        stage.put(f"begin {number}", large=True, begins=Future())
     for number in (0, 1):
-        stage.put(f"finish {number}", large=True, urgent=True)
+        stage.put(f"finish {number}", large=True)
     stage.gate.set()
 
     stage.until_begun(5)
-    assert stage.begun == ["decode 0", "finish 0", "finish 1", "decode 1", "decode 2"]
+    assert stage.begun == ["begin 0", "finish 0", "finish 1", "begin 1", "begin 2"]
+
+
+def test_a_large_request_is_begun_when_few_are_begun_and_not_answered(stage: Stage) -> None:
+    stage.gate.set()
+    answers: list[Future[None]] = [Future() for _ in range(6)]
+    for number, answer in enumerate(answers):
+        stage.put(f"begin {number}", large=True, begins=answer)
+    stage.until_begun(4)
+    stage.put("small", begins=Future())
+    stage.until_begun(5)
+    assert stage.threads.waiting == 2
+
+    answers[0].cancel()
+
+    stage.until_begun(6)
+    assert stage.begun[4:] == ["small", "begin 4"]
 
 
 def test_a_source_does_not_wait_for_the_backlog_of_another(stage: Stage) -> None:
