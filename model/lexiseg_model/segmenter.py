@@ -232,7 +232,6 @@ class Segmenter(ABC):
     probability_scale: float = 1.0  # softmax(scores * probability_scale) are probabilities
     # (classes, background words) -> bank; None where weights or card may change, as in training.
     banks: Lru[tuple[tuple[ClassEntry, ...], ...], TextBank] | None = None
-    passes_side_by_side: bool = False  # `encode_tiles` may run in several threads at once
     masks_by_word: bool = False  # instances come from `named_masks`, not from proposals or regions
     takes_masks: bool = False  # `prompt` also reads the mask of a prompt
 

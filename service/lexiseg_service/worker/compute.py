@@ -1,18 +1,13 @@
-"""The compute stage: a fair queue, and threads that own the device, for all models.
+"""The compute stage: a fair queue, and the thread that owns the device, for all models.
 
 A batch begins with the job of the client (source) that has had the fewest tiles so far; within a client, its flows
 (streams and single images) are served round robin. The same rule fills the batch with jobs of the same key (model and
 bucket). A new client starts with the tile count of the client served last, so idle time earns no credit.
 
-The first thread takes the next batch, up to max_batch tiles of one model and one bucket, and waits only while the queue
-is empty. While several clients wait, a batch is limited to MAX_PASS_SECONDS: each client waits for the batches of the
-others. A CPU gains nothing from larger batches, so there every batch is small: one tile for each core.
-
-If a model allows concurrent passes, each core of a CPU has a thread that takes tile after tile; a thread that empties
-the queue uses the idle cores for its pass as well.
-
-The first thread also runs other work for the device between two batches, such as the warm-up of a model. During that,
-and during a pass of a model without concurrent passes, no other thread uses the device.
+The thread takes the next batch, up to max_batch tiles of one model and one bucket, and waits only while the queue is
+empty. While several clients wait, a batch is limited to MAX_PASS_SECONDS: each client waits for the batches of the
+others. A CPU gains nothing from larger batches, so there every batch is small. Between two batches the thread runs
+other work for the device, such as the warm-up of a model.
 """
 
 from __future__ import annotations
@@ -164,14 +159,6 @@ class DeviceQueue(Generic[W]):
 Batch = list[Portion[AnyJob]]
 
 
-class Step(NamedTuple):
-    """The next step of a compute thread: a batch or other work, and the number of torch threads for it."""
-
-    threads: int
-    batch: Batch
-    work: tuple[Future[None], Work] | None = None
-
-
 class ComputeStage:
     """Encodes planned jobs and passes each, with its features, to `encoded`.
 
@@ -191,14 +178,9 @@ class ComputeStage:
         self._work: deque[tuple[Future[None], Work]] = deque()
         self._changed = threading.Condition()
         self._open = True
-        self._free = COMPUTE_THREADS
-        self._seconds_per_tile = 0.0  # moving average, as if each pass had the whole device
-        self._threads = [
-            threading.Thread(target=self._loop, args=(first,), name="compute", daemon=True)
-            for first in (True, *[False] * (0 if gains else COMPUTE_THREADS - 1))
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._seconds_per_tile = 0.0  # moving average
+        self._thread = threading.Thread(target=self._loop, name="compute", daemon=True)
+        self._thread.start()
 
     def put(self, job: AnyJob) -> None:
         """Add a planned job to the queue."""
@@ -208,7 +190,7 @@ class ComputeStage:
             self._changed.notify_all()
 
     def run(self, work: Work) -> Future[None]:
-        """Run other work on the first compute thread, after the batches under way."""
+        """Run other work on the compute thread, after the batch under way."""
         done: Future[None] = Future()
         with self._changed:
             if self._open:
@@ -219,51 +201,34 @@ class ComputeStage:
         return done
 
     def close(self, seconds: float) -> None:
-        """Stop, and wait up to `seconds` for the batches under way; queued jobs must be abandoned before."""
-        deadline = time.monotonic() + seconds
+        """Stop, and wait up to `seconds` for the batch under way; queued jobs must be abandoned before."""
         with self._changed:
             self._open = False
             for done, _ in self._work:
                 done.set_exception(NotReady(GOING_DOWN))
             self._work.clear()
             self._changed.notify_all()
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        self._thread.join(seconds)
 
-    def _loop(self, first: bool) -> None:
+    def _loop(self) -> None:
         while True:
             with self._changed:
-                while (step := self._next(first)) is None:
-                    if not self._open and not self._queue:
+                while not self._work and self._queue.next is None:
+                    if not self._open:
                         return
-                    self._metrics.queue_depth.set(len(self._queue))
+                    self._metrics.queue_depth.set(0)
                     self._changed.wait()
-                self._free -= step.threads
+                work = self._work.popleft() if self._work else None
+                batch = [] if work else self._queue.take(self._max_tiles())
                 self._metrics.queue_depth.set(len(self._queue))
-                self._changed.notify_all()
             # torch applies the last number that any thread has set, so it is set before every step.
-            torch.set_num_threads(step.threads)
-            if step.batch:
-                self._encode(step.batch, step.threads / COMPUTE_THREADS)
-            if step.work is not None:
-                _run(*step.work)
-            with self._changed:
-                self._free += step.threads
-                self._changed.notify_all()
+            torch.set_num_threads(COMPUTE_THREADS)
+            if work is None:
+                self._encode(batch)
+            else:
+                _run(*work)
             # The thread would otherwise keep the last batch's images, or a model, alive while it waits.
-            del step
-
-    def _next(self, first: bool) -> Step | None:
-        """The next step of a thread; None while it has to wait."""
-        alone = first and self._free == COMPUTE_THREADS
-        if self._work:
-            return Step(self._free, [], self._work.popleft()) if alone else None
-        job = self._queue.next
-        if job is None or not self._free:
-            return None
-        if job.loaded.segmenter.passes_side_by_side:
-            return Step(self._free // min(self._free, len(self._queue)), self._queue.take(1))
-        return Step(self._free, self._queue.take(self._max_tiles())) if alone else None
+            del batch, work
 
     def _max_tiles(self) -> int:
         """Tiles of the next batch."""
@@ -273,13 +238,13 @@ class ComputeStage:
             return self._max_batch
         return min(self._max_batch, max(at_least, int(quick / per_tile)))
 
-    def _encode(self, batch: Batch, share: float, may_split: bool = True) -> None:
-        """Encode a batch with a share of the device; after out-of-memory it is retried once, in two halves."""
+    def _encode(self, batch: Batch, may_split: bool = True) -> None:
+        """Encode a batch; after out-of-memory it is retried once, in two halves."""
         batch = [portion for portion in batch if not portion.job.abandoned]
         if not batch:
             return
         try:
-            self._pass(batch, share)
+            self._pass(batch)
             return
         except (torch.OutOfMemoryError, MemoryError):
             for job, _, _ in batch:
@@ -292,12 +257,12 @@ class ComputeStage:
             failure, may_split = error, False
         halves = _halves(batch) if may_split else None
         for half in halves or ():
-            self._encode(half, share, may_split=False)
+            self._encode(half, may_split=False)
         if halves is None:
             for job, _, _ in batch:
                 job.fail(failure)
 
-    def _pass(self, batch: Batch, share: float) -> None:
+    def _pass(self, batch: Batch) -> None:
         with batch[0].job.loaded.held() as segmenter:
             began = time.monotonic()
             tiles = [job.tiles[first:last] for job, first, last in batch]
@@ -310,11 +275,9 @@ class ComputeStage:
                     _assemble(job, segmenter)
                 start = end
             ended = time.monotonic()
-        of_device = (ended - began) * share
-        with self._changed:
-            self._seconds_per_tile += AVERAGE_WEIGHT * (of_device / start - self._seconds_per_tile)
+        self._seconds_per_tile += AVERAGE_WEIGHT * ((ended - began) / start - self._seconds_per_tile)
         self._metrics.batch_size.observe(start)
-        self._metrics.stage("image", of_device)
+        self._metrics.stage("image", ended - began)
         for job, first, last in batch:
             if first == 0:
                 self._metrics.stage("queue", began - job.planned)

@@ -145,9 +145,8 @@ class _Work:
 
         # A window with less detail than the model takes would show it blurred pixels.
         window = max(scene.reading.window, scene.pixels_of_detail() * self._segmenter.card.input.short_side)
-        n_threads = (os.cpu_count() or 1) if self._segmenter.passes_side_by_side else 1
         names = [entry.name for entry in self._vocabulary.classes]
-        with ThreadPoolExecutor(n_threads) as pool:
+        with ThreadPoolExecutor(1) as pool:
 
             def score(part: Window) -> Future[Tensor] | None:
                 rgb, valid = scene.read(*part)
