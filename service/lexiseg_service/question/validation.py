@@ -14,13 +14,12 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from lexiseg_service.errors import MAX_FINDINGS, InvalidValue, MalformedRequest, TooLarge
+from lexiseg_service.errors import InvalidValue, MalformedRequest, TooLarge
 from lexiseg_service.settings import Limits
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 MAX_BYTES_ON_EVENT_LOOP = 256 * 2**10
-CLASSES = "classes"
 MAX_COMPARED = 80  # characters of an unknown name that is compared with known ones
 # Names that pydantic adds to a location for a member of a union.
 MODEL_MEMBERS = {"ClassInput", "BackgroundInput"}
@@ -91,31 +90,9 @@ def validate(schema: type[M], values: dict[str, Any], prefix: str = "") -> M:
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        findings = _of_intended_member(_with_later_classes(error, schema, values))
+        # Lists fail fast: all errors of tens of thousands of classes would hold the GIL for a second.
+        findings = _of_intended_member(error.errors(include_url=False))
         raise InvalidValue.together(_as_invalid_value(finding, schema, prefix) for finding in findings) from None
-
-
-def _with_later_classes(error: ValidationError, schema: type[BaseModel], values: dict[str, Any]) -> list[Any]:
-    """pydantic's errors, with more than the first wrong class.
-
-    Lists are validated with fail_fast: all errors of tens of thousands of classes would hold the GIL for a second. So
-    validation is repeated behind each wrong class, up to `MAX_FINDINGS` times.
-    """
-    findings: list[Any] = error.errors(include_url=False)
-    classes, at = values.get(CLASSES), -1
-    while len(findings) < MAX_FINDINGS and isinstance(classes, list):
-        wrong = [finding["loc"][1] for finding in findings if finding["loc"][0] == CLASSES and len(finding["loc"]) > 1]
-        if not wrong or wrong[-1] == at:
-            break
-        at = wrong[-1]
-        try:
-            schema.model_validate({CLASSES: classes[at + 1 :]})
-        except ValidationError as later:
-            for finding in later.errors(include_url=False):
-                name, *place = finding["loc"]
-                if name == CLASSES and place:
-                    findings.append({**finding, "loc": (name, at + 1 + int(place[0]), *place[1:])})
-    return findings[:MAX_FINDINGS]
 
 
 def _as_invalid_value(finding: Any, schema: type[BaseModel], prefix: str) -> InvalidValue:

@@ -16,7 +16,7 @@ from lexiseg_service.adapters.kserve import Infer
 from lexiseg_service.adapters.label_studio import Predict as LabelStudio
 from lexiseg_service.adapters.roboflow import Body as Roboflow
 from lexiseg_service.adapters.x_anylabeling import Predict as XAnyLabeling
-from lexiseg_service.errors import MAX_FINDINGS, InvalidValue
+from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.prompts import decode_base64
 from lexiseg_service.question.schemas import FrameInput, JsonRequest, Question, StreamInput
@@ -58,27 +58,11 @@ def fields_of(error: InvalidValue) -> list[str]:
     return [finding["field"] for finding in error.extra["errors"]]
 
 
-def test_several_wrong_classes_are_each_told_with_what_is_wrong_beside_them() -> None:
-    classes = ["sky", 1, "tree", {"name": ""}, {"name": "sea", "synonyms": [1, 2]}, *["road"] * 5000, None]
-
+def test_the_first_wrong_class_is_told_with_what_is_wrong_beside_the_list() -> None:
     with pytest.raises(InvalidValue) as caught:
-        validate(Question, {"classes": classes, "threshold": 7})
+        validate(Question, {"classes": ["sky", 1, "tree", *[{"name": ""}] * 40_000], "threshold": 7})
 
-    assert fields_of(caught.value) == [
-        "classes.1",
-        "threshold",
-        "classes.3.name",
-        "classes.4.synonyms.0",
-        "classes.5005",
-    ]
-
-
-@pytest.mark.parametrize("wrong", [[], 1, {"a": 1}, {"name": "a", "synonyms": [1] * 100}])
-def test_of_thousands_of_wrong_classes_a_few_are_told(wrong: Any) -> None:
-    with pytest.raises(InvalidValue) as caught:
-        validate(Question, {"classes": [wrong] * 40_000})
-
-    assert 5 <= len(fields_of(caught.value)) <= MAX_FINDINGS
+    assert fields_of(caught.value) == ["classes.1", "threshold"]
 
 
 CONTENT = bytes(range(256)) * 100
