@@ -37,7 +37,6 @@ from lexiseg_service.watch.tracing import UNTRACED, Tracing
 
 logger = structlog.get_logger("lexiseg.access")
 NO_ANSWER = 499  # the client left before an answer began
-RETRY_STATUSES = frozenset({429, 503})  # answers with a Retry-After
 OPEN_PATHS = pages.PATHS | {"/livez", "/readyz"}  # need no API key
 METRICS = "/metrics"
 # Headers that must not be repeated: servers differ in which one they use.
@@ -72,8 +71,6 @@ class RequestFrame:
             if message["type"] == "http.response.start":
                 answered = time.monotonic()  # the time that the client takes to read is not counted
                 status = message["status"]
-                if status in RETRY_STATUSES:
-                    state["retry_after"] = dict(message["headers"]).get(b"retry-after", b"")
                 added = ((b"x-request-id", identity.encode()), (b"x-content-type-options", b"nosniff"))
                 message["headers"] = [*message["headers"], *added]
             await send(message)
