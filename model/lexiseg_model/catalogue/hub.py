@@ -69,8 +69,9 @@ def missing(wanted: str, reason: str) -> MissingWeightsError:
     """The error for weights that are not cached and cannot be downloaded."""
     return MissingWeightsError(
         f"no {wanted}: not in the cache, and it cannot be downloaded ({reason}). Either start once where the hub can "
-        "be reached, or provide the weights as files: `lexiseg models import --method dense-clip --clip FILE NAME` "
-        "with LEXISEG_MODELS_DIR set, then `--model NAME`; a training recipe takes clip=FILE or tower=FILE"
+        "be reached, or import the files: `lexiseg models import --method dense-clip --clip FILE NAME`, for corrclip "
+        "and trident with --policy and what `--help` names, then `--model NAME`; a training recipe takes clip=FILE or "
+        "tower=FILE"
     )
 
 

@@ -96,7 +96,7 @@ def read_card(folder: Path) -> ModelCard:
         raise WeightsError(f"{folder} is not a model directory: no {CARD}") from None
     # ValueError: an invalid card, bytes that are not UTF-8, or an invalid date or number.
     except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise WeightsError(f"{path} is not a valid card: {error}") from None
+        raise WeightsError(f"{path} is not a valid card: {' '.join(str(error).split())}") from None
 
 
 @lru_cache(64)
@@ -140,8 +140,9 @@ def find(name: str, models_dir: Path | None = None) -> ModelFolder:
         present = ", ".join(_named(directory, by_name[directory]).version for directory in (model_name.name, *versions))
         raise UnknownModelError(f"no model {name!r}; {model_name.name} is at version {present}")
     if model_name.name in available():
-        command = available()[model_name.name].command
-        raise UnknownModelError(f"no model {name!r} here yet: `{command}` imports its weights")
+        entry = available()[model_name.name]
+        source = f" from the files of {entry.hub} on the hub ({entry.download})" if entry.hub else ""
+        raise UnknownModelError(f"no model {name!r} here yet: `{entry.command}` imports its weights{source}")
     raise UnknownModelError(f"no model {name!r}; there is: {', '.join(by_name)}")
 
 

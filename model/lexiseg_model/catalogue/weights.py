@@ -24,6 +24,7 @@ from lexiseg_model.types import ModelCard
 WEIGHTS = "weights.safetensors"  # file name of imported weights
 WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|network\.)+")  # prefixes that training adds
 COUNTER = "num_batches_tracked"
+AGAIN = "copy the whole model directory again, or pull it with `lexiseg models pull`"
 Settings = TypeVar("Settings", bound=BaseModel)
 Network = TypeVar("Network", bound=nn.Module)
 CRITERION = "criterion."  # prefix of losses that training may save
@@ -40,10 +41,10 @@ def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
         WeightsError: there is no such file, or its digest differs.
     """
     if not path.exists():
-        raise MissingWeightsError(f"no weights at {path}")
+        raise MissingWeightsError(f"no weights at {path}; {AGAIN}")
     digest = file_digest(path)
     if sha256 is not None and digest != sha256:
-        raise DamagedWeightsError(f"{path} has sha256 {digest}; its card says {sha256}")
+        raise DamagedWeightsError(f"{path} has sha256 {digest}; its card says {sha256}; {AGAIN}")
     try:
         return {name: value.float() for name, value in load_file(path).items()}
     except SafetensorError as error:

@@ -137,8 +137,14 @@ class ModelWorker:
             engine.warm_up(self._default)
         except Exception as error:
             if not self._closing:
-                logger.exception("the default model cannot be loaded", model=self._default)
-                self._failure = self._pool.failures.get(self._default) or f"{self._default} cannot be loaded: {error}"
+                known = self._pool.failures.get(self._default)  # and logged, with a traceback where one helps
+                self._failure = known or f"{self._default} cannot be loaded: {error}"
+                logger.error(
+                    "the default model cannot be loaded",
+                    model=self._default,
+                    reason=self._failure,
+                    exc_info=None if known else error,
+                )
                 self._on_failure()
             return
         gc.collect()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_service.errors import NotReady
@@ -83,9 +84,16 @@ async def test_without_its_default_model_it_is_dead_and_says_why(models_dir: Pat
     weights = models_dir / "second" / "tiny.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
 
-    async with working(model="second", models_dir=models_dir) as worker:
-        assert not worker.health().alive
-        assert "sha256" in worker.health().detail
+    with capture_logs() as lines:
+        async with working(model="second", models_dir=models_dir) as worker:
+            assert not worker.health().alive
+            assert "sha256" in worker.health().detail
+
+    failed = [line for line in lines if line["log_level"] == "error"]
+    assert len(failed) == 2
+    for line in failed:  # a sentence, no traceback
+        assert "copy the whole model directory again" in line["reason"]
+        assert line["exc_info"] is None
 
 
 async def test_a_budget_too_small_for_the_default_model_is_said() -> None:

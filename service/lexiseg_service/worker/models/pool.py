@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 import structlog
 import torch
 
-from lexiseg_model.errors import UnknownModelError
+from lexiseg_model.errors import ModelError, UnknownModelError
 from lexiseg_model.lru import Lru
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, ModelName
@@ -336,7 +336,10 @@ class ModelPool:
             slot.n_failures += 1
             waiting = self._drained(slot)
         if is_open:
-            logger.error("the model cannot be loaded", model=name, exc_info=error)
+            expected = isinstance(error, ModelError | ServiceError)  # says in one sentence what to do
+            logger.error(
+                "the model cannot be loaded", model=name, reason=str(error), exc_info=None if expected else error
+            )
             self._metrics.load_failures.labels(name).inc()
         for future in waiting:
             _fail(future, _not_loaded(slot, self._pause, error))
