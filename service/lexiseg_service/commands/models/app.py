@@ -20,7 +20,7 @@ def list_models(
     chosen: Chosen,
     as_json: Annotated[bool, typer.Option("--json", help="All that the cards say, as a JSON list")] = False,
 ) -> None:
-    """List models: where their weights are, measured quality, commercial use, licences.
+    """List models: where their weights are, tasks, commercial use, licences.
 
     Weights "to be had" come from the hub, or are imported first: `lexiseg serve --model NAME` says how. Where none were
     published you train your own. Commercial use is yes, no, or ask: then the terms are unknown.
@@ -38,14 +38,11 @@ def list_models(
             json.dumps([{**card.model_dump(mode="json"), "weights": _weights(card)} for card in cards], indent=1)
         )
         return
-    table = Table(
-        Column("model", no_wrap=True), Column("weights", no_wrap=True), "tasks", "input", "mIoU", "commercial use"
-    )
+    # Narrow: a table wider than the terminal cuts words. Input sizes and measured quality are in the JSON.
+    columns = ("model", "weights", "tasks", "commercial use")
+    table = Table(*(Column(name, no_wrap=name in columns[:2]) for name in columns))
     for card in cards:
-        quality = ", ".join(f"{name} {measured.miou:.1f}" for name, measured in card.quality.items())
-        shape = f"{card.input.short_side}-{card.input.long_side} px"
-        name = str(ModelName.of(card))
-        table.add_row(name, _weights(card), ", ".join(card.tasks), shape, quality, card.commercial_use)
+        table.add_row(str(ModelName.of(card)), _weights(card), ", ".join(card.tasks), card.commercial_use)
     Console().print(table)
     typer.echo("\nLicences:")
     for card in cards:

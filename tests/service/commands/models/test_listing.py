@@ -29,6 +29,13 @@ def test_the_whole_licence_of_every_model_is_printed_and_a_word_for_commercial_u
     assert (use["tiny"], use["dense-clip"], use["tipsv2-l14"], use["s-seg"]) == ("no", "yes", "yes", "ask")
 
 
+def test_in_80_columns_no_word_of_the_list_is_cut(lexiseg: CommandLine) -> None:
+    out = lexiseg("models", "list").out
+
+    assert "…" not in out
+    assert max(map(len, out.split("Licences:")[0].splitlines())) <= 80
+
+
 def test_programs_get_the_cards(lexiseg: CommandLine) -> None:
     cards = json.loads(lexiseg("models", "list", "--json").out)
 
