@@ -29,7 +29,9 @@ def test_the_whole_licence_of_every_model_is_printed_and_a_word_for_commercial_u
     assert (use["tiny"], use["dense-clip"], use["tipsv2-l14"], use["s-seg"]) == ("no", "yes", "yes", "ask")
 
 
-def test_in_80_columns_no_word_of_the_list_is_cut(lexiseg: CommandLine) -> None:
+def test_in_80_columns_no_word_of_the_list_is_cut(lexiseg: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
     out = lexiseg("models", "list").out
 
     assert "…" not in out
