@@ -115,8 +115,7 @@ def video(
         smoothing=smoothing,
         tracking=tracking,
         drop_policy=drop or ("latest" if is_live(source) else "none"),
-        follow=followed(prompt_list),
     )
     settings = chosen.settings
     opening = in_process(question, settings) if server is None else nullcontext(by_server(question, settings, server))
-    raise typer.Exit(run(source, opening, out, json, seconds, question.follow))
+    raise typer.Exit(run(source, opening, out, json, seconds, followed(prompt_list)))

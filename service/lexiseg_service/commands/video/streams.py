@@ -36,7 +36,6 @@ class VideoQuestion:
     smoothing: float
     tracking: bool
     drop_policy: DropPolicy
-    follow: tuple[Followed, ...] = ()  # of the task prompt: objects in the first frame
 
 
 def followed(prompts: Sequence[dict[str, Any]]) -> tuple[Followed, ...]:
