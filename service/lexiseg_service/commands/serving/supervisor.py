@@ -8,13 +8,11 @@ workers: requests in flight are answered.
 from __future__ import annotations
 
 import os
-import select
 import signal
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -22,9 +20,7 @@ import structlog
 logger = structlog.get_logger("lexiseg.serve")
 MIN_DELAY, MAX_DELAY = 0.5, 30.0  # seconds before a restart; doubled after each short life
 LONG_LIFE = 60.0  # seconds after which the backoff starts over
-POLL_SECONDS = 0.05  # between two checks whether a child may start
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-Handler = Callable[[int, object], None]
+POLL_SECONDS = 0.05  # between two looks at the children
 
 
 @dataclass(eq=False)
@@ -102,8 +98,14 @@ class Supervisor:
         the others are stopped, and its status is returned.
         """
         lifeline, our_end = os.pipe()  # a child reads EOF when the supervisor is gone, even if it was killed
-        with _signals(self._stop) as wakeups:
-            child = self._supervise(wakeups)
+        before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # the parent (nohup) may ignore it
+            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._stop)
+        try:
+            child = self._supervise()
+        finally:
+            for number, action in before.items():
+                signal.signal(number, action)
         os.close(our_end)
         if child is None:
             os.close(lifeline)
@@ -111,13 +113,13 @@ class Supervisor:
         threading.Thread(target=_stop_at_end_of, args=(lifeline,), daemon=True).start()
         return child.run()
 
-    def _supervise(self, wakeups: socket.socket) -> Child | None:
+    def _supervise(self) -> Child | None:
         """Return None when all have ended; in a child, the child to run."""
         while True:
             for child in [] if self._stopping else self._children:
                 if not child.pid and child.due <= time.monotonic() and child.may_start() and child.fork():
                     return child
-            self._wait(wakeups)
+            time.sleep(POLL_SECONDS)
             for child in self._children:
                 status = child.ended()
                 if status is not None:
@@ -127,13 +129,6 @@ class Supervisor:
                 self._stop_workers()
                 if not any(child.pid for child in self._children):
                     return None
-
-    def _wait(self, wakeups: socket.socket) -> None:
-        """Wait until a signal comes or a child is due."""
-        waiting = [] if self._stopping else [child.due for child in self._children if not child.pid]
-        seconds = max(POLL_SECONDS, min(waiting) - time.monotonic()) if waiting else None
-        if select.select((wakeups,), (), (), seconds)[0]:
-            wakeups.recv(4096)
 
     def _ended(self, child: Child, status: int) -> None:
         if self._stopping:
@@ -146,8 +141,6 @@ class Supervisor:
             logger.error("process ended", role=child.name, status=status, restart_seconds=child.schedule())
 
     def _stop(self, number: int, _: object) -> None:
-        if number == signal.SIGCHLD:
-            return
         self._n_stops += 1
         self._stopping = True
         if self._n_stops == 1:
@@ -162,30 +155,6 @@ class Supervisor:
             self._workers_told = True
             for worker in self._workers:
                 worker.send(signal.SIGTERM)
-
-
-@contextmanager
-def _signals(handler: Handler) -> Iterator[socket.socket]:
-    """Call the handler at each signal, and make the socket readable; restore the handlers at the end."""
-    reader, writer = socket.socketpair()
-    reader.setblocking(False)
-    writer.setblocking(False)
-    numbers = [number for number in STOP_SIGNALS if number != signal.SIGHUP or _hangup_stops()]
-    before = {number: signal.signal(number, handler) for number in (*numbers, signal.SIGCHLD)}
-    previous = signal.set_wakeup_fd(writer.fileno())
-    try:
-        yield reader
-    finally:
-        signal.set_wakeup_fd(previous)
-        for number, action in before.items():
-            signal.signal(number, action)
-        reader.close()
-        writer.close()
-
-
-def _hangup_stops() -> bool:
-    """Whether SIGHUP stops us: not where the parent (nohup) ignores it."""
-    return signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
 
 def _stop_at_end_of(lifeline: int) -> None:
