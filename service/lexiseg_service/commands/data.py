@@ -313,8 +313,7 @@ def measure_oracle(
         "dino_vits8"
     ),
     weights: Annotated[
-        Path | None,
-        typer.Option(help="The tower's weights, such as a run of `lexiseg train dino` writes [default: hub]"),
+        Path | None, typer.Option(help="The tower's weights, timm's or the authors' file [default: hub]")
     ] = None,
     split: Annotated[str, typer.Option(help="Which split")] = "val",
     side: Annotated[int, typer.Option(min=16, help="Pixels of the square that a photograph is squeezed into")] = 448,
@@ -333,8 +332,8 @@ def measure_oracle(
     labelled = read_dataset(root, dataset, split)
     labelled = replace(labelled, samples=labelled.samples[:limit])
     from lexiseg_model.clip.dino import DinoTower  # imports torch, as the next ones
-    from lexiseg_model.methods.s_seg.training.oracle import colour_maker, oracle_miou
-    from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskSettings, mask_maker
+    from lexiseg_model.methods.s_seg.training.oracle import oracle_miou
+    from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskSettings, colour_maker, mask_maker
 
     settings = PseudoMaskSettings(tower=tower, k=masks)
     maker = mask_maker(settings, weights)

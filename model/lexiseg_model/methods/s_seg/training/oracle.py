@@ -10,30 +10,11 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.data.indexed import IGNORE, IndexedDataset
 from lexiseg_model.evaluation.counts import Counts, count, scores
-from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskMaker, PseudoMaskSettings
-
-
-class Colours(nn.Module):
-    """Mean colours of cells in place of a tower's tokens."""
-
-    def __init__(self, cell: int) -> None:
-        super().__init__()
-        self.cell = cell
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Mean colours [N, 3, H/cell, W/cell] of images [N, 3, H, W]."""
-        return F.avg_pool2d(images, self.cell)
-
-
-def colour_maker(settings: PseudoMaskSettings, cell: int) -> PseudoMaskMaker:
-    """Maker of masks by k-means of RGB on cells of a patch's size; lengths are kept, as they carry brightness."""
-    return PseudoMaskMaker(Colours(cell), settings.model_copy(update={"unit_length": False}))
+from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskMaker
 
 
 def oracle_miou(

@@ -1,4 +1,4 @@
-"""Pseudo-masks: k-means clusters of the patch tokens of a self-supervised tower.
+"""Pseudo-masks: k-means clusters of the patch tokens of a self-supervised tower, or of colours.
 
 They are computed during training on the augmented images. The paper states DINO ViT-S/8, k-means and K = 8, but not
 the tokens, the distance, the iterations and the mask resolution: see `PseudoMaskSettings`.
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from lexiseg_model.clip.dino import dino_from_file, dino_from_hub
 from lexiseg_model.errors import OptionError, ShapeError
 from lexiseg_model.methods.s_seg.training.recipe import PseudoMaskSettings as PseudoMaskSettings
+
+COLOUR_CELL = 8  # pixels of a cell's side, as a patch of the paper's tower
 
 
 @torch.no_grad()
@@ -128,12 +130,31 @@ class PseudoMaskMaker(nn.Module):
         return divide(maps, self.settings)
 
 
+class Colours(nn.Module):
+    """Mean colours of cells in place of a tower's tokens."""
+
+    def __init__(self, cell: int) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Mean colours [N, 3, H/cell, W/cell] of images [N, 3, H, W]."""
+        return F.avg_pool2d(images, self.cell)
+
+
+def colour_maker(settings: PseudoMaskSettings, cell: int = COLOUR_CELL) -> PseudoMaskMaker:
+    """Maker of masks by k-means of RGB on cells of `cell` pixels; lengths are kept, as they carry brightness."""
+    return PseudoMaskMaker(Colours(cell), settings.model_copy(update={"unit_length": False}))
+
+
 def mask_maker(settings: PseudoMaskSettings, weights: Path | None = None) -> PseudoMaskMaker:
-    """Maker with the settings' tower and weights from a file, or from timm's hub without one.
+    """Maker with the settings' tower and weights from a file, or from timm's hub without one; colours need neither.
 
     Raises:
         WeightsError: the weights cannot be read or fetched, or are of another tower.
     """
+    if settings.tower == "colours":
+        return colour_maker(settings)
     tower = dino_from_hub(settings.tower) if weights is None else dino_from_file(settings.tower, weights)
     return PseudoMaskMaker(tower, settings)
 

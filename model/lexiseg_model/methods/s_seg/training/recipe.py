@@ -10,16 +10,15 @@ from pydantic import Field
 
 from lexiseg_model.methods.s_seg.settings import SSegSizes
 from lexiseg_model.training.recipe import MaskLossSettings, PairsRecipe
-from lexiseg_model.types import StrictModel
-
-# Towers of lexiseg_model.clip.dino.
-DinoName = Literal["dino", "dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]
+from lexiseg_model.types import DinoName, StrictModel
 
 
 class PseudoMaskSettings(StrictModel):
     """Settings of the pseudo-masks."""
 
-    tower: DinoName = Field("dino_vits8", description="what is alike is alike to this one (paper: DINO ViT-S/8)")
+    tower: DinoName | Literal["colours"] = Field(
+        "dino_vits8", description="whose tokens are clustered (paper: DINO ViT-S/8); colours: means of 8 x 8 pixels"
+    )
     k: int = Field(8, ge=1, description="masks of an image (paper)")
     iterations: int = Field(10, ge=1, description="of k-means; the paper is silent")
     unit_length: bool = Field(True, description="compare tokens by direction only; the paper is silent")
@@ -54,7 +53,6 @@ class SSegRecipe(PairsRecipe):
     network: SSegSizes = SSegSizes()
     backbone: Path | None = Field(None, description="the backbone's first weights, in timm's format; null: fresh ones")
     tower: Path | None = Field(None, description="weights of the DINO tower `masks.tower`; null: from timm's hub")
-    tower_recipe: str | None = Field(None, description="trained first where `tower` is not there yet: it must write it")
     masks: PseudoMaskSettings = PseudoMaskSettings()
     loss: LossSettings = LossSettings()
     thresholds: list[str] = Field([], description="sets with masks whose train splits the background threshold fits")

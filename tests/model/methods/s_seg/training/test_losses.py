@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from lexiseg_model.clip.text import tokenize
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.s_seg.training.pseudo_masks import (
-    PseudoMaskMaker,
     PseudoMasks,
     PseudoMaskSettings,
     divide,
@@ -92,7 +91,7 @@ def painted() -> tuple[Tensor, Tensor]:
 
 def test_regions_of_one_appearance_are_clustered() -> None:
     images, regions = painted()
-    maker = PseudoMaskMaker(nn.AvgPool2d(8), PseudoMaskSettings(k=4))
+    maker = mask_maker(PseudoMaskSettings(tower="colours", k=4))
 
     masks, present = maker(images)
 
