@@ -57,7 +57,7 @@ Network = TypeVar("Network", bound=nn.Module)
 class Run(ABC, Generic[Recipe, Network, Batch]):
     """One run of a recipe. `train()` resumes from the newest checkpoint in `recipe.out`.
 
-    A method adds batches, loss and weights, and optionally validation and state.
+    A method adds batches, loss and weights, and optionally validation.
     """
 
     file = "weights.safetensors"  # in `recipe.out`
@@ -116,13 +116,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
     def _kept(self, name: str) -> bool:
         """Whether a tensor of the network is averaged and checkpointed; frozen pretrained parts need not be."""
         return True
-
-    def _state(self) -> dict[str, Any]:
-        """Additional state for a checkpoint: tensors, numbers and strings in lists and dictionaries."""
-        return {}
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        """Load a `_state`."""
 
     def _mode(self) -> None:
         """Called before every step."""
@@ -410,7 +403,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
             "nonfinite": self.nonfinite,
             "random": states,
             "recipe": self.recipe.model_dump(mode="json"),
-            "own": self._state(),
         }
         write_durably(path, lambda fresh: torch.save(state, fresh))
 
@@ -446,5 +438,4 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
             restore_random(state["random"][rank()], self.device)
         else:
             begin_random([self.recipe.seed, rank(), self.step])
-        self._restore(state["own"])
         return checkpoint.message
