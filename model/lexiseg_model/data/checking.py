@@ -18,7 +18,7 @@ from PIL import Image
 
 from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, Sample, opened, read_classes
 from lexiseg_model.data.outlines import OutlineSource
-from lexiseg_model.data.pairs.source import PairSource, decode, places
+from lexiseg_model.data.pairs.source import PairSource, decode
 from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import DatasetError, SampleError
 
@@ -102,15 +102,15 @@ def check_pairs(source: PairSource, on_step: OnStep = lambda: None, on_count: On
     on_count(total)
     checked.add(Problem("unreadable", skipped.name, skipped.reason) for skipped in source.damaged)
 
-    def look(place: tuple[int, int]) -> list[Problem]:
+    def look(index: int) -> list[Problem]:
         try:
-            decode(source.read(*place))
+            decode(source.read(index))
         except SampleError as error:
             kind = "no caption" if "caption" in error.reason else "unreadable"
             return [Problem(kind, error.sample, error.reason)]
         return []
 
-    for _, problems in read_ahead(places(source), look, AHEAD):
+    for _, problems in read_ahead(range(total), look, AHEAD):
         checked.add(problems)
         on_step()
     return checked

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import httpx
 import yaml
 
-from lexiseg_model.data.pairs.source import PairSource, Rewritten, Skipped, Skips, StoredPair, places
+from lexiseg_model.data.pairs.source import PairSource, Rewritten, Skipped, Skips, StoredPair
 from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from lexiseg_model.files import drop_partial_line
@@ -67,14 +67,14 @@ def read_entities(listing: Path) -> dict[str, tuple[str, ...]]:
     return table
 
 
-@dataclass(frozen=True)
+@dataclass
 class WithEntities(Rewritten):
     """Pairs whose only caption is their entities, one a line; pairs without entities are broken."""
 
     table: Mapping[str, tuple[str, ...]]
 
-    def read(self, part: int, index: int) -> StoredPair:
-        pair = self.source.read(part, index)
+    def read(self, index: int) -> StoredPair:
+        pair = self.source.read(index)
         entities = self.table.get(key_of(pair.name), ())
         if not entities:
             raise SampleError(pair.name, "has no entities")
@@ -263,14 +263,14 @@ def write_entities(
     drop_partial_line(listing)
     with listing.open("a", encoding="utf-8") as lines:
 
-        def attempt(place: tuple[int, int]) -> tuple[str, Described | Skipped | None]:
+        def attempt(index: int) -> tuple[str, Described | Skipped | None]:
             try:
-                pair = source.read(*place)
+                pair = source.read(index)
                 return key_of(pair.name), None if key_of(pair.name) in known else describe(pair)
             except SampleError as error:
                 return key_of(error.sample), Skipped(key_of(error.sample), error.reason)
 
-        for _, (key, outcome) in read_ahead(places(source), attempt, workers * AHEAD, workers):
+        for _, (key, outcome) in read_ahead(range(sum(source.sizes)), attempt, workers * AHEAD, workers):
             if outcome is None:
                 before += 1
             elif isinstance(outcome, Skipped):

@@ -17,13 +17,12 @@ import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
-from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair, decode, places
+from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair, decode
 from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import SampleError
 from lexiseg_model.files import claim, replace_file
@@ -85,9 +84,8 @@ def pack_pairs(
     claim(target / ABOUT, about, "shards", any(target.glob("*.tar")))
     (target / QUARANTINE).mkdir(exist_ok=True)
     packed = Packed(broken=list(source.damaged))
-    left = places(source)
     for shard, first in enumerate(range(0, total, options.per_shard)):
-        pairs = list(islice(left, options.per_shard))
+        pairs = range(first, min(first + options.per_shard, total))
         path = target / f"{shard:05}.tar"
         lines = target / QUARANTINE / f"{shard:05}.jsonl"
         if path.exists():
@@ -95,7 +93,7 @@ def pack_pairs(
             packed.earlier += len(pairs)
             on_pairs(len(pairs))
         else:
-            broken = _write_shard(source, path, lines, first, pairs, options.side, on_pairs)
+            broken = _write_shard(source, path, lines, pairs, options.side, on_pairs)
         packed.shards += 1
         packed.pairs += len(pairs) - len(broken)
         packed.broken += broken
@@ -106,8 +104,7 @@ def _write_shard(
     source: PairSource,
     path: Path,
     lines: Path,
-    first: int,
-    pairs: list[tuple[int, int]],
+    pairs: range,
     side: int | None,
     on_pairs: Callable[[int], object],
 ) -> list[Skipped]:
@@ -116,7 +113,7 @@ def _write_shard(
     shutil.rmtree(beside, ignore_errors=True)  # of a run that was killed
     broken: list[Skipped] = []
     with tarfile.open(fresh, "w", format=tarfile.GNU_FORMAT) as archive:
-        for number, (pair, entry) in enumerate(_read(source, pairs, side), first):
+        for number, (pair, entry) in zip(pairs, _read(source, pairs, side), strict=True):
             key = f"{number:09}"
             if isinstance(entry, Skipped):
                 broken.append(entry)
@@ -126,20 +123,19 @@ def _write_shard(
             elif pair is not None:
                 for suffix, content in _files(key, pair, entry):
                     _add(archive, f"{key}{suffix}", content)
-            if (number - first) % AHEAD == AHEAD - 1 or number - first == len(pairs) - 1:
-                on_pairs((number - first) % AHEAD + 1)
+            done = number - pairs.start
+            if done % AHEAD == AHEAD - 1 or number == pairs[-1]:
+                on_pairs(done % AHEAD + 1)
     replace_file(lines, "".join(json.dumps(skipped._asdict()) + "\n" for skipped in broken).encode())
     os.replace(fresh, path)
     return broken
 
 
-def _read(
-    source: PairSource, pairs: list[tuple[int, int]], side: int | None
-) -> Iterator[tuple[StoredPair | None, Entry | Skipped]]:
-    def look(place: tuple[int, int]) -> tuple[StoredPair | None, Entry | Skipped]:
+def _read(source: PairSource, pairs: range, side: int | None) -> Iterator[tuple[StoredPair | None, Entry | Skipped]]:
+    def look(index: int) -> tuple[StoredPair | None, Entry | Skipped]:
         pair = None
         try:
-            pair = source.read(*place)
+            pair = source.read(index)
             return pair, _entry(pair, side)
         except SampleError as error:
             return pair, Skipped(error.sample, error.reason)

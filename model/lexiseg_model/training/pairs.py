@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 import cv2
@@ -81,46 +81,37 @@ class NumberedPairs(Stream[Batch], Generic[Batch]):
         return self._make([self._pairs[draw] for draw in range(number * self._batch, (number + 1) * self._batch)])
 
 
-class Shrunk:
-    """Pairs with photographs of at most `side` pixels on their shorter side, kept in memory up to `max_bytes`.
+@dataclass
+class Shrunk(Rewritten):
+    """Pairs with photographs of at most `side` pixels on their shorter side, kept in memory as long as there is `room`.
 
     Short runs see each photograph many times, and decoding large ones would dominate.
     """
 
-    def __init__(self, source: PairSource, side: int, max_bytes: int = MAX_BYTES) -> None:
-        self._source = source
-        self._side = side
-        self._room = max_bytes
-        self._kept: dict[tuple[int, int], StoredPair] = {}
+    side: int
+    room: int = MAX_BYTES
+    _kept: dict[int, StoredPair] = field(default_factory=dict)
 
-    @property
-    def sizes(self) -> Sequence[int]:
-        return self._source.sizes
-
-    @property
-    def damaged(self) -> Sequence[Skipped]:
-        return self._source.damaged
-
-    def read(self, part: int, index: int) -> StoredPair:
-        if (kept := self._kept.get((part, index))) is not None:
+    def read(self, index: int) -> StoredPair:
+        if (kept := self._kept.get(index)) is not None:
             return kept
-        pair = self._shrunk(self._source.read(part, index))
-        if len(pair.photograph) <= self._room:
-            self._room -= len(pair.photograph)
-            self._kept[part, index] = pair
+        pair = self._shrunk(self.source.read(index))
+        if len(pair.photograph) <= self.room:
+            self.room -= len(pair.photograph)
+            self._kept[index] = pair
         return pair
 
     def _shrunk(self, pair: StoredPair) -> StoredPair:
         image = decode(pair)
         height, width = image.shape[:2]
-        scale = min(1.0, self._side / min(height, width))
+        scale = min(1.0, self.side / min(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR)
         written = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
         return pair._replace(photograph=written.tobytes())
 
 
-@dataclass(frozen=True)
+@dataclass
 class Mismatched(Rewritten):
     """A control: each photograph with the captions of another one. Figures that stem from words must not rise.
 
@@ -138,10 +129,6 @@ class Mismatched(Rewritten):
         others[circle] = np.roll(circle, 1)
         return cls(source, others)
 
-    def read(self, part: int, index: int) -> StoredPair:
-        ends = np.cumsum(self.source.sizes)
-        other = int(self.others[int(ends[part]) - self.source.sizes[part] + index])
-        its_part = int(np.searchsorted(ends, other, "right"))
-        its_index = other - int(ends[its_part]) + self.source.sizes[its_part]
-        captions = self.source.read(its_part, its_index).captions
-        return self.source.read(part, index)._replace(captions=captions)
+    def read(self, index: int) -> StoredPair:
+        captions = self.source.read(int(self.others[index])).captions
+        return self.source.read(index)._replace(captions=captions)

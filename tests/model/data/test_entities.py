@@ -81,13 +81,13 @@ def test_an_interrupted_listing_is_resumed(tmp_path: Path) -> None:
 
     assert (written.new, written.before, written.failed) == (2, 2, 0)
     assert listing.read_text() == whole
-    pair = WithEntities(source, read_entities(listing)).read(0, 1)
+    pair = WithEntities(source, read_entities(listing)).read(1)
     assert pair.captions == ("green square\ngreen\ngrey",)
 
 
 def test_the_endpoint_receives_the_photograph_and_a_request_for_json(tmp_path: Path, endpoint: Endpoint) -> None:
     source = open_pairs(write_pairs(tmp_path / "captions", 3))
-    photograph = source.read(0, 0).photograph
+    photograph = source.read(0).photograph
 
     written = write_entities(source, tmp_path / LISTING, endpoint.describe, workers=2)
 

@@ -36,7 +36,7 @@ def test_shards_hold_the_pairs_of_their_source(table: Path, tmp_path: Path) -> N
     packed = pack(table, tmp_path / "shards")
 
     shards = open_pairs(tmp_path / "shards")
-    stored = [shards.read(part, number) for part, size in enumerate(shards.sizes) for number in range(size)]
+    stored = [shards.read(number) for number in range(sum(shards.sizes))]
     assert [pair.captions for pair in stored] == [
         ("picture 0", "again"),
         ("picture 1",),
@@ -108,5 +108,5 @@ def test_only_large_photographs_are_downscaled(tmp_path: Path) -> None:
     pack(tmp_path / "pairs.csv", tmp_path / "shards", side=60)
 
     shards = open_pairs(tmp_path / "shards")
-    assert decode(shards.read(0, 0)).shape == (60, 150, 3)
-    assert shards.read(0, 1).photograph == photograph(7, (50, 40))
+    assert decode(shards.read(0)).shape == (60, 150, 3)
+    assert shards.read(1).photograph == photograph(7, (50, 40))

@@ -39,7 +39,7 @@ class FilePairs:
         self._pairs = pairs
         self.sizes = [len(pairs)]
 
-    def read(self, part: int, index: int) -> StoredPair:
+    def read(self, index: int) -> StoredPair:
         image, listed = self._pairs[index]
         captions = tuple(filter(None, (caption.strip() for caption in listed)))
         if not captions:

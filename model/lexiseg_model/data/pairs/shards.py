@@ -12,9 +12,11 @@ import os
 import tarfile
 import uuid
 import zipfile
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -65,7 +67,9 @@ class ShardPairs:
         ]
         self._forget()
 
-    def read(self, part: int, index: int) -> StoredPair:
+    def read(self, index: int) -> StoredPair:
+        part = bisect_right(self._ends, index)
+        index -= self._ends[part] - self.sizes[part]
         table = self._table(part)
         photograph, caption, about = (table.places[index, first : first + 2].tolist() for first in (0, 2, 4))
         name = f"{self.shards[part]}/{table.names[index]}"
@@ -93,6 +97,7 @@ class ShardPairs:
     def _forget(self) -> None:
         self._files: Lru[int, int] = Lru(MAX_OPEN_FILES)  # part -> descriptor
         self._tables: Lru[int, ShardIndex] = Lru(MAX_INDEXES)
+        self._ends = list(accumulate(self.sizes))
 
     def _table(self, part: int) -> ShardIndex:
         table = self._tables.get(part)

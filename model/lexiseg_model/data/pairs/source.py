@@ -1,6 +1,6 @@
 """Sources of image-caption pairs, decoding of their photographs, and the record of what cannot be read.
 
-A `PairSource` reads pair i of part p, where parts are what lies together on disk, such as a shard. Free of torch.
+Parts of a `PairSource` are what lies together on disk, such as a shard. Free of torch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
@@ -44,7 +45,7 @@ class Skipped(NamedTuple):
 
 
 class PairSource(Protocol):
-    """Pairs in one or more parts."""
+    """Pairs, numbered over its parts."""
 
     @property
     def sizes(self) -> Sequence[int]:
@@ -56,7 +57,7 @@ class PairSource(Protocol):
         """Parts that could not be listed completely."""
         ...
 
-    def read(self, part: int, index: int) -> StoredPair:
+    def read(self, index: int) -> StoredPair:
         """One pair; the photograph is not decoded.
 
         Raises:
@@ -79,13 +80,16 @@ class Joined:
     def damaged(self) -> list[Skipped]:
         return [skipped for source in self.sources for skipped in source.damaged]
 
-    def read(self, part: int, index: int) -> StoredPair:
-        ends = list(accumulate(len(source.sizes) for source in self.sources))
-        owner = bisect_right(ends, part)
-        return self.sources[owner].read(part - (ends[owner - 1] if owner else 0), index)
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [0, *accumulate(sum(source.sizes) for source in self.sources)]
+
+    def read(self, index: int) -> StoredPair:
+        owner = bisect_right(self._starts, index) - 1
+        return self.sources[owner].read(index - self._starts[owner])
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rewritten(ABC):
     """A view of a source with changed pairs in the same parts."""
 
@@ -100,22 +104,24 @@ class Rewritten(ABC):
         return self.source.damaged
 
     @abstractmethod
-    def read(self, part: int, index: int) -> StoredPair:
+    def read(self, index: int) -> StoredPair:
         """As `PairSource.read`."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Chosen(Rewritten):
-    """Some pairs of a source: `kept[p]` holds the indexes of part p, ascending."""
+    """Some pairs of a source, by their numbers `kept` [N], ascending."""
 
-    kept: tuple[NDArray[np.int64], ...]
+    kept: NDArray[np.int64]
 
     @property
     def sizes(self) -> list[int]:
-        return [len(indexes) for indexes in self.kept]
+        ends = np.searchsorted(self.kept, np.cumsum(self.source.sizes))
+        sizes: list[int] = np.diff(ends, prepend=0).tolist()
+        return sizes
 
-    def read(self, part: int, index: int) -> StoredPair:
-        return self.source.read(part, int(self.kept[part][index]))
+    def read(self, index: int) -> StoredPair:
+        return self.source.read(int(self.kept[index]))
 
 
 def set_apart(source: PairSource, n_pairs: int) -> tuple[Chosen, Chosen]:
@@ -127,11 +133,8 @@ def set_apart(source: PairSource, n_pairs: int) -> tuple[Chosen, Chosen]:
     total = sum(source.sizes)
     if not 0 < n_pairs < total:
         raise OptionError(f"held_out: {n_pairs} pairs; expected 1 to {total - 1}, one less than there are")
-    apart = np.zeros(total, np.bool_)
-    apart[np.random.default_rng(0).permutation(total)[:n_pairs]] = True
-    parts = np.split(apart, np.cumsum(source.sizes)[:-1])
-    rest, held_out = (tuple(map(np.flatnonzero, each)) for each in ([~part for part in parts], parts))
-    return Chosen(source, rest), Chosen(source, held_out)
+    held_out, rest = np.split(np.random.default_rng(0).permutation(total), [n_pairs])
+    return Chosen(source, np.sort(rest)), Chosen(source, np.sort(held_out))
 
 
 def decode(pair: StoredPair) -> NDArray[np.uint8]:
@@ -184,16 +187,11 @@ class Skips:
         return f"{len(self):,} sample{'s' * (len(self) > 1)} could not be read, such as {name}: {reason}"
 
 
-def places(source: PairSource) -> Iterator[tuple[int, int]]:
-    """Yield part and index of every pair, in order."""
-    return ((part, index) for part, size in enumerate(source.sizes) for index in range(size))
-
-
 def readable_pairs(source: PairSource) -> Iterator[tuple[StoredPair, NDArray[np.uint8]]]:
     """Yield every pair that can be read, with its decoded photograph [H, W, 3], in order."""
-    for place in places(source):
+    for index in range(sum(source.sizes)):
         try:
-            pair = source.read(*place)
+            pair = source.read(index)
             image = decode(pair)
         except SampleError:
             continue

@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +20,8 @@ TOGETHER = 40_000  # minimum of pairs that are shuffled together, as in TCL's sh
 PARTS, PAIRS, REPLACEMENTS, CAPTION, VIEW = range(5)  # purposes of random streams
 
 
-class Place(NamedTuple):
-    """Part of a pair and its number within it."""
-
-    part: int
-    number: int
-
-
 class Order:
-    """Positions 0, 1, 2, ... of an endless stream; each epoch has every pair once."""
+    """Numbers of the pairs at positions 0, 1, 2, ... of an endless stream; each epoch has every pair once."""
 
     def __init__(self, sizes: Sequence[int], seed: int, together: int = TOGETHER) -> None:
         """Order pairs of parts of these sizes.
@@ -47,7 +39,7 @@ class Order:
         self._epoch: tuple[int, list[NDArray[np.int64]], list[int]] | None = None
         self._group: tuple[tuple[int, int], NDArray[np.int64]] | None = None
 
-    def __getitem__(self, position: int) -> Place:
+    def __getitem__(self, position: int) -> int:
         epoch, offset = divmod(position, self.total)
         groups, ends = self._groups(epoch)
         group = bisect_right(ends, offset)
@@ -55,13 +47,11 @@ class Order:
         pair = int(self._shuffled(epoch, group, parts)[offset - (ends[group - 1] if group else 0)])
         within = np.cumsum(self.sizes[parts])
         which = int(np.searchsorted(within, pair, "right"))
-        return Place(int(parts[which]), pair - (int(within[which - 1]) if which else 0))
+        return int(self._ends[parts[which]] - within[which]) + pair
 
-    def replacement(self, position: int, attempt: int) -> Place:
+    def replacement(self, position: int, attempt: int) -> int:
         """A random pair for a position whose own cannot be read; deterministic by position and attempt."""
-        pair = int(np.random.default_rng([self.seed, REPLACEMENTS, position, attempt]).integers(self.total))
-        part = int(np.searchsorted(self._ends, pair, "right"))
-        return Place(part, pair - (int(self._ends[part - 1]) if part else 0))
+        return int(np.random.default_rng([self.seed, REPLACEMENTS, position, attempt]).integers(self.total))
 
     def _groups(self, epoch: int) -> tuple[list[NDArray[np.int64]], list[int]]:
         """Parts of each group, and the offset in the epoch where each group ends."""
@@ -122,17 +112,17 @@ class PairStream:
             DatasetError: it and MAX_BROKEN replacements cannot be read.
         """
         skipped: list[Skipped] = []
-        place = self.order[position]
+        index = self.order[position]
         while True:
             try:
-                stored = self.source.read(*place)
+                stored = self.source.read(index)
                 image = decode(stored)
                 break
             except SampleError as error:
                 skipped.append(Skipped(error.sample, error.reason))
             if len(skipped) > MAX_BROKEN:
                 raise DatasetError(f"{len(skipped)} pairs in a row cannot be read; the last: {': '.join(skipped[-1])}")
-            place = self.order.replacement(position, len(skipped))
+            index = self.order.replacement(position, len(skipped))
         seed = self.order.seed
         which = int(np.random.default_rng([seed, CAPTION, position]).integers(len(stored.captions)))
         return Drawn(seed, position, stored.name, image, stored.captions[which], tuple(skipped))

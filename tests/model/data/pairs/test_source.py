@@ -18,7 +18,7 @@ from tests.model.data.pairs.pair_files import photograph, write_shards, write_ta
 
 
 def captions(pairs: PairSource) -> set[str]:
-    return {pairs.read(part, index).captions[0] for part, size in enumerate(pairs.sizes) for index in range(size)}
+    return {pairs.read(index).captions[0] for index in range(sum(pairs.sizes))}
 
 
 def test_held_out_pairs_are_not_in_the_rest(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_broken_sample_is_reported_and_replaced() -> None:
 
 
 def captions_of(pairs: PairSource) -> list[tuple[str, ...]]:
-    return [pairs.read(part, index).captions for part, size in enumerate(pairs.sizes) for index in range(size)]
+    return [pairs.read(index).captions for index in range(sum(pairs.sizes))]
 
 
 def write_photographs(folder: Path, *names: str) -> None:
@@ -90,7 +90,7 @@ def test_a_folder_with_captions_is_read(tmp_path: Path) -> None:
     pairs = open_pairs(tmp_path)
 
     assert captions_of(pairs) == [("one", "two"), ("three",)]
-    assert pairs.read(0, 1).photograph == photograph(1)
+    assert pairs.read(1).photograph == photograph(1)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def one(folder: Path, files: dict[str, bytes]) -> ShardPairs:
 def test_every_pair_of_every_shard_is_read(tmp_path: Path) -> None:
     shards = ShardPairs(write_shards(tmp_path, [3, 0, 2]))
 
-    stored = [shards.read(part, index) for part, size in enumerate(shards.sizes) for index in range(size)]
+    stored = [shards.read(index) for index in range(sum(shards.sizes))]
 
     assert shards.sizes == [3, 0, 2]
     assert [entry.captions for entry in stored] == [(f"picture {number}",) for number in range(5)]
@@ -172,7 +172,7 @@ def test_every_pair_of_every_shard_is_read(tmp_path: Path) -> None:
 def test_the_text_file_takes_precedence_over_the_json(tmp_path: Path) -> None:
     about = json.dumps({"caption": "another"}).encode()
 
-    assert one(tmp_path, {"a.jpg": photograph(1), "a.txt": b"words", "a.json": about}).read(0, 0).captions == ("words",)
+    assert one(tmp_path, {"a.jpg": photograph(1), "a.txt": b"words", "a.json": about}).read(0).captions == ("words",)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_an_incomplete_pair_is_reported(tmp_path: Path, files: dict[str, bytes],
     shards = one(tmp_path, files)
 
     with pytest.raises(SampleError, match=reason) as caught:
-        shards.read(0, 0)
+        shards.read(0)
 
     assert caught.value.sample == f"{tmp_path}/00000.tar/a"
 
@@ -226,13 +226,13 @@ def test_the_index_of_a_shard_is_written_once(tmp_path: Path) -> None:
     again = ShardPairs(shards)
 
     assert index.stat().st_ino == written
-    assert again.read(0, 1).captions == ("picture 1",)
+    assert again.read(1).captions == ("picture 1",)
 
 
 def test_shards_can_be_pickled(tmp_path: Path) -> None:
     shards = ShardPairs(write_shards(tmp_path, [2]))
-    shards.read(0, 0)
+    shards.read(0)
 
     sent = pickle.loads(pickle.dumps(shards))
 
-    assert sent.read(0, 1) == shards.read(0, 1)
+    assert sent.read(1) == shards.read(1)
