@@ -93,7 +93,7 @@ class RunRecipe(StrictModel):
 
     # Settings that may change when a run resumes: length, place, hardware, reporting.
     may_differ: ClassVar[frozenset[str]] = frozenset(
-        {*BUDGETS, "recipe", "licence", "decay_steps", "decay_share", "slice_minutes", "out", "packs", "cells", "texts"}
+        {*BUDGETS, "recipe", "licence", "decay_steps", "decay_share", "slice_minutes", "out", "packs"}
         | {"device", "workers", "checkpoint_minutes", "checkpoint_steps", "log_steps", "trackers", "nonfinite_limit"}
         | {"models_dir", "samples", "micro_batch", "recompute", "compiled", "compiler", "sharding"}
     )

@@ -91,11 +91,6 @@ def log_presence(presence: Tensor) -> Tensor:
     return F.logsigmoid(presence).clamp_min(PRESENCE_FLOOR)
 
 
-def levels_along(rows: Tensor, direction: Tensor) -> Tensor:
-    """The level [T] of texts: cosines of their rows [T, 384] with a direction [384]."""
-    return F.normalize(rows.float(), dim=1) @ direction
-
-
 class TinyNetwork(nn.Module):
     """Image tower, text projection and the scalars that turn cosines into logits.
 
@@ -134,7 +129,7 @@ class TinyNetwork(nn.Module):
         )
         for parameter in self.evidence[-1].parameters():
             nn.init.zeros_(parameter)  # an untrained head gives zero evidence
-        # Fitted after training, to correct for its sampling of classes (training/levels.py).
+        # Of the bundled weights alone: fitted on training photographs, to correct for the sampling of classes.
         self.register_buffer("text_level", torch.zeros(TEXT_WIDTH))
 
     def forward(self, images: Tensor) -> ImageFeatures:
@@ -171,18 +166,13 @@ class TinyNetwork(nn.Module):
         pooled = torch.cat([coarse.mean((2, 3)), coarse.amax((2, 3))], 1)
         return _unit(self.image_head(pooled)), self.evidence(cells)
 
-    def wake_evidence(self) -> None:
-        """Initialise an all-zero evidence head, which could not learn."""
-        if not any(weight.any() for weight in self.evidence.parameters()):
-            nn.init.kaiming_uniform_(next(self.evidence.parameters()))
-
     def project_texts(self, rows: Tensor) -> Tensor:
         """Sentence embeddings [T, 384] -> unit vectors [T, 96] in the pixels' space."""
         return F.normalize(self.text_projection(rows.float()), dim=1)
 
     def levels_of(self, rows: Tensor) -> Tensor:
         """Sentence embeddings [T, 384] -> level [T], added to the logits of each text's pixels."""
-        return levels_along(rows, self.text_level)
+        return F.normalize(rows.float(), dim=1) @ self.text_level
 
     def presence(self, image: Tensor, cells: Tensor, texts: Tensor) -> Tensor:
         """Logit that a class is anywhere in the image: [..., 96], [..., 96, h, w] and [..., T, 96] -> [..., T].

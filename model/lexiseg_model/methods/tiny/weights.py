@@ -21,7 +21,6 @@ FOLDER = Path(__file__).parent / "bundled"
 FILE = "tiny.safetensors"
 BUNDLED = FOLDER / FILE
 TEMPLATE = "a photo of a {}."
-LEVEL = "text_level"
 PROMPTS = "prompts."  # name prefix of the prompt head's tensors
 
 Module = TypeVar("Module", bound=nn.Module)

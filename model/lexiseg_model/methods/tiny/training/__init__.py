@@ -37,7 +37,7 @@ class WordsTraining(Training[TinyRecipe]):
         if not missing:
             return super().rehearsal(recipe, folder)
         write_drawn(folder / "data")  # the time of a step does not depend on the photographs
-        drawn = {"data": folder / "data", "sets": {DRAWN: 1.0}, "paste": 0.0, "packs": folder / "packs", "texts": None}
+        drawn = {"data": folder / "data", "sets": {DRAWN: 1.0}, "paste": 0.0, "packs": folder / "packs"}
         before = f"{len(missing)} of {len(recipe.sets)} sets are first decoded into {recipe.packs}"
         return Rehearsal(self.trainer(recipe.model_copy(update=drawn | {"out": folder / "run"})), before)
 

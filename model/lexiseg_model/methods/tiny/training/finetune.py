@@ -29,9 +29,10 @@ from lexiseg_model.methods.tiny.network import ImageFeatures, TinyNetwork
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch
 from lexiseg_model.methods.tiny.training.losses import BatchQuestions, Presences, Questions
 from lexiseg_model.methods.tiny.training.recipe import OWN, TEXTS, FinetuneRecipe, TinyRecipe
-from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable, kept_rows
+from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer, Trained, initial_network
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, TinyState
+from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.training.packs import Pack
 
 METHOD = "tiny"
@@ -83,7 +84,7 @@ def write_dataset(recipe: FinetuneRecipe) -> TinyRecipe:
         shutil.rmtree(root, ignore_errors=True)  # leftovers of a killed run
         lay_out(pictures, checked, root / OWN)
         (root / SOURCE_FILE).write_text(json.dumps(source))
-    folders = {"data": root, "packs": root / "packs", "texts": recipe.texts or recipe.packs}
+    folders = {"data": root, "packs": root / "packs"}
     return recipe.model_copy(update=folders | {"start": str(start_folder(recipe) / FILE), "sets": {OWN: 1.0}})
 
 
@@ -127,7 +128,7 @@ class FinetuneTrainer(TinyTrainer):
         self._anchors: list[Anchors] = []
         if recipe.keep:
             concepts = [self.table.index[name] for name in pack.classes if name != BACKGROUND]
-            rows, other_words = self.table.plain_rows[concepts], rows_of_others(recipe.texts or recipe.packs)
+            rows, other_words = self.table.plain_rows[concepts], rows_of_others()
             place = network.network.text_projection.weight
             self._anchors = [Anchors(place, rows, other_words, each[concepts]) for each in counts]
 
@@ -239,11 +240,11 @@ def without_unseen(questions: BatchQuestions, images: Tensor, visible: Tensor) -
     return BatchQuestions(questions.rows, select(questions.full), select(questions.part), presences)
 
 
-def rows_of_others(folder: Path) -> NDArray[np.float32]:
-    """Rows [N, 384] of all words in `texts.yaml`; `folder` caches them for the next run."""
+def rows_of_others() -> NDArray[np.float32]:
+    """Rows [N, 384] of all words in `texts.yaml`."""
     book = TextBook.read(TEXTS)
     other_words = {*book.synonyms, *book.rare, *book.nouns, *(word for some in book.synonyms.values() for word in some)}
-    return kept_rows(folder).encode([TEMPLATE.format(word) for word in sorted(other_words)])
+    return load_text_tower().encode([TEMPLATE.format(word) for word in sorted(other_words)])
 
 
 def _project(projection: Tensor, rows: Tensor) -> Tensor:

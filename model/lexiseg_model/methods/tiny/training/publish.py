@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from lexiseg_model.export.write import add_int8, describe, export
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.training.confidence import fit_scores
 from lexiseg_model.methods.tiny.training.familiar_words import names_of, write_words
-from lexiseg_model.methods.tiny.training.levels import write_levels
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, PromptsRecipe, TinyRecipe
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
@@ -66,17 +65,9 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
             "settings": {},
         }
     )
-    return _calibrated(card, recipe, weights, [name for name in recipe.levels if name in recipe.sets])
-
-
-def _calibrated(card: ModelCard, recipe: TinyRecipe, weights: Path, levels: Sequence[str]) -> ModelCard:
-    """Fit levels and scores on training photographs, measure the `val` splits, and write card and training words."""
     names = [*names_of(recipe.data, recipe.sets), *card.background.words]
     write_words(weights.parent, names, TextBook.read(TEXTS).synonyms, load_text_tower())
     catalogue.write_card(card, weights.parent)
-    if levels:
-        fitted = [read_dataset(recipe.data, name, "train") for name in levels]
-        card = write_levels(weights.parent, fitted, names, recipe.seed)
     segmenter = catalogue.load_folder(weights.parent, recipe.device)
     masked = [name for name in recipe.sets if (recipe.data / name / "train" / "masks").is_dir()]
     train = [read_dataset(recipe.data, name, "train") for name in masked]

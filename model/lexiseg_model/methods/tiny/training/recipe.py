@@ -21,7 +21,6 @@ class TinyRecipe(RunRecipe):
     sets: dict[str, Annotated[float, Field(gt=0)]] = Field(
         min_length=1
     )  # data set -> its weight in the mixture, times size ** mixing
-    texts: Path | None = None  # folder that caches text rows for the next run; None: that of the packs
     mixing: float = Field(ge=0, le=1)
     start: str  # "bundled", "scratch" or a safetensors file
     width: float = Field(1.0, ge=0.25, le=2, multiple_of=0.125)  # width of the trunk, relative to the bundled weights
@@ -41,7 +40,6 @@ class TinyRecipe(RunRecipe):
     presence_focus: float = Field(0.9, ge=0, le=1)  # 0: absent classes weigh the same, 1: the likeliest count
     dice_weight: float = Field(0.0, ge=0)
     deep_weight: float = Field(0.0, ge=0)  # weight of the loss of all classes at stride 16
-    levels: tuple[str, ...] = ()  # sets that the levels of words are fitted on at the end; must be in `sets`
 
 
 class MaskSet(StrictModel):

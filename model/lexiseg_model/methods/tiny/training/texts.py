@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -13,54 +12,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from lexiseg_model.data.indexed import BACKGROUND
-from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.types import StrictModel
-
-TOLD_FROM = 50  # texts that are not known yet
 
 
 class TextEncoder(Protocol):
     """Anything that turns strings into rows [T, D]."""
 
     def encode(self, texts: list[str]) -> NDArray[np.float32]: ...
-
-
-class KeptRows:
-    """An encoder whose rows are kept in a file: a string is encoded once, whichever run asks for it."""
-
-    def __init__(self, encoder: TextEncoder, digest: str, folder: Path) -> None:
-        self._encoder, self._folder = encoder, folder
-        self._path = folder / f"texts-{digest[:16]}.npz"
-
-    def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        """[T, D]."""
-        known = self.known()
-        fresh = [text for text in dict.fromkeys(texts) if text not in known]
-        if len(fresh) > TOLD_FROM:  # a minute of one core for all recipes' words
-            print(f"{len(fresh)} texts are encoded, once: kept in {self._path}", flush=True)
-        if fresh:
-            known.update(zip(fresh, self._encoder.encode(fresh), strict=True))
-            self._keep(known)
-        return np.stack([known[text] for text in texts])
-
-    def known(self) -> dict[str, NDArray[np.float32]]:
-        """Rows in the file, by text."""
-        if not self._path.exists():
-            return {}
-        with np.load(self._path) as stored:
-            return dict(zip(stored["texts"].tolist(), stored["rows"], strict=True))
-
-    def _keep(self, known: dict[str, NDArray[np.float32]]) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        started = self._path.with_suffix(f".{os.getpid()}.npz")
-        np.savez(started, texts=np.array(list(known)), rows=np.stack(list(known.values())))
-        os.replace(started, self._path)
-
-
-def kept_rows(folder: Path) -> KeptRows:
-    """The frozen text tower's, in a folder."""
-    tower = load_text_tower()
-    return KeptRows(tower, tower.digest, folder)
 
 
 class TextBook(StrictModel):

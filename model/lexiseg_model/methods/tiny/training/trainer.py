@@ -26,8 +26,9 @@ from lexiseg_model.methods.tiny.training.losses import (
 )
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, TinyRecipe
 from lexiseg_model.methods.tiny.training.sources import packed
-from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable, kept_rows
+from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, load_tensors
+from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.training.crops import Views, render, resident
 from lexiseg_model.training.distributed import one_first
 from lexiseg_model.training.packs import Pack
@@ -60,12 +61,12 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         """`network` replaces the one that the recipe starts from."""
         super().__init__(recipe, network or Trained(initial_network(recipe)))
         book = TextBook.read(TEXTS)
-        with one_first():  # writes the packs and text rows that are missing
+        with one_first():  # writes the packs that are missing
             packs = [packed(recipe.data, recipe.packs, name, book) for name in recipe.sets]
-            rule = read_card(BUNDLED.parent).background
-            names = {name for pack in packs for name in (*pack.names, *(n for some in pack.present for n in some))}
-            encoder = kept_rows(recipe.texts or recipe.packs)
-            self.table = TextTable(book, [pack for pack in packs if pack.classes], rule.words, TEMPLATE, encoder, names)
+        rule = read_card(BUNDLED.parent).background
+        names = {name for pack in packs for name in (*pack.names, *(n for some in pack.present for n in some))}
+        masked = [pack for pack in packs if pack.classes]
+        self.table = TextTable(book, masked, rule.words, TEMPLATE, load_text_tower(), names)
         self.rows = torch.from_numpy(self.table.rows).to(self.device)
         self.same_meaning = rule.same_meaning
         self.store = resident(packs, self.device)
@@ -184,5 +185,5 @@ def initial_network(recipe: TinyRecipe) -> TinyNetwork:
     path = BUNDLED if recipe.start == "bundled" else Path(recipe.start)
     state = TinyState.of(read_weights(path, None)).network
     network = load_tensors(network, state, path).float().requires_grad_(True).train()
-    network.wake_evidence()
+    network.text_level.zero_()  # fitted to the weights of the start, and to no others
     return network
