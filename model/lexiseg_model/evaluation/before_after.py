@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,8 @@ from PIL import Image
 
 from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset
 from lexiseg_model.evaluation.comparison.bootstrap import Difference, compare_counts
-from lexiseg_model.evaluation.run import count_photographs
+from lexiseg_model.evaluation.counts import Counts, scores
+from lexiseg_model.evaluation.run import Report, count_photographs
 from lexiseg_model.masks.overlay import paint
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.segmenter import Segmenter
@@ -35,6 +38,16 @@ class BeforeAfter:
     def change(self) -> Difference:
         """Change of the mIoU, with its bootstrap interval."""
         return compare_counts("mIoU", [*self.before], [*self.after])
+
+    def write(self, path: Path, data: IndexedDataset, models: tuple[str, str], about: dict[str, Any]) -> Report:
+        """Write `about` and the reports of both models as JSON; return that of the second."""
+        reports = [
+            Report(name, data.name, data.split, len(data.samples), data.classes, {}, scores(Counts(*counts.sum(0))))
+            for name, counts in zip(models, (self.before, self.after), strict=True)
+        ]
+        content = about | dict(zip(("before", "after"), (report.to_json() for report in reports), strict=True))
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False))
+        return reports[1]
 
     def table(self) -> str:
         """IoU in percent of each class that occurs, mIoU, pixel accuracy, and intervals of their changes."""

@@ -28,7 +28,7 @@ from lexiseg_model.evaluation.before_after import BeforeAfter, counts_of, write_
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch
 from lexiseg_model.methods.tiny.training.publish import publish
-from lexiseg_model.methods.tiny.training.publish_finetuned import COMPARED, SAMPLES, report
+from lexiseg_model.methods.tiny.training.publish_finetuned import COMPARED, SAMPLES
 from lexiseg_model.methods.tiny.training.recipe import OWN, DistilRecipe, TinyRecipe
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer, initial_network
 from lexiseg_model.training.crops import Places
@@ -79,7 +79,7 @@ def _local_teacher(recipe: DistilRecipe) -> AbstractContextManager[Teacher]:
 def tiny_recipe(recipe: DistilRecipe) -> TinyRecipe:
     """The recipe as `tiny` trains by it, of the labelled photographs."""
     root = recipe.out / DATASET_FOLDER
-    folders = {"data": root, "packs": root / "packs", "texts": recipe.texts or recipe.packs}
+    folders = {"data": root, "packs": root / "packs"}
     return recipe.model_copy(update=folders | {"start": recipe.begin, "sets": {OWN: 1.0}, "paste": 0.0})
 
 
@@ -159,7 +159,5 @@ def publish_distilled(recipe: DistilRecipe, weights: Path) -> ModelCard:
             write_samples(start, after, data, recipe.samples, folder / SAMPLES)
     truth = f"by the masks of {teacher}" if (dataset_folder / "val" / SHARES).is_dir() else "kept apart"
     print(f"{len(data.samples)} photographs {truth}, in percent:\n{compared.table()}", flush=True)
-    reports = {"before": compared.before, "after": compared.after}
-    reports_json = {when: report(card.name, data, counts).to_json() for when, counts in reports.items()}
-    (folder / COMPARED).write_text(json.dumps({"teacher": teacher, **reports_json}, indent=1, ensure_ascii=False))
+    compared.write(folder / COMPARED, data, (card.name, card.name), {"teacher": teacher})
     return card

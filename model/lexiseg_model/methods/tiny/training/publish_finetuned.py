@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +17,6 @@ from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, read_dataset
 from lexiseg_model.evaluation.before_after import BeforeAfter, counts_of, write_samples
-from lexiseg_model.evaluation.counts import Counts, scores
-from lexiseg_model.evaluation.run import Report
 from lexiseg_model.methods.tiny.training.familiar_words import write_familiar, write_words
 from lexiseg_model.methods.tiny.training.finetune import (
     DATASET_FOLDER,
@@ -90,14 +87,13 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
         compared = BeforeAfter(data.classes, counts_of(old, data), counts_of(new, data))
         title = f"{len(data.samples)} held-out photographs"
     print(f"{title}, in percent:\n{compared.table()}", flush=True)
-    after = compared.after if step else compared.before
-    reports = {"before": report(below.name, data, compared.before), "after": report(card.name, data, after)}
-    reports_json = {name: report.to_json() for name, report in reports.items()}
-    (folder / COMPARED).write_text(json.dumps({"step": step, **reports_json}, indent=1, ensure_ascii=False))
+    if not step:
+        compared = replace(compared, after=compared.before)
+    after = compared.write(folder / COMPARED, data, (below.name, card.name), {"step": step})
     if recipe.samples:
         write_samples(old, new, data, recipe.samples, folder / SAMPLES)
         print(f"truth, before and after: {folder / SAMPLES}", flush=True)
-    quality = {recipe.data.name: quality_of(reports["after"].scores, data)}
+    quality = {recipe.data.name: quality_of(after.scores, data)}
     card = card.model_copy(update={"quality": quality})
     catalogue.write_card(card, folder)
     return card
@@ -156,11 +152,6 @@ def cross_validate(
         by_step.append((step, BeforeAfter(data.classes, start, counts)))
     step, compared = max(by_step, key=lambda each: np.nan_to_num(each[1].change.low, nan=-np.inf))
     return (step if compared.change.low > 0 else 0.0), compared
-
-
-def report(model: str, data: IndexedDataset, counts: NDArray[np.int64]) -> Report:
-    total = scores(Counts(*counts.sum(0)))
-    return Report(model, data.name, data.split, len(data.samples), data.classes, {}, total)
 
 
 def _named(classes: tuple[str, ...]) -> list[str]:
