@@ -26,7 +26,7 @@ def foreign_classes(classes: Sequence[ClassEntry]) -> list[Unfamiliar]:
 @lru_cache(maxsize=4096)
 def _is_foreign(text: str) -> bool:
     try:
-        (is_foreign,) = methods()["tiny"].module("language").foreign([text])
+        (is_foreign,) = methods()["tiny"].module("words.familiar").foreign([text])
     except WeightsError:  # the detector needs MiniLM, which is not installed
         return False
     return bool(is_foreign)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,7 +41,6 @@ from lexiseg_model.methods.tiny.proposals import proposing, search, windows
 from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words import familiar as familiar_words
-from lexiseg_model.methods.tiny.words.familiar import Familiar
 from lexiseg_model.methods.tiny.words.text_tower import WIDTH, MiniLM
 from lexiseg_model.methods.tiny.words.tower_files import TOKENIZER, tower_folder
 from lexiseg_model.tasks import mask_prompts, negative_points, pixels
@@ -105,19 +104,20 @@ class Reading(nn.Module):
     1 [N] for a text that is not English.
     """
 
-    def __init__(self, tiny: TinyNetwork, background: Tensor, familiar: Familiar | None) -> None:
+    background: Tensor
+    known: Tensor
+    foreign: Tensor
+
+    def __init__(self, model: segmenter.TinySegmenter) -> None:
         super().__init__()
-        self.projection, self.direction = tiny.text_projection, tiny.text_level
-        training_rows = torch.zeros(1, WIDTH) if familiar is None else torch.from_numpy(familiar.rows)
-        foreign = None if familiar is None else familiar.foreign
-        self.register_buffer("background", background)
-        self.register_buffer("known", training_rows)
-        self.register_buffer(
-            "foreign", torch.zeros(WIDTH + 1) if foreign is None else torch.from_numpy(foreign).float()
-        )
-        self.background: Tensor
-        self.known: Tensor
-        self.foreign: Tensor
+        self.projection, self.direction = model.network.text_projection, model.network.text_level
+        words = tuple(map(types.ClassEntry, model.card.background.words))
+        known = model.familiar.rows if model.familiar else np.zeros((1, WIDTH), np.float32)
+        foreign = model.familiar.foreign if model.familiar else None
+        self.register_buffer("background", torch.from_numpy(model.encode_texts(model.texts(words))).float())
+        self.register_buffer("known", torch.from_numpy(known))
+        foreign = np.zeros(WIDTH + 1, np.float32) if foreign is None else foreign
+        self.register_buffer("foreign", torch.from_numpy(foreign).float())
 
     def forward(self, rows: Tensor) -> tuple[Tensor, ...]:
         rows = rows.half().float()  # the precision of the service's cache
@@ -161,11 +161,12 @@ class Cosines(nn.Module):
 class Examples(nn.Module):
     """Means [N, 96] in a class's rows -> a vector for each [N, 96], their mean [1, 96], and the vectors' length []."""
 
+    words: Tensor
+
     def __init__(self, rule: ExampleRule, words: Tensor) -> None:
         super().__init__()
         self.rule = rule
         self.register_buffer("words", words)
-        self.words: Tensor
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         vectors, mean = by_example.mix_words(F.normalize(rows, dim=1), self.rule, self.words)
@@ -176,14 +177,15 @@ class Examples(nn.Module):
 class Tower(nn.Module):
     """Token ids [1, L] of a text -> its row [1, 384]; the token embeddings are int8 with a scale for each token."""
 
+    table: Tensor
+    scale: Tensor
+
     def __init__(self, tower: MiniLM) -> None:
         super().__init__()
         self.tower = tower
         scale = tower.tokens.abs().amax(1, keepdim=True).clamp_min(1e-9) / 127
         self.register_buffer("table", (tower.tokens / scale).round().to(torch.int8))
         self.register_buffer("scale", scale)
-        self.table: Tensor
-        self.scale: Tensor
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.tower.pooled(self.table[ids].float() * self.scale[ids])
@@ -210,13 +212,14 @@ def write(
         _cast_outputs(export_folder / image.file, folder / "image.onnx")
         for graph in manifest.parts:
             (folder / graph.file).write_bytes((export_folder / graph.file).read_bytes())
-    for part in (*_parts(model), *mask_parts(model.settings), *motion_parts()):
+    reading = Reading(model)
+    for part in (*_parts(model, reading), *mask_parts(model.settings), *motion_parts()):
         write_part(part, folder)
     _quantise_matrices(folder / "tower.onnx")
     tokens = Tokenizer.from_file(str(tower_folder(text_tower) / TOKENIZER)).get_vocab()
     _save(folder / "tokens.json", sorted(tokens, key=lambda token: tokens[token]))
-    _write_words(model, folder, words)
-    _save(folder / "model.json", _rules(model))
+    _write_words(model, reading, folder, words)
+    _save(folder / "model.json", _rules(model, reading))
 
 
 def _image_export(model: segmenter.TinySegmenter, source: Path, draft: Path) -> tuple[Path, Manifest]:
@@ -230,63 +233,32 @@ def _image_export(model: segmenter.TinySegmenter, source: Path, draft: Path) -> 
     return draft / "onnx", add_int8(draft / "onnx", manifest, (), ranges) if ranges.is_file() else manifest
 
 
-def _parts(model: segmenter.TinySegmenter) -> list[Part]:
+def _parts(model: segmenter.TinySegmenter, reading: Reading) -> list[Part]:
     tiny, settings = model.network, model.settings
-    cells = {name: Dim(name, min=1, max=MAX_CELLS) for name in ("rows", "columns")}
-    sides = {2: 8 * cells["rows"], 3: 8 * cells["columns"]}
+    rows, columns = (Dim(name, min=1, max=MAX_CELLS) for name in ("rows", "columns"))
     texts, length = Dim("texts", min=1, max=MAX_TEXTS), Dim("length", min=2, max=128)
-    background = torch.from_numpy(model.encode_texts(model.texts(_background(model)))).float()
-    dynamic = {
-        "pixels": sides,
-        "image": {},
-        "cells": {2: cells["rows"], 3: cells["columns"]},
-        "vectors": {0: texts},
-        "levels": {0: texts},
-    }
+    pixels, by_text = {"pixels": {2: 8 * rows, 3: 8 * columns}}, {"rows": {0: texts}}
+    scored = {**pixels, "image": {}, "cells": {2: rows, 3: columns}, "vectors": {0: texts}, "levels": {0: texts}}
+    inside, points = {0: 8 * rows, 1: 8 * columns}, {0: texts, 1: 8 * rows, 2: 8 * columns}
     properties = ("vectors", "levels", "background", "likeness", "foreign")
+    examples = Examples(settings.examples, by_example.training_words(tiny, model.familiar, torch.device("cpu")))
+
+    def beside(*shape: int) -> Callable[[int, int], list[Tensor]]:
+        """Random embeddings of an image, and ones of `shape` [..., h, w]."""
+        return lambda rows, columns: [_score_inputs(rows, columns)[0], torch.ones(*shape, 8 * rows, 8 * columns)]
+
+    def with_directions(rows: int, columns: int) -> list[Tensor]:
+        return [_score_inputs(rows, columns)[index] for index in (0, 3)]
+
     return [
-        Part("scores", Scores(tiny, settings.presence), _score_inputs, dynamic, ("scores", "whole")),
+        Part("scores", Scores(tiny, settings.presence), _score_inputs, scored, ("scores", "whole")),
+        Part("reading", reading, lambda *_: [torch.randn(3, WIDTH)], by_text, properties),
+        Part("region", Region(settings.examples.apart), beside(), {**pixels, "inside": inside}, ("row",)),
+        Part("alike", Alike(), beside(2), {**pixels, "points": points}, ("alike",)),
+        Part("cosines", Cosines(), with_directions, {**pixels, "directions": {0: texts}}, ("cosines",)),
+        Part("examples", examples, lambda *_: [torch.randn(3, EMBEDDING)], by_text, ("vectors", "middle", "length")),
         Part(
-            "reading",
-            Reading(tiny, background, model.familiar),
-            lambda *_: [torch.randn(3, WIDTH)],
-            {"rows": {0: texts}},
-            properties,
-        ),
-        Part(
-            "region",
-            Region(settings.examples.apart),
-            lambda rows, columns: [_score_inputs(rows, columns)[0], torch.ones(8 * rows, 8 * columns)],
-            {"pixels": sides, "inside": {0: sides[2], 1: sides[3]}},
-            ("row",),
-        ),
-        Part(
-            "alike",
-            Alike(),
-            lambda rows, columns: [_score_inputs(rows, columns)[0], torch.ones(2, 8 * rows, 8 * columns)],
-            {"pixels": sides, "points": {0: texts, 1: sides[2], 2: sides[3]}},
-            ("alike",),
-        ),
-        Part(
-            "cosines",
-            Cosines(),
-            lambda rows, columns: [_score_inputs(rows, columns)[index] for index in (0, 3)],
-            {"pixels": sides, "directions": {0: texts}},
-            ("cosines",),
-        ),
-        Part(
-            "examples",
-            Examples(settings.examples, by_example.training_words(tiny, model.familiar, torch.device("cpu"))),
-            lambda *_: [torch.randn(3, EMBEDDING)],
-            {"rows": {0: texts}},
-            ("vectors", "middle", "length"),
-        ),
-        Part(
-            "tower",
-            Tower(model.tower),
-            lambda rows, _: [torch.arange(101, 103 + rows)[None]],
-            {"ids": {1: length}},
-            ("row",),
+            "tower", Tower(model.tower), lambda rows, _: [torch.arange(rows + 2)[None]], {"ids": {1: length}}, ("row",)
         ),
     ]
 
@@ -299,10 +271,6 @@ def _score_inputs(rows: int, columns: int) -> list[Tensor]:
         torch.randn(1, EMBEDDING, rows, columns),
     ]
     return [*(F.normalize(part, dim=1).half() for part in embeddings), torch.randn(5, EMBEDDING), torch.randn(5)]
-
-
-def _background(model: segmenter.TinySegmenter) -> tuple[types.ClassEntry, ...]:
-    return tuple(map(types.ClassEntry, model.card.background.words))
 
 
 def _cast_outputs(source: Path, target: Path) -> None:
@@ -341,17 +309,13 @@ def _quantise_matrices(path: Path) -> None:
     onnx.save(model, path)
 
 
-def _write_words(model: segmenter.TinySegmenter, folder: Path, words: Sequence[str]) -> None:
+def _write_words(model: segmenter.TinySegmenter, reading: Reading, folder: Path, words: Sequence[str]) -> None:
     """Write `words.json` (the words) and `words.bin` (these arrays, one after the other).
 
     Vectors [N, 96] and levels [N] in float16; cosine [N] with the nearest training word in 1/65535, uint16; whether a
     word is foreign [N], uint8; which background words mean the same [N, bits], packed in uint8.
     """
     batches: list[tuple[NDArray[Any], ...]] = []
-    familiar = model.familiar
-    reading = Reading(
-        model.network, torch.from_numpy(model.encode_texts(model.texts(_background(model)))).float(), familiar
-    )
     with torch.inference_mode():
         for start in range(0, len(words), BATCH_SIZE):
             texts = model.texts(tuple(map(types.ClassEntry, words[start : start + BATCH_SIZE])))
@@ -371,16 +335,12 @@ def _write_words(model: segmenter.TinySegmenter, folder: Path, words: Sequence[s
     _save(folder / "words.json", list(words))
 
 
-def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
-    card, settings = model.card, model.settings
-    fields = card.model_dump(mode="json", include=CARD_FIELDS)
-    reading = Reading(model.network, torch.zeros(1, WIDTH), model.familiar)
-    background = torch.from_numpy(model.encode_texts(model.texts(_background(model)))).float()
+def _rules(model: segmenter.TinySegmenter, reading: Reading) -> dict[str, Any]:
     with torch.inference_mode():
-        vectors = reading(background)[0]
+        vectors = reading(reading.background)[0]
     return {
-        "card": {**fields, "refinements": []},
-        "settings": settings.model_dump(mode="json"),
+        "card": {**model.card.model_dump(mode="json", include=CARD_FIELDS), "refinements": []},
+        "settings": model.settings.model_dump(mode="json"),
         "constants": {module.__name__.rpartition(".")[2]: _constants(module) for module in CONSTANTS_OF},
         "score": {"least": types.MIN_PROBABILITY, "most": types.MAX_LOGIT},
         "nobody": float(model.network.log_scale.exp() * model.network.nobody),

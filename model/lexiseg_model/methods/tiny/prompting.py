@@ -68,18 +68,13 @@ def refine_by_colours(
     answers: Sequence[PromptMasks], prompts: Sequence[Prompt], scale: tuple[float, float], colours: Colours
 ) -> list[PromptMasks]:
     """Refine masks by the colours of their objects, for prompts that are `is_exact`."""
-    refined = list(answers)
-    exact = [index for index, prompt in enumerate(prompts) if is_exact(prompt)]
+    exact = _exact(prompts)
     if not exact:
-        return refined
-    masks = _concatenate([answers[index].masks for index in exact])
-    sizes = [len(answers[index].masks) for index in exact]
-    prompt_of_mask = [prompts[index] for index, size in zip(exact, sizes, strict=True) for _ in range(size)]
+        return list(answers)
+    masks = torch.cat([answers[index].masks for index in exact])
+    prompt_of_mask = [prompts[index] for index in exact for _ in answers[index].masks]
     has_box = torch.tensor([prompt.box is not None for prompt in prompt_of_mask], device=masks.device)
-    masks = colours(masks, _boxes(prompt_of_mask, scale, masks.device), has_box)
-    for index, prompt_masks in zip(exact, masks.split_with_sizes(sizes), strict=True):
-        refined[index] = PromptMasks(prompt_masks, answers[index].quality)
-    return refined
+    return _with_masks(answers, exact, colours(masks, _boxes(prompt_of_mask, scale, masks.device), has_box))
 
 
 def clip_and_clean(
@@ -90,25 +85,26 @@ def clip_and_clean(
     crumbs: CrumbRule,
 ) -> list[PromptMasks]:
     """Clip masks to their box by its rule, and remove small islands and holes, for prompts that are `is_exact`."""
-    cleaned = list(answers)
-    exact = [index for index, prompt in enumerate(prompts) if is_exact(prompt)]
+    exact = _exact(prompts)
     if not exact:
-        return cleaned
-    device = answers[0].masks.device
+        return list(answers)
     clipped = [
         answers[index].masks
         if prompts[index].box is None
-        else clip_to_box(*answers[index], _boxes([prompts[index]], scale, device)[0], rules[index])
+        else clip_to_box(*answers[index], _boxes([prompts[index]], scale, answers[0].masks.device)[0], rules[index])
         for index in exact
     ]
-    clean = without_crumbs(_concatenate(clipped), crumbs).split_with_sizes([len(masks) for masks in clipped])
-    for index, prompt_masks in zip(exact, clean, strict=True):
-        cleaned[index] = PromptMasks(prompt_masks, answers[index].quality)
-    return cleaned
+    return _with_masks(answers, exact, without_crumbs(torch.cat(clipped), crumbs))
 
 
-def _concatenate(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def _exact(prompts: Sequence[Prompt]) -> list[int]:
+    return [index for index, prompt in enumerate(prompts) if is_exact(prompt)]
+
+
+def _with_masks(answers: Sequence[PromptMasks], indices: Sequence[int], masks: Tensor) -> list[PromptMasks]:
+    """The answers, of which those at `indices` have the masks [N, h, w], one after the other."""
+    changed = dict(zip(indices, masks.split_with_sizes([len(answers[index].masks) for index in indices]), strict=True))
+    return [answer._replace(masks=changed.get(index, answer.masks)) for index, answer in enumerate(answers)]
 
 
 def is_exact(prompt: Prompt) -> bool:
@@ -123,8 +119,6 @@ def _holds(box: tuple[float, float, float, float], point: Point) -> bool:
 
 def _boxes(prompts: Sequence[Prompt], scale: tuple[float, float], device: torch.device) -> Tensor:
     """Boxes [N, 4] in pixels of the network's input; NO_BOX for prompts without one."""
-    if all(prompt.box is None for prompt in prompts):
-        return torch.zeros(len(prompts), 4, device=device)
     boxes = torch.tensor([prompt.box or NO_BOX for prompt in prompts], device=device)
     return boxes * torch.tensor(scale * 2, device=device)
 

@@ -170,7 +170,7 @@ class TinySegmenter(Exportable):
         indices = [index for index, region in enumerate(regions) if region.prompt is not None and self._head]
         prompts = [replace(prompt, glance=True) for index in indices if (prompt := regions[index].prompt) is not None]
         masks = dict(zip(indices, self.prompt(features, prompts) if prompts else (), strict=True))
-        pixels = features.tensors["pixels"].to(self._device).float()
+        pixels = self._pixels(features)
         return by_example.region_rows(pixels, features.size, regions, masks, self.settings.examples.apart)
 
     @torch.inference_mode()
@@ -233,19 +233,16 @@ class TinySegmenter(Exportable):
         order = partial(best_first, contrast=edges, rule=self.settings.clicks)
         return prompting.predict_masks(head, shared, prompts, self._scale_of(features), order)
 
-    @torch.inference_mode()
-    def patches(self, features: Features) -> Tensor:
-        return self.places(features)
-
     def places(self, features: Features) -> Tensor:
         """Unit embeddings [96, h, w] float32 at stride 8."""
-        pixels = features.tensors["pixels"].to(self._device).float()
-        return F.normalize(F.avg_pool2d(pixels[None], 2, ceil_mode=True)[0], dim=0)
+        return F.normalize(F.avg_pool2d(self._pixels(features)[None], 2, ceil_mode=True)[0], dim=0)
+
+    patches = places
 
     @torch.inference_mode()
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
         """The mean embedding [N, 96] float32 under each mask; of its highest cell if it is empty."""
-        pixels = features.tensors["pixels"].to(self._device).float()
+        pixels = self._pixels(features)
         if not len(masks):
             return pixels.new_zeros(0, len(pixels))
         return mask_means(masks, pixels)
@@ -261,7 +258,7 @@ class TinySegmenter(Exportable):
         if self._head is None:
             raise OptionError(f"{self.card.name} has no prompt head, and so no regions")
         proposals, rule = self.propose(features), self.settings.regions
-        pixels = features.tensors["pixels"].to(self._device).float().flatten(1)  # [96, h*w], unit vectors
+        pixels = self._pixels(features).flatten(1)  # [96, h*w], unit vectors
         share = proposals.masks.to(pixels).sigmoid()
         means = (share.flatten(1) @ pixels.T) / share.flatten(1).sum(1, keepdim=True).clamp_min(1e-6)
         return Regions(share, rule.weight * proposals.quality.float() * means.norm(dim=1) ** rule.alike)
@@ -285,6 +282,10 @@ class TinySegmenter(Exportable):
             return head.maps(pixels, self.guide(features)[None].to(self._dtype))
 
         return features.derived.once("shared", make)
+
+    def _pixels(self, features: Features) -> Tensor:
+        """The unit embeddings [96, h, w] float32."""
+        return features.tensors["pixels"].to(self._device).float()
 
     def _cells(self, features: Features) -> tuple[int, int]:
         return features.tensors["pixels"].shape[1], features.tensors["pixels"].shape[2]

@@ -157,15 +157,13 @@ class UnpairSegSegmenter(Segmenter):
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
         return self._embed(features, image_to_canvas(masks.to(self._execution.device), _canvas(features)))
 
-    @torch.inference_mode()
-    def patches(self, features: Features) -> Tensor:
-        return self.places(features)
-
     def places(self, features: Features) -> Tensor:
         """Unit vectors float32 [C, h, w] of the pixel decoder, at stride 8 of the network's input."""
         height, width = (max(1, round(side / PLACE_STRIDE)) for side in _canvas(features).inside)
         level = features.tensors["level8"][:, :height, :width]
         return F.normalize(level.to(self._execution.device).float(), dim=0)
+
+    patches = places
 
     # vocabulary side
 

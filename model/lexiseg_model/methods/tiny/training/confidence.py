@@ -1,26 +1,20 @@
 """Calibrated scores: a logistic regression (`ScoreRule`) fitted on training photographs and random class lists.
 
-    python -m lexiseg_model.methods.tiny.training.confidence FOLDER DATA voc voc-more coco coco-objects fashion
-
-rewrites `score` in the card of a model directory. A list has 1 to 100 words, drawn at random from the classes of the
-photograph's data set, present or not; few classes and long lists are filled up with other words. Long lists give many
-segments, so each length weighs the same. A segment is right if it holds some of its class: a twentieth of its labelled
-pixels.
+A list has 1 to 100 words, drawn at random from the classes of the photograph's data set, present or not; few classes
+and long lists are filled up with other words. Long lists give many segments, so each length weighs the same. A segment
+is right if it holds some of its class: a twentieth of its labelled pixels.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model import catalogue
-from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample, read_dataset
+from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.tiny.training.recipe import TEXTS
 from lexiseg_model.methods.tiny.training.texts import TextBook
@@ -147,19 +141,3 @@ def _share_right(segment: Segment, truth: NDArray[np.integer], value: int) -> fl
     under = truth[decode(segment.mask)]
     labelled = under[under != IGNORE]
     return float((labelled == value).mean()) if len(labelled) >= LABELLED * len(under) else None
-
-
-def main() -> None:
-    """Fit and write the rule of a model directory."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="model directory, whose card is rewritten")
-    parser.add_argument("data", type=Path)
-    parser.add_argument("sets", nargs="+")
-    arguments = parser.parse_args()
-    segmenter = catalogue.load_folder(arguments.folder)
-    rule = fit_scores(segmenter, [read_dataset(arguments.data, name, "train") for name in arguments.sets])
-    catalogue.write_card(catalogue.read_card(arguments.folder).model_copy(update={"score": rule}), arguments.folder)
-
-
-if __name__ == "__main__":
-    main()

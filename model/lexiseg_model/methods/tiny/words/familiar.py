@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.tiny.weights import TEMPLATE
+from lexiseg_model.methods.tiny.weights import FOLDER, TEMPLATE
+from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.segmenter import RowsOf, Unfamiliar
 from lexiseg_model.types import ClassEntry
 
@@ -120,3 +122,20 @@ def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows [N, D] scaled to unit length."""
     unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-6)
     return unit
+
+
+def foreign(texts: list[str]) -> list[bool]:
+    """Whether each text is not English, by the bundled model: for models without a test of their own.
+
+    Raises:
+        WeightsError: the text tower is not installed.
+    """
+    rows_of = load_text_tower().encode
+    return [word.is_foreign for word in _bundled().nearest([TEMPLATE.format(text) for text in texts], rows_of)]
+
+
+@cache
+def _bundled() -> Familiar:
+    familiar = read_familiar(FOLDER, load_text_tower().digest)
+    assert familiar is not None, "the bundled model lists its training words"
+    return familiar
