@@ -33,9 +33,11 @@ class PairRun(Run[Recipe, Network, PairBatch], Generic[Recipe, Network]):
         """
         super().__init__(recipe, network)
         self.tokenize = tokenize
-        pairs, self.held_out = split_pairs(recipe)
+        pairs: PairSource = open_pairs(*(recipe.place(name) for name in recipe.pairs))
+        if recipe.held_out:  # the same pairs for every seed
+            pairs, self.held_out = set_apart(pairs, recipe.held_out)
         pairs = Mismatched.of(pairs, recipe.seed) if recipe.mismatched else pairs
-        self.pairs: PairSource = Shrunk(pairs, recipe.shrunk) if recipe.shrunk else pairs
+        self.pairs = Shrunk(pairs, recipe.shrunk) if recipe.shrunk else pairs
 
     def _batches(self, phase: LocalPhase) -> NumberedPairs[PairBatch]:
         views = DeitViews(self.recipe.views, phase.crop, self.normalisation)
@@ -49,13 +51,3 @@ class PairRun(Run[Recipe, Network, PairBatch], Generic[Recipe, Network]):
         """All held-out pairs as one batch."""
         assert self.held_out is not None
         return held_out_batch(self.held_out, self.recipe.phases[-1].crop, self.normalisation, self.tokenize)
-
-
-def split_pairs(recipe: PairsRecipe) -> tuple[PairSource, PairSource | None]:
-    """The pairs to train on, and those held out; the same for every seed.
-
-    Raises:
-        DatasetError: there are no pairs.
-    """
-    source = open_pairs(*(recipe.place(name) for name in recipe.pairs))
-    return set_apart(source, recipe.held_out) if recipe.held_out else (source, None)

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from lexiseg_model import catalogue
-from lexiseg_model.clip.text import tokenize
 from lexiseg_model.data.indexed import read_dataset
-from lexiseg_model.methods.s_seg.checkpoint import read_trained, restore
 from lexiseg_model.methods.s_seg.import_ import Options, read
-from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
-from lexiseg_model.methods.s_seg.training.validation import miou_by_threshold, retrieval
-from lexiseg_model.training.pair_run import split_pairs
+from lexiseg_model.methods.s_seg.training.thresholds import miou_by_threshold
 from lexiseg_model.training.publishing import measure_quality, origin, pairs_with_terms
-from lexiseg_model.training.retrieval import held_out_batch
 from lexiseg_model.types import InputSize, ModelCard
 
 TEST_BY_TRAINING = 2  # ratio of image sides in inference and training: GroupViT's 448 and 224
@@ -37,24 +30,10 @@ def publish(recipe: SSegRecipe, weights: Path) -> ModelCard:
         }
     )
     catalogue.write_card(card, weights.parent)
-    _print_retrieval(recipe, weights)
     if recipe.thresholds:
         card = _with_threshold(card, recipe, weights.parent)
         catalogue.write_card(card, weights.parent)
     return card
-
-
-def _print_retrieval(recipe: SSegRecipe, weights: Path) -> None:
-    """Print the retrieval of held-out pairs, beside that of random weights of the same seed."""
-    held_out = split_pairs(recipe)[1]
-    if held_out is None:
-        return
-    pairs = held_out_batch(held_out, recipe.phases[-1].crop, "imagenet", tokenize)
-    torch.manual_seed(recipe.seed)
-    before = SSegNetwork(recipe.network, recipe.backbone)
-    trained, settings = read_trained(weights, recipe.network.backbone)
-    for when, network in (("before", before), ("after", restore(trained, settings))):
-        print(f"{recipe.held_out} held-out pairs, {when}: {retrieval(network, pairs)}", flush=True)
 
 
 def _with_threshold(card: ModelCard, recipe: SSegRecipe, folder: Path) -> ModelCard:

@@ -1,58 +1,21 @@
-"""Validation of S-Seg in training: caption retrieval on held-out pairs, and the choice of thresholds."""
+"""Choice of the background threshold, by mIoU on photographs with masks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.counts import Counts, count, scores
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.training.pairs import PairBatch
-from lexiseg_model.training.retrieval import own_rank, recall
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 
-BATCH = 50
 CANDIDATES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # GroupViT's 0.35 and 0.95 among them
-
-
-class Retrieval(NamedTuple):
-    """Means of both directions over N pairs. By chance: `rank` 50, `at_10` 1,000 / N, `loss` at least 2 ln N."""
-
-    rank: float  # rank of the own pair in percent of the list; lower is better
-    at_10: float  # percent of pairs whose own partner is among the first ten
-    loss: float  # contrastive loss over all N
-
-    def __str__(self) -> str:
-        return f"own one at {self.rank:.1f} % of the list, among the first ten {self.at_10:.1f} %, loss {self.loss:.3f}"
-
-
-@torch.no_grad()
-def retrieval(network: SSegNetwork, pairs: PairBatch) -> Retrieval:
-    """Caption retrieval among pairs, in both directions."""
-    was_training = network.training
-    network.eval()
-    device = next(network.parameters()).device
-    images = [
-        network.embed_images(network.last_masks(some.to(device)).queries[-1])
-        for some in torch.split(pairs.images, BATCH)
-    ]
-    texts = [network.embed_texts(some.to(device)) for some in torch.split(pairs.tokens, BATCH)]
-    cosines = torch.cat(images) @ torch.cat(texts).T
-    scale = network.contrast.scale
-    network.train(was_training)
-    targets = torch.arange(len(cosines), device=device)
-    loss = F.cross_entropy(scale * cosines, targets) + F.cross_entropy(scale * cosines.T, targets)
-    return Retrieval(own_rank(cosines), recall(cosines)["recall_at_10"], loss.item())
 
 
 def miou_by_threshold(segmenter: Segmenter, datasets: Sequence[IndexedDataset], photographs: int) -> dict[float, float]:
