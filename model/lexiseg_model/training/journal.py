@@ -1,4 +1,4 @@
-"""The log of a run: JSON lines, progress bar, experiment trackers, sample pictures, unreadable samples.
+"""The log of a run: JSON lines, progress bar, experiment trackers, unreadable samples.
 
 `journal.jsonl` gets a line every so many steps and at every validation. On a terminal a bar shows pace and time left.
 """
@@ -15,9 +15,6 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, NamedTuple, Protocol
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
@@ -27,9 +24,8 @@ from lexiseg_model.files import write_durably
 from lexiseg_model.training.distributed import gather_objects, rank, world_size
 from lexiseg_model.training.recipe import RunRecipe, Tracker
 
-JOURNAL, SAMPLES, SKIPPED = "journal.jsonl", "samples", "skipped.jsonl"
+JOURNAL, SKIPPED = "journal.jsonl", "skipped.jsonl"
 WINDOW = 100  # steps that the pace is averaged over
-Image = NDArray[np.uint8]
 
 
 class Best(NamedTuple):
@@ -153,18 +149,6 @@ class Journal:
         for each in self._trackers:
             each.figures(step, {f"{prefix}{name}": value for name, value in _numbers(figures).items()})
 
-    def pictures(self, step: int, images: Mapping[str, Image]) -> None:
-        """Write RGB pictures [H, W, 3] to `samples/STEP-NAME.png`."""
-        if not self._writes or not images:
-            return
-        folder = self._recipe.out / SAMPLES
-        folder.mkdir(exist_ok=True)
-        for name, image in images.items():
-            encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
-            (folder / f"{step:08}-{name}.png").write_bytes(encoded)
-            for each in self._trackers:
-                each.picture(step, name, image)
-
     def move(self, step: int, share: float, loss: float, pace: Pace) -> None:
         """Update the bar after a step."""
         if self._bar.disable:
@@ -202,9 +186,6 @@ class Tracking(Protocol):
 
     def figures(self, step: int, figures: Mapping[str, float]) -> None: ...
 
-    def picture(self, step: int, name: str, image: Image) -> None:
-        """`image` is RGB [H, W, 3]."""
-
     def close(self) -> None: ...
 
 
@@ -216,9 +197,6 @@ class _TensorBoard:
     def figures(self, step: int, figures: Mapping[str, float]) -> None:
         for name, value in figures.items():
             self._writer.add_scalar(name, value, step)
-
-    def picture(self, step: int, name: str, image: Image) -> None:
-        self._writer.add_image(name, image, step, dataformats="HWC")
 
     def close(self) -> None:
         self._writer.close()
@@ -240,16 +218,12 @@ class _MLflow:
     def figures(self, step: int, figures: Mapping[str, float]) -> None:
         self._mlflow.log_metrics(dict(figures), step=step)
 
-    def picture(self, step: int, name: str, image: Image) -> None:
-        self._mlflow.log_image(image, f"samples/{step:08}-{name}.png")
-
     def close(self) -> None:
         self._mlflow.end_run()
 
 
 class _Wandb:
     def __init__(self, module: ModuleType, recipe: RunRecipe, step: int) -> None:
-        self._wandb = module
         name = recipe.out.resolve().as_posix().replace("/", "-").strip("-")[-64:]
         values = recipe.model_dump(mode="json")
         self._run: Any = module.init(
@@ -258,9 +232,6 @@ class _Wandb:
 
     def figures(self, step: int, figures: Mapping[str, float]) -> None:
         self._run.log(dict(figures), step=step)
-
-    def picture(self, step: int, name: str, image: Image) -> None:
-        self._run.log({name: self._wandb.Image(image)}, step=step)
 
     def close(self) -> None:
         self._run.finish()

@@ -140,13 +140,12 @@ def _members(part: nn.Module) -> list[nn.Module]:
 class Learner(Generic[Network]):
     """A network with its optimiser and average. One step is `begin`, `backward`, `apply`."""
 
-    def __init__(self, recipe: RunRecipe, network: Network, keep: Callable[[str], bool], device: torch.device) -> None:
+    def __init__(self, recipe: RunRecipe, network: Network, device: torch.device) -> None:
         """Move a network to its device and prepare its optimiser.
 
         Args:
             recipe: rules of the optimiser, number type, clipping, pace of the average.
             network: its weights become those of rank 0, its batch norms are shared by all processes.
-            keep: whether a tensor, by name, is averaged and belongs to the state.
             device: where it is trained.
 
         Raises:
@@ -168,7 +167,7 @@ class Learner(Generic[Network]):
         if sharded:
             parts = _parts(self.network, recipe.recompute, "recompute")
             shard(self._pass, [each for _, part in parts for each in _members(part)], device)
-        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items() if keep(name)}
+        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.groups = groups(self.network, recipe.decay_rule, recipe.rate_factors)
         self.optimizer = optimiser(recipe, self.network, self.groups)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
@@ -249,16 +248,15 @@ class Learner(Generic[Network]):
     @contextmanager
     def as_average(self) -> Iterator[None]:
         """Hold the averaged weights in eval mode and `whole` during the block; restores weights and random states."""
-        state = self.network.state_dict()
-        current = {name: state[name].clone() for name in self.average}
+        current = {name: value.clone() for name, value in self.network.state_dict().items()}
         with kept_random(self._device), torch.no_grad():
-            self.network.load_state_dict(self.average, strict=False)
+            self.network.load_state_dict(self.average)
             self.network.eval()
             try:
                 with self.whole():
                     yield
             finally:
-                self.network.load_state_dict(current, strict=False)
+                self.network.load_state_dict(current)
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -273,10 +271,9 @@ class Learner(Generic[Network]):
 
     def state(self) -> dict[str, Any]:
         """Everything a checkpoint needs, the same of a sharded network; in rank 0, every process calls it."""
-        network = self.network.state_dict()
         state: dict[str, Any] = gathered(
             {
-                "network": {name: network[name] for name in self.average},
+                "network": dict(self.network.state_dict()),
                 "average": self.average,
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
@@ -296,7 +293,7 @@ class Learner(Generic[Network]):
             )
         network = self.network.state_dict()
         placed = {name: placed_as(value, network[name]) for name, value in state["network"].items()}
-        self.network.load_state_dict(placed, strict=False)
+        self.network.load_state_dict(placed)
         self.average = {name: placed_as(value, self.average[name]) for name, value in state["average"].items()}
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         moments = {

@@ -19,14 +19,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 import torch
 import torch.distributed as dist
 import yaml
-from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.utils.data import IterableDataset
 
 from lexiseg_model.data.pairs.source import PairSource
 from lexiseg_model.errors import RecipeError, TrainingError
@@ -44,7 +41,7 @@ from lexiseg_model.training.learner import Learner
 from lexiseg_model.training.recipe import CHECKPOINT, RECIPE, Division, LocalPhase, Phase, RunRecipe, divide
 from lexiseg_model.training.schedule import Budget, Reached, Schedule
 from lexiseg_model.training.signals import Stops
-from lexiseg_model.training.stream import loader
+from lexiseg_model.training.stream import Stream, loader
 
 BEST = "best.safetensors"
 NONFINITE = "nonfinite"  # folder of batches without a finite loss
@@ -66,7 +63,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
     def __init__(self, recipe: Recipe, network: Network) -> None:
         self.recipe = recipe
         self.device = join(recipe.device)
-        self.learner = Learner(recipe, network, self._kept, self.device)
+        self.learner = Learner(recipe, network, self.device)
         self.network: Network = self.learner.network
         self.dtype = self.learner.dtype
         self.optimizer = self.learner.optimizer
@@ -83,11 +80,8 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         self._noted: dict[str, list[float]] = {}  # figures of the steps since the last line of the journal
 
     @abstractmethod
-    def _batches(self, phase: LocalPhase) -> IterableDataset[Batch]:
-        """An endless stream of batches of `phase.batch` examples, preferably a `Stream` of numbered batches.
-
-        Any other stream must start at the run's step by itself, for process `rank()` of `world_size()`.
-        """
+    def _batches(self, phase: LocalPhase) -> Stream[Batch]:
+        """Batches of `phase.batch` examples."""
 
     @abstractmethod
     def _loss(self, batch: Batch) -> Tensor:
@@ -105,17 +99,9 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         """Figures of the averaged weights, which `network` holds in eval mode; called in every process."""
         return {}
 
-    def _samples(self) -> dict[str, NDArray[np.uint8]]:
-        """RGB pictures [H, W, 3] by name, after `_validate` and with the same weights."""
-        return {}
-
     def _examples(self) -> int | None:
         """Number of examples, for a budget in epochs; None where they are drawn at random."""
         return None
-
-    def _kept(self, name: str) -> bool:
-        """Whether a tensor of the network is averaged and checkpointed; frozen pretrained parts need not be."""
-        return True
 
     def _mode(self) -> None:
         """Called before every step."""
@@ -181,7 +167,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         first = True
         while self.progress < 1:
             phase = self._phase()
-            begun = self.step
             local = LocalPhase(phase.crop, self._division(phase).batch)
             batches = iter(loader(self._batches(local), recipe.workers, self._numbers()))
             while self.progress < 1 and self._phase() == phase:
@@ -191,10 +176,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
                 drawn = self._drawn(batches, stops)
                 if drawn is None:
                     return f"{stops.by} at step {self.step}; start it again to resume"
-                if not drawn:
-                    if self.step == begun:
-                        raise TrainingError("the data of this run has no batch")
-                    break
                 logged.append(self._step(*drawn))
                 now = time.monotonic()
                 # All processes must agree on what comes next.
@@ -250,11 +231,9 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         return count(self.step * self._division(self._phase()).accumulation * world_size() + rank(), world_size())
 
     def _drawn(self, batches: Iterator[Batch], stops: Stops) -> list[Batch] | None:
-        """Batches of one step; empty at the end of the stream, None where the run has to stop."""
+        """Batches of one step; None where the run has to stop."""
         try:
             return [next(batches) for _ in range(self._division(self._phase()).accumulation)]
-        except StopIteration:
-            return []
         except RuntimeError as error:
             # A signal to all processes ends the workers before it arrives here.
             if world_size() == 1 and "DataLoader worker" in str(error) and stops.requested_soon():
@@ -363,8 +342,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         """
         with self.learner.as_average():
             figures = self._validate()
-            pictures = self._samples()
-        journal.pictures(self.step, pictures)
         by = self.recipe.best_by
         if by is not None and (best := better(by, self.step, figures, self.best)) is not None:
             self.best = best

@@ -7,13 +7,12 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import count
 from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset
 
 from lexiseg_model.training.checkpoints import kept_random
 from lexiseg_model.training.signals import begin_worker
@@ -21,8 +20,8 @@ from lexiseg_model.training.signals import begin_worker
 Batch = TypeVar("Batch")
 
 
-class Stream(IterableDataset[Batch], ABC, Generic[Batch]):
-    """An endless stream whose batches can be made in any order, in any process."""
+class Stream(Dataset[Batch], ABC, Generic[Batch]):
+    """Endless numbered batches, which can be made in any order, in any process."""
 
     seed: int
 
@@ -35,23 +34,12 @@ class Stream(IterableDataset[Batch], ABC, Generic[Batch]):
             random: seeded with the stream's seed and the number, as are Python's, numpy's and torch's generators.
         """
 
-    def __iter__(self) -> Iterator[Batch]:
-        return (self.numbered(number) for number in count())
-
-    def numbered(self, number: int) -> Batch:
+    def __getitem__(self, number: int) -> Batch:
         """Make one batch and restore the generators of the process."""
         random = np.random.default_rng([self.seed, number])
         seed = int(random.integers(2**32))
         with seeded(seed, seed, seed):
             return self.make(number, random)
-
-
-class _Numbered(Dataset[Batch]):
-    def __init__(self, stream: Stream[Batch]) -> None:
-        self._stream = stream
-
-    def __getitem__(self, number: int) -> Batch:
-        return self._stream.numbered(number)
 
 
 @contextmanager
@@ -64,20 +52,19 @@ def seeded(for_python: int, for_numpy: int, for_torch: int) -> Iterator[None]:
         yield
 
 
-def loader(batches: IterableDataset[Batch], workers: int, numbers: Iterable[int]) -> DataLoader[Batch]:
+def loader(batches: Stream[Batch], workers: int, numbers: Iterable[int]) -> DataLoader[Batch]:
     """Load batches in worker processes that end with this one.
 
     Args:
-        batches: a `Stream`, or a stream that starts at the run's step.
+        batches: what is loaded.
         workers: number of processes; 0 makes batches in this one.
-        numbers: of the batches of a `Stream`, in order.
+        numbers: of the batches, in order.
     """
     if workers:
         cv2.setNumThreads(1)  # ends its threads: a forked worker would wait for them for ever
-    numbered = isinstance(batches, Stream)
     return DataLoader(
-        _Numbered(batches) if isinstance(batches, Stream) else batches,
-        sampler=numbers if numbered else None,
+        batches,
+        sampler=numbers,
         batch_size=None,
         num_workers=workers,
         prefetch_factor=4 if workers else None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -17,7 +16,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.utils.data import IterableDataset
 
 from lexiseg_model.errors import RecipeError, TrainingError
 from lexiseg_model.training.recipe import LocalPhase
@@ -64,7 +62,7 @@ def test_accumulation_averages_gradients(tmp_path: Path) -> None:
     run = ToyRun(recipe_for(tmp_path, largest_gradient=None, weight_decay=0))
     run.network.eval()
     run._mode = lambda: None  # type: ignore[method-assign]  # neither dropout nor batch statistics
-    batches = [run._batches(LocalPhase(64, 4)).numbered(number) for number in range(2)]
+    batches = [run._batches(LocalPhase(64, 4))[number] for number in range(2)]
     expected = []
     for batch in batches:
         run.network.zero_grad()
@@ -135,16 +133,6 @@ def test_validation_uses_averaged_weights_and_does_not_change_the_run(tmp_path: 
     assert differences(finished(tmp_path / "without"), finished(tmp_path / "with")) == []
 
 
-def test_sample_pictures_are_written_with_each_validation(tmp_path: Path) -> None:
-    run = trained(tmp_path, steps=4, validate_steps=2)
-
-    pictures = sorted(path.name for path in (tmp_path / "samples").iterdir())
-    assert pictures == ["00000002-scale.png", "00000004-scale.png"]
-    picture = cv2.imread(str(tmp_path / "samples" / pictures[-1]))
-    assert picture is not None
-    assert int(picture[0, 0, 0]) == int(100 * abs(run.average["scale"].item()))
-
-
 class Spoilt(ToyRun):
     """Some batches have no finite loss."""
 
@@ -196,19 +184,6 @@ def test_a_signal_ends_a_run_after_the_current_step_and_it_resumes_later(tmp_pat
     trained(tmp_path / "stopped")
     trained(tmp_path / "never")
     assert differences(finished(tmp_path / "stopped"), finished(tmp_path / "never")) == []
-
-
-def test_data_without_a_batch_is_an_error(tmp_path: Path) -> None:
-    class Empty(IterableDataset[ToyBatch]):
-        def __iter__(self) -> Iterator[ToyBatch]:
-            return iter(())
-
-    class Starved(ToyRun):
-        def _batches(self, phase: LocalPhase) -> Any:
-            return Empty()
-
-    with pytest.raises(TrainingError, match="has no batch"):
-        Starved(recipe_for(tmp_path)).train()
 
 
 @dataclass(frozen=True)

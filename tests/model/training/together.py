@@ -63,7 +63,7 @@ def gradients(out: Path) -> list[dict[str, Tensor]]:
     for name in ("unused", "sometimes"):
         network.register_parameter(name, nn.Parameter(torch.ones(())))
     device = join("cpu")
-    learner = Learner(recipe_for(out), network, lambda _: True, device)
+    learner = Learner(recipe_for(out), network, device)
     inputs = torch.randn(8, 4, generator=torch.Generator().manual_seed(1))
 
     def loss(rows: Tensor) -> Tensor:

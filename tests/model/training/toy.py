@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lexiseg_model.training.recipe import LocalPhase, Phase, RunRecipe
@@ -85,10 +84,6 @@ class ToyRun(Run[ToyRecipe, ToyNetwork, ToyBatch]):
     def _validate(self) -> dict[str, float]:
         fixed = torch.linspace(-1, 1, 5 * INPUTS).view(5, INPUTS)
         return {"error": F.mse_loss(self.network(fixed), fixed.sum(1)).item()}
-
-    def _samples(self) -> dict[str, NDArray[np.uint8]]:
-        level = min(255, int(100 * abs(self.network.scale.item())))
-        return {"scale": np.full((2, 3, 3), level, np.uint8)}
 
     def _examples(self) -> int:
         return 32

@@ -38,7 +38,7 @@ def address(shards: Path) -> Iterator[str]:
 
 def batches(place: Path | str, numbers: Sequence[int]) -> list[list[Drawn]]:
     stream = NumberedPairs(open_pairs(place), list, 2, seed=5)
-    return [stream.numbered(number) for number in numbers]
+    return [stream[number] for number in numbers]
 
 
 def told(drawn: list[list[Drawn]]) -> list[tuple[int, str, int]]:
