@@ -20,7 +20,6 @@ from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
 
 POOLS = (1, 2, 3, 6)  # cells per side of the pooled coarsest map
 HELPED = 2  # level that the auxiliary head reads
-BODY = "backbone.model."  # prefix of timm's names for the transformer
 
 
 class ConvBlock(nn.Sequential):

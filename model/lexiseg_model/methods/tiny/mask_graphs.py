@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from lexiseg_model.export.exportable import Part
-from lexiseg_model.masks.pamr import NEIGHBOURS, affinity, refine_once
+from lexiseg_model.masks.pamr import affinity, refine_once
 from lexiseg_model.methods.tiny.click_order import Contrast, contrast_of_cells, worth
 from lexiseg_model.methods.tiny.graphs import Normalise
 from lexiseg_model.methods.tiny.mask_rules import BINS, SMOOTHING, colour_bins, count_cells, weigh_colours
@@ -19,7 +19,6 @@ from lexiseg_model.methods.tiny.settings import TinySettings
 
 MAX_CELLS = 4096  # of a side at stride 4
 MAX_MASKS = 16  # of a prompt
-N_WEIGHTS = len(NEIGHBOURS) * len(SMOOTHING.dilations)
 
 
 class Palette(nn.Module):

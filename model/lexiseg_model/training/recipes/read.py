@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import ValidationError
@@ -21,7 +21,6 @@ from lexiseg_model.training.recipes.training import Training
 
 MODULE, FOLDER = "training", "training/recipes"  # of a method: TRAININGS, and the recipe files
 RECIPE = "recipe"  # key that names the recipe below
-Recipe = TypeVar("Recipe", bound=RunRecipe)
 
 
 class RecipeFile(NamedTuple):
@@ -111,18 +110,6 @@ def read_recipe(name: str, overrides: Sequence[str] = ()) -> Planned:
     except ValidationError as error:
         lines = "; ".join(_in_words(each, training.recipe) for each in error.errors())
         raise RecipeError(f"recipe {name!r}: {lines}") from None
-
-
-def read_as(kind: type[Recipe], name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """`read_recipe` for a recipe of a known class.
-
-    Raises:
-        RecipeError: as `read_recipe`, or it is of another class.
-    """
-    recipe = read_recipe(name, overrides).recipe
-    if not isinstance(recipe, kind):
-        raise RecipeError(f"recipe {name!r} is a {type(recipe).__name__}, not a {kind.__name__}")
-    return recipe
 
 
 def _in_words(error: ErrorDetails, kind: type[RunRecipe]) -> str:
