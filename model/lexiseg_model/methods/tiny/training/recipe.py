@@ -25,7 +25,6 @@ class TinyRecipe(RunRecipe):
     start: str  # "bundled", "scratch" or a safetensors file
     width: float = Field(1.0, ge=0.25, le=2, multiple_of=0.125)  # width of the trunk, relative to the bundled weights
     out: Path = Path("runs/tiny")
-    frozen: tuple[str, ...] = ()  # parts of the network that are not trained
     balance: float = Field(ge=0, le=1)  # a class's weight is frequency ** -balance
     zoom: tuple[float, float] = (0.35, 1.3)  # side of a crop's window, as a share of the photograph's shorter side
     whole: float = Field(0.2, ge=0, le=1)  # share of crops that show the whole photograph

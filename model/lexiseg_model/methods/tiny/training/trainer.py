@@ -75,13 +75,6 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
             source_of(pack, share, self.table, recipe.balance, rule.same_meaning, recipe.repeat)
             for pack, share in zip(packs, shares, strict=True)
         ]
-        for name in recipe.frozen:
-            self.network.network.get_submodule(name).requires_grad_(False)
-
-    def _mode(self) -> None:
-        super()._mode()
-        for name in self.recipe.frozen:
-            self.network.network.get_submodule(name).eval()
 
     def _batches(self, phase: LocalPhase) -> Examples:
         recipe = self.recipe
