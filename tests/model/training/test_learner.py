@@ -14,9 +14,9 @@ from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
 from lexiseg_model.training.learner import compile_parts, groups, recompute
 from lexiseg_model.training.recipe import DecayRule, divide
-from lexiseg_model.training.recipes.read import read_as
 from lexiseg_model.training.schedule import Budget, Reached, Schedule
 from tests.model.methods.s_seg_plus.small import CLASSES, NETWORK
+from tests.model.methods.short_runs import read_as
 from tests.model.training.toy import ToyNetwork, recipe_for
 
 

@@ -14,9 +14,10 @@ from lexiseg_model.training.recipes.prerequisites import (
     train_first,
     trained_first,
 )
-from lexiseg_model.training.recipes.read import Planned, read_as, read_recipe
+from lexiseg_model.training.recipes.read import Planned, read_recipe
 from lexiseg_model.training.recipes.training import Below
 from lexiseg_model.training.run import Run
+from tests.model.methods.short_runs import read_as
 from tests.model.training.pairs_folder import write_pairs
 
 

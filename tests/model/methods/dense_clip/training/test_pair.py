@@ -15,8 +15,7 @@ from lexiseg_model.clip.towers import from_files
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
 from lexiseg_model.methods.dense_clip.training.trainer import FILE, PairTrainer, publish
-from lexiseg_model.training.recipes.read import read_as
-from tests.model.methods.short_runs import first_batch
+from tests.model.methods.short_runs import first_batch, read_as
 from tests.model.training.pairs_folder import write_pairs
 
 MINI = "lexiseg-mini-16"

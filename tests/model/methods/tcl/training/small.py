@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from lexiseg_model.clip.towers import configuration
 from lexiseg_model.methods.tcl.training.recipe import TclRecipe
-from lexiseg_model.training.recipes.read import read_as
+from tests.model.methods.short_runs import read_as
 from tests.model.training.pairs_folder import write_pairs
 
 MINI = "lexiseg-mini-16"

@@ -29,8 +29,8 @@ from lexiseg_model.methods.tiny.training.distil import (
 from lexiseg_model.methods.tiny.training.recipe import OWN, DistilRecipe
 from lexiseg_model.methods.tiny.weights import FILE
 from lexiseg_model.training.crops import Places
-from lexiseg_model.training.recipes.read import read_as
 from lexiseg_model.types import ModelCard
+from tests.model.methods.short_runs import read_as
 from tests.model.methods.tiny.training.shapes import CLASSES, write_shapes
 
 STEPS, SURE = 8, 0.8

@@ -20,8 +20,8 @@ from lexiseg_model.methods.tiny.training.recipe import FinetuneRecipe
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, FOLDER
 from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
-from lexiseg_model.training.recipes.read import read_as
 from lexiseg_model.types import ModelCard
+from tests.model.methods.short_runs import read_as
 from tests.model.methods.tiny.training.shapes import write_shapes
 
 SAMPLES = 2

@@ -23,8 +23,8 @@ from lexiseg_model.methods.tiny.training.publish import publish_prompts
 from lexiseg_model.methods.tiny.training.recipe import MaskSet, PromptsRecipe
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.training.publishing import measure_prompts
-from lexiseg_model.training.recipes.read import read_as
 from lexiseg_model.types import ModelCard
+from tests.model.methods.short_runs import read_as
 from tests.model.methods.tiny.training.finished import Finished, finished
 from tests.model.methods.tiny.training.shapes import write_shapes
 

@@ -19,7 +19,7 @@ from lexiseg_model.methods.tiny.training.recipe import TinyRecipe
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
 from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_model.training.recipe import LocalPhase
-from lexiseg_model.training.recipes.read import read_as
+from tests.model.methods.short_runs import read_as
 from tests.model.methods.tiny.training.finished import Finished, finished
 from tests.model.methods.tiny.training.shapes import write_shapes
 
