@@ -1,11 +1,9 @@
-"""Load images for sending: file bytes, a URL, or the id of an image sent before; and the LRU of sent images."""
+"""Load images for sending: file bytes, a URL, or the id of an image sent before."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, Union, runtime_checkable
@@ -128,32 +126,3 @@ def _checked(pixels: NDArray[Any]) -> NDArray[Any]:
             f"got {pixels.dtype} {list(pixels.shape)}"
         )
     return pixels
-
-
-class SentImages:
-    """LRU map from an upload's digest to the server's image id, so that an image is sent once. Thread-safe."""
-
-    def __init__(self, max_entries: int = 4096) -> None:
-        self._max_entries = max_entries
-        self._ids: OrderedDict[str, str] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def find(self, digest: str) -> str | None:
-        """The image id of an upload sent before, or None."""
-        with self._lock:
-            if digest in self._ids:
-                self._ids.move_to_end(digest)
-            return self._ids.get(digest)
-
-    def remember(self, digest: str, image_id: str) -> None:
-        """Store the image id of an upload."""
-        with self._lock:
-            self._ids[digest] = image_id
-            self._ids.move_to_end(digest)
-            while len(self._ids) > self._max_entries:
-                self._ids.popitem(last=False)
-
-    def forget(self, digest: str) -> None:
-        """Remove an image that the server no longer has."""
-        with self._lock:
-            self._ids.pop(digest, None)

@@ -11,7 +11,7 @@ from lexiseg_client.address import read_address
 from lexiseg_client.calling.retries import Retry, RetryPolicy
 from lexiseg_client.calling.steps import Call, Wait, Work
 from lexiseg_client.errors import ImageExpired, TimedOut, Unreachable
-from lexiseg_client.images import ImageId, ImageLike, SentImages, Source, Upload, load
+from lexiseg_client.images import ImageId, ImageLike, Source, Upload, load
 from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Classes, question_json
 from lexiseg_client.rest import RestTransport
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional
 
 TIMEOUT = 60.0  # seconds; a server's own deadline is half of it
+MAX_SENT = 4096  # images whose ids are kept
 PROBE_INTERVAL = 0.2  # seconds
 PROBE_TIMEOUT = 5.0  # seconds for one health check
 
 
 class Calls:
-    """All calls to one server, with an LRU of the images sent to it. Thread-safe. Arguments as for `Client`.
+    """All calls to one server, with the ids of images sent to it. Thread-safe. Arguments as for `Client`.
 
     Raises:
         ValueError: an invalid address or key.
@@ -41,7 +42,7 @@ class Calls:
         self.rest = RestTransport(self._policy)  # for vocabularies, which gRPC does not have
         self._transport = self.rest if self.address.protocol == "rest" else self._grpc()
         self._timeout = timeout
-        self._sent = SentImages()
+        self._sent: dict[str, str] = {}  # digest of an upload to the id of its image
 
     def _grpc(self) -> GrpcTransport:
         from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional
@@ -66,14 +67,16 @@ class Calls:
 
     def _segment(self, source: Upload, question: Mapping[str, Any], deadline: float) -> Call[Segmentation]:
         """Refer to an image sent before by its id; upload it again if the server no longer has it."""
-        known = self._sent.find(source.digest)
+        known = self._sent.get(source.digest)
         if known is not None:
             try:
                 return (yield from self._transport.segment(ImageId(known), question, deadline))
             except ImageExpired:
-                self._sent.forget(source.digest)
+                self._sent.pop(source.digest, None)
         answer = yield from self._transport.segment(source, question, deadline)
-        self._sent.remember(source.digest, answer.image_id)
+        if len(self._sent) >= MAX_SENT:
+            self._sent.clear()  # a server keeps far fewer images
+        self._sent[source.digest] = answer.image_id
         return answer
 
     def models(self, timeout: float | None) -> Call[list[Model]]:
