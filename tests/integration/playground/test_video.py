@@ -7,11 +7,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests import pictures
 from tests.integration.playground.asking import UnderWay, add, choose, expect_result, segments, until
 from tests.integration.playground.clips import ANSWERED, know_clip, webm
+from tests.integration.playground.conftest import opened
+from tests.integration.server import Server
 
 RATE, SECONDS = 10, 8
 SIZE = (320, 214)  # width and height, even as VP8 likes them
@@ -129,6 +131,20 @@ def test_tabs_turn_by_the_keyboard_and_keep_what_they_show(page: Page) -> None:
     page.keyboard.press("ArrowRight")
 
     expect_result(page, "Found sky")
+
+
+def test_an_example_plays_and_its_words_go_with_it(server: Server, context: BrowserContext) -> None:
+    page = opened(context, server.url)
+    page.get_by_role("tab", name="Video").click()
+    page.get_by_role("button", name="play an example").click()
+    expect_result(page, "Found sky, building, trees.")
+    expect(page.locator("#time")).to_have_text("live")
+    page.get_by_role("button", name="New picture or clip").click()
+
+    play(page)
+
+    expect(page.locator("#time")).to_contain_text(" of ")
+    expect(page.locator("#chips li")).to_have_count(0)
 
 
 def test_a_file_that_does_not_play_is_named(page: Page, tmp_path: Path) -> None:

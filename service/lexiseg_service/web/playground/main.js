@@ -107,17 +107,23 @@ let turn = 0;
 $("examples").addEventListener("click", async ({ target }) => {
   const button = target.closest("button");
   if (!button) return;
-  const { picture, words, background, task } = button.dataset;
+  const { picture } = button.dataset;
   const photograph = await fetch(new URL(picture, import.meta.url));
   await take(new File([await photograph.blob()], picture, { type: photograph.headers.get("content-type") }));
+  askAsExample(button.dataset);
+});
+
+/** The question of an example, unless the visitor has words. */
+function askAsExample({ words, background, task }) {
   if (state.words.length) return;
   $("background").checked = background !== "false";
   tasks().value = task ?? "semantic";
   sessionStorage.setItem(TRIED, words ?? "");
   if (words) addWords(words);
   else happened("changed");
-});
-for (const image of $("examples").querySelectorAll("img")) {
+}
+
+for (const image of document.querySelectorAll("img")) {
   window.addEventListener("load", () => (image.src = image.dataset.src)); // after what makes the page usable
   image.addEventListener("error", () => (image.closest("button").hidden = true)); // its package is not installed
 }
@@ -265,7 +271,7 @@ function turnTo(mode) {
   $("empty").hidden = mode !== "picture" || Boolean(image);
   $("no-clip").hidden = mode !== "video" || Boolean(image);
   $("canvas").hidden = !image;
-  $("signs").hidden = mode !== "picture" || !image;
+  $("tools").hidden = mode !== "picture" || !image;
   $("player").hidden = mode !== "video" || !image;
   $("another").hidden = !image;
   if (mode !== "picture" || !image) $("note").textContent = "";
@@ -295,11 +301,15 @@ function videoModule() {
 }
 
 async function openClip(file) {
+  removeExampleWords();
   await (await videoModule()).openClip(file);
 }
 
 $("camera").addEventListener("click", async () => (await videoModule()).openBooth());
 $("film").addEventListener("click", async () => (await videoModule()).openCamera());
+$("pan").addEventListener("click", async () => {
+  if (await (await videoModule()).openExample()) askAsExample($("sample").dataset);
+});
 
 // Start
 

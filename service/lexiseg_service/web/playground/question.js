@@ -283,7 +283,7 @@ export function promptOn(view) {
   /** They are there as long as there is something to do with them; the focus goes on to the picture. */
   function buttons() {
     const idle = state.mode !== "picture" || !state.prompts.length;
-    if (idle && $("pointing").contains(document.activeElement)) $("canvas").focus();
+    if (idle && document.activeElement?.closest("#pointing, #showing")) $("canvas").focus();
     $("pointing").hidden = idle;
   }
 

@@ -3,13 +3,15 @@
 
 import * as engine from "./engine/server.js";
 import { begin, follow, followed, followedAnswer, forget, stop } from "./following.js";
-import { $, baseName, happened, jpegOf, page, state, takesPrompts, tell, wordsQuestion } from "./page.js";
+import { $, baseName, element, happened, jpegOf, page, state, takesPrompts, tell, wordsQuestion } from "./page.js";
 import { asking, combined, inTurn, stop as stopAsking } from "./question.js";
 
 const MAX_SIDE = 1280; // pixels of the longer side that is sent
 const FOLLOW_STEP = 0.1; // seconds of the clip between two frames in which objects are followed
 const MIN_RATE = 0.1; // of the clip's own speed
 const STEPS = 1000; // of the seeking bar
+const PAN_WIDTH = 480; // pixels of the example's photograph that are seen at once
+const PAN_TIME = 12_000; // milliseconds of a radian, of which a way has 3.14
 const KEPT = 12; // answers that a rate is of
 
 /** Plays on that view; `take` gets frames that become pictures, `turn` shows the tab. Returns what opens a file, and the camera. */
@@ -53,7 +55,7 @@ export function playOn(view, take, turn) {
 
   clip.requestVideoFrameCallback(onFrame);
 
-  return { openClip, openCamera };
+  return { openClip, openCamera, openExample };
 
   async function openClip(file) {
     if (!(await play(file, file.name))) tell(`${file.name} is not a video that this browser can play.`, true);
@@ -67,6 +69,21 @@ export function playOn(view, take, turn) {
       turn();
     });
     await play(stream, "camera");
+  }
+
+  /** Whether a camera pans over the photograph to try, until it is closed. */
+  async function openExample() {
+    const photograph = await fetch(new URL("china.jpg", import.meta.url));
+    if (!photograph.ok) return tell("The photograph of the example is not installed with this service.", true);
+    const image = await createImageBitmap(await photograph.blob());
+    const context = element("canvas", { width: PAN_WIDTH, height: image.height }).getContext("2d");
+    const stream = context.canvas.captureStream();
+    const draw = (now) => {
+      context.drawImage(image, ((Math.cos(now / PAN_TIME) - 1) / 2) * (image.width - PAN_WIDTH), 0);
+      if (stream.active) requestAnimationFrame(draw);
+    };
+    draw(0);
+    return play(stream, "example");
   }
 
   /** Whether a file or a stream plays. */
