@@ -6,7 +6,6 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import simplejpeg
@@ -119,26 +118,12 @@ def _converter(picture: Image.Image) -> Callable[[Image.Image], NDArray[np.uint8
     """A function from a band of the picture to [h, W, 3] or [h, W, 1]."""
     if picture.mode.startswith("I;16") or picture.mode == "I":
         return _of_deep
-    if picture.mode == "F":
-        return partial(_of_real, scale=255.0 if _brightest(picture) <= 1 else 1.0)
     return _over_white if picture.has_transparency_data else _of_colours
 
 
 def _of_deep(band: Image.Image) -> NDArray[np.uint8]:
     deep = np.asarray(band).astype(np.int64).clip(0, 65535)
     return (deep >> 8).astype(np.uint8)[..., None]
-
-
-def _brightest(picture: Image.Image) -> float:
-    """Largest value of a picture of real numbers; NaN counts as 0."""
-    width, height = picture.size
-    bands = (picture.crop((0, rows.start, width, rows.stop)) for rows in _bands(height, width))
-    return max(float(np.nan_to_num(np.asarray(band)).max(initial=0)) for band in bands)
-
-
-def _of_real(band: Image.Image, scale: float) -> NDArray[np.uint8]:
-    gray: NDArray[np.float32] = np.nan_to_num(np.asarray(band)) * scale
-    return gray.clip(0, 255).astype(np.uint8)[..., None]
 
 
 def _over_white(band: Image.Image) -> NDArray[np.uint8]:
