@@ -74,7 +74,7 @@ class Engine:
         self._open = True
         self._in_flight: dict[int, AnyJob] = {}  # by id()
         self._guard = threading.Lock()
-        self._admission = Admission(settings.queue_limit, settings.limits)
+        self._admission = Admission(settings.queue_limit)
         # One executor for both, so that large images in one stage and in the other together leave a core to small ones.
         self._threads = FairExecutor("decode-post", THREADS, lambda: self._admission.has_small)
         gains = choose_device(settings.device).type != "cpu"
@@ -115,7 +115,7 @@ class Engine:
                 raise NotReady(GOING_DOWN)
             model = self.models.acquire(request.model)
             try:
-                self._admission.admit(job, self._kept_size(request))
+                self._admission.admit(job, request.size or self._kept_size(request))
             except ServiceError:
                 give_up(model)
                 raise

@@ -23,9 +23,7 @@ from structlog.contextvars import bound_contextvars
 from lexiseg_model.errors import OptionError, PromptError, ShapeError, TaskError
 from lexiseg_model.features import Features, Plan, TileFeatures
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, NotReady, QueueFull, RateLimited, ServiceError
-from lexiseg_service.image.header import read_header
 from lexiseg_service.question.messages import WorkerRequest
-from lexiseg_service.settings import Limits
 from lexiseg_service.shares import Hold, Shares
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.models.pool import Loaded
@@ -230,12 +228,10 @@ class Admission:
 
     Args:
         queue_limit: requests of one client while it is alone; several clients have half as many again.
-        limits: of an image.
     """
 
-    def __init__(self, queue_limit: int, limits: Limits) -> None:
+    def __init__(self, queue_limit: int) -> None:
         self._places = Shares("requests", queue_limit + (queue_limit + 1) // 2, 2 / 3)
-        self._limits = limits
         self._lanes = {False: Lane(), True: Lane()}
 
     @property
@@ -248,13 +244,13 @@ class Admission:
 
         Args:
             job: not accepted yet.
-            size: height and width of a kept image; None reads them from the request.
+            size: height and width of the image; None: unknown, which counts as small.
 
         Raises:
             QueueFull: there is no place, or the job would miss its deadline.
         """
         request = job.request
-        height, width = size or self._size_of(request)
+        height, width = size or (0, 0)
         megapixels = height * width / 1e6
         work = megapixels * (len(request.vocabulary.classes) + len(request.prompts))
         job.large = megapixels > LARGE_IMAGE or work > LARGE_WORK
@@ -287,11 +283,3 @@ class Admission:
             job.place.release()
         answered = not job.answer.cancelled() and job.answer.exception() is None
         self._lanes[job.large].leave(job, answered=answered)
-
-    def _size_of(self, request: WorkerRequest) -> tuple[int, int]:
-        """Height and width; zeros where they are unknown, or the image will be refused."""
-        if request.size is not None or request.image is None:
-            return request.size or (0, 0)
-        with suppress(ServiceError):
-            return read_header(request.image, self._limits).size
-        return 0, 0
