@@ -20,7 +20,7 @@ from lexiseg_service.image.header import read_header
 from lexiseg_service.question.messages import DropPolicy, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import STREAM_IDLE_SECONDS, Settings
-from lexiseg_service.shares import Hold, Shares
+from lexiseg_service.shares import Hold
 from lexiseg_service.watch.metrics import Metrics, failure_reason
 
 T = TypeVar("T")
@@ -29,7 +29,6 @@ MAX_FRAMES_IN_FLIGHT = 16
 MAX_SMOOTHING = 0.95
 MAX_FRAME_ID_LENGTH = 128  # characters
 FIRST_MESSAGE_SECONDS = 10.0
-NO_SIZE = (0, 0)  # of a frame whose header is refused
 GOING_DOWN = "the service is going down; open the stream again"
 Accepted = Callable[[], Awaitable[object]]
 
@@ -79,16 +78,8 @@ class VideoService:
         for wait in self._waits:
             wait.reschedule(0)
 
-    async def check_config(self, config: StreamConfig, caller: Caller) -> None:
-        """Raise the error with which a stream would refuse a config.
-
-        Raises:
-            ServiceError: of any kind.
-        """
-        await self._stream_question(config, caller)
-
     async def stream(
-        self, steps: AsyncIterator[Step], caller: Caller, accepted: Accepted, frame_bytes: Shares | None = None
+        self, steps: AsyncIterator[Step], caller: Caller, accepted: Accepted, *, counted: bool = False
     ) -> AsyncGenerator[FrameAnswer, None]:
         """One answer for each frame.
 
@@ -96,8 +87,7 @@ class VideoService:
             steps: a config first; a later one holds for the frames after it.
             caller: the sender.
             accepted: awaited when the first config has been accepted.
-            frame_bytes: for steps that are requests of their own, already counted: counts the frames instead of the
-                gateway's bytes, and configs are not counted as requests.
+            counted: the steps are requests of their own, whose bytes and number are counted already.
 
         Raises:
             ServiceError: the stream as a whole failed.
@@ -105,7 +95,7 @@ class VideoService:
         holds: deque[Hold] = deque()  # of each unanswered frame
         try:
             async with (
-                aclosing(self._checked(steps, caller, accepted, holds, frame_bytes)) as checked,
+                aclosing(self._checked(steps, caller, accepted, None if counted else holds)) as checked,
                 aclosing(self._use_case.backend.stream(checked)) as answers,
             ):
                 async for answer in answers:
@@ -126,10 +116,9 @@ class VideoService:
         steps: AsyncIterator[Step],
         caller: Caller,
         accepted: Accepted,
-        holds: deque[Hold],
-        frame_bytes: Shares | None,
+        holds: deque[Hold] | None,
     ) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
-        """The steps for the worker; room for each frame is added to `holds`.
+        """The steps for the worker; room for each frame is added to `holds`, unless they are counted already.
 
         Raises:
             MalformedRequest: a frame came before the first config.
@@ -150,9 +139,9 @@ class VideoService:
                 return
             if isinstance(step, StreamConfig):
                 is_first = question is None
-                if not is_first and frame_bytes is None and self._client_limits is not None:
+                if not is_first and holds is not None and self._client_limits is not None:
                     await self._client_limits.count(caller.client)
-                question = await self._stream_question(step, caller)
+                question = await self.question_of(step, caller)
                 yield question
                 if is_first:  # the worker, which checks more, has taken the stream
                     await accepted()
@@ -161,11 +150,10 @@ class VideoService:
                 raise MalformedRequest("the first message of a stream is a frame; expected a config")
             self._metrics.questions.labels("stream").inc()
             _check_frame(step, question)
-            room = (frame_bytes or self._frame_bytes).wait(
-                caller.client, len(step.image), self._settings.deadline_seconds
-            )
-            holds.append(await self._wait(room, math.inf))
-            size = NO_SIZE
+            if holds is not None:
+                room = self._frame_bytes.wait(caller.client, len(step.image), self._settings.deadline_seconds)
+                holds.append(await self._wait(room, math.inf))
+            size = None
             with suppress(ServiceError):  # the worker reports it
                 size = (await asyncio.to_thread(read_header, step.image, self._settings.limits)).size
             yield replace(step, id=step.id or str(n_frames), size=size)
@@ -186,7 +174,12 @@ class VideoService:
                 raise NotReady(GOING_DOWN) from None
             raise DeadlineExceeded(f"no message came for {seconds:g} seconds; the video stream is ended") from None
 
-    async def _stream_question(self, config: StreamConfig, caller: Caller) -> StreamQuestion:
+    async def question_of(self, config: StreamConfig, caller: Caller) -> StreamQuestion:
+        """The checked question of a config for a worker.
+
+        Raises:
+            ServiceError: of any kind.
+        """
         request = await self._use_case.request(config.question, caller, of_stream=True)
         return StreamQuestion(
             request=replace(request, deadline=math.inf),

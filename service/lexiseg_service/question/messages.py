@@ -174,7 +174,7 @@ class VideoFrame:
     timestamp_us: int = 0
     follow: tuple[Followed, ...] = ()
     unfollow: tuple[int, ...] = ()
-    size: tuple[int, int] | None = None  # height and width, if the header has been read; zeros: it was refused
+    size: tuple[int, int] | None = None  # height and width, if its header has been read
 
     def after(self, dropped: VideoFrame) -> VideoFrame:
         """This frame, with the objects that an earlier, dropped frame should have started and ended."""

@@ -64,8 +64,6 @@ class OpenStreams:
         self._video = video
         self._calls = calls
         self._seconds = settings.deadline_seconds
-        # A frame is already counted as the body of its request, so this never refuses one.
-        self._frame_bytes = Shares("bytes of frames", settings.max_bytes_in_flight, 1)
         self._open: dict[str, _Stream] = {}
 
     async def open(self, config: StreamConfig, caller: Caller) -> str:
@@ -114,10 +112,10 @@ class OpenStreams:
 
         Raises:
             UnknownStream: no such stream here for that key.
-            ServiceError: as of `VideoService.check_config`, or of the stream.
+            ServiceError: as of `VideoService.question_of`, or of the stream.
         """
         stream = self._of(identity, caller)
-        await self._video.check_config(config, caller)
+        await self._video.question_of(config, caller)
         stream.put(config)
 
     async def end(self, identity: str, caller: Caller) -> None:
@@ -150,7 +148,7 @@ class OpenStreams:
         failure: ServiceError = UnknownStream("the stream has ended")
         try:
             steps = stream.steps()
-            async with aclosing(self._video.stream(steps, caller, stream.accept, self._frame_bytes)) as answers:
+            async with aclosing(self._video.stream(steps, caller, stream.accept, counted=True)) as answers:
                 async for answer in answers:
                     stream.hand_out(answer)
         except ServiceError as error:
