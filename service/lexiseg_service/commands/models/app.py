@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import uuid
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lexiseg_model.available import available
+from lexiseg_model.errors import OptionError, UnknownModelError
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.commands.options import Chosen, Grouped, takes_settings
 
@@ -172,12 +176,8 @@ def pull_model(
     """
     from lexiseg_model import catalogue
     from lexiseg_model.catalogue import exchange
-    from lexiseg_model.errors import OptionError
-    from lexiseg_model.types import ModelName
 
-    models_dir = chosen.settings.models_dir
-    if models_dir is None:
-        raise OptionError("no folder to pull into: set LEXISEG_MODELS_DIR, or name one with --models-dir")
+    models_dir = _models_dir(chosen, "folder to pull into")
     root, _, last = url.rstrip("/").rpartition("/")
     if not root or not last or last.startswith("."):
         raise OptionError(f"{url} names no model; expected URL/NAME, as s3://bucket/models/mine")
@@ -197,9 +197,7 @@ def use_model(
 
     Example:  lexiseg models use tcl@2 --models-dir models/
     """
-    from lexiseg_service.commands.models.versions import use
-
-    use(name, chosen.settings)
+    _use(name, _models_dir(chosen, "folder of models"), chosen.settings.text_tower)
 
 
 @models.command("back", cls=Grouped)
@@ -212,6 +210,61 @@ def back_model(
 
     Example:  lexiseg models back tcl --models-dir models/
     """
-    from lexiseg_service.commands.models.versions import back
+    models_dir = _models_dir(chosen, "folder of models")
+    note = _note(models_dir, ModelName.parse(name).name)
+    if not note.is_file():
+        raise OptionError(f"{models_dir / name} was no other version before")
+    _use(note.read_text(encoding="utf-8").strip(), models_dir, chosen.settings.text_tower)
 
-    back(name, chosen.settings)
+
+def _models_dir(chosen: Chosen, needed: str) -> Path:
+    if chosen.settings.models_dir is None:
+        raise OptionError(f"no {needed}: set LEXISEG_MODELS_DIR, or name one with --models-dir")
+    return chosen.settings.models_dir
+
+
+def _use(name: str, models_dir: Path, text_tower: Path | None) -> None:
+    """Let NAME be a link to NAME@VERSION beside it.
+
+    Workers that serve NAME load the new version beside the old one and then swap them, without a restart.
+    """
+    from lexiseg_model import catalogue
+
+    version = ModelName.parse(name)
+    if version.version is None:
+        raise OptionError(f"{name} names no version; expected NAME@VERSION, as tcl@2")
+    if not (models_dir / name).is_dir():
+        raise UnknownModelError(f"no model directory {models_dir / name}")
+    catalogue.require(name, models_dir, text_tower)
+    before = _current(models_dir, version.name)
+    _link(models_dir, version.name, name)
+    if before is not None and before != name:
+        _note(models_dir, version.name).write_text(f"{before}\n", encoding="utf-8")
+    typer.echo(f"{version.name} is {name}" + (f", and was {before}" if before else ""))
+
+
+def _note(models_dir: Path, name: str) -> Path:
+    """The file that keeps the version before."""
+    return models_dir / f".{name}.before"
+
+
+def _current(models_dir: Path, name: str) -> str | None:
+    """The directory that NAME links to; a plain directory is renamed to NAME@VERSION first."""
+    from lexiseg_model import catalogue
+
+    place = models_dir / name
+    if place.is_symlink():
+        return os.readlink(place)
+    if not place.exists():
+        return None
+    full_name = str(ModelName(name, catalogue.read_card(place).version))
+    if (models_dir / full_name).exists():
+        raise OptionError(f"{place} is a directory, and {full_name} is there as well: remove or rename one of them")
+    os.rename(place, models_dir / full_name)
+    return full_name
+
+
+def _link(models_dir: Path, name: str, to: str) -> None:
+    fresh = models_dir / f".{name}.{uuid.uuid4().hex}"
+    os.symlink(to, fresh)
+    os.replace(fresh, models_dir / name)
