@@ -12,14 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError
-from lexiseg_model.features import Features, Plan, picture_size
+from lexiseg_model.features import Features
 from lexiseg_model.masks.nms import OverlapRule, suppress
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.memory import held_bytes
@@ -31,18 +29,6 @@ LEVELS = ("tracked fine", "tracked middle", "tracked coarse")  # names of the fe
 INSIDE_LOGIT, OUTSIDE_LOGIT = 10.0, -10.0  # logits of a mask's pixels, as transformers takes the mask of a first frame
 OUTPUTS = ("cond_frame_outputs", "non_cond_frame_outputs")  # of a session, by frame
 SAME = OverlapRule(overlap=0.7, inside=None)
-
-
-def square_plan(rgb: NDArray[np.uint8], side: int) -> Plan:
-    """The picture as a square, bilinear and smoothed where it shrinks, as SAM's image processors do.
-
-    Raises:
-        ShapeError: rgb is not a non-empty uint8 [H, W, 3].
-    """
-    size = picture_size(rgb)
-    pixels = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None]
-    square = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
-    return Plan(size, square.numpy())
 
 
 class PromptHead:

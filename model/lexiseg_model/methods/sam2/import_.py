@@ -16,19 +16,17 @@ from lexiseg_model.catalogue.transformers_model import (
     require_transformers,
 )
 from lexiseg_model.errors import ForeignWeightsError, WeightsError
-from lexiseg_model.types import InputSize, StrictModel
+from lexiseg_model.types import InputSize
+from lexiseg_model.video.sam_segmenter import SquareSettings
 
 NAME = "SAM 2.1"
 KINDS = {"sam2_video": "Sam2Video", "edgetam_video": "EdgeTamVideo"}  # model type -> prefix of transformers' classes
 
 
-class Sam2Settings(StrictModel):
+class Sam2Settings(SquareSettings):
     """All that is needed beside the weights to run them."""
 
     config: dict[str, Any] = Field(description="of `transformers.Sam2VideoModel` or `EdgeTamVideoModel`, as saved")
-    side: int = Field(gt=0, description="of the network's input in pixels; pictures are brought to this square")
-    mean: tuple[float, float, float] = Field(description="of colours in 0..1")
-    std: tuple[float, float, float] = Field(description="of colours in 0..1")
     grid: int = Field(32, ge=1, le=64, description="points along a side, for everything")
 
 

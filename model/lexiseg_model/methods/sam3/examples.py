@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError, TaskError
+from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import ExampleVectors, TextRows
 from lexiseg_model.types import Region
@@ -96,10 +97,10 @@ def boxes_of(vector: Tensor, picture: Tensor) -> Exemplars:
 def _box(region: Region, size: tuple[int, int]) -> tuple[float, float, float, float]:
     """Centre x and y, width and height of a region's box, relative to the image."""
     if region.mask is not None:
-        y, x = np.nonzero(decode(region.mask))
-        if not len(y):
+        mask = decode(region.mask)
+        if not mask.any():
             raise OptionError("the mask of an example is empty")
-        left, top, right, bottom = float(x.min()), float(y.min()), float(x.max() + 1), float(y.max() + 1)
+        left, top, right, bottom = tight_box(mask)
     else:
         assert region.prompt is not None
         if region.prompt.box is None or region.prompt.points:

@@ -16,8 +16,8 @@ from lexiseg_model.catalogue.transformers_model import TOKENIZER, Tokens, build_
 from lexiseg_model.catalogue.weights import state_digest
 from lexiseg_model.clip.compat import without_compiler
 from lexiseg_model.methods.sam3.examples import Exemplars
-from lexiseg_model.types import StrictModel
 from lexiseg_model.video.sam import PromptHead
+from lexiseg_model.video.sam_segmenter import SquareSettings
 
 NAME = "SAM 3"
 TRACKER = ("tracker_model.", "tracker_neck.")  # prefixes of its weight names
@@ -25,14 +25,11 @@ BATCH_SIZE = 32  # texts
 TEXT_SIDE = ("text_encoder.", "text_projection.", TOKENIZER)
 
 
-class Sam3Settings(StrictModel):
+class Sam3Settings(SquareSettings):
     """All that is needed beside the weights to run them."""
 
     config: dict[str, Any] = Field(description="of `transformers.Sam3Model` or `Sam3LiteTextModel`, as saved")
     tracker: dict[str, Any] | None = Field(None, description="of `Sam3TrackerVideoModel`; None: words alone")
-    side: int = Field(gt=0, description="of the network's input in pixels; pictures are brought to this square")
-    mean: tuple[float, float, float] = Field(description="of colours in 0..1")
-    std: tuple[float, float, float] = Field(description="of colours in 0..1")
     tokens: int = Field(gt=0, description="of a text, with those that begin and end it, and padding")
     padding: int = Field(ge=0, description="the token that fills a text up")
     probability: float = Field(0.5, gt=0, lt=1, description="that a class needs to own a pixel")
@@ -86,20 +83,16 @@ class Sam3Network:
             tracker = {name: value for name, value in state.items() if name.startswith(TRACKER)}
             self.tracker: Any = build_network(Tracker, settings, tracker, NAME).to(device)
             self.head = PromptHead(self.tracker.tracker_model, self.tracker.tracker_neck.position_encoding, device)
-        colours = torch.tensor([settings.mean, settings.std]).view(2, 1, 3, 1, 1)
-        self._mean, self._std = colours.to(device)
         self.width = int(self.model.text_projection.out_features)
 
-    def levels(self, tiles: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """Maps [N, C, h, w] of the detector, finest first, then of the tracker, for images uint8 [N, 3, s, s]."""
-        pixels = (tiles.to(self.device).float() / 255 - self._mean) / self._std
-        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-            encoded = self.model.vision_encoder(pixels)
-            maps = encoded.fpn_hidden_states[:-1]  # forward() leaves out the last as well
-            if self.head is not None:
-                patches = encoded.last_hidden_state.transpose(1, 2).unflatten(2, maps[-1].shape[2:])  # [N, C, h, w]
-                maps = (*maps, *self.head.maps(self.tracker.tracker_neck(patches)[0][:-1]))
-        return tuple(level.float() for level in maps)
+    def levels(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Maps [N, C, h, w] of the detector, finest first, then of the tracker, for normalised colours [N, 3, s, s]."""
+        encoded = self.model.vision_encoder(pixels)
+        maps: tuple[Tensor, ...] = encoded.fpn_hidden_states[:-1]  # forward() leaves out the last as well
+        if self.head is not None:
+            patches = encoded.last_hidden_state.transpose(1, 2).unflatten(2, maps[-1].shape[2:])  # [N, C, h, w]
+            maps = (*maps, *self.head.maps(self.tracker.tracker_neck(patches)[0][:-1]))
+        return maps
 
     def tokens(self, ids: Tensor, valid: Tensor) -> Tensor:
         """Text features [S, L, C], zero at padding, of token ids [S, L] with `valid` bool [S, L]."""

@@ -23,16 +23,16 @@ from torch import Tensor
 
 from lexiseg_model.catalogue.transformers_model import require_transformers
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of
-from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
-from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each
+from lexiseg_model.features import Features, Plan, TileFeatures
 from lexiseg_model.methods.sam3 import examples
 from lexiseg_model.methods.sam3.network import NAME, Detections, Sam3Network, Sam3Settings
 from lexiseg_model.methods.sam3.network import TextRows as TokenRows
-from lexiseg_model.segmenter import ExampleVectors, NamedMasks, PromptMasks, Segmenter, TextBank, TextRows
-from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
+from lexiseg_model.segmenter import ExampleVectors, NamedMasks, TextBank, TextRows
+from lexiseg_model.types import ClassEntry, ModelCard, Refinement, Region
 from lexiseg_model.video.sam import LEVELS as TRACKED
-from lexiseg_model.video.sam import PromptHead, SamMemory, square_plan
+from lexiseg_model.video.sam import PromptHead
+from lexiseg_model.video.sam_segmenter import PromptedSegmenter, SquareSegmenter
 
 LEVELS = ("fine", "middle", "coarse")
 PICTURE = "picture"  # name of the fingerprint among the features
@@ -41,24 +41,21 @@ BATCH_SIZE = 8  # texts, on a GPU; on a CPU a batch is no faster and may round d
 MIN_SCORE = 0.05  # of an instance whose mask is returned
 
 
-class Sam3Segmenter(Segmenter):
+class Sam3Segmenter(SquareSegmenter):
     """SAM 3 on one device."""
 
     masks_by_word = True
-    kept_maps: tuple[str, ...] = LEVELS  # names of the outputs of the image pass
+    kept_maps: tuple[str, ...] = LEVELS
 
     def __init__(
         self, state: dict[str, Tensor], settings: Sam3Settings, card: ModelCard, digest: str, execution: Execution
     ) -> None:
-        self.card = card
-        self.digest = digest
+        super().__init__(settings, card, digest, execution)
         self.settings = settings
-        self._execution = execution
         self.network = Sam3Network(settings, state, execution.device)
         self._text = TokenRows(self.network, settings, state)
         self.text_digest = self._text.digest
         self._word: Tensor | None = None
-        self.buckets = ((settings.side, settings.side),)
 
     @property
     def nbytes(self) -> int:
@@ -67,21 +64,13 @@ class Sam3Segmenter(Segmenter):
 
     # images
 
-    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        """Resize the image to the network's square input; `max_side` has no effect."""
-        return square_plan(rgb, self.settings.side)
-
-    @torch.inference_mode()
-    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        return encode_each(tiles, self._execution.device, self._image_pass)
-
-    def _image_pass(self, tiles: Tensor) -> TileFeatures:
-        return windowed.as_kept(self.network.levels(tiles, self._execution.dtype), self._execution.precision)
+    def image_maps(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        return self.network.levels(pixels)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        # Copies: a view would keep the whole batch in memory while this image is cached.
-        maps = {name: part[0].clone() for name, part in zip(self.kept_maps, tile_features, strict=True)}
-        return Features(plan.size, {**maps, PICTURE: examples.fingerprint(plan.tiles[0])})
+        features = super().assemble(plan, tile_features)
+        features.tensors[PICTURE] = examples.fingerprint(plan.tiles[0])
+        return features
 
     # text side
 
@@ -154,24 +143,15 @@ class Sam3Segmenter(Segmenter):
         return self._word.to(self._execution.device)
 
 
-class PromptableSam3(Sam3Segmenter):
+class PromptableSam3(Sam3Segmenter, PromptedSegmenter):
     """SAM 3 with its tracker."""
 
-    takes_masks = True
     kept_maps = (*LEVELS, *TRACKED)
 
     @property
-    def sam_head(self) -> PromptHead:
+    def sam_head(self) -> PromptHead:  # type: ignore[override]
         assert self.network.head is not None
         return self.network.head
-
-    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        """Three masks for a single click, one for any other prompt."""
-        return self.sam_head.prompt(features, prompts)
-
-    def object_memory(self) -> SamMemory:
-        """An empty memory for the objects of one video stream."""
-        return SamMemory(self.sam_head)
 
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
         """The share of each mask in each cell of the finest map: [N, h * w], rows sum to 1."""

@@ -1,0 +1,88 @@
+"""Segmenters over a SAM of transformers: one square input, kept maps, and its head for prompts and videos."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from lexiseg_model.clip.windowed import as_kept
+from lexiseg_model.device import Execution
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
+from lexiseg_model.segmenter import PromptMasks, Segmenter
+from lexiseg_model.types import ModelCard, Prompt, StrictModel
+from lexiseg_model.video.sam import LEVELS, PromptHead, SamMemory
+
+
+class SquareSettings(StrictModel):
+    """How a picture becomes the network's input."""
+
+    side: int = Field(gt=0, description="of the network's input in pixels; pictures are brought to this square")
+    mean: tuple[float, float, float] = Field(description="of colours in 0..1")
+    std: tuple[float, float, float] = Field(description="of colours in 0..1")
+
+
+class SquareSegmenter(Segmenter):
+    """A model on one device whose input is a square; float32 except in the image pass."""
+
+    kept_maps: tuple[str, ...] = LEVELS  # names of the outputs of the image pass
+
+    def __init__(self, settings: SquareSettings, card: ModelCard, digest: str, execution: Execution) -> None:
+        self.card = card
+        self.digest = digest
+        self._side = settings.side
+        self._execution = execution
+        colours = torch.tensor([settings.mean, settings.std]).view(2, 1, 3, 1, 1)
+        self._mean, self._std = colours.to(execution.device)
+        self.buckets = ((settings.side, settings.side),)
+
+    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
+        """Resize the image to the square, bilinear and smoothed where it shrinks, as SAM's image processors do.
+
+        `max_side` has no effect.
+        """
+        size = picture_size(rgb)
+        pixels = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None]
+        square = F.interpolate(pixels, (self._side, self._side), mode="bilinear", antialias=True)
+        return Plan(size, square.numpy())
+
+    @torch.inference_mode()
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        return encode_each(tiles, self._execution.device, self._image_pass)
+
+    def _image_pass(self, tiles: Tensor) -> TileFeatures:
+        dtype = self._execution.dtype
+        pixels = (tiles.float() / 255 - self._mean) / self._std
+        with torch.autocast(self._execution.device.type, dtype, enabled=dtype != torch.float32):
+            maps = self.image_maps(pixels)
+        return as_kept(maps, self._execution.precision)
+
+    @abstractmethod
+    def image_maps(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """The maps of `kept_maps` [N, C, h, w], of normalised colours [N, 3, side, side]."""
+
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
+        # Copies: a view would keep the whole batch in memory while this image is cached.
+        maps = {name: part[0].clone() for name, part in zip(self.kept_maps, tile_features, strict=True)}
+        return Features(plan.size, maps)
+
+
+class PromptedSegmenter(SquareSegmenter):
+    """One with a SAM's head: masks for clicks, boxes and masks, and objects followed through a video."""
+
+    takes_masks = True
+    sam_head: PromptHead
+
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        """Three masks for a single click, one for any other prompt."""
+        return self.sam_head.prompt(features, prompts)
+
+    def object_memory(self) -> SamMemory:
+        """An empty memory for the objects of one video stream."""
+        return SamMemory(self.sam_head)
