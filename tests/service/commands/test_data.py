@@ -70,14 +70,6 @@ def test_sa_1b_is_checked(lexiseg: CommandLine, tmp_path: Path) -> None:
     assert f"{tmp_path}/sa_1.jpg: its objects cannot be read: a mask of 5 x 4, its photograph 6 x 4" in outcome.out
 
 
-@pytest.mark.parametrize(("name", "message"), [("nowhere", "does not exist"), (".", "holds no pairs; expected")])
-def test_what_is_no_set_is_refused(lexiseg: CommandLine, tmp_path: Path, name: str, message: str) -> None:
-    outcome = lexiseg("data", "check", tmp_path / name)
-
-    assert outcome.status == 1
-    assert message in outcome.err
-
-
 def test_commands_over_files_do_not_wait_for_torch(tmp_path: Path) -> None:
     pairs = write_pairs(tmp_path / "captions", 2)
     code = (
@@ -150,13 +142,6 @@ def test_shards_are_written_and_what_is_broken_is_told(lexiseg: CommandLine, tab
     assert "1 pairs in 1 shards, 2 of the source's pairs were done before" in again.out
 
 
-def test_a_lone_folder_is_refused(lexiseg: CommandLine, table: Path) -> None:
-    outcome = lexiseg("data", "pack", table)
-
-    assert outcome.status == 2
-    assert "expected SRC and DST" in outcome.err
-
-
 def test_a_set_is_laid_out_and_what_is_not_there_is_said(lexiseg: CommandLine, tmp_path: Path) -> None:
     trees.write_voc(tmp_path / "downloads", {"2007_000033": np.full((6, 8), 3)})
 
@@ -165,13 +150,6 @@ def test_a_set_is_laid_out_and_what_is_not_there_is_said(lexiseg: CommandLine, t
     assert (outcome.status, outcome.out) == (0, f"{tmp_path}/sets/voc: val 1\n")
     assert "voc2012: 1 of 1, " in outcome.err
     assert "train is not there: voc21, split 'train'" in outcome.err
-
-
-def test_a_set_that_nobody_knows_is_one_line(lexiseg: CommandLine, tmp_path: Path) -> None:
-    outcome = lexiseg("data", "prepare", "voc2007", tmp_path, tmp_path / "sets")
-
-    assert (outcome.status, outcome.out) == (1, "")
-    assert "no official set 'voc2007'; known sets: voc2012, camvid, coco, coco-stuff" in outcome.err
 
 
 @pytest.fixture

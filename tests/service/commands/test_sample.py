@@ -34,13 +34,6 @@ def test_another_picture_of_that_name_is_left_alone(lexiseg: CommandLine, tmp_pa
     assert "is there already" in outcome.err
 
 
-def test_an_unknown_name_is_told_the_known_ones(lexiseg: CommandLine) -> None:
-    outcome = lexiseg("sample", "street.jpg")
-
-    assert outcome.status == 1
-    assert outcome.err == "lexiseg: street.jpg: no such photograph; there is: china.jpg, flower.jpg\n"
-
-
 def test_without_the_package_that_holds_them_the_way_to_it_is_said(
     lexiseg: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

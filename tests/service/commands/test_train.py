@@ -23,31 +23,6 @@ def test_without_data_the_layout_is_explained(lexiseg: CommandLine, tmp_path: Pa
         assert word in outcome.err
 
 
-def test_an_unknown_recipe_names_those_that_are_there(lexiseg: CommandLine) -> None:
-    outcome = lexiseg("train", "huge")
-
-    assert outcome.status == 1
-    assert outcome.err.startswith("lexiseg: no recipe 'huge'; known recipes: ")
-    assert "tiny, tiny-prompts, tiny-prompts-smoke, tiny-smoke" in outcome.err
-
-
-def test_an_override_out_of_range_names_the_key_and_what_came(lexiseg: CommandLine) -> None:
-    outcome = lexiseg("train", "tiny", "steps=-3", "colour=red")
-
-    assert outcome.status == 1
-    assert "steps: " in outcome.err
-    assert "-3" in outcome.err
-    assert "colour: " in outcome.err
-
-
-def test_a_misspelt_name_says_which_may_be_meant(lexiseg: CommandLine) -> None:
-    setting = lexiseg("train", "tiny", "learning_rat=3")
-    recipe = lexiseg("train", "finetun")
-
-    assert "learning_rat: no such setting; did you mean learning_rate? (got 3)" in setting.err
-    assert "no recipe 'finetun' (did you mean finetune?); known recipes: " in recipe.err
-
-
 def test_a_run_by_another_recipe_is_refused_before_anything_is_loaded(lexiseg: CommandLine, tmp_path: Path) -> None:
     write_shapes(tmp_path / "data", count=4)
     values = [f"data={tmp_path / 'data'}", f"out={tmp_path / 'run'}", "sets={shapes: 1}", "packs=runs/none"]

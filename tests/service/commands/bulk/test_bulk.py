@@ -138,22 +138,3 @@ def test_the_answers_are_read_as_coco(lexiseg: CommandLine, tmp_path: Path) -> N
     assert len(read.anns) == sum(len(row["segments"] or ()) for row in jobs.rows(out)) > 0
     for annotation in read.anns.values():
         assert coco.area(annotation["segmentation"]) == annotation["area"]
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--local"], "give either classes or --vocabulary"),
-        (["-c", "a", "--to", "csv", "--local"], "expected one of coco, webdataset, yolo"),
-        (["-c", "a", "--actors", "3:1"], "1 <= MIN <= MAX"),
-        (["-c", "a", "--model", "sam", "--local"], "no model 'sam'"),
-    ],
-)
-def test_a_wrong_option_is_one_line_that_helps(
-    lexiseg: CommandLine, tmp_path: Path, options: list[str], said: str
-) -> None:
-    outcome = lexiseg("bulk", jobs.folder(tmp_path / "in", 1), tmp_path / "out", *options)
-
-    assert outcome.status != 0
-    assert said in " ".join(outcome.err.replace("│", " ").split())
-    assert not (tmp_path / "out").exists()

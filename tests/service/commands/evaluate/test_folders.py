@@ -38,17 +38,6 @@ def test_the_report_has_a_figure_for_every_class(lexiseg: CommandLine, root: Pat
     assert 0 < report["pixel_accuracy"] <= 100
 
 
-@pytest.mark.parametrize(
-    "options", [["--dataset", "thirds"], ["--dataset", "halves", "--split", "test"]], ids=["data set", "split"]
-)
-def test_what_is_missing_is_named_with_the_layout(lexiseg: CommandLine, root: Path, options: list[str]) -> None:
-    outcome = lexiseg("eval", "--root", root, *options)
-
-    assert outcome.status == 1
-    assert "does not exist; expected" in outcome.err
-    assert "classes.json" in outcome.err
-
-
 def test_the_bundled_model_is_as_good_as_its_copy(lexiseg: CommandLine, root: Path, tmp_path: Path) -> None:
     copy, target = tmp_path / "copy", tmp_path / "reports" / "compared.json"
     shutil.copytree(bundled()["tiny"], copy)
@@ -66,23 +55,3 @@ def test_the_bundled_model_is_as_good_as_its_copy(lexiseg: CommandLine, root: Pa
     assert 0 < halves["measures"]["mIoU"]["a"] < halves["measures"]["oracle names"]["a"]
     for words in ("halves/val, 2 photographs", "B - A", "95 % interval", "kept with 3 more"):
         assert words in outcome.out
-
-
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
-        (["--compare", "tiny", "tiny", "--task", "box"], "--task"),
-        (["--compare", "tiny", "tiny", "--model", "tiny", "--refine", "none"], "--refine"),
-        (["--dataset", "thirds"], "several data sets belong to --compare"),
-    ],
-)
-def test_what_does_not_go_together_is_refused(
-    lexiseg: CommandLine,
-    root: Path,
-    options: list[str],
-    complaint: str,
-) -> None:
-    outcome = lexiseg("eval", "--dataset", "halves", "--root", root, *options)
-
-    assert outcome.status == 2
-    assert complaint in outcome.err

@@ -79,33 +79,6 @@ def test_all_takes_what_is_there_and_names_the_rest(evaluate: Any) -> None:
     assert markdown.startswith("| data set | images | mIoU |")
 
 
-@pytest.mark.parametrize(
-    ("options", "protocol", "dataset", "says"),
-    [
-        ((), "mine", "voc21", "no protocol 'mine'; known protocols: tcl"),
-        ((), "tcl", "voc22", "the protocol tcl does not cover 'voc22'"),
-        ((), "tcl", "ade20k", "none of"),
-        (("--split", "test"), "tcl", "voc21", "voc21 has no split 'test'"),
-        (("--model", "huge"), "tcl", "voc21", "no model 'huge'"),
-    ],
-)
-def test_what_cannot_be_is_one_line(
-    evaluate: Any, options: tuple[str, ...], protocol: str, dataset: str, says: str
-) -> None:
-    outcome = evaluate(*options, dataset=dataset, protocol=protocol)
-
-    assert outcome.status == 1
-    assert says in outcome.err
-    assert "Traceback" not in outcome.err
-
-
-@pytest.mark.parametrize(
-    "options", [["--protocol", "tcl", "--rename", "cat=kitten"], ["--markdown", "x.md"], ["--paper", "tcl"]]
-)
-def test_options_of_the_other_kind_are_refused(lexiseg: CommandLine, root: Path, options: list[str]) -> None:
-    assert lexiseg("eval", "--dataset", "voc21", "--root", root, *options).status == 2
-
-
 @pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(evaluate: Any, root: Path, tmp_path: Path) -> None:
     once, _ = json_and_markdown(evaluate().out)

@@ -104,43 +104,6 @@ def test_instances_are_measured_by_coco_s_ap(evaluate: Any) -> None:
     assert report["per_class"]["red"] == {"thing": True, "asked": ["red"], "ap": 100.0, "instances": 2}
 
 
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (("--task", "box", "--protocol", "tcl"), "these belong to --task semantic"),
-        (("--task", "panoptic", "--rename", "red=crimson"), "these belong to --task semantic"),
-        (("--task", "instance", "--markdown", "x.md"), "these belong to --task semantic"),
-        (("--task", "box", "--refine", "pamr"), "masks of prompts are measured as they are"),
-        (("--task", "box", "--points", "grid"), "these belong to --task point"),
-        (("--grid", "5"), "these belong to --task point"),
-        (("--task", "point", "--grid", "5"), "give --points grid as well"),
-        (("--task", "depth"), "depth"),
-    ],
-)
-def test_options_of_another_task_are_refused(evaluate: Any, options: tuple[str, ...], says: str) -> None:
-    outcome, _ = evaluate(*options)
-
-    assert outcome.status == 2
-    assert says in outcome.err
-
-
-@pytest.mark.parametrize(
-    ("options", "dataset", "says"),
-    [
-        (("--task", "box"), "pennants", "pennants does not exist; expected"),
-        (("--task", "panoptic"), "coco-panoptic", "none of"),
-        (("--task", "point"), "coco-instance", "coco-instance has instances only"),
-        (("--task", "panoptic", "--split", "test"), "ade20k-panoptic", "has no split 'test'"),
-    ],
-)
-def test_what_cannot_be_is_one_line(evaluate: Any, options: tuple[str, ...], dataset: str, says: str) -> None:
-    outcome, _ = evaluate(*options, dataset=dataset)
-
-    assert outcome.status == 1
-    assert says in outcome.err
-    assert "Traceback" not in outcome.err
-
-
 def with_card(card: Any) -> PromptableColours:
     segmenter = PromptableColours()
     segmenter.card = card

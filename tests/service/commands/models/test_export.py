@@ -44,25 +44,3 @@ def test_an_export_is_served_by_its_runtime_from_the_cache(
     assert accuracy["onnx"] == pytest.approx(accuracy["torch"], abs=0.5)
     assert accuracy["onnx-int8"] == pytest.approx(accuracy["torch"], abs=5)
     assert accuracy["onnx-int8"] != accuracy["torch"]
-
-
-@pytest.mark.parametrize(("made", "message"), [(False, "No such file"), (True, "expected a folder with images")])
-def test_a_folder_without_photographs_is_refused_at_once(
-    made: bool, message: str, lexiseg: CommandLine, tmp_path: Path
-) -> None:
-    if made:
-        (tmp_path / "photos").mkdir()
-
-    refused = lexiseg("export", "--int8", "--photos", tmp_path / "photos", "--out", tmp_path / "out")
-
-    assert refused.status == 1
-    assert message in refused.err
-    assert not (tmp_path / "out").exists()
-
-
-def test_an_unknown_runtime_is_refused_with_its_names(lexiseg: CommandLine, root: Path) -> None:
-    refused = lexiseg("eval", "--dataset", "skies", "--root", root, "--runtime", "tensorflow")
-
-    assert refused.status == 1
-    assert "--runtime / LEXISEG_RUNTIME" in refused.err
-    assert "onnx-int8" in refused.err

@@ -6,7 +6,6 @@ import json
 import warnings
 from pathlib import Path
 
-import pytest
 import torch
 
 from lexiseg_model import catalogue
@@ -34,43 +33,6 @@ def test_an_imported_model_is_listed_and_its_serving_explained(lexiseg: CommandL
     assert (segmenter.settings.policy, segmenter.settings.quick_gelu, segmenter.card.refine) == ("sclip", True, "none")
     assert len(segmenter.texts((ClassEntry("cat"),))) == 80
     assert "mine@1" in lexiseg("models", "list", "--models-dir", tmp_path / "models").out
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("--method", "tcl", "x"), "needs --checkpoint"),
-        (
-            ("--method", "tcl", "--checkpoint", "tcl.pth", "--policy", "sclip", "x"),
-            "sclip is for --method dense-clip, not",
-        ),
-        (("--method", "dense-clip", "x"), "needs --clip"),
-        (("--method", "dense-clip", "--clip", "nowhere.pt", "--policy", "magic", "x"), "no policy 'magic'"),
-        (("--method", "dense-clip", "--clip", "nowhere.pt", "x"), "no weights at nowhere.pt"),
-        (("--method", "dense-clip", "--clip", "nowhere.pt", "--policy", "SCLIP", "x"), "no weights at nowhere.pt"),
-        (
-            ("--method", "dense-clip", "--clip", "a.pt", "--checkpoint", "b.pth", "x"),
-            "b.pth is for --method radseg or",
-        ),
-        (("--method", "tcl", "--checkpoint", "tcl.pth", "--architecture", "ViT-L-14", "x"), "patches of 16 pixels"),
-        (("--method", "tcl", "--checkpoint", "nowhere.pth", "x"), "no weights at nowhere.pth"),
-        (("--method", "s-seg", "x"), "--method s-seg needs --checkpoint"),
-        (("--method", "s-seg", "--checkpoint", "nowhere.pth", "x"), "no weights at nowhere.pth"),
-        (
-            ("--method", "s-seg", "--checkpoint", "a.pth", "--clip", "b.pt", "x"),
-            "b.pt is for --method dense-clip or",
-        ),
-        (("--method", "dense-clip", "--clip", "a.pt", "--backbone", "resnet50", "x"), "resnet50 is for --method s-seg"),
-    ],
-)
-def test_what_is_missing_or_wrong_is_said(
-    lexiseg: CommandLine, tmp_path: Path, words: tuple[str, ...], said: str
-) -> None:
-    outcome = lexiseg("models", "import", *words, "--models-dir", tmp_path)
-
-    assert outcome.status == 1
-    assert said in outcome.err
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_method_of_another_distribution_is_imported_and_segments(lexiseg: CommandLine, tmp_path: Path) -> None:
@@ -121,19 +83,3 @@ def test_a_model_goes_there_and_back(lexiseg: CommandLine, tmp_path: Path) -> No
     assert "card.yaml ...\n" in pushed.err
     assert f"serve it with: LEXISEG_MODELS_DIR={tmp_path}/models lexiseg serve --model tiny" in pulled.out
     assert (tmp_path / "models/tiny/card.yaml").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("pull", "store/tiny"), "no folder to pull into: set LEXISEG_MODELS_DIR"),
-        (("pull", "tiny", "--models-dir", "models"), "names no model; expected URL/NAME"),
-        (("pull", "store/..", "--models-dir", "models"), "names no model; expected URL/NAME"),
-        (("push", "nobody", "store"), "no model 'nobody'"),
-    ],
-)
-def test_what_cannot_be_done_is_one_line(lexiseg: CommandLine, words: tuple[str, ...], message: str) -> None:
-    outcome = lexiseg("models", *words)
-
-    assert outcome.status == 1
-    assert message in outcome.err

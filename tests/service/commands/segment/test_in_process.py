@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from lexiseg_client import Segmentation
 from lexiseg_model.types import ClassEntry
@@ -25,14 +24,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "flower.png").write_bytes(pictures.encoded(pictures.small("flower", 240)))
     (tmp_path / "notes.txt").write_text("not a picture")
     return tmp_path
-
-
-def test_a_file_gets_a_picture_of_its_size(lexiseg: CommandLine, folder: Path) -> None:
-    outcome = lexiseg("segment", folder / "china.jpg", "-c", "sky", "-c", "tree", "--out", folder / "out")
-
-    assert outcome.status == 0, outcome.err
-    with Image.open(folder / "out" / "china.png") as painted, Image.open(folder / "china.jpg") as photograph:
-        assert painted.size == photograph.size
 
 
 def test_the_annotations_are_read_by_pycocotools(lexiseg: CommandLine, folder: Path) -> None:
@@ -68,29 +59,6 @@ def test_a_photograph_is_never_written_over(lexiseg: CommandLine, folder: Path) 
     assert outcome.status == 0
     assert (folder / "flower.png").read_bytes() == before
     assert (folder / "flower-2.png").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["-c", "sky", "--threshold", "nan"], "threshold: expected a finite number"),
-        (["-c", "sky", "--threshold", "2"], "threshold: expected less than or equal to 1"),
-        (["-c", "sky", "--threshold", "0.5", "--no-background"], "every pixel gets a class"),
-        (["-c", "sky", "--max-side", "1"], "max_side: expected greater than or equal to 32"),
-        (["-c", "sky", "-c", "Sky"], "only once"),
-        (["-c", " "], "a word, not blank"),
-        (["-c", "sky", "--model", "sam"], "no model 'sam'; there is: tiny"),
-        (["-c", "sky", "--device", "abacus"], "expected auto, cpu, cuda"),
-    ],
-)
-def test_a_wrong_option_is_one_line_that_helps(
-    lexiseg: CommandLine, folder: Path, options: list[str], said: str
-) -> None:
-    outcome = lexiseg("segment", folder / "china.jpg", *options, "--out", folder / "out")
-
-    assert outcome.status == 1
-    assert said in outcome.err
-    assert outcome.err.count("\n") == 1
 
 
 def test_the_same_question_goes_on_with_the_files_that_are_not_done(lexiseg: CommandLine, folder: Path) -> None:
@@ -171,11 +139,3 @@ def test_a_vocabulary_stands_for_its_classes_and_its_background(lexiseg: Command
     (image,) = found["images"]
     assert len(found["categories"]) == 11
     assert sum(segment["area"] for segment in found["annotations"]) == image["height"] * image["width"]
-
-
-@pytest.mark.parametrize("name", ["sky,tree", '["sky", "tree"]'])
-def test_a_list_as_one_class_is_told_how_several_are_given(lexiseg: CommandLine, name: str) -> None:
-    outcome = lexiseg("segment", "china.jpg", "-c", name)
-
-    assert outcome.status == 2
-    assert "-c sky -c tree" in outcome.err

@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
-from lexiseg_service.errors import QueueFull
 from lexiseg_service.gateway.admission.keys import line_of, new_key
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.gateway.rest import problem
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -55,22 +53,6 @@ class Painter(KnownBackend):
             self.turn.notify_all()
         self.under_way -= 1
         return answer(overlay=OVERLAY)
-
-
-class Busy:
-    """Refuses the first so many questions."""
-
-    def __init__(self, app: ASGIApp, refusals: int, seconds: int) -> None:
-        self.app = app
-        self.left = refusals
-        self.seconds = seconds
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST" and self.left:
-            self.left -= 1
-            await problem.response(QueueFull("64 requests are waiting", self.seconds), None)(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
 
 
 @pytest.fixture(autouse=True)
@@ -127,22 +109,6 @@ def test_the_files_go_to_the_server_and_the_answers_keep_their_order(
     }
     assert (folder / "out" / "03.png").read_bytes() == OVERLAY
     assert 2 <= painter.most <= 8
-
-
-def test_a_busy_server_is_asked_again(lexiseg: CommandLine, folder: Path, app: ASGIApp, painter: Painter) -> None:
-    with listening(Busy(app, refusals=8, seconds=0)) as url:
-        outcome = lexiseg("segment", *folder.glob("*.png"), "-c", "sky", "--server", url, "--out", folder / "out")
-
-    assert outcome.status == 0, outcome.err
-    assert len(painter.asked) == 12
-
-
-def test_a_server_that_stays_busy_is_given_up(lexiseg: CommandLine, folder: Path, app: ASGIApp) -> None:
-    with listening(Busy(app, refusals=10**6, seconds=10**6)) as url:
-        outcome = lexiseg("segment", folder / "00.png", "-c", "sky", "--server", url, "--out", folder / "out")
-
-    assert outcome.status == 1
-    assert "00.png: 64 requests are waiting" in outcome.err
 
 
 def test_a_key_is_shown_and_without_one_the_way_to_give_it_is_told(
@@ -210,11 +176,3 @@ def test_an_address_that_is_none_is_told_so(lexiseg: CommandLine, folder: Path, 
 
     assert outcome.status == 1
     assert "--server: expected an address like http://localhost:8000" in outcome.err
-
-
-@pytest.mark.parametrize("options", [["--server", "http://a.example", "--device", "cpu"], ["--api-key", "k"]])
-def test_options_that_cannot_go_together_are_named(lexiseg: CommandLine, folder: Path, options: list[str]) -> None:
-    outcome = lexiseg("segment", folder / "00.png", "-c", "sky", *options)
-
-    assert outcome.status == 2
-    assert options[-2] in outcome.err

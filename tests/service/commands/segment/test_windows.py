@@ -117,26 +117,6 @@ def _borders(length: int, side: int, overlap: int, block: int) -> list[int]:
     return sorted(border - 1 for border in borders if 0 < border < length)
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--window", "100000"], "by --max-pixels"),
-        (["--window", "128", "--bands", "1,2"], "expected one band or three"),
-        (["--window", "128", "--bands", "7"], "bands 7; the picture has 3"),
-        (["--window", "128", "--range", "5,1"], "LOW < HIGH"),
-        (["--window", "128", "--point", "1,1"], "takes words"),
-        (["--bands", "1"], "only with --window"),
-    ],
-)
-def test_a_wrong_option_is_one_line_that_helps(
-    lexiseg: CommandLine, scene: Path, tmp_path: Path, options: list[str], said: str
-) -> None:
-    outcome = lexiseg("segment", scene, "-c", "sky", *options, "--out", tmp_path / "out")
-
-    assert outcome.status != 0
-    assert said in " ".join(outcome.err.replace("│", " ").split())
-
-
 SIZE, BLOCK = (150, 210), 48
 
 

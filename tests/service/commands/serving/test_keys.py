@@ -17,13 +17,6 @@ def test_the_line_goes_to_the_file_and_the_key_to_the_eyes(lexiseg: CommandLine,
     assert key not in outcome.out
 
 
-def test_an_id_with_a_blank_is_refused(lexiseg: CommandLine) -> None:
-    outcome = lexiseg("keys", "new", "camera 7")
-
-    assert outcome.status == 1
-    assert outcome.err.startswith("lexiseg: ID: expected")
-
-
 def test_a_scope_that_is_none_is_refused(lexiseg: CommandLine) -> None:
     outcome = lexiseg("keys", "new", "labels", "--scope", "root")
 

@@ -28,7 +28,6 @@ from lexiseg_service.gateway.admission.keys import line_of, new_key
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.model.video import moving
 from tests.service.commands.command_line import CommandLine
@@ -241,16 +240,6 @@ def test_a_file_that_is_there_is_replaced_only_when_that_is_asked_for(
     assert "--overwrite" in refused.err
     assert replaced.status == 0, replaced.err
     assert there.read_bytes() != b"mine"
-
-
-def test_a_photograph_is_refused_with_the_command_that_takes_it(lexiseg: CommandLine, tmp_path: Path) -> None:
-    photograph = tmp_path / "photo.jpg"
-    photograph.write_bytes(pictures.encoded(pictures.small("china", 64), "JPEG"))
-
-    outcome = lexiseg("video", photograph, "-c", "sky", "--out", tmp_path / "out.mp4")
-
-    assert outcome.status == 1
-    assert "expected a video file, a camera or a stream. `lexiseg segment` takes images" in outcome.err
 
 
 @pytest.mark.parametrize(
