@@ -12,12 +12,6 @@ from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.server import Server
 
 
-def test_the_photograph_to_try_comes_with_its_words(page: Page) -> None:
-    page.click("#sample")
-
-    expect_result(page, "Found sky, building, trees")
-
-
 def test_a_picture_may_be_dropped(page: Page) -> None:
     page.evaluate_handle(
         """async (url) => {

@@ -121,24 +121,6 @@ def test_a_segment_of_a_word_is_corrected_and_keeps_its_label(page: Page) -> Non
     expect(page.locator("#correcting")).to_be_hidden()
 
 
-def test_all_of_it_by_the_keyboard(page: Page) -> None:
-    expect_result(page, "Type a word")
-    page.focus("#canvas")
-    for key in ("ArrowLeft", "ArrowDown", "Enter"):
-        page.keyboard.press(key)
-    expect_result(page, "Cut out 1 object")
-    page.keyboard.press("Escape")
-    expect_result(page, "Type a word")
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("b")
-    for _ in range(6):
-        page.keyboard.press("ArrowRight")
-        page.keyboard.press("ArrowDown")
-    page.keyboard.press("b")
-
-    expect_result(page, "Cut out 1 object")
-
-
 def test_the_least_score_acts_without_asking_again(page: Page) -> None:
     add(page, "sky", "building")
     expect_result(page, "Found sky, building")
@@ -150,12 +132,6 @@ def test_the_least_score_acts_without_asking_again(page: Page) -> None:
     expect(page.locator("output[for=threshold]")).to_have_text("1.00")
     expect(page.locator("#segments li.low")).to_have_count(segments(page).count())
     assert asked == []
-
-
-def test_a_word_of_another_language_is_warned_of(page: Page) -> None:
-    add(page, "sky", "Hund")
-
-    expect(page.locator("#warnings li")).to_contain_text("'Hund' does not look like an English word")
 
 
 def test_a_resting_pointer_shows_what_a_click_would_cut_out(page: Page) -> None:

@@ -27,16 +27,6 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, server: Server, widt
     context.close()
 
 
-def test_everything_comes_from_the_service(page: Page, server: Server) -> None:
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.reload()
-    page.locator("body[data-ready]").wait_for()
-
-    assert asked
-    assert all(url.startswith((server.url, "data:")) for url in asked)
-
-
 def test_every_button_can_be_hit(page: Page) -> None:  # WCAG 2.2, 2.5.8: 24 px
     choose(page)
     add(page, "sky")
