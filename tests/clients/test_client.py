@@ -16,13 +16,11 @@ from lexiseg_client import (
     Background,
     Class,
     Client,
-    InvalidValue,
     Segmentation,
     UndecodableImage,
 )
 from tests import coco, pictures
-from tests.clients.conftest import KEY
-from tests.clients.spies import BY_ID, UPLOAD, Spy
+from tests.clients.spies import Spy
 from tests.integration.server import Server
 
 CHINA = pictures.photograph("china")
@@ -52,22 +50,12 @@ def test_a_path_and_words_give_masks(client: Client, tmp_path: Path) -> None:
 
 
 def test_all_forms_of_a_mask_are_the_same_mask(client: Client) -> None:
-    masks = {
-        form: [segment.mask for segment in client.segment(JPEG, CLASSES, mask=form)]
-        for form in ("rle", "polygon", "png")
-    }
+    first, *others = (client.segment(JPEG, CLASSES, mask=form) for form in ("rle", "polygon", "png"))
 
-    assert len(masks["rle"]) == 3
-    for form in ("polygon", "png"):
-        assert all(np.array_equal(a, b) for a, b in zip(masks["rle"], masks[form], strict=True))
-
-
-def test_the_label_map_holds_ids_whatever_the_form(client: Client) -> None:
-    maps = [client.segment(JPEG, CLASSES, mask=form).label_map for form in ("rle", "polygon", "png")]
-
-    assert set(np.unique(maps[0])) == {0, 1, 2, 3}
-    assert np.array_equal(maps[0], maps[1])
-    assert np.array_equal(maps[0], maps[2])
+    assert set(np.unique(first.label_map)) == {0, 1, 2, 3}
+    for other in others:
+        assert np.array_equal(first.label_map, other.label_map)
+        assert all(np.array_equal(a.mask, b.mask) for a, b in zip(first, other, strict=True))
 
 
 def test_pixels_pillow_and_a_lossless_file_are_one_image(client: Client) -> None:
@@ -103,40 +91,6 @@ def test_every_option_reaches_the_server(client: Client) -> None:
     assert result.confidence.dtype == np.float32
     assert result.confidence.shape == (427, 640)
     assert 0 <= result.confidence.min() < result.confidence.max() <= 1
-
-
-def test_the_same_image_is_sent_once(server: Server) -> None:
-    spy = Spy()
-    image = pictures.encoded(pictures.small("coffee", 170), "PNG")
-    with spy.http() as http, Client(server.url, http=http) as client:
-        first = client.segment(image, ["cup"])
-        second = client.segment(image, ["table", "spoon"])
-
-    assert spy.seen == [UPLOAD, BY_ID]
-    assert second.cache.features is True
-    assert second.image_id == first.image_id
-
-
-def test_an_image_that_the_server_forgot_is_sent_again(narrow_server: Server) -> None:
-    spy = Spy()
-    image = pictures.encoded(pictures.small("coffee", 170), "PNG")
-    with spy.http() as http, Client(narrow_server.url, api_key=KEY, http=http) as client:
-        first = client.segment(image, ["cup"])
-        second = client.segment(image, ["cup"])
-
-    assert spy.seen == [UPLOAD, BY_ID, UPLOAD]
-    assert [segment.rle for segment in second] == [segment.rle for segment in first]
-
-
-def test_refusals_carry_the_problem_document(client: Client) -> None:
-    with pytest.raises(InvalidValue) as caught:
-        client.segment(JPEG, CLASSES, threshold=7)
-
-    assert (caught.value.status, caught.value.type) == (422, "invalid-value")
-    (wrong,) = caught.value.errors
-    assert (wrong.field, wrong.value) == ("threshold", 7)
-    assert wrong.expected in str(caught.value)
-    assert caught.value.problem.request_id
 
 
 def test_a_wrong_question_is_refused_before_it_is_sent(server: Server) -> None:

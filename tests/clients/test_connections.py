@@ -22,20 +22,12 @@ from lexiseg_client.address import read_address
 from lexiseg_service.gateway.rest.openapi import SEGMENT
 from tests import pictures
 from tests.clients.conftest import KEY, taken
-from tests.clients.scripted_server import MODELS, Say, busy, scripted
+from tests.clients.scripted_server import MODELS, Say, scripted
 from tests.integration.server import Server
 
 IMAGE = pictures.encoded(pictures.small("china", 160), "JPEG")
 QUICK = Retry(first_wait=0.01)
 CLOSED = Say(0)
-
-
-def test_a_busy_server_is_asked_until_it_answers() -> None:
-    with scripted(busy(), busy(), Say(200, SEGMENT)) as script, Client(script.url, retry=QUICK) as client:
-        result = client.segment(IMAGE, ["sky"])
-
-    assert result.segments[0].label == "sky"
-    assert [path for _, path, _ in script.asked] == ["/v1/segment"] * 3
 
 
 def test_a_connection_that_breaks_is_tried_again() -> None:

@@ -116,6 +116,8 @@ def test_a_point_outside_the_image_is_refused_by_name(client: Client) -> None:
         client.segment(JPEG, prompts=[Point(1, 1), Point(1000, 80)])
 
     (wrong,) = caught.value.errors
+    assert (caught.value.status, caught.value.type, wrong.value) == (422, "invalid-value", 1000)
+    assert caught.value.problem.request_id
     assert wrong.field == "prompts.1.points.0.x"
     assert str(SIZE[1]) in wrong.expected
 

@@ -17,7 +17,6 @@ from lexiseg_client import (
     NewQuestion,
     Point,
     Prompt,
-    Unauthorized,
     UnsupportedImage,
     UnusableImage,
 )
@@ -116,14 +115,6 @@ def test_what_the_frames_raise_comes_out(client: Client) -> None:
         list(client.stream(["https://example.org/a.jpg"], ["sky"]))
     with pytest.raises(FileNotFoundError):
         list(client.stream([Path("none-such.jpg")], ["sky"]))
-
-
-def test_a_stream_needs_the_key(narrow_server: Server) -> None:
-    with (
-        Client(narrow_server.url, api_key="wrong", grpc_target=narrow_server.grpc) as client,
-        pytest.raises(Unauthorized),
-    ):
-        list(client.stream([JPEG], ["sky"]))
 
 
 async def test_frames_may_be_awaited(server: Server, target: str, client: Client) -> None:

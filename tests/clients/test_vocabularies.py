@@ -13,7 +13,6 @@ from lexiseg_client import (
     Client,
     NotFound,
     PreconditionFailed,
-    UnknownVocabulary,
     Vocabulary,
 )
 from tests.clients.spies import Spy
@@ -57,13 +56,6 @@ def test_nobody_overwrites_what_has_changed_since(client: Client, room: Vocabula
         with pytest.raises(PreconditionFailed):
             write()
     assert [entry.name for entry in client.vocabularies.get("room").classes] == ["floor", "ceiling"]
-
-
-def test_a_deleted_list_is_gone(client: Client, room: Vocabulary) -> None:
-    client.vocabularies.delete("room", if_match=room.etag)
-
-    with pytest.raises(UnknownVocabulary):
-        client.vocabularies.get("room")
 
 
 def test_a_name_cannot_lead_elsewhere(server: Server) -> None:
