@@ -11,7 +11,6 @@ import pytest
 
 from lexiseg_model import catalogue
 from tests import pictures
-from tests.command import run
 from tests.integration.server import Server, form
 from tests.model.catalogue.test_models import copy_of_tiny
 from tests.waiting import until
@@ -83,16 +82,3 @@ def test_models_take_turns_in_memory_and_answer_alike(client: httpx.Client, serv
     assert second["segments"] == again["segments"] != []
     assert server.metric('lexiseg_model_unloads_total{model="tiny"}') >= 1
     assert server.metric('lexiseg_model_loaded{model="second",version="1"}') == 0
-
-
-def test_what_is_missing_is_said_before_anything_listens(tmp_path: Path) -> None:
-    bare = copy_of_tiny(tmp_path / "models", "bare")
-    (bare / "tiny.safetensors").unlink()
-
-    outcome = run("serve", "--http-port", "0", "--model", "tiny,bare,huge", LEXISEG_MODELS_DIR=str(bare.parent))
-
-    assert outcome.returncode == 1
-    assert outcome.stdout == ""
-    assert str(bare) in outcome.stderr
-    assert "no model 'huge'" in outcome.stderr
-    assert "Traceback" not in outcome.stderr

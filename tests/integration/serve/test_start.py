@@ -12,14 +12,18 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import cycle
 from pathlib import Path
 from typing import TypeVar
 
+import grpc
 import httpx
 import psutil
 import pytest
 import torch
 
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests import pictures
 from tests.command import run
 from tests.integration.processes import Worker
@@ -98,23 +102,32 @@ def accepted(server: Server, ask: Callable[[], Future[T]]) -> list[Future[T]]:
         time.sleep(0.01)
 
 
-def test_requests_in_flight_are_answered_before_the_process_ends(tmp_path: Path) -> None:
+def test_requests_and_calls_in_flight_are_answered_before_the_process_ends(tmp_path: Path) -> None:
     # Large, so that some of them are still in flight when the signal comes.
-    image = pictures.encoded(pictures.photograph("china").resize((4000, 3000)), compress_level=1)
+    image = pictures.encoded(pictures.photograph("china").resize((4000, 3000)), "JPEG", quality=95)
+    question = pb.SegmentRequest(image=pb.Image(content=image), classes=[pb.Class(name="sky")], max_side=160)
     with (
         Server(tmp_path / "log.jsonl", LEXISEG_DRAIN_SECONDS=str(SOON)) as server,
+        grpc.insecure_channel(server.grpc) as channel,
         ThreadPoolExecutor(CALLS) as clients,
     ):
-        parts = form(image, "sky", "tree")
-        answers = accepted(
-            server, lambda: clients.submit(httpx.post, f"{server.url}/segment", files=parts, timeout=SOON)
-        )
+        stub = SegmentationStub(channel)
+
+        def height_over_rest() -> int:
+            answer = httpx.post(f"{server.url}/segment", files=form(image, "sky", max_side=160), timeout=SOON)
+            return int(answer.raise_for_status().json()["size"][0])
+
+        def height_over_grpc() -> int:
+            return stub.Segment(question, timeout=SOON).size.height
+
+        ways = cycle([height_over_rest, height_over_grpc])
+        answers = accepted(server, lambda: clients.submit(next(ways)))
 
         server.send(signal.SIGTERM)
-        statuses = [answer.result(SOON).status_code for answer in answers]
+        heights = [answer.result(SOON) for answer in answers]
         status = server.wait()
 
-    assert set(statuses) == {200}
+    assert set(heights) == {3000}
     assert status == 0
 
 
@@ -136,7 +149,6 @@ def test_an_error_names_a_port_that_is_taken() -> None:
     [
         (["--model", "tiny@0"], "lexiseg: no model 'tiny@0'; tiny is at version"),
         (["--log-level", "loud"], "lexiseg: --log-level / LEXISEG_LOG_LEVEL: expected 'debug'"),
-        (["--http-port", "0", "--device", "abacus"], "expected auto, cpu, cuda"),
     ],
 )
 def test_a_wrong_option_ends_the_command_with_one_line(options: list[str], said: str) -> None:
