@@ -13,27 +13,10 @@ def _no_settings_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_the_defaults_are_those_of_the_manual() -> None:
-    settings = Settings()
-
-    assert (settings.host, settings.http_port, settings.model) == ("127.0.0.1", 8000, "tiny")
-    assert (settings.limits.max_image_bytes, settings.limits.max_pixels) == (20 * 2**20, 40_000_000)
-    assert (settings.limits.min_side, settings.limits.max_classes, settings.limits.max_synonyms) == (16, 2048, 8)
-    assert (settings.limits.max_prompts, settings.limits.max_prompt_points) == (256, 32)
-    assert (settings.limits.max_text_length, settings.limits.max_text_bytes) == (128, 256 * 2**10)
-
-
 def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEXISEG_MODEL", "other")
 
     assert settings_of({"model": "tiny"}).model == "tiny"
-
-
-def test_a_wrong_variable_is_named_with_its_option(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LEXISEG_HTTP_PORT", "port")
-
-    with pytest.raises(InvalidValue, match=r"--http-port / LEXISEG_HTTP_PORT: .* got 'port'"):
-        settings_of({})
 
 
 @pytest.mark.parametrize(

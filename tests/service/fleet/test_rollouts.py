@@ -7,10 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from lexiseg_model.types import ModelCard, ModelName
-from lexiseg_service import watched_file
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.fleet.rollouts import Rollout, Rollouts, chosen, read_rollouts, write_rollouts
 from lexiseg_service.gateway.use_case import Caller, UseCase
@@ -133,16 +131,3 @@ def test_a_share_that_is_not_given_is_counted(tmp_path: Path) -> None:
 
     assert given == [ONE] * 3 + [TWO] * 3
     assert counted == ["colours@2"] * 3
-
-
-def test_a_missing_file_is_logged_and_read_once_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watched_file, "CHECK_SECONDS", 0.0)
-    file = tmp_path / "rollouts"
-    with capture_logs() as lines:
-        now = Rollouts(file)
-    assert now.of("colours") is None
-    assert [(line["log_level"], line["path"]) for line in lines] == [("warning", str(file))]
-
-    file.write_text("colours@2 5 key\n")
-
-    assert now.of("colours") == Rollout(NEW, 5)

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.io import savemat
 
 from lexiseg_model.data.annotated import read_benchmark
@@ -263,19 +262,6 @@ def test_pascal_context_is_read_from_matlab_files(photographs_2010: Path, tmp_pa
 
     assert shown(tmp_path / "sets", "pascal-context") == ["airplane", "tv monitor", "wood", 255]
     assert prepared.splits == {"train": 1, "val": 1}
-
-
-def test_our_split_of_pascal_context_has_the_photographs_of_our_voc_split(
-    photographs_2010: Path, tmp_path: Path
-) -> None:
-    maps = {"2008_000002": ("train", bands(2, 2)), "2008_000075": ("val", bands(2, 427, 458, 100))}
-    write_detail(photographs_2010 / "trainval_merged.json", maps)
-
-    prepared = run("pascal-context", photographs_2010, tmp_path / "sets", own=True)
-
-    assert prepared.splits == {"val": 1}
-    with Image.open(tmp_path / "sets/pascal-context/val/masks/2008_000075.png") as mask:
-        assert min(mask.size) == 256
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel
 
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.training.recipes.overrides import lay, parse
+from lexiseg_model.training.recipes.overrides import parse
 from lexiseg_model.training.recipes.read import read_recipe, recipes, training_of
 
 pytestmark = pytest.mark.usefixtures("acme")
@@ -35,6 +34,28 @@ def test_dotted_overrides_come_last() -> None:
     assert (recipe.loss.area, recipe.loss.tv, recipe.steps) == (0.3, 0.5, 8)
     assert recipe.sets == {"ours": 3, "theirs": 2}
     assert [phase.global_batch for phase in recipe.phases] == [4, 7]
+
+
+def test_a_mapping_is_merged_into_a_part_and_replaces_a_collection() -> None:
+    recipe = read("acme-smoke", "loss={area: 0.3}", "rest={area: 1, tv: 2}", "rest.tv=3", "sets={mine: 1}")
+
+    assert (recipe.loss.area, recipe.loss.tv, recipe.sets) == (0.3, 0.5, {"mine": 1})
+    assert (recipe.rest.area, recipe.rest.tv) == (1, 3)
+    assert read("acme-smoke", "rest={area: 1, tv: 2}", "rest=null").rest is None
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("steps.more=1", "'steps.more': steps is 5, which has no 'more'"),
+        ("steps.more.deep=1", "'steps.more.deep': 5 has no 'more'"),
+        ("phases.2.crop=1", "'phases.2.crop': '2' is not one of 0 to 1"),
+        ("phases.last=1", "'phases.last': 'last' is not one of 0 to 1"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_its_last_valid_part(override: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        read("acme-smoke", override)
 
 
 def test_a_recipe_file_extends_the_recipe_it_names(tmp_path: Path) -> None:
@@ -117,66 +138,6 @@ def test_recipes_of_tiny_are_read_without_importing_torch() -> None:
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     assert answer.returncode == 0, answer.stderr or "torch was imported"
-
-
-class Part(BaseModel):
-    area: float
-    tv: float
-
-
-class Whole(BaseModel):
-    part: Part
-    maybe: Part | None
-    sets: dict[str, Part]
-    phases: list[Part]
-    steps: int
-
-
-def values() -> dict[str, Any]:
-    part = {"area": 1, "tv": 2}
-    return {
-        "part": dict(part),
-        "maybe": dict(part),
-        "sets": {"ours": dict(part), "theirs": dict(part)},
-        "phases": [dict(part), dict(part)],
-        "steps": 3,
-    }
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "where", "after"),
-    [
-        ("steps", 9, "steps", 9),
-        ("part.area", 9, "part", {"area": 9, "tv": 2}),
-        ("part", {"area": 9}, "part", {"area": 9, "tv": 2}),
-        ("maybe", {"tv": 9}, "maybe", {"area": 1, "tv": 9}),
-        ("maybe", None, "maybe", None),
-        ("phases.1.tv", 9, "phases", [{"area": 1, "tv": 2}, {"area": 1, "tv": 9}]),
-        ("phases.0", {"area": 9}, "phases", [{"area": 9}, {"area": 1, "tv": 2}]),
-        ("fresh.key", 9, "fresh", {"key": 9}),
-    ],
-)
-def test_an_override_changes_one_value(key: str, value: Any, where: str, after: Any) -> None:
-    changed = values()
-
-    lay(changed, key, value, Whole)
-
-    assert changed.pop(where) == after
-    assert changed == {name: entry for name, entry in values().items() if name != where}
-
-
-@pytest.mark.parametrize(
-    ("key", "message"),
-    [
-        ("steps.more", "'steps.more': steps is 3, which has no 'more'"),
-        ("steps.more.deep", "'steps.more.deep': 3 has no 'more'"),
-        ("phases.2.area", "'phases.2.area': '2' is not one of 0 to 1"),
-        ("phases.last", "'phases.last': 'last' is not one of 0 to 1"),
-    ],
-)
-def test_an_unknown_key_is_refused_with_its_last_valid_part(key: str, message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        lay(values(), key, 1, Whole)
 
 
 @pytest.mark.parametrize("override", ["steps", "", "steps 30", "=3"])

@@ -113,24 +113,6 @@ UNPAIRED = {"inputs": [tensor("image", shape=[1]), tensor("classes", shape=[1])]
         ({"parameters": {"task": pb.InferParameter(int64_param=3)}}, "task"),
         ({"parameters": {"background": pb.InferParameter(string_param="{")}}, "JSON"),
     ],
-    ids=[
-        "no image",
-        "another type",
-        "another shape",
-        "a shape below nothing",
-        "too many dimensions",
-        "an image twice",
-        "two images",
-        "too many words",
-        "too many raw words",
-        "too few raw tensors",
-        "raw bytes that end early",
-        "both forms",
-        "no such output",
-        "an output twice",
-        "a task that is none",
-        "no JSON",
-    ],
 )
 async def test_what_is_wrong_is_said_with_its_code(fields: dict[str, Any], said: str) -> None:
     async with asking(limits={"max_classes": 3}) as gateway:

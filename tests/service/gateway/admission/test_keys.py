@@ -147,15 +147,3 @@ def test_a_key_that_is_added_is_valid_and_one_that_is_removed_is_not(
     assert keys.identify("other") == "new"
     with pytest.raises(Unauthorized):
         keys.identify("a")
-
-
-@pytest.mark.parametrize("text", ["", "no key at all", "old " + "0" * 63])
-def test_an_invalid_key_file_changes_nothing(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watched_file, "CHECK_SECONDS", 0.0)
-    path = tmp_path / "keys.txt"
-    path.write_text(line_of("old", "a") + "\n")
-    keys = Keys(Settings(api_keys_file=path))
-
-    path.write_text(text)
-
-    assert keys.identify("a") == "old"

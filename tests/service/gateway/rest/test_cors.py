@@ -46,12 +46,6 @@ async def test_a_page_can_read_a_refusal_and_a_failure() -> None:
     assert {answer.headers["access-control-allow-origin"] for answer in (refusal, failure)} == {PAGE}
 
 
-def test_origins_are_parted_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LEXISEG_CORS_ORIGINS", "https://a.example, http://localhost:5173,")
-
-    assert Settings().cors_origins == ("https://a.example", "http://localhost:5173")
-
-
 @pytest.mark.parametrize("wrong", ["example.org", "https://a.example/", "https://a.example/path", "https://*.example"])
 def test_an_origin_that_no_browser_sends_is_refused(wrong: str) -> None:
     with pytest.raises(ValidationError, match="or origins like"):

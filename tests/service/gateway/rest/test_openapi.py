@@ -22,19 +22,6 @@ async def schema(client: httpx.AsyncClient) -> dict[str, Any]:
     return described
 
 
-def test_every_route_of_the_manual_is_described(schema: dict[str, Any]) -> None:
-    stable = {
-        "/v1/segment",
-        "/v1/models",
-        "/v1/models/{name}",
-        "/v1/models/available",
-        "/v1/vocabularies",
-        "/v1/vocabularies/{name}",
-    }
-    stable |= {"/v1/streams", "/v1/streams/{stream}", "/v1/streams/{stream}/frames"}
-    assert set(schema["paths"]) == stable | {"/livez", "/readyz", "/metrics"}
-
-
 def test_every_operation_parameter_and_field_is_described(schema: dict[str, Any]) -> None:
     fields = {
         f"{name}.{field}": described
@@ -61,14 +48,6 @@ def test_segment_takes_a_form_json_or_the_file(schema: dict[str, Any]) -> None:
     assert content["multipart/form-data"]["schema"] == {"$ref": "#/components/schemas/SegmentForm"}
     form = schema["components"]["schemas"]["SegmentForm"]["properties"]
     assert set(form) == {"image", "request", *Question.model_fields}
-
-
-def test_every_problem_of_segment_is_described(schema: dict[str, Any]) -> None:
-    responses = schema["paths"]["/v1/segment"]["post"]["responses"]
-
-    assert set(responses) == {"200", "400", "401", "403", "404", "408", "413", "415", "422", "429", "503", "504"}
-    for status in set(responses) - {"200"}:
-        assert "application/problem+json" in responses[status]["content"]
 
 
 def operations(schema: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

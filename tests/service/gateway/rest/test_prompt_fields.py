@@ -6,11 +6,9 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import strategies as st
 
 from lexiseg_model.types import ModelCard, Point, Prompt
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.question.schemas import PointInput, PromptInput
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
@@ -20,13 +18,6 @@ from tests.service.gateway.known_backend import KnownBackend
 SIDEWAYS = pictures.turned(pictures.small("china").resize((64, 48)), 6, "JPEG")  # 64 high, 48 wide as shown
 BASE64 = base64.b64encode(SIDEWAYS).decode()
 LARGEST = [{"points": [{"x": 1.5, "y": 2.5, "positive": True}] * 32, "box": [0, 0, 9.5, 9.5]}] * 256
-coordinates = st.floats(0, 1e6)
-points = st.builds(PointInput, x=coordinates, y=coordinates, positive=st.just(True))
-boxes = st.lists(coordinates, min_size=4, max_size=4, unique=True).map(
-    lambda four: [min(four[0], four[2]), min(four[1], four[3]), max(four[0], four[2]), max(four[1], four[3])]
-)
-
-asked = st.builds(PromptInput, points=st.lists(points, min_size=1, max_size=4), box=st.none() | boxes)
 
 
 async def post(client: httpx.AsyncClient, **fields: Any) -> httpx.Response:

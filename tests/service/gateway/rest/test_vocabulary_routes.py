@@ -99,11 +99,7 @@ async def test_a_name_that_is_none_is_refused(client: httpx.AsyncClient, name: s
     ("body", "field"),
     [
         ({}, "classes"),
-        ({"classes": []}, "classes"),
         ({"classes": ["sky", "Sky "]}, "classes.1"),
-        ({"classes": ["s\x00y"]}, "classes.0"),
-        ({"classes": ["s" * 129]}, "classes.0"),
-        ({"classes": ["sky"], "background": "perhaps"}, "background"),
         ({"classes": [{"name": "sky", "threshold": 0.3}], "background": False}, "classes.0.threshold"),
         ({"classes": ["sky"], "colour": "blue"}, "colour"),
         ({"classes": ["sky"], "source": " "}, "source"),

@@ -78,14 +78,6 @@ async def test_two_keys_in_the_metadata_are_refused(name: str) -> None:
     assert backend.asked == []
 
 
-async def test_a_stream_needs_a_key_too() -> None:
-    async with calling(api_keys=KEYS) as gateway:
-        call = gateway.stub.SegmentVideo()  # without a message: while one is written, grpc.aio may hide the status
-        error = await failure(call.read())
-
-    assert (error.code(), kind(error)) == (grpc.StatusCode.UNAUTHENTICATED, "unauthorized")
-
-
 async def test_rest_and_grpc_share_the_rate_of_one_key() -> None:
     async with calling(api_keys=KEYS, rate_limit=0.01, rate_burst=2) as gateway:
         rest = await gateway.rest.post("/segment", files=form("sky"), headers={"X-API-Key": "right"})
