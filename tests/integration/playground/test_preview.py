@@ -91,6 +91,7 @@ def test_a_resting_pointer_outlines_what_a_click_would_cut_out(page: Page, serve
 
 
 def test_the_upload_for_a_preview_is_not_reported(page: Page) -> None:
+    page.evaluate("document.getElementById('result').textContent = ''")  # it said so before the picture, too
     choose(page, name="again.jpg")
     expect_result(page, "Type a word")
     page.evaluate(
