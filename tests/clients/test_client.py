@@ -11,14 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_client import (
-    AsyncClient,
-    Background,
-    Class,
-    Client,
-    Segmentation,
-    UndecodableImage,
-)
+from lexiseg_client import AsyncClient, Background, Class, Client, Segmentation, UndecodableImage
 from tests import coco, pictures
 from tests.clients.spies import Spy
 from tests.integration.server import Server

@@ -9,15 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from lexiseg_client import (
-    AsyncClient,
-    Client,
-    Retry,
-    TimedOut,
-    Unauthorized,
-    Unreachable,
-    UnreadableAnswer,
-)
+from lexiseg_client import AsyncClient, Client, Retry, TimedOut, Unauthorized, Unreachable, UnreadableAnswer
 from lexiseg_client.address import read_address
 from lexiseg_service.gateway.rest.openapi import SEGMENT
 from tests import pictures

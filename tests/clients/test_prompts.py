@@ -9,14 +9,7 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from lexiseg_client import (
-    Client,
-    ImageId,
-    InvalidValue,
-    Point,
-    Prompt,
-    Prompts,
-)
+from lexiseg_client import Client, ImageId, InvalidValue, Point, Prompt, Prompts
 from lexiseg_model import types
 from lexiseg_model.masks.rle import encode_mask
 from tests import pictures

@@ -6,15 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lexiseg_client import (
-    Background,
-    Class,
-    Classes,
-    Client,
-    NotFound,
-    PreconditionFailed,
-    Vocabulary,
-)
+from lexiseg_client import Background, Class, Classes, Client, NotFound, PreconditionFailed, Vocabulary
 from tests.clients.spies import Spy
 from tests.integration.server import Server
 

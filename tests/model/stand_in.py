@@ -88,10 +88,7 @@ class ColourSegmenter(Segmenter):
     """
 
     def __init__(
-        self,
-        words: Sequence[str] = (),
-        tasks: Sequence[Task] = ("semantic",),
-        panoptic: PanopticRule = PanopticRule(),
+        self, words: Sequence[str] = (), tasks: Sequence[Task] = ("semantic",), panoptic: PanopticRule = PanopticRule()
     ) -> None:
         self.card = card(words, tasks=tasks, panoptic=panoptic)
         self.digest = "colours"

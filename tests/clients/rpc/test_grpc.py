@@ -109,10 +109,7 @@ def test_keys_and_limits_hold_over_grpc(narrow_server: Server) -> None:
         pytest.raises(RateLimited, match="its limit"),
     ):
         remote.segment(JPEG, ["sky"])
-    with (
-        Client(url, api_key=KEY, retry=Retry(most=1000, first_wait=0.05)) as remote,
-        ThreadPoolExecutor(4) as threads,
-    ):
+    with Client(url, api_key=KEY, retry=Retry(most=1000, first_wait=0.05)) as remote, ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda _: remote.segment(JPEG, ["sky"]), range(6)))
 
     assert len(answers) == 6

@@ -13,10 +13,7 @@ PARTS = ("edge", "gateway", "worker", "redis", "trainer")
 
 @pytest.fixture(scope="module")
 def made() -> Installed:
-    values: dict[str, Any] = {
-        "models": {"existingClaim": "m"},
-        "trainer": {"enabled": True, "recipe": ["tiny"]},
-    }
+    values: dict[str, Any] = {"models": {"existingClaim": "m"}, "trainer": {"enabled": True, "recipe": ["tiny"]}}
     return installed(values)
 
 

@@ -56,7 +56,7 @@ def test_masks_come_while_it_plays_one_question_after_the_other(page: Page) -> N
     play(page)
 
     expect(page.locator("#timings")).to_have_text(
-        re.compile(r"tiny: [\d.]+ frames a second, \d+ ms each, [\d.]+ s behind"),
+        re.compile(r"tiny: [\d.]+ frames a second, \d+ ms each, [\d.]+ s behind")
     )
     until(page, f"{PAINTED} > 1")
     assert under_way.most == 1

@@ -15,12 +15,7 @@ from huggingface_hub import constants
 
 from lexiseg_model.available import AvailableModel
 from lexiseg_model.catalogue.hub import fetch, fetch_folder
-from lexiseg_model.errors import (
-    DamagedWeightsError,
-    GatedWeightsError,
-    InterruptedDownloadError,
-    MissingWeightsError,
-)
+from lexiseg_model.errors import DamagedWeightsError, GatedWeightsError, InterruptedDownloadError, MissingWeightsError
 from tests.http_server import Quiet
 
 COMMIT = "c" * 40

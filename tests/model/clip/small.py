@@ -25,13 +25,7 @@ def register() -> None:
         return
     config = {
         "embed_dim": 16,
-        "vision_cfg": {
-            "image_size": PRETRAINED_SIDE,
-            "layers": 4,
-            "width": 32,
-            "head_width": 16,
-            "patch_size": PATCH,
-        },
+        "vision_cfg": {"image_size": PRETRAINED_SIDE, "layers": 4, "width": 32, "head_width": 16, "patch_size": PATCH},
         "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
     }
     with TemporaryDirectory() as folder:

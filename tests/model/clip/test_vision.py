@@ -10,12 +10,7 @@ import pytest
 import torch
 
 from lexiseg_model.clip.images import Normalisation, normalise
-from lexiseg_model.clip.vision import (
-    PositionRule,
-    image_embedding,
-    require_plain_vit,
-    tokens_before_last_block,
-)
+from lexiseg_model.clip.vision import PositionRule, image_embedding, require_plain_vit, tokens_before_last_block
 from lexiseg_model.errors import ShapeError, WeightsError
 from tests.golden import golden_inputs as golden
 from tests.golden.weights import SEED

@@ -11,13 +11,7 @@ import torch
 
 from lexiseg_model.data.scenes import Objects, SceneSet
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.resumable import (
-    ALONE,
-    EvaluationRun,
-    Ranks,
-    device_of,
-    read_records,
-)
+from lexiseg_model.evaluation.resumable import ALONE, EvaluationRun, Ranks, device_of, read_records
 from lexiseg_model.evaluation.scenes.judges import PromptJudge, scene_run
 from lexiseg_model.evaluation.scenes.oracle import centre_points, point_grid, tight_boxes
 from tests.model.evaluation.scenes.promptable import PromptableColours, classes, objects, scenes

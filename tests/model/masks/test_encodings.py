@@ -14,14 +14,7 @@ from pycocotools import mask as coco
 
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.masks.polygons import rings_of
-from lexiseg_model.masks.rle import (
-    decode,
-    decode_in_box,
-    encode_label_map,
-    encode_mask,
-    encode_spans,
-    measure_spans,
-)
+from lexiseg_model.masks.rle import decode, decode_in_box, encode_label_map, encode_mask, encode_spans, measure_spans
 from lexiseg_model.types import LabelMap, Ring, Rle
 from tests.model.masks.filled import fill
 

@@ -38,11 +38,7 @@ def maps() -> Tensor:
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [
-        ("tcl", PamrSettings()),
-        ("naclip", PamrSettings(10, (8, 16))),
-        ("one_step_d1", PamrSettings(1, (1,))),
-    ],
+    [("tcl", PamrSettings()), ("naclip", PamrSettings(10, (8, 16))), ("one_step_d1", PamrSettings(1, (1,)))],
 )
 def test_the_reference_is_reproduced(name: str, settings: PamrSettings) -> None:
     expected = np.load(GOLDEN / "pamr.npz")[name]

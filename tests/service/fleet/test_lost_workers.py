@@ -94,9 +94,7 @@ async def test_calls_of_a_silent_worker_are_made_elsewhere(monkeypatch: pytest.M
     assert away.degraded == (f"worker {address}: does not answer",)
 
 
-async def test_a_deadline_that_passes_during_a_stall_is_a_503_with_retry_after(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_deadline_that_passes_during_a_stall_is_a_503_with_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "STALL_SECONDS", 0.8)
     async with started(Someone(held=asyncio.Event())) as fleet:
         wire = Wire(fleet.servers[0].port)
@@ -116,9 +114,7 @@ async def test_a_deadline_that_passes_during_a_stall_is_a_503_with_retry_after(
     assert [each["reason"] for each in log if each["event"] == "worker lost"] == ["stalled until the deadline"]
 
 
-async def test_a_worker_that_dies_near_the_deadline_is_a_503(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_worker_that_dies_near_the_deadline_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "STALL_SECONDS", 60.0)  # the other one is not taken for one that stands still
     first, second = Someone(held=asyncio.Event()), Someone(held=asyncio.Event())
     async with started(first, second) as fleet:

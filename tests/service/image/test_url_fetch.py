@@ -10,14 +10,7 @@ import pytest
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, QueueFull, RateLimited, TooLarge
 from lexiseg_service.image import url_fetch
 from lexiseg_service.image.url_fetch import UNREACHABLE, UrlFetcher
-from tests.service.image.image_server import (
-    ImageServer,
-    Names,
-    content,
-    endless,
-    redirect,
-    serving_images,
-)
+from tests.service.image.image_server import ImageServer, Names, content, endless, redirect, serving_images
 
 HERE = [["127.0.0.1"]]
 LITERALS = [

@@ -20,11 +20,7 @@ from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.prompts import decode_base64
 from lexiseg_service.question.schemas import FrameInput, JsonRequest, Question, StreamInput
-from lexiseg_service.question.validation import (
-    MAX_BYTES_ON_EVENT_LOOP,
-    off_event_loop,
-    validate,
-)
+from lexiseg_service.question.validation import MAX_BYTES_ON_EVENT_LOOP, off_event_loop, validate
 
 FROM_OUTSIDE = (
     JsonRequest, StreamInput, FrameInput, VocabularyInput, HuggingFace, Infer, LabelStudio, Roboflow, XAnyLabeling,

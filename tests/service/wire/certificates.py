@@ -26,8 +26,4 @@ class Authority:
         certificate, key = self._folder / f"{name}.pem", self._folder / f"{name}-key.pem"
         certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
         issued.private_key_pem.write_to_path(key)
-        return {
-            "worker_tls_ca": self.certificate,
-            "worker_tls_certificate": certificate,
-            "worker_tls_key": key,
-        }
+        return {"worker_tls_ca": self.certificate, "worker_tls_certificate": certificate, "worker_tls_key": key}

@@ -37,12 +37,7 @@ from lexiseg_service.question.messages import (
     WorkerAnswer,
     WorkerRequest,
 )
-from lexiseg_service.wire.answer import (
-    decode_answer,
-    decode_frame_answer,
-    encode_answer,
-    encode_frame_answer,
-)
+from lexiseg_service.wire.answer import decode_answer, decode_frame_answer, encode_answer, encode_frame_answer
 from lexiseg_service.wire.request import (
     decode_exemplified,
     decode_exemplify,
@@ -136,8 +131,7 @@ def test_the_full_request_says_something_in_every_field() -> None:
 def without_runs(answer: WorkerAnswer) -> WorkerAnswer:
     """Run lengths travel where they were asked for, and nowhere else."""
     return replace(
-        answer,
-        segments=tuple(replace(segment, mask=replace(segment.mask, counts="")) for segment in answer.segments),
+        answer, segments=tuple(replace(segment, mask=replace(segment.mask, counts="")) for segment in answer.segments)
     )
 
 

@@ -48,12 +48,7 @@ def test_a_job_of_many_tiles_gives_way_to_others_between_its_batches() -> None:
 
     batches = [[(job.name, first, last) for job, first, last in queue.take(5)] for _ in range(4)]
 
-    assert batches == [
-        [("windows", 0, 5)],
-        [("photograph", 0, 1), ("windows", 5, 9)],
-        [("windows", 9, 12)],
-        [],
-    ]
+    assert batches == [[("windows", 0, 5)], [("photograph", 0, 1), ("windows", 5, 9)], [("windows", 9, 12)], []]
 
 
 def test_within_a_client_its_flows_alternate() -> None:

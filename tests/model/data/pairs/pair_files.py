@@ -32,11 +32,7 @@ def pair(number: int) -> dict[str, bytes]:
     key = f"{number:09}"
     caption = f"picture {number}"
     about = {"caption": caption, "url": "http://localhost/x.jpg", "key": key, "status": "success", "width": 6}
-    return {
-        f"{key}.json": json.dumps(about).encode(),
-        f"{key}.png": photograph(number),
-        f"{key}.txt": caption.encode(),
-    }
+    return {f"{key}.json": json.dumps(about).encode(), f"{key}.png": photograph(number), f"{key}.txt": caption.encode()}
 
 
 def write_shards(folder: Path, sizes: list[int]) -> list[Path]:

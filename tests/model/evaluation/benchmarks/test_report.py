@@ -111,10 +111,7 @@ def test_an_unknown_paper_is_refused() -> None:
 
 def test_the_table_has_ours_beside_the_published_figure_and_a_list_of_what_is_missing() -> None:
     first, second = [line for line in lines_of("tcl") if line.dataset in ("voc21", "ade20k") and line.refine == "pamr"]
-    results = [
-        PaperResult(first, {"miou": 50.5}, "5 of 1,449"),
-        PaperResult(second, {}, missing="no such folder"),
-    ]
+    results = [PaperResult(first, {"miou": 50.5}, "5 of 1,449"), PaperResult(second, {}, missing="no such folder")]
 
     table = to_markdown("mine", "tcl", results)
 

@@ -56,11 +56,7 @@ class Regional(Probable):
 
 
 def evaluate(
-    segmenter: ColourSegmenter,
-    data: AnnotatedSet,
-    rules: DatasetRule,
-    progress: Path,
-    refine: Refinement = "none",
+    segmenter: ColourSegmenter, data: AnnotatedSet, rules: DatasetRule, progress: Path, refine: Refinement = "none"
 ) -> Counts:
     records = benchmark_run(segmenter, data, rules, refine, progress).run()
     return total_counts(records, len(data.benchmark.classes))

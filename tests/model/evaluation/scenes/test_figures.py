@@ -10,11 +10,7 @@ import pytest
 from lexiseg_model.data.scenes import PanopticTruth, SceneSet, annotation, things_of, with_truth
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.resumable import Record
-from lexiseg_model.evaluation.scenes.figures import (
-    instance_figures,
-    panoptic_figures,
-    prompt_figures,
-)
+from lexiseg_model.evaluation.scenes.figures import instance_figures, panoptic_figures, prompt_figures
 from lexiseg_model.evaluation.scenes.judges import InstanceJudge, PanopticJudge, PromptJudge
 from lexiseg_model.evaluation.scenes.oracle import tight_boxes
 from lexiseg_model.masks.rle import encode_mask

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.data.scenes import VOID, Annotation, PanopticTruth, TruthSegment, annotation
 from lexiseg_model.evaluation.scenes.figures import ImageInstances, mask_ap
-from lexiseg_model.evaluation.scenes.panoptic_quality import (
-    count_panoptic,
-)
+from lexiseg_model.evaluation.scenes.panoptic_quality import count_panoptic
 from lexiseg_model.masks.rle import encode_mask
 
 CAR, ROAD, DOG = 0, 1, 2

@@ -12,13 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.methods.s_seg.decoder import MaskHead
-from lexiseg_model.training.losses import (
-    MaskLosses,
-    Pairs,
-    assign,
-    matched_mask_losses,
-    matching_costs,
-)
+from lexiseg_model.training.losses import MaskLosses, Pairs, assign, matched_mask_losses, matching_costs
 from lexiseg_model.training.recipe import MaskLossSettings
 from tests.golden import golden_inputs, golden_weights, weights
 from tests.golden.weights import META, SEED

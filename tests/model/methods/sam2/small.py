@@ -23,12 +23,7 @@ MEMORY = {
     "memory_fuser_embed_dim": WIDTH,
     "memory_fuser_intermediate_dim": 48,
 }
-DECODER = {
-    "hidden_size": WIDTH,
-    "mlp_dim": 48,
-    "num_attention_heads": 4,
-    "iou_head_hidden_dim": WIDTH,
-}
+DECODER = {"hidden_size": WIDTH, "mlp_dim": 48, "num_attention_heads": 4, "iou_head_hidden_dim": WIDTH}
 
 
 def config() -> Any:

@@ -126,10 +126,7 @@ def test_a_folder_that_is_no_checkpoint_is_refused(gone: str, tmp_path: Path) ->
     ("kept", "says"),
     [
         ({}, "1 weights are missing, such as vision_model"),
-        (
-            {LAYER: torch.zeros(3)},
-            r"1 weights are of another size, such as vision_model.*: \[3\], .* says \[16\]",
-        ),
+        ({LAYER: torch.zeros(3)}, r"1 weights are of another size, such as vision_model.*: \[3\], .* says \[16\]"),
     ],
     ids=["missing", "of another size"],
 )

@@ -54,9 +54,7 @@ async def test_a_stream_that_is_silent_is_ended(monkeypatch: pytest.MonkeyPatch)
     assert f"{seconds:g} seconds" in details
 
 
-async def test_a_stream_without_a_config_ends_soon_and_takes_no_place(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_stream_without_a_config_ends_soon_and_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
     for seconds in (0.2, 2, 10):  # on a slow machine the stream that says what it wants may come too late, too
         monkeypatch.setattr("lexiseg_service.gateway.video.FIRST_MESSAGE_SECONDS", seconds)
         monkeypatch.setattr("lexiseg_service.worker.video.MAX_STREAMS", 2)

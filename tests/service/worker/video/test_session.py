@@ -9,11 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from lexiseg_service.errors import (
-    NotReady,
-    QueueFull,
-    UndecodableImage,
-)
+from lexiseg_service.errors import NotReady, QueueFull, UndecodableImage
 from lexiseg_service.worker.models.pool import GOING_DOWN
 from tests.service.worker.gated_colours import ask, halves
 from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, stream, working

@@ -17,10 +17,7 @@ from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.checkpoint import to_official
 from lexiseg_model.methods.tcl.grounder import logistic_noise
 from lexiseg_model.methods.tcl.network import TclNetwork
-from lexiseg_model.methods.tcl.training.losses import (
-    Losses,
-    TclLosses,
-)
+from lexiseg_model.methods.tcl.training.losses import Losses, TclLosses
 from lexiseg_model.methods.tcl.training.trainer import OFFICIAL, TclTrainer, publish
 from lexiseg_model.types import ClassEntry
 from tests.golden import golden_inputs

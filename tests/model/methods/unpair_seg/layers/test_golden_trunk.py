@@ -13,12 +13,7 @@ from lexiseg_model.device import Execution
 from lexiseg_model.features import Layout, Plan
 from lexiseg_model.methods.unpair_seg import compatibility, regions
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, lay_out
-from lexiseg_model.methods.unpair_seg.checkpoint import (
-    ADAPTER,
-    CLIP,
-    Restored,
-    restore,
-)
+from lexiseg_model.methods.unpair_seg.checkpoint import ADAPTER, CLIP, Restored, restore
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places
 from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING, ClipTrunk, RegionAdapter, TrunkMaps, normalised
 from lexiseg_model.methods.unpair_seg.proposals import grid_points, propose
@@ -82,11 +77,7 @@ def test_the_text_tower_has_exact_gelu_as_the_reference(restored: Restored) -> N
 def segmenter(restored: Restored) -> UnpairSegSegmenter:
     """As released, with the grid of the fixture; its demo's filter comes after what it stores."""
     card = catalogue.read_card(catalogue.bundled()["unpair-seg"])
-    changes = {
-        "compatibility": "released",
-        "proposals": {"grid": 5},
-        "cleaning": {"stability": 0, "specks": 0},
-    }
+    changes = {"compatibility": "released", "proposals": {"grid": 5}, "cleaning": {"stability": 0, "specks": 0}}
     size = InputSize(short_side=256, long_side=256, multiple=32)
     card = card.model_copy(update={"input": size, "settings": card.settings | changes})
     execution = Execution(torch.device("cpu"), "exact")

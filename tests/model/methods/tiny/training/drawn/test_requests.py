@@ -7,11 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import IGNORE, IndexedDataset
-from lexiseg_model.methods.tiny.training.drawn.requests import (
-    LabelSpace,
-    full_question,
-    random_question,
-)
+from lexiseg_model.methods.tiny.training.drawn.requests import LabelSpace, full_question, random_question
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
 
 CONCEPTS = ["ball", "box", "globe", "sky", "wall", "zebra"]
