@@ -1,7 +1,5 @@
 """The system's Chromium, as a whole or without all that belongs to windows."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager

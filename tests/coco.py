@@ -1,7 +1,5 @@
 """Masks of answers, read by pycocotools."""
 
-from __future__ import annotations
-
 import warnings
 from typing import Any
 

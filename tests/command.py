@@ -1,7 +1,5 @@
 """The command line as a process: started and left running, or run to its end."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

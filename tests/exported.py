@@ -1,7 +1,5 @@
 """What `lexiseg export --model tiny --int8 --photos` writes, made once for a run of the tests."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

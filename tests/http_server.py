@@ -1,7 +1,5 @@
 """HTTP servers of the standard library on a free port, for the length of a block."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial

@@ -1,7 +1,5 @@
 """The compiled kernel for tests: built where it is missing, and left aside where numpy's way is asked for."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Files that are made once for a run of the tests and shared by its processes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Image files for the tests: photographs that come inside installed packages, and files made to be refused."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

@@ -1,7 +1,5 @@
 """Processes of torch.distributed, as torchrun would start them."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 from collections.abc import Callable

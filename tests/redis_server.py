@@ -1,7 +1,5 @@
 """A real redis-server of one test, and a proxy in front of it that delays or talks nonsense."""
 
-from __future__ import annotations
-
 import signal
 import socket
 import subprocess

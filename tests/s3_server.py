@@ -1,7 +1,5 @@
 """A real S3 server on this machine, for tests of what lies in buckets."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

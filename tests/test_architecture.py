@@ -1,7 +1,5 @@
 """Architecture rules: directions of imports, sizes of folders and packages, what no file may name."""
 
-from __future__ import annotations
-
 import ast
 import re
 import shutil

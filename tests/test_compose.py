@@ -1,7 +1,5 @@
 """docker-compose.yml and the files that add to it, as docker compose resolves them."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """What we tell people to install is what the project itself can use, by names that a package index has."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 

@@ -1,7 +1,5 @@
 """What the two packages say they need, and what their code does."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the packages say of themselves, and the files that a stranger looks for first."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from typing import Any

@@ -1,7 +1,5 @@
 """A text tower that keeps the rows of every string: trainers ask for the same ones again."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

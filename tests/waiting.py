@@ -1,7 +1,5 @@
 """Wait for a condition; the time limit is only there to end a test that would wait for ever."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Count the work of fixed answers, report what grew by more than 15 percent, and choose boxes that show a class."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Tables of calibration and thresholds."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from benchmarks.scores import Scored, calibration, thresholds

@@ -1,7 +1,5 @@
 """A real server of narrow bounds beside that of all tests, and a client."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """A small real HTTP server that answers what it is told, for what a healthy lexiseg never answers."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Iterator

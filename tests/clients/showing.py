@@ -1,7 +1,5 @@
 """A real gateway, by REST and by gRPC, over a backend that answers prompts with masks that can be told beforehand."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterator

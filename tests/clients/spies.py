@@ -1,7 +1,5 @@
 """httpx clients that note what they send, on real connections."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import httpx

@@ -1,7 +1,5 @@
 """The client against a real server."""
 
-from __future__ import annotations
-
 import io
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Servers that are busy, broken, slow, elsewhere, or no lexiseg at all."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """The client's own run lengths, PNG and polygons."""
 
-from __future__ import annotations
-
 import io
 from typing import Any
 

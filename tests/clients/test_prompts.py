@@ -1,7 +1,5 @@
 """Points and boxes through the client, over both protocols."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

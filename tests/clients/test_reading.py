@@ -1,7 +1,5 @@
 """Answers that are damaged anywhere: read, or refused as unreadable, and nothing else."""
 
-from __future__ import annotations
-
 import base64
 import copy
 import dataclasses

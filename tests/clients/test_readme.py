@@ -1,7 +1,5 @@
 """The examples of the client's README, run against a real server."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

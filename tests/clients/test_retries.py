@@ -1,7 +1,5 @@
 """When the client asks again: its steps, taken by hand."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from email.utils import formatdate

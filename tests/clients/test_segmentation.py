@@ -1,7 +1,5 @@
 """What can be made of an answer."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import sys

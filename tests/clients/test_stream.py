@@ -1,7 +1,5 @@
 """Video over gRPC, against a real server."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Named class lists, kept by a real server."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """A shell in a folder with the files that the documents name."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """The files that the documents name, small: photographs, a clip, data sets, a model directory, scripts."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -3,8 +3,6 @@
 python -m tests.documents.grpcurl -plaintext -d JSON|@ HOST:PORT lexiseg.v1.Segmentation/Segment
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 

@@ -1,7 +1,5 @@
 """Commands of the documents that the tests do not run, each with the reason."""
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The fenced blocks of the project's Markdown files, and the commands in their shell blocks."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Iterator

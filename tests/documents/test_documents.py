@@ -3,8 +3,6 @@
 A new command in a document is run from then on. What cannot run here is in `not_run.py`, with the reason.
 """
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """Links of the documents lead to files and headings that exist; pictures are described."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Pictures of the documents show what the model and the page show today."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What the page on gRPC tells clients of their own to do loses no call to a server that goes."""
 
-from __future__ import annotations
-
 import base64
 from typing import Any
 

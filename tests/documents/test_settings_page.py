@@ -1,7 +1,5 @@
 """docs/settings.md and the chart's schema agree with the settings."""
 
-from __future__ import annotations
-
 import importlib
 import json
 from typing import Any

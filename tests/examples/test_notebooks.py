@@ -1,7 +1,5 @@
 """The notebooks of examples/, run in a kernel of their own against a real server."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

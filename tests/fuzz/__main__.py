@@ -7,8 +7,6 @@ A process for each target. What is new lies in `out/fuzz/TARGET`; what breaks a 
 and the exit status is 1. `--keep` adds to the corpus the smallest inputs that reached something new.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import subprocess

@@ -1,7 +1,5 @@
 """Where the search begins: small things that are right, one of each kind. Written by `python -m tests.fuzz.seeds`."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What reads bytes of strangers. Each target takes any bytes, and may refuse them by an error with a type alone."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress

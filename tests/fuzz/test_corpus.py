@@ -1,7 +1,5 @@
 """What fuzzing has found, and what it began with, in every run: nothing of it is answered without a type."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """A client of the real server."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import httpx

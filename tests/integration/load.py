@@ -1,7 +1,5 @@
 """Clients that ask all the time, while something happens to the service."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections import Counter

@@ -1,7 +1,5 @@
 """`lexiseg worker` and `lexiseg gateway` as processes, on free ports."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import httpx

@@ -1,7 +1,5 @@
 """`lexiseg` as processes on free ports: `serve`, and a command on its own."""
 
-from __future__ import annotations
-
 import re
 import signal
 import subprocess

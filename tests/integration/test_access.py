@@ -1,7 +1,5 @@
 """Keys and vocabularies of a real server, over a restart."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """An answer does not depend on the other requests in its batch."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json

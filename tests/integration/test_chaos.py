@@ -1,7 +1,5 @@
 """Thousands of requests, 30 percent of them invalid, from clients that hang up at any moment."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import hashlib

@@ -1,7 +1,5 @@
 """`lexiseg train distil` with a teacher in this process and one at the address of a server."""
 
-from __future__ import annotations
-
 from itertools import product
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """HAProxy with deploy/edge/haproxy.cfg in front of a real service."""
 
-from __future__ import annotations
-
 import os
 import socket
 import ssl

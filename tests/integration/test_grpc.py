@@ -1,7 +1,5 @@
 """gRPC of a real server: classes by example."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import grpc

@@ -1,7 +1,5 @@
 """More clients at once than the queue holds."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import random

@@ -1,7 +1,5 @@
 """Install the example method by pip and serve it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Clicks, boxes and panoptic segments of the bundled model, over REST and gRPC."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

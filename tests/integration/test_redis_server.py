@@ -1,7 +1,5 @@
 """`lexiseg serve` stays ready while its Redis dies and comes back."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from typing import Any

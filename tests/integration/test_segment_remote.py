@@ -1,7 +1,5 @@
 """`lexiseg segment` writes the same files in this process and by a server."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`lexiseg serve` with more models than its memory may hold."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Right answers pass, wrong ones are named."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """A very short load on a real service that it starts itself."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

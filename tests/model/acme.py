@@ -1,7 +1,5 @@
 """acme, a third-party method as pip installs it: a package with an entry point, a card, an importer and recipes."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """What several tests of model/ share: the bundled model, real photographs, the text tower."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

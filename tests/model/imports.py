@@ -1,7 +1,5 @@
 """Files of others imported as `lexiseg models import` does it, by keyword."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -8,8 +8,6 @@ region under it, all that has its colour, or the whole picture; several clicks m
 without those of the negative ones; a box means what it holds of its commonest colour.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """The shared words: what classes and segments derive, and what a card refuses."""
 
-from __future__ import annotations
-
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

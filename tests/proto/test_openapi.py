@@ -1,7 +1,5 @@
 """The promised REST interface is what the routes make, and a change that breaks clients is noticed."""
 
-from __future__ import annotations
-
 import copy
 import importlib.util
 import subprocess

@@ -1,7 +1,5 @@
 """The generated stubs are those of the .proto files."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 from types import ModuleType

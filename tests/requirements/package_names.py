@@ -1,7 +1,5 @@
 """Names of packages, however they are written."""
 
-from __future__ import annotations
-
 import re
 
 

@@ -1,7 +1,5 @@
 """What the images install: every package by hash, in the versions of constraints.txt; the list of what is inside."""
 
-from __future__ import annotations
-
 import json
 import re
 import runpy

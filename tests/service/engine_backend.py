@@ -1,7 +1,5 @@
 """A backend that is a real engine over colours."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing

@@ -1,7 +1,5 @@
 """Values in errors are short and valid JSON; protocols, OpenAPI and the client know the types of `errors.KINDS`."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

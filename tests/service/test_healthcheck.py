@@ -1,7 +1,5 @@
 """The containers' health check against a real port."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager

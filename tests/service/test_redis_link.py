@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from lexiseg_service.redis_link import Breaker, State

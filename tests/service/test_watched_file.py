@@ -1,7 +1,5 @@
 """Files that change while the process runs: the API keys and the rollouts."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What `python -m benchmarks device` prints: here of a CPU, in small sizes, by real models and a real server."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """Answers made by hand, of masks that are known."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -3,8 +3,6 @@
 python readers.py EXPORTS.json MASKS.npz
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Answers for other tools, read back by independent means: the masks that come out are those that went in."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json

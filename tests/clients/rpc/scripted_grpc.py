@@ -1,7 +1,5 @@
 """A small real gRPC server that answers what it is told, for what a healthy lexiseg never answers."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

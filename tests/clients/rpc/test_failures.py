@@ -1,7 +1,5 @@
 """gRPC servers that are away, slow, broken or talkative."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import threading

@@ -1,7 +1,5 @@
 """The client over gRPC, against a real server: the same answers and the same errors as over REST."""
 
-from __future__ import annotations
-
 import dataclasses
 import subprocess
 import sys

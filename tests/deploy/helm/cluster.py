@@ -1,7 +1,5 @@
 """A stand-in Kubernetes API server for Helm: it knows the kinds and keeps the objects it is sent."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager

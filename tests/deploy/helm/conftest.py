@@ -1,7 +1,5 @@
 """Skip the Helm tests where its library is not available."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -5,8 +5,6 @@ Helm's runtime catches signals and starts threads of its own; it has a process o
     python -m tests.deploy.helm.installing < request.json
 """
 
-from __future__ import annotations
-
 import ctypes
 import json
 import platform

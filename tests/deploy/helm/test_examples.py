@@ -1,7 +1,5 @@
 """Helm installs every example, and the objects are valid by the Kubernetes schemas."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Which parts may connect to which, decided as a network policy engine does."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

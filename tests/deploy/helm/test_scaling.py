@@ -1,7 +1,5 @@
 """Autoscaling of workers by KEDA, also when Prometheus is unreachable or has no data."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """Gateways, workers, Redis and the trainer as the chart makes them."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """Helm refuses wrong values and names their place."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Prometheus rules, checked by promtool."""
 
-from __future__ import annotations
-
 import json
 import re
 import runpy

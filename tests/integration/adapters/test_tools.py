@@ -1,7 +1,5 @@
 """The tools' own clients ask a real server; what they read is what `POST /segment` says."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

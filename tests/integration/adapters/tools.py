@@ -1,7 +1,5 @@
 """Run the clients of other tools, each in a separate process because of their pins (requirements/tools.txt)."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

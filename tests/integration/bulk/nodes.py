@@ -4,8 +4,6 @@ Prints the address once both are there. A line `kill` on the standard input kill
 new one joins; its end ends the cluster.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import Any

@@ -1,7 +1,5 @@
 """Start bulk jobs and a Ray cluster, wait for their files, and check the rows."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

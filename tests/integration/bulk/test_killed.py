@@ -1,7 +1,5 @@
 """Bulk jobs whose processes are killed: every input still has exactly one row."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A real Prometheus scrapes a gateway and a worker: it has every metric that a panel or a rule asks for."""
 
-from __future__ import annotations
-
 import subprocess
 import time
 from collections.abc import Callable, Iterator

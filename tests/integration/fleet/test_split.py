@@ -1,7 +1,5 @@
 """A gateway and two worker processes: workers are killed, stopped and restarted under load."""
 
-from __future__ import annotations
-
 import signal
 import threading
 import time

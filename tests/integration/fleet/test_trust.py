@@ -1,7 +1,5 @@
 """Workers that require a certificate and a token of gateways, as processes."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Versions of a model in a running service: shares of traffic, and an exchange under load."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial

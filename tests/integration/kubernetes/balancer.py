@@ -1,13 +1,12 @@
 """A stand-in for a Kubernetes Service: one address, balanced over the pods that were ready a moment ago."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
+from typing import Self
 
 CHUNK = 64 * 2**10
 
@@ -34,7 +33,7 @@ class Balancer:
         self._thread = threading.Thread(target=self._loop.run_forever)
         self.port = 0
 
-    def __enter__(self) -> Balancer:
+    def __enter__(self) -> Self:
         self._thread.start()
         self._server = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
         self.port = self._server.sockets[0].getsockname()[1]

@@ -1,7 +1,5 @@
 """Pods as local processes: started, probed and terminated as the chart says."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

@@ -1,7 +1,5 @@
 """A rolling update as Kubernetes does it, with the chart's probes, sleeps and signals: no request fails."""
 
-from __future__ import annotations
-
 import threading
 from collections import Counter
 from collections.abc import Iterator

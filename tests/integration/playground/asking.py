@@ -1,7 +1,5 @@
 """What a visitor does on the playground."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

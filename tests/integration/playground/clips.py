@@ -1,7 +1,5 @@
 """Clips that a browser plays, of pictures drawn or shown one after the other."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterable
 

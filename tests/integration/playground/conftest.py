@@ -1,7 +1,5 @@
 """A real browser before a real server."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

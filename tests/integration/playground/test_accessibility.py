@@ -1,7 +1,5 @@
 """axe-core finds nothing to object to, in the states that visitors meet."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Words, clicks, boxes and keys in the browser, and what the page shows of the answer."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """A service that takes no more says when to come again; the page says so, and comes."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

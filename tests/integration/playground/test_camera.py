@@ -1,7 +1,5 @@
 """A picture from the camera, and what is said where there is none. Chromium brings a camera that shows a clock."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

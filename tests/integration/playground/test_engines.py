@@ -1,7 +1,5 @@
 """One list of actions for the engine of a server and for that of the browser, with threads and without."""
 
-from __future__ import annotations
-
 import json
 import re
 import zipfile

@@ -1,7 +1,5 @@
 """What a box shows becomes a class."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a click or a box shows in a clip is followed through it, and said to be lost when it is."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from functools import cache

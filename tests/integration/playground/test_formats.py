@@ -1,7 +1,5 @@
 """Exports for annotation tools hold the pixels of the masks."""
 
-from __future__ import annotations
-
 import io
 import json
 import zipfile

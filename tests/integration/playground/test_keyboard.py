@@ -1,7 +1,5 @@
 """No mouse: from the photograph to try to the exported masks, by keys alone."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """What is taken along: masks and cut-outs of each segment, requests that run as they were copied."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Who has read nothing meets: the photograph to try, then a picture of his own, words as he writes them."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 from urllib.parse import unquote

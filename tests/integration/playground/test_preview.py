@@ -1,7 +1,5 @@
 """What a click would cut out is shown before it is made."""
 
-from __future__ import annotations
-
 import io
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """What goes wrong is said on the page, and the page goes on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

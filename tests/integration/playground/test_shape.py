@@ -1,7 +1,5 @@
 """Small screens, and nobody else's files."""
 
-from __future__ import annotations
-
 import pytest
 from playwright.sync_api import Browser, Page
 

@@ -1,7 +1,5 @@
 """A clip from disk plays, and its frames are asked about while it does."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from pathlib import Path

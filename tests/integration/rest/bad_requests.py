@@ -1,7 +1,5 @@
 """Generators of invalid HTTP requests, as bytes on the wire."""
 
-from __future__ import annotations
-
 import base64
 import json
 import random

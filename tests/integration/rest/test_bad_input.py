@@ -1,7 +1,5 @@
 """Images and bodies that a real server refuses or takes, and the next good request is served."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

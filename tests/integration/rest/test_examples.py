@@ -1,7 +1,5 @@
 """Classes by example over REST, with the bundled model."""
 
-from __future__ import annotations
-
 import base64
 from typing import Any
 

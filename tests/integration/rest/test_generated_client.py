@@ -1,7 +1,5 @@
 """The client that openapi-python-client generates from the promised interface works against a real server."""
 
-from __future__ import annotations
-
 import base64
 import importlib
 import io

@@ -1,7 +1,5 @@
 """The memory that a worker takes for one large photograph."""
 
-from __future__ import annotations
-
 import re
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A second question about an image needs no upload and no image pass; all mask formats agree."""
 
-from __future__ import annotations
-
 import base64
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Schemathesis with all its default checks and phases, as its command line runs them against any service."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """What a process refuses at its start, and that a signal ends it there."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

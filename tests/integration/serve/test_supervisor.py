@@ -1,7 +1,5 @@
 """`lexiseg serve` restarts its gateway and workers, and they end with it."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator

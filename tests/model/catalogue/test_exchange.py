@@ -1,7 +1,5 @@
 """Model directories that are pushed and pulled: to a folder, and to a real S3 server on this machine."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterator

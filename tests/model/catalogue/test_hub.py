@@ -1,7 +1,5 @@
 """Downloads from a hub over HTTP: what is announced, resumed and verified, and what each failure says."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

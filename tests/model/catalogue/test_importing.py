@@ -1,7 +1,5 @@
 """Official checkpoints become model directories that load by name."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Names to models: the bundled one, directories, versions, damaged directories."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 from pathlib import Path

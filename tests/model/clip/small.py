@@ -1,7 +1,5 @@
 """A CLIP of a few thousand weights under a name of its own, built by open_clip as any other."""
 
-from __future__ import annotations
-
 import json
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Weights from files of every writer, and what the files tell about their activation."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -1,7 +1,5 @@
 """torchvision's missing operators: declared where its library does not load, never elsewhere."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

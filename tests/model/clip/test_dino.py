@@ -1,7 +1,5 @@
 """DINO and DINOv2 towers: maps on their own grids, weights in timm's and in the authors' names."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from functools import cache
 from pathlib import Path

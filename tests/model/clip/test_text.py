@@ -1,7 +1,5 @@
 """Rows of the text tower, and the digest under which they are shared."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Both towers from the hub's cache, from files, from memory."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

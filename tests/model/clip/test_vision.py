@@ -1,7 +1,5 @@
 """Dense features of open_clip's vision transformer."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

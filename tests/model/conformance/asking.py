@@ -1,7 +1,5 @@
 """What the suite asks every model: pictures of coloured blocks, and classes with synonyms."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """Each model in each of its precisions, loaded once."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import NamedTuple
 

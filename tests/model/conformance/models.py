@@ -1,7 +1,5 @@
 """Every Segmenter, each in one line: a new method adds its own, and the whole suite asks it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

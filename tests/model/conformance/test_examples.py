@@ -1,7 +1,5 @@
 """example_rows, example_vectors: what every model that takes classes by example makes of regions."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

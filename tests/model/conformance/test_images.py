@@ -1,7 +1,5 @@
 """plan, encode_tiles, assemble: what every model makes of an image."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """propose, prompt, embed_masks, region_scores: what every model that has masks of its own makes of them."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest

@@ -1,7 +1,5 @@
 """class_scores, presence, nobody_score, refined_scores: what every model makes of an image and words."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 

@@ -1,7 +1,5 @@
 """Every model does the tasks of its card and no other, and says on its card what it is."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import get_args
 

@@ -1,7 +1,5 @@
 """Miniature panoptic and instance sets in the exact official layouts."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

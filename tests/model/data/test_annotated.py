@@ -1,7 +1,5 @@
 """Semantic benchmarks in their official layouts: label maps and LVIS."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path

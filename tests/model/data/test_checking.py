@@ -1,7 +1,5 @@
 """Problems that the check of a data set reports."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

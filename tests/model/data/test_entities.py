@@ -1,7 +1,5 @@
 """Entities of captions: found by rules or an endpoint, resumed, read beside the pairs."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The reader of indexed data sets, and its errors about a wrong layout."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """SA-1B and COCO instances as photographs with masks, and errors about broken ones."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

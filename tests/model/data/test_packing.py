@@ -1,7 +1,5 @@
 """Writing tar shards: reading them back, resuming, quarantine of broken pairs."""
 
-from __future__ import annotations
-
 import io
 import json
 import tarfile

@@ -1,7 +1,5 @@
 """Panoptic and instance sets in their official layouts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any

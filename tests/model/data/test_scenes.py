@@ -1,7 +1,5 @@
 """Scenes: components of label maps, derived ground truths, and readers by data set name."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Miniature data sets in the exact official layouts, as their own preparation leaves them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

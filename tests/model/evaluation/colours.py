@@ -1,7 +1,5 @@
 """A benchmark of colours in memory, for the segmenter with known answers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Two models on the same photographs."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

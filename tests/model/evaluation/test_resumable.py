@@ -1,7 +1,5 @@
 """Evaluations resume after a kill and run in several processes."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Evaluation of a model with known answers on a drawn data set."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Graphs of the bundled model: those that `lexiseg export` writes in float32, and the bundled ones in 8 bits."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

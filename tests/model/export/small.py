@@ -1,7 +1,5 @@
 """Segmenters whose image pass is a network of a test's own choice: they are written and run in a moment."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

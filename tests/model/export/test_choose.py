@@ -1,7 +1,5 @@
 """Which runtime does the image pass, for every value of LEXISEG_RUNTIME."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

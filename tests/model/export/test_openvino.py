@@ -1,7 +1,5 @@
 """Graphs in OpenVINO: the same labels as torch, which graph is chosen, and what is refused when a model loads."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """Running an export: what is refused when the model loads, and how errors look to the worker."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError

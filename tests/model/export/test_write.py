@@ -1,7 +1,5 @@
 """Writing graphs of small networks: what is written, what is refused, what stays on the disk."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path

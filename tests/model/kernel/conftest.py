@@ -1,7 +1,5 @@
 """What every test of the kernel needs: the kernel."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.kernel import require_kernel

@@ -1,7 +1,5 @@
 """The kernel and numpy give the same."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """The library is found, refused where it is another's, and done without where there is none."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Masks are computed in two ways, compiled and by numpy: what holds for one holds for the other."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """Polygons filled plainly, to compare with the masks that they came from."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

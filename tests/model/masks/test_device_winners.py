@@ -1,7 +1,5 @@
 """The label map by torch, as it is made on a GPU, against the one that is made on a CPU."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Masks that overlap: layers, panoptic merging, suppression."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Run lengths and polygons of masks."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Refinement of masks by PAMR and LPOSS."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

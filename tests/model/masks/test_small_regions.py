@@ -1,7 +1,5 @@
 """Connected regions of label maps, and masks without crumbs."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

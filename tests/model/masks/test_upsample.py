@@ -1,7 +1,5 @@
 """From scores and masks at low resolution to labels and runs at the size of the image."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Sliding windows: mmsegmentation's grid, and the mean of overlapping scores."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

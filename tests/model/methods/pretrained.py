@@ -1,7 +1,5 @@
 """Small models of transformers with random weights: saved as the hub lays them out, imported once a process."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module

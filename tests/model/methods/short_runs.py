@@ -1,7 +1,5 @@
 """Short training runs: what their recipes share, recipes of a known class, and the first batch of a run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, TypeVar
 

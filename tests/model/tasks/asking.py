@@ -1,7 +1,5 @@
 """Tasks over the segmenter of known answers, in one line."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

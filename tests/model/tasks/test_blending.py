@@ -1,7 +1,5 @@
 """Windows are blended: of known probabilities, without a model."""
 
-from __future__ import annotations
-
 from concurrent.futures import Future
 
 import numpy as np

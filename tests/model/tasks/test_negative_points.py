@@ -1,7 +1,5 @@
 """Negative points, over models that ignore them or answer them with more."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

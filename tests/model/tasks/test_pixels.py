@@ -1,7 +1,5 @@
 """Classes that compete for every pixel, over a Segmenter whose answers are known."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Masks for points and boxes, over a Segmenter whose answers are known."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

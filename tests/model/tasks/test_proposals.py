@@ -1,7 +1,5 @@
 """Proposals that take classes and compete for pixels, over a Segmenter whose answers are known."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

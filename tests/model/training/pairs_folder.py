@@ -1,7 +1,5 @@
 """A folder of drawn photographs with captions: one coloured square each, named by its colour."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Small runs of TCL and S-Seg over numbered examples, for any number of processes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

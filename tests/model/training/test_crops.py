@@ -1,7 +1,5 @@
 """Random crops and shrunk photographs; retrieval of held-out pairs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path

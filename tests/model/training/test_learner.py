@@ -1,7 +1,5 @@
 """What the optimiser is given: weight decay by rule, learning rates, batches, parts that are compiled or recomputed."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

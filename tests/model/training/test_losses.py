@@ -1,7 +1,5 @@
 """InfoNCE, dice and focal loss, and the assignment of predictions to targets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import permutations
 

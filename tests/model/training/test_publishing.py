@@ -1,7 +1,5 @@
 """The model card of a finished run: figures and terms of the data."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A killed run resumes bit-identically, and its data workers exit with it."""
 
-from __future__ import annotations
-
 import os
 import re
 import select

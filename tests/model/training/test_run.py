@@ -1,7 +1,5 @@
 """The training loop shared by all methods: learning, logging, validation, signals, errors."""
 
-from __future__ import annotations
-
 import json
 import signal
 import stat

@@ -1,7 +1,5 @@
 """Distributed training: the same gradients as one process, and restarts by torchrun."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """The work of one distributed process: python -m tests.model.training.together WHAT,WHAT OUT."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

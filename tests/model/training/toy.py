@@ -1,7 +1,5 @@
 """A training run with a few weights: dropout, batch norm and numbered batches under the whole `Run`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Squares of one colour that move over a blue scene, as frames of the model that knows colours."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """Short scenes with known motion, cut from photographs, and frames as a camera spoils them."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

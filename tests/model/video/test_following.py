@@ -1,7 +1,5 @@
 """When a followed object is lost: at a scene cut."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Banks of classes and background words, made once for the same words; words of other languages."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """Logits refined by colours or regions, and words fused with examples in one picture."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Every adapter of the gateway over a real engine, asked without a socket."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

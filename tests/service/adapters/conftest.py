@@ -1,7 +1,5 @@
 """Fixtures of the adapters' tests."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Iterator
 
 import httpx

@@ -1,7 +1,5 @@
 """`lexiseg ...` in this process, as the shell sees it."""
 
-from __future__ import annotations
-
 import json
 import sys
 from functools import cache

@@ -1,7 +1,5 @@
 """`lexiseg calibrate`: thresholds are chosen from findings, end in the vocabulary, and questions keep to them."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 

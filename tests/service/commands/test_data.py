@@ -1,7 +1,5 @@
 """`lexiseg data`: check, entities, oracle, pack, prepare and pseudo-label as the shell sees them."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

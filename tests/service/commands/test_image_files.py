@@ -1,7 +1,5 @@
 """Where images come from: files, folders, patterns, URLs, the standard input."""
 
-from __future__ import annotations
-
 import io
 import sys
 from pathlib import Path

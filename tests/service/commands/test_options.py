@@ -1,7 +1,5 @@
 """Every setting is an option of the commands that read it, with one name and one help text."""
 
-from __future__ import annotations
-
 import json
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """What is wrong with a command line is said before a model is loaded."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Points and boxes of the command line, and the errors of wrong ones."""
 
-from __future__ import annotations
-
 import base64
 from pathlib import Path
 

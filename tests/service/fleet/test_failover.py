@@ -1,7 +1,5 @@
 """Streams on remote workers: affinity, failover and backpressure."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing

@@ -1,7 +1,5 @@
 """Requests of workers that die, fall silent or drain are answered by others."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 

@@ -1,7 +1,5 @@
 """Remote workers as one backend: routing, retries and errors."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 

@@ -1,7 +1,5 @@
 """Shares of a new version are stable, grow monotonically and can be taken back."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 from pathlib import Path

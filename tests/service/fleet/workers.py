@@ -1,7 +1,5 @@
 """Real gRPC workers over backends of a few lines, and a remote backend that knows them."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping

@@ -1,7 +1,5 @@
 """The real application over a backend of a few lines, asked without a socket; a real Redis as of several gateways."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A backend of a few lines, whose answer is known."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any

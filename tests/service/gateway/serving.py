@@ -1,7 +1,5 @@
 """The real application with settings of a test's own, asked without a socket."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """A real HTTPS server with certificates for made-up names, and a resolver of these names."""
 
-from __future__ import annotations
-
 import asyncio
 import ssl
 import threading

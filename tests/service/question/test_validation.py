@@ -1,7 +1,5 @@
 """Validation errors name the first fault of each list; large requests are parsed in one thread."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import threading

@@ -1,7 +1,5 @@
 """Requests, answers and streams survive the way between gateway and worker."""
 
-from __future__ import annotations
-
 from dataclasses import fields, replace
 from typing import Any
 

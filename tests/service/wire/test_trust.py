@@ -1,7 +1,5 @@
 """Gateways and workers with real certificates and tokens, over real connections."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Fixtures of all worker tests."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

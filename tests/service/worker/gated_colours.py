@@ -1,7 +1,5 @@
 """A model of known answers whose image pass waits at a gate."""
 
-from __future__ import annotations
-
 import threading
 from typing import Any
 

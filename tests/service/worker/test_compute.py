@@ -1,7 +1,5 @@
 """The thread that owns the device."""
 
-from __future__ import annotations
-
 import threading
 
 from tests.service.worker.engine.bench import Bench

@@ -1,7 +1,5 @@
 """Images that crash a worker: recorded by the supervisor, refused by every worker of the machine."""
 
-from __future__ import annotations
-
 import signal
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Order of the queue before the device."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Workers share rows of examples through Redis, separately for each API key."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Iterator, Sequence

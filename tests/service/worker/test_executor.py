@@ -1,7 +1,5 @@
 """Fair threads of a stage."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future

@@ -1,7 +1,5 @@
 """The cache of image features: LRU and bytes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """The worker's gRPC server over a real engine."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time

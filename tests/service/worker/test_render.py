@@ -1,7 +1,5 @@
 """The finish stage: single-flight of what an image derives, and confidence maps in small parts."""
 
-from __future__ import annotations
-
 import tracemalloc
 from functools import partial
 

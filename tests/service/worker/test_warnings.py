@@ -1,7 +1,5 @@
 """Absent labels and warnings of an answer, by a model that knows colours only."""
 
-from __future__ import annotations
-
 from lexiseg_model import tasks
 from lexiseg_model.segmenter import RowsOf, Unfamiliar
 from lexiseg_model.types import ClassEntry, Segmentation, Task, Vocabulary

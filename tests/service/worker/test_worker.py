@@ -1,7 +1,5 @@
 """The worker over the real model and copies of it."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path

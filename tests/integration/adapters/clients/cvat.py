@@ -1,7 +1,5 @@
 """cvat-sdk runs the function as its driver would: it checks the spec, shapes are CVAT's, masks are read back."""
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import dataclass

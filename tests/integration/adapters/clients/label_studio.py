@@ -1,7 +1,5 @@
 """Label Studio's SDK reads predictions as Label Studio would: what it finds wrong, and the masks in the brushes."""
 
-from __future__ import annotations
-
 import base64
 import json
 import sys

@@ -1,7 +1,5 @@
 """Roboflow's inference_sdk asks for words, for what a box shows, and for what is under a point."""
 
-from __future__ import annotations
-
 import json
 import sys
 

@@ -1,7 +1,5 @@
 """Triton's gRPC client asks the Open Inference Protocol."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Triton's HTTP client asks the Open Inference Protocol, its tensors as bytes."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

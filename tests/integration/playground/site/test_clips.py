@@ -1,7 +1,5 @@
 """Video on a page without a service: frames are averaged and objects numbered as by the service's stream."""
 
-from __future__ import annotations
-
 import base64
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The page without a service: `lexiseg site`, from a folder below a server's root, online once."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Small folders of pictures, in each layout."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

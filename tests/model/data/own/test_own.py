@@ -1,7 +1,5 @@
 """A user's pictures in folders: read, checked and written as a data set."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

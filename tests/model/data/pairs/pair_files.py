@@ -1,7 +1,5 @@
 """Image-text pairs in every layout; the colour of each photograph encodes its number."""
 
-from __future__ import annotations
-
 import io
 import json
 import tarfile

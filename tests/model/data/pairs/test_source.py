@@ -1,7 +1,5 @@
 """Pairs from folders, listings and shards; held-out pairs and broken samples."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import pickle

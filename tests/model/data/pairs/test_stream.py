@@ -1,7 +1,5 @@
 """Random order of pairs: epochs, broken pairs."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 

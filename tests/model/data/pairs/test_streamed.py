@@ -1,7 +1,5 @@
 """Shards in a bucket, and behind a command."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path

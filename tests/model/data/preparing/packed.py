@@ -1,7 +1,5 @@
 """Pack folders as the official archives are packed."""
 
-from __future__ import annotations
-
 import tarfile
 import zipfile
 from pathlib import Path

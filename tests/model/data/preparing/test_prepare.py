@@ -1,7 +1,5 @@
 """Official archives in miniature become data sets for training."""
 
-from __future__ import annotations
-
 import json
 import tarfile
 import zipfile

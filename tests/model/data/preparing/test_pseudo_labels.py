@@ -1,7 +1,5 @@
 """Pseudo-labels by a model with known answers: mask values, resumption, unreadable photographs."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Figures of a benchmark run beside published figures."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Benchmark runs of a model with known answers: background rules, mistakes, resumption."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from pathlib import Path

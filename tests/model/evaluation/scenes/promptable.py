@@ -1,7 +1,5 @@
 """A model with known answers to every task, and coloured scenes for it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import TypeVar
 

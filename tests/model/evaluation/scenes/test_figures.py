@@ -1,7 +1,5 @@
 """Figures of scene tasks, as JSON and as rows."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Panoptic quality and mask AP."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

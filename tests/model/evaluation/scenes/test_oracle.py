@@ -1,7 +1,5 @@
 """Prompts for ground-truth objects, and the IoU of the answers."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

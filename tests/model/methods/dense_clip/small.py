@@ -1,7 +1,5 @@
 """The whole model of `dense-clip` over a CLIP of a few thousand weights."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

@@ -1,7 +1,5 @@
 """CorrCLIP against a plain implementation of its formulas, on random weights; and behind the interface."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from types import ModuleType

@@ -1,7 +1,5 @@
 """Every array of the authors' own outputs on random weights, within the fixtures' tolerances."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

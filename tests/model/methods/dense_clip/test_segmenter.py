@@ -1,7 +1,5 @@
 """`dense-clip` as a Segmenter: NACLIP's released outputs through the interface."""
 
-from __future__ import annotations
-
 import math
 from copy import deepcopy
 from functools import cache

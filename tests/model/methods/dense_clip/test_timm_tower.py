@@ -1,7 +1,5 @@
 """SigLIP 2's and MobileCLIP's towers against open_clip's own, on random weights."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Trident against a plain implementation of its formulas and transformers' SAM, on random weights; import and load."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

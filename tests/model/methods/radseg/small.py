@@ -1,7 +1,5 @@
 """A C-RADIO as its authors save it and a SigLIP 2 as the hub lays it out, both tiny, with random weights."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from functools import cache
 from pathlib import Path

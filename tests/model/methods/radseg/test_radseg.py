@@ -1,7 +1,5 @@
 """RADSeg against its formulas and transformers on random weights, and what is refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The fixture `maskformer.npz` and the values that this code computes from its inputs."""
 
-from __future__ import annotations
-
 import warnings
 from functools import cache
 from typing import Any, NamedTuple

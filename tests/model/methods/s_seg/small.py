@@ -1,7 +1,5 @@
 """A network like S-Seg's that is built and trained within a test."""
 
-from __future__ import annotations
-
 import torch
 
 from lexiseg_model import catalogue

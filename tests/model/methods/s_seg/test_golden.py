@@ -1,7 +1,5 @@
 """The MaskFormer head, matching, losses and gradients against the reference."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """The reference's masks and queries through the Segmenter interface."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

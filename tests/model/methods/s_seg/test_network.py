@@ -1,7 +1,5 @@
 """S-Seg's backbone, network, checkpoints and graph."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

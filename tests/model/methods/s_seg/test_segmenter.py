@@ -1,7 +1,5 @@
 """`s-seg` as a Segmenter: scores of pixels and regions by known masks, proposals, the background, windows."""
 
-from __future__ import annotations
-
 import math
 from functools import cache
 

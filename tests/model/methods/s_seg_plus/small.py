@@ -1,7 +1,5 @@
 """S-Seg+ with a few thousand random weights and four classes."""
 
-from __future__ import annotations
-
 import torch
 
 from lexiseg_model import catalogue

@@ -1,7 +1,5 @@
 """S-Seg+ from labels to a served model."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

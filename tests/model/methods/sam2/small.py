@@ -1,7 +1,5 @@
 """A SAM 2.1 of the published build and none of its size, with random weights, saved as the hub lays it out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Masks of prompts, of a grid of points, and of objects in a video, against transformers' own classes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

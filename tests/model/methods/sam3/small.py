@@ -1,7 +1,5 @@
 """A small SAM 3 of the published build with random weights, saved in the layout of the hub."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

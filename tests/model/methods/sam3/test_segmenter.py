@@ -1,7 +1,5 @@
 """Scores and instances against transformers' forward pass and post-processing."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, NamedTuple

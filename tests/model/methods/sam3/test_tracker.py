@@ -1,7 +1,5 @@
 """Masks of prompts, and of objects in a video, against transformers' own tracker over the same checkpoint."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NamedTuple
 

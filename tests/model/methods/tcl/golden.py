@@ -1,7 +1,5 @@
 """The authors' outputs for TCL, and the random weights and images that they were computed from."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

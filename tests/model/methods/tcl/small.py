@@ -1,7 +1,5 @@
 """A TCL network of a few thousand weights."""
 
-from __future__ import annotations
-
 import torch
 from open_clip.transformer import VisionTransformer
 

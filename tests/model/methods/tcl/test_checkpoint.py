@@ -1,7 +1,5 @@
 """Conversion between the authors' checkpoint layout and ours; other files are refused."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """TCL's network and texts against the authors' outputs."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`tcl` as a Segmenter: the authors' outputs through the interface; fast precision."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from functools import cache
 

@@ -1,7 +1,5 @@
 """A data set with one cup, and the maps that prompts about a cup share."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

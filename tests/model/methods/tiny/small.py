@@ -1,7 +1,5 @@
 """`tiny` with its bundled weights on small inputs and a coarse grid of proposals."""
 
-from __future__ import annotations
-
 from lexiseg_model import catalogue
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import InputSize, Precision

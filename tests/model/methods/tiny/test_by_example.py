@@ -1,7 +1,5 @@
 """Vectors of classes by example, from mean pixel embeddings."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import cv2

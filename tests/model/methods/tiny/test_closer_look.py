@@ -1,7 +1,5 @@
 """A second, enlarged image pass for small boxes."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The bundled ONNX graphs of `tiny`: digests, operators, and the same answers as torch."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

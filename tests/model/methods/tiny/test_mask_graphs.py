@@ -1,7 +1,5 @@
 """What the browser's graphs compute of a prompt's masks is what the service does with them."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Masks follow the colours of their object and end at their box."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Input maps of the prompt head."""
 
-from __future__ import annotations
-
 import torch
 
 from lexiseg_model.methods.tiny.prompt_maps import CHANNELS, HEADS, POINT_CHANNELS, Prompts, point_maps, prompt_maps

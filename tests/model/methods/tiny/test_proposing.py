@@ -1,7 +1,5 @@
 """Proposals from a grid of points: which points are asked and which masks are kept."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """`tiny` as a Segmenter, with the bundled weights."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """TIPSv2 against transformers on random weights, from a folder and through the hub's cache."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

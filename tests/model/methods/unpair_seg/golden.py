@@ -1,7 +1,5 @@
 """The authors' outputs for Unpair-Seg, and the random weights and inputs that they were computed from."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

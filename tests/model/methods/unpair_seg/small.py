@@ -1,7 +1,5 @@
 """A small network of the published build with random weights."""
 
-from __future__ import annotations
-
 import json
 from functools import cache
 from pathlib import Path

@@ -3,8 +3,6 @@
 What CLIP's own tower has a part in is asked in `test_golden_trunk`.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`unpair-seg` as a Segmenter, on a small network with random weights."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

@@ -1,7 +1,5 @@
 """From a checkpoint in the authors' layout to answers by the engine and the command line."""
 
-from __future__ import annotations
-
 import re
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Recipes that a recipe depends on: trained once, and resumed after a stop."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Recipes by name or from a file: registry, order of layers, overrides, error messages."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

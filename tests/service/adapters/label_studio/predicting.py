@@ -1,7 +1,5 @@
 """A project's configuration, and the regions that are predicted for it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx

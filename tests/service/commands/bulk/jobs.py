@@ -1,7 +1,5 @@
 """Pictures for bulk jobs, and the rows that a job wrote."""
 
-from __future__ import annotations
-
 import io
 import tarfile
 from pathlib import Path

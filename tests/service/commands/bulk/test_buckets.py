@@ -1,7 +1,5 @@
 """`lexiseg bulk` from and to S3: the real protocol, against a server on this machine."""
 
-from __future__ import annotations
-
 import io
 import json
 import tarfile

@@ -1,7 +1,5 @@
 """`lexiseg bulk --local`, through the real command line and the real model."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`lexiseg compare`: figures and an HTML page."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json

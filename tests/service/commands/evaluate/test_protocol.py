@@ -1,7 +1,5 @@
 """`lexiseg eval --protocol` with the bundled model on a miniature VOC."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

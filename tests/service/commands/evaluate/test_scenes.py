@@ -1,7 +1,5 @@
 """`lexiseg eval --task ...`: the bundled model on a miniature set, and a model whose answers are known."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

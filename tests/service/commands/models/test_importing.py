@@ -1,7 +1,5 @@
 """`lexiseg models import`, `push` and `pull`: what they refuse, and what they write."""
 
-from __future__ import annotations
-
 import json
 import warnings
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Large pictures that are small enough for tests."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`lexiseg segment --format`, to folders and to the standard output; what is skipped, what is not written."""
 
-from __future__ import annotations
-
 import io
 import json
 import sys

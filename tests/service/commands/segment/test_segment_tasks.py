@@ -1,7 +1,5 @@
 """`lexiseg segment` by prompts and by the task panoptic, here and by a server; panoptic files for panopticapi."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

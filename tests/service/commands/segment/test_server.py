@@ -1,7 +1,5 @@
 """`lexiseg segment --server` against the real gateway over a backend of a few lines."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass

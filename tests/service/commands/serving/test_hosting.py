@@ -1,7 +1,5 @@
 """Signals that end a server, and children that are started again."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 

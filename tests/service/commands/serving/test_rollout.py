@@ -1,7 +1,5 @@
 """`lexiseg rollout`: shares of a new version, and the way back."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """`lexiseg vocabularies`: back up and restore a store."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """`lexiseg video`, with the bundled model here and with colours behind a real gateway."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

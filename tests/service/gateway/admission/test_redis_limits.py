@@ -1,7 +1,5 @@
 """The limits of one client, counted in Redis for all gateways."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack

@@ -1,7 +1,5 @@
 """The gateway on a real port of this event loop, asked in raw bytes."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from base64 import b64encode

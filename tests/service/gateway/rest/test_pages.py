@@ -1,7 +1,5 @@
 """The playground and /docs load our own files only, without a key."""
 
-from __future__ import annotations
-
 import posixpath
 import re
 

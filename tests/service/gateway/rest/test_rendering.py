@@ -1,7 +1,5 @@
 """Answers as JSON, and as one PNG."""
 
-from __future__ import annotations
-
 import base64
 import json
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Follow objects by one REST request for each frame, over a real engine of colours."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 from collections.abc import AsyncIterator

@@ -1,7 +1,5 @@
 """Video streams of a test's own, over an engine of gated colours."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

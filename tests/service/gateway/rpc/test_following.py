@@ -1,7 +1,5 @@
 """Objects that frames of a stream show, followed over a real gRPC channel."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import grpc

@@ -1,7 +1,5 @@
 """Keys, limits, ids, counts and malformed messages of gRPC calls."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 from contextlib import suppress

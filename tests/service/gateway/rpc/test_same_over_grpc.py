@@ -1,7 +1,5 @@
 """REST and gRPC agree: the same question asks the worker the same, the same mistake gets the same error."""
 
-from __future__ import annotations
-
 import base64
 import json
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The gRPC server: health of every model, reflection, connection age and graceful shutdown."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import replace
 from typing import Any, cast

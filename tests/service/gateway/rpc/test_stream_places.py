@@ -1,7 +1,5 @@
 """Limits of video streams: silent clients, too many streams, and clients that read no answers."""
 
-from __future__ import annotations
-
 import asyncio
 from contextlib import suppress
 from functools import partial

@@ -1,7 +1,5 @@
 """Configurations, frames and answers of one video stream."""
 
-from __future__ import annotations
-
 import grpc
 import pytest
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from lexiseg_service.gateway.vocabularies.named import BUILT_IN_NAMES, built_in, check_name

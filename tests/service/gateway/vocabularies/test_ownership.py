@@ -1,7 +1,5 @@
 """Vocabularies of API keys: private to a key, or shared with all and changed by their owner."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Vocabularies that several gateways keep in one Redis."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

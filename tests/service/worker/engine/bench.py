@@ -1,7 +1,5 @@
 """An engine over gated colours, and helpers to ask it."""
 
-from __future__ import annotations
-
 from concurrent.futures import Future
 from typing import Any
 

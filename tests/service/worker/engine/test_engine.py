@@ -1,7 +1,5 @@
 """Answers, shared image passes and their failures."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 
 from lexiseg_service.errors import NotReady, UndecodableImage

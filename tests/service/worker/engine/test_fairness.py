@@ -1,7 +1,5 @@
 """Several clients on one engine do not delay each other."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Prompts and proposals through the engine."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future

@@ -1,7 +1,5 @@
 """Features that an engine keeps of an image, and for which API key."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 from dataclasses import replace

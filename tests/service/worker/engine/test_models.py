@@ -1,7 +1,5 @@
 """Several models on one device."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The queue before the device: cancelled, expired and refused requests, and the end of the engine."""
 
-from __future__ import annotations
-
 import time
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,7 +1,5 @@
 """A model pool whose models have known sizes and whose loads are counted."""
 
-from __future__ import annotations
-
 import threading
 import weakref
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The model pool: loading on demand, a memory budget, and single-flight loads."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import Counter

@@ -1,7 +1,5 @@
 """Models that the settings name, checked before anything is loaded."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

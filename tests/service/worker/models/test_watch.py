@@ -1,7 +1,5 @@
 """A changed model directory is reloaded while the worker runs; an invalid one is not."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The text cache over a real Redis that is killed, paused, slow or holds wrong values: answers stay equal."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import threading

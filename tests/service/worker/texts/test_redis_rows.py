@@ -1,7 +1,5 @@
 """The signed value of a text row in Redis."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

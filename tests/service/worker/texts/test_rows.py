@@ -1,7 +1,5 @@
 """The cache of text rows: encoded once, shared by models with one text tower, bounded in bytes."""
 
-from __future__ import annotations
-
 import threading
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,7 +1,5 @@
 """Tasks of a video stream."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

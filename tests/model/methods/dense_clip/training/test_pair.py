@@ -1,7 +1,5 @@
 """A pair of towers from captions: CLIP's loss and a file in CLIP's layout."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

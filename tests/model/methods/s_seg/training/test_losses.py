@@ -1,7 +1,5 @@
 """Losses and pseudo-masks of S-Seg."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 

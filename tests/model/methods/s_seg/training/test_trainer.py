@@ -1,7 +1,5 @@
 """S-Seg from pairs to a served model: the first step against a plain formula, the export."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from pathlib import Path

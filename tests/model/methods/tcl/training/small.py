@@ -1,7 +1,5 @@
 """A training of TCL in seconds: a dozen drawn photographs, a random CLIP."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Training of TCL: trained parameters, import and serving."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 

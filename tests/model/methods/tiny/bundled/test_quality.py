@@ -1,7 +1,5 @@
 """What the bundled weights must see on photographs they were never shown."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray

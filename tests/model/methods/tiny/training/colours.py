@@ -1,7 +1,5 @@
 """A drawn data set with the colours of the stand-in: half of each image is a colour, half is black."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A training run and the loss of each of its steps."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 from unittest import mock

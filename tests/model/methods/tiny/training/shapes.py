@@ -1,7 +1,5 @@
 """A drawn data set of balls and boxes on gray, in the indexed layout."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

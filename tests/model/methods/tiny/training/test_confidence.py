@@ -1,7 +1,5 @@
 """Calibration of scores on random class lists."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A student taught by another model: what the teacher's masks become, what is learned, the new card."""
 
-from __future__ import annotations
-
 import io
 import json
 import shutil
@@ -43,22 +41,9 @@ def at_address(url: str) -> AbstractContextManager[Teacher]:
 
 
 def recipe_for(data: Path, out: Path, *more: str) -> DistilRecipe:
-    values = [
-        "teacher=http://teacher",
-        f"data={data}",
-        f"out={out}",
-        "width=0.5",
-        "device=cpu",
-        "workers=0",
-        "photographs=null",
-        "classes=[]",
-        "samples=1",
-        f"steps={STEPS}",
-        "decay_steps=4",
-        "phases=[{after: 0, crop: 64, global_batch: 4}]",
-        *more,
-    ]
-    return read_as(DistilRecipe, "distil-smoke", values)
+    values = [f"data={data}", f"out={out}", f"steps={STEPS}", "decay_steps=4", "device=cpu", "workers=0", "samples=1"]
+    values += ["teacher=http://teacher", "width=0.5", "photographs=null", "classes=[]"]
+    return read_as(DistilRecipe, "distil-smoke", [*values, "phases=[{after: 0, crop: 64, global_batch: 4}]", *more])
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """Fine-tuning on a user's photographs: held-out quality, changed weights, the new card."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path
@@ -28,23 +26,9 @@ SAMPLES = 2
 
 
 def recipe_for(data: Path, out: Path, *more: str) -> FinetuneRecipe:
-    return read_as(
-        FinetuneRecipe,
-        "finetune",
-        [
-            f"data={data}",
-            f"out={out}",
-            f"packs={out.parent}/packs",
-            "keep=0",
-            "device=cpu",
-            f"samples={SAMPLES}",
-            "steps=30",
-            "decay_steps=15",
-            "phases=[{after: 0, crop: 64, global_batch: 4}]",
-            "learning_rate=0.005",
-            *more,
-        ],
-    )
+    values = [f"data={data}", f"out={out}", f"packs={out.parent}/packs", f"samples={SAMPLES}", "keep=0", "device=cpu"]
+    values += ["steps=30", "decay_steps=15", "phases=[{after: 0, crop: 64, global_batch: 4}]", "learning_rate=0.005"]
+    return read_as(FinetuneRecipe, "finetune", [*values, *more])
 
 
 @pytest.fixture(scope="module")

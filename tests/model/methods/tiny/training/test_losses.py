@@ -1,7 +1,5 @@
 """Losses of questions, alone and in a batch."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Fitting the settings of prompt answers on objects."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

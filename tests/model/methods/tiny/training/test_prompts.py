@@ -1,7 +1,5 @@
 """Training of the prompt head on a few drawn images."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 from collections.abc import Iterator
@@ -32,28 +30,10 @@ STEPS = 24
 
 
 def recipe_for(data: Path, out: Path, *more: str) -> PromptsRecipe:
-    return read_as(
-        PromptsRecipe,
-        "tiny-prompts",
-        [
-            f"data={data}",
-            f"out={out}",
-            "sets={shapes: {share: 1.0, nothing: 0}}",
-            f"steps={STEPS}",
-            "decay_steps=0",
-            "start=scratch",
-            "corrected=1",
-            "phases=[{after: 0.0, crop: 64, global_batch: 4}]",
-            "lone=3",
-            "sure=2",
-            "warmup_steps=3",
-            "average_decay=0.9",
-            "workers=0",
-            "device=cpu",
-            "precision=float32",
-            *more,
-        ],
-    )
+    values = [f"data={data}", f"out={out}", f"steps={STEPS}", "decay_steps=0", "warmup_steps=3", "average_decay=0.9"]
+    values += ["sets={shapes: {share: 1.0, nothing: 0}}", "phases=[{after: 0.0, crop: 64, global_batch: 4}]"]
+    values += ["start=scratch", "corrected=1", "lone=3", "sure=2", "workers=0", "device=cpu", "precision=float32"]
+    return read_as(PromptsRecipe, "tiny-prompts", [*values, *more])
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """Every kind of label becomes a pack without validation photographs."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The table of training texts, with an encoder of known rows."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

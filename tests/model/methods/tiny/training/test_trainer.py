@@ -1,7 +1,5 @@
 """Training of `tiny` on a few drawn images: learning, publishing, resuming."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,25 +25,9 @@ STEPS = 14
 
 
 def recipe_for(data: Path, out: Path, *more: str) -> TinyRecipe:
-    return read_as(
-        TinyRecipe,
-        "tiny",
-        [
-            f"data={data}",
-            f"out={out}",
-            "sets={shapes: 1.0}",
-            "start=scratch",
-            f"steps={STEPS}",
-            "decay_steps=0",
-            f"packs={data}/packs",
-            "phases=[{after: 0.0, crop: 64, global_batch: 4}]",
-            "warmup_steps=5",
-            "average_decay=0.9",
-            "workers=0",
-            "device=cpu",
-            *more,
-        ],
-    )
+    values = [f"data={data}", f"out={out}", f"packs={data}/packs", "sets={shapes: 1.0}", "start=scratch", "workers=0"]
+    values += [f"steps={STEPS}", "decay_steps=0", "warmup_steps=5", "average_decay=0.9", "device=cpu"]
+    return read_as(TinyRecipe, "tiny", [*values, "phases=[{after: 0.0, crop: 64, global_batch: 4}]", *more])
 
 
 @pytest.fixture(scope="module")

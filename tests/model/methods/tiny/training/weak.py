@@ -1,7 +1,5 @@
 """Drawn photographs with weak labels: boxes, captions, names."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

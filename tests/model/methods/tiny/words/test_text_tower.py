@@ -1,7 +1,5 @@
 """Rows of the sentence encoder do not depend on the batch."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """CLIP's ConvNeXt-L, from a checkpoint of the authors' layout to proposals from pixels; a minute, three gigabytes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

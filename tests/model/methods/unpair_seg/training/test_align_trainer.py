@@ -1,7 +1,5 @@
 """Stage two from entities to a served model."""
 
-from __future__ import annotations
-
 from itertools import permutations
 from pathlib import Path
 

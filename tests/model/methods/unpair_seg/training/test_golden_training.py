@@ -1,7 +1,5 @@
 """The criterion and the alignment loss against the authors' own, gradients included."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import count
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Stage one from masks to a served model."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Training examples fit the labels of their photograph."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Objects pasted onto another photograph: pixels, labels and presence agree."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Questions asked in training."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
