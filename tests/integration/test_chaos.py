@@ -203,8 +203,9 @@ async def test_a_constant_fault_is_wrong_before_anything_has_gone_wrong(tmp_path
     digest = hashlib.sha256((faulty / "tiny.safetensors").read_bytes()).hexdigest()
     (faulty / "card.yaml").write_text(yaml.safe_dump(card | {"name": "faulty", "weights_sha256": digest}))
 
+    settings = {"LEXISEG_MODEL": "faulty", "LEXISEG_MODELS_DIR": str(tmp_path / "models")}
     with (
-        Server(tmp_path / "log.jsonl", LEXISEG_MODEL="faulty", LEXISEG_MODELS_DIR=str(tmp_path / "models")) as server,
+        Server(tmp_path / "log.jsonl", LEXISEG_RUNTIME="torch", **settings) as server,  # `auto` would first export it
         pytest.raises(RuntimeError, match=r"wrong before anything has gone wrong:\n.*the stored"),
     ):
         await check(honest(server))

@@ -9,6 +9,10 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_model.methods.tiny.training.distil import label
+from lexiseg_model.methods.tiny.training.recipe import DistilRecipe
+from lexiseg_model.training.recipes.read import read_as
+from lexiseg_service.commands.teacher import teacher_at
 from tests import pictures
 from tests.integration.server import Server
 from tests.service.commands.command_line import CommandLine
@@ -38,12 +42,15 @@ def test_a_server_teaches_what_this_process_teaches_over_either_protocol(
 ) -> None:
     values = [*VALUES, f"data={photographs}", "held_out=0.5", f"packs={photographs / 'packs'}"]
 
-    for name, teacher in {"here": "tiny", "rest": server.url, "grpc": server.grpc}.items():
-        outcome = lexiseg("train", "distil-smoke", "--teacher", teacher, f"out={photographs / name}", *values)
-        assert outcome.status == 0, outcome.err
-        assert "mIoU" in outcome.out
-        card = yaml.safe_load((photographs / name / "card.yaml").read_text())
-        assert card["training_data"][-1].startswith("2 photographs, labelled by tiny ")
+    for name, teacher in {"here": "tiny", "grpc": server.grpc}.items():
+        overrides = [*values, f"teacher={teacher}", f"out={photographs / name}"]
+        assert label(read_as(DistilRecipe, "distil-smoke", overrides), teacher_at).startswith("tiny ")
+    outcome = lexiseg("train", "distil-smoke", "--teacher", server.url, f"out={photographs / 'rest'}", *values)
+
+    assert outcome.status == 0, outcome.err
+    assert "mIoU" in outcome.out
+    card = yaml.safe_load((photographs / "rest" / "card.yaml").read_text())
+    assert card["training_data"][-1].startswith("2 photographs, labelled by tiny ")
 
     masks = sorted((photographs / "here" / "laid-out" / "pictures").glob("*/masks/*.png"))
     assert len(masks) == len(NAMES)

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from lexiseg_service.commands.site import build
+from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.settings import Settings
 from tests import chromium, once
 from tests.integration.server import Server
@@ -36,6 +37,14 @@ def folder(real_environment: dict[str, str]) -> Path:
     with mock.patch.dict(os.environ, real_environment, clear=True):
         build.fetched_engine()
     return once.made("pages", lambda root: build.write_site(Settings(), root / "site", N_WORDS))
+
+
+@pytest.fixture(scope="package")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that asks for the key `right`, and takes small files alone."""
+    log = tmp_path_factory.mktemp("locked") / "log.jsonl"
+    with Server(log, LEXISEG_API_KEYS=line_of("page", "right"), LEXISEG_MAX_IMAGE_BYTES="32768") as running:
+        yield running
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.integration.playground.asking import add, choose, expect_result, unti
 from tests.integration.playground.conftest import opened
 from tests.integration.server import Server
 
-CLIENTS = 6
+CLIENTS = 3
 SLOW = pictures.encoded(pictures.photograph("china").resize((4000, 2600)), "JPEG")
 
 

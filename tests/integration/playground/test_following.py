@@ -1,16 +1,12 @@
 """What a click or a box shows in a clip is followed through it, and said to be lost when it is."""
 
 import json
-from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from lexiseg_service.gateway.admission.keys import line_of
 from tests import pictures
 from tests.integration.playground.asking import add, expect_result, segments, until
 from tests.integration.playground.clips import ANSWERED, know_clip, webm
@@ -217,17 +213,10 @@ def test_a_stream_that_was_silent_is_opened_anew_where_its_objects_were(page: Pa
     expect(objects(page)).to_have_text(["object 1Stop"])
 
 
-@pytest.fixture
-def with_keys(tmp_path: Path) -> Iterator[Server]:
-    """A server that asks for a key."""
-    with Server(tmp_path / "log.jsonl", LEXISEG_API_KEYS=line_of("page", "right")) as running:
-        yield running
-
-
 def test_without_a_key_one_is_asked_for_and_then_what_was_shown_is_followed(
-    context: BrowserContext, with_keys: Server
+    context: BrowserContext, locked: Server
 ) -> None:
-    page = opened(context, with_keys.url)
+    page = opened(context, locked.url)
     play(page)
     drag(page, 0)
     expect_result(page, "The service asks for an API key")

@@ -1,22 +1,11 @@
 """What goes wrong is said on the page, and the page goes on."""
 
-from collections.abc import Iterator
-
-import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from lexiseg_service.gateway.admission.keys import line_of
 from tests import pictures
 from tests.integration.playground.asking import add, choose, expect_result, segments
 from tests.integration.playground.conftest import opened
 from tests.integration.server import Server
-
-
-@pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    log = tmp_path_factory.mktemp("locked") / "log.jsonl"
-    with Server(log, LEXISEG_API_KEYS=line_of("page", "right"), LEXISEG_MAX_IMAGE_BYTES="4096") as running:
-        yield running
 
 
 def test_a_file_that_is_no_picture_is_named(page: Page) -> None:
@@ -122,7 +111,7 @@ def test_a_picture_beyond_the_limits_is_shrunk_and_that_is_told(context: Browser
     page.fill("#key", "right")
     page.press("#key", "Tab")
     choose(page)
-    expect(page.locator("#note")).to_contain_text("larger than the 4,096 bytes that the service takes: it is sent at")
+    expect(page.locator("#note")).to_contain_text("larger than the 32,768 bytes that the service takes: it is sent at")
     with page.expect_response("**/v1/segment") as answered:
         add(page, "sky")
 
