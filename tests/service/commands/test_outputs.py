@@ -42,12 +42,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("segment photos -c sky --threshold 2", "threshold: expected less than or equal to 1"),
         ("segment photos -c sky --threshold 0.5 --no-background", "every pixel gets a class"),
         ("segment photos -c sky --max-side 1", "max_side: expected greater than or equal to 32"),
-        ("segment photos -c sky --device abacus", "expected auto, cpu, cuda"),
         ("segment photos -c sky --server http://a.example --device cpu", "--device"),
         ("segment photos -c sky --api-key k", "--api-key"),
         ("segment photos/china.jpg -c sky --window 100000", "by --max-pixels"),
         ("segment photos/china.jpg -c sky --window 128 --bands 1,2", "expected one band or three"),
-        ("segment photos/china.jpg -c sky --window 128 --bands 7", "bands 7; the picture has 3"),
         ("segment photos/china.jpg -c sky --window 128 --range 5,1", "LOW < HIGH"),
         ("segment photos/china.jpg -c sky --window 128 --point 1,1", "takes words"),
         ("segment photos -c sky --bands 1", "only with --window"),
@@ -108,17 +106,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("models pull store/tiny", "no folder to pull into: set LEXISEG_MODELS_DIR"),
         ("models pull tiny --models-dir models", "names no model; expected URL/NAME"),
         ("models pull store/.. --models-dir models", "names no model; expected URL/NAME"),
-        ("models import --method tcl x", "needs --checkpoint"),
-        ("models import --method tcl --checkpoint a.pth --policy sclip x", "sclip is for --method dense-clip, not"),
-        ("models import --method tcl --checkpoint a.pth --architecture ViT-L-14 x", "patches of 16 pixels"),
-        ("models import --method tcl --checkpoint nowhere.pth x", "no weights at nowhere.pth"),
-        ("models import --method dense-clip x", "needs --clip"),
-        ("models import --method dense-clip --clip nowhere.pt --policy magic x", "no policy 'magic'"),
-        ("models import --method dense-clip --clip nowhere.pt --policy SCLIP x", "no weights at nowhere.pt"),
-        ("models import --method dense-clip --clip a.pt --checkpoint b.pth x", "b.pth is for --method radseg or"),
-        ("models import --method dense-clip --clip a.pt --backbone resnet50 x", "resnet50 is for --method s-seg"),
-        ("models import --method s-seg x", "--method s-seg needs --checkpoint"),
-        ("models import --method s-seg --checkpoint a.pth --clip b.pt x", "b.pt is for --method dense-clip or"),
+        ("models import --models-dir m --method tcl x", "needs --checkpoint"),
+        ("models import --models-dir m --method tcl --checkpoint a.pth --policy sclip x", "for --method dense-clip"),
+        ("models import --models-dir m --method tcl --checkpoint a.pth --architecture ViT-L-14 x", "patches of 16"),
+        ("models import --models-dir m --method tcl --checkpoint nowhere.pth x", "no weights at nowhere.pth"),
+        ("models import --models-dir m --method dense-clip x", "needs --clip"),
+        ("models import --models-dir m --method dense-clip --clip nowhere.pt --policy magic x", "no policy 'magic'"),
+        ("models import --models-dir m --method dense-clip --clip nowhere.pt --policy SCLIP x", "no weights at"),
+        ("models import --models-dir m --method dense-clip --clip a.pt --checkpoint b.pth x", "for --method radseg or"),
+        ("models import --models-dir m --method dense-clip --clip a.pt --backbone resnet50 x", "for --method s-seg"),
+        ("models import --models-dir m --method s-seg x", "--method s-seg needs --checkpoint"),
+        ("models import --models-dir m --method s-seg --checkpoint a.pth --clip b.pt x", "for --method dense-clip or"),
         ("export --model nobodys", "no model 'nobodys'"),
         ("export --int8 --photos gone --out out", "expected a folder"),
         ("export --int8 --photos data --out out", "no photographs in it"),
@@ -128,7 +126,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_wrong_argument_is_refused_before_a_model_is_loaded(
     lexiseg: CommandLine, folder: Path, words: str, said: str
 ) -> None:
-    outcome = lexiseg(*words.split())
+    outcome = lexiseg(*words.split(" "))
 
     assert outcome.status != 0
     assert said in " ".join(outcome.err.replace("│", " ").split())

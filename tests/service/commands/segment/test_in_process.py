@@ -59,6 +59,17 @@ def test_a_photograph_is_never_written_over(lexiseg: CommandLine, folder: Path) 
     assert (folder / "flower-2.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [("--device abacus", "expected auto, cpu, cuda"), ("--window 128 --bands 7", "bands 7; the picture has 3")],
+)
+def test_what_is_not_there_to_use_is_told(lexiseg: CommandLine, folder: Path, options: str, said: str) -> None:
+    outcome = lexiseg("segment", folder / "china.jpg", "-c", "sky", *options.split(), "--out", folder / "out")
+
+    assert outcome.status != 0
+    assert said in outcome.err
+
+
 def test_the_same_question_goes_on_with_the_files_that_are_not_done(lexiseg: CommandLine, folder: Path) -> None:
     question = ("-c", "sky", "-c", "flower", "--out", folder / "out")
     lexiseg("segment", folder / "china.jpg", *question)
