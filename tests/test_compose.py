@@ -22,12 +22,9 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE = "docker-compose.yml"
 # What each file adds to docker-compose.yml.
 ADDED = {
-    "gpu": set[str](),
-    "train": {"trainer", "trainer-gpu"},
-    "monitoring": {"prometheus", "grafana", "redis-exporter"},
-    "load": {"load", "load-worker"},
-    "tls": set[str](),
-}
+    "gpu": set[str](), "train": {"trainer", "trainer-gpu"}, "monitoring": {"prometheus", "grafana", "redis-exporter"},
+    "load": {"load", "load-worker"}, "tls": set[str](),
+}  # fmt: skip
 PLAIN = {"edge", "gateway", "worker", "redis"}
 EVERY = PLAIN.union(*ADDED.values())
 GPU = {"worker", "trainer-gpu"}

@@ -11,16 +11,11 @@ from typing import Any
 MODELS: dict[str, Any] = {
     "models": [
         {
-            "name": "tiny",
-            "version": "1",
-            "summary": "",
-            "tasks": ["semantic"],
-            "licence": "",
-            "digest": None,
+            "name": "tiny", "version": "1", "summary": "", "tasks": ["semantic"], "licence": "", "digest": None,
             "loaded": True,
         }
     ]
-}
+}  # fmt: skip
 VOCABULARY: dict[str, Any] = {
     "name": "room",
     "n_classes": 1,

@@ -32,15 +32,11 @@ def test_a_right_answer_has_no_fault() -> None:
 @pytest.mark.parametrize(
     ("wrong", "fault"),
     [
-        ({"class_index": 2}, "class_index 2"),
-        ({"class_index": None}, "class_index None"),
-        ({"label": "tree"}, "label 'tree'"),
-        ({"score": 1.5}, "score"),
-        ({"area": 7}, "area 7"),
-        ({"bbox": (0, 0, 1, 4)}, "box"),
-        ({"shape": RunLengths((2, 8), "088")}, "a mask of"),
+        ({"class_index": 2}, "class_index 2"), ({"class_index": None}, "class_index None"),
+        ({"label": "tree"}, "label 'tree'"), ({"score": 1.5}, "score"), ({"area": 7}, "area 7"),
+        ({"bbox": (0, 0, 1, 4)}, "box"), ({"shape": RunLengths((2, 8), "088")}, "a mask of"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_segment_is_named(wrong: dict[str, object], fault: str) -> None:
     segment = dataclasses.replace(SKY, **wrong)  # type: ignore[arg-type]
 

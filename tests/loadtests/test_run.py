@@ -18,19 +18,8 @@ LIMIT = 300  # seconds; an idle machine needs a tenth of it
 @pytest.mark.slow
 def test_a_short_load_leaves_figures_of_both_interfaces(tmp_path: Path) -> None:
     options = [
-        "--users",
-        "4",
-        "--streams",
-        "1",
-        "--run-time",
-        "5s",
-        "--shape",
-        "steps",
-        "--repeat",
-        "0.5",
-        "--check",
-        "1",
-    ]
+        "--users", "4", "--streams", "1", "--run-time", "5s", "--shape", "steps", "--repeat", "0.5", "--check", "1",
+    ]  # fmt: skip
 
     ended = subprocess.run(
         [sys.executable, "-m", "loadtests.run", "--out", str(tmp_path), *options],

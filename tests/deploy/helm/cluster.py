@@ -10,11 +10,8 @@ from tests.http_server import Quiet, serving
 # Group and version to kinds and their plurals; of namespaces, as all that the chart makes.
 KINDS = {
     "v1": {
-        "ConfigMap": "configmaps",
-        "PersistentVolumeClaim": "persistentvolumeclaims",
-        "Secret": "secrets",
-        "Service": "services",
-        "ServiceAccount": "serviceaccounts",
+        "ConfigMap": "configmaps", "PersistentVolumeClaim": "persistentvolumeclaims", "Secret": "secrets",
+        "Service": "services", "ServiceAccount": "serviceaccounts",
     },
     "apps/v1": {"Deployment": "deployments", "StatefulSet": "statefulsets"},
     "autoscaling/v2": {"HorizontalPodAutoscaler": "horizontalpodautoscalers"},
@@ -24,7 +21,7 @@ KINDS = {
     "monitoring.coreos.com/v1": {"PrometheusRule": "prometheusrules", "ServiceMonitor": "servicemonitors"},
     "networking.k8s.io/v1": {"Ingress": "ingresses", "NetworkPolicy": "networkpolicies"},
     "policy/v1": {"PodDisruptionBudget": "poddisruptionbudgets"},
-}
+}  # fmt: skip
 VERBS = ["create", "delete", "get", "list", "patch", "update"]
 
 

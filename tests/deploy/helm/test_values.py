@@ -14,12 +14,8 @@ MISSPELT: dict[str, Any] = {
         "maxUnavailable": 0,
         "ingress": {"enabled": True},
         "settings": {
-            "rate_limits": 5,
-            "max_batch": 4,
-            "drain_seconds": 5,
-            "worker_token": "a-secret-of-16-letters",
-            "rate_limit": 0,
-            "log_level": "loud",
+            "rate_limits": 5, "max_batch": 4, "drain_seconds": 5, "worker_token": "a-secret-of-16-letters",
+            "rate_limit": 0, "log_level": "loud",
         },
     },
     "worker": {
@@ -31,7 +27,7 @@ MISSPELT: dict[str, Any] = {
     "trainer": {"enabled": True},
     "rollouts": ["tcl 5 key", "tcl@2 101 key"],
     "redis": {"password": "secret"},
-}
+}  # fmt: skip
 NAMED = {
     "an unknown name": "'gatway' not allowed",
     "an unknown name of a worker": "'replcas' not allowed",

@@ -61,16 +61,10 @@ def test_every_alert_has_a_section_in_the_runbook_and_every_section_an_alert() -
 PROVISIONING = MONITORING / "grafana" / "provisioning"
 # Of redis_exporter, cert-manager and blackbox_exporter.
 OF_EXPORTERS = {
-    "redis_up",
-    "redis_memory_used_bytes",
-    "redis_memory_max_bytes",
-    "redis_aof_enabled",
-    "redis_aof_last_write_status",
-    "redis_aof_last_bgrewrite_status",
-    "redis_start_time_seconds",
-    "certmanager_certificate_expiration_timestamp_seconds",
-    "probe_ssl_earliest_cert_expiry",
-}
+    "redis_up", "redis_memory_used_bytes", "redis_memory_max_bytes", "redis_aof_enabled",
+    "redis_aof_last_write_status", "redis_aof_last_bgrewrite_status", "redis_start_time_seconds",
+    "certmanager_certificate_expiration_timestamp_seconds", "probe_ssl_earliest_cert_expiry",
+}  # fmt: skip
 WRITER = runpy.run_path(str(MONITORING / "write_dashboards.py"))
 
 

@@ -43,15 +43,12 @@ class Prometheus:
         self._log = (folder / "prometheus.log").open("w")
         self._process = subprocess.Popen(
             [
-                "prometheus",
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address={self.url.removeprefix('http://')}",
-                "--enable-feature=exemplar-storage",
+                "prometheus", f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
+                f"--web.listen-address={self.url.removeprefix('http://')}", "--enable-feature=exemplar-storage",
             ],
             stdout=self._log,
             stderr=self._log,
-        )
+        )  # fmt: skip
 
     def ask(self, expr: str) -> list[dict[str, Any]]:
         """Samples of an expression, now."""

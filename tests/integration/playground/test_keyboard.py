@@ -124,14 +124,7 @@ def test_keys_alone_lead_from_the_photograph_to_exported_masks(page: Page) -> No
 
     heard = [line for line in page.evaluate("window.heard") if line != "Looking…"]
     expected = [
-        "Found sky, building",
-        "water",
-        "Cut out 1",
-        "Found sky",
-        "Cut out 1",
-        "Cut out 2",
-        "Cut out 1",
-        "Found sky",
-    ]
+        "Found sky, building", "water", "Cut out 1", "Found sky", "Cut out 1", "Cut out 2", "Cut out 1", "Found sky",
+    ]  # fmt: skip
     told = iter(heard)
     assert all(any(part in line for line in told) for part in expected), heard

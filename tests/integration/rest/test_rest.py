@@ -11,13 +11,10 @@ from tests import coco, pictures
 from tests.integration.server import form
 
 SCENES = {
-    "china": ["sky", "building", "tree", "water", "zebra"],
-    "flower": ["flower", "leaf", "car"],
-    "chelsea": ["cat", "dog"],
-    "coffee": ["cup", "table", "spoon"],
-    "astronaut": ["person", "flag", "sky"],
+    "china": ["sky", "building", "tree", "water", "zebra"], "flower": ["flower", "leaf", "car"],
+    "chelsea": ["cat", "dog"], "coffee": ["cup", "table", "spoon"], "astronaut": ["person", "flag", "sky"],
     "rocket": ["rocket", "sky", "sea"],
-}
+}  # fmt: skip
 
 
 def photograph(name: str, side: int = 320) -> bytes:

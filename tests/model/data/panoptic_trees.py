@@ -34,14 +34,11 @@ def write_ids(path: Path, ids: NDArray[np.integer]) -> None:
 def segments_info(drawn: Drawn) -> list[dict[str, Any]]:
     return [
         {
-            "id": number,
-            "category_id": category,
-            "area": int((drawn.ids == number).sum()),
-            "bbox": [0, 0, 1, 1],
+            "id": number, "category_id": category, "area": int((drawn.ids == number).sum()), "bbox": [0, 0, 1, 1],
             "iscrowd": int(number in drawn.crowds),
         }
         for number, category in drawn.categories.items()
-    ]
+    ]  # fmt: skip
 
 
 def write_listing(path: Path, images: Sequence[dict[str, Any]], annotations: Sequence[dict[str, Any]]) -> None:

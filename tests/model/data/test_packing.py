@@ -36,12 +36,8 @@ def test_shards_hold_the_pairs_of_their_source(table: Path, tmp_path: Path) -> N
     shards = open_pairs(tmp_path / "shards")
     stored = [shards.read(number) for number in range(sum(shards.sizes))]
     assert [pair.captions for pair in stored] == [
-        ("picture 0", "again"),
-        ("picture 1",),
-        ("picture 3",),
-        ("picture 4",),
-        ("picture 6",),
-    ]
+        ("picture 0", "again"), ("picture 1",), ("picture 3",), ("picture 4",), ("picture 6",),
+    ]  # fmt: skip
     assert [pair.photograph for pair in stored] == [photograph(number) for number in (0, 1, 3, 4, 6)]
     assert (packed.shards, packed.pairs, list(shards.sizes)) == (3, 5, [2, 2, 1])
 

@@ -51,10 +51,7 @@ def rule(
 ) -> DatasetRule:
     return DatasetRule.model_validate(
         {
-            "sight": SIGHT,
-            "threshold": threshold,
-            "background": list(background),
-            "queries": queries or {},
+            "sight": SIGHT, "threshold": threshold, "background": list(background), "queries": queries or {},
             "scale": scale,
         }
-    )
+    )  # fmt: skip

@@ -41,15 +41,11 @@ def bfloat16(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
 @pytest.mark.parametrize(
     ("bfloat16", "runtime", "precision", "expected"),
     [
-        (True, "auto", "fast", False),
-        (False, "auto", "fast", True),
-        (False, "auto", "exact", False),
-        (False, "torch", "fast", False),
-        (True, "onnx", "fast", True),
-        (True, "onnx", "exact", True),
+        (True, "auto", "fast", False), (False, "auto", "fast", True), (False, "auto", "exact", False),
+        (False, "torch", "fast", False), (True, "onnx", "fast", True), (True, "onnx", "exact", True),
     ],
     indirect=["bfloat16"],
-)
+)  # fmt: skip
 def test_auto_takes_the_faster_runtime_and_the_others_are_obeyed(
     bfloat16: None, runtime: Runtime, precision: Precision, expected: bool, small_export: Path
 ) -> None:

@@ -210,12 +210,9 @@ def test_the_manifest_says_what_the_files_are(torch_tiny: Exportable) -> None:
     assert manifest.digest == torch_tiny.digest
     assert manifest.int8 == "static, 7-bit weights, ranges of 4 photographs"
     assert [(graph.file, graph.numbers) for graph in manifest.graphs] == [
-        ("image.onnx", "float32"),
-        ("prompt-maps.onnx", "float32"),
-        ("lone-point.onnx", "float32"),
-        ("sure-prompt.onnx", "float32"),
-        ("image.int8.onnx", "int8"),
-    ]
+        ("image.onnx", "float32"), ("prompt-maps.onnx", "float32"), ("lone-point.onnx", "float32"),
+        ("sure-prompt.onnx", "float32"), ("image.int8.onnx", "int8"),
+    ]  # fmt: skip
     for graph in manifest.graphs:
         content = (folder / graph.file).read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (graph.bytes, graph.sha256)

@@ -92,16 +92,11 @@ def test_a_map_that_is_a_view_with_strides_is_read_in_its_own_order() -> None:
 @pytest.mark.parametrize(
     "labels",
     [
-        np.zeros((4, 5, 1), np.uint8),
-        np.zeros(20, np.uint8),
-        np.zeros((0, 5), np.uint8),
-        np.zeros((4, 0), np.uint16),
-        np.zeros((4, 5), np.int64),
-        np.zeros((4, 5), np.float32),
-        np.zeros((4, 5), bool),
+        np.zeros((4, 5, 1), np.uint8), np.zeros(20, np.uint8), np.zeros((0, 5), np.uint8),
+        np.zeros((4, 0), np.uint16), np.zeros((4, 5), np.int64), np.zeros((4, 5), np.float32), np.zeros((4, 5), bool),
     ],
     ids=["three axes", "one axis", "no rows", "no columns", "signed", "real", "boolean"],
-)
+)  # fmt: skip
 def test_what_is_no_label_map_is_refused(labels: LabelMap) -> None:
     with pytest.raises(ShapeError, match=r"\[H, W\] map of unsigned integers"):
         encode_label_map(labels, 2)

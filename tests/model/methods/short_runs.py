@@ -11,14 +11,9 @@ Batch = TypeVar("Batch")
 Recipe = TypeVar("Recipe", bound=RunRecipe)
 
 SHORT: dict[str, Any] = {
-    "steps": 2,
-    "warmup_steps": 0,
-    "weight_decay": 0.05,
-    "average_decay": 0.0,
-    "checkpoint_minutes": 5,
-    "workers": 0,
+    "steps": 2, "warmup_steps": 0, "weight_decay": 0.05, "average_decay": 0.0, "checkpoint_minutes": 5, "workers": 0,
     "device": "cpu",
-}
+}  # fmt: skip
 
 
 def first_batch(run: Run[Any, Any, Batch]) -> Batch:

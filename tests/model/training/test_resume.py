@@ -26,15 +26,9 @@ SECONDS = 120  # a hung process must not hang the tests
 Moment = tuple[str, int]  # what is about to be done, and for the how many-th time in this process
 # In the order in which they come in a run, some of them while files are written.
 MOMENTS: list[Moment] = [
-    ("loss", 1),
-    ("fsync", 2),
-    ("loss", 8),
-    ("replace", 3),
-    ("rename done", 1),
-    ("fsync", 5),
-    ("loss", 11),
+    ("loss", 1), ("fsync", 2), ("loss", 8), ("replace", 3), ("rename done", 1), ("fsync", 5), ("loss", 11),
     ("replace", 8),
-]
+]  # fmt: skip
 
 
 def long_recipe(out: Path) -> ToyRecipe:

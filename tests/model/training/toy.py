@@ -90,17 +90,10 @@ class ToyRun(Run[ToyRecipe, ToyNetwork, ToyBatch]):
 def recipe_for(out: Path = Path("runs/toy"), **values: Any) -> ToyRecipe:
     """Ten steps of batches of four, unless said otherwise."""
     usual = {
-        "steps": 10,
-        "phases": [Phase(after=0, crop=64, global_batch=4)],
-        "learning_rate": 0.01,
-        "warmup_steps": 2,
-        "weight_decay": 0.05,
-        "average_decay": 0.9,
-        "checkpoint_minutes": 10,
-        "device": "cpu",
-        "workers": 0,
+        "steps": 10, "phases": [Phase(after=0, crop=64, global_batch=4)], "learning_rate": 0.01, "warmup_steps": 2,
+        "weight_decay": 0.05, "average_decay": 0.9, "checkpoint_minutes": 10, "device": "cpu", "workers": 0,
         "precision": "float32",
-    }
+    }  # fmt: skip
     return ToyRecipe.model_validate(usual | {"out": out} | values)
 
 

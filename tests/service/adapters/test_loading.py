@@ -50,14 +50,11 @@ BASIC = base64.b64encode(f"anybody:{KEY}".encode()).decode()
 @pytest.mark.parametrize(
     "sent",
     [
-        {"headers": {"Token": KEY}},
-        {"headers": {"Authorization": f"Basic {BASIC}"}},
-        {"params": {"api_key": KEY}},
-        {"headers": {"Authorization": f"Bearer {KEY}"}},
-        {"headers": {"X-API-Key": KEY}},
+        {"headers": {"Token": KEY}}, {"headers": {"Authorization": f"Basic {BASIC}"}}, {"params": {"api_key": KEY}},
+        {"headers": {"Authorization": f"Bearer {KEY}"}}, {"headers": {"X-API-Key": KEY}},
     ],
     ids=["token", "basic", "query", "bearer", "own header"],
-)
+)  # fmt: skip
 async def test_a_key_is_found_where_tools_put_it(sent: dict[str, Any]) -> None:
     async with adapted(api_keys=line_of("tool", KEY)) as client:
         answer = await client.get("/adapters/x-anylabeling/v1/models", **sent)

@@ -8,15 +8,10 @@ from lexiseg_service.image.url_fetch import is_public
 @pytest.mark.parametrize(
     "address",
     [
-        "8.8.8.8",
-        "1.1.1.1",
-        "2001:4860:4860::8888",
-        "2606:4700::1111",
-        "::ffff:8.8.8.8",
-        "64:ff9b::808:808",
+        "8.8.8.8", "1.1.1.1", "2001:4860:4860::8888", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808",
         "2002:808:808::1",
     ],
-)
+)  # fmt: skip
 def test_an_address_of_the_internet_is_public(address: str) -> None:
     assert is_public(ip_address(address))
 

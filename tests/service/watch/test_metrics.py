@@ -103,17 +103,12 @@ def test_methods_that_no_route_has_are_counted_together(metrics: Metrics) -> Non
 @pytest.mark.parametrize(
     ("failure", "reason"),
     [
-        (QueueFull("full", 1), "rejected"),
-        (DeadlineExceeded("late"), "timeout"),
-        (TooLarge("large"), "decode"),
-        (UnsupportedImage("gif"), "decode"),
-        (UndecodableImage("damaged"), "decode"),
-        (NotReady("loading"), "backend"),
-        (RuntimeError("the device is gone"), "backend"),
-        (InvalidValue.of("threshold", 7, "less"), "other"),
-        (UnknownModel("no"), "other"),
+        (QueueFull("full", 1), "rejected"), (DeadlineExceeded("late"), "timeout"), (TooLarge("large"), "decode"),
+        (UnsupportedImage("gif"), "decode"), (UndecodableImage("damaged"), "decode"),
+        (NotReady("loading"), "backend"), (RuntimeError("the device is gone"), "backend"),
+        (InvalidValue.of("threshold", 7, "less"), "other"), (UnknownModel("no"), "other"),
     ],
-)
+)  # fmt: skip
 async def test_a_failure_counts_under_its_reason(
     failure: ServiceError | RuntimeError, reason: str, metrics: Metrics
 ) -> None:

@@ -32,13 +32,10 @@ def panoptic(refine: Refinement | None = None) -> WorkerRequest:
 @pytest.mark.parametrize(
     ("error", "refine"),
     [
-        (OptionError("of the card's own making"), None),
-        (OptionError("of the card's own making"), "none"),
-        (ShapeError("no"), "pamr"),
-        (RuntimeError("no"), "pamr"),
-        (NotReady("no"), None),
+        (OptionError("of the card's own making"), None), (OptionError("of the card's own making"), "none"),
+        (ShapeError("no"), "pamr"), (RuntimeError("no"), "pamr"), (NotReady("no"), None),
     ],
-)
+)  # fmt: skip
 def test_any_other_error_stays_what_it_is(error: Exception, refine: Refinement | None) -> None:
     assert client_error(error, panoptic(refine)) is error
 

@@ -25,17 +25,10 @@ def report(name: str = "voc21", **changes: Any) -> BenchmarkReport:
     dataset = benchmark(name)
     counts = count(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), len(dataset.classes))
     values: dict[str, Any] = {
-        "card": tcl_card(),
-        "digest": "0123",
-        "protocol": "tcl",
-        "convention": dataset.miou,
-        "rule": protocol("tcl").rule(name),
-        "refine": "pamr",
-        "benchmark": dataset,
-        "split": "val",
-        "images": dataset.split("val").images,
-        "counts": counts,
-    }
+        "card": tcl_card(), "digest": "0123", "protocol": "tcl", "convention": dataset.miou,
+        "rule": protocol("tcl").rule(name), "refine": "pamr", "benchmark": dataset, "split": "val",
+        "images": dataset.split("val").images, "counts": counts,
+    }  # fmt: skip
     return BenchmarkReport(**(values | changes))
 
 

@@ -69,17 +69,9 @@ def sam_model(seed: int = 0) -> Any:
     from transformers import SamConfig, SamModel
 
     vision = {
-        "hidden_size": 16,
-        "output_channels": 32,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 2,
-        "image_size": 64,
-        "patch_size": 8,
-        "mlp_dim": 24,
-        "window_size": 4,
-        "global_attn_indexes": [2],
-        "num_pos_feats": 16,
-    }
+        "hidden_size": 16, "output_channels": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 64,
+        "patch_size": 8, "mlp_dim": 24, "window_size": 4, "global_attn_indexes": [2], "num_pos_feats": 16,
+    }  # fmt: skip
     prompts = {"hidden_size": 32, "image_size": 64, "patch_size": 8, "mask_input_channels": 4}
     decoder = {"hidden_size": 32, "mlp_dim": 24, "num_attention_heads": 4, "iou_head_hidden_dim": 32}
     config = SamConfig(vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder)

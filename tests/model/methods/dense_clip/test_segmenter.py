@@ -155,14 +155,11 @@ def test_a_texts_templates_are_averaged_as_unit_vectors() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"window": None}, "come together"),
-        ({"window": 224, "stride": 225}, "leaves gaps"),
-        ({"templates": "imagenet"}, "no template set"),
-        ({"prob_thd": 1.5}, "prob_thd"),
-        ({"temperature": 1}, "temperature"),
-        ({"policy": "gem"}, "policy"),
+        ({"window": None}, "come together"), ({"window": 224, "stride": 225}, "leaves gaps"),
+        ({"templates": "imagenet"}, "no template set"), ({"prob_thd": 1.5}, "prob_thd"),
+        ({"temperature": 1}, "temperature"), ({"policy": "gem"}, "policy"),
     ],
-)
+)  # fmt: skip
 def test_contradictory_settings_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         DenseClipSettings.model_validate(changes)

@@ -121,12 +121,9 @@ def ours() -> dict[str, Tensor]:
     alone = matched_mask_losses(logits[None], masks, SETTINGS)
     pairs = assign(costs)
     return arrays | {
-        "plain_cost": costs[0],
-        "plain_query": pairs.prediction,
-        "plain_target": pairs.target,
-        "plain_focal": alone.focal[0],
-        "plain_dice": alone.dice[0],
-    }
+        "plain_cost": costs[0], "plain_query": pairs.prediction, "plain_target": pairs.target,
+        "plain_focal": alone.focal[0], "plain_dice": alone.dice[0],
+    }  # fmt: skip
 
 
 def gradient(weight: Tensor | None) -> Tensor:

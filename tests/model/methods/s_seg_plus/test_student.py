@@ -48,16 +48,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recipe_for(data: Path, out: Path, **changes: object) -> StudentRecipe:
     values = SHORT | {
-        "data": data,
-        "out": out,
-        "steps": 12,
-        "phases": [Phase(after=0, crop=64, global_batch=2)],
-        "learning_rate": 3e-3,
-        "sets": ["halves"],
-        "judged": ["halves"],
-        "network": NETWORK,
-        "zoom": (0.9, 1.0),
-    }
+        "data": data, "out": out, "steps": 12, "phases": [Phase(after=0, crop=64, global_batch=2)],
+        "learning_rate": 3e-3, "sets": ["halves"], "judged": ["halves"], "network": NETWORK, "zoom": (0.9, 1.0),
+    }  # fmt: skip
     return StudentRecipe.model_validate(values | changes)
 
 

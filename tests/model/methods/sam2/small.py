@@ -11,16 +11,11 @@ from tests.model.methods import pretrained
 SIDE = 64  # pixels: maps of 16, 8 and 4
 WIDTH = 128  # twice that of a memory
 MEMORY = {
-    "memory_attention_hidden_size": WIDTH,
-    "memory_attention_num_layers": 1,
-    "memory_attention_feed_forward_hidden_size": 48,
-    "memory_attention_rope_feat_sizes": [4, 4],
-    "memory_encoder_hidden_size": WIDTH,
-    "memory_encoder_output_channels": 64,
-    "mask_downsampler_embed_dim": WIDTH,
-    "memory_fuser_embed_dim": WIDTH,
-    "memory_fuser_intermediate_dim": 48,
-}
+    "memory_attention_hidden_size": WIDTH, "memory_attention_num_layers": 1,
+    "memory_attention_feed_forward_hidden_size": 48, "memory_attention_rope_feat_sizes": [4, 4],
+    "memory_encoder_hidden_size": WIDTH, "memory_encoder_output_channels": 64, "mask_downsampler_embed_dim": WIDTH,
+    "memory_fuser_embed_dim": WIDTH, "memory_fuser_intermediate_dim": 48,
+}  # fmt: skip
 DECODER = {"hidden_size": WIDTH, "mlp_dim": 48, "num_attention_heads": 4, "iou_head_hidden_dim": WIDTH}
 
 
@@ -28,23 +23,15 @@ def config() -> Any:
     from transformers import Sam2VideoConfig
 
     backbone = {
-        "model_type": "sam2_hiera_det_model",
-        "hidden_size": 8,
-        "num_attention_heads": 1,
-        "image_size": [SIDE, SIDE],
-        "blocks_per_stage": [1, 1, 2, 1],
-        "embed_dim_per_stage": [8, 16, 32, 64],
-        "num_attention_heads_per_stage": [1, 1, 2, 2],
-        "window_size_per_stage": [4, 2, 2, 2],
+        "model_type": "sam2_hiera_det_model", "hidden_size": 8, "num_attention_heads": 1, "image_size": [SIDE, SIDE],
+        "blocks_per_stage": [1, 1, 2, 1], "embed_dim_per_stage": [8, 16, 32, 64],
+        "num_attention_heads_per_stage": [1, 1, 2, 2], "window_size_per_stage": [4, 2, 2, 2],
         "global_attention_blocks": [3],
-    }
+    }  # fmt: skip
     vision = {
-        "model_type": "sam2_vision_model",
-        "backbone_config": backbone,
-        "backbone_channel_list": [64, 32, 16, 8],
-        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
-        "fpn_hidden_size": WIDTH,
-    }
+        "model_type": "sam2_vision_model", "backbone_config": backbone, "backbone_channel_list": [64, 32, 16, 8],
+        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]], "fpn_hidden_size": WIDTH,
+    }  # fmt: skip
     prompts = {"hidden_size": WIDTH, "image_size": SIDE, "mask_input_channels": 4}
     return Sam2VideoConfig(
         vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=DECODER, image_size=SIDE, **MEMORY

@@ -21,13 +21,9 @@ def config() -> Any:
     from transformers import Sam3Config
 
     backbone = LAYERS | {
-        "model_type": "sam3_vit_model",
-        "num_hidden_layers": 2,
-        "image_size": SIDE,
-        "pretrain_image_size": 28,
-        "window_size": 2,
-        "global_attn_indexes": [1],
-    }
+        "model_type": "sam3_vit_model", "num_hidden_layers": 2, "image_size": SIDE, "pretrain_image_size": 28,
+        "window_size": 2, "global_attn_indexes": [1],
+    }  # fmt: skip
     sizes = [[16, 16], [8, 8], [4, 4]]
     text = LAYERS | {"vocab_size": len(WORDS) + 3, "num_hidden_layers": 2, "max_position_embeddings": 32}
     special = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1, "projection_dim": WIDTH}

@@ -123,15 +123,11 @@ def tiny() -> Segmenter:
 @pytest.mark.parametrize(
     ("photograph", "box"),
     [
-        ("astronaut", (0.35, 0.05, 0.6, 0.4)),
-        ("chelsea", (0.3, 0.1, 0.7, 0.7)),
-        ("china", (0.05, 0.4, 0.3, 0.8)),
-        ("china", (0.6, 0.55, 0.95, 0.95)),
-        ("coffee", (0.3, 0.2, 0.7, 0.7)),
-        ("flower", (0.4, 0.3, 0.7, 0.7)),
+        ("astronaut", (0.35, 0.05, 0.6, 0.4)), ("chelsea", (0.3, 0.1, 0.7, 0.7)), ("china", (0.05, 0.4, 0.3, 0.8)),
+        ("china", (0.6, 0.55, 0.95, 0.95)), ("coffee", (0.3, 0.2, 0.7, 0.7)), ("flower", (0.4, 0.3, 0.7, 0.7)),
         ("rocket", (0.45, 0.1, 0.6, 0.7)),
     ],
-)
+)  # fmt: skip
 def test_a_negative_example_removes_most_of_its_own_region_in_a_photograph(
     photograph: str, box: tuple[float, float, float, float]
 ) -> None:

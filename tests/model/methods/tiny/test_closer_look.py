@@ -40,14 +40,11 @@ def test_a_closer_look_covers_twice_the_box() -> None:
 @pytest.mark.parametrize(
     "prompt",
     [
-        Prompt(box=(0, 0, 200, 150)),
-        replace(SMALL, rough=True),
-        replace(SMALL, glance=True),
-        replace(SMALL, points=(Point(10, 10),)),
-        Prompt((Point(10, 10),)),
+        Prompt(box=(0, 0, 200, 150)), replace(SMALL, rough=True), replace(SMALL, glance=True),
+        replace(SMALL, points=(Point(10, 10),)), Prompt((Point(10, 10),)),
     ],
     ids=["large", "rough", "glance", "point outside", "click"],
-)
+)  # fmt: skip
 def test_large_rough_and_corrected_prompts_get_no_closer_look(prompt: Prompt) -> None:
     assert crop_for(prompt, whole(), MULTIPLE, RULE) is None
 

@@ -67,15 +67,11 @@ def register() -> None:
     config = {
         "embed_dim": 24,
         "vision_cfg": {
-            "timm_model_name": "test_convnext",
-            "timm_model_pretrained": False,
-            "timm_pool": "",
-            "timm_proj": "mlp",
-            "timm_drop_path": 0.1,
-            "image_size": 64,
+            "timm_model_name": "test_convnext", "timm_model_pretrained": False, "timm_pool": "", "timm_proj": "mlp",
+            "timm_drop_path": 0.1, "image_size": 64,
         },
         "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
-    }
+    }  # fmt: skip
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"{ARCHITECTURE}.json"
         path.write_text(json.dumps(config))

@@ -38,12 +38,9 @@ def segmenter(
     network = UnpairSegNetwork(other.network.trunk, golden.masks())
     # The grid and the qualities of the fixture; its demo's filter comes after what it stores.
     chosen = {
-        "architecture": small.ARCHITECTURE,
-        "compatibility": mode,
-        "proposals": {"grid": 6},
-        "cleaning": {"stability": stability, "specks": 0},
-        "logit_scale": logit_scale,
-    }
+        "architecture": small.ARCHITECTURE, "compatibility": mode, "proposals": {"grid": 6},
+        "cleaning": {"stability": stability, "specks": 0}, "logit_scale": logit_scale,
+    }  # fmt: skip
     size = InputSize(short_side=256, long_side=256, multiple=32)
     card = CARD.model_copy(update={"input": size, "settings": chosen})
     return UnpairSegSegmenter(

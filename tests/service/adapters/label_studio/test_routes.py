@@ -12,12 +12,9 @@ from tests.service.adapters.label_studio.predicting import CONFIG, URL, asked, r
 
 def drawn(kind: str, label: str, **value: float) -> dict[str, Any]:
     return {
-        "type": kind,
-        "value": {**value, kind: [label]},
-        "original_width": WIDTH,
-        "original_height": HEIGHT,
+        "type": kind, "value": {**value, kind: [label]}, "original_width": WIDTH, "original_height": HEIGHT,
         "is_positive": True,
-    }
+    }  # fmt: skip
 
 
 async def test_labels_are_found_by_the_words_that_they_bring(client: httpx.AsyncClient) -> None:

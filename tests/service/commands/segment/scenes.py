@@ -14,12 +14,8 @@ def write(path: Path, bands: NDArray[Any], **profile: Any) -> Path:
     """A GeoTIFF of bands [B, H, W], half a metre a pixel."""
     count, height, width = bands.shape
     rules: dict[str, Any] = {
-        "crs": "EPSG:32633",
-        "transform": PLACE,
-        "tiled": True,
-        "blockxsize": 64,
-        "blockysize": 64,
-    } | profile
+        "crs": "EPSG:32633", "transform": PLACE, "tiled": True, "blockxsize": 64, "blockysize": 64,
+    } | profile  # fmt: skip
     with rasterio.open(
         path, "w", driver="GTiff", height=height, width=width, count=count, dtype=bands.dtype, **rules
     ) as to:

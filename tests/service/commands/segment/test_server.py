@@ -96,15 +96,9 @@ def test_the_files_go_to_the_server_and_the_answers_keep_their_order(
     assert [image["file_name"] for image in found["images"]] == [str(path) for path in images]
     assert {asked.image for asked in painter.asked} == {path.read_bytes() for path in images}
     assert found["annotations"][0] == {
-        "id": 1,
-        "image_id": 1,
-        "category_id": 1,
-        "segmentation": {"size": [4, 4], "counts": "088"},
-        "area": 8,
-        "bbox": [0, 0, 2, 4],
-        "iscrowd": 0,
-        "score": 0.9123,
-    }
+        "id": 1, "image_id": 1, "category_id": 1, "segmentation": {"size": [4, 4], "counts": "088"}, "area": 8,
+        "bbox": [0, 0, 2, 4], "iscrowd": 0, "score": 0.9123,
+    }  # fmt: skip
     assert (folder / "out" / "03.png").read_bytes() == OVERLAY
     assert 2 <= painter.most <= 8
 

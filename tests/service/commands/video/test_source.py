@@ -72,12 +72,9 @@ def test_what_is_no_video_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").write_bytes(b"")
     sound = only_sound(tmp_path / "sound.wav")
     expected = {
-        tmp_path / "words.mp4": "not a video",
-        tmp_path / "empty.mp4": "not a video",
-        tmp_path / "none.mp4": "no such file",
-        tmp_path: "cannot be opened",
-        sound: "holds no video",
-    }
+        tmp_path / "words.mp4": "not a video", tmp_path / "empty.mp4": "not a video",
+        tmp_path / "none.mp4": "no such file", tmp_path: "cannot be opened", sound: "holds no video",
+    }  # fmt: skip
 
     for path, words in expected.items():
         with pytest.raises(SourceFailure, match=words) as failure:
@@ -88,14 +85,10 @@ def test_what_is_no_video_is_told_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "live"),
     [
-        ("/dev/video0", True),
-        ("rtsp://camera/stream", True),
-        ("RTSP://camera/stream", True),
-        ("udp://0.0.0.0:5000", True),
-        ("clip.mp4", False),
-        ("https://example.org/clip.mp4", False),
+        ("/dev/video0", True), ("rtsp://camera/stream", True), ("RTSP://camera/stream", True),
+        ("udp://0.0.0.0:5000", True), ("clip.mp4", False), ("https://example.org/clip.mp4", False),
         ("/dev/videos/clip.mp4", False),
     ],
-)
+)  # fmt: skip
 def test_cameras_and_their_streams_are_live(name: str, live: bool) -> None:
     assert is_live(name) is live

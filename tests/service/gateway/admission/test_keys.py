@@ -25,16 +25,10 @@ def test_an_unknown_key_is_refused_without_being_repeated() -> None:
 @pytest.mark.parametrize(
     ("authorization", "x_api_key", "found"),
     [
-        ("Bearer k", None, "k"),
-        ("bearer  k ", None, "k"),
-        (None, " k ", "k"),
-        ("Bearer k", "other", "k"),
-        ("Basic dXNlcg==", "k", "k"),
-        ("Bearer", None, None),
-        ("", "", None),
-        (None, None, None),
+        ("Bearer k", None, "k"), ("bearer  k ", None, "k"), (None, " k ", "k"), ("Bearer k", "other", "k"),
+        ("Basic dXNlcg==", "k", "k"), ("Bearer", None, None), ("", "", None), (None, None, None),
     ],
-)
+)  # fmt: skip
 def test_a_key_is_taken_from_either_header(authorization: str | None, x_api_key: str | None, found: str | None) -> None:
     assert key_of(authorization, x_api_key) == found
 

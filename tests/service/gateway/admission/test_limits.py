@@ -107,14 +107,11 @@ async def test_memory_holds_a_bounded_number_of_clients(clock: Clock, monkeypatc
 @pytest.mark.parametrize(
     ("key_id", "address", "client"),
     [
-        ("camera", "10.0.0.1", "key:camera"),
-        (None, "10.0.0.1", "address:10.0.0.1"),
-        (None, "2001:db8:1:2:3::4", "address:2001:db8:1:2::/64"),
-        (None, "::ffff:10.0.0.1", "address:10.0.0.1"),
-        (None, "testclient", "address:testclient"),
-        (None, None, "address:unknown"),
+        ("camera", "10.0.0.1", "key:camera"), (None, "10.0.0.1", "address:10.0.0.1"),
+        (None, "2001:db8:1:2:3::4", "address:2001:db8:1:2::/64"), (None, "::ffff:10.0.0.1", "address:10.0.0.1"),
+        (None, "testclient", "address:testclient"), (None, None, "address:unknown"),
     ],
-)
+)  # fmt: skip
 def test_a_request_counts_for_its_key_or_its_address(key_id: str | None, address: str | None, client: str) -> None:
     assert client_of(key_id, address) == client
 

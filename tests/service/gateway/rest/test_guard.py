@@ -15,15 +15,9 @@ KEYS = SecretStr(line_of("camera", "right"))
 RIGHT: list[dict[str, str]] = [{"Authorization": "Bearer right"}, {"X-API-Key": "right"}]
 OPEN = ["/livez", "/readyz", "/docs", "/openapi.json", "/metrics"]
 GUARDED = [
-    "/v1/models",
-    "/v1/livez",
-    "/models",
-    "/models/colours",
-    "/vocabularies",
-    "/vocabularies/voc20",
-    "/nowhere",
+    "/v1/models", "/v1/livez", "/models", "/models/colours", "/vocabularies", "/vocabularies/voc20", "/nowhere",
     "/livez/",
-]
+]  # fmt: skip
 
 
 class SlowBackend(KnownBackend):

@@ -74,14 +74,11 @@ async def test_head_says_what_get_would(client: httpx.AsyncClient, path: str) ->
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("GET", "/segment", "POST"),
-        ("POST", "/models", "GET, HEAD"),
-        ("DELETE", "/models/colours", "GET, HEAD"),
+        ("GET", "/segment", "POST"), ("POST", "/models", "GET, HEAD"), ("DELETE", "/models/colours", "GET, HEAD"),
         ("POST", "/vocabularies/room", "DELETE, GET, HEAD, PUT"),
-        ("PATCH", "/vocabularies/ade20k", "DELETE, GET, HEAD, PUT"),
-        ("OPTIONS", "/vocabularies", "GET, HEAD"),
+        ("PATCH", "/vocabularies/ade20k", "DELETE, GET, HEAD, PUT"), ("OPTIONS", "/vocabularies", "GET, HEAD"),
     ],
-)
+)  # fmt: skip
 @pytest.mark.parametrize("family", FAMILIES)
 async def test_a_method_that_is_not_taken_is_told_which_are(
     client: httpx.AsyncClient, family: str, method: str, path: str, allowed: str

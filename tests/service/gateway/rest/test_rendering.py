@@ -109,14 +109,10 @@ async def test_with_overlay_it_gets_the_overlay(client: httpx.AsyncClient, backe
 @pytest.mark.parametrize(
     ("accept", "expected"),
     [
-        ("", False),
-        ("*/*", False),
-        ("image/png", True),
-        ("image/png;q=0.5, application/json", False),
-        ("application/json;q=0.5, image/png", True),
-        ("image/avif,image/png,image/*;q=0.8,*/*;q=0.5", True),
+        ("", False), ("*/*", False), ("image/png", True), ("image/png;q=0.5, application/json", False),
+        ("application/json;q=0.5, image/png", True), ("image/avif,image/png,image/*;q=0.8,*/*;q=0.5", True),
         ("image/png;q=x", False),
     ],
-)
+)  # fmt: skip
 def test_the_preferred_media_type_decides(accept: str, expected: bool) -> None:
     assert wants_png(accept) is expected

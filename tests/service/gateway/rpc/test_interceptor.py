@@ -214,13 +214,10 @@ async def test_a_call_without_a_key_is_refused_before_its_message_is_read() -> N
 @pytest.mark.parametrize(
     ("peer", "address"),
     [
-        ("ipv4:127.0.0.1:4711", "127.0.0.1"),
-        ("ipv6:%5B::1%5D:4711", "::1"),
-        ("ipv6:[2001:db8::7]:4711", "2001:db8::7"),
-        ("unix:/tmp/socket", None),
-        ("", None),
+        ("ipv4:127.0.0.1:4711", "127.0.0.1"), ("ipv6:%5B::1%5D:4711", "::1"),
+        ("ipv6:[2001:db8::7]:4711", "2001:db8::7"), ("unix:/tmp/socket", None), ("", None),
     ],
-)
+)  # fmt: skip
 def test_a_peer_names_an_address(peer: str, address: str | None) -> None:
     assert address_of(peer) == address
 

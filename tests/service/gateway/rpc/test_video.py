@@ -12,15 +12,11 @@ from tests.waiting import soon
 @pytest.mark.parametrize(
     ("message", "field"),
     [
-        (config(smoothing=0.96), "smoothing"),
-        (config(frames_in_flight=17), "frames_in_flight"),
-        (config(frames_in_flight=0), "frames_in_flight"),
-        (config(drop_policy=7), "drop_policy"),
-        (config(task=pb.TASK_PROMPT), "task"),
-        (config(task=99), "task"),
-        (config("red", "red"), "classes.1"),
+        (config(smoothing=0.96), "smoothing"), (config(frames_in_flight=17), "frames_in_flight"),
+        (config(frames_in_flight=0), "frames_in_flight"), (config(drop_policy=7), "drop_policy"),
+        (config(task=pb.TASK_PROMPT), "task"), (config(task=99), "task"), (config("red", "red"), "classes.1"),
     ],
-)
+)  # fmt: skip
 async def test_a_config_out_of_range_ends_the_stream(message: pb.SegmentVideoRequest, field: str) -> None:
     async with over_colours() as (gateway, _):
         call = await opened(gateway, message)

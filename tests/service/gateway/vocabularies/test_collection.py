@@ -11,15 +11,8 @@ from lexiseg_service.settings import Limits
 ANY = Preconditions()
 SKY = VocabularyInput(classes=["sky"])
 DAMAGED = [
-    b"",
-    b"{",
-    b"[]",
-    b"\xff",
-    b'{"classes": ["a", "A"]}',
-    b'{"classes": 1}',
-    b'{"classes": ["\\ud800"]}',
-    b"null",
-]
+    b"", b"{", b"[]", b"\xff", b'{"classes": ["a", "A"]}', b'{"classes": 1}', b'{"classes": ["\\ud800"]}', b"null",
+]  # fmt: skip
 
 
 class OvertakenStore(Store):

@@ -29,17 +29,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe(data: Path, out: Path, **changes: Any) -> ClipRecipe:
     values = read_as(ClipRecipe, "clip-smoke").model_dump(mode="json")
     ours = {
-        "data": data,
-        "out": out,
-        "held_out": 4,
-        "precision": "float32",
-        "steps": 2,
-        "decay_steps": 1,
-        "validate_steps": 2,
-        "device": "cpu",
-        "workers": 0,
-        "phases": [{"after": 0.0, "crop": 64, "global_batch": 4}],
-    }
+        "data": data, "out": out, "held_out": 4, "precision": "float32", "steps": 2, "decay_steps": 1,
+        "validate_steps": 2, "device": "cpu", "workers": 0, "phases": [{"after": 0.0, "crop": 64, "global_batch": 4}],
+    }  # fmt: skip
     return ClipRecipe.model_validate(values | ours | changes)
 
 

@@ -26,19 +26,9 @@ def write_data(folder: Path) -> Path:
 def recipe(data: Path, out: Path, **changes: Any) -> TclRecipe:
     """`tcl-smoke` in three steps of four pairs, the block from the third."""
     small = {
-        "data": data,
-        "out": out,
-        "clip": data / "clip.safetensors",
-        "held_out": 0,
-        "validate_steps": None,
-        "steps": 3,
-        "grounder_steps": 2,
-        "warmup_steps": 1,
-        "warmup_from": 0.5,
-        "device": "cpu",
-        "precision": "float32",
-        "workers": 0,
-        "phases": [{"after": 0.0, "crop": 64, "global_batch": 4}],
-    }
+        "data": data, "out": out, "clip": data / "clip.safetensors", "held_out": 0, "validate_steps": None,
+        "steps": 3, "grounder_steps": 2, "warmup_steps": 1, "warmup_from": 0.5, "device": "cpu",
+        "precision": "float32", "workers": 0, "phases": [{"after": 0.0, "crop": 64, "global_batch": 4}],
+    }  # fmt: skip
     values = read_as(TclRecipe, "tcl-smoke").model_dump(mode="json")
     return TclRecipe.model_validate(values | small | changes)

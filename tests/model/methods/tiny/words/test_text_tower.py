@@ -43,13 +43,10 @@ def test_a_row_does_not_depend_on_its_batch_or_on_threads(tower: MiniLM) -> None
 @pytest.mark.parametrize(
     ("word", "near", "far"),
     [
-        ("sofa", "couch", "zebra"),
-        ("car", "automobile", "cloud"),
-        ("bicycle", "bike", "soup"),
-        ("television", "tv", "meadow"),
-        ("airplane", "aircraft", "kitchen"),
+        ("sofa", "couch", "zebra"), ("car", "automobile", "cloud"), ("bicycle", "bike", "soup"),
+        ("television", "tv", "meadow"), ("airplane", "aircraft", "kitchen"),
     ],
-)
+)  # fmt: skip
 def test_a_synonym_is_nearer_than_an_unrelated_word(tower: MiniLM, word: str, near: str, far: str) -> None:
     row, synonym, unrelated = tower.encode([word, near, far])
 

@@ -42,21 +42,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trainer_for(data: Path, out: Path, held_out: int = 0) -> AlignTrainer:
     values = SHORT | {
-        "data": data,
-        "out": out,
-        "phases": [Phase(after=0, crop=SIDE, global_batch=2)],
-        "learning_rate": 1e-2,
-        "precision": "float32",
-        "pairs": ["captions"],
-        "stage_one": data / "one.safetensors",
-        "architecture": small.ARCHITECTURE,
-        "adapter": AdapterSize(width=32, blocks=1),
-        "matching": AlignmentSettings(sizes=(SIDE, 96)),
-        "proposals": LENIENT,
-        "regions": 4,
-        "held_out": held_out,
+        "data": data, "out": out, "phases": [Phase(after=0, crop=SIDE, global_batch=2)], "learning_rate": 1e-2,
+        "precision": "float32", "pairs": ["captions"], "stage_one": data / "one.safetensors",
+        "architecture": small.ARCHITECTURE, "adapter": AdapterSize(width=32, blocks=1),
+        "matching": AlignmentSettings(sizes=(SIDE, 96)), "proposals": LENIENT, "regions": 4, "held_out": held_out,
         "momentum": 0.5,
-    }
+    }  # fmt: skip
     return AlignTrainer(AlignRecipe.model_validate(values))
 
 
