@@ -20,13 +20,9 @@ def start(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -
     """
     with log.open("ab") as errors:
         return subprocess.Popen(
-            [sys.executable, "-m", "lexiseg_service.cli", *arguments],
-            cwd=ROOT,
-            env=os.environ | environment,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
+            [sys.executable, "-m", "lexiseg_service.cli", *arguments], cwd=ROOT, env=os.environ | environment,
+            stdout=subprocess.PIPE, stderr=errors, text=True,
+        )  # fmt: skip
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -36,11 +32,6 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         subprocess.TimeoutExpired: it ran for more than `MAX_SECONDS` and was killed.
     """
     return subprocess.run(
-        [sys.executable, "-m", "lexiseg_service.cli", *arguments],
-        cwd=ROOT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=MAX_SECONDS,
-    )
+        [sys.executable, "-m", "lexiseg_service.cli", *arguments], cwd=ROOT, env=os.environ | environment,
+        capture_output=True, text=True, check=False, timeout=MAX_SECONDS,
+    )  # fmt: skip

@@ -56,13 +56,9 @@ class Showing(KnownBackend):
             self.sizes[image_id] = read_header(request.image, Settings().limits).size
         size = self.sizes[image_id]
         return replace(
-            known,
-            image_id=image_id,
-            task=request.task,
-            size=size,
-            segments=_segments(request, size),
+            known, image_id=image_id, task=request.task, size=size, segments=_segments(request, size),
             overlay=OVERLAY if request.overlay else None,
-        )
+        )  # fmt: skip
 
 
 def _segments(request: WorkerRequest, size: tuple[int, int]) -> tuple[Segment, ...]:
@@ -73,16 +69,10 @@ def _segments(request: WorkerRequest, size: tuple[int, int]) -> tuple[Segment, .
             quality = QUALITIES[rank]
             segments.append(
                 Segment(
-                    id=len(segments) + 1,
-                    label=label,
-                    class_index=None if label is None else 0,
-                    score=quality,
-                    mask=encode_mask(mask),
-                    prompt_index=index,
-                    mask_index=rank,
-                    quality=quality,
+                    id=len(segments) + 1, label=label, class_index=None if label is None else 0, score=quality,
+                    mask=encode_mask(mask), prompt_index=index, mask_index=rank, quality=quality,
                 )
-            )
+            )  # fmt: skip
     return tuple(segments) if request.task == "prompt" else answer().segments
 
 

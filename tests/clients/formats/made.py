@@ -34,14 +34,9 @@ MASKS = {"frame": frame(), "pieces": pieces()}
 def segment(index: int, label: str | None, mask: NDArray[np.bool_]) -> Segment:
     rle = encode_mask(mask)
     return Segment(
-        id=index + 1,
-        label=label,
-        class_index=None if label is None else index,
-        score=0.75,
-        area=rle.area,
-        bbox=rle.bbox,
-        shape=RunLengths(rle.size, rle.counts),
-    )
+        id=index + 1, label=label, class_index=None if label is None else index, score=0.75, area=rle.area,
+        bbox=rle.bbox, shape=RunLengths(rle.size, rle.counts),
+    )  # fmt: skip
 
 
 def answer(**changes: Any) -> Segmentation:

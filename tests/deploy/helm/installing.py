@@ -80,14 +80,9 @@ def installed(values: dict[str, Any], *, release: str = RELEASE, kubernetes: str
 @cache
 def _installed(request: str) -> Installed:
     run = subprocess.run(
-        [sys.executable, "-m", "tests.deploy.helm.installing"],
-        input=request,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+        [sys.executable, "-m", "tests.deploy.helm.installing"], input=request, cwd=ROOT, capture_output=True,
+        text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
     assert run.returncode == 0, run.stderr
     answer = json.loads(run.stdout)
     if "error" in answer:
@@ -113,14 +108,9 @@ def _main() -> None:
         status = helm.helm_sdkpy_config_create(
             NAMESPACE.encode(), config.name.encode(), b"", b"{}", ctypes.byref(handle)
         ) or helm.helm_sdkpy_install(
-            handle,
-            release.encode(),
-            str(CHART).encode(),
-            json.dumps(values).encode(),
-            b"",
-            json.dumps(options).encode(),
-            ctypes.byref(result),
-        )
+            handle, release.encode(), str(CHART).encode(), json.dumps(values).encode(), b"",
+            json.dumps(options).encode(), ctypes.byref(result),
+        )  # fmt: skip
         error = helm.helm_sdkpy_last_error().decode() if status else None
     if error is None:
         print(json.dumps({"objects": there.made, "notes": json.loads(result.value or b"")["info"]["notes"]}))

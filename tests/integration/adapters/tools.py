@@ -20,12 +20,8 @@ def ask_with(client: str, *arguments: str) -> Any:
         pytest.skip(f"there is no {FOLDER}; `make test` installs the tools' clients")
     path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(FOLDER)])
     answer = subprocess.run(
-        [sys.executable, str(CLIENTS / f"{client}.py"), *arguments],
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+        [sys.executable, str(CLIENTS / f"{client}.py"), *arguments], env=os.environ | {"PYTHONPATH": path},
+        capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
     assert answer.returncode == 0, answer.stderr[-3000:]
     return json.loads(answer.stdout)

@@ -30,13 +30,9 @@ def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
             *("--max-examples", str(EXAMPLES), "--seed", "20", "--generation-deterministic"),
         ]
         answer = subprocess.run(
-            command,
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONUTF8": "1"},
-            capture_output=True,
-            encoding="utf-8",
+            command, cwd=tmp_path, env=os.environ | {"PYTHONUTF8": "1"}, capture_output=True, encoding="utf-8",
             check=False,
-        )
+        )  # fmt: skip
 
     report = answer.stdout + answer.stderr
     assert answer.returncode == 0, report

@@ -19,17 +19,9 @@ from tests.http_server import Quiet
 COMMIT = "c" * 40
 CONFIG, WEIGHTS = b'{"model_type": "small"}', bytes(range(256)) * 64
 MODEL = AvailableModel(
-    name="small",
-    method="tipsv2",
-    backbone="ViT",
-    hub="somebody/small",
-    download_mb=748,
-    memory_mb=1,
-    commercial_use="yes",
-    licence="Apache-2.0",
-    source="nobody",
-    command="lexiseg serve --model small",
-)
+    name="small", method="tipsv2", backbone="ViT", hub="somebody/small", download_mb=748, memory_mb=1,
+    commercial_use="yes", licence="Apache-2.0", source="nobody", command="lexiseg serve --model small",
+)  # fmt: skip
 FILES = (("config.json",), ("model.safetensors", "model.safetensors.index.json"))
 
 

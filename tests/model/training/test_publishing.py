@@ -14,17 +14,9 @@ from tests.model.stand_in import card as others_card
 @pytest.fixture
 def recipe(tmp_path: Path) -> RunRecipe:
     return RunRecipe(
-        recipe="acme",
-        out=tmp_path,
-        steps=400,
-        seed=6,
-        phases=[Phase(after=0, crop=64, global_batch=4)],
-        learning_rate=0.1,
-        warmup_steps=1,
-        weight_decay=0,
-        average_decay=0,
-        checkpoint_minutes=1,
-    )
+        recipe="acme", out=tmp_path, steps=400, seed=6, phases=[Phase(after=0, crop=64, global_batch=4)],
+        learning_rate=0.1, warmup_steps=1, weight_decay=0, average_decay=0, checkpoint_minutes=1,
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -34,17 +34,9 @@ MOMENTS: list[Moment] = [
 def long_recipe(out: Path) -> ToyRecipe:
     """All that is kept is written several times."""
     return recipe_for(
-        out,
-        steps=14,
-        decay_steps=5,
-        phases=[Phase(after=0, crop=64, global_batch=8)],
-        micro_batch=4,
-        workers=2,
-        checkpoint_steps=3,
-        validate_steps=4,
-        best_by="-error",
-        log_steps=1,
-    )
+        out, steps=14, decay_steps=5, phases=[Phase(after=0, crop=64, global_batch=8)], micro_batch=4, workers=2,
+        checkpoint_steps=3, validate_steps=4, best_by="-error", log_steps=1,
+    )  # fmt: skip
 
 
 def train(out: Path, moment: Moment | None) -> None:

@@ -79,15 +79,9 @@ def test_recipes_are_listed_with_what_they_are(lexiseg: CommandLine, words: tupl
 
 def test_a_dry_run_says_every_value_and_what_would_be_trained(lexiseg: CommandLine, tmp_path: Path) -> None:
     outcome = lexiseg(
-        "train",
-        "tiny-smoke",
-        "--dry-run",
-        "sets.mine=2",
-        "seed=8",
-        "sharding=full",
-        f"out={tmp_path / 'run'}",
+        "train", "tiny-smoke", "--dry-run", "sets.mine=2", "seed=8", "sharding=full", f"out={tmp_path / 'run'}",
         f"data={tmp_path / 'no'}",
-    )
+    )  # fmt: skip
 
     assert outcome.status == 0, outcome.err
     resolved = yaml.safe_load(outcome.out.partition("\n\n")[0])

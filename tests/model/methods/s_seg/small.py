@@ -10,16 +10,9 @@ from lexiseg_model.methods.s_seg.settings import SSegSettings
 from lexiseg_model.types import InputSize, Precision
 
 SMALL = SSegSettings(
-    backbone="test_resnet",
-    drop_path=None,
-    n_queries=6,
-    decoder_layers=2,
-    dropout=0.0,
-    text_layers=1,
-    text_width=64,
-    embedding=16,
-    projector_hidden=32,
-)
+    backbone="test_resnet", drop_path=None, n_queries=6, decoder_layers=2, dropout=0.0, text_layers=1, text_width=64,
+    embedding=16, projector_hidden=32,
+)  # fmt: skip
 CARD = catalogue.read_card(catalogue.bundled()["s-seg"]).model_copy(
     update={
         "settings": SMALL.model_dump(mode="json"),

@@ -154,17 +154,11 @@ def panoptic_json(folder: Path, ids: NDArray[np.uint16], classes: dict[int, tupl
     rles = encode_label_map(ids, int(ids.max()) + 1)
     segments = tuple(
         Segment(
-            number,
-            CLASSES[index].name,
-            index,
-            0.91234,
-            rles[number].area,
-            rles[number].bbox,
-            RunLengths(ids.shape, rles[number].counts),
-            is_thing=is_thing,
+            number, CLASSES[index].name, index, 0.91234, rles[number].area, rles[number].bbox,
+            RunLengths(ids.shape, rles[number].counts), is_thing=is_thing,
         )
         for number, (index, is_thing) in classes.items()
-    )
+    )  # fmt: skip
     job = Job([], Question((), None, None, task="panoptic"), folder, "coco", Limits())
     results = Results(job, CLASSES, "a model")
     results.add(Source("street.jpg"), b"", made.answer(size=ids.shape, segments=segments))
