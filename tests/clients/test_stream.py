@@ -6,18 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexiseg_client import (
-    AsyncClient,
-    Class,
-    Client,
-    Frame,
-    InvalidValue,
-    NewQuestion,
-    Point,
-    Prompt,
-    UnsupportedImage,
-    UnusableImage,
-)
+from lexiseg_client import AsyncClient, Class, Client, Frame, NewQuestion, Point, Prompt, errors
 from lexiseg_client.video import StreamItem
 from tests import pictures
 from tests.integration.server import Server
@@ -47,18 +36,18 @@ def test_every_frame_is_answered_in_order(client: Client, tmp_path: Path) -> Non
 
 
 def test_an_object_is_shown_by_a_prompt_with_a_number(client: Client) -> None:
-    with pytest.raises(InvalidValue, match="points"):
+    with pytest.raises(errors.InvalidValue, match="points"):
         list(client.stream([Frame(JPEG, follow={1: Prompt()})], task="prompt"))
     with pytest.raises(ValueError, match="range"):
         list(client.stream([Frame(JPEG, follow={-1: Point(1, 1)})], task="prompt"))
-    with pytest.raises(InvalidValue, match="track_id"):
+    with pytest.raises(errors.InvalidValue, match="track_id"):
         list(client.stream([Frame(JPEG, follow={0: Point(1, 1)})], task="prompt"))
 
 
 def test_a_broken_frame_has_an_error_and_the_stream_goes_on(client: Client) -> None:
     first, broken, last = client.stream([JPEG, b"broken", JPEG], ["sky"])
 
-    assert isinstance(broken.error, UnsupportedImage)
+    assert isinstance(broken.error, errors.UnsupportedImage)
     assert (broken.answer, broken.segments, broken.dropped) == (None, (), False)
     assert first.segments == last.segments != ()
 
@@ -94,7 +83,7 @@ def test_a_late_reader_of_the_latest_frames_is_told_of_those_dropped(client: Cli
 
 
 def test_a_wrong_question_ends_the_stream(client: Client) -> None:
-    with pytest.raises(InvalidValue, match="smoothing"):
+    with pytest.raises(errors.InvalidValue, match="smoothing"):
         list(client.stream([JPEG], ["sky"], smoothing=2.0))
     with pytest.raises(TypeError, match="unknown option"):
         client.stream([JPEG], ["sky"], speed=2)  # type: ignore[call-arg]
@@ -109,7 +98,7 @@ def test_what_the_frames_raise_comes_out(client: Client) -> None:
 
     with pytest.raises(RuntimeError, match="the camera is gone"):
         list(client.stream(frames(), ["sky"]))
-    with pytest.raises(UnusableImage, match="no URLs"):
+    with pytest.raises(errors.UnusableImage, match="no URLs"):
         list(client.stream(["https://example.org/a.jpg"], ["sky"]))
     with pytest.raises(FileNotFoundError):
         list(client.stream([Path("none-such.jpg")], ["sky"]))

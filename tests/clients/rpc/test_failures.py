@@ -10,19 +10,7 @@ import grpc
 import pytest
 import trustme
 
-from lexiseg_client import (
-    AsyncClient,
-    Client,
-    InvalidValue,
-    ProblemError,
-    Retry,
-    ServerFault,
-    TimedOut,
-    TooLarge,
-    Unauthorized,
-    Unreachable,
-    UnreadableAnswer,
-)
+from lexiseg_client import AsyncClient, Client, Retry, errors
 from lexiseg_client.rpc import connections
 from lexiseg_client.rpc.calls import SETTINGS
 from lexiseg_client.stubs import segmentation_pb2 as pb
@@ -48,7 +36,7 @@ def test_a_server_that_stays_away_is_unreachable() -> None:
     with (
         scripted(servicer) as target,
         Client(f"grpc://{target}", retry=Retry(most=2, first_wait=0.01)) as client,
-        pytest.raises(Unreachable),
+        pytest.raises(errors.Unreachable),
     ):
         client.segment(IMAGE, ["sky"])
 
@@ -66,7 +54,7 @@ def test_tls_goes_by_a_channel_with_certificates_of_ones_own() -> None:
         ):
             assert client.segment(IMAGE, ["sky"]).image_id == "abc"
         # The system's authorities know nothing of this one.
-        with Client(f"grpcs://{at}", retry=Retry(most=0)) as client, pytest.raises(Unreachable):
+        with Client(f"grpcs://{at}", retry=Retry(most=0)) as client, pytest.raises(errors.Unreachable):
             client.segment(IMAGE, ["sky"])
 
 
@@ -78,7 +66,7 @@ def test_a_server_that_says_nothing_times_out() -> None:
         return pb.SegmentResponse()
 
     with scripted(Servicer(silent)) as target, Client(f"grpc://{target}", timeout=0.3) as client:
-        with pytest.raises(TimedOut):
+        with pytest.raises(errors.TimedOut):
             client.segment(IMAGE, ["sky"])
         over.set()
 
@@ -86,13 +74,13 @@ def test_a_server_that_says_nothing_times_out() -> None:
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
-        (grpc.StatusCode.UNAUTHENTICATED, Unauthorized),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, TooLarge),
-        (grpc.StatusCode.INTERNAL, ServerFault),
-        (grpc.StatusCode.UNIMPLEMENTED, ServerFault),
+        (grpc.StatusCode.UNAUTHENTICATED, errors.Unauthorized),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, errors.TooLarge),
+        (grpc.StatusCode.INTERNAL, errors.ServerFault),
+        (grpc.StatusCode.UNIMPLEMENTED, errors.ServerFault),
     ],
 )
-def test_a_failure_without_details_is_told_by_its_code(code: grpc.StatusCode, kind: type[ProblemError]) -> None:
+def test_a_failure_without_details_is_told_by_its_code(code: grpc.StatusCode, kind: type[errors.ProblemError]) -> None:
     servicer = Servicer(aborts(code, "said a proxy"))
     with (
         scripted(servicer) as target,
@@ -120,7 +108,7 @@ def test_a_damaged_answer_is_unreadable(damaged: pb.SegmentResponse) -> None:
     with (
         scripted(Servicer(lambda _, __: damaged)) as target,
         Client(f"grpc://{target}") as client,
-        pytest.raises(UnreadableAnswer),
+        pytest.raises(errors.UnreadableAnswer),
     ):
         client.segment(IMAGE, ["sky"])
 
@@ -148,7 +136,7 @@ def test_a_stream_that_breaks_says_so_after_its_answers() -> None:
         stream = client.stream([IMAGE] * 5, ["sky"])
         seen = [next(stream).frame_id, next(stream).frame_id]
 
-        with pytest.raises(Unreachable):
+        with pytest.raises(errors.Unreachable):
             next(stream)
 
     assert seen == ["0", "1"]
@@ -174,7 +162,7 @@ async def test_a_refused_question_is_told_as_such_however_the_frames_race_with_i
     with scripted(Servicer(video=video)) as target:
         async with AsyncClient(grpc_target=target) as client:
             for _ in range(60):  # one in ten loses the race
-                with pytest.raises(InvalidValue):
+                with pytest.raises(errors.InvalidValue):
                     await anext(client.stream([IMAGE] * 3, ["sky"], smoothing=2.0))
 
 
@@ -194,6 +182,6 @@ async def test_a_server_whose_machine_vanished_is_given_up(monkeypatch: pytest.M
             stream = client.stream(frames(), ["sky"])
             await anext(stream)
             wire.whole.clear()
-            with pytest.raises(Unreachable):
+            with pytest.raises(errors.Unreachable):
                 await asyncio.wait_for(anext(stream), 20)
             wire.whole.set()

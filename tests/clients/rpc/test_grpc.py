@@ -15,19 +15,11 @@ from lexiseg_client import (
     Class,
     Classes,
     Client,
-    ImageExpired,
     ImageId,
-    InvalidValue,
-    LexisegError,
-    ProblemError,
-    RateLimited,
     Retry,
     Segmentation,
     Timings,
-    Unauthorized,
-    UnknownModel,
-    UnsupportedImage,
-    UrlFetchOff,
+    errors,
 )
 from tests import pictures
 from tests.clients.conftest import KEY, taken
@@ -80,13 +72,13 @@ def test_both_protocols_say_what_is_absent_and_what_is_a_guess(client: Client, r
 
 
 def test_refusals_are_the_same_errors(client: Client, remote: Client) -> None:
-    wrong: list[tuple[type[ProblemError], Callable[[Client], object]]] = [
-        (InvalidValue, lambda asked: asked.segment(JPEG, CLASSES, threshold=1.5)),
-        (InvalidValue, lambda asked: asked.segment(JPEG, ["sky", "sky"])),
-        (UnknownModel, lambda asked: asked.segment(JPEG, CLASSES, model="giant")),
-        (ImageExpired, lambda asked: asked.segment(ImageId("0" * 32), CLASSES)),
-        (UrlFetchOff, lambda asked: asked.segment("https://example.org/cat.jpg", CLASSES)),
-        (UnsupportedImage, lambda asked: asked.segment(b"GIF87 or so", CLASSES)),
+    wrong: list[tuple[type[errors.ProblemError], Callable[[Client], object]]] = [
+        (errors.InvalidValue, lambda asked: asked.segment(JPEG, CLASSES, threshold=1.5)),
+        (errors.InvalidValue, lambda asked: asked.segment(JPEG, ["sky", "sky"])),
+        (errors.UnknownModel, lambda asked: asked.segment(JPEG, CLASSES, model="giant")),
+        (errors.ImageExpired, lambda asked: asked.segment(ImageId("0" * 32), CLASSES)),
+        (errors.UrlFetchOff, lambda asked: asked.segment("https://example.org/cat.jpg", CLASSES)),
+        (errors.UnsupportedImage, lambda asked: asked.segment(b"GIF87 or so", CLASSES)),
     ]
     for kind, ask in wrong:
         problems = []
@@ -99,12 +91,12 @@ def test_refusals_are_the_same_errors(client: Client, remote: Client) -> None:
 
 def test_keys_and_limits_hold_over_grpc(narrow_server: Server) -> None:
     url = f"grpc://{narrow_server.grpc}"
-    with Client(url, api_key="wrong") as remote, pytest.raises(Unauthorized):
+    with Client(url, api_key="wrong") as remote, pytest.raises(errors.Unauthorized):
         remote.models()
     with (
         taken(narrow_server),
         Client(url, api_key=KEY, retry=Retry(most=0)) as remote,
-        pytest.raises(RateLimited, match="its limit"),
+        pytest.raises(errors.RateLimited, match="its limit"),
     ):
         remote.segment(JPEG, ["sky"])
     with Client(url, api_key=KEY, retry=Retry(most=1000, first_wait=0.05)) as remote, ThreadPoolExecutor(4) as threads:
@@ -117,12 +109,12 @@ async def test_the_awaited_client_speaks_grpc(target: str, remote: Client) -> No
     async with AsyncClient(f"grpc://{target}") as awaited:
         answer = await awaited.segment(JPEG, CLASSES)
         models = await awaited.models()
-        with pytest.raises(LexisegError) as caught:
+        with pytest.raises(errors.LexisegError) as caught:
             await awaited.segment(JPEG, CLASSES, threshold=1.5)
 
     assert content(answer) == content(remote.segment(JPEG, CLASSES))
     assert models == remote.models()
-    assert isinstance(caught.value, InvalidValue)
+    assert isinstance(caught.value, errors.InvalidValue)
 
 
 WITHOUT = """

@@ -122,5 +122,5 @@ def test_everything_answers_with_neither_words_nor_prompts_and_words_name_it_lat
     named = ask_json(client, image={"id": everything["image_id"]}, task="everything", classes=["cup", "table"])
 
     assert [segment["area"] for segment in named["segments"]] == [s["area"] for s in everything["segments"]]
-    assert named["cache"]["features"] is True
+    assert (named["cache"]["features"], named["timings_ms"]["image"]) == (True, 0)
     assert {segment["label"] for segment in named["segments"]} & {"cup", "table"}

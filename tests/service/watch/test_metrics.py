@@ -5,17 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lexiseg_service.errors import (
-    DeadlineExceeded,
-    InvalidValue,
-    NotReady,
-    QueueFull,
-    ServiceError,
-    TooLarge,
-    UndecodableImage,
-    UnknownModel,
-    UnsupportedImage,
-)
+from lexiseg_service import errors
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -103,14 +93,15 @@ def test_methods_that_no_route_has_are_counted_together(metrics: Metrics) -> Non
 @pytest.mark.parametrize(
     ("failure", "reason"),
     [
-        (QueueFull("full", 1), "rejected"), (DeadlineExceeded("late"), "timeout"), (TooLarge("large"), "decode"),
-        (UnsupportedImage("gif"), "decode"), (UndecodableImage("damaged"), "decode"),
-        (NotReady("loading"), "backend"), (RuntimeError("the device is gone"), "backend"),
-        (InvalidValue.of("threshold", 7, "less"), "other"), (UnknownModel("no"), "other"),
+        (errors.QueueFull("full", 1), "rejected"), (errors.DeadlineExceeded("late"), "timeout"),
+        (errors.TooLarge("large"), "decode"),
+        (errors.UnsupportedImage("gif"), "decode"), (errors.UndecodableImage("damaged"), "decode"),
+        (errors.NotReady("loading"), "backend"), (RuntimeError("the device is gone"), "backend"),
+        (errors.InvalidValue.of("threshold", 7, "less"), "other"), (errors.UnknownModel("no"), "other"),
     ],
 )  # fmt: skip
 async def test_a_failure_counts_under_its_reason(
-    failure: ServiceError | RuntimeError, reason: str, metrics: Metrics
+    failure: errors.ServiceError | RuntimeError, reason: str, metrics: Metrics
 ) -> None:
     scrape = await scrape_after_a_request(KnownBackend(failure=failure), metrics)
 
