@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_SECONDS = 120.0  # for one command; a loaded machine needs a tenth of it
@@ -31,7 +32,10 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     Raises:
         subprocess.TimeoutExpired: it ran for more than `MAX_SECONDS` and was killed.
     """
-    return subprocess.run(
-        [sys.executable, "-m", "lexiseg_service.cli", *arguments], cwd=ROOT, env=os.environ | environment,
-        capture_output=True, text=True, check=False, timeout=MAX_SECONDS,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "lexiseg_service.cli", *arguments]
+    return ended(command, MAX_SECONDS, cwd=ROOT, env=os.environ | environment)
+
+
+def ended(command: Sequence[str | Path], timeout: float = 600.0, **how: Any) -> subprocess.CompletedProcess[str]:
+    """What a program has said when it has ended, whatever its exit status; `how` is for `subprocess.run`."""
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout, **how)

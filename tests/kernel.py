@@ -1,7 +1,6 @@
 """The compiled kernel for tests: built where it is missing, and left aside where numpy's way is asked for."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from benchmarks.kernel import kernel_disabled
 from lexiseg_model.kernel import library
+from tests.command import ended
 
 ROOT = Path(__file__).resolve().parent.parent
 T = TypeVar("T")
@@ -21,9 +21,7 @@ def require_kernel() -> None:
     if library.ready():
         return
     command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace", "--force"]
-    built = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "default"}, capture_output=True, text=True, check=False
-    )
+    built = ended(command, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "default"})
     library.LIBRARY = library.load()
     if not library.ready():
         pytest.skip(f"the kernel cannot be compiled here: {built.stderr[-500:]}")

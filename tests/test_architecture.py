@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import ended
+
 ROOT = Path(__file__).resolve().parents[1]
 
 FOREIGN_TO_MODEL = {"lexiseg_service", "lexiseg_client", "fastapi", "starlette", "grpc", "redis", "uvicorn"}
@@ -261,7 +263,7 @@ def test_the_client_loads_without_any_optional_library() -> None:
     absent = "PIL", "cv2", "google", "grpc", "lexiseg_model", "lexiseg_service", "supervision", "torch"
     program = f"import sys, lexiseg_client; sys.exit(' '.join(set({absent}) & set(sys.modules)) or None)"
 
-    answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    answer = ended([sys.executable, "-c", program], cwd=ROOT)
 
     assert answer.returncode == 0, f"these came along: {answer.stderr}"
 
@@ -273,7 +275,7 @@ def test_the_command_line_and_the_gateway_load_without_the_rest_of_the_models_pa
         f"sys.exit(' '.join(loaded - {SHARED_WORDS}) or None)"
     )
 
-    answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    answer = ended([sys.executable, "-c", program], cwd=ROOT)
 
     assert answer.returncode == 0, f"these came along: {answer.stderr}"
 
@@ -298,7 +300,7 @@ def test_a_users_own_folders_called_model_and_service_break_nothing(tmp_path: Pa
         (tmp_path / name / "__init__.py").write_text(f"raise SystemExit('{name} of the user was imported')\n")
     program = "import lexiseg_service.cli as cli; cli.app(['models', 'list'], standalone_mode=False)"
 
-    answer = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    answer = ended([sys.executable, "-c", program], cwd=tmp_path)
 
     assert answer.returncode == 0, answer.stderr
     assert "tiny" in answer.stdout

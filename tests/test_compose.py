@@ -15,6 +15,7 @@ from redis.retry import Retry
 
 from lexiseg_service.commands.options import refuse_unknown
 from lexiseg_service.settings import Settings
+from tests.command import ended
 from tests.test_architecture import SHARED_WORDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,15 +43,8 @@ def resolve(folder: Path, *added: str, **environment: str) -> subprocess.Complet
     """`config` of docker-compose.yml and the files `added`, with no other variables than `environment` and an .env."""
     files = [COMPOSE, *(f"deploy/compose/{name}.yml" for name in added)]
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return subprocess.run(
-        [*command(), *(part for file in files for part in ("-f", file)), "config"],
-        cwd=folder,
-        env=kept | {"COMPOSE_PROFILES": "train"} | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    words = [*command(), *(part for file in files for part in ("-f", file)), "config"]
+    return ended(words, 120, cwd=folder, env=kept | {"COMPOSE_PROFILES": "train"} | environment)
 
 
 def services_of(folder: Path, *added: str, **environment: str) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """A real gateway, by REST and by gRPC, over a backend that answers prompts with masks that can be told beforehand."""
 
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,17 +10,14 @@ from numpy.typing import NDArray
 
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.types import ModelCard, Prompt, Segment
-from lexiseg_service.commands.serving.hosting import Server
 from lexiseg_service.errors import ImageExpired
-from lexiseg_service.gateway.app import create_app
 from lexiseg_service.image.header import read_header
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend, answer
+from tests.service.gateway.serving import on_ports
 
-TO_START = 60.0  # seconds; a loaded machine needs a hundredth of it
 QUALITIES = (0.9, 0.5)
 OVERLAY = pictures.encoded(pictures.small("china", 32))
 
@@ -88,20 +83,5 @@ class Served(NamedTuple):
 def serving() -> Iterator[Served]:
     """Serves until the block ends."""
     backend = Showing()
-    settings = Settings(model="colours", grpc_port=0, http_port=0, drain_seconds=5)
-    metrics = Metrics()
-    app = create_app(settings, backend, metrics)
-    server = Server(app, app.state.grpc, settings, 0, "--http-port", lambda url, grpc: "listens")
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        deadline = time.monotonic() + TO_START
-        while not (server.started and app.state.grpc.port):
-            assert time.monotonic() < deadline
-            assert thread.is_alive()
-            time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield Served(f"http://127.0.0.1:{port}", f"127.0.0.1:{app.state.grpc.port}", backend)
-    finally:
-        server.should_exit = True
-        thread.join()
+    with on_ports(backend) as ports:
+        yield Served(*ports, backend)

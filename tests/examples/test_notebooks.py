@@ -3,13 +3,13 @@
 import base64
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.command import ended
 from tests.integration.server import ROOT, Server
 
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
@@ -37,14 +37,7 @@ def outputs(notebook: Path) -> list[dict[str, Any]]:
 def test_a_notebook_runs_and_its_answers_show_themselves(path: Path, server: Server, tmp_path: Path) -> None:
     environment = {**os.environ, "LEXISEG_BASE_URL": server.url, "PYTHONPATH": os.pathsep.join(sys.path)}
 
-    ran = subprocess.run(
-        [sys.executable, "-c", RUN, str(path), str(tmp_path / "ran.ipynb")],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ran = ended([sys.executable, "-c", RUN, str(path), str(tmp_path / "ran.ipynb")], cwd=tmp_path, env=environment)
 
     assert ran.returncode == 0, ran.stderr[-3000:]
     shown = [

@@ -20,16 +20,10 @@ SIDES = (64, 96, 160, 224, 320)
 TYPES = ("JPEG", "PNG", "WEBP", "BMP")
 WORDS = ("sky", "building", "tree", "flower", "leaf", "cat", "cup", "table", "person", "flag", "rocket", "sea")
 OPTIONS: tuple[dict[str, Any], ...] = (
-    {},
-    {"background": False},
-    {"background": {"threshold": 0.4, "words": ["wall", "ground"]}},
-    {"threshold": 0.3, "background": True},
-    {"confidence": True},
-    {"overlay": True},
-    {"refine": "pamr"},
-    {"max_side": 128},
-    {"task": "instance"},
-)
+    {}, {"background": False}, {"background": {"threshold": 0.4, "words": ["wall", "ground"]}},
+    {"threshold": 0.3, "background": True}, {"confidence": True}, {"overlay": True}, {"refine": "pamr"},
+    {"max_side": 128}, {"task": "instance"},
+)  # fmt: skip
 OF_THE_OCCASION = ("id", "timings_ms", "cache")
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from lexiseg_model.methods.tiny.training.distil import label
 from lexiseg_model.methods.tiny.training.recipe import DistilRecipe
 from lexiseg_model.training.recipes.read import read_as
-from lexiseg_service.commands.teacher import teacher_at
+from lexiseg_service.commands.train import teacher_at
 from tests import pictures
 from tests.integration.server import Server
 from tests.service.commands.command_line import CommandLine

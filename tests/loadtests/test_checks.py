@@ -23,12 +23,6 @@ def answer(*segments: Segment) -> Segmentation:
     return Segmentation("", "", "tiny", "", "semantic", (4, 4), segments, Timings(), CacheUse())
 
 
-def test_a_right_answer_has_no_fault() -> None:
-    assert fault_of(answer(SKY, TREE), CLASSES, covers=True) is None
-    assert fault_of(answer(SKY), CLASSES, covers=False) is None
-    assert fault_of(answer(), CLASSES, covers=False) is None
-
-
 @pytest.mark.parametrize(
     ("wrong", "fault"),
     [
@@ -58,7 +52,10 @@ OTHER = dataclasses.replace(BEST, id=2, mask_index=1, quality=0.5)
 SECOND = dataclasses.replace(BEST, id=3, prompt_index=1)
 
 
-def test_a_right_answer_to_prompts_has_no_fault() -> None:
+def test_a_right_answer_has_no_fault() -> None:
+    for segments in ((SKY,), ()):
+        assert fault_of(answer(*segments), CLASSES, covers=False) is None
+    assert fault_of(answer(SKY, TREE), CLASSES, covers=True) is None
     assert fault_of_prompts(answer(BEST), 1) is None
     assert fault_of_prompts(answer(BEST, OTHER, SECOND), 2) is None
 
@@ -92,11 +89,8 @@ def judged(status: int, content: bytes, **options: Any) -> tuple[dict[str, int],
     return dict(judge.counts["x"]), judge.surprises
 
 
-def test_the_known_answer_is_right_whatever_the_occasion() -> None:
+def test_the_known_answer_is_right_whatever_the_occasion_and_errors_are_counted_by_type() -> None:
     assert judged(200, body(segments=[1, 2], id="a", timings_ms={"total": 3}, cache={})) == ({"right": 1}, [])
-
-
-def test_an_error_that_says_what_it_is_is_counted_by_its_type() -> None:
     assert judged(429, body(type="queue-full")) == ({"queue-full": 1}, [])
 
 

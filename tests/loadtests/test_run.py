@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from loadtests.ports import free_port
+from tests.command import ended
 from tests.integration.server import ROOT, Server
 
 LIMIT = 300  # seconds; an idle machine needs a tenth of it
@@ -21,16 +22,9 @@ def test_a_short_load_leaves_figures_of_both_interfaces(tmp_path: Path) -> None:
         "--users", "4", "--streams", "1", "--run-time", "5s", "--shape", "steps", "--repeat", "0.5", "--check", "1",
     ]  # fmt: skip
 
-    ended = subprocess.run(
-        [sys.executable, "-m", "loadtests.run", "--out", str(tmp_path), *options],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        check=False,
-    )
+    answer = ended([sys.executable, "-m", "loadtests.run", "--out", str(tmp_path), *options], cwd=ROOT, timeout=LIMIT)
 
-    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+    assert answer.returncode == 0, answer.stdout[-3000:] + answer.stderr[-3000:]
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["options"]["shape"] == "steps"
     answered = {row["name"]: row for row in report["requests"]}
@@ -58,9 +52,7 @@ def test_a_load_of_several_processes_is_one_report(server: Server, tmp_path: Pat
         workers = [processes.enter_context(subprocess.Popen([*locust, *of_workers], cwd=ROOT)) for _ in range(2)]
         of_master = ["--master", "--master-bind-port", port, "--expect-workers", "2"]
         of_master += ["--host", server.url, "--grpc", server.grpc]
-        master = subprocess.run(
-            [*locust, *of_master, *own], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, check=False
-        )
+        master = ended([*locust, *of_master, *own], cwd=ROOT, timeout=LIMIT)
         statuses = [worker.wait(LIMIT) for worker in workers]
 
     assert master.returncode == 0, master.stdout[-3000:] + master.stderr[-3000:]

@@ -2,7 +2,6 @@
 
 import copy
 import importlib.util
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
+from tests.command import ended
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "proto/openapi.py"
@@ -159,6 +160,6 @@ def test_a_breaking_change_is_written_only_by_force(
 
 
 def test_the_check_passes_as_make_runs_it() -> None:
-    answer = subprocess.run([sys.executable, SCRIPT, "check"], cwd=ROOT, capture_output=True, text=True, check=False)
+    answer = ended([sys.executable, SCRIPT, "check"], cwd=ROOT)
 
     assert answer.returncode == 0, answer.stderr

@@ -39,9 +39,7 @@ def test_what_the_system_refuses_is_one_line_with_the_variable_that_named_it(
 
 
 def test_shells_complete_commands() -> None:
-    shown = CliRunner().invoke(app, ["--help"]).output
-
-    assert "--install-completion" in shown
+    assert "--install-completion" in CliRunner().invoke(app, ["--help"]).output
     completed = CliRunner().invoke(
         app,
         [],

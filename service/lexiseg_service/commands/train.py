@@ -73,7 +73,7 @@ def _run(planned: Planned) -> int:
     if ending := train_first(planned):
         typer.echo(ending)
         return 0
-    training.prepare(recipe, _teacher_at)
+    training.prepare(recipe, teacher_at)
     trainer = training.trainer(recipe)
     _say("training")
     weights = trainer.train()
@@ -97,7 +97,7 @@ def _run(planned: Planned) -> int:
 
 
 @contextmanager
-def _teacher_at(url: str) -> Iterator[Teacher]:
+def teacher_at(url: str) -> Iterator[Teacher]:
     """The default model of the server at `url`, as a function that labels photographs.
 
     Raises:

@@ -4,12 +4,10 @@ import base64
 import io
 import json
 import os
-import subprocess
 import sys
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -25,6 +23,7 @@ from lexiseg_client import MissingLibrary, Segment
 from lexiseg_client.formats.annotation_tools import brush_runs, runs_of
 from tests.clients.formats import made
 from tests.clients.formats.made import MASKS, SIZE, answer
+from tests.command import ended
 from tests.integration.adapters.tools import FOLDER, SECONDS
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=14))
@@ -96,9 +95,7 @@ def test_label_studio_gets_brushes() -> None:
 
 @given(masks)
 def test_any_brush_comes_back(mask: NDArray[np.bool_]) -> None:
-    pixels = read_brush(brush_runs(mask)).reshape(*mask.shape, 4)
-
-    assert np.array_equal(pixels[..., 3] == 255, mask)
+    assert np.array_equal(read_brush(brush_runs(mask)).reshape(*mask.shape, 4)[..., 3] == 255, mask)
 
 
 def test_label_studio_gets_polygons_in_percent() -> None:
@@ -178,39 +175,18 @@ def test_the_tools_own_readers_get_every_pixel(tmp_path: Path) -> None:
     exports = {"label_studio": answer().to_label_studio("x.jpg"), "cvat": answer().to_cvat("x.jpg")}
     (tmp_path / "exports.json").write_text(json.dumps(exports))
     np.savez(tmp_path / "masks.npz", allow_pickle=False, **MASKS)
-    program = Path(__file__).with_name("readers.py")
+    readers, files = Path(__file__).with_name("readers.py"), (tmp_path / "exports.json", tmp_path / "masks.npz")
 
-    read = subprocess.run(
-        [sys.executable, str(program), str(tmp_path / "exports.json"), str(tmp_path / "masks.npz")],
-        env=os.environ | {"PYTHONPATH": str(FOLDER)},
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    read = ended([sys.executable, *map(str, (readers, *files))], SECONDS, env=os.environ | {"PYTHONPATH": str(FOLDER)})
 
     assert read.returncode == 0, read.stderr[-3000:]
     assert json.loads(read.stdout) == {label: [0, 0] for label in MASKS}
 
 
-@dataclass
-class Detection:
-    label: str
-    bounding_box: list[float]
-    mask: Any
-    confidence: float
-    index: int | None
-
-
-@dataclass
-class Detections:
-    detections: list[Detection]
-
-
 @pytest.fixture
 def fiftyone(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("fiftyone")
-    vars(module).update(Detection=Detection, Detections=Detections)
+    vars(module).update(Detection=SimpleNamespace, Detections=SimpleNamespace)
     monkeypatch.setitem(sys.modules, "fiftyone", module)
 
 

@@ -1,7 +1,6 @@
 """The client over gRPC, against a real server: the same answers and the same errors as over REST."""
 
 import dataclasses
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from lexiseg_client import (
 )
 from tests import pictures
 from tests.clients.conftest import KEY, taken
+from tests.command import ended
 from tests.integration.server import ROOT, Server
 
 JPEG = pictures.encoded(pictures.small("china", 240), "JPEG")
@@ -129,7 +129,7 @@ url = sys.argv[1]
 
 def run_without_grpc(program: str, url: str) -> str:
     command = [sys.executable, "-c", WITHOUT + program, url]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    answer = ended(command, cwd=ROOT)
     assert answer.returncode == 0, answer.stderr
     return answer.stdout
 

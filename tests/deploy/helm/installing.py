@@ -8,7 +8,6 @@ Helm's runtime catches signals and starts threads of its own; it has a process o
 import ctypes
 import json
 import platform
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from tests.command import ended
 from tests.deploy.helm.cluster import cluster
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -79,10 +79,7 @@ def installed(values: dict[str, Any], *, release: str = RELEASE, kubernetes: str
 
 @cache
 def _installed(request: str) -> Installed:
-    run = subprocess.run(
-        [sys.executable, "-m", "tests.deploy.helm.installing"], input=request, cwd=ROOT, capture_output=True,
-        text=True, timeout=SECONDS, check=False,
-    )  # fmt: skip
+    run = ended([sys.executable, "-m", "tests.deploy.helm.installing"], input=request, cwd=ROOT, timeout=SECONDS)
     assert run.returncode == 0, run.stderr
     answer = json.loads(run.stdout)
     if "error" in answer:

@@ -91,8 +91,7 @@ def test_models_are_pulled_onto_the_claim_that_workers_only_read(gpu: Installed)
 
     (pull,) = spec["initContainers"]
     assert pull["args"] == ["models", "pull", "s3://example/models/tcl"]
-    mounts = {mount["mountPath"]: mount for mount in pull["volumeMounts"]}
-    assert "readOnly" not in mounts["/models"]
+    assert "readOnly" not in {mount["mountPath"]: mount for mount in pull["volumeMounts"]}["/models"]
     reading = {mount["mountPath"]: mount for mount in spec["containers"][0]["volumeMounts"]}
     assert reading["/models"] == {"name": "models", "mountPath": "/models", "readOnly": True}
     assert "initContainers" not in pod(gpu, "Deployment", WORKER)

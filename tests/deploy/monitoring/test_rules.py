@@ -3,12 +3,12 @@
 import json
 import re
 import runpy
-import subprocess
 from pathlib import Path
 
 import yaml
 
 from lexiseg_service.watch.metrics import Metrics
+from tests.command import ended
 from tests.deploy.monitoring.files import DASHBOARDS, MONITORING, RULES, TESTS, metrics_of, panels, rules
 
 SCENARIOS = [case for path in TESTS for case in yaml.safe_load(path.read_text())["tests"]]
@@ -16,7 +16,7 @@ ALERTS = {rule["alert"] for rule in rules() if "alert" in rule}
 
 
 def promtool(*arguments: str | Path) -> str:
-    outcome = subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=600, check=False)
+    outcome = ended(["promtool", *arguments], timeout=600)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     return outcome.stdout
 

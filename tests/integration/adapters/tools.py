@@ -2,12 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.command import ended
 
 FOLDER = Path(sys.prefix) / "tools"
 CLIENTS = Path(__file__).with_name("clients")
@@ -19,9 +20,7 @@ def ask_with(client: str, *arguments: str) -> Any:
     if not FOLDER.is_dir():
         pytest.skip(f"there is no {FOLDER}; `make test` installs the tools' clients")
     path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(FOLDER)])
-    answer = subprocess.run(
-        [sys.executable, str(CLIENTS / f"{client}.py"), *arguments], env=os.environ | {"PYTHONPATH": path},
-        capture_output=True, text=True, timeout=SECONDS, check=False,
-    )  # fmt: skip
+    command = [sys.executable, str(CLIENTS / f"{client}.py"), *arguments]
+    answer = ended(command, SECONDS, env=os.environ | {"PYTHONPATH": path})
     assert answer.returncode == 0, answer.stderr[-3000:]
     return json.loads(answer.stdout)

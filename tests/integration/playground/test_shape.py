@@ -35,8 +35,7 @@ def test_every_button_can_be_hit(page: Page) -> None:  # WCAG 2.2, 2.5.8: 24 px
     sizes = [found.bounding_box() for found in page.locator("button:visible, input:visible, select:visible").all()]
 
     assert len(sizes) > 24
-    small = [box for box in sizes if box is not None and min(box["width"], box["height"]) < 24]
-    assert small == []
+    assert [box for box in sizes if box is not None and min(box["width"], box["height"]) < 24] == []
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (820, 1180), (1400, 820)])

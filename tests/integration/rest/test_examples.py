@@ -99,8 +99,7 @@ def test_what_is_wrong_with_an_example_names_its_field(client: httpx.Client) -> 
     assert refused(client, {"name": "a", "negatives": [SKY]})["fields"] == ["classes.0.negatives"]
     assert refused(client, by_example("a", SKY, words=False, synonyms=["b"]))["fields"] == ["classes.0.words"]
     assert refused(client, by_example("a", *[SKY] * 65))["fields"] == ["classes.0.examples"]
-    unknown = {"image": {"id": "0" * 32}, **SKY}
-    assert refused(client, by_example("a", unknown))["status"] == 404
+    assert refused(client, by_example("a", {"image": {"id": "0" * 32}, **SKY}))["status"] == 404
     fetched = {"image": {"url": "https://example.org/a.jpg"}, **SKY}
     assert refused(client, by_example("a", fetched))["status"] == 403
     broken = {"image": {"base64": base64.b64encode(b"no image").decode()}, **SKY}

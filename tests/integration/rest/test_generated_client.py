@@ -4,7 +4,6 @@ import base64
 import importlib
 import io
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests import pictures
+from tests.command import ended
 from tests.integration.server import ROOT, Server
 
 NAME = "lexiseg_generated"
@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config.write_text("post_hooks: []\n")
     command = [sys.executable, "-c", GENERATE, "generate", "--path", str(PROMISED), "--output-path", str(folder / NAME)]
     options = ["--meta", "none", "--config", str(config), "--fail-on-warning"]
-    answer = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    answer = ended([*command, *options])
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return folder
 

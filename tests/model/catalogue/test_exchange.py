@@ -61,9 +61,7 @@ def test_of_a_folder_of_training_photographs_and_state_stay_at_home(mine: Path, 
     for name in ("checkpoint.pt", "laid-out/packs/pixels.bin", "samples/0-me.png", "skipped.jsonl"):
         (mine / name).write_bytes(b"mine")
 
-    manifest = push(mine, "mine", str(tmp_path / "store"))
-
-    assert set(manifest.files) == before.keys() - {".hidden"}
+    assert set(push(mine, "mine", str(tmp_path / "store")).files) == before.keys() - {".hidden"}
 
 
 def test_a_second_push_sends_what_is_new_alone(mine: Path, store: str, tmp_path: Path) -> None:

@@ -120,9 +120,7 @@ def test_a_download_goes_on_where_the_connection_broke(hub: Hub, monkeypatch: py
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)  # what the client writes at once; 10 MB
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)  # between its retries
 
-    folder = fetch_folder(MODEL, FILES)
-
-    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert (fetch_folder(MODEL, FILES) / "model.safetensors").read_bytes() == WEIGHTS
     assert hub.asked == ["", "bytes=10000-"]
 
 

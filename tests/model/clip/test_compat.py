@@ -1,10 +1,10 @@
 """torchvision's missing operators: declared where its library does not load, never elsewhere."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 from lexiseg_model.clip import compat
+from tests.command import ended
 
 # The module by itself, in a fresh process: importing its package would already have declared what is missing.
 ALONE = f"""
@@ -16,9 +16,7 @@ spec.loader.exec_module(compat)
 
 
 def run(script: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", ALONE + script], capture_output=True, text=True, timeout=120, check=False
-    )
+    done = ended([sys.executable, "-W", "error", "-c", ALONE + script], timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -87,9 +87,7 @@ def test_the_endpoint_receives_the_photograph_and_a_request_for_json(tmp_path: P
     source = open_pairs(write_pairs(tmp_path / "captions", 3))
     photograph = source.read(0).photograph
 
-    written = write_entities(source, tmp_path / LISTING, endpoint.describe, workers=2)
-
-    assert written.new == 3
+    assert write_entities(source, tmp_path / LISTING, endpoint.describe, workers=2).new == 3
     asked = next(body for body in Model.seen if base64.b64encode(photograph).decode() in json.dumps(body))
     assert (asked["path"], asked["model"], asked["key"]) == ("/v1/chat/completions", "describer", "Bearer secret")
     assert "a red square; something red on grey" in asked["messages"][0]["content"][0]["text"]

@@ -105,9 +105,7 @@ def test_another_question_begins_anew(tmp_path: Path, judge: Any, change: dict[s
         job(data_of(), tmp_path).run(stop_after(2))
 
     segmenter = PromptableColours()
-    other = job(replace(data_of(), **change), tmp_path, judge=PromptJudge(segmenter, judge))
-
-    assert other.done == 0
+    assert job(replace(data_of(), **change), tmp_path, judge=PromptJudge(segmenter, judge)).done == 0
 
 
 def test_a_failure_names_the_image_and_keeps_what_is_known(tmp_path: Path) -> None:

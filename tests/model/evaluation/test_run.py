@@ -38,25 +38,19 @@ def per_class(report: Report) -> dict[str, float]:
 def test_mistakes_are_counted_per_class(tmp_path: Path) -> None:
     data = write_set(tmp_path, ["red", "green"], (["rrgg"], [[0, 1, 1, 1]]))
 
-    report = evaluate(ColourSegmenter(), data)
-
-    assert per_class(report) == {"red": 50, "green": pytest.approx(200 / 3)}
+    assert per_class(evaluate(ColourSegmenter(), data)) == {"red": 50, "green": pytest.approx(200 / 3)}
 
 
 def test_where_there_is_a_background_nobody_answers_for_it(tmp_path: Path) -> None:
     data = write_set(tmp_path, ["background", "red", "green"], (["r.gb"], [[1, 0, 2, 0]]))
 
-    report = evaluate(ColourSegmenter(), data)
-
-    assert report.scores.miou == 100
+    assert evaluate(ColourSegmenter(), data).scores.miou == 100
 
 
 def test_a_renamed_class_is_asked_for_by_its_other_word(tmp_path: Path) -> None:
     data = write_set(tmp_path, ["ruby", "green"], (["rg"], [[0, 1]]))
 
-    report = evaluate(ColourSegmenter(), data, {"ruby": "red"})
-
-    assert per_class(report) == {"ruby": 100, "green": 100}
+    assert per_class(evaluate(ColourSegmenter(), data, {"ruby": "red"})) == {"ruby": 100, "green": 100}
 
 
 class Sided(ColourSegmenter):

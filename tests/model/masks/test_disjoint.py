@@ -26,19 +26,13 @@ def shown(masks: Sequence[Rle], *indices: int) -> list[int]:
     return labels
 
 
-def test_the_earlier_lies_on_top() -> None:
+def test_the_earlier_lies_on_top_and_what_is_not_shown_leaves_its_number_free() -> None:
     assert shown(masks("xxx..", ".xxx."), 0, 1) == [1, 1, 1, 2, 0]
-
-
-def test_what_is_not_shown_leaves_its_number_free() -> None:
     assert shown(masks("xxx..", "xxxxx", "..xxx"), 0, 2) == [1, 1, 1, 3, 3]
 
 
-def test_masks_that_share_a_pixel_overlap() -> None:
+def test_masks_that_share_a_pixel_overlap_and_those_side_by_side_do_not() -> None:
     assert overlapping(masks("xx...", ".xx.."), (1, 5))
-
-
-def test_masks_side_by_side_do_not_overlap() -> None:
     assert not overlapping(masks("xx...", "..xx.", "....."), (1, 5))
 
 

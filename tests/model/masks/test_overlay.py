@@ -31,9 +31,7 @@ def mixed(index: int) -> NDArray[np.uint8]:
 def test_pixels_of_a_segment_take_half_the_colour_of_its_class() -> None:
     labels = left_half(40, 60)
 
-    painted = paint(gray(40, 60), labels, (segment(labels, index=4),))
-
-    assert (painted[:, :29] == mixed(4)).all()
+    assert (paint(gray(40, 60), labels, (segment(labels, index=4),))[:, :29] == mixed(4)).all()
 
 
 def test_a_label_is_written_on_its_own_segment() -> None:

@@ -46,9 +46,7 @@ def test_a_class_that_stays_whole_is_one_region_of_all_its_parts_however_small()
 def test_regions_are_disjoint_and_cover_their_classes(given_map: NDArray[np.uint8]) -> None:
     found = split(given_map, [0, 1, 2], smallest=1)
 
-    owners = np.append(found.owner, 3)[found.labels]
-
-    assert np.array_equal(owners, given_map)
+    assert np.array_equal(np.append(found.owner, 3)[found.labels], given_map)
 
 
 CRUMBS = CrumbRule(island=0.1, hole=0.1)
@@ -76,9 +74,7 @@ def test_a_small_island_becomes_as_sure_of_the_contrary(mask: Tensor) -> None:
 def test_a_small_hole_is_filled(mask: Tensor) -> None:
     mask[0, 8:10, 8:10] = -0.5
 
-    cleaned = without_crumbs(mask, CRUMBS)
-
-    assert (cleaned[0, 5:15, 5:15] > 0).all()
+    assert (without_crumbs(mask, CRUMBS)[0, 5:15, 5:15] > 0).all()
 
 
 def test_a_large_island_and_a_large_hole_stay(mask: Tensor) -> None:

@@ -77,9 +77,7 @@ def test_without_a_label_map_the_segments_are_the_same(task: Task) -> None:
     st.lists(st.sampled_from(["red", "green", "blue", "crimson", "zebra"]), min_size=1, unique=True),
 )
 def test_without_a_background_masks_are_disjoint_and_cover_the_image(rows: list[str], classes: list[str]) -> None:
-    answer = ask(rows, *classes, background=None)
-
-    assert (asking.stacked(answer).sum(0) == 1).all()
+    assert (asking.stacked(ask(rows, *classes, background=None)).sum(0) == 1).all()
 
 
 @given(
@@ -118,9 +116,7 @@ def test_the_ids_of_kept_segments_close_the_gap_of_a_dropped_one() -> None:
 
 
 def test_a_synonym_that_is_found_answers_under_the_name_of_its_class() -> None:
-    answer = ask(FLAG, "blue", ClassEntry("ruby", ("garnet", "crimson")))
-
-    assert areas(answer) == {"blue": 6, "ruby": 8}
+    assert areas(ask(FLAG, "blue", ClassEntry("ruby", ("garnet", "crimson")))) == {"blue": 6, "ruby": 8}
 
 
 def test_a_background_word_takes_the_pixels_that_it_explains_better() -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -180,36 +181,35 @@ def test_refined_masks_follow_the_colours() -> None:
     assert refined.segments[0].mask.size == (24, 32)
 
 
-def test_refinement_is_refused_where_nothing_is_kept_to_refine_by() -> None:
+def test_the_task_needs_prompts_and_refinement_what_is_kept_to_refine_by() -> None:
+    with pytest.raises(OptionError, match="at least one prompt, none came"):
+        ask("prompt", FLAGS)
     with pytest.raises(OptionError, match="refine must be none"):
         ask("prompt", FLAGS, prompts=(CLICK,), refine="pamr")
 
 
-def test_the_task_needs_prompts() -> None:
-    with pytest.raises(OptionError, match="at least one prompt, none came"):
-        ask("prompt", FLAGS)
+class Listening(ColourSegmenter):
+    """Keeps what it was asked, pass by pass."""
 
-
-class Counting(ColourSegmenter):
-    """Counts the prompts that it has answered."""
-
-    answered = 0
+    def __init__(self) -> None:
+        super().__init__(tasks=ALL)
+        self.passes: list[Sequence[Prompt]] = []
 
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        self.answered += len(prompts)
+        self.passes.append(prompts)
         return super().prompt(features, prompts)
 
 
 def test_work_that_nobody_waits_for_ends_between_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cut_outs, "MASKS_AT_ONCE", 1)
-    segmenter = Counting(tasks=ALL)
+    segmenter = Listening()
     # Asked before and after the head, and before each of the three masks of a click.
     options = tasks.Options(prompts=(CLICK,) * 9, check=Patience(11))
 
     with pytest.raises(Gone):
         tasks.segment("prompt", segmenter, features_of(segmenter, FLAGS), vocabulary(), options)
 
-    assert segmenter.answered == 3
+    assert [len(some) for some in segmenter.passes] == [1, 1, 1]
 
 
 def test_without_counts_area_and_box_are_the_same() -> None:
@@ -224,37 +224,25 @@ def test_without_counts_area_and_box_are_the_same() -> None:
 
 
 def test_prompts_of_many_points_are_asked_in_steps_of_bounded_work() -> None:
-    passes = [0]
-
-    class Listening(ColourSegmenter):
-        def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-            passes[-1] += len(prompts)
-            return super().prompt(features, prompts)
-
-    segmenter = Listening(tasks=ALL)
+    segmenter = Listening()
+    seen: list[int] = []  # passes before each check
     negatives = tuple(Point(x, 2, positive=False) for x in range(6))
     prompts = (Prompt((Point(0, 0), *negatives)),) * 40  # 7 passes each
-    options = tasks.Options(prompts=prompts, check=lambda: passes.append(0))
+    options = tasks.Options(prompts=prompts, check=lambda: seen.append(len(segmenter.passes)))
 
     tasks.segment("prompt", segmenter, features_of(segmenter, FLAGS), vocabulary(), options)
 
-    assert sum(passes) == 280
-    assert max(passes) <= cut_outs.MASKS_AT_ONCE
+    steps = [sum(map(len, segmenter.passes[one:other])) for one, other in pairwise([0, *seen, None])]
+    assert sum(steps) == 280
+    assert max(steps) <= cut_outs.MASKS_AT_ONCE
 
 
 @pytest.mark.parametrize(("prompt", "turns"), [(CLICK, [32, 8]), (BOX, [8, 8, 8, 8, 8])], ids=["clicks", "boxes"])
 def test_the_first_prompts_of_a_request_may_be_looked_at_closer(prompt: Prompt, turns: list[int]) -> None:
-    asked: list[Sequence[Prompt]] = []
-
-    class Listening(ColourSegmenter):
-        def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-            asked.append(prompts)
-            return super().prompt(features, prompts)
-
-    segmenter = Listening(tasks=ALL)
+    segmenter = Listening()
     features, options = features_of(segmenter, FLAGS), tasks.Options(prompts=(prompt,) * 40)
     answer = tasks.segment("prompt", segmenter, features, vocabulary(), options, segmenter.encode_texts)
 
-    assert [len(some) for some in asked] == turns
-    assert [each.glance for some in asked for each in some] == [False] * 32 + [True] * 8
+    assert [len(some) for some in segmenter.passes] == turns
+    assert [each.glance for some in segmenter.passes for each in some] == [False] * 32 + [True] * 8
     assert {segment.prompt_index for segment in answer.segments} == set(range(40))

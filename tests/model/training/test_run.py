@@ -199,6 +199,4 @@ def test_a_data_worker_starts_after_opencv_used_threads_in_this_process() -> Non
     cv2.setNumThreads(2)
     cv2.resize(np.zeros((3000, 4000, 3), np.uint8), (2000, 1500), interpolation=cv2.INTER_AREA)
 
-    batches = iter(loader(Numbers(), 1, count()))
-
-    assert next(batches) == 0
+    assert next(iter(loader(Numbers(), 1, count()))) == 0

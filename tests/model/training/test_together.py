@@ -4,7 +4,6 @@ import json
 import math
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.command import ended
 from tests.model.training.shared_runs import METHODS, STEPS, learned
 from tests.model.training.together import CHANGED, SHARDED, USUAL, gradients, work
 from tests.model.training.toy import ToyRun, differences, finished, recipe_for
@@ -39,9 +39,7 @@ def torchrun(what: str, out: Path, restarts: int) -> None:
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "passive",
     }
-    answer = subprocess.run(
-        [*command, what, str(out)], env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
-    )
+    answer = ended([*command, what, str(out)], env=environment, timeout=SECONDS)
     assert answer.returncode == 0, answer.stderr[-4000:]
 
 

@@ -52,9 +52,7 @@ def follow(follower: Follower, model: ColourSegmenter, rgb: NDArray[np.uint8]) -
 
 
 def test_an_object_is_lost_at_a_scene_cut(follower: Follower, model: ColourSegmenter) -> None:
-    other = np.full((HEIGHT, WIDTH, 3), COLOURS["green"], np.uint8)
-
-    assert follow(follower, model, other).mask is None
+    assert follow(follower, model, np.full((HEIGHT, WIDTH, 3), COLOURS["green"], np.uint8)).mask is None
 
 
 def test_an_object_that_is_in_both_scenes_is_followed_through_the_cut(

@@ -36,9 +36,7 @@ def test_the_past_counts_by_its_weight() -> None:
     smoother = ScoreSmoother(0.75)
     smoother.steady(flat(0.0, 4.0), None)
 
-    average = smoother.steady(flat(4.0, 0.0), motion())
-
-    assert torch.allclose(average, flat(1.0, 3.0))
+    assert torch.allclose(smoother.steady(flat(4.0, 0.0), motion()), flat(1.0, 3.0))
 
 
 def test_where_the_motion_is_doubtful_the_frame_speaks_for_itself() -> None:
@@ -56,9 +54,7 @@ def test_the_past_moves_with_the_picture() -> None:
     moved = torch.zeros(1, *SIZE)
     moved[:, :, 4:] = 1.0  # what is here was two pixels further right
 
-    average = smoother.steady(moved, motion(x=2.0))
-
-    assert torch.allclose(average, moved, atol=1e-5)
+    assert torch.allclose(smoother.steady(moved, motion(x=2.0)), moved, atol=1e-5)
 
 
 @pytest.mark.parametrize("weight", [-0.1, 0.96, float("nan")])
@@ -76,8 +72,7 @@ def test_a_still_scene_comes_from_where_it_is_and_is_trusted() -> None:
     motion = MotionEstimator().compare(noisy(scene, 1), noisy(scene, 2))
 
     rows, columns = np.mgrid[: WINDOW[0], : WINDOW[1]]
-    away = np.hypot(motion.source[..., 0] - columns, motion.source[..., 1] - rows)
-    assert np.median(away) < 0.3
+    assert np.median(np.hypot(motion.source[..., 0] - columns, motion.source[..., 1] - rows)) < 0.3
     assert motion.trust.mean() > 0.8
     assert not motion.cut
 

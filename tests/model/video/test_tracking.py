@@ -47,15 +47,11 @@ def begun(*boxes: tuple[int, int, int]) -> Tracker:
 
 
 def test_a_segment_that_stays_keeps_its_number() -> None:
-    tracker = begun((0, 2, 10), (0, 20, 10))
-
-    assert follow(tracker, frame((0, 21, 10), (0, 3, 10))) == (2, 1)
+    assert follow(begun((0, 2, 10), (0, 20, 10)), frame((0, 21, 10), (0, 3, 10))) == (2, 1)
 
 
 def test_a_small_thing_that_jumps_with_the_picture_keeps_its_number() -> None:
-    tracker = begun((0, 30, 4))
-
-    assert follow(tracker, frame((0, 18, 4)), still(x=12.0)) == (1,)
+    assert follow(begun((0, 30, 4)), frame((0, 18, 4)), still(x=12.0)) == (1,)
 
 
 def test_a_number_survives_two_missed_frames() -> None:
@@ -75,9 +71,7 @@ def test_a_number_does_not_survive_three() -> None:
 
 
 def test_without_motion_every_segment_is_new_and_no_number_is_given_twice() -> None:
-    tracker = begun((0, 2, 10))
-
-    assert tracker.follow(*frame((0, 2, 10)), None, SIZE) == (2,)
+    assert begun((0, 2, 10)).follow(*frame((0, 2, 10)), None, SIZE) == (2,)
 
 
 GOOD = 0.5  # intersection over union of a mask that is on its object; colours answer a box with nothing beside it

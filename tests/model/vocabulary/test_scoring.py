@@ -54,8 +54,7 @@ def test_rows_that_won_nowhere_win_nowhere_at_any_size(logits: Tensor, size: tup
 
     found = winners(refined, size).labels
 
-    alone = winners(refined[winning], size).labels
-    assert (found == winning.numpy()[alone]).all()
+    assert (found == winning.numpy()[winners(refined[winning], size).labels]).all()
 
 
 def test_where_the_rest_would_win_the_winner_is_more_probable_than_refined_and_never_less() -> None:

@@ -25,12 +25,6 @@ async def test_openapi_says_nothing_of_other_tools_interfaces() -> None:
     assert not [path for path in paths if path.startswith(("/adapters", "/v2"))]
 
 
-def test_adapters_stand_between_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LEXISEG_ADAPTERS", "roboflow, kserve")
-
-    assert Settings().adapters == ("roboflow", "kserve")
-
-
 def test_an_adapter_that_nobody_knows_ends_the_start() -> None:
     with pytest.raises(ValidationError, match="hugging-face"):
         Settings(adapters=("huggingface",))

@@ -48,24 +48,18 @@ def test_a_set_that_is_unfit_ends_with_1_and_says_why(lexiseg: CommandLine, pets
     assert sorted(entry["kind"] for entry in found) == ["empty class", "size"]
 
 
-def test_pairs_are_checked(lexiseg: CommandLine, tmp_path: Path) -> None:
-    write_tar(tmp_path / "0.tar", pair(1) | {"a.jpg": b"<html>", "a.txt": b"words"})
+def test_pairs_and_sa_1b_are_checked(lexiseg: CommandLine, tmp_path: Path) -> None:
+    pairs, objects = tmp_path / "pairs", tmp_path / "sa_1b"
+    write_tar(pairs / "0.tar", pair(1) | {"a.jpg": b"<html>", "a.txt": b"words"})
+    objects.mkdir()
+    Image.new("RGB", (6, 4)).save(objects / "sa_1.jpg")
+    (objects / "sa_1.json").write_text(json.dumps({"annotations": [{"segmentation": {"size": [4, 5], "counts": ""}}]}))
 
-    outcome = lexiseg("data", "check", tmp_path)
+    of_pairs, of_objects = (lexiseg("data", "check", folder) for folder in (pairs, objects))
 
-    assert outcome.status == 1
-    assert f"{tmp_path}: pairs 2" in outcome.out
-    assert f"{tmp_path}/0.tar/a: cannot be read as an image" in outcome.out
-
-
-def test_sa_1b_is_checked(lexiseg: CommandLine, tmp_path: Path) -> None:
-    Image.new("RGB", (6, 4)).save(tmp_path / "sa_1.jpg")
-    (tmp_path / "sa_1.json").write_text(json.dumps({"annotations": [{"segmentation": {"size": [4, 5], "counts": ""}}]}))
-
-    outcome = lexiseg("data", "check", tmp_path)
-
-    assert outcome.status == 1
-    assert f"{tmp_path}/sa_1.jpg: its objects cannot be read: a mask of 5 x 4, its photograph 6 x 4" in outcome.out
+    assert (of_pairs.status, of_objects.status, f"{pairs}: pairs 2" in of_pairs.out) == (1, 1, True)
+    assert f"{pairs}/0.tar/a: cannot be read as an image" in of_pairs.out
+    assert f"{objects}/sa_1.jpg: its objects cannot be read: a mask of 5 x 4, its photograph 6 x 4" in of_objects.out
 
 
 def test_commands_over_files_do_not_wait_for_torch(tmp_path: Path) -> None:
@@ -90,8 +84,7 @@ def test_captions_are_parsed_beside_their_set(lexiseg: CommandLine, tmp_path: Pa
     first = json.loads((pairs / "entities.jsonl").read_text().splitlines()[0])
     assert first["name"] == "images/000.jpg"
     assert first["entities"] == ["red square", "red", "grey"]
-    again = lexiseg("data", "entities", pairs, "--parser", "plain")
-    assert "0 pairs, 2 were there before" in again.out
+    assert "0 pairs, 2 were there before" in lexiseg("data", "entities", pairs, "--parser", "plain").out
 
 
 def test_colours_that_are_the_classes_reach_all_of_it(lexiseg: CommandLine, tmp_path: Path) -> None:

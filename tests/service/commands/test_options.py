@@ -2,7 +2,6 @@
 
 import json
 import socket
-import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +25,7 @@ from lexiseg_service.commands.options import (
 from lexiseg_service.commands.serving.app import PortTaken, refuse_taken
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Command, Limits, Settings
+from tests.command import ended
 
 COMMANDS: dict[str, list[str]] = {name: [name] for name in get_args(Command)} | {"models": ["models", "list"]}
 
@@ -49,15 +49,11 @@ def test_every_setting_is_of_some_command() -> None:
 def test_a_command_has_an_option_for_each_setting_that_it_reads_and_no_other(command: str) -> None:
     expected = {name for name, info in FIELDS.items() if command in read_by(info).commands}
 
-    assert parameters(command).keys() & FIELDS.keys() == expected
+    has = {name: parameter for name, parameter in parameters(command).items() if name in FIELDS}
 
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_of_a_setting_is_its_description_its_variable_and_its_default(command: str) -> None:
-    for name, parameter in parameters(command).items():
-        if name in FIELDS:
-            assert parameter.opts[0] == flag(name)
-            assert parameter.help == described(name, FIELDS[name])
+    assert has.keys() == expected
+    for name, parameter in has.items():
+        assert (parameter.opts[0], parameter.help) == (flag(name), described(name, FIELDS[name]))
 
 
 def chosen(*words: str) -> Chosen:
@@ -79,13 +75,14 @@ def test_options_of_every_type_arrive_in_the_settings() -> None:
     choice = chosen(
         *("--http-port", "0", "--drain-seconds", "1.5", "--no-url-fetch", "--models-dir", "models"),
         *("--cors-origins", "https://a.example, https://b.example", "--log-level", "debug"),
-        *("--redis-url", "redis://host"),
+        *("--redis-url", "redis://host", "--adapters", "roboflow, kserve"),
     )
 
     settings = choice.settings
     assert (settings.http_port, settings.drain_seconds, settings.url_fetch) == (0, 1.5, False)
     assert (str(settings.models_dir), settings.log_level) == ("models", "debug")
     assert settings.cors_origins == ("https://a.example", "https://b.example")
+    assert settings.adapters == ("roboflow", "kserve")
     assert settings.redis_url is not None
     assert settings.redis_url.get_secret_value() == "redis://host"
 
@@ -104,15 +101,6 @@ def test_a_limit_out_of_range_is_named_with_its_option_and_its_variable(monkeypa
     monkeypatch.setenv("LEXISEG_MAX_PIXELS", "many")
     with pytest.raises(InvalidValue, match=r"--max-pixels / LEXISEG_MAX_PIXELS: .* got 'many'"):
         settings_of({})
-
-
-def test_the_help_of_a_command_with_many_options_shows_them_in_groups() -> None:
-    shown = CliRunner().invoke(app, ["serve", "--help"]).output
-
-    titles = ("Main options:", "Options:", "Listening:", "Models:", "Limits of a request:")
-    places = [shown.index(f"\n{title}\n") for title in titles]
-    assert places == sorted(places)
-    assert shown.index("Listening:") < shown.index("--drain-seconds <") < shown.index("Models:")
 
 
 @pytest.mark.parametrize(
@@ -147,8 +135,9 @@ def test_variables_of_others_pass() -> None:
 def test_the_help_of_a_server_begins_with_the_options_that_most_people_need(command: str) -> None:
     shown = CliRunner().invoke(app, [command, "--help"]).output
 
-    groups = [line.rstrip(":") for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert groups[0] == "Main options"
+    places = [shown.index(f"\n{title}:\n") for title in ("Main options", "Options", "Listening", "Models")]
+    assert places == sorted(places)
+    assert places[2] < shown.index("--drain-seconds <") < places[3]
     main = shown.partition("Main options:")[2].partition("\nOptions:")[0]
     assert {"--host", "--model", "--log-level"} <= set(main.split())
     assert sum(line.startswith("  --") for line in main.splitlines()) <= 10
@@ -196,11 +185,9 @@ def test_arguments_are_checked_without_importing_torch(tmp_path: Path) -> None:
     listing = ["models", "list"]
     commands = json.dumps([*(words for words, _ in WRONG), listing])
 
-    ended = subprocess.run(
-        [sys.executable, "-c", RUN_EACH], input=commands, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    answer = ended([sys.executable, "-c", RUN_EACH], input=commands, cwd=tmp_path)
 
-    *refusals, listed, rest = ended.stderr.split("False\n")
+    *refusals, listed, rest = answer.stderr.split("False\n")
     assert (listed, rest) == ("", "")
     for (words, expected), said in zip(WRONG, refusals, strict=True):
         assert expected in said, words

@@ -118,8 +118,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("models import --models-dir m --method s-seg x", "--method s-seg needs --checkpoint"),
         ("models import --models-dir m --method s-seg --checkpoint a.pth --clip b.pt x", "for --method dense-clip or"),
         ("export --model nobodys", "no model 'nobodys'"),
-        ("export --int8 --photos gone --out out", "expected a folder"),
-        ("export --int8 --photos data --out out", "no photographs in it"),
+        ("export --int8 --photos gone --out out", "No such file"),
+        ("export --int8 --photos data --out out", "expected a folder with images"),
         ("site out --model nobodys", "no model 'nobodys'"),
     ],
 )

@@ -1,17 +1,21 @@
-"""The real application with settings of a test's own, asked without a socket."""
+"""The real application with settings of a test's own, asked without a socket or on real ports."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, NamedTuple
 
 import httpx
 
+from lexiseg_service.commands.serving.hosting import Server
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.app import create_app
+from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
+from tests.waiting import until
 
 IMAGE: list[Any] = [("image", ("a.png", pictures.encoded(pictures.small())))]
 
@@ -24,6 +28,31 @@ async def serving(
     app = create_app(Settings(model="colours", **settings), backend or KnownBackend(), Metrics(), client_limits)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         yield client
+
+
+class Ports(NamedTuple):
+    """Where a gateway listens: a URL, and HOST:PORT of gRPC."""
+
+    url: str
+    grpc: str
+
+
+@contextmanager
+def on_ports(backend: Backend, **settings: Any) -> Iterator[Ports]:
+    """A gateway on free ports, on a thread and an event loop of its own."""
+    values = {"model": "colours", "grpc_port": 0, "http_port": 0, "drain_seconds": 5, **settings}
+    chosen = Settings.model_validate(values)
+    app = create_app(chosen, backend, Metrics())
+    server = Server(app, app.state.grpc, chosen, 0, "--http-port", lambda url, grpc: "listens")
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        until(lambda: not thread.is_alive() or (server.started and app.state.grpc.port))
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Ports(f"http://127.0.0.1:{port}", f"127.0.0.1:{app.state.grpc.port}")
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def form(*classes: str, **fields: str) -> list[Any]:

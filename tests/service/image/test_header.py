@@ -24,9 +24,7 @@ def test_every_taken_type_tells_its_height_and_width(kind: str) -> None:
 def test_the_size_is_that_after_exif_rotation(kind: str, orientation: int) -> None:
     image = pictures.turned(pictures.small("china").resize((40, 30)), orientation, kind)
 
-    header = read_header(image, LIMITS)
-
-    assert header.size == ((40, 30) if orientation >= 5 else (30, 40))
+    assert read_header(image, LIMITS).size == ((40, 30) if orientation >= 5 else (30, 40))
 
 
 @pytest.mark.parametrize(
@@ -66,9 +64,7 @@ def test_no_pixel_of_a_png_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[object] = []
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", lambda png: decoded.append(png))
 
-    header = read_header(pictures.encoded(pictures.small().resize((40, 30))), LIMITS)
-
-    assert header.size == (30, 40)
+    assert read_header(pictures.encoded(pictures.small().resize((40, 30))), LIMITS).size == (30, 40)
     assert decoded == []
 
 

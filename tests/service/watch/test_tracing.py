@@ -1,5 +1,4 @@
 import builtins
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import ENDPOINTS, Tracing, open_tracing
+from tests.command import ended
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rpc.calling import calling, request
@@ -95,7 +95,7 @@ def test_without_an_endpoint_nothing_of_it_is_needed() -> None:
         "assert open_tracing() is None"
     )
 
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    answer = ended([sys.executable, "-c", program])
 
     assert answer.returncode == 0, answer.stderr
 

@@ -81,9 +81,7 @@ def test_a_cmyk_jpeg_has_the_colours_that_it_shows() -> None:
 def test_sixteen_bits_become_eight_by_their_upper_half(kind: str) -> None:
     image = pictures.encoded(pictures.sixteen_bit(64), kind)
 
-    rgb = decoded(image)
-
-    assert np.array_equal(rgb[0, :, 0], np.linspace(0, 65535, 64).astype(np.uint16) >> 8)
+    assert np.array_equal(decoded(image)[0, :, 0], np.linspace(0, 65535, 64).astype(np.uint16) >> 8)
 
 
 def test_what_is_transparent_becomes_white() -> None:

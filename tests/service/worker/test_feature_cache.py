@@ -44,9 +44,7 @@ def test_concurrent_requests_use_the_first_features() -> None:
     cache, first = FeatureCache(1000), entry(100)
     cache.keep(key(), first)
 
-    used = cache.keep(key(), entry(60))
-
-    assert used is first
+    assert cache.keep(key(), entry(60)) is first
     assert cache.get(key()) is first
     assert cache.weight == 100
 

@@ -231,6 +231,4 @@ def test_shards_can_be_pickled(tmp_path: Path) -> None:
     shards = ShardPairs(write_shards(tmp_path, [2]))
     shards.read(0)
 
-    sent = pickle.loads(pickle.dumps(shards))
-
-    assert sent.read(1) == shards.read(1)
+    assert pickle.loads(pickle.dumps(shards)).read(1) == shards.read(1)

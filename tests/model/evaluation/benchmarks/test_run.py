@@ -72,9 +72,7 @@ def test_the_methods_own_rule_answers_for_a_background_without_text(tmp_path: Pa
     data = colours(["background", "red", "green"], (["r.gb"], ["1020"]))
     segmenter = ColourSegmenter()
 
-    counts = evaluate(segmenter, data, rule("own"), tmp_path)
-
-    assert scores(counts).miou == 100
+    assert scores(evaluate(segmenter, data, rule("own"), tmp_path)).miou == 100
     assert segmenter.asked == ["red", "green"]
 
 

@@ -76,11 +76,8 @@ def test_swin_takes_wide_images_and_gives_normalised_channel_first_maps(name: st
     levels = pyramid(torch.randn(1, 3, 64, 96))
 
     assert [tuple(level.shape) for level in levels] == [
-        (1, 96, 16, 24),
-        (1, 192, 8, 12),
-        (1, 384, 4, 6),
-        (1, 768, 2, 3),
-    ]
+        (1, 96, 16, 24), (1, 192, 8, 12), (1, 384, 4, 6), (1, 768, 2, 3),
+    ]  # fmt: skip
     for level in levels:
         torch.testing.assert_close(level.mean(1), torch.zeros_like(level[:, 0]), atol=1e-5, rtol=0)
         torch.testing.assert_close(level.var(1, correction=0), torch.ones_like(level[:, 0]), atol=1e-2, rtol=0)

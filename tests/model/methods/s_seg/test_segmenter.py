@@ -84,9 +84,7 @@ def test_only_the_likeliest_classes_compete_if_the_card_says_so() -> None:
     found = features()
     found.tensors["image"][0] = axis(1)
 
-    scores = model.class_scores(found, bank(axis(0), axis(1)))
-
-    assert (scores.argmax(0) == 1).all()
+    assert (model.class_scores(found, bank(axis(0), axis(1))).argmax(0) == 1).all()
     assert model.region_scores(found, torch.stack([axis(0)]), bank(axis(0), axis(1)))[0] == pytest.approx(
         math.log(MIN_SCORE)
     )

@@ -137,8 +137,7 @@ def test_it_is_imported_and_segments(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8)
     features = segmenter.encode(picture, InferenceOptions())
     classes = (ClassEntry("cat"), ClassEntry("sky"))
-    bank = bank_of(segmenter, classes)
-    assert segmenter.class_scores(features, bank).shape[0] == 2
+    assert segmenter.class_scores(features, bank_of(segmenter, classes)).shape[0] == 2
     assert segmenter.card.settings["architecture"] == MINI
     assert segmenter.card.embedding == 128
     assert segmenter.card.lineage == "Imported from tcl.pth, clip.pt."

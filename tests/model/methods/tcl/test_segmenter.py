@@ -86,8 +86,7 @@ def test_sliding_windows_equal_the_reference(refined: bool, background: int) -> 
 
     name = f"bg{background}_pamr{int(refined)}"
     assert_close(full[:, 7::15, 7::15], f"slide_logit_{name}", MASK_TOLERANCE[refined])
-    differing = (full.argmax(0).numpy() != golden.reference()[f"slide_label_{name}"]).mean()
-    assert differing <= 1e-4
+    assert (full.argmax(0).numpy() != golden.reference()[f"slide_label_{name}"]).mean() <= 1e-4
 
 
 def test_a_class_is_the_mean_of_its_unnormalised_templates() -> None:

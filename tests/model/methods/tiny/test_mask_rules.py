@@ -49,24 +49,25 @@ def test_a_shifted_mask_is_moved_to_the_colours_of_its_object(disc: tuple[Tensor
     assert iou(coloured > 0, held) > 0.85
 
 
+AROUND = (150, 100, 400, 300)
+
+
 @pytest.mark.parametrize(
-    ("prompt", "coloured"),
+    ("prompt", "coloured", "ends"),
     [
-        (Prompt((Point(250, 200),)), True),
-        (Prompt((Point(250, 200), Point(20, 20, False))), True),
-        (Prompt(box=(150, 100, 400, 300)), True),
-        (Prompt(box=(150, 100, 400, 300), rough=True), False),
-        (Prompt((Point(500, 380),), (150, 100, 400, 300)), False),
+        (Prompt((Point(250, 200),)), True, False),
+        (Prompt((Point(250, 200), Point(20, 20, False))), True, False),
+        (Prompt(box=AROUND), True, True),
+        (Prompt((Point(250, 200), Point(20, 20, False)), AROUND), True, True),
+        (Prompt(box=AROUND, rough=True), False, False),
+        (Prompt((Point(500, 380),), AROUND), False, False),
     ],
-    ids=["click", "points", "box", "rough box", "point outside"],
+    ids=["click", "points", "box", "points inside", "rough box", "point outside"],
 )
-def test_masks_are_adjusted_by_colour_except_for_rough_boxes(
-    tiny: TinySegmenter,
-    photographs: dict[str, NDArray[np.uint8]],
-    prompt: Prompt,
-    coloured: bool,
+def test_masks_are_adjusted_by_colour_and_end_at_their_box_unless_it_is_rough_or_has_a_point_outside(
+    tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]], prompt: Prompt, coloured: bool, ends: bool,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+) -> None:  # fmt: skip
     features = tiny.encode(photographs["coffee"])
     [as_served] = tiny.prompt(features, [prompt])
     monkeypatch.setattr(mask_rules, "MAX_LOG_RATIO", 0.0)
@@ -74,6 +75,7 @@ def test_masks_are_adjusted_by_colour_except_for_rough_boxes(
     [without] = tiny.prompt(features, [prompt])
 
     assert torch.equal(as_served.masks, without.masks) != coloured
+    assert (as_served.masks[0, -1, -1].item() < -100) == ends  # in the corner the ramp is steepest
     assert sorted(as_served.quality.tolist()) == sorted(without.quality.tolist())
     assert isinstance(as_served, PromptMasks)
 
@@ -97,28 +99,6 @@ def test_a_mask_is_cut_at_the_edges_of_its_box() -> None:
     everywhere = torch.full((1, INPUT[0] // 4, INPUT[1] // 4), 9.0)
 
     assert outer(clip_to_box(everywhere, SURE, torch.tensor(BOXED), EXACT)) == (18, 10, 32, 30)
-
-
-@pytest.mark.parametrize(
-    ("prompt", "ends"),
-    [
-        (Prompt(box=(150, 100, 400, 300)), True),
-        (Prompt((Point(250, 200), Point(20, 20, False)), (150, 100, 400, 300)), True),
-        (Prompt((Point(500, 380),), (150, 100, 400, 300)), False),
-        (Prompt(box=(150, 100, 400, 300), rough=True), False),
-    ],
-    ids=["box", "points inside", "point outside", "rough"],
-)
-def test_a_mask_may_leave_a_rough_box_or_one_with_a_point_outside(
-    tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]], prompt: Prompt, ends: bool
-) -> None:
-    cup = photographs["coffee"]
-    features = tiny.encode(cup)
-
-    [answer] = tiny.prompt(features, [prompt])
-
-    far = answer.masks[0, -1, -1].item()  # the corner, where the ramp is steepest
-    assert (far < -100) == ends
 
 
 NOTHING = ClickOrder(stability=0, area=0, edges=0)

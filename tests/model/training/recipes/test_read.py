@@ -1,6 +1,5 @@
 """Recipes by name or from a file: registry, order of layers, overrides, error messages."""
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import yaml
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.training.recipes.overrides import parse
 from lexiseg_model.training.recipes.read import read_recipe, recipes, training_of
+from tests.command import ended
 
 pytestmark = pytest.mark.usefixtures("acme")
 
@@ -133,7 +133,7 @@ def test_recipes_of_tiny_are_read_without_importing_torch() -> None:
         "sys.exit('torch' in sys.modules)\n"
     )
 
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    answer = ended([sys.executable, "-c", program])
 
     assert answer.returncode == 0, answer.stderr or "torch was imported"
 

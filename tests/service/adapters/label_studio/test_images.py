@@ -47,29 +47,13 @@ async def test_an_upload_of_no_known_label_studio_says_what_to_set(client: httpx
 @pytest.mark.parametrize(
     "image",
     [
-        "http://HOST/a.png",
-        "//HOST/a.png",
-        "///HOST/a.png",
-        "/\\HOST/a.png",
-        "\\\\HOST/a.png",
-        "/\t/HOST/a.png",
-        "/\n/HOST/a.png",
-        "/\r/HOST/a.png",
-        "/\x00/HOST/a.png",
-        "\t//HOST/a.png",
-        " //HOST/a.png",
-        "http:\t//HOST/a.png",
-        "http:/\t/HOST/a.png",
-        "http:\\\\HOST/a.png",
-        "HTTP://HOST/a.png",
-        "http://HOME@HOST/a.png",
-        "http://HOME:token@HOST/a.png",
-        "http://HOST#@HOME/a.png",
-        "http://[::ffff:127.0.0.1]:PORT/a.png",
-        "http://127.1:PORT/a.png",
-        "http://%31%32%37.0.0.1:PORT/a.png",
+        "http://HOST/a.png", "//HOST/a.png", "///HOST/a.png", "/\\HOST/a.png", "\\\\HOST/a.png", "/\t/HOST/a.png",
+        "/\n/HOST/a.png", "/\r/HOST/a.png", "/\x00/HOST/a.png", "\t//HOST/a.png", " //HOST/a.png",
+        "http:\t//HOST/a.png", "http:/\t/HOST/a.png", "http:\\\\HOST/a.png", "HTTP://HOST/a.png",
+        "http://HOME@HOST/a.png", "http://HOME:token@HOST/a.png", "http://HOST#@HOME/a.png",
+        "http://[::ffff:127.0.0.1]:PORT/a.png", "http://127.1:PORT/a.png", "http://%31%32%37.0.0.1:PORT/a.png",
     ],
-)
+)  # fmt: skip
 async def test_no_other_host_is_asked_for_an_upload(image: str) -> None:
     with label_studio() as (home, _), label_studio() as (other, asked_for):
         at, here = other.removeprefix("http://"), home.removeprefix("http://")

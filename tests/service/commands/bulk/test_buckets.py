@@ -64,9 +64,7 @@ def test_what_a_bucket_lists_is_not_kept(mine: str, monkeypatch: pytest.MonkeyPa
     store, _ = open_store(mine)
     monkeypatch.setattr(sources, "open_store", lambda url: (store, url.removeprefix("s3://")))
 
-    listed = list(sources.items(sources.Source(f"{mine}/photos", "files")))
-
-    assert len(listed) == COUNT
+    assert len(list(sources.items(sources.Source(f"{mine}/photos", "files")))) == COUNT
     assert not store.dircache
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests import pictures
-from tests.command import start
+from tests.command import ended, start
 from tests.model.data.trees import write_map
 from tests.service.commands.command_line import CommandLine, Outcome
 
@@ -117,14 +116,7 @@ def test_two_processes_count_what_one_does(evaluate: Any, root: Path, tmp_path: 
         "--progress", tmp_path / "shared",
     ]  # fmt: skip
 
-    answer = subprocess.run(
-        [str(word) for word in command],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    answer = ended([*map(str, command)], env=os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"})
 
     assert answer.returncode == 0, answer.stderr
     together, _ = json_and_markdown(answer.stdout)

@@ -25,11 +25,8 @@ def test_an_export_is_served_by_its_runtime_from_the_cache(
     monkeypatch.setenv("XDG_CACHE_HOME", str(export.cache))
 
     assert {path.name for path in export.folder.iterdir()} >= {
-        "image.onnx",
-        "image.int8.onnx",
-        "int8-ranges.json",
-        "onnx.json",
-    }
+        "image.onnx", "image.int8.onnx", "int8-ranges.json", "onnx.json",
+    }  # fmt: skip
     for words in ("opset 20", "100.00 %", "ranges of 4 photographs"):
         assert words in " ".join(export.output.split())
 

@@ -80,9 +80,7 @@ def test_what_is_there_can_be_skipped_even_if_it_changed(
     photo.write_bytes(pictures.encoded(pictures.small("flower", 96), "JPEG"))
     before = (tmp_path / "out/china.png").read_bytes()
 
-    outcome = lexiseg(*command, "--skip-existing")
-
-    assert "1 of 1 images, 1 of them before" in outcome.out
+    assert "1 of 1 images, 1 of them before" in lexiseg(*command, "--skip-existing").out
     assert (tmp_path / "out/china.png").read_bytes() == before
 
 

@@ -36,6 +36,4 @@ def test_a_child_that_keeps_failing_is_restarted_with_growing_delays() -> None:
 
 
 def test_a_child_that_has_lived_long_is_restarted_soon() -> None:
-    child = Child("worker-0", lambda: 1, short_lives=5, started=-LONG_LIFE)
-
-    assert child.schedule() == 0.5
+    assert Child("worker-0", lambda: 1, short_lives=5, started=-LONG_LIFE).schedule() == 0.5

@@ -26,9 +26,7 @@ def shares(lexiseg: CommandLine, tmp_path: Path) -> Shares:
 def test_a_share_grows_and_keeps_what_it_is_of(shares: Shares) -> None:
     shares("set", "tcl@2", 5, "--by", "image")
 
-    outcome = shares("set", "tcl@2", 50)
-
-    assert outcome.out == "tcl@2 50 image\n"
+    assert shares("set", "tcl@2", 50).out == "tcl@2 50 image\n"
     assert shares.file.read_text() == "tcl@2 50 image\n"
 
 

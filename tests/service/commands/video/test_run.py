@@ -1,6 +1,5 @@
 """`lexiseg video`, with the bundled model here and with colours behind a real gateway."""
 
-import asyncio
 import json
 import os
 import signal
@@ -23,14 +22,13 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Rle
 from lexiseg_service.commands.video import streams
 from lexiseg_service.gateway.admission.keys import line_of, new_key
-from lexiseg_service.gateway.app import create_app
-from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
+from tests.command import ended
 from tests.model.stand_in import ColourSegmenter
 from tests.model.video import moving
 from tests.service.commands.command_line import CommandLine
 from tests.service.commands.video import clips
 from tests.service.engine_backend import EngineBackend
+from tests.service.gateway.serving import on_ports
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -39,30 +37,11 @@ SOON = 60.0
 
 @contextmanager
 def served(segmenter: Segmenter | None = None, **settings: Any) -> Iterator[str]:
-    """HOST:PORT of a gateway over an engine, of colours by default, on a thread and an event loop of its own."""
-    address: list[str] = []
-    started, leave = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
-
-    async def serve() -> None:
-        backend = EngineBackend(segmenter)
-        app = create_app(Settings(model="colours", grpc_port=0, drain_seconds=5, **settings), backend, Metrics())
-        async with app.router.lifespan_context(app):
-            await app.state.grpc.start()
-            address.append(f"127.0.0.1:{app.state.grpc.port}")
-            started.set()
-            await leave.wait()
-        backend.engine.close(5)
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    try:
-        assert started.wait(SOON)
-        yield address[0]
-    finally:
-        loop.call_soon_threadsafe(leave.set)
-        thread.join(SOON)
-        loop.close()
+    """HOST:PORT of a gateway over an engine, of colours by default."""
+    backend = EngineBackend(segmenter)
+    with on_ports(backend, **settings) as ports:
+        yield ports.grpc
+    backend.engine.close(5)
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -97,10 +76,7 @@ def test_a_server_does_the_same_without_torch_here(tmp_path: Path) -> None:
     command = ["video", str(clip), "-c", "red", "-c", "blue", "--out", str(out), "--json", str(lines)]
 
     with served() as address:
-        ran = subprocess.run(
-            [sys.executable, "-c", program, *command, "--server", address],
-            cwd=ROOT, capture_output=True, text=True, timeout=SOON, check=False,
-        )  # fmt: skip
+        ran = ended([sys.executable, "-c", program, *command, "--server", address], cwd=ROOT, timeout=SOON)
 
     assert ran.returncode == 0, ran.stderr
     found = lines_of(lines)

@@ -107,6 +107,4 @@ async def test_it_is_switched_off_by_default(client: httpx.AsyncClient, backend:
 async def test_the_setting_switches_it_on(monkeypatch: pytest.MonkeyPatch, backend: KnownBackend) -> None:
     monkeypatch.setenv("LEXISEG_URL_FETCH", "on")
 
-    app = create_app(Settings(model="colours"), backend, Metrics())
-
-    assert app.state.use_case._fetcher is not None
+    assert create_app(Settings(model="colours"), backend, Metrics()).state.use_case._fetcher is not None

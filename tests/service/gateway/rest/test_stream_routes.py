@@ -123,12 +123,9 @@ async def test_a_refused_config_leaves_the_stream_as_it_was(client: httpx.AsyncC
     refused = [
         await client.put(f"/v1/streams/{stream}", json=asked)
         for asked in (
-            {"classes": ["green", "green"]},
-            {"vocabulary": "unheard-of"},
-            {"model": "none"},
-            {"task": "prompt"},
+            {"classes": ["green", "green"]}, {"vocabulary": "unheard-of"}, {"model": "none"}, {"task": "prompt"},
         )
-    ]
+    ]  # fmt: skip
 
     assert [kind(answer) for answer in refused] == [
         (422, "invalid-value"), (404, "unknown-vocabulary"), (404, "unknown-model"), (422, "invalid-value"),
@@ -184,9 +181,7 @@ async def test_an_invalid_frame_is_refused_and_the_stream_goes_on(
 async def test_a_stream_that_is_ended_is_unknown(client: httpx.AsyncClient) -> None:
     stream = await opened(client)
 
-    ended = await client.delete(f"/v1/streams/{stream}")
-
-    assert ended.status_code == 204
+    assert (await client.delete(f"/v1/streams/{stream}")).status_code == 204
     assert kind(await ask(client, stream, frame(red=HERE))) == UNKNOWN
     assert kind(await client.delete(f"/v1/streams/{stream}")) == UNKNOWN
 

@@ -36,9 +36,7 @@ async def test_what_a_get_tells_can_be_put_again_as_from_a_backup(client: httpx.
     told = (await client.get("/vocabularies/rooms")).json()
     await client.delete("/vocabularies/rooms")
 
-    restored = await client.put("/vocabularies/rooms", json=told)
-
-    assert restored.status_code == 201
+    assert (await client.put("/vocabularies/rooms", json=told)).status_code == 201
     assert (await client.get("/vocabularies/rooms")).json() == told
     assert (await client.put("/vocabularies/rooms", json=told | {"n_class": 2})).status_code == 422
 
@@ -138,9 +136,7 @@ async def test_they_survive_a_restart(tmp_path: Path) -> None:
 async def test_segment_takes_a_name_instead_of_classes(client: httpx.AsyncClient, backend: KnownBackend) -> None:
     await client.put("/vocabularies/room", json=ROOM)
 
-    answer = await client.post("/segment", files=form(vocabulary="room"))
-
-    assert answer.status_code == 200
+    assert (await client.post("/segment", files=form(vocabulary="room"))).status_code == 200
     asked = backend.asked[0].vocabulary
     assert (asked.name, [entry.texts for entry in asked.classes]) == ("room", [("floor",), ("sofa", "couch")])
 
@@ -148,13 +144,10 @@ async def test_segment_takes_a_name_instead_of_classes(client: httpx.AsyncClient
 @pytest.mark.parametrize(
     ("name", "background", "rule"),
     [
-        ("voc21", None, Background()),
-        ("cityscapes", None, None),
-        ("cityscapes", "true", Background()),
-        ("voc21", "false", None),
-        ("cityscapes", '{"words": ["wall"]}', Background(("wall",))),
+        ("voc21", None, Background()), ("cityscapes", None, None), ("cityscapes", "true", Background()),
+        ("voc21", "false", None), ("cityscapes", '{"words": ["wall"]}', Background(("wall",))),
     ],
-)
+)  # fmt: skip
 async def test_a_vocabularys_own_background_holds_unless_the_request_says(
     client: httpx.AsyncClient, backend: KnownBackend, name: str, background: str | None, rule: Background | None
 ) -> None:

@@ -123,16 +123,23 @@ def test_a_keys_hits_are_of_texts_that_it_sent_itself(bench: Bench) -> None:
     assert counted("mine", "blue") == (1, 0)
 
 
-def test_work_waiting_for_a_thread_shows_in_the_metrics() -> None:
-    bench = Bench(deadline_seconds=0.1)
+def held(bench: Bench, count: int) -> tuple[list[Future[None]], threading.Event]:
+    """Answers whose last work, begun on every thread, goes on when the event is set."""
     gate, begun = threading.Event(), threading.Semaphore(0)
 
     def hold(_: Job[None]) -> None:
         begun.release()
         assert gate.wait(SOON)
 
-    answers = [bench.engine.submit(ask("red", source=f"{n}"), hold) for n in range(THREADS + 3)]
-    assert begun.acquire(timeout=SOON)
+    answers = [bench.engine.submit(ask("red", source=f"{n}"), hold) for n in range(count)]
+    for _ in range(min(count, THREADS + 1)):
+        assert begun.acquire(timeout=SOON)
+    return answers, gate
+
+
+def test_work_waiting_for_a_thread_shows_in_the_metrics() -> None:
+    bench = Bench(deadline_seconds=0.1)
+    answers, gate = held(bench, THREADS + 3)
     until(lambda: bench.metric("lexiseg_stage_waiting", "decode-post") == 2)
 
     assert (bench.metric("lexiseg_stage_longest_wait_seconds", "decode-post") or 0) > 0
@@ -192,15 +199,7 @@ def test_a_request_that_would_miss_its_deadline_is_refused_with_retry_after(
 def test_a_request_that_does_not_begin_in_half_of_its_time_is_refused(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, begun = threading.Event(), threading.Semaphore(0)
-
-    def hold(_: Job[None]) -> None:
-        begun.release()
-        assert gate.wait(SOON)
-
-    holding = [bench.engine.submit(ask("red", source=f"{n}"), hold) for n in range(THREADS + 1)]
-    for _ in holding:
-        assert begun.acquire(timeout=SOON)
+    _, gate = held(bench, THREADS + 1)
     late = bench.ask("modest", "red", deadline=time.monotonic() + 300.0)
     until(lambda: bench.metric("lexiseg_stage_waiting", "decode-post") == 1)
     slow = SimpleNamespace(monotonic=lambda: time.monotonic() + 200.0)

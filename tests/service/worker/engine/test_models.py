@@ -152,8 +152,7 @@ def test_a_request_that_waits_for_its_model_delays_no_other(floor: Floor) -> Non
 
 def test_a_request_cancelled_while_its_model_loads_leaves_nothing(floor: Floor) -> None:
     floor.door.clear()
-    waiting = floor.submit(ask("red", model="two"))
-    assert waiting.cancel()
+    assert floor.submit(ask("red", model="two")).cancel()
     in_flight = floor.engine.in_flight
     floor.door.set()
 

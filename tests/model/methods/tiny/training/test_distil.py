@@ -115,9 +115,7 @@ def test_shares_are_read_where_a_crop_shows_them() -> None:
 def test_a_student_half_as_wide_is_served_with_a_card_that_names_its_teacher(
     recipe: DistilRecipe, card: ModelCard
 ) -> None:
-    segmenter = catalogue.load(recipe.out.name, models_dir=recipe.out.parent, device="cpu")
-
-    assert segmenter.card == card
+    assert catalogue.load(recipe.out.name, models_dir=recipe.out.parent, device="cpu").card == card
     assert len(load_file(recipe.out / FILE)["stem.1.0.weight"]) == 24
     assert card.training_data == [f"10 photographs, labelled by colours 1 ({recipe.data}); its terms are not stated"]
     assert card.lineage.endswith("Taught by colours 1.")

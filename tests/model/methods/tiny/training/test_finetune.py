@@ -65,9 +65,7 @@ def test_only_the_text_projection_changes(recipe: FinetuneRecipe) -> None:
 def test_the_tuned_model_loads_with_its_own_card(recipe: FinetuneRecipe, card: ModelCard) -> None:
     start = catalogue.read_card(FOLDER)
 
-    segmenter = catalogue.load(recipe.out.name, models_dir=recipe.out.parent, device="cpu")
-
-    assert segmenter.card == card
+    assert catalogue.load(recipe.out.name, models_dir=recipe.out.parent, device="cpu").card == card
     assert (card.tasks, card.prompt_quality) == (start.tasks, start.prompt_quality)
     assert card.training_data[-1] == f"16 photographs ({recipe.data}); its terms are not stated"
     assert len(card.training_data) == len(start.training_data) + 1

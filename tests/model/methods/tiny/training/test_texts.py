@@ -54,8 +54,7 @@ def test_a_concept_draws_only_its_own_texts() -> None:
 
     drawn = {toys.draw(toys.index["ball"], random) for _ in range(200)}
 
-    words = {WORDS[toys.rows[row].argmax()] for row in drawn}
-    assert words == {"ball", "orb"}
+    assert {WORDS[toys.rows[row].argmax()] for row in drawn} == {"ball", "orb"}
     assert len(drawn) == 4
 
 
