@@ -11,10 +11,10 @@ from PIL import Image
 
 from lexiseg_model.methods.tiny.training.distil import label
 from lexiseg_model.methods.tiny.training.recipe import DistilRecipe
-from lexiseg_model.training.recipes.read import read_as
 from lexiseg_service.commands.train import teacher_at
 from tests import pictures
 from tests.integration.server import Server
+from tests.model.methods.short_runs import read_as
 from tests.service.commands.command_line import CommandLine
 
 NAMES = ["china", "flower", "coffee", "astronaut"]
