@@ -27,17 +27,12 @@ Order = Callable[[Tensor, Tensor], Tensor]
 Colours = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def by_quality(masks: Tensor, quality: Tensor) -> Tensor:
-    """Order masks by predicted quality."""
-    return quality.argsort(dim=1, descending=True, stable=True)
-
-
 def predict_masks(
     head: MaskPredictor,
     shared: SharedMaps,
     prompts: Sequence[Prompt],
     scale: tuple[float, float],
-    order: Order = by_quality,
+    order: Order,
 ) -> list[PromptMasks]:
     """Predict the masks of prompts in one image.
 

@@ -27,11 +27,6 @@ CHUNK = 32  # masks that are enlarged to the input at once
 AT_IMAGE = 2  # masks that are enlarged to the image at once: images may have many megapixels
 
 
-def second_sigmoid(quality: Tensor) -> Tensor:
-    """Sigmoid of a quality in 0..1, a number in 0.5..0.731."""
-    return quality.sigmoid()
-
-
 def enlarged(masks: Tensor, canvas: tuple[int, int]) -> Tensor:
     """Mask logits [N, h, w] at the size (H, W) of the network's input: [N, H, W]."""
     return F.interpolate(masks[:, None], size=canvas, mode="bilinear", align_corners=False)[:, 0]

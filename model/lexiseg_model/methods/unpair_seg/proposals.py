@@ -101,7 +101,7 @@ def propose(
 def predicted_quality(prediction: Prediction, mode: Compatibility) -> Tensor:
     """Predicted quality [B, Q, M] in 0..1."""
     quality = prediction.quality.float().sigmoid()
-    return compatibility.second_sigmoid(quality) if mode == "released" else quality
+    return quality.sigmoid() if mode == "released" else quality  # twice: 0.5 to 0.731
 
 
 def threshold(settings: ProposalSettings, mode: Compatibility) -> float:
