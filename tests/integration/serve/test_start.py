@@ -101,9 +101,9 @@ def accepted(server: Server, ask: Callable[[], Future[T]]) -> list[Future[T]]:
 
 
 def test_requests_and_calls_in_flight_are_answered_before_the_process_ends(tmp_path: Path) -> None:
-    # Large, so that some of them are still in flight when the signal comes.
-    image = pictures.encoded(pictures.photograph("china").resize((4000, 3000)), "JPEG", quality=95)
-    question = pb.SegmentRequest(image=pb.Image(content=image), classes=[pb.Class(name="sky")], max_side=160)
+    # Large, so that some of them are still in flight long after the signal has come.
+    image = pictures.encoded(pictures.photograph("china").resize((4000, 3000)), compress_level=1)
+    question = pb.SegmentRequest(image=pb.Image(content=image), classes=[pb.Class(name="sky"), pb.Class(name="tree")])
     with (
         Server(tmp_path / "log.jsonl", LEXISEG_DRAIN_SECONDS=str(SOON)) as server,
         grpc.insecure_channel(server.grpc) as channel,
@@ -112,7 +112,7 @@ def test_requests_and_calls_in_flight_are_answered_before_the_process_ends(tmp_p
         stub = SegmentationStub(channel)
 
         def height_over_rest() -> int:
-            answer = httpx.post(f"{server.url}/segment", files=form(image, "sky", max_side=160), timeout=SOON)
+            answer = httpx.post(f"{server.url}/segment", files=form(image, "sky", "tree"), timeout=SOON)
             return int(answer.raise_for_status().json()["size"][0])
 
         def height_over_grpc() -> int:
