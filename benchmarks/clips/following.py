@@ -1,11 +1,12 @@
 """Accuracy and CPU time of following an object through a clip from a box in its first frame.
 
 Clips are from `../shared/data` (DAVIS 2016); the box is the tight box of the first frame's true mask. J is the mean IoU
-of mask and truth over all frames, including the first, as in DAVIS.
+of mask and truth over all frames, including the first, as in DAVIS. Backwards, what goes away comes nearer.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,14 +52,15 @@ def run() -> None:
         "each frame's true box": lambda box: lambda features, truth: _prompt(segmenter, features, _box(truth) or box),
     }
     rows, follow_rows = [], []
-    for name in NAMES:
-        truths = [*_truths(name)]
+    for clip, step in itertools.product(NAMES, (1, -1)):
+        name = clip if step > 0 else f"{clip}, backwards"
+        truths = [*_truths(clip)][::step]
         box = _box(truths[0])
         assert box is not None, f"{name}: no object in the first frame"
         predictors = {method: start(box) for method, start in methods.items()}
         ious: dict[str, list[float]] = {method: [] for method in methods}
         n_lost, n_parted, relative_sizes, seconds = 0, 0, list[float](), 0.0
-        for features, truth in zip(_features(segmenter, name), truths, strict=True):
+        for features, truth in zip(_features(segmenter, clip, step), truths, strict=True):
             segmenter.prompt(features, [Prompt(box=box)])  # caches what all prompts on a frame share
             for method, predict in predictors.items():
                 start_time = time.process_time()
@@ -132,8 +134,8 @@ def _box(mask: Mask) -> Box | None:
     return (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
 
 
-def _features(segmenter: Segmenter, clip: str) -> Iterator[Features]:
-    for path in sorted((CLIPS / clip / "images").iterdir()):
+def _features(segmenter: Segmenter, clip: str, step: int) -> Iterator[Features]:
+    for path in sorted((CLIPS / clip / "images").iterdir())[::step]:
         plan = segmenter.plan(np.asarray(Image.open(path).convert("RGB")))
         yield segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
 

@@ -1,4 +1,4 @@
-"""When a followed object is lost: at a scene cut."""
+"""Objects that are followed from frame to frame, and lost at a scene cut."""
 
 from collections.abc import Sequence
 
@@ -20,18 +20,21 @@ HERE = (20, 10)
 class WholeColours(ColourSegmenter):
     """Answers any box by all red pixels."""
 
+    prompted: Sequence[Prompt] = ()
+
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        self.prompted = prompts
         pixels = features.tensors["pixels"].float()
         return [PromptMasks((pixels[:1] - pixels[1:2] - 0.5) * 20, torch.tensor([0.8])) for _ in prompts]
 
 
 @pytest.fixture
-def model() -> ColourSegmenter:
+def model() -> WholeColours:
     return WholeColours(tasks=("prompt",))
 
 
 @pytest.fixture
-def follower(model: ColourSegmenter) -> Follower:
+def follower(model: WholeColours) -> Follower:
     """After the first frame, with a red square."""
     follower = Follower()
     follower.step(model, model.encode(scene(red=HERE)), [Start(1, Prompt(box=box(HERE)))])
@@ -46,18 +49,16 @@ def grown(side: int) -> NDArray[np.uint8]:
     return rgb
 
 
-def follow(follower: Follower, model: ColourSegmenter, rgb: NDArray[np.uint8]) -> Sight:
+def follow(follower: Follower, model: WholeColours, rgb: NDArray[np.uint8]) -> Sight:
     (sight,) = follower.step(model, model.encode(rgb))
     return sight
 
 
-def test_an_object_is_lost_at_a_scene_cut(follower: Follower, model: ColourSegmenter) -> None:
+def test_an_object_is_lost_at_a_scene_cut(follower: Follower, model: WholeColours) -> None:
     assert follow(follower, model, np.full((HEIGHT, WIDTH, 3), COLOURS["green"], np.uint8)).mask is None
 
 
-def test_an_object_that_is_in_both_scenes_is_followed_through_the_cut(
-    follower: Follower, model: ColourSegmenter
-) -> None:
+def test_an_object_that_is_in_both_scenes_is_followed_through_the_cut(follower: Follower, model: WholeColours) -> None:
     other = np.full((HEIGHT, WIDTH, 3), COLOURS["green"], np.uint8)
     other[square((30, 18))] = COLOURS["red"]
 
@@ -66,7 +67,15 @@ def test_an_object_that_is_in_both_scenes_is_followed_through_the_cut(
     assert follow(follower, model, other).mask is not None
 
 
-def test_an_object_that_comes_nearer_is_followed(follower: Follower, model: ColourSegmenter) -> None:
+def test_an_object_that_comes_nearer_is_followed(follower: Follower, model: WholeColours) -> None:
     sights = [follow(follower, model, grown(side)) for side in range(SIDE, 26, 2)]
 
     assert all(sight.mask is not None for sight in sights)
+
+
+def test_boxes_are_taken_literally_without_a_closer_look(follower: Follower, model: WholeColours) -> None:
+    follow(follower, model, scene(red=(22, 11)))
+
+    assert model.prompted
+    assert not any(prompt.rough for prompt in model.prompted)
+    assert all(prompt.glance for prompt in model.prompted)
