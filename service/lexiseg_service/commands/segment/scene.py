@@ -38,7 +38,7 @@ from lexiseg_model.tasks.blending import Box
 
 PERCENTILES = 2.0, 98.0
 PLACES, SIDE = 8, 128  # of the sample: squares along each side of the image, and their pixels
-DETAILS = range(2, 9)  # how far pictures may have been enlarged
+DETAILS = range(2, 9)  # how far pictures may have been enlarged; further is found in the shrunk picture
 BLURRED = 0.42  # share of what is lost by shrinking twice as far; a sharp photograph loses more than half of it
 MIB = 2**20
 CACHE = 64 * MIB  # of decoded blocks, where the file has tiles
@@ -104,12 +104,20 @@ class Scene:
             raise DatasetError(f"{self._dataset.name}: {place} cannot be read: {error}") from None
 
     def pixels_of_detail(self) -> int:
-        """Pixels of the smallest detail: 1 in a sharp picture; 2 to 8 in one that was enlarged so many times."""
+        """Pixels of the smallest detail: 1 in a sharp picture; more in one that was enlarged so many times."""
+        pixels, more = 1, DETAILS[-1]
+        while more == DETAILS[-1]:
+            more = self._pixels_of_detail(pixels)
+            pixels *= more
+        return pixels
+
+    def _pixels_of_detail(self, shrink: int) -> int:
+        """The same of the picture shrunk by a factor, up to the last of DETAILS."""
         inside = slice(SIDE // 4, -SIDE // 4)  # shifts beyond the border cannot be undone
         lost = dict.fromkeys((*DETAILS, *(2 * pixels for pixels in DETAILS)), 0.0)  # by shrinking so far, and back
-        for box in self._sample():
-            if min(box.size) == SIDE:
-                gray = self.read(box)[0].mean(2, dtype=np.float32)
+        for box in self._sample(shrink * SIDE):
+            if min(box.size) == shrink * SIDE:
+                gray = self.read(box, shrink)[0].mean(2, dtype=np.float32)
                 for pixels in lost:
                     small = cv2.resize(gray, (round(SIDE / pixels),) * 2, interpolation=cv2.INTER_AREA)
                     back = cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
@@ -127,11 +135,11 @@ class Scene:
             pixels = np.rint(((real - low) / np.maximum(high - low, 1e-12)).clip(0, 1) * 255).astype(np.uint8)
         return np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0))
 
-    def _sample(self) -> Iterator[Box]:
+    def _sample(self, side: int = SIDE) -> Iterator[Box]:
         height, width = self.size
-        for top in np.linspace(0, max(0, height - SIDE), PLACES, dtype=int).tolist():
-            for left in np.linspace(0, max(0, width - SIDE), PLACES, dtype=int).tolist():
-                yield Box(top, left, min(top + SIDE, height), min(left + SIDE, width))
+        for top in np.linspace(0, max(0, height - side), PLACES, dtype=int).tolist():
+            for left in np.linspace(0, max(0, width - side), PLACES, dtype=int).tolist():
+                yield Box(top, left, min(top + side, height), min(left + side, width))
 
     def _percentiles(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Values of each band that become 0 and 255: percentiles of a sample."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # optional libraries, and torch
     from lexiseg_service.commands.segment.scene import Reading, Scene
 
 OVERLAP = 0.25  # of a window's side
+MAX_PIXELS_OF_DETAIL = 8  # more are shrunk when they are read, which bounds the memory of a window
 SUFFIXES = (".geojson", ".gpkg", ".tif")
 
 
@@ -144,12 +145,14 @@ class _Work:
         from lexiseg_service.commands.segment.scene import ClassMap, write_outlines
 
         # A window with less detail than the model takes would show it blurred pixels.
-        window = max(scene.reading.window, scene.pixels_of_detail() * self._segmenter.card.input.short_side)
+        detail = scene.pixels_of_detail()
+        window = max(scene.reading.window, detail * self._segmenter.card.input.short_side)
+        blur = max(1, detail // MAX_PIXELS_OF_DETAIL)
         names = [entry.name for entry in self._vocabulary.classes]
         with ThreadPoolExecutor(1) as pool:
 
             def score(part: Window) -> Future[Tensor] | None:
-                rgb, valid = scene.read(*part)
+                rgb, valid = scene.read(part.box, part.shrink * blur)
                 return pool.submit(self._score, rgb) if valid.any() else None
 
             blend = Blend(scene.size, window, round(window * OVERLAP), score)

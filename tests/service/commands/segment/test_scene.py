@@ -60,9 +60,9 @@ def test_alpha_and_nodata_say_which_pixels_there_are(tmp_path: Path) -> None:
     assert np.array_equal(read(holes)[1], without[0] >= 0)
 
 
-@pytest.mark.parametrize(("times", "detail"), [(1, 1), (2, 2), (4, 4)])
+@pytest.mark.parametrize(("times", "detail"), [(1, 1), (2, 2), (4, 4), (16, 16)])
 def test_an_enlarged_photograph_has_no_detail_as_small_as_its_pixels(tmp_path: Path, times: int, detail: int) -> None:
-    photograph = pictures.photograph("china")
+    photograph = pictures.small("china", 320)
     photograph.resize((times * photograph.width, times * photograph.height), Image.Resampling.BICUBIC).save(
         tmp_path / "a.jpg", quality=90
     )
