@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ from lexiseg_client.stubs.worker_pb2_grpc import WorkerStub
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import DeadlineExceeded, ServiceError
 from lexiseg_service.question.messages import WorkerRequest
+from lexiseg_service.question.prompts import bytes_of_points
+from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.watch.metrics import WorkerState
 from lexiseg_service.wire.errors import read_error
 from lexiseg_service.wire.request import encode_exemplify, encode_request
@@ -154,8 +156,9 @@ class WorkerLink:
             WorkerLost: the worker does not answer.
             ServiceError: the error of the worker.
         """
+        message = await off_event_loop(bytes_of_points(request.prompts), partial(encode_request, request))
         seconds = request.deadline - time.monotonic()
-        call = self._stub.Segment(encode_request(request), timeout=max(0.0, seconds), metadata=self._metadata)
+        call = self._stub.Segment(message, timeout=max(0.0, seconds), metadata=self._metadata)
         with self._counted_call(call):
             return (await call).answer
 

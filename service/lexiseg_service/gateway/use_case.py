@@ -25,7 +25,13 @@ from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer, WorkerRequest
-from lexiseg_service.question.prompts import check_inside, examples_of, has_examples, resolve_prompts
+from lexiseg_service.question.prompts import (
+    bytes_of_points,
+    check_inside,
+    examples_of,
+    has_examples,
+    resolve_prompts,
+)
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Settings
@@ -109,7 +115,8 @@ class UseCase:
         named = await named_vocabulary(question, self._vocabularies, caller.owner)
         prompts: tuple[Prompt, ...] = ()
         if not (of_stream and task == "prompt"):
-            prompts = resolve_prompts(question, task, limits)
+            resolving = partial(resolve_prompts, question, task, limits)
+            prompts = await off_event_loop(bytes_of_points(question.prompts or ()), resolving)
         vocabulary = resolve(question, limits, None if named is None else named.vocabulary)
         content = image.content if image.url is None else await self.fetch_url(image.url, caller.client)
         size = None

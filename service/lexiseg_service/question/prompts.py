@@ -16,6 +16,7 @@ from lexiseg_service.question.messages import ExampleRegion, Followed, ImageSour
 from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput, PromptInput, Question, ShownInput
 from lexiseg_service.settings import Limits
 
+BYTES_PER_POINT = 512  # bytes of JSON whose parsing takes as long as resolving or encoding one point
 SOURCES = 'one of {"base64": ...}, {"url": ...} and {"id": ...}'
 DATA_URI = re.compile(r"\Adata:[^,]{0,100};base64,")
 LINE_BREAKS = {ord("\n"): None, ord("\r"): None}
@@ -26,6 +27,11 @@ class WithPoints(Protocol):
 
     @property
     def points(self) -> Sized: ...
+
+
+def bytes_of_points(prompts: Iterable[WithPoints]) -> int:
+    """The cost of processing the points of prompts, in bytes of JSON as `off_event_loop` takes it."""
+    return BYTES_PER_POINT * sum(len(prompt.points) for prompt in prompts)
 
 
 def resolve_prompts(question: Question, task: Task, limits: Limits) -> tuple[Prompt, ...]:
