@@ -124,7 +124,7 @@ async def asked_of(segmenter: Segmenter) -> None:
     ("segmenter", "event"),
     [(BrokenColours(), "image pass failed"), (BrokenColours(), "unexpected error"), (TalkativeColours(), "looked up")],
 )
-async def test_a_line_about_a_request_names_it_and_its_key_from_any_thread(
+async def test_lines_of_a_worker_name_the_request_and_its_key_and_no_word_or_image(
     capsys: pytest.CaptureFixture[str], segmenter: Segmenter, event: str
 ) -> None:
     await asked_of(segmenter)
