@@ -4,8 +4,8 @@ The client with the least thread time so far is served next; within a client the
 new client starts at the time of the one served last, so a pause earns no credit. One extra thread runs small work only.
 While small work is in flight, here or in a stage with other threads, large work leaves it a core.
 
-Tasks that begin a request wait for those that go on with one. One more large request than may run at a time is begun
-and not answered; others wait where they hold no pixels and can still be refused.
+Tasks that begin a request wait for those that go on with one. No more large requests than may run at a time are begun
+and not answered: others wait where they hold no pixels and can still be refused.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class FairExecutor:
     def _may_run(self, task: _Task) -> bool:
         if not task.large:
             return True
-        if task.begins is not None and self._large_begun > self._size:
+        if task.begins is not None and self._large_begun >= self._size:
             return False
         return self._large_running < max(1, self._size - self._small_in_flight())
 
