@@ -72,8 +72,13 @@ def draw_examples(boxes: dict[int, list[Box]], n: int, seed: int) -> dict[int, l
     return {value: _best([pool[i] for i in rng.permutation(len(pool))], n) for value, pool in boxes.items()}
 
 
-def evaluate(segmenter: Segmenter, train: IndexedDataset, val: IndexedDataset, n: int, draws: int) -> Row:
-    """Evaluate `val` by words, and by `n` examples of each class, averaged over `draws` random draws."""
+def evaluate(
+    segmenter: Segmenter, train: IndexedDataset, val: IndexedDataset, n: int, draws: int, named: bool = False
+) -> Row:
+    """Evaluate `val` by words, and by `n` examples of each class, averaged over `draws` random draws.
+
+    `named`: the examples stand beside the words.
+    """
     rows_of = KnownRows(segmenter)
     values = [value for value in range(len(val.classes)) if _is_foreground(val, value)]
     background = Background() if val.has_background else None
@@ -83,7 +88,7 @@ def evaluate(segmenter: Segmenter, train: IndexedDataset, val: IndexedDataset, n
     vocabularies = [
         words,
         *(
-            Vocabulary(tuple(_entry(val.classes[value], examples.get(value)) for value in values), background)
+            Vocabulary(tuple(_entry(val.classes[value], examples.get(value), named) for value in values), background)
             for examples in example_sets
         ),
     ]
@@ -155,9 +160,9 @@ def _examples(segmenter: Segmenter, train: IndexedDataset, boxes: dict[int, list
     return {value: Shown(tuple(class_rows)) for value, class_rows in rows.items()}
 
 
-def _entry(name: str, shown: Shown | None) -> ClassEntry:
+def _entry(name: str, shown: Shown | None, named: bool) -> ClassEntry:
     """A class by example, or by its word if no training photograph shows it."""
-    return ClassEntry(name) if shown is None else ClassEntry(name, shown=shown, named=False)
+    return ClassEntry(name) if shown is None else ClassEntry(name, shown=shown, named=named)
 
 
 def _mean(result: Scores, values: NDArray[np.int64]) -> float:
@@ -176,11 +181,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--examples", type=int, default=3, help="per class")
     parser.add_argument("--draws", type=int, default=3, help="random draws of examples to average")
+    parser.add_argument("--words", action="store_true", help="give the words as well")
     options = parser.parse_args(arguments)
     segmenter = catalogue.load(options.model)
     rows = []
     for name in options.sets:
         train, val = (read_dataset(options.root, name, split) for split in ("train", "val"))
-        rows.append(evaluate(segmenter, train, val, options.examples, options.draws))
+        rows.append(evaluate(segmenter, train, val, options.examples, options.draws, options.words))
         print(rows[-1], flush=True)
     print("\n".join(table(rows)))
