@@ -35,8 +35,8 @@ AHEAD = 2 * FRAMES_IN_FLIGHT  # of any other source: a connection would buffer h
 class VideoRun:
     """One video from its source to its targets, and the outcomes of its frames.
 
-    `out` and `lines` may each be None; `seconds` ends it early; `follow` are objects in the first frame. Frames are
-    read in a thread of whoever sends them.
+    `out` and `lines` may each be None; `seconds` ends it early; `follow` are objects in the first frame. The
+    sender of the frames reads them, in a thread of its own.
     """
 
     source: VideoSource
