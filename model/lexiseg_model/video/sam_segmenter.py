@@ -77,7 +77,11 @@ class PromptedSegmenter(SquareSegmenter):
     """One with a SAM's head: masks for clicks, boxes and masks, and objects followed through a video."""
 
     takes_masks = True
-    sam_head: PromptHead
+
+    @property
+    @abstractmethod
+    def sam_head(self) -> PromptHead:
+        """The head for prompts and for the frames of a video."""
 
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Three masks for a single click, one for any other prompt."""

@@ -35,7 +35,11 @@ class Sam2Segmenter(PromptedSegmenter):
         self.settings = settings
         config, model = classes_of(settings.config.get("model_type"))
         self.model: Any = build_network(model, config(**settings.config), state, NAME).to(execution.device)
-        self.sam_head = PromptHead(self.model, self.model.vision_encoder.neck.position_encoding, execution.device)
+        self._head = PromptHead(self.model, self.model.vision_encoder.neck.position_encoding, execution.device)
+
+    @property
+    def sam_head(self) -> PromptHead:
+        return self._head
 
     def image_maps(self, pixels: Tensor) -> tuple[Tensor, ...]:
         return self.sam_head.maps(self.model.vision_encoder(pixels).fpn_hidden_states)

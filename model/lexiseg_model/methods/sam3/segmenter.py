@@ -149,7 +149,7 @@ class PromptableSam3(Sam3Segmenter, PromptedSegmenter):
     kept_maps = (*LEVELS, *TRACKED)
 
     @property
-    def sam_head(self) -> PromptHead:  # type: ignore[override]
+    def sam_head(self) -> PromptHead:
         assert self.network.head is not None
         return self.network.head
 
