@@ -85,7 +85,11 @@ def test_make_serve_prints_packages_files_of_the_kernel_and_errors_alone(tmp_pat
     python.chmod(0o755)
 
     made = subprocess.run(
-        ["make", f"VENV={tmp_path}", f"{tmp_path}/.serve"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["make", "--no-print-directory", f"VENV={tmp_path}", f"{tmp_path}/.serve"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     first, *lines = made.stdout.splitlines()
