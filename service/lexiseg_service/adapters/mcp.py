@@ -7,9 +7,10 @@ import base64
 import io
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,8 +23,6 @@ from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent, T
 from PIL import Image, ImageOps
 from pydantic import Field
 from starlette.requests import Request
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from lexiseg_client.masks import rle
 from lexiseg_model.lru import Lru
@@ -50,7 +49,9 @@ Words = Annotated[list[str], Field(min_length=1, description="what to look for, 
 Model = Annotated[str | None, Field(description="NAME or NAME@VERSION of list_models; default: the first")]
 Score = Annotated[float, Field(ge=0, le=1, description="lowest score of a segment")]
 CardScore = Annotated[float | None, Field(ge=0, le=1, description="lowest score of a segment; null: the model's")]
-Ask = Callable[[Context[Any, Any]], Caller]
+Call = Context[Any, Any]
+CallerOf = Callable[[Call], Caller]
+Tool = Callable[..., Awaitable[CallToolResult]]
 OF_ONE = Caller(client="stdio")
 POLL_SECONDS = 0.05
 DIGITS = 3
@@ -65,13 +66,17 @@ INSTRUCTIONS = (
 PATH = "/mcp"
 
 
-@contextmanager
-def tool_errors() -> Iterator[None]:
+def with_tool_errors(tool: Tool) -> Tool:
     """Raise errors of the service as errors of the tool."""
-    try:
-        yield
-    except ServiceError as error:
-        raise ToolError(error.detail) from None
+
+    @wraps(tool)
+    async def run(*arguments: Any, **named: Any) -> CallToolResult:
+        try:
+            return await tool(*arguments, **named)
+        except ServiceError as error:
+            raise ToolError(error.detail) from None
+
+    return run
 
 
 @dataclass(frozen=True)
@@ -83,19 +88,107 @@ class Picture:
 
 
 class ToolService:
-    """Asks the use case for the tools; it checks keys, limits and URLs.
+    """The tools, as methods that ask the use case; it checks keys, limits and URLs.
 
-    `folder` is the one whose files may be read; None: no files.
+    `folder` is the one whose files may be read; None: no files. `caller_of` gives the caller of a request.
     """
 
-    def __init__(self, use_case: UseCase, settings: Settings, folder: Path | None) -> None:
-        self.use_case = use_case
+    def __init__(self, use_case: UseCase, settings: Settings, folder: Path | None, caller_of: CallerOf) -> None:
+        self._use_case = use_case
+        self._caller_of = caller_of
         self._settings = settings
         self._folder = None if folder is None else folder.resolve()
         # Files of the last pictures of all clients, for `cut_out` by id: (client, image id) -> file.
         self._recent: Lru[tuple[str, str], bytes] = Lru(MAX_KEPT_BYTES, lambda _, file: len(file))
 
-    async def picture(self, image: str, caller: Caller) -> Picture:
+    async def list_models(self) -> CallToolResult:
+        """The models that can be asked, and what each can do."""
+        cards = self._use_case.models()
+        return result({"models": [{name: card[name] for name in ("name", "summary", "tasks")} for card in cards]})
+
+    async def segment(
+        self, context: Call, image: ImageArgument, words: Words, threshold: CardScore = None, model: Model = None
+    ) -> CallToolResult:
+        """Divide a picture among words: score, area and box of each, and the picture with the masks painted on."""
+        fields = {"classes": words, "threshold": threshold, "model": model, "overlay": True}
+        answer = await self._ask(context, image, fields, "semantic")
+        return result(table(answer), answer.overlay)
+
+    async def find(
+        self, context: Call, image: ImageArgument, words: Words, threshold: CardScore = None, model: Model = None
+    ) -> CallToolResult:
+        """Where things are: each object, and stuff like sky as a whole, with box, centre and score, best first."""
+        fields = {"classes": words, "threshold": threshold, "model": model}
+        rows = table(await self._ask(context, image, fields, "panoptic"))
+        rows["segments"].sort(key=lambda one: -one["score"])
+        return result(rows)
+
+    async def cut_out(
+        self,
+        context: Call,
+        image: ImageArgument,
+        word: Annotated[str | None, Field(description="what to cut out")] = None,
+        point: Annotated[list[float] | None, Field(description="or x, y of a pixel on it")] = None,
+        box: Annotated[list[float] | None, Field(description="or left, top, right, bottom around it")] = None,
+        model: Model = None,
+    ) -> CallToolResult:
+        """Cut one thing out of a picture: a PNG of its box, transparent around it."""
+        picture = await self._picture(image, caller := self._caller_of(context))
+        if picture.content is None:
+            raise InvalidValue.of("image", image, "a path or a URL: the picture of this id is no longer kept")
+        fields = {"model": model, **_what(word, point, box)}
+        answer = await self._ask_about(picture, fields, caller, None if word is None else "panoptic")
+        best = max((one for one in answer.segments if not one.mask_index), key=lambda one: one.score, default=None)
+        if best is None:
+            raise InvalidValue.of("word", word, "something that is in the picture")
+        content = {"image": f"id:{answer.image_id}", "segment": row(best, answer.size)}
+        return result(content, await asyncio.to_thread(cut, picture.content, best))
+
+    async def count(
+        self, context: Call, image: ImageArgument, words: Words, threshold: Score = 0.3, model: Model = None
+    ) -> CallToolResult:
+        """How many objects of each word there are."""
+        fields = {"classes": words, "threshold": threshold, "model": model}
+        answer = await self._ask(context, image, fields, "instance")
+        counted = Counter(one.label for one in answer.segments)
+        return result({**table(answer), "counts": {word: counted[word] for word in words}})
+
+    async def measure(
+        self,
+        context: Call,
+        image: ImageArgument,
+        words: Words,
+        units_per_pixel: Annotated[float | None, Field(gt=0, description="length of a pixel's side")] = None,
+        unit: Annotated[str, Field(description="of that length, as `cm`")] = "",
+        model: Model = None,
+    ) -> CallToolResult:
+        """How much of a picture each word takes: pixels, percent, and square units where a pixel's length is given."""
+        answer = await self._ask(context, image, {"classes": words, "model": model}, "semantic")
+        measured = {word: _extent(area, answer.size, units_per_pixel) for word, area in areas(answer, words).items()}
+        return result({"image": f"id:{answer.image_id}", "unit": unit and f"{unit}²", "measured": measured})
+
+    async def compare(
+        self, context: Call, before: ImageArgument, after: ImageArgument, words: Words, model: Model = None
+    ) -> CallToolResult:
+        """What changed between two pictures: the percent of each that every word takes, and the difference."""
+        fields, caller = {"classes": words, "model": model}, self._caller_of(context)
+        pictures = await asyncio.gather(self._picture(before, caller), self._picture(after, caller))
+        first, second = [await self._ask_about(one, fields, caller, "semantic") for one in pictures]
+        shares = [
+            {word: percent(area, one.size) for word, area in areas(one, words).items()} for one in (first, second)
+        ]
+        changes = {
+            word: {"before": was, "after": shares[1][word], "change": round(shares[1][word] - was, 3)}
+            for word, was in shares[0].items()
+        }
+        ids = {"before": f"id:{first.image_id}", "after": f"id:{second.image_id}"}
+        return result({**ids, "percent": changes})
+
+    async def _ask(self, context: Call, image: str, fields: Mapping[str, Any], task: Task) -> WorkerAnswer:
+        caller = self._caller_of(context)
+        return await self._ask_about(await self._picture(image, caller), fields, caller, task)
+
+    async def _picture(self, image: str, caller: Caller) -> Picture:
         """Get a picture by a path in the folder, a URL, a data URL or `id:IMAGE_ID`.
 
         Raises:
@@ -107,11 +200,11 @@ class ToolService:
         if image.startswith("data:"):
             return Picture(await parsed_text(image, lambda text: decode_base64(text, "image", "a data URL of base64")))
         if image.startswith(("https://", "http://")):
-            return Picture(await self.use_case.fetch_url(image, caller.client))
+            return Picture(await self._use_case.fetch_url(image, caller.client))
         return Picture(await asyncio.to_thread(self._read, image))
 
-    async def ask(
-        self, picture: Picture, fields: Mapping[str, Any], caller: Caller, task: Task | None = None
+    async def _ask_about(
+        self, picture: Picture, fields: Mapping[str, Any], caller: Caller, task: Task | None
     ) -> WorkerAnswer:
         """Ask a question; a task that the model cannot do becomes semantic.
 
@@ -120,10 +213,10 @@ class ToolService:
         """
         sent = {name: value for name, value in fields.items() if value is not None}
         if task is not None:
-            able = find_card(sent.get("model") or self._settings.default_model, self.use_case.backend.cards()).tasks
+            able = find_card(sent.get("model") or self._settings.default_model, self._use_case.backend.cards()).tasks
             sent["task"] = task if task in able else "semantic"
         content = None if picture.image_id is not None else picture.content
-        answer = await self.use_case.segment(validate(Question, sent), ImageSource(content, picture.image_id), caller)
+        answer = await self._use_case.segment(validate(Question, sent), ImageSource(content, picture.image_id), caller)
         if content is not None:
             self._recent.put((caller.client, answer.image_id), content)
         return answer
@@ -206,64 +299,6 @@ def cut(content: bytes, segment: Segment) -> bytes:
     return written.getvalue()
 
 
-def _add_finding(server: MCPServer[Any], service: ToolService, caller_of: Ask) -> None:
-    """Add the tools that show where things are; `caller_of` gives the caller of a request."""
-
-    @server.tool(annotations=READ_ONLY)
-    async def segment(
-        context: Context[Any, Any],
-        image: ImageArgument,
-        words: Words,
-        threshold: CardScore = None,
-        model: Model = None,
-    ) -> CallToolResult:
-        """Divide a picture among words: score, area and box of each, and the picture with the masks painted on."""
-        with tool_errors():
-            fields = {"classes": words, "threshold": threshold, "model": model, "overlay": True}
-            caller = caller_of(context)
-            answer = await service.ask(await service.picture(image, caller), fields, caller, "semantic")
-            return result(table(answer), answer.overlay)
-
-    @server.tool(annotations=READ_ONLY)
-    async def find(
-        context: Context[Any, Any],
-        image: ImageArgument,
-        words: Words,
-        threshold: CardScore = None,
-        model: Model = None,
-    ) -> CallToolResult:
-        """Where things are: each object, and stuff like sky as a whole, with box, centre and score, best first."""
-        with tool_errors():
-            fields = {"classes": words, "threshold": threshold, "model": model}
-            caller = caller_of(context)
-            answer = await service.ask(await service.picture(image, caller), fields, caller, "panoptic")
-            rows = table(answer)
-            rows["segments"].sort(key=lambda one: -one["score"])
-            return result(rows)
-
-    @server.tool(annotations=READ_ONLY)
-    async def cut_out(
-        context: Context[Any, Any],
-        image: ImageArgument,
-        word: Annotated[str | None, Field(description="what to cut out")] = None,
-        point: Annotated[list[float] | None, Field(description="or x, y of a pixel on it")] = None,
-        box: Annotated[list[float] | None, Field(description="or left, top, right, bottom around it")] = None,
-        model: Model = None,
-    ) -> CallToolResult:
-        """Cut one thing out of a picture: a PNG of its box, transparent around it."""
-        with tool_errors():
-            picture = await service.picture(image, caller := caller_of(context))
-            if picture.content is None:
-                raise InvalidValue.of("image", image, "a path or a URL: the picture of this id is no longer kept")
-            fields = {"model": model, **_what(word, point, box)}
-            answer = await service.ask(picture, fields, caller, None if word is None else "panoptic")
-            best = max((one for one in answer.segments if not one.mask_index), key=lambda one: one.score, default=None)
-            if best is None:
-                raise InvalidValue.of("word", word, "something that is in the picture")
-            content = {"image": f"id:{answer.image_id}", "segment": row(best, answer.size)}
-            return result(content, await asyncio.to_thread(cut, picture.content, best))
-
-
 def _what(word: str | None, point: list[float] | None, box: list[float] | None) -> dict[str, Any]:
     """Fields of a question for exactly one of word, point and box."""
     named = [name for name, value in (("word", word), ("point", point), ("box", box)) if value is not None]
@@ -277,83 +312,25 @@ def _what(word: str | None, point: list[float] | None, box: list[float] | None) 
     return {"prompts": [prompt], "task": "prompt"}
 
 
-def _add_counting(server: MCPServer[Any], service: ToolService, caller_of: Ask) -> None:
-    """Add the tools that count and measure; `caller_of` gives the caller of a request."""
-
-    @server.tool(annotations=READ_ONLY)
-    async def count(
-        context: Context[Any, Any], image: ImageArgument, words: Words, threshold: Score = 0.3, model: Model = None
-    ) -> CallToolResult:
-        """How many objects of each word there are."""
-        with tool_errors():
-            fields = {"classes": words, "threshold": threshold, "model": model}
-            caller = caller_of(context)
-            answer = await service.ask(await service.picture(image, caller), fields, caller, "instance")
-            counted = Counter(one.label for one in answer.segments)
-            return result({**table(answer), "counts": {word: counted[word] for word in words}})
-
-    @server.tool(annotations=READ_ONLY)
-    async def measure(
-        context: Context[Any, Any],
-        image: ImageArgument,
-        words: Words,
-        units_per_pixel: Annotated[float | None, Field(gt=0, description="length of a pixel's side")] = None,
-        unit: Annotated[str, Field(description="of that length, as `cm`")] = "",
-        model: Model = None,
-    ) -> CallToolResult:
-        """How much of a picture each word takes: pixels, percent, and square units where a pixel's length is given."""
-        with tool_errors():
-            caller, fields = caller_of(context), {"classes": words, "model": model}
-            answer = await service.ask(await service.picture(image, caller), fields, caller, "semantic")
-            measured = {
-                word: _extent(area, answer.size, units_per_pixel) for word, area in areas(answer, words).items()
-            }
-            return result({"image": f"id:{answer.image_id}", "unit": unit and f"{unit}²", "measured": measured})
-
-    @server.tool(annotations=READ_ONLY)
-    async def compare(
-        context: Context[Any, Any], before: ImageArgument, after: ImageArgument, words: Words, model: Model = None
-    ) -> CallToolResult:
-        """What changed between two pictures: the percent of each that every word takes, and the difference."""
-        with tool_errors():
-            fields = {"classes": words, "model": model}
-            caller = caller_of(context)
-            pictures = await asyncio.gather(service.picture(before, caller), service.picture(after, caller))
-            first, second = [await service.ask(one, fields, caller, "semantic") for one in pictures]
-            shares = [
-                {word: percent(area, one.size) for word, area in areas(one, words).items()} for one in (first, second)
-            ]
-            changes = {
-                word: {"before": was, "after": shares[1][word], "change": round(shares[1][word] - was, 3)}
-                for word, was in shares[0].items()
-            }
-            ids = {"before": f"id:{first.image_id}", "after": f"id:{second.image_id}"}
-            return result({**ids, "percent": changes})
-
-
 def _extent(area: int, size: tuple[int, int], units_per_pixel: float | None) -> dict[str, float]:
     extent: dict[str, float] = {"pixels": area, "percent": percent(area, size)}
     return extent if units_per_pixel is None else {**extent, "square_units": area * units_per_pixel**2}
 
 
-def create(service: ToolService, caller_of: Ask) -> MCPServer[Any]:
-    """A server of the tools; `caller_of` gives the caller of a request."""
+def create(service: ToolService) -> MCPServer[Any]:
+    """A server of the tools."""
     server: MCPServer[Any] = MCPServer("lexiseg", instructions=INSTRUCTIONS, version=version("lexiseg"))
-
-    @server.tool(annotations=READ_ONLY)
-    async def list_models(context: Context[Any, Any]) -> CallToolResult:
-        """The models that can be asked, and what each can do."""
-        cards = service.use_case.models()
-        return result({"models": [{name: card[name] for name in ("name", "summary", "tasks")} for card in cards]})
-
-    _add_finding(server, service, caller_of)
-    _add_counting(server, service, caller_of)
+    for tool in (
+        *(service.list_models, service.segment, service.find, service.cut_out),
+        *(service.count, service.measure, service.compare),
+    ):
+        server.add_tool(with_tool_errors(tool), annotations=READ_ONLY)
     return server
 
 
 def mount(app: FastAPI, settings: Settings) -> None:
     """Add the path /mcp to an application; the session manager runs in its lifespan."""
-    server = create(ToolService(app.state.use_case, settings, settings.mcp_folder), _caller)
+    server = create(ToolService(app.state.use_case, settings, settings.mcp_folder, _caller))
     # A loopback address is asked by the pages of a browser, too: the SDK looks at Host and Origin there.
     inner = server.streamable_http_app(
         streamable_http_path=PATH,
@@ -362,7 +339,7 @@ def mount(app: FastAPI, settings: Settings) -> None:
         max_request_body_size=settings.limits.max_question_bytes + settings.limits.max_image_bytes * 4 // 3,
         host=settings.host,
     )
-    app.router.routes.append(Route(PATH, _Endpoint(inner), methods=None))
+    app.router.routes.extend(inner.routes)
     before = app.router.lifespan_context
 
     @asynccontextmanager
@@ -373,17 +350,7 @@ def mount(app: FastAPI, settings: Settings) -> None:
     app.router.lifespan_context = lifespan
 
 
-class _Endpoint:
-    """ASGI endpoint of the SDK's application; a class, because Starlette calls functions with a request."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._inner(scope, receive, send)
-
-
-def _caller(context: Context[Any, Any]) -> Caller:
+def _caller(context: Call) -> Caller:
     request = context.request_context.request
     assert isinstance(request, Request)
     return caller_of(request)
@@ -397,7 +364,7 @@ async def talk(settings: Settings, backend: Backend, metrics: Metrics, folder: P
     """
     vocabularies = open_vocabularies(settings, metrics)
     fetcher = UrlFetcher(settings.limits.max_image_bytes) if settings.url_fetch else None
-    server = create(ToolService(UseCase(backend, vocabularies, settings, fetcher), settings, folder), lambda _: OF_ONE)
+    server = create(ToolService(UseCase(backend, vocabularies, settings, fetcher), settings, folder, lambda _: OF_ONE))
     await vocabularies.store.start()
     await backend.start()
     try:

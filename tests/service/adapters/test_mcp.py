@@ -36,7 +36,7 @@ async def talking(folder: Path | None, **values: Any) -> AsyncIterator[Client]:
     settings, metrics = Settings(model="colours", **values), Metrics()
     engine = EngineBackend(ColourSegmenter(tasks=TASKS))
     use_case = UseCase(engine, open_vocabularies(settings, metrics), settings)
-    server = create(ToolService(use_case, settings, folder), lambda _: Caller(client="test"))
+    server = create(ToolService(use_case, settings, folder, lambda _: Caller(client="test")))
     try:
         async with Client(server) as client:
             yield client
