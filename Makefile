@@ -43,7 +43,7 @@ TYPED := $(wildcard docs model/lexiseg_model service/lexiseg_service clients/pyt
 # Two pips at once would tear the environment.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve site test quick coverage check proto wheel openapi settings lock bench loadtest chaos fuzz peers clean system-packages
+.PHONY: help serve site test quick coverage check proto wheel openapi graphs settings lock bench loadtest chaos fuzz peers clean system-packages
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,13 +76,14 @@ coverage: $(VENV)/.test  ## branches that the tests of masks, tasks, worker and 
 		--cov=lexiseg_service.gateway --cov-report=term-missing --cov-fail-under=90 $(ARGS) \
 		tests/model/masks tests/model/tasks tests/service/worker tests/service/gateway tests/integration/rest
 
-check: $(VENV)/.check $(VENV)/node/.done  ## lint, formatting, types, the gRPC and REST interfaces, the images
+check: $(VENV)/.check $(VENV)/node/.done  ## lint, formatting, types, the gRPC and REST interfaces, graphs, the images
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(TYPED)
 	$(BIN)/buf lint proto
 	$(BIN)/buf breaking proto --against proto/promised.json
 	$(BIN)/python proto/openapi.py check
+	$(BIN)/python -W ignore -m lexiseg_model.methods.tiny.browser_graphs check
 	$(BIN)/hadolint Dockerfile
 	$(NODE) $(VENV)/node/node_modules/eslint/bin/eslint.js --config $(VENV)/node/eslint.config.js service/lexiseg_service/web
 	$(NODE) $(VENV)/node/node_modules/typescript/bin/tsc -p requirements/node/tsconfig.json
@@ -93,6 +94,9 @@ proto: $(VENV)/.check $(VENV)/generator  ## write the gRPC stubs anew
 
 openapi: $(VENV)/.check  ## write the promised REST interface anew
 	$(BIN)/python proto/openapi.py write $(ARGS)
+
+graphs: $(VENV)/.test  ## write the templates of the browser's graphs anew
+	$(BIN)/python -W ignore -m lexiseg_model.methods.tiny.browser_graphs write
 
 wheel: $(BIN)/pip  ## build the wheel, install it elsewhere, let it serve one photograph
 	PYTHON=$(PYTHON) PIP_ARGS='$(PIP_ARGS)' .ci/wheel

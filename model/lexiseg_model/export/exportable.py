@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -22,7 +23,8 @@ class Part(NamedTuple):
     """A step besides the image pass that is exported as its own float32 graph.
 
     `example(rows, columns)` makes inputs for an image of so many blocks of 32 x 32 pixels; `sizes` has the dynamic
-    dimensions of each input by name, as `dynamic_shapes` of `torch.export`.
+    dimensions of each input by name, as `dynamic_shapes` of `torch.export`. `weights` has those of the module's state
+    that other models of the method have in other sizes.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Part(NamedTuple):
     example: Callable[[int, int], Sequence[Tensor]]
     sizes: Mapping[str, Mapping[int, Any]]
     outputs: Sequence[str]
+    weights: Mapping[str, Mapping[int, Any]] = MappingProxyType({})
 
 
 class ImageRunner(Protocol):

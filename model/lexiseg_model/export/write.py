@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -118,16 +118,30 @@ def _trace_image(network: nn.Module, size: Bucket | None, buckets: Sequence[Buck
     tiles = torch.zeros(TRACED_TILES, 3, height, width, dtype=torch.uint8)
     with torch.no_grad():
         network(tiles)  # values cached by a first pass must be numbers, not symbols of the trace
-    _trace(network, [tiles], {TILES: {0: dynamic} if size else {0: dynamic, 2: dynamic, 3: dynamic}}, None, target)
+    free = {0: dynamic} if size else {0: dynamic, 2: dynamic, 3: dynamic}
+    trace(network, [tiles], [TILES], (free,), None, target)
 
 
-def _trace(
+def trace(
     network: nn.Module,
     inputs: Sequence[Tensor],
-    sizes: Mapping[str, Mapping[int, Any]],
+    names: Sequence[str],
+    sizes: tuple[Any, ...],
     outputs: Sequence[str] | None,
     target: Path,
 ) -> None:
+    """Write the graph of a network by torch's exporter.
+
+    Args:
+        network, inputs: what to trace.
+        names: of the inputs.
+        sizes: their dynamic dimensions, as `dynamic_shapes` of `torch.export`.
+        outputs: names of the outputs; None: the exporter's.
+        target: the file.
+
+    Raises:
+        ExportError: a required package is not installed, or the network cannot be exported.
+    """
     try:
         import onnx  # noqa: F401
         from onnxscript.ir.passes.common import ClearMetadataAndDocStringPass
@@ -139,11 +153,11 @@ def _trace(
             program = torch.onnx.export(
                 network,
                 tuple(inputs),
-                input_names=list(sizes),
+                input_names=list(names),
                 output_names=outputs,
                 opset_version=OPSET,
                 dynamo=True,
-                dynamic_shapes=tuple(dict(free) for free in sizes.values()),
+                dynamic_shapes=sizes,
                 verbose=False,
             )
         except Exception as error:  # tracing raises errors of many types
@@ -160,8 +174,18 @@ def write_part(part: Part, folder: Path) -> Graph:
         ExportError: it cannot be exported, or the graph's outputs differ.
     """
     file = folder / f"{part.name}.onnx"
-    _trace(part.module.eval(), part.example(*TRACED_SIZE), part.sizes, part.outputs, file)
-    graph = describe(file, "float32", None, part.name)
+    sizes = tuple(map(dict, part.sizes.values()))
+    trace(part.module.eval(), part.example(*TRACED_SIZE), list(part.sizes), sizes, part.outputs, file)
+    return check_part(part, folder)
+
+
+def check_part(part: Part, folder: Path) -> Graph:
+    """Compare `NAME.onnx` in a folder with the part's module; returns its entry of a manifest.
+
+    Raises:
+        ExportError: the graph's outputs differ.
+    """
+    graph = describe(folder / f"{part.name}.onnx", "float32", None, part.name)
     inputs = part.example(*CHECKED_SIZE)
     with torch.inference_mode():
         expected = part.module(*inputs)

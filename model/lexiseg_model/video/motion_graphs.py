@@ -92,7 +92,7 @@ class Compare(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         weights = torch.exp(-torch.arange(-REACH, REACH + 1).square() / (2 * motion.NOISE_BLUR**2))
-        self.register_buffer("weights", weights / weights.sum())
+        self.register_buffer("weights", weights / weights.sum(), persistent=False)
         self.weights: Tensor
 
     def forward(self, now: Tensor, before: Tensor, colours: Tensor, earlier: Tensor, shifts: Tensor) -> list[Tensor]:

@@ -6,7 +6,7 @@ wide, 12 heads; pooling as on the model's card.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from itertools import groupby
@@ -27,13 +27,15 @@ HEADS = 12
 LAYERS = 6
 MAX_TOKENS = 128
 EPSILON = 1e-12  # of every layer norm
+TOKENS = "embeddings.word_embeddings.weight"  # [V, 384], of all tokens
 BATCH = 64
 
 
 class MiniLM:
     """Sentence encoder on the CPU: strings in, unit rows out.
 
-    `digest` identifies the weights, so that cached rows of different towers are not mixed.
+    `weights` are by their names in the file; `digest` identifies them, so that cached rows of different towers are not
+    mixed.
     """
 
     digest = SHA256[WEIGHTS][:16]
@@ -45,7 +47,7 @@ class MiniLM:
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer.no_padding()  # the tokenizer's file turns it on
         with safe_open(folder / WEIGHTS, framework="pt") as archive:
-            self._weights: dict[str, Tensor] = {
+            self.weights: dict[str, Tensor] = {
                 name: archive.get_tensor(name) for name in archive.keys() if "position_ids" not in name
             }
 
@@ -70,46 +72,45 @@ class MiniLM:
 
     def forward(self, ids: Tensor) -> Tensor:
         """Token ids [B, L] without padding -> unit rows [B, 384]."""
-        return self.pooled(self.tokens[ids])
+        return pooled(self.weights, self.weights[TOKENS][ids])
 
-    @property
-    def tokens(self) -> Tensor:
-        """The embeddings [V, 384] of all tokens."""
-        return self._weights["embeddings.word_embeddings.weight"]
 
-    def pooled(self, tokens: Tensor) -> Tensor:
-        """Embedded tokens [B, L, 384] -> unit rows [B, 384]."""
-        hidden = (
-            tokens
-            + self._weights["embeddings.position_embeddings.weight"][: tokens.shape[1]]
-            + self._weights["embeddings.token_type_embeddings.weight"][0]
-        )
-        hidden = self._norm(hidden, "embeddings.LayerNorm")
-        for layer in range(LAYERS):
-            hidden = self._block(hidden, f"encoder.layer.{layer}")
-        return F.normalize(hidden.mean(1), dim=1)
+def pooled(weights: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
+    """Embedded tokens [B, L, 384] -> unit rows [B, 384], by the tower's weights."""
+    hidden = (
+        tokens
+        + weights["embeddings.position_embeddings.weight"][: tokens.shape[1]]
+        + weights["embeddings.token_type_embeddings.weight"][0]
+    )
+    hidden = _norm(weights, hidden, "embeddings.LayerNorm")
+    for layer in range(LAYERS):
+        hidden = _block(weights, hidden, f"encoder.layer.{layer}")
+    return F.normalize(hidden.mean(1), dim=1)
 
-    def _block(self, hidden: Tensor, prefix: str) -> Tensor:
-        count, length, _ = hidden.shape
 
-        def heads(name: str) -> Tensor:  # [B, L, 384] -> [B, 12, L, 32]
-            projected = self._linear(hidden, f"{prefix}.attention.self.{name}")
-            return projected.view(count, length, HEADS, WIDTH // HEADS).transpose(1, 2)
+def _block(weights: Mapping[str, Tensor], hidden: Tensor, prefix: str) -> Tensor:
+    count, length, _ = hidden.shape
 
-        mixed = F.scaled_dot_product_attention(heads("query"), heads("key"), heads("value"))
-        mixed = mixed.transpose(1, 2).reshape(count, length, WIDTH)
-        mixed = self._linear(mixed, f"{prefix}.attention.output.dense")
-        hidden = self._norm(hidden + mixed, f"{prefix}.attention.output.LayerNorm")
-        inner = F.gelu(self._linear(hidden, f"{prefix}.intermediate.dense"))
-        outer = self._linear(inner, f"{prefix}.output.dense")
-        return self._norm(hidden + outer, f"{prefix}.output.LayerNorm")
+    def heads(name: str) -> Tensor:  # [B, L, 384] -> [B, 12, L, 32]
+        projected = _linear(weights, hidden, f"{prefix}.attention.self.{name}")
+        return projected.view(count, length, HEADS, WIDTH // HEADS).transpose(1, 2)
 
-    def _linear(self, rows: Tensor, name: str) -> Tensor:
-        weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
-        return torch.stack([F.linear(row, weight, bias) for row in rows])  # [L, in] -> [L, out] each
+    mixed = F.scaled_dot_product_attention(heads("query"), heads("key"), heads("value"))
+    mixed = mixed.transpose(1, 2).reshape(count, length, WIDTH)
+    mixed = _linear(weights, mixed, f"{prefix}.attention.output.dense")
+    hidden = _norm(weights, hidden + mixed, f"{prefix}.attention.output.LayerNorm")
+    inner = F.gelu(_linear(weights, hidden, f"{prefix}.intermediate.dense"))
+    outer = _linear(weights, inner, f"{prefix}.output.dense")
+    return _norm(weights, hidden + outer, f"{prefix}.output.LayerNorm")
 
-    def _norm(self, rows: Tensor, name: str) -> Tensor:
-        return F.layer_norm(rows, (WIDTH,), self._weights[f"{name}.weight"], self._weights[f"{name}.bias"], EPSILON)
+
+def _linear(weights: Mapping[str, Tensor], rows: Tensor, name: str) -> Tensor:
+    weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+    return torch.stack([F.linear(row, weight, bias) for row in rows])  # [L, in] -> [L, out] each
+
+
+def _norm(weights: Mapping[str, Tensor], rows: Tensor, name: str) -> Tensor:
+    return F.layer_norm(rows, (WIDTH,), weights[f"{name}.weight"], weights[f"{name}.bias"], EPSILON)
 
 
 @contextmanager

@@ -1,0 +1,111 @@
+"""Templates of graphs: ONNX files without weights, which are inputs instead, so that one trace serves other weights.
+
+`write_template` traces a part; `bind` makes a graph of a template and a part's weights, in a hundredth of the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from lexiseg_model.errors import ExportError
+from lexiseg_model.export.exportable import Part
+from lexiseg_model.export.manifest import Graph
+from lexiseg_model.export.write import TRACED_SIZE, check_part, trace
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+PREFIX = "weight."  # of the inputs that are weights
+ROUNDING = 1e-5  # relative; processors round folded constants differently
+
+
+class WeightsAsInputs(nn.Module):
+    """A module as a function of the tensors of its state, and then of its inputs."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._names = tuple(module.state_dict())
+        self._call = partial(functional_call, module)  # a sub-module's weights would be constants of the trace
+
+    def forward(self, *tensors: Tensor) -> Any:
+        n = len(self._names)
+        return self._call(dict(zip(self._names, tensors[:n], strict=True)), tensors[n:])
+
+
+def write_template(part: Part, folder: Path) -> None:
+    """Trace a part to `NAME.onnx` in a folder, with all tensors of its state as inputs.
+
+    Raises:
+        ExportError: it cannot be exported.
+    """
+    import onnx
+
+    weights = part.module.eval().state_dict()
+    inputs = [*weights.values(), *part.example(*TRACED_SIZE)]
+    sizes = [*(part.weights.get(name, {}) for name in weights), *part.sizes.values()]
+    names = [*(PREFIX + name for name in weights), *part.sizes]
+    file = folder / f"{part.name}.onnx"
+    trace(WeightsAsInputs(part.module), inputs, names, (tuple(map(dict, sizes)),), part.outputs, file)
+    model = onnx.load(file)
+    for value in (*model.graph.input, *model.graph.output):
+        value.ClearField("metadata_props")
+    model.graph.ClearField("value_info")  # inferred again by what loads it; half of the file
+    model.ClearField("producer_version")
+    onnx.save(model, file)
+
+
+def bind(part: Part, templates: Path, folder: Path) -> Graph:
+    """Write a part's template with its weights to `NAME.onnx` in a folder, and compare that with its module.
+
+    Raises:
+        ExportError: a required package is not installed, or the graph's outputs differ.
+    """
+    with _needs_onnx():
+        import onnx
+        from onnx import numpy_helper
+    model = onnx.load(templates / f"{part.name}.onnx")
+    weights = part.module.eval().state_dict()
+    for value in [value for value in model.graph.input if value.name.startswith(PREFIX)]:
+        model.graph.input.remove(value)
+        array = weights[value.name.removeprefix(PREFIX)].numpy()
+        model.graph.initializer.append(numpy_helper.from_array(array, value.name))
+    onnx.save(model, folder / f"{part.name}.onnx")
+    return check_part(part, folder)
+
+
+def differ(one: Path, other: Path) -> bool:
+    """Whether one of two graphs is missing, or they differ in more than the last digits of constants."""
+    import onnx
+
+    if not (one.exists() and other.exists()):
+        return True
+    (nodes, constants), (other_nodes, other_constants) = (_split(onnx.load(path)) for path in (one, other))
+    return nodes != other_nodes or not all(
+        np.allclose(array, other_constants[name], rtol=ROUNDING, atol=0) for name, array in constants.items()
+    )
+
+
+def _split(model: ModelProto) -> tuple[bytes, dict[str, Any]]:
+    """A graph without the values of its constants, and these by name."""
+    from onnx import numpy_helper
+
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for tensor in model.graph.initializer:
+        tensor.ClearField("raw_data")
+    return model.SerializeToString(deterministic=True), constants
+
+
+@contextmanager
+def _needs_onnx() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ExportError(f"this needs {error.name}: `pip install onnx`") from None

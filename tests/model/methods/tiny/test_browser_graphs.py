@@ -1,0 +1,86 @@
+"""Templates of the browser's graphs: they hold no weights, and serve models of other weights and the same rules."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from lexiseg_model.catalogue import load
+from lexiseg_model.errors import ExportError
+from lexiseg_model.export.templates import bind, differ
+from lexiseg_model.methods.tiny.browser_graphs import TEMPLATES, Reading, browser_parts, fit_templates
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.settings import OwnColours
+from lexiseg_model.methods.tiny.words.familiar import Familiar
+
+
+@pytest.fixture(scope="module")
+def other() -> TinySegmenter:
+    """A model as of `lexiseg train finetune`: other weights, training words and background words, the same rules."""
+    model = copy.copy(load("tiny", device="cpu", precision="exact"))
+    assert isinstance(model, TinySegmenter)
+    model.network = copy.deepcopy(model.network)
+    with torch.no_grad():
+        for value in model.network.state_dict().values():
+            value.copy_(value + 0.1 * torch.randn_like(value) if value.is_floating_point() else value)
+    assert model.familiar is not None
+    model.familiar = Familiar(model.familiar.words[:50], model.familiar.rows[:50], 0.5, model.familiar.foreign)
+    background = model.card.background.model_copy(update={"words": model.card.background.words[:7]})
+    model.card = model.card.model_copy(update={"background": background})
+    return model
+
+
+@torch.inference_mode()
+def test_every_graph_of_other_weights_answers_as_its_module(other: TinySegmenter, tmp_path: Path) -> None:
+    assert fit_templates(other)
+    parts = browser_parts(other, Reading(other))
+
+    for part in parts:
+        bind(part, TEMPLATES, tmp_path)  # compares them
+
+    assert {f"{part.name}.onnx" for part in parts} == {path.name for path in TEMPLATES.iterdir()}
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(TEMPLATES.glob("*.onnx"))])
+def test_templates_use_standard_operators_alone(name: str) -> None:
+    model = onnx.load(TEMPLATES / f"{name}.onnx")
+
+    assert {(used.domain, used.version) for used in model.opset_import} <= {("", 20)}
+    onnx.checker.check_model(model)
+
+
+def test_a_template_of_other_code_is_found_out(tiny: TinySegmenter, tmp_path: Path) -> None:
+    (part,) = (part for part in browser_parts(tiny, Reading(tiny)) if part.name == "scores")
+    model = onnx.load(TEMPLATES / "scores.onnx")
+    logarithm = next(node for node in model.graph.node if node.op_type == "Log")
+    logarithm.op_type = "Exp"
+    onnx.save(model, tmp_path / "scores.onnx")
+    (tmp_path / "bound").mkdir()
+
+    with pytest.raises(ExportError, match="the graph scores is off by"):
+        bind(part, tmp_path, tmp_path / "bound")
+
+    assert differ(TEMPLATES / "scores.onnx", tmp_path / "scores.onnx")
+
+
+@pytest.mark.parametrize(("factor", "is_other"), [(1, False), (1 + 1e-7, False), (1.01, True)])
+def test_constants_may_differ_by_their_last_digits(factor: float, is_other: bool, tmp_path: Path) -> None:
+    model = onnx.load(TEMPLATES / "motion.onnx")
+    (weights,) = (tensor for tensor in model.graph.initializer if list(tensor.dims) == [1, 1, 1, 13])
+    scaled = (numpy_helper.to_array(weights) * factor).astype(np.float32)
+    weights.CopyFrom(numpy_helper.from_array(scaled, weights.name))
+    onnx.save(model, tmp_path / "motion.onnx")
+
+    assert differ(TEMPLATES / "motion.onnx", tmp_path / "motion.onnx") == is_other
+
+
+def test_templates_are_not_for_rules_of_ones_own(tiny: TinySegmenter) -> None:
+    own = copy.copy(tiny)
+    own.settings = tiny.settings.model_copy(update={"colours": OwnColours(weight=2.0)})
+
+    assert fit_templates(tiny)
+    assert not fit_templates(own)
