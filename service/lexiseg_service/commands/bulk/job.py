@@ -26,7 +26,7 @@ import pyarrow
 import pyarrow.parquet
 
 from lexiseg_client import Segment
-from lexiseg_client.segments import RunLengths
+from lexiseg_client.segments import segment_of
 from lexiseg_model.catalogue.store import UNFINISHED, connect_store, write_whole
 from lexiseg_model.errors import DatasetError, OptionError
 from lexiseg_model.types import Vocabulary
@@ -50,6 +50,7 @@ SEGMENT = pyarrow.struct(
         ("rle", pyarrow.struct([("size", pyarrow.list_(pyarrow.int32())), ("counts", pyarrow.string())])),
     ]
 )
+PLAIN = [column.name for column in SEGMENT if column.name != "rle"]
 ROWS = pyarrow.schema(
     [
         ("id", pyarrow.string()),
@@ -65,53 +66,26 @@ Row = dict[str, Any]
 
 
 def row_of(id_: str, outcome: WorkerAnswer | str, model_digest: str, vocabulary_digest: str) -> Row:
-    """The row of an input; `outcome` is the answer, or the error message."""
-    digests = {"model_digest": model_digest, "vocabulary_digest": vocabulary_digest}
+    """The row of an input; `outcome` is the answer, or the error message. Columns that are left out are null."""
+    row = {"id": id_, "model_digest": model_digest, "vocabulary_digest": vocabulary_digest}
     if isinstance(outcome, str):
-        return {"id": id_, "size": None, **digests, "status": FAILED, "error": outcome, "segments": None}
+        return {**row, "status": FAILED, "error": outcome}
     segments = [
-        {
-            "label": segment.label,
-            "class_index": segment.class_index,
-            "score": segment.score,
-            "area": segment.area,
-            "bbox": list(segment.bbox),
-            "is_thing": segment.is_thing,
-            "rle": {"size": list(segment.mask.size), "counts": segment.mask.counts},
-        }
+        {name: getattr(segment, name) for name in PLAIN}
+        | {"rle": {"size": segment.mask.size, "counts": segment.mask.counts}}
         for segment in outcome.segments
     ]
-    return {"id": id_, "size": list(outcome.size), **digests, "status": OK, "error": None, "segments": segments}
+    return {**row, "status": OK, "size": outcome.size, "segments": segments}
 
 
 def segments_of(row: Row) -> list[Segment]:
     """The segments of a row as the client's `Segment`, for its exporters."""
     return [
-        Segment(
-            id=number,
-            label=segment["label"],
-            class_index=segment["class_index"],
-            score=segment["score"],
-            area=segment["area"],
-            bbox=tuple(segment["bbox"]),
-            shape=RunLengths(tuple(segment["rle"]["size"]), segment["rle"]["counts"]),
-            is_thing=segment["is_thing"],
+        segment_of(
+            {"id": number, "mask": {"format": "coco_rle", **segment["rle"]}, **segment}, tuple(row["size"]), None
         )
         for number, segment in enumerate(row["segments"] or (), 1)
     ]
-
-
-def encode(table: pyarrow.Table) -> bytes:
-    """The bytes of a table as a parquet file."""
-    content = io.BytesIO()
-    pyarrow.parquet.write_table(table, content, compression="zstd")
-    return content.getvalue()
-
-
-def decode(content: Any, columns: list[str] | None = None) -> list[Row]:
-    """The rows of a parquet file; `columns` reads these alone."""
-    with open_parquet(content) as table:
-        return list(table.read(columns, use_threads=False).to_pylist())
 
 
 @dataclass(frozen=True)
@@ -193,17 +167,29 @@ class Destination:
 
     def chunk(self, chunk: int) -> list[Item]:
         """The inputs of a chunk."""
-        return [Item(**row) for row in decode(self.read(f"plan/{chunk:08d}.parquet"))]
+        return [Item(**row) for row in self._table(f"plan/{chunk:08d}.parquet")]
 
     def rows(self, chunk: int, columns: list[str] | None = None) -> list[Row]:
         """The rows of a chunk, empty before they are written; `columns` reads these alone."""
-        content = self.read(rows_name(chunk))
-        return [] if content is None else decode(content, columns)
+        return self._table(rows_name(chunk), columns)
 
     def write_rows(self, chunk: int, rows: Sequence[Row], about: dict[str, Any]) -> None:
         """Write the rows of a chunk, with `about` as JSON in the metadata key `lexiseg`."""
         schema = ROWS.with_metadata({"lexiseg": json.dumps(about)})
-        self.write(rows_name(chunk), encode(pyarrow.Table.from_pylist(list(rows), schema)))
+        self.write_table(rows_name(chunk), pyarrow.Table.from_pylist(list(rows), schema))
+
+    def write_table(self, name: str, table: pyarrow.Table) -> None:
+        """Write a table as parquet, atomically."""
+        content = io.BytesIO()
+        pyarrow.parquet.write_table(table, content, compression="zstd")
+        self.write(name, content.getvalue())
+
+    def _table(self, name: str, columns: list[str] | None = None) -> list[Row]:
+        content = self.read(name)
+        if content is None:
+            return []
+        with open_parquet(content) as table:
+            return list(table.read(columns, use_threads=False).to_pylist())
 
     def _names(self, folder: str) -> list[str]:
         try:
@@ -253,7 +239,7 @@ def write_plan(job: Job, destination: Destination, items: Iterable[Item], rows_p
     while batch := list(itertools.islice(stream, rows_per_file)):
         hashes.extend(_hash(item.id) for item in batch)
         table = pyarrow.Table.from_pylist([item._asdict() for item in batch])
-        destination.write(f"plan/{chunks:08d}.parquet", encode(table))
+        destination.write_table(f"plan/{chunks:08d}.parquet", table)
         chunks += 1
     if not hashes:
         raise DatasetError(f"{job.source.url} holds no pictures")

@@ -83,7 +83,8 @@ class Segmenting:
         before = self._destination.rows(chunk)
         keep = {row["id"]: row for row in before if row["status"] == OK or not self._job.retry_failed}
         to_do = [item for item in items if item.id not in keep]
-        fresh = {row["id"]: row for row in self._rows(to_do)}
+        answered = map_threads(self._row, zip(to_do, self._contents.of(to_do), strict=True), self._ahead)
+        fresh = {row["id"]: row for row in answered}
         rows = [fresh.get(item.id) or keep[item.id] for item in items]
         if to_do or len(before) != len(rows):
             self._destination.write_rows(chunk, rows, self._job.identity | {"model_digest": self._segmenter.digest})
@@ -95,10 +96,6 @@ class Segmenting:
         """End the threads."""
         self._contents.close()
         self._open.close()
-
-    def _rows(self, items: Sequence[Item]) -> list[Row]:
-        """The rows of inputs, in order; at most two batches of them are in flight."""
-        return list(map_threads(self._row, zip(items, self._contents.of(items), strict=True), self._ahead))
 
     def _row(self, item_and_read: tuple[Item, Read]) -> Row:
         """The row of an input; an error becomes the message in its row, so that one picture cannot end the job."""
