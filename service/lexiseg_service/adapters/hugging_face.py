@@ -19,6 +19,7 @@ from lexiseg_client.masks import png, rle
 from lexiseg_model.types import Ring, Segment
 from lexiseg_service.adapters.tools import ask, each, image_of_text, options_of, read_as
 from lexiseg_service.gateway.rest.routes import as_json
+from lexiseg_service.question.messages import ImageSource
 
 router = APIRouter()
 
@@ -46,7 +47,7 @@ async def image_segmentation(request: Request) -> Response:
     fields = options_of(request.query_params)
     if request.headers.get("content-type", "").startswith("application/json"):
         body = await read_as(Body, request)
-        image, url = await image_of_text(body.inputs, "inputs")
+        image = await image_of_text(body.inputs, "inputs")
         parameters = body.parameters
         options = {
             "task": parameters.subtask,
@@ -55,8 +56,8 @@ async def image_segmentation(request: Request) -> Response:
         }
         fields |= {name: value for name, value in options.items() if value is not None}
     else:
-        image, url = await request.body(), None
-    answer = await ask(request, fields, image, url)
+        image = ImageSource(await request.body())
+    answer = await ask(request, fields, image)
     return as_json(await each(answer, _element))
 
 

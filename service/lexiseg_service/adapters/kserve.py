@@ -74,14 +74,6 @@ class Input(NamedTuple):
     parts: list[bytes] | list[str]
 
 
-class Inputs(NamedTuple):
-    """An image or its URL, and words, where they were sent."""
-
-    image: bytes | None
-    url: str | None
-    classes: list[str] | None
-
-
 class OutputTensor(NamedTuple):
     """One output: an array of int32, float32, or of bytes objects, which are BYTES."""
 
@@ -98,11 +90,6 @@ class OutputTensor(NamedTuple):
         if self.datatype == "BYTES":
             return b"".join(LENGTH.pack(len(value)) + value for value in self.values)
         return self.values.tobytes()
-
-    def listed(self) -> list[Any]:
-        """The elements as a flat list."""
-        flat: list[Any] = self.values.reshape(-1).tolist()
-        return flat
 
 
 def unpacked(raw: bytes, field: str, max_parts: int) -> list[bytes]:
@@ -138,13 +125,14 @@ def max_elements(name: str, datatype: str, limits: Limits) -> int:
     return 1 if name == IMAGE else limits.max_classes
 
 
-def inputs_of(tensors: Iterable[Input]) -> Inputs:
-    """The image, as bytes or in text, and the words.
+def inputs_of(tensors: Iterable[Input]) -> tuple[ImageSource, list[str] | None]:
+    """The image, and the words where they were sent.
 
     Raises:
         InvalidValue: a tensor is not as its shape says, or there is no image.
     """
-    image, url, classes, names = None, None, None, []
+    image, classes = None, None
+    names: list[str] = []
     for tensor in tensors:
         field, n = f"inputs.{tensor.name}", len(tensor.parts)
         if len(tensor.shape) > MAX_DIMENSIONS or math.prod(tensor.shape) != n:
@@ -159,10 +147,11 @@ def inputs_of(tensors: Iterable[Input]) -> Inputs:
         elif n != 1:
             raise InvalidValue.of(field, f"{n} images", "one")
         else:
-            image, url = image_in(part, field) if isinstance(part := tensor.parts[0], str) else (part, None)
-    if image is None and url is None:
+            (part,) = tensor.parts
+            image = image_in(part, field) if isinstance(part, str) else ImageSource(part)
+    if image is None:
         raise InvalidValue.of("inputs", ", ".join(names), f"`{IMAGE}`")
-    return Inputs(image, url, classes)
+    return image, classes
 
 
 def outputs_of(answer: WorkerAnswer, names: list[str]) -> list[OutputTensor]:
@@ -273,13 +262,13 @@ class Infer(BaseModel):
         return {output.name for output in outputs} if by_default else set()
 
 
-def read(content: bytes, header: str | None, limits: Limits) -> tuple[Infer, Inputs]:
+def read(content: bytes, header: str | None, limits: Limits) -> tuple[Infer, ImageSource, list[str] | None]:
     """Parse a request: its JSON, and the tensors in the JSON or behind it."""
     if header is not None and not (header.isascii() and header.isdigit() and int(header) <= len(content)):
         raise MalformedRequest(f"{HEADER} {header[:20]!r}; expected at most the body's {len(content)} bytes")
     length = len(content) if header is None else int(header)
     body = validate(Infer, parse_object(content[:length], limits))
-    return body, inputs_of(_tensors(body, content[length:], limits))
+    return body, *inputs_of(_tensors(body, content[length:], limits))
 
 
 def _tensors(body: Infer, behind: bytes, limits: Limits) -> Iterator[Input]:
@@ -304,12 +293,9 @@ def strings(data: list[Any], field: str) -> list[str]:
     """
     flat: list[str] = []
     for entry in data:
-        if isinstance(entry, list):
-            flat += strings(entry, field)
-        elif isinstance(entry, str):
-            flat.append(entry)
-        else:
+        if not isinstance(entry, (list, str)):
             raise InvalidValue.of(field, entry, "strings")
+        flat += strings(entry, field) if isinstance(entry, list) else [entry]
     return flat
 
 
@@ -322,7 +308,7 @@ def written(head: dict[str, Any], outputs: list[OutputTensor], raw: set[str]) ->
             tails.append(output.raw())
             described.append({**plain, "parameters": {"binary_data_size": len(tails[-1])}})
         else:
-            data = output.listed()
+            data = output.values.ravel().tolist()
             described.append({**plain, "data": [v.decode() for v in data] if output.datatype == "BYTES" else data})
     described_answer = {**{name: value for name, value in head.items() if value is not None}, "outputs": described}
     if not tails:
@@ -401,9 +387,9 @@ async def infer(request: Request, name: str, version: str = "") -> Response:
     """Segments of one image. The image is an encoded file: bytes, or base64 in JSON."""
     content, limits = await request.body(), settings_of(request).limits
     reading = partial(read, content, request.headers.get(HEADER), limits)
-    body, (image, url, classes) = await off_event_loop(len(content), reading)
+    body, image, classes = await off_event_loop(len(content), reading)
     fields = {**fields_of(body.parameters, classes, limits), "model": named(name, version)}
-    answer = await ask(request, fields, image, url)
+    answer = await ask(request, fields, image)
     outputs = outputs_of(answer, [output.name for output in body.outputs])
     digest = answer.model_digest
     head = {"model_name": name, "model_version": version or None, "id": body.id, "parameters": {"digest": digest}}
@@ -477,10 +463,10 @@ def question_of(request: pb.ModelInferRequest, limits: Limits) -> tuple[Question
     Raises:
         InvalidValue: a tensor or a field is missing or out of range.
     """
-    image, url, classes = inputs_of(_rpc_tensors(request, limits))
+    image, classes = inputs_of(_rpc_tensors(request, limits))
     fields = fields_of(_values(request.parameters), classes, limits)
     fields["model"] = named(request.model_name, request.model_version) or None
-    return validate(Question, fields), ImageSource(image, url=url)
+    return validate(Question, fields), image
 
 
 def _rpc_tensors(request: pb.ModelInferRequest, limits: Limits) -> Iterator[Input]:
@@ -516,4 +502,4 @@ def add(answer: pb.ModelInferResponse, output: OutputTensor, raw: bool) -> None:
     if raw:
         answer.raw_output_contents.append(output.raw())
         return
-    getattr(described.contents, FIELDS[output.datatype]).extend(output.listed())
+    getattr(described.contents, FIELDS[output.datatype]).extend(output.values.ravel().tolist())

@@ -19,11 +19,12 @@ from starlette.responses import Response
 from lexiseg_client.formats.annotation_tools import brush_runs
 from lexiseg_client.masks import rle
 from lexiseg_model.types import Ring, Segment
-from lexiseg_service.adapters.tools import SIMPLIFY, ask, each, image_of_text, outline, parsed_text, prompt_of, read_as
+from lexiseg_service.adapters.tools import SIMPLIFY, ask, each, image_of_text, outline, prompt_of, read_as
 from lexiseg_service.errors import DeadlineExceeded, ImageNotFetched, InvalidValue, QueueFull, RateLimited, TooLarge
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.rest.routes import as_json, settings_of, use_case_of
-from lexiseg_service.question.messages import WorkerAnswer
+from lexiseg_service.question.messages import ImageSource, WorkerAnswer
+from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Settings
 
 MAX_CHARACTERS, MAX_TAGS = 2**18, 2**13  # thousands of labels with their words
@@ -150,8 +151,8 @@ def label_of(context: Context) -> str | None:
     return None
 
 
-async def image_of(request: Request, value: str, field: str) -> tuple[bytes | None, str | None]:
-    """Get a task's image: (bytes, None), or (None, URL) that the service fetches under its own rules.
+async def image_of(request: Request, value: str, field: str) -> ImageSource:
+    """A task's image: its bytes, or a URL that the service fetches under its own rules.
 
     Raises:
         InvalidValue: it is neither an image nor a place of one, or an upload of no Label Studio that is known here.
@@ -163,7 +164,7 @@ async def image_of(request: Request, value: str, field: str) -> tuple[bytes | No
     upload = None if home is None else upload_url(value, home)
     if upload is not None:
         client: str = request.state.client
-        return await use_case_of(request).counted_fetch(client, partial(_upload, upload, settings)), None
+        return ImageSource(await use_case_of(request).counted_fetch(client, partial(_upload, upload, settings)))
     if value.startswith("/"):
         raise InvalidValue.of(field, value, "a URL or a data URI; uploads are fetched from LEXISEG_LABEL_STUDIO_URL")
     return await image_of_text(value, field)
@@ -309,15 +310,15 @@ async def predicted(
     value = task.data.get(control.image_field)
     if not isinstance(value, str):
         raise InvalidValue.of(field, value, "the image's URL")
-    image, url = await image_of(request, value, field)
+    image = await image_of(request, value, field)
     fields = {**control.options, "mask": "rle"}
     if control.kind == "polygonlabels":
         fields |= {"mask": "polygon", "simplify": SIMPLIFY}
     if context is not None and context.result:
         fields |= {"threshold": None, **fields_of(context)}  # the annotator's threshold is meant for words
-        answer = await ask(request, fields, image, url)
+        answer = await ask(request, fields, image)
         return await prediction_of(request, answer, control, label_of(context))
-    answer = await ask(request, {**fields, "classes": control.classes}, image, url)
+    answer = await ask(request, {**fields, "classes": control.classes}, image)
     return await prediction_of(request, answer, control)
 
 
@@ -371,7 +372,7 @@ async def predict(request: Request) -> Response:
     `error` in place of the regions of the others.
     """
     body = await read_as(Predict, request)
-    control = await parsed_text(body.label_config, control_of)
+    control = await off_event_loop(len(body.label_config), partial(control_of, body.label_config))
     context = None if body.params is None else body.params.context
     settings = settings_of(request)
     deadline = asyncio.get_running_loop().time() + settings.deadline_seconds

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +27,6 @@ from starlette.requests import Request
 from lexiseg_client.masks import rle
 from lexiseg_model.lru import Lru
 from lexiseg_model.types import Segment, Task
-from lexiseg_service.adapters.tools import parsed_text
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError, TooLarge
 from lexiseg_service.gateway.rest.routes import caller_of
 from lexiseg_service.gateway.use_case import Caller, UseCase, find_card
@@ -37,7 +36,7 @@ from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.prompts import decode_base64
 from lexiseg_service.question.schemas import Question
-from lexiseg_service.question.validation import validate
+from lexiseg_service.question.validation import off_event_loop, validate
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
@@ -198,7 +197,8 @@ class ToolService:
             image_id = image.removeprefix(BY_ID)
             return Picture(self._recent.get((caller.client, image_id)), image_id)
         if image.startswith("data:"):
-            return Picture(await parsed_text(image, lambda text: decode_base64(text, "image", "a data URL of base64")))
+            decode = partial(decode_base64, image, "image", "a data URL of base64")
+            return Picture(await off_event_loop(len(image), decode))
         if image.startswith(("https://", "http://")):
             return Picture(await self._use_case.fetch_url(image, caller.client))
         return Picture(await asyncio.to_thread(self._read, image))

@@ -12,7 +12,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.types import Ring, Segment
-from lexiseg_service.adapters.tools import SIMPLIFY, ask_about, chosen, each, options_of, outline, read_as, run_lengths
+from lexiseg_service.adapters.tools import (
+    SIMPLIFY,
+    ask,
+    each,
+    image_of_text,
+    options_of,
+    outline,
+    read_as,
+    run_lengths,
+)
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.rest.routes import as_json, settings_of
 
@@ -101,12 +110,7 @@ def results_of(
     return [
         {
             "prompt_index": index,
-            "echo": {
-                "prompt_index": index,
-                "type": prompt.type,
-                "text": prompt.text,
-                "num_boxes": len(prompt.boxes),
-            },
+            "echo": {"prompt_index": index, "type": prompt.type, "text": prompt.text, "num_boxes": len(prompt.boxes)},
             "predictions": by_prompt.get(index, []),
         }
         for index, prompt in enumerate(prompts)
@@ -191,9 +195,9 @@ async def visual_segment(request: Request) -> Response:
         "mask": kind,
         "simplify": SIMPLIFY if kind == "polygon" else None,
     }
-    answer = await ask_about(request, fields, body.image.value, "image.value")
-    predictions = await each(answer, lambda segment, rings: prediction_of(segment, rings, kind)[1])
-    return as_json({"predictions": predictions, "time": answer.timings.total / 1e3})
+    answer = await ask(request, fields, await image_of_text(body.image.value, "image.value"))
+    predictions = await each(answer, partial(prediction_of, kind=kind))
+    return as_json({"predictions": [prediction for _, prediction in predictions], "time": answer.timings.total / 1e3})
 
 
 @router.post("/sam3/concept_segment")
@@ -211,9 +215,6 @@ async def concept_segment(request: Request) -> Response:
         "classes": classes,
         "mask": body.format,
     }
-    answer = await ask_about(request, fields, body.image.value, "image.value")
-    make = partial(prediction_of, kind=body.format)
-    # Run lengths are there already.
-    predictions = [make(*one) for one in chosen(answer)] if body.format == "rle" else await each(answer, make)
-    results = results_of(body.prompts, predictions)
-    return as_json({"prompt_results": results, "time": answer.timings.total / 1e3})
+    answer = await ask(request, fields, await image_of_text(body.image.value, "image.value"))
+    predictions = await each(answer, partial(prediction_of, kind=body.format))
+    return as_json({"prompt_results": results_of(body.prompts, predictions), "time": answer.timings.total / 1e3})

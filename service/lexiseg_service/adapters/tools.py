@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -27,17 +27,14 @@ IN_THE_ADDRESS = ("vocabulary", "task", "model", "threshold", "refine", "max_sid
 SIMPLIFY = 1.0  # pixels that a polygon for an annotation tool may stray: a hundredth of the corners, for people to drag
 
 
-def chosen(answer: WorkerAnswer) -> Iterator[tuple[Segment, Sequence[Ring]]]:
-    """Yield the segments, of each prompt the best one, with their polygons if these were requested."""
-    polygons: Sequence[Sequence[Ring]] = answer.polygons or [()] * len(answer.segments)
-    return (
-        (segment, rings) for segment, rings in zip(answer.segments, polygons, strict=True) if not segment.mask_index
-    )
-
-
 async def each(answer: WorkerAnswer, make: Callable[[Segment, Sequence[Ring]], T]) -> list[T]:
-    """Call `make` for the chosen segments, in a thread if their masks are large."""
-    return await off_event_loop(answer.bytes_of_masks, lambda: [make(*segment) for segment in chosen(answer)])
+    """Call `make` for the segments, of each prompt the best one, with their polygons if these were requested.
+
+    Large masks are converted in a thread.
+    """
+    polygons: Sequence[Sequence[Ring]] = answer.polygons or [()] * len(answer.segments)
+    best = [pair for pair in zip(answer.segments, polygons, strict=True) if not pair[0].mask_index]
+    return await off_event_loop(answer.bytes_of_masks, lambda: [make(*pair) for pair in best])
 
 
 def outline(ring: Ring) -> list[list[int]]:
@@ -63,25 +60,20 @@ async def read_as(schema: type[M], request: Request) -> M:
     return validate(schema, await off_event_loop(len(content), parse))
 
 
-def image_in(text: str, field: str) -> tuple[bytes | None, str | None]:
-    """An image that a tool sent as text: (its bytes, None) of base64 or a data URI, (None, its URL) of a URL.
+def image_in(text: str, field: str) -> ImageSource:
+    """An image that a tool sent as text: base64, a data URI or a URL.
 
     Raises:
-        InvalidValue: it is neither.
+        InvalidValue: it is none of them.
     """
     if text.startswith(("https://", "http://")):
-        return None, text
-    return decode_base64(text, field, IMAGE), None
+        return ImageSource(url=text)
+    return ImageSource(decode_base64(text, field, IMAGE))
 
 
-async def image_of_text(text: str, field: str) -> tuple[bytes | None, str | None]:
+async def image_of_text(text: str, field: str) -> ImageSource:
     """As `image_in`; a long text is decoded in a thread."""
-    return await parsed_text(text, lambda text: image_in(text, field))
-
-
-async def parsed_text(text: str, parse: Callable[[str], T]) -> T:
-    """Parse a text, a long one in a thread."""
-    return await off_event_loop(len(text), partial(parse, text))
+    return await off_event_loop(len(text), partial(image_in, text, field))
 
 
 def options_of(query: QueryParams) -> dict[str, Any]:
@@ -104,19 +96,7 @@ def prompt_of(points: Iterable[tuple[float, float, bool]], boxes: Sequence[Seque
     return {"prompts": [{"points": marked, "box": list(boxes[-1]) if boxes else None}], "task": "prompt"}
 
 
-async def ask_about(request: Request, fields: Mapping[str, Any], text: str, field: str) -> WorkerAnswer:
-    """As `ask`, about an image that a tool sent as text in a field.
-
-    Raises:
-        ServiceError: of any kind.
-        ClientDisconnect: the client hung up.
-    """
-    return await ask(request, fields, *await image_of_text(text, field))
-
-
-async def ask(
-    request: Request, fields: Mapping[str, Any], image: bytes | None = None, url: str | None = None
-) -> WorkerAnswer:
+async def ask(request: Request, fields: Mapping[str, Any], image: ImageSource) -> WorkerAnswer:
     """The answer to a question about an image, by the way of `POST /segment`. Fields that are None are left out.
 
     Raises:
@@ -125,7 +105,6 @@ async def ask(
     """
 
     async def reading() -> tuple[Question, ImageSource]:
-        question = validate(Question, {name: value for name, value in fields.items() if value is not None})
-        return question, ImageSource(image, url=url)
+        return validate(Question, {name: value for name, value in fields.items() if value is not None}), image
 
     return await answer_of(request, reading())

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.types import Ring, Segment
-from lexiseg_service.adapters.tools import SIMPLIFY, ask_about, each, outline, prompt_of, read_as
+from lexiseg_service.adapters.tools import SIMPLIFY, ask, each, image_of_text, outline, prompt_of, read_as
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.rest.routes import as_json, use_case_of
 
@@ -123,6 +123,6 @@ async def predict(request: Request) -> Response:
     """Polygons for words, or for points and boxes."""
     body = await read_as(Predict, request)
     fields = {"model": body.model, "mask": "polygon", "simplify": SIMPLIFY, **asked_by(body.params)}
-    answer = await ask_about(request, fields, body.image, "image")
+    answer = await ask(request, fields, await image_of_text(body.image, "image"))
     shapes = list(chain.from_iterable(await each(answer, shapes_of)))
     return as_json({"success": True, "data": {"shapes": shapes, "description": ""}})
