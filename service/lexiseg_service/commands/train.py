@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import typer
@@ -17,6 +15,7 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.training.recipe import is_begun
 from lexiseg_model.training.recipes.prerequisites import finish, train_first, trained_first
 from lexiseg_model.training.recipes.read import Planned, read_recipe, recipes
+from lexiseg_service.commands.signals import on_signals
 from lexiseg_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,27 +37,14 @@ def list_recipes() -> int:
 
 def run(name: str, overrides: Sequence[str]) -> int:
     """Train a recipe and, before it, the recipes that it needs; prints where the weights are."""
-    with _ending():
+    with on_signals(_end, signal.SIGTERM, signal.SIGINT):
         return _run(read_recipe(name, overrides))
 
 
-@contextmanager
-def _ending() -> Iterator[None]:
-    """Exit with 0 on SIGTERM and Ctrl-C while a run loads or measures: it has nothing to save then."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        typer.echo(f"{signal.Signals(number).name}; start it again to resume")
-        raise SystemExit(0)
-
-    if threading.current_thread() is not threading.main_thread():  # no other may set handlers
-        yield
-        return
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _end(number: int, _: object) -> None:
+    """Exit with 0 while a run loads or measures: it has nothing to save then."""
+    typer.echo(f"{signal.Signals(number).name}; start it again to resume")
+    raise SystemExit(0)
 
 
 def _run(planned: Planned) -> int:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 import structlog
 
+from lexiseg_service.commands.signals import on_signals
+
 logger = structlog.get_logger("lexiseg.serve")
 MIN_DELAY, MAX_DELAY = 0.5, 30.0  # seconds before a restart; doubled after each short life
 LONG_LIFE = 60.0  # seconds after which the backoff starts over
@@ -98,14 +100,11 @@ class Supervisor:
         the others are stopped, and its status is returned.
         """
         lifeline, our_end = os.pipe()  # a child reads EOF when the supervisor is gone, even if it was killed
-        before = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # the parent (nohup) may ignore it
-            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._stop)
-        try:
+        hangup = [signal.SIGHUP] * (
+            signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+        )  # the parent (nohup) may ignore it
+        with on_signals(self._stop, signal.SIGTERM, signal.SIGINT, *hangup):
             child = self._supervise()
-        finally:
-            for number, action in before.items():
-                signal.signal(number, action)
         os.close(our_end)
         if child is None:
             os.close(lifeline)

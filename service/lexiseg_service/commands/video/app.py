@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -77,7 +76,7 @@ def video(
       lexiseg video /dev/video0 -c person --task instance --out me.mp4 --server localhost:50051
     """
     from lexiseg_service.commands.question import Question, check_classes, read_prompts
-    from lexiseg_service.commands.video.streams import VideoQuestion, by_server, followed, in_process
+    from lexiseg_service.commands.video.streams import StreamOptions, by_server, followed, in_process
 
     prompt_list = read_prompts(points or [], boxes or [], prompts or [])
     check_classes(classes or (), vocabulary, needed=not prompt_list, others=", or objects to follow (--point, --box)")
@@ -103,19 +102,16 @@ def video(
             raise
         typer.echo("lexiseg: reading video needs PyAV, which is not installed: pip install av", err=True)
         raise typer.Exit(1) from None
-    question = VideoQuestion(
-        question=Question(
-            tuple(classes or ()),
-            vocabulary,
-            background,
-            threshold,
-            max_side,
-            task or ("prompt" if prompt_list else "semantic"),
-        ),
-        smoothing=smoothing,
-        tracking=tracking,
-        drop_policy=drop or ("latest" if is_live(source) else "none"),
+    question = Question(
+        tuple(classes or ()),
+        vocabulary,
+        background,
+        threshold,
+        max_side,
+        task or ("prompt" if prompt_list else "semantic"),
     )
-    settings = chosen.settings
-    opening = in_process(question, settings) if server is None else nullcontext(by_server(question, settings, server))
+    policy = drop or ("latest" if is_live(source) else "none")
+    options: StreamOptions = {"smoothing": smoothing, "tracking": tracking, "drop_policy": policy}
+    about = (question, options, chosen.settings)
+    opening = in_process(*about) if server is None else by_server(*about, server)
     raise typer.Exit(run(source, opening, out, json, seconds, followed(prompt_list)))

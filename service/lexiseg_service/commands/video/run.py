@@ -5,12 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import simplejpeg
@@ -21,9 +20,10 @@ from lexiseg_client import FrameAnswer
 from lexiseg_model.masks.overlay import paint
 from lexiseg_model.types import LabelMap, Rle, Segment
 from lexiseg_service.commands.bar import Bar, bar_of
+from lexiseg_service.commands.signals import on_signals
 from lexiseg_service.commands.video.source import SourceFailure, SourceFrame, VideoSource
 from lexiseg_service.commands.video.streams import FRAMES_IN_FLIGHT, Ask
-from lexiseg_service.commands.video.target import JsonLines, VideoTarget
+from lexiseg_service.commands.video.target import VideoTarget, WriteLine, json_lines
 from lexiseg_service.question.messages import Followed, VideoFrame
 
 JPEG_QUALITY = 92  # of the frames on their way to the model
@@ -35,13 +35,13 @@ AHEAD = 2 * FRAMES_IN_FLIGHT  # of any other source: a connection would buffer h
 class VideoRun:
     """One video from its source to its targets, and the outcomes of its frames.
 
-    `out` and `lines` may each be None; `seconds` ends it early; `follow` are objects in the first frame. The
+    `out` and `write_line` may each be None; `seconds` ends it early; `follow` are objects in the first frame. The
     sender of the frames reads them, in a thread of its own.
     """
 
     source: VideoSource
     out: VideoTarget | None
-    lines: JsonLines | None
+    write_line: WriteLine | None
     seconds: float
     follow: tuple[Followed, ...] = ()
     answered: int = 0
@@ -105,8 +105,8 @@ class VideoRun:
         return None if frame is None or frame.seconds >= self.seconds else frame
 
     def _write(self, frame: SourceFrame, answer: FrameAnswer) -> None:
-        if self.lines is not None:
-            self.lines.write(answer, frame.seconds)
+        if self.write_line is not None:
+            self.write_line(answer, frame.seconds)
         if self.out is not None and not answer.dropped:
             self.out.write(_painted(frame.rgb, answer), frame.seconds)
 
@@ -162,31 +162,18 @@ def run(
     with ExitStack() as stack:
         source = stack.enter_context(VideoSource(source_name))
         target = None if out is None else stack.enter_context(VideoTarget(out, source.rate))
-        writer = None if lines is None else stack.enter_context(JsonLines(lines))
+        write_line = None if lines is None else stack.enter_context(json_lines(lines))
         ask = stack.enter_context(opening)
-        work = VideoRun(source, target, writer, seconds, follow)
+        work = VideoRun(source, target, write_line, seconds, follow)
+
+        def stop_once(*_: object) -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C ends it at once
+            work.stop()
+
         began = time.monotonic()
-        with bar_of("segmenting", _total(source, seconds), summary=False) as bar, _interruptible(work.stop):
+        with bar_of("segmenting", _total(source, seconds), summary=False) as bar, on_signals(stop_once, signal.SIGINT):
             work.run(ask, bar)
     return work.report(time.monotonic() - began, [path for path in (out, lines) if path is not None])
-
-
-@contextmanager
-def _interruptible(stop: Callable[[], None]) -> Iterator[None]:
-    """Stop at the first Ctrl-C, and end at once at the second."""
-    if threading.current_thread() is not threading.main_thread():  # no other may set handlers
-        yield
-        return
-
-    def on_interrupt(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        stop()
-
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _total(source: VideoSource, seconds: float) -> int | None:

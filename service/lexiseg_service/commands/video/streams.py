@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 from lexiseg_client import Class, Client, Frame, FrameAnswer, Point, Prompt
 from lexiseg_client.rpc.messages import frame_answer
@@ -28,11 +27,9 @@ FRAMES_IN_FLIGHT = 4
 SECONDS_TO_CONNECT = 10.0
 
 
-@dataclass(frozen=True)
-class VideoQuestion:
-    """`question` as for images; the rest as in the `StreamConfig` of the gRPC interface."""
+class StreamOptions(TypedDict):
+    """What a stream is asked beside the question, as in the `StreamConfig` of the gRPC interface."""
 
-    question: Question
     smoothing: float
     tracking: bool
     drop_policy: DropPolicy
@@ -52,25 +49,19 @@ def followed(prompts: Sequence[dict[str, Any]]) -> tuple[Followed, ...]:
 
 
 @contextmanager
-def in_process(video_question: VideoQuestion, settings: Settings) -> Iterator[Ask]:
+def in_process(question: Question, options: StreamOptions, settings: Settings) -> Iterator[Ask]:
     """Load the model, and keep its engine while the block runs. Not inside an event loop.
 
     Raises:
         ServiceError: the classes or a value are not as expected.
         ModelError: the model cannot be loaded.
     """
-    question = video_question.question
     vocabulary = resolved(question.validated(), settings)
     with engine_of(settings, question.task) as (engine, segmenter):
         from lexiseg_service.worker.video import Streams  # imports torch: after all checks
 
-        stream_question = StreamQuestion(
-            question.request(None, vocabulary, segmenter.card.name),
-            video_question.smoothing,
-            video_question.tracking,
-            video_question.drop_policy,
-            FRAMES_IN_FLIGHT,
-        )
+        request = question.request(None, vocabulary, segmenter.card.name)
+        stream_question = StreamQuestion(request, frames_in_flight=FRAMES_IN_FLIGHT, **options)
 
         async def steps(frames: Iterator[VideoFrame]) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
             yield stream_question
@@ -90,18 +81,19 @@ def in_process(video_question: VideoQuestion, settings: Settings) -> Iterator[As
         yield ask
 
 
-def by_server(video_question: VideoQuestion, settings: Settings, url: str) -> Ask:
-    """Ask a server at a URL, or at HOST:PORT of its gRPC. No model and no torch here.
+@contextmanager
+def by_server(question: Question, options: StreamOptions, settings: Settings, url: str) -> Iterator[Ask]:
+    """Ask a server at a URL, or at HOST:PORT of its gRPC, while the block runs. No model and no torch here.
 
     Raises:
         InvalidValue: the address, the key or a value is not one.
+        ServerFailure: the server refused the stream, or does not answer.
     """
     key, url = key_for(url, settings), url.rstrip("/")
-    question = video_question.question
     question.validated()
+    with translated(url), Client(url, api_key=key, timeout=SECONDS_TO_CONNECT) as client:
 
-    def ask(frames: Iterator[VideoFrame]) -> Generator[FrameAnswer, None, None]:
-        with translated(url), Client(url, api_key=key, timeout=SECONDS_TO_CONNECT) as client:
+        def ask(frames: Iterator[VideoFrame]) -> Generator[FrameAnswer, None, None]:
             yield from client.stream(
                 map(_client_frame, frames),
                 cast("list[str | Class]", list(question.classes)) or None,
@@ -111,13 +103,11 @@ def by_server(video_question: VideoQuestion, settings: Settings, url: str) -> As
                 background=question.background,
                 threshold=question.threshold,
                 max_side=question.max_side,
-                smoothing=video_question.smoothing,
-                tracking=video_question.tracking,
-                drop_policy=video_question.drop_policy,
                 frames_in_flight=FRAMES_IN_FLIGHT,
+                **options,
             )
 
-    return ask
+        yield ask
 
 
 def _client_frame(frame: VideoFrame) -> Frame:

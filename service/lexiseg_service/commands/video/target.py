@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 import av
 import cv2
@@ -33,6 +36,7 @@ OPTIONS = {
 }
 MPEG4_BITS_PER_PIXEL = 0.15  # of a frame; the encoder's own default is a rate for stamps
 TICKS = 60_000  # a second: whole numbers for 24, 25, 30, 50, 60 and the NTSC rates; mpeg4 takes at most 65,535
+WriteLine = Callable[[FrameAnswer, float], None]  # of one frame, and from which second on it is shown
 
 
 class TargetFailure(ServiceError):
@@ -122,45 +126,41 @@ def _encoder(path: Path) -> str:
     raise TargetFailure(f"{path}: no encoder for it here; looked for {', '.join(names)}")
 
 
-class JsonLines:
-    """One line a frame, into a file or to the standard output (`-`); use it as a context manager.
+@contextmanager
+def json_lines(path: Path) -> Iterator[WriteLine]:
+    """Write one line a frame, into a file or to the standard output (`-`), while the block runs.
 
     Raises:
         OSError: the file cannot be made.
     """
+    if str(path) == "-":
+        yield partial(_write_line, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return
+    is_new = not path.exists()
+    try:
+        with path.open("wb") as file:
+            yield partial(_write_line, file)
+    except BaseException:
+        if is_new and path.exists() and not path.stat().st_size:
+            path.unlink()
+        raise
 
-    def __init__(self, path: Path) -> None:
-        self._is_file = str(path) != "-"
-        self._empty = path if self._is_file and not path.exists() else None  # a file that was made here
-        self._file: BinaryIO = path.open("wb") if self._is_file else sys.stdout.buffer
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if not self._is_file:
-            self._file.flush()
-            return
-        self._file.close()
-        if error is not None and self._empty is not None:
-            self._empty.unlink(missing_ok=True)
-
-    def write(self, answer: FrameAnswer, seconds: float) -> None:
-        """The line of one frame, shown from `seconds` on."""
-        self._empty = None
-        segmentation, failure = answer.answer, answer.error
-        line = {
-            "frame": int(answer.frame_id),
-            "seconds": round(seconds, 6),
-            "size": segmentation and segmentation.size,
-            "segments": segmentation and [_segment(segment) for segment in segmentation],
-            "dropped": answer.dropped,
-            "error": failure and {"type": failure.type, "detail": failure.problem.detail},
-            "state_reset": answer.state_reset,
-            "lost": answer.lost,
-            "timings_ms": segmentation and asdict(segmentation.timings_ms),
-        }
-        self._file.write(orjson.dumps(line) + b"\n")
+def _write_line(file: BinaryIO, answer: FrameAnswer, seconds: float) -> None:
+    segmentation, failure = answer.answer, answer.error
+    line = {
+        "frame": int(answer.frame_id),
+        "seconds": round(seconds, 6),
+        "size": segmentation and segmentation.size,
+        "segments": segmentation and [_segment(segment) for segment in segmentation],
+        "dropped": answer.dropped,
+        "error": failure and {"type": failure.type, "detail": failure.problem.detail},
+        "state_reset": answer.state_reset,
+        "lost": answer.lost,
+        "timings_ms": segmentation and asdict(segmentation.timings_ms),
+    }
+    file.write(orjson.dumps(line) + b"\n")
 
 
 def _segment(segment: Segment) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lexiseg_client import FrameAnswer
-from lexiseg_service.commands.video.target import ENCODERS, JsonLines, TargetFailure, VideoTarget
+from lexiseg_service.commands.video.target import ENCODERS, TargetFailure, VideoTarget, json_lines
 from tests.service.commands.video import clips
 
 GRAY = np.full((48, 64, 3), 128, np.uint8)
@@ -64,14 +64,14 @@ def test_where_nothing_can_be_written_is_told_at_once(tmp_path: Path, name: str,
 
 
 def test_a_line_tells_what_is_lost(tmp_path: Path) -> None:
-    with JsonLines(tmp_path / "lines.jsonl") as lines:
-        lines.write(FrameAnswer("0", 0, None, dropped=True, lost=(3, 7)), 0.0)
+    with json_lines(tmp_path / "lines.jsonl") as write_line:
+        write_line(FrameAnswer("0", 0, None, dropped=True, lost=(3, 7)), 0.0)
 
     assert json.loads((tmp_path / "lines.jsonl").read_bytes())["lost"] == [3, 7]
 
 
 def test_a_file_without_a_line_does_not_outlive_a_failure(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), JsonLines(tmp_path / "lines.jsonl"):
+    with pytest.raises(RuntimeError), json_lines(tmp_path / "lines.jsonl"):
         raise RuntimeError("no server")
 
     assert not (tmp_path / "lines.jsonl").exists()
