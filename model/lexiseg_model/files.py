@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from lexiseg_model.errors import DatasetError
@@ -62,10 +63,15 @@ def claim(record: Path, about: Mapping[str, object], content: str, occupied: boo
 def write_durably(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file atomically and durably, readable for other users; `write` gets a temporary path."""
     fresh = path.with_name(f"{path.name}.new")
-    write(fresh)
-    fresh.chmod(READABLE)
-    with fresh.open("rb") as file:
-        os.fsync(file.fileno())
+    try:
+        write(fresh)
+        fresh.chmod(READABLE)
+        with fresh.open("rb") as file:
+            os.fsync(file.fileno())
+    except OSError:
+        with suppress(OSError):  # a partial file would use up a full disk
+            fresh.unlink(missing_ok=True)
+        raise
     os.replace(fresh, path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -237,23 +237,7 @@ def _key(model: str, image_id: str) -> str:
     return f"{ModelName.parse(model).name}|{image_id}"
 
 
-class Candidate(Protocol):
-    """A worker that could answer: its address (a restart keeps it), requests in flight, and how many more it takes."""
-
-    @property
-    def address(self) -> str: ...
-
-    @property
-    def load(self) -> int: ...
-
-    @property
-    def room(self) -> int: ...
-
-
-C = TypeVar("C", bound=Candidate)
-
-
-def ranked(candidates: Sequence[C], key: str) -> list[C]:
+def ranked(candidates: Sequence[WorkerLink], key: str) -> list[WorkerLink]:
     """Candidates by their hash for the key, the highest first: rendezvous hashing (Thaler and Ravishankar, 1998).
 
     All gateways agree without communication, and another worker moves only its own share of the images.
@@ -261,7 +245,7 @@ def ranked(candidates: Sequence[C], key: str) -> list[C]:
     return sorted(candidates, key=lambda candidate: _hash(candidate.address, key), reverse=True)
 
 
-def choose(candidates: Sequence[C], key: str) -> C | None:
+def choose(candidates: Sequence[WorkerLink], key: str) -> WorkerLink | None:
     """The first ranked, or the least loaded when that one is busy; None without candidates."""
     order = ranked(candidates, key)
     if not order:
@@ -272,7 +256,7 @@ def choose(candidates: Sequence[C], key: str) -> C | None:
     return idle if busy and idle.room > 0 else winner
 
 
-def least_loaded(candidates: Sequence[C]) -> C:
+def least_loaded(candidates: Sequence[WorkerLink]) -> WorkerLink:
     """The first of those with the fewest requests in flight."""
     return min(candidates, key=lambda candidate: candidate.load)
 

@@ -13,8 +13,6 @@ worker has, or that all workers still load, is not used.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from typing import Literal, cast, get_args
 import structlog
 
 from lexiseg_model.errors import OptionError, UnknownModelError
+from lexiseg_model.files import replace_file
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.watched_file import WatchedFile
@@ -83,11 +82,7 @@ def write_rollouts(path: Path, rollouts: dict[str, Rollout]) -> None:
     if not path.resolve().parent.is_dir():
         raise OptionError(f"{path}: there is no such folder")
     text = "".join(f"{rollout}\n" for rollout in rollouts.values())
-    mode = path.stat().st_mode if path.exists() else 0o644
-    with tempfile.NamedTemporaryFile("w", dir=path.resolve().parent, prefix=".", delete=False) as file:
-        file.write(text)
-    os.chmod(file.name, mode & 0o777)
-    os.replace(file.name, path.resolve())
+    replace_file(path.resolve(), text.encode())
 
 
 class Rollouts:

@@ -1,18 +1,19 @@
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from lexiseg_service.fleet.remote import choose, ranked
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Worker:
     address: str
     load: int = 0
     room: int = 64
 
 
-def fleet(number: int) -> list[Candidate]:
-    return [Candidate(f"10.0.0.{host}:50061") for host in range(number)]
+def fleet(number: int) -> list[Any]:
+    return [Worker(f"10.0.0.{host}:50061") for host in range(number)]
 
 
 KEYS = [f"tiny|{number:032x}" for number in range(2000)]
@@ -42,5 +43,6 @@ def test_a_worker_that_goes_moves_no_image_but_its_own() -> None:
 
 def test_a_winner_without_room_hands_over() -> None:
     first, *others = ranked(fleet(3), KEYS[0])
+    full: Any = Worker(first.address, load=2, room=0)
 
-    assert choose([Candidate(first.address, load=2, room=0), *others], KEYS[0]) != first
+    assert choose([full, *others], KEYS[0]) != first

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Any, TypeVar, cast
 import redis
 import structlog
 
+from lexiseg_model.files import write_durably
 from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.vocabularies.named import SLOT
 from lexiseg_service.redis_link import RedisAway, RedisLink
@@ -141,23 +141,7 @@ def _write(folder: Path, name: str, content: bytes | None) -> None:
     if content is None:
         target.unlink(missing_ok=True)
     else:
-        draft = folder / f".{name}.draft"
-        try:
-            with draft.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(target)
-        except OSError:
-            with suppress(OSError):  # a partial file would use up a full disk
-                draft.unlink(missing_ok=True)
-            raise
-    # The rename survives a power failure only once the folder is synced.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        write_durably(target, lambda draft: draft.write_bytes(content))
 
 
 class RedisStore(Store):
