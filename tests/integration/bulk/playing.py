@@ -11,7 +11,8 @@ from typing import IO, Any, NamedTuple
 
 from fsspec.core import url_to_fs
 
-from lexiseg_service.commands.bulk.job import OK, decode
+from lexiseg_service.commands.bulk.job import OK
+from lexiseg_service.commands.bulk.sources import open_parquet
 
 ROOT = Path(__file__).resolve().parents[3]
 LONGEST = 600.0  # seconds; only a fault takes so long
@@ -60,7 +61,7 @@ def wait_for_rows(out: Path | str, files: int, job: subprocess.Popen[str]) -> bo
 def assert_each_once(out: Path | str, inputs: int) -> None:
     """Each input of `jobs.folder` has one row, with an answer."""
     store, files = _row_files(out)
-    rows = [row for file in files for row in decode(store.cat_file(file))]
+    rows = [row for file in files for row in open_parquet(store.cat_file(file)).read().to_pylist()]
     assert sorted(row["id"] for row in rows) == sorted(f"day-{n % 2}/{n:03d}.jpg" for n in range(inputs))
     assert {row["status"] for row in rows} == {OK}
 
