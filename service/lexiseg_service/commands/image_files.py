@@ -60,23 +60,13 @@ class Source:
             Unreadable: it cannot be read.
             TooLarge: it has more bytes than the limit.
         """
-        if self.path is not None:
-            return read_bounded(self.path, limits)
-        return _read_limited(sys.stdin.buffer, limits) if self.name == STDIN else _fetch_bounded(self.name, limits)
-
-
-def read_bounded(path: Path, limits: Limits) -> bytes:
-    """The bytes of an image file.
-
-    Raises:
-        Unreadable: it cannot be read.
-        TooLarge: it has more bytes than the limit.
-    """
-    try:
-        with path.open("rb") as file:
-            return _read_limited(file, limits)
-    except OSError as error:
-        raise Unreadable(error.strerror or str(error)) from None
+        try:
+            if self.path is not None:
+                with self.path.open("rb") as file:
+                    return _read_limited(file, limits)
+            return _read_limited(sys.stdin.buffer, limits) if self.name == STDIN else _fetch_bounded(self.name, limits)
+        except OSError as error:
+            raise Unreadable(error.strerror or str(error)) from None
 
 
 def _read_limited(file: BinaryIO, limits: Limits) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from lexiseg_model.types import Task, Vocabulary
-from lexiseg_service.commands.image_files import Unreadable, read_bounded
+from lexiseg_service.commands.image_files import Source, Unreadable
 from lexiseg_service.errors import InvalidValue, TooLarge
 from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.messages import WorkerRequest
@@ -180,7 +180,7 @@ def _example(text: str, option: str) -> tuple[str, dict[str, Any]]:
     is_point = place.count(",") == 1
     (prompt,) = read_prompts([place] if is_point else [], [] if is_point else [place], [])
     try:
-        content = read_bounded(Path(file), Limits())
+        content = Source(file, Path(file)).read(Limits())
     except (Unreadable, TooLarge) as error:
         raise typer.BadParameter(f"{file} cannot be read: {error}", param_hint=f"'{option}'") from None
     return name.strip(), {**prompt, "image": {"base64": base64.b64encode(content).decode()}}

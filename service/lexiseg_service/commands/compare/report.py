@@ -22,7 +22,7 @@ from lexiseg_model.masks.overlay import OPACITY, colour
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.types import LabelMap, Vocabulary
 from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.image_files import SUFFIXES, read_bounded
+from lexiseg_service.commands.image_files import Source, sources_of
 from lexiseg_service.commands.in_process import named_or_folder
 from lexiseg_service.commands.pages import jpeg_url, render
 from lexiseg_service.errors import ServiceError
@@ -166,11 +166,10 @@ def compared(a: str, b: str, folder: Path, vocabulary: Vocabulary, settings: Set
     """Label the photographs of a folder by one model after the other.
 
     Raises:
-        ModelError: a model cannot be loaded, or there are no photographs.
+        ServiceError: there are no photographs.
+        ModelError: a model cannot be loaded, or none of the photographs can be read.
     """
-    photographs = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not photographs:
-        raise DatasetError(f"{folder} holds no photographs; expected {', '.join(sorted(SUFFIXES))}")
+    photographs = [Path(source.name) for source in sources_of([folder])]
     names = tuple(entry.name for entry in vocabulary.classes)
     maps: dict[Path, list[bytes]] = {path: [] for path in photographs}  # as PNG: a hundredth of their size
     models, unread = [], dict[Path, str]()
@@ -220,7 +219,7 @@ def _read(path: Path, limits: Limits) -> NDArray[np.uint8]:
         SampleError: it cannot be read.
     """
     try:
-        return decode(read_bounded(path, limits), limits, None).rgb
+        return decode(Source(str(path), path).read(limits), limits, None).rgb
     except ServiceError as error:
         raise SampleError(str(path), error.detail) from None
 
