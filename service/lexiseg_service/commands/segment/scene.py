@@ -91,7 +91,7 @@ class Scene:
             DatasetError: the file is damaged there.
         """
         height, width = (max(1, round(side / shrink)) for side in box.size)
-        window = Window(box.left, box.top, box.size[1], box.size[0])
+        window = _window(box)
         how = Resampling.nearest if self._palette is not None else Resampling.average
         try:
             valid = self._dataset.dataset_mask(window=window, out_shape=(height, width)) > 0
@@ -145,7 +145,7 @@ class Scene:
         """Values of each band that become 0 and 255: percentiles of a sample."""
         parts = []
         for box in self._sample():
-            window = Window(box.left, box.top, box.size[1], box.size[0])
+            window = _window(box)
             valid = self._dataset.dataset_mask(window=window) > 0
             pixels = self._dataset.read(self._bands, window=window)[:, valid].astype(np.float64)
             parts.append(pixels[:, np.isfinite(pixels).all(0)])
@@ -248,54 +248,49 @@ class ClassMap:
 
     def write(self, box: Box, values: NDArray[np.integer], probability: NDArray[np.float32]) -> None:
         """One block: classes [h, w], and the probability of each."""
-        place = Window(box.left, box.top, *box.size[::-1])
+        place = _window(box)
         self._written.write(values.astype(self._written.dtypes[0]), 1, window=place)
         self._probability.write((probability * LEVELS).round().astype(np.uint16), 1, window=place)
         self._boxes.append(box)
 
     def regions(self) -> Iterator[Region]:
         """Every region, connected by sides; their outlines are in memory."""
-        classes, probability = self._reopened()
-        with classes, probability:
-            band = rasterio.band(classes, 1)
-            shapes = rasterio.features.shapes(band, mask=band, connectivity=4, transform=classes.transform)
-            outlined = [(shapely.geometry.shape(outline), int(value)) for outline, value in shapes]
-            outlines = [outline for outline, _ in outlined]
-            tree = shapely.STRtree(outlines)
-            votes = np.zeros(len(outlined) + 1)
-            areas = np.zeros(len(outlined) + 1, np.int64)
-            for box in self._boxes:
-                place = Window(box.left, box.top, *box.size[::-1])
-                numbers = tree.query(shapely.box(*rasterio.windows.bounds(place, classes.transform)))
-                if not len(numbers):
-                    continue
-                # Outlines run along the borders of pixels: a pixel belongs to the region around its centre.
-                ids = rasterio.features.rasterize(
-                    [(outlines[number], number + 1) for number in numbers],
-                    box.size,
-                    transform=rasterio.windows.transform(place, classes.transform),
-                    dtype="int32",
-                ).ravel()
-                weights = probability.read(1, window=place).ravel()
-                votes += np.bincount(ids, weights, len(outlined) + 1)
-                areas += np.bincount(ids, minlength=len(outlined) + 1)
+        band = rasterio.band(self._written, 1)
+        shapes = rasterio.features.shapes(band, mask=band, connectivity=4, transform=self._written.transform)
+        outlined = [(shapely.geometry.shape(outline), int(value)) for outline, value in shapes]
+        outlines = [outline for outline, _ in outlined]
+        tree = shapely.STRtree(outlines)
+        votes = np.zeros(len(outlined) + 1)
+        areas = np.zeros(len(outlined) + 1, np.int64)
+        for box in self._boxes:
+            place = _window(box)
+            numbers = tree.query(shapely.box(*rasterio.windows.bounds(place, self._written.transform)))
+            if not len(numbers):
+                continue
+            # Outlines run along the borders of pixels: a pixel belongs to the region around its centre.
+            ids = rasterio.features.rasterize(
+                [(outlines[number], number + 1) for number in numbers],
+                box.size,
+                transform=rasterio.windows.transform(place, self._written.transform),
+                dtype="int32",
+            ).ravel()
+            weights = self._probability.read(1, window=place).ravel()
+            votes += np.bincount(ids, weights, len(outlined) + 1)
+            areas += np.bincount(ids, minlength=len(outlined) + 1)
         for number, (outline, value) in enumerate(outlined, 1):
             score = votes[number] / LEVELS / areas[number]
             yield Region(value, float(score), int(areas[number]), shapely.MultiPolygon([outline]))
 
-    def _reopened(self) -> tuple[Any, Any]:
-        """Close both files, which writes them to disk, and open them for reading."""
-        names = self._written.name, self._probability.name
-        self._written.close()
-        self._probability.close()
-        return rasterio.open(names[0]), rasterio.open(names[1])
+
+def _window(box: Box) -> Window:
+    return Window(box.left, box.top, *box.size[::-1])
 
 
 def _create(path: Path, scene: Scene, block: int, kind: str) -> Any:
     height, width = scene.size
     return rasterio.open(
         path,
-        "w",
+        "w+",
         driver="GTiff",
         height=height,
         width=width,
