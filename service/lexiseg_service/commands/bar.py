@@ -23,9 +23,9 @@ class Bar:
         self._done_before = done
         self._began = self._line_at = time.monotonic()
 
-    def expect(self, total: int) -> None:
-        """Set the total number of items."""
-        self._progress.update(self._task, total=total)
+    def expect(self, count: int) -> None:
+        """Add `count` items to the total."""
+        self._progress.update(self._task, total=(self._progress.tasks[0].total or 0) + count)
 
     def step(self, count: int = 1) -> None:
         """Add `count` finished items; prints a line if the last one is LINE_SECONDS old."""

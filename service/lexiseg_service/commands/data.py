@@ -278,23 +278,11 @@ def prepare_data(
     from lexiseg_model.data.preparing.official import official_set
     from lexiseg_model.data.preparing.prepare import prepare
 
-    total = 0
+    def unpacking(archive: object) -> None:
+        typer.echo(f"unpacking {archive} ...", err=True)
+
     with bar_of(name) as bar:
-
-        def expect(count: int) -> None:
-            nonlocal total
-            total += count
-            bar.expect(total)
-
-        prepared = prepare(
-            official_set(name),
-            source,
-            target,
-            own,
-            lambda archive: typer.echo(f"unpacking {archive} ...", err=True),
-            expect,
-            bar.step,
-        )
+        prepared = prepare(official_set(name), source, target, own, unpacking, bar.expect, bar.step)
     counts = ", ".join(f"{split} {count:,}" for split, count in prepared.splits.items())
     typer.echo(f"{prepared.folder}: {counts}")
     for split, reason in prepared.missing.items():

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, get_args
@@ -165,6 +166,16 @@ def check_server(chosen: Chosen, server: str | None) -> None:
     refused = [] if server is None else [f"'{flag(name)}'" for name in chosen.named if name not in allowed]
     if refused:
         raise typer.BadParameter("the server has its own models and devices", param_hint=" / ".join(refused))
+
+
+def check_installed(option: str, what: str, *modules: str) -> None:
+    """Refuse an option or a command whose libraries are not installed.
+
+    Raises:
+        typer.BadParameter: one is missing; the message says how to get it.
+    """
+    if any(find_spec(module) is None for module in modules):
+        raise typer.BadParameter(f"needs {what}: pip install {' '.join(modules)}", param_hint=f"'{option}'")
 
 
 def read_by(info: FieldInfo) -> Read:

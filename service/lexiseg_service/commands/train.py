@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -54,14 +53,14 @@ def _run(planned: Planned) -> int:
         typer.echo(f"lexiseg: {lack}", err=True)
         return 1
     if is_begun(recipe):
-        _say(f"resuming the run in {recipe.out}")
-    _say("loading torch, initial weights, texts and data")
+        typer.echo(f"resuming the run in {recipe.out}")
+    typer.echo("loading torch, initial weights, texts and data")
     if ending := train_first(planned):
         typer.echo(ending)
         return 0
     training.prepare(recipe, teacher_at)
     trainer = training.trainer(recipe)
-    _say("training")
+    typer.echo("training")
     weights = trainer.train()
     if weights is None:
         if trainer.ending:
@@ -70,7 +69,7 @@ def _run(planned: Planned) -> int:
     if not recipe.data.exists():
         typer.echo(f"weights are at {weights}; there is no data at {recipe.data} to measure them on")
         return 0
-    _say("training is finished; measuring")
+    typer.echo("training is finished; measuring")
     model = finish(planned, weights)
     if model is None:
         typer.echo(f"weights are at {weights}; they only serve as the start of other recipes")
@@ -114,24 +113,26 @@ def plan(name: str, overrides: Sequence[str]) -> int:
     """Print what `run` would do: all values, what is trained, memory and time on this machine."""
     planned = read_recipe(name, overrides)
     training, recipe = planned.training, planned.recipe
-    _say(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip() + "\n")
+    typer.echo(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip() + "\n")
     _outline(planned)
     if is_begun(recipe):
-        _say(f"it would resume the run in {recipe.out}")
+        typer.echo(f"it would resume the run in {recipe.out}")
     lack = training.lacks(recipe)
     if (size := _size(planned, lack)) is not None:
-        _say(f"parameters: {size.parameters:,}, of which {size.trained:,} are trained")
+        typer.echo(f"parameters: {size.parameters:,}, of which {size.trained:,} are trained")
         spread = ", spread over the processes" if recipe.sharding == "full" else ""
-        _say(f"state: {size.state_bytes / MIB:,.0f} MiB for weights, their average, gradients and optimiser{spread}")
+        typer.echo(
+            f"state: {size.state_bytes / MIB:,.0f} MiB for weights, their average, gradients and optimiser{spread}"
+        )
     if lack is not None:
-        _say(f"training cannot begin, so nothing is measured: {lack}")
+        typer.echo(f"training cannot begin, so nothing is measured: {lack}")
         return 0
-    _say("measuring a few batches")
+    typer.echo("measuring a few batches")
     several = [*trained_first(planned), planned]
     minutes = [_minutes(each, f"{each.name}: " if len(several) > 1 else "") for each in several]
     if None not in minutes:
         total = sum(each for each in minutes if each is not None)
-        _say(f"time: about {total:,.1f} minutes on this machine, without the final measurements")
+        typer.echo(f"time: about {total:,.1f} minutes on this machine, without the final measurements")
     return 0
 
 
@@ -154,10 +155,10 @@ def _minutes(planned: Planned, prefix: str) -> float | None:
     recipe, measured = planned.recipe, []
     with rehearsed(planned.training, recipe) as rehearsal:
         if rehearsal.before:
-            _say(f"{prefix}before the first step {rehearsal.before}")
+            typer.echo(f"{prefix}before the first step {rehearsal.before}")
         for entry in measure(rehearsal, recipe):
             measured.append(entry)
-            _say(f"{prefix}{_in_words(entry, planned.training.contrastive)}")
+            typer.echo(f"{prefix}{_in_words(entry, planned.training.contrastive)}")
     if recipe.steps is None:
         return None
     return total_seconds(measured, recipe.steps) / 60
@@ -179,16 +180,11 @@ def _in_words(entry: Measured, contrastive: bool) -> str:
 
 def _outline(planned: Planned) -> None:
     """Print what is trained, before anything heavy is loaded."""
-    _say(_line(planned))
+    typer.echo(_line(planned))
     for first in trained_first(planned):
-        _say(f"before it, {_line(first)}")
+        typer.echo(f"before it, {_line(first)}")
 
 
 def _line(planned: Planned) -> str:
     recipe = planned.recipe
     return f"{planned.name}: {recipe.length} from {planned.training.start(recipe)}; out: {recipe.out}"
-
-
-def _say(line: str) -> None:
-    typer.echo(line)
-    sys.stdout.flush()

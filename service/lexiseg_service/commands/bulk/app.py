@@ -18,6 +18,7 @@ from lexiseg_service.commands.options import (
     MaxSide,
     Threshold,
     VocabularyName,
+    check_installed,
     takes_settings,
 )
 
@@ -93,10 +94,7 @@ def bulk(
     from lexiseg_service.commands.question import Question, check_classes
 
     check_classes(classes or (), vocabulary)
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        raise typer.BadParameter("needs parquet: pip install pyarrow", param_hint="'bulk'") from None
+    check_installed("bulk", "parquet", "pyarrow")
     from lexiseg_model import catalogue
     from lexiseg_model.catalogue.store import absolute
     from lexiseg_service.commands.bulk.export import WRITERS

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import math
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -78,8 +78,8 @@ def run_comparison(settings: Settings, models: tuple[str, str], datasets: list[s
     comparisons = [comparison(*of_set) for of_set in zip(pairs, a.examinations, b.examinations, strict=True)]
     for each in comparisons:
         _print_comparison(each, a.name, b.name)
-    report = {"a": _of(a), "b": _of(b), "datasets": [each.to_json() for each in comparisons]}
-    write_json(options.json, report)
+    described = {side: {"model": model.name, "model_digest": model.digest} for side, model in (("a", a), ("b", b))}
+    write_json(options.json, {**described, "datasets": [each.to_json() for each in comparisons]})
     return 0
 
 
@@ -92,10 +92,6 @@ def _judge(settings: Settings, name: str, pairs: list[Pair]) -> _Judged:
     del segmenter
     gc.collect()
     return judged
-
-
-def _of(judged: _Judged) -> dict[str, Any]:
-    return {"model": judged.name, "model_digest": judged.digest}
 
 
 def _print_comparison(compared: Comparison, a: str, b: str) -> None:

@@ -17,6 +17,7 @@ from lexiseg_model.errors import DatasetError, OptionError
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.image_files import Unreadable
 from lexiseg_service.commands.in_process import check_model, load, resolved
+from lexiseg_service.commands.options import check_installed
 from lexiseg_service.commands.question import Question
 from lexiseg_service.settings import Limits, Settings
 
@@ -40,14 +41,7 @@ def reading_of(window: int, bands: str | None, stretch: str | None, limits: Limi
     Raises:
         typer.BadParameter: an option is not as expected, or its libraries are not installed.
     """
-    try:
-        import pyogrio  # noqa: F401
-        import rasterio  # noqa: F401
-        import shapely  # noqa: F401
-    except ImportError:
-        raise typer.BadParameter(
-            "needs the libraries of maps: pip install rasterio pyogrio shapely", param_hint="'--window'"
-        ) from None
+    check_installed("--window", "the libraries of maps", "rasterio", "pyogrio", "shapely")
     from lexiseg_service.commands.segment.scene import Reading
 
     if window**2 > limits.max_pixels:

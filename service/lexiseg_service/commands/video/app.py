@@ -19,6 +19,7 @@ from lexiseg_service.commands.options import (
     Server,
     Threshold,
     VocabularyName,
+    check_installed,
     check_server,
     takes_settings,
 )
@@ -94,14 +95,10 @@ def video(
     if not seconds > 0:
         raise typer.BadParameter("expected more than 0", param_hint="'--seconds'")
     check_server(chosen, server)
-    try:
-        from lexiseg_service.commands.video.run import run
-        from lexiseg_service.commands.video.source import is_live
-    except ModuleNotFoundError as missing:
-        if missing.name != "av":
-            raise
-        typer.echo("lexiseg: reading video needs PyAV, which is not installed: pip install av", err=True)
-        raise typer.Exit(1) from None
+    check_installed("video", "PyAV", "av")
+    from lexiseg_service.commands.video.run import run
+    from lexiseg_service.commands.video.source import is_live
+
     question = Question(
         tuple(classes or ()),
         vocabulary,
