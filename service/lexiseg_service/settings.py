@@ -136,9 +136,7 @@ class Settings(BaseSettings):
         "fast", description="fast: bfloat16 where the hardware has it; exact: float32"
     )
 
-    max_batch: Annotated[int, Read(ENGINES, WORK)] = Field(
-        8, ge=1, description="tiles in one image pass; nothing for `tiny` on a CPU"
-    )
+    max_batch: Annotated[int, Read(ENGINES, WORK)] = Field(8, ge=1, description="tiles in one image pass on a GPU")
     queue_limit: Annotated[int, Read(ENGINES, WORK)] = Field(
         64, ge=1, description="requests accepted and not yet answered; half as many again keep it fair, more get 429"
     )

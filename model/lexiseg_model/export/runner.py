@@ -79,7 +79,7 @@ class OnnxRunner:
             return run_session(session, tiles, self._device)
         # One by one: a batch is no faster on a CPU, and its kernels round differently from those of a single tile.
         passes = [run_session(session, tiles[index : index + 1], self._device) for index in range(len(tiles))]
-        return tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
+        return passes[0] if len(passes) == 1 else tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
 
 
 class PartSession:

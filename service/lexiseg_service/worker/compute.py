@@ -1,13 +1,14 @@
-"""The compute stage: a fair queue, and the thread that owns the device, for all models.
+"""The compute stage: a fair queue, and the threads that own the device, for all models.
 
 A batch begins with the job of the client (source) that has had the fewest tiles so far; within a client, its flows
 (streams and single images) are served round robin. The same rule fills the batch with jobs of the same key (model and
 bucket). A new client starts with the tile count of the client served last, so idle time earns no credit.
 
-The thread takes the next batch, up to max_batch tiles of one model and one bucket, and waits only while the queue is
-empty. While several clients wait, a batch is limited to MAX_PASS_SECONDS: each client waits for the batches of the
-others. A CPU gains nothing from larger batches, so there every batch is small. Between two batches the thread runs
-other work for the device, such as the warm-up of a model.
+A GPU has one thread, which takes the next batch, up to max_batch tiles of one model and one bucket, and waits only
+while the queue is empty. While several clients wait, a batch is limited to MAX_PASS_SECONDS: each client waits for the
+batches of the others. A CPU gains nothing from batches: it has a thread a core, which takes tile after tile. A pass in
+torch, which uses all cores, has the CPU for itself. Between two batches a thread runs other work for the device, such
+as the warm-up of a model.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -26,6 +28,7 @@ import numpy as np
 import structlog
 import torch
 
+from lexiseg_model.features import TileFeatures
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import NotReady
 from lexiseg_service.watch.metrics import Metrics
@@ -36,7 +39,6 @@ from lexiseg_service.worker.models.pool import GOING_DOWN
 logger = structlog.get_logger("lexiseg.engine")
 COMPUTE_THREADS = torch.get_num_threads()  # cores of a CPU
 MAX_PASS_SECONDS = 0.15  # of a batch on a GPU while several clients wait
-MAX_PASS_SECONDS_ON_CPU = 0.05
 AVERAGE_WEIGHT = 0.2  # weight of the latest pass in the moving average of a tile's time
 Work = Callable[[], object]
 # New clients that may overtake a waiting client for each of its tiles: without a limit they would starve it.
@@ -178,37 +180,43 @@ class ComputeStage:
         self._work: deque[tuple[Future[None], Work]] = deque()
         self._changed = threading.Condition()
         self._open = True
+        self._all_cores = threading.Lock()  # held by a pass that uses them
         self._seconds_per_tile = 0.0  # moving average
-        self._thread = threading.Thread(target=self._loop, name="compute", daemon=True)
-        self._thread.start()
+        self._ended = 0.0  # of the latest pass
+        n_threads = 1 if gains else COMPUTE_THREADS
+        self._threads = [threading.Thread(target=self._loop, name="compute", daemon=True) for _ in range(n_threads)]
+        for thread in self._threads:
+            thread.start()
 
     def put(self, job: AnyJob) -> None:
         """Add a planned job to the queue."""
         with self._changed:
             self._queue.put(job)
             self._metrics.queue_depth.set(len(self._queue))
-            self._changed.notify_all()
+            self._changed.notify(job.n_tiles)
 
     def run(self, work: Work) -> Future[None]:
-        """Run other work on the compute thread, after the batch under way."""
+        """Run other work on a compute thread, after its batch under way."""
         done: Future[None] = Future()
         with self._changed:
             if self._open:
                 self._work.append((done, work))
-                self._changed.notify_all()
+                self._changed.notify()
             else:
                 done.set_exception(NotReady(GOING_DOWN))
         return done
 
     def close(self, seconds: float) -> None:
-        """Stop, and wait up to `seconds` for the batch under way; queued jobs must be abandoned before."""
+        """Stop, and wait up to `seconds` for the batches under way; queued jobs must be abandoned before."""
+        deadline = time.monotonic() + seconds
         with self._changed:
             self._open = False
             for done, _ in self._work:
                 done.set_exception(NotReady(GOING_DOWN))
             self._work.clear()
             self._changed.notify_all()
-        self._thread.join(seconds)
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _loop(self) -> None:
         while True:
@@ -221,22 +229,21 @@ class ComputeStage:
                 work = self._work.popleft() if self._work else None
                 batch = [] if work else self._queue.take(self._max_tiles())
                 self._metrics.queue_depth.set(len(self._queue))
-            # torch applies the last number that any thread has set, so it is set before every step.
-            torch.set_num_threads(COMPUTE_THREADS)
             if work is None:
                 self._encode(batch)
             else:
+                torch.set_num_threads(COMPUTE_THREADS)
                 _run(*work)
             # The thread would otherwise keep the last batch's images, or a model, alive while it waits.
             del batch, work
 
     def _max_tiles(self) -> int:
         """Tiles of the next batch."""
-        quick, at_least = (MAX_PASS_SECONDS, 1) if self._gains else (MAX_PASS_SECONDS_ON_CPU, COMPUTE_THREADS)
-        per_tile = self._seconds_per_tile
-        if (self._gains and self._queue.n_sources < 2) or self._max_batch * per_tile <= quick:
+        if not self._gains:
+            return 1
+        if self._queue.n_sources < 2 or self._max_batch * self._seconds_per_tile <= MAX_PASS_SECONDS:
             return self._max_batch
-        return min(self._max_batch, max(at_least, int(quick / per_tile)))
+        return min(self._max_batch, max(1, int(MAX_PASS_SECONDS / self._seconds_per_tile)))
 
     def _encode(self, batch: Batch, may_split: bool = True) -> None:
         """Encode a batch; after out-of-memory it is retried once, in two halves."""
@@ -263,30 +270,47 @@ class ComputeStage:
                 job.fail(failure)
 
     def _pass(self, batch: Batch) -> None:
-        with batch[0].job.loaded.held() as segmenter:
-            began = time.monotonic()
-            tiles = [job.tiles[first:last] for job, first, last in batch]
-            tile_features = segmenter.encode_tiles(tiles[0] if len(tiles) == 1 else np.concatenate(tiles))
+        job = batch[0].job
+        assert job.plan is not None
+        with job.loaded.held() as segmenter:
+            side_by_side = segmenter.passes_side_by_side(job.plan.bucket)
+            with nullcontext() if side_by_side else self._all_cores:
+                # torch applies the last number that any thread has set, so it is set before every pass.
+                torch.set_num_threads(1 if side_by_side else COMPUTE_THREADS)
+                began = time.monotonic()
+                tiles = [job.tiles[first:last] for job, first, last in batch]
+                tile_features = segmenter.encode_tiles(tiles[0] if len(tiles) == 1 else np.concatenate(tiles))
+            complete = []
             start = 0
             for job, first, last in batch:
                 end = start + last - first
-                job.parts[first] = tuple(part[start:end] for part in tile_features)
-                if last == job.n_tiles:
+                if self._add_part(job, first, tuple(part[start:end] for part in tile_features)):
                     _assemble(job, segmenter)
+                    complete.append(job)
                 start = end
+        with self._changed:
             ended = time.monotonic()
-        self._seconds_per_tile += AVERAGE_WEIGHT * ((ended - began) / start - self._seconds_per_tile)
+            # Of passes side by side the time counts once: the sum is the time that the device is busy.
+            device_seconds = ended - max(began, self._ended)
+            self._ended = ended
+            self._seconds_per_tile += AVERAGE_WEIGHT * (device_seconds / start - self._seconds_per_tile)
+        self._metrics.stage("image", device_seconds)
         self._metrics.batch_size.observe(start)
-        self._metrics.stage("image", ended - began)
-        for job, first, last in batch:
+        for job, first, _ in batch:
             if first == 0:
                 self._metrics.stage("queue", began - job.planned)
                 job.stages.append(StageTime("queue", job.planned, began))
             job.stages.append(StageTime("image", began, ended))
             job.image_seconds += ended - began
-            if last == job.n_tiles:
+            if job in complete:
                 job.computed, job.parts = ended, {}
                 self._encoded(job)
+
+    def _add_part(self, job: AnyJob, first: int, part: TileFeatures) -> bool:
+        """Keep the features of some tiles of a job; True if these were the last ones, in whatever order they come."""
+        with self._changed:
+            job.parts[first] = part
+            return sum(len(each[0]) for each in job.parts.values()) == job.n_tiles
 
 
 def warm_up_buckets(segmenter: Segmenter) -> list[tuple[int, int]]:
