@@ -6,24 +6,15 @@ from collections.abc import Container
 from typing import Any
 
 from lexiseg_service.errors import (
-    DeadlineExceeded,
-    ImageExpired,
-    ImageNotFetched,
+    KINDS,
     InvalidValue,
-    MalformedRequest,
     NotAllowed,
-    NotReady,
-    QueueFull,
+    PreconditionFailed,
     RateLimited,
+    ReadOnly,
     ServiceError,
-    TooLarge,
-    TooSlow,
     Unauthorized,
-    UndecodableImage,
-    UnknownModel,
-    UnknownVocabulary,
-    UnsupportedImage,
-    UrlFetchOff,
+    UnknownStream,
 )
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.image.header import STILL_FORMATS
@@ -252,24 +243,8 @@ def _example(error: type[ServiceError]) -> dict[str, Any]:
     return example | {"request_id": "0f9c1f6f0f7a4c3a9f6f3a2b1c0d9e8f"}
 
 
-PROBLEMS = problems(
-    MalformedRequest,
-    UrlFetchOff,
-    UnknownModel,
-    UnknownVocabulary,
-    ImageExpired,
-    TooSlow,
-    TooLarge,
-    UnsupportedImage,
-    UndecodableImage,
-    ImageNotFetched,
-    InvalidValue,
-    NotAllowed,
-    QueueFull,
-    RateLimited,
-    NotReady,
-    DeadlineExceeded,
-)
+NOT_OF_SEGMENT = (ServiceError, Unauthorized, ReadOnly, UnknownStream, PreconditionFailed)
+PROBLEMS = problems(*(kind for kind in KINDS.values() if kind not in NOT_OF_SEGMENT))
 SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer KEY`"},
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
