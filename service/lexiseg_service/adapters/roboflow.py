@@ -12,16 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.types import Ring, Segment
-from lexiseg_service.adapters.tools import (
-    SIMPLIFY,
-    ask,
-    each,
-    image_of_text,
-    options_of,
-    outline,
-    read_as,
-    run_lengths,
-)
+from lexiseg_service.adapters.tools import SIMPLIFY, ask, each, image_of_text, options_of, outline, read_as, run_lengths
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.rest.routes import as_json, settings_of
 

@@ -25,7 +25,6 @@ from lexiseg_service.gateway.vocabularies.named import (
     NamedVocabulary,
     Preconditions,
     built_in,
-    check_name,
     named,
     slot_of,
 )
@@ -151,7 +150,9 @@ class Vocabularies:
             PreconditionFailed: the vocabulary is not in the state that the client expects.
             NotReady: the store takes no writes now.
         """
-        self._refuse_built_in(check_name(name))
+        self._refuse_built_in(name)
+        if not NAME.fullmatch(name):
+            raise InvalidValue.of("name", name, "1 to 64 of a-z, 0-9 and -, not beginning with -")
         if class_list.shared is False and not principal.key:
             raise InvalidValue.of("shared", "false", "true or null: without API keys all vocabularies are shared")
         for _ in range(MAX_ATTEMPTS):

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from lexiseg_service.errors import InvalidValue, PreconditionFailed
+from lexiseg_service.errors import PreconditionFailed
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.classes import check, check_line
 from lexiseg_service.question.prompts import ClassExample, examples_of
@@ -106,17 +106,6 @@ def named(
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     examples = examples_of(class_list.classes, limits)
     return NamedVocabulary(name, vocabulary, source, built_in, tag, owner, shared, examples, classes)
-
-
-def check_name(name: str) -> str:
-    """The name of a user's vocabulary, checked.
-
-    Raises:
-        InvalidValue: the name is invalid.
-    """
-    if not NAME.fullmatch(name):
-        raise InvalidValue.of("name", name, "1 to 64 of a-z, 0-9 and -, not beginning with -")
-    return name
 
 
 def slot_of(name: str, owner: str) -> str:

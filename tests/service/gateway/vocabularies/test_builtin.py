@@ -1,6 +1,6 @@
 import pytest
 
-from lexiseg_service.gateway.vocabularies.named import BUILT_IN_NAMES, built_in, check_name
+from lexiseg_service.gateway.vocabularies.named import BUILT_IN_NAMES, NAME, built_in
 from lexiseg_service.settings import Limits
 
 SIZES = {
@@ -29,7 +29,8 @@ def test_each_keeps_the_rules_of_a_request(name: str) -> None:
     assert found is not None
     assert found.built_in
     assert found.source
-    assert len(found.vocabulary.classes) == SIZES[check_name(name)] <= Limits().max_classes
+    assert NAME.fullmatch(name)
+    assert len(found.vocabulary.classes) == SIZES[name] <= Limits().max_classes
 
 
 def test_lists_with_a_background_class_have_the_background_on() -> None:
