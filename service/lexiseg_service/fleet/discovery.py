@@ -35,11 +35,6 @@ class Discovery:
             if not _is_address(host) and not self._known.get((host, port))
         ]
 
-    @property
-    def fixed(self) -> bool:
-        """Whether there are no names to resolve."""
-        return all(_is_address(host) for host, _ in self._targets)
-
     async def addresses(self) -> list[str]:
         """HOST:PORT or unix:PATH of every worker, each once."""
         of_each = await asyncio.gather(*(self._look_up(host, port) for host, port in self._targets))

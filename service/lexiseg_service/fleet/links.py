@@ -145,10 +145,6 @@ class WorkerLink:
             self._watching.cancel()
         await self._channel.close()
 
-    def suspect(self) -> None:
-        """Treat the worker as not usable until its next status."""
-        self._status = None
-
     async def segment(self, request: WorkerRequest) -> SegmentResponse:
         """Segment an image; cancelling the task cancels the work.
 
@@ -229,7 +225,7 @@ class WorkerLink:
         if error is not None:
             return error
         if code in TRANSPORT_CODES:
-            self.suspect()
+            self._status = None  # not usable until its next status
             return WorkerLost(code.name)
         return ServiceError(f"the worker answered {code.name}")
 

@@ -107,34 +107,27 @@ class RemoteBackend:
         return decode_exemplified(await self._routed(request, WorkerLink.exemplify))
 
     async def _routed(self, request: WorkerRequest, ask: Ask[T]) -> T:
-        """Call the worker of the request's image, then others as long as one may answer instead."""
-        if request.image is None:
-            return await self._ask_for_cached(request, ask)
-        key = _key(request.model, await asyncio.to_thread(image_id_of, request.image))
+        """Call the worker of the request's image, then others as long as one may answer instead.
+
+        Without the file those are called that may have the image cached: the one that got it by spilling, then by rank.
+        """
+        cached = request.image is None
+        image_id = request.image_id if request.image is None else await asyncio.to_thread(image_id_of, request.image)
+        key = _key(request.model, image_id or "")
+        pick = self._pick_holder if cached else self._pick
         tried: list[WorkerLink] = []
         failure: ServiceError | None = None
-        while len(tried) < MAX_ATTEMPTS and (link := self._pick(request.model, key, tried)) is not None:
-            if failure is not None:
+        for _ in range(MAX_CACHED_ATTEMPTS if cached else MAX_ATTEMPTS):
+            if (link := pick(request.model, key, tried)) is None:
+                break
+            if failure is not None and not cached:
                 self._metrics.worker_retries.labels(reason_of_retry(failure)).inc()
             tried.append(link)
             try:
                 return await self._ask_one(link, request, ask, failure)
-            except RETRIED as error:
-                failure = self._as_service_error(error, link, request)
-        raise failure or self._no_worker(request.model)
-
-    async def _ask_for_cached(self, request: WorkerRequest, ask: Ask[T]) -> T:
-        """Call workers that may have an image cached: first the one that got it by spilling, then by rank."""
-        key = _key(request.model, request.image_id or "")
-        failure: ServiceError | None = None
-        spilled_to = self._spilled.get(key)
-        order = sorted(ranked(self._candidates(request.model), key), key=lambda link: link.address != spilled_to)
-        for link in order[:MAX_CACHED_ATTEMPTS]:
-            try:
-                return await self._ask_one(link, request, ask, failure)
             except (ImageExpired, *RETRIED) as error:
                 reason = self._as_service_error(error, link, request)
-                failure = max(filter(None, (failure, reason)), key=_usefulness)
+                failure = max(filter(None, (failure, reason)), key=_usefulness) if cached else reason
         raise failure or self._no_worker(request.model)
 
     async def _ask_one(self, link: WorkerLink, request: WorkerRequest, ask: Ask[T], before: ServiceError | None) -> T:
@@ -151,8 +144,7 @@ class RemoteBackend:
 
     async def start(self) -> None:
         await self._resolve()
-        if not self._discovery.fixed:
-            self._looking = asyncio.create_task(self._resolve_forever())
+        self._looking = asyncio.create_task(self._resolve_forever())
 
     async def close(self) -> None:
         if self._looking is not None:
@@ -177,6 +169,11 @@ class RemoteBackend:
         if link is not None and (tried or link is not ranked(candidates, key)[0]):
             self._spilled.put(key, link.address)
         return link
+
+    def _pick_holder(self, model: str, key: str, tried: Collection[WorkerLink]) -> WorkerLink | None:
+        spilled_to = self._spilled.get(key)
+        order = ranked(self._candidates(model, tried), key)
+        return min(order, key=lambda link: link.address != spilled_to, default=None)
 
     def _pick_for_stream(self, model: str, tried: Collection[WorkerLink]) -> WorkerLink:
         candidates = self._candidates(model, tried)

@@ -42,7 +42,6 @@ async def test_a_name_stands_for_all_its_machines_and_follows_them() -> None:
     names["workers"] = ["10.0.0.8", "10.0.0.10"]
     after = await found.addresses()
 
-    assert not found.fixed
     assert before == ["10.0.0.8:50061", "10.0.0.9:50061"]
     assert after == ["10.0.0.10:50061", "10.0.0.8:50061"]
 
