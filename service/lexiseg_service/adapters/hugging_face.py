@@ -48,13 +48,8 @@ async def image_segmentation(request: Request) -> Response:
     if request.headers.get("content-type", "").startswith("application/json"):
         body = await read_as(Body, request)
         image = await image_of_text(body.inputs, "inputs")
-        parameters = body.parameters
-        options = {
-            "task": parameters.subtask,
-            "threshold": parameters.threshold,
-            "classes": parameters.candidate_labels,
-        }
-        fields |= {name: value for name, value in options.items() if value is not None}
+        names = {"subtask": "task", "threshold": "threshold", "candidate_labels": "classes"}
+        fields |= {names[name]: value for name, value in body.parameters.model_dump(exclude_none=True).items()}
     else:
         image = ImageSource(await request.body())
     answer = await ask(request, fields, image)

@@ -76,23 +76,18 @@ def control_of(label_config: str) -> Control:
     """
     root = root_of(label_config, FIELD)
     images = {tag.get("name"): tag.get("value", "").removeprefix("$") for tag in root.iter("Image")}
-    for kind in CONTROL_TAGS:
-        for tag in root.iter(kind):
+    for name in CONTROL_TAGS:
+        for tag in root.iter(name):
             if tag.get("toName") in images and tag.get("name"):
-                return _control(tag, images[tag.get("toName")])
+                classes = [_class(label) for label in tag.iter("Label")]
+                names = {"task": "model_task", "model": "model_name", "threshold": "model_score_threshold"}
+                options = {field: tag.get(written) for field, written in names.items()}
+                kind = cast("Kind", tag.tag.lower())
+                return Control(
+                    tag.attrib["name"], tag.attrib["toName"], kind, images[tag.get("toName")], classes, options
+                )
     expected = f"one of {', '.join(CONTROL_TAGS)} with `name`, and `toName` of an Image"
     raise InvalidValue.of(FIELD, ", ".join(sorted({tag.tag for tag in root.iter()})), expected)
-
-
-def _control(tag: Element, image_field: str) -> Control:
-    classes = [_class(label) for label in tag.iter("Label")]
-    options = {
-        "task": tag.get("model_task"),
-        "model": tag.get("model_name"),
-        "threshold": tag.get("model_score_threshold"),
-    }
-    kind = cast("Kind", tag.tag.lower())
-    return Control(tag.attrib["name"], tag.attrib["toName"], kind, image_field, classes, options)
 
 
 def _class(label: Element) -> dict[str, Any]:
@@ -278,17 +273,14 @@ def version_of(model: str, digest: str | None) -> str:
 def _shapes(segment: Segment, rings: Sequence[Ring], size: tuple[int, int], kind: Kind) -> list[dict[str, Any]]:
     height, width = size
     if kind == "polygonlabels":
-        return [{"points": _percent(ring, width, height), "closed": True} for ring in rings]
+        # Label Studio's polygons have no holes: a brush keeps them.
+        parts = [[[100 * x / width, 100 * y / height] for x, y in outline(ring)] for ring in rings]
+        return [{"points": points, "closed": True} for points in parts]
     if kind == "rectanglelabels":
         x, y, w, h = segment.bbox
         box = {"x": 100 * x / width, "y": 100 * y / height, "width": 100 * w / width, "height": 100 * h / height}
         return [{**box, "rotation": 0}]
     return [{"format": "rle", "rle": list(brush_runs(rle.decode(segment.mask.counts, segment.mask.size)))}]
-
-
-def _percent(ring: Ring, width: int, height: int) -> list[list[float]]:
-    # Label Studio's polygons have no holes: a brush keeps them.
-    return [[100 * x / width, 100 * y / height] for x, y in outline(ring)]
 
 
 class Task(BaseModel):
