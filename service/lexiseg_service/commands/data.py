@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lexiseg_model.errors import DatasetError
 from lexiseg_model.types import DinoName
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.options import Chosen, Classes, Grouped, JsonReport, VocabularyName, takes_settings
@@ -44,8 +45,6 @@ def check_data(
 
       lexiseg data check /data/cc3m --json cc3m.json
     """
-    from lexiseg_model.errors import DatasetError
-
     if not source.exists():
         raise DatasetError(f"{source} does not exist")
     by_name = {str(path): _check(path) for path in _sets(source)}
@@ -88,7 +87,6 @@ def _outline_source(path: Path) -> OutlineSource | None:
     """The path as COCO instances or SA-1B; None if it is neither."""
     from lexiseg_model.data.outlines import CocoInstances, Sa1b
     from lexiseg_model.data.pairs.files import LISTING
-    from lexiseg_model.errors import DatasetError
 
     if path.is_dir() and ((path / LISTING).exists() or any(path.glob("*.tar"))):
         return None

@@ -37,10 +37,7 @@ def run(settings: Settings, workers: Sequence[Path] = ()) -> int:
     server = Server(app, app.state.grpc, settings, settings.http_port, "--http-port", greeting)
     gc.collect()
     gc.freeze()  # full collections skip what is imported
-    server.run()
-    if tracing is not None:
-        tracing.close()
-    return 1 if server.failed else 0
+    return server.run_to_end(tracing)
 
 
 def greeting(url: str, grpc: str) -> str:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from uvicorn.lifespan.on import LifespanOn
 
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.wire.server import CannotListen, GrpcServer, bracketed, port_in_use
 
 KEEP_ALIVE_SECONDS = 20  # between two requests of a connection; longer than clients keep theirs
@@ -70,6 +71,13 @@ class Server(uvicorn.Server):
         self._grpc = grpc
         self._http_option = http_option
         self._greeting = greeting
+
+    def run_to_end(self, tracing: Tracing | None) -> int:
+        """Serve until a signal, send the last spans, and return the exit status."""
+        self.run()
+        if tracing is not None:
+            tracing.close()
+        return 1 if self.failed else 0
 
     def give_up(self) -> None:
         """Stop with exit status 1; thread-safe."""

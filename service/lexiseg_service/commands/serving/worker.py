@@ -45,10 +45,7 @@ def run(settings: Settings, socket: Path | None = None) -> int:
         server = Server(app, grpc, settings, settings.metrics_port, "--metrics-port", greeting)
     else:
         server = Server(app, grpc, settings, 0, "", socket=metrics_socket(socket))
-    server.run()
-    if tracing is not None:
-        tracing.close()
-    return 1 if server.failed else 0
+    return server.run_to_end(tracing)
 
 
 def greeting(url: str, grpc: str) -> str:

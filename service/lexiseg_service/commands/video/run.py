@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -160,7 +160,7 @@ def run(
         ModelError: the model cannot be loaded.
     """
     with ExitStack() as stack:
-        source = stack.enter_context(VideoSource(source_name))
+        source = stack.enter_context(closing(VideoSource(source_name)))
         target = None if out is None else stack.enter_context(VideoTarget(out, source.rate))
         write_line = None if lines is None else stack.enter_context(json_lines(lines))
         ask = stack.enter_context(opening)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from types import TracebackType
 from typing import Any
 
 import av
@@ -39,7 +38,7 @@ class SourceFrame:
 
 
 class VideoSource:
-    """An open source; use it as a context manager. `live` sources do not wait for their reader.
+    """An open source; it is to be closed. `live` sources do not wait for their reader.
 
     Args:
         name: a file, a camera as /dev/video0, or a URL as rtsp://camera/stream.
@@ -66,10 +65,8 @@ class VideoSource:
         self.damaged = 0  # packets that could not be decoded
         self.broken: str | None = None  # why it ended before its end
 
-    def __enter__(self) -> VideoSource:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def close(self) -> None:
+        """Close the file or the connection."""
         self._container.close()
 
     @property

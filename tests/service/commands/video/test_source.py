@@ -1,4 +1,5 @@
 import struct
+from contextlib import closing
 from pathlib import Path
 
 import av
@@ -11,7 +12,7 @@ from tests.service.commands.video import clips
 
 
 def test_every_frame_comes_with_its_time(tmp_path: Path) -> None:
-    with VideoSource(str(clips.halves(tmp_path / "clip.mp4", 5))) as source:
+    with closing(VideoSource(str(clips.halves(tmp_path / "clip.mp4", 5)))) as source:
         frames = list(source.frames())
 
         assert (source.n_frames, float(source.rate)) == (5, 10.0)
@@ -36,7 +37,7 @@ def test_a_clip_of_a_phone_that_was_held_upright_is_turned(tmp_path: Path) -> No
     turned = content[:track] + a_quarter_to_the_right + content[track + len(as_it_lies) :]
     (tmp_path / "turned.mp4").write_bytes(turned)
 
-    with VideoSource(str(tmp_path / "turned.mp4")) as source:
+    with closing(VideoSource(str(tmp_path / "turned.mp4"))) as source:
         frame = next(source.frames())
 
     assert frame.rgb.shape == (64, 48, 3)
@@ -50,7 +51,7 @@ def test_a_file_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:
     whole = clips.written(tmp_path / "whole.mkv", noise, codec="mpeg4").read_bytes()
     (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
 
-    with VideoSource(str(tmp_path / "cut.mkv")) as source:
+    with closing(VideoSource(str(tmp_path / "cut.mkv"))) as source:
         n_frames = sum(1 for _ in source.frames())
 
     assert 5 <= n_frames < 20
