@@ -54,7 +54,8 @@ FRAME: dict[str, Any] = {
     "follow": [{"track_id": 1, "prompt": {"box": [2, 4, 30, 40]}}],
     "unfollow": [],
 }
-_BUSY = (QueueFull, RateLimited, NotReady, DeadlineExceeded)
+BUSY = (QueueFull, RateLimited, NotReady, DeadlineExceeded)
+PROBLEMS = (MalformedRequest, UnknownModel, UnknownStream, TooSlow, TooLarge, InvalidValue, *BUSY)
 
 
 class OpenStreams:
@@ -222,7 +223,7 @@ def _body(name: str, example: dict[str, Any]) -> dict[str, Any]:
     summary="Begin to follow objects through a video",
     responses={
         201: {"model": StreamOutput},
-        **problems(MalformedRequest, UnknownModel, TooSlow, TooLarge, InvalidValue, *_BUSY),
+        **problems(*(error for error in PROBLEMS if error is not UnknownStream)),
     },
     openapi_extra=_body("StreamInput", {"classes": ["cow", "dog"], "model": "tiny"}),
 )
@@ -240,17 +241,7 @@ async def open_stream(request: Request) -> Response:
     summary="The next frame of a stream",
     responses={
         200: {"model": FrameOutput},
-        **problems(
-            MalformedRequest,
-            UnknownModel,
-            UnknownStream,
-            TooSlow,
-            TooLarge,
-            UnsupportedImage,
-            UndecodableImage,
-            InvalidValue,
-            *_BUSY,
-        ),
+        **problems(*PROBLEMS, UnsupportedImage, UndecodableImage),
     },
     openapi_extra=_body("FrameInput", FRAME),
 )
@@ -280,7 +271,7 @@ async def next_frame(request: Request, stream: Identity) -> Response:
     "/streams/{stream}",
     status_code=204,
     summary="Ask a stream another question",
-    responses=problems(MalformedRequest, UnknownModel, UnknownStream, TooSlow, TooLarge, InvalidValue, *_BUSY),
+    responses=problems(*PROBLEMS),
     response_class=Response,
     openapi_extra=_body("StreamInput", {"classes": ["cow", "dog", "horse"], "model": "tiny"}),
 )
