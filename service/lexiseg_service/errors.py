@@ -42,6 +42,7 @@ class ServiceError(Exception):
     status: ClassVar[int] = 500
     type: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Something failed on our side"
+    reason: ClassVar[str] = "other"  # of a failed request, in the metrics
 
     def __init__(self, detail: str, **extra: Any) -> None:
         super().__init__(detail)
@@ -124,18 +125,21 @@ class TooLarge(ServiceError):
     """More bytes or pixels than the limit."""
 
     status, type, title = 413, "too-large", "The request is too large"
+    reason = "decode"
 
 
 class UnsupportedImage(ServiceError):
     """Not a still image of a supported type."""
 
     status, type, title = 415, "unsupported-image", "Not an image type that is taken"
+    reason = "decode"
 
 
 class UndecodableImage(ServiceError):
     """It starts like an image, but cannot be decoded."""
 
     status, type, title = 422, "undecodable-image", "The image cannot be decoded"
+    reason = "decode"
 
 
 class ImageNotFetched(ServiceError):
@@ -184,6 +188,7 @@ class QueueFull(Temporary):
     """More requests wait than the queue holds."""
 
     status, type, title = 429, "queue-full", "Too many requests are waiting"
+    reason = "rejected"
 
 
 class RateLimited(Temporary):
@@ -196,12 +201,14 @@ class NotReady(Temporary):
     """The model is loading or cannot be loaded, or the process is shutting down."""
 
     status, type, title = 503, "not-ready", "Not ready"
+    reason = "backend"
 
 
 class DeadlineExceeded(ServiceError):
     """The answer would have come after the request's deadline."""
 
     status, type, title = 504, "deadline-exceeded", "The deadline passed"
+    reason = "timeout"
 
 
 def kinds(root: type[ServiceError] = ServiceError) -> Iterator[type[ServiceError]]:

@@ -15,15 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from lexiseg_service.errors import (
-    DeadlineExceeded,
-    NotReady,
-    QueueFull,
-    ServiceError,
-    TooLarge,
-    UndecodableImage,
-    UnsupportedImage,
-)
+from lexiseg_service.errors import ServiceError
 from lexiseg_service.watch.gathered import gather
 
 # From a cached text row (tenths of a millisecond) to the default deadline.
@@ -38,15 +30,6 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 WorkerState = Literal["ready", "loading", "leaving", "away", "missing"]
 
-# Failure reasons by error class; other errors are `other`.
-FAILURE_REASONS: tuple[tuple[type[ServiceError], str], ...] = (
-    (QueueFull, "rejected"),
-    (DeadlineExceeded, "timeout"),
-    (TooLarge, "decode"),
-    (UnsupportedImage, "decode"),
-    (UndecodableImage, "decode"),
-    (NotReady, "backend"),
-)
 # Label values of the counters with one label, by attribute.
 KNOWN_VALUES = {
     "questions": ("rest", "grpc", "stream"),
@@ -189,9 +172,7 @@ class _Workers(Collector):
 
 def failure_reason(error: Exception) -> str:
     """The reason of a failed request in `Metrics.failures`: rejected, timeout, decode, backend or other."""
-    if not isinstance(error, ServiceError):
-        return "backend"
-    return next((reason for kind, reason in FAILURE_REASONS if isinstance(error, kind)), "other")
+    return error.reason if isinstance(error, ServiceError) else "backend"
 
 
 def _exemplar(trace_id: str | None) -> dict[str, str] | None:
