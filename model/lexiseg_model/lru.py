@@ -32,10 +32,11 @@ class Lru(Generic[K, V]):
     def get(self, key: K) -> V | None:
         """The value of a key, marked as just used; None when it is absent."""
         with self._lock:
-            if key not in self._entries:
+            entry = self._entries.get(key)
+            if entry is None:
                 return None
             self._entries.move_to_end(key)
-            return self._entries[key][0]
+            return entry[0]
 
     def put(self, key: K, value: V) -> V | None:
         """Store a value, which counts as just used; return the one that was evicted last, if any."""

@@ -231,7 +231,7 @@ class Segmenter(ABC):
     buckets: tuple[tuple[int, int], ...]  # tile shapes (s, t) to warm up
     probability_scale: float = 1.0  # softmax(scores * probability_scale) are probabilities
     # (classes, background words) -> bank; None where weights or card may change, as in training.
-    banks: Lru[tuple[tuple[ClassEntry, ...], ...], TextBank] | None = None
+    banks: Lru[tuple[tuple[ClassEntry, ...], tuple[str, ...]], TextBank] | None = None
     masks_by_word: bool = False  # instances come from `named_masks`, not from proposals or regions
     takes_masks: bool = False  # `prompt` also reads the mask of a prompt
 

@@ -27,7 +27,7 @@ MAX_BANK_BYTES = 8 * 2**20  # of vectors; larger banks are not cached
 
 def needed_texts(segmenter: Segmenter, vocabulary: Vocabulary) -> list[str]:
     """The texts of the classes and background words, whose rows `bank_of` needs."""
-    words = _background_words(segmenter, vocabulary)
+    words = tuple(map(ClassEntry, _background_words(segmenter, vocabulary)))
     return [text for entries in (vocabulary.classes, words) if entries for text in segmenter.texts(entries)]
 
 
@@ -127,14 +127,15 @@ def directions(bank: TextBank) -> Tensor:
     return F.normalize(bank.vectors, dim=1) if bank.has_examples else bank.vectors
 
 
-def _background_words(segmenter: Segmenter, vocabulary: Vocabulary) -> Classes:
+def _background_words(segmenter: Segmenter, vocabulary: Vocabulary) -> tuple[str, ...]:
     if vocabulary.background is None:
         return ()
     words = vocabulary.background.words
-    return tuple(map(ClassEntry, segmenter.card.background.words if words is None else words))
+    return tuple(segmenter.card.background.words if words is None else words)
 
 
-def _build(segmenter: Segmenter, classes: Classes, words: Classes, rows_of: RowsOf) -> TextBank:
+def _build(segmenter: Segmenter, classes: Classes, background: tuple[str, ...], rows_of: RowsOf) -> TextBank:
+    words = tuple(map(ClassEntry, background))
     examples = vectors_of(segmenter, classes)
     texts = segmenter.texts(classes)
     rows = rows_of(texts) if texts else None
