@@ -22,6 +22,7 @@ from torch import Tensor
 from lexiseg_model.catalogue import weights
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, require_named_weights
 from lexiseg_model.clip import by_example, windowed
+from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.text_side import TextSide, template_set
 from lexiseg_model.device import Execution
@@ -38,7 +39,7 @@ from lexiseg_model.methods.unpair_seg.canvas import (
 )
 from lexiseg_model.methods.unpair_seg.checkpoint import Restored, restore
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
-from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, normalised
+from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE
 from lexiseg_model.methods.unpair_seg.network import EncodedImages
 from lexiseg_model.methods.unpair_seg.prompt_masks import prompt_masks
 from lexiseg_model.methods.unpair_seg.regions import CERTAIN_LOGIT, stability, tidied
@@ -99,7 +100,7 @@ class UnpairSegSegmenter(Segmenter):
         return encode_each(tiles, self._execution.device, self._image_pass)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
-        encoded = self.network(normalised(tiles))
+        encoded = self.network(normalise(tiles, "clip"))
         adapted = () if encoded.adapted is None else (encoded.adapted,)
         maps = (encoded.features.masks, *encoded.features.levels, encoded.dense, *adapted)
         return windowed.as_kept(maps, self._execution.precision)
@@ -114,7 +115,7 @@ class UnpairSegSegmenter(Segmenter):
         return Features(plan.size, tensors | {"guide": guide.round().to(torch.uint8)}, layout)
 
     def guide(self, features: Features) -> Tensor:
-        return normalised(features.tensors["guide"].to(self._execution.device)[None])[0]
+        return normalise(features.tensors["guide"].to(self._execution.device)[None], "clip")[0]
 
     # text side
 

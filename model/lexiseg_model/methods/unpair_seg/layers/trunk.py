@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -18,9 +17,6 @@ from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import LEVELS
 from lexiseg_model.methods.unpair_seg.regions import Pool
 
 NORM_GROUPS = 32
-# CLIP's statistics x 255, with the digits of the released configuration.
-MEAN = (122.7709383, 116.7460125, 104.09373615)
-STD = (68.5005327, 66.6321579, 70.32316305)
 PADDING = 128  # grey of the padding, before normalisation
 STRIDE = 32  # of the coarsest map; sides of the input are multiples of it
 
@@ -160,17 +156,3 @@ class ClipTrunk(nn.Module):
         flat = pooled.reshape(-1, pooled.shape[-1], 1, 1)
         rows: Tensor = self.visual.head(self.visual.trunk.head(flat))
         return rows.reshape(*pooled.shape[:-1], -1)
-
-
-def normalised(images: Tensor) -> Tensor:
-    """Images uint8 [N, 3, H, W] normalised with CLIP's mean and deviation, float32."""
-    mean, std = _statistics(images.device)
-    return (images.float() - mean) / std
-
-
-@lru_cache
-@torch.inference_mode(False)  # training reads them, too
-def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation, [3, 1, 1] each; cached for the reason given in `prompts.cell_centres`."""
-    mean, std = (torch.tensor(each, device=device)[:, None, None] for each in (MEAN, STD))
-    return mean, std

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import WEIGHTS, under
+from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.towers import from_files
 from lexiseg_model.data.entities import WithEntities, read_entities
@@ -28,7 +29,7 @@ from lexiseg_model.methods.unpair_seg import proposals
 from lexiseg_model.methods.unpair_seg.canvas import Canvas
 from lexiseg_model.methods.unpair_seg.checkpoint import ADAPTER, Restored, flat_state, read_weights, restore
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
-from lexiseg_model.methods.unpair_seg.layers.trunk import RegionAdapter, TrunkMaps, normalised
+from lexiseg_model.methods.unpair_seg.layers.trunk import RegionAdapter, TrunkMaps
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter
 from lexiseg_model.methods.unpair_seg.training.alignment import (
     EntityBatch,
@@ -128,7 +129,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         return alignment_loss(*known)
 
     def _align(self, batch: EntityBatch, share: float) -> Aligned:
-        images = normalised(batch.images.to(self.device))
+        images = normalise(batch.images.to(self.device), "clip")
         with torch.no_grad():
             maps = self.trunk(images)
             features = self.masks.features(maps.stages)

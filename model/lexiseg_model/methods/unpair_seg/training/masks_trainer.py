@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.towers import ClipTowers, configuration, from_files, from_hub
 from lexiseg_model.methods.unpair_seg.checkpoint import flat_state
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptTokens
-from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, normalised
+from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
 from lexiseg_model.methods.unpair_seg.settings import Sizes
 from lexiseg_model.methods.unpair_seg.training.criterion import (
@@ -119,7 +120,7 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
 
     def _loss(self, batch: MaskBatch) -> Tensor:
         self.skips.add(batch.skipped)
-        images = normalised(batch.images.to(self.device))
+        images = normalise(batch.images.to(self.device), "clip")
         targets = [objects.to(self.device) for objects in batch.targets]
         kinds = [kind for kind in KINDS if getattr(self.recipe.prompts, kind)]
         with self.autocast():

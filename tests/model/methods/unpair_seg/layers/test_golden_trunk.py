@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model import catalogue
+from lexiseg_model.clip.images import normalise
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Layout, Plan
 from lexiseg_model.methods.unpair_seg import compatibility, regions
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, lay_out
 from lexiseg_model.methods.unpair_seg.checkpoint import ADAPTER, CLIP, Restored, restore
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places
-from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING, ClipTrunk, RegionAdapter, TrunkMaps, normalised
+from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING, ClipTrunk, RegionAdapter, TrunkMaps
 from lexiseg_model.methods.unpair_seg.proposals import grid_points, propose
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
 from lexiseg_model.types import InputSize
@@ -43,7 +44,7 @@ def trunk(restored: Restored) -> ClipTrunk:
 
 @pytest.fixture(scope="module")
 def maps(trunk: ClipTrunk) -> TrunkMaps:
-    found: TrunkMaps = trunk(normalised(torch.from_numpy(tile())))
+    found: TrunkMaps = trunk(normalise(torch.from_numpy(tile()), "clip"))
     return found
 
 

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lexiseg_model import catalogue
+from lexiseg_model.clip.images import normalise
 from lexiseg_model.data.entities import LISTING, from_captions, plain_phrases, write_entities
 from lexiseg_model.data.pairs.files import open_pairs
-from lexiseg_model.methods.unpair_seg.layers.trunk import normalised
 from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer
 from lexiseg_model.methods.unpair_seg.training.alignment import AlignmentSettings, at_sizes, one_by_one
 from lexiseg_model.methods.unpair_seg.training.publish import publish_aligned
@@ -69,7 +69,7 @@ def test_what_is_held_out_is_measured_by_what_frozen_clip_matches(data: Path, tm
     expected = []
     for batch in batches:
         texts = F.normalize(trainer._texts(batch.entities[0]), dim=1)
-        image = normalised(batch.images)
+        image = normalise(batch.images, "clip")
         with torch.no_grad():
             features = trainer.masks.features(trainer.trunk(image).stages)
             masks = trainer._propose(features, 0, batch.canvases[0])
