@@ -100,9 +100,14 @@ def random_crop(
     """
     matrix = window_view(mask, size, random, zoom)
     crop = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=BORDER)
+    return recoloured(crop.astype(np.uint8), random), labels_in(mask, matrix, size, stride)
+
+
+def recoloured(crop: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+    """A crop [H, W, 3] in random colours."""
     colours = _stack_colours([random_colours(random)])
-    recoloured = _recoloured(torch.from_numpy(crop)[None].float(), colours)[0]
-    return recoloured.numpy().astype(np.uint8), labels_in(mask, matrix, size, stride)
+    changed: NDArray[np.uint8] = _recoloured(torch.from_numpy(crop)[None].float(), colours)[0].numpy().astype(np.uint8)
+    return changed
 
 
 class Places(NamedTuple):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import MaskDecoder, Prediction
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelDecoder, PixelFeatures
-from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptEncoder, PromptTokens
+from lexiseg_model.methods.unpair_seg.layers.prompts import PromptEncoder, PromptTokens
 from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, RegionAdapter
 from lexiseg_model.methods.unpair_seg.regions import Pool
 from lexiseg_model.methods.unpair_seg.settings import PUBLISHED, Sizes
@@ -35,24 +35,6 @@ class PromptableMasks(nn.Module):
         """Decode image maps [B, channels, h, w] at strides 4, 8, 16, 32."""
         features: PixelFeatures = self.pixel_decoder(maps)
         return features
-
-    def points(self, features: PixelFeatures, points: Tensor, size: tuple[int, int]) -> Prediction:
-        """Predict four masks for each point.
-
-        Args:
-            features: result of `features`.
-            points: [B, Q, 2] (x, y) in pixels of the network's input.
-            size: (height, width) of the network's input.
-        """
-        return self.decode(features, self.predictor.prompt_encoder.points(points, features.masks, size))
-
-    def boxes(self, features: PixelFeatures, boxes: Tensor, size: tuple[int, int]) -> Prediction:
-        """Predict one mask for each box [B, Q, 4], x0, y0, x1, y1."""
-        return self.decode(features, self.predictor.prompt_encoder.boxes(boxes, features.masks, size))
-
-    def together(self, features: PixelFeatures, places: Places, size: tuple[int, int]) -> Prediction:
-        """Predict one mask for each set of places, such as points on and off the object, or a box with points."""
-        return self.decode(features, self.predictor.prompt_encoder.together(places, features.masks, size))
 
     def decode(self, features: PixelFeatures, prompt: PromptTokens) -> Prediction:
         """Predict masks for encoded prompts."""

@@ -72,21 +72,20 @@ def _pass(
     mode: Compatibility,
 ) -> Prediction:
     """Prediction for prompts of one form: the same number of points each, and all or none with a box."""
-    by_axis = features.masks.new_tensor(scale)
-    first = prompts[0]
-    boxes = None
-    if first.box is not None:
-        boxes = features.masks.new_tensor([[prompt.box for prompt in prompts]]) * by_axis.repeat(2)
-        if not first.points:
-            return network.boxes(features, boxes, canvas)
-    points = features.masks.new_tensor([[[(at.x, at.y) for at in prompt.points] for prompt in prompts]]) * by_axis
+    by_axis, encoder = features.masks.new_tensor(scale), network.predictor.prompt_encoder
+    n_points, has_box = len(prompts[0].points), prompts[0].box is not None
+    points = features.masks.new_tensor([[[(at.x, at.y) for at in prompt.points] for prompt in prompts]])
+    places = points.view(1, len(prompts), n_points, 2) * by_axis
     positive = torch.tensor([[[at.positive for at in prompt.points] for prompt in prompts]], device=points.device)
-    if boxes is None and points.shape[2] == 1 and positive.all():
-        return network.points(features, points[:, :, 0], canvas)
-    places = Places.of_points(points, positive)
-    if boxes is not None:
-        return network.together(features, Places.of_boxes(boxes).beside(places), canvas)
-    tokens = network.predictor.prompt_encoder.together(places, features.masks, canvas)
+    if has_box:
+        boxes = features.masks.new_tensor([[prompt.box for prompt in prompts]]) * by_axis.repeat(2)
+        if not n_points:
+            return network.decode(features, encoder.boxes(boxes, features.masks, canvas))
+        together = Places.of_boxes(boxes).beside(Places.of_points(places, positive))
+        return network.decode(features, encoder.together(together, features.masks, canvas))
+    if n_points == 1 and positive.all():
+        return network.decode(features, encoder.points(places[:, :, 0], features.masks, canvas))
+    tokens = encoder.together(Places.of_points(places, positive), features.masks, canvas)
     return network.decode(features, compatibility.misread(tokens) if mode == "released" else tokens)
 
 

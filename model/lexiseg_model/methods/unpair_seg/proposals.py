@@ -82,7 +82,8 @@ def propose(
     quality, source, inside = [], [], []
     first = 0
     for some in torch.split(points.to(features.masks), settings.points_per_pass):
-        prediction = network.points(features, some[None], canvas)
+        tokens = network.predictor.prompt_encoder.points(some[None], features.masks, canvas)
+        prediction = network.decode(features, tokens)
         of_some = predicted_quality(prediction, mode).flatten()
         good = (of_some >= threshold(settings, mode)).nonzero()[:, 0]
         some_masks = prediction.masks.flatten(0, 2)[good]

@@ -89,7 +89,9 @@ def test_the_grid_lies_over_the_image_alone() -> None:
 
 @torch.inference_mode()
 def test_the_grid_s_qualities_are_the_reference_s() -> None:
-    found = golden.masks().points(golden.features(), grid()[None], golden.SIZE)
+    encoder, features = golden.masks().predictor.prompt_encoder, golden.features()
+
+    found = golden.masks().decode(features, encoder.points(grid()[None], features.masks, golden.SIZE))
 
     assert_close(found.quality.sigmoid().flatten(), "grid_ious_all", golden.QUALITY)
 

@@ -141,7 +141,10 @@ class MaskDecoder(nn.Module):
         levels = [self._level(*each) for each in zip(features.levels, self.level_embed.weight, strict=True)]
         # Masks are linear in the maps, so masks of resized maps equal resized masks, at a fraction of the cost.
         with torch.no_grad():
-            small = [_resized(maps, (each.shape[2], each.shape[3])) for each in features.levels]
+            small = [
+                F.interpolate(maps, size=each.shape[2:], mode="bilinear", align_corners=False)
+                for each in features.levels
+            ]
         start = prompt.tokens
         by_prompt = start.flatten(0, 1)
         tokens = self.extra_self_attention_layer(by_prompt, None, by_prompt, by_prompt).view(start.shape)
@@ -195,7 +198,3 @@ def visible(masks: Tensor) -> Tensor:
     """Cells inside any mask of each prompt: bool [B, Q, h * w] of logits [B, Q, M, h, w]; all if there are none."""
     inside = (masks.sigmoid() >= MASK_THRESHOLD).any(2).flatten(2)
     return inside | ~inside.any(-1, keepdim=True)
-
-
-def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)

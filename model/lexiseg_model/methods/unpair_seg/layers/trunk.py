@@ -68,7 +68,9 @@ class RegionAdapter(nn.Module):
         projected = (project(each) for project, each in zip(self.inputs, (*stages, *levels), strict=True))
         # Finer maps are averaged, coarser ones interpolated.
         sized = [
-            F.adaptive_avg_pool2d(each, size) if each.shape[-1] > size[-1] else _lifted(each, size)
+            F.adaptive_avg_pool2d(each, size)
+            if each.shape[-1] > size[-1]
+            else F.interpolate(each, size=size, mode="bilinear", align_corners=False)
             for each in projected
         ]
         mixed: Tensor = self.blocks(sum(sized[1:], sized[0]))
@@ -89,10 +91,6 @@ class RegionAdapter(nn.Module):
         # Averaging commutes with the projection, and is cheaper before it.
         added: Tensor = self.output(pool(maps, masks))
         return pool(dense, masks) + added
-
-
-def _lifted(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
 class TrunkMaps(NamedTuple):

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import WEIGHTS, under
@@ -51,6 +52,8 @@ from lexiseg_model.training.pairs import Mismatched, NumberedPairs
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.retrieval import centred, margin, own_rank
 from lexiseg_model.training.run import Run
+
+Maps = TypeVar("Maps", TrunkMaps, PixelFeatures)
 
 
 class Adapters(nn.Module):
@@ -137,7 +140,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         texts = [self._texts(entities) for entities in batch.entities]
         pairs = [
             self._match(
-                images[index : index + 1], _only(maps, index), _features_of(features, index), masks, rows, share
+                images[index : index + 1], _of_image(maps, index), _of_image(features, index), masks, rows, share
             )
             for index, (masks, rows) in enumerate(zip(regions, texts, strict=True))
         ]
@@ -147,7 +150,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         """Logits [Q, S/4, S/4] of the best proposals of a photograph; one mask of everything if there are none."""
         recipe = self.recipe
         points = proposals.grid_points(recipe.proposals.grid, canvas.inside, canvas.size)
-        proposed = proposals.propose(self.masks, _features_of(features, index), points, canvas.size, recipe.proposals)
+        proposed = proposals.propose(self.masks, _of_image(features, index), points, canvas.size, recipe.proposals)
         whole = torch.ones(1, *features.masks.shape[2:], device=self.device)
         return proposed.masks[: recipe.regions] if len(proposed.masks) else whole
 
@@ -243,11 +246,7 @@ def frozen_stage_one(path: Path, clip: Sequence[Path], architecture: str) -> Res
     return restore({name: value for name, value in state.items() if not name.startswith(ADAPTER)}, architecture)
 
 
-def _only(maps: TrunkMaps, index: int) -> TrunkMaps:
-    one = slice(index, index + 1)
-    return TrunkMaps(tuple(stage[one] for stage in maps.stages), maps.dense[one])
-
-
-def _features_of(features: PixelFeatures, index: int) -> PixelFeatures:
-    one = slice(index, index + 1)
-    return PixelFeatures(features.masks[one], tuple(level[one] for level in features.levels))
+def _of_image(maps: Maps, index: int) -> Maps:
+    """Maps of one image of a batch, which stays an axis."""
+    one: Maps = tree_map(lambda part: part[index : index + 1], maps)
+    return one

@@ -25,7 +25,7 @@ from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING
 from lexiseg_model.methods.unpair_seg.training.recipe import CropSettings, PromptSettings
-from lexiseg_model.training.crops import random_colours
+from lexiseg_model.training.crops import recoloured
 
 Masks = NDArray[np.bool_]  # [K, H, W]
 ATTEMPTS = 20  # photographs in a row that may show no object
@@ -143,7 +143,7 @@ def _crop(
     image = cv2.resize(image, sized, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR).astype(np.uint8)
     window = image[top : top + size, left : left + size]
     if settings.colours:
-        window = _recoloured(window, random)
+        window = recoloured(window, random)
     canvas = np.full((size, size, 3), PADDING, np.uint8)
     canvas[: window.shape[0], : window.shape[1]] = window
     cut = np.zeros((len(masks), size, size), bool)
@@ -157,17 +157,6 @@ def _crop(
     if random.random() < settings.mirrored:
         canvas, cut = canvas[:, ::-1], cut[:, :, ::-1]
     return Crop(np.ascontiguousarray(canvas.transpose(2, 0, 1)), np.ascontiguousarray(cut))
-
-
-def _recoloured(window: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    colours = random_colours(random)
-    pixels = window.astype(np.float32)
-    gray = pixels.mean(2, keepdims=True)
-    pixels = gray + colours.saturation * (pixels - gray)
-    mean = gray.mean()
-    pixels = (pixels - mean) * (colours.contrast * colours.gain) + mean * colours.gain
-    recoloured: NDArray[np.uint8] = np.clip(pixels, 0, 255).astype(np.uint8)
-    return recoloured
 
 
 class MaskBatch(NamedTuple):
@@ -217,13 +206,6 @@ def draw_prompts(crops: Sequence[Crop], settings: PromptSettings, random: np.ran
         torch.from_numpy(positive),
         tuple(skipped for crop in crops for skipped in crop.skipped),
     )
-
-
-def grid(n: int, size: int) -> Tensor:
-    """Centres (x, y) of n x n equal squares of a crop of side `size`: [n * n, 2]."""
-    steps = (torch.arange(n) + 0.5) * (size / n)
-    y, x = torch.meshgrid(steps, steps, indexing="ij")
-    return torch.stack([x, y], -1).flatten(0, 1)
 
 
 def _chosen(n_objects: int, n_prompts: int, random: np.random.Generator) -> NDArray[np.int64]:

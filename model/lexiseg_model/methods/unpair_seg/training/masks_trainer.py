@@ -15,7 +15,7 @@ from lexiseg_model.clip.towers import ClipTowers, configuration, from_files, fro
 from lexiseg_model.methods.unpair_seg.checkpoint import flat_state
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
-from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptTokens
+from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptTokens, cell_centres
 from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
 from lexiseg_model.methods.unpair_seg.settings import Sizes
@@ -30,7 +30,6 @@ from lexiseg_model.methods.unpair_seg.training.mask_batches import (
     Masked,
     draw_crop,
     draw_prompts,
-    grid,
     mismatched,
     open_masked,
 )
@@ -138,7 +137,7 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         encoder, side = self.network.predictor.prompt_encoder, batch.images.shape[-1]
         size = (side, side)
         if kind == "grid":
-            points = grid(self.recipe.prompts.grid, side).to(self.device).expand(len(targets), -1, -1)
+            points = side * cell_centres(n := self.recipe.prompts.grid, n, self.device).expand(len(targets), -1, -1)
             predictions = self._decode(features, encoder.points(points, features.masks, size))
             matches = match_points(predictions[0].masks, targets, points, self.recipe.matching)
         else:
