@@ -11,12 +11,19 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from lexiseg_model.data.annotated import IGNORED, Labels, read_pixels, require_files
-from lexiseg_model.data.benchmark import PANOPTIC_FOLDER, PanopticBenchmark, names, panoptic_benchmark
+from lexiseg_model.data.benchmark import (
+    PANOPTIC_FOLDER,
+    PanopticBenchmark,
+    Split,
+    WithSplits,
+    names,
+    panoptic_benchmark,
+)
 from lexiseg_model.data.indexed import (
     CLASSES,
     IGNORE,
@@ -32,7 +39,6 @@ from lexiseg_model.data.scenes import (
     VOID,
     Annotation,
     Ids,
-    Instance,
     Objects,
     PanopticTruth,
     Scene,
@@ -57,14 +63,15 @@ REGION = SceneClass("region", ("region",), thing=True)  # the class of a set wit
 NO_CLASS = IGNORED - 1  # label of a background: it counts, and is none of the classes
 
 
-class _Split(NamedTuple):
-    folder: str
-    images: int
-
-
-INSTANCE_SPLITS = {
-    COCO: {"val": _Split("val2017", 5000), "train": _Split("train2017", 118_287)},
-    ADE: {"val": _Split("validation", 2000), "train": _Split("training", 20_210)},
+INSTANCE_SETS: dict[str, WithSplits[Split]] = {
+    COCO: WithSplits(
+        name=COCO,
+        splits={"val": Split(folder="val2017", images=5000), "train": Split(folder="train2017", images=118_287)},
+    ),
+    ADE: WithSplits(
+        name=ADE,
+        splits={"val": Split(folder="validation", images=2000), "train": Split(folder="training", images=20_210)},
+    ),
 }
 
 
@@ -151,7 +158,8 @@ def _read_ade(mask: Path, n_classes: int) -> list[Annotation]:
     if stored.max() > n_classes:
         raise DatasetError(f"{mask} holds the class {stored.max()}; expected 1 to {n_classes}")
     ids = np.where((stored > 0) & (number > 0), 256 * stored + number, 0)
-    return annotations_of(ids, [Instance(value, value // 256 - 1) for value in np.unique(ids).tolist() if value])
+    instances = zip(*np.unique(ids, return_counts=True), strict=True)
+    return annotations_of(ids, [TruthSegment(int(id), int(id) // 256 - 1, int(area)) for id, area in instances if id])
 
 
 def _mask_scene(sample: Sample, table: Labels, values: int = IGNORE) -> Scene[Labels]:
@@ -214,13 +222,14 @@ def read_coco_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
     Raises:
         DatasetError: unknown split, a missing file, a malformed JSON, or a category that is not one of COCO's 80.
     """
-    official = _official_split(COCO, split)
+    official = INSTANCE_SETS[COCO].split(split)
     annotations = f"annotations/instances_{official.folder}.json"
     base = _base(COCO, root, "coco", (annotations, official.folder))
     things = [entry for entry in panoptic_benchmark("coco-panoptic").categories if entry.thing]
     class_of = {entry.id: class_index for class_index, entry in enumerate(things)}
     content = read_coco_file(base / annotations)
-    if unknown := sorted({int(each["category_id"]) for each in _all_entries(content)} - class_of.keys()):
+    used = {int(each["category_id"]) for entries in content.annotations.values() for each in entries}
+    if unknown := sorted(used - class_of.keys()):
         raise DatasetError(f"{base / annotations}: unknown category {unknown[0]}; expected one of {sorted(class_of)}")
     scenes = _coco_scenes(COCO, content, base / official.folder, class_of, lambda _, entries: entries)
     classes = tuple(SceneClass(entry.name, tuple(entry.words), thing=True) for entry in things)
@@ -261,7 +270,7 @@ def read_ade_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
     Raises:
         DatasetError: unknown split, or a missing file.
     """
-    official = _official_split(ADE, split)
+    official = INSTANCE_SETS[ADE].split(split)
     images, masks = f"images/{official.folder}", f"annotations_instance/{official.folder}"
     base = _base(ADE, root, "ADEChallengeData2016", (masks, images))
     classes = tuple(entry for entry in panoptic_benchmark("ade20k-panoptic").classes if entry.thing)
@@ -275,7 +284,7 @@ def read_ade_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
 
 
 def _refuse_instances(name: str, measure: str) -> None:
-    if name in INSTANCE_SPLITS:
+    if name in INSTANCE_SETS:
         raise DatasetError(
             f"{name} has instances only, not enough for {measure}; use {' or '.join(names(PANOPTIC_FOLDER))}"
         )
@@ -297,10 +306,6 @@ def _segments(benchmark: PanopticBenchmark, entry: dict[str, Any], files: dict[s
         crowd = bool(info.get("iscrowd", 0))
         segments.append(TruthSegment(int(info["id"]), benchmark.class_of[category], int(info["area"]), crowd))
     return tuple(segments)
-
-
-def _all_entries(content: CocoFile) -> list[dict[str, Any]]:
-    return [entry for entries in content.annotations.values() for entry in entries]
 
 
 def _coco_scenes(
@@ -331,13 +336,6 @@ def _coco_scenes(
 
     require_files(name, [folder / image["file_name"] for image in content.images])
     return tuple(map(scene, content.images))
-
-
-def _official_split(name: str, split: str) -> _Split:
-    splits = INSTANCE_SPLITS[name]
-    if split not in splits:
-        raise DatasetError(f"{name} has no split {split!r}; it has: {', '.join(splits)}")
-    return splits[split]
 
 
 def _base(name: str, root: Path, official: str, expected: tuple[str, ...]) -> Path:

@@ -117,15 +117,7 @@ def with_truth(scene_set: SceneSet[Truth], look: Callable[[Truth], TruthOut]) ->
     def derived(scene: Scene[Truth]) -> Scene[TruthOut]:
         return Scene(scene.name, scene.read_image, lambda: look(scene.read_truth()))
 
-    return SceneSet(
-        scene_set.name,
-        scene_set.split,
-        scene_set.classes,
-        scene_set.background,
-        scene_set.source,
-        scene_set.official,
-        tuple(map(derived, scene_set.scenes)),
-    )
+    return SceneSet(**{**vars(scene_set), "scenes": tuple(map(derived, scene_set.scenes))})
 
 
 class Components(NamedTuple):
@@ -220,15 +212,7 @@ def objects_in(truth: PanopticTruth, classes: Sequence[SceneClass]) -> Objects:
     return Objects(ids, tuple(labels), ignored)
 
 
-class Instance(NamedTuple):
-    """Id and class of an instance in a map of ids."""
-
-    id: int
-    class_index: int
-    crowd: bool = False
-
-
-def annotations_of(ids: Ids, instances: Sequence[Instance]) -> list[Annotation]:
+def annotations_of(ids: Ids, instances: Sequence[TruthSegment]) -> list[Annotation]:
     """One annotation for each instance that owns pixels, in order.
 
     Args:
@@ -260,11 +244,4 @@ def annotation(rle: Rle, class_index: int, crowd: bool = False) -> Annotation:
 
 def things_of(truth: PanopticTruth, classes: Sequence[SceneClass]) -> list[Annotation]:
     """The things of a panoptic truth as annotations, including groups."""
-    return annotations_of(
-        truth.ids,
-        [
-            Instance(segment.id, segment.class_index, segment.crowd)
-            for segment in truth.segments
-            if classes[segment.class_index].thing
-        ],
-    )
+    return annotations_of(truth.ids, [segment for segment in truth.segments if classes[segment.class_index].thing])

@@ -199,15 +199,14 @@ def readable_pairs(source: PairSource) -> Iterator[tuple[StoredPair, NDArray[np.
 
 
 def first_readable(
-    drawn: int, count: int, read: Callable[[int], Content], random: np.random.Generator
+    drawn: int, read: Callable[[int], Content], other: Callable[[int], int]
 ) -> tuple[Content, tuple[Skipped, ...]]:
-    """The content of a sample, or of a random one where it cannot be read, with the skipped ones.
+    """The content of a sample, or of another one where it cannot be read, with the skipped ones.
 
     Args:
         drawn: index that is tried first.
-        count: number of samples.
         read: gives the content at an index or raises SampleError.
-        random: used only where a sample is broken.
+        other: index that is tried after so many broken ones.
 
     Raises:
         DatasetError: more than MAX_BROKEN in a row are broken.
@@ -221,7 +220,7 @@ def first_readable(
             skipped.append(Skipped(error.sample, error.reason))
         if len(skipped) > MAX_BROKEN:
             raise DatasetError(f"{len(skipped)} samples in a row cannot be read; the last: {': '.join(skipped[-1])}")
-        index = int(random.integers(count))
+        index = other(len(skipped))
 
 
 def photographs_beside(listing: Path) -> Path:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.pairs.source import MAX_BROKEN, PairSource, Skipped, decode
-from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair, decode, first_readable
+from lexiseg_model.errors import DatasetError
 
 TOGETHER = 40_000  # minimum of pairs that are shuffled together, as in TCL's shuffle buffer
 PARTS, PAIRS, REPLACEMENTS, CAPTION, VIEW = range(5)  # purposes of random streams
@@ -111,18 +112,13 @@ class PairStream:
         Raises:
             DatasetError: it and MAX_BROKEN replacements cannot be read.
         """
-        skipped: list[Skipped] = []
-        index = self.order[position]
-        while True:
-            try:
-                stored = self.source.read(index)
-                image = decode(stored)
-                break
-            except SampleError as error:
-                skipped.append(Skipped(error.sample, error.reason))
-            if len(skipped) > MAX_BROKEN:
-                raise DatasetError(f"{len(skipped)} pairs in a row cannot be read; the last: {': '.join(skipped[-1])}")
-            index = self.order.replacement(position, len(skipped))
+
+        def read(index: int) -> tuple[StoredPair, NDArray[np.uint8]]:
+            stored = self.source.read(index)
+            return stored, decode(stored)
+
+        replacement = partial(self.order.replacement, position)
+        (stored, image), skipped = first_readable(self.order[position], read, replacement)
         seed = self.order.seed
         which = int(np.random.default_rng([seed, CAPTION, position]).integers(len(stored.captions)))
-        return Drawn(seed, position, stored.name, image, stored.captions[which], tuple(skipped))
+        return Drawn(seed, position, stored.name, image, stored.captions[which], skipped)

@@ -66,7 +66,7 @@ def test_a_set_of_only_broken_pairs_ends_the_run(tmp_path: Path) -> None:
     write_tar(tmp_path / "0.tar", {"a.jpg": b"<html>", "a.txt": b"words"})
     pairs = PairStream(open_pairs(tmp_path), seed=0)
 
-    with pytest.raises(DatasetError, match=r"21 pairs in a row cannot be read; the last: .*0\.tar/a: "):
+    with pytest.raises(DatasetError, match=r"21 samples in a row cannot be read; the last: .*0\.tar/a: "):
         pairs[0]
 
 

@@ -51,7 +51,8 @@ class LabelledCrops(Stream[LabelledBatch]):
     def make(self, number: int, random: np.random.Generator) -> LabelledBatch:
         recipe, size = self._recipe, self._phase.crop
         chosen = random.integers(len(self._samples), size=self._phase.batch).tolist()
-        readings = [first_readable(index, len(self._samples), self._read, random) for index in chosen]
+        n_samples = len(self._samples)
+        readings = [first_readable(index, self._read, lambda _: int(random.integers(n_samples))) for index in chosen]
         crops = [random_crop(*reading, size, 1, random, recipe.zoom) for reading, _ in readings]
         images = np.stack([image.transpose(2, 0, 1) for image, _ in crops])
         labels = np.stack([label for _, label in crops]).astype(np.int64)
