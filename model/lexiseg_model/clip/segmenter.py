@@ -32,6 +32,7 @@ class ClipSegmenter(Exportable):
 
     languages: Languages = "english"  # that the text tower reads
     maps: tuple[str, ...]  # names of what the image pass gives
+    whole_patches = False  # sides of the canvas are multiples in every precision, not only when fast
 
     def __init__(
         self,
@@ -54,9 +55,8 @@ class ClipSegmenter(Exportable):
         self.buckets = () if window is None else ((window, window),)
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        return windowed.plan_windows(
-            rgb, self.card.input, self._window, self._stride, options, self._execution.precision
-        )
+        precision = "fast" if self.whole_patches else self._execution.precision
+        return windowed.plan_windows(rgb, self.card.input, self._window, self._stride, options, precision)
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -39,13 +39,6 @@ class Options(ImportOptions):
     texts: Path = Field(description="folder of the SigLIP 2 whose texts that teacher knows, as the hub has it")
 
 
-class Saved(NamedTuple):
-    """A C-RADIO as transformers' `RadioModel`, and the weights of its SigLIP 2 teacher's head."""
-
-    radio: Any
-    head: dict[str, Tensor]
-
-
 def read(options: Options) -> Imported:
     """Read both towers, the head that joins them, and the tokenizer.
 
@@ -55,27 +48,27 @@ def read(options: Options) -> Imported:
     require_transformers(NAME)
     from transformers import AutoTokenizer, SiglipTextModel  # optional, and slow to import
 
-    saved = read_radio(options.checkpoint)
+    radio, head = read_radio(options.checkpoint)
     texts, tokenizer = (read_pretrained(options.texts, kind, NAME) for kind in (SiglipTextModel, AutoTokenizer))
-    width, head_width = texts.head.out_features, len(saved.head.get("final.2.bias", ()))
+    width, head_width = texts.head.out_features, len(head.get("final.2.bias", ()))
     if head_width != width:
         raise ForeignWeightsError(
             f"the head of {options.checkpoint.name} has width {head_width}, the texts of {options.texts} {width}; "
             "expected the SigLIP 2 that was its teacher: so400m-patch16-naflex of v3, giant-opt-patch16-384 of v4"
         )
     settings = {
-        "config": plain_config(saved.radio.config.to_dict()),
+        "config": plain_config(radio.config.to_dict()),
         "text_config": plain_config(texts.config.to_dict()),
         "tokens": TOKENS,
         "padding": tokenizer.pad_token_id or 0,
     }
-    parts = {RADIO: flat_state(saved.radio), HEAD: saved.head, TEXTS: flat_state(texts, tokenizer)}
+    parts = {RADIO: flat_state(radio), HEAD: head, TEXTS: flat_state(texts, tokenizer)}
     state = {prefix + name: value for prefix, tensors in parts.items() for name, value in tensors.items()}
     return from_own_card("radseg", state, [options.checkpoint, options.texts], settings, embedding=width)
 
 
-def read_radio(path: Path) -> Saved:
-    """Read a `.pth.tar` of C-RADIO's authors without running pickled code.
+def read_radio(path: Path) -> tuple[Any, dict[str, Tensor]]:
+    """Read transformers' `RadioModel` and its SigLIP 2 teacher's head from the authors' file, running no code of it.
 
     Raises:
         WeightsError: the file is missing, damaged, or not a C-RADIO with a SigLIP 2 teacher.
@@ -90,7 +83,7 @@ def read_radio(path: Path) -> Saved:
             raise ForeignWeightsError(f"{path}: its teachers are {', '.join(teachers)}; expected a SigLIP 2, as of v3")
         index = list(teachers.values()).index("siglip2")
         head = under(f"_heads.{list(teachers)[index]}.", state) or under(f"_heads.{index}.", state)
-        return Saved(_radio(path, state), head)
+        return _radio(path, state), head
     except (KeyError, AttributeError, TypeError) as error:
         reason = f"it has no {error.args[0]}" if isinstance(error, KeyError) else error
         raise ForeignWeightsError(f"{path}: not a checkpoint of C-RADIO's authors: {reason}") from None

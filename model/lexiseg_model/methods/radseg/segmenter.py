@@ -7,10 +7,8 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -29,7 +27,7 @@ from lexiseg_model.clip.patch_text import (
 )
 from lexiseg_model.clip.pretrained import PretrainedImageTower, PretrainedTextTower, TokenSettings
 from lexiseg_model.device import Execution
-from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures
+from lexiseg_model.features import Features, Layout, Plan, TileFeatures
 from lexiseg_model.methods.radseg.import_ import HEAD, NAME, RADIO, TEXTS, Options, read
 from lexiseg_model.segmenter import Segmenter, TextBank
 from lexiseg_model.types import ModelCard, Refinement
@@ -93,10 +91,7 @@ class RadSegmenter(PatchTextSegmenter):
     settings: RadSettings
     tower: RadImageTower
     competing = Segmenter.competing  # the texts of a class have competed
-
-    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        # Multiples of the patch size in every precision: windows are averaged patch by patch.
-        return windowed.plan_windows(rgb, self.card.input, self._window, self._stride, options, precision="fast")
+    whole_patches = True  # windows are averaged patch by patch
 
     @torch.inference_mode()
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:

@@ -14,10 +14,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, require_named_weights, settings_of
@@ -27,7 +25,7 @@ from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text_side import ClassRule
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import TaskError, WeightsError
-from lexiseg_model.features import Features, InferenceOptions, Plan
+from lexiseg_model.features import Features
 from lexiseg_model.methods.s_seg.backbone import STRIDES
 from lexiseg_model.methods.s_seg.checkpoint import restore
 from lexiseg_model.methods.s_seg.network import ImagePass, SSegNetwork, SSegTextTower
@@ -135,6 +133,7 @@ class SSegSegmenter(ClipSegmenter):
     """S-Seg on one device."""
 
     maps = ("masks", "queries", "embeddings", "image")
+    whole_patches = True  # no padding, so masks end with the image
 
     def __init__(
         self, network: SSegNetwork, settings: SSegSettings, card: ModelCard, digest: str, execution: Execution
@@ -157,10 +156,6 @@ class SSegSegmenter(ClipSegmenter):
 
     def image_network(self) -> ImagePass:
         return ImagePass(self._network)
-
-    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        # Sides are whole strides in every precision: no padding, so masks end with the image.
-        return windowed.plan_windows(rgb, self.card.input, self._window, self._stride, options, precision="fast")
 
     def guide(self, features: Features) -> Tensor:
         canvas = features.tensors["guide"].to(self._execution.device)

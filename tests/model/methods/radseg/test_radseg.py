@@ -63,7 +63,7 @@ def test_a_weight_that_is_kept_as_direction_and_norm_is_multiplied_out(tmp_path:
     state |= {f"{name}.original": weight} | {f"{name}.0.{key}": value for key, value in spectral.items()}
     small.save_radio(tmp_path / "radio.pth.tar", state)
 
-    made = read_radio(tmp_path / "radio.pth.tar").head["fc1.weight"]
+    made = read_radio(tmp_path / "radio.pth.tar")[1]["fc1.weight"]
 
     expected = weight * (F.softplus(torch.tensor(0.3)) + 0.05) / s[0]
     torch.testing.assert_close(made, expected, atol=1e-5, rtol=1e-4)
