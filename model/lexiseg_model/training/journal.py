@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -147,7 +147,7 @@ class Journal:
             lines.write(f"{line}\n")
         self.say(line)
         for each in self._trackers:
-            each.figures(step, {f"{prefix}{name}": value for name, value in _numbers(figures).items()})
+            each.log({f"{prefix}{name}": value for name, value in _numbers(figures).items()}, step)
 
     def move(self, step: int, share: float, loss: float, pace: Pace) -> None:
         """Update the bar after a step."""
@@ -181,66 +181,43 @@ class SharedSkips(Skips):
             self.add(entries)
 
 
-class Tracking(Protocol):
-    """The interface of an experiment tracker."""
+class Tracking(NamedTuple):
+    """An experiment tracker: `log` takes the figures of a step, by name, and the step."""
 
-    def figures(self, step: int, figures: Mapping[str, float]) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class _TensorBoard:
-    def __init__(self, module: ModuleType, recipe: RunRecipe, step: int) -> None:
-        # purge_step: a resumed run draws no line twice.
-        self._writer = module.SummaryWriter(str(recipe.out / "tensorboard"), purge_step=step + 1)
-
-    def figures(self, step: int, figures: Mapping[str, float]) -> None:
-        for name, value in figures.items():
-            self._writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        self._writer.close()
+    log: Callable[[dict[str, float], int], object]
+    close: Callable[[], object]
 
 
-class _MLflow:
+def _tensorboard(module: ModuleType, recipe: RunRecipe, step: int) -> Tracking:
+    # purge_step: a resumed run draws no line twice.
+    writer = module.SummaryWriter(str(recipe.out / "tensorboard"), purge_step=step + 1)
+    return Tracking(lambda figures, at: [writer.add_scalar(*figure, at) for figure in figures.items()], writer.close)
+
+
+def _mlflow(module: ModuleType, recipe: RunRecipe, step: int) -> Tracking:
     """One MLflow run per folder, which keeps its id."""
-
-    def __init__(self, module: ModuleType, recipe: RunRecipe, step: int) -> None:
-        self._mlflow = module
-        run_file = recipe.out / "mlflow-run.txt"
-        if run_file.exists():
-            module.start_run(run_id=run_file.read_text().strip())
-        else:
-            run_file.write_text(module.start_run(run_name=recipe.out.name).info.run_id)
-            values = {name: str(value)[:500] for name, value in recipe.model_dump(mode="json").items()}
-            module.log_params(values)
-
-    def figures(self, step: int, figures: Mapping[str, float]) -> None:
-        self._mlflow.log_metrics(dict(figures), step=step)
-
-    def close(self) -> None:
-        self._mlflow.end_run()
+    run_file = recipe.out / "mlflow-run.txt"
+    if run_file.exists():
+        module.start_run(run_id=run_file.read_text().strip())
+    else:
+        run_file.write_text(module.start_run(run_name=recipe.out.name).info.run_id)
+        module.log_params({name: str(value)[:500] for name, value in recipe.model_dump(mode="json").items()})
+    return Tracking(module.log_metrics, module.end_run)
 
 
-class _Wandb:
-    def __init__(self, module: ModuleType, recipe: RunRecipe, step: int) -> None:
-        name = recipe.out.resolve().as_posix().replace("/", "-").strip("-")[-64:]
-        values = recipe.model_dump(mode="json")
-        self._run: Any = module.init(
-            project="lexiseg", name=recipe.out.name, id=name, resume="allow", dir=str(recipe.out), config=values
-        )
-
-    def figures(self, step: int, figures: Mapping[str, float]) -> None:
-        self._run.log(dict(figures), step=step)
-
-    def close(self) -> None:
-        self._run.finish()
+def _wandb(module: ModuleType, recipe: RunRecipe, step: int) -> Tracking:
+    name = recipe.out.resolve().as_posix().replace("/", "-").strip("-")[-64:]
+    values = recipe.model_dump(mode="json")
+    run = module.init(
+        project="lexiseg", name=recipe.out.name, id=name, resume="allow", dir=str(recipe.out), config=values
+    )
+    return Tracking(run.log, run.finish)
 
 
 _TRACKERS: dict[Tracker, tuple[str, Callable[[ModuleType, RunRecipe, int], Tracking]]] = {
-    "tensorboard": ("torch.utils.tensorboard", _TensorBoard),
-    "mlflow": ("mlflow", _MLflow),
-    "wandb": ("wandb", _Wandb),
+    "tensorboard": ("torch.utils.tensorboard", _tensorboard),
+    "mlflow": ("mlflow", _mlflow),
+    "wandb": ("wandb", _wandb),
 }
 
 
@@ -250,12 +227,12 @@ def tracker(name: Tracker, recipe: RunRecipe, step: int) -> Tracking:
     Raises:
         RecipeError: it is not installed.
     """
-    module, kind = _TRACKERS[name]
+    module, start = _TRACKERS[name]
     try:
         loaded = importlib.import_module(module)
     except ImportError:
         raise RecipeError(f"trackers: {name} is not installed; pip install {name}") from None
-    return kind(loaded, recipe, step)
+    return start(loaded, recipe, step)
 
 
 def _numbers(entry: Mapping[str, object]) -> dict[str, float]:
