@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, read_dataset
 from lexiseg_model.data.scenes import components
-from lexiseg_model.evaluation.counts import Counts, Scores, count, scores
+from lexiseg_model.evaluation.counts import Scores, count, scores
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, Prompt, Region, Shown, Vocabulary
@@ -93,7 +93,7 @@ def evaluate(
         ),
     ]
     value_of = np.append(values, 0)
-    counts = [Counts.none(len(val.classes)) for _ in vocabularies]
+    counts = np.zeros((len(vocabularies), 3, len(val.classes)), np.int64)
     for sample in val.samples:
         image, truth = sample.read(len(val.classes))
         features = segmenter.encode(image)
@@ -102,7 +102,7 @@ def evaluate(
             labels = winners(logits, features.size).labels
             counts[index] += count(truth, value_of[labels], len(val.classes))
     by_word, *by_example = (scores(total) for total in counts)
-    is_in_all = [value for value in values if counts[0].truth[value] and all(value in made for made in example_sets)]
+    is_in_all = [value for value in values if counts[0, 1, value] and all(value in made for made in example_sets)]
     present = np.array(is_in_all)
     failing = present[by_word.per_class[present] < FAILS]
     return Row(

@@ -116,7 +116,7 @@ def measure(segmenter: Segmenter, data: IndexedDataset) -> Iterator[str]:
     asked, words = Asked(segmenter, data), [name for name in data.classes if name != BACKGROUND]
     lists = [*([word] for word in words), SIX, words]
     segments: list[Scored] = []
-    counts, n_there = {threshold: Counts.none(len(SIX) + 1) for threshold in THRESHOLDS}, 0
+    counts, n_there = {threshold: np.zeros((3, len(SIX) + 1), np.int64) for threshold in THRESHOLDS}, 0
     stolen: dict[tuple[str, str], list[Theft]] = {}
     for sample in data.samples:
         image, truth = sample.read(len(data.classes))

@@ -3,7 +3,6 @@
 import numpy as np
 
 from benchmarks.scores import Scored, calibration, thresholds
-from lexiseg_model.evaluation.counts import Counts
 
 SEGMENTS = [Scored(1, 0.0, False), Scored(1, 0.5, True), Scored(1, 0.5, False), Scored(6, 0.9, True)]
 
@@ -13,7 +12,7 @@ def test_calibration_is_measured_for_each_length_over_all_and_over_kept_segments
 
 
 def test_a_threshold_keeps_segments_of_at_least_its_score() -> None:
-    half = Counts(np.array([1]), np.array([2]), np.array([1]))
+    half = np.array([[1], [2], [1]])
 
     *_, lowest, highest = thresholds(SEGMENTS, 4, {0.0: half, 0.6: half})
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset
 from lexiseg_model.evaluation.comparison.bootstrap import Difference, compare_counts
-from lexiseg_model.evaluation.counts import Counts, scores
+from lexiseg_model.evaluation.counts import scores
 from lexiseg_model.evaluation.run import Report, count_photographs
 from lexiseg_model.masks.overlay import paint
 from lexiseg_model.masks.rle import encode_mask
@@ -42,7 +42,7 @@ class BeforeAfter:
     def write(self, path: Path, data: IndexedDataset, models: tuple[str, str], about: dict[str, Any]) -> Report:
         """Write `about` and the reports of both models as JSON; return that of the second."""
         reports = [
-            Report(name, data.name, data.split, len(data.samples), data.classes, {}, scores(Counts(*counts.sum(0))))
+            Report(name, data.name, data.split, len(data.samples), data.classes, {}, scores(counts.sum(0)))
             for name, counts in zip(models, (self.before, self.after), strict=True)
         ]
         content = about | dict(zip(("before", "after"), (report.to_json() for report in reports), strict=True))
@@ -70,7 +70,7 @@ class BeforeAfter:
 
 def counts_of(segmenter: Segmenter, data: IndexedDataset) -> NDArray[np.int64]:
     """Counts [P, 3, K] of every photograph with the class list of the data set."""
-    return np.array([[each.hits, each.truth, each.predicted] for each in count_photographs(segmenter, data)])
+    return np.stack(list(count_photographs(segmenter, data)))
 
 
 def write_samples(before: Segmenter, after: Segmenter, data: IndexedDataset, count: int, folder: Path) -> list[Path]:

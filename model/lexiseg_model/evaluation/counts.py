@@ -22,6 +22,8 @@ from lexiseg_model.errors import ShapeError
 
 CONVENTIONS: tuple[Convention, ...] = ("mmseg", "detectron2", "imagenet-s")
 EPSILON = 1e-10  # LUSSeg/ImageNet-S, evaluation/
+# [3, n]: pixels of each class that are correct, in the truth, and predicted (where the truth counts).
+Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -31,23 +33,6 @@ class Scores:
     miou: float
     pixel_accuracy: float
     per_class: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Pixels of each class [n] int64: correct, in the truth, predicted (where the truth counts)."""
-
-    hits: NDArray[np.int64]
-    truth: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-
-    @classmethod
-    def none(cls, n_classes: int) -> Counts:
-        """Zero counts."""
-        return cls(*np.zeros((3, n_classes), np.int64))
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(self.hits + other.hits, self.truth + other.truth, self.predicted + other.predicted)
 
 
 def count(truth: NDArray[np.integer], predicted: NDArray[np.integer], n_classes: int) -> Counts:
@@ -65,24 +50,21 @@ def count(truth: NDArray[np.integer], predicted: NDArray[np.integer], n_classes:
         raise ShapeError(f"labels {predicted.shape} for a truth of {truth.shape}")
     counted = truth < n_classes
     truth, predicted = truth[counted], predicted[counted]
-    return Counts(
-        np.bincount(truth[truth == predicted], minlength=n_classes),
-        np.bincount(truth, minlength=n_classes),
-        np.bincount(predicted, minlength=n_classes),
-    )
+    return np.stack([np.bincount(each, minlength=n_classes) for each in (truth[truth == predicted], truth, predicted)])
 
 
 def scores(counts: Counts, convention: Convention = "detectron2") -> Scores:
     """IoU of each class over all images, and their mean by a convention, NaN where no class counts."""
-    union = counts.truth + counts.predicted - counts.hits
+    hits, truth, predicted = counts
+    union = truth + predicted - hits
     with np.errstate(invalid="ignore"):
-        per_class = 100 * counts.hits / np.where(union > 0, union, np.nan)
+        per_class = 100 * hits / np.where(union > 0, union, np.nan)
     if convention == "imagenet-s":
-        averaged = 100 * counts.hits / (union + EPSILON)
+        averaged = 100 * hits / (union + EPSILON)
     else:
-        averaged = per_class[(union if convention == "mmseg" else counts.truth) > 0]
+        averaged = per_class[(union if convention == "mmseg" else truth) > 0]
     miou = float(averaged.mean()) if averaged.size else float("nan")
-    return Scores(miou, float(100 * counts.hits.sum() / max(1, counts.truth.sum())), per_class)
+    return Scores(miou, float(100 * hits.sum() / max(1, truth.sum())), per_class)
 
 
 def rounded(value: float) -> float | None:

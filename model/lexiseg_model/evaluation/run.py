@@ -81,7 +81,7 @@ def evaluate(
     """
     renamed = {name: word for name, word in (renamed or {}).items() if name in data.classes}
     refine = refine or segmenter.card.refine
-    counts = Counts.none(len(data.classes))
+    counts = np.zeros((3, len(data.classes)), np.int64)
     for of_photograph in count_photographs(segmenter, data, renamed, refine, views):
         counts += of_photograph
         on_image()

@@ -17,7 +17,7 @@ from lexiseg_model.evaluation.comparison.bootstrap import (
     read_pair,
 )
 from lexiseg_model.evaluation.comparison.photograph import COLUMNS, OTHERS, Examined, Examiner
-from lexiseg_model.evaluation.counts import Counts, scores
+from lexiseg_model.evaluation.counts import scores
 from tests.model.evaluation.test_run import write_set
 from tests.model.stand_in import SCALE, ColourSegmenter
 
@@ -116,7 +116,7 @@ def examined(data: IndexedDataset) -> Examined:
 
 
 def per_class(examined: Examined, column: str) -> list[float]:
-    return [round(float(iou), 1) for iou in scores(Counts(*examined.counts[COLUMNS.index(column)])).per_class]
+    return [round(float(iou), 1) for iou in scores(examined.counts[COLUMNS.index(column)]).per_class]
 
 
 def test_the_first_column_is_what_an_evaluation_counts(data: IndexedDataset, examined: Examined) -> None:

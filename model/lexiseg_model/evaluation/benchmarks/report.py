@@ -183,7 +183,7 @@ class BenchmarkReport:
         if self.benchmark.frequency is None:
             return None
         letters = np.array(list(self.benchmark.frequency))
-        present = self.counts.truth > 0
+        present = self.counts[1] > 0
         groups = {name: per_class[present & (letters == letter)] for letter, name in FREQUENCIES.items()}
         return {name: rounded(float(ious.mean())) if ious.size else None for name, ious in groups.items()}
 

@@ -73,7 +73,7 @@ def total_counts(records: Sequence[Record], n_classes: int) -> Counts:
     for record in records:
         for label, *counts in record["counts"]:
             total[:, label] += counts
-    return Counts(*total)
+    return total
 
 
 class _BenchmarkJudge:
@@ -96,8 +96,7 @@ class _BenchmarkJudge:
         if truth.shape != labels.shape:
             raise DatasetError(f"the annotation is {truth.shape}, its photograph {labels.shape} (height, width)")
         counts = count(truth, labels, self._n_classes)
-        columns = np.stack([counts.hits, counts.truth, counts.predicted])
-        return {"counts": [[label, *columns[:, label].tolist()] for label in np.flatnonzero(columns.any(0)).tolist()]}
+        return {"counts": [[label, *counts[:, label].tolist()] for label in np.flatnonzero(counts.any(0)).tolist()]}
 
     def _labels(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint16]:
         segmenter = self._segmenter

@@ -66,7 +66,7 @@ class Examiner:
     def whole_list(self, sample: Sample) -> NDArray[np.int64]:
         """Counts [3, K] of the whole class list alone, in a third of the time."""
         features, truth = self._read(sample)
-        return self._counts(truth, self._label(features, list(self._entries)))
+        return count(truth, self._label(features, list(self._entries)), self._n)
 
     def __call__(self, sample: Sample) -> Examined:
         """Examines one photograph.
@@ -87,7 +87,7 @@ class Examiner:
         )
         presence = np.full(self._n, np.nan)
         presence[list(self._entries)] = self._segmenter.presence(features, self._bank).double().cpu().numpy()
-        counts = np.stack([self._counts(truth, labels) for labels in predicted])
+        counts = np.stack([count(truth, labels, self._n) for labels in predicted])
         visible = [value for value in present if areas[value] >= VISIBLE * areas.sum()]
         recall = self._recall(features, truth, visible, sample.name)
         painted = self._painted(features, [value for value in self._entries if not areas[value]], sample.name)
@@ -113,10 +113,6 @@ class Examiner:
         if not values:
             return np.zeros(features.size, np.int64)
         return self._labels_of(self._logits(features, values, self._background), features.size, values)
-
-    def _counts(self, truth: Labels, labels: Labels) -> NDArray[np.int64]:
-        counts = count(truth, labels, self._n)
-        return np.stack([counts.hits, counts.truth, counts.predicted])
 
     def _named(self, truth: NDArray[np.uint8], logits: Tensor) -> Labels:
         """Name every component of the truth by its highest mean score."""

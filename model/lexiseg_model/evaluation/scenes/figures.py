@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 from lexiseg_model.data.scenes import Annotation, SceneClass, SceneSet
 from lexiseg_model.evaluation.counts import rounded
 from lexiseg_model.evaluation.resumable import Record
-from lexiseg_model.evaluation.scenes.panoptic_quality import PanopticCounts, class_scores, panoptic_scores
+from lexiseg_model.evaluation.scenes.panoptic_quality import class_scores
 from lexiseg_model.types import ModelCard
 
 Row = dict[str, float | int | None]  # None where there was nothing to measure
@@ -53,31 +53,30 @@ class Figures(NamedTuple):
 
 def panoptic_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -> Figures:
     """PQ, SQ and RQ over all classes, things and stuff; classes that neither occur nor were predicted are left out."""
-    total = PanopticCounts.none(len(classes))
+    total = np.zeros((len(classes), 4))
     for record in records:
-        for label, iou, matches, false_alarms, misses in record["counts"]:
-            total.iou[label] += iou
-            total.matches[label] += matches
-            total.false_alarms[label] += false_alarms
-            total.misses[label] += misses
+        for label, *counts in record["counts"]:
+            total[label] += counts
+    scores = class_scores(total)
     groups = {
-        "": range(len(classes)),
+        "": list(range(len(classes))),
         "_things": [label for label, entry in enumerate(classes) if entry.thing],
         "_stuff": [label for label, entry in enumerate(classes) if not entry.thing],
     }
     whole: Row = {}
     for suffix, labels in groups.items():
-        of_group = panoptic_scores(total, labels)
-        for name in ("pq", "sq", "rq"):
-            whole[f"{name}{suffix}"] = rounded(getattr(of_group, name))
-        whole[f"classes{suffix}"] = of_group.classes
-    columns = (total.matches.tolist(), total.false_alarms.tolist(), total.misses.tolist())
+        of_group = scores[labels]
+        of_group = of_group[np.isfinite(of_group).all(1)]
+        means = of_group.mean(0).tolist() if len(of_group) else [math.nan] * 3
+        whole |= {f"{name}{suffix}": rounded(mean) for name, mean in zip(("pq", "sq", "rq"), means, strict=True)}
+        whole[f"classes{suffix}"] = len(of_group)
+    columns = total[:, 1:].astype(int).T.tolist()
     per_class: list[Row] = [
         {
             "pq": rounded(pq), "sq": rounded(sq), "rq": rounded(rq),
             "matches": matches, "false_alarms": false_alarms, "misses": misses,
         }
-        for (pq, sq, rq), matches, false_alarms, misses in zip(class_scores(total).tolist(), *columns, strict=True)
+        for (pq, sq, rq), matches, false_alarms, misses in zip(scores.tolist(), *columns, strict=True)
     ]  # fmt: skip
     return Figures(whole, per_class)
 

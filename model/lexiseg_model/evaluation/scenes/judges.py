@@ -112,9 +112,7 @@ class PanopticJudge(_ClassJudge):
         number_of[[entry.id for entry in answer.segments]] = np.arange(1, len(answer.segments) + 1)
         labels = [_label(entry.class_index) for entry in answer.segments]
         counts = count_panoptic(truth, number_of[answer.label_map], labels, self.n_classes)
-        present = np.flatnonzero(counts.matches + counts.false_alarms + counts.misses).tolist()
-        columns = (counts.iou, counts.matches, counts.false_alarms, counts.misses)
-        return {"counts": [[label, *(column[label].item() for column in columns)] for label in present]}
+        return {"counts": [[label, *counts[label].tolist()] for label in np.flatnonzero(counts.any(1)).tolist()]}
 
 
 class InstanceJudge(_ClassJudge):

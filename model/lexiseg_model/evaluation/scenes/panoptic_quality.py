@@ -7,8 +7,7 @@ more than half lies on void or on a group of their class.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,37 +20,9 @@ MATCHES_ABOVE = 0.5  # IoU
 EXCUSED_ABOVE = 0.5  # share of a false alarm on void or a group
 
 
-@dataclass(frozen=True)
-class PanopticCounts:
-    """For each class [n]: sum of the IoU of its matches (float64); matches, false alarms, misses (int64)."""
-
-    iou: NDArray[np.float64]
-    matches: NDArray[np.int64]
-    false_alarms: NDArray[np.int64]
-    misses: NDArray[np.int64]
-
-    @classmethod
-    def none(cls, n_classes: int) -> PanopticCounts:
-        """Zero counts."""
-        return cls(np.zeros(n_classes), *np.zeros((3, n_classes), np.int64))
-
-    def __add__(self, other: PanopticCounts) -> PanopticCounts:
-        return PanopticCounts(
-            self.iou + other.iou,
-            self.matches + other.matches,
-            self.false_alarms + other.false_alarms,
-            self.misses + other.misses,
-        )
-
-
-@dataclass(frozen=True)
-class PanopticScores:
-    """Percent over `classes` classes; NaN where there are none."""
-
-    pq: float
-    sq: float
-    rq: float
-    classes: int
+# [n, 4]: sum of the IoU of a class's matches, and the numbers of its matches, false alarms and misses.
+PanopticCounts = NDArray[np.float64]
+IOU, MATCHES, FALSE_ALARMS, MISSES = range(4)
 
 
 def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_classes: int) -> PanopticCounts:
@@ -72,7 +43,7 @@ def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_c
         raise ShapeError(f"an answer with the id {answer.max()}, and {len(labels)} segments")
     shared = _shared(truth.ids, answer)
     answered = np.bincount(answer.reshape(-1), minlength=len(labels) + 1)
-    counts = PanopticCounts.none(n_classes)
+    counts = np.zeros((n_classes, 4))
     segments = {segment.id: segment for segment in truth.segments}
     matched_truth: set[int] = set()
     matched_answer: set[int] = set()
@@ -83,13 +54,12 @@ def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_c
         union = segment.area + int(answered[answer_id]) - area - shared.get((VOID, answer_id), 0)
         iou = area / union
         if iou > MATCHES_ABOVE:
-            counts.iou[segment.class_index] += iou
-            counts.matches[segment.class_index] += 1
+            counts[segment.class_index, [IOU, MATCHES]] += iou, 1
             matched_truth.add(truth_id)
             matched_answer.add(answer_id)
     for segment in truth.segments:
         if segment.id not in matched_truth and not segment.crowd:
-            counts.misses[segment.class_index] += 1
+            counts[segment.class_index, MISSES] += 1
     groups = {segment.class_index: segment.id for segment in truth.segments if segment.crowd}  # the last of each class
     for answer_id, label in enumerate(labels, start=1):
         if answer_id in matched_answer or not answered[answer_id]:
@@ -98,35 +68,17 @@ def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_c
         excusing = {VOID, groups.get(label, VOID)}
         excused = sum(shared.get((truth_id, answer_id), 0) for truth_id in excusing)
         if excused / answered[answer_id] <= EXCUSED_ABOVE:
-            counts.false_alarms[label] += 1
+            counts[label, FALSE_ALARMS] += 1
     return counts
-
-
-def panoptic_scores(counts: PanopticCounts, among: Iterable[int] | None = None) -> PanopticScores:
-    """Means of PQ, SQ and RQ over classes that occur in the truth or were predicted.
-
-    Args:
-        counts: of all images.
-        among: classes to average; None: all.
-    """
-    per_class = class_scores(counts)
-    if among is not None:
-        per_class = per_class[list(among)]
-    per_class = per_class[~np.isnan(per_class).any(1)]
-    if not len(per_class):
-        return PanopticScores(float("nan"), float("nan"), float("nan"), 0)
-    pq, sq, rq = per_class.mean(0).tolist()
-    return PanopticScores(pq, sq, rq, len(per_class))
 
 
 def class_scores(counts: PanopticCounts) -> NDArray[np.float64]:
     """PQ, SQ, RQ of each class [n, 3] in percent; NaN without matches and mistakes."""
-    weight = counts.matches + counts.false_alarms / 2 + counts.misses / 2
+    iou, matches, false_alarms, misses = counts.T
+    weight = matches + false_alarms / 2 + misses / 2
     occurring = weight > 0
     whole = np.where(occurring, weight, 1.0)
-    quality = 100 * np.stack(
-        [counts.iou / whole, counts.iou / np.maximum(counts.matches, 1), counts.matches / whole], axis=1
-    )
+    quality = 100 * np.stack([iou / whole, iou / np.maximum(matches, 1), matches / whole], axis=1)
     quality[~occurring] = np.nan
     return quality
 

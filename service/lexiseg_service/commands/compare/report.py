@@ -90,8 +90,9 @@ class Report:
 
     def iou(self, index: int) -> float | None:
         """IoU of a label, 0 to 1; None where neither model gave it."""
-        union = self.counts.truth[index] + self.counts.predicted[index] - self.counts.hits[index]
-        return float(self.counts.hits[index] / union) if union else None
+        hits, truth, predicted = self.counts[:, index]
+        union = truth + predicted - hits
+        return float(hits / union) if union else None
 
     def label(self, index: int) -> str:
         """The name of a value of a map."""
@@ -99,9 +100,9 @@ class Report:
 
     def html(self, n_pictures: int) -> str:
         """The page, which shows so many photographs, the most different."""
-        total = int(self.counts.truth.sum())
+        total = int(self.counts[1].sum())
         by_class = [
-            (iou, index, self.counts.truth[index] / total, self.counts.predicted[index] / total)
+            (iou, index, *(self.counts[1:, index] / total))
             for index in range(len(self.classes) + 1)
             if (iou := self.iou(index)) is not None
         ]
@@ -178,7 +179,7 @@ def compared(a: str, b: str, folder: Path, vocabulary: Vocabulary, settings: Set
         photographs = [path for path in photographs if path not in unread]
     if not photographs:
         raise DatasetError(f"none of the {len(unread)} photographs of {folder} can be read")
-    counts, agreements = Counts.none(len(names) + 1), []
+    counts, agreements = np.zeros((3, len(names) + 1), np.int64), []
     for path in photographs:
         by_a, by_b = (_labels(png) for png in maps[path])
         counts += count(by_a, by_b, len(names) + 1)
