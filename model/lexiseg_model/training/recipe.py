@@ -69,7 +69,7 @@ def divide(global_batch: int, processes: int, micro_batch: int | None) -> Divisi
 
 
 class DeitSettings(StrictModel):
-    """Settings of `lexiseg_model.training.deit`."""
+    """Settings of `lexiseg_model.training.pair_run.DeitViews`."""
 
     scale: tuple[float, float] = Field((0.08, 1.0), description="share of the photograph's area in a window")
     ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="width by height of a window")

@@ -29,7 +29,7 @@ from lexiseg_model.clip.images import Padding, normalise
 from lexiseg_model.clip.patch_text import ImageTower
 from lexiseg_model.errors import OptionError, TaskError, WeightsError
 from lexiseg_model.features import Features
-from lexiseg_model.methods.dense_clip.proxyclip import values_on
+from lexiseg_model.methods.dense_clip.network import values_on
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.video.sam import Grid, PromptHead, everything

@@ -1,6 +1,16 @@
 """Image pass of the dense CLIP methods: tiles to unit vectors in the text space.
 
-All methods share the pass up to the last block, which each attention policy replaces. ProxyCLIP adds a second tower.
+All methods share the pass up to CLIP's last block, whose attention a policy replaces:
+
+| policy    | attention                         | residual, feed-forward | source                     |
+|-----------|-----------------------------------|------------------------|----------------------------|
+| maskclip  | none: values only                 | dropped                | Zhou et al., ECCV 2022     |
+| sclip     | softmax(q q' s) + softmax(k k' s) | kept                   | Wang et al., ECCV 2024     |
+| naclip    | softmax(k k' s + G), a Gaussian G | dropped                | Hajimiri et al., WACV 2025 |
+
+s is the inverse root of a head's width; the two terms of sclip are summed, not averaged. The class token takes part in
+attention and is dropped at the end. ProxyCLIP (Lan et al., ECCV 2024) averages CLIP's values over patches that are
+similar for DINO, on DINO's grid, which with 8-pixel patches is finer than CLIP's.
 """
 
 from __future__ import annotations
@@ -16,12 +26,155 @@ from lexiseg_model.clip.dino import DinoTower
 from lexiseg_model.clip.images import Padding, normalise
 from lexiseg_model.clip.patch_text import ImageTower
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.dense_clip.policies import dense_map
-from lexiseg_model.methods.dense_clip.proxyclip import proxy_map
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 
 if TYPE_CHECKING:
     from open_clip.transformer import VisionTransformer
+from typing import TYPE_CHECKING
+
+import torch
+
+from lexiseg_model.clip.vision import Grid, Tokens, last_block, patch_map, project
+from lexiseg_model.errors import ShapeError
+
+if TYPE_CHECKING:
+    from open_clip.transformer import VisionTransformer
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from open_clip.transformer import VisionTransformer
+    from torch import nn
+
+
+def heads_of(attention: nn.MultiheadAttention, tokens: Tensor, part: Literal["query", "key", "value"]) -> Tensor:
+    """Queries, keys or values [N, heads, L, d] of an attention layer for tokens [N, L, width] after its layer norm."""
+    index, width = ("query", "key", "value").index(part), attention.embed_dim
+    rows = slice(index * width, (index + 1) * width)
+    assert attention.in_proj_weight is not None
+    assert attention.in_proj_bias is not None
+    projected = F.linear(tokens, attention.in_proj_weight[rows], attention.in_proj_bias[rows])
+    count, length, _ = projected.shape
+    return projected.view(count, length, attention.num_heads, -1).transpose(1, 2)
+
+
+@lru_cache(maxsize=8)
+def neighbourhood(grid: Grid, std: float, device: torch.device) -> Tensor:
+    """Gaussian exp(-distance^2 / (2 std^2)) of patches (NACLIP, eq. 5): float32 [1 + h*w, 1 + h*w], class token 0.
+
+    Cached, since a service has few tile shapes.
+    """
+    with torch.inference_mode(False):  # the result outlives this pass
+        rows, columns = (
+            torch.exp(-((steps[:, None] - steps[None, :]) ** 2) / (2 * std**2))
+            for steps in (torch.arange(side, dtype=torch.float32, device=device) for side in grid)
+        )
+        both = rows[:, None, :, None] * columns[None, :, None, :]  # [h, w, h, w]
+        patches = grid[0] * grid[1]
+        return F.pad(both.reshape(patches, patches), (1, 0, 1, 0))
+
+
+def dense_map(visual: VisionTransformer, entering: Tokens, policy: str, std: float) -> Tensor:
+    """Vectors of patches in the text space, not of unit length.
+
+    Args:
+        visual: the image tower.
+        entering: tokens before its last block (`tokens_before_last_block`).
+        policy: maskclip, sclip or naclip.
+        std: deviation of NACLIP's Gaussian, in patches.
+
+    Returns:
+        [N, D, h, w].
+    """
+    block = last_block(visual)
+    tokens, grid = entering
+    normed = block.ln_1(tokens)
+    values = heads_of(block.attn, normed, "value")
+    attend = F.scaled_dot_product_attention
+    if policy == "maskclip":
+        mixed = values
+    elif policy == "naclip":
+        keys = heads_of(block.attn, normed, "key")
+        mixed = attend(keys, keys, values, attn_mask=neighbourhood(grid, std, keys.device).to(keys.dtype))
+    else:
+        queries, keys = (heads_of(block.attn, normed, part) for part in ("query", "key"))
+        mixed = attend(queries, queries, values) + attend(keys, keys, values)
+    mixed = mixed.transpose(1, 2).flatten(2)  # [N, heads, L, d] -> [N, L, width]
+    changed = block.ls_1(block.attn.out_proj(mixed))
+    if policy == "sclip":
+        changed = tokens + changed
+        changed = changed + block.ls_2(block.mlp(block.ln_2(changed)))
+    return patch_map(project(visual, changed[:, 1:]), grid)
+
+
+BETA = 1.2  # factor of the mean similarity below which patches ignore each other; ProxyCLIP, eq. 6
+GAMMA = 3.0  # sharpness
+
+
+def proxy_map(
+    visual: VisionTransformer, entering: Tokens, proxy: Tensor, beta: float = BETA, gamma: float = GAMMA
+) -> Tensor:
+    """Vectors in the text space on the proxy's grid, not of unit length.
+
+    The released code swaps rows and columns of the values and takes the proxy's grid as square, which is the same for
+    square windows and wrong for others.
+
+    Args:
+        visual: CLIP's image tower.
+        entering: tokens before its last block.
+        proxy: maps [N, C, rows, columns] of the other tower for the same images.
+        beta, gamma: as in `proxy_attention`.
+
+    Returns:
+        [N, D, rows, columns].
+
+    Raises:
+        ShapeError: the proxy maps are not [N, C, h, w].
+    """
+    if proxy.ndim != 4 or len(proxy) != len(entering.tokens):
+        raise ShapeError(f"expected proxy maps [{len(entering.tokens)}, C, h, w], got {list(proxy.shape)}")
+    block = last_block(visual)
+    grid = (proxy.shape[2], proxy.shape[3])
+    plane = values_on(visual, entering, grid)  # without residual, feed-forward layer and class token
+    # One image at a time: the mean similarity is that of the image.
+    mixed = torch.stack(
+        [
+            proxy_attention(likeness, beta, gamma).to(value.dtype) @ value.flatten(1).T  # [P, P] x [P, width]
+            for likeness, value in zip(proxy, plane, strict=True)
+        ]
+    )
+    return patch_map(project(visual, block.ls_1(block.attn.out_proj(mixed))), grid)
+
+
+def values_on(visual: VisionTransformer, entering: Tokens, grid: Grid) -> Tensor:
+    """Values of the last block's patches on another grid (h, w), bilinear: [N, width, h, w]."""
+    block = last_block(visual)
+    values = heads_of(block.attn, block.ln_1(entering.tokens[:, 1:]), "value")
+    return F.interpolate(patch_map(values.transpose(1, 2).flatten(2), entering.grid), size=grid, mode="bilinear")
+
+
+def proxy_attention(proxy: Tensor, beta: float = BETA, gamma: float = GAMMA) -> Tensor:
+    """Attention of one image's patches, the same for all heads (ProxyCLIP, eq. 6).
+
+    softmax(gamma (S - beta mean(S))) over the patches where the logit is not negative; S are cosine similarities.
+
+    Args:
+        proxy: map [C, h, w] of the other tower.
+        beta: factor of the mean similarity that is subtracted.
+        gamma: sharpness.
+
+    Returns:
+        [h*w, h*w] float32; rows sum to 1.
+    """
+    units = F.normalize(proxy.float().flatten(1), dim=0)
+    with torch.autocast(proxy.device.type, enabled=False):  # these numbers are compared with a threshold
+        similarity = units.T @ units
+        logits = gamma * (similarity - beta * similarity.mean())
+        logits = logits.masked_fill(logits < 0, float("-inf"))
+    # In a picture of one colour even the diagonal is negative, and empty rows would give NaN; patches then keep their
+    # own values. Otherwise the diagonal is positive.
+    logits.diagonal().clamp_(min=0)
+    return logits.softmax(1)
 
 
 class DenseNetwork(ImageTower):

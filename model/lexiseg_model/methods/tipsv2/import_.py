@@ -15,8 +15,8 @@ from lexiseg_model.catalogue.transformers_model import (
     require_transformers,
 )
 from lexiseg_model.errors import MissingWeightsError, WeightsError
-from lexiseg_model.methods.tipsv2.towers import NAME
 
+NAME = "TIPSv2"
 TOKENS = 64  # of Tipsv2Processor
 
 

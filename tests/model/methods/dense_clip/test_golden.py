@@ -14,9 +14,7 @@ from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.vision import PositionRule, Tokens, image_embedding, require_plain_vit, tokens_before_last_block
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.windows import cut, place_windows
-from lexiseg_model.methods.dense_clip.network import DenseNetwork
-from lexiseg_model.methods.dense_clip.policies import dense_map
-from lexiseg_model.methods.dense_clip.proxyclip import proxy_map
+from lexiseg_model.methods.dense_clip.network import DenseNetwork, dense_map, proxy_map
 from lexiseg_model.methods.dense_clip.settings import PolicyName, published_policy
 from tests.golden import golden_inputs
 from tests.golden.weights import META, SEED, openai_clip_vitb16, reference

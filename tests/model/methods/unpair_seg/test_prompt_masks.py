@@ -4,8 +4,7 @@ import torch
 
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, canvas_to_image, drawn, image_to_canvas, lay_out
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places
-from lexiseg_model.methods.unpair_seg.prompt_masks import prompt_masks
-from lexiseg_model.methods.unpair_seg.proposals import grid_points
+from lexiseg_model.methods.unpair_seg.proposals import grid_points, prompt_masks
 from lexiseg_model.methods.unpair_seg.settings import Padding
 from lexiseg_model.types import Point, Prompt
 from tests.model.methods.unpair_seg import small

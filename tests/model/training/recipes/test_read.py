@@ -8,8 +8,7 @@ import pytest
 import yaml
 
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.training.recipes.overrides import parse
-from lexiseg_model.training.recipes.read import read_recipe, recipes, training_of
+from lexiseg_model.training.recipes.read import parse, read_recipe, recipes, training_of
 from tests.command import ended
 
 pytestmark = pytest.mark.usefixtures("acme")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.clip.dino import dino_from_file, dino_from_hub
 from lexiseg_model.errors import OptionError, ShapeError
-from lexiseg_model.methods.s_seg.training.recipe import PseudoMaskSettings as PseudoMaskSettings
+from lexiseg_model.methods.s_seg.training import PseudoMaskSettings as PseudoMaskSettings
 
 COLOUR_CELL = 8  # pixels of a cell's side, as a patch of the paper's tower
 

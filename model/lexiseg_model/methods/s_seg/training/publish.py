@@ -1,16 +1,24 @@
-"""Model directories of trained weights, with a card of the run."""
+"""Model directories of trained weights: a background threshold chosen by mIoU, and a card of the run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from lexiseg_model import catalogue
-from lexiseg_model.data.indexed import read_dataset
+from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, read_dataset
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.evaluation.counts import count, scores
+from lexiseg_model.masks.upsample import winners
 from lexiseg_model.methods.s_seg.import_ import Options, read
-from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
-from lexiseg_model.methods.s_seg.training.thresholds import miou_by_threshold
+from lexiseg_model.methods.s_seg.training import SSegRecipe
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.publishing import measure_quality, origin, pairs_with_terms
-from lexiseg_model.types import InputSize, ModelCard
+from lexiseg_model.types import Background, ClassEntry, InputSize, ModelCard, Vocabulary
+from lexiseg_model.vocabulary.bank import KnownRows
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 TEST_BY_TRAINING = 2  # ratio of image sides in inference and training: GroupViT's 448 and 224
 
@@ -48,3 +56,39 @@ def _with_threshold(card: ModelCard, recipe: SSegRecipe, folder: Path) -> ModelC
     measured = [name for name in recipe.thresholds if (recipe.data / name / "val").is_dir()]
     quality = measure_quality(segmenter, (read_dataset(recipe.data, name, "val") for name in measured))
     return card.model_copy(update={"quality": quality})
+
+
+CANDIDATES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # GroupViT's 0.35 and 0.95 among them
+
+
+def miou_by_threshold(segmenter: Segmenter, datasets: Sequence[IndexedDataset], photographs: int) -> dict[float, float]:
+    """Mean mIoU in percent over data sets for each background threshold; the background counts as a class.
+
+    Args:
+        segmenter: the model; each photograph is encoded once.
+        datasets: train splits with a background.
+        photographs: number of evenly spread photographs of each set.
+
+    Raises:
+        DatasetError: a set has no background.
+    """
+    for data in datasets:
+        if not data.has_background:
+            raise DatasetError(f"{data.name} has no class {BACKGROUND!r}; no threshold can be chosen on it")
+    by_set = np.array([_by_threshold(segmenter, data, photographs) for data in datasets])  # [sets, thresholds]
+    return dict(zip(CANDIDATES, by_set.mean(0).tolist(), strict=True))
+
+
+def _by_threshold(segmenter: Segmenter, data: IndexedDataset, photographs: int) -> list[float]:
+    classes = tuple(ClassEntry(name) for name in data.classes[1:])
+    value_of = np.append(np.arange(1, len(data.classes)), 0)  # mask value of each row of the scores; last: background
+    rows_of = KnownRows(segmenter)
+    counts = np.zeros((len(CANDIDATES), 3, len(data.classes)), np.int64)
+    for sample in data.samples[:: max(1, len(data.samples) // photographs)][:photographs]:
+        features = segmenter.encode(sample.read_image())
+        truth = sample.read_mask()
+        for index, threshold in enumerate(CANDIDATES):
+            vocabulary = Vocabulary(classes, Background(threshold=threshold))
+            labels = winners(score_vocabulary(segmenter, features, vocabulary, rows_of), features.size).labels
+            counts[index] += count(truth, value_of[labels], len(data.classes))
+    return [scores(each).miou for each in counts]

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.clip.text import tokenize
 from lexiseg_model.methods.s_seg.network import SSegNetwork
+from lexiseg_model.methods.s_seg.training import PUBLISHED, LossSettings, SSegRecipe
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks, mask_maker
-from lexiseg_model.methods.s_seg.training.recipe import PUBLISHED, LossSettings, SSegRecipe
 from lexiseg_model.training.distributed import gather
 from lexiseg_model.training.losses import LossParts, matched_mask_losses
 from lexiseg_model.training.pair_run import PairRun

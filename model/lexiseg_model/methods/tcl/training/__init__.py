@@ -1,12 +1,48 @@
-"""Recipe of TCL: a grounder over a frozen CLIP, from captioned photographs."""
+"""Training of TCL from captioned photographs, and its recipe."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
-from lexiseg_model.methods.tcl.training.recipe import TclRecipe
+from pydantic import Field, model_validator
+
+from lexiseg_model.training.recipe import PairsRecipe
 from lexiseg_model.training.recipes.prerequisites import lacks_below, lacks_pairs
 from lexiseg_model.training.recipes.training import Below, Training
+from lexiseg_model.types import StrictModel
+
+
+class LossSettings(StrictModel):
+    """Weights of the losses (TCL, section 3.3), and target areas of masks as shares of the image."""
+
+    image_contrast: float = 0.1
+    feature_contrast: float = 0.1
+    area: float = 0.4
+    negative_area: float = 0.4
+    image_variation: float = 1.0
+    mask_variation: float = 1.0
+    own_share: float = 0.4
+    other_share: float = 0.0
+
+
+class TclRecipe(PairsRecipe):
+    """Recipe of TCL's grounder over a frozen CLIP."""
+
+    out: Path = Path("runs/tcl")
+    clip: Path = Field(description="weights of both towers, in a file that `lexiseg models import --clip` takes")
+    architecture: str = Field(description="open_clip's name of them, with QuickGELU")
+    clip_recipe: str | None = Field(None, description="trained first where `clip` is not there yet: it must write it")
+    grounder_steps: int = Field(30_000, ge=0, description="steps before the copy of CLIP's last block learns, too")
+    selection: list[str] = Field([], description="sets with masks; mIoU on their train splits is what `best_by` asks")
+    photographs: int = Field(200, ge=1, description="of each of them, evenly over the split")
+    loss: LossSettings = LossSettings()
+
+    @model_validator(mode="after")
+    def _whole_patches(self) -> Self:
+        if odd := [phase.crop for phase in self.phases if phase.crop % 16]:
+            raise ValueError(f"crops of {odd} pixels; expected multiples of the patch, 16")
+        return self
 
 
 class TclTraining(Training[TclRecipe]):
@@ -14,7 +50,7 @@ class TclTraining(Training[TclRecipe]):
 
     recipe = TclRecipe
     contrastive = True
-    network_code, trainer_code, publish_code = "learned:untrained", "trainer:TclTrainer", "trainer:publish"
+    network_code, trainer_code, publish_code = "trainer:untrained", "trainer:TclTrainer", "trainer:publish"
 
     def start(self, recipe: TclRecipe) -> str:
         return f"a new grounder over {recipe.clip}, {recipe.architecture}"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.grounder import EPSILON, hard_mask
-from lexiseg_model.methods.tcl.training.recipe import LossSettings
+from lexiseg_model.methods.tcl.training import LossSettings
 from lexiseg_model.training.distributed import gather, rank
 from lexiseg_model.training.losses import Contrast, LossParts
 

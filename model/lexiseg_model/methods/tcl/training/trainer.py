@@ -2,35 +2,101 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from lexiseg_model.clip.text import end_states
-from lexiseg_model.clip.towers import from_files, tokenizer
+from lexiseg_model.clip.towers import ClipTowers, fresh_model, from_files, tokenizer
 from lexiseg_model.clip.vision import require_plain_vit
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.device import Execution
 from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.files import write_durably
 from lexiseg_model.methods.tcl.blend import TclSettings, similarity
-from lexiseg_model.methods.tcl.checkpoint import CLIP, LOSSES, prefixes_of, restore
-from lexiseg_model.methods.tcl.grounder import EPSILON
+from lexiseg_model.methods.tcl.checkpoint import CLIP, LOSSES, State, prefixes_of, restore, to_official
+from lexiseg_model.methods.tcl.grounder import EPSILON, STRIDE, logistic_noise
 from lexiseg_model.methods.tcl.import_ import Options, card_over, read
 from lexiseg_model.methods.tcl.network import PATCH, TclNetwork
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
-from lexiseg_model.methods.tcl.training.learned import Learned, flat, noise_of, official_names
-from lexiseg_model.methods.tcl.training.losses import Losses, masked_mean
-from lexiseg_model.methods.tcl.training.recipe import TclRecipe
+from lexiseg_model.methods.tcl.training import LossSettings, TclRecipe
+from lexiseg_model.methods.tcl.training.losses import Losses, TclLosses, masked_mean
 from lexiseg_model.training.pair_run import PairRun
 from lexiseg_model.training.pairs import PairBatch
 from lexiseg_model.training.publishing import pairs_with_terms, write_model
 from lexiseg_model.training.retrieval import own_rank, recall
 from lexiseg_model.types import InputSize, ModelCard
+
+NOISE = 5  # number of the random stream, distinct from those of `lexiseg_model.data.pairs.stream`
+
+
+class Learned(nn.Module):
+    """All parameters that training changes; `flat` converts their names to those of a flat state.
+
+    The image tower is used but not a submodule, so it is neither saved, averaged nor counted.
+    """
+
+    def __init__(self, network: TclNetwork, settings: LossSettings) -> None:
+        super().__init__()
+        self.grounder = network.grounder
+        # Not named `sim2mask.bias`: both decay in the authors' training, and names with `bias` do not decay here.
+        self.mask_scale, self.mask_offset = network.sim2mask.scale, network.sim2mask.bias
+        self.losses = TclLosses(settings)
+        self._over = (network,)  # a tuple, so that it does not become a submodule
+
+    def begin(self, block: bool) -> None:
+        """Set whether the copy of CLIP's last block learns; otherwise it has no gradients and no decay."""
+        self.grounder.block.requires_grad_(block)
+
+    def forward(self, images: Tensor, texts: Tensor, noise: Tensor) -> Losses:
+        """Losses of one step; arguments as in `TclLosses.forward`."""
+        losses: Losses = self.losses(self._over[0], images, texts, noise)
+        return losses
+
+    def trained(self) -> Iterator[nn.Parameter]:
+        """Parameters that currently learn."""
+        return (parameter for parameter in self.parameters() if parameter.requires_grad)
+
+
+def untrained(recipe: TclRecipe) -> Learned:
+    """Untrained part of a recipe on the meta device.
+
+    Raises:
+        OptionError: TCL does not support the architecture.
+    """
+    prefixes_of(recipe.architecture)
+    with torch.device("meta"):
+        towers = ClipTowers(fresh_model(recipe.architecture, quick_gelu=True), recipe.architecture, quick_gelu=True)
+        return Learned(TclNetwork(require_plain_vit(towers.visual)), recipe.loss)
+
+
+def noise_of(seed: int, positions: Sequence[int], images: Tensor) -> Tensor:
+    """Noise [B, H/4, W/4] of hard masks, determined by seed and position in every process."""
+    height, width = (side // STRIDE for side in images.shape[-2:])
+    uniform = np.stack(
+        [np.random.default_rng([seed, NOISE, position]).random((height, width), np.float32) for position in positions]
+    )
+    edge = float(np.finfo(np.float32).eps)
+    return logistic_noise(torch.from_numpy(uniform.clip(edge, 1 - edge))).to(images.device)
+
+
+def flat(learned: State) -> State:
+    """State of `Learned` under the names of a flat state: `grounder.*`, `sim2mask.*`, `losses.*`."""
+    names = {"mask_scale": "sim2mask.scale", "mask_offset": "sim2mask.bias"}
+    return {names.get(name, name): value for name, value in learned.items()}
+
+
+def official_names(learned: State, architecture: str) -> State:
+    """State of `Learned`, without temperatures, under the names of the released file."""
+    ours = {name: value for name, value in flat(learned).items() if not name.startswith(LOSSES)}
+    return to_official(ours, architecture)
+
 
 OFFICIAL = "tcl.pth"  # beside the checkpoint: file for `lexiseg models import --method tcl`
 BEST_OFFICIAL = "best.pth"  # such a file of the step with the best validation

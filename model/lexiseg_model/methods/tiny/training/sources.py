@@ -1,21 +1,33 @@
-"""Read the training data of `tiny`, masks, boxes, captions and names, into packs without validation photographs."""
+"""Read the training data of `tiny`, masks, boxes, captions and names, into packs without validation photographs.
+
+Boxes become masks: the prompt head segments each box, and pixels it is unsure of are ignored.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from lexiseg_model import catalogue
-from lexiseg_model.data.indexed import IndexedDataset, read_dataset, read_photograph
+from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample, read_dataset, read_photograph
 from lexiseg_model.data.own.pictures import digest, held_out
 from lexiseg_model.data.pairs.source import Skipped, Skips
 from lexiseg_model.errors import DatasetError, SampleError
-from lexiseg_model.methods.tiny.training.boxes import pack_boxes
+from lexiseg_model.features import InferenceOptions
+from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import FOLDER
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.packs import Pack, Photograph, open_pack, write_pack
+from lexiseg_model.types import Prompt
 
 
 def packed(data: Path, packs: Path, name: str, book: TextBook) -> Pack:
@@ -92,3 +104,120 @@ def caption_concepts(listing: Path, book: TextBook) -> dict[str, tuple[str, ...]
 
 def _pattern(words: list[str]) -> re.Pattern[str]:
     return re.compile(rf"\b(?:{'|'.join(map(re.escape, words))})(?:s|es)?\b", re.IGNORECASE)
+
+
+MAX_SIDE = 320  # pixels of the image pass
+SMALLEST = 0.004  # share of a photograph: all pixels of a smaller box are ignored
+CROWDED = 7  # boxes of a photograph; with more, only their names are used
+QUALITY = 0.6  # lower bound of a mask's predicted quality
+AGREEMENT = 0.65  # lower bound of the IoU of a mask's tight box with its box
+OBJECT_PROBABILITY = 0.6  # lower bound of an object's pixel
+BACKGROUND_PROBABILITY = 0.2  # upper bound of a pixel that is none
+
+
+class Box(NamedTuple):
+    """An object: its mask value and its sides in pixels."""
+
+    value: int
+    xyxy: tuple[float, float, float, float]
+
+
+def boxed_photographs(
+    source: Path, segmenter: Segmenter, withheld: frozenset[str], captioned: Mapping[str, tuple[str, ...]]
+) -> Iterator[Photograph]:
+    """Photographs of `boxes.json` with a mask: 0 outside all boxes, value k the k-th name, 255 unsure.
+
+    Pixels outside all boxes are unsure, too, where the boxes are not complete. A mask in `masks/` replaces that of the
+    photograph's one person.
+
+    Args:
+        source: folder of the data set, its photographs in `images` or `train/images`.
+        segmenter: segments the object in a box.
+        withheld: digests of photographs that must not be trained on.
+        captioned: names that captions mention, by the photograph's stem.
+    """
+    nested = source / "train" / "images"
+    images = nested if nested.is_dir() else source / "images"
+    listing = json.loads((source / "boxes.json").read_text())
+    values = {name: value for value, name in enumerate(listing["names"], 1)}
+    for entry in listing["images"]:
+        path = images / entry["file"]
+        if digest(path) in withheld:
+            continue
+        image = read_photograph(path)
+        boxed = sorted({box["name"] for box in entry["boxes"]})
+        present = tuple(dict.fromkeys((*boxed, *captioned.get(path.stem, ()))))
+        if len(entry["boxes"]) > CROWDED:
+            yield Photograph(entry["file"], image, None, present)
+            continue
+        boxes = [Box(values[box["name"]], tuple(box["xyxy"])) for box in entry["boxes"]]
+        mask = cut_boxes(segmenter, image, boxes, bool(listing["complete"]))
+        drawn = source / "masks" / f"{path.stem}.png"
+        if drawn.exists() and "person" in values:
+            person = Sample(path, drawn).read_mask()
+            mask[(mask == values["person"]) & (person == 0)] = 0
+            mask[person == 1] = values["person"]
+        yield Photograph(entry["file"], image, mask, present)
+
+
+def cut_boxes(segmenter: Segmenter, image: NDArray[np.uint8], boxes: list[Box], complete: bool) -> NDArray[np.uint8]:
+    """Mask values [H, W] of boxes; small objects cover large ones."""
+    height, width = image.shape[:2]
+    mask = np.full((height, width), 0 if complete else IGNORE, np.uint8)
+    by_size = sorted(boxes, key=lambda box: -_area(box.xyxy))
+    cut = [box for box in by_size if _area(box.xyxy) >= SMALLEST * height * width]
+    for box in by_size:
+        if box not in cut:
+            mask[_inside(box, height, width)] = IGNORE
+    if not cut:
+        return mask
+    features = segmenter.encode(image, InferenceOptions(max_side=MAX_SIDE))
+    # Rough: the mask may leave its box, and disagreement with the box is measured.
+    answers = segmenter.prompt(features, [Prompt(box=box.xyxy, rough=True) for box in cut])
+    for box, answer in zip(cut, answers, strict=True):
+        logits = cv2.resize(answer.masks[0].float().cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
+        probability = torch.from_numpy(logits).sigmoid().numpy()
+        window = _inside(box, height, width)
+        inside = probability[window]
+        if float(answer.quality[0]) < QUALITY or _agreement(probability > 0.5, box) < AGREEMENT:
+            mask[window] = IGNORE
+            continue
+        part = mask[window]
+        part[(inside < OBJECT_PROBABILITY) & (inside > BACKGROUND_PROBABILITY)] = IGNORE
+        part[inside >= OBJECT_PROBABILITY] = box.value
+        if not complete:
+            part[(inside <= BACKGROUND_PROBABILITY) & (part == IGNORE)] = 0
+    return mask
+
+
+def pack_boxes(
+    source: Path,
+    folder: Path,
+    segmenter: Segmenter,
+    withheld: frozenset[str],
+    captioned: Mapping[str, tuple[str, ...]],
+) -> Pack:
+    """Write the pack of a data set with boxes; arguments as in `boxed_photographs`."""
+    listing = json.loads((source / "boxes.json").read_text())
+    names = tuple(listing["names"])
+    photographs = boxed_photographs(source, segmenter, withheld, captioned)
+    return write_pack(folder, source.name, (BACKGROUND, *names), photographs, names, bool(listing["complete"]))
+
+
+def _area(xyxy: tuple[float, float, float, float]) -> float:
+    return max(0.0, xyxy[2] - xyxy[0]) * max(0.0, xyxy[3] - xyxy[1])
+
+
+def _inside(box: Box, height: int, width: int) -> tuple[slice, slice]:
+    x0, y0, x1, y1 = box.xyxy
+    return slice(max(0, int(y0)), min(height, int(np.ceil(y1)))), slice(max(0, int(x0)), min(width, int(np.ceil(x1))))
+
+
+def _agreement(mask: NDArray[np.bool_], box: Box) -> float:
+    """IoU of the mask's tight box with the box."""
+    if not mask.any():
+        return 0.0
+    tight = tight_box(mask)
+    x0, y0, x1, y1 = box.xyxy
+    both = _area((max(tight[0], x0), max(tight[1], y0), min(tight[2], x1), min(tight[3], y1)))
+    return both / max(1e-6, _area(tight) + _area(box.xyxy) - both)

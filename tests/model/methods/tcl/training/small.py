@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from lexiseg_model.clip.towers import configuration
-from lexiseg_model.methods.tcl.training.recipe import TclRecipe
+from lexiseg_model.methods.tcl.training import TclRecipe
 from tests.model.methods.short_runs import read_as
 from tests.model.training.pairs_folder import write_pairs
 
