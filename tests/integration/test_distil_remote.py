@@ -9,8 +9,8 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_model.methods.tiny.training import DistilRecipe
 from lexiseg_model.methods.tiny.training.distil import label
-from lexiseg_model.methods.tiny.training.recipe import DistilRecipe
 from lexiseg_service.commands.train import teacher_at
 from tests import pictures
 from tests.integration.server import Server

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from lexiseg_model.clip import by_example, windowed
 from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.clip.images import Normalisation, Padding, normalise
-from lexiseg_model.clip.segmenter import ClipSegmenter
+from lexiseg_model.clip.segmenter import ClipSegmenter, Languages
 from lexiseg_model.clip.text_side import ClassRule, RawRows, template_set
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ForeignWeightsError
@@ -34,7 +34,6 @@ from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.segmenter import Competing, ExampleVectors, TextBank, TextRows
 from lexiseg_model.types import ModelCard, Refinement, Region, StrictModel
 from lexiseg_model.vocabulary import fusion
-from lexiseg_model.vocabulary.language import Languages
 
 TEXTS_AT_ONCE = 256  # maps of so many are averaged over windows before their classes take the best
 MAX_SCORES_AT_FULL_SIZE = 2**28  # scores, of classes and pixels: a gigabyte

@@ -31,8 +31,8 @@ from lexiseg_model.training.crops import (
     window_view,
 )
 from lexiseg_model.training.packs import Pack, Photograph, write_pack
+from lexiseg_model.training.pair_run import recall
 from lexiseg_model.training.pairs import Shrunk
-from lexiseg_model.training.retrieval import recall
 from tests.model.training.pairs_folder import write_pairs
 
 STRIDE = 4

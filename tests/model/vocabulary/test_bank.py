@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from lexiseg_model.clip.patch_text import PatchTextSegmenter
+from lexiseg_model.clip.segmenter import MAX_CHECKED, foreign_classes
 from lexiseg_model.lru import Lru
 from lexiseg_model.segmenter import RowsOf, TextRows, Unfamiliar
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import MAX_BANKS, KnownRows, bank_of, competing_words, unfamiliar_classes
-from lexiseg_model.vocabulary.language import MAX_CHECKED, foreign_classes
 from tests.model.methods.dense_clip import small as dense_clip
 from tests.model.methods.radseg import small as radseg
 from tests.model.stand_in import ColourSegmenter

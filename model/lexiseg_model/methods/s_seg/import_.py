@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, from_own_card
-from lexiseg_model.methods.s_seg.checkpoint import read_trained
+from lexiseg_model.methods.s_seg.network import read_trained
 
 
 class Options(ImportOptions):

@@ -27,8 +27,7 @@ from lexiseg_model.device import Execution
 from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.features import Features
 from lexiseg_model.methods.s_seg.backbone import STRIDES
-from lexiseg_model.methods.s_seg.checkpoint import restore
-from lexiseg_model.methods.s_seg.network import ImagePass, SSegNetwork, SSegTextTower
+from lexiseg_model.methods.s_seg.network import ImagePass, SSegNetwork, SSegTextTower, restore
 from lexiseg_model.methods.s_seg.settings import Combination, SSegSettings
 from lexiseg_model.segmenter import ExampleVectors, Proposals, TextBank, TextRows
 from lexiseg_model.types import ModelCard, Refinement, Region

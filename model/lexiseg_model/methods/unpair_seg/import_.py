@@ -9,7 +9,7 @@ from pydantic import Field
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
 from lexiseg_model.catalogue.weights import naming_files
 from lexiseg_model.clip.towers import from_files
-from lexiseg_model.methods.unpair_seg.checkpoint import read_weights, restore
+from lexiseg_model.methods.unpair_seg.network import read_weights, restore
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PUBLISHED
 
 WITHOUT_ADAPTER = "without an adapter"  # words of the limit in the card that does not apply to a model with an adapter

@@ -1,19 +1,37 @@
-"""Unpair-Seg network: one pass over an image, then any number of prompts and vocabularies."""
+"""Unpair-Seg network: one pass over an image, then any number of prompts and vocabularies.
+
+Weights are one flat state dict, under the names of the authors' stage-one checkpoint: detectron2's `{"model": ...}`
+with 358 learned tensors under `sem_seg_head.` (`PromptableMasks`), and 543 of CLIP, both towers in open_clip's names,
+under `backbone.clip_model.`. The authors published no stage two; ours adds `adapter.*` (`trunk.RegionAdapter`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+import open_clip
 from torch import Tensor, nn
 
+from lexiseg_model.catalogue.weights import (
+    SkipInit,
+    names_in_network,
+    naming_files,
+    require_names,
+    require_tensors,
+    under,
+)
+from lexiseg_model.clip.checkpoint import read_bare_or_wrapped, read_tensors, require_same_towers
+from lexiseg_model.clip.towers import ClipTowers, from_state
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import MaskDecoder, Prediction
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelDecoder, PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.prompts import PromptEncoder, PromptTokens
 from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, RegionAdapter
 from lexiseg_model.methods.unpair_seg.regions import Pool
-from lexiseg_model.methods.unpair_seg.settings import PUBLISHED, Sizes
+from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PUBLISHED, Sizes, sizes_of
 
 
 class PromptableMasks(nn.Module):
@@ -84,3 +102,116 @@ class UnpairSegNetwork(nn.Module):
         else:
             pooled = self.adapter.pooled(encoded.adapted, encoded.dense, masks, pool)
         return self.trunk.embed(pooled)
+
+
+State = dict[str, Tensor]
+
+CLIP, MASKS, ADAPTER = "backbone.clip_model.", "sem_seg_head.", "adapter."
+# Constants of the preprocessing, which some versions store with the weights.
+DERIVED = ("pixel_mean", "pixel_std")
+
+
+class Restored(NamedTuple):
+    """A model in evaluation mode; `network` shares its image tower with `towers`."""
+
+    towers: ClipTowers
+    network: UnpairSegNetwork
+
+    @property
+    def embedding(self) -> int:
+        """Width of CLIP's embedding space."""
+        config: dict[str, int] = open_clip.get_model_config(self.towers.architecture)
+        return config["embed_dim"]
+
+
+def flat_state(clip: State, masks: State, adapter: State | None = None) -> State:
+    """Join the states of CLIP's towers, of `PromptableMasks` and of stage two's adapter under their prefixes."""
+    parts = {CLIP: clip, MASKS: masks, ADAPTER: adapter or {}}
+    return {prefix + name: value for prefix, part in parts.items() for name, value in part.items()}
+
+
+def read_weights(path: Path, clip: State | None = None) -> State:
+    """Read the flat state of a file, in float32: the authors' stage one, or an own training of one or two stages.
+
+    Name prefixes of training wrappers and tensors of the losses are removed. Missing tensors are reported by `restore`.
+
+    Args:
+        path: a pickle `{"model": ...}` of detectron2, a plain state dict, or safetensors.
+        clip: both towers in open_clip's names; None if the file contains them.
+
+    Raises:
+        WeightsError: the file does not exist or contains anything but tensors, a name is unknown, the towers are
+            missing, or they differ from `clip`.
+    """
+    saved = read_tensors(path) if path.suffix == ".safetensors" else read_bare_or_wrapped(path, "Unpair-Seg")
+    state = {inside: saved[name].float() for name, inside in names_in_network(saved).items() if inside not in DERIVED}
+    with naming_files(path):
+        require_names("Unpair-Seg", state, [name for name in state if name.startswith((CLIP, MASKS, ADAPTER))])
+        towers = _only_towers(under(CLIP, state), clip)
+    return {name: value for name, value in state.items() if not name.startswith(CLIP)} | {
+        CLIP + name: value.float() for name, value in towers.items()
+    }
+
+
+def _only_towers(inside: State, beside: State | None) -> State:
+    """CLIP's towers from the file itself or from beside it.
+
+    Raises:
+        WeightsError: both are empty, or they differ.
+    """
+    if not inside and not beside:
+        raise WeightsError(
+            "these weights come without CLIP; its towers have to be given with them: the authors' are "
+            f"open_clip's {ARCHITECTURE}, laion2b_s29b_b131k_ft_soup"
+        )
+    if inside and beside:
+        require_same_towers(inside, beside)
+    return inside or beside or {}
+
+
+def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
+    """Build the model of a flat state, with an adapter if the state has one; sizes follow from the weights.
+
+    Args:
+        state: result of `read_weights` or `flat_state`.
+        architecture: open_clip's name of the CLIP in the state, a ConvNeXt.
+
+    Raises:
+        OptionError: open_clip has no such architecture.
+        WeightsError: tensors are missing, unknown, or of the wrong shape.
+    """
+    towers = from_state(architecture, under(CLIP, state), quick_gelu=False)
+    trunk = ClipTrunk(towers.visual)
+    masks = restore_masks({name: value for name, value in state.items() if not name.startswith((CLIP, ADAPTER))})
+    if masks.sizes.channels != trunk.channels:
+        expected, got = list(masks.sizes.channels), list(trunk.channels)
+        raise WeightsError(f"stage one was trained over maps of {expected} channels; {architecture} has {got}")
+    of_adapter = {name: value for name, value in state.items() if name.startswith(ADAPTER)}
+    adapter = _restore_adapter(of_adapter, masks.sizes) if of_adapter else None
+    network = UnpairSegNetwork(trunk, masks, adapter)
+    return Restored(towers, network.eval().requires_grad_(False))
+
+
+def restore_masks(state: State) -> PromptableMasks:
+    """Build the learned part of stage one from `sem_seg_head.*`; raises as `restore`."""
+    sizes = sizes_of(under(MASKS, state))
+    with SkipInit():
+        masks = PromptableMasks(sizes)
+    _fill(masks, MASKS, state)
+    return masks.eval().requires_grad_(False)
+
+
+def _restore_adapter(state: State, sizes: Sizes) -> RegionAdapter:
+    first = state.get(f"{ADAPTER}inputs.0.weight")
+    if first is None:
+        raise WeightsError(f"the adapter lacks {ADAPTER}inputs.0.weight, which tells its width")
+    blocks = {name.split(".")[1] for name in under(ADAPTER, state) if name.startswith("blocks.")}
+    adapter = RegionAdapter(sizes.channels, sizes.width, width=len(first), blocks=len(blocks))
+    _fill(adapter, ADAPTER, state)
+    return adapter
+
+
+def _fill(module: nn.Module, prefix: str, state: State) -> None:
+    """Load a module from the tensors under a prefix, which must be all tensors of the state."""
+    require_tensors("this model", state, {prefix + name: value for name, value in module.state_dict().items()})
+    module.load_state_dict(under(prefix, state))

@@ -37,10 +37,9 @@ from lexiseg_model.methods.unpair_seg.canvas import (
     image_to_canvas,
     lay_out,
 )
-from lexiseg_model.methods.unpair_seg.checkpoint import Restored, restore
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE
-from lexiseg_model.methods.unpair_seg.network import EncodedImages
+from lexiseg_model.methods.unpair_seg.network import EncodedImages, Restored, restore
 from lexiseg_model.methods.unpair_seg.proposals import prompt_masks
 from lexiseg_model.methods.unpair_seg.regions import CERTAIN_LOGIT, stability, tidied
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings

@@ -12,7 +12,7 @@ from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import export
 from lexiseg_model.methods.s_seg.backbone import Pyramid
-from lexiseg_model.methods.s_seg.checkpoint import read_trained
+from lexiseg_model.methods.s_seg.network import read_trained
 from lexiseg_model.methods.s_seg.settings import SSegSettings
 from tests.model.export.small import noise
 from tests.model.methods.s_seg import golden

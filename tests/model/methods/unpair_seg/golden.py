@@ -7,9 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.methods.unpair_seg.checkpoint import State, restore_masks
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
-from lexiseg_model.methods.unpair_seg.network import PromptableMasks
+from lexiseg_model.methods.unpair_seg.network import PromptableMasks, State, restore_masks
 from tests.golden import golden_inputs, golden_weights, weights
 from tests.golden.weights import META, SEED
 

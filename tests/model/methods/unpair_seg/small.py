@@ -18,10 +18,9 @@ from lexiseg_model.clip.towers import from_state
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features
 from lexiseg_model.methods.unpair_seg import compatibility
-from lexiseg_model.methods.unpair_seg.checkpoint import State, flat_state, restore
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, RegionAdapter
-from lexiseg_model.methods.unpair_seg.network import PromptableMasks
+from lexiseg_model.methods.unpair_seg.network import PromptableMasks, State, flat_state, restore
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
 from lexiseg_model.methods.unpair_seg.settings import Sizes
 from lexiseg_model.segmenter import TextBank

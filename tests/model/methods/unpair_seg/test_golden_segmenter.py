@@ -14,8 +14,7 @@ from lexiseg_model import catalogue
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, Layout, Plan
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.methods.unpair_seg.checkpoint import Restored, restore
-from lexiseg_model.methods.unpair_seg.network import UnpairSegNetwork
+from lexiseg_model.methods.unpair_seg.network import Restored, UnpairSegNetwork, restore
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
 from lexiseg_model.segmenter import PromptMasks, TextBank

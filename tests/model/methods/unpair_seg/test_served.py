@@ -14,8 +14,7 @@ from lexiseg_model import catalogue
 from lexiseg_model.catalogue import CARD
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.unpair_seg import import_
-from lexiseg_model.methods.unpair_seg.checkpoint import CLIP, flat_state, read_weights, restore
-from lexiseg_model.methods.unpair_seg.network import PromptableMasks
+from lexiseg_model.methods.unpair_seg.network import CLIP, PromptableMasks, flat_state, read_weights, restore
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter
 from lexiseg_model.types import ClassEntry, Point, Prompt, Vocabulary
 from lexiseg_service.question.messages import WorkerRequest

@@ -16,10 +16,9 @@ from lexiseg_model.methods.dense_clip.import_ import Options, read
 from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
 from lexiseg_model.training.distributed import gather, rank
 from lexiseg_model.training.losses import MAX_SCALE
-from lexiseg_model.training.pair_run import PairRun
+from lexiseg_model.training.pair_run import PairRun, recall
 from lexiseg_model.training.pairs import PairBatch
 from lexiseg_model.training.publishing import pairs_with_terms, write_model
-from lexiseg_model.training.retrieval import recall
 from lexiseg_model.types import ModelCard
 
 FILE = "clip.safetensors"

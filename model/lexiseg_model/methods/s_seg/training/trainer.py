@@ -18,9 +18,8 @@ from lexiseg_model.methods.s_seg.training import PUBLISHED, LossSettings, SSegRe
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks, mask_maker
 from lexiseg_model.training.distributed import gather
 from lexiseg_model.training.losses import LossParts, matched_mask_losses
-from lexiseg_model.training.pair_run import PairRun
+from lexiseg_model.training.pair_run import PairRun, own_rank, recall
 from lexiseg_model.training.pairs import PairBatch
-from lexiseg_model.training.retrieval import own_rank, recall
 
 BATCH = 50  # held-out pairs in one pass
 NETWORK = "network."  # prefix of weight names in `SSegLosses`

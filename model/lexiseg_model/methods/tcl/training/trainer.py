@@ -27,10 +27,9 @@ from lexiseg_model.methods.tcl.network import PATCH, TclNetwork
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.methods.tcl.training import LossSettings, TclRecipe
 from lexiseg_model.methods.tcl.training.losses import Losses, TclLosses, masked_mean
-from lexiseg_model.training.pair_run import PairRun
+from lexiseg_model.training.pair_run import PairRun, own_rank, recall
 from lexiseg_model.training.pairs import PairBatch
 from lexiseg_model.training.publishing import pairs_with_terms, write_model
-from lexiseg_model.training.retrieval import own_rank, recall
 from lexiseg_model.types import InputSize, ModelCard
 
 NOISE = 5  # number of the random stream, distinct from those of `lexiseg_model.data.pairs.stream`

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample
 from lexiseg_model.masks.rle import decode
-from lexiseg_model.methods.tiny.training.recipe import TEXTS
+from lexiseg_model.methods.tiny.training import TEXTS
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.tasks import segment

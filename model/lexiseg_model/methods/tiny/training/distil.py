@@ -26,10 +26,10 @@ from lexiseg_model.data.own.teacher_labels import ABOUT, SHARES, ModelTeacher, T
 from lexiseg_model.errors import TaskError
 from lexiseg_model.evaluation.before_after import BeforeAfter, counts_of, write_samples
 from lexiseg_model.methods.tiny.network import STRIDE
+from lexiseg_model.methods.tiny.training import OWN, DistilRecipe, TinyRecipe
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch
 from lexiseg_model.methods.tiny.training.publish import publish
 from lexiseg_model.methods.tiny.training.publish_finetuned import COMPARED, SAMPLES
-from lexiseg_model.methods.tiny.training.recipe import OWN, DistilRecipe, TinyRecipe
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer, initial_network
 from lexiseg_model.training.crops import Places
 from lexiseg_model.training.distributed import one_first

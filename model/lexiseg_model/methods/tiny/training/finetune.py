@@ -26,9 +26,9 @@ from lexiseg_model.data.indexed import BACKGROUND, IGNORE
 from lexiseg_model.data.own.prepare import lay_out, prepare
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.methods.tiny.network import ImageFeatures, TinyNetwork
+from lexiseg_model.methods.tiny.training import OWN, TEXTS, FinetuneRecipe, TinyRecipe
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch
 from lexiseg_model.methods.tiny.training.losses import BatchQuestions, Presences, Questions
-from lexiseg_model.methods.tiny.training.recipe import OWN, TEXTS, FinetuneRecipe, TinyRecipe
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer, Trained, initial_network
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, TinyState

@@ -17,7 +17,7 @@ from lexiseg_model.data.scenes import Objects, components
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.methods.tiny.network import STRIDE
-from lexiseg_model.methods.tiny.training.recipe import MaskSet
+from lexiseg_model.methods.tiny.training import MaskSet
 from lexiseg_model.training.crops import random_crop
 from lexiseg_model.training.stream import Stream
 

@@ -16,8 +16,8 @@ from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.methods.tiny.network import MEAN, STD, STRIDE, TinyNetwork, channel
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
+from lexiseg_model.methods.tiny.training import PromptsRecipe
 from lexiseg_model.methods.tiny.training.prompt_draw import CELL_LABELS, Drawn, PromptCrops, read_samples
-from lexiseg_model.methods.tiny.training.recipe import PromptsRecipe
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TinyState, load_tensors
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run

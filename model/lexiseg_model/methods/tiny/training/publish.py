@@ -25,10 +25,9 @@ from lexiseg_model.export.manifest import MANIFEST, RANGES
 from lexiseg_model.export.runner import PartSession
 from lexiseg_model.export.write import add_int8, describe, export
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.training import TEXTS, PromptsRecipe, TinyRecipe
 from lexiseg_model.methods.tiny.training.confidence import fit_scores
-from lexiseg_model.methods.tiny.training.familiar_words import names_of, write_words
-from lexiseg_model.methods.tiny.training.recipe import TEXTS, PromptsRecipe, TinyRecipe
-from lexiseg_model.methods.tiny.training.texts import TextBook
+from lexiseg_model.methods.tiny.training.texts import TextBook, names_of, write_words
 from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower

@@ -17,7 +17,7 @@ from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, read_dataset
 from lexiseg_model.evaluation.before_after import BeforeAfter, counts_of, write_samples
-from lexiseg_model.methods.tiny.training.familiar_words import write_familiar, write_words
+from lexiseg_model.methods.tiny.training import OWN, TEXTS, FinetuneRecipe
 from lexiseg_model.methods.tiny.training.finetune import (
     DATASET_FOLDER,
     PROJECTION_WEIGHT,
@@ -27,8 +27,7 @@ from lexiseg_model.methods.tiny.training.finetune import (
     start_folder,
 )
 from lexiseg_model.methods.tiny.training.publish import started_from
-from lexiseg_model.methods.tiny.training.recipe import OWN, TEXTS, FinetuneRecipe
-from lexiseg_model.methods.tiny.training.texts import TextBook
+from lexiseg_model.methods.tiny.training.texts import TextBook, write_familiar, write_words
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.methods.tiny.words.familiar import read_familiar

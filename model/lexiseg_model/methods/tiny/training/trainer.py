@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from lexiseg_model.catalogue import read_card
 from lexiseg_model.catalogue.weights import read_weights, under
 from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, ImageFeatures, TinyNetwork, channel
-from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples
-from lexiseg_model.methods.tiny.training.drawn.pasting import Pasting
+from lexiseg_model.methods.tiny.training import TEXTS, TinyRecipe
+from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples, Pasting
 from lexiseg_model.methods.tiny.training.drawn.requests import source_of
 from lexiseg_model.methods.tiny.training.losses import (
     BatchQuestions,
@@ -24,7 +24,6 @@ from lexiseg_model.methods.tiny.training.losses import (
     question_losses,
     some_pixels,
 )
-from lexiseg_model.methods.tiny.training.recipe import TEXTS, TinyRecipe
 from lexiseg_model.methods.tiny.training.sources import packed
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, load_tensors

@@ -4,11 +4,138 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe, MasksRecipe
+from pydantic import Field, model_validator
+
+from lexiseg_model.data.entities import LISTING
+from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PROPOSALS, Compatibility, ProposalSettings
+from lexiseg_model.training.recipe import RunRecipe
 from lexiseg_model.training.recipes.prerequisites import lacks_below, lacks_pairs
 from lexiseg_model.training.recipes.training import Below, Training
+from lexiseg_model.types import StrictModel
+
+# Longer sides in pixels. The paper does not state them; unused entries of the released configuration do.
+SIZES = (896, 1024)
+
+
+class PointSettings(StrictModel):
+    """Points at which the mask losses are taken, as in Mask2Former."""
+
+    points: int = Field(12_544, ge=1, description="for each mask")
+    oversample: float = Field(3.0, ge=1, description="candidates for each point, of which the unsure ones are taken")
+    importance: float = Field(0.75, ge=0, le=1, description="share of points chosen so; the rest lies anywhere")
+
+
+POINTS = PointSettings()
+
+
+class AlignmentSettings(StrictModel):
+    """Matching settings that the paper does not state; by default every pair is kept, as in the authors' later code."""
+
+    keep: float = Field(1.0, gt=0, le=1, description="share of an image's pairs that is kept, the most probable ones")
+    confidence: float = Field(0.0, ge=0, lt=1, description="probability that a pair must have to be kept")
+    sizes: tuple[int, ...] = Field(
+        SIZES, min_length=1, description="of the image's longer side in pixels, over which CLIP's view is averaged"
+    )
+    adapter_share: float = Field(
+        0.5, ge=0, le=1, description="of the adapter in matching at the end of training; it grows from 0"
+    )
+
+
+KEEP_ALL = AlignmentSettings()
+
+
+class DecoderSize(StrictModel):
+    """Sizes of the learned part of stage one; the defaults are those of the published model."""
+
+    width: int = Field(256, ge=32, multiple_of=32)
+    heads: int = Field(8, ge=1)
+    encoder_layers: int = Field(6, ge=1)
+    encoder_feed_forward: int = Field(1024, ge=1)
+    decoder_layers: int = Field(9, ge=1)
+    decoder_feed_forward: int = Field(2048, ge=1)
+
+
+class CropSettings(StrictModel):
+    """Random crops of masked photographs: mirroring, size, colours, and position."""
+
+    scale: tuple[float, float] = Field((0.8, 1.2), description="of the photograph that fits the crop")
+    mirrored: float = Field(0.5, ge=0, le=1)
+    colours: bool = Field(True, description="brightness, contrast and saturation change (SSD's)")
+    least: float = Field(1e-4, ge=0, lt=1, description="share of the crop that an object must have")
+    most: float = Field(0.8, gt=0, le=1, description="and must not exceed")
+    objects: int = Field(40, ge=1, description="of a crop at most; which ones is drawn")
+
+
+class PromptSettings(StrictModel):
+    """Prompts per crop; each kind has a loss, and the losses are summed."""
+
+    grid: int = Field(10, ge=0, description="points along each side; 0: none")
+    boxes: int = Field(16, ge=0, description="tight boxes of objects")
+    several: int = Field(16, ge=0, description="objects that are asked by several points")
+    points: int = Field(3, ge=2, description="of each of them: the first on the object, others on it or off it")
+
+    @model_validator(mode="after")
+    def _ask_something(self) -> Self:
+        if not (self.grid or self.boxes or self.several):
+            raise ValueError("grid, boxes and several are all 0; nothing would be asked")
+        return self
+
+
+class MasksRecipe(RunRecipe):
+    """Recipe of stage one: promptable masks over a frozen CLIP, from masks without class names."""
+
+    out: Path = Path("runs/unpair-seg-masks")
+    sets: list[str] = Field(min_length=1, description="data sets below `data` whose masks are learned from")
+    split: str = Field("train", description="of each of them")
+    judged: dict[str, int] = Field({}, description="data set -> photographs of its val split that are measured on")
+    architecture: str = Field(ARCHITECTURE, description="open_clip's name of the CLIP, a ConvNeXt")
+    clip: list[Path] = Field([], description="files of its towers; none: from the hub")
+    clip_recipe: str | None = Field(None, description="trained first where the file of `clip` is not there yet")
+    clip_tag: str = Field("laion2b_s29b_b131k_ft_soup", description="of the hub's weights")
+    size: DecoderSize = DecoderSize()
+    crops: CropSettings = CropSettings()
+    prompts: PromptSettings = PromptSettings()
+    points: PointSettings = POINTS
+    matching: Compatibility = Field("released", description="how points and objects are matched; see prompt_matching")
+    mismatched: bool = Field(False, description="masks of other photographs: a control, which learns no picture")
+
+
+class AdapterSize(StrictModel):
+    """Sizes of stage two's adapter, which the paper does not state."""
+
+    width: int = Field(256, ge=32, multiple_of=32)
+    blocks: int = Field(2, ge=1, description="residual convolutions")
+
+
+class AlignRecipe(RunRecipe):
+    """Recipe of stage two: an adapter for regions, from captioned photographs with known entities."""
+
+    out: Path = Path("runs/unpair-seg-align")
+    pairs: list[Path | str] = Field(
+        min_length=1, description="captioned photographs, below `data`, or s3:// and pipe: of shards"
+    )
+    entities: Path | None = Field(None, description="their listing; null: entities.jsonl beside the first of them")
+    stage_one: Path = Field(description="weights of stage one, with CLIP's towers or without")
+    stage_one_recipe: str | None = Field(None, description="trained first where `stage_one` is not there yet")
+    architecture: str = Field(ARCHITECTURE, description="open_clip's name of the CLIP, a ConvNeXt")
+    clip: list[Path] = Field([], description="files of its towers where stage one comes without them")
+    text: str = Field("a photo of a {}.", description="what an entity is put into before it is encoded")
+    adapter: AdapterSize = AdapterSize()
+    matching: AlignmentSettings = KEEP_ALL
+    proposals: ProposalSettings = Field(PROPOSALS, description="masks that stage one finds")
+    held_out: int = Field(0, ge=0, description="photographs that are not trained on: whose entities are told apart")
+    regions: int = Field(100, ge=1, description="of a photograph at most, the best ones")
+    momentum: float = Field(0.999, ge=0, le=1, description="of the average adapter that takes part in matching")
+    mirrored: float = Field(0.5, ge=0, le=1, description="share of photographs")
+    judged: dict[str, int] = Field({}, description="data set -> photographs of its val split whose objects are named")
+    mismatched: bool = Field(False, description="entities of other photographs: a control, which learns no words")
+
+    @property
+    def listing(self) -> Path:
+        """Path of the entities' listing."""
+        return self.entities or self.data / self.pairs[0] / LISTING
 
 
 class MasksTraining(Training[MasksRecipe]):

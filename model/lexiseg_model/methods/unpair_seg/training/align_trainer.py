@@ -28,10 +28,11 @@ from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.unpair_seg import proposals
 from lexiseg_model.methods.unpair_seg.canvas import Canvas
-from lexiseg_model.methods.unpair_seg.checkpoint import ADAPTER, Restored, flat_state, read_weights, restore
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.trunk import RegionAdapter, TrunkMaps
+from lexiseg_model.methods.unpair_seg.network import ADAPTER, Restored, flat_state, read_weights, restore
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter
+from lexiseg_model.methods.unpair_seg.training import AlignRecipe
 from lexiseg_model.methods.unpair_seg.training.alignment import (
     EntityBatch,
     EntityBatches,
@@ -47,10 +48,9 @@ from lexiseg_model.methods.unpair_seg.training.alignment import (
 )
 from lexiseg_model.methods.unpair_seg.training.masks_trainer import meta_trunk
 from lexiseg_model.methods.unpair_seg.training.publish import write_aligned
-from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe
+from lexiseg_model.training.pair_run import centred, margin, own_rank
 from lexiseg_model.training.pairs import Mismatched, NumberedPairs
 from lexiseg_model.training.recipe import LocalPhase
-from lexiseg_model.training.retrieval import centred, margin, own_rank
 from lexiseg_model.training.run import Run
 
 Maps = TypeVar("Maps", TrunkMaps, PixelFeatures)

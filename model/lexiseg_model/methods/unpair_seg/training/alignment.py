@@ -25,9 +25,9 @@ from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, ClipTrunk
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter
-from lexiseg_model.methods.unpair_seg.training.recipe import KEEP_ALL as KEEP_ALL
-from lexiseg_model.methods.unpair_seg.training.recipe import SIZES
-from lexiseg_model.methods.unpair_seg.training.recipe import AlignmentSettings as AlignmentSettings
+from lexiseg_model.methods.unpair_seg.training import KEEP_ALL as KEEP_ALL
+from lexiseg_model.methods.unpair_seg.training import SIZES
+from lexiseg_model.methods.unpair_seg.training import AlignmentSettings as AlignmentSettings
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.losses import assign, mean_over_processes
 from lexiseg_model.types import ClassEntry

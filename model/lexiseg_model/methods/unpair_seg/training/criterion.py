@@ -15,7 +15,7 @@ from torch import Tensor
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
-from lexiseg_model.methods.unpair_seg.training.recipe import POINTS, PointSettings
+from lexiseg_model.methods.unpair_seg.training import POINTS, PointSettings
 from lexiseg_model.training.losses import assign, dice_costs, dice_losses, mean_over_processes
 
 Draw = Callable[[tuple[int, ...]], Tensor]  # uniform numbers in 0..1 of a shape

@@ -24,7 +24,7 @@ from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING
-from lexiseg_model.methods.unpair_seg.training.recipe import CropSettings, PromptSettings
+from lexiseg_model.methods.unpair_seg.training import CropSettings, PromptSettings
 from lexiseg_model.training.crops import recoloured
 
 Masks = NDArray[np.bool_]  # [K, H, W]

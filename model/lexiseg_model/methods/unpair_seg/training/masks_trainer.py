@@ -12,13 +12,13 @@ from torch import Tensor
 
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.towers import ClipTowers, configuration, from_files, from_hub
-from lexiseg_model.methods.unpair_seg.checkpoint import flat_state
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptTokens, cell_centres
 from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk
-from lexiseg_model.methods.unpair_seg.network import PromptableMasks
+from lexiseg_model.methods.unpair_seg.network import PromptableMasks, flat_state
 from lexiseg_model.methods.unpair_seg.settings import Sizes
+from lexiseg_model.methods.unpair_seg.training import MasksRecipe
 from lexiseg_model.methods.unpair_seg.training.criterion import (
     drawn_on,
     match_paired,
@@ -34,7 +34,6 @@ from lexiseg_model.methods.unpair_seg.training.mask_batches import (
     open_masked,
 )
 from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
-from lexiseg_model.methods.unpair_seg.training.recipe import MasksRecipe
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import Stream

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from lexiseg_model import catalogue
 from lexiseg_model.methods.unpair_seg.import_ import Options, read
+from lexiseg_model.methods.unpair_seg.training import AlignRecipe, MasksRecipe
 from lexiseg_model.methods.unpair_seg.training.alignment import say_naming
-from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe, MasksRecipe
 from lexiseg_model.training.publishing import measure_prompts, with_terms, write_model
 from lexiseg_model.types import InputSize, ModelCard
 

@@ -17,8 +17,8 @@ from lexiseg_model import catalogue
 from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.data.own.teacher_labels import SoftLabels, Teacher, planes, prefer_truth, read_photographs
 from lexiseg_model.errors import DatasetError, RecipeError
+from lexiseg_model.methods.tiny.training import OWN, DistilRecipe
 from lexiseg_model.methods.tiny.training.distil import DistilTrainer, label, publish_distilled, shares_in, tiny_recipe
-from lexiseg_model.methods.tiny.training.recipe import OWN, DistilRecipe
 from lexiseg_model.methods.tiny.weights import FILE
 from lexiseg_model.training.crops import Places
 from lexiseg_model.types import ModelCard

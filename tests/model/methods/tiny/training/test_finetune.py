@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.errors import RecipeError, UnknownModelError
+from lexiseg_model.methods.tiny.training import FinetuneRecipe
 from lexiseg_model.methods.tiny.training.finetune import FinetuneTrainer, start_folder
 from lexiseg_model.methods.tiny.training.publish_finetuned import publish_finetuned
-from lexiseg_model.methods.tiny.training.recipe import FinetuneRecipe
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, FOLDER
 from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM

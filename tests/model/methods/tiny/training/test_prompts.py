@@ -15,10 +15,10 @@ from lexiseg_model import catalogue
 from lexiseg_model.data.scenes import Objects
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers
+from lexiseg_model.methods.tiny.training import MaskSet, PromptsRecipe
 from lexiseg_model.methods.tiny.training.prompt_draw import Drawn, draw, find_objects
 from lexiseg_model.methods.tiny.training.prompts import PromptTrainer, overlaps, prompt_losses
 from lexiseg_model.methods.tiny.training.publish import publish_prompts
-from lexiseg_model.methods.tiny.training.recipe import MaskSet, PromptsRecipe
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.training.publishing import measure_prompts
 from lexiseg_model.types import ModelCard

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.features import Features
-from lexiseg_model.methods.tiny.training.recipe import TEXTS
+from lexiseg_model.methods.tiny.training import TEXTS
 from lexiseg_model.methods.tiny.training.sources import Box, boxed_photographs, caption_concepts, cut_boxes, packed
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.segmenter import PromptMasks, Segmenter

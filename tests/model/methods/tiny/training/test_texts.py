@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.catalogue import bundled, read_card
 from lexiseg_model.data.indexed import IndexedDataset
-from lexiseg_model.methods.tiny.training.recipe import TEXTS
+from lexiseg_model.methods.tiny.training import TEXTS
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
 
 WORDS = ["ball", "orb", "box", "crate", "sky", "wall", "globe"]

@@ -11,9 +11,8 @@ from safetensors.torch import load_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.methods.tiny.training import TRAININGS
+from lexiseg_model.methods.tiny.training import TRAININGS, TinyRecipe
 from lexiseg_model.methods.tiny.training.publish import publish
-from lexiseg_model.methods.tiny.training.recipe import TinyRecipe
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
 from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_model.training.recipe import LocalPhase

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lexiseg_model import catalogue
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.training.familiar_words import write_familiar, write_words
+from lexiseg_model.methods.tiny.training.texts import write_familiar, write_words
 from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_model.methods.tiny.words.familiar import FILE, read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM

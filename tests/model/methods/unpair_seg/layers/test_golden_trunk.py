@@ -12,9 +12,9 @@ from lexiseg_model.device import Execution
 from lexiseg_model.features import Layout, Plan
 from lexiseg_model.methods.unpair_seg import compatibility, regions
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, lay_out
-from lexiseg_model.methods.unpair_seg.checkpoint import ADAPTER, CLIP, Restored, restore
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places
 from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING, ClipTrunk, RegionAdapter, TrunkMaps
+from lexiseg_model.methods.unpair_seg.network import ADAPTER, CLIP, Restored, restore
 from lexiseg_model.methods.unpair_seg.proposals import grid_points, propose
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
 from lexiseg_model.types import InputSize

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
-from lexiseg_model.methods.unpair_seg.training import alignment
+from lexiseg_model.methods.unpair_seg.training import PointSettings, alignment
 from lexiseg_model.methods.unpair_seg.training.criterion import (
     FORBIDDEN,
     Matches,
@@ -21,7 +21,6 @@ from lexiseg_model.methods.unpair_seg.training.criterion import (
     point_costs,
     prompt_losses,
 )
-from lexiseg_model.methods.unpair_seg.training.recipe import PointSettings
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden

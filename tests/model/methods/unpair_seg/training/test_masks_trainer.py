@@ -9,16 +9,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lexiseg_model import catalogue
-from lexiseg_model.methods.unpair_seg.checkpoint import CLIP
-from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer
-from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
-from lexiseg_model.methods.unpair_seg.training.recipe import (
+from lexiseg_model.methods.unpair_seg.network import CLIP
+from lexiseg_model.methods.unpair_seg.training import (
     CropSettings,
     DecoderSize,
     MasksRecipe,
     PointSettings,
     PromptSettings,
 )
+from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer
+from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.types import Prompt
 from tests.model.data.own.made import save

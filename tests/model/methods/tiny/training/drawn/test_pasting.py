@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.methods.tiny.training.drawn.examples import Examples
-from lexiseg_model.methods.tiny.training.drawn.pasting import Pasting
+from lexiseg_model.methods.tiny.training.drawn.examples import Examples, Pasting
 from lexiseg_model.methods.tiny.training.drawn.requests import Source, source_of
 from lexiseg_model.methods.tiny.training.texts import TextTable
 from lexiseg_model.training.crops import render, resident
