@@ -1,8 +1,8 @@
 """Tar shards in an object store, or written by a command.
 
 A shard is fetched whole when a pair of it is first read, into a folder of temporary files that keeps the newest
-MAX_SHARDS; a run needs few at a time, as pairs are shuffled within some shards (`stream.TOGETHER`). Indexes stay: all
-shards are read once when a run first starts, and later starts resume at an exact position.
+MAX_SHARDS; a run needs few at a time, as pairs are shuffled within some shards (`training.pairs.TOGETHER`). Indexes
+stay: all shards are read once when a run first starts, and later starts resume at an exact position.
 """
 
 from __future__ import annotations

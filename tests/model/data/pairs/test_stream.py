@@ -11,8 +11,8 @@ from PIL import Image
 
 from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.data.pairs.source import StoredPair, decode
-from lexiseg_model.data.pairs.stream import Drawn, Order, PairStream
 from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_model.training.pairs import Drawn, Order, PairStream
 from tests.model.data.pairs.pair_files import pair, write_shards, write_tar
 
 

@@ -9,9 +9,8 @@ import s3fs
 
 from lexiseg_model.data.pairs import streamed
 from lexiseg_model.data.pairs.files import open_pairs
-from lexiseg_model.data.pairs.stream import Drawn
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.training.pairs import NumberedPairs
+from lexiseg_model.training.pairs import Drawn, NumberedPairs
 from tests.model.data.pairs.pair_files import write_shards
 from tests.s3_server import bucket
 

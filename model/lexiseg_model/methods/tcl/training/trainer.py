@@ -32,7 +32,7 @@ from lexiseg_model.training.pairs import PairBatch
 from lexiseg_model.training.publishing import pairs_with_terms, write_model
 from lexiseg_model.types import InputSize, ModelCard
 
-NOISE = 5  # number of the random stream, distinct from those of `lexiseg_model.data.pairs.stream`
+NOISE = 5  # number of the random stream, distinct from those of `lexiseg_model.training.pairs`
 
 
 class Learned(nn.Module):

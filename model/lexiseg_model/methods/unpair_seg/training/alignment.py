@@ -19,7 +19,6 @@ from torch import Tensor
 
 from lexiseg_model.data.entities import SEPARATOR
 from lexiseg_model.data.pairs.source import PairSource, Skipped, readable_pairs
-from lexiseg_model.data.pairs.stream import Drawn
 from lexiseg_model.data.read_scenes import object_scenes
 from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out
@@ -30,6 +29,7 @@ from lexiseg_model.methods.unpair_seg.training import SIZES
 from lexiseg_model.methods.unpair_seg.training import AlignmentSettings as AlignmentSettings
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.losses import assign, mean_over_processes
+from lexiseg_model.training.pairs import Drawn
 from lexiseg_model.types import ClassEntry
 
 INSIDE = 10.0  # logit of a pixel of the true mask; outside it is the negative
