@@ -139,7 +139,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> RadSegmenter:
     from open_clip.tokenizer import canonicalize_text  # after lexiseg_model.clip has declared operators
     from transformers import SiglipTextConfig, SiglipTextModel  # optional, and slow to import
 
-    card, state, digest = open_weights(folder, card, lambda: read(_fetch(card)))
+    card, state, digest = open_weights(folder, card, lambda: read(require_weights(card)))
     settings = settings_of(card, RadSettings)
     own, config = under(TEXTS, state), settings.text_config
     model = build_network(SiglipTextModel, SiglipTextConfig(**config), own, NAME)
@@ -149,13 +149,9 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> RadSegmenter:
     return RadSegmenter(tower, texts, settings, card, image_digest(card, digest), execution)
 
 
-def require_weights(card: ModelCard) -> None:
+def require_weights(card: ModelCard) -> Options:
     """Fetch the weights for a card that names none. Raises WeightsError if they cannot be fetched."""
     require_transformers(NAME)
-    _fetch(card)
-
-
-def _fetch(card: ModelCard) -> Options:
     model = available()[card.name]
     file, texts = FILES[str(model.hub)]
     folder = fetch_folder(model, ((file,),))

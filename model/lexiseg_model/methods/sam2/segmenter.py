@@ -58,13 +58,13 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> Sam2Segmenter:
     card, state, digest = open_weights(
         folder,
         card,
-        lambda: read(Options(checkpoint=fetch_folder(available()[card.name], FILES))),
+        lambda: read(require_weights(card)),
         ("input", "embedding"),
     )
     return Sam2Segmenter(state, settings_of(card, Sam2Settings), card, image_digest(card, digest), execution)
 
 
-def require_weights(card: ModelCard) -> None:
+def require_weights(card: ModelCard) -> Options:
     """Fetch the weights for a card that names none. Raises WeightsError if they cannot be fetched."""
     require_transformers(NAME)
-    fetch_folder(available()[card.name], FILES)
+    return Options(checkpoint=fetch_folder(available()[card.name], FILES))

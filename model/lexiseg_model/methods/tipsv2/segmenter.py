@@ -72,9 +72,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> PatchTextSegmen
         WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
     """
     require_transformers(NAME)
-    card, state, digest = open_weights(
-        folder, card, lambda: read(Options(checkpoint=fetch_folder(available()[card.name], TEXT_FILES)))
-    )
+    card, state, digest = open_weights(folder, card, lambda: read(require_weights(card)))
     settings = settings_of(card, TipsSettings)
     network = build_tips(settings, state)
     texts = TipsTextTower(network.text_model, settings, state, execution.device)
@@ -83,7 +81,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> PatchTextSegmen
     return PatchTextSegmenter(tower, texts, settings, card, image_digest(card, digest), execution)
 
 
-def require_weights(card: ModelCard) -> None:
+def require_weights(card: ModelCard) -> Options:
     """Fetch the weights for a card that names none. Raises WeightsError if they cannot be fetched."""
     require_transformers(NAME)
-    fetch_folder(available()[card.name], TEXT_FILES)
+    return Options(checkpoint=fetch_folder(available()[card.name], TEXT_FILES))
