@@ -1,4 +1,4 @@
-"""Upsampling and arg-max: the kernel and its numpy version against torch's bilinear upsampling of every class."""
+"""Upsampling and arg-max: the kernel and its twin against torch's bilinear upsampling of every class."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run() -> None:
     """Print CPU milliseconds on one thread."""
     torch.set_num_threads(1)
     if not library.ready():
-        print("\nThe kernel is not compiled: both columns are numpy's.")
+        print("\nThe kernel is not compiled: both columns are its twin's.")
     rows, runs = [], []
     for n_classes, grid, size, fits_in_memory in CASES:
         scores = smooth_scores(n_classes, grid)
@@ -49,14 +49,14 @@ def run() -> None:
         encode = partial(encode_label_map, arg_max().labels, n_classes)
         compiled, compiled_runs = cost(arg_max).cpu, cost(encode).cpu
         with kernel_disabled():
-            numpy, numpy_runs = cost(arg_max).cpu, cost(encode).cpu
+            twin, twin_runs = cost(arg_max).cpu, cost(encode).cpu
         torch_time = cost(partial(plain, scores, size), runs=2).cpu if fits_in_memory else None
-        times = [f"{1e3 * compiled:.1f}", f"{1e3 * numpy:.1f}", f"{numpy / compiled:.1f}x"]
+        times = [f"{1e3 * compiled:.1f}", f"{1e3 * twin:.1f}", f"{twin / compiled:.1f}x"]
         against = ["-", "-"] if torch_time is None else [f"{1e3 * torch_time:.0f}", f"{torch_time / compiled:.0f}x"]
         rows.append([*case, *times, *against])
         runs.append(
-            [*case, f"{1e3 * compiled_runs:.1f}", f"{1e3 * numpy_runs:.1f}", f"{numpy_runs / compiled_runs:.1f}x"]
+            [*case, f"{1e3 * compiled_runs:.1f}", f"{1e3 * twin_runs:.1f}", f"{twin_runs / compiled_runs:.1f}x"]
         )
-    head = ["image", "classes", "compiled, ms", "numpy, ms", "gain"]
+    head = ["image", "classes", "compiled, ms", "twin, ms", "gain"]
     print_table("Arg-max, CPU time on one thread", [*head, "torch, ms", "gain over torch"], rows)
     print_table("RLE of the label map, CPU time", head, runs)

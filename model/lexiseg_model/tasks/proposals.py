@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -53,27 +54,26 @@ def merge(
         size: (H, W) of the result; masks are upsampled bilinearly (align_corners=False).
         overlap: a mask that wins less than this share of the pixels it covers is dropped.
         keep_probability: also return share * sigmoid(mask) of every pixel's owner; 1 minus it for nobody.
-        check: called before each band of rows and each mask; may raise to cancel.
+        check: called before each tile and each mask; may raise to cancel.
     """
     n = len(masks)
     labels = np.full(size, n, np.uint16)
     probability = np.ones(size, np.float32) if keep_probability else None
     if not n:
         return Merged(labels, np.zeros(0, np.int64), probability)
-    share = shares.cpu().double().log().numpy().astype(np.float32)
+    share = shares.cpu().double().log().float().to(masks.device)
 
-    def worth(logits: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        # In log space, so that tiny values keep their order.
-        return np.asarray(torch.nn.functional.logsigmoid(torch.from_numpy(logits)).numpy() + share[rows])
+    def worth(logits: Tensor, rows: Tensor) -> Tensor:
+        return F.logsigmoid(logits) + share[rows]  # in log space, so that tiny values keep their order
 
-    edge = worth(np.zeros(n, np.float32), np.arange(n))  # worth of a pixel on a mask's contour
+    edge = worth(masks.new_zeros(n), torch.arange(n, device=masks.device))  # worth of a pixel on a mask's contour
     won = np.zeros(n, np.int64)
-    for band, best, winner in contest(masks, size, worth):
+    for tile, best, winner in contest(masks, size, worth):
         check()
-        won += np.bincount(winner.reshape(-1), minlength=n)
-        labels[band] = np.where(best >= edge[winner], winner, n)
+        won += winner.flatten().bincount(minlength=n).numpy(force=True)
+        labels[tile.pixels] = torch.where(best >= edge[winner], winner, n).numpy(force=True)
         if probability is not None:
-            probability[band] = np.exp(best)
+            probability[tile.pixels] = best.exp().numpy(force=True)
     covered = np.zeros(n, np.int64)
     for number, mask in enumerate(masks.cpu().numpy()):
         check()
