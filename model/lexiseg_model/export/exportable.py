@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
@@ -22,9 +23,9 @@ PartRunner = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]  # input
 class Part(NamedTuple):
     """A step besides the image pass that is exported as its own float32 graph.
 
-    `example(rows, columns)` makes inputs for an image of so many blocks of 32 x 32 pixels; `sizes` has the dynamic
-    dimensions of each input by name, as `dynamic_shapes` of `torch.export`. `weights` has those of the module's state
-    that other models of the method have in other sizes.
+    `example(rows, columns)` makes inputs for an image of so many blocks of 32 x 32 pixels. `sizes` has the dynamic
+    dimensions of each input by name, as `dynamic_shapes` of `torch.export`; `weights` those of the module's state in
+    which models differ. `template` is a file of `templates.write_template`, which saves the trace.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Part(NamedTuple):
     sizes: Mapping[str, Mapping[int, Any]]
     outputs: Sequence[str]
     weights: Mapping[str, Mapping[int, Any]] = MappingProxyType({})
+    template: Path | None = None
 
 
 class ImageRunner(Protocol):

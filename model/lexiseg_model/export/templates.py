@@ -1,12 +1,10 @@
 """Templates of graphs: ONNX files without weights, which are inputs instead, so that one trace serves other weights.
 
-`write_template` traces a part; `bind` makes a graph of a template and a part's weights, in a hundredth of the time.
+`write_template` traces a part; `bind` makes a graph of the template and weights, in a hundredth of the time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +15,7 @@ from torch.func import functional_call
 
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export.exportable import Part
-from lexiseg_model.export.manifest import Graph
-from lexiseg_model.export.write import TRACED_SIZE, check_part, trace
+from lexiseg_model.export.trace import TRACED_SIZE, trace
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -41,7 +38,7 @@ class WeightsAsInputs(nn.Module):
 
 
 def write_template(part: Part, folder: Path) -> None:
-    """Trace a part to `NAME.onnx` in a folder, with all tensors of its state as inputs.
+    """Trace a part to `NAME.onnx` in a folder, with the tensors of its state as inputs.
 
     Raises:
         ExportError: it cannot be exported.
@@ -55,6 +52,9 @@ def write_template(part: Part, folder: Path) -> None:
     file = folder / f"{part.name}.onnx"
     trace(WeightsAsInputs(part.module), inputs, names, (tuple(map(dict, sizes)),), part.outputs, file)
     model = onnx.load(file)
+    used = {name for node in model.graph.node for name in node.input}
+    for value in [value for value in model.graph.input if value.name not in used]:
+        model.graph.input.remove(value)
     for value in (*model.graph.input, *model.graph.output):
         value.ClearField("metadata_props")
     model.graph.ClearField("value_info")  # inferred again by what loads it; half of the file
@@ -62,23 +62,24 @@ def write_template(part: Part, folder: Path) -> None:
     onnx.save(model, file)
 
 
-def bind(part: Part, templates: Path, folder: Path) -> Graph:
-    """Write a part's template with its weights to `NAME.onnx` in a folder, and compare that with its module.
+def bind(module: nn.Module, template: Path, file: Path) -> None:
+    """Write a template with the weights of a module.
 
     Raises:
-        ExportError: a required package is not installed, or the graph's outputs differ.
+        ExportError: a required package is not installed.
     """
-    with _needs_onnx():
+    try:
         import onnx
         from onnx import numpy_helper
-    model = onnx.load(templates / f"{part.name}.onnx")
-    weights = part.module.eval().state_dict()
+    except ImportError as error:
+        raise ExportError(f"ONNX export needs {error.name}: `pip install onnx`") from None
+    model = onnx.load(template)
+    weights = module.state_dict()
     for value in [value for value in model.graph.input if value.name.startswith(PREFIX)]:
         model.graph.input.remove(value)
         array = weights[value.name.removeprefix(PREFIX)].numpy()
         model.graph.initializer.append(numpy_helper.from_array(array, value.name))
-    onnx.save(model, folder / f"{part.name}.onnx")
-    return check_part(part, folder)
+    onnx.save(model, file)
 
 
 def differ(one: Path, other: Path) -> bool:
@@ -101,11 +102,3 @@ def _split(model: ModelProto) -> tuple[bytes, dict[str, Any]]:
     for tensor in model.graph.initializer:
         tensor.ClearField("raw_data")
     return model.SerializeToString(deterministic=True), constants
-
-
-@contextmanager
-def _needs_onnx() -> Iterator[None]:
-    try:
-        yield
-    except ImportError as error:
-        raise ExportError(f"this needs {error.name}: `pip install onnx`") from None

@@ -6,12 +6,10 @@ import hashlib
 import os
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,10 +22,11 @@ from lexiseg_model.export.exportable import Bucket, Exportable, Part
 from lexiseg_model.export.int8 import quantise
 from lexiseg_model.export.manifest import MANIFEST, RANGES, Graph, Manifest, Numbers
 from lexiseg_model.export.runner import TILES, OnnxRunner, PartSession
+from lexiseg_model.export.templates import bind
+from lexiseg_model.export.trace import OPSET, TRACED_SIZE, trace
 
-OPSET = 20
 TRACED_TILES = 2  # a batch of one would be traced as a constant
-TRACED_SIZE, CHECKED_SIZE = (9, 12), (10, 7)  # (rows, columns) of `Part.example` to trace and to check parts with
+CHECKED_SIZE = 10, 7  # (rows, columns) of `Part.example` to check parts with; others than those traced
 MAX_WEIGHT_BYTES = 2**31 - 2**20  # a protobuf holds at most 2 GiB
 TOLERANCE = 1e-3  # largest difference between graph and network, relative to the largest value
 
@@ -122,70 +121,22 @@ def _trace_image(network: nn.Module, size: Bucket | None, buckets: Sequence[Buck
     trace(network, [tiles], [TILES], (free,), None, target)
 
 
-def trace(
-    network: nn.Module,
-    inputs: Sequence[Tensor],
-    names: Sequence[str],
-    sizes: tuple[Any, ...],
-    outputs: Sequence[str] | None,
-    target: Path,
-) -> None:
-    """Write the graph of a network by torch's exporter.
-
-    Args:
-        network, inputs: what to trace.
-        names: of the inputs.
-        sizes: their dynamic dimensions, as `dynamic_shapes` of `torch.export`.
-        outputs: names of the outputs; None: the exporter's.
-        target: the file.
-
-    Raises:
-        ExportError: a required package is not installed, or the network cannot be exported.
-    """
-    try:
-        import onnx  # noqa: F401
-        from onnxscript.ir.passes.common import ClearMetadataAndDocStringPass
-    except ImportError as error:
-        raise ExportError(f"ONNX export needs {error.name}: `pip install onnx onnxscript`") from None
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter warns about its own internals
-        try:
-            program = torch.onnx.export(
-                network,
-                tuple(inputs),
-                input_names=list(names),
-                output_names=outputs,
-                opset_version=OPSET,
-                dynamo=True,
-                dynamic_shapes=sizes,
-                verbose=False,
-            )
-        except Exception as error:  # tracing raises errors of many types
-            raise ExportError(f"{type(network).__name__} cannot be exported as ONNX: {error}") from error
-    assert program is not None  # always set with `dynamo`
-    ClearMetadataAndDocStringPass()(program.model)  # stack traces of the exporter, up to a third of a small graph
-    program.save(target, external_data=False)
-
-
 def write_part(part: Part, folder: Path) -> Graph:
-    """Export a part to `NAME.onnx` in a folder and compare the graph with its module.
+    """Write the graph of a part, of its template or by a trace, to `NAME.onnx` in a folder and compare it.
+
+    Returns:
+        Its entry of a manifest.
 
     Raises:
-        ExportError: it cannot be exported, or the graph's outputs differ.
+        ExportError: it cannot be exported, or the graph's outputs differ from the module's.
     """
     file = folder / f"{part.name}.onnx"
-    sizes = tuple(map(dict, part.sizes.values()))
-    trace(part.module.eval(), part.example(*TRACED_SIZE), list(part.sizes), sizes, part.outputs, file)
-    return check_part(part, folder)
-
-
-def check_part(part: Part, folder: Path) -> Graph:
-    """Compare `NAME.onnx` in a folder with the part's module; returns its entry of a manifest.
-
-    Raises:
-        ExportError: the graph's outputs differ.
-    """
-    graph = describe(folder / f"{part.name}.onnx", "float32", None, part.name)
+    if part.template is None:
+        sizes = tuple(map(dict, part.sizes.values()))
+        trace(part.module.eval(), part.example(*TRACED_SIZE), list(part.sizes), sizes, part.outputs, file)
+    else:
+        bind(part.module.eval(), part.template, file)
+    graph = describe(file, "float32", None, part.name)
     inputs = part.example(*CHECKED_SIZE)
     with torch.inference_mode():
         expected = part.module(*inputs)

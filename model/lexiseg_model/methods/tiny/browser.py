@@ -21,7 +21,6 @@ from lexiseg_model import types
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export.choose import find
 from lexiseg_model.export.manifest import RANGES, Manifest
-from lexiseg_model.export.templates import bind
 from lexiseg_model.export.write import add_int8, export, write_part
 from lexiseg_model.methods.tiny import (
     by_example,
@@ -32,7 +31,7 @@ from lexiseg_model.methods.tiny import (
     prompt_maps,
     segmenter,
 )
-from lexiseg_model.methods.tiny.browser_graphs import TEMPLATES, Reading, browser_parts, fit_templates
+from lexiseg_model.methods.tiny.browser_graphs import Reading, browser_parts
 from lexiseg_model.methods.tiny.proposals import proposing, search, windows
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import WIDTH
@@ -84,12 +83,8 @@ def write(
         for graph in manifest.parts:
             (folder / graph.file).write_bytes((export_folder / graph.file).read_bytes())
     reading = Reading(model)
-    from_templates = fit_templates(model)
     for part in browser_parts(model, reading):
-        if from_templates:
-            bind(part, TEMPLATES, folder)
-        else:
-            write_part(part, folder)
+        write_part(part, folder)
     _quantise_matrices(folder / "tower.onnx")
     tokens = Tokenizer.from_file(str(tower_folder(text_tower) / TOKENIZER)).get_vocab()
     _save(folder / "tokens.json", sorted(tokens, key=lambda token: tokens[token]))

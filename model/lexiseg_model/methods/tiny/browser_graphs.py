@@ -1,6 +1,6 @@
 """ONNX graphs for the browser of what `tiny` computes with texts, regions and scores, and the templates of all graphs.
 
-`make graphs` writes the templates anew, which are part of the package: `lexiseg site` traces nothing.
+`make graphs` writes the templates anew, which are part of the package: a site is written without a trace.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from lexiseg_model import catalogue, types
 from lexiseg_model.export.exportable import Part
 from lexiseg_model.export.templates import differ, write_template
 from lexiseg_model.methods.tiny import by_example
+from lexiseg_model.methods.tiny.graphs import TEMPLATES, with_templates
 from lexiseg_model.methods.tiny.mask_graphs import mask_parts
 from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
@@ -30,7 +31,6 @@ from lexiseg_model.methods.tiny.words.text_tower import TOKENS, WIDTH, MiniLM, p
 from lexiseg_model.video.motion_graphs import motion_parts
 from lexiseg_model.vocabulary import examples
 
-TEMPLATES = Path(__file__).parent / "templates"  # of the bundled model's rules
 MAX_CELLS = 512  # of a side at stride 32
 MAX_TEXTS = 4096  # of a request
 
@@ -180,7 +180,7 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
     def with_directions(rows: int, columns: int) -> list[Tensor]:
         return [_score_inputs(rows, columns)[index] for index in (0, 3)]
 
-    return [
+    parts = [
         Part("scores", Scores(tiny, settings.presence), _score_inputs, scored, ("scores", "whole")),
         Part("reading", reading, lambda *_: [torch.randn(3, WIDTH)], by_text, properties, word_lists),
         Part("region", Region(settings.examples.apart), beside(), {**pixels, "inside": inside}, ("row",)),
@@ -200,6 +200,7 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
         *mask_parts(settings),
         *motion_parts(),
     ]
+    return with_templates(parts) if fit_templates(model) else parts
 
 
 def _score_inputs(rows: int, columns: int) -> list[Tensor]:
@@ -213,7 +214,7 @@ def _score_inputs(rows: int, columns: int) -> list[Tensor]:
 
 
 def fit_templates(model: TinySegmenter) -> bool:
-    """Whether the templates are graphs of that model, whose rules are constants in them."""
+    """Whether the templates are for that model: the rules of the bundled one are constants in them."""
     bundled = catalogue.read_card(FOLDER)
     return model.settings == TinySettings(**bundled.settings) and model.familiar is not None
 
@@ -224,7 +225,7 @@ def write_templates(folder: Path) -> None:
         old.unlink()
     model = catalogue.load_folder(FOLDER, "cpu", "exact")
     assert isinstance(model, TinySegmenter)
-    for part in browser_parts(model, Reading(model)):
+    for part in (*model.parts(), *browser_parts(model, Reading(model))):
         write_template(part, folder)
 
 

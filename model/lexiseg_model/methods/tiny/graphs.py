@@ -5,8 +5,9 @@ Each prompt is its own run, so its masks do not depend on other prompts, bit for
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ SHARED, POINT_PART, PROMPT_PART = "prompt-maps", "lone-point", "sure-prompt"  # 
 MAX_CELLS = 512  # of a side at stride 32
 MAX_POINTS = 1024  # of a prompt
 POINTS_TRACED = 3  # a single point would be traced as a constant
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Normalise(nn.Module):
@@ -123,15 +125,22 @@ def prompt_parts(head: PromptHead) -> list[Part]:
     sides = dict(zip(SharedMaps._fields, (4, 2, 1, 2, 2), strict=True))  # cells per cell at stride 16
     shared = {name: {2: finer * rows, 3: finer * columns} for name, finer in sides.items()}
     n = Dim("points", min=1, max=MAX_POINTS)
-    return [
-        Part(SHARED, SharedPass(head), _embeddings, embeddings, [f"{name}_maps" for name in SharedMaps._fields]),
-        Part(POINT_PART, PointPass(head), _point_inputs, {"point": {}, **shared}, ("masks", "quality")),
-        Part(
-            *(PROMPT_PART, PromptPass(head), _prompt_inputs),
-            {"points": {0: n}, "signs": {0: n}, "box": {}, "has_box": {}, **shared},
-            ("masks", "quality"),
-        ),
-    ]
+    return with_templates(
+        [
+            Part(SHARED, SharedPass(head), _embeddings, embeddings, [f"{name}_maps" for name in SharedMaps._fields]),
+            Part(POINT_PART, PointPass(head), _point_inputs, {"point": {}, **shared}, ("masks", "quality")),
+            Part(
+                *(PROMPT_PART, PromptPass(head), _prompt_inputs),
+                {"points": {0: n}, "signs": {0: n}, "box": {}, "has_box": {}, **shared},
+                ("masks", "quality"),
+            ),
+        ]
+    )
+
+
+def with_templates(parts: Iterable[Part]) -> list[Part]:
+    """Parts whose graphs are made of the templates of this package."""
+    return [part._replace(template=TEMPLATES / f"{part.name}.onnx") for part in parts]
 
 
 def _embeddings(rows: int, columns: int) -> list[Tensor]:

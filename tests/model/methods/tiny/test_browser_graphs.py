@@ -1,4 +1,4 @@
-"""Templates of the browser's graphs: they hold no weights, and serve models of other weights and the same rules."""
+"""Templates of graphs: they hold no weights, and serve models of other weights and the same rules."""
 
 import copy
 from pathlib import Path
@@ -11,8 +11,10 @@ from onnx import numpy_helper
 
 from lexiseg_model.catalogue import load
 from lexiseg_model.errors import ExportError
-from lexiseg_model.export.templates import bind, differ
-from lexiseg_model.methods.tiny.browser_graphs import TEMPLATES, Reading, browser_parts, fit_templates
+from lexiseg_model.export.templates import differ
+from lexiseg_model.export.write import write_part
+from lexiseg_model.methods.tiny.browser_graphs import Reading, browser_parts
+from lexiseg_model.methods.tiny.graphs import TEMPLATES
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import OwnColours
 from lexiseg_model.methods.tiny.words.familiar import Familiar
@@ -36,11 +38,11 @@ def other() -> TinySegmenter:
 
 @torch.inference_mode()
 def test_every_graph_of_other_weights_answers_as_its_module(other: TinySegmenter, tmp_path: Path) -> None:
-    assert fit_templates(other)
-    parts = browser_parts(other, Reading(other))
+    parts = [*other.parts(), *browser_parts(other, Reading(other))]
 
     for part in parts:
-        bind(part, TEMPLATES, tmp_path)  # compares them
+        assert part.template is not None
+        write_part(part, tmp_path)  # compares them
 
     assert {f"{part.name}.onnx" for part in parts} == {path.name for path in TEMPLATES.iterdir()}
 
@@ -55,16 +57,15 @@ def test_templates_use_standard_operators_alone(name: str) -> None:
 
 def test_a_template_of_other_code_is_found_out(tiny: TinySegmenter, tmp_path: Path) -> None:
     (part,) = (part for part in browser_parts(tiny, Reading(tiny)) if part.name == "scores")
+    part = part._replace(template=tmp_path / "scores.onnx")
     model = onnx.load(TEMPLATES / "scores.onnx")
     logarithm = next(node for node in model.graph.node if node.op_type == "Log")
     logarithm.op_type = "Exp"
     onnx.save(model, tmp_path / "scores.onnx")
-    (tmp_path / "bound").mkdir()
-
-    with pytest.raises(ExportError, match="the graph scores is off by"):
-        bind(part, tmp_path, tmp_path / "bound")
 
     assert differ(TEMPLATES / "scores.onnx", tmp_path / "scores.onnx")
+    with pytest.raises(ExportError, match="the graph scores is off by"):
+        write_part(part, tmp_path)
 
 
 @pytest.mark.parametrize(("factor", "is_other"), [(1, False), (1 + 1e-7, False), (1.01, True)])
@@ -82,5 +83,5 @@ def test_templates_are_not_for_rules_of_ones_own(tiny: TinySegmenter) -> None:
     own = copy.copy(tiny)
     own.settings = tiny.settings.model_copy(update={"colours": OwnColours(weight=2.0)})
 
-    assert fit_templates(tiny)
-    assert not fit_templates(own)
+    assert all(part.template is not None for part in browser_parts(tiny, Reading(tiny)))
+    assert all(part.template is None for part in browser_parts(own, Reading(own)))
