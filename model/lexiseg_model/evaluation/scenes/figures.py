@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -82,20 +81,20 @@ def panoptic_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -
 
 
 def instance_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -> Figures:
-    """COCO's mask AP."""
-    images = [
-        ImageInstances((record["size"][0], record["size"][1]), record["truth"], record["answer"]) for record in records
-    ]
-    measured = mask_ap(images, len(classes))
-    annotated = np.zeros(len(classes), np.int64)
-    for image in images:
-        for entry in image.truth:
-            annotated[entry["category_id"] - 1] += not entry["iscrowd"]
-    whole: Row = {name: rounded(value) for name, value in measured.whole.items()}
-    whole["instances"] = int(annotated.sum())
+    """COCO's mask AP; at most 100 predictions of a class count in an image."""
+    truths = _numbered([record["truth"] for record in records])
+    labels = np.array([entry["category_id"] - 1 for entry in truths if not entry["iscrowd"]], np.int64)
+    annotated = np.bincount(labels, minlength=len(classes)).tolist()
+    whole: Row = dict.fromkeys(MEASURES)
+    of_classes: list[float | None] = [None] * len(classes)
+    if truths:
+        evaluation = _evaluated(records, truths, len(classes))
+        whole |= {name: _percent(value) for name, value in zip(MEASURES, evaluation.stats, strict=False)}
+        precision = np.asarray(evaluation.eval["precision"])[..., 0, -1]  # [thresholds, recalls, classes]: of all sizes
+        of_classes = [_mean(each[each > ABSENT]) for each in np.moveaxis(precision, 2, 0)]
+    whole["instances"] = sum(annotated)
     per_class: list[Row] = [
-        {"ap": rounded(ap), "instances": instances}
-        for ap, instances in zip(measured.per_class.tolist(), annotated.tolist(), strict=True)
+        {"ap": ap, "instances": instances} for ap, instances in zip(of_classes, annotated, strict=True)
     ]
     return Figures(whole, per_class)
 
@@ -177,54 +176,30 @@ def _mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:
     return rounded(float(100 * values.mean())) if values.size else None
 
 
-class ImageInstances(NamedTuple):
-    """One image: size (height, width), annotated instances, and predicted ones with a `score` each."""
-
-    size: tuple[int, int]
-    truth: list[Annotation]
-    answer: list[Annotation]
-
-
-class MaskAp(NamedTuple):
-    """Percent, NaN where no instance is annotated: COCO's measures by name, and AP of each class [n]."""
-
-    whole: dict[str, float]
-    per_class: NDArray[np.float64]
-
-
-def mask_ap(images: Sequence[ImageInstances], n_classes: int) -> MaskAp:
-    """AP of masks; at most 100 predictions of a class count in an image.
-
-    Args:
-        images: of the whole split; `category_id` is the index of the class, plus 1.
-        n_classes: number of classes.
-    """
-    if not any(image.truth for image in images):
-        return MaskAp(dict.fromkeys(MEASURES, float("nan")), np.full(n_classes, np.nan))
-    truth = COCO()
+def _evaluated(records: Sequence[Record], truths: list[Annotation], n_classes: int) -> COCOeval:
+    truth, answer = COCO(), COCO()
     truth.dataset = {
         "images": [
-            {"id": number, "height": image.size[0], "width": image.size[1]} for number, image in enumerate(images, 1)
+            {"id": number, "height": height, "width": width}
+            for number, (height, width) in enumerate((record["size"] for record in records), 1)
         ],
         "categories": [{"id": index + 1, "name": str(index)} for index in range(n_classes)],
-        "annotations": _numbered([image.truth for image in images]),
+        "annotations": truths,
     }
     keys = ("image_id", "category_id", "segmentation", "score")  # with a box its area would replace the mask's
-    answers = [{key: entry[key] for key in keys} for entry in _numbered([image.answer for image in images])]
+    answers = [{key: entry[key] for key in keys} for entry in _numbered([record["answer"] for record in records])]
     with redirect_stdout(io.StringIO()):
         truth.createIndex()
-        empty = COCO()
-        empty.dataset = truth.dataset | {"annotations": []}
-        if not answers:
-            empty.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(answers) if answers else empty, "segm")
+        if answers:
+            answer = truth.loadRes(answers)
+        else:
+            answer.dataset = truth.dataset | {"annotations": []}
+            answer.createIndex()
+        evaluation = COCOeval(truth, answer, "segm")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, -1]  # [thresholds, recalls, classes] of all sizes
-    per_class = np.array([_mean_precision(precision[:, :, index]) for index in range(n_classes)])
-    whole = {name: _percent(float(value)) for name, value in zip(MEASURES, evaluation.stats, strict=False)}
-    return MaskAp(whole, per_class)
+    return evaluation
 
 
 def _numbered(by_image: Sequence[list[Annotation]]) -> list[Annotation]:
@@ -233,10 +208,5 @@ def _numbered(by_image: Sequence[list[Annotation]]) -> list[Annotation]:
     return [entry | {"id": index, "image_id": number} for index, (number, entry) in enumerate(placed, 1)]
 
 
-def _mean_precision(precision: NDArray[np.float64]) -> float:
-    defined = precision[precision > ABSENT]
-    return float(100 * defined.mean()) if defined.size else float("nan")
-
-
-def _percent(value: float) -> float:
-    return float("nan") if value == ABSENT else 100 * value
+def _percent(value: float) -> float | None:
+    return None if value == ABSENT else rounded(100 * float(value))

@@ -7,9 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from lexiseg_model.data.scenes import VOID, Annotation, PanopticTruth, TruthSegment, annotation
-from lexiseg_model.evaluation.scenes.figures import ImageInstances, mask_ap
+from lexiseg_model.evaluation.scenes.figures import instance_figures
 from lexiseg_model.evaluation.scenes.panoptic_quality import count_panoptic
 from lexiseg_model.masks.rle import encode_mask
+from tests.model.evaluation.scenes.promptable import classes
 
 CAR, ROAD, DOG = 0, 1, 2
 N_CLASSES = 3
@@ -93,15 +94,14 @@ def answered(mask: NDArray[np.bool_], score: float, label: int = 0) -> Annotatio
 @pytest.mark.parametrize(("score", "ap"), [(0.4, 100), (0.6, 50)])
 def test_a_false_alarm_costs_by_its_score(score: float, ap: float) -> None:
     mask, elsewhere = box(0, 0, 40, 40), box(80, 80, 120, 120)
-    image = ImageInstances(SIZE, [known(mask)], [answered(mask, 0.5), answered(elsewhere, score)])
+    record = {"size": SIZE, "truth": [known(mask)], "answer": [answered(mask, 0.5), answered(elsewhere, score)]}
 
-    assert mask_ap([image], 1).whole["ap"] == pytest.approx(ap)
+    assert instance_figures([record], classes("car")).whole["ap"] == ap
 
 
 def test_what_lies_on_a_group_is_neither_right_nor_wrong() -> None:
     mask, group = box(0, 0, 40, 40), box(80, 0, 160, 120)
     truth = [known(mask), known(group, crowd=True)]
+    record = {"size": SIZE, "truth": truth, "answer": [answered(mask, 0.5), answered(box(90, 10, 110, 40), 0.9)]}
 
-    found = mask_ap([ImageInstances(SIZE, truth, [answered(mask, 0.5), answered(box(90, 10, 110, 40), 0.9)])], 1)
-
-    assert found.whole["ap"] == pytest.approx(100)
+    assert instance_figures([record], classes("car")).whole["ap"] == 100
