@@ -25,7 +25,7 @@ from lexiseg_model.types import LabelMap
 SLACK = 1e-4  # of the scores: rounding must not lose a class
 MIN_SCORE = -1e30  # replaces -inf: interpolation between infinite corners gives NaN
 TILE = 64  # pixels of a tile's side on a CPU
-ROOM = 1 << 24  # numbers that are upsampled at a time on a GPU: 64 MB, and a few times that beside them
+ROOM = 1 << 24  # numbers of a strip, upsampled at a time on a GPU: 64 MB, and a few times that beside them
 # (upsampled scores [k, R, W] or corners [K], indices of their rows) -> values that compete; monotonic in the score.
 Worth = Callable[[Tensor, Tensor], Tensor]
 
@@ -90,7 +90,7 @@ def device_winners(scores: Tensor, size: tuple[int, int], keep_probability: bool
     labels = torch.empty(size, dtype=torch.uint8 if n_rows <= 256 else torch.int32, device=device)
     probability = torch.empty(size, device=device) if keep_probability else None
     for tile, best, winner in contest(scores, size):
-        share = (best - _upsampled(normaliser[:, *tile.cells], tile)[0]).clamp_max_(0).exp_()
+        share = (best - upsampled(normaliser[:, *tile.cells], tile)[0]).clamp_max_(0).exp_()
         votes.index_add_(0, winner.flatten(), share.flatten().to(votes.dtype))
         labels[tile.pixels] = winner.to(labels.dtype)
         if probability is not None:
@@ -117,14 +117,13 @@ def contest(scores: Tensor, size: tuple[int, int], worth: Worth = lambda scores,
     scores = scores.clamp_min(MIN_SCORE)
     on_cpu = scores.device.type == "cpu"
     every = torch.arange(len(scores), device=scores.device)
-    side = (TILE, TILE) if on_cpu else (max(1, ROOM // (len(scores) * size[1])), size[1])
-    for tile in _tiles(scores, size, side):
+    for tile in _tiles(scores, size, (TILE, TILE)) if on_cpu else strips(scores, size):
         rows, corners = every, scores[:, *tile.cells]
         if on_cpu:  # a GPU would wait for the answer
             highest, lowest = worth(corners.amax((1, 2)), every), worth(corners.amin((1, 2)), every)
             rows = (highest >= lowest.max() - SLACK).nonzero()[:, 0]
             corners = corners[rows]
-        best, place = worth(_upsampled(corners, tile), rows[:, None, None]).max(0)
+        best, place = worth(upsampled(corners, tile), rows[:, None, None]).max(0)
         yield Won(tile, best, rows[place])
 
 
@@ -138,6 +137,11 @@ def runs_of(labels: Tensor) -> LabelRuns:
     end = start.new_full((1,), len(flat))
     size = (labels.shape[0], labels.shape[1])
     return LabelRuns(size, torch.cat([start, end]).cpu().numpy(), value.cpu().numpy())
+
+
+def strips(scores: Tensor, size: tuple[int, int]) -> Iterator[Tile]:
+    """Tiles of whole rows, from top to bottom, of which all maps [K, h, w] may be upsampled at once."""
+    return _tiles(scores, size, (max(1, ROOM // (len(scores) * size[1])), size[1]))
 
 
 def _tiles(scores: Tensor, size: tuple[int, int], side: tuple[int, int]) -> Iterator[Tile]:
@@ -160,7 +164,7 @@ def _interpolated(whole: Axis, pixels: slice, device: torch.device) -> tuple[sli
     return pixels, cells, (torch.from_numpy(low - low[0]).to(device), torch.from_numpy(weight.copy()).to(device))
 
 
-def _upsampled(corners: Tensor, tile: Tile) -> Tensor:
+def upsampled(corners: Tensor, tile: Tile) -> Tensor:
     """Upsample a tile's cells [K, h, w] to [K, R, W]: rows first, then columns, one unfused product and sum each."""
     (y, down), (x, across) = tile.y, tile.x
     upper, lower = corners[:, y], corners[:, (y + 1).clamp_max(corners.shape[1] - 1)]

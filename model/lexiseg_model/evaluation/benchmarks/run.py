@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -24,13 +23,13 @@ from lexiseg_model.evaluation.counts import Counts, count
 from lexiseg_model.evaluation.resumable import ALONE, EvaluationRun, Ranks, Record, folder_of
 from lexiseg_model.features import Features
 from lexiseg_model.masks import pamr
+from lexiseg_model.masks.upsample import strips, upsampled
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Refinement
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import refine_logits
 
 Reading = tuple[NDArray[np.uint8], Labels]  # a photograph [H, W, 3] and its labels [H, W]
-STRIP_VALUES = 1 << 24  # of float32 logits held at a time
 # From logits [T, r, W] and their rows of the image to the logit that the best query must reach: [r, W], or [].
 Nobody = Callable[[Tensor, slice], Tensor]
 
@@ -192,43 +191,25 @@ def reduce_to_labels(scores: Tensor, size: tuple[int, int], reduction: Reduction
     )
     labels = np.empty(size, np.uint16)
     owner = torch.from_numpy(reduction.owner).to(scores.device)
-    for rows in _strips(len(scores), size):
-        logits = reduction.scale * upsample_rows(scores, size, rows)
+    for strip in strips(scores, size):
+        logits = reduction.scale * upsampled(scores[:, *strip.cells], strip)
         competing = logits[:n_texts]
         if dropped is not None:
             competing = competing.masked_fill(dropped[:, None, None], -math.inf)
         best, winner = competing.max(0)
         won = owner[winner]
         if reduction.nobody is not None:
-            won = torch.where(best < reduction.nobody(logits, rows), 0, won)
-        labels[rows] = won.cpu().numpy()
+            won = torch.where(best < reduction.nobody(logits, strip.pixels[0]), 0, won)
+        labels[strip.pixels] = won.cpu().numpy()
     return labels
-
-
-def upsample_rows(scores: Tensor, size: tuple[int, int], rows: slice) -> Tensor:
-    """Rows of a bilinear upsampling (align_corners=False): [T, h, w] -> [T, r, W]."""
-    height = scores.shape[1]
-    position = (torch.arange(rows.start, rows.stop, device=scores.device, dtype=torch.float64) + 0.5) * height / size[0]
-    position = (position - 0.5).clamp(0, height - 1)
-    upper = position.floor().long()
-    lower = (upper + 1).clamp_max(height - 1)
-    weight = (position - upper).to(scores.dtype)[:, None]
-    between = scores[:, upper] * (1 - weight) + scores[:, lower] * weight  # [T, r, w]
-    return F.interpolate(between[None], (len(position), size[1]), mode="bilinear", align_corners=False)[0]
 
 
 def _too_small(scores: Tensor, size: tuple[int, int], reduction: Reduction, share: float) -> Tensor:
     """[T] queries whose label wins too little of the foreground, before the background rule."""
     area = np.zeros(int(reduction.owner.max()) + 1)
-    for rows in _strips(len(scores), size):
-        winner = upsample_rows(scores, size, rows)[: len(reduction.owner)].argmax(0).cpu().numpy()
+    for strip in strips(scores, size):
+        winner = upsampled(scores[:, *strip.cells], strip)[: len(reduction.owner)].argmax(0).cpu().numpy()
         area += np.bincount(reduction.owner[winner].reshape(-1), minlength=len(area))
     small = area <= share * area[1:].sum()
     small[0] = False
     return torch.from_numpy(small[reduction.owner]).to(scores.device)
-
-
-def _strips(n_rows: int, size: tuple[int, int]) -> Iterator[slice]:
-    step = max(1, STRIP_VALUES // (n_rows * size[1]))
-    for start in range(0, size[0], step):
-        yield slice(start, min(start + step, size[0]))
