@@ -1,4 +1,4 @@
-"""Bilinear upsampling as torch's with align_corners=False, by axes and bands of output rows; masks cut at 0."""
+"""Axes of bilinear upsampling as torch's with align_corners=False; masks upsampled and cut at 0."""
 
 from __future__ import annotations
 
@@ -48,24 +48,6 @@ def bands(size: tuple[int, int]) -> Iterator[slice]:
     step = max(1, BAND_PIXELS // size[1])
     for start in range(0, size[0], step):
         yield slice(start, min(start + step, size[0]))
-
-
-def interpolate(upper: NDArray[np.float32], lower: NDArray[np.float32], y: Axis, x: Axis) -> NDArray[np.float32]:
-    """Interpolate R output rows [R, W] between the input rows above and below them, [R, w + 1] each."""
-    column = upper + y.weight[:, None] * (lower - upper)
-    left = column.take(x.low, 1)
-    return left + x.weight * (column.take(x.low + 1, 1) - left)
-
-
-def upsample(scores: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Upsample one map [h, w] bilinearly to [H, W]."""
-    padded = np.pad(scores, ((0, 1), (0, 1)), mode="edge")  # gives every cell four corners
-    y, x = axis(scores.shape[0], size[0]), axis(scores.shape[1], size[1])
-    enlarged = np.empty(size, np.float32)
-    for band in bands(size):
-        rows = Axis(y.low[band], y.weight[band])
-        enlarged[band] = interpolate(padded[rows.low], padded[rows.low + 1], rows, x)
-    return enlarged
 
 
 def cut(logits: NDArray[np.float32], size: tuple[int, int]) -> Spans:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.masks.bilinear import upsample
 from lexiseg_model.masks.rle import decode_spans
 from lexiseg_model.types import LabelMap, Rle
 
@@ -74,6 +74,7 @@ def confidence(logits: Sequence[Tensor], size: tuple[int, int]) -> NDArray[np.fl
     """
     if not logits:
         return np.ones(size, np.float32)
-    highest = torch.stack(tuple(logits)).amax(0).float()
-    distance = upsample(highest.cpu().numpy(), size)
-    return np.asarray(torch.from_numpy(np.abs(distance, out=distance)).sigmoid_().numpy())
+    highest = torch.stack(tuple(logits)).amax(0).float().cpu()
+    distance = F.interpolate(highest[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+    certain: NDArray[np.float32] = distance.abs().sigmoid_().numpy()
+    return certain
