@@ -6,9 +6,9 @@ bucket). A new client starts with the tile count of the client served last, so i
 
 A GPU has one thread, which takes the next batch, up to max_batch tiles of one model and one bucket, and waits only
 while the queue is empty. While several clients wait, a batch is limited to MAX_PASS_SECONDS: each client waits for the
-batches of the others. A CPU gains nothing from batches: it has a thread a core, which takes tile after tile. A pass in
-torch, which uses all cores, has the CPU for itself. Between two batches a thread runs other work for the device, such
-as the warm-up of a model.
+batches of the others. A CPU gains nothing from batches: it has a thread a core, which takes tile after tile. Of the
+passes in torch, which use all cores, one runs at a time. Between two batches a thread runs other work for the device,
+such as the warm-up of a model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -180,7 +179,7 @@ class ComputeStage:
         self._work: deque[tuple[Future[None], Work]] = deque()
         self._changed = threading.Condition()
         self._open = True
-        self._all_cores = threading.Lock()  # held by a pass that uses them
+        self._cores_taken = False  # by a pass that uses all of them
         self._seconds_per_tile = 0.0  # moving average
         self._ended = 0.0  # of the latest pass
         n_threads = 1 if gains else COMPUTE_THREADS
@@ -221,21 +220,33 @@ class ComputeStage:
     def _loop(self) -> None:
         while True:
             with self._changed:
-                while not self._work and self._queue.next is None:
-                    if not self._open:
+                while not self._work and not self._may_begin():
+                    if not self._open and not self._queue:
                         return
-                    self._metrics.queue_depth.set(0)
+                    self._metrics.queue_depth.set(len(self._queue))
                     self._changed.wait()
                 work = self._work.popleft() if self._work else None
                 batch = [] if work else self._queue.take(self._max_tiles())
+                takes_cores = bool(batch) and not _side_by_side(batch[0].job)
+                self._cores_taken = self._cores_taken or takes_cores
                 self._metrics.queue_depth.set(len(self._queue))
+            # torch applies the last number that any thread has set, so it is set before every step.
+            torch.set_num_threads(COMPUTE_THREADS if work or takes_cores else 1)
             if work is None:
                 self._encode(batch)
             else:
-                torch.set_num_threads(COMPUTE_THREADS)
                 _run(*work)
             # The thread would otherwise keep the last batch's images, or a model, alive while it waits.
             del batch, work
+            if takes_cores:
+                with self._changed:
+                    self._cores_taken = False
+                    self._changed.notify_all()
+
+    def _may_begin(self) -> bool:
+        """Whether a thread may take the next batch now."""
+        job = self._queue.next
+        return job is not None and (not self._cores_taken or _side_by_side(job))
 
     def _max_tiles(self) -> int:
         """Tiles of the next batch."""
@@ -270,16 +281,10 @@ class ComputeStage:
                 job.fail(failure)
 
     def _pass(self, batch: Batch) -> None:
-        job = batch[0].job
-        assert job.plan is not None
-        with job.loaded.held() as segmenter:
-            side_by_side = segmenter.passes_side_by_side(job.plan.bucket)
-            with nullcontext() if side_by_side else self._all_cores:
-                # torch applies the last number that any thread has set, so it is set before every pass.
-                torch.set_num_threads(1 if side_by_side else COMPUTE_THREADS)
-                began = time.monotonic()
-                tiles = [job.tiles[first:last] for job, first, last in batch]
-                tile_features = segmenter.encode_tiles(tiles[0] if len(tiles) == 1 else np.concatenate(tiles))
+        with batch[0].job.loaded.held() as segmenter:
+            began = time.monotonic()
+            tiles = [job.tiles[first:last] for job, first, last in batch]
+            tile_features = segmenter.encode_tiles(tiles[0] if len(tiles) == 1 else np.concatenate(tiles))
             complete = []
             start = 0
             for job, first, last in batch:
@@ -321,6 +326,11 @@ def warm_up_buckets(segmenter: Segmenter) -> list[tuple[int, int]]:
     """
     buckets = sorted(segmenter.buckets, key=math.prod)
     return buckets if torch.cuda.is_available() else sorted({*buckets[:1], *buckets[-1:]}, key=math.prod)
+
+
+def _side_by_side(job: AnyJob) -> bool:
+    assert job.plan is not None
+    return job.loaded.segmenter.passes_side_by_side(job.plan.bucket)
 
 
 def _run(done: Future[None], work: Work) -> None:

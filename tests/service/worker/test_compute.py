@@ -76,8 +76,7 @@ def test_a_core_does_a_tile_unless_a_pass_uses_all_cores(segmenter: GatedColours
     bench = Bench(segmenter)
     bench.hold()
     answers = [bench.submit(ask("red")) for _ in range(3)]
-    bench.until_waiting(2)  # the other thread has taken one
-
+    bench.until_waiting(4 - at_once)
     until(lambda: len(segmenter.batches) == at_once)
     bench.release()
 
