@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests import pictures
@@ -17,6 +18,15 @@ RATE, SECONDS = 10, 8
 SIZE = (320, 214)  # width and height, even as VP8 likes them
 NEITHER = re.compile(r"^Not found: sky, flower\.")  # the model sees neither in that scene
 PAINTED = "Number(document.getElementById('canvas').dataset.painted ?? 0)"
+
+# How bright the middle of the canvas is after the next painting, and that of the frame of the answer.
+LEVELS = """async () => {
+    const canvas = document.getElementById("canvas");
+    const level = (canvas) => canvas.getContext("2d").getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data[0];
+    await new Promise((painted) => new MutationObserver(painted).observe(canvas, { attributeFilter: ["data-painted"] }));
+    await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+    return [level(canvas), level(state.frame.image)];
+}"""
 
 
 @cache
@@ -58,6 +68,20 @@ def test_masks_come_while_it_plays_one_question_after_the_other(page: Page) -> N
     )
     until(page, f"{PAINTED} > 1")
     assert under_way.most == 1
+
+
+def test_masks_lie_over_the_frame_that_they_are_of(context: BrowserContext, page: Page) -> None:
+    context.new_cdp_session(page).send(
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": 500, "downloadThroughput": -1, "uploadThroughput": -1},
+    )
+    play(page, webm((Image.new("RGB", SIZE, 3 * (4 * index,)) for index in range(60)), SIZE, RATE), "dawn.webm")
+    until(page, f"{PAINTED} > 1")
+    page.evaluate("document.getElementById('threshold').value = 1")  # nothing is painted over the frame
+
+    seen, asked = page.evaluate(LEVELS)
+
+    assert abs(seen - asked) <= 4  # half a second is twenty levels
 
 
 def test_the_place_that_is_sought_is_the_one_that_is_asked_about(page: Page) -> None:

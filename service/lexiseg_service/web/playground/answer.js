@@ -1,6 +1,6 @@
 // The answer: painted by the worker, listed, summed up in a line, named under the pointer.
 
-import { $, button, colourOf, element, happened, kept, page, refill, state, swatch, takesPrompts, tell } from "./page.js";
+import { $, button, colourOf, element, happened, kept, page, refill, state, subject, swatch, takesPrompts, tell } from "./page.js";
 
 const MAX_NAMES = 8; // in the line of results
 const PATTERNS = 3; // plain, stripes and dots
@@ -39,6 +39,7 @@ export function showOn(view) {
   });
   page.addEventListener("painted", ({ detail }) => {
     if (detail.turn !== turn || !state.answer) return;
+    view.image = subject().image; // of a clip the frame that was asked about: masks never lie over another
     view.fills = detail.filled;
     view.lines = detail.lined;
     view.names = namesOf(map.places);

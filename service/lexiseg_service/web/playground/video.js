@@ -51,7 +51,7 @@ export function playOn(view, take, turn) {
   });
   $("play").addEventListener("click", () => (clip.paused ? clip.play() : clip.pause()));
   $("seek").addEventListener("input", () => (clip.currentTime = ($("seek").value / STEPS) * clip.duration));
-  $("frame").addEventListener("click", async () => take((await grab()).file));
+  $("frame").addEventListener("click", async () => take((await shown()).file));
 
   clip.requestVideoFrameCallback(onFrame);
 
@@ -121,7 +121,7 @@ export function playOn(view, take, turn) {
 
   function onFrame(now, { mediaTime }) {
     visibleTime = mediaTime;
-    if (state.mode === "video") view.draw();
+    if (view.image === clip) view.draw();
     look();
     clip.requestVideoFrameCallback(onFrame);
   }
@@ -142,6 +142,12 @@ export function playOn(view, take, turn) {
     scene += 1;
     lastQuery = { time: -1, text: "" };
     times = [];
+    live();
+  }
+
+  /** The clip itself shows, and not a frame with its masks. */
+  function live() {
+    view.image = clip;
     view.clear();
     view.draw();
   }
@@ -151,11 +157,16 @@ export function playOn(view, take, turn) {
     if (state.mode !== "video" || !state.clip) return;
     if (!engine.remote) return tell("Only a service follows objects: take this frame, and click on it there.");
     if (state.models.length && !takesPrompts()) return tell("This model does not follow what is clicked on; choose another under More.");
-    const frame = grab();
+    const frame = shown();
     frame.catch(() => null); // reported where the frame is awaited; without this also as an unhandled rejection
     begin(prompt, frame);
     stopAsking(); // it goes first
     again();
+  }
+
+  /** What the visitor sees: the frame under its masks, or the clip's own. */
+  async function shown() {
+    return view.image === clip ? grab() : state.frame;
   }
 
   async function grab() {
@@ -188,6 +199,7 @@ export function playOn(view, take, turn) {
     if (state.answer) {
       state.answer = null;
       happened("answered");
+      live();
     }
     tell(engine.remote ? "Type a word to look for, or click on an object or drag a box around it to have it followed." : "Type a word to look for.");
   }
