@@ -141,10 +141,11 @@ export class View extends EventTarget {
     context.stroke(new Path2D(sign));
   }
 
-  /** Names at the size of the page's text, whatever the zoom; each inside the canvas. */
+  /** Names at the size of the page's text, whatever the zoom: inside the canvas, and off those before, or not at all. */
   #writeNames(context) {
-    const ratio = window.devicePixelRatio;
-    const high = 13 * ratio;
+    const high = 13 * window.devicePixelRatio;
+    const tall = 1.6 * high;
+    const taken = []; // {left, top, right}
     context.save();
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.font = `600 ${high}px system-ui, sans-serif`;
@@ -153,15 +154,19 @@ export class View extends EventTarget {
       const wide = context.measureText(text).width + 1.9 * high;
       const [centre, middle] = [this.left + x * this.zoom, this.top + y * this.zoom];
       if (centre < 0 || middle < 0 || centre > this.canvas.width || middle > this.canvas.height) continue;
-      const left = Math.max(0, Math.min(centre - wide / 2, this.canvas.width - wide));
-      const top = Math.max(0, Math.min(middle - 0.8 * high, this.canvas.height - 1.6 * high));
+      const left = within(centre - wide / 2, this.canvas.width - wide);
+      const isFree = (top) => taken.every((one) => left >= one.right || left + wide <= one.left || Math.abs(top - one.top) >= tall);
+      const rows = [0, 1, -1, 2, -2].map((row) => within(middle + (row - 0.5) * tall, this.canvas.height - tall));
+      const top = rows.find(isFree);
+      if (top === undefined) continue;
+      taken.push({ left, top, right: left + wide });
       context.fillStyle = DARK;
       context.beginPath();
-      context.roundRect(left, top, wide, 1.6 * high, 0.8 * high);
+      context.roundRect(left, top, wide, tall, tall / 2);
       context.fill();
       context.fillStyle = colour;
       context.beginPath();
-      context.arc(left + 0.75 * high, top + 0.8 * high, 0.3 * high, 0, 2 * Math.PI);
+      context.arc(left + 0.75 * high, top + tall / 2, 0.3 * high, 0, 2 * Math.PI);
       context.fill();
       context.fillStyle = "#fff";
       context.fillText(text, left + 1.3 * high, top + 0.85 * high);
@@ -341,7 +346,7 @@ export class View extends EventTarget {
 }
 
 function within(value, most) {
-  return Math.min(Math.max(value, 0), most);
+  return Math.max(Math.min(value, most), 0);
 }
 
 function boxOf(from, to) {
