@@ -3,9 +3,22 @@
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.integration.playground.asking import add, choose, expect_result
+from tests.integration.playground.asking import add, choose, expect_result, place, until
 from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.server import Server
+
+# Notes the pills behind the names of each drawing, in pixels of the canvas.
+PILLS = """
+    const { clearRect, roundRect } = CanvasRenderingContext2D.prototype;
+    CanvasRenderingContext2D.prototype.clearRect = function (...box) {
+        window.pills = [];
+        clearRect.apply(this, box);
+    };
+    CanvasRenderingContext2D.prototype.roundRect = function (...box) {
+        window.pills.push(box);
+        roundRect.apply(this, box);
+    };
+"""
 
 
 @pytest.mark.parametrize("width", [390, 1600])
@@ -52,3 +65,46 @@ def test_the_first_screen_shows_a_large_example_and_the_task(
     assert example["width"] > 0.55 * stage["width"]
     assert tasks["y"] + tasks["height"] < height
     page.context.close()
+
+
+def test_names_on_the_picture_stand_apart(browser: Browser, server: Server) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    context.set_default_timeout(PATIENCE)
+    context.add_init_script(PILLS)
+    page = opened(context, server.url)
+    choose(page)
+    page.locator("#more summary").click()
+    page.uncheck("#background")
+    page.get_by_text("everything", exact=True).click()
+    add(page, "a house of many floors", "a wood on the shore")
+    expect_result(page, "Found a ")
+    page.locator("#canvas[data-painted]").wait_for()
+    until(page, "window.pills.length > 2")
+
+    pills = page.evaluate("window.pills")
+
+    for index, (left, top, width, height, _) in enumerate(pills):
+        for x, y, wide, high, _ in pills[:index]:
+            assert left >= x + wide or x >= left + width or top >= y + high or y >= top + height
+    context.close()
+
+
+@pytest.mark.parametrize("corrects", [False, True])
+def test_tools_under_a_picture_stand_in_one_row_on_a_phone(browser: Browser, server: Server, corrects: bool) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    context.set_default_timeout(PATIENCE)
+    page = opened(context, server.url)
+    choose(page)
+    add(page, "sky", "a rather long name")
+    expect_result(page, "Found sky")
+    page.mouse.click(*place(page, 200, 290))
+    expect_result(page, "Cut out 1 object")
+    if corrects:
+        page.get_by_role("button", name="Correct sky").click()
+
+    boxes = [tool.bounding_box() for tool in page.locator("#tools :is(button, label):visible").all()]
+
+    assert len(boxes) == (4 if corrects else 5)
+    assert len({box["y"] for box in boxes if box}) == 1
+    assert max(box["x"] + box["width"] for box in boxes if box) <= 390
+    context.close()
