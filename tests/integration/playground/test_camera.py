@@ -7,11 +7,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expec
 
 from tests import chromium
 from tests.integration.playground.asking import add, choose, expect_result, until
-
-TRACKS = "[...(document.getElementById('live').srcObject?.getTracks() ?? [])].length"
-# A browser tells a page that a dialog was closed in a task of its own, after it is hidden.
-NO_TRACKS = f"{TRACKS} === 0"
-
+from tests.integration.playground.clips import know_clip
 
 @pytest.fixture(scope="module")
 def browser(playwright: Playwright) -> Iterator[Browser]:
@@ -22,32 +18,18 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 def test_a_picture_is_taken_and_the_camera_let_go(context: BrowserContext, page: Page) -> None:
     context.grant_permissions(["camera"])
     add(page, "sky")
+    know_clip(page)
     page.click("#camera")
-    expect(page.get_by_role("dialog", name="Camera")).to_be_visible()
-    expect(page.get_by_role("button", name="Take the picture")).to_be_focused()
-    assert page.evaluate(TRACKS) == 1
+    expect(page.locator("#time")).to_have_text("live")
+    until(page, "state.frame !== null")
+    assert page.evaluate("clip.srcObject.active")
 
-    with page.expect_request("**/v1/segment") as asked:
-        page.keyboard.press("Enter")
+    page.get_by_role("button", name="Take this frame").click()
 
-    expect(page.locator("#booth")).to_be_hidden()
-    until(page, NO_TRACKS)
-    answer = asked.value.response()
-    assert answer is not None
-    assert min(answer.json()["size"]) >= 240
+    expect(page.get_by_role("tab", name="Picture")).to_have_attribute("aria-selected", "true")
+    until(page, "clip.srcObject === null && state.picture !== null && state.answer !== null")
+    assert min(page.evaluate("state.answer.size")) >= 240
     expect(page.locator("#canvas")).to_be_visible()
-
-
-def test_escape_lets_the_camera_go(context: BrowserContext, page: Page) -> None:
-    context.grant_permissions(["camera"])
-    page.click("#camera")
-    expect(page.locator("#booth")).to_be_visible()
-
-    page.keyboard.press("Escape")
-
-    expect(page.locator("#booth")).to_be_hidden()
-    until(page, NO_TRACKS)
-    expect(page.locator("#camera")).to_be_enabled()
 
 
 def test_a_camera_that_is_refused_is_told_and_the_page_goes_on(page: Page) -> None:

@@ -296,7 +296,7 @@ $("tabs").addEventListener("keydown", (event) => {
 let video = null; // of the module, once
 
 function videoModule() {
-  video ??= Promise.all([import("./video.js"), viewed]).then(([{ cameraFor, playOn }]) => ({ ...playOn(view, take, () => turnTo("video")), openBooth: cameraFor(take) }));
+  video ??= Promise.all([import("./video.js"), viewed]).then(([{ playOn }]) => playOn(view, take, () => turnTo("video")));
   return video;
 }
 
@@ -305,8 +305,7 @@ async function openClip(file) {
   await (await videoModule()).openClip(file);
 }
 
-$("camera").addEventListener("click", async () => (await videoModule()).openBooth());
-$("film").addEventListener("click", async () => (await videoModule()).openCamera());
+for (const id of ["camera", "film"]) $(id).addEventListener("click", async () => (await videoModule()).openCamera());
 $("pan").addEventListener("click", async () => {
   if (await (await videoModule()).openExample()) askAsExample($("sample").dataset);
 });

@@ -114,7 +114,8 @@ export function playOn(view, take, turn) {
 
   function close() {
     forget();
-    stopTracks(clip);
+    for (const track of clip.srcObject?.getTracks() ?? []) track.stop();
+    clip.srcObject = null;
     URL.revokeObjectURL(clip.src);
     clip.removeAttribute("src");
   }
@@ -249,37 +250,5 @@ async function cameraStream() {
     return await navigator.mediaDevices.getUserMedia({ video, audio: false });
   } catch (error) {
     return tell(WHY[error.name] ?? `The camera does not work: ${error.message}`, true);
-  }
-}
-
-/** The camera is let go. */
-function stopTracks(player) {
-  for (const track of player.srcObject?.getTracks() ?? []) track.stop();
-  player.srcObject = null;
-}
-
-/** Hands pictures from the camera to `take`. Returns what opens it. */
-export function cameraFor(take) {
-  $("shoot").addEventListener("click", shoot);
-  $("leave").addEventListener("click", () => $("booth").close());
-  $("booth").addEventListener("close", () => stopTracks($("live")));
-
-  return open;
-
-  async function open() {
-    $("camera").disabled = true;
-    const stream = await cameraStream();
-    $("camera").disabled = false;
-    if (!stream) return;
-    stream.getVideoTracks()[0].addEventListener("ended", () => $("booth").close());
-    $("live").srcObject = stream;
-    await $("live").play();
-    $("booth").showModal();
-  }
-
-  async function shoot() {
-    const shot = jpegOf($("live"), $("live").videoWidth, $("live").videoHeight, "camera.jpg");
-    $("booth").close();
-    await take((await shot).file);
   }
 }
