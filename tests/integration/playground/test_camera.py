@@ -9,6 +9,7 @@ from tests import chromium
 from tests.integration.playground.asking import add, choose, expect_result, until
 from tests.integration.playground.clips import know_clip
 
+
 @pytest.fixture(scope="module")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     with chromium.started(playwright, chromium.WHOLE) as browser:

@@ -23,7 +23,7 @@ PAINTED = "Number(document.getElementById('canvas').dataset.painted ?? 0)"
 LEVELS = """async () => {
     const canvas = document.getElementById("canvas");
     const level = (canvas) => canvas.getContext("2d").getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data[0];
-    await new Promise((painted) => new MutationObserver(painted).observe(canvas, { attributeFilter: ["data-painted"] }));
+    await new Promise((painted) => new MutationObserver(painted).observe(canvas, { attributes: true }));
     await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
     return [level(canvas), level(state.frame.image)];
 }"""

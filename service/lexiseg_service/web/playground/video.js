@@ -114,7 +114,7 @@ export function playOn(view, take, turn) {
 
   function close() {
     forget();
-    for (const track of clip.srcObject?.getTracks() ?? []) track.stop();
+    if (clip.srcObject instanceof MediaStream) clip.srcObject.getTracks().forEach((track) => track.stop());
     clip.srcObject = null;
     URL.revokeObjectURL(clip.src);
     clip.removeAttribute("src");
