@@ -1,12 +1,14 @@
 """Prompts that correct a mask: positive points and the box add to it, negative points remove from it.
 
 A method that takes masks as prompts is asked with the mask, and its answer is the mask. The head of any other is asked
-by the points and by the box, or the box of the mask, and its answers are applied to the mask at the size of the image:
-pixels that no answer touches stay as they are.
+what the points and the box show, and its answers are applied to the mask at the size of the image: pixels that no
+answer touches stay as they are. A negative point removes the object that a click there cuts out; where that is most of
+the mask, a disc around the point, halfway to the outline.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -21,15 +23,18 @@ from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode, encode_mask
 from lexiseg_model.segmenter import PromptMasks
-from lexiseg_model.tasks import negative_points
+from lexiseg_model.tasks.negative_points import MAX_ANSWERS, OUTSIDE, Cells, disc, neighbours, part_around
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.types import Prompt, Rle
 
+Logits = NDArray[np.float32]
+
+MOST = 0.5  # of a mask; a negative point on a larger part of it is of the object itself
 CERTAIN = 4.0  # logit of a cell that is wholly inside the mask, and minus that of one outside
 
 
 class Corrected(NamedTuple):
-    """The corrected mask at the size of the image, its logits [h, w] and its quality, that of the last answer."""
+    """The corrected mask at the size of the image, its logits [h, w] and the quality of the last answer."""
 
     rle: Rle
     logits: Tensor
@@ -49,39 +54,43 @@ def correct(query: Query, prompt: Prompt) -> Corrected:
     size = query.features.size
     if query.segmenter.takes_masks:
         own = _ask(query, [replace(prompt, segment=None)])[0]
-        return Corrected(encode_mask(_cut(own.masks[0], size)), own.masks[0].cpu(), float(own.quality[0]))
+        return Corrected(
+            encode_mask(_cut(own.masks[0].numpy(force=True), size)), own.masks[0].cpu(), float(own.quality[0])
+        )
     mask = decode(prompt.mask)
     positives = tuple(point for point in prompt.points if point.positive)
     negatives = tuple(point for point in prompt.points if not point.positive)
-    around = tight_box(mask) if mask.any() else None
-    added_prompt = Prompt(positives, prompt.box)
-    if not negatives and not positives and prompt.box is None:
-        added_prompt, mask = Prompt((), around), np.zeros_like(mask)
-    added: PromptMasks | None = None
-    if added_prompt.points or added_prompt.box is not None:
-        added = _ask(query, [added_prompt])[0]
-    without = [
-        replace(added_prompt, points=(*positives, *negatives[:number]), box=prompt.box or around)
-        for number in range(1, min(len(negatives), negative_points.MAX_ANSWERS) + 1)
-    ]
-    replies = _ask(query, without) if without else []
-    shape = (replies[-1] if added is None else added).masks.shape[1:]
-    logits = _logits(mask, (int(shape[0]), int(shape[1])))
-    if added is not None:
-        mask = mask | _cut(added.masks[0], size)
-        logits = torch.maximum(logits, added.masks[0].cpu())
-    quality = 0.0 if added is None else float(added.quality[0])
-    if replies:
-        answer = negative_points.Answer(
-            Prompt(prompt.points, prompt.box or around),
-            PromptMasks(logits[None], replies[-1].quality[:1]),
-            torch.stack([reply.masks[0] for reply in replies]).float().cpu(),
-        )
-        left = negative_points.without_negatives(logits[None], answer, size)[0]
-        removed = torch.where((logits >= 0) & (left < 0), -left, torch.full_like(left, -CERTAIN))
-        mask = mask & ~_cut(removed, size)
-        logits, quality = left, float(replies[-1].quality[0])
-    return Corrected(encode_mask(mask), logits, quality)
+    adding = Prompt(positives, prompt.box)
+    if not prompt.points and prompt.box is None:
+        adding, mask = Prompt(box=tight_box(mask) if mask.any() else None), np.zeros_like(mask)
+    adds = bool(adding.points) or adding.box is not None
+    removing = [Prompt((replace(point, positive=True),)) for point in negatives[:MAX_ANSWERS]]
+    replies = _ask(query, [*([adding] if adds else []), *removing])
+    logits = _logits(mask, replies[-1].masks.shape[1:])
+    shown = [reply.masks[0].numpy(force=True) for reply in replies]
+    if adds:
+        mask |= _cut(shown[0], size)
+        logits = np.maximum(logits, shown.pop(0))
+    around = [neighbours(point, logits.shape, size) for point in positives]
+    for number, point in enumerate(negatives):
+        object_there = shown[number] if number < MAX_ANSWERS else np.full_like(logits, -CERTAIN)
+        removed = _removed(logits, object_there, neighbours(point, logits.shape, size), around)
+        mask &= ~_cut(removed, size)
+        logits = np.where(removed >= 0, np.minimum(logits, -removed), logits)
+    return Corrected(encode_mask(mask), torch.from_numpy(logits), float(replies[-1].quality[0]))
+
+
+def _removed(logits: Logits, shown: Logits, place: Cells, positives: Sequence[Cells]) -> Logits:
+    """Logits [h, w] of what a negative point removes from a mask, where a click on it cuts out `shown`."""
+    inside = logits >= 0
+    both = inside & (shown >= 0)
+    part = part_around(both, place)
+    if part.any() and part.sum() <= MOST * inside.sum() and not any(part[cells].any() for cells in positives):
+        removed = np.where(both & ~part, -CERTAIN, shown)
+    else:
+        removed = np.where(inside & disc(inside, place, positives), CERTAIN, -CERTAIN)
+    removed[place] = np.maximum(removed[place], -OUTSIDE)
+    return removed.astype(np.float32)
 
 
 def _ask(query: Query, prompts: list[Prompt]) -> list[PromptMasks]:
@@ -94,16 +103,16 @@ def _ask(query: Query, prompts: list[Prompt]) -> list[PromptMasks]:
     return [PromptMasks(refine_masks(answer.masks[:1].float(), guide), answer.quality) for answer in answers]
 
 
-def _logits(mask: NDArray[np.bool_], shape: tuple[int, int]) -> Tensor:
+def _logits(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> Logits:
     """A mask [H, W] as logits [h, w]: the share of each cell that is inside."""
     share = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA)
-    return torch.from_numpy((2 * share - 1) * CERTAIN)
+    return np.asarray((2 * share - 1) * CERTAIN, np.float32)
 
 
-def _cut(logits: Tensor, size: tuple[int, int]) -> NDArray[np.bool_]:
+def _cut(logits: Logits, size: tuple[int, int]) -> NDArray[np.bool_]:
     """Mask of the pixels where logits [h, w], upsampled to the image's size, are not below 0."""
     changes = np.zeros(size[0] * size[1] + 1, np.int8)
-    spans = cut(np.ascontiguousarray(logits.numpy(force=True), np.float32), size)
+    spans = cut(np.ascontiguousarray(logits, np.float32), size)
     changes[spans[:, 0]] += 1
     changes[spans[:, 1]] -= 1
     return np.cumsum(changes[:-1]).astype(bool).reshape(size[1], size[0]).T

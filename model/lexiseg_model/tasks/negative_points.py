@@ -110,24 +110,24 @@ def _steps_of(prompt: Prompt) -> list[Prompt]:
 def _reduced(mask: Tensor, prompt: Prompt, without: Tensor, size: Size) -> Tensor:
     """One mask [h, w], a negative point after the other."""
     left = mask.float().numpy(force=True).copy()
-    positives = [_neighbours(point, left.shape, size) for point in _points(prompt, True)]
+    positives = [neighbours(point, left.shape, size) for point in _points(prompt, True)]
     to_positive = _to_nearest(left.shape, positives)
     for number, point in enumerate(_points(prompt, False)):
         answer = without[min(number, len(without) - 1)].numpy(force=True)
-        cells = _neighbours(point, left.shape, size)
+        cells = neighbours(point, left.shape, size)
         inside = left >= 0
-        removed = _part_around(inside & (answer < 0), cells)
+        removed = part_around(inside & (answer < 0), cells)
         if any(removed[positive].any() for positive in positives):
-            removed = _part_around(removed & (_distance(left.shape, cells) < to_positive), cells)
+            removed = part_around(removed & (_distance(left.shape, cells) < to_positive), cells)
         if removed.any():
             left[removed] = np.minimum(left, answer)[removed]
         elif inside[cells].any():
-            left[inside & _disc(inside, cells, positives)] = OUTSIDE
+            left[inside & disc(inside, cells, positives)] = OUTSIDE
         left[cells] = np.minimum(left[cells], OUTSIDE)
     return torch.from_numpy(left).to(mask.device)
 
 
-def _neighbours(point: Point, cells: Size, size: Size) -> Cells:
+def neighbours(point: Point, cells: tuple[int, ...], size: Size) -> Cells:
     """The cells of a mask between which the pixel of a point is interpolated."""
     sides = []
     for place, n_cells, n_pixels in zip((point.y, point.x), cells, size, strict=True):
@@ -136,7 +136,7 @@ def _neighbours(point: Point, cells: Size, size: Size) -> Cells:
     return sides[0], sides[1]
 
 
-def _part_around(region: NDArray[np.bool_], cells: Cells) -> NDArray[np.bool_]:
+def part_around(region: NDArray[np.bool_], cells: Cells) -> NDArray[np.bool_]:
     """The connected parts of a region [h, w] that some cells touch."""
     _, parts = cv2.connectedComponents(region.astype(np.uint8), connectivity=4)
     touched = np.zeros(parts.max() + 1, np.bool_)
@@ -160,10 +160,10 @@ def _to_nearest(shape: Size, positives: Sequence[Cells]) -> NDArray[np.float64]:
     return nearest
 
 
-def _disc(inside: NDArray[np.bool_], cells: Cells, positives: Sequence[Cells]) -> NDArray[np.bool_]:
+def disc(inside: NDArray[np.bool_], cells: Cells, positives: Sequence[Cells]) -> NDArray[np.bool_]:
     """[h, w]: the cells within DISC of the distance from a negative point to the outline or a positive point."""
     depth = cv2.distanceTransform(np.pad(inside, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     distance = _distance(inside.shape, cells)
     reach = min([float(depth[cells].max()), *(float(distance[positive].min()) for positive in positives)])
-    disc: NDArray[np.bool_] = distance < DISC * reach
-    return disc
+    around: NDArray[np.bool_] = distance < DISC * reach
+    return around

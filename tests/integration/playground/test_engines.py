@@ -119,6 +119,24 @@ def test_a_segment_of_a_word_is_corrected_and_keeps_its_label(page: Page) -> Non
     expect(page.locator("#correcting")).to_be_hidden()
 
 
+def test_a_click_that_removes_takes_what_is_around_it_and_not_half_a_sky(page: Page) -> None:
+    add(page, "sky", "building", "trees")
+    expect_result(page, "Found sky")
+    line = segments(page).nth(0).locator(".share")
+    before = line.text_content() or ""
+    page.locator("#canvas[data-painted]").wait_for()
+
+    page.mouse.click(*place(page, 509, 95), button="right")
+
+    expect(line).not_to_have_text(before)
+    share, left = (float((each or "").split("·")[1].removesuffix("%")) for each in (before, line.text_content()))
+    assert 0.8 * share < left < share
+    page.locator("#segments .correct").first.click()
+    page.get_by_role("button", name="Remove last correction").click()
+    expect(line).to_have_text(before)
+    page.get_by_role("button", name="Done").click()
+
+
 def test_the_least_score_acts_without_asking_again(page: Page) -> None:
     add(page, "sky", "building")
     expect_result(page, "Found sky, building")

@@ -43,7 +43,10 @@ LEFT_RED = click(CLICK).segments[0].mask
     [
         (Prompt((Point(4.5, 0.5),)), ["##..##", "##..##", "......"]),  # the right red
         (Prompt(box=(2, 0, 4, 2)), ["####..", "####..", "......"]),
-        (Prompt((Point(1, 1, positive=False),)), ["......", "......", "......"]),  # all of one colour
+        (
+            Prompt((Point(1, 1, positive=False),)),
+            ["##....", "#.....", "......"],
+        ),  # what a click there shows is all of it
         (Prompt((Point(4.5, 0.5), Point(0, 0, positive=False))), ["....##", "....##", "......"]),
     ],
 )

@@ -134,18 +134,23 @@ def test_a_site_finds_the_objects_that_the_server_finds(
         assert [each["type"] for each in here["warnings"]] == [each["type"] for each in there["warnings"]]
 
 
-def test_a_correction_warns_as_the_server_does(context: BrowserContext, site: str, server: Server) -> None:
+def test_corrections_are_the_servers_and_warn_as_it_does(context: BrowserContext, site: str, server: Server) -> None:
     page = opened(context, site)
     choose(page)
     page.locator("#canvas").wait_for()
-    (sky,) = page.evaluate(ASK, ["segment", {"classes": ["sky"]}])["segments"]
-    question = {"prompts": [{"mask": sky["mask"], "points": [{"x": 300, "y": 400}]}]}
+    segments = page.evaluate(ASK, ["segment", {"classes": ["sky", "trees"]}])["segments"]
 
-    here, there = page.evaluate(ASK, ["prompt", question]), asked(server, CHINA, question)
+    for segment, points in (
+        (segments[0], [{"x": 300, "y": 400}]),
+        (segments[0], [{"x": 509, "y": 95, "positive": False}, {"x": 40, "y": 340, "positive": False}]),
+        (segments[1], [{"x": 86, "y": 361, "positive": False}, {"x": 200, "y": 200}]),
+    ):
+        question = {"prompts": [{"mask": segment["mask"], "points": points}]}
+        here, there = page.evaluate(ASK, ["prompt", question]), asked(server, CHINA, question)
 
-    assert [warning["type"] for warning in there["warnings"]] == ["no-mask-prompts"]
-    assert here["warnings"] == there["warnings"]
-    assert overlap(here["segments"][0], there["segments"][0]) >= 0.98
+        assert [warning["type"] for warning in there["warnings"]] == ["no-mask-prompts"]
+        assert here["warnings"] == there["warnings"]
+        assert overlap(here["segments"][0], there["segments"][0]) >= 0.98
 
 
 def test_a_class_by_example_is_the_servers_and_survives_a_reload(

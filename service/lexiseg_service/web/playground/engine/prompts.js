@@ -18,8 +18,12 @@ async function withPoints(rules, picture, prompt, run) {
   const [positives, negatives] = bySign(prompt.points);
   if (!negatives.length || (!positives.length && !prompt.box)) return predict(rules, picture, prompt, run);
   const first = await predict(rules, picture, { ...prompt, points: positives }, run);
-  const { mask, quality } = await reduced(rules, picture, first.masks[0], prompt, run);
-  return { masks: [mask], quality };
+  const replies = [];
+  for (let n = 1; n <= Math.min(negatives.length, rules.constants.negative_points.MAX_ANSWERS); n++) {
+    replies.push(await predict(rules, picture, { ...prompt, points: [...positives, ...negatives.slice(0, n)] }, run));
+  }
+  const mask = withoutPoints(rules, picture, first.masks[0], positives, negatives, replies.map(({ masks: [one] }) => one));
+  return { masks: [mask], quality: replies.at(-1).quality };
 }
 
 /** Positive and negative points. */
@@ -165,20 +169,10 @@ function shares(cells, count, begin, end, pixels) {
 
 // Negative points
 
-/** A mask less what each negative point of a prompt removes, by what the head answers with the first of them, the first two, ... */
-async function reduced(rules, picture, mask, prompt, run) {
-  const [positives, negatives] = bySign(prompt.points);
-  const replies = [];
-  for (let n = 1; n <= Math.min(negatives.length, rules.constants.negative_points.MAX_ANSWERS); n++) {
-    replies.push(await predict(rules, picture, { ...prompt, points: [...positives, ...negatives.slice(0, n)] }, run));
-  }
-  const without = replies.map(({ masks: [one] }) => one);
-  return { mask: withoutPoints(rules, picture, mask, positives, negatives, without), quality: replies.at(-1).quality };
-}
-
+/** A mask less what each negative point removes, by what the head answers `without` the first of them, the first two, ... */
 function withoutPoints(rules, picture, mask, positives, negatives, without) {
-  const { DISC, OUTSIDE } = rules.constants.negative_points;
-  const [h, w] = picture.cells;
+  const { OUTSIDE } = rules.constants.negative_points;
+  const { cells: [, w] } = picture;
   const left = Float32Array.from(mask);
   const corners = positives.map((point) => neighbours(point, picture));
   const toPositive = (cell) => Math.min(Infinity, ...corners.map(([first]) => distance(cell, first, w)));
@@ -191,10 +185,7 @@ function withoutPoints(rules, picture, mask, positives, negatives, without) {
       removed = partAround(removed.map((each, cell) => each && Number(distance(cell, cells[0], w) < toPositive(cell))), cells, w);
     }
     if (removed.includes(1)) removed.forEach((each, cell) => each && (left[cell] = Math.min(left[cell], answer[cell])));
-    else if (cells.some((cell) => inside[cell])) {
-      const reach = Math.min(...corners.flat().map((cell) => distance(cell, cells[0], w)), Math.max(...cells.map((cell) => depthOf(inside, cell, [h, w]))));
-      inside.forEach((each, cell) => each && distance(cell, cells[0], w) < DISC * reach && (left[cell] = OUTSIDE));
-    }
+    else if (cells.some((cell) => inside[cell])) discOf(rules, inside, cells, corners, w).forEach((each, cell) => each && (left[cell] = OUTSIDE));
     for (const cell of cells) left[cell] = Math.min(left[cell], OUTSIDE);
   });
   return left;
@@ -219,6 +210,13 @@ function depthOf(inside, cell, [h, w]) {
   return inside.reduce((least, each, other) => (each ? least : Math.min(least, distance(cell, other, w))), toEdge);
 }
 
+/** What of a mask is around some cells: part of the way to its outline, or to the nearest positive point's `corners`. */
+function discOf(rules, inside, cells, corners, w) {
+  const depths = cells.map((cell) => depthOf(inside, cell, [inside.length / w, w]));
+  const reach = Math.min(...corners.flat().map((cell) => distance(cell, cells[0], w)), Math.max(...depths));
+  return inside.map((each, cell) => each && Number(distance(cell, cells[0], w) < rules.constants.negative_points.DISC * reach));
+}
+
 /** The parts of a region that some cells touch. */
 function partAround(region, cells, w) {
   const reached = new Uint8Array(region.length);
@@ -234,31 +232,49 @@ function partAround(region, cells, w) {
   return reached;
 }
 
-// Corrections of a mask: positive points and the box add to it, negative points remove from it
+// Corrections of a mask: positive points and the box add to it, negative points remove the object that a click there shows
 
-async function correct(rules, picture, prompt, run) {
-  const { cells: [h, w], size: [H, W] } = picture;
-  const { CERTAIN } = rules.constants.mask_prompts;
-  const { points = [], box, mask } = prompt;
+async function correct(rules, picture, { points = [], box, mask }, run) {
+  const { constants: { mask_prompts: { CERTAIN }, negative_points: { MAX_ANSWERS } } } = rules;
+  const { cells, size } = picture;
   const [positives, negatives] = bySign(points);
-  const pixels = new Uint8Array(H * W);
+  const pixels = new Uint8Array(size[0] * size[1]); // down the columns
   let place = 0;
   runsOf(mask.counts).forEach((run, index) => pixels.fill(index % 2, place, (place += run)));
-  const { bbox: [x, y, across, down] } = encoded(pixels, 2, [H, W])[1];
-  const around = box ?? (across ? [x, y, x + across, y + down] : undefined);
-  let logits = await picture.onCells(pixels).then((share) => share.map((each) => (2 * each - 1) * CERTAIN));
+  let logits = (await picture.onCells(pixels)).map((share) => (2 * share - 1) * CERTAIN);
+  const paint = (shown, number) => cut(shown, cells, size).forEach((each, pixel) => each && (pixels[pixel] = number));
   let quality = 0;
   if (positives.length || box) {
-    const { masks: [added], quality: known } = await predict(rules, picture, { points: positives, box }, run);
-    cut(added, [h, w], [H, W]).forEach((each, pixel) => each && (pixels[pixel] = 1));
-    logits = logits.map((logit, cell) => Math.max(logit, added[cell]));
-    quality = known;
+    const added = await predict(rules, picture, { points: positives, box }, run);
+    paint(added.masks[0], 1);
+    logits = logits.map((logit, cell) => Math.max(logit, added.masks[0][cell]));
+    quality = added.quality;
   }
-  if (negatives.length) {
-    const { mask: left, quality: known } = await reduced(rules, picture, logits, { points, box: around }, run);
-    const removed = left.map((logit, cell) => (logits[cell] >= 0 && logit < 0 ? -logit : -CERTAIN));
-    cut(removed, [h, w], [H, W]).forEach((each, pixel) => each && (pixels[pixel] = 0));
-    [logits, quality] = [left, known];
+  const around = positives.map((point) => neighbours(point, picture));
+  let shown = null;
+  for (const [number, point] of negatives.entries()) {
+    if (number < MAX_ANSWERS) ({ masks: [shown], quality } = await predict(rules, picture, { points: [{ ...point, positive: true }] }, run));
+    else shown = logits.map(() => -CERTAIN);
+    const removed = removedFrom(rules, logits, shown, neighbours(point, picture), around, cells[1]);
+    paint(removed, 0);
+    logits = logits.map((logit, cell) => (removed[cell] >= 0 ? Math.min(logit, -removed[cell]) : logit));
   }
-  return { logits, quality, ...encoded(pixels, 2, [H, W])[1] };
+  return { logits, quality, ...encoded(pixels, 2, size)[1] };
+}
+
+/** Logits of what a negative point at some cells removes from a mask, where a click on it cuts out `shown`. */
+function removedFrom(rules, logits, shown, at, positives, w) {
+  const { constants: { mask_prompts: { CERTAIN, MOST }, negative_points: { OUTSIDE } } } = rules;
+  const inside = Uint8Array.from(logits, (logit) => Number(logit >= 0));
+  const both = inside.map((each, cell) => each && Number(shown[cell] >= 0));
+  const part = partAround(both, at, w);
+  const [some, all] = [part, inside].map((cells) => cells.reduce((sum, each) => sum + each, 0));
+  const isObject = some && some <= MOST * all && !positives.flat().some((cell) => part[cell]);
+  const disc = discOf(rules, inside, at, positives, w);
+  const removed = shown.map((logit, cell) => {
+    if (isObject) return both[cell] && !part[cell] ? -CERTAIN : logit;
+    return disc[cell] ? CERTAIN : -CERTAIN;
+  });
+  for (const cell of at) removed[cell] = Math.max(removed[cell], -OUTSIDE);
+  return removed;
 }
