@@ -2,7 +2,7 @@
 
 import { visibleColours } from "./answer.js";
 import { address, key, segment } from "./engine/server.js";
-import { coco, cvat, cvatImage, dataYaml, geojson, labelStudio, task, yolo, zip } from "./formats.js";
+import { coco, cvat, dataYaml, geojson, labelStudio, yolo, zip } from "./formats.js";
 import { cellsOf } from "./masks.js";
 import { $, baseName, element, focusedElement, happened, question, state, subject, tell } from "./page.js";
 import { combined, inTurn } from "./question.js";
@@ -20,44 +20,31 @@ export async function act(id, view) {
   const files = {
     coco: () => [[".json", coco([picture], names)]],
     yolo: () => [[".txt", yolo(picture, names)]],
-    labelstudio: () => [["-label-studio.json", labelStudio([task(picture)])]],
-    cvat: () => [["-cvat.xml", cvat([cvatImage(picture, 0)])]],
+    labelstudio: () => [["-label-studio.json", labelStudio([picture])]],
+    cvat: () => [["-cvat.xml", cvat([picture])]],
     geojson: () => [[".geojson", geojson(picture)]],
     png: () => [["-painted.png", painted(view)]],
     masks: () => numbered(visibleOnes()).map(([one, name]) => [`-${name}-mask.png`, maskOf(one)]),
     cutouts: () => numbered(visibleOnes()).map(([one, name]) => [`-${name}.png`, cutOut(one, image)]),
-    zip: () => [[".zip", new Collection().add(picture).then(async (all) => all.zip(["painted.png", await painted(view)]))]],
+    zip: () => [[".zip", zip([...filesOf([picture]), ["painted.png", painted(view)]])]],
   };
   for (const [ending, content] of files[id]()) save(await content, baseName(picture.name) + ending);
 }
 
-/** Pictures {name, size, model, segments, file} and their answers, for one zip. */
-export class Collection {
-  pictures = [];
-  #files = []; // [path, content]
-  #tasks = [];
-  #images = [];
-  #names = []; // of classes
-
-  /** Nothing but run lengths of masks stays in memory: the browser keeps blobs on its disk. */
-  async add(picture) {
-    const { name, segments, file } = picture;
-    const base = baseName(name);
-    this.#names = [...new Set([...this.#names, ...segments.map((one) => one.name)])];
-    this.#tasks.push(new Blob([task(picture)]));
-    this.#images.push(new Blob([cvatImage(picture, this.pictures.length)]));
-    const texts = [[`labels/${base}.txt`, yolo(picture, this.#names)], [`geojson/${base}.geojson`, geojson(picture)]];
-    const masks = numbered(segments).map(async ([one, title]) => [`masks/${base}-${title}-mask.png`, await maskOf(one)]);
-    this.#files.push([`images/${name}`, file], ...texts.map(([path, text]) => [path, new Blob([text])]), ...(await Promise.all(masks)));
-    this.pictures.push(picture);
-    return this;
+/** Files `[path, content]` of pictures {name, size, model, segments, file} in all formats, made one after the other. */
+export function* filesOf(pictures) {
+  const names = [...new Set(pictures.flatMap(({ segments }) => segments.map((one) => one.name)))];
+  for (const picture of pictures) {
+    const base = baseName(picture.name);
+    yield [`images/${picture.name}`, picture.file];
+    yield [`labels/${base}.txt`, yolo(picture, names)];
+    yield [`geojson/${base}.geojson`, geojson(picture)];
+    for (const [one, title] of numbered(picture.segments)) yield [`masks/${base}-${title}-mask.png`, maskOf(one)];
   }
-
-  /** A zip in all formats, with more files of `[path, content]`. */
-  zip(...more) {
-    const all = [["coco.json", coco(this.pictures, this.#names)], ["data.yaml", dataYaml(this.#names)]];
-    return zip([...this.#files, ...all, ["label-studio.json", labelStudio(this.#tasks)], ["cvat.xml", cvat(this.#images)], ...more]);
-  }
+  yield ["coco.json", coco(pictures, names)];
+  yield ["data.yaml", dataYaml(names)];
+  yield ["label-studio.json", labelStudio(pictures)];
+  yield ["cvat.xml", cvat(pictures)];
 }
 
 function painted(view) {

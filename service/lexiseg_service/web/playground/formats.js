@@ -7,7 +7,7 @@ const UNNAMED = "object";
 /** `pictures`: {name (of the file), size: [height, width], segments}; `names`: of their classes. */
 export function coco(pictures, names) {
   const all = pictures.flatMap(({ segments }, picture) => segments.map((one) => ({ one, picture })));
-  return text({
+  return JSON.stringify({
     images: pictures.map(({ name, size: [height, width] }, index) => ({ id: index + 1, file_name: name, height, width })),
     categories: names.map((each, index) => ({ id: index + 1, name: each })),
     annotations: all.map(({ one, picture }, index) => ({
@@ -29,46 +29,42 @@ export function yolo({ segments, size: [height, width] }, names) {
   return segments.map((one) => `${names.indexOf(one.name)} ${loopOf(one).map(share).join(" ")}\n`).join("");
 }
 
-/** What is asked about in one picture, for `labelStudio`. */
-export function task({ segments, size: [height, width], name, model }) {
-  const result = segments.map((one, index) => ({
-    id: `segment-${index + 1}`,
-    type: "polygonlabels",
-    from_name: "label",
-    to_name: "image",
-    original_width: width,
-    original_height: height,
-    image_rotation: 0,
-    score: one.score,
-    value: { points: loopOf(one).map(([x, y]) => [(100 * x) / width, (100 * y) / height]), closed: true, polygonlabels: [one.label ?? UNNAMED] },
-  }));
-  return text({ data: { image: name }, predictions: [{ model_version: model, result }] });
-}
-
-/** A file of tasks, each a text or a blob. */
-export function labelStudio(tasks) {
-  return new Blob(["[", ...tasks.flatMap((one, index) => (index ? [",", one] : [one])), "]"]);
-}
-
-/** One picture with its masks, for `cvat`. */
-export function cvatImage({ segments, size: [height, width], name }, id) {
-  const masks = segments.map((one) => {
-    const [left, top, across, down] = one.bbox;
-    const attributes = { label: one.label ?? UNNAMED, source: "auto", occluded: 0, z_order: 0, rle: rowRuns(one).join(", "), left, top, width: across, height: down };
-    return `    <mask${attributesOf(attributes)}/>\n`;
+/** A list of tasks, with the segments as predictions. Blobs, so that browsers keep on their disk what is made. */
+export function labelStudio(pictures) {
+  const tasks = pictures.map(({ segments, size: [height, width], name, model }) => {
+    const result = segments.map((one, index) => ({
+      id: `segment-${index + 1}`,
+      type: "polygonlabels",
+      from_name: "label",
+      to_name: "image",
+      original_width: width,
+      original_height: height,
+      image_rotation: 0,
+      score: one.score,
+      value: { points: loopOf(one).map(([x, y]) => [(100 * x) / width, (100 * y) / height]), closed: true, polygonlabels: [one.label ?? UNNAMED] },
+    }));
+    return new Blob([JSON.stringify({ data: { image: name }, predictions: [{ model_version: model, result }] })]);
   });
-  return `  <image${attributesOf({ id, name, width, height })}>\n${masks.join("")}  </image>\n`;
+  return new Blob(["[", ...tasks.flatMap((task, index) => (index ? [",", task] : [task])), "]"]);
 }
 
-/** CVAT for images 1.1, of pictures that are texts or blobs. */
-export function cvat(images) {
+/** CVAT for images 1.1. */
+export function cvat(pictures) {
+  const images = pictures.map(({ segments, size: [height, width], name }, id) => {
+    const masks = segments.map((one) => {
+      const [left, top, across, down] = one.bbox;
+      const attributes = { label: one.label ?? UNNAMED, source: "auto", occluded: 0, z_order: 0, rle: rowRuns(one).join(", "), left, top, width: across, height: down };
+      return `    <mask${attributesOf(attributes)}/>\n`;
+    });
+    return new Blob([`  <image${attributesOf({ id, name, width, height })}>\n${masks.join("")}  </image>\n`]);
+  });
   return new Blob(['<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n', ...images, "</annotations>\n"]);
 }
 
 /** A feature for each segment, in pixels. */
 export function geojson({ segments }) {
   const closed = (ring) => [...ring, ring[0]];
-  return text({
+  return JSON.stringify({
     type: "FeatureCollection",
     features: segments.map((one, index) => ({
       type: "Feature",
@@ -82,10 +78,6 @@ export function geojson({ segments }) {
 /** YOLO's description of its classes. */
 export function dataYaml(names) {
   return `train: images\nval: images\nnames:\n${names.map((name, index) => `  ${index}: ${JSON.stringify(name)}\n`).join("")}`;
-}
-
-function text(content) {
-  return JSON.stringify(content);
 }
 
 function attributesOf(attributes) {
@@ -185,7 +177,7 @@ function contains(exterior, [left, top]) {
 }
 
 /**
- * A zip of `[[name, text or blob], ...]`; one file is in memory at a time.
+ * A zip of `[name, text, blob or a promise of one]`; one file is in memory at a time.
  *
  * What gzip writes after its header of ten bytes is what a zip holds: the packed content, its CRC and its size.
  */
@@ -195,7 +187,7 @@ export async function zip(files) {
   let offset = 0;
   for (const [name, content] of files) {
     const path = new TextEncoder().encode(name);
-    const packed = await new Response(new Blob([content]).stream().pipeThrough(new CompressionStream("gzip"))).blob();
+    const packed = await new Response(new Blob([await content]).stream().pipeThrough(new CompressionStream("gzip"))).blob();
     const deflated = packed.slice(10, -8);
     const shared = [shorts(20, 0x0800, 8, 0, 0x21), packed.slice(-8, -4), longs(deflated.size), packed.slice(-4), shorts(path.length, 0)];
     const local = new Blob([longs(0x04034b50), ...shared, path, deflated]);
@@ -204,6 +196,6 @@ export async function zip(files) {
     offset += local.size;
   }
   const list = new Blob(central);
-  const end = [longs(0x06054b50), shorts(0, 0, files.length, files.length), longs(list.size, offset), shorts(0)];
+  const end = [longs(0x06054b50), shorts(0, 0, parts.length, parts.length), longs(list.size, offset), shorts(0)];
   return new Blob([...parts, list, ...end], { type: "application/zip" });
 }

@@ -1,7 +1,8 @@
 // Many pictures, asked about one after the other with the words of the page; the answers become one zip.
 
 import * as engine from "./engine/server.js";
-import { Collection, save } from "./export.js";
+import { filesOf, save } from "./export.js";
+import { zip } from "./formats.js";
 import { $, baseName, patiently, Problem, tell, timeOf, wordsOf, wordsQuestion } from "./page.js";
 
 const MAX_BYTES = 4e9; // of a zip
@@ -21,23 +22,23 @@ export async function segmentAll(files, opened) {
   if (files.reduce((sum, { size }) => sum + size, 0) > MAX_BYTES) return tell("More than 4 GB do not fit into a zip: choose fewer pictures.", true);
   const { signal } = (control = new AbortController());
   const least = Number($("threshold").value);
-  const made = new Collection();
-  const saveAll = async () => save(await made.zip(), "pictures.zip");
+  const done = []; // run lengths of masks alone stay in memory
+  const saveAll = async () => save(await zip(filesOf(done)), "pictures.zip");
   const take = async (file, path) => {
     const { image, ...picture } = await opened(file);
     image.close();
     const { model, size, segments } = await patiently(() => engine.segment(picture, question, signal), signal);
     const shown = segments.filter(({ score }) => score >= least).map((one) => ({ ...one, name: one.label ?? "object" }));
     const name = baseName(path) + picture.file.name.slice(baseName(picture.file.name).length);
-    await made.add({ name, size, model, segments: shown, file: picture.file });
+    done.push({ name, size, model, segments: shown, file: picture.file });
   };
   $("save-done").onclick = saveAll;
   tell(`Looking at ${files.length} pictures…`);
   const ended = await each(files, take, signal);
   if (signal !== control.signal) return; // others were chosen
-  tell(`${ended.how} ${made.pictures.length} of ${files.length} pictures are done.${leftOut(ended.refused)}`, ended.how !== "");
-  $("save-done").hidden = !made.pictures.length;
-  if (!ended.how && made.pictures.length) await saveAll();
+  tell(`${ended.how} ${done.length} of ${files.length} pictures are done.${leftOut(ended.refused)}`, ended.how !== "");
+  $("save-done").hidden = !done.length;
+  if (!ended.how && done.length) await saveAll();
 }
 
 /** Takes file after file; how it ended, if not by itself, and what was `refused` and why. */

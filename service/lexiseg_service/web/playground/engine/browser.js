@@ -10,8 +10,7 @@ const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "modu
 const waiting = new Map();
 let last = 0;
 
-worker.onmessage = ({ data: { id, answer, problem, arriving } }) => {
-  if (arriving) return showArriving(arriving);
+worker.onmessage = ({ data: { id, answer, problem } }) => {
   const one = waiting.get(id);
   waiting.delete(id);
   if (problem) one?.reject(new Problem(problem.type === "unreachable" ? 0 : 422, problem.type, problem.detail));
@@ -68,7 +67,6 @@ async function keepOffline() {
     installing?.addEventListener("statechange", look);
     look();
   });
-  navigator.serviceWorker.onmessage = null; // the next version of the page may come unnoticed
 }
 
 export function segment(picture, question, signal) {

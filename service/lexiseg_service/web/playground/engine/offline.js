@@ -10,31 +10,37 @@ scope.addEventListener("install", (event) => event.waitUntil(keepAll().then(() =
 scope.addEventListener("activate", (event) => event.waitUntil(Promise.all([forgetOthers(), scope.clients.claim()])));
 scope.addEventListener("fetch", (event) => new URL(event.request.url).origin === location.origin && event.respondWith(response(event)));
 
-/** Fetches the files that are not here from an earlier attempt; pages are told how much has arrived. */
+/** Fetches the files that are not here from an earlier attempt. */
 async function keepAll() {
   const cache = await caches.open(VERSION);
-  const pages = await scope.clients.matchAll({ includeUncontrolled: true });
-  let loaded = 0;
-  const arrived = (bytes) => {
-    loaded += bytes;
-    for (const page of pages) page.postMessage({ what: "the model", loaded, total: TOTAL });
-  };
-  const counting = () =>
-    new TransformStream({
-      transform(part, out) {
-        arrived(part.length);
-        out.enqueue(part);
-      },
-    });
+  const count = await counterOf("the model", TOTAL);
   await Promise.all(
     FILES.map(async (file) => {
       const kept = await cache.match(file);
-      if (kept) return arrived((await kept.blob()).size);
+      if (kept) return count((await kept.blob()).size);
       const answer = await fetch(file, { cache: "no-cache" });
       if (!answer.ok) throw new Error(`${file}: ${answer.status}`);
-      return cache.put(file, new Response(answer.body.pipeThrough(counting()), answer));
+      return cache.put(file, counted(answer, count));
     }),
   );
+}
+
+/** Takes numbers of bytes that have arrived; pages are told their sum. */
+async function counterOf(what, total) {
+  const pages = await scope.clients.matchAll({ includeUncontrolled: true });
+  let loaded = 0;
+  return (bytes) => {
+    loaded += bytes;
+    for (const page of pages) page.postMessage({ what, loaded, total });
+  };
+}
+
+function counted(answer, count) {
+  const transform = (part, out) => {
+    count(part.length);
+    out.enqueue(part);
+  };
+  return new Response(answer.body.pipeThrough(new TransformStream({ transform })), answer);
 }
 
 async function forgetOthers() {
@@ -49,7 +55,10 @@ async function response(event) {
   let answer = await cache.match(request, { ignoreSearch: true });
   if (!answer) {
     answer = await fetch(request);
-    if (answer.ok && request.method === "GET") event.waitUntil(cache.put(request, answer.clone()));
+    if (answer.ok && request.method === "GET") {
+      if (request.url.endsWith("/tower.onnx")) answer = counted(answer, await counterOf("what reads rare words", Number(answer.headers.get("content-length"))));
+      event.waitUntil(cache.put(request, answer.clone()));
+    }
   }
   const headers = new Headers(answer.headers);
   for (const [name, value] of Object.entries(ISOLATED)) headers.set(name, value);

@@ -10,7 +10,6 @@ import { VideoMemory } from "./video.js";
 import { readerOf, unreadable } from "./words.js";
 
 const KEPT_PICTURES = 2;
-const LARGE = { "image.onnx": "the model", "tower.onnx": "what reads rare words" };
 const TOWER = new Set(["tower.onnx", "reading.onnx", "tokens.json"]); // loaded when a word needs them
 const UNREACHABLE = "The page's files cannot be loaded: it was never opened online, its server is gone, or the line broke.";
 const port = /** @type {any} */ (self); // of a worker, which has another postMessage than a window
@@ -65,26 +64,11 @@ async function load(name) {
   try {
     const answer = await fetch(new URL(name, root));
     if (!answer.ok) throw TOWER.has(name) ? unreadable() : new Refusal("unreachable", `${name} cannot be loaded (${answer.status}).`);
-    return await (name.endsWith(".json") ? answer.json() : counted(answer, LARGE[name]).arrayBuffer());
+    return await (name.endsWith(".json") ? answer.json() : answer.arrayBuffer());
   } catch (error) {
     if (!(error instanceof TypeError)) throw error; // else it is the network's
     throw TOWER.has(name) ? unreadable() : new Refusal("unreachable", UNREACHABLE);
   }
-}
-
-/** An answer; the page hears how much of its content has arrived. */
-function counted(answer, what) {
-  if (!what) return answer;
-  const total = Number(answer.headers.get("content-length"));
-  let loaded = 0;
-  const counting = new TransformStream({
-    transform(part, out) {
-      loaded += part.length;
-      out.enqueue(part);
-      port.postMessage({ arriving: { what, loaded, total } });
-    },
-  });
-  return new Response(answer.body.pipeThrough(counting));
 }
 
 function sessionOf(name) {
