@@ -10,6 +10,7 @@ import typer
 
 from lexiseg_service.commands.options import Chosen, Quiet, Server, check_server, takes_settings
 from lexiseg_service.commands.outputs import output_folder
+from lexiseg_service.errors import InvalidValue
 
 
 @takes_settings("segment")
@@ -65,20 +66,24 @@ def calibrate(
     refuse_missing(sources, masks)
     with nullcontext() if server is None else OpenServer(server, settings) as opened:
         calibrated = of_installation(vocabulary, settings) if opened is None else of_server(opened, vocabulary)
+        if not calibrated.background:
+            expected = "one whose `background` is on: where every pixel gets a class nothing is dropped"
+            raise InvalidValue.of("--vocabulary", vocabulary, expected)
         with open_answers(calibrated.question(), settings, server) as answers:
-            findings = Findings(calibrated.names, masks)
+            findings = Findings([entry["name"] for entry in calibrated.classes], masks)
             segmented = segment_files(sources, answers.ask, findings.add, settings.limits, quiet=True)
         segmented.report()
         if segmented.stopped or not findings.answers:
             raise typer.Exit(segmented.status)
         choices = [choose(of_class) for of_class in findings.by_class]
-        named = dict(zip(calibrated.names, choices, strict=True))
+        named = dict(zip(findings.names, choices, strict=True))
         thresholds = {name: choice.threshold for name, choice in named.items() if choice.threshold is not None}
         target = save_as or vocabulary
         if dry_run:
             outcome = "Nothing is kept."
         elif thresholds or save_as:
-            calibrated.keep(thresholds, target)
+            new = {entry["name"]: entry.get("threshold") for entry in calibrated.classes} | thresholds
+            calibrated.put(target, [{**entry, "threshold": new[entry["name"]]} for entry in calibrated.classes])
             outcome = f"{len(thresholds)} of {len(choices)} classes have a threshold in the vocabulary {target}."
         else:
             outcome = "No class got a threshold; the vocabulary stays as it was."
