@@ -9,7 +9,6 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import partial, wraps
 from importlib.metadata import version
 from pathlib import Path
@@ -76,14 +75,6 @@ def with_tool_errors(tool: Tool) -> Tool:
             raise ToolError(error.detail) from None
 
     return run
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image file, or the id of an earlier image, with its file if it is still kept."""
-
-    content: bytes | None
-    image_id: str | None = None
 
 
 class ToolService:
@@ -187,24 +178,24 @@ class ToolService:
         caller = self._caller_of(context)
         return await self._ask_about(await self._picture(image, caller), fields, caller, task)
 
-    async def _picture(self, image: str, caller: Caller) -> Picture:
-        """Get a picture by a path in the folder, a URL, a data URL or `id:IMAGE_ID`.
+    async def _picture(self, image: str, caller: Caller) -> ImageSource:
+        """Get a picture by a path in the folder, a URL, a data URL or `id:IMAGE_ID`, then with its file if it is kept.
 
         Raises:
             ServiceError: there is none, or it may not be had.
         """
         if image.startswith(BY_ID):
             image_id = image.removeprefix(BY_ID)
-            return Picture(self._recent.get((caller.client, image_id)), image_id)
+            return ImageSource(self._recent.get((caller.client, image_id)), image_id)
         if image.startswith("data:"):
             decode = partial(decode_base64, image, "image", "a data URL of base64")
-            return Picture(await off_event_loop(len(image), decode))
+            return ImageSource(await off_event_loop(len(image), decode))
         if image.startswith(("https://", "http://")):
-            return Picture(await self._use_case.fetch_url(image, caller.client))
-        return Picture(await asyncio.to_thread(self._read, image))
+            return ImageSource(await self._use_case.fetch_url(image, caller.client))
+        return ImageSource(await asyncio.to_thread(self._read, image))
 
     async def _ask_about(
-        self, picture: Picture, fields: Mapping[str, Any], caller: Caller, task: Task | None
+        self, picture: ImageSource, fields: Mapping[str, Any], caller: Caller, task: Task | None
     ) -> WorkerAnswer:
         """Ask a question; a task that the model cannot do becomes semantic.
 
@@ -215,8 +206,8 @@ class ToolService:
         if task is not None:
             able = find_card(sent.get("model") or self._settings.default_model, self._use_case.backend.cards()).tasks
             sent["task"] = task if task in able else "semantic"
-        content = None if picture.image_id is not None else picture.content
-        answer = await self._use_case.segment(validate(Question, sent), ImageSource(content, picture.image_id), caller)
+        content = None if picture.id is not None else picture.content
+        answer = await self._use_case.segment(validate(Question, sent), ImageSource(content, picture.id), caller)
         if content is not None:
             self._recent.put((caller.client, answer.image_id), content)
         return answer
