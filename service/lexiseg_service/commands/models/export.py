@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from lexiseg_model import catalogue
@@ -19,6 +18,7 @@ from lexiseg_model.export.manifest import RANGES, Manifest, Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.segmenter import Segmenter
+from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.image_files import sources_of
 from lexiseg_service.gateway.vocabularies.named import built_in
 from lexiseg_service.settings import Limits, Settings
@@ -45,15 +45,13 @@ def run(settings: Settings, out: Path | None, int8: bool, photos: Path | None) -
     )
     if not isinstance(segmenter, Exportable):
         raise ExportError(f"{segmenter.card.name} cannot be written as ONNX")
-    folder = out or _place(segmenter, settings)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, transient=True, console=console, disable=not console.is_interactive) as progress:
-        progress.add_task(f"writing {segmenter.card.name} to {folder}", total=None)
+    home = catalogue.find(settings.model, settings.models_dir).folder
+    folder = out or catalogue.export_folder(home, segmenter)
+    with bar_of(f"writing {segmenter.card.name} to {folder}", summary=False):
         manifest = export(segmenter, folder)
         if int8:
-            ranges = catalogue.find(settings.model, settings.models_dir).folder / RANGES
-            manifest = add_int8(folder, manifest, [segmenter.plan(picture).tiles for picture in pictures], ranges)
+            tiles = [segmenter.plan(picture).tiles for picture in pictures]
+            manifest = add_int8(folder, manifest, tiles, home / RANGES)
         agree = _agreement(segmenter, folder, manifest, pictures) if pictures else {}
     _print(folder, manifest, agree)
     return 0
@@ -73,11 +71,6 @@ def _agreement(
         segmenter.use_image_runner(OnnxRunner(folder, manifest, numbers, torch.device("cpu"), exact=True))
         shares[numbers] = mean_share(by_torch, [label(picture) for picture in pictures])
     return shares
-
-
-def _place(segmenter: Segmenter, settings: Settings) -> Path:
-    model = catalogue.find(settings.model, settings.models_dir)
-    return catalogue.export_folder(model.folder, segmenter)
 
 
 def _photographs(folder: Path, limits: Limits) -> list[NDArray[np.uint8]]:
