@@ -16,6 +16,8 @@ from lexiseg_service.watch import logs
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import open_tracing
 
+GREETING = "on {url}  (open it in a browser to try it; every route: {url}/docs), gRPC on {grpc}"
+
 
 def run(settings: Settings, workers: Sequence[Path] = ()) -> int:
     """Serve until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
@@ -34,12 +36,7 @@ def run(settings: Settings, workers: Sequence[Path] = ()) -> int:
     tracing = open_tracing()
     app = create_app(settings, RemoteBackend(settings, metrics), metrics, tracing=tracing)
     install(app, settings)
-    server = Server(app, app.state.grpc, settings, settings.http_port, "--http-port", greeting)
+    server = Server(app, app.state.grpc, settings, settings.http_port, "--http-port", GREETING)
     gc.collect()
     gc.freeze()  # full collections skip what is imported
     return server.run_to_end(tracing)
-
-
-def greeting(url: str, grpc: str) -> str:
-    """The line that a gateway prints once it listens."""
-    return f"on {url}  (open it in a browser to try it; every route: {url}/docs), gRPC on {grpc}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -25,9 +25,6 @@ LINGER_SECONDS = 0.5  # between reporting that it goes down and closing the port
 EVERYWHERE = ("127.0.0.1", "::1", "0.0.0.0", "::")
 
 
-Greeting = Callable[[str, str], str]
-
-
 class Server(uvicorn.Server):
     """uvicorn that starts a gRPC server beside itself, prints a greeting, and exits with 0 after a requested stop.
 
@@ -39,7 +36,7 @@ class Server(uvicorn.Server):
         settings: of both.
         http_port: of HTTP.
         http_option: of the command line, to choose another port.
-        greeting: from the base URL and the gRPC address to the line to print; None prints nothing.
+        greeting: to print, with places for the base URL `url` and the gRPC address `grpc`; "" prints nothing.
         socket: a Unix socket that HTTP listens on, instead of host and port.
     """
 
@@ -50,7 +47,7 @@ class Server(uvicorn.Server):
         settings: Settings,
         http_port: int,
         http_option: str,
-        greeting: Greeting | None = None,
+        greeting: str = "",
         socket: Path | None = None,
     ) -> None:
         config = uvicorn.Config(
@@ -105,14 +102,12 @@ class Server(uvicorn.Server):
             typer.echo(f"lexiseg: {error}", err=True)
             self.give_up()
             return
-        if self._greeting is None:
+        if not self._greeting:
             return
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         address = "localhost" if host in EVERYWHERE else bracketed(host)
-        typer.echo(
-            f"lexiseg {version('lexiseg')} "
-            + self._greeting(f"http://{address}:{port}", f"{address}:{self._grpc.port}")
-        )
+        where = self._greeting.format(url=f"http://{address}:{port}", grpc=f"{address}:{self._grpc.port}")
+        typer.echo(f"lexiseg {version('lexiseg')} {where}")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._grpc.leave()

@@ -22,6 +22,8 @@ from lexiseg_service.worker.crash_record import CrashRecord
 from lexiseg_service.worker.grpc_server import worker_server
 from lexiseg_service.worker.worker import ModelWorker
 
+GREETING = "worker for gateways on {grpc}, metrics on {url}/metrics"
+
 
 def run(settings: Settings, socket: Path | None = None) -> int:
     """Serve gateways until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
@@ -42,15 +44,10 @@ def run(settings: Settings, socket: Path | None = None) -> int:
     grpc = worker_server(worker, settings, metrics, socket)
     app = http_app(worker, grpc, metrics)
     if socket is None:
-        server = Server(app, grpc, settings, settings.metrics_port, "--metrics-port", greeting)
+        server = Server(app, grpc, settings, settings.metrics_port, "--metrics-port", GREETING)
     else:
         server = Server(app, grpc, settings, 0, "", socket=metrics_socket(socket))
     return server.run_to_end(tracing)
-
-
-def greeting(url: str, grpc: str) -> str:
-    """The line that a worker prints once it listens."""
-    return f"worker for gateways on {grpc}, metrics on {url}/metrics"
 
 
 def http_app(backend: Backend, server: GrpcServer, metrics: Metrics) -> Starlette:
