@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 from lexiseg_client import Segmentation
+from lexiseg_client.rpc.messages import segmentation
 from lexiseg_model.types import ClassEntry, ModelName
-from lexiseg_service.commands.in_process import engine_of, exemplified, resolved, segmentation_of
+from lexiseg_service.commands.in_process import engine_of, exemplified, resolved
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.server import Server
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.settings import Settings
+from lexiseg_service.wire.answer import encode_answer
 
 Ask = Callable[[bytes], Segmentation]  # of an encoded image; for many threads; raises ServiceError
 Check: TypeAlias = Callable[[int], object]  # of the number of classes
@@ -27,6 +29,7 @@ class Answers(NamedTuple):
     model: str
 
 
+@contextmanager
 def open_answers(
     question: Question,
     settings: Settings,
@@ -34,7 +37,7 @@ def open_answers(
     *,
     overlay: bool = False,
     check: Check = lambda _: None,
-) -> AbstractContextManager[Answers]:
+) -> Iterator[Answers]:
     """Answers of the server at an address, or of an engine in this process while the block runs.
 
     Args:
@@ -48,15 +51,19 @@ def open_answers(
         ServiceError: the classes, the prompts or a value are not as expected, or the server cannot be asked.
         ModelError: the model cannot be loaded.
     """
-    if server is None:
-        return _in_process(question, settings, overlay, check)
-    return _by_server(server, question, settings, overlay, check)
-
-
-@contextmanager
-def _in_process(question: Question, settings: Settings, overlay: bool, check: Check) -> Iterator[Answers]:
     validated = question.validated()
     prompts = resolve_prompts(validated, question.task, settings.limits)
+    if server is not None:
+        model = settings.default_model  # None: the server's own default
+        fields: dict[str, Any] = question.fields | ({} if model is None else {"model": model}) | {"overlay": overlay}
+        with Server(server, settings) as opened:
+            classes = () if question.vocabulary else resolve(validated, settings.limits).classes
+            opened.check(model, question.task)
+            if question.vocabulary is not None:
+                classes = opened.classes_of(question.vocabulary)
+            check(len(classes))
+            yield Answers(lambda content: opened.segment(content, fields), classes, f"{server} {model or ''}".strip())
+        return
     vocabulary = resolved(validated, settings)
     check(len(vocabulary.classes))
     with engine_of(settings, question.task) as (engine, segmenter):
@@ -65,21 +72,7 @@ def _in_process(question: Question, settings: Settings, overlay: bool, check: Ch
 
         def ask(content: bytes) -> Segmentation:
             request = question.request(content, known, name, prompts=prompts, overlay=overlay)
-            return segmentation_of(engine.submit(request).result())
+            answer = engine.submit(request).result()
+            return segmentation(encode_answer(answer, answer.image_id))  # as a server's: by way of the wire format
 
         yield Answers(ask, vocabulary.classes, f"{ModelName.of(segmenter.card)} {segmenter.digest}")
-
-
-@contextmanager
-def _by_server(url: str, question: Question, settings: Settings, overlay: bool, check: Check) -> Iterator[Answers]:
-    validated = question.validated()
-    resolve_prompts(validated, question.task, settings.limits)
-    model = settings.default_model  # None: the server's own default
-    fields: dict[str, Any] = question.fields | ({} if model is None else {"model": model}) | {"overlay": overlay}
-    with Server(url, settings) as server:
-        classes = () if question.vocabulary else resolve(validated, settings.limits).classes
-        server.check(model, question.task)
-        if question.vocabulary is not None:
-            classes = server.classes_of(question.vocabulary)
-        check(len(classes))
-        yield Answers(lambda content: server.segment(content, fields), classes, f"{url} {model or ''}".strip())

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lexiseg_client import Segmentation
-from lexiseg_client.rpc.messages import segmentation
 from lexiseg_model import catalogue
 from lexiseg_model.types import ModelCard, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, UrlFetchOff
@@ -17,12 +15,11 @@ from lexiseg_service.gateway.by_example import ExampleDesk
 from lexiseg_service.gateway.use_case import named_vocabulary
 from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
 from lexiseg_service.question.classes import resolve
-from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import Exemplified, WorkerRequest
 from lexiseg_service.question.prompts import examples_of
 from lexiseg_service.question.schemas import Question as RestQuestion
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.wire.answer import encode_answer
 
 if TYPE_CHECKING:  # they import torch
     from lexiseg_model.segmenter import Segmenter
@@ -145,8 +142,3 @@ def exemplified(
     request = WorkerRequest(None, vocabulary, model, max_side=question.max_side)
     desk = ExampleDesk(exemplify, settings.limits, no_urls)
     return asyncio.run(desk.with_examples(request, examples)).vocabulary
-
-
-def segmentation_of(answer: WorkerAnswer) -> Segmentation:
-    """The client's `Segmentation` of an engine's answer, by way of the wire format as from a server."""
-    return segmentation(encode_answer(answer, answer.image_id))
