@@ -239,7 +239,11 @@ def ranked(candidates: Sequence[WorkerLink], key: str) -> list[WorkerLink]:
 
     All gateways agree without communication, and another worker moves only its own share of the images.
     """
-    return sorted(candidates, key=lambda candidate: _hash(candidate.address, key), reverse=True)
+
+    def score(candidate: WorkerLink) -> bytes:
+        return hashlib.blake2b(f"{candidate.address}|{key}".encode(), digest_size=8).digest()
+
+    return sorted(candidates, key=score, reverse=True)
 
 
 def choose(candidates: Sequence[WorkerLink], key: str) -> WorkerLink | None:
@@ -256,7 +260,3 @@ def choose(candidates: Sequence[WorkerLink], key: str) -> WorkerLink | None:
 def least_loaded(candidates: Sequence[WorkerLink]) -> WorkerLink:
     """The first of those with the fewest requests in flight."""
     return min(candidates, key=lambda candidate: candidate.load)
-
-
-def _hash(address: str, key: str) -> bytes:
-    return hashlib.blake2b(f"{address}|{key}".encode(), digest_size=8).digest()

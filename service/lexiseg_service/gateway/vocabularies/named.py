@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib import resources
@@ -186,11 +186,8 @@ def built_in(name: str) -> NamedVocabulary | None:
     class_list = VocabularyInput.model_validate({key: value for key, value in content.items() if key not in ABOUT})
     # A smaller limit of this installation applies to the request, not to the built-in list.
     unmarked = named(name, class_list, Limits.model_construct(), built_in=True)
-    return unmarked if stuff is None else replace(unmarked, vocabulary=_with_stuff(unmarked.vocabulary, stuff))
-
-
-def _with_stuff(vocabulary: Vocabulary, stuff: Collection[str]) -> Vocabulary:
-    """The benchmark's own list of stuff takes precedence over names known as stuff: doors are stuff in COCO only."""
-    return replace(
-        vocabulary, classes=tuple(replace(entry, thing=entry.name not in stuff) for entry in vocabulary.classes)
-    )
+    if stuff is None:
+        return unmarked
+    # The benchmark's own list of stuff takes precedence over names known as stuff: doors are stuff in COCO only.
+    classes = tuple(replace(entry, thing=entry.name not in stuff) for entry in unmarked.vocabulary.classes)
+    return replace(unmarked, vocabulary=replace(unmarked.vocabulary, classes=classes))
