@@ -63,7 +63,7 @@ class RemoteBackend:
         self._discovery = Discovery(settings.workers)
         self._trust = Trust.of(settings)
         self._metrics = metrics
-        metrics.watch_workers(self.states)
+        metrics.worker_states = self.states
         self._seconds = settings.deadline_seconds
         self._links: dict[str, WorkerLink] = {}
         self._spilled: Lru[str, str] = Lru(MAX_SPILLED)  # model and image to address

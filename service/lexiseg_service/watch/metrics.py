@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
@@ -60,8 +60,8 @@ class Metrics:
 
         build = gauge("build_info", "1; what runs is in the labels", "version", "python")
         build.labels(version("lexiseg"), platform.python_version()).set(1)
-        registry.register(_Workers(lambda: self._worker_states()))
-        self._worker_states: Callable[[], Mapping[str, WorkerState]] = dict
+        self.worker_states: Callable[[], Mapping[str, WorkerState]] = dict  # of a gateway, read at each scrape
+        registry.register(_Workers(lambda: self.worker_states()))
         self.requests = counter("requests", "Answered HTTP requests", "route", "method", "code")
         head_to_end = "From the head of an HTTP request to the end of its answer"
         self._request_seconds = histogram("request_seconds", head_to_end, "route", "method")
@@ -118,10 +118,6 @@ class Metrics:
         """Time one run of a stage: decode, queue, text, image, post or total."""
         self._stages.labels(stage).observe(seconds)
 
-    def watch_workers(self, states: Callable[[], Mapping[str, WorkerState]]) -> None:
-        """Show the states of a gateway's workers, read at each scrape."""
-        self._worker_states = states
-
     def answered(self, text: float, post: float, total: float, *, from_cache: bool) -> None:
         """Seconds of a request's last stages, and whether the image's features were kept."""
         self.stage("text", text)
@@ -138,10 +134,6 @@ class Metrics:
     def held(self, cache: str, nbytes: Callable[[], float]) -> None:
         """Show the bytes of a cache, read at each scrape."""
         self._held.labels(cache).set_function(nbytes)
-
-    def render(self) -> bytes:
-        """The text exposition format."""
-        return generate_latest(self.registry)
 
     async def rendered(self, accept: str) -> tuple[bytes, str]:
         """The exposition in the format of an `Accept` header, and its media type; only OpenMetrics has exemplars."""

@@ -4,6 +4,7 @@ import re
 
 import pytest
 import yaml
+from prometheus_client import generate_latest
 
 from lexiseg_service.watch.metrics import Metrics
 from tests.deploy.helm.installing import CHART, NAMESPACE, Installed, Object, example, installed
@@ -34,7 +35,7 @@ def test_it_asks_for_the_queue_and_the_busy_share_of_the_pods_that_it_scales(mad
     metrics = Metrics()
     metrics.stage("image", 0.1)
     for query in (queue, busy):
-        assert re.findall(r"lexiseg_\w+", query)[0] in metrics.render().decode()
+        assert re.findall(r"lexiseg_\w+", query)[0] in generate_latest(metrics.registry).decode()
         assert {("namespace", NAMESPACE), ("service", WORKER)} <= set(re.findall(r'(\w+)="([^"]+)"', query))
     assert WORKER in made.kind("Service")
     assert [trigger["metadata"]["threshold"] for trigger in scaled["triggers"]] == ["4", "0.8"]

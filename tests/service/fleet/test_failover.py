@@ -6,6 +6,7 @@ from contextlib import aclosing
 from functools import partial
 
 import pytest
+from prometheus_client import generate_latest
 
 from lexiseg_service.errors import NotReady
 from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame
@@ -45,7 +46,7 @@ async def test_a_stream_fails_over_and_reports_state_reset() -> None:
     assert [answer.frame_id for answer in seen] == NAMES
     moved = [answer.frame_id for answer in seen if answer.state_reset]
     assert len(moved) == 1
-    assert "lexiseg_stream_failovers_total 1.0" in fleet.metrics.render().decode()
+    assert "lexiseg_stream_failovers_total 1.0" in generate_latest(fleet.metrics.registry).decode()
     assert int(moved[0]) > 10
     assert [asked.resumed for asked in workers[0].questions + workers[1].questions if asked.resumed] == [True]
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from prometheus_client import generate_latest
 
 from lexiseg_model.types import Point, Prompt
 from lexiseg_service.errors import (
@@ -33,7 +34,7 @@ async def test_a_worker_without_an_address_counts_as_missing() -> None:
         try:
             await backend.start()
             await soon(lambda: backend.health().ready)
-            health, scrape = backend.health(), metrics.render().decode()
+            health, scrape = backend.health(), generate_latest(metrics.registry).decode()
         finally:
             await backend.close()
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import generate_latest
 
 from lexiseg_service import errors
 from lexiseg_service.gateway.app import create_app
@@ -84,7 +85,7 @@ def test_methods_that_no_route_has_are_counted_together(metrics: Metrics) -> Non
     for method in ("GET", "MKCOL", "PROPFIND", "UNLINK"):
         metrics.request("/v1/models", method, 405, 0.001)
 
-    scrape = metrics.render().decode()
+    scrape = generate_latest(metrics.registry).decode()
 
     counted = re.findall(r'^lexiseg_requests_total\{code="405",method="(\w+)",\S+ (\S+)$', scrape, re.MULTILINE)
     assert dict(counted) == {"GET": "1.0", "other": "3.0"}

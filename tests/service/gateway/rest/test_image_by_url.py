@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
+from prometheus_client import generate_latest
 
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
@@ -93,7 +94,7 @@ async def test_a_refused_host_is_a_problem_and_counts_as_a_failure(
     answer = await ask(fetching, url=images.url("/a.png", "unknown.example"))
 
     assert (answer.status_code, answer.json()["type"]) == (422, "image-not-fetched")
-    assert b'lexiseg_request_failures_total{reason="other"} 1.0' in metrics.render()
+    assert b'lexiseg_request_failures_total{reason="other"} 1.0' in generate_latest(metrics.registry)
 
 
 async def test_it_is_switched_off_by_default(client: httpx.AsyncClient, backend: KnownBackend) -> None:

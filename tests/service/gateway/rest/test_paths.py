@@ -3,6 +3,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
 from lexiseg_service.watch.metrics import Metrics
@@ -56,7 +57,7 @@ async def test_counts_and_log_lines_name_the_route_with_its_version(
 
     routes = ["/models/{name}", "/v1/models/{name}", "other"]
     assert [line["route"] for line in lines if line["event"] == "request"] == routes
-    counted = metrics.render().decode()
+    counted = generate_latest(metrics.registry).decode()
     assert all(
         f'lexiseg_requests_total{{code="200",method="GET",route="{name}"}} 1.0' in counted for name in routes[:2]
     )
