@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
+from lexiseg_service.commands.outputs import STDOUT, write_text
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
 from lexiseg_service.gateway.vocabularies.named import SLOT, encode
@@ -57,10 +57,10 @@ def save(
     if not documents:
         raise InvalidValue("there is no vocabulary to save; nothing was written")
     text = json.dumps({name: json.loads(document) for name, document in sorted(documents.items())}, indent=1)
-    if file == Path("-"):
-        sys.stdout.write(f"{text}\n")
+    if str(file) == STDOUT:
+        typer.echo(text)
     else:
-        file.write_text(f"{text}\n", "utf-8")
+        write_text(file, f"{text}\n")
     typer.echo(f"{len(documents)} vocabularies saved", err=True)
 
 
