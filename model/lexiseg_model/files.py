@@ -60,12 +60,13 @@ def claim(record: Path, about: Mapping[str, object], content: str, occupied: boo
         replace_file(record, json.dumps(about, indent=1).encode())
 
 
-def write_durably(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file atomically and durably, readable for other users; `write` gets a temporary path."""
+def write_durably(path: Path, write: Callable[[Path], object], mode: int | None = READABLE) -> None:
+    """Write a file atomically and durably; `write` gets a temporary path. A mode of None is the process's own."""
     fresh = path.with_name(f"{path.name}.new")
     try:
         write(fresh)
-        fresh.chmod(READABLE)
+        if mode is not None:
+            fresh.chmod(mode)
         with fresh.open("rb") as file:
             os.fsync(file.fileno())
     except OSError:

@@ -141,7 +141,7 @@ def _write(folder: Path, name: str, content: bytes | None) -> None:
     if content is None:
         target.unlink(missing_ok=True)
     else:
-        write_durably(target, lambda draft: draft.write_bytes(content))
+        write_durably(target, lambda draft: draft.write_bytes(content), mode=None)
 
 
 class RedisStore(Store):
