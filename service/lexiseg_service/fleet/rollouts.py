@@ -22,7 +22,7 @@ from typing import Literal, cast, get_args
 import structlog
 
 from lexiseg_model.errors import OptionError, UnknownModelError
-from lexiseg_model.files import replace_file
+from lexiseg_model.files import write_durably
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.watched_file import WatchedFile
@@ -82,7 +82,7 @@ def write_rollouts(path: Path, rollouts: dict[str, Rollout]) -> None:
     if not path.resolve().parent.is_dir():
         raise OptionError(f"{path}: there is no such folder")
     text = "".join(f"{rollout}\n" for rollout in rollouts.values())
-    replace_file(path.resolve(), text.encode())
+    write_durably(path.resolve(), lambda fresh: fresh.write_text(text))
 
 
 class Rollouts:
