@@ -33,7 +33,7 @@ MACHINE_PATH = re.compile(rf"(?<![\w.\-/])/(?:{'|'.join(MACHINE_FOLDERS)})/")
 # Lines of code a package may have: 110 % of its size at release 0.2.0. A feature takes its place from something else.
 MAX_LINES = {
     "model/lexiseg_model": 40_700,
-    "service/lexiseg_service": 29_000,
+    "service/lexiseg_service": 28_700,
     "clients/python/lexiseg_client": 4_950,
 }
 
