@@ -59,6 +59,7 @@ class Won(NamedTuple):
     winner: Tensor
 
 
+@torch.inference_mode()
 def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = False) -> Winners:
     """Bilinear upsampling (align_corners=False) and arg-max.
 
@@ -71,18 +72,11 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
         Labels (ties go to the lower row), votes, and on request probabilities, at most 1: exp of the winner's upsampled
         logit minus the upsampled log-sum-exp of all rows.
     """
-    if scores.is_cuda or not library.ready():
-        return device_winners(scores, size, keep_probability)
-    interpolation = axes((scores.shape[1], scores.shape[2]), size)
-    return Winners(*compiled.winners(scores.float().numpy(force=True), interpolation, keep_probability))
-
-
-@torch.inference_mode()
-def device_winners(scores: Tensor, size: tuple[int, int], keep_probability: bool) -> Winners:
-    """As `winners`, by torch on the device of the scores: a GPU returns the label map and its runs, not all scores.
-
-    Every pixel is computed as by the kernel, sum by sum, so the labels are equal to the last bit.
-    """
+    if library.ready() and not scores.is_cuda:
+        interpolation = axes((scores.shape[1], scores.shape[2]), size)
+        return Winners(*compiled.winners(scores.float().numpy(force=True), interpolation, keep_probability))
+    # By torch on the device of the scores: a GPU returns the label map and its runs, not all scores. Every pixel is
+    # computed as by the kernel, sum by sum, so the labels are equal to the last bit.
     scores = scores.float().clamp_min(MIN_SCORE)
     n_rows, device = len(scores), scores.device
     normaliser = torch.logsumexp(scores, 0)[None]
