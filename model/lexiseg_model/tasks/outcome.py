@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -13,7 +12,7 @@ from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.masks.rle import encode_label_map, encode_label_runs
-from lexiseg_model.masks.upsample import Winners, winners
+from lexiseg_model.masks.upsample import winners
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.types import LabelMap, Rle, ScoreRule, Segment, Segmentation, Task
 
@@ -44,17 +43,13 @@ def outcome(
         keep_probability: also give the probability of every pixel's winner.
         encode: also give the run lengths of the classes.
     """
-    on_cpu = logits.device.type == "cpu" and logits.dtype == torch.float32
-    if library.ready() and on_cpu:
-        numbers, places = logits.contiguous().numpy(), axes((logits.shape[1], logits.shape[2]), size)
+    if library.ready() and not logits.is_cuda:
+        numbers = logits.float().contiguous().numpy(force=True)
+        places = axes((logits.shape[1], logits.shape[2]), size)
         return Outcome(*compiled.outcome(numbers, places, n_classes, keep_probability=keep_probability, encode=encode))
     won = winners(logits, size, keep_probability)
-    rles = _encoded(won, n_classes) if encode else None
+    rles = encode_label_runs(won.runs, n_classes) if encode and won.runs is not None else None
     return Outcome(won.labels, won.votes, won.probability, rles)
-
-
-def _encoded(won: Winners, n_classes: int) -> list[Rle]:
-    return encode_label_map(won.labels, n_classes) if won.runs is None else encode_label_runs(won.runs, n_classes)
 
 
 class Pieces(NamedTuple):
