@@ -1,7 +1,8 @@
 """Video object segmentation: follow objects, each prompted once, from frame to frame.
 
-    frame -> likeness of each cell to the object -> a few candidate boxes -> masks of the prompt head for them
-          -> largest part of the mask that agrees best with the likeness -> box and appearance for the next frame
+    frame -> likeness of each cell to the object -> belief, by how much of its box it fills -> candidate boxes
+          -> masks of the prompt head for them -> largest part of the mask that agrees best with the belief
+          -> box and appearance for the next frame
 
 A mask fits when it looks like the object and is as complete as in the first frame. An object without a fitting mask for
 MAX_MISSES frames in a row is lost; at a scene cut all objects are. A lost object is searched for in the whole frame; to
@@ -36,7 +37,8 @@ CHANCE_SHARE = 0.02  # share of the likeness beyond each edge of a box that coun
 MIN_PART = 0.2  # likeness of a connected part, as a share of the largest one's; parts below are noise
 MIN_SIDE = 8.0  # pixels of a box
 QUALITY_WEIGHT = 0.3  # weight of the head's quality estimate beside the agreement with likeness
-EXPECTED_BONUS = 0.25  # bonus of the expected box, against other places that look like the object
+EXPECTED_BONUS = 0.1  # bonus of the expected box, against other places that look like the object
+MIN_SHARE = 0.02  # of the places near an object, its own and those of its surroundings
 LIKENESS_WEIGHT = 0.5  # weight of likeness in the logits of a mask
 SAME_SCENE = 0.9  # likeness (a cosine) of two frames below which the scene was cut: consecutive frames have 0.97
 MAX_MISSES = 3  # frames in a row without a mask that fits, until an object is lost
@@ -102,12 +104,17 @@ class _Object:
     box: Box
     appearance: Appearance
     strict: float  # 0..1, factor of the bound of likeness: a motley or blurred object is never much like itself
+    prior: float  # logit of a place near it: most belong to its surroundings
     speed: Box = field(default_factory=lambda: np.zeros(4))  # of each edge, pixels a frame
     misses: int = 0  # frames in a row without a mask that fits
 
     @property
     def lost(self) -> bool:
         return self.misses >= MAX_MISSES
+
+    def belief(self, likeness: Tensor) -> Tensor:
+        """Logits [h, w] of being the object's; a lost object may be anywhere, so likeness alone counts."""
+        return likeness if self.lost else likeness + self.prior
 
     def lose(self) -> None:
         """Search for the object in the whole frame."""
@@ -227,7 +234,7 @@ class Follower:
         appearance = Appearance(places, probability, near)
         own = _mean(appearance.likeness(places), probability)
         strict = min(1.0, max(0.0, own / TYPICAL_LIKENESS))
-        self._objects[start.number] = _Object(start.number, box, appearance, strict)
+        self._objects[start.number] = _Object(start.number, box, appearance, strict, _prior(probability, box, size))
         return Sight(start.number, PromptMasks(logits[None], answer.quality[:1]), place)
 
     def _follow(self, segmenter: Segmenter, features: Features, places: Tensor) -> list[Sight]:
@@ -245,9 +252,18 @@ class Follower:
         return sights
 
 
+def _prior(probability: Tensor, box: Box, size: tuple[int, int]) -> float:
+    """The logit of a place near a box, by how much of the box its mask [h, w] fills.
+
+    Without it, surroundings that are a little like the object agree best with the largest mask.
+    """
+    filled = probability.sum() / _window(box, probability.shape, size, 0).sum()
+    return float((filled / (1 + 2 * SEARCH_MARGIN) ** 2).logit(MIN_SHARE))
+
+
 def _candidates(followed: _Object, likeness: Tensor, size: tuple[int, int]) -> list[_Candidate]:
     """Candidate boxes: the expected box, the most similar one near it, their mean; after a miss one anywhere."""
-    grid = likeness.cpu().numpy()
+    grid = followed.belief(likeness).cpu().numpy()
     expected = _inside(followed.box + followed.speed / 2, size)
     boxes = []
     if not followed.lost:
@@ -271,8 +287,9 @@ def _best(
     pairs: Sequence[tuple[_Candidate, PromptMasks]],
     size: tuple[int, int],
 ) -> _Match:
-    """The mask that agrees best with likeness in its window; the first candidate has a bonus."""
-    agreements = [_agreement(answer.masks[0], likeness, candidate.window) for candidate, answer in pairs]
+    """The mask that agrees best with belief in its window; the first candidate has a bonus."""
+    belief = followed.belief(likeness)
+    agreements = [_agreement(answer.masks[0], belief, candidate.window) for candidate, answer in pairs]
     values = [
         agreement + QUALITY_WEIGHT * float(answer.quality[0])
         for agreement, (_, answer) in zip(agreements, pairs, strict=True)
@@ -319,10 +336,10 @@ def _move(followed: _Object, mask_box: Box, prompted_box: Box, size: tuple[int, 
     followed.speed, followed.box = (followed.speed + moved - followed.box) / 2, moved
 
 
-def _agreement(mask: Tensor, likeness: Tensor, window: Window) -> float:
-    """Overlap (intersection over union) of a mask's probability with likeness in a window."""
-    probability = _at(mask.float().sigmoid(), likeness)
-    expected = likeness.sigmoid() * torch.from_numpy(window).to(likeness)
+def _agreement(mask: Tensor, belief: Tensor, window: Window) -> float:
+    """Overlap (intersection over union) of a mask's probability with belief in a window."""
+    probability = _at(mask.float().sigmoid(), belief)
+    expected = belief.sigmoid() * torch.from_numpy(window).to(belief)
     common, either = torch.minimum(probability, expected).sum(), torch.maximum(probability, expected).sum()
     return float(common / either.clamp_min(1e-6))
 

@@ -28,6 +28,22 @@ class WholeColours(ColourSegmenter):
         return [PromptMasks((pixels[:1] - pixels[1:2] - 0.5) * 20, torch.tensor([0.8])) for _ in prompts]
 
 
+class LeakyBoxes(ColourSegmenter):
+    """Answers a tight box by its red pixels, a larger one by all of its pixels."""
+
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        red = features.tensors["pixels"].float()[:1] > 0.99
+        answers = []
+        for prompt in prompts:
+            assert prompt.box is not None
+            left, top, right, bottom = (round(edge) for edge in prompt.box)
+            inside = torch.zeros_like(red)
+            inside[:, top:bottom, left:right] = True
+            mask = inside & red if bottom - top <= SIDE + 1 else inside
+            answers.append(PromptMasks(mask.float() * 16 - 8, torch.tensor([0.8])))
+        return answers
+
+
 @pytest.fixture
 def model() -> WholeColours:
     return WholeColours(tasks=("prompt",))
@@ -49,7 +65,7 @@ def grown(side: int) -> NDArray[np.uint8]:
     return rgb
 
 
-def follow(follower: Follower, model: WholeColours, rgb: NDArray[np.uint8]) -> Sight:
+def follow(follower: Follower, model: ColourSegmenter, rgb: NDArray[np.uint8]) -> Sight:
     (sight,) = follower.step(model, model.encode(rgb))
     return sight
 
@@ -71,6 +87,23 @@ def test_an_object_that_comes_nearer_is_followed(follower: Follower, model: Whol
     sights = [follow(follower, model, grown(side)) for side in range(SIDE, 26, 2)]
 
     assert all(sight.mask is not None for sight in sights)
+
+
+def test_a_mask_does_not_spread_over_surroundings_a_little_like_its_object() -> None:
+    model, follower = LeakyBoxes(tasks=("prompt",)), Follower()
+    cross = np.zeros((HEIGHT, WIDTH), np.bool_)
+    cross[HERE[1] + 5 : HERE[1] + 7, HERE[0] : HERE[0] + SIDE] = True
+    cross[HERE[1] : HERE[1] + SIDE, HERE[0] + 5 : HERE[0] + 7] = True
+    first, later = scene(), scene()
+    later[square((HERE[0] - SIDE // 2, HERE[1] - SIDE // 2), 2 * SIDE)] = (190, 0, 180)
+    for rgb in (first, later):
+        rgb[cross] = COLOURS["red"]
+    follower.step(model, model.encode(first), [Start(1, Prompt(box=box(HERE)))])
+
+    sights = [follow(follower, model, later) for _ in range(5)]
+
+    sizes = [0 if sight.mask is None else int((sight.mask.masks > 0).sum()) for sight in sights]
+    assert sizes == [cross.sum()] * 5
 
 
 def test_boxes_are_taken_literally_without_a_closer_look(follower: Follower, model: WholeColours) -> None:
