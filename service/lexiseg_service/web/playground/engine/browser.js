@@ -69,27 +69,12 @@ async function keepOffline() {
   });
 }
 
-export function segment(picture, question, signal) {
-  return ask("segment", [known(picture), question], signal);
-}
-
-/** As `segment`, of the next frame of a video: `picture.scene` is another after a cut or a jump. */
-export function frame(picture, question, signal) {
-  return ask("segment", [known(picture), question, picture.scene], signal);
-}
-
-export function prompt(picture, question, signal) {
-  return ask("prompt", [known(picture), question], signal);
-}
-
-export { prompt as hover };
-
-/** What is shown in a picture, as a question has it: it is kept in this browser. @returns {Promise<any>} */
-export function examples(picture, prompt) {
-  return ask("examples", [known(picture), prompt]);
-}
-
-function known(picture) {
+/** Asks the worker about a picture `{file, id}`: of a video, `scene` is another after a cut or a jump. */
+const about = (act) => (picture, question, signal) => {
   picture.id ??= `${Date.now()}-${Math.random()}`;
-  return { key: picture.id, file: picture.file };
-}
+  return ask(act, [{ key: picture.id, file: picture.file }, question, picture.scene], signal);
+};
+// What is shown in a picture, as a question has it, is kept in this browser.
+export const [segment, prompt, examples] = ["segment", "prompt", "examples"].map(about);
+
+export { segment as frame, prompt as hover };

@@ -76,23 +76,17 @@ export function dot(one, other) {
 
 // Rows in this browser
 
-const opened = () =>
+const ended = (request) =>
   new Promise((resolve, reject) => {
-    const opening = indexedDB.open("lexiseg", 1);
-    opening.onupgradeneeded = () => opening.result.createObjectStore(STORE, { autoIncrement: true });
-    opening.onsuccess = () => resolve(opening.result);
-    opening.onerror = () => reject(opening.error);
-  });
-let database = null;
-
-async function stored(act) {
-  database ??= opened();
-  const rows = (await database).transaction(STORE, "readwrite").objectStore(STORE);
-  return new Promise((resolve, reject) => {
-    const request = act(rows);
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
   });
+
+async function stored(act) {
+  const opening = indexedDB.open("lexiseg", 1);
+  opening.onupgradeneeded = () => opening.result.createObjectStore(STORE, { autoIncrement: true });
+  const database = await ended(opening);
+  return ended(act(database.transaction(STORE, "readwrite").objectStore(STORE))).finally(() => database.close());
 }
 
 /** The number under which a row is kept. */
