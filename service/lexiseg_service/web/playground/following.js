@@ -110,13 +110,11 @@ function leave() {
   stream = null;
 }
 
-function encoded(file) {
-  return new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(reader.result);
-    reader.onerror = () => reject(reader.error);
-    reader.readAsDataURL(file);
-  });
+async function encoded(file) {
+  const reader = new FileReader();
+  reader.readAsDataURL(file);
+  await new Promise((loaded) => (reader.onload = loaded));
+  return reader.result;
 }
 
 /** What became of each object, in a line. */

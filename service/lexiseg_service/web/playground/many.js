@@ -33,42 +33,39 @@ export async function segmentAll(files, opened) {
     done.push({ name, size, model, segments: shown, file: picture.file });
   };
   $("save-done").onclick = saveAll;
-  tell(`Looking at ${files.length} pictures…`);
-  const ended = await each(files, take, signal);
-  if (signal !== control.signal) return; // others were chosen
-  tell(`${ended.how} ${done.length} of ${files.length} pictures are done.${leftOut(ended.refused)}`, ended.how !== "");
-  $("save-done").hidden = !done.length;
-  if (!ended.how && done.length) await saveAll();
-}
-
-/** Takes file after file; how it ended, if not by itself, and what was `refused` and why. */
-async function each(files, take, signal) {
-  const began = performance.now();
-  const refused = [];
   $("save-done").hidden = true;
   $("progress").hidden = false;
   $("progress").scrollIntoView({ block: "nearest" });
   $("done-of").max = files.length;
+  tell(`Looking at ${files.length} pictures…`);
+  const refused = [];
+  const how = await each(files, take, refused, signal);
+  if (signal !== control.signal) return; // others were chosen
+  $("progress").hidden = true;
+  tell(`${how} ${done.length} of ${files.length} pictures are done.${leftOut(refused)}`, how !== "");
+  $("save-done").hidden = !done.length;
+  if (!how && done.length) await saveAll();
+}
+
+/** Takes file after file, and adds to `refused` what was and why; returns how it ended, if not by itself. */
+async function each(files, take, refused, signal) {
+  const began = performance.now();
   try {
     for (const [index, [file, path]] of withPaths(files).entries()) {
       const left = Math.ceil(((performance.now() - began) / 1000 / index) * (files.length - index));
       $("done-of").value = index;
       $("doing").textContent = `${index + 1} of ${files.length}: ${path}${index ? `; about ${timeOf(left)} left` : ""}`;
       signal.throwIfAborted();
-      try {
-        await take(file, path);
-      } catch (problem) {
+      await take(file, path).catch((problem) => {
         if (!OF_A_PICTURE.includes(problem.status)) throw problem;
         refused.push(problem.message.startsWith(file.name) ? problem.message : `${path}: ${problem.message}`);
-      }
+      });
     }
-    return { how: "", refused };
+    return "";
   } catch (problem) {
-    if (problem instanceof Problem) return { how: wordsOf(problem, () => null), refused };
-    if (problem.name !== "AbortError") throw problem;
-    return { how: "Cancelled.", refused };
-  } finally {
-    $("progress").hidden = signal === control.signal;
+    if (problem.name === "AbortError") return "Cancelled.";
+    if (problem instanceof Problem) return wordsOf(problem, () => null);
+    throw problem;
   }
 }
 

@@ -121,15 +121,10 @@ export function named() {
   return { classes: state.words.map(entryOf), background };
 }
 
-/** A word as an entry of `classes`. */
-function entryOf({ name, synonyms, examples, negatives }) {
-  /** @type {Record<string, any>} */
-  const more = {
-    ...(synonyms.length && { synonyms }),
-    ...(examples?.length && { examples }),
-    ...(negatives?.length && { negatives }),
-  };
-  return Object.keys(more).length ? { name, ...more } : name;
+/** A word as an entry of `classes`: what it has besides its name, if anything. */
+function entryOf(word) {
+  const entry = Object.fromEntries(Object.entries(word).filter(([, value]) => value?.length));
+  return Object.keys(entry).length > 1 ? entry : word.name;
 }
 
 /** The picture or frame that the answer is about. */
@@ -139,10 +134,8 @@ export function subject() {
 
 /** Fields of every question: model and refinement. @returns {Record<string, any>} */
 export function manner() {
-  const fields = {};
-  if ($("model").value) fields.model = $("model").value;
-  if ($("refine").value) fields.refine = $("refine").value;
-  return fields;
+  const fields = ["model", "refine"].map((id) => [id, $(id).value]);
+  return Object.fromEntries(fields.filter(([, value]) => value));
 }
 
 /** The radio buttons of the task. */

@@ -247,7 +247,7 @@ export function parts(labels, width) {
 }
 
 /** The 4-neighbours of a cell in a map of `cells` cells, `width` to a row. */
-export function sides(cell, width, cells) {
+function sides(cell, width, cells) {
   const column = cell % width;
   const around = [];
   if (column > 0) around.push(cell - 1);

@@ -3,7 +3,7 @@
 // A picture in here is a view of one: `size` [H, W] in pixels of the questions, `cells` [h, w], `shared` and `palette` (what
 // graphs share of it), and `look(look)`, the view of a part. Masks are logits [h * w].
 
-import { cut, encoded, parts, sides } from "./maps.js";
+import { axis, cut, encoded, parts } from "./maps.js";
 import { runsOf } from "../masks.js";
 
 /** The answer to a prompt: its `logits`, its mask's run lengths, area and box, and its quality. */
@@ -193,8 +193,7 @@ function withoutPoints(rules, picture, mask, positives, negatives, without) {
 
 /** The cells between which the pixel of a point is interpolated. */
 function neighbours({ x, y }, { cells: [h, w], size: [H, W] }) {
-  const low = (place, cells, pixels) => Math.floor(Math.min(Math.max(((Math.min(Math.floor(place), pixels - 1) + 0.5) * cells) / pixels - 0.5, 0), cells - 1));
-  const [row, column] = [low(y, h, H), low(x, w, W)];
+  const [row, column] = [axis(h, H).low[Math.min(Math.floor(y), H - 1)], axis(w, W).low[Math.min(Math.floor(x), W - 1)]];
   const rows = [row, ...(row + 1 < h ? [row + 1] : [])];
   return rows.flatMap((each) => [each * w + column, ...(column + 1 < w ? [each * w + column + 1] : [])]);
 }
@@ -219,17 +218,9 @@ function discOf(rules, inside, cells, corners, w) {
 
 /** The parts of a region that some cells touch. */
 function partAround(region, cells, w) {
-  const reached = new Uint8Array(region.length);
-  const queue = cells.filter((cell) => region[cell]);
-  for (const cell of queue) reached[cell] = 1;
-  for (let cell = queue.pop(); cell !== undefined; cell = queue.pop()) {
-    for (const next of sides(cell, w, region.length)) {
-      if (!region[next] || reached[next]) continue;
-      reached[next] = 1;
-      queue.push(next);
-    }
-  }
-  return reached;
+  const { ids } = parts(region, w);
+  const touched = new Set(cells.map((cell) => ids[cell]));
+  return region.map((each, cell) => each && Number(touched.has(ids[cell])));
 }
 
 // Corrections of a mask: positive points and the box add to it, negative points remove the object that a click there shows
