@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.errors import ShapeError
 from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.regions import tight_box
@@ -47,7 +48,7 @@ def correct(query: Query, prompt: Prompt) -> Corrected:
     Without either, the answer is what the model cuts out of the mask's box.
 
     Raises:
-        ShapeError: the counts of the mask are not valid for its size.
+        ShapeError: the counts of the mask are not valid for its size, or it is empty and alone.
         TaskError: the method takes no prompts.
     """
     assert prompt.mask is not None
@@ -62,7 +63,9 @@ def correct(query: Query, prompt: Prompt) -> Corrected:
     negatives = tuple(point for point in prompt.points if not point.positive)
     adding = Prompt(positives, prompt.box)
     if not prompt.points and prompt.box is None:
-        adding, mask = Prompt(box=tight_box(mask) if mask.any() else None), np.zeros_like(mask)
+        if not mask.any():
+            raise ShapeError("it holds no pixel, and nothing is to be added")
+        adding, mask = Prompt(box=tight_box(mask)), np.zeros_like(mask)
     adds = bool(adding.points) or adding.box is not None
     removing = [Prompt((replace(point, positive=True),)) for point in negatives[:MAX_ANSWERS]]
     replies = _ask(query, [*([adding] if adds else []), *removing])

@@ -75,6 +75,7 @@ def test_a_corrected_segment_keeps_its_label_and_id_among_other_prompts() -> Non
     [
         (Prompt((Point(0, 0),), segment=9), "prompts.0.segment"),
         (Prompt((Point(0, 0),), mask=replace(LEFT_RED, counts="zz")), "prompts.0.mask.counts"),
+        (Prompt(mask=replace(LEFT_RED, counts="b0")), "prompts.0.mask.counts"),  # no pixel, and nothing to add
     ],
 )
 def test_a_mask_or_segment_that_is_not_there_is_named(prompt: Prompt, field: str) -> None:
