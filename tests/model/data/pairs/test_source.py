@@ -9,7 +9,7 @@ import pytest
 
 from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.data.pairs.shards import ShardPairs
-from lexiseg_model.data.pairs.source import PairSource, Skipped, Skips, first_readable, set_apart
+from lexiseg_model.data.pairs.source import PairSource, Skipped, Skips, set_apart
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from tests.model.data.pairs.pair_files import photograph, write_shards, write_tar
 
@@ -50,19 +50,6 @@ def test_the_list_of_skipped_samples_is_continued_after_a_resume(tmp_path: Path)
     lines = [json.loads(line) for line in listing.read_text().splitlines()]
     assert [(line["name"], line["reason"]) for line in lines] == [A, B]
     assert len(resumed) == 2
-
-
-def read_but(broken: set[int], index: int) -> str:
-    if index in broken:
-        raise SampleError(f"{index}.jpg", "is cut off")
-    return f"content of {index}"
-
-
-def test_a_broken_sample_is_reported_and_replaced() -> None:
-    content, skipped = first_readable(3, lambda index: read_but({3, 4}, index), lambda n_broken: 3 + n_broken)
-
-    assert content == "content of 5"
-    assert skipped == (("3.jpg", "is cut off"), ("4.jpg", "is cut off"))
 
 
 def captions_of(pairs: PairSource) -> list[tuple[str, ...]]:
@@ -150,16 +137,6 @@ def test_an_unreadable_listing_is_reported(tmp_path: Path, name: str, content: s
 def one(folder: Path, files: dict[str, bytes]) -> ShardPairs:
     write_tar(folder / "00000.tar", files)
     return ShardPairs([folder / "00000.tar"])
-
-
-def test_every_pair_of_every_shard_is_read(tmp_path: Path) -> None:
-    shards = ShardPairs(write_shards(tmp_path, [3, 0, 2]))
-
-    stored = [shards.read(index) for index in range(sum(shards.sizes))]
-
-    assert shards.sizes == [3, 0, 2]
-    assert [entry.captions for entry in stored] == [(f"picture {number}",) for number in range(5)]
-    assert [entry.photograph for entry in stored] == [photograph(number) for number in range(5)]
 
 
 def test_the_text_file_takes_precedence_over_the_json(tmp_path: Path) -> None:

@@ -7,13 +7,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.kernel import library
-from lexiseg_model.masks.bilinear import cut
-from lexiseg_model.masks.rle import encode_spans
 from lexiseg_model.methods.tiny import mask_rules
 from lexiseg_model.methods.tiny.click_order import Contrast, best_first, contrast, evidence
-from lexiseg_model.methods.tiny.mask_rules import Palette, by_own_colours, clip_to_box, palette
+from lexiseg_model.methods.tiny.mask_rules import Palette, by_own_colours, palette
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.settings import BoxRule, ClickOrder, OwnColours
+from lexiseg_model.methods.tiny.settings import ClickOrder, OwnColours
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Point, Prompt
 from tests.kernel import require_kernel
@@ -82,23 +80,6 @@ def test_masks_are_adjusted_by_colour_and_end_at_their_box_unless_it_is_rough_or
 
 def iou(mask: Tensor, truth: Tensor) -> float:
     return ((mask & truth).sum() / (mask | truth).sum()).item()
-
-
-EXACT = BoxRule(more=0, small=0, slack=0)
-INPUT = (64, 96)  # pixels of the input
-BOXED = (18, 10, 50, 40)
-SURE = torch.ones(1)  # of a mask's quality
-
-
-def outer(masks: torch.Tensor, size: tuple[int, int] = INPUT) -> tuple[int, int, int, int]:
-    """x, y, width, height at `size`."""
-    return encode_spans(cut(masks[0].numpy(), size), size).bbox
-
-
-def test_a_mask_is_cut_at_the_edges_of_its_box() -> None:
-    everywhere = torch.full((1, INPUT[0] // 4, INPUT[1] // 4), 9.0)
-
-    assert outer(clip_to_box(everywhere, SURE, torch.tensor(BOXED), EXACT)) == (18, 10, 32, 30)
 
 
 NOTHING = ClickOrder(stability=0, area=0, edges=0)

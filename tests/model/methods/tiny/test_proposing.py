@@ -15,13 +15,6 @@ from tests.model.methods.tiny.small import HEIGHT, WIDTH
 ALL = ProposalSettings(grid=6, quality=0.0, rule=OverlapRule(overlap=1.0, inside=None), explains=0, hope=0)
 
 
-def test_proposals_come_best_first(head: PromptHead, shared: SharedMaps) -> None:
-    found = propose(head, shared, ALL)
-
-    assert len(found.masks) == len(found.quality) > 1
-    assert found.quality.tolist() == sorted(found.quality.tolist(), reverse=True)
-
-
 def asked(head: PromptHead, shared: SharedMaps, settings: ProposalSettings) -> list[tuple[float, float]]:
     """The points that proposals ask, in order."""
     points: list[Tensor] = []
@@ -63,13 +56,6 @@ def test_proposals_that_cover_the_same_are_one(head: PromptHead, shared: SharedM
     fewer = propose(head, shared, ALL.model_copy(update={"rule": OverlapRule()}))
 
     assert 0 < len(fewer.masks) < len(every.masks)
-
-
-def test_where_nothing_is_good_enough_there_are_no_proposals(head: PromptHead, shared: SharedMaps) -> None:
-    found = propose(head, shared, ALL.model_copy(update={"quality": 1.0}))
-
-    assert found.masks.shape == (0, HEIGHT // 4, WIDTH // 4)
-    assert found.quality.shape == (0,)
 
 
 SMALL = 8  # cells of a window's sides, of the twelve by sixteen of the image

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lexiseg_model import catalogue
 from lexiseg_model.errors import TaskError, WeightsError
-from lexiseg_model.features import Features, InferenceOptions
+from lexiseg_model.features import Features
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompting import MAX_BATCH, predict_masks
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
@@ -38,12 +38,6 @@ def features_of(tiny: TinySegmenter, rgb: NDArray[np.uint8]) -> Features:
 
 def entries(*names: str) -> tuple[ClassEntry, ...]:
     return tuple(ClassEntry(name) for name in names)
-
-
-@pytest.mark.parametrize("size", [(300, 451), (451, 300), (512, 512), (2160, 3840)])
-@pytest.mark.parametrize("max_side", [64, 100, 112, 250, 256, 500])
-def test_max_side_caps_the_longer_side(tiny: TinySegmenter, size: tuple[int, int], max_side: int) -> None:
-    assert max(tiny.plan(blank(*size), InferenceOptions(max_side)).bucket) <= max_side
 
 
 def test_a_tile_shows_the_whole_image(tiny: TinySegmenter) -> None:

@@ -1,11 +1,9 @@
 import numpy as np
-import pytest
 import torch
 
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, canvas_to_image, drawn, image_to_canvas, lay_out
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places
-from lexiseg_model.methods.unpair_seg.proposals import grid_points, prompt_masks
-from lexiseg_model.methods.unpair_seg.settings import Padding
+from lexiseg_model.methods.unpair_seg.proposals import prompt_masks
 from lexiseg_model.types import Point, Prompt
 from tests.model.methods.unpair_seg import small
 
@@ -59,19 +57,6 @@ def test_the_longer_side_is_filled_and_the_rest_is_grey() -> None:
     assert tile.shape == (3, 128, 128)
     assert (tile[:, :76] == 7).all()
     assert (tile[:, 76:] == 128).all()
-
-
-@pytest.mark.parametrize("padding", ["square", "multiple"])
-@pytest.mark.parametrize("size", [(60, 200), (200, 60), (3, 5)])
-def test_the_grid_lies_over_the_image_however_it_is_padded(padding: Padding, size: tuple[int, int]) -> None:
-    canvas = lay_out(size, 512, padding)
-
-    points = grid_points(4, size, canvas.size)
-
-    fill = points / torch.tensor([canvas.inside[1], canvas.inside[0]])
-    torch.testing.assert_close(fill.amax(0), torch.tensor([0.875, 0.875]), atol=0.25, rtol=0)
-    assert (fill > 0).all()
-    assert (fill < 1).all()
 
 
 def test_masks_are_cut_to_the_image_and_put_back() -> None:
