@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from structlog.testing import capture_logs
 
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.admission.limits import ClientLimits, Rule
@@ -43,6 +42,7 @@ async def test_without_a_known_key_all_other_routes_are_unauthorized(path: str, 
     assert (answer.status_code, answer.json()["type"]) == (401, "unauthorized")
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert "wrong" not in answer.text
 
 
 async def test_a_request_without_a_key_reaches_no_worker() -> None:
@@ -63,16 +63,6 @@ async def test_metrics_can_ask_for_a_key() -> None:
     async with serving(api_keys=KEYS, metrics_need_key=True) as client:
         assert (await client.get("/metrics")).status_code == 401
         assert (await client.get("/metrics", headers=RIGHT[0])).status_code == 200
-
-
-async def test_the_log_names_the_key_by_its_id_alone() -> None:
-    async with serving(api_keys=KEYS) as client:
-        with capture_logs() as lines:
-            await client.get("/models", headers=RIGHT[0])
-            await client.get("/models")
-
-    assert [line["key_id"] for line in lines if line["event"] == "request"] == ["camera", None]
-    assert "right" not in str(lines)
 
 
 async def test_the_worker_is_told_whose_request_it_is() -> None:
@@ -115,7 +105,7 @@ async def test_a_client_has_only_so_many_requests_at_a_time() -> None:
 
 
 async def test_a_request_beyond_the_scopes_of_its_key_is_refused() -> None:
-    lines = [line_of("asks", "a", ["segment"]), line_of("keeps", "b", ["vocabularies"])]
+    lines = [line_of("asks", "a", ["segment"]), line_of("keeps", "b", ["vocabularies"]), line_of("ops", "c", ["admin"])]
     room = {"classes": ["sofa"], "shared": True}
     async with serving(api_keys=SecretStr("\n".join(lines)), metrics_need_key=True) as client:
         refused = await client.put("/vocabularies/room", json=room, headers={"X-API-Key": "a"})
@@ -123,7 +113,9 @@ async def test_a_request_beyond_the_scopes_of_its_key_is_refused() -> None:
         asked = await client.post("/segment", files=form("sky"), headers={"X-API-Key": "b"})
         read = await client.get("/vocabularies/room", headers={"X-API-Key": "a"})
         metrics = await client.get("/metrics", headers={"X-API-Key": "a"})
+        of_admin = await client.post("/segment", files=form("sky"), headers={"X-API-Key": "c"})
 
     assert (refused.status_code, refused.json()["type"]) == (403, "not-allowed")
     assert refused.json()["detail"] == "the key asks has the scopes segment; this needs the scope vocabularies"
     assert (kept.status_code, asked.status_code, read.status_code, metrics.status_code) == (201, 403, 200, 403)
+    assert of_admin.status_code == 200

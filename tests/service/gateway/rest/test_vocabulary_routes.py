@@ -171,9 +171,12 @@ async def test_a_list_is_its_keys_until_it_is_shared() -> None:
         shared = await client.put("/vocabularies/room", json={**ROOM, "shared": True}, headers=one)
         found = await client.get("/vocabularies/room", headers=other)
         refused = await client.delete("/vocabularies/room", headers=other)
+        replaced = await client.put("/vocabularies/room", json={**ROOM, "shared": True}, headers=other)
+        again = await client.put("/vocabularies/room", json=ROOM, headers=one)  # it stays shared
 
     assert (made.status_code, made.json()["shared"], made.json()["own"]) == (201, False, True)
     assert kind(unknown) == kind(asked) == (404, "unknown-vocabulary")
     assert shared.status_code == 200
     assert (found.json()["shared"], found.json()["own"]) == (True, False)
-    assert kind(refused) == (403, "not-allowed")
+    assert kind(refused) == kind(replaced) == (403, "not-allowed")
+    assert again.json()["shared"] is True

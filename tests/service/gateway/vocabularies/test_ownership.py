@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_service.errors import InvalidValue, NotAllowed, UnknownVocabulary
+from lexiseg_service.errors import InvalidValue, UnknownVocabulary
 from lexiseg_service.gateway.vocabularies import collection as module
 from lexiseg_service.gateway.vocabularies.collection import Principal, Vocabularies
 from lexiseg_service.gateway.vocabularies.named import Preconditions
@@ -76,20 +76,6 @@ async def test_an_unshared_vocabulary_is_invisible_to_other_keys(principal: Prin
     with pytest.raises(UnknownVocabulary):
         await vocabularies.delete("room", ANY, principal)
     assert await first_class(vocabularies, "one") == "sofa"
-
-
-async def test_a_shared_list_is_read_by_all_and_changed_by_its_owner() -> None:
-    vocabularies = collection()
-    await vocabularies.put("room", classes("sofa", shared=True), ANY, ONE)
-
-    assert await first_class(vocabularies, "other") == "sofa"
-    assert await names_of(vocabularies, "other") == ["room"]
-    with pytest.raises(NotAllowed):
-        await vocabularies.put("room", classes("lamp", shared=True), ANY, OTHER)
-    with pytest.raises(NotAllowed):
-        await vocabularies.delete("room", ANY, OTHER)
-    await vocabularies.put("room", classes("chair"), ANY, ONE)  # it stays shared
-    assert await first_class(vocabularies, "other") == "chair"
 
 
 async def test_an_own_list_goes_before_one_that_others_share() -> None:

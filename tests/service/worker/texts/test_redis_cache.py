@@ -155,7 +155,16 @@ def forge_with_a_digest(store: redis.Redis) -> None:
     store.set(SKY, value[: HEADER.size] + digest + row)
 
 
+def damage(store: redis.Redis) -> None:
+    """One bit of a row is another."""
+    value = bytearray(value_of(store, SKY))
+    value[-1] ^= 1
+    store.set(SKY, bytes(value))
+
+
 FORGERIES = [
+    damage,
+    pytest.param(lambda store: store.set(SKY, value_of(store, SKY)[:-1]), id="truncated"),
     swap,
     swap_signed_again,
     sign_header_only,

@@ -47,19 +47,6 @@ async def test_with_latest_a_waiting_frame_is_dropped_for_a_newer_one() -> None:
     assert worker.counted("lexiseg_stream_frames_total", result="ok") == 3
 
 
-async def test_a_broken_frame_yields_an_error_and_the_stream_goes_on() -> None:
-    with working() as worker:
-        steps: list[Step] = [question(), frame(0), frame(1, b"no picture"), frame(2, halves("r", "b")[:-30]), frame(3)]
-        async with stream(worker, *steps) as (sender, answers):
-            sender.end()
-            received = await all_of(answers)
-
-    assert ids(received) == ["0", "1", "2", "3"]
-    assert [answer.error is None for answer in received] == [True, False, False, True]
-    assert isinstance(received[2].error, UndecodableImage)
-    assert worker.counted("lexiseg_stream_frames_total", result="error") == 2
-
-
 async def test_an_unexpected_error_of_a_frame_shows_no_internals() -> None:
     with working() as worker:
         worker.segmenter.failures.append(RuntimeError("a secret of the house"))
