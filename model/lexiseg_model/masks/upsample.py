@@ -1,8 +1,9 @@
 """Upsample low-resolution class scores and take the arg-max, at a cost that hardly grows with the classes.
 
-Bilinear upsampling stays within the range of the corners. So a class can win inside a tile of the picture only if its
-highest corner there reaches the lowest corner of the best class. Only such classes are upsampled; the labels equal
-those of the plain formulation (upsample all, arg-max). `lexiseg_model.kernel` does the same in one pass, by cells.
+Bilinear upsampling stays within the range of a pixel's four corners. So a class can win inside a cell of the
+low-resolution grid only if its highest corner reaches the lowest corner of the best class. Only such classes are
+compared; the labels equal those of the plain formulation (upsample all, arg-max). `lexiseg_model.kernel` does the same
+in one pass; a GPU upsamples every class.
 """
 
 from __future__ import annotations
@@ -12,21 +13,21 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.device import widest_float
 from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
-from lexiseg_model.masks.bilinear import Axis, axes, axis
+from lexiseg_model.masks.bilinear import BAND_PIXELS, Axis, axes, axis
 from lexiseg_model.masks.rle import LabelRuns
 from lexiseg_model.types import LabelMap
 
 SLACK = 1e-4  # of the scores: rounding must not lose a class
 MIN_SCORE = -1e30  # replaces -inf: interpolation between infinite corners gives NaN
-TILE = 64  # pixels of a tile's side on a CPU
 ROOM = 1 << 24  # numbers of a strip, upsampled at a time on a GPU: 64 MB, and a few times that beside them
-# (upsampled scores [k, R, W] or corners [K], indices of their rows) -> values that compete; monotonic in the score.
+# (scores, indices of their rows, which may broadcast) -> values that compete; monotonic in the score.
 Worth = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -109,16 +110,57 @@ def contest(scores: Tensor, size: tuple[int, int], worth: Worth = lambda scores,
         Tiles from top to bottom; ties go to the lower row of the scores.
     """
     scores = scores.clamp_min(MIN_SCORE)
-    on_cpu = scores.device.type == "cpu"
-    every = torch.arange(len(scores), device=scores.device)
-    for tile in _tiles(scores, size, (TILE, TILE)) if on_cpu else strips(scores, size):
-        rows, corners = every, scores[:, *tile.cells]
-        if on_cpu:  # a GPU would wait for the answer
-            highest, lowest = worth(corners.amax((1, 2)), every), worth(corners.amin((1, 2)), every)
-            rows = (highest >= lowest.max() - SLACK).nonzero()[:, 0]
-            corners = corners[rows]
-        best, place = worth(upsampled(corners, tile), rows[:, None, None]).max(0)
-        yield Won(tile, best, rows[place])
+    if scores.device.type == "cpu":
+        yield from _contest_by_cells(scores, size, worth)
+        return
+    rows = torch.arange(len(scores), device=scores.device)[:, None, None]
+    for tile in strips(scores, size):
+        yield Won(tile, *worth(upsampled(scores[:, *tile.cells], tile), rows).max(0))
+
+
+def _contest_by_cells(scores: Tensor, size: tuple[int, int], worth: Worth) -> Iterator[Won]:
+    """As `contest`; at each pixel only rows that can win in its cell are compared."""
+    padded = F.pad(scores[None], (0, 1, 0, 1), mode="replicate")[0]  # every cell has four corners
+    every = torch.arange(len(scores))[:, None, None]
+    highest, lowest = (worth(_over_cells(choose, padded), every) for choose in (torch.maximum, torch.minimum))
+    cell_of, rivals = (highest >= lowest.amax(0) - SLACK).flatten(1).T.nonzero(as_tuple=True)
+    count = cell_of.bincount(minlength=lowest[0].numel())
+    first = count.cumsum(0) - count
+    for tile in _tiles(scores[:1], size, (max(1, BAND_PIXELS // size[1]), size[1])):
+        (y, down), (x, across) = tile.y, tile.x
+        shape = (len(y), len(x))
+        y, x = y + tile.cells[0].start, x + tile.cells[1].start
+        cell = (y[:, None] * scores.shape[2] + x).flatten()
+        corner = (y[:, None] * padded.shape[2] + x).flatten()
+        down, across = down[:, None].expand(shape).flatten(), across.expand(shape).flatten()
+        best, winner = torch.full((len(cell),), -torch.inf), torch.zeros_like(cell)
+        pixels = torch.arange(len(cell))
+        for rank in range(int(count.take(cell).max())):
+            row = rivals.take(first.take(cell) + rank)
+            value = worth(_score_at(padded, row, corner, down, across), row)
+            is_better = value > best.take(pixels)
+            better = pixels[is_better]
+            best[better], winner[better] = value[is_better], row[is_better]
+            more = (count.take(cell) > rank + 1).nonzero()[:, 0]
+            pixels, cell, corner, down, across = (each.take(more) for each in (pixels, cell, corner, down, across))
+        yield Won(tile, best.view(shape), winner.view(shape))
+
+
+def _over_cells(choose: Callable[[Tensor, Tensor], Tensor], padded: Tensor) -> Tensor:
+    """The chosen of each cell's four corners, [K, h, w]."""
+    across = choose(padded[:, :, :-1], padded[:, :, 1:])
+    return choose(across[:, :-1], across[:, 1:])
+
+
+def _score_at(padded: Tensor, row: Tensor, corner: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Values [P] of single pixels, each of its own row of `padded` [K, h + 1, w + 1], as `upsampled` computes them."""
+    flat, width = padded.flatten(), padded.shape[2]
+    upper_left = row * padded[0].numel() + corner
+    sides = []
+    for upper in (upper_left, upper_left + 1):
+        value = flat.take(upper)
+        sides.append(value + down * (flat.take(upper + width) - value))
+    return sides[0] + across * (sides[1] - sides[0])
 
 
 def runs_of(labels: Tensor) -> LabelRuns:
