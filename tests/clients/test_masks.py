@@ -21,18 +21,6 @@ from lexiseg_model.masks.rle import encode_mask
 from tests import coco as reference
 from tests import pictures
 
-SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40)
-
-
-def encoded(mask: NDArray[np.bool_]) -> str:
-    text: bytes = coco.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
-    return text.decode()
-
-
-@given(arrays(np.bool_, SHAPES))
-def test_any_mask_is_read_as_pycocotools_wrote_it(mask: NDArray[np.bool_]) -> None:
-    assert np.array_equal(rle.decode(encoded(mask), mask.shape), mask)
-
 
 @given(st.lists(st.integers(0, 5000), min_size=1, max_size=60))
 def test_any_run_lengths_are_read_as_pycocotools_reads_them(runs: list[int]) -> None:

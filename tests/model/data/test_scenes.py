@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.data.read_scenes import object_scenes, read_instance_scenes, read_object_scenes, read_panoptic_scenes
 from lexiseg_model.data.scenes import NOTHING, VOID, PanopticTruth, SceneClass, TruthSegment, objects_in, panoptic_of
-from lexiseg_model.errors import SampleError
 from tests.model.data.own.made import save
 from tests.model.data.panoptic_trees import Drawn, write_cityscapes_panoptic
 
@@ -96,17 +94,6 @@ def test_objects_are_components_of_things_and_stuff_but_not_of_the_background(tm
     assert objects.labels == (0, 0, 1)
     assert objects.ids[::20, 0].tolist() == [0, 1, 3, 2, 0]
     assert objects.ignored[:, 0].tolist() == [False] * 80 + [True] * 20
-
-
-def test_a_mask_of_another_size_or_with_unknown_values_is_reported(tmp_path: Path) -> None:
-    write(tmp_path, mask(0, 1, 2), ["background", "sky"])
-    (scene,) = object_scenes(tmp_path, "mine", "val", is_thing).scenes
-
-    with pytest.raises(SampleError, match=r"one.png: holds 2; expected 0 to 1 and 255"):
-        scene.read_truth()
-    Image.new("L", (60, 40)).save(tmp_path / "mine" / "val" / "masks" / "one.png")
-    with pytest.raises(SampleError, match=r"one.png: is 60 x 40, its photograph 60 x 60; expected one size"):
-        scene.read_truth()
 
 
 CITY = Drawn("bonn_0_0", np.array([[7, 7, 26001, 26, 0]]), {7: 7, 26001: 26, 26: 26}, crowds=(26,))

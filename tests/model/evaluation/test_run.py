@@ -129,13 +129,6 @@ def test_every_iou_is_that_of_scikit_learn(n_classes: int, seed: int) -> None:
     np.testing.assert_allclose(per_class, expected)
 
 
-@pytest.mark.parametrize("ignored", [2, 255, IGNORED])
-def test_ignored_pixels_count_nowhere(ignored: int) -> None:
-    counts = count(np.array([ignored, ignored, 1]), np.array([0, 1, 1]), 2)
-
-    assert counts.tolist() == [[0, 1], [0, 1], [0, 1]]
-
-
 @pytest.mark.parametrize(
     ("convention", "absent", "only_predicted"),
     # Class 0 is half right, class 1 is absent from the truth: left out, or counted as 0.

@@ -16,18 +16,7 @@ from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import Winners, winners
 from lexiseg_model.tasks.outcome import Outcome, outcome
 from tests.kernel import both_ways
-
-CASES = [
-    (1, (1, 1), (7, 5)),
-    (2, (1, 9), (33, 20)),
-    (3, (9, 1), (20, 33)),
-    (21, (18, 24), (143, 191)),
-    (4, (30, 40), (30, 40)),
-    (6, (40, 52), (17, 23)),  # a smaller answer than the scores: cells without pixels
-    (256, (8, 8), (37, 41)),
-    (257, (8, 19), (37, 41)),
-    (2000, (6, 7), (29, 31)),
-]
+from tests.model.masks.test_upsample import CASES
 
 
 def assert_equal(scores: Tensor, size: tuple[int, int]) -> None:

@@ -151,10 +151,6 @@ def test_parts_come_largest_first() -> None:
     assert [shoelace(ring.exterior) for ring in rings(mask)] == [12, 1]
 
 
-def test_an_empty_mask_has_no_rings() -> None:
-    assert rings(np.zeros((3, 3), bool)) == []
-
-
 def test_a_simplified_border_keeps_near_the_mask_and_every_part() -> None:
     y, x = np.mgrid[:80, :80]
     mask = (np.hypot(x - 40, y - 40) < 30) & (np.hypot(x - 40, y - 40) > 12)

@@ -21,20 +21,6 @@ def labels(*rows: str) -> NDArray[np.uint8]:
     return np.array([[int(letter) for letter in row] for row in rows], np.uint8)
 
 
-def test_two_parts_of_a_class_are_two_regions() -> None:
-    found = split(labels("00100", "00100"), [0], smallest=1)
-
-    assert found.owner.tolist() == [0, 0]
-    assert found.labels.tolist() == [[0, 0, 2, 1, 1], [0, 0, 2, 1, 1]]
-
-
-def test_small_parts_belong_to_nobody() -> None:
-    found = split(labels("01000"), [0], smallest=2)
-
-    assert found.owner.tolist() == [0]
-    assert found.labels.tolist() == [[1, 1, 0, 0, 0]]
-
-
 def test_a_class_that_stays_whole_is_one_region_of_all_its_parts_however_small() -> None:
     found = split(labels("0210", "0010"), [0, 1, 2], smallest=2, whole={0, 2})
 

@@ -28,18 +28,6 @@ def entry(n_bytes: int = 100) -> Remembered:
     return Remembered(Features((8, 8), {"pixels": torch.zeros(n_bytes, dtype=torch.uint8)}), b"")
 
 
-def test_the_least_recently_used_goes_first() -> None:
-    cache = FeatureCache(250)
-    cache.keep(key("a"), entry())
-    cache.keep(key("b"), entry())
-    cache.get(key("a"))
-
-    cache.keep(key("c"), entry())
-
-    assert [name for name in "abc" if cache.get(key(name))] == ["a", "c"]
-    assert cache.weight == 200
-
-
 def test_concurrent_requests_use_the_first_features() -> None:
     cache, first = FeatureCache(1000), entry(100)
     cache.keep(key(), first)
@@ -47,16 +35,6 @@ def test_concurrent_requests_use_the_first_features() -> None:
     assert cache.keep(key(), entry(60)) is first
     assert cache.get(key()) is first
     assert cache.weight == 100
-
-
-def test_an_entry_larger_than_the_cache_is_not_kept() -> None:
-    cache = FeatureCache(50)
-    cache.keep(key("small"), entry(40))
-
-    cache.keep(key("large"), entry(60))
-
-    assert cache.get(key("large")) is None
-    assert cache.get(key("small")) is not None
 
 
 def derive(kept: Remembered, n_bytes: int, name: str = "proposals") -> None:

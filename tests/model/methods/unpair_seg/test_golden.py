@@ -122,24 +122,3 @@ def test_masks_come_to_the_size_of_the_image_as_in_the_reference() -> None:
 
 def test_features_are_averaged_under_masks_as_in_the_reference() -> None:
     assert_close(regions.pool(golden.maps()[2], logits()[None, :5])[0, :, ::4], "mask_pooling", golden.FEATURES)
-
-
-def test_every_array_of_the_reference_is_tested_here_or_beside() -> None:
-    inputs = {"points", "boxes", "multi_points", "multi_sign", "nms_scores", "clip_tokens"}
-    stage_one = {"mask_features", *(f"multi_scale_s{stride}" for stride in (8, 16, 32))}
-    stage_one |= {f"tokens_{kind}" for kind in ("points", "boxes", "multi")}
-    answers = ("point_{}", "point_aux0_{}", "point_aux4_{}", "box_{}")
-    stage_one |= {each.format(part) for each in answers for part in ("masks", "ious")}
-    stage_one |= {"multi_masks_quirk", "multi_ious_quirk", "nms_keep", "nms_keep_plain", "postprocess"}
-    stage_one |= {"mask_pooling", "ensemble_logits"}
-    of_a_grid = ("points", "ious_all", "keep", "proposal", "proposal_area", "stability")
-    grids = {f"{case}_{part}" for case in ("grid", "e2e") for part in of_a_grid}
-    training = {"align_loss", "crit_cost0", "crit_cost1", *(f"crit_loss_{part}_0" for part in ("mask", "dice", "iou"))}
-    for case in ("crit", "crit_single", "crit_box"):
-        training |= {f"{case}_loss_{part}" for part in ("mask", "dice", "iou")}
-        training |= {f"{case}_{part}" for part in ("total", "grad_ious", "grad_masks_norm")}
-        if case != "crit_box":
-            training |= {f"{case}_match{image}{part}" for image in (0, 1) for part in ("", "_dice_cost")}
-    trunk = {f"convnext_res{level}" for level in (2, 3, 4, 5)} | {"clip_region_embedding", "clip_text_features"}
-
-    assert inputs | stage_one | grids | training | trunk == set(golden.reference())

@@ -5,8 +5,15 @@ import pytest
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.errors import read_error
-from tests.service.gateway.rpc.streaming import config, frame, gate, opened, over_colours, read, rest
+from tests.service.gateway.rpc.streaming import PICTURE, config, frame, gate, opened, over_colours, read, rest
+from tests.service.worker.gated_colours import halves
 from tests.waiting import soon
+
+
+def shown(image: pb.Image | None = None) -> pb.SegmentVideoRequest:
+    """A question about blue, and about what the left half of an image shows, which is red in PICTURE."""
+    example = pb.Example(image=image, box=pb.Box(x1=8, y1=16))
+    return config(classes=[pb.Class(name="shown", examples=[example]), pb.Class(name="blue")])
 
 
 @pytest.mark.parametrize(
@@ -15,6 +22,7 @@ from tests.waiting import soon
         (config(smoothing=0.96), "smoothing"), (config(frames_in_flight=17), "frames_in_flight"),
         (config(frames_in_flight=0), "frames_in_flight"), (config(drop_policy=7), "drop_policy"),
         (config(task=pb.TASK_PROMPT), "task"), (config(task=99), "task"), (config("red", "red"), "classes.1"),
+        (shown(), "classes.0.examples.0.image"),
     ],
 )  # fmt: skip
 async def test_a_config_out_of_range_ends_the_stream(message: pb.SegmentVideoRequest, field: str) -> None:
@@ -37,6 +45,15 @@ async def test_a_stream_begins_with_a_config(message: pb.SegmentVideoRequest) ->
             await rest(await opened(gateway, message))
 
     assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_frames_are_asked_about_a_class_that_another_picture_shows() -> None:
+    async with over_colours() as (gateway, _):
+        call = await opened(gateway, shown(pb.Image(content=PICTURE)), frame(halves("b", "r")), frame(halves("g", "r")))
+        answers = await rest(call)
+
+    labels = [{segment.label: segment.bbox.x for segment in answer.answer.segments} for answer in answers]
+    assert labels == [{"shown": 8, "blue": 0}, {"shown": 8}]
 
 
 async def test_another_question_counts_as_a_request_and_too_many_end_the_stream() -> None:
