@@ -4,6 +4,7 @@ import json
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import open_clip
 import torch
@@ -17,19 +18,23 @@ PATCH = 8
 PRETRAINED_SIDE = 32  # a grid of 4 x 4
 
 
-def register() -> None:
-    """Makes open_clip know the architecture; once is enough."""
-    if open_clip.get_model_config(ARCHITECTURE) is not None:
+def register_architecture(name: str, config: dict[str, Any]) -> None:
+    """Makes open_clip know an architecture; once is enough."""
+    if open_clip.get_model_config(name) is not None:
         return
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.json"
+        path.write_text(json.dumps(config))
+        open_clip.add_model_config(path)
+
+
+def register() -> None:
     config = {
         "embed_dim": 16,
         "vision_cfg": {"image_size": PRETRAINED_SIDE, "layers": 4, "width": 32, "head_width": 16, "patch_size": PATCH},
         "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
     }
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / f"{ARCHITECTURE}.json"
-        path.write_text(json.dumps(config))
-        open_clip.add_model_config(path)
+    register_architecture(ARCHITECTURE, config)
 
 
 @cache

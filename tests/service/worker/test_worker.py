@@ -19,12 +19,6 @@ from tests.model.catalogue.test_models import copy_of_tiny
 from tests.waiting import soon
 
 
-@pytest.fixture
-def models_dir(tmp_path: Path) -> Path:
-    """Holds `second`: the bundled model under another name."""
-    return copy_of_tiny(tmp_path / "models", "second").parent
-
-
 @asynccontextmanager
 async def working(**settings: Any) -> AsyncIterator[ModelWorker]:
     # `auto` would first export each copy of the bundled model.

@@ -1,9 +1,6 @@
 """A small network of the published build with random weights."""
 
-import json
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,6 +22,7 @@ from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, setti
 from lexiseg_model.methods.unpair_seg.settings import Sizes
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import InputSize, Precision, Segmentation
+from tests.model.clip.small import register_architecture
 
 WIDTH = 32
 CHANNELS = (8, 16, 24, 32)
@@ -60,9 +58,7 @@ ARCHITECTURE = "lexiseg-small-convnext"
 
 
 def register() -> None:
-    """Makes open_clip know a CLIP of a ConvNeXt with few channels; once is enough."""
-    if open_clip.get_model_config(ARCHITECTURE) is not None:
-        return
+    """Makes open_clip know a CLIP of a ConvNeXt with few channels."""
     config = {
         "embed_dim": 24,
         "vision_cfg": {
@@ -71,10 +67,7 @@ def register() -> None:
         },
         "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
     }  # fmt: skip
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / f"{ARCHITECTURE}.json"
-        path.write_text(json.dumps(config))
-        open_clip.add_model_config(path)
+    register_architecture(ARCHITECTURE, config)
 
 
 @cache

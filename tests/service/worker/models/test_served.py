@@ -17,12 +17,6 @@ def _no_settings_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture
-def models_dir(tmp_path: Path) -> Path:
-    """Holds `second`: the bundled model under another name."""
-    return copy_of_tiny(tmp_path / "models", "second").parent
-
-
 def test_tiny_is_the_default_model() -> None:
     (served,) = served_models(Settings())
 
