@@ -10,17 +10,6 @@ SOON = 10.0
 AT_ONCE = 0.01
 
 
-def test_one_client_holds_at_most_its_share() -> None:
-    shares = Shares("places", 8, 0.5)
-    for _ in range(4):
-        shares.take("one")
-
-    with pytest.raises(RateLimited, match="holds 4 places, its share is 4"):
-        shares.take("one")
-    assert shares.take("other")
-    assert shares.in_use == 5
-
-
 def test_two_at_their_limits_leave_something_for_a_third() -> None:
     shares = Shares("bytes", 512, 0.5)
     for _ in range(256):

@@ -64,14 +64,6 @@ def test_a_cache_changes_no_bank(served: ColourSegmenter, other: Vocabulary) -> 
     assert (bank.n_classes, bank.n_background) == (plain.n_classes, plain.n_background)
 
 
-def test_the_latest_vocabularies_are_cached(served: ColourSegmenter) -> None:
-    lists = [Vocabulary((ClassEntry(f"word {number}"),), None) for number in range(MAX_BANKS + 1)]
-    banks = [bank_of(served, vocabulary, served.encode_texts) for vocabulary in lists]
-
-    assert bank_of(served, lists[-1], refused) is banks[-1]
-    assert bank_of(served, lists[0], served.encode_texts) is not banks[0]
-
-
 def test_the_unfamiliar_classes_of_a_cached_vocabulary_are_computed_once() -> None:
     class Reader(ColourSegmenter):
         def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:

@@ -12,7 +12,6 @@ from lexiseg_model.evaluation.scenes.panoptic_quality import count_panoptic
 from lexiseg_model.masks.rle import encode_mask
 from tests.model.evaluation.scenes.promptable import classes
 
-CAR, ROAD, DOG = 0, 1, 2
 N_CLASSES = 3
 
 

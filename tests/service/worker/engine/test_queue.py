@@ -14,18 +14,6 @@ from tests.service.worker.gated_colours import SOON, ask
 from tests.waiting import until
 
 
-def test_cancelled_work_never_reaches_the_device(bench: Bench) -> None:
-    bench.hold()
-    abandoned = bench.submit(ask("red"))
-    bench.until_waiting(1)
-
-    assert abandoned.cancel()
-    bench.release()
-    bench.submit(ask("blue")).result(SOON)
-
-    assert sum(bench.segmenter.batches) == 2
-
-
 def test_work_that_expires_while_it_waits_is_dropped(bench: Bench) -> None:
     bench.hold()
     deadline = time.monotonic() + 0.5

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from lexiseg_model import catalogue
 from lexiseg_model.errors import WeightsError
@@ -17,30 +16,6 @@ from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.bank import KnownRows
 
 BUILT_IN = Path(__file__).parents[5] / "service/lexiseg_service/gateway/vocabularies/data"
-ROWS = {"red": (1.0, 0.0), "green": (0.0, 2.0), "amber": (1.0, 1.0), "violin": (-1.0, -1.0)}
-
-
-class Rows:
-    """Known rows; `asked` lists every text that was asked for."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-
-    def __call__(self, texts: list[str]) -> NDArray[np.float32]:
-        self.asked += texts
-        return np.array([ROWS[text] for text in texts], np.float32)
-
-
-def test_familiar_words_are_written_and_read_back(tmp_path: Path) -> None:
-    write_familiar(tmp_path, ["red", "grün"], np.array([[3.0, 4.0], [0.0, 1.0]]), 0.6, "tower")
-
-    familiar = read_familiar(tmp_path, "tower")
-
-    assert familiar is not None
-    assert familiar.bound == 0.6
-    (nearest,) = familiar.nearest(["green"], Rows())
-    assert nearest.word == "grün"
-    assert nearest.likeness == pytest.approx(1, abs=0.01)
 
 
 def test_rows_of_another_tower_are_refused(tmp_path: Path) -> None:
