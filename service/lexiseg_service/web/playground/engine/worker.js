@@ -62,7 +62,8 @@ async function loaded() {
 /** A file of the model: JSON, or its bytes. */
 async function load(name) {
   try {
-    const answer = await fetch(new URL(name, root));
+    const url = new URL(name, root).href;
+    const answer = (await port.caches?.match(url)) ?? (await fetch(url)); // on a first visit offline.js may not answer for this worker yet
     if (!answer.ok) throw TOWER.has(name) ? unreadable() : new Refusal("unreachable", `${name} cannot be loaded (${answer.status}).`);
     return await (name.endsWith(".json") ? answer.json() : answer.arrayBuffer());
   } catch (error) {
