@@ -228,6 +228,20 @@ def the_middle(page: Page) -> tuple[float, float]:
     return place(page, 320, 210)
 
 
+def test_a_site_forgets_its_older_files_and_nobody_elses(context: BrowserContext, folder: Path) -> None:
+    with serving(partial(QuietFiles, directory=str(folder))) as url:
+        older, foreign = f"{url}/site/ older", "another page of this host"
+        page = context.new_page()
+        page.goto(f"{url}/site/manifest.json")
+        page.evaluate("names => Promise.all(names.map(name => caches.open(name)))", [older, foreign])
+
+        page = opened(context, f"{url}/site/")
+
+        kept = page.evaluate("caches.keys()")
+        assert foreign in kept
+        assert older not in kept
+
+
 def test_a_damaged_file_and_a_broken_browser_are_named(context: BrowserContext, site: str) -> None:
     page = opened(context, site)
     choose(page, CHINA[:200], "half.jpg")

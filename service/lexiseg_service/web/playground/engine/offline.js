@@ -1,10 +1,11 @@
 // The service worker of a site: all files of a first visit are kept, so that the page opens without a network.
 
-const VERSION = "{version}";
 const FILES = "{files}".split(" ");
 const TOTAL = Number("{bytes}"); // of all files
 const ISOLATED = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" }; // threads need it
 const scope = /** @type {any} */ (self);
+const SITE = scope.registration.scope; // other pages of the same origin have caches, too
+const CACHE = `${SITE} {version}`;
 
 scope.addEventListener("install", (event) => event.waitUntil(keepAll().then(() => scope.skipWaiting())));
 scope.addEventListener("activate", (event) => event.waitUntil(Promise.all([forgetOthers(), scope.clients.claim()])));
@@ -12,7 +13,7 @@ scope.addEventListener("fetch", (event) => new URL(event.request.url).origin ===
 
 /** Fetches the files that are not here from an earlier attempt. */
 async function keepAll() {
-  const cache = await caches.open(VERSION);
+  const cache = await caches.open(CACHE);
   const count = await counterOf("the model", TOTAL);
   await Promise.all(
     FILES.map(async (file) => {
@@ -45,13 +46,13 @@ function counted(answer, count) {
 
 async function forgetOthers() {
   const names = await caches.keys();
-  await Promise.all(names.filter((name) => name !== VERSION).map((name) => caches.delete(name)));
+  await Promise.all(names.filter((name) => name.startsWith(`${SITE} `) && name !== CACHE).map((name) => caches.delete(name)));
 }
 
 /** A file from the cache; what a word needs beside, the text tower, is kept when it comes. */
 async function response(event) {
   const { request } = event;
-  const cache = await caches.open(VERSION);
+  const cache = await caches.open(CACHE);
   let answer = await cache.match(request, { ignoreSearch: true });
   if (!answer) {
     answer = await fetch(request);
