@@ -257,10 +257,6 @@ class Segmenter(ABC):
             ShapeError: rgb is not a non-empty uint8 [H, W, 3].
         """
 
-    def passes_side_by_side(self, bucket: tuple[int, int]) -> bool:
-        """Whether several threads may encode tiles of this shape at once, each mostly with a core of its own."""
-        return False
-
     @abstractmethod
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
         """Encode uint8 tiles [N, 3, s, t] of one bucket; a tile's features do not depend on its batch."""

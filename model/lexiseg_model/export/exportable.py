@@ -87,9 +87,6 @@ class Exportable(Segmenter):
         """Let `runner` encode the tiles that it takes."""
         self._runner = runner
 
-    def passes_side_by_side(self, bucket: Bucket) -> bool:
-        return self._runner is not None and self._runner.takes(bucket)
-
     def _run_exported(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...] | None:
         """The runner's outputs for tiles [N, 3, s, t] of one bucket; None where it does not take them."""
         if self._runner is None or not self._runner.takes((tiles.shape[2], tiles.shape[3])):

@@ -1,14 +1,13 @@
-"""The compute stage: a fair queue, and the threads that own the device, for all models.
+"""The compute stage: a fair queue, and the thread that owns the device, for all models.
 
 A batch begins with the job of the client (source) that has had the fewest tiles so far; within a client, its flows
 (streams and single images) are served round robin. The same rule fills the batch with jobs of the same key (model and
 bucket). A new client starts with the tile count of the client served last, so idle time earns no credit.
 
-A GPU has one thread, which takes the next batch, up to max_batch tiles of one model and one bucket, and waits only
-while the queue is empty. While several clients wait, a batch is limited to MAX_PASS_SECONDS: each client waits for the
-batches of the others. A CPU gains nothing from batches: it has a thread a core, which takes tile after tile. Of the
-passes in torch, which use all cores, one runs at a time. Between two batches a thread runs other work for the device,
-such as the warm-up of a model.
+The thread takes the next batch, up to max_batch tiles of one model and one bucket, and waits only while the queue is
+empty. While several clients wait, a batch is limited to MAX_PASS_SECONDS: each client waits for the batches of the
+others. A CPU gains nothing from batches, so there the thread takes tile after tile. Between two batches it runs other
+work for the device, such as the warm-up of a model.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ import numpy as np
 import structlog
 import torch
 
-from lexiseg_model.features import TileFeatures
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import NotReady
 from lexiseg_service.watch.metrics import Metrics
@@ -179,74 +177,57 @@ class ComputeStage:
         self._work: deque[tuple[Future[None], Work]] = deque()
         self._changed = threading.Condition()
         self._open = True
-        self._cores_taken = False  # by a pass that uses all of them
         self._seconds_per_tile = 0.0  # moving average
-        self._ended = 0.0  # of the latest pass
-        n_threads = 1 if gains else COMPUTE_THREADS
-        self._threads = [threading.Thread(target=self._loop, name="compute", daemon=True) for _ in range(n_threads)]
-        for thread in self._threads:
-            thread.start()
+        self._thread = threading.Thread(target=self._loop, name="compute", daemon=True)
+        self._thread.start()
 
     def put(self, job: AnyJob) -> None:
         """Add a planned job to the queue."""
         with self._changed:
             self._queue.put(job)
             self._metrics.queue_depth.set(len(self._queue))
-            self._changed.notify(job.n_tiles)
+            self._changed.notify_all()
 
     def run(self, work: Work) -> Future[None]:
-        """Run other work on a compute thread, after its batch under way."""
+        """Run other work on the compute thread, after the batch under way."""
         done: Future[None] = Future()
         with self._changed:
             if self._open:
                 self._work.append((done, work))
-                self._changed.notify()
+                self._changed.notify_all()
             else:
                 done.set_exception(NotReady(GOING_DOWN))
         return done
 
     def close(self, seconds: float) -> None:
-        """Stop, and wait up to `seconds` for the batches under way; queued jobs must be abandoned before."""
-        deadline = time.monotonic() + seconds
+        """Stop, and wait up to `seconds` for the batch under way; queued jobs must be abandoned before."""
         with self._changed:
             self._open = False
             for done, _ in self._work:
                 done.set_exception(NotReady(GOING_DOWN))
             self._work.clear()
             self._changed.notify_all()
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        self._thread.join(seconds)
 
     def _loop(self) -> None:
         while True:
             with self._changed:
-                while not self._work and not self._may_begin():
-                    if not self._open and not self._queue:
+                while not self._work and self._queue.next is None:
+                    if not self._open:
                         return
-                    self._metrics.queue_depth.set(len(self._queue))
+                    self._metrics.queue_depth.set(0)
                     self._changed.wait()
                 work = self._work.popleft() if self._work else None
                 batch = [] if work else self._queue.take(self._max_tiles())
-                takes_cores = bool(batch) and not _side_by_side(batch[0].job)
-                self._cores_taken = self._cores_taken or takes_cores
                 self._metrics.queue_depth.set(len(self._queue))
             # torch applies the last number that any thread has set, so it is set before every step.
-            torch.set_num_threads(COMPUTE_THREADS if work or takes_cores else 1)
+            torch.set_num_threads(COMPUTE_THREADS)
             if work is None:
                 self._encode(batch)
             else:
                 _run(*work)
             # The thread would otherwise keep the last batch's images, or a model, alive while it waits.
             del batch, work
-            if takes_cores:
-                with self._changed:
-                    self._cores_taken = False
-                    self._changed.notify_all()
-
-    def _may_begin(self) -> bool:
-        """Whether a thread may take the next batch now."""
-        job = self._queue.next
-        return job is not None and (not self._cores_taken or _side_by_side(job))
 
     def _max_tiles(self) -> int:
         """Tiles of the next batch."""
@@ -285,37 +266,26 @@ class ComputeStage:
             began = time.monotonic()
             tiles = [job.tiles[first:last] for job, first, last in batch]
             tile_features = segmenter.encode_tiles(tiles[0] if len(tiles) == 1 else np.concatenate(tiles))
-            complete = []
             start = 0
             for job, first, last in batch:
                 end = start + last - first
-                if self._add_part(job, first, tuple(part[start:end] for part in tile_features)):
+                job.parts[first] = tuple(part[start:end] for part in tile_features)
+                if last == job.n_tiles:
                     _assemble(job, segmenter)
-                    complete.append(job)
                 start = end
-        with self._changed:
             ended = time.monotonic()
-            # Of passes side by side the time counts once: the sum is the time that the device is busy.
-            device_seconds = ended - max(began, self._ended)
-            self._ended = ended
-            self._seconds_per_tile += AVERAGE_WEIGHT * (device_seconds / start - self._seconds_per_tile)
-        self._metrics.stage("image", device_seconds)
+        self._seconds_per_tile += AVERAGE_WEIGHT * ((ended - began) / start - self._seconds_per_tile)
         self._metrics.batch_size.observe(start)
-        for job, first, _ in batch:
+        self._metrics.stage("image", ended - began)
+        for job, first, last in batch:
             if first == 0:
                 self._metrics.stage("queue", began - job.planned)
                 job.stages.append(StageTime("queue", job.planned, began))
             job.stages.append(StageTime("image", began, ended))
             job.image_seconds += ended - began
-            if job in complete:
+            if last == job.n_tiles:
                 job.computed, job.parts = ended, {}
                 self._encoded(job)
-
-    def _add_part(self, job: AnyJob, first: int, part: TileFeatures) -> bool:
-        """Keep the features of some tiles of a job; True if these were the last ones, in whatever order they come."""
-        with self._changed:
-            job.parts[first] = part
-            return sum(len(each[0]) for each in job.parts.values()) == job.n_tiles
 
 
 def warm_up_buckets(segmenter: Segmenter) -> list[tuple[int, int]]:
@@ -326,11 +296,6 @@ def warm_up_buckets(segmenter: Segmenter) -> list[tuple[int, int]]:
     """
     buckets = sorted(segmenter.buckets, key=math.prod)
     return buckets if torch.cuda.is_available() else sorted({*buckets[:1], *buckets[-1:]}, key=math.prod)
-
-
-def _side_by_side(job: AnyJob) -> bool:
-    assert job.plan is not None
-    return job.loaded.segmenter.passes_side_by_side(job.plan.bucket)
 
 
 def _run(done: Future[None], work: Work) -> None:

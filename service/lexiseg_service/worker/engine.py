@@ -4,8 +4,8 @@
 
     accept   refuse at once a request without a place or that would miss its deadline; acquire the model
     decode   image id, header check, pixels, plan; an image whose features are kept skips compute
-    compute  owns the device for all models: takes what waits, up to max_batch tiles of one model and bucket; on a CPU a
-             tile a core
+    compute  one owner of the device for all models: takes what waits, up to max_batch tiles of one model and bucket;
+             on a CPU tile by tile
     texts    text rows that are not in memory, a chunk at a time
     finish   scores, arg-max, RLE, overlay, or another `render` of the job
 
@@ -267,7 +267,7 @@ class Engine:
         """Warm up a model in memory, whether it is served yet or not."""
         for height, width in warm_up_buckets(segmenter):
             tile = np.zeros((1, 3, height, width), np.uint8)
-            # On a compute thread, between batches: nothing else uses a GPU then.
+            # On a compute thread, between batches: nothing else uses the device then.
             self._compute.run(partial(segmenter.encode_tiles, tile)).result()
         if not segmenter.card.has_words:
             return

@@ -241,7 +241,6 @@ def test_while_several_sources_wait_a_slow_pass_has_few_tiles(
     device: str, last: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lexiseg_service.worker.compute.MAX_PASS_SECONDS", 1e-9)  # every pass is slow
-    monkeypatch.setattr("lexiseg_service.worker.compute.COMPUTE_THREADS", 1)
     monkeypatch.setattr("lexiseg_service.worker.engine.choose_device", lambda name: torch.device(device))
     bench = Bench()
     bench.ask("busy", "red").result(SOON)
