@@ -126,7 +126,7 @@ def _contest_by_cells(scores: Tensor, size: tuple[int, int], worth: Worth) -> It
     cell_of, rivals = (highest >= lowest.amax(0) - SLACK).flatten(1).T.nonzero(as_tuple=True)
     count = cell_of.bincount(minlength=lowest[0].numel())
     first = count.cumsum(0) - count
-    for tile in _tiles(scores[:1], size, (max(1, BAND_PIXELS // size[1]), size[1])):
+    for tile in _tiles(scores, size, (max(1, BAND_PIXELS // size[1]), size[1])):
         (y, down), (x, across) = tile.y, tile.x
         shape = (len(y), len(x))
         y, x = y + tile.cells[0].start, x + tile.cells[1].start
