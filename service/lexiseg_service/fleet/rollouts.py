@@ -22,7 +22,7 @@ from typing import Literal, cast, get_args
 import structlog
 
 from lexiseg_model.errors import OptionError, UnknownModelError
-from lexiseg_model.files import write_durably
+from lexiseg_model.files import READABLE, write_durably
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.watched_file import WatchedFile
@@ -82,7 +82,8 @@ def write_rollouts(path: Path, rollouts: dict[str, Rollout]) -> None:
     if not path.resolve().parent.is_dir():
         raise OptionError(f"{path}: there is no such folder")
     text = "".join(f"{rollout}\n" for rollout in rollouts.values())
-    write_durably(path.resolve(), lambda fresh: fresh.write_text(text))
+    mode = path.stat().st_mode & 0o777 if path.exists() else READABLE  # whoever could read or write it still can
+    write_durably(path.resolve(), lambda fresh: fresh.write_text(text), mode)
 
 
 class Rollouts:

@@ -72,6 +72,17 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert (tmp_path / "rollouts.txt").read_text() == "tcl@2 5 image\ntiny@3 12.5 key\ndog@3 1 key dog@2\n"
 
 
+def test_a_file_keeps_its_mode_and_a_new_one_is_readable_for_all(tmp_path: Path) -> None:
+    path = tmp_path / "rollouts.txt"
+    write_rollouts(path, {})
+    assert path.stat().st_mode & 0o777 == 0o644
+
+    path.chmod(0o660)
+    write_rollouts(path, {})
+
+    assert path.stat().st_mode & 0o777 == 0o660
+
+
 class TwoVersions(KnownBackend):
     """Has two versions of its model."""
 
