@@ -113,7 +113,8 @@ function leave() {
 async function encoded(file) {
   const reader = new FileReader();
   reader.readAsDataURL(file);
-  await new Promise((loaded) => (reader.onload = loaded));
+  await new Promise((ended) => (reader.onloadend = ended));
+  if (reader.error) throw reader.error; // the file is gone, or may not be read
   return reader.result;
 }
 
