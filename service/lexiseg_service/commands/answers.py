@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from lexiseg_client import Segmentation
 from lexiseg_client.rpc.messages import segmentation
@@ -18,7 +18,6 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.wire.answer import encode_answer
 
 Ask = Callable[[bytes], Segmentation]  # of an encoded image; for many threads; raises ServiceError
-Check: TypeAlias = Callable[[int], object]  # of the number of classes
 
 
 class Answers(NamedTuple):
@@ -31,12 +30,7 @@ class Answers(NamedTuple):
 
 @contextmanager
 def open_answers(
-    question: Question,
-    settings: Settings,
-    server: str | None,
-    *,
-    overlay: bool = False,
-    check: Check = lambda _: None,
+    question: Question, settings: Settings, server: str | None, *, overlay: bool = False
 ) -> Iterator[Answers]:
     """Answers of the server at an address, or of an engine in this process while the block runs.
 
@@ -45,30 +39,26 @@ def open_answers(
         settings: name the model.
         server: its address; None: this process.
         overlay: whether each answer has a painted picture.
-        check: called before the model is loaded; what it raises ends the command.
 
     Raises:
         ServiceError: the classes, the prompts or a value are not as expected, or the server cannot be asked.
         ModelError: the model cannot be loaded.
     """
-    validated = question.validated()
-    prompts = resolve_prompts(validated, question.task, settings.limits)
+    prompts = resolve_prompts(question, question.task, settings.limits)
     if server is not None:
         model = settings.default_model  # None: the server's own default
         fields: dict[str, Any] = question.fields | ({} if model is None else {"model": model}) | {"overlay": overlay}
         with Server(server, settings) as opened:
-            classes = () if question.vocabulary else resolve(validated, settings.limits).classes
+            classes = () if question.vocabulary else resolve(question, settings.limits).classes
             opened.check(model, question.task)
             if question.vocabulary is not None:
                 classes = opened.classes_of(question.vocabulary)
-            check(len(classes))
             yield Answers(lambda content: opened.segment(content, fields), classes, f"{server} {model or ''}".strip())
         return
-    vocabulary = resolved(validated, settings)
-    check(len(vocabulary.classes))
+    vocabulary = resolved(question, settings)
     with engine_of(settings, question.task) as (engine, segmenter):
         name = segmenter.card.name
-        known = exemplified(engine, vocabulary, validated, name, settings)
+        known = exemplified(engine, vocabulary, question, name, settings)
 
         def ask(content: bytes) -> Segmentation:
             request = question.request(content, known, name, prompts=prompts, overlay=overlay)

@@ -183,17 +183,17 @@ def pseudo_label(
     """
     from lexiseg_model.data.indexed import BACKGROUND, photographs_in, read_classes
     from lexiseg_service.commands.in_process import check_model, load, resolved
-    from lexiseg_service.commands.question import Question, check_classes
+    from lexiseg_service.commands.question import question_of
 
-    check_classes(classes or (), vocabulary, needed=listing is None, others=", or --classes FILE")
     if listing is not None and (classes or vocabulary):
         raise typer.BadParameter("expected no other classes beside it", param_hint="'--classes'")
     if listing is not None:
         names = read_classes(listing)
         background = BACKGROUND in names if background is None else background
         classes = [name for name in names if name != BACKGROUND]
+    question = question_of(classes, vocabulary, background=background, others=", or --classes FILE")
     settings = chosen.settings
-    resolved_list = resolved(Question(tuple(classes or ()), vocabulary, background).validated(), settings)
+    resolved_list = resolved(question, settings)
     check_model(settings, "semantic")
     from lexiseg_model.data.preparing.pseudo_labels import Labelling, write_pseudo_labels  # imports torch
 

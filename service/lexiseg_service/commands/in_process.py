@@ -17,7 +17,7 @@ from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.messages import Exemplified, WorkerRequest
 from lexiseg_service.question.prompts import examples_of
-from lexiseg_service.question.schemas import Question as RestQuestion
+from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
@@ -107,7 +107,7 @@ def named_or_folder(settings: Settings, name: str) -> Segmenter:
     )
 
 
-def resolved(question: RestQuestion, settings: Settings) -> Vocabulary:
+def resolved(question: Question, settings: Settings) -> Vocabulary:
     """The vocabulary of a question: its own classes, or those of the list that it names.
 
     Raises:
@@ -120,7 +120,7 @@ def resolved(question: RestQuestion, settings: Settings) -> Vocabulary:
 
 
 def exemplified(
-    engine: Engine, vocabulary: Vocabulary, question: RestQuestion, model: str, settings: Settings
+    engine: Engine, vocabulary: Vocabulary, question: Question, model: str, settings: Settings
 ) -> Vocabulary:
     """Add the vectors that the engine's model computes for the examples of a vocabulary's classes.
 

@@ -1,11 +1,10 @@
-"""Classes, prompts and examples of a command line, as the fields of `POST /segment`."""
+"""The question of a command line: its classes, prompts and examples as the fields of `POST /segment`."""
 
 from __future__ import annotations
 
 import base64
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ import typer
 from lexiseg_model.types import Task, Vocabulary
 from lexiseg_service.commands.image_files import Source, Unreadable
 from lexiseg_service.errors import InvalidValue, TooLarge
+from lexiseg_service.question import schemas
 from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.messages import WorkerRequest
-from lexiseg_service.question.schemas import Question as RestQuestion
 from lexiseg_service.question.validation import validate
 from lexiseg_service.settings import Limits
 
@@ -29,35 +28,15 @@ EXPECTED_PROMPT = "points X,Y on the object, -X,Y beside it, at most one box LEF
 EXPECTED_EXAMPLE = "NAME=FILE@LEFT,TOP,RIGHT,BOTTOM or NAME=FILE@X,Y, as mascot=photo.jpg@10,20,200,180"
 
 
-@dataclass(frozen=True)
-class Question:
-    """Classes or a vocabulary, or prompts with either or neither; a background of None is the vocabulary's own.
+class Question(schemas.Question):
+    """The question of a command: that of `POST /segment`, always with a task."""
 
-    `prompts` are those of the task prompt; they and the classes have the form of `POST /segment`.
-    """
-
-    classes: tuple[str | dict[str, Any], ...]
-    vocabulary: str | None
-    background: Any  # true, false or a rule, in the form of `POST /segment`
-    threshold: float | None = None  # None: that of the model's card
-    max_side: int | None = None
     task: Task = "semantic"
-    prompts: tuple[dict[str, Any], ...] = ()
-    examples: tuple[str, ...] = ()  # as typed, for the record; `classes` hold them
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The fields of `POST /segment`, without those that are None."""
-        values = asdict(self) | {"classes": list(self.classes) or None, "prompts": list(self.prompts) or None}
-        return {name: value for name, value in values.items() if value is not None and name != "examples"}
-
-    def validated(self) -> RestQuestion:
-        """The question by the rules of `POST /segment`.
-
-        Raises:
-            InvalidValue: a field is out of range.
-        """
-        return validate(RestQuestion, self.fields)
+        """The fields that were given, as JSON."""
+        return self.model_dump(mode="json", exclude_unset=True)
 
     def request(self, image: bytes | None, vocabulary: Vocabulary, model: str, **options: Any) -> WorkerRequest:
         """The question about one image, for an engine; `options` are other fields of `WorkerRequest`."""
@@ -65,27 +44,40 @@ class Question:
         return WorkerRequest(image, vocabulary, model, **fields)
 
 
-def check_classes(
-    classes: Sequence[str | dict[str, Any]], vocabulary: str | None, *, needed: bool = True, others: str = ""
-) -> None:
-    """Refuse classes beside a vocabulary, neither of them where one is needed, and `-c a,b`, which is one class.
+def question_of(
+    classes: Sequence[str | dict[str, Any]] | None,
+    vocabulary: str | None,
+    *,
+    task: Task = "semantic",
+    needed: bool = True,
+    others: str = "",
+    **fields: Any,
+) -> Question:
+    """The question of a command line.
 
     Args:
         classes: words of `-c`, and classes with examples.
         vocabulary: of `--vocabulary`.
-        needed: whether one of both is needed.
+        task: what a segment is.
+        needed: whether classes or a vocabulary are needed.
         others: what could be given in their place, for the message.
+        fields: others of `POST /segment`; None and empty ones are left out.
 
     Raises:
-        typer.BadParameter: the message says what to give.
+        typer.BadParameter: classes beside a vocabulary, neither of them where one is needed, or `-c a,b`, which is one
+            class.
+        InvalidValue: a field is out of range.
     """
     option = "'-c' / '--class'"
     try:
-        refuse_unsplit([word for word in classes if isinstance(word, str)], "repeat the option, as -c sky -c tree")
+        words = [word for word in classes or () if isinstance(word, str)]
+        refuse_unsplit(words, "repeat the option, as -c sky -c tree")
     except InvalidValue as error:
         raise typer.BadParameter(error.detail, param_hint=option) from None
     if (classes and vocabulary) or (needed and not (classes or vocabulary)):
         raise typer.BadParameter(f"give either classes or --vocabulary NAME{others}", param_hint=option)
+    values = {"classes": classes or None, "vocabulary": vocabulary, "task": task, **fields}
+    return validate(Question, {name: value for name, value in values.items() if value is not None})
 
 
 def read_prompts(points: Sequence[str], boxes: Sequence[str], prompts: Sequence[str]) -> list[dict[str, Any]]:
@@ -146,7 +138,7 @@ def _prompt(text: str) -> dict[str, Any]:
 
 def with_examples(
     classes: Sequence[str], examples: Sequence[str], negatives: Sequence[str]
-) -> tuple[str | dict[str, Any], ...]:
+) -> list[str | dict[str, Any]]:
     """The classes of a command in the form of `POST /segment`: words, then those that have examples alone.
 
     Args:
@@ -169,7 +161,7 @@ def with_examples(
             raise typer.BadParameter(f"{name!r} has no --example beside it", param_hint="'--not'")
         examples_of[name].setdefault("negatives", []).append(example)
     words = [examples_of.pop(name, name) for name in classes]
-    return (*words, *examples_of.values())
+    return [*words, *examples_of.values()]
 
 
 def _example(text: str, option: str) -> tuple[str, dict[str, Any]]:

@@ -91,9 +91,11 @@ def bulk(
 
       lexiseg bulk addresses.csv answers/ -c dog --to coco --to yolo --local
     """
-    from lexiseg_service.commands.question import Question, check_classes
+    from lexiseg_service.commands.question import question_of
 
-    check_classes(classes or (), vocabulary)
+    question = question_of(
+        classes, vocabulary, background=background, threshold=threshold, max_side=max_side, task=task
+    )
     check_installed("bulk", "parquet", "pyarrow")
     from lexiseg_model import catalogue
     from lexiseg_model.catalogue.store import absolute
@@ -107,7 +109,6 @@ def bulk(
         if name not in WRITERS:
             raise typer.BadParameter(f"expected one of {', '.join(WRITERS)}; got {name!r}", param_hint="'--to'")
     cluster = None if local else Cluster(ray, _actors(actors), cpus, gpus)
-    question = Question(tuple(classes or ()), vocabulary, background, threshold, max_side, task)
     pictures, destination = source_of(absolute(source), kind, id_column, image_column), absolute(destination)
     settings = batch_settings(chosen.settings)
     check_model(settings, task)
@@ -116,7 +117,7 @@ def bulk(
         pictures,
         destination,
         question,
-        resolved(question.validated(), settings),
+        resolved(question, settings),
         settings,
         str(ModelName.of(card)),
         retry_failed=retry_failed,

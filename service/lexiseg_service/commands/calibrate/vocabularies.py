@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from lexiseg_client.question.options import background_json, classes_json
-from lexiseg_service.commands.question import Question
+from lexiseg_service.commands.question import Question, question_of
 from lexiseg_service.commands.server import Server
 from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
 from lexiseg_service.gateway.vocabularies.named import Preconditions
@@ -30,7 +30,7 @@ class Calibrated(NamedTuple):
         classes = [
             {"name": entry["name"], "synonyms": entry.get("synonyms", []), "threshold": 0.0} for entry in self.classes
         ]
-        return Question(tuple(classes), None, self.background)
+        return question_of(classes, None, background=self.background)
 
 
 def of_installation(name: str, settings: Settings) -> Calibrated:

@@ -40,12 +40,11 @@ def compare(
       lexiseg compare tcl@1 tcl@2 photos/ --vocabulary ade20k --least 0.9
     """
     from lexiseg_service.commands.in_process import check_named, resolved
-    from lexiseg_service.commands.question import Question, check_classes
+    from lexiseg_service.commands.question import question_of
 
-    check_classes(classes or (), vocabulary)
-    question = Question(tuple(classes or ()), vocabulary, background, 0.0, None)
+    question = question_of(classes, vocabulary, background=background, threshold=0.0)
     check_named(chosen.settings, a, b)
-    class_list = resolved(question.validated(), chosen.settings)
+    class_list = resolved(question, chosen.settings)
     from lexiseg_service.commands.compare.report import compared  # imports torch: after all checks
 
     report = compared(a, b, folder, class_list, chosen.settings)

@@ -123,14 +123,13 @@ def segment(
       lexiseg segment photos/*.jpg -c sky --server http://localhost:8000
     """
     from lexiseg_service.commands.image_files import sources_of
-    from lexiseg_service.commands.question import Question, check_classes, read_prompts, with_examples
+    from lexiseg_service.commands.question import question_of, read_prompts, with_examples
     from lexiseg_service.commands.segment.results import Job
     from lexiseg_service.commands.segment.run import run
 
-    prompt_list = tuple(read_prompts(points or [], boxes or [], prompts or []))
+    prompt_list = read_prompts(points or [], boxes or [], prompts or [])
     class_list = with_examples(classes or (), examples or (), negatives or ())
     is_free = bool(prompt_list) or task == "everything"
-    check_classes(class_list, vocabulary, needed=not is_free, others="" if task else ", or prompts")
     if prompt_list and task is not None:
         raise typer.BadParameter(f"points and boxes are a task of their own, not {task}", param_hint="'--task'")
     if is_free and background is False and not (class_list or vocabulary):
@@ -138,15 +137,16 @@ def segment(
             "without classes there is no class for every pixel to get; leave it out, or give -c or --vocabulary",
             param_hint="'--no-background'",
         )
-    question = Question(
+    question = question_of(
         class_list,
         vocabulary,
-        background,
-        threshold,
-        max_side,
-        "prompt" if prompt_list else task or "semantic",
-        prompt_list,
-        (*(examples or ()), *(f"not {text}" for text in negatives or ())),
+        needed=not is_free,
+        others="" if task else ", or prompts",
+        task="prompt" if prompt_list else task or "semantic",
+        prompts=prompt_list or None,
+        background=background,
+        threshold=threshold,
+        max_side=max_side,
     )
     if window is not None:
         if (
@@ -170,5 +170,6 @@ def segment(
         raise typer.BadParameter("only with --window", param_hint="'--bands' / '--range'")
     check_server(chosen, server)
     sources = sources_of(images, None if str(out) == STDOUT else out)
-    job = Job(sources, question, out, kind, chosen.settings.limits, quiet, skip_existing)
+    shown = (*(examples or ()), *(f"not {text}" for text in negatives or ()))
+    job = Job(sources, question, out, kind, chosen.settings.limits, quiet, skip_existing, examples=shown)
     raise typer.Exit(run(job, chosen.settings, server))

@@ -140,7 +140,7 @@ class Coco(Writer):
 
     def beside(self, content: Content) -> Files:
         """annotations.json and panoptic.json."""
-        prompts = {"prompts": list(self._question.prompts)} if self._question.prompts else {}
+        prompts = {name: value for name, value in self._question.fields.items() if name == "prompts"}
         files = {self.ledger: {**content, "categories": self._categories, **prompts}}
         if self._is_panoptic:
             categories = [

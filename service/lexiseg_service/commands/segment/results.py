@@ -39,6 +39,7 @@ class Job:
     limits: Limits
     quiet: bool = False  # neither progress nor a summary; only failures and warnings
     skip_existing: bool = False  # leave out images with results, even if the image has changed since
+    examples: tuple[str, ...] = ()  # as typed, for the ledger; the question holds the pictures
     is_printed: bool = False  # the folder is temporary: no overlays, and paths start where the command runs
 
     @property
@@ -59,8 +60,8 @@ class Results:
         question = job.question.fields | {"classes": [entry.name for entry in classes], "model": model}
         if job.kind != "coco":
             question["format"] = job.kind
-        elif job.question.examples:
-            question["examples"] = list(job.question.examples)
+        elif job.examples:
+            question["examples"] = list(job.examples)
         self._format = FORMATS[job.kind](job.question, classes)
         self.folder, before = _folder_for(job.out, question, self._format.ledger)
         self._saved = 0.0

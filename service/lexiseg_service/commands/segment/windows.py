@@ -81,7 +81,7 @@ def run(images: list[str], question: Question, out: Path, settings: Settings, re
         ServiceError: the classes or a value are not as expected, or none of the images exists.
         ModelError: the model cannot be loaded.
     """
-    vocabulary = resolved(question.validated(), settings)
+    vocabulary = resolved(question, settings)
     check_model(settings, question.task)
     missing = [name for name in images if not name.startswith("/vsi") and not Path(name).exists()]
     if len(missing) == len(images):

@@ -76,11 +76,20 @@ def video(
 
       lexiseg video /dev/video0 -c person --task instance --out me.mp4 --server localhost:50051
     """
-    from lexiseg_service.commands.question import Question, check_classes, read_prompts
+    from lexiseg_service.commands.question import question_of, read_prompts
     from lexiseg_service.commands.video.streams import StreamOptions, by_server, followed, in_process
 
     prompt_list = read_prompts(points or [], boxes or [], prompts or [])
-    check_classes(classes or (), vocabulary, needed=not prompt_list, others=", or objects to follow (--point, --box)")
+    question = question_of(
+        classes,
+        vocabulary,
+        needed=not prompt_list,
+        others=", or objects to follow (--point, --box)",
+        task=task or ("prompt" if prompt_list else "semantic"),
+        background=background,
+        threshold=threshold,
+        max_side=max_side,
+    )
     if prompt_list and task is not None:
         raise typer.BadParameter(f"following objects is a task of its own, not {task}", param_hint="'--task'")
     if out is None and json is None:
@@ -99,14 +108,6 @@ def video(
     from lexiseg_service.commands.video.run import run
     from lexiseg_service.commands.video.source import is_live
 
-    question = Question(
-        tuple(classes or ()),
-        vocabulary,
-        background,
-        threshold,
-        max_side,
-        task or ("prompt" if prompt_list else "semantic"),
-    )
     policy = drop or ("latest" if is_live(source) else "none")
     options: StreamOptions = {"smoothing": smoothing, "tracking": tracking, "drop_policy": policy}
     about = (question, options, chosen.settings)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict
 
-from lexiseg_client import Class, Client, Frame, FrameAnswer, Point, Prompt
+from lexiseg_client import Client, Frame, FrameAnswer, Point, Prompt
 from lexiseg_client.rpc.messages import frame_answer
 from lexiseg_model.types import Prompt as ModelPrompt
 from lexiseg_service.commands.in_process import engine_of, resolved
@@ -56,7 +56,7 @@ def in_process(question: Question, options: StreamOptions, settings: Settings) -
         ServiceError: the classes or a value are not as expected.
         ModelError: the model cannot be loaded.
     """
-    vocabulary = resolved(question.validated(), settings)
+    vocabulary = resolved(question, settings)
     with engine_of(settings, question.task) as (engine, segmenter):
         from lexiseg_service.worker.video import Streams  # imports torch: after all checks
 
@@ -90,19 +90,13 @@ def by_server(question: Question, options: StreamOptions, settings: Settings, ur
         ServerFailure: the server refused the stream, or does not answer.
     """
     key, url = key_for(url, settings), url.rstrip("/")
-    question.validated()
     with translated(url), Client(url, api_key=key, timeout=SECONDS_TO_CONNECT) as client:
 
         def ask(frames: Iterator[VideoFrame]) -> Generator[FrameAnswer, None, None]:
             yield from client.stream(
                 map(_client_frame, frames),
-                cast("list[str | Class]", list(question.classes)) or None,
-                vocabulary=question.vocabulary,
-                task=question.task,
+                **question.fields,
                 model=settings.default_model,  # None: the server's own default
-                background=question.background,
-                threshold=question.threshold,
-                max_side=question.max_side,
                 frames_in_flight=FRAMES_IN_FLIGHT,
                 **options,
             )

@@ -6,7 +6,7 @@ from lexiseg_client import Segmentation
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.answers import Ask
 from lexiseg_service.commands.image_files import Source, sources_of
-from lexiseg_service.commands.question import Question
+from lexiseg_service.commands.question import question_of
 from lexiseg_service.commands.segment.results import Job
 from lexiseg_service.commands.segment.run import INTERRUPTED_STATUS, work
 from lexiseg_service.settings import Limits
@@ -102,7 +102,7 @@ def answered(content: bytes = b"") -> Segmentation:
 
 
 def run(out: Path, sources: list[Source], ask: Ask) -> int:
-    job = Job(sources, Question(("sky",), None, None), out, "coco", Limits())
+    job = Job(sources, question_of(["sky"], None), out, "coco", Limits())
     return work(job, ask, (ClassEntry("sky"),), "a model")
 
 

@@ -17,7 +17,7 @@ from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, Task
 from lexiseg_service.commands.image_files import Source
-from lexiseg_service.commands.question import Question
+from lexiseg_service.commands.question import question_of
 from lexiseg_service.commands.segment.results import Job, Results
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Limits, Settings
@@ -159,7 +159,7 @@ def panoptic_json(folder: Path, ids: NDArray[np.uint16], classes: dict[int, tupl
         )
         for number, (index, is_thing) in classes.items()
     )  # fmt: skip
-    job = Job([], Question((), None, None, task="panoptic"), folder, "coco", Limits())
+    job = Job([], question_of((), None, needed=False, task="panoptic"), folder, "coco", Limits())
     results = Results(job, CLASSES, "a model")
     results.add(Source("street.jpg"), b"", made.answer(size=ids.shape, segments=segments))
     return written(folder, "panoptic.json")
