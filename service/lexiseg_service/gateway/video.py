@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady, ServiceError
 from lexiseg_service.gateway.admission.access import AccessControl
@@ -53,6 +53,8 @@ class StreamConfig:
             raise InvalidValue.of("task", self.question.task, "semantic, instance, panoptic or prompt in a stream")
         if math.isnan(self.smoothing) or not 0 <= self.smoothing <= MAX_SMOOTHING:
             raise InvalidValue.of("smoothing", self.smoothing, f"0 to {MAX_SMOOTHING}")
+        if self.drop_policy not in get_args(DropPolicy):
+            raise InvalidValue.of("drop_policy", self.drop_policy, f"one of {', '.join(get_args(DropPolicy))}")
         if not 1 <= self.frames_in_flight <= MAX_FRAMES_IN_FLIGHT:
             raise InvalidValue.of("frames_in_flight", self.frames_in_flight, f"1 to {MAX_FRAMES_IN_FLIGHT}")
 

@@ -28,7 +28,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.answer import encode_answer, encode_frame_answer
 from lexiseg_service.wire.errors import end
-from lexiseg_service.wire.request import decode_exemplify, decode_request, decode_step, encode_exemplified
+from lexiseg_service.wire.request import decode_request, decode_step, encode_exemplified
 from lexiseg_service.wire.server import GrpcServer, Service, worker_options
 from lexiseg_service.wire.trust import Trust
 
@@ -95,7 +95,7 @@ class Servicer(WorkerServicer):
     async def Exemplify(self, request: pb.ExemplifyRequest, context: Context) -> pb.ExemplifyResponse:
         """Rows of examples."""
         async with self._answering(context, request.origin.request_id):
-            decoded = decode_exemplify(request, self._deadline(context))
+            decoded = decode_request(request, self._deadline(context))
             return encode_exemplified(await self._backend.exemplify(decoded))
         return pb.ExemplifyResponse()
 

@@ -38,7 +38,6 @@ from lexiseg_service.question.messages import (
 from lexiseg_service.wire.answer import decode_answer, decode_frame_answer, encode_answer, encode_frame_answer
 from lexiseg_service.wire.request import (
     decode_exemplified,
-    decode_exemplify,
     decode_request,
     decode_step,
     encode_exemplified,
@@ -219,7 +218,7 @@ REQUEST = WorkerRequest(
 def test_regions_arrive_as_they_were_sent(request_: WorkerRequest) -> None:
     sent = internal.ExemplifyRequest.FromString(encode_exemplify(request_).SerializeToString())
 
-    assert decode_exemplify(sent, 7.0) == request_
+    assert decode_request(sent, 7.0) == request_
 
 
 @pytest.mark.parametrize("picture", [None, KeptPicture(b"small", REGIONS)])

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
-from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.video import FRAMES_IN_FLIGHT, StreamConfig
-from lexiseg_service.question.messages import DropPolicy, Followed, ImageSource
-from lexiseg_service.question.prompts import check_points, check_prompt_counts, resolve_follow
+from lexiseg_service.errors import InvalidValue, TooLarge
+from lexiseg_service.gateway.video import StreamConfig
+from lexiseg_service.question.messages import Followed, ImageSource
+from lexiseg_service.question.prompts import check_points, resolve_follow
 from lexiseg_service.question.schemas import ImageInput, PromptInput, Question
-from lexiseg_service.question.validation import off_event_loop, validate
+from lexiseg_service.question.validation import max_values, off_event_loop, validate
 from lexiseg_service.settings import Limits
-from lexiseg_service.wire.request import DROP_POLICIES, MASKS, REFINEMENTS, TASKS, word_of
+from lexiseg_service.wire.fields import Kinds, made, read, row
+
+STREAM_FIELDS = ("smoothing", "tracking", "drop_policy", "frames_in_flight")  # beside those of the question
+VALUES_PER_POINT = 4
+JSON_BYTES = 4  # that take as long to convert as one byte of a message
 
 
 async def read_segment(message: pb.SegmentRequest, limits: Limits) -> tuple[Question, ImageSource]:
     """The question and the image of a request.
 
     Raises:
+        TooLarge: more values than the largest valid request has.
         InvalidValue: a field is missing or out of range.
     """
     source = message.image.WhichOneof("source")
     if source is None:
         raise InvalidValue.of("image", "none", "exactly one of content, url and id")
-    n_bytes = message.ByteSize() - message.image.ByteSize()
+    n_bytes = JSON_BYTES * (message.ByteSize() - message.image.ByteSize())
     question = await off_event_loop(n_bytes, partial(read_question, message, limits))
     if source == "content":
         return question, ImageSource(message.image.content)
@@ -39,54 +44,26 @@ def read_question(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits) 
     """The question of a request or of a stream.
 
     Raises:
+        TooLarge: more values than the largest valid request has.
         InvalidValue: a field is out of range.
     """
-    return validate(Question, question_fields(message, limits))
-
-
-def question_fields(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits) -> dict[str, Any]:
-    """The fields of a message under the names and in the forms of the JSON, without those that are not set.
-
-    Raises:
-        InvalidValue: more classes, synonyms, words, prompts or points than the limits allow, or a background that is
-            both on and off.
-    """
-    _check_counts(message, limits)
-    fields: dict[str, Any] = {
-        "overlay": message.overlay,
-        "confidence": message.confidence,
-    }
-    if isinstance(message, pb.SegmentRequest):
-        fields["simplify"] = message.simplify
-    if message.classes:
-        fields["classes"] = [_class(entry) for entry in message.classes]
-    for name in ("vocabulary", "model", "threshold", "max_side"):
-        if message.HasField(name):
-            fields[name] = getattr(message, name)
-    enums: tuple[tuple[str, Mapping[Any, int]], ...] = (("task", TASKS), ("mask", MASKS), ("refine", REFINEMENTS))
-    for name, words in enums:
-        if number := getattr(message, name):
-            # A number that only a newer release knows is refused like any other unknown word.
-            fields[name] = word_of(words, number) or str(number)
-    if message.HasField("background"):
-        fields["background"] = _background(message.background)
-    if isinstance(message, pb.SegmentRequest) and message.prompts:
-        fields["prompts"] = [_prompt(prompt) for prompt in message.prompts]
-    return fields
+    left = max_values(limits)
+    for count in _counts(message):  # before any is converted: a small message may hold millions
+        left -= count
+        if left < 0:
+            raise TooLarge(f"the message holds more than {max_values(limits):,} values")
+    fields = read(message, KINDS, Question.model_fields)
+    return validate(Question, {name: value for name, value in fields.items() if value != ()})
 
 
 def read_config(message: pb.StreamConfig, limits: Limits) -> StreamConfig:
     """The config of a stream.
 
     Raises:
+        TooLarge: more values than the largest valid request has.
         InvalidValue: a field is out of range.
     """
-    in_flight = message.frames_in_flight if message.HasField("frames_in_flight") else FRAMES_IN_FLIGHT
-    drop_policy: DropPolicy | None = word_of(DROP_POLICIES, message.drop_policy) if message.drop_policy else "none"
-    if drop_policy is None:
-        raise InvalidValue.of("drop_policy", message.drop_policy, "DROP_POLICY_NONE or DROP_POLICY_LATEST")
-    question = read_question(message, limits)
-    return StreamConfig(question, message.smoothing, message.tracking, drop_policy, in_flight)
+    return StreamConfig(read_question(message, limits), **read(message, KINDS, STREAM_FIELDS))
 
 
 def read_followed(message: pb.Frame, limits: Limits) -> tuple[Followed, ...]:
@@ -99,90 +76,49 @@ def read_followed(message: pb.Frame, limits: Limits) -> tuple[Followed, ...]:
     def prompts() -> Iterator[tuple[int, PromptInput]]:
         for index, each in enumerate(message.follow):
             check_points(each.prompt, f"frame.follow.{index}.prompt", limits)
-            yield each.track_id, validate(PromptInput, _prompt(each.prompt))
+            yield each.track_id, validate(PromptInput, made(each.prompt, KINDS))
 
     return resolve_follow(prompts(), "frame.follow", limits)
 
 
-def _check_counts(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits) -> None:
-    """Check before converting: a small message may hold millions of entries."""
-    n_classes, n_words = len(message.classes), len(message.background.words.words)
-    if n_classes > limits.max_classes:
-        raise InvalidValue.of("classes", f"{n_classes} classes", f"at most {limits.max_classes}")
-    if n_words > limits.max_classes:
-        raise InvalidValue.of("background.words", f"{n_words} words", f"at most {limits.max_classes}")
-    if isinstance(message, pb.SegmentRequest):
-        check_prompt_counts(message.prompts, limits)
-    left = limits.max_examples
-    for index, entry in enumerate(message.classes):
-        left -= len(entry.examples) + len(entry.negatives)
-        if left < 0:
-            raise InvalidValue.of(f"classes.{index}.examples", "more", f"at most {limits.max_examples} in all")
+def _counts(message: pb.SegmentRequest | pb.StreamConfig) -> Iterator[int]:
+    """The numbers of values in each list of a message, outer lists first."""
+    yield len(message.classes) + len(message.background.words.words)
+    for entry in message.classes:
+        yield len(entry.synonyms) + len(entry.examples) + len(entry.negatives)
         for example in (*entry.examples, *entry.negatives):
-            if len(example.points) > limits.max_prompt_points:
-                came = f"{len(example.points)} points"
-                raise InvalidValue.of(f"classes.{index}.examples", came, f"at most {limits.max_prompt_points}")
-        if len(entry.synonyms) > limits.max_synonyms:
-            came = f"{len(entry.synonyms)} synonyms"
-            raise InvalidValue.of(f"classes.{index}.synonyms", came, f"at most {limits.max_synonyms}")
+            yield VALUES_PER_POINT * len(example.points)
+    if isinstance(message, pb.SegmentRequest):
+        yield len(message.prompts)
+        for prompt in message.prompts:
+            yield VALUES_PER_POINT * len(prompt.points)
 
 
-def _class(entry: pb.Class) -> str | dict[str, Any]:
-    examples: dict[str, Any] = {}
-    if entry.examples or entry.negatives:
-        examples = {"examples": [_example(each) for each in entry.examples]}
-        examples["negatives"] = [_example(each) for each in entry.negatives]
-    if entry.HasField("words"):
-        examples["words"] = entry.words
-    if not entry.synonyms and not entry.HasField("threshold") and not examples:
-        return entry.name
-    threshold = entry.threshold if entry.HasField("threshold") else None
-    return {"name": entry.name, "synonyms": list(entry.synonyms), "threshold": threshold, **examples}
+def _class(name: str, **others: Any) -> str | dict[str, Any]:
+    others = {field: value for field, value in others.items() if value != ()}
+    return {"name": name, **others} if others else name
 
 
-def _example(message: pb.Example) -> dict[str, Any]:
-    """An example as JSON, with the content of its image as base64."""
-    box = message.box if message.HasField("box") else None
-    example = _prompt(pb.Prompt(points=message.points, box=box))
-    if message.HasField("mask"):
-        example["mask"] = _mask(message.mask)
-    if message.HasField("image"):
-        source = message.image.WhichOneof("source")
-        if source == "content":
-            example["image"] = {"base64": base64.b64encode(message.image.content).decode()}
-        else:
-            example["image"] = {} if source is None else {source: getattr(message.image, source)}
-    return example
+def _image(content: bytes | None = None, **named: str) -> dict[str, str]:
+    return named if content is None else {"base64": base64.b64encode(content).decode()}
 
 
-def _background(message: pb.Background) -> bool | dict[str, Any]:
-    rule: dict[str, Any] = {}
-    if message.HasField("threshold"):
-        rule["threshold"] = message.threshold
-    if message.HasField("words"):
-        rule["words"] = list(message.words.words)
-    if message.HasField("enabled") and not message.enabled:
-        if rule:
-            raise InvalidValue.of("background.enabled", False, f"true or nothing beside {' and '.join(rule)}")
-        return False
-    return rule or True
+def _background(enabled: bool | None = None, **rule: Any) -> bool | dict[str, Any]:
+    if enabled is False and rule:
+        raise InvalidValue.of("background.enabled", False, f"true or nothing beside {' and '.join(rule)}")
+    return enabled is not False and (rule or True)
 
 
-def _prompt(message: pb.Prompt) -> dict[str, Any]:
-    prompt: dict[str, Any] = {}
-    if message.points:
-        prompt["points"] = [
-            {"x": point.x, "y": point.y, "positive": point.positive if point.HasField("positive") else True}
-            for point in message.points
-        ]
-    if message.HasField("box"):
-        prompt["box"] = [message.box.x0, message.box.y0, message.box.x1, message.box.y1]
-    if message.HasField("mask"):
-        prompt["mask"] = _mask(message.mask)
-    if message.HasField("segment"):
-        prompt["segment"] = message.segment
-    return prompt
-
-
-def _mask(message: pb.CocoRle) -> dict[str, Any]:
-    return {"size": [message.size.height, message.size.width], "counts": message.counts}
+# What messages become in JSON.
+KINDS: Kinds = {
+    "Background": _background,
+    "Box": row,
+    "Class": _class,
+    "CocoRle": dict,
+    "Example": dict,
+    "Image": _image,
+    "Point": dict,
+    "Prompt": dict,
+    "Size": row,
+    "Words": lambda words: words,
+}

@@ -28,7 +28,7 @@ from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics, failure_reason
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.wire.answer import encode_answer, encode_frame_answer
-from lexiseg_service.wire.request import REFINEMENTS, TASKS
+from lexiseg_service.wire.fields import name_of
 from lexiseg_service.wire.server import GrpcServer, Service, public_options
 
 if TYPE_CHECKING:  # generic for the type checker alone
@@ -139,9 +139,9 @@ def check_answer_size(answer: Message, limits: Limits) -> None:
 def model_message(card: dict[str, Any]) -> pb.Model:
     """A card of `GET /models/{name}` as a message; fields that the message does not have are left out."""
     fields = {name: value for name, value in card.items() if value is not None}
-    fields["tasks"] = [TASKS[task] for task in card["tasks"]]
-    fields["refine"] = REFINEMENTS[card["refine"]]
-    fields["refinements"] = [REFINEMENTS[word] for word in card["refinements"]]
+    fields["tasks"] = [name_of(pb.Task.DESCRIPTOR, task) for task in card["tasks"]]
+    fields["refine"] = name_of(pb.Refine.DESCRIPTOR, card["refine"])
+    fields["refinements"] = [name_of(pb.Refine.DESCRIPTOR, word) for word in card["refinements"]]
     return ParseDict(fields, pb.Model(), ignore_unknown_fields=True)
 
 

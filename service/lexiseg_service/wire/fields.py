@@ -1,0 +1,117 @@
+"""Protobuf messages from objects and back, by the names of their fields.
+
+A message and its counterpart, a dataclass or JSON, give the same names to the same things, so that only what differs
+has to be written out:
+
+    field of a message            value of an object
+    optional and not set          None; left out when it is read
+    enum, as TASK_SEMANTIC        its word, as "semantic"; unspecified is left out when it is read
+    repeated                      tuple
+    message                       object with attributes of the names of its fields
+    message, as Size or Box       tuple of the values in the order of the fields
+    message, as Words or Hole     the list in it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
+
+from google.protobuf.descriptor import Descriptor, EnumDescriptor
+from google.protobuf.message import Message
+
+M = TypeVar("M", bound=Message)
+# By the name of a message's type: what makes an object of its fields, which are the keyword arguments.
+Kinds = Mapping[str, Callable[..., Any]]
+
+
+class _Field(NamedTuple):
+    name: str
+    optional: bool
+    repeated: bool
+    message: Descriptor | None
+    enum: EnumDescriptor | None
+
+
+def write(kind: type[M], source: Any, **others: Any) -> M:
+    """A message of an object; `others` are values of fields in place of the object's own."""
+    return kind(**_arguments(kind.DESCRIPTOR, source, others))  # type: ignore[arg-type]  # one class of two names
+
+
+def read(message: Message, kinds: Kinds, names: Container[str] | None = None) -> dict[str, Any]:
+    """The fields of a message by name, all or those of `names`; of messages in them `kinds` make objects."""
+    values: dict[str, Any] = {}
+    for field in _fields(message.DESCRIPTOR):
+        if names is not None and field.name not in names:
+            continue
+        value = getattr(message, field.name)
+        if field.repeated:
+            values[field.name] = tuple(value if field.message is None else [made(each, kinds) for each in value])
+        elif field.optional and not message.HasField(field.name):
+            continue
+        elif field.message is not None:
+            values[field.name] = made(value, kinds)
+        elif field.enum is None:
+            values[field.name] = value
+        elif value:
+            values[field.name] = word_of(field.enum, value)
+    return values
+
+
+def made(message: Message, kinds: Kinds) -> Any:
+    """The object that `kinds` make of a message."""
+    return kinds[message.DESCRIPTOR.name](**read(message, kinds))
+
+
+def row(**values: Any) -> tuple[Any, ...]:
+    """A kind of message that is a tuple of its values."""
+    return tuple(values.values())
+
+
+def word_of(enum: EnumDescriptor, number: int) -> str:
+    """The word of a number; of one that only a newer release knows, its digits."""
+    value = enum.values_by_number.get(number)
+    return str(number) if value is None else value.name.removeprefix(_prefix(enum)).lower()
+
+
+def name_of(enum: EnumDescriptor, word: str) -> str:
+    """The name of a word in an enum, as constructors of messages take it."""
+    return _prefix(enum) + word.upper()
+
+
+@cache
+def _fields(kind: Descriptor) -> tuple[_Field, ...]:
+    return tuple(
+        _Field(field.name, field.has_presence, field.is_repeated, field.message_type, field.enum_type)
+        for field in kind.fields
+    )
+
+
+@cache
+def _prefix(enum: EnumDescriptor) -> str:
+    return enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
+
+
+def _arguments(kind: Descriptor, source: Any, others: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a message's constructor, which takes dictionaries for the messages in it."""
+    fields = _fields(kind)
+    if not isinstance(source, (tuple, list)):
+        values = {field.name: getattr(source, field.name, None) for field in fields}
+    elif fields[0].repeated:
+        values = {fields[0].name: source}
+    else:
+        values = {field.name: value for field, value in zip(fields, source, strict=True)}
+    values |= others
+    return {field.name: _argument(field, value) for field in fields if (value := values[field.name]) is not None}
+
+
+def _argument(field: _Field, value: Any) -> Any:
+    if field.enum is not None:
+        return name_of(field.enum, value)
+    if field.message is None:
+        return value
+    kind = field.message
+    if field.repeated:
+        return [each if isinstance(each, Message) else _arguments(kind, each, {}) for each in value]
+    return value if isinstance(value, Message) else _arguments(kind, value, {})
