@@ -7,23 +7,16 @@ const PATTERNS = 3; // plain, stripes and dots
 const SURE = 0.5; // the score from which a segment of a class is not drawn fainter
 const hidden = new Set(); // names
 let painter = null;
-let map = null; // from the painter: the segment of each cell, and where names are written
+let map = null; // from the painter: the segment of each of its `cells`, and the `places` where names are written
 let turn = 0;
-
-/** Starts the painter: on a slow line not before there is something to paint. */
-function startPainter() {
-  painter = new Worker(new URL("./painter.js", import.meta.url), { type: "module" });
-  painter.onmessage = ({ data }) => happened(data.kind, data);
-}
-
-/** Has the painter paint; what it has painted is an event of the page, by its kind. */
-export function paint(message) {
-  painter.postMessage(message);
-}
 
 /** Shows every answer on that view. */
 export function showOn(view) {
-  page.addEventListener("turned", () => painter ?? startPainter());
+  // On a slow line the painter does not start before there is something to paint.
+  page.addEventListener("turned", () => {
+    painter ??= new Worker(new URL("./painter.js", import.meta.url), { type: "module" });
+    painter.onmessage = ({ data }) => data.turn === turn && state.answer && showPainted(view, data);
+  });
   page.addEventListener("answered", () => {
     if (!state.answer) view.clear(); // else the last one stays until the next is painted
     view.prompts = state.mode === "picture" ? state.prompts : [];
@@ -32,23 +25,20 @@ export function showOn(view) {
   });
   page.addEventListener("pictured", () => hidden.clear());
   page.addEventListener("correcting", list);
-  page.addEventListener("map", ({ detail }) => {
-    if (detail.turn !== turn || !state.answer) return;
-    map = detail;
-    happened("mapped");
-  });
-  page.addEventListener("painted", ({ detail }) => {
-    if (detail.turn !== turn || !state.answer) return;
-    view.image = subject().image; // of a clip the frame that was asked about: masks never lie over another
-    view.fills = detail.filled;
-    view.lines = detail.lined;
-    view.names = namesOf(map.places);
-    view.draw();
-    $("canvas").dataset.painted = String(detail.turn);
-  });
   $("threshold").addEventListener("input", repaint);
   kept("patterns", repaint);
   kept("names", repaint);
+}
+
+function showPainted(view, { map: fresh, fills, lines }) {
+  if (fresh) {
+    map = fresh;
+    happened("mapped");
+  }
+  view.image = subject().image; // of a clip the frame that was asked about: masks never lie over another
+  Object.assign(view, { fills, lines, names: namesOf(map.places) });
+  view.draw();
+  $("canvas").dataset.painted = String(turn);
 }
 
 function show() {
@@ -59,9 +49,7 @@ function show() {
   $("warnings").replaceChildren(...(answer ? firstOfEach(answer) : []).map((text) => element("li", { textContent: text })));
   $("timings").textContent = answer ? `${answer.model}: ${answer.timings_ms.total.toFixed(0)} ms` : "";
   if (!answer) return;
-  const [height, width] = answer.size;
-  paint({ kind: "segments", turn, width, height, segments: answer.segments.map((one) => one.mask) });
-  repaint();
+  paint({ image: answer.size, masks: answer.segments.map((one) => one.mask) });
   tell(answer.summary ?? summary());
 }
 
@@ -111,13 +99,17 @@ export function visibleColours() {
 }
 
 function repaint() {
-  if (!state.answer) return;
+  if (state.answer) paint({});
+}
+
+/** Has the painter paint what is visible of the answer; `fresh`: the size and masks of another one. */
+function paint(fresh) {
   const { segments } = state.answer;
   const inks = visibleColours().map((number, index) => {
     const faint = segments[index].class_index != null && segments[index].score < SURE;
     return number < 0 ? null : { colour: colourOf(number), faint, pattern: $("patterns").checked ? number % PATTERNS : 0 };
   });
-  paint({ kind: "draw", turn, inks });
+  painter.postMessage({ turn, inks, ...fresh });
   [...$("segments").children].forEach((line, index) => line.classList.toggle("low", isLow(segments[index])));
 }
 
@@ -168,5 +160,5 @@ export function segmentAt({ x, y }) {
   if (!map || !state.answer) return null;
   const [column, row] = [Math.floor(x / map.step), Math.floor(y / map.step)];
   if (column >= map.width || row >= map.height) return null;
-  return state.answer.segments[map.map[row * map.width + column] - 1] ?? null;
+  return state.answer.segments[map.cells[row * map.width + column] - 1] ?? null;
 }

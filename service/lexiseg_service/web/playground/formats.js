@@ -1,6 +1,7 @@
 // Segments in the formats of annotation tools, and all of them in one zip.
 
 import { cellsOf } from "./masks.js";
+import { polygonsOf } from "./regions.js";
 
 const UNNAMED = "object";
 
@@ -69,7 +70,7 @@ export function geojson({ segments }) {
     features: segments.map((one, index) => ({
       type: "Feature",
       id: index + 1,
-      geometry: { type: "MultiPolygon", coordinates: polygonsOf(one).map((rings) => rings.map(closed)) },
+      geometry: { type: "MultiPolygon", coordinates: ringsOf(one).map((rings) => rings.map(closed)) },
       properties: { label: one.label, score: one.score, area: one.area },
     })),
   });
@@ -102,78 +103,15 @@ function rowRuns({ mask, bbox: [left, top, across, down] }) {
   return runs;
 }
 
+function ringsOf({ mask }) {
+  const [height, width] = mask.size;
+  return polygonsOf(cellsOf(mask), { height, width });
+}
+
 /** All rings as one loop; the way to each ring and back covers no area. */
 function loopOf(one) {
-  const rings = polygonsOf(one).flat();
+  const rings = ringsOf(one).flat();
   return rings.flatMap((ring, index) => (index ? [...ring, ring[0], rings[0][0]] : [...ring, ring[0]]));
-}
-
-/** [[exterior, ...holes], ...] of a mask: rings of pixel corners [x, y]. */
-function polygonsOf({ mask }) {
-  const rings = ringsOf(cellsOf(mask), mask.size);
-  const polygons = rings.filter((ring) => areaOf(ring) > 0).map((ring) => [ring]);
-  for (const hole of rings.filter((ring) => areaOf(ring) < 0)) {
-    const around = polygons.filter(([exterior]) => contains(exterior, hole[0]));
-    around.sort(([one], [other]) => areaOf(one) - areaOf(other))[0].push(hole);
-  }
-  return polygons;
-}
-
-const STEPS = [[1, 0], [0, 1], [-1, 0], [0, -1]]; // right, down, left, up
-
-/** Borders of the cells that are 1, which lie to the right of the way: parts that touch at a corner only are apart. */
-function ringsOf(cells, [height, width]) {
-  const sides = new Uint8Array((width + 1) * (height + 1)); // of each corner: the directions in which a border leaves it
-  const inside = (x, y) => x >= 0 && y >= 0 && x < width && y < height && cells[y * width + x];
-  const leave = (x, y, direction) => (sides[y * (width + 1) + x] |= 1 << direction);
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      if (!inside(x, y)) continue;
-      if (!inside(x, y - 1)) leave(x, y, 0);
-      if (!inside(x + 1, y)) leave(x + 1, y, 1);
-      if (!inside(x, y + 1)) leave(x + 1, y + 1, 2);
-      if (!inside(x - 1, y)) leave(x, y + 1, 3);
-    }
-  }
-  const rings = [];
-  for (let start = 0; start < sides.length; start++) {
-    while (sides[start]) rings.push(walk(sides, width + 1, start));
-  }
-  return rings;
-}
-
-/** One ring of corners from a start; removes its sides. */
-function walk(sides, columns, start) {
-  const ring = [];
-  let place = start;
-  let before = -1;
-  do {
-    // To the right first: a pixel's own corner.
-    const turns = before < 0 ? [0, 1, 2, 3] : [(before + 1) % 4, before, (before + 3) % 4];
-    const direction = turns.find((each) => sides[place] & (1 << each));
-    if (direction !== before) ring.push([place % columns, Math.floor(place / columns)]);
-    sides[place] &= ~(1 << direction);
-    place += STEPS[direction][0] + columns * STEPS[direction][1];
-    before = direction;
-  } while (place !== start);
-  return ring;
-}
-
-/** Positive for rings that run clockwise on the screen. */
-function areaOf(ring) {
-  return ring.reduce((sum, [x, y], index) => {
-    const [nextX, nextY] = ring[(index + 1) % ring.length];
-    return sum + (x * nextY - nextX * y) / 2;
-  }, 0);
-}
-
-/** Whether the pixel at a hole's first corner, its upper left one, is inside the exterior. @param {number[][]} exterior @param {number[]} corner */
-function contains(exterior, [left, top]) {
-  const [x, y] = [left + 0.5, top + 0.5];
-  return exterior.reduce((inside, [x0, y0], index) => {
-    const [x1, y1] = exterior[(index + 1) % exterior.length];
-    return x0 === x1 && y0 > y !== y1 > y && x < x0 ? !inside : inside;
-  }, false);
 }
 
 /**

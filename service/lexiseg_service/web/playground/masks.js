@@ -1,5 +1,7 @@
 // COCO's compressed run lengths.
 
+const MAX_SIDE = 1600; // cells of the longer side of a map; screens show no more
+
 /**
  * The lengths of runs of 0 and 1 in turn, 0 first, column by column.
  *
@@ -30,7 +32,7 @@ export function runsOf(counts) {
  *
  * The map is the image thinned by `step`: cell (x, y) is the pixel (x * step, y * step); it lies row by row.
  */
-export function paint(map, width, step, counts, height, number) {
+export function paint(cells, { width, step }, { size: [height], counts }, number) {
   const rows = Math.ceil(height / step);
   let begin = 0;
   runsOf(counts).forEach((length, index) => {
@@ -40,16 +42,22 @@ export function paint(map, width, step, counts, height, number) {
         const top = Math.max(0, begin - column * height);
         const bottom = Math.min(height, end - column * height);
         const x = column / step;
-        for (let y = Math.ceil(top / step); y < rows && y * step < bottom; y++) map[y * width + x] = number;
+        for (let y = Math.ceil(top / step); y < rows && y * step < bottom; y++) cells[y * width + x] = number;
       }
     }
     begin = end;
   });
 }
 
-/** Every pixel's 1 or 0, row by row. */
-export function cellsOf({ size: [height, width], counts }) {
-  const cells = new Uint8Array(width * height);
-  paint(cells, width, 1, counts, height, 1);
+/** The size of the map of an image; `step`: pixels of the image from cell to cell. */
+export function thinned([height, width]) {
+  const step = Math.max(1, Math.ceil(Math.max(width, height) / MAX_SIDE));
+  return { width: Math.ceil(width / step), height: Math.ceil(height / step), step };
+}
+
+/** Cells [height * width] of a map that are 1 where the mask is: those of its pixels, or of a thinner one. */
+export function cellsOf(mask, map = { width: mask.size[1], height: mask.size[0], step: 1 }) {
+  const cells = new Uint8Array(map.width * map.height);
+  paint(cells, map, mask, 1);
   return cells;
 }

@@ -3,7 +3,7 @@
 /**
  * Events: `changed` (the question; `{atOnce: true}` where a pause would only delay the answer), `answered`, `mapped` (the
  * segment of each pixel is known, too), `refused`, `pictured` (another picture), `turned` (another tab) and `correcting`
- * (another segment); `map`, `painted` and `outline` come from the painter.
+ * (another segment).
  */
 export const page = /** @type {any} */ (new EventTarget());
 

@@ -1,48 +1,40 @@
 // The worker: masks to a map of segments, the map to fills and outlines. The page stays responsive meanwhile.
 
-import { paint } from "./masks.js";
+import { paint, thinned } from "./masks.js";
 
 const [OPAQUE, FAINT] = [0xff000000, 0x70000000]; // alpha of ABGR words
-const MAX_SIDE = 1600; // cells of the map's longer side; screens show no more
 const WIDE = 0.5; // of a segment's longest run; a name is written in the middle of the rows that are as wide
 const MIN_NAMED = 0.002; // share of the picture; a smaller segment gets its colour but no name
 const OUTLINES_PER_SIDE = 640; // thickness of an outline is the longer side divided by this
 const port = /** @type {any} */ (self); // of a worker, which has another postMessage than a window
 const pen = /** @type {any} */ (new OffscreenCanvas(1, 1).getContext("2d")); // reads colours
-let map = new Uint16Array(0); // the segment of each cell, from 1
-let size = { width: 1, height: 1, step: 1 };
+let map = null; // {cells, width, height, step}: the segment of each cell, from 1
 
-port.onmessage = ({ data }) => {
-  if (data.kind === "segments") decode(data);
-  else if (data.kind === "outline") outline(data);
-  else draw(data);
+/** `image` [height, width] and `masks`: of another answer than before. */
+port.onmessage = ({ data: { turn, inks, image, masks } }) => {
+  if (masks) map = mapOf(image, masks);
+  const fresh = masks && { map: { ...map, places: placesOfNames(masks.length) } };
+  const [fills, lines] = drawn(inks);
+  port.postMessage({ turn, fills, lines, ...fresh }, [fills, lines]);
 };
 
-function decode({ turn, width, height, segments }) {
-  size = thinned(width, height);
-  map = new Uint16Array(size.width * size.height);
+function mapOf(image, masks) {
+  const size = thinned(image);
+  const cells = new Uint16Array(size.width * size.height);
   // The first on top, as in the service's own overlays.
-  for (let index = segments.length; index > 0; index--) {
-    paint(map, size.width, size.step, segments[index - 1].counts, height, index);
-  }
-  port.postMessage({ kind: "map", turn, map, places: placesOfNames(segments.length), ...size });
-}
-
-/** The size of the map of an image. */
-function thinned(width, height) {
-  const step = Math.max(1, Math.ceil(Math.max(width, height) / MAX_SIDE));
-  return { width: Math.ceil(width / step), height: Math.ceil(height / step), step };
+  for (let number = masks.length; number > 0; number--) paint(cells, size, masks[number - 1], number);
+  return { cells, ...size };
 }
 
 /** Pixel {x, y} of each segment where it is wide; null for what is too small to be named. */
 function placesOfNames(count) {
-  const { width, height, step } = size;
+  const { cells, width, height, step } = map;
   const widest = Array.from({ length: count }, () => []); // {x, y, length}: the longest run of each row
   const areas = new Uint32Array(count);
   for (let y = 0; y < height; y++) {
     for (let x = 0, end = 0; x < width; x = end) {
-      const number = map[y * width + x];
-      while (end < width && map[y * width + end] === number) end++;
+      const number = cells[y * width + x];
+      while (end < width && cells[y * width + end] === number) end++;
       if (!number) continue;
       areas[number - 1] += end - x;
       const rows = widest[number - 1];
@@ -51,7 +43,7 @@ function placesOfNames(count) {
     }
   }
   return widest.map((rows, index) => {
-    if (areas[index] < MIN_NAMED * map.length) return null;
+    if (areas[index] < MIN_NAMED * cells.length) return null;
     const most = rows.reduce((length, row) => Math.max(length, row.length), 0);
     const wide = rows.filter(({ length }) => length >= WIDE * most);
     const { x, y } = wide[wide.length >> 1];
@@ -59,43 +51,27 @@ function placesOfNames(count) {
   });
 }
 
-/** Fills and outlines of the map. `inks[i]`: {colour, faint, pattern} of segment i, or null where it is hidden. */
-async function draw({ turn, inks }) {
-  const { width, height } = size;
-  const [fills, lines] = [new ImageData(width, height), new ImageData(width, height)];
-  const [fill, line] = [fills, lines].map(({ data }) => new Uint32Array(data.buffer));
+/** Bitmaps of fills and outlines. `inks[i]`: {colour, faint, pattern} of segment i, or null where it is hidden. */
+function drawn(inks) {
+  const { cells, width, height } = map;
+  const layers = [new ImageData(width, height), new ImageData(width, height)];
+  const [fill, line] = layers.map(({ data }) => new Uint32Array(data.buffer));
   const words = inks.map((ink) => ink && [1, 0.9].map((factor) => wordOf(ink.colour, ink.faint ? FAINT : OPAQUE, factor)));
   const thick = Math.max(1, Math.round(Math.max(width, height) / OUTLINES_PER_SIDE));
-  for (let place = 0; place < map.length; place++) {
-    const index = map[place] - 1;
+  for (let place = 0; place < cells.length; place++) {
+    const index = cells[place] - 1;
     if (index < 0 || !inks[index]) continue;
     fill[place] = words[index][0];
-    const isLine = isEdge(map, width, place, thick) || marked(inks[index].pattern, place % width, Math.floor(place / width));
-    if (isLine) line[place] = words[index][1];
+    // At a line another segment is so far away, or what is beyond the map.
+    const around = [place - thick, place + thick, place - thick * width, place + thick * width];
+    const isLine = around.some((other) => cells[other] !== cells[place]);
+    if (isLine || marked(inks[index].pattern, place % width, Math.floor(place / width))) line[place] = words[index][1];
   }
-  const [filled, lined] = await Promise.all([createImageBitmap(fills), createImageBitmap(lines)]);
-  port.postMessage({ kind: "painted", turn, filled, lined }, [filled, lined]);
-}
-
-/** Whether a cell so far away, or what is beyond the map, is of another segment. */
-function isEdge(cells, width, place, far) {
-  return [place - far, place + far, place - far * width, place + far * width].some((other) => cells[other] !== cells[place]);
-}
-
-/** The border of one mask, dark inside light, `thick` pixels of the image each: no picture hides both. */
-async function outline({ turn, width, height, mask, thick }) {
-  const thin = thinned(width, height);
-  const cells = new Uint8Array(thin.width * thin.height);
-  paint(cells, thin.width, thin.step, mask.counts, height, 1);
-  const pixels = new ImageData(thin.width, thin.height);
-  const words = new Uint32Array(pixels.data.buffer);
-  const far = Math.max(1, Math.round(thick / thin.step));
-  cells.forEach((held, place) => {
-    if (held && isEdge(cells, thin.width, place, far)) words[place] = 0xffffffff;
-    else if (held && isEdge(cells, thin.width, place, 2 * far)) words[place] = 0xff000000;
+  return layers.map((layer) => {
+    const canvas = new OffscreenCanvas(width, height);
+    canvas.getContext("2d").putImageData(layer, 0, 0);
+    return canvas.transferToImageBitmap();
   });
-  const bitmap = await createImageBitmap(pixels);
-  port.postMessage({ kind: "outline", turn, bitmap }, [bitmap]);
 }
 
 function marked(pattern, x, y) {

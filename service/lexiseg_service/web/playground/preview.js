@@ -1,10 +1,11 @@
 // Preview: what a click would cut out, as an outline, a moment after the pointer has come to rest. It is asked about by
 // the picture's id, one question at a time, and dropped when the pointer goes on.
 
-import { paint } from "./answer.js";
 import * as engine from "./engine/server.js";
+import { cellsOf, thinned } from "./masks.js";
 import { $, kept, manner, page, state, takesPrompts } from "./page.js";
 import { asking, corrected, correction, withPoint } from "./question.js";
+import { polygonsOf } from "./regions.js";
 
 const REST = 180; // milliseconds
 const NEAR = 4; // pixels of the screen that a resting hand moves
@@ -25,12 +26,6 @@ export function previewOn(view) {
     resting = setTimeout(look, REST);
   });
   for (const name of ["changed", "answered", "turned"]) page.addEventListener(name, leave);
-  page.addEventListener("outline", ({ detail }) => {
-    if (detail.turn !== turn) return;
-    view.outline = detail.bitmap;
-    view.draw();
-    $("canvas").dataset.outlined = String(turn);
-  });
 
   function leave() {
     clearTimeout(resting);
@@ -54,14 +49,22 @@ export function previewOn(view) {
     looking = control;
     try {
       const answer = await engine.hover(state.picture, { prompts: [prompt], ...manner() }, control.signal);
-      const [height, width] = answer.size;
       const best = answer.segments.find((one) => !one.mask_index);
-      const thick = (1.5 * window.devicePixelRatio) / view.zoom; // pixels of the picture
-      if (best && mine === turn) paint({ kind: "outline", turn, width, height, mask: best.mask, thick });
+      if (!best || mine !== turn) return;
+      view.outline = outlineOf(best.mask);
+      view.draw();
+      $("canvas").dataset.outlined = String(turn);
     } catch {
       // A preview that does not come is none: nobody has asked a question yet.
     } finally {
       looking = null;
     }
   }
+}
+
+/** The border of a mask, as a path in pixels of the picture. */
+function outlineOf(mask) {
+  const map = thinned(mask.size);
+  const rings = polygonsOf(cellsOf(mask, map), map).flat();
+  return rings.map((ring) => `M${ring.map(([x, y]) => `${x * map.step} ${y * map.step}`).join("L")}Z`).join("");
 }

@@ -14,7 +14,7 @@ export class View extends EventTarget {
     this.canvas = canvas;
     this.image = null;
     this.copy = null; // of the image, smaller
-    this.outline = null; // of what a click would cut out
+    this.outline = null; // path of what a click would cut out
     this.opacity = 0.45; // of fills
     this.adding = true; // whether a plain click is a positive point
     this.prompts = [];
@@ -92,7 +92,6 @@ export class View extends EventTarget {
     context.imageSmoothingEnabled = zoom < 3;
     const enough = this.copy && this.copy.width >= zoom * image.width;
     this.paint(context, enough ? this.copy : image, image.width, image.height);
-    if (this.outline) context.drawImage(this.outline, 0, 0, image.width, image.height);
     this.#drawMarks(context, 1.5 / zoom);
   }
 
@@ -109,6 +108,7 @@ export class View extends EventTarget {
   /** Prompts, names, and what the pointer or the keyboard is drawing; `thin`: the width of a line in pixels of the image. */
   #drawMarks(context, thin) {
     const frame = (/** @type {number[]} */ [x0, y0, x1, y1]) => this.#line(context, `M${x0} ${y0}H${x1}V${y1}H${x0}Z`, thin);
+    if (this.outline) this.#line(context, this.outline, thin / 1.5); // hides less of the edge that it shows
     for (const prompt of this.prompts) {
       if (prompt.box) frame(prompt.box);
       for (const point of prompt.points ?? []) this.#dot(context, point, thin);

@@ -1,4 +1,4 @@
-// Maps: pictures brought to a size, logits to masks, masks to run lengths, and connected parts.
+// Maps: pictures brought to a size, logits to masks, masks to run lengths.
 
 const EVEN = 1e-3; // smaller parts of a pixel are ignored, as in OpenCV's area interpolation
 const FIXED = 2048; // 1 in OpenCV's fixed-point weights of bytes
@@ -221,38 +221,4 @@ function countsOf(runs) {
     }
   });
   return text;
-}
-
-/** 4-connected components of equal labels: `ids` of each cell, and `owner` (its label), `areas` and `first` cell of each part. */
-export function parts(labels, width) {
-  const ids = new Int32Array(labels.length).fill(-1);
-  const [owner, areas, first, queue] = [[], [], [], new Int32Array(labels.length)];
-  for (let start = 0; start < labels.length; start++) {
-    if (ids[start] >= 0) continue;
-    const id = owner.push(labels[start]) - 1;
-    first.push(start);
-    ids[start] = id;
-    let [read, end] = [0, 1];
-    queue[0] = start;
-    while (read < end) {
-      for (const next of sides(queue[read++], width, labels.length)) {
-        if (ids[next] >= 0 || labels[next] !== labels[start]) continue;
-        ids[next] = id;
-        queue[end++] = next;
-      }
-    }
-    areas.push(end);
-  }
-  return { ids, owner, areas, first };
-}
-
-/** The 4-neighbours of a cell in a map of `cells` cells, `width` to a row. */
-function sides(cell, width, cells) {
-  const column = cell % width;
-  const around = [];
-  if (column > 0) around.push(cell - 1);
-  if (column < width - 1) around.push(cell + 1);
-  if (cell >= width) around.push(cell - width);
-  if (cell + width < cells) around.push(cell + width);
-  return around;
 }

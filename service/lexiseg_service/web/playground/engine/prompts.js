@@ -3,8 +3,9 @@
 // A picture in here is a view of one: `size` [H, W] in pixels of the questions, `cells` [h, w], `shared` and `palette` (what
 // graphs share of it), and `look(look)`, the view of a part. Masks are logits [h * w].
 
-import { axis, cut, encoded, parts } from "./maps.js";
+import { axis, cut, encoded } from "./maps.js";
 import { runsOf } from "../masks.js";
+import { parts } from "../regions.js";
 
 /** The answer to a prompt: its `logits`, its mask's run lengths, area and box, and its quality. */
 export async function cutOut(rules, picture, prompt, run) {

@@ -1,8 +1,9 @@
 // Words: classes and background compete for every cell, and segments are made of what they won. The numbers are the card's.
 
 import { dot, learned } from "./examples.js";
-import { encoded, halfToEven, logSumExp, parts, winners } from "./maps.js";
+import { encoded, halfToEven, logSumExp, winners } from "./maps.js";
 import { Refusal } from "./refusal.js";
+import { parts } from "../regions.js";
 
 /**
  * The classes of a question, read: `classes` {name, threshold, texts, stuff}, `texts` with examples and their `owner`, and
