@@ -20,9 +20,10 @@ from lexiseg_client.formats.annotation_tools import brush_runs
 from lexiseg_client.masks import rle
 from lexiseg_model.types import Ring, Segment
 from lexiseg_service.adapters.tools import SIMPLIFY, ask, each, image_of_text, outline, prompt_of, read_as
-from lexiseg_service.errors import DeadlineExceeded, ImageNotFetched, InvalidValue, QueueFull, RateLimited, TooLarge
+from lexiseg_service.errors import DeadlineExceeded, ImageNotFetched, InvalidValue, QueueFull, RateLimited
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.rest.routes import as_json, settings_of, use_case_of
+from lexiseg_service.image.url_fetch import IMAGE_HEADERS, content_of
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Settings
@@ -184,14 +185,13 @@ def upload_url(value: str, home: str) -> httpx.URL | None:
 async def _upload(url: httpx.URL, settings: Settings) -> bytes:
     """Fetch an upload with the token. Redirects are not followed: they might lead to another host."""
     key = settings.label_studio_api_key
-    max_bytes = settings.limits.max_image_bytes
     try:
         async with asyncio.timeout(SECONDS), httpx.AsyncClient(timeout=SECONDS, trust_env=False) as client:
-            headers = {"Accept-Encoding": "identity"}
+            headers = dict(IMAGE_HEADERS)
             if key is not None:
                 headers["Authorization"] = await _authorization(client, url, key.get_secret_value())
             async with client.stream("GET", url, headers=headers) as response:
-                return await _content(response, max_bytes)
+                return await content_of(response, "Label Studio", settings.limits.max_image_bytes)
     except TimeoutError:
         raise ImageNotFetched(f"Label Studio did not send an upload within {SECONDS:g} seconds") from None
     except httpx.HTTPError:
@@ -215,19 +215,6 @@ async def _authorization(client: httpx.AsyncClient, url: httpx.URL, key: str) ->
         raise ImageNotFetched(
             f"Label Studio gave no access token for the personal one of the settings (status {response.status_code})"
         ) from None
-
-
-async def _content(response: httpx.Response, max_bytes: int) -> bytes:
-    if response.status_code != 200:
-        raise ImageNotFetched(f"Label Studio answered {response.status_code} to the request for an upload")
-    if response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise ImageNotFetched("Label Studio sent an upload with a Content-Encoding; expected the file itself")
-    content = bytearray()
-    async for part in response.aiter_raw():
-        content += part
-        if len(content) > max_bytes:
-            raise TooLarge(f"an upload has more than {max_bytes:,} bytes")
-    return bytes(content)
 
 
 async def prediction_of(

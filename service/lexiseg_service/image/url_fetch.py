@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-import httpcore
 import httpx
 
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, TooLarge
@@ -36,7 +35,8 @@ MAX_REDIRECTS = 3
 MAX_ADDRESSES = 4  # of a host that are tried
 MAX_CONCURRENT = 16  # fetches; each may hold an image in memory
 MAX_LOOKUP_SECONDS = 60.0  # that the system tries to resolve a name whose servers are silent
-REDIRECTS = (301, 302, 303, 307, 308)
+# Compressed content may decompress to any size.
+IMAGE_HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity"}
 # The same message for unknown names, refused addresses and silent hosts: differences would reveal our network.
 UNREACHABLE = (
     f"{FIELD}: expected a public host that answers over HTTPS with a valid certificate; this one cannot be reached"
@@ -185,52 +185,52 @@ class UrlFetcher:
         for address in await self._addresses(url):
             try:
                 return await self._get(url, address)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+            except (httpx.ConnectError, httpx.ConnectTimeout):
                 continue
-            except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
+            except httpx.TransportError:
                 raise ImageNotFetched(f"{FIELD}: the connection broke off, or the response is not HTTP") from None
         raise ImageNotFetched(UNREACHABLE)
 
     async def _get(self, url: httpx.URL, address: Address) -> bytes | str:
-        pinned = httpcore.Request(
+        request = httpx.Request(
             "GET",
-            httpcore.URL(scheme="https", host=str(address), port=_port(url), target=url.raw_path),
-            headers={
-                "Host": url.netloc,
-                "User-Agent": f"lexiseg/{version('lexiseg')}",
-                "Accept": "image/*",
-                "Accept-Encoding": "identity",  # compressed content may decompress to any size
-            },
+            url.copy_with(host=str(address)),
+            headers={"Host": url.netloc.decode(), "User-Agent": f"lexiseg/{version('lexiseg')}", **IMAGE_HEADERS},
             # TLS verifies the certificate against the host name, although the connection goes to the address.
             extensions={"sni_hostname": _name(url), "timeout": {"connect": CONNECT_SECONDS}},
         )
-        async with httpcore.AsyncHTTPConnection(pinned.url.origin, ssl_context=self._trust) as connection:
-            response = await connection.handle_async_request(pinned)
+        async with httpx.AsyncHTTPTransport(verify=self._trust, trust_env=False) as connection:
+            response = await connection.handle_async_request(request)
             try:
-                headers = httpx.Headers(response.headers)
-                if response.status in REDIRECTS and "location" in headers:
-                    return headers["location"]
-                return await self._content(response, headers)
+                if response.has_redirect_location:
+                    return response.headers["location"]
+                return await content_of(response, FIELD, self._max_bytes)
             finally:
                 await response.aclose()
 
-    async def _content(self, response: httpcore.Response, headers: httpx.Headers) -> bytes:
-        if response.status != 200:
-            raise ImageNotFetched(f"{FIELD}: expected status 200, got {response.status}")
-        if headers.get("content-encoding", "identity").lower() != "identity":
-            raise ImageNotFetched(f"{FIELD}: expected the image itself, got it compressed (Content-Encoding)")
-        announced = headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > self._max_bytes:
-            raise self._too_large(int(announced))
-        content = bytearray()
-        async for part in response.aiter_stream():
-            content += part
-            if len(content) > self._max_bytes:
-                raise self._too_large(len(content))
-        return bytes(content)
 
-    def _too_large(self, size: int) -> TooLarge:
-        return TooLarge(f"{FIELD}: {size:,} bytes or more, at most {self._max_bytes:,} are taken")
+async def content_of(response: httpx.Response, field: str, max_bytes: int) -> bytes:
+    """The image of an answer; `field` is the part of the request that named it.
+
+    Raises:
+        ImageNotFetched: another status than 200, or a content that is compressed.
+        TooLarge: more bytes than the limit.
+    """
+    if response.status_code != 200:
+        raise ImageNotFetched(f"{field}: expected status 200, got {response.status_code}")
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ImageNotFetched(f"{field}: expected the image itself, got it compressed (Content-Encoding)")
+    announced = response.headers.get("content-length", "")
+    size = int(announced) if announced.isdigit() else 0
+    content = bytearray()
+    if size <= max_bytes:
+        async for part in response.aiter_raw():
+            content += part
+            if (size := len(content)) > max_bytes:
+                break
+    if size > max_bytes:
+        raise TooLarge(f"{field}: {size:,} bytes or more, at most {max_bytes:,} are taken")
+    return bytes(content)
 
 
 def _name(url: httpx.URL) -> str:
