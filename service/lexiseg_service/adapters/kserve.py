@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import grpc
 import numpy as np
 import orjson
-from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, Depends, FastAPI
 from google.protobuf.json_format import ParseDict
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
@@ -318,23 +317,16 @@ def written(head: dict[str, Any], outputs: list[OutputTensor], raw: set[str]) ->
     return Response(content + b"".join(tails), headers=headers, media_type="application/octet-stream")
 
 
-class ErrorFieldRoute(APIRoute):
-    """A route whose problem documents have the field `error`, which Triton's clients read."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        answer = super().get_route_handler()
-
-        async def answer_with_error(request: Request) -> Response:
-            try:
-                return await answer(request)
-            except ServiceError as error:
-                error.extra["error"] = error.detail
-                raise
-
-        return answer_with_error
+async def with_error_field() -> AsyncIterator[None]:
+    """Give problem documents the field `error`, which Triton's clients read."""
+    try:
+        yield
+    except ServiceError as error:
+        error.extra["error"] = error.detail
+        raise
 
 
-router = APIRouter(prefix="/v2", route_class=ErrorFieldRoute)
+router = APIRouter(prefix="/v2", dependencies=[Depends(with_error_field)])
 
 
 @router.get("")
