@@ -378,10 +378,10 @@ async def _in_time(
         RateLimited: the client's rate or quota is used up.
         DeadlineExceeded: the batch took too long.
     """
-    limits: ClientLimits | None = request.app.state.client_limits
+    limits: ClientLimits = request.app.state.client_limits
     try:
         async with asyncio.timeout_at(deadline):
-            if index and limits is not None:
+            if index:
                 await limits.count(request.state.client)
             return await predicting
     except TimeoutError:

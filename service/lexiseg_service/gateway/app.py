@@ -94,8 +94,7 @@ def create_app(
         await grpc.close()
         await backend.close()
         await vocabularies.store.close()
-        if access.limits is not None:
-            await access.limits.close()
+        await access.limits.close()
 
     app = with_routes(lifespan)
     app.state.settings = settings

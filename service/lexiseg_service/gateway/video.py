@@ -141,7 +141,7 @@ class VideoService:
                 return
             if isinstance(step, StreamConfig):
                 is_first = question is None
-                if not is_first and holds is not None and self._client_limits is not None:
+                if not is_first and holds is not None:
                     await self._client_limits.count(caller.client)
                 question = await self.question_of(step, caller)
                 yield question

@@ -19,7 +19,7 @@ class AccessControl:
     """Shared by all protocols, so that they count together."""
 
     keys: Keys
-    limits: ClientLimits | None  # None: no client has any
+    limits: ClientLimits
     bytes: Shares  # of bodies and messages, from before they are read until they are answered
     fetched: Shares  # bytes of images by URL, likewise
     calls: Shares  # of gRPC
@@ -39,23 +39,20 @@ class AccessControl:
             Shares("bytes of images by URL", settings.max_bytes_in_flight // 2, CLIENT_SHARE),
             Shares("calls", MAX_CALLS, CLIENT_SHARE),
         )
-        if (counted := access.limits) is not None:
-            metrics.held("clients", lambda: counted.nbytes)
+        metrics.held("clients", lambda: access.limits.nbytes)
         metrics.held("requests", lambda: access.bytes.in_use)
         metrics.held("fetched", lambda: access.fetched.in_use)
         return access
 
 
-def _limits(settings: Settings, metrics: Metrics, keys: Keys) -> ClientLimits | None:
+def _limits(settings: Settings, metrics: Metrics, keys: Keys) -> ClientLimits:
     common = Rule.of(settings)
-    if not common.is_on and not keys.needed:
-        return None
 
     def rule_of(client: str) -> Rule:
         kind, _, identity = client.partition(":")
         return keys.rule(identity, common) if kind == "key" else common
 
-    if settings.redis_url is None:
+    if settings.redis_url is None or not (common.is_on or keys.needed):
         return ClientLimits(rule_of)
     # A lease outlasts any request for one image; those of streams are renewed.
     return RedisLimits(rule_of, open_link(settings, "limits", metrics), max(60.0, 2 * settings.deadline_seconds))

@@ -1,4 +1,7 @@
-"""Rate limits of a client: requests per second (a token bucket), concurrent requests, and requests per day.
+"""Rate limits of a client: requests per second, concurrent requests, and requests per day.
+
+The rate is a token bucket kept as one number (GCRA, ITU-T I.371): the time at which the requests so far would be over,
+had they come at the rate. A request that would move it more than a burst ahead is refused.
 
 Counted in Redis for all gateways together, or in this process if there is no Redis or it does not answer.
 """
@@ -24,10 +27,10 @@ from lexiseg_service.errors import RateLimited
 from lexiseg_service.redis_link import RedisAway, RedisLink
 from lexiseg_service.settings import Settings
 
-MAX_CLIENTS = 65_536  # buckets in memory; the least recently used one is dropped first
-BYTES_PER_CLIENT = 250  # of a bucket, approximately
+MAX_CLIENTS = 65_536  # in memory; the least recently used one is dropped first
+BYTES_PER_CLIENT = 250  # of a count, approximately
 DAY = 86_400  # seconds; a day begins at midnight UTC
-ONE_TOKEN = 1 - 1e-9  # tolerates the rounding of many small additions
+ROUNDING_SECONDS = 1e-6  # tolerates the rounding of many small additions
 IPV6_SITE_BITS = 64  # one customer usually has all addresses of a /64
 
 
@@ -87,7 +90,7 @@ class ClientLimits:
         self._today = today
         self._days: Lru[str, tuple[int, int]] = Lru(MAX_CLIENTS)  # day, and requests on it
         self._concurrent: Counter[str] = Counter()
-        self._buckets: Lru[str, tuple[float, float]] = Lru(MAX_CLIENTS)  # tokens, and the time of that count
+        self._due: Lru[str, float] = Lru(MAX_CLIENTS)  # when the requests so far are spread out at the rate
 
     @asynccontextmanager
     async def admit(self, client: str) -> AsyncIterator[None]:
@@ -119,8 +122,8 @@ class ClientLimits:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the buckets, approximately."""
-        return BYTES_PER_CLIENT * (len(self._days) + len(self._buckets))
+        """Bytes of the counts, approximately."""
+        return BYTES_PER_CLIENT * (len(self._days) + len(self._due))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -131,25 +134,18 @@ class ClientLimits:
         used = used if last_day == day else 0
         if rule.daily is not None and used >= rule.daily:
             raise rule.quota_exceeded(DAY - seconds_of_day)
-        self._take_token(client, rule)
+        if rule.rate is not None:
+            now = self._clock()
+            due = max(now, self._due.get(client) or now) + 1 / rule.rate
+            if (early := due - now - rule.burst / rule.rate) > ROUNDING_SECONDS:
+                raise rule.rate_exceeded(early)
+            self._due.put(client, due)
         if rule.daily is not None:
             self._days.put(client, (int(day), used + 1))
 
-    def _take_token(self, client: str, rule: Rule) -> None:
-        rate = rule.rate
-        if rate is None:
-            return
-        now = self._clock()
-        tokens, since = self._buckets.get(client) or (float(rule.burst), now)
-        tokens = min(rule.burst, tokens + (now - since) * rate)
-        is_allowed = tokens >= ONE_TOKEN
-        self._buckets.put(client, (max(0.0, tokens - is_allowed), now))
-        if not is_allowed:
-            raise rule.rate_exceeded((1 - tokens) / rate)
-
 
 # The clock is Redis's own, because those of the gateways differ. A concurrent place is a lease, so that the places of a
-# gateway that dies expire. KEYS: bucket, places, day. ARGV: rate, burst, concurrent, daily (0: off), lease, ticket.
+# gateway that dies expire. KEYS: due, places, day. ARGV: rate, burst, concurrent, daily (0: off), lease, ticket.
 ADMIT = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
@@ -169,14 +165,10 @@ if daily > 0 then
   end
 end
 if rate > 0 then
-  local held = redis.call('HMGET', KEYS[1], 'tokens', 'since')
-  local tokens = tonumber(held[1] or burst) + math.max(0, now - tonumber(held[2] or now)) * rate
-  tokens = math.min(burst, tokens)
-  local left = tokens
-  if tokens >= 1 - 1e-9 then left = math.max(0, tokens - 1) end
-  redis.call('HSET', KEYS[1], 'tokens', string.format('%.9f', left), 'since', string.format('%.6f', now))
-  redis.call('PEXPIRE', KEYS[1], math.ceil(1000 * burst / rate) + 1000)
-  if left == tokens then return {'rate', string.format('%.6f', (1 - tokens) / rate)} end
+  local due = math.max(now, tonumber(redis.call('GET', KEYS[1]) or now)) + 1 / rate
+  local early = due - now - burst / rate
+  if early > 1e-6 then return {'rate', string.format('%.6f', early)} end
+  redis.call('SET', KEYS[1], string.format('%.6f', due), 'PX', math.ceil(1000 * (due - now)) + 1000)
 end
 if daily > 0 then redis.call('HINCRBY', KEYS[3], 'used', 1) end
 if concurrent > 0 then
@@ -184,14 +176,6 @@ if concurrent > 0 then
   redis.call('PEXPIRE', KEYS[2], math.ceil(1000 * ARGV[5]) + 1000)
 end
 return {'ok', '0'}
-"""
-# Extends a lease that is still held, and no other. KEYS: places. ARGV: lease seconds, ticket.
-RENEW = """
-if redis.call('ZSCORE', KEYS[1], ARGV[2]) then
-  local time = redis.call('TIME')
-  redis.call('ZADD', KEYS[1], time[1] + time[2] / 1e6 + ARGV[1], ARGV[2])
-  redis.call('PEXPIRE', KEYS[1], math.ceil(1000 * ARGV[1]) + 1000)
-end
 """
 RENEWALS = 3  # of a lease, before it would expire
 
@@ -280,16 +264,19 @@ class RedisLimits(ClientLimits):
 
 
 def _renew(redis: Redis, *, leases: Mapping[str, str], lease: float) -> None:
-    """Renew all leases in one round trip."""
+    """Extend all leases that are still held, in two round trips."""
+    seconds, microseconds = redis.time()
     pipeline = redis.pipeline(transaction=False)
     for ticket, client in leases.items():
-        pipeline.eval(RENEW, 1, _keys(client)[1], str(lease), ticket)
+        places = _keys(client)[1]
+        pipeline.zadd(places, {ticket: seconds + microseconds / 1e6 + lease}, xx=True)
+        pipeline.pexpire(places, math.ceil(1000 * lease) + 1000)
     pipeline.execute()
 
 
 def _keys(client: str) -> tuple[str, str, str]:
     place = f"lexiseg:limit:{{{client}}}"
-    return f"{place}:rate", f"{place}:places", f"{place}:day"
+    return f"{place}:due", f"{place}:places", f"{place}:day"
 
 
 @lru_cache(1024)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from contextlib import AsyncExitStack
 
 import structlog
 from starlette.datastructures import Headers
@@ -127,7 +126,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        keys, limits = self._access.keys, self._access.limits
+        keys = self._access.keys
         try:
             refuse_repeated((name.decode("latin-1") for name, _ in scope["headers"]), SINGLE_HEADERS)
             if scope["path"] in self._open:  # exact paths, no prefixes
@@ -139,11 +138,9 @@ class Guard:
             state["key_id"], state["client"] = key_id, client
             state["admin"] = key_id is not None and keys.may(key_id, "admin")
             state["caller"] = Caller(key_id or "", client, state.get("request_id", ""), state.get("traceparent"))
-            async with AsyncExitStack() as stack:
-                stack.enter_context(bound_contextvars(key_id=key_id))
-                if limits is not None:
-                    await stack.enter_async_context(limits.admit(client))
-                await self._app(scope, receive, send)
+            with bound_contextvars(key_id=key_id):
+                async with self._access.limits.admit(client):
+                    await self._app(scope, receive, send)
         except ServiceError as error:  # those of routes are handled inside
             await problem.refuse(error, scope, receive, send)
 

@@ -14,7 +14,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
@@ -177,17 +177,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 refuse_repeated((name for name, _ in details.invocation_metadata or ()), HEADERS)
                 key_id = self._access.keys.identify(_key_in(details))
                 client = client_of(key_id, address_of(context.peer()))
-                async with AsyncExitStack() as stack:
-                    stack.enter_context(bound_contextvars(key_id=key_id))
-                    stack.enter_context(self._access.calls.take(client))
-                    if self._access.limits is not None:
-                        await stack.enter_async_context(self._access.limits.admit(client))
-                    traceparent = None if span is None else span.traceparent
-                    left = context.time_remaining()
-                    seconds = float("inf") if left is None else left
-                    call.caller = Caller(key_id or "", client, identity, traceparent, seconds)
-                    CALLER.set(call.caller)
-                    yield call
+                left = context.time_remaining()
+                seconds = float("inf") if left is None else left
+                traceparent = None if span is None else span.traceparent
+                call.caller = Caller(key_id or "", client, identity, traceparent, seconds)
+                CALLER.set(call.caller)
+                with bound_contextvars(key_id=key_id), self._access.calls.take(client):
+                    async with self._access.limits.admit(client):
+                        yield call
         # The client hung up, or its deadline passed and gRPC raised InternalError for writing to a closed call.
         except (asyncio.CancelledError, grpc.aio.InternalError):
             code = grpc.StatusCode.CANCELLED
