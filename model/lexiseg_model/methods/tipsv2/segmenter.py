@@ -28,6 +28,9 @@ class TipsSettings(TokenSettings):
     """Settings of a TIPSv2 card."""
 
     config: dict[str, Any] = Field(description="of `transformers.Tipsv2Model`, as the checkpoint has it")
+    own_values: bool = Field(
+        True, description="in the last block a patch attends to itself alone, as in the authors' evaluation"
+    )
 
 
 def build_tips(settings: TipsSettings, state: dict[str, Tensor]) -> Any:
@@ -46,10 +49,17 @@ class TipsImageTower(PretrainedImageTower):
 
     def __init__(self, vision_model: Any, settings: TipsSettings) -> None:
         super().__init__(vision_model, settings, 1 + vision_model.config.num_register_tokens)
+        if settings.own_values:
+            vision_model.encoder.layer[-1].attention.register_forward_hook(_own_values)
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """Unit vectors [N, D, h, w] of tiles uint8 [N, 3, s, t]."""
         return (F.normalize(super().forward(tiles)[0], dim=1),)
+
+
+def _own_values(attention: Any, arguments: tuple[Tensor], _: Any) -> tuple[Tensor, None]:
+    """Forward hook: tokens [N, L, C] attend to themselves alone; the block's residual and feed-forward layer stay."""
+    return attention.o_proj(attention.v_proj(arguments[0])), None
 
 
 class TipsTextTower(PretrainedTextTower):

@@ -39,12 +39,12 @@ def imported() -> Path:
     return pretrained.imported("tipsv2", save)
 
 
-def segmenter(precision: Precision = "exact", window: int = SIDE) -> PatchTextSegmenter:
+def segmenter(precision: Precision = "exact", window: int = SIDE, own_values: bool = True) -> PatchTextSegmenter:
     """The whole model behind the interface, with windows of a few patches."""
     card = catalogue.read_card(imported())
     changes = {
         "input": InputSize(short_side=window, long_side=160, multiple=14),
-        "settings": {**card.settings, "window": window, "stride": window // 2},
+        "settings": {**card.settings, "window": window, "stride": window // 2, "own_values": own_values},
     }
     whole = catalogue.load_folder(imported(), "cpu", precision, card.model_copy(update=changes))
     assert isinstance(whole, PatchTextSegmenter)

@@ -28,8 +28,9 @@ def assert_exact(ours: Tensor, theirs: Tensor) -> None:
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("own_values", [False, True])
 @pytest.mark.parametrize("window", [small.SIDE, 98])
-def test_patches_are_those_of_transformers(window: int, tmp_path: Path) -> None:
+def test_patches_are_those_of_transformers(window: int, own_values: bool, tmp_path: Path) -> None:
     from transformers import Tipsv2ImageProcessor, Tipsv2Model
 
     small.save(tmp_path)
@@ -37,9 +38,14 @@ def test_patches_are_those_of_transformers(window: int, tmp_path: Path) -> None:
     processor = Tipsv2ImageProcessor.from_pretrained(tmp_path, size={"height": window, "width": window})
     with torch.inference_mode():
         inputs = processor(images=rgb, return_tensors="pt")
-        theirs = Tipsv2Model.from_pretrained(tmp_path).eval().vision_model(**inputs).last_hidden_state
+        model = Tipsv2Model.from_pretrained(tmp_path, attn_implementation="eager").eval().vision_model
+        if own_values:  # MaskCLIP's trick, as a mask that leaves each token itself
+            model.encoder.layer[-1].register_forward_pre_hook(
+                lambda _, entering: (entering[0], torch.full([entering[0].shape[1]] * 2, -torch.inf).fill_diagonal_(0))
+            )
+        theirs = model(**inputs).last_hidden_state
 
-    ours = small.segmenter(window=window)
+    ours = small.segmenter(window=window, own_values=own_values)
     plan = ours.plan(rgb)
     (patches,) = ours.encode_tiles(plan.tiles)
 
