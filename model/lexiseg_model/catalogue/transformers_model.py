@@ -36,6 +36,17 @@ def require_transformers(what: str) -> None:
         raise WeightsError(f"{what} needs transformers, which is not installed: pip install 'transformers>=5.23,<6'")
 
 
+def require_tokenizer(folder: Path, what: str) -> None:
+    """Raise WeightsError where a folder has no tokenizer, of which transformers makes an empty one, or none to read."""
+    names = [name for name in TOKENIZERS if (folder / name).is_file()]
+    if not names:
+        raise MissingWeightsError(f"{folder} has none of {', '.join(TOKENIZERS)}; expected the tokenizer of {what}")
+    if TOKENIZER not in names and find_spec("sentencepiece") is None:
+        raise MissingWeightsError(
+            f"{folder} has {names[0]} and no {TOKENIZER}; to read it, install sentencepiece: pip install sentencepiece"
+        )
+
+
 def read_pretrained(folder: Path, kind: Any, what: str) -> Any:
     """Load a model or tokenizer by a class of transformers from a folder in the hub's layout.
 

@@ -17,6 +17,7 @@ from lexiseg_model.catalogue.transformers_model import (
     load_pretrained,
     plain_config,
     read_pretrained,
+    require_tokenizer,
     require_transformers,
 )
 from lexiseg_model.catalogue.weights import under
@@ -48,6 +49,7 @@ def read(options: Options) -> Imported:
     require_transformers(NAME)
     from transformers import AutoTokenizer, SiglipTextModel  # optional, and slow to import
 
+    require_tokenizer(options.texts, "SigLIP 2")
     radio, head = read_radio(options.checkpoint)
     texts, tokenizer = (read_pretrained(options.texts, kind, NAME) for kind in (SiglipTextModel, AutoTokenizer))
     width, head_width = texts.head.out_features, len(head.get("final.2.bias", ()))

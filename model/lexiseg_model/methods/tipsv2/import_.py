@@ -8,13 +8,13 @@ from pydantic import Field
 
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, from_own_card
 from lexiseg_model.catalogue.transformers_model import (
-    TOKENIZERS,
     flat_state,
     plain_config,
     read_pretrained,
+    require_tokenizer,
     require_transformers,
 )
-from lexiseg_model.errors import MissingWeightsError, WeightsError
+from lexiseg_model.errors import WeightsError
 
 NAME = "TIPSv2"
 TOKENS = 64  # of Tipsv2Processor
@@ -36,8 +36,7 @@ def read(options: Options) -> Imported:
     from transformers import Tipsv2Model, Tipsv2Tokenizer  # optional, and slow to import
 
     folder = options.checkpoint
-    if not any((folder / name).is_file() for name in TOKENIZERS):  # transformers would make an empty one
-        raise MissingWeightsError(f"{folder} has none of {', '.join(TOKENIZERS)}; expected TIPSv2's tokenizer")
+    require_tokenizer(folder, NAME)
     model = read_pretrained(folder, Tipsv2Model, NAME)
     tokenizer = read_pretrained(folder, Tipsv2Tokenizer, NAME)
     if tokenizer.pad_token_id is None:

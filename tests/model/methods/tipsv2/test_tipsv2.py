@@ -15,7 +15,7 @@ from lexiseg_model.available import available
 from lexiseg_model.catalogue import importing
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import ForeignWeightsError, MissingWeightsError, WeightsError
-from lexiseg_model.methods.tipsv2.import_ import Options
+from lexiseg_model.methods.tipsv2.import_ import Options, read
 from lexiseg_model.types import ClassEntry
 from tests.model.conformance.asking import bank_of
 from tests.model.methods.tipsv2 import small
@@ -124,6 +124,14 @@ def test_a_folder_that_is_no_checkpoint_is_refused(gone: str, tmp_path: Path) ->
     with pytest.raises(WeightsError, match="hub"):
         importing.import_model(methods()["tipsv2"], "mine", Options(checkpoint=tmp_path / "hub"), tmp_path)
     assert not (tmp_path / "mine").exists()
+
+
+def test_a_tokenizer_that_needs_sentencepiece_says_so(tmp_path: Path) -> None:
+    small.save(tmp_path / "hub")
+    (tmp_path / "hub" / "tokenizer.json").rename(tmp_path / "hub" / "tokenizer.model")
+
+    with pytest.raises(MissingWeightsError, match="pip install sentencepiece"):
+        read(Options(checkpoint=tmp_path / "hub"))
 
 
 @pytest.mark.parametrize(
