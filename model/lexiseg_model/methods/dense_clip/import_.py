@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
-from lexiseg_model.catalogue.weights import naming_files
+from lexiseg_model.catalogue.weights import file_digest, naming_files
+from lexiseg_model.clip.checkpoint import openai_digests
 from lexiseg_model.clip.dino import dino_from_file
-from lexiseg_model.clip.towers import from_files
+from lexiseg_model.clip.towers import ClipTowers, from_files, known_architecture
 from lexiseg_model.errors import OptionError
 from lexiseg_model.methods.dense_clip.segmenter import image_tower
-from lexiseg_model.methods.dense_clip.settings import PolicyName, card_settings, known_policy, published_policy
+from lexiseg_model.methods.dense_clip.settings import (
+    PolicyName,
+    card_settings,
+    known_policy,
+    listed_card,
+    published_policy,
+)
 from lexiseg_model.methods.dense_clip.stored import Parts, flat_state
-from lexiseg_model.methods.dense_clip.trident import sam_from_folder
+from lexiseg_model.methods.dense_clip.trident import Sam, sam_from_folder
+from lexiseg_model.types import ModelCard
 
 
 def _policy(written: str) -> PolicyName:
@@ -52,7 +60,7 @@ def read(options: Options) -> Imported:
         OptionError: an option does not belong to the policy, or one is missing.
     """
     policy, proxy = options.policy, options.proxy
-    published = published_policy(policy).settings
+    published = published_policy(policy).settings.model_copy(update={"architecture": options.architecture})
     if (proxy is not None) != published.has_proxy:
         got = "no file" if proxy is None else str(proxy)
         raise OptionError(f"--proxy belongs to proxyclip, corrclip and trident; got --policy {policy} and {got}")
@@ -60,22 +68,36 @@ def read(options: Options) -> Imported:
         raise OptionError(f"--proposals belongs to --policy corrclip; got --policy {policy}")
     if (options.sam is not None) != (policy == "trident"):
         raise OptionError(f"--sam and --policy trident belong together; got --policy {policy}")
+    listed = listed_card(own_card("dense_clip"), known_architecture(options.architecture))
     quick_gelu = None if options.activation is None else options.activation == "quickgelu"
+    unmarked = listed is None or bool(listed.settings["quick_gelu"])
     towers = from_files(
-        options.architecture, options.clip, quick_gelu=quick_gelu, unmarked=True, allow_torchscript=True
+        options.architecture, options.clip, quick_gelu=quick_gelu, unmarked=unmarked, allow_torchscript=True
     )
     tower = None if proxy is None else dino_from_file(published.proxy, proxy)
     with naming_files(*options.clip):  # an unsuitable tower is reported before anything is written
         image_tower(Parts(towers, tower, ""), published)
     sam = None if options.sam is None else sam_from_folder(options.sam)
-    card = own_card("dense_clip")
-    changes = card_settings(card, policy, towers.architecture, towers.quick_gelu, options.proposals) | {
-        "summary": f"Policy {policy} in the last block of {towers.architecture}; training-free.",
-        "lineage": imported_from(*options.clip, proxy),
-    }
+    return Imported(_card(options, listed, towers, sam), flat_state(towers, tower, sam))
+
+
+def _card(options: Options, listed: ModelCard | None, towers: ClipTowers, sam: Sam | None) -> ModelCard:
+    policy, changes = options.policy, dict[str, Any]()
+    if listed is not None:
+        card, settings = listed, {"pretrained": None, "quick_gelu": towers.quick_gelu}
+        changes["settings"] = listed.settings | settings
+    else:
+        card = own_card("dense_clip")
+        changes = card_settings(card, policy, towers.architecture, towers.quick_gelu, options.proposals)
+        changes["summary"] = f"Policy {policy} in the last block of {towers.architecture}; training-free."
+    changes["lineage"] = imported_from(*options.clip, options.proxy)
     if policy == "corrclip":
-        proposals = options.proposals or published.proposals
-        changes |= {"licence": f"{card.licence} Masks of {proposals}: its terms hold, too.", "commercial_use": "ask"}
+        masks = f" Masks of {changes['settings']['proposals']}: its terms hold, too."
+        changes |= {"licence": card.licence + masks, "commercial_use": "ask"}
+    if not {file_digest(path) for path in options.clip} <= openai_digests():
+        licence = f"That of the imported files. Of the authors' own: {changes.get('licence', card.licence)}"
+        use = "no" if card.commercial_use == "no" else "ask"
+        changes |= {"licence": licence, "commercial_use": use, "training_data": ["that of the imported files"]}
     if sam is not None:
         changes["settings"]["sam"] = sam.config
-    return Imported(card.model_copy(update=changes), flat_state(towers, tower, sam))
+    return card.model_copy(update=changes)

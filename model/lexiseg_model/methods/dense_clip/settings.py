@@ -9,6 +9,7 @@ from typing import Any, Literal, cast, get_args
 import yaml
 from pydantic import Field
 
+from lexiseg_model.available import available
 from lexiseg_model.clip.patch_text import PatchTextSettings
 from lexiseg_model.clip.text_side import background_words
 from lexiseg_model.clip.towers import configuration
@@ -108,3 +109,13 @@ def card_settings(
         "embedding": configuration(architecture)["embed_dim"],
         "text_tower": f"CLIP {architecture}",
     }
+
+
+def listed_card(card: ModelCard, architecture: str) -> ModelCard | None:
+    """The bundled card with the changes that the list of models has for another architecture; None: it has none."""
+    cards = (entry.card for entry in available().values() if entry.method == card.method)
+    changes = next((each for each in cards if each.get("settings", {}).get("architecture") == architecture), None)
+    if changes is None:
+        return None
+    settings = card.settings | changes["settings"]
+    return ModelCard.model_validate(card.model_dump() | changes | {"settings": settings})

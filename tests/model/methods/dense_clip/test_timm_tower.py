@@ -10,12 +10,15 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from open_clip.timm_model import TimmModel
+from safetensors.torch import save_file
 
 from lexiseg_model import catalogue
+from lexiseg_model.available import available
 from lexiseg_model.clip.images import Normalisation, normalise
 from lexiseg_model.clip.towers import ClipTowers, fresh_model, from_state
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.dense_clip.import_ import Options, read
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
@@ -116,6 +119,24 @@ def test_words_are_scored_on_every_pixel_by_a_mobile_tower(architecture: str) ->
 
     assert scores.shape[0] == 2
     assert scores.abs().max() <= 1
+
+
+def test_an_imported_mobile_tower_has_the_settings_and_terms_of_the_list(
+    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = available()["mobileclip2-s2"]
+    card = entry.card | {"settings": entry.card["settings"] | {"architecture": architecture}, "embedding": 16}
+    monkeypatch.setitem(available(), entry.name, entry.model_copy(update={"card": card}))
+    save_file(fresh_model(architecture, quick_gelu=False).state_dict(), tmp_path / "mobile.safetensors")
+    options = {"clip": (tmp_path / "mobile.safetensors",), "architecture": architecture}
+
+    read_card = read(Options(**options, policy="maskclip")).card
+
+    settings = DenseClipSettings.model_validate(read_card.settings)
+    assert (settings.normalisation, settings.window, settings.quick_gelu) == ("unit", 512, False)
+    assert (read_card.input.multiple, read_card.commercial_use) == (32, "no")
+    with pytest.raises(WeightsError, match=f"mobile.safetensors: {architecture} knows the policy maskclip alone"):
+        read(Options(**options))
 
 
 def test_another_policy_than_maskclip_is_refused(architecture: str) -> None:

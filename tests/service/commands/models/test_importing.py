@@ -29,6 +29,7 @@ def test_an_imported_model_is_listed_and_its_serving_explained(lexiseg: CommandL
     segmenter = catalogue.load("mine", models_dir=tmp_path / "models", device="cpu")
     assert isinstance(segmenter, DenseClipSegmenter)
     assert (segmenter.settings.policy, segmenter.settings.quick_gelu, segmenter.card.refine) == ("sclip", True, "none")
+    assert segmenter.card.commercial_use == "ask"  # weights of anybody may lie in the file
     assert len(segmenter.texts((ClassEntry("cat"),))) == 80
     assert "mine@1" in lexiseg("models", "list", "--models-dir", tmp_path / "models").out
 
