@@ -40,13 +40,14 @@ def unreachable_reason() -> str | None:
     return None
 
 
-def fetch(repository: str, files: Sequence[str], wanted: str) -> Path:
+def fetch(repository: str, files: Sequence[str], wanted: str, model: str | None = None) -> Path:
     """Return the first of `files` in the cache, else download the first that the hub has.
 
     Args:
         repository: `owner/name` on the hub.
         files: names in order of preference.
         wanted: what the file is, for the message.
+        model: name of the model of the list that needs it; its size and licence are logged before a download.
 
     Raises:
         MissingWeightsError: not in the cache, and the hub cannot be reached or has none of them.
@@ -54,11 +55,15 @@ def fetch(repository: str, files: Sequence[str], wanted: str) -> Path:
     """
     if (cached := _cached(repository, files)) is not None:
         return cached
+    listed = available().get(model or "")
+    entry = listed and listed.model_copy(update={"hub": repository})
     unreachable = unreachable_reason()
     if unreachable is not None:
+        if entry is not None:
+            raise _missing_files(entry, files[:1], unreachable)
         raise missing(f"{wanted} ({files[0]} of {repository})", unreachable)
-    for model in (entry for entry in available().values() if entry.hub == repository):
-        announce(model)
+    if entry is not None:
+        announce(entry)
     path = _download_any(repository, files, wanted)
     if path is None:
         raise missing(wanted, f"{constants.ENDPOINT}/{repository} has none of {', '.join(files)}")
@@ -68,10 +73,9 @@ def fetch(repository: str, files: Sequence[str], wanted: str) -> Path:
 def missing(wanted: str, reason: str) -> MissingWeightsError:
     """The error for weights that are not cached and cannot be downloaded."""
     return MissingWeightsError(
-        f"no {wanted}: not in the cache, and it cannot be downloaded ({reason}). Either start once where the hub can "
-        "be reached, or import the files: `lexiseg models import --method dense-clip --clip FILE NAME`, for corrclip "
-        "and trident with --policy and what `--help` names, then `--model NAME`; a training recipe takes clip=FILE or "
-        "tower=FILE"
+        f"no {wanted}: not in the cache, and it cannot be downloaded ({reason}); start once where the hub can be "
+        "reached, or bring the file: `lexiseg models import --method dense-clip --clip FILE NAME`, and in a training "
+        "recipe clip=FILE or tower=FILE"
     )
 
 
@@ -105,8 +109,8 @@ def fetch_folder(model: AvailableModel, files: Sequence[tuple[str, ...]]) -> Pat
 
 
 def announce(model: AvailableModel) -> None:
-    """Log the size of a download and the licence of the weights."""
-    logger.warning("downloading %s for %s: %s", model.hub, model.name, model.download)
+    """Log the size of all files of a model and the licence of the weights."""
+    logger.warning("downloading %s for %s (in all %s)", model.hub, model.name, model.download)
 
 
 def _cached(repository: str, names: Sequence[str]) -> Path | None:

@@ -173,8 +173,8 @@ def dino_from_file(name: DinoName, path: Path) -> DinoTower:
         return dino_from_state(name, state)
 
 
-def dino_from_hub(name: DinoName) -> DinoTower:
-    """A tower from timm's hub.
+def dino_from_hub(name: DinoName, model: str | None = None) -> DinoTower:
+    """A tower from timm's hub; `model` as in `hub.fetch`.
 
     Raises:
         WeightsError: the weights cannot be had; says the two ways to provide them.
@@ -184,4 +184,5 @@ def dino_from_hub(name: DinoName) -> DinoTower:
     timm_name = KINDS[name].timm_name
     config = timm.get_pretrained_cfg(timm_name)
     assert config is not None
-    return dino_from_file(name, fetch(str(config.hf_hub_id), FILES, f"weights of {name} (timm's {timm_name})"))
+    wanted = f"weights of {name} (timm's {timm_name})"
+    return dino_from_file(name, fetch(str(config.hf_hub_id), FILES, wanted, model))

@@ -57,13 +57,14 @@ class ClipTowers:
         return dict(self.model.state_dict())
 
 
-def from_hub(architecture: str, tag: str, *, quick_gelu: bool | None = None) -> ClipTowers:
+def from_hub(architecture: str, tag: str, *, quick_gelu: bool | None = None, model: str | None = None) -> ClipTowers:
     """An open_clip model by its pretrained tag; downloads once, then reads the hub's cache.
 
     Args:
         architecture: open_clip's name, with or without `-quickgelu`.
         tag: such as `openai` or `laion2b_s34b_b88k`.
         quick_gelu: the activation, None to take the tag's.
+        model: as in `hub.fetch`.
 
     Raises:
         OptionError: open_clip knows no such architecture or tag.
@@ -72,17 +73,17 @@ def from_hub(architecture: str, tag: str, *, quick_gelu: bool | None = None) -> 
     name, config = _pretrained(architecture, tag)
     evidence = Evidence(bool(config.get("quick_gelu", False)), f"pretrained tag {tag}")
     quick = decide(architecture, quick_gelu, evidence, unmarked=False)
-    path = _fetch(name, tag, config)
+    path = _fetch(name, tag, config, model)
     return from_state(name, read_checkpoint(path).state, quick_gelu=quick)
 
 
-def hub_file(architecture: str, tag: str) -> Path:
+def hub_file(architecture: str, tag: str, model: str | None = None) -> Path:
     """The file behind a pretrained tag, downloaded if it must be; arguments and errors as `from_hub`."""
     name, config = _pretrained(architecture, tag)
-    return _fetch(name, tag, config)
+    return _fetch(name, tag, config, model)
 
 
-def _fetch(architecture: str, tag: str, config: dict[str, Any]) -> Path:
+def _fetch(architecture: str, tag: str, config: dict[str, Any], model: str | None) -> Path:
     """The file of one of open_clip's pretrained tags; `config` is open_clip's entry of it.
 
     Raises:
@@ -91,7 +92,7 @@ def _fetch(architecture: str, tag: str, config: dict[str, Any]) -> Path:
     wanted = f"weights {tag} of {architecture}"
     repository, _, file = str(config.get("hf_hub", "")).rpartition("/")
     if repository:
-        return fetch(repository, (file,) if file else CLIP_FILES, wanted)
+        return fetch(repository, (file,) if file else CLIP_FILES, wanted, model)
     try:
         return Path(open_clip.download_pretrained(config))
     except Exception as error:  # an address of its own, not the hub's

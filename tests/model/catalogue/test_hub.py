@@ -124,6 +124,20 @@ def test_a_download_goes_on_where_the_connection_broke(hub: Hub, monkeypatch: py
     assert hub.asked == ["", "bytes=10000-"]
 
 
+def test_a_file_that_models_share_is_announced_for_the_one_that_needs_it(
+    hub: Hub, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with caplog.at_level(logging.WARNING, "lexiseg_model"):
+        fetch("somebody/small", ("model.safetensors",), "weights", "trident-b16")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+
+    assert [record.message.partition(" (")[0] for record in caplog.records] == [
+        "downloading somebody/small for trident-b16"
+    ]
+    with pytest.raises(MissingWeightsError, match=r"trident-b16: no other.bin of somebody/small .* MB, licence: MIT"):
+        fetch("somebody/small", ("other.bin",), "weights", "trident-b16")
+
+
 def of_a_folder() -> Path:
     return fetch_folder(MODEL, FILES) / "model.safetensors"
 

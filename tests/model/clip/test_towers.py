@@ -112,7 +112,7 @@ def test_a_tag_is_read_from_the_cache_with_its_own_activation(caplog: pytest.Log
 @pytest.mark.usefixtures("cache")
 def test_without_the_hub_the_two_ways_are_named() -> None:
     with pytest.raises(
-        WeightsError, match=r"hub can be reached, or import .* `lexiseg models import .* then `--model NAME`"
+        WeightsError, match=r"hub can be reached, or bring .* `lexiseg models import .* clip=FILE or tower=FILE"
     ):
         from_hub(ARCHITECTURE, "unknown")
 

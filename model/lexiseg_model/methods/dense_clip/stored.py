@@ -64,17 +64,18 @@ def fetch_from_hub(card: ModelCard) -> None:
         WeightsError: they cannot be fetched; the message names the ways to provide them.
     """
     settings = settings_of(card, DenseClipSettings)
-    hub_file(settings.architecture, _tag(card, settings))
+    hub_file(settings.architecture, _tag(card, settings), card.name)
     tokenizer(settings.architecture)
     if settings.has_proxy:
-        dino_from_hub(settings.proxy)
+        dino_from_hub(settings.proxy, card.name)
     if settings.policy == "trident":
         sam_from_hub(card.name)
 
 
 def _from_hub(card: ModelCard, settings: DenseClipSettings) -> Parts:
-    towers = from_hub(settings.architecture, _tag(card, settings), quick_gelu=settings.quick_gelu)
-    proxy = dino_from_hub(settings.proxy) if settings.has_proxy else None
+    tag = _tag(card, settings)
+    towers = from_hub(settings.architecture, tag, quick_gelu=settings.quick_gelu, model=card.name)
+    proxy = dino_from_hub(settings.proxy, card.name) if settings.has_proxy else None
     sam = sam_from_hub(card.name) if settings.policy == "trident" else None
     return Parts(towers, proxy, image_digest(card, state_digest(flat_state(towers, proxy, sam))), sam)
 
