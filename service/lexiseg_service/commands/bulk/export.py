@@ -19,6 +19,7 @@ from lexiseg_client.formats import coco, yolo
 from lexiseg_service.commands.bulk.job import OK, Destination, Job, Row, Size, segments_of
 from lexiseg_service.commands.bulk.sources import Contents, Item, Read
 from lexiseg_service.commands.image_files import Unreadable
+from lexiseg_service.commands.outputs import numbered
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.image.header import SUFFIXES, read_header
 
@@ -111,10 +112,7 @@ class Names:
 
     def of(self, id_: str) -> str:
         """A name without a suffix; one that is given already gets a number."""
-        stem = self._stem(id_)
-        name, number = stem, 2
-        while hash(name) in self._used:
-            name, number = f"{stem}-{number}", number + 1
+        name = next(name for name in numbered(self._stem(id_)) if hash(name) not in self._used)
         self._used.add(hash(name))
         return name
 

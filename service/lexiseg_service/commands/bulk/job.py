@@ -17,7 +17,6 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -26,6 +25,7 @@ import pyarrow
 import pyarrow.parquet
 
 from lexiseg_client import Segment
+from lexiseg_client.calling.mapping import map_threads
 from lexiseg_client.segments import segment_of
 from lexiseg_model.catalogue.store import UNFINISHED, connect_store, write_whole
 from lexiseg_model.errors import DatasetError, OptionError
@@ -280,22 +280,19 @@ def count_rows(destination: Destination, size: Size) -> tuple[int, int]:
         name = rows_name(min(unplanned))
         raise DatasetError(f"{destination.url}/{name} belongs to no chunk of the plan; expected {size.chunks:,} chunks")
     rows = failures = 0
-    missing: list[str] = []
-    repeated: list[str] = []
-    digests: set[str] = set()
+    missing, repeated, digests = Counter[str](), Counter[str](), set[str]()
 
-    def of_chunk(chunk: int) -> tuple[set[str], list[Row]]:
-        chunk_rows = destination.rows(chunk, ["id", "status", "model_digest"])
-        return {item.id for item in destination.chunk(chunk)}, chunk_rows
+    def of_chunk(chunk: int) -> tuple[Counter[str], list[Row]]:
+        inputs = Counter(item.id for item in destination.chunk(chunk))
+        return inputs, destination.rows(chunk, ["id", "status", "model_digest"])
 
-    with ThreadPoolExecutor(COUNTING_THREADS) as threads:
-        for inputs, chunk_rows in threads.map(of_chunk, range(size.chunks)):
-            ids = Counter(row["id"] for row in chunk_rows)
-            rows += len(chunk_rows)
-            failures += sum(row["status"] == FAILED for row in chunk_rows)
-            missing += inputs - ids.keys()
-            repeated += [id_ for id_, n in ids.items() if n > 1 or id_ not in inputs]
-            digests.update(row["model_digest"] for row in chunk_rows)
+    for inputs, chunk_rows in map_threads(of_chunk, range(size.chunks), COUNTING_THREADS):
+        ids = Counter(row["id"] for row in chunk_rows)
+        missing += inputs - ids
+        repeated += ids - inputs
+        rows += len(chunk_rows)
+        failures += sum(row["status"] == FAILED for row in chunk_rows)
+        digests.update(row["model_digest"] for row in chunk_rows)
     findings = {"without a row": missing, "more than once": repeated}
     wrong = [f"{what}: {', '.join(sorted(ids)[:MAX_IDS_IN_MESSAGE])}" for what, ids in findings.items() if ids]
     if wrong or rows != size.inputs:

@@ -73,7 +73,12 @@ class Segmenting:
         self._ahead = 2 * job.settings.max_batch
         self._contents = Contents(job.source, job.settings.limits.max_image_bytes)
 
-    def __call__(self, chunk: int) -> Report:
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """As Ray Data calls it: chunk numbers in, the columns of their reports out."""
+        reports = [self.segment(int(chunk)) for chunk in batch["chunk"]]
+        return dict(zip(Report._fields, map(list, zip(*reports, strict=True)), strict=True))
+
+    def segment(self, chunk: int) -> Report:
         """Segment the inputs of a chunk and write their rows; existing rows are kept.
 
         Raises:
@@ -127,17 +132,6 @@ class Cluster(NamedTuple):
     gpus: float
 
 
-class Actor:
-    """`Segmenting` as Ray Data calls it: rows of chunk numbers in, reports out."""
-
-    def __init__(self, job: Job) -> None:
-        self._segmenting = Segmenting(job)
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        reports = [self._segmenting(int(chunk))._asdict() for chunk in batch["chunk"]]
-        return {name: [report[name] for report in reports] for name in Report._fields}
-
-
 def connect(cluster: Cluster) -> None:
     """Join or start the cluster.
 
@@ -153,12 +147,14 @@ def connect(cluster: Cluster) -> None:
     if ray.is_initialized():
         return
     address = cluster.address or "local"
-    with _errors_of_ray() as lines:
+    with TemporaryFile() as log:
         try:
             _require_listening(address)
-            ray.init(address=address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
+            with _stderr_to(log):  # Ray's core writes the reason of a refusal only there
+                ray.init(address=address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-            reasons = [str(error), *RAY_LOG.findall(_text(lines))[-1:]]
+            log.seek(0)
+            reasons = [str(error), *RAY_LOG.findall(log.read().decode(errors="replace"))[-1:]]
             raise OptionError(f"no Ray cluster at {address}: {'; '.join(reasons)}") from None
     import ray.data  # sets up its logs when it is imported
 
@@ -169,21 +165,15 @@ def connect(cluster: Cluster) -> None:
 
 
 @contextmanager
-def _errors_of_ray() -> Iterator[IO[bytes]]:
-    """Keep what is written to standard error: Ray's core writes the reason of a refusal only there."""
-    with TemporaryFile() as lines:
-        kept = os.dup(2)
-        os.dup2(lines.fileno(), 2)
-        try:
-            yield lines
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-def _text(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode(errors="replace")
+def _stderr_to(file: IO[bytes]) -> Iterator[None]:
+    """Send what is written to the standard error, by any library, to a file."""
+    kept = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _require_listening(address: str) -> None:
@@ -204,7 +194,7 @@ def segment_on(cluster: Cluster, job: Job, chunks: Sequence[int]) -> Iterator[Re
         min_size=cluster.actors[0], max_size=cluster.actors[1], max_tasks_in_flight_per_actor=CHUNKS_AHEAD
     )
     reports = listed.map_batches(
-        Actor,
+        Segmenting,
         fn_constructor_args=(job,),
         batch_size=1,
         batch_format="numpy",
@@ -270,7 +260,7 @@ def work(
 
 def _in_process(job: Job, to_do: Sequence[int]) -> Iterator[Report]:
     with closing(Segmenting(job)) as segmenting:
-        yield from map(segmenting, to_do)
+        yield from map(segmenting.segment, to_do)
 
 
 def _inputs_of(destination: Destination, chunks: Sequence[int], size: Size) -> int:

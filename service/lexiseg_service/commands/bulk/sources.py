@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import tarfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -37,8 +36,7 @@ SUFFIXES: dict[str, Kind] = {
     ".pq": "parquet",
     ".tar": "webdataset",
 }
-MAX_ATTEMPTS = 3  # for errors that may be temporary
-RETRY_SECONDS = 0.5  # before the second attempt; twice that before the third
+RETRY_SECONDS = (0.5, 1.0)  # before each further attempt, after an error that may be temporary
 TIMEOUT_SECONDS = 30.0  # for a server to answer
 ROWS_PER_BATCH = 16  # parquet rows with pictures that are in memory at a time
 PERMANENT_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError)
@@ -133,12 +131,9 @@ def _files(store: Any, root: str, source: Source) -> Iterator[Item]:
         yield Item(root.rpartition("/")[2], store.unstrip_protocol(root))
         return
     for folder, _, names in store.walk(root):
-        inside = folder[len(root) :].strip("/")
-        if any(part.startswith(".") for part in inside.split("/")):
-            continue
         for name in sorted(names):
-            if _suffix(name) in PICTURES and not name.startswith("."):
-                place = f"{inside}/{name}" if inside else name
+            place = f"{folder}/{name}"[len(root) :].lstrip("/")
+            if _suffix(name) in PICTURES and not any(part.startswith(".") for part in place.split("/")):
                 yield Item(place, store.unstrip_protocol(f"{folder}/{name}"))
 
 
@@ -246,17 +241,17 @@ class Contents:
     def __init__(self, source: Source, max_bytes: int) -> None:
         self._source = source
         self._max_bytes = max_bytes
-        self._stores: dict[str, Any] = {}
-        self._lock = threading.Lock()
+        self._stores: dict[str, Any] = {}  # by protocol
         self._http = httpx.Client(follow_redirects=True, timeout=TIMEOUT_SECONDS)
 
     def of(self, items: Sequence[Item]) -> Iterator[Read]:
         """For each item, in order, a function that reads it in any thread; parquet is read during the iteration."""
-        if self._source.kind == "parquet" and any(item.at is not None for item in items):
-            for (path, group), rows in groupby(items, key=lambda item: (item.path, item.length)):
-                yield from self._row_group(path, group, list(rows))
+        in_rows = self._source.kind == "parquet" and any(item.at is not None for item in items)
+        if not in_rows:
+            yield from (partial(self._one, item) for item in items)
             return
-        yield from (partial(self._one, item) for item in items)
+        for (path, group), rows in groupby(items, key=lambda item: (item.path, item.length)):
+            yield from self._row_group(path, group, list(rows))
 
     def close(self) -> None:
         """Close the connections."""
@@ -264,26 +259,22 @@ class Contents:
 
     def _one(self, item: Item) -> bytes:
         """Read one picture; every exception becomes Unreadable, as one input must not end a job of millions."""
-        if item.error is not None:
-            raise Unreadable(item.error)
-        fetch = self._from_server if protocol_of(item.path) in ("http", "https") else self._from_store
-        for attempt in range(1, MAX_ATTEMPTS + 1):
+        for pause in (*RETRY_SECONDS, None):
             try:
-                return self._bounded(fetch(item))
+                return self._bounded(self._read(item))
             except Unreadable:
                 raise
-            except PERMANENT_ERRORS as error:
-                raise Unreadable(f"cannot be read: {error.strerror or type(error).__name__}") from None
-            except (OSError, httpx.TransportError) as error:
-                if attempt == MAX_ATTEMPTS:
-                    reason = f"cannot be read, {MAX_ATTEMPTS} attempts: {type(error).__name__}: {error}"
-                    raise Unreadable(reason) from None
-                time.sleep(RETRY_SECONDS * attempt)
-            except Exception as error:
-                raise Unreadable(f"cannot be read: {type(error).__name__}: {error}") from None
+            except Exception as error:  # each store's library raises its own errors
+                if pause is None or not _is_temporary(error):
+                    raise Unreadable(_reason(error)) from None
+                time.sleep(pause)
         raise AssertionError("unreachable")
 
-    def _from_store(self, item: Item) -> bytes:
+    def _read(self, item: Item) -> bytes:
+        if item.error is not None:
+            raise Unreadable(item.error)
+        if protocol_of(item.path) in ("http", "https"):
+            return fetch(self._http, item.path, self._max_bytes)
         store, path = self._open(item.path)
         if item.at is None:
             with store.open(path, "rb") as file:
@@ -294,14 +285,6 @@ class Contents:
             raise Unreadable(f"is cut off: {len(content):,} of {item.length:,} bytes")
         return content
 
-    def _from_server(self, item: Item) -> bytes:
-        try:
-            return fetch(self._http, item.path, self._max_bytes)
-        except httpx.HTTPStatusError as error:
-            status = error.response.status_code
-            kind = OSError if status == 429 or status >= 500 else Unreadable
-            raise kind(f"the server answered {status}") from None
-
     def _bounded(self, content: bytes) -> bytes:
         if len(content) > self._max_bytes:
             raise Unreadable(f"expected at most {self._max_bytes:,} bytes, the picture has more")
@@ -309,10 +292,9 @@ class Contents:
 
     def _open(self, url: str) -> tuple[Any, str]:
         protocol = protocol_of(url)
-        with self._lock:
-            if protocol not in self._stores:
-                self._stores[protocol] = open_store(url)[0]
-            store = self._stores[protocol]
+        if protocol not in self._stores:
+            self._stores[protocol] = open_store(url)[0]
+        store = self._stores[protocol]
         return store, store._strip_protocol(url)
 
     def _row_group(self, url: str, group: int | None, items: Sequence[Item]) -> Iterator[Read]:
@@ -341,3 +323,15 @@ class Contents:
         if not isinstance(content, bytes):
             raise Unreadable(f"expected bytes of a picture in the row, got {type(content).__name__}")
         return self._bounded(content)
+
+
+def _is_temporary(error: Exception) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code == 429 or error.response.status_code >= 500
+    return isinstance(error, (OSError, httpx.TransportError)) and not isinstance(error, PERMANENT_ERRORS)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"the server answered {error.response.status_code}"
+    return f"cannot be read: {getattr(error, 'strerror', None) or f'{type(error).__name__}: {error}'}"

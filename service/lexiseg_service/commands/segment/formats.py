@@ -22,6 +22,7 @@ from lexiseg_model.masks.overlay import colour
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import Source
+from lexiseg_service.commands.outputs import numbered
 from lexiseg_service.commands.question import Question
 from lexiseg_service.image.header import SUFFIXES, sniff
 from lexiseg_service.settings import Limits
@@ -79,7 +80,7 @@ class Writer:
         written = [name for image in content["images"] for name in image["files"]]
         return {**self.shared(written), self.ledger: json.dumps(content).encode()}
 
-    def summary(self, folder: Path, *, with_overlays: bool) -> str:
+    def summary(self, folder: Path) -> str:
         """One line that says where the files are."""
         return f"{self.what} in {folder}/"
 
@@ -97,9 +98,7 @@ class Coco(Writer):
     def __init__(self, question: Question, classes: Sequence[ClassEntry]) -> None:
         self._question = question
         names = [entry.name for entry in classes]
-        unlabelled, number = UNNAMED, 2
-        while unlabelled in names:
-            unlabelled, number = f"{UNNAMED}-{number}", number + 1
+        unlabelled = next(name for name in numbered(UNNAMED) if name not in names)
         categories = [*names, unlabelled] if question.prompts else names
         self._categories = [{"id": place, "name": name} for place, name in enumerate(categories, 1)]
         self._is_panoptic = question.task == "panoptic"
@@ -153,10 +152,9 @@ class Coco(Writer):
             files["panoptic.json"] = {"images": images, "annotations": self._panoptic, "categories": categories}
         return {name: json.dumps(document).encode() for name, document in files.items()}
 
-    def summary(self, folder: Path, *, with_overlays: bool) -> str:
+    def summary(self, folder: Path) -> str:
         """One line that says where the files are."""
-        path = folder / self.ledger
-        return f"{path} and one picture each in {folder}/" if with_overlays else str(path)
+        return f"{folder / self.ledger} and one picture each in {folder}/"
 
 
 def panoptic_map(answer: Segmentation) -> bytes:

@@ -14,12 +14,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lexiseg_client import Segmentation
 from lexiseg_model.files import replace_file
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import Source
+from lexiseg_service.commands.outputs import numbered
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment.formats import FORMATS, QUESTION_KEY, Content, Format, Image
 from lexiseg_service.settings import Limits
@@ -56,7 +56,6 @@ class Results:
     """
 
     def __init__(self, job: Job, classes: Sequence[ClassEntry], model: str) -> None:
-        self._overlay = job.overlay
         question = job.question.fields | {"classes": [entry.name for entry in classes], "model": model}
         if job.kind != "coco":
             question["format"] = job.kind
@@ -67,6 +66,8 @@ class Results:
         self._saved = 0.0
         self._relative_to = Path() if job.is_printed else self.folder
         self._content: Content = before or {QUESTION_KEY: question, "images": [], "annotations": []}
+        self._images: list[Content] = self._content["images"]
+        self._stamps = {image["file_name"]: image.get("modified") for image in self._images}
         if before:
             self._format.resume(self.folder, before)
         # An overlay must never replace the photograph that it was made from.
@@ -75,26 +76,19 @@ class Results:
         self._used_paths = photographs | existing
         self._stems = {NUMBERED.sub("", path.stem) for path in existing - photographs}
 
-    def has(self, source: Source) -> bool:
-        """Whether an earlier run has results of the image, unchanged since."""
-        return any(
-            image["file_name"] == source.name and image.get("modified") == source.stamp for image in self._images
-        )
-
-    def exists(self, source: Source) -> bool:
-        """Whether there are results of any image of that name, for any question."""
-        known = any(image["file_name"] == source.name for image in self._images)
-        return known or source.stem in self._stems
+    def has(self, source: Source, *, even_changed: bool) -> bool:
+        """Whether there are results of the image from before, or `even_changed` of any image of that name."""
+        if even_changed:
+            return source.name in self._stamps or source.stem in self._stems
+        return source.name in self._stamps and self._stamps[source.name] == source.stamp
 
     def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
         """Write the files of one image now; images of the same name from different folders get numbered files."""
-        stem, number = source.stem, 2
-        while True:
+        for stem in numbered(source.stem):
             image = Image(len(self._images) + 1, answer, stem, source, content, self._relative_to)
             files = self._format.files(image)
             if not any((self.folder / name).resolve() in self._used_paths for name in files):
                 break
-            stem, number = f"{source.stem}-{number}", number + 1
         for name, written in files.items():
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,12 +108,7 @@ class Results:
             return None
         for name, content in self._format.beside(self._content).items():
             replace_file(self.folder / name, content)
-        return self._format.summary(self.folder, with_overlays=self._overlay)
-
-    @property
-    def _images(self) -> list[dict[str, Any]]:
-        images: list[dict[str, Any]] = self._content["images"]
-        return images
+        return self._format.summary(self.folder)
 
 
 def _folder_for(out: Path, question_fields: Content, ledger: str) -> tuple[Path, Content | None]:
@@ -128,8 +117,9 @@ def _folder_for(out: Path, question_fields: Content, ledger: str) -> tuple[Path,
     `out`, or `out-2` and so on if it holds answers to another question. Concurrent processes need a folder each: they
     would overwrite each other's ledger.
     """
-    folder, number = out, 2
-    while True:
+    first = out.resolve().name
+    for name in numbered(first):
+        folder = out if name == first else out.with_name(name)
         if folder.exists() and not folder.is_dir():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
         content = _read(folder / ledger)
@@ -137,7 +127,7 @@ def _folder_for(out: Path, question_fields: Content, ledger: str) -> tuple[Path,
             return folder, content
         if not (folder / ledger).exists():
             return folder, None
-        folder, number = out.with_name(f"{out.resolve().name}-{number}"), number + 1
+    raise AssertionError("unreachable")
 
 
 def _read(path: Path) -> Content | None:

@@ -54,11 +54,6 @@ class Outcome:
         """1 if any image failed, 130 if Ctrl-C ended the run."""
         return INTERRUPTED_STATUS if self.stopped else int(bool(self.failures))
 
-    def fail(self, source: Source, error: ServiceError) -> None:
-        """Record a failed image; the message about a too large one says what to do."""
-        hint = "; by words --window 1024 takes any size" if isinstance(error, TooLarge) else ""
-        self.failures.append(f"{source.name}: {error}{hint}")
-
     def report(self) -> None:
         """Print warnings and failures."""
         for line in (*(f"warning: {warning}" for warning in self.warnings), *self.failures):
@@ -95,7 +90,8 @@ def segment_files(
         try:
             for source, content, result in answers:
                 if isinstance(result, ServiceError):
-                    outcome.fail(source, result)
+                    hint = "; by words --window 1024 takes any size" if isinstance(result, TooLarge) else ""
+                    outcome.failures.append(f"{source.name}: {result}{hint}")
                 else:
                     keep(source, content, result)
                     outcome.done += 1
@@ -109,8 +105,7 @@ def segment_files(
 def work(job: Job, ask: Ask, classes: Sequence[ClassEntry], model: str) -> int:
     """Segment the remaining images; `model` is name and digest of the model, or the server. Returns the status."""
     results = Results(job, classes, model)
-    done_before = results.exists if job.skip_existing else results.has
-    to_do = [source for source in job.sources if not done_before(source)]
+    to_do = [source for source in job.sources if not results.has(source, even_changed=job.skip_existing)]
     n_before = len(job.sources) - len(to_do)
     try:
         outcome = segment_files(to_do, ask, results.add, job.limits, before=n_before, quiet=job.quiet)
@@ -135,13 +130,21 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
         ModelError: the model cannot be loaded.
         typer.BadParameter: more than one result would be printed.
     """
-    if str(job.out) != STDOUT:
-        return _run(job, settings, server)
+    if str(job.out) == STDOUT:
+        return _print(job, settings, server)
+    with open_answers(job.question, settings, server, overlay=job.overlay) as answers:
+        n_classes = len(answers.classes)
+        if job.kind == "voc" and n_classes > MAX_VOC_CLASSES:
+            raise InvalidValue.of("--format voc", f"{n_classes} classes", f"at most {MAX_VOC_CLASSES}")
+        return work(job, *answers)
+
+
+def _print(job: Job, settings: Settings, server: str | None) -> int:
     if job.kind != "coco" and len(job.sources) != 1:
         raise typer.BadParameter(f"{len(job.sources)} images; one can go to the standard output", param_hint="'--out'")
     with TemporaryDirectory() as folder:
         inside = replace(job, out=Path(folder) / "out", quiet=True, is_printed=True)
-        status = _run(inside, settings, server)
+        status = run(inside, settings, server)
         files = sorted(inside.out.glob(PRINTED[job.kind]))
         if len(files) > 1:
             names = ", ".join(file.name for file in files)
@@ -150,11 +153,3 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
             sys.stdout.buffer.write(file.read_bytes())
         sys.stdout.buffer.flush()
     return status
-
-
-def _run(job: Job, settings: Settings, server: str | None) -> int:
-    with open_answers(job.question, settings, server, overlay=job.overlay) as answers:
-        n_classes = len(answers.classes)
-        if job.kind == "voc" and n_classes > MAX_VOC_CLASSES:
-            raise InvalidValue.of("--format voc", f"{n_classes} classes", f"at most {MAX_VOC_CLASSES}")
-        return work(job, *answers)

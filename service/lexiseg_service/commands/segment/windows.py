@@ -18,6 +18,7 @@ from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.image_files import Unreadable
 from lexiseg_service.commands.in_process import check_model, load, resolved
 from lexiseg_service.commands.options import check_installed
+from lexiseg_service.commands.outputs import numbered
 from lexiseg_service.commands.question import Question
 from lexiseg_service.settings import Limits, Settings
 
@@ -102,9 +103,7 @@ def run(images: list[str], question: Question, out: Path, settings: Settings, re
 
 def _segment(stem: str, scene: Scene, work: _Work, out: Path) -> str:
     out.mkdir(parents=True, exist_ok=True)
-    name, number = stem, 2
-    while any((out / f"{name}{suffix}").exists() for suffix in SUFFIXES):  # nothing is replaced
-        name, number = f"{stem}-{number}", number + 1
+    name = next(name for name in numbered(stem) if not any((out / f"{name}{suffix}").exists() for suffix in SUFFIXES))
     with tempfile.TemporaryDirectory(dir=out, prefix=f".{name}.") as unfinished:
         count = work.segment(scene, Path(unfinished), name)
         for suffix in SUFFIXES:
