@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, closing
-from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
@@ -19,11 +18,12 @@ from numpy.typing import NDArray
 from lexiseg_client import FrameAnswer
 from lexiseg_model.masks.overlay import paint
 from lexiseg_model.types import LabelMap, Rle, Segment
-from lexiseg_service.commands.bar import Bar, bar_of
+from lexiseg_service.commands.bar import bar_of
+from lexiseg_service.commands.outputs import STDOUT
 from lexiseg_service.commands.signals import on_signals
-from lexiseg_service.commands.video.source import SourceFailure, SourceFrame, VideoSource
+from lexiseg_service.commands.video.source import SourceFrame, VideoSource
 from lexiseg_service.commands.video.streams import FRAMES_IN_FLIGHT, Ask
-from lexiseg_service.commands.video.target import VideoTarget, WriteLine, json_lines
+from lexiseg_service.commands.video.target import VideoTarget, json_lines
 from lexiseg_service.question.messages import Followed, VideoFrame
 
 JPEG_QUALITY = 92  # of the frames on their way to the model
@@ -31,110 +31,50 @@ MAX_WAITING = 64  # frames of a live source that are kept until they are answere
 AHEAD = 2 * FRAMES_IN_FLIGHT  # of any other source: a connection would buffer hundreds
 
 
-@dataclass
-class VideoRun:
-    """One video from its source to its targets, and the outcomes of its frames.
+class FramesUnderway:
+    """Frames of a source that are not answered yet. The sender of the frames reads them, in a thread of its own.
 
-    `out` and `write_line` may each be None; `seconds` ends it early; `follow` are objects in the first frame. The
-    sender of the frames reads them, in a thread of its own.
+    Args:
+        source: of the frames.
+        seconds: of the video, after which it ends.
+        follow: objects in the first frame.
     """
 
-    source: VideoSource
-    out: VideoTarget | None
-    write_line: WriteLine | None
-    seconds: float
-    follow: tuple[Followed, ...] = ()
-    answered: int = 0
-    dropped: int = 0
-    failures: list[str] = field(default_factory=list)
-    failure: SourceFailure | None = None
-
-    def __post_init__(self) -> None:
-        self._waiting: dict[str, SourceFrame] = {}  # frames without an answer yet
-        self._room = threading.Semaphore(MAX_WAITING if self.source.live else AHEAD)
+    def __init__(self, source: VideoSource, seconds: float, follow: tuple[Followed, ...]) -> None:
+        self._frames = source.frames()
+        self._seconds = seconds
+        self._follow = follow
+        self._waiting: dict[str, SourceFrame] = {}
+        self._room = threading.Semaphore(MAX_WAITING if source.live else AHEAD)
         self._reading = threading.Lock()
         self._stopped = False
 
-    def stop(self) -> None:
-        """Stop reading frames; those in flight are finished."""
-        self._stopped = True
-        self._room.release()
-
-    def run(self, ask: Ask, bar: Bar) -> None:
-        """Ask about every frame and write the answers.
-
-        Raises:
-            ServiceError: the stream failed, or a target cannot be written.
-            SourceFailure: the source holds no frame.
-        """
-        answers = ask(self._frames_sent())
-        try:
-            for answer in answers:
-                frame = self._waiting.pop(answer.frame_id)
-                self._room.release()
-                self._write(frame, answer)
-                self._count(answer)
-                bar.step()
-        finally:
-            self.stop()
-            answers.close()
-            with self._reading:  # the source must not be closed while a frame is decoded
-                pass
-        if self.failure is not None:
-            raise self.failure
-
-    def _frames_sent(self) -> Iterator[VideoFrame]:
-        frames = self.source.frames()
+    def sent(self) -> Iterator[VideoFrame]:
+        """Read and encode frame after frame, as far ahead of the answers as there is room."""
         for number in count():
             self._room.acquire()
             with self._reading:
-                frame = None if self._stopped else self._next(frames)
-            if frame is None:
+                frame = None if self._stopped else next(self._frames, None)
+            if frame is None or frame.seconds >= self._seconds:
                 return
             content = simplejpeg.encode_jpeg(frame.rgb, JPEG_QUALITY, "RGB", "420")
             self._waiting[str(number)] = frame
-            begins = () if number else self.follow
-            yield VideoFrame(content, str(number), round(1e6 * frame.seconds), begins)
+            yield VideoFrame(content, str(number), round(1e6 * frame.seconds), () if number else self._follow)
 
-    def _next(self, frames: Iterator[SourceFrame]) -> SourceFrame | None:
-        try:
-            frame = next(frames, None)
-        except SourceFailure as failure:
-            self.failure = failure
-            return None
-        return None if frame is None or frame.seconds >= self.seconds else frame
+    def answered(self, frame_id: str) -> SourceFrame:
+        """The frame that an answer is about; it makes room for another one."""
+        self._room.release()
+        return self._waiting.pop(frame_id)
 
-    def _write(self, frame: SourceFrame, answer: FrameAnswer) -> None:
-        if self.write_line is not None:
-            self.write_line(answer, frame.seconds)
-        if self.out is not None and not answer.dropped:
-            self.out.write(_painted(frame.rgb, answer), frame.seconds)
+    def stop(self) -> None:
+        """Read no more frames; those in flight are finished."""
+        self._stopped = True
+        self._room.release()
 
-    def _count(self, answer: FrameAnswer) -> None:
-        if answer.dropped:
-            self.dropped += 1
-        elif answer.error is not None:
-            self.failures.append(f"frame {answer.frame_id}: {answer.error.problem.detail}")
-        else:
-            self.answered += 1
-
-    def report(self, seconds: float, written: list[Path]) -> int:
-        """Print the figures and what failed; 1 if anything did."""
-        places = ", ".join(str(path) for path in written if str(path) != "-")
-        n_frames = self.answered + self.dropped + len(self.failures)
-        dropped = f", {self.dropped} of them dropped" if self.dropped else ""
-        rate = f"{n_frames / seconds:.1f} a second" if seconds else "at once"
-        typer.echo(f"{n_frames} frames{dropped}, {rate}{': ' if places else ''}{places}", err=True)
-        problems = self.failures[:1]
-        if len(self.failures) > 1:
-            problems.append(f"{len(self.failures)} frames failed, that was the first of them")
-        if self.source.damaged:
-            problems.append(f"{self.source.name}: {self.source.damaged} damaged packets left out")
-        if self.source.broken:
-            problems.append(f"{self.source.name}: broke off ({self.source.broken})")
-        for problem in problems:
-            typer.echo(f"lexiseg: {problem}", err=True)
-        return 1 if problems else 0
+    def wait_for_reader(self) -> None:
+        """Wait for the frame that is being decoded: the source must not be closed meanwhile."""
+        with self._reading:
+            pass
 
 
 def run(
@@ -159,21 +99,50 @@ def run(
         ServiceError: the source or a target cannot be opened, or the stream failed.
         ModelError: the model cannot be loaded.
     """
+    n_frames = n_dropped = 0
+    failures: list[str] = []
     with ExitStack() as stack:
         source = stack.enter_context(closing(VideoSource(source_name)))
         target = None if out is None else stack.enter_context(VideoTarget(out, source.rate))
         write_line = None if lines is None else stack.enter_context(json_lines(lines))
         ask = stack.enter_context(opening)
-        work = VideoRun(source, target, write_line, seconds, follow)
+        frames = FramesUnderway(source, seconds, follow)
+        stack.callback(frames.wait_for_reader)
 
         def stop_once(*_: object) -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C ends it at once
-            work.stop()
+            frames.stop()
 
         began = time.monotonic()
-        with bar_of("segmenting", _total(source, seconds), summary=False) as bar, on_signals(stop_once, signal.SIGINT):
-            work.run(ask, bar)
-    return work.report(time.monotonic() - began, [path for path in (out, lines) if path is not None])
+        bar = stack.enter_context(bar_of("segmenting", _total(source, seconds), summary=False))
+        stack.enter_context(on_signals(stop_once, signal.SIGINT))
+        answers = stack.enter_context(closing(ask(frames.sent())))
+        stack.callback(frames.stop)  # before the answers are closed: their sender may wait for room
+        for answer in answers:
+            frame = frames.answered(answer.frame_id)
+            if write_line is not None:
+                write_line(answer, frame.seconds)
+            if target is not None and not answer.dropped:
+                target.write(_painted(frame.rgb, answer), frame.seconds)
+            n_frames += 1
+            n_dropped += answer.dropped
+            if answer.error is not None:
+                failures.append(f"frame {answer.frame_id}: {answer.error.problem.detail}")
+            bar.step()
+    took = time.monotonic() - began
+    places = ", ".join(str(path) for path in (out, lines) if path is not None and str(path) != STDOUT)
+    dropped = f", {n_dropped} of them dropped" if n_dropped else ""
+    rate = f"{n_frames / took:.1f} a second" if took else "at once"
+    typer.echo(f"{n_frames} frames{dropped}, {rate}{': ' if places else ''}{places}", err=True)
+    problems = [*_summary(failures), *source.problems()]
+    for problem in problems:
+        typer.echo(f"lexiseg: {problem}", err=True)
+    return 1 if problems else 0
+
+
+def _summary(failures: list[str]) -> list[str]:
+    several = f"{len(failures)} frames failed, that was the first of them"
+    return [*failures[:1], *([several] if len(failures) > 1 else [])]
 
 
 def _total(source: VideoSource, seconds: float) -> int | None:

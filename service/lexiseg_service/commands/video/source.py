@@ -83,6 +83,12 @@ class VideoSource:
         duration = self._container.duration
         return None if duration is None or self.live else max(1, round(duration / av.time_base * self.rate))
 
+    def problems(self) -> list[str]:
+        """What could not be read, in words."""
+        damaged = f"{self.name}: {self.damaged} damaged packets left out"
+        broken = f"{self.name}: broke off ({self.broken})"
+        return [*([damaged] if self.damaged else []), *([broken] if self.broken else [])]
+
     def frames(self) -> Iterator[SourceFrame]:
         """Decode frame after frame; damaged packets are left out, a source that breaks off ends.
 
