@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from lexiseg_service.commands.evaluate.options import EvalOptions
-from lexiseg_service.commands.options import Chosen, JsonReport, takes_settings
+from lexiseg_service.commands.options import Chosen, JsonReport, flag, takes_settings
 from lexiseg_service.commands.outputs import output_file, output_folder
 
 GRID = 20  # points along each side, as Unpair-Seg's published figures
@@ -16,6 +16,7 @@ GRID = 20  # points along each side, as Unpair-Seg's published figures
 
 @takes_settings("eval")
 def evaluate(
+    context: typer.Context,
     root: Annotated[Path, typer.Option(help="Folder that holds the data sets")],
     chosen: Chosen,
     dataset: Annotated[
@@ -112,78 +113,62 @@ def evaluate(
     options = EvalOptions(
         root, progress, split=split, task=task, limit=limit, refine=refine, json=json, markdown=markdown
     )
-    if paper or compare or protocol or task != "semantic":
-        _refuse({"--scale": scale, "--flip": flip}, "these belong to the task semantic on a folder")
-    if paper is not None:
-        _refuse(
-            {
-                "--dataset": dataset,
-                "--task": task != "semantic",
-                "--compare": compare,
-                "--protocol": protocol,
-                "--refine": refine,
-                "--points": points,
-                "--rename": rename,
-                "--split": split != "val",
-            },
+    sources = {flag(name): context.get_parameter_source(name) for name in context.params}
+    given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+    alone = paper is None and compare is None
+    # In which case which options are refused, and why.
+    rules = (
+        (
+            not alone or protocol or task != "semantic",
+            "--scale --flip",
+            "these belong to the task semantic on a folder",
+        ),
+        (
+            paper,
+            "--dataset --task --compare --protocol --refine --points --rename --split",
             "cannot be combined with --paper",
-        )
-        check_named(settings, settings.default_model or settings.model)
+        ),
+        (
+            compare,
+            "--task --model --protocol --refine --points --grid --markdown --rename",
+            "cannot be combined with --compare",
+        ),
+        (alone and task != "point", "--points --grid", "these belong to --task point"),
+        (alone and points != "grid", "--grid", "give --points grid as well"),
+        (task != "semantic", "--protocol --markdown --rename", "these belong to --task semantic"),
+        (task in ("point", "box"), "--refine", "masks of prompts are measured as they are"),
+        (not protocol and not paper, "--markdown", "it belongs to --protocol or --paper"),
+        (protocol, "--runtime", "a protocol runs on torch, as its published figures do"),
+        (protocol, "--rename", "a protocol has its own words"),
+        (protocol and refine in ("lposs", "regions"), "--refine", "a protocol knows none and pamr"),
+    )
+    for holds, names, reason in rules:
+        if holds and (refused := [f"'{name}'" for name in names.split() if name in given]):
+            raise typer.BadParameter(reason, param_hint=" / ".join(refused))
+    if paper is None and not dataset:
+        raise typer.BadParameter("name a data set", param_hint="'--dataset'")
+    if compare is None and len(dataset or ()) > 1:
+        raise typer.BadParameter("several data sets belong to --compare", param_hint="'--dataset'")
+    check_named(settings, *(compare or [settings.default_model or settings.model]))
+    if compare is not None:
+        from lexiseg_service.commands.evaluate.folders import run_comparison
+
+        raise typer.Exit(run_comparison(settings, compare, dataset or [], options))
+    if paper is not None:
         from lexiseg_service.commands.evaluate.paper import run as run_paper
 
         raise typer.Exit(run_paper(settings, options._replace(protocol=paper)))
-    if not dataset:
-        raise typer.BadParameter("name a data set", param_hint="'--dataset'")
-    if compare is not None:
-        _refuse(
-            {
-                "--task": task != "semantic",
-                "--model": "model" in chosen.named,
-                "--protocol": protocol,
-                "--refine": refine,
-                "--points": points,
-                "--grid": grid,
-                "--markdown": markdown,
-                "--rename": rename,
-            },
-            "cannot be combined with --compare",
-        )
-        check_named(settings, *compare)
-        from lexiseg_service.commands.evaluate.folders import run_comparison
-
-        raise typer.Exit(run_comparison(settings, compare, dataset, options))
-    if len(dataset) > 1:
-        raise typer.BadParameter("several data sets belong to --compare", param_hint="'--dataset'")
-    options = options._replace(dataset=dataset[0])
-    check_named(settings, settings.default_model or settings.model)
-    if (points is not None or grid is not None) and task != "point":
-        raise typer.BadParameter("these belong to --task point", param_hint="'--points' / '--grid'")
+    options = options._replace(dataset=(dataset or [""])[0])
     if task != "semantic":
-        _refuse({"--protocol": protocol, "--markdown": markdown, "--rename": rename}, "these belong to --task semantic")
-        if refine is not None and task in ("point", "box"):
-            raise typer.BadParameter("masks of prompts are measured as they are", param_hint="'--refine'")
-        if grid is not None and points != "grid":
-            raise typer.BadParameter("give --points grid as well", param_hint="'--grid'")
         from lexiseg_service.commands.evaluate.scenes import run as run_scenes
 
         side = (grid or GRID) if points == "grid" else None
         raise typer.Exit(run_scenes(settings, options._replace(grid=side)))
-    if protocol is None:
-        _refuse({"--markdown": markdown}, "it belongs to --protocol or --paper")
-        from lexiseg_model.evaluation.run import Views
-        from lexiseg_service.commands.evaluate.folders import run
+    if protocol is not None:
+        from lexiseg_service.commands.evaluate.protocol import run as run_protocol
 
-        raise typer.Exit(run(settings, options, rename or [], Views(tuple(scale or (1.0,)), flip)))
-    _refuse({"--runtime": "runtime" in chosen.named}, "a protocol runs on torch, as its published figures do")
-    _refuse({"--rename": rename}, "a protocol has its own words")
-    _refuse({"--refine": refine in ("lposs", "regions")}, "a protocol knows none and pamr")
-    from lexiseg_service.commands.evaluate.protocol import run as run_protocol
+        raise typer.Exit(run_protocol(settings, options._replace(protocol=protocol)))
+    from lexiseg_model.evaluation.run import Views
+    from lexiseg_service.commands.evaluate.folders import run
 
-    raise typer.Exit(run_protocol(settings, options._replace(protocol=protocol)))
-
-
-def _refuse(options: dict[str, object], reason: str) -> None:
-    """Raise BadParameter for the options whose value is set; `reason` is the message."""
-    named = [name for name, value in options.items() if value]
-    if named:
-        raise typer.BadParameter(reason, param_hint=" / ".join(f"'{name}'" for name in named))
+    raise typer.Exit(run(settings, options, rename or [], Views(tuple(scale or (1.0,)), flip)))
