@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.errors import SampleError
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import LabelMap, Refinement, Vocabulary
@@ -53,31 +52,6 @@ def labeller(
         return winners(score_vocabulary(segmenter, features, vocabulary, rows_of, refine), features.size).labels
 
     return label
-
-
-def label_all(
-    segmenter: Segmenter,
-    photographs: Sequence[Path],
-    vocabulary: Vocabulary,
-    read: Callable[[Path], NDArray[np.uint8]],
-    keep: Callable[[Path, LabelMap], object],
-    on_photograph: Callable[[], object] = lambda: None,
-) -> dict[Path, str]:
-    """Label every photograph and pass the maps to `keep`; `read` gives pixels [H, W, 3] or raises SampleError.
-
-    Returns:
-        Unreadable photographs with the reason.
-    """
-    label, unread = labeller(segmenter, vocabulary, segmenter.card.refine), {}
-    values = np.arange(1, len(vocabulary.classes) + 2).astype(np.uint16)
-    values[-1] = NOBODY
-    for path in photographs:
-        try:
-            keep(path, values[label(read(path))])
-        except SampleError as error:
-            unread[path] = error.reason
-        on_photograph()
-    return unread
 
 
 def agreement(path: Path, a: LabelMap, b: LabelMap) -> Agreement:

@@ -47,7 +47,7 @@ def compare(
     class_list = resolved(question, chosen.settings)
     from lexiseg_service.commands.compare.report import compared  # imports torch: after all checks
 
-    report = compared(a, b, folder, class_list, chosen.settings)
+    report = compared((a, b), folder, class_list, chosen.settings)
     write_text(out, report.html(shown))
     write_json(json, report.figures())
     worst, n_photographs = report.agreements[0], len(report.agreements)

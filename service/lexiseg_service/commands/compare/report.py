@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.errors import DatasetError, SampleError
-from lexiseg_model.evaluation.comparison.agreement import NOBODY, Agreement, agreement, label_all
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.evaluation.comparison.agreement import NOBODY, Agreement, agreement, labeller
 from lexiseg_model.evaluation.counts import Counts, count
 from lexiseg_model.masks.overlay import OPACITY, colour
 from lexiseg_model.masks.png import to_png
@@ -32,7 +32,7 @@ from lexiseg_service.worker.decode import decode
 MAX_WIDTH = 420  # pixels of a picture
 PAGE = """\
 {% extends "layout" %}
-{% macro key(label) %}<span class="key" style="background:rgb{{ colour_of(label) }}"></span>{{ name_of(label) }}\
+{% macro key(label) %}<span class="key" style="background:rgb{{ colour_of(label) }}"></span>{{ labels[label] }}\
 {% endmacro %}
 {% block body %}
 <h1>{{ "%.2f%%" % (100 * share) }} agreement</h1>
@@ -69,13 +69,13 @@ PAGE = """\
 class Report:
     """The labels of two models on the same photographs; `agreements` begin with the smallest.
 
-    `counts` has A's labels as the truth and B's as predicted, `maps` has the labels of each as PNG.
+    `labels` name the values of a map, `counts` has A's labels as the truth and B's as predicted, `maps` has the labels
+    of each as PNG.
     """
 
-    a: str
-    b: str
+    names: tuple[str, str]  # of the models, as typed
     models: list[dict[str, str]]
-    classes: tuple[str, ...]
+    labels: tuple[str, ...]
     agreements: list[Agreement]
     counts: Counts
     maps: Mapping[Path, Sequence[bytes]]
@@ -88,36 +88,33 @@ class Report:
         pixels = sum(each.pixels for each in self.agreements)
         return sum(each.share * each.pixels for each in self.agreements) / pixels
 
-    def iou(self, index: int) -> float | None:
-        """IoU of a label, 0 to 1; None where neither model gave it."""
-        hits, truth, predicted = self.counts[:, index]
-        union = truth + predicted - hits
-        return float(hits / union) if union else None
-
-    def label(self, index: int) -> str:
-        """The name of a value of a map."""
-        return "nobody" if index == NOBODY else self.classes[index - 1]
+    @property
+    def ious(self) -> list[float | None]:
+        """IoU of each label, 0 to 1; None where neither model gave it."""
+        hits, a, b = self.counts
+        unions = (a + b - hits).tolist()
+        return [hit / union if union else None for hit, union in zip(hits.tolist(), unions, strict=True)]
 
     def html(self, n_pictures: int) -> str:
         """The page, which shows so many photographs, the most different."""
-        total = int(self.counts[1].sum())
+        shares = (self.counts[1:] / self.counts[1].sum()).T.tolist()
         by_class = [
-            (iou, index, *(self.counts[1:, index] / total))
-            for index in range(len(self.classes) + 1)
-            if (iou := self.iou(index)) is not None
+            (iou, index, *of_class)
+            for index, (iou, of_class) in enumerate(zip(self.ious, shares, strict=True))
+            if iou is not None
         ]
         return render(
             PAGE,
-            title=f"{self.a} against {self.b}",
+            title=" against ".join(self.names),
             share=self.share,
-            models=list(zip((self.a, self.b), self.models, strict=True)),
+            models=list(zip(self.names, self.models, strict=True)),
             n_photographs=len(self.agreements),
             classes=sorted(by_class),
             unread=list(self.unread.items()),
             sections=[(each, self._figures(each.path)) for each in self.agreements[:n_pictures]],
             rest=self.agreements[n_pictures:],
-            colour_of=lambda label: (128, 128, 128) if label == NOBODY else colour(label - 1),
-            name_of=self.label,
+            colour_of=lambda index: (128, 128, 128) if index == NOBODY else colour(index - 1),
+            labels=self.labels,
         )
 
     def figures(self) -> dict[str, Any]:
@@ -126,13 +123,14 @@ class Report:
             "a": self.models[0],
             "b": self.models[1],
             "agreement": round(self.share, 6),
-            "iou": {self.label(index): self.iou(index) for index in range(len(self.classes) + 1)},
+            "iou": dict(zip(self.labels, self.ious, strict=True)),
             "photographs": [
                 {
                     "photograph": str(each.path),
                     "agreement": round(each.share, 6),
                     "swaps": [
-                        {"a": self.label(swap.a), "b": self.label(swap.b), "pixels": swap.pixels} for swap in each.swaps
+                        {"a": self.labels[swap.a], "b": self.labels[swap.b], "pixels": swap.pixels}
+                        for swap in each.swaps
                     ],
                 }
                 for each in self.agreements
@@ -150,8 +148,8 @@ class Report:
         a, b = (cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST).astype(np.uint16) for labels in (a, b))
         pictures = (
             ("photograph", rgb),
-            (self.a, _painted(rgb, a)),
-            (self.b, _painted(rgb, b)),
+            (self.names[0], _painted(rgb, a)),
+            (self.names[1], _painted(rgb, b)),
             ("different", np.where(differs[..., None], np.uint8(255), rgb // 4)),
         )
         return [(name, jpeg_url(picture)) for name, picture in pictures]
@@ -163,66 +161,56 @@ def _painted(rgb: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:
     return np.where((labels > NOBODY)[..., None], mixed, rgb).round().astype(np.uint8)
 
 
-def compared(a: str, b: str, folder: Path, vocabulary: Vocabulary, settings: Settings) -> Report:
+def compared(names: tuple[str, str], folder: Path, vocabulary: Vocabulary, settings: Settings) -> Report:
     """Label the photographs of a folder by one model after the other.
 
     Raises:
         ServiceError: there are no photographs.
         ModelError: a model cannot be loaded, or none of the photographs can be read.
     """
-    photographs = [Path(source.name) for source in sources_of([folder])]
-    names = tuple(entry.name for entry in vocabulary.classes)
-    maps: dict[Path, list[bytes]] = {path: [] for path in photographs}  # as PNG: a hundredth of their size
+    # As PNG, which takes a hundredth of the memory.
+    maps: dict[Path, list[bytes]] = {Path(source.name): [] for source in sources_of([folder])}
     models, unread = [], dict[Path, str]()
-    for name in (a, b):
-        models.append(_over_all(name, photographs, vocabulary, maps, unread, settings))
-        photographs = [path for path in photographs if path not in unread]
-    if not photographs:
+    for name in names:
+        models.append(_label_all(name, vocabulary, maps, unread, settings))
+        gc.collect()
+    if len(unread) == len(maps):
         raise DatasetError(f"none of the {len(unread)} photographs of {folder} can be read")
-    counts, agreements = np.zeros((3, len(names) + 1), np.int64), []
-    for path in photographs:
+    labels = ("nobody", *(entry.name for entry in vocabulary.classes))
+    counts, agreements = np.zeros((3, len(labels)), np.int64), []
+    for path in maps.keys() - unread.keys():
         by_a, by_b = (_labels(png) for png in maps[path])
-        counts += count(by_a, by_b, len(names) + 1)
+        counts += count(by_a, by_b, len(labels))
         agreements.append(agreement(path, by_a, by_b))
-    agreements.sort(key=lambda each: each.share)
-    return Report(a, b, models, names, agreements, counts, maps, unread, settings.limits)
+    agreements.sort(key=lambda each: (each.share, each.path))
+    return Report(names, models, labels, agreements, counts, maps, unread, settings.limits)
 
 
-def _over_all(
-    name: str,
-    photographs: list[Path],
-    vocabulary: Vocabulary,
-    maps: Mapping[Path, list[bytes]],
-    unread: dict[Path, str],
-    settings: Settings,
+def _label_all(
+    name: str, vocabulary: Vocabulary, maps: Mapping[Path, list[bytes]], unread: dict[Path, str], settings: Settings
 ) -> dict[str, str]:
-    """Add one model's labels of all photographs to `maps`, and free it; its name, version and digest."""
-
-    def read(path: Path) -> NDArray[np.uint8]:
-        return _read(path, settings.limits)
-
-    def keep(path: Path, labels: LabelMap) -> None:
-        maps[path].append(to_png(labels))
-
+    """Add one model's labels of all readable photographs to `maps`; its name, version and digest."""
     segmenter = named_or_folder(settings, name)
+    label = labeller(segmenter, vocabulary, segmenter.card.refine)
+    values = np.append(np.arange(1, len(vocabulary.classes) + 1), NOBODY).astype(np.uint16)
+    photographs = [path for path in maps if path not in unread]
     with bar_of(name, len(photographs)) as bar:
-        unread |= label_all(segmenter, photographs, vocabulary, read, keep, bar.step)
-    model = {"model": segmenter.card.name, "version": segmenter.card.version, "digest": segmenter.digest}
-    del segmenter
-    gc.collect()
-    return model
+        for path in photographs:
+            try:
+                maps[path].append(to_png(values[label(_read(path, settings.limits))]))
+            except ServiceError as error:
+                unread[path] = error.detail
+            bar.step()
+    return {"model": segmenter.card.name, "version": segmenter.card.version, "digest": segmenter.digest}
 
 
 def _read(path: Path, limits: Limits) -> NDArray[np.uint8]:
     """[H, W, 3] pixels, upright, as the service sees them.
 
     Raises:
-        SampleError: it cannot be read.
+        ServiceError: it cannot be read.
     """
-    try:
-        return decode(Source(str(path), path).read(limits), limits, None).rgb
-    except ServiceError as error:
-        raise SampleError(str(path), error.detail) from None
+    return decode(Source(str(path), path).read(limits), limits, None).rgb
 
 
 def _labels(png: bytes) -> LabelMap:
