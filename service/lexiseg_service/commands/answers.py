@@ -30,7 +30,12 @@ class Answers(NamedTuple):
 
 @contextmanager
 def open_answers(
-    question: Question, settings: Settings, server: str | None, *, overlay: bool = False
+    question: Question,
+    settings: Settings,
+    server: str | None,
+    *,
+    overlay: bool = False,
+    check: Callable[[int], object] = lambda _: None,
 ) -> Iterator[Answers]:
     """Answers of the server at an address, or of an engine in this process while the block runs.
 
@@ -39,6 +44,7 @@ def open_answers(
         settings: name the model.
         server: its address; None: this process.
         overlay: whether each answer has a painted picture.
+        check: called with the number of classes before the model is loaded; what it raises ends the command.
 
     Raises:
         ServiceError: the classes, the prompts or a value are not as expected, or the server cannot be asked.
@@ -53,9 +59,11 @@ def open_answers(
             opened.check(model, question.task)
             if question.vocabulary is not None:
                 classes = opened.classes_of(question.vocabulary)
+            check(len(classes))
             yield Answers(lambda content: opened.segment(content, fields), classes, f"{server} {model or ''}".strip())
         return
     vocabulary = resolved(question, settings)
+    check(len(vocabulary.classes))
     with engine_of(settings, question.task) as (engine, segmenter):
         name = segmenter.card.name
         known = exemplified(engine, vocabulary, question, name, settings)

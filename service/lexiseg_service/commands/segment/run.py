@@ -132,10 +132,12 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
     """
     if str(job.out) == STDOUT:
         return _print(job, settings, server)
-    with open_answers(job.question, settings, server, overlay=job.overlay) as answers:
-        n_classes = len(answers.classes)
+
+    def check(n_classes: int) -> None:
         if job.kind == "voc" and n_classes > MAX_VOC_CLASSES:
             raise InvalidValue.of("--format voc", f"{n_classes} classes", f"at most {MAX_VOC_CLASSES}")
+
+    with open_answers(job.question, settings, server, overlay=job.overlay, check=check) as answers:
         return work(job, *answers)
 
 
