@@ -1,6 +1,7 @@
 """Middleware around every HTTP request, outermost first; plain ASGI, without copies of bodies.
 
-RequestFrame: id, log line, metrics, span -> Guard: API key, client limits -> BodyLimit: size, time, bytes in flight
+RequestFrame: id, log line, metrics, span -> Compression -> Guard: API key, client limits
+-> BodyLimit: size, time, bytes in flight
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 
 import structlog
 from starlette.datastructures import Headers
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
@@ -108,6 +110,14 @@ def route_of(scope: Scope) -> str:
     # Some releases of FastAPI name the route of an included router without the prefix, some with it.
     stable = scope["path"].startswith(f"{STABLE}/") and not path.startswith(f"{STABLE}/")
     return f"{STABLE}{path}" if stable else path
+
+
+class Compression(GZipMiddleware):
+    """Gzip of pages and lists; other answers are compressed by the edge."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = super().__call__ if scope.get("method") == "GET" else self.app
+        await answer(scope, receive, send)
 
 
 class Guard:

@@ -1,7 +1,6 @@
 """The pages: the playground at /, Swagger UI at /docs and the OpenAPI description that it shows.
 
-All files are installed with the package; the pages load nothing from other hosts. They are sent
-compressed to browsers that take it.
+All files are installed with the package; the pages load nothing from other hosts.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
-from lexiseg_service.gateway.rest.compression import compressed, packed
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.image.samples import AUTHORS, NoSample, photograph
 
@@ -81,18 +79,15 @@ async def playground_page(request: Request) -> Response:
     """The playground, with the limits that it checks before it sends a picture."""
     limits = request.app.state.settings.limits
     page = _INDEX.replace("{max_bytes}", str(limits.max_image_bytes)).replace("{max_pixels}", str(limits.max_pixels))
-    response = Response(page, media_type="text/html", headers=PLAYGROUND_HEADERS)
-    return compressed(request, response)
+    return Response(page, media_type="text/html", headers=PLAYGROUND_HEADERS)
 
 
 def _serve(path: str, file: Path, media_type: str, headers: dict[str, str]) -> None:
-    content = packed(file.read_bytes())
-
     @router.get(path, name=file.name)
     async def answer(request: Request) -> Response:
         response = FileResponse(file, headers=headers, media_type=media_type, stat_result=file.stat())
         known = FILES.is_not_modified(response.headers, request.headers)
-        return NotModifiedResponse(response.headers) if known else compressed(request, response, content)
+        return NotModifiedResponse(response.headers) if known else response
 
 
 def _serve_photograph(path: str) -> None:

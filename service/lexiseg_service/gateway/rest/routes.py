@@ -18,7 +18,6 @@ from lexiseg_model.available import available
 from lexiseg_model.types import Segment
 from lexiseg_service.errors import UnknownModel
 from lexiseg_service.gateway.rest import body
-from lexiseg_service.gateway.rest.compression import compressed
 from lexiseg_service.gateway.rest.openapi import ANSWERS, PICTURE, PROBLEMS, REQUEST_ID, SEGMENT_BODY, problems, query
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.use_case import Caller, UseCase
@@ -149,7 +148,7 @@ async def _disconnected(request: Request) -> None:
 )
 async def list_models(request: Request) -> Response:
     """Tasks, input size, licence, training data, measured quality, digest of the weights."""
-    return compressed(request, as_json({"models": use_case_of(request).models()}))
+    return as_json({"models": use_case_of(request).models()})
 
 
 @router.get(

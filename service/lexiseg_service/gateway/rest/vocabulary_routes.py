@@ -22,7 +22,6 @@ from lexiseg_service.errors import (
     UnknownVocabulary,
 )
 from lexiseg_service.gateway.rest import body
-from lexiseg_service.gateway.rest.compression import compressed
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, use_case_of
@@ -56,7 +55,7 @@ async def list_vocabularies(request: Request) -> Response:
     principal = _principal(request)
     vocabularies = await _vocabularies(request).list_all(principal.key)
     summaries = [_summary(vocabulary, principal) for vocabulary in vocabularies]
-    return compressed(request, as_json({"vocabularies": summaries}))
+    return as_json({"vocabularies": summaries})
 
 
 @router.get(
