@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -176,12 +177,9 @@ class UseCase:
 
         Raises:
             UnknownModel: no such model.
+            NotReady: no worker has sent any card yet.
         """
-        cards = self.backend.cards()
-        card = _card_of(name, cards)
-        if card is None:
-            raise UnknownModel(f"no model {name[:80]!r} here; there is: {', '.join(card.name for card in cards)}")
-        return self._described(card)
+        return self._described(find_card(name, self.backend.cards()))
 
     def health(self) -> Health:
         """Health of the backend, with everything of the gateway that is degraded."""
@@ -291,17 +289,10 @@ def find_card(name: str | None, cards: list[ModelCard]) -> ModelCard:
         raise NotReady("no model is known here yet")
     if name is None:
         return cards[0]
-    card = _card_of(name, cards)
-    if card is None:
-        known = ", ".join(str(ModelName.of(card)) for card in cards)
-        raise UnknownModel(f"model: no {name[:80]!r} here; there is: {known}")
-    return card
-
-
-def _card_of(name: str, cards: list[ModelCard]) -> ModelCard | None:
-    """The first card that a name fits; None also where the text is no model name, as `tiny@`."""
-    try:
+    with suppress(UnknownModelError):  # the text is no model name, as `tiny@`
         model_name = ModelName.parse(name)
-    except UnknownModelError:
-        return None
-    return next((card for card in cards if model_name.fits(card)), None)
+        for card in cards:
+            if model_name.fits(card):
+                return card
+    known = ", ".join(str(ModelName.of(card)) for card in cards)
+    raise UnknownModel(f"model: no {name[:80]!r} here; there is: {known}")

@@ -216,6 +216,20 @@ def has_examples(entries: Sequence[str | ClassInput] | None) -> bool:
     return any(isinstance(entry, ClassInput) and (entry.examples or entry.negatives) for entry in entries or ())
 
 
+def source_of(image: ImageInput, field: str) -> ImageSource:
+    """The image of a request's JSON; `field` is its place there.
+
+    Raises:
+        InvalidValue: none or several of base64, url and id, or base64 that is none.
+    """
+    sources = [name for name, value in image if value is not None]
+    if len(sources) != 1:
+        raise InvalidValue.of(field, " and ".join(sources) or "none", f"exactly {SOURCES}")
+    if image.base64 is None:
+        return ImageSource(id=image.id, url=image.url)
+    return ImageSource(decode_base64(image.base64, f"{field}.base64"))
+
+
 def decode_base64(encoded: str, field: str, expected: str = "base64 (RFC 4648)") -> bytes:
     """Decode base64, with or without a data URI around it or line breaks in it.
 
@@ -235,7 +249,7 @@ def decode_base64(encoded: str, field: str, expected: str = "base64 (RFC 4648)")
 
 def _examples(entries: Sequence[str | ClassInput], limits: Limits) -> Iterator[ClassExample]:
     left = limits.max_examples
-    contents: dict[bytes, bytes] = {}  # equal images share one bytes object
+    shared: dict[ImageSource, ImageSource] = {}  # equal images are one object
     for place, entry in enumerate(entries):
         if isinstance(entry, str):
             continue
@@ -248,21 +262,8 @@ def _examples(entries: Sequence[str | ClassInput], limits: Limits) -> Iterator[C
             for number, example in enumerate(examples):
                 where = f"classes.{place}.{name}.{number}"
                 region = ExampleRegion(_region(example, where, limits), where)
-                yield ClassExample(
-                    place, name == "examples", _source(example.image, f"{where}.image", contents), region
-                )
-
-
-def _source(image: ImageInput | None, field: str, contents: dict[bytes, bytes]) -> ImageSource:
-    if image is None:
-        return ImageSource()
-    sources = [name for name, value in image if value is not None]
-    if len(sources) != 1:
-        raise InvalidValue.of(field, " and ".join(sources) or "none", f"exactly {SOURCES}")
-    if image.base64 is not None:
-        content = decode_base64(image.base64, f"{field}.base64")
-        return ImageSource(contents.setdefault(content, content))
-    return ImageSource(None, image.id, image.url)
+                image = ImageSource() if example.image is None else source_of(example.image, f"{where}.image")
+                yield ClassExample(place, name == "examples", shared.setdefault(image, image), region)
 
 
 def _region(example: ExampleInput, field: str, limits: Limits) -> Region:

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from lexiseg_service.errors import InvalidValue, MalformedRequest, ServiceError, TooLarge
 from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.messages import ImageSource
-from lexiseg_service.question.prompts import decode_base64
+from lexiseg_service.question.prompts import source_of
 from lexiseg_service.question.schemas import JsonRequest, Question
 from lexiseg_service.question.validation import off_event_loop, parse_json, parse_object, validate
 from lexiseg_service.settings import Limits
@@ -222,11 +222,4 @@ def _flat_json(name: str, value: str, limits: Limits) -> Any:
 def _read_json(body: bytes | bytearray, limits: Limits) -> tuple[Question, ImageSource]:
     parsed = validate(JsonRequest, parse_object(body, limits))
     question = Question.model_construct(**{name: getattr(parsed, name) for name in Question.model_fields})
-    sources = {name: value for name, value in parsed.image if value is not None}
-    if len(sources) != 1:
-        raise InvalidValue.of(
-            "image", " and ".join(sources) or "none", 'exactly one of {"base64": ...}, {"url": ...} and {"id": ...}'
-        )
-    if parsed.image.base64 is None:
-        return question, ImageSource(id=parsed.image.id, url=parsed.image.url)
-    return question, ImageSource(decode_base64(parsed.image.base64, "image.base64"))
+    return question, source_of(parsed.image, "image")
