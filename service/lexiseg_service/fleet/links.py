@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from lexiseg_client.stubs.worker_pb2_grpc import WorkerAsyncStub
 
 logger = structlog.get_logger("lexiseg.workers")
-# A worker sends its status twice a second. After this time without one it gets no new calls; after twice this time its
-# calls are cancelled and retried on another worker.
+# A worker sends its status twice a second. After this time without one it gets no new calls; the keepalive of the
+# connection ends its calls, which are retried on another worker.
 MAX_SILENT_SECONDS = 5.0
 STALL_SECONDS = 2.0  # time without a status from which a worker counts as stalled
 RETRY_SECONDS = 0.5
@@ -74,7 +74,6 @@ class WorkerLink:
         self._heard_at: float | None = None  # time.monotonic() of its last status
         self._stall_ended = 0.0  # when the last stall ended
         self._others = 0  # calls of other gateways, at its last status
-        self._calls: set[grpc.aio.Call] = set()
         self._watching: asyncio.Task[None] | None = None
 
     @property
@@ -153,17 +152,15 @@ class WorkerLink:
             ServiceError: the error of the worker.
         """
         message = await off_event_loop(bytes_of_points(request.prompts), partial(encode_request, request))
-        seconds = request.deadline - time.monotonic()
-        call = self._stub.Segment(message, timeout=max(0.0, seconds), metadata=self._metadata)
-        with self._counted_call(call):
-            return (await call).answer
+        with self._counted_call():
+            answered = await self._stub.Segment(message, timeout=_seconds_to(request.deadline), metadata=self._metadata)
+        return answered.answer
 
     async def exemplify(self, request: WorkerRequest) -> ExemplifyResponse:
         """Embed examples; errors as of `segment`."""
-        seconds = request.deadline - time.monotonic()
-        call = self._stub.Exemplify(encode_exemplify(request), timeout=max(0.0, seconds), metadata=self._metadata)
-        with self._counted_call(call):
-            return await call
+        message, seconds = encode_exemplify(request), _seconds_to(request.deadline)
+        with self._counted_call():
+            return await self._stub.Exemplify(message, timeout=seconds, metadata=self._metadata)
 
     async def stream(
         self, messages: AsyncIterator[pb.WorkerSegmentVideoRequest]
@@ -176,43 +173,29 @@ class WorkerLink:
         """
         call = self._stub.SegmentVideo(messages, metadata=self._metadata)
         try:
-            with self._counted_call(call):
+            with self._counted_call():
                 async for message in call:
                     yield message.answer
         finally:
             call.cancel()
 
     @contextmanager
-    def _counted_call(self, call: grpc.aio.Call) -> Iterator[None]:
+    def _counted_call(self) -> Iterator[None]:
         """Count a call while the block runs, and translate its failure into WorkerLost or ServiceError."""
         self.in_flight += 1
-        self._calls.add(call)
         began = time.monotonic()
         try:
             yield
         except grpc.aio.AioRpcError as failure:
             raise self._error_of(failure, began) from None
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if call in self._calls or (task is not None and task.cancelling()):
-                raise
-            raise WorkerLost("silent") from None
         finally:
             self.in_flight -= 1
-            self._calls.discard(call)
 
     def _has_stalled_since(self, moment: float) -> bool:
         """Whether the worker stalled at any time since `moment` (time.monotonic()), or stalls now."""
         if self._heard_at is None:
             return False
         return self._stall_ended > moment or time.monotonic() - self._heard_at >= STALL_SECONDS
-
-    def _cancel_calls(self) -> None:
-        """Cancel all calls to a silent worker, so that they are retried on another."""
-        calls = list(self._calls)
-        self._calls.clear()
-        for call in calls:
-            call.cancel()
 
     def _error_of(self, failure: grpc.aio.AioRpcError, began: float) -> ServiceError | WorkerLost:
         """The error to raise for a failed call; `began`: time.monotonic() of its start."""
@@ -240,8 +223,6 @@ class WorkerLink:
             except TimeoutError:
                 if self._status is not None:
                     logger.warning("worker away", worker=self.name, reason="silent")
-                else:  # the second timeout in a row
-                    self._cancel_calls()
             except Exception:  # the gateway must go on watching
                 logger.exception("worker not understood", worker=self.name)
             self._status = None
@@ -281,6 +262,10 @@ class WorkerLink:
         self._awaited = {ModelName.of(card) for card, model in served if model.awaited}
         if before != (self.instance, self.usable):
             logger.info("worker", worker=self.name, usable=self.usable, detail=status.detail)
+
+
+def _seconds_to(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
 
 
 def _refusal(error: grpc.aio.AioRpcError) -> str:

@@ -24,7 +24,7 @@ Options = list[tuple[str, int | str]]
 MAX_INTERNAL_BYTES = 256 * 2**20
 # Seconds without traffic until a keepalive ping, and seconds to wait for its answer.
 CLIENT_SILENT, CLIENT_PING = 30.0, 10.0
-WORKER_SILENT, WORKER_PING = 10.0, 5.0
+WORKER_SILENT, WORKER_PING = 5.0, 5.0
 CLIENT_IDLE = 300.0  # seconds without a call, then a client's connection is closed
 # Clients reconnect that often, so that new gateways get their share and a gateway that shuts down is left in time; open
 # calls have the grace. The Helm chart waits for the age before it stops a gateway.
@@ -207,7 +207,7 @@ def worker_options() -> Options:
         ("grpc.max_send_message_length", MAX_INTERNAL_BYTES),
         *_keepalive(CLIENT_SILENT, CLIENT_PING),  # ends the streams of a gateway that vanished
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", round(1e3 * WORKER_PING)),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", round(1e3 * WORKER_SILENT / 2)),
     ]
 
 

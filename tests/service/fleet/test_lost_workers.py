@@ -8,7 +8,6 @@ from structlog.testing import capture_logs
 
 from lexiseg_service.errors import ImageExpired, NotReady
 from lexiseg_service.fleet import links
-from lexiseg_service.fleet import links as worker_link
 from lexiseg_service.fleet.links import WorkerLink, WorkerLost
 from lexiseg_service.fleet.remote import RemoteBackend
 from lexiseg_service.image.header import image_id_of
@@ -67,7 +66,9 @@ async def test_a_draining_worker_gets_no_new_calls_and_finishes_its_own() -> Non
 
 
 async def test_calls_of_a_silent_worker_are_made_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_link, "MAX_SILENT_SECONDS", STOOD_STILL)
+    monkeypatch.setattr(links, "MAX_SILENT_SECONDS", STOOD_STILL)
+    monkeypatch.setattr("lexiseg_service.wire.server.WORKER_SILENT", STOOD_STILL)
+    monkeypatch.setattr("lexiseg_service.wire.server.WORKER_PING", STOOD_STILL)
     stopped, other = Someone(name="colours"), Someone(held=asyncio.Event())
     async with started(stopped, other) as fleet:
         wire = Wire(fleet.servers[0].port)
