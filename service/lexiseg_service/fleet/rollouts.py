@@ -13,21 +13,25 @@ worker has, or that all workers still load, is not used.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, cast
 
 import structlog
 
-from lexiseg_model.errors import OptionError, UnknownModelError
+from lexiseg_model.errors import OptionError
 from lexiseg_model.files import READABLE, write_durably
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.watched_file import WatchedFile
 
 logger = structlog.get_logger("lexiseg.rollouts")
+LINE = re.compile(
+    r"(?P<name>[^\s@]+)@(?P<version>[^\s@]+) (?P<percent>\d+(?:\.\d+)?(?:e-\d+)?)"
+    r"(?: (?P<by>key|image)(?: (?P=name)@(?P<before>[^\s@]+))?)?"
+)
 EXPECTED = "lines of NAME@VERSION PERCENT key|image, and the NAME@VERSION of the others if it is not the first one"
 
 By = Literal["key", "image"]
@@ -62,13 +66,18 @@ def read_rollouts(text: str) -> dict[str, Rollout]:
     """
     rollouts: dict[str, Rollout] = {}
     for line in text.splitlines():
-        words = line.partition("#")[0].split()
+        words = " ".join(line.partition("#")[0].split())
         if not words:
             continue
-        rollout = _read(line, words)
-        if rollout.model.name in rollouts:
-            raise InvalidValue.of("rollouts", line, f"one line for {rollout.model.name}")
-        rollouts[rollout.model.name] = rollout
+        entry = LINE.fullmatch(words)
+        if entry is None or float(entry["percent"]) > 100 or entry["before"] == entry["version"]:
+            raise InvalidValue.of("rollouts", line, EXPECTED)
+        name = entry["name"]
+        if name in rollouts:
+            raise InvalidValue.of("rollouts", line, f"one line for {name}")
+        before = None if entry["before"] is None else ModelName(name, entry["before"])
+        by = cast(By, entry["by"] or "key")
+        rollouts[name] = Rollout(ModelName(name, entry["version"]), float(entry["percent"]), by, before)
     return rollouts
 
 
@@ -152,20 +161,3 @@ def chosen(
     if not rollout.takes(client) or str(rollout.model) in awaited:
         return next(iter(before + new), None)
     return next(iter(new + before), None)
-
-
-def _read(line: str, words: list[str]) -> Rollout:
-    with suppress(UnknownModelError, ValueError):
-        model, percent = ModelName.parse(words[0]), float(words[1] if len(words) > 1 else "nan")
-        by = words[2] if len(words) > 2 else "key"
-        before = ModelName.parse(words[3]) if len(words) > 3 else None
-        versions = [name for name in (model, before) if name is not None]
-        if (
-            len(words) <= 4
-            and 0 <= percent <= 100
-            and by in get_args(By)
-            and all(each.version is not None and each.name == model.name for each in versions)
-            and before != model
-        ):
-            return Rollout(model, percent, cast(By, by), before)
-    raise InvalidValue.of("rollouts", line, EXPECTED)
