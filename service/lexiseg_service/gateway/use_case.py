@@ -39,6 +39,8 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Shares
 
 NO_IMAGE = ImageSource()
+# Fields of a question that workers get as they are.
+PASSED_ON = ("mask", "overlay", "confidence", "refine", "threshold", "max_side", "simplify")
 
 
 @dataclass(frozen=True)
@@ -132,13 +134,7 @@ class UseCase:
             model=model,
             task=task,
             prompts=prompts,
-            mask=question.mask,
-            overlay=question.overlay,
-            confidence=question.confidence,
-            refine=question.refine,
-            threshold=question.threshold,
-            max_side=question.max_side,
-            simplify=question.simplify,
+            **{name: getattr(question, name) for name in PASSED_ON},
             **self._origin(caller, began),
         )
         examples = () if named is None else named.examples

@@ -9,7 +9,7 @@ import asyncio
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -69,33 +69,31 @@ def port_in_use(where: str, option: str) -> str:
     return f"cannot listen on {where}; is it taken? Choose another with {option}, or in {variable}"
 
 
-@dataclass(frozen=True)
-class Service:
-    """A server's services and its address (port 0: a free one); `option` sets the port. Times are in seconds."""
+@dataclass(eq=False)
+class GrpcServer(health_pb2_grpc.HealthServicer):
+    """Services on a port, and the standard health service. Times are in seconds.
 
-    add: Callable[[grpc.aio.Server], None]  # adds its servicers
+    The health service is not grpcio's own: there one watcher that reads nothing blocks all others, and watches last
+    until the end of a drain.
+    """
+
+    add: Callable[[grpc.aio.Server], None]  # adds the servicers
     health: Callable[[], Mapping[str, bool]]  # whether each name is served; "" is the whole server
-    leave: Callable[[], None]  # ends long streams when the server shuts down
+    on_leave: Callable[[], None]  # ends long streams when the server shuts down
     options: Options
     host: str
-    port: int
-    option: str
+    port: int  # 0: a free one, until it listens
+    option: str  # that sets the port
     drain: float  # for calls in flight at shutdown
     health_interval: float  # between two checks of a health watch
     linger: float = 0.0  # between reporting NOT_SERVING and refusing calls
-    interceptors: Sequence[grpc.aio.ServerInterceptor] = field(default=())
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
     credentials: grpc.ServerCredentials | None = None  # None accepts any connection
 
-
-class GrpcServer:
-    """Services on a port, with the standard health service."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._health = Health(self._now, service.health_interval)
+    def __post_init__(self) -> None:
         self._server: grpc.aio.Server | None = None
+        self._leaving = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
-        self.port = 0
 
     async def start(self) -> None:
         """Listen and serve.
@@ -103,18 +101,18 @@ class GrpcServer:
         Raises:
             CannotListen: the port is taken or not ours to take.
         """
-        service = self._service
-        server = grpc.aio.server(interceptors=service.interceptors, options=service.options)
-        service.add(server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        self.port = await listen(server, service.host, service.port, service.option, service.credentials)
+        server = grpc.aio.server(interceptors=self.interceptors, options=self.options)
+        self.add(server)
+        health_pb2_grpc.add_HealthServicer_to_server(self, server)
+        self.port = await listen(server, self.host, self.port, self.option, self.credentials)
         await server.start()
         self._server = server
 
     def leave(self) -> None:
         """Begin to shut down: report NOT_SERVING, refuse new calls, drain in the background."""
         if self._closing is None and self._server is not None:
-            self._service.leave()
+            self.on_leave()
+            self._leaving.set()
             self._closing = asyncio.create_task(self._close(self._server))
 
     async def close(self) -> None:
@@ -124,33 +122,8 @@ class GrpcServer:
             await self._closing
 
     async def _close(self, server: grpc.aio.Server) -> None:
-        self._health.close()
-        await asyncio.sleep(self._service.linger)
-        await server.stop(self._service.drain)
-
-    def _now(self) -> Mapping[str, bool]:
-        now = self._service.health()
-        return now if self._closing is None else dict.fromkeys(now, False)
-
-
-class Health(health_pb2_grpc.HealthServicer):
-    """The standard health service.
-
-    Not grpcio's own: there one watcher that reads nothing blocks all others, and watches last until the end of a drain.
-
-    Args:
-        now: whether each name is served; "" is the whole server.
-        seconds: between two checks of a watch.
-    """
-
-    def __init__(self, now: Callable[[], Mapping[str, bool]], seconds: float) -> None:
-        self._now = now
-        self._seconds = seconds
-        self._closing = asyncio.Event()
-
-    def close(self) -> None:
-        """End every watch after it has sent the present state."""
-        self._closing.set()
+        await asyncio.sleep(self.linger)
+        await server.stop(self.drain)
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:
         """The present state of a name."""
@@ -160,10 +133,10 @@ class Health(health_pb2_grpc.HealthServicer):
         return Response(status=status)
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
-        """The present state of a name, and each change."""
+        """The present state of a name, and each change; ends when the server shuts down."""
         sent = None
         while True:
-            last = self._closing.is_set()
+            last = self._leaving.is_set()
             status = self._status(request.service)
             if status != sent:
                 await context.write(Response(status=status))
@@ -171,13 +144,13 @@ class Health(health_pb2_grpc.HealthServicer):
             if last:
                 return
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._seconds)
+                await asyncio.wait_for(self._leaving.wait(), self.health_interval)
 
     def _status(self, name: str) -> Any:
-        served = self._now().get(name)
+        served = self.health().get(name)
         if served is None:
             return Response.SERVICE_UNKNOWN
-        return Response.SERVING if served else Response.NOT_SERVING
+        return Response.SERVING if served and not self._leaving.is_set() else Response.NOT_SERVING
 
 
 def public_options(settings: Settings) -> Options:

@@ -29,7 +29,7 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.answer import encode_answer, encode_frame_answer
 from lexiseg_service.wire.errors import end
 from lexiseg_service.wire.request import decode_request, decode_step, encode_exemplified
-from lexiseg_service.wire.server import GrpcServer, Service, worker_options
+from lexiseg_service.wire.server import GrpcServer, worker_options
 from lexiseg_service.wire.trust import Trust
 
 if TYPE_CHECKING:  # generic for the type checker alone
@@ -51,20 +51,18 @@ def worker_server(backend: Backend, settings: Settings, metrics: Metrics, socket
     servicer = Servicer(backend, settings, metrics)
     host, port = (settings.host, settings.worker_port) if socket is None else (f"unix:{socket}", 0)
     return GrpcServer(
-        Service(
-            add=partial(add_WorkerServicer_to_server, servicer),
-            health=lambda: {"": backend.health().ready},
-            leave=servicer.leave,
-            options=worker_options(),
-            host=host,
-            port=port,
-            option="--worker-port",
-            drain=settings.drain_seconds,
-            health_interval=STATUS_SECONDS,
-            linger=LINGER_SECONDS,
-            interceptors=trust.interceptors,
-            credentials=trust.server_credentials,
-        )
+        add=partial(add_WorkerServicer_to_server, servicer),
+        health=lambda: {"": backend.health().ready},
+        on_leave=servicer.leave,
+        options=worker_options(),
+        host=host,
+        port=port,
+        option="--worker-port",
+        drain=settings.drain_seconds,
+        health_interval=STATUS_SECONDS,
+        linger=LINGER_SECONDS,
+        interceptors=trust.interceptors,
+        credentials=trust.server_credentials,
     )
 
 

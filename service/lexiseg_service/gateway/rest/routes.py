@@ -58,10 +58,7 @@ async def segment(request: Request) -> Response:
     """
     settings = settings_of(request)
     as_png = wants_png(request.headers.get("accept", ""))
-    try:
-        answer = await answer_of(request, _read(request, settings, as_png))
-    except ClientDisconnect:
-        return Response(status_code=499)
+    answer = await answer_of(request, _read(request, settings, as_png))
     if as_png:
         return png_response(answer)
     render = partial(render_json, answer, request.state.request_id)
@@ -249,18 +246,13 @@ def _base64(content: bytes) -> str:
 
 def _segment(segment: Segment, mask: dict[str, Any] | None, track_id: int | None) -> dict[str, Any]:
     return {
-        "id": segment.id,
-        "label": segment.label,
-        "class_index": segment.class_index,
+        **vars(segment),
         "score": round(segment.score, 4),
+        "quality": None if segment.quality is None else round(segment.quality, 4),
         "area": segment.area,
         "bbox": segment.bbox,
-        "prompt_index": segment.prompt_index,
-        "mask_index": segment.mask_index,
-        "quality": None if segment.quality is None else round(segment.quality, 4),
-        "is_thing": segment.is_thing,
-        "track_id": track_id,
         "mask": mask,
+        "track_id": track_id,
     }
 
 

@@ -29,7 +29,7 @@ from lexiseg_service.watch.metrics import Metrics, failure_reason
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.wire.answer import encode_answer, encode_frame_answer
 from lexiseg_service.wire.fields import name_of
-from lexiseg_service.wire.server import GrpcServer, Service, public_options
+from lexiseg_service.wire.server import GrpcServer, public_options
 
 if TYPE_CHECKING:  # generic for the type checker alone
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -172,16 +172,14 @@ def gateway_server(
 
     interceptor = CallInterceptor(access, settings, metrics, tracing)
     return GrpcServer(
-        Service(
-            add=add,
-            health=health_by_name,
-            leave=video.leave,
-            options=public_options(settings),
-            host=settings.host,
-            port=settings.grpc_port,
-            option="--grpc-port",
-            drain=settings.drain_seconds,
-            health_interval=HEALTH_SECONDS,
-            interceptors=(interceptor,),
-        )
+        add=add,
+        health=health_by_name,
+        on_leave=video.leave,
+        options=public_options(settings),
+        host=settings.host,
+        port=settings.grpc_port,
+        option="--grpc-port",
+        drain=settings.drain_seconds,
+        health_interval=HEALTH_SECONDS,
+        interceptors=(interceptor,),
     )
