@@ -11,16 +11,8 @@ from typing import Annotated, Literal
 import typer
 
 from lexiseg_model.types import ModelName
-from lexiseg_service.commands.options import (
-    Background,
-    Chosen,
-    Classes,
-    MaxSide,
-    Threshold,
-    VocabularyName,
-    check_installed,
-    takes_settings,
-)
+from lexiseg_service.commands import options
+from lexiseg_service.commands.options import check_installed, takes_settings
 
 
 @takes_settings("bulk")
@@ -33,16 +25,16 @@ def bulk(
         ),
     ],
     destination: Annotated[str, typer.Argument(metavar="DST", help="Folder for the rows; a path or s3://...")],
-    chosen: Chosen,
-    classes: Classes = None,
-    vocabulary: VocabularyName = None,
+    chosen: options.Chosen,
+    classes: options.Classes = None,
+    vocabulary: options.VocabularyName = None,
     task: Annotated[
         Literal["semantic", "instance", "panoptic"],
         typer.Option(help="What a segment is: a class, an object, or either (things and stuff)"),
     ] = "semantic",
-    background: Background = None,
-    threshold: Threshold = None,
-    max_side: MaxSide = None,
+    background: options.Background = None,
+    threshold: options.Threshold = None,
+    max_side: options.MaxSide = None,
     kind: Annotated[
         Literal["files", "csv", "parquet", "webdataset"] | None,
         typer.Option("--from", help="The kind of SRC, where its name does not tell"),

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_client import Segmentation
+from lexiseg_model.evaluation.counts import count
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.errors import InvalidValue
 
@@ -94,18 +95,14 @@ def _by_groups(scores: Sequence[float]) -> Choice:
     if len(scores) < MIN_SEGMENTS:
         photographs = "photograph" if len(scores) == 1 else "photographs"
         return Choice(None, f"found in {len(scores)} {photographs}; {MIN_SEGMENTS} or more are needed without masks")
+    # The variance that is left within the two groups, for each number of scores in the lower one.
     values = np.array(scores)
-    spread = values.var()
-    splits = np.arange(1, len(values))
-    # Variance between the two groups, for each place to part them.
-    means = np.cumsum(values)[:-1] / splits, (values.sum() - np.cumsum(values)[:-1]) / (len(values) - splits)
-    shares = splits / len(values)
-    between = shares * (1 - shares) * (means[0] - means[1]) ** 2
-    place = int(between.argmax())
-    if spread == 0 or between[place] / spread <= APART:
+    within = [n * np.var(values[:n]) + (len(values) - n) * np.var(values[n:]) for n in range(1, len(values))]
+    n_lower = int(np.argmin(within)) + 1
+    if min(within) >= (1 - APART) * len(values) * np.var(values):
         return Choice(None, "scores do not fall into two groups")
-    edge = (values[place] + values[place + 1]) / 2
-    return Choice(round(float(edge), DECIMALS), f"a gap in the scores: {place + 1} of {len(values)} lie below it")
+    edge = float(values[n_lower - 1 : n_lower + 1].mean())
+    return Choice(round(edge, DECIMALS), f"a gap in the scores: {n_lower} of {len(values)} lie below it")
 
 
 def _count(findings: Sequence[Finding]) -> int:
@@ -129,20 +126,20 @@ class Findings:
         Raises:
             InvalidValue: its mask is missing or of another size.
         """
-        truth = None if self.masks is None else _truth(mask_of(self.masks, source), answer.size)
         self.answers[source.name] = (source, answer)
-        for index, findings in enumerate(self.by_class):
-            segments = [segment for segment in answer if segment.class_index == index]
-            score = max((segment.score for segment in segments), default=None)
-            if truth is None:
-                findings.append(Finding(source.name, score, found=sum(segment.area for segment in segments)))
-                continue
-            mask = np.zeros(answer.size, bool)
-            for segment in segments:
-                mask |= segment.shape.pixels()
-            mask &= truth != IGNORED
-            true = truth == index + 1
-            findings.append(Finding(source.name, score, int((mask & true).sum()), int(mask.sum()), int(true.sum())))
+        best = {segment.class_index: segment.score for segment in sorted(answer, key=lambda segment: segment.score)}
+        scores = [best.get(index) for index in range(len(self.names))]
+        if self.masks is None:
+            for findings, score in zip(self.by_class, scores, strict=True):
+                findings.append(Finding(source.name, score))
+            return
+        truth = _truth(mask_of(self.masks, source), answer.size)
+        n_values = len(self.names) + 1  # 0: no class
+        counted = truth != IGNORED
+        values = np.where(truth < n_values, truth, 0)
+        of_classes = count(values[counted], (answer.class_map + 1)[counted], n_values)[:, 1:].T.tolist()
+        for findings, score, (correct, true, found) in zip(self.by_class, scores, of_classes, strict=True):
+            findings.append(Finding(source.name, score, correct, found, true))
 
 
 def refuse_missing(sources: Sequence[Source], masks: Path | None) -> None:

@@ -7,21 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from lexiseg_service.commands.options import (
-    Background,
-    Boxes,
-    Chosen,
-    Classes,
-    MaxSide,
-    Points,
-    Prompts,
-    Quiet,
-    Server,
-    Threshold,
-    VocabularyName,
-    check_server,
-    takes_settings,
-)
+from lexiseg_service.commands import options
+from lexiseg_service.commands.options import check_server, takes_settings
 from lexiseg_service.commands.outputs import STDOUT, output_folder
 
 
@@ -33,12 +20,12 @@ def segment(
             metavar="IMAGE...", help="Files, folders, patterns as 'photos/**/*.jpg', URLs, - for the standard input"
         ),
     ],
-    chosen: Chosen,
-    classes: Classes = None,
-    vocabulary: VocabularyName = None,
-    points: Points = None,
-    boxes: Boxes = None,
-    prompts: Prompts = None,
+    chosen: options.Chosen,
+    classes: options.Classes = None,
+    vocabulary: options.VocabularyName = None,
+    points: options.Points = None,
+    boxes: options.Boxes = None,
+    prompts: options.Prompts = None,
     examples: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,11 +54,11 @@ def segment(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out images with results, even if the image changed since")
     ] = False,
-    quiet: Quiet = False,
-    background: Background = None,
-    threshold: Threshold = None,
-    max_side: MaxSide = None,
-    server: Server = None,
+    quiet: options.Quiet = False,
+    background: options.Background = None,
+    threshold: options.Threshold = None,
+    max_side: options.MaxSide = None,
+    server: options.Server = None,
     window: Annotated[
         int | None,
         typer.Option(min=64, help="Images of any size, as GeoTIFF, in windows of at least so many pixels a side"),

@@ -8,33 +8,20 @@ from typing import Annotated, Literal
 import typer
 
 from lexiseg_model.types import DEFAULT_SMOOTHING
-from lexiseg_service.commands.options import (
-    Background,
-    Boxes,
-    Chosen,
-    Classes,
-    MaxSide,
-    Points,
-    Prompts,
-    Server,
-    Threshold,
-    VocabularyName,
-    check_installed,
-    check_server,
-    takes_settings,
-)
+from lexiseg_service.commands import options
+from lexiseg_service.commands.options import check_installed, check_server, takes_settings
 from lexiseg_service.commands.outputs import output_file
 
 
 @takes_settings("video")
 def video(
     source: Annotated[str, typer.Argument(help="A file, a camera as /dev/video0, or a URL as rtsp://camera/stream")],
-    chosen: Chosen,
-    classes: Classes = None,
-    vocabulary: VocabularyName = None,
-    points: Points = None,
-    boxes: Boxes = None,
-    prompts: Prompts = None,
+    chosen: options.Chosen,
+    classes: options.Classes = None,
+    vocabulary: options.VocabularyName = None,
+    points: options.Points = None,
+    boxes: options.Boxes = None,
+    prompts: options.Prompts = None,
     out: Annotated[
         Path | None,
         typer.Option(help="The video with its segments painted on: .mp4, .mkv, ...", callback=output_file),
@@ -51,16 +38,16 @@ def video(
         float, typer.Option(help="Share of the past in the average of scores, 0 (off) to 0.95")
     ] = DEFAULT_SMOOTHING,
     tracking: Annotated[bool, typer.Option(help="Number objects or regions over the frames")] = True,
-    background: Background = None,
-    threshold: Threshold = None,
-    max_side: MaxSide = None,
+    background: options.Background = None,
+    threshold: options.Threshold = None,
+    max_side: options.MaxSide = None,
     seconds: Annotated[float, typer.Option(help="Stop after so much of the video")] = float("inf"),
     drop: Annotated[
         Literal["none", "latest"] | None,
         typer.Option(help="latest drops frames that come too fast [default: latest for cameras and rtsp, else none]"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files of --out and --json")] = False,
-    server: Server = None,
+    server: options.Server = None,
 ) -> None:
     """Segment a video in this process or by a server: painted frames, lines of JSON, or both.
 
@@ -109,7 +96,7 @@ def video(
     from lexiseg_service.commands.video.source import is_live
 
     policy = drop or ("latest" if is_live(source) else "none")
-    options: StreamOptions = {"smoothing": smoothing, "tracking": tracking, "drop_policy": policy}
-    about = (question, options, chosen.settings)
+    of_stream: StreamOptions = {"smoothing": smoothing, "tracking": tracking, "drop_policy": policy}
+    about = (question, of_stream, chosen.settings)
     opening = in_process(*about) if server is None else by_server(*about, server)
     raise typer.Exit(run(source, opening, out, json, seconds, followed(prompt_list)))
