@@ -14,9 +14,12 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 import httpx
+import numpy as np
+from numpy.typing import NDArray
 
 from lexiseg_service.errors import ServiceError, TooLarge
 from lexiseg_service.settings import Limits
+from lexiseg_service.worker.decode import decode
 
 STDIN = "-"
 SUFFIXES = frozenset(
@@ -67,6 +70,14 @@ class Source:
             return _read_limited(sys.stdin.buffer, limits) if self.name == STDIN else _fetch_bounded(self.name, limits)
         except OSError as error:
             raise Unreadable(error.strerror or str(error)) from None
+
+    def pixels(self, limits: Limits) -> NDArray[np.uint8]:
+        """[H, W, 3], upright, as the service sees them.
+
+        Raises:
+            ServiceError: it cannot be read or decoded.
+        """
+        return decode(self.read(limits), limits, None).rgb
 
 
 def _read_limited(file: BinaryIO, limits: Limits) -> bytes:

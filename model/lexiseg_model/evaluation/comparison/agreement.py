@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,23 +18,12 @@ MAX_SWAPS = 3  # reported for a photograph
 NOBODY = 0  # in a map of labels; classes count from 1
 
 
-@dataclass(frozen=True)
-class Swap:
+class Swap(NamedTuple):
     """Pixels with label `a` by A and `b` by B; labels count classes from 1, 0 is nobody."""
 
     a: int
     b: int
     pixels: int
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Share of a photograph's pixels with the same label, and the largest swaps."""
-
-    path: Path
-    pixels: int
-    share: float
-    swaps: tuple[Swap, ...]
 
 
 def labeller(
@@ -54,14 +42,13 @@ def labeller(
     return label
 
 
-def agreement(path: Path, a: LabelMap, b: LabelMap) -> Agreement:
-    """Compare two label maps [H, W] of one photograph."""
+def largest_swaps(a: LabelMap, b: LabelMap) -> list[Swap]:
+    """The pairs of different labels with most pixels, in two label maps [H, W] of one photograph."""
     differs = a != b
     # Two 16-bit labels in one number.
     pairs, counts = np.unique(a[differs].astype(np.uint32) << 16 | b[differs], return_counts=True)
     largest = np.argsort(-counts, kind="stable")[:MAX_SWAPS]
-    swaps = tuple(Swap(int(pairs[i]) >> 16, int(pairs[i]) & 0xFFFF, int(counts[i])) for i in largest)
-    return Agreement(path, a.size, 1 - float(differs.mean()), swaps)
+    return [Swap(int(pairs[i]) >> 16, int(pairs[i]) & 0xFFFF, int(counts[i])) for i in largest]
 
 
 def mean_share(first: Sequence[LabelMap], second: Sequence[LabelMap]) -> float:

@@ -14,7 +14,6 @@ from lexiseg_service.commands.calibrate.thresholds import Choice, Finding, Findi
 from lexiseg_service.commands.outputs import write_text
 from lexiseg_service.commands.pages import jpeg_url, render
 from lexiseg_service.settings import Limits
-from lexiseg_service.worker.decode import decode
 
 PICTURES = 2  # on either side of a threshold
 MAX_SIDE = 420  # pixels of a picture
@@ -75,8 +74,7 @@ def _figure(findings: Findings, index: int, finding: Finding, choice: Choice) ->
     """One class painted on one photograph, and its caption."""
     source, answer = findings.answers[finding.image]
     of_class = tuple(segment for segment in answer if segment.class_index == index)
-    rgb = decode(source.read(Limits()), Limits(), None).rgb
-    picture = Image.fromarray(replace(answer, segments=of_class).paint(rgb))
+    picture = Image.fromarray(replace(answer, segments=of_class).paint(source.pixels(Limits())))
     picture.thumbnail((MAX_SIDE, MAX_SIDE))
     dropped = choice.threshold is not None and (finding.score or 0.0) < choice.threshold
     caption = f"{Path(finding.image).name}: {finding.score:.3f}, {'dropped' if dropped else 'kept'}"

@@ -49,11 +49,11 @@ def compare(
 
     report = compared((a, b), folder, class_list, chosen.settings)
     write_text(out, report.html(shown))
-    write_json(json, report.figures())
-    worst, n_photographs = report.agreements[0], len(report.agreements)
-    typer.echo(f"{a} and {b} agree on {report.share:.2%} of the pixels of {n_photographs} photographs")
-    typer.echo(f"least, {worst.share:.2%}, on {worst.path}")
-    for path, reason in report.unread.items():
+    write_json(json, report.figures)
+    photographs = report.figures["photographs"]
+    typer.echo(f"{a} and {b} agree on {report.share:.2%} of the pixels of {len(photographs)} photographs")
+    typer.echo(f"least, {photographs[0]['agreement']:.2%}, on {photographs[0]['photograph']}")
+    for path, reason in report.figures["unread"].items():
         typer.echo(f"lexiseg: {path}: {reason}", err=True)
     typer.echo(str(out))
     raise typer.Exit(int(least is not None and report.share < least))

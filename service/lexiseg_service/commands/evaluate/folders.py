@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import math
 from dataclasses import replace
-from typing import NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -59,14 +58,6 @@ def _print_report(report: Report) -> None:
     Console().print(table)
 
 
-class _Judged(NamedTuple):
-    """A model's name, digest, and examination of each data set."""
-
-    name: str
-    digest: str
-    examinations: list[Examination]
-
-
 def run_comparison(settings: Settings, models: tuple[str, str], datasets: list[str], options: EvalOptions) -> int:
     """Measure both models, by name or directory; print a table for each data set and write the report.
 
@@ -74,24 +65,28 @@ def run_comparison(settings: Settings, models: tuple[str, str], datasets: list[s
         ModelError: a data set or a model is not as expected.
     """
     pairs = [read_pair(options.root, name, options.split, options.limit) for name in datasets]
-    a, b = (_judge(settings, name, pairs) for name in models)
-    comparisons = [comparison(*of_set) for of_set in zip(pairs, a.examinations, b.examinations, strict=True)]
+    (digest_a, by_a), (digest_b, by_b) = (_examined(settings, name, pairs) for name in models)
+    comparisons = [comparison(*of_set) for of_set in zip(pairs, by_a, by_b, strict=True)]
     for each in comparisons:
-        _print_comparison(each, a.name, b.name)
-    described = {side: {"model": model.name, "model_digest": model.digest} for side, model in (("a", a), ("b", b))}
-    write_json(options.json, {**described, "datasets": [each.to_json() for each in comparisons]})
+        _print_comparison(each, *models)
+    report = {
+        "a": {"model": models[0], "model_digest": digest_a},
+        "b": {"model": models[1], "model_digest": digest_b},
+        "datasets": [each.to_json() for each in comparisons],
+    }
+    write_json(options.json, report)
     return 0
 
 
-def _judge(settings: Settings, name: str, pairs: list[Pair]) -> _Judged:
-    """Examine one model on every data set; it leaves memory before the next one comes."""
+def _examined(settings: Settings, name: str, pairs: list[Pair]) -> tuple[str, list[Examination]]:
+    """One model's digest and its examination on every data set; it leaves memory before the next one comes."""
     segmenter = named_or_folder(settings, name)
     with bar_of(name, sum(pair.photographs for pair in pairs)) as bar:
         examinations = [examine(segmenter, pair, bar.step) for pair in pairs]
-    judged = _Judged(name, segmenter.digest, examinations)
+    digest = segmenter.digest
     del segmenter
     gc.collect()
-    return judged
+    return digest, examinations
 
 
 def _print_comparison(compared: Comparison, a: str, b: str) -> None:

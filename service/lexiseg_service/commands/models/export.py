@@ -22,7 +22,6 @@ from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.image_files import sources_of
 from lexiseg_service.gateway.vocabularies.named import built_in
 from lexiseg_service.settings import Limits, Settings
-from lexiseg_service.worker.decode import decode
 
 MAX_PHOTOGRAPHS = 64  # the ranges of activations hardly change beyond
 VOCABULARY = "voc21"  # whose labels are compared
@@ -81,7 +80,7 @@ def _photographs(folder: Path, limits: Limits) -> list[NDArray[np.uint8]]:
     """
     sources = sources_of([folder])
     step = max(1, len(sources) // MAX_PHOTOGRAPHS)
-    return [decode(source.read(limits), limits, None).rgb for source in sources[::step][:MAX_PHOTOGRAPHS]]
+    return [source.pixels(limits) for source in sources[::step][:MAX_PHOTOGRAPHS]]
 
 
 def _print(folder: Path, manifest: Manifest, agree: dict[Numbers, float]) -> None:

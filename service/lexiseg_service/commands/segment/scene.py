@@ -224,7 +224,7 @@ class Region(NamedTuple):
 class ClassMap:
     """A GeoTIFF of classes from 1, 0 for nobody, that is written block by block; of the size and place of the image.
 
-    The probability of each pixel lies beside it until the map is closed.
+    The probability of each pixel lies beside it: the folder should be a temporary one.
     """
 
     def __init__(self, path: Path, scene: Scene, block: int, names: Sequence[str]) -> None:
@@ -234,8 +234,7 @@ class ClassMap:
         if kind == "uint8":
             colours = {number: (*colour(number - 1), 255) for number in range(1, len(names) + 1)}
             self._written.write_colormap(1, colours)
-        self._probability_path = path.with_name(f"{path.name}.probability")
-        self._probability = _create(self._probability_path, scene, block, "uint16")
+        self._probability = _create(path.with_name(f"{path.name}.probability"), scene, block, "uint16")
         self._boxes: list[Box] = []
 
     def __enter__(self) -> Self:
@@ -244,7 +243,6 @@ class ClassMap:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._written.close()
         self._probability.close()
-        self._probability_path.unlink(missing_ok=True)
 
     def write(self, box: Box, values: NDArray[np.integer], probability: NDArray[np.float32]) -> None:
         """One block: classes [h, w], and the probability of each."""
