@@ -1,6 +1,7 @@
 """Workers share rows of examples through Redis, separately for each API key."""
 
 import asyncio
+import io
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 from PIL import Image
 
 from lexiseg_model.features import Features
+from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.segmenter import TextRows
-from lexiseg_model.types import ClassEntry, Prompt, Region, Vocabulary
+from lexiseg_model.types import ClassEntry, Point, Prompt, Region, Vocabulary
 from lexiseg_service.question.messages import ExampleRegion, Exemplified, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -46,11 +48,20 @@ class Worker:
         settings = Settings(redis_url=url, deadline_seconds=SOON)
         self.backend = EngineBackend(self.segmenter, Metrics(), settings=settings)
 
-    async def look(self, owner: str) -> Exemplified:
-        region = ExampleRegion(Region(Prompt(box=box(HERE))), "classes.0.examples.0")
+    async def look(self, owner: str, image: bytes = PICTURE, *regions: Region, keep: bool = False) -> Exemplified:
+        shown = tuple(
+            ExampleRegion(region, f"classes.0.examples.{index}")
+            for index, region in enumerate(regions or [Region(Prompt(box=box(HERE)))])
+        )
         words = Vocabulary((ClassEntry("mascot"),))
         asked = WorkerRequest(
-            PICTURE, words, model="colours", deadline=time.monotonic() + SOON, owner=owner, regions=(region,)
+            image,
+            words,
+            model="colours",
+            deadline=time.monotonic() + SOON,
+            owner=owner,
+            regions=shown,
+            keep_picture=keep,
         )
         return await asyncio.wait_for(self.backend.exemplify(asked), SOON)
 
@@ -81,3 +92,23 @@ async def test_rows_of_one_key_are_no_other_keys(workers: list[Worker]) -> None:
     await other.look("theirs")
 
     assert other.segmenter.n_looked_at == one.segmenter.n_looked_at
+
+
+async def test_a_kept_picture_is_smaller_and_its_regions_with_it(workers: list[Worker]) -> None:
+    large = np.zeros((1200, 1600, 3), np.uint8)
+    large[300:900, 400:800] = 255
+    regions = Region(Prompt((Point(600, 600),), (400, 300, 800, 900))), Region(mask=encode_mask(large[..., 0] > 0))
+
+    kept = (await workers[0].look("mine", pictures.encoded(Image.fromarray(large)), *regions, keep=True)).picture
+
+    assert kept is not None
+    shape = np.asarray(Image.open(io.BytesIO(kept.image))).shape
+    assert shape == (512, 683, 3)
+    scale = shape[0] / 1200
+    prompt, mask = kept.regions[0].prompt, kept.regions[1].mask
+    assert prompt is not None
+    assert mask is not None
+    assert prompt.box == pytest.approx([side * scale for side in (400, 300, 800, 900)], abs=0.5)
+    assert (prompt.points[0].x, prompt.points[0].y) == pytest.approx((600 * scale, 600 * scale), abs=0.5)
+    assert mask.size == shape[:2]
+    assert mask.area == pytest.approx(large[..., 0].astype(bool).sum() * scale**2, rel=0.02)

@@ -19,6 +19,20 @@ def test_requests_with_different_class_lists_share_an_image_pass(bench: Bench) -
     assert bench.segmenter.batches == [1, 3]
 
 
+def test_the_times_of_the_stages_are_within_the_total(bench: Bench) -> None:
+    bench.segmenter.gate.clear()
+    answer = bench.submit(ask("red"))
+    assert bench.segmenter.entered.acquire(timeout=SOON)
+    bench.segmenter.gate.wait(0.05)  # so that the image pass takes most of the total
+    bench.release()
+
+    times = answer.result(SOON).timings
+
+    parts = (times.decode, times.queue, times.text, times.image, times.post)
+    assert min(parts) >= 0
+    assert sum(parts) <= times.total + 1e-6
+
+
 def test_images_of_another_shape_wait_for_their_own_pass() -> None:
     bench = Bench()
     bench.hold()

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -93,6 +94,18 @@ def test_a_second_click_by_image_id_reuses_features_and_regions(bench: Bench) ->
     assert bench.segmenter.batches == [1]
     assert bench.segmenter.looked == 1
     assert second.segments[0].bbox == (8, 0, 8, 16)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_click_outside_the_image_is_refused(bench: Bench, known: bool) -> None:
+    outside = clicked(Prompt((Point(SIDE + 1, 1),)))
+    if known:
+        outside = replace(outside, image=None, image_id=bench.click(LEFT).result(SOON).image_id)
+
+    refusal = bench.engine.submit(outside).exception(SOON)
+
+    assert isinstance(refusal, InvalidValue)
+    assert "prompts.0.points.0.x" in refusal.detail
 
 
 def test_segments_that_overlap_are_refused_as_one_png(bench: Bench) -> None:
