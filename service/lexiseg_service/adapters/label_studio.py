@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -20,7 +20,7 @@ from lexiseg_client.formats.annotation_tools import brush_runs
 from lexiseg_client.masks import rle
 from lexiseg_model.types import Ring, Segment
 from lexiseg_service.adapters.tools import SIMPLIFY, ask, each, image_of_text, outline, prompt_of, read_as
-from lexiseg_service.errors import DeadlineExceeded, ImageNotFetched, InvalidValue, QueueFull, RateLimited
+from lexiseg_service.errors import DeadlineExceeded, ImageNotFetched, InvalidValue, QueueFull, RateLimited, ServiceError
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.rest.routes import as_json, settings_of, use_case_of
 from lexiseg_service.image.url_fetch import IMAGE_HEADERS, content_of
@@ -353,42 +353,26 @@ async def predict(request: Request) -> Response:
     body = await read_as(Predict, request)
     control = await off_event_loop(len(body.label_config), partial(control_of, body.label_config))
     context = None if body.params is None else body.params.context
-    settings = settings_of(request)
-    deadline = asyncio.get_running_loop().time() + settings.deadline_seconds
-    results: list[dict[str, Any]] = []
-    for index, task in enumerate(body.tasks):
-        try:
-            results.append(await _in_time(request, predicted(request, control, task, context, index), index, deadline))
-        except (RateLimited, QueueFull, DeadlineExceeded) as error:
-            if not results:
-                raise
-            left = len(body.tasks) - index
-            failed = {"result": [], "error": {"type": error.type, "detail": error.detail}}
-            results += [failed] * left
-            break
-    return as_json({"results": results, "model_version": _version(request)})
-
-
-async def _in_time(
-    request: Request, predicting: Coroutine[Any, Any, dict[str, Any]], index: int, deadline: float
-) -> dict[str, Any]:
-    """Count every task but the first, which the request itself counts for, and await its prediction.
-
-    Raises:
-        RateLimited: the client's rate or quota is used up.
-        DeadlineExceeded: the batch took too long.
-    """
     limits: ClientLimits = request.app.state.client_limits
+    seconds = settings_of(request).deadline_seconds
+    results: list[dict[str, Any]] = []
+    refusal: ServiceError | None = None
     try:
-        async with asyncio.timeout_at(deadline):
-            if index:
-                await limits.count(request.state.client)
-            return await predicting
+        async with asyncio.timeout(seconds):
+            for index, task in enumerate(body.tasks):
+                if index:  # the request itself counts for the first
+                    await limits.count(request.state.client)
+                results.append(await predicted(request, control, task, context, index))
     except TimeoutError:
-        seconds = settings_of(request).deadline_seconds
-        raise DeadlineExceeded(f"no answer within the deadline of {seconds:g} seconds for all tasks") from None
-    finally:
-        predicting.close()
+        refusal = DeadlineExceeded(f"no answer within the deadline of {seconds:g} seconds for all tasks")
+    except (RateLimited, QueueFull, DeadlineExceeded) as error:
+        refusal = error
+    if refusal is not None:
+        if not results:
+            raise refusal
+        failed = {"result": [], "error": {"type": refusal.type, "detail": refusal.detail}}
+        results += [failed] * (len(body.tasks) - len(results))
+    return as_json({"results": results, "model_version": _version(request)})
 
 
 def _version(request: Request) -> str:
