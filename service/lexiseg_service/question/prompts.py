@@ -10,7 +10,7 @@ from typing import Protocol
 
 import pybase64
 
-from lexiseg_model.types import Point, Prompt, Region, Rle, Task
+from lexiseg_model.types import Point, Prompt, Region, Task
 from lexiseg_service.errors import MAX_FINDINGS, InvalidValue
 from lexiseg_service.question.messages import ExampleRegion, Followed, ImageSource
 from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput, PromptInput, Question, ShownInput
@@ -53,7 +53,9 @@ def resolve_prompts(question: Question, task: Task, limits: Limits) -> tuple[Pro
     check_prompt_counts(prompts, limits)
     has_classes = bool(question.classes or question.vocabulary)
     return tuple(
-        _correction(prompt, f"prompts.{index}", has_classes) or _resolved(prompt, f"prompts.{index}")
+        _shown(prompt, f"prompts.{index}")
+        if prompt.mask is None and prompt.segment is None
+        else _correction(prompt, f"prompts.{index}", has_classes)
         for index, prompt in enumerate(prompts)
     )
 
@@ -65,7 +67,7 @@ def resolve_prompt(prompt: ShownInput, field: str, limits: Limits) -> Prompt:
         InvalidValue: too many points, an empty prompt, or an empty box.
     """
     check_points(prompt, field, limits)
-    return _resolved(prompt, field)
+    return _shown(prompt, field)
 
 
 def resolve_follow(objects: Iterable[tuple[int, PromptInput]], field: str, limits: Limits) -> tuple[Followed, ...]:
@@ -147,44 +149,39 @@ def _outside(field: str, value: float | list[float], limit: str) -> InvalidValue
     return InvalidValue.of(field, value, f"pixels inside the image: {limit}")
 
 
-def _correction(prompt: PromptInput, field: str, has_classes: bool) -> Prompt | None:
-    """The prompt that corrects a mask or a segment; None for any other."""
-    if prompt.mask is None and prompt.segment is None:
-        return None
+def _correction(prompt: PromptInput, field: str, has_classes: bool) -> Prompt:
+    """The prompt that corrects a mask or a segment."""
     if prompt.mask is not None and prompt.segment is not None:
         raise InvalidValue.of(field, "a mask and a segment", "one of them")
     if prompt.segment is not None and not has_classes:
         raise InvalidValue.of(f"{field}.segment", prompt.segment, "classes or a vocabulary, whose segment it is")
-    points, box = _points(prompt), None if prompt.box is None else _box(prompt.box, field)
-    mask = None
-    if prompt.mask is not None:
-        height, width = prompt.mask.size
-        mask = Rle((height, width), prompt.mask.counts, 0, (0, 0, width, height))  # the worker reads the counts
-    return Prompt(points, box, mask=mask, segment=prompt.segment)
+    mask = None if prompt.mask is None else prompt.mask.rle()
+    return Prompt(_points(prompt), _box(prompt, field), mask=mask, segment=prompt.segment)
 
 
 def _points(prompt: ShownInput) -> tuple[Point, ...]:
     return tuple(Point(point.x, point.y, point.positive) for point in prompt.points)
 
 
-def _box(box: Sequence[float], field: str) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = box
+def _box(prompt: ShownInput, field: str) -> tuple[float, float, float, float] | None:
+    if prompt.box is None:
+        return None
+    x0, y0, x1, y1 = prompt.box
     if x1 <= x0 or y1 <= y0:
-        raise InvalidValue.of(f"{field}.box", box, "x0, y0, x1, y1 with x0 < x1 and y0 < y1")
+        raise InvalidValue.of(f"{field}.box", prompt.box, "x0, y0, x1, y1 with x0 < x1 and y0 < y1")
     return x0, y0, x1, y1
 
 
-def _resolved(prompt: ShownInput, field: str) -> Prompt:
+def _shown(prompt: ShownInput, field: str) -> Prompt:
+    """The prompt that shows something by points, a box, or both."""
     points = _points(prompt)
-    if prompt.box is None:
-        if not points:
-            raise InvalidValue.of(field, "an empty prompt", "points, a box, or both")
-        if not any(point.positive for point in points):
-            raise InvalidValue.of(
-                f"{field}.points", f"{len(points)} negative", "at least one positive point where there is no box"
-            )
-        return Prompt(points)
-    return Prompt(points, _box(prompt.box, field))
+    if prompt.box is None and not points:
+        raise InvalidValue.of(field, "an empty prompt", "points, a box, or both")
+    if prompt.box is None and not any(point.positive for point in points):
+        raise InvalidValue.of(
+            f"{field}.points", f"{len(points)} negative", "at least one positive point where there is no box"
+        )
+    return Prompt(points, _box(prompt, field))
 
 
 @dataclass(frozen=True)
@@ -267,11 +264,8 @@ def _examples(entries: Sequence[str | ClassInput], limits: Limits) -> Iterator[C
 
 
 def _region(example: ExampleInput, field: str, limits: Limits) -> Region:
-    shows = example.box is not None or bool(example.points)
     if example.mask is None:
-        prompt: Prompt = resolve_prompt(example, field, limits)
-        return Region(prompt)
-    if shows:
+        return Region(resolve_prompt(example, field, limits))
+    if example.box is not None or example.points:
         raise InvalidValue.of(f"{field}.mask", "a mask beside a box or points", "a mask alone")
-    height, width = example.mask.size
-    return Region(mask=Rle((height, width), example.mask.counts, 0, (0, 0, width, height)))
+    return Region(mask=example.mask.rle())

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic.dataclasses import dataclass
 
 from lexiseg_model.available import AvailableModel
-from lexiseg_model.types import ModelCard
+from lexiseg_model.types import ModelCard, Rle
 
 Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
@@ -74,6 +74,11 @@ class MaskInput(Strict):
     format: Literal["coco_rle"] = Field("coco_rle", description="of the mask")
     size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(description="height, width")
     counts: Text = Field(description="COCO's compressed run lengths, column by column")
+
+    def rle(self) -> Rle:
+        """The mask without its area, which the worker reads from the counts."""
+        height, width = self.size
+        return Rle(self.size, self.counts, 0, (0, 0, width, height))
 
 
 class PromptInput(ShownInput):
