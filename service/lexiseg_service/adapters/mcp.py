@@ -7,7 +7,7 @@ import base64
 import io
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial, wraps
 from importlib.metadata import version
@@ -100,16 +100,15 @@ class ToolService:
         self, context: Call, image: ImageArgument, words: Words, threshold: CardScore = None, model: Model = None
     ) -> CallToolResult:
         """Divide a picture among words: score, area and box of each, and the picture with the masks painted on."""
-        fields = {"classes": words, "threshold": threshold, "model": model, "overlay": True}
-        answer = await self._ask(context, image, fields, "semantic")
+        asked = {"classes": words, "threshold": threshold, "model": model, "overlay": True}
+        answer = await self._ask(context, image, "semantic", **asked)
         return result(table(answer), answer.overlay)
 
     async def find(
         self, context: Call, image: ImageArgument, words: Words, threshold: CardScore = None, model: Model = None
     ) -> CallToolResult:
         """Where things are: each object, and stuff like sky as a whole, with box, centre and score, best first."""
-        fields = {"classes": words, "threshold": threshold, "model": model}
-        rows = table(await self._ask(context, image, fields, "panoptic"))
+        rows = table(await self._ask(context, image, "panoptic", classes=words, threshold=threshold, model=model))
         rows["segments"].sort(key=lambda one: -one["score"])
         return result(rows)
 
@@ -126,8 +125,8 @@ class ToolService:
         picture = await self._picture(image, caller := self._caller_of(context))
         if picture.content is None:
             raise InvalidValue.of("image", image, "a path or a URL: the picture of this id is no longer kept")
-        fields = {"model": model, **_what(word, point, box)}
-        answer = await self._ask_about(picture, fields, caller, None if word is None else "panoptic")
+        task: Task = "prompt" if word is None else "panoptic"
+        answer = await self._ask_about(picture, caller, task, **_what(word, point, box), model=model)
         best = max((one for one in answer.segments if not one.mask_index), key=lambda one: one.score, default=None)
         if best is None:
             raise InvalidValue.of("word", word, "something that is in the picture")
@@ -138,8 +137,7 @@ class ToolService:
         self, context: Call, image: ImageArgument, words: Words, threshold: Score = 0.3, model: Model = None
     ) -> CallToolResult:
         """How many objects of each word there are."""
-        fields = {"classes": words, "threshold": threshold, "model": model}
-        answer = await self._ask(context, image, fields, "instance")
+        answer = await self._ask(context, image, "instance", classes=words, threshold=threshold, model=model)
         counted = Counter(one.label for one in answer.segments)
         return result({**table(answer), "counts": {word: counted[word] for word in words}})
 
@@ -153,7 +151,7 @@ class ToolService:
         model: Model = None,
     ) -> CallToolResult:
         """How much of a picture each word takes: pixels, percent, and square units where a pixel's length is given."""
-        answer = await self._ask(context, image, {"classes": words, "model": model}, "semantic")
+        answer = await self._ask(context, image, "semantic", classes=words, model=model)
         measured = {word: _extent(area, answer.size, units_per_pixel) for word, area in areas(answer, words).items()}
         return result({"image": f"id:{answer.image_id}", "unit": unit and f"{unit}²", "measured": measured})
 
@@ -161,9 +159,9 @@ class ToolService:
         self, context: Call, before: ImageArgument, after: ImageArgument, words: Words, model: Model = None
     ) -> CallToolResult:
         """What changed between two pictures: the percent of each that every word takes, and the difference."""
-        fields, caller = {"classes": words, "model": model}, self._caller_of(context)
+        caller = self._caller_of(context)
         pictures = await asyncio.gather(self._picture(before, caller), self._picture(after, caller))
-        first, second = [await self._ask_about(one, fields, caller, "semantic") for one in pictures]
+        first, second = [await self._ask_about(one, caller, "semantic", classes=words, model=model) for one in pictures]
         shares = [
             {word: percent(area, one.size) for word, area in areas(one, words).items()} for one in (first, second)
         ]
@@ -174,9 +172,9 @@ class ToolService:
         ids = {"before": f"id:{first.image_id}", "after": f"id:{second.image_id}"}
         return result({**ids, "percent": changes})
 
-    async def _ask(self, context: Call, image: str, fields: Mapping[str, Any], task: Task) -> WorkerAnswer:
+    async def _ask(self, context: Call, image: str, task: Task, **fields: Any) -> WorkerAnswer:
         caller = self._caller_of(context)
-        return await self._ask_about(await self._picture(image, caller), fields, caller, task)
+        return await self._ask_about(await self._picture(image, caller), caller, task, **fields)
 
     async def _picture(self, image: str, caller: Caller) -> ImageSource:
         """Get a picture by a path in the folder, a URL, a data URL or `id:IMAGE_ID`, then with its file if it is kept.
@@ -194,18 +192,15 @@ class ToolService:
             return ImageSource(await self._use_case.fetch_url(image, caller.client))
         return ImageSource(await asyncio.to_thread(self._read, image))
 
-    async def _ask_about(
-        self, picture: ImageSource, fields: Mapping[str, Any], caller: Caller, task: Task | None
-    ) -> WorkerAnswer:
-        """Ask a question; a task that the model cannot do becomes semantic.
+    async def _ask_about(self, picture: ImageSource, caller: Caller, task: Task, **fields: Any) -> WorkerAnswer:
+        """Ask a question; a task that the model cannot do becomes semantic, but for prompts.
 
         Raises:
             ServiceError: of any kind.
         """
         sent = {name: value for name, value in fields.items() if value is not None}
-        if task is not None:
-            able = find_card(sent.get("model") or self._settings.default_model, self._use_case.backend.cards()).tasks
-            sent["task"] = task if task in able else "semantic"
+        able = find_card(sent.get("model") or self._settings.default_model, self._use_case.backend.cards()).tasks
+        sent["task"] = task if task in able or task == "prompt" else "semantic"
         content = None if picture.id is not None else picture.content
         answer = await self._use_case.segment(validate(Question, sent), ImageSource(content, picture.id), caller)
         if content is not None:
@@ -300,7 +295,7 @@ def _what(word: str | None, point: list[float] | None, box: list[float] | None) 
     if point is not None and len(point) != 2:
         raise InvalidValue.of("point", point, "x, y")
     prompt = {"box": box} if point is None else {"points": [{"x": point[0], "y": point[1]}]}
-    return {"prompts": [prompt], "task": "prompt"}
+    return {"prompts": [prompt]}
 
 
 def _extent(area: int, size: tuple[int, int], units_per_pixel: float | None) -> dict[str, float]:
