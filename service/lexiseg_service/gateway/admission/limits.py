@@ -14,10 +14,10 @@ import math
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, cast
 
 from redis import Redis
@@ -191,8 +191,6 @@ class RedisLimits(ClientLimits):
         super().__init__(rule_of)
         self._link = link
         self._lease = lease_seconds
-        self._leases: dict[str, str] = {}  # ticket to client
-        self._renewing: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def admit(self, client: str) -> AsyncIterator[None]:
@@ -208,16 +206,16 @@ class RedisLimits(ClientLimits):
             async with super().admit(client):
                 yield
             return
-        if rule.concurrent is not None:
-            self._leases[ticket] = client
-            if self._renewing is None:
-                self._renewing = asyncio.create_task(self._renew_forever())
+        if rule.concurrent is None:
+            yield
+            return
+        renewing = asyncio.create_task(self._renew_forever(client, ticket))
         try:
             yield
         finally:
-            if self._leases.pop(ticket, None) is not None:
-                with suppress(RedisAway):  # the lease expires by itself
-                    await asyncio.to_thread(self._link.ask, lambda redis: redis.zrem(_keys(client)[1], ticket))
+            renewing.cancel()
+            with suppress(RedisAway):  # the lease expires by itself
+                await asyncio.to_thread(self._link.ask, lambda redis: redis.zrem(_keys(client)[1], ticket))
 
     async def count(self, client: str) -> None:
         """As `ClientLimits.count`."""
@@ -231,8 +229,6 @@ class RedisLimits(ClientLimits):
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._renewing is not None:
-            self._renewing.cancel()
         self._link.close()
 
     async def _ask(self, client: str, rule: Rule, ticket: str) -> None:
@@ -253,25 +249,18 @@ class RedisLimits(ClientLimits):
         if verdict[0] == b"daily":
             raise rule.quota_exceeded(float(verdict[1]))
 
-    async def _renew_forever(self) -> None:
+    async def _renew_forever(self, client: str, ticket: str) -> None:
         while True:
-            known = set(self._leases)
             await asyncio.sleep(self._lease / RENEWALS)
-            leases = {ticket: client for ticket, client in self._leases.items() if ticket in known}
-            if leases:
-                with suppress(RedisAway):  # renewed next time, or the lease expires
-                    await asyncio.to_thread(self._link.ask, partial(_renew, leases=leases, lease=self._lease))
+            with suppress(RedisAway):  # renewed next time, or the lease expires
+                await asyncio.to_thread(self._link.ask, lambda redis: _renew(redis, client, ticket, self._lease))
 
 
-def _renew(redis: Redis, *, leases: Mapping[str, str], lease: float) -> None:
-    """Extend all leases that are still held, in two round trips."""
-    seconds, microseconds = redis.time()
-    pipeline = redis.pipeline(transaction=False)
-    for ticket, client in leases.items():
-        places = _keys(client)[1]
-        pipeline.zadd(places, {ticket: seconds + microseconds / 1e6 + lease}, xx=True)
-        pipeline.pexpire(places, math.ceil(1000 * lease) + 1000)
-    pipeline.execute()
+def _renew(redis: Redis, client: str, ticket: str, lease: float) -> None:
+    """Extend a lease if it is still held."""
+    places, (seconds, microseconds) = _keys(client)[1], redis.time()
+    redis.zadd(places, {ticket: seconds + microseconds / 1e6 + lease}, xx=True)
+    redis.pexpire(places, math.ceil(1000 * lease) + 1000)
 
 
 def _keys(client: str) -> tuple[str, str, str]:

@@ -137,7 +137,7 @@ async def test_a_place_that_is_held_for_long_stays_taken(link: Callable[..., Red
         assert await refusal(other) == 1
     async with other.admit("a"):
         (others_ticket,) = inside.zrange(PLACES, 0, -1)
-        await asyncio.to_thread(_renew, inside, leases={ticket.decode(): "a"}, lease=3.0)
+        await asyncio.to_thread(_renew, inside, "a", ticket.decode(), 3.0)
         assert inside.zrange(PLACES, 0, -1) == [others_ticket]  # a released lease is not renewed
     await one.close()
     await other.close()
