@@ -22,7 +22,7 @@ from lexiseg_model.types import Ring, Segment
 from lexiseg_service.adapters.tools import SIMPLIFY, ask, each, image_of_text, outline, prompt_of, read_as
 from lexiseg_service.errors import DeadlineExceeded, ImageNotFetched, InvalidValue, QueueFull, RateLimited, ServiceError
 from lexiseg_service.gateway.admission.limits import ClientLimits
-from lexiseg_service.gateway.rest.routes import as_json, settings_of, use_case_of
+from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of, use_case_of
 from lexiseg_service.image.url_fetch import IMAGE_HEADERS, content_of
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.validation import off_event_loop
@@ -159,7 +159,7 @@ async def image_of(request: Request, value: str, field: str) -> ImageSource:
     home = settings.label_studio_url
     upload = None if home is None else upload_url(value, home)
     if upload is not None:
-        client: str = request.state.client
+        client = caller_of(request).client
         return ImageSource(await use_case_of(request).counted_fetch(client, partial(_upload, upload, settings)))
     if value.startswith("/"):
         raise InvalidValue.of(field, value, "a URL or a data URI; uploads are fetched from LEXISEG_LABEL_STUDIO_URL")
@@ -361,7 +361,7 @@ async def predict(request: Request) -> Response:
         async with asyncio.timeout(seconds):
             for index, task in enumerate(body.tasks):
                 if index:  # the request itself counts for the first
-                    await limits.count(request.state.client)
+                    await limits.count(caller_of(request).client)
                 results.append(await predicted(request, control, task, context, index))
     except TimeoutError:
         refusal = DeadlineExceeded(f"no answer within the deadline of {seconds:g} seconds for all tasks")

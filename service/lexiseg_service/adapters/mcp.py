@@ -27,8 +27,9 @@ from lexiseg_client.masks import rle
 from lexiseg_model.lru import Lru
 from lexiseg_model.types import Segment, Task
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError, TooLarge
+from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.rest.routes import caller_of
-from lexiseg_service.gateway.use_case import Caller, UseCase, find_card
+from lexiseg_service.gateway.use_case import UseCase, find_card
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend

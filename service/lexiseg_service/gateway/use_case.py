@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.types import ModelCard, ModelName, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
 from lexiseg_service.fleet.rollouts import Rollouts
+from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.by_example import ExampleDesk
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary
@@ -41,17 +42,6 @@ from lexiseg_service.shares import Shares
 NO_IMAGE = ImageSource()
 # Fields of a question that workers get as they are.
 PASSED_ON = ("mask", "overlay", "confidence", "refine", "threshold", "max_side", "simplify")
-
-
-@dataclass(frozen=True)
-class Caller:
-    """The sender of a request, by any protocol."""
-
-    owner: str = ""  # id of the API key
-    client: str = ""  # key or address, as limits and the worker's queue count it
-    request_id: str = ""
-    traceparent: str | None = None
-    seconds: float = float("inf")  # until the caller's own deadline
 
 
 class UseCase:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar, get_args
 
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady, ServiceError
-from lexiseg_service.gateway.admission.access import AccessControl
-from lexiseg_service.gateway.use_case import Caller, UseCase
+from lexiseg_service.gateway.admission.access import AccessControl, Caller
+from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.image.header import read_header
 from lexiseg_service.question.messages import DropPolicy, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.question.schemas import Question

@@ -12,7 +12,8 @@ from mcp.types import CallToolResult, ImageContent, TextContent
 from PIL import Image
 
 from lexiseg_service.adapters.mcp import ToolService, create
-from lexiseg_service.gateway.use_case import Caller, UseCase
+from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics

@@ -9,7 +9,8 @@ import pytest
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.fleet.rollouts import Rollout, Rollouts, chosen, read_rollouts, write_rollouts
-from lexiseg_service.gateway.use_case import Caller, UseCase
+from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.stores import DirectoryStore
 from lexiseg_service.question.messages import ImageSource

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lexiseg_service.gateway.admission.keys import Keys
-from lexiseg_service.gateway.admission.limits import ClientLimits, RedisLimits, Rule
+from lexiseg_service.gateway.admission.keys import Keys, Scope
+from lexiseg_service.gateway.admission.limits import ClientLimits, RedisLimits, Rule, client_of
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import CLIENT_SHARE, Shares
 from lexiseg_service.watch.metrics import Metrics
 
 MAX_CALLS = 1000  # concurrent gRPC calls, and streams over REST
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The sender of a request, by any protocol."""
+
+    owner: str = ""  # id of the API key
+    client: str = ""  # key or address, as limits and the worker's queue count it
+    request_id: str = ""
+    traceparent: str | None = None
+    seconds: float = float("inf")  # until the caller's own deadline
+    admin: bool = False  # may change the vocabularies that other keys share
+
+    @property
+    def key_id(self) -> str | None:
+        """The owner, for logs; None without a key."""
+        return self.owner or None
 
 
 @dataclass(frozen=True)
@@ -23,6 +40,17 @@ class AccessControl:
     bytes: Shares  # of bodies and messages, from before they are read until they are answered
     fetched: Shares  # bytes of images by URL, likewise
     calls: Shares  # of gRPC
+
+    def identified(self, caller: Caller, key: str | None, address: str | None, scope: Scope = "segment") -> Caller:
+        """A caller with its key, if keys are needed, and the client that it counts for.
+
+        Raises:
+            Unauthorized: the key is missing or unknown.
+            NotAllowed: the key is known and lacks the scope.
+        """
+        key_id = self.keys.identify(key, scope)
+        admin = key_id is not None and self.keys.may(key_id, "admin")
+        return replace(caller, owner=key_id or "", client=client_of(key_id, address), admin=admin)
 
     @classmethod
     def of(cls, settings: Settings, metrics: Metrics, limits: ClientLimits | None = None) -> AccessControl:

@@ -24,12 +24,10 @@ from lexiseg_service.errors import (
     TooLarge,
     TooSlow,
 )
-from lexiseg_service.gateway.admission.access import AccessControl
+from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.admission.keys import HEADERS, key_of, refuse_repeated, scope_of
-from lexiseg_service.gateway.admission.limits import client_of
 from lexiseg_service.gateway.rest import pages, problem
 from lexiseg_service.gateway.rest.paths import STABLE
-from lexiseg_service.gateway.use_case import Caller
 from lexiseg_service.settings import BODY_SECONDS, Settings
 from lexiseg_service.shares import Hold
 from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
@@ -63,7 +61,8 @@ class RequestFrame:
         if self._tracing is not None and scope["path"] not in UNTRACED:
             span = self._tracing.begin(scope["method"], Headers(scope=scope))
         state = scope.setdefault("state", {})
-        state["request_id"], state["traceparent"] = identity, span and span.traceparent
+        state["request_id"] = identity
+        state["caller"] = Caller(request_id=identity, traceparent=None if span is None else span.traceparent)
         log_fields = {"request_id": identity, **({} if span is None else {"trace_id": span.trace_id})}
         status, answered = NO_ANSWER, 0.0
 
@@ -84,14 +83,14 @@ class RequestFrame:
         except Exception as error:
             if status != NO_ANSWER:  # half an answer is sent: only closing the connection can tell the client
                 raise
-            await problem.unexpected_response(error, identity, state.get("key_id"))(scope, receive, send_with_id)
+            await problem.unexpected_response(error, identity, state["caller"].key_id)(scope, receive, send_with_id)
         finally:
-            route = route_of(scope)
+            route, key_id = route_of(scope), state["caller"].key_id
             seconds = (answered or time.monotonic()) - began
             self._metrics.request(route, scope["method"], status, seconds, None if span is None else span.kept_id)
             logger.info(
                 "request",
-                key_id=state.get("key_id"),
+                key_id=key_id,
                 route=route,
                 method=scope["method"],
                 status=status,
@@ -99,7 +98,7 @@ class RequestFrame:
                 **log_fields,
             )
             if span is not None:
-                span.end(route, scope["method"], status, identity, state.get("key_id"))
+                span.end(route, scope["method"], status, identity, key_id)
 
 
 def route_of(scope: Scope) -> str:
@@ -121,10 +120,7 @@ class Compression(GZipMiddleware):
 
 
 class Guard:
-    """Checks the API key and the client's limits before the body is read.
-
-    Sets `key_id`, `admin`, `client` and `caller` in the scope's state.
-    """
+    """Checks the API key and the client's limits before the body is read; completes the caller in the scope's state."""
 
     def __init__(self, app: ASGIApp, access: AccessControl, open_paths: frozenset[str]) -> None:
         self._app = app
@@ -135,21 +131,18 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        state = scope.setdefault("state", {})
-        keys = self._access.keys
+        state = scope["state"]
         try:
             refuse_repeated((name.decode("latin-1") for name, _ in scope["headers"]), SINGLE_HEADERS)
             if scope["path"] in self._open:  # exact paths, no prefixes
                 await self._app(scope, receive, send)
                 return
             key = key_of(*map(Headers(scope=scope).get, HEADERS))
-            key_id = keys.identify(key, scope_of(scope["method"], scope["path"]))
-            client = client_of(key_id, scope["client"][0] if scope.get("client") else None)
-            state["key_id"], state["client"] = key_id, client
-            state["admin"] = key_id is not None and keys.may(key_id, "admin")
-            state["caller"] = Caller(key_id or "", client, state.get("request_id", ""), state.get("traceparent"))
-            with bound_contextvars(key_id=key_id):
-                async with self._access.limits.admit(client):
+            address = scope["client"][0] if scope.get("client") else None
+            caller = self._access.identified(state["caller"], key, address, scope_of(scope["method"], scope["path"]))
+            state["caller"] = caller
+            with bound_contextvars(key_id=caller.key_id):
+                async with self._access.limits.admit(caller.client):
                     await self._app(scope, receive, send)
         except ServiceError as error:  # those of routes are handled inside
             await problem.refuse(error, scope, receive, send)
@@ -182,9 +175,8 @@ class BodyLimit:
             return
         # A body without a length may be as long as any.
         expected = self._max_bytes if b"transfer-encoding" in headers else length
-        client = scope.get("state", {}).get("client", "")
         try:
-            hold = await self._room.wait(client, expected, self._room_seconds)
+            hold = await self._room.wait(scope["state"]["caller"].client, expected, self._room_seconds)
         except (QueueFull, RateLimited) as error:
             await problem.refuse(error, scope, receive, send)
             return

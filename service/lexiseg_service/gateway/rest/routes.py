@@ -17,10 +17,11 @@ from starlette.responses import Response
 from lexiseg_model.available import available
 from lexiseg_model.types import Segment
 from lexiseg_service.errors import UnknownModel
+from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.openapi import ANSWERS, PICTURE, PROBLEMS, REQUEST_ID, SEGMENT_BODY, problems, query
 from lexiseg_service.gateway.rest.paths import answer_head
-from lexiseg_service.gateway.use_case import Caller, UseCase
+from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.schemas import AvailableModels, ModelList, ModelOutput, Question, SegmentAnswer
 from lexiseg_service.question.validation import off_event_loop

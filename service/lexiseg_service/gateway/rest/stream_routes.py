@@ -35,10 +35,10 @@ from lexiseg_service.errors import (
     UnsupportedImage,
     unexpected,
 )
+from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, content_of, settings_of
-from lexiseg_service.gateway.use_case import Caller
 from lexiseg_service.gateway.video import Step, StreamConfig, VideoService
 from lexiseg_service.question.messages import FrameAnswer, VideoFrame
 from lexiseg_service.question.prompts import decode_base64, resolve_follow

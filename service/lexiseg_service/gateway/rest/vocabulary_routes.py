@@ -21,11 +21,12 @@ from lexiseg_service.errors import (
     TooSlow,
     UnknownVocabulary,
 )
+from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, use_case_of
-from lexiseg_service.gateway.vocabularies.collection import Principal, Vocabularies
+from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary, Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import EXAMPLE, VocabularyInput, VocabularyList, VocabularyOutput
 from lexiseg_service.question.validation import off_event_loop
@@ -52,9 +53,9 @@ _BODY: dict[str, Any] = {
 )
 async def list_vocabularies(request: Request) -> Response:
     """`POST /segment` takes any of these names as `vocabulary`."""
-    principal = _principal(request)
-    vocabularies = await _vocabularies(request).list_all(principal.key)
-    summaries = [_summary(vocabulary, principal) for vocabulary in vocabularies]
+    caller = caller_of(request)
+    vocabularies = await _vocabularies(request).list_all(caller.owner)
+    summaries = [_summary(vocabulary, caller) for vocabulary in vocabularies]
     return as_json({"vocabularies": summaries})
 
 
@@ -69,11 +70,10 @@ async def list_vocabularies(request: Request) -> Response:
 )
 async def get_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatch = None) -> Response:
     """Its classes in the order of `class_index`, with synonyms and thresholds."""
-    principal = _principal(request)
-    vocabulary = await _vocabularies(request).find(name, principal.key)
+    vocabulary = await _vocabularies(request).find(name, caller_of(request).owner)
     if Preconditions(if_none_match=if_none_match).unchanged(vocabulary.etag):
         return Response(status_code=304, headers={"ETag": vocabulary.etag})
-    return await _full(request, vocabulary, principal)
+    return await _full(request, vocabulary)
 
 
 @router.put(
@@ -94,11 +94,11 @@ async def put_vocabulary(
     """Creates or replaces it. The class list is checked by the rules of `POST /segment`."""
     class_list = await body.read_json(request, VocabularyInput, request.app.state.settings.limits)
     class_list = await use_case_of(request).stored_form(class_list, caller_of(request))
-    principal, preconditions = _principal(request), Preconditions(if_match, if_none_match)
-    vocabulary, created = await _vocabularies(request).put(name, class_list, preconditions, principal)
+    preconditions = Preconditions(if_match, if_none_match)
+    vocabulary, created = await _vocabularies(request).put(name, class_list, preconditions, caller_of(request))
     if not created:
-        return await _full(request, vocabulary, principal)
-    return await _full(request, vocabulary, principal, 201, {"Location": request.url.path})
+        return await _full(request, vocabulary)
+    return await _full(request, vocabulary, 201, {"Location": request.url.path})
 
 
 @router.delete(
@@ -109,7 +109,7 @@ async def put_vocabulary(
 )
 async def delete_vocabulary(request: Request, name: Name, if_match: IfMatch = None) -> Response:
     """Built-in lists stay."""
-    await _vocabularies(request).delete(name, Preconditions(if_match), _principal(request))
+    await _vocabularies(request).delete(name, Preconditions(if_match), caller_of(request))
     return Response(status_code=204)
 
 
@@ -118,12 +118,7 @@ def _vocabularies(request: Request) -> Vocabularies:
     return vocabularies
 
 
-def _principal(request: Request) -> Principal:
-    state = request.state
-    return Principal(getattr(state, "key_id", None) or "", getattr(state, "admin", False))
-
-
-def _summary(vocabulary: NamedVocabulary, principal: Principal) -> dict[str, Any]:
+def _summary(vocabulary: NamedVocabulary, caller: Caller) -> dict[str, Any]:
     return {
         "name": vocabulary.name,
         "n_classes": vocabulary.n_classes,
@@ -131,18 +126,14 @@ def _summary(vocabulary: NamedVocabulary, principal: Principal) -> dict[str, Any
         "built_in": vocabulary.built_in,
         "source": vocabulary.source,
         "shared": vocabulary.shared,
-        "own": not vocabulary.built_in and principal.may_change(vocabulary),
+        "own": vocabulary.may_be_changed_by(caller),
     }
 
 
 async def _full(
-    request: Request,
-    vocabulary: NamedVocabulary,
-    principal: Principal,
-    status: int = 200,
-    headers: dict[str, str] | None = None,
+    request: Request, vocabulary: NamedVocabulary, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    content = {**_summary(vocabulary, principal), "classes": vocabulary.document["classes"]}
+    content = {**_summary(vocabulary, caller_of(request)), "classes": vocabulary.document["classes"]}
     tagged = {"ETag": vocabulary.etag, **(headers or {})}
     size = sum(len(example.image.content or b"") for example in vocabulary.examples)
     written = await off_event_loop(size, partial(orjson.dumps, content))

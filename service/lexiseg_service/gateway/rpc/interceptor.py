@@ -25,10 +25,8 @@ from google.protobuf.message import DecodeError
 from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceError, unexpected
-from lexiseg_service.gateway.admission.access import AccessControl
+from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.admission.keys import HEADERS, key_of, refuse_repeated
-from lexiseg_service.gateway.admission.limits import client_of
-from lexiseg_service.gateway.use_case import Caller
 from lexiseg_service.settings import BODY_SECONDS, STREAM_IDLE_SECONDS, Settings
 from lexiseg_service.shares import Hold
 from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
@@ -169,21 +167,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         context.set_trailing_metadata((("x-request-id", identity),))
         span = None if self._tracing is None else self._tracing.begin_call(details.method, metadata)
         log_fields = {"request_id": identity, **({} if span is None else {"trace_id": span.trace_id})}
-        key_id: str | None = None
+        left = context.time_remaining()
+        caller = Caller(
+            request_id=identity,
+            traceparent=None if span is None else span.traceparent,
+            seconds=float("inf") if left is None else left,
+        )
         code = grpc.StatusCode.OK
         self._metrics.active_calls.inc()
         try:
             with bound_contextvars(**log_fields):
                 refuse_repeated((name for name, _ in details.invocation_metadata or ()), HEADERS)
-                key_id = self._access.keys.identify(_key_in(details))
-                client = client_of(key_id, address_of(context.peer()))
-                left = context.time_remaining()
-                seconds = float("inf") if left is None else left
-                traceparent = None if span is None else span.traceparent
-                call.caller = Caller(key_id or "", client, identity, traceparent, seconds)
-                CALLER.set(call.caller)
-                with bound_contextvars(key_id=key_id), self._access.calls.take(client):
-                    async with self._access.limits.admit(client):
+                caller = self._access.identified(caller, _key_in(details), address_of(context.peer()))
+                call.caller = caller
+                CALLER.set(caller)
+                with bound_contextvars(key_id=caller.key_id), self._access.calls.take(caller.client):
+                    async with self._access.limits.admit(caller.client):
                         yield call
         # The client hung up, or its deadline passed and gRPC raised InternalError for writing to a closed call.
         except (asyncio.CancelledError, grpc.aio.InternalError):
@@ -195,7 +194,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise _Ended from None
         except Exception as error:
             code = grpc.StatusCode.INTERNAL
-            logger.error("unexpected error", error=type(error).__name__, key_id=key_id, exc_info=error, **log_fields)
+            kind = type(error).__name__
+            logger.error("unexpected error", error=kind, key_id=caller.key_id, exc_info=error, **log_fields)
             end(context, unexpected(), identity, (("x-request-id", identity),))
             raise _Ended from None
         finally:
@@ -204,14 +204,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             self._metrics.call(details.method, code.name, seconds, None if span is None else span.kept_id)
             logger.info(
                 "call",
-                key_id=key_id,
+                key_id=caller.key_id,
                 method=details.method,
                 code=code.name,
                 milliseconds=round(1e3 * seconds, 1),
                 **log_fields,
             )
             if span is not None:
-                span.end_call(code.name, identity, key_id)
+                span.end_call(code.name, identity, caller.key_id)
 
 
 def address_of(peer: str) -> str | None:

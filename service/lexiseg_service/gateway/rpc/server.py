@@ -17,10 +17,10 @@ from grpc_reflection.v1alpha import reflection
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationServicer, add_SegmentationServicer_to_server
 from lexiseg_service.errors import InvalidValue, MalformedRequest, TooLarge
-from lexiseg_service.gateway.admission.access import AccessControl
+from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.rpc.interceptor import CALLER, CallInterceptor
 from lexiseg_service.gateway.rpc.parse import read_config, read_followed, read_segment
-from lexiseg_service.gateway.use_case import Caller, UseCase
+from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.video import Step, VideoService
 from lexiseg_service.question.messages import VideoFrame
 from lexiseg_service.question.validation import off_event_loop

@@ -19,6 +19,7 @@ from lexiseg_service.errors import (
     ServiceError,
     UnknownVocabulary,
 )
+from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.vocabularies.named import (
     BUILT_IN_NAMES,
     NAME,
@@ -79,18 +80,7 @@ class ParsedVocabularies(Lru[str, Parsed]):
             return None
 
 
-class Principal(NamedTuple):
-    """The API key of a request ("" if none is needed); an admin may change vocabularies that other keys share."""
-
-    key: str = ""
-    admin: bool = False
-
-    def may_change(self, vocabulary: NamedVocabulary) -> bool:
-        """Whether the key may replace and delete a user's vocabulary."""
-        return self.admin or not self.key or vocabulary.owner in ("", self.key)
-
-
-WITHOUT_KEY = Principal()
+NOBODY = Caller()  # without an API key
 
 
 class Vocabularies:
@@ -139,9 +129,9 @@ class Vocabularies:
         return [*filter(None, lists), *own]
 
     async def put(
-        self, name: str, class_list: VocabularyInput, preconditions: Preconditions, principal: Principal = WITHOUT_KEY
+        self, name: str, class_list: VocabularyInput, preconditions: Preconditions, caller: Caller = NOBODY
     ) -> tuple[NamedVocabulary, bool]:
-        """Write a user's vocabulary; returns it, and whether it is new to the principal.
+        """Write a user's vocabulary; returns it, and whether it is new to the caller.
 
         Raises:
             InvalidValue: the name or the class list is invalid, or there are too many vocabularies.
@@ -153,26 +143,26 @@ class Vocabularies:
         self._refuse_built_in(name)
         if not NAME.fullmatch(name):
             raise InvalidValue.of("name", name, "1 to 64 of a-z, 0-9 and -, not beginning with -")
-        if class_list.shared is False and not principal.key:
+        if class_list.shared is False and not caller.owner:
             raise InvalidValue.of("shared", "false", "true or null: without API keys all vocabularies are shared")
         for _ in range(MAX_ATTEMPTS):
-            shared_slot, own_slot = slot_of(name, ""), slot_of(name, principal.key)
+            shared_slot, own_slot = slot_of(name, ""), slot_of(name, caller.owner)
             contents = {slot: await self.store.read(slot) for slot in {shared_slot, own_slot}}
             parsed = {slot: await self._parsed.of(slot, content) for slot, content in contents.items()}
             common = parsed[shared_slot]
-            changeable = common if common is not None and principal.may_change(common) else None
+            changeable = common if common is not None and common.may_be_changed_by(caller) else None
             current = parsed[own_slot] or changeable
             preconditions.check(current.etag if current else None)
             shared = class_list.shared
             if shared is None:
-                shared = current.shared if current else not principal.key
+                shared = current.shared if current else not caller.owner
             if shared and common is not None and changeable is None:
                 raise NotAllowed(f"another key shares a vocabulary {name!r}; use another name, or keep yours unshared")
-            owner = changeable.owner if shared and changeable else principal.key
+            owner = changeable.owner if shared and changeable else caller.owner
             vocabulary = await asyncio.to_thread(named, name, class_list, self._limits, owner=owner, shared=shared)
             document = await asyncio.to_thread(vocabulary.stored)
             target, other = (shared_slot, own_slot) if shared else (own_slot, shared_slot)
-            if await self._replace(target, contents[target], document, principal, is_new=current is None):
+            if await self._replace(target, contents[target], document, caller, is_new=current is None):
                 self._parsed.put(target, Parsed(document, vocabulary))
                 # A vocabulary that becomes shared or unshared leaves its other slot; another key's shared one stays.
                 if other != target and (other == own_slot or changeable is not None) and contents[other] is not None:
@@ -180,7 +170,7 @@ class Vocabularies:
                 return vocabulary, current is None
         raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
 
-    async def delete(self, name: str, preconditions: Preconditions, principal: Principal = WITHOUT_KEY) -> None:
+    async def delete(self, name: str, preconditions: Preconditions, caller: Caller = NOBODY) -> None:
         """Delete a user's vocabulary.
 
         Raises:
@@ -192,17 +182,17 @@ class Vocabularies:
         """
         self._refuse_built_in(name)
         for _ in range(MAX_ATTEMPTS):
-            current = await self.find(name, principal.key)
-            if not principal.may_change(current):
+            current = await self.find(name, caller.owner)
+            if not current.may_be_changed_by(caller):
                 raise NotAllowed(f"vocabulary {name!r} belongs to another key, which shares it")
             preconditions.check(current.etag)
-            slot = slot_of(name, "" if current.shared else principal.key)
+            slot = slot_of(name, "" if current.shared else caller.owner)
             parsed = self._parsed.get(slot)
             if parsed is not None and await self.store.replace(slot, parsed.content, None):
                 return
         raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
 
-    async def _replace(self, slot: str, old: bytes | None, new: bytes, principal: Principal, *, is_new: bool) -> bool:
+    async def _replace(self, slot: str, old: bytes | None, new: bytes, caller: Caller, *, is_new: bool) -> bool:
         """Replace a slot as `Store.replace`; a new vocabulary must fit the limit on their number.
 
         Raises:
@@ -212,17 +202,17 @@ class Vocabularies:
         if old is not None or not is_new:
             return await self.store.replace(slot, old, new)
         async with self._adding:
-            await self._check_count(principal)
+            await self._check_count(caller)
             return await self.store.replace(slot, old, new)
 
-    async def _check_count(self, principal: Principal) -> None:
+    async def _check_count(self, caller: Caller) -> None:
         documents = await self.store.read_all()
         if len(documents) >= MAX_VOCABULARIES:
             raise InvalidValue.of("name", "one more", f"at most {MAX_VOCABULARIES} vocabularies; delete one first")
-        if not principal.key:
+        if not caller.owner:
             return
         parsed = [await self._parsed.of(slot, content) for slot, content in documents.items()]
-        if sum(each is not None and each.owner == principal.key for each in parsed) >= MAX_VOCABULARIES_PER_KEY:
+        if sum(each is not None and each.owner == caller.owner for each in parsed) >= MAX_VOCABULARIES_PER_KEY:
             expected = f"at most {MAX_VOCABULARIES_PER_KEY} vocabularies of one key; delete one first"
             raise InvalidValue.of("name", "one more", expected)
 

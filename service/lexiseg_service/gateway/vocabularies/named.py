@@ -19,6 +19,7 @@ import orjson
 
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_service.errors import PreconditionFailed
+from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.classes import check, check_line
 from lexiseg_service.question.prompts import ClassExample, examples_of
@@ -77,6 +78,10 @@ class NamedVocabulary:
     def document(self) -> dict[str, Any]:
         """Classes, background and source as JSON values, as in the body of a PUT."""
         return _document(self.classes, self.vocabulary.background, self.source)
+
+    def may_be_changed_by(self, caller: Caller) -> bool:
+        """Whether a caller may replace and delete it."""
+        return not self.built_in and (caller.admin or self.owner in ("", caller.owner) or not caller.owner)
 
     def stored(self) -> bytes:
         """The document and its owner, as a store keeps them."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_service.gateway.vocabularies.collection import Principal, Vocabularies, open_vocabularies
+from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.vocabularies.collection import Vocabularies, open_vocabularies
 from lexiseg_service.gateway.vocabularies.named import Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.settings import Settings
@@ -35,7 +36,7 @@ def opened(place: tuple[str, str]) -> Vocabularies:
 def put(place: tuple[str, str], name: str, key: str, *classes: str) -> None:
     async def write() -> None:
         vocabularies = opened(place)
-        await vocabularies.put(name, VocabularyInput(classes=list(classes)), Preconditions(), Principal(key))
+        await vocabularies.put(name, VocabularyInput(classes=list(classes)), Preconditions(), Caller(key))
         await vocabularies.store.close()
 
     asyncio.run(write())

@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from lexiseg_service.errors import TooLarge
-from lexiseg_service.gateway.admission.access import AccessControl
+from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.rest import middleware
 from lexiseg_service.gateway.rest.middleware import BodyLimit
 from lexiseg_service.settings import Settings
@@ -36,7 +36,7 @@ async def take(*sizes: int) -> int:
     limit._max_bytes = LIMIT
     async with asyncio.timeout(SOON):
         try:
-            await limit({"type": "http", "headers": []}, receive, send)
+            await limit({"type": "http", "headers": [], "state": {"caller": Caller()}}, receive, send)
         except TooLarge:
             return len(sizes) - len(left)
     raise AssertionError("the body was taken")

@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 
 from lexiseg_service.errors import InvalidValue, UnknownVocabulary
+from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.vocabularies import collection as module
-from lexiseg_service.gateway.vocabularies.collection import Principal, Vocabularies
+from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.named import Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.gateway.vocabularies.stores import DirectoryStore, Store
 from lexiseg_service.settings import Limits
 
 ANY = Preconditions()
-ONE, OTHER, ADMIN = Principal("one"), Principal("other"), Principal("ops", admin=True)
+ONE, OTHER, ADMIN = Caller("one"), Caller("other"), Caller("ops", admin=True)
 
 
 def classes(*names: str, shared: bool | None = None) -> VocabularyInput:
@@ -63,18 +64,18 @@ async def test_a_vocabulary_that_becomes_unshared_is_never_missing() -> None:
         await moving.find("room", "other")
 
 
-@pytest.mark.parametrize("principal", [OTHER, ADMIN, Principal()])
-async def test_an_unshared_vocabulary_is_invisible_to_other_keys(principal: Principal) -> None:
+@pytest.mark.parametrize("caller", [OTHER, ADMIN, Caller()])
+async def test_an_unshared_vocabulary_is_invisible_to_other_keys(caller: Caller) -> None:
     vocabularies = collection()
     await vocabularies.put("room", classes("sofa"), ANY, ONE)
 
-    assert await names_of(vocabularies, principal.key) == []
+    assert await names_of(vocabularies, caller.owner) == []
     with pytest.raises(UnknownVocabulary):
-        await vocabularies.find("room", principal.key)
+        await vocabularies.find("room", caller.owner)
     with pytest.raises(UnknownVocabulary):
-        await vocabularies.find("one~room", principal.key)
+        await vocabularies.find("one~room", caller.owner)
     with pytest.raises(UnknownVocabulary):
-        await vocabularies.delete("room", ANY, principal)
+        await vocabularies.delete("room", ANY, caller)
     assert await first_class(vocabularies, "one") == "sofa"
 
 
