@@ -36,7 +36,7 @@ from lexiseg_service.commands.data import data
 from lexiseg_service.commands.evaluate.app import evaluate
 from lexiseg_service.commands.mcp import mcp
 from lexiseg_service.commands.models.app import models
-from lexiseg_service.commands.options import Chosen, Grouped, takes_settings
+from lexiseg_service.commands.options import Grouped, takes_settings
 from lexiseg_service.commands.outputs import output_folder
 from lexiseg_service.commands.sample import sample
 from lexiseg_service.commands.segment.app import segment
@@ -45,6 +45,7 @@ from lexiseg_service.commands.serving.rollout import rollout
 from lexiseg_service.commands.serving.vocabularies import vocabularies
 from lexiseg_service.commands.site.app import site
 from lexiseg_service.commands.video.app import video
+from lexiseg_service.settings import Settings
 
 app = typer.Typer(
     name="lexiseg",
@@ -158,7 +159,7 @@ def train(
 @app.command(cls=Grouped)
 @takes_settings("export")
 def export(
-    chosen: Chosen,
+    settings: Settings,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder [default: beside the card, or in the cache]", callback=output_folder),
@@ -178,10 +179,10 @@ def export(
     """
     from lexiseg_service.commands.in_process import check_named
 
-    check_named(chosen.settings, chosen.settings.model)
+    check_named(settings, settings.model)
     from lexiseg_service.commands.models.export import run
 
-    raise typer.Exit(run(chosen.settings, out, int8, photos))
+    raise typer.Exit(run(settings, out, int8, photos))
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:

@@ -11,8 +11,9 @@ import typer
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.types import DinoName
 from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.options import Chosen, Classes, Grouped, JsonReport, VocabularyName, takes_settings
+from lexiseg_service.commands.options import Classes, Grouped, JsonReport, VocabularyName, takes_settings
 from lexiseg_service.commands.outputs import output_folder, write_json
+from lexiseg_service.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: the command line must start without them
     from lexiseg_model.data.checking import Checked
@@ -156,7 +157,7 @@ def pack_data(
 def pseudo_label(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of photographs, or one with images/")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="Folder of the set", callback=output_folder)],
-    chosen: Chosen,
+    settings: Settings,
     classes: Classes = None,
     vocabulary: VocabularyName = None,
     listing: Annotated[Path | None, typer.Option("--classes", help="The classes.json of a set instead")] = None,
@@ -192,7 +193,6 @@ def pseudo_label(
         background = BACKGROUND in names if background is None else background
         classes = [name for name in names if name != BACKGROUND]
     question = question_of(classes, vocabulary, background=background, others=", or --classes FILE")
-    settings = chosen.settings
     resolved_list = resolved(question, settings)
     check_model(settings, "semantic")
     from lexiseg_model.data.preparing.pseudo_labels import Labelling, write_pseudo_labels  # imports torch

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_service.commands.options import Chosen, takes_settings
+from lexiseg_service.commands.options import takes_settings
 from lexiseg_service.settings import Settings
 
 
 @takes_settings("serve")
 def mcp(
-    chosen: Chosen,
+    settings: Settings,
     http: Annotated[bool, typer.Option("--http", help="Serve at /mcp, beside REST, instead of over stdio")] = False,
 ) -> None:
     """Serve image tools for language models (MCP): segment, find, cut out, count, measure, compare.
@@ -31,7 +31,6 @@ def mcp(
     from lexiseg_service.adapters.loading import require_sdk
 
     require_sdk()
-    settings = chosen.settings
     if http:
         from lexiseg_service.commands.serving.serve import run
 

@@ -11,7 +11,6 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import NoneType
@@ -77,14 +76,6 @@ PLAIN = (bool, int, float, Path)  # typer parses them; any other type is text th
 MAIN = "Main options"  # the group that stands first
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """The settings of a command, and which of them were given on its command line."""
-
-    settings: Settings
-    named: tuple[str, ...]
-
-
 def settings_of(options: Mapping[str, Any]) -> Settings:
     """Settings and their limits; None leaves an option to the environment.
 
@@ -142,28 +133,32 @@ def _is_link(name: str, value: str) -> bool:
 
 
 def takes_settings(command: Command) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorate a command: replace its parameter `chosen` by one option for each setting that it reads."""
+    """Decorate a command: replace its parameter `settings` by one option for each setting that it reads."""
     options = [_option(name, info, command) for name, info in FIELDS.items() if command in read_by(info).commands]
 
-    def gather(values: Mapping[str, Any]) -> Chosen:
-        return Chosen(settings_of(values), tuple(values))
-
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        return taking(function, "chosen", options, gather)
+        return taking(function, "settings", options, settings_of)
 
     return decorate
 
 
-def check_server(chosen: Chosen, server: str | None) -> None:
+def given(context: typer.Context) -> list[str]:
+    """The options on the command line, as `--model`, in the order of the command's help."""
+    sources = {flag(name): context.get_parameter_source(name) for name in context.params}
+    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+
+
+def check_server(context: typer.Context, server: str | None) -> None:
     """Refuse an API key without --server, and settings of this process with it.
 
     Raises:
         typer.BadParameter: such an option was given.
     """
-    if server is None and "api_key" in chosen.named:
+    named = [name for name in FIELDS if flag(name) in given(context)]
+    if server is None and "api_key" in named:
         raise typer.BadParameter("it is for a server; give --server", param_hint="'--api-key'")
     allowed = {"model", "api_key", *Limits.model_fields}
-    refused = [] if server is None else [f"'{flag(name)}'" for name in chosen.named if name not in allowed]
+    refused = [] if server is None else [f"'{flag(name)}'" for name in named if name not in allowed]
     if refused:
         raise typer.BadParameter("the server has its own models and devices", param_hint=" / ".join(refused))
 

@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from lexiseg_service.cli import app
 from lexiseg_service.commands.options import (
     FIELDS,
-    Chosen,
     described,
     flag,
     read_by,
@@ -56,13 +55,13 @@ def test_a_command_has_an_option_for_each_setting_that_it_reads_and_no_other(com
         assert (parameter.opts[0], parameter.help) == (flag(name), described(name, FIELDS[name]))
 
 
-def chosen(*words: str) -> Chosen:
+def settings_by(*words: str) -> Settings:
     """What `lexiseg serve` makes of its command line."""
-    heard: list[Chosen] = []
+    heard: list[Settings] = []
 
     @takes_settings("serve")
-    def command(chosen: Chosen) -> None:
-        heard.append(chosen)
+    def command(settings: Settings) -> None:
+        heard.append(settings)
 
     serve = typer.Typer()
     serve.command()(command)
@@ -72,13 +71,12 @@ def chosen(*words: str) -> Chosen:
 
 
 def test_options_of_every_type_arrive_in_the_settings() -> None:
-    choice = chosen(
+    settings = settings_by(
         *("--http-port", "0", "--drain-seconds", "1.5", "--no-url-fetch", "--models-dir", "models"),
         *("--cors-origins", "https://a.example, https://b.example", "--log-level", "debug"),
         *("--redis-url", "redis://host", "--adapters", "roboflow, kserve"),
     )
 
-    settings = choice.settings
     assert (settings.http_port, settings.drain_seconds, settings.url_fetch) == (0, 1.5, False)
     assert (str(settings.models_dir), settings.log_level) == ("models", "debug")
     assert settings.cors_origins == ("https://a.example", "https://b.example")
@@ -90,7 +88,7 @@ def test_options_of_every_type_arrive_in_the_settings() -> None:
 def test_a_limit_is_an_option_too_and_the_others_keep_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEXISEG_MAX_PROMPTS", "7")
 
-    limits = chosen("--max-classes", "3").settings.limits
+    limits = settings_by("--max-classes", "3").limits
 
     assert (limits.max_classes, limits.max_prompts, limits.min_side) == (3, 7, 16)
 
@@ -151,7 +149,7 @@ def test_every_port_that_is_taken_is_named_with_its_variable() -> None:
             taken[name] = listener.getsockname()[1]
 
         with pytest.raises(PortTaken) as refused:
-            refuse_taken(Chosen(settings_of(taken), ()), *taken)
+            refuse_taken(settings_of(taken), *taken)
 
     for name, port in taken.items():
         assert f"127.0.0.1:{port}" in str(refused.value)

@@ -13,6 +13,7 @@ import typer
 from lexiseg_model.types import ModelName
 from lexiseg_service.commands import options
 from lexiseg_service.commands.options import check_installed, takes_settings
+from lexiseg_service.settings import Settings
 
 
 @takes_settings("bulk")
@@ -25,7 +26,7 @@ def bulk(
         ),
     ],
     destination: Annotated[str, typer.Argument(metavar="DST", help="Folder for the rows; a path or s3://...")],
-    chosen: options.Chosen,
+    settings: Settings,
     classes: options.Classes = None,
     vocabulary: options.VocabularyName = None,
     task: Annotated[
@@ -102,7 +103,7 @@ def bulk(
             raise typer.BadParameter(f"expected one of {', '.join(WRITERS)}; got {name!r}", param_hint="'--to'")
     cluster = None if local else Cluster(ray, _actors(actors), cpus, gpus)
     pictures, destination = source_of(absolute(source), kind, id_column, image_column), absolute(destination)
-    settings = batch_settings(chosen.settings)
+    settings = batch_settings(settings)
     check_model(settings, task)
     card = catalogue.find(settings.default_model or settings.model, settings.models_dir).card
     job = Job(

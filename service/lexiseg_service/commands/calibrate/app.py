@@ -8,17 +8,19 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_service.commands.options import Chosen, Quiet, Server, check_server, takes_settings
+from lexiseg_service.commands.options import Quiet, Server, check_server, takes_settings
 from lexiseg_service.commands.outputs import output_folder
 from lexiseg_service.errors import InvalidValue
+from lexiseg_service.settings import Settings
 
 
 @takes_settings("segment")
 def calibrate(
+    context: typer.Context,
     images: Annotated[
         list[str], typer.Argument(metavar="IMAGE...", help="Files, folders, patterns, URLs, as of `lexiseg segment`")
     ],
-    chosen: Chosen,
+    settings: Settings,
     vocabulary: Annotated[str, typer.Option(help="The named class list that the thresholds are for")],
     masks: Annotated[
         Path | None,
@@ -54,8 +56,7 @@ def calibrate(
     from lexiseg_service.commands.segment.run import segment_files
     from lexiseg_service.commands.server import Server as OpenServer
 
-    check_server(chosen, server)
-    settings = chosen.settings
+    check_server(context, server)
     if server is None and not dry_run and settings.state_dir is None and settings.redis_url is None:
         raise typer.BadParameter(
             "vocabularies of this process end with it: say where they are by LEXISEG_STATE_DIR or LEXISEG_REDIS_URL, "

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_service.commands.options import Background, Chosen, Classes, JsonReport, VocabularyName, takes_settings
+from lexiseg_service.commands.options import Background, Classes, JsonReport, VocabularyName, takes_settings
 from lexiseg_service.commands.outputs import output_file, write_json, write_text
+from lexiseg_service.settings import Settings
 
 
 @takes_settings("compare")
@@ -16,7 +17,7 @@ def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A model: NAME, NAME@VERSION or a model directory")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Photographs, without labels")],
-    chosen: Chosen,
+    settings: Settings,
     classes: Classes = None,
     vocabulary: VocabularyName = None,
     background: Background = None,
@@ -43,11 +44,11 @@ def compare(
     from lexiseg_service.commands.question import question_of
 
     question = question_of(classes, vocabulary, background=background, threshold=0.0)
-    check_named(chosen.settings, a, b)
-    class_list = resolved(question, chosen.settings)
+    check_named(settings, a, b)
+    class_list = resolved(question, settings)
     from lexiseg_service.commands.compare.report import compared  # imports torch: after all checks
 
-    report = compared((a, b), folder, class_list, chosen.settings)
+    report = compared((a, b), folder, class_list, settings)
     write_text(out, report.html(shown))
     write_json(json, report.figures)
     photographs = report.figures["photographs"]

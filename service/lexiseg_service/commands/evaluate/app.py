@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 from lexiseg_service.commands.evaluate.options import EvalOptions
-from lexiseg_service.commands.options import Chosen, JsonReport, flag, takes_settings
+from lexiseg_service.commands.options import JsonReport, given, takes_settings
 from lexiseg_service.commands.outputs import output_file, output_folder
+from lexiseg_service.settings import Settings
 
 GRID = 20  # points along each side, as Unpair-Seg's published figures
 
@@ -18,7 +19,7 @@ GRID = 20  # points along each side, as Unpair-Seg's published figures
 def evaluate(
     context: typer.Context,
     root: Annotated[Path, typer.Option(help="Folder that holds the data sets")],
-    chosen: Chosen,
+    settings: Settings,
     dataset: Annotated[
         list[str] | None,
         typer.Option(
@@ -109,12 +110,9 @@ def evaluate(
     """
     from lexiseg_service.commands.in_process import check_named
 
-    settings = chosen.settings
     options = EvalOptions(
         root, progress, split=split, task=task, limit=limit, refine=refine, json=json, markdown=markdown
     )
-    sources = {flag(name): context.get_parameter_source(name) for name in context.params}
-    given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
     alone = paper is None and compare is None
     # In which case which options are refused, and why.
     rules = (
@@ -143,7 +141,7 @@ def evaluate(
         (protocol and refine in ("lposs", "regions"), "--refine", "a protocol knows none and pamr"),
     )
     for holds, names, reason in rules:
-        if holds and (refused := [f"'{name}'" for name in names.split() if name in given]):
+        if holds and (refused := [f"'{name}'" for name in names.split() if name in given(context)]):
             raise typer.BadParameter(reason, param_hint=" / ".join(refused))
     if paper is None and not dataset:
         raise typer.BadParameter("name a data set", param_hint="'--dataset'")

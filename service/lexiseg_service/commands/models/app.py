@@ -13,7 +13,8 @@ import typer
 from lexiseg_model.available import available
 from lexiseg_model.errors import OptionError, UnknownModelError
 from lexiseg_model.types import ModelCard, ModelName
-from lexiseg_service.commands.options import Chosen, Grouped, takes_settings
+from lexiseg_service.commands.options import Grouped, takes_settings
+from lexiseg_service.settings import Settings
 
 models = typer.Typer(help="Models that can be served.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -21,7 +22,7 @@ models = typer.Typer(help="Models that can be served.", no_args_is_help=True, ri
 @models.command("list", cls=Grouped)
 @takes_settings("models")
 def list_models(
-    chosen: Chosen,
+    settings: Settings,
     as_json: Annotated[bool, typer.Option("--json", help="All that the cards say, as a JSON list")] = False,
 ) -> None:
     """List models: where their weights are, tasks, commercial use, licences.
@@ -36,7 +37,7 @@ def list_models(
 
     from lexiseg_model import catalogue
 
-    cards = catalogue.cards(chosen.settings.models_dir)
+    cards = catalogue.cards(settings.models_dir)
     if as_json:
         typer.echo(
             json.dumps([{**card.model_dump(mode="json"), "weights": _weights(card)} for card in cards], indent=1)
@@ -96,7 +97,7 @@ def list_available(
 @takes_settings("models")
 def check_model(
     name: Annotated[str, typer.Argument(help="A model that `lexiseg models list` names")],
-    chosen: Chosen,
+    settings: Settings,
 ) -> None:
     """Load a model, compare its answer to a drawn picture with the known one, and measure its throughput.
 
@@ -106,10 +107,10 @@ def check_model(
     """
     from lexiseg_service.commands.in_process import check_named
 
-    check_named(chosen.settings, name)
+    check_named(settings, name)
     from lexiseg_service.commands.models.check import check
 
-    raise typer.Exit(check(name, chosen.settings))
+    raise typer.Exit(check(name, settings))
 
 
 @models.command(
@@ -129,7 +130,7 @@ def import_model(context: typer.Context) -> None:
 def push_model(
     name: Annotated[str, typer.Argument(help="A model that `lexiseg models list` names")],
     url: Annotated[str, typer.Argument(metavar="URL", help="A folder, or an address as s3://bucket/models")],
-    chosen: Chosen,
+    settings: Settings,
 ) -> None:
     """Copy a model directory to a folder or a store, for others to pull; only what is not there yet is sent.
 
@@ -151,7 +152,7 @@ def push_model(
         sent.append(place)
         typer.echo(f"{place} ...", err=True)
 
-    folder = catalogue.find(name, chosen.settings.models_dir).folder
+    folder = catalogue.find(name, settings.models_dir).folder
     manifest = exchange.push(folder, name.partition("@")[0], url, tell)
     typer.echo(f"{url.rstrip('/')}/{name}: {len(manifest.files)} files, {len(sent)} of them sent now")
 
@@ -160,7 +161,7 @@ def push_model(
 @takes_settings("models")
 def pull_model(
     url: Annotated[str, typer.Argument(metavar="URL/NAME", help="What was pushed, as s3://bucket/models/mine")],
-    chosen: Chosen,
+    settings: Settings,
     replace: Annotated[bool, typer.Option("--replace", help="Replace another model of that name")] = False,
     place: Annotated[
         str | None, typer.Option("--as", metavar="NAME@VERSION", help="Put it beside other versions, under this name")
@@ -177,7 +178,7 @@ def pull_model(
     from lexiseg_model import catalogue
     from lexiseg_model.catalogue import exchange
 
-    models_dir = _models_dir(chosen, "folder to pull into")
+    models_dir = _models_dir(settings, "folder to pull into")
     root, _, last = url.rstrip("/").rpartition("/")
     if not root or not last or last.startswith("."):
         raise OptionError(f"{url} names no model; expected URL/NAME, as s3://bucket/models/mine")
@@ -191,36 +192,36 @@ def pull_model(
 @takes_settings("models")
 def use_model(
     name: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="A directory in the folder of models")],
-    chosen: Chosen,
+    settings: Settings,
 ) -> None:
     """Serve a version as NAME: workers that serve NAME exchange it while they go on.
 
     Example:  lexiseg models use tcl@2 --models-dir models/
     """
-    _use(name, _models_dir(chosen, "folder of models"), chosen.settings.text_tower)
+    _use(name, _models_dir(settings, "folder of models"), settings.text_tower)
 
 
 @models.command("back", cls=Grouped)
 @takes_settings("models")
 def back_model(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A model that `lexiseg models use` has changed")],
-    chosen: Chosen,
+    settings: Settings,
 ) -> None:
     """Serve as NAME the version that was served before.
 
     Example:  lexiseg models back tcl --models-dir models/
     """
-    models_dir = _models_dir(chosen, "folder of models")
+    models_dir = _models_dir(settings, "folder of models")
     note = _note(models_dir, ModelName.parse(name).name)
     if not note.is_file():
         raise OptionError(f"{models_dir / name} was no other version before")
-    _use(note.read_text(encoding="utf-8").strip(), models_dir, chosen.settings.text_tower)
+    _use(note.read_text(encoding="utf-8").strip(), models_dir, settings.text_tower)
 
 
-def _models_dir(chosen: Chosen, needed: str) -> Path:
-    if chosen.settings.models_dir is None:
+def _models_dir(settings: Settings, needed: str) -> Path:
+    if settings.models_dir is None:
         raise OptionError(f"no {needed}: set LEXISEG_MODELS_DIR, or name one with --models-dir")
-    return chosen.settings.models_dir
+    return settings.models_dir
 
 
 def _use(name: str, models_dir: Path, text_tower: Path | None) -> None:

@@ -19,7 +19,8 @@ from lexiseg_model.catalogue import importing
 from lexiseg_model.catalogue.method import Method
 from lexiseg_model.clip.checkpoint import is_torchscript
 from lexiseg_model.errors import OptionError
-from lexiseg_service.commands.options import Chosen, Grouped, flag, option, takes_settings, taking
+from lexiseg_service.commands.options import Grouped, flag, option, takes_settings, taking
+from lexiseg_service.settings import Settings
 
 
 def command() -> typer.Typer:
@@ -33,7 +34,7 @@ def command() -> typer.Typer:
 def import_model(
     name: Annotated[str, typer.Argument(help="What the model will be called: `--model NAME` serves it")],
     files: dict[str, Any],
-    chosen: Chosen,
+    settings: Settings,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a model of that name")] = False,
 ) -> None:
     """Convert a checkpoint of its authors or of a training into a model directory, once: safetensors and a card.
@@ -51,7 +52,6 @@ def import_model(
 
       lexiseg models import --method s-seg --checkpoint last.pt my-s-seg
     """
-    settings = chosen.settings
     if settings.models_dir is None:
         raise OptionError("no folder to import into: set LEXISEG_MODELS_DIR, or name one with --models-dir")
     methods = importing.importable()

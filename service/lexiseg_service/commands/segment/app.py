@@ -10,17 +10,19 @@ import typer
 from lexiseg_service.commands import options
 from lexiseg_service.commands.options import check_server, takes_settings
 from lexiseg_service.commands.outputs import STDOUT, output_folder
+from lexiseg_service.settings import Settings
 
 
 @takes_settings("segment")
 def segment(
+    context: typer.Context,
     images: Annotated[
         list[str],
         typer.Argument(
             metavar="IMAGE...", help="Files, folders, patterns as 'photos/**/*.jpg', URLs, - for the standard input"
         ),
     ],
-    chosen: options.Chosen,
+    settings: Settings,
     classes: options.Classes = None,
     vocabulary: options.VocabularyName = None,
     points: options.Points = None,
@@ -147,16 +149,16 @@ def segment(
         ):
             reason = "takes words, works in this process, and writes files of its own into a folder"
             raise typer.BadParameter(reason, param_hint="'--window'")
-        check_server(chosen, server)
+        check_server(context, server)
         from lexiseg_service.commands.segment.windows import reading_of
         from lexiseg_service.commands.segment.windows import run as run_in_windows
 
-        reading = reading_of(window, bands, stretch, chosen.settings.limits)
-        raise typer.Exit(run_in_windows(images, question, out, chosen.settings, reading))
+        reading = reading_of(window, bands, stretch, settings.limits)
+        raise typer.Exit(run_in_windows(images, question, out, settings, reading))
     if bands is not None or stretch is not None:
         raise typer.BadParameter("only with --window", param_hint="'--bands' / '--range'")
-    check_server(chosen, server)
+    check_server(context, server)
     sources = sources_of(images, None if str(out) == STDOUT else out)
     shown = (*(examples or ()), *(f"not {text}" for text in negatives or ()))
-    job = Job(sources, question, out, kind, chosen.settings.limits, quiet, skip_existing, examples=shown)
-    raise typer.Exit(run(job, chosen.settings, server))
+    job = Job(sources, question, out, kind, settings.limits, quiet, skip_existing, examples=shown)
+    raise typer.Exit(run(job, settings, server))

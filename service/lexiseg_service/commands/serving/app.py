@@ -6,8 +6,9 @@ import socket
 
 import typer
 
-from lexiseg_service.commands.options import Chosen, flag, takes_settings
+from lexiseg_service.commands.options import flag, takes_settings
 from lexiseg_service.errors import ServiceError
+from lexiseg_service.settings import Settings
 from lexiseg_service.wire.server import port_in_use
 
 
@@ -16,7 +17,7 @@ class PortTaken(ServiceError):
 
 
 @takes_settings("serve")
-def serve(chosen: Chosen) -> None:
+def serve(settings: Settings) -> None:
     """Serve masks over HTTP and gRPC: a gateway process and a worker process.
 
     Examples:
@@ -25,14 +26,14 @@ def serve(chosen: Chosen) -> None:
 
       lexiseg serve --model tiny,dense-clip --workers 2
     """
-    refuse_taken(chosen, "http_port", "grpc_port")
+    refuse_taken(settings, "http_port", "grpc_port")
     from lexiseg_service.commands.serving.serve import run
 
-    raise typer.Exit(run(chosen.settings))
+    raise typer.Exit(run(settings))
 
 
 @takes_settings("gateway")
-def gateway(chosen: Chosen) -> None:
+def gateway(settings: Settings) -> None:
     """Serve REST and gRPC in front of workers elsewhere; loads no model.
 
     Examples:
@@ -41,31 +42,31 @@ def gateway(chosen: Chosen) -> None:
 
       lexiseg gateway --workers dns:///workers:50061 --http-port 8080
     """
-    refuse_taken(chosen, "http_port", "grpc_port")
+    refuse_taken(settings, "http_port", "grpc_port")
     from lexiseg_service.commands.serving.gateway import run
 
-    raise typer.Exit(run(chosen.settings))
+    raise typer.Exit(run(settings))
 
 
 @takes_settings("worker")
-def worker(chosen: Chosen) -> None:
+def worker(settings: Settings) -> None:
     """Serve models on a device to gateways. Its ports take no API key: keep them inside the cluster.
 
     Example:  lexiseg worker --host 0.0.0.0 --model tiny
     """
-    refuse_taken(chosen, "worker_port", "metrics_port")
+    refuse_taken(settings, "worker_port", "metrics_port")
     from lexiseg_service.commands.serving.worker import run
 
-    raise typer.Exit(run(chosen.settings))
+    raise typer.Exit(run(settings))
 
 
-def refuse_taken(chosen: Chosen, *ports: str) -> None:
+def refuse_taken(settings: Settings, *ports: str) -> None:
     """Check that the ports of these settings are free, before slow imports.
 
     Raises:
         PortTaken: something listens there, or the port is not allowed; names every such port.
     """
-    host, numbers = chosen.settings.host, {name: getattr(chosen.settings, name) for name in ports}
+    host, numbers = settings.host, {name: getattr(settings, name) for name in ports}
     refused = [
         port_in_use(f"{host}:{port}", flag(name)) for name, port in numbers.items() if port and not _free(host, port)
     ]

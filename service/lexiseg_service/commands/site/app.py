@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_service.commands.options import Chosen, takes_settings
+from lexiseg_service.commands.options import takes_settings
 from lexiseg_service.commands.outputs import output_folder
+from lexiseg_service.settings import Settings
 
 
 @takes_settings("export")
@@ -17,7 +18,7 @@ def site(
         Path,
         typer.Argument(metavar="OUT", help="A folder that does not exist yet, or is empty", callback=output_folder),
     ],
-    chosen: Chosen,
+    settings: Settings,
     words: Annotated[int, typer.Option(min=0, help="Common English words to include, about 200 bytes each")] = 10_000,
     server: Annotated[
         str | None, typer.Option(metavar="URL", help="The one server that a visitor may send a question to")
@@ -37,7 +38,7 @@ def site(
     """
     from lexiseg_service.commands.in_process import check_named
 
-    check_named(chosen.settings, chosen.settings.model)
+    check_named(settings, settings.model)
     from lexiseg_service.commands.site.build import write_site
 
-    write_site(chosen.settings, out, words, server)
+    write_site(settings, out, words, server)

@@ -11,12 +11,14 @@ from lexiseg_model.types import DEFAULT_SMOOTHING
 from lexiseg_service.commands import options
 from lexiseg_service.commands.options import check_installed, check_server, takes_settings
 from lexiseg_service.commands.outputs import output_file
+from lexiseg_service.settings import Settings
 
 
 @takes_settings("video")
 def video(
+    context: typer.Context,
     source: Annotated[str, typer.Argument(help="A file, a camera as /dev/video0, or a URL as rtsp://camera/stream")],
-    chosen: options.Chosen,
+    settings: Settings,
     classes: options.Classes = None,
     vocabulary: options.VocabularyName = None,
     points: options.Points = None,
@@ -90,13 +92,13 @@ def video(
         raise typer.BadParameter(f"{smoothing} is not in the range 0 to 0.95", param_hint="'--smoothing'")
     if not seconds > 0:
         raise typer.BadParameter("expected more than 0", param_hint="'--seconds'")
-    check_server(chosen, server)
+    check_server(context, server)
     check_installed("video", "PyAV", "av")
     from lexiseg_service.commands.video.run import run
     from lexiseg_service.commands.video.source import is_live
 
     policy = drop or ("latest" if is_live(source) else "none")
     of_stream: StreamOptions = {"smoothing": smoothing, "tracking": tracking, "drop_policy": policy}
-    about = (question, of_stream, chosen.settings)
+    about = (question, of_stream, settings)
     opening = in_process(*about) if server is None else by_server(*about, server)
     raise typer.Exit(run(source, opening, out, json, seconds, followed(prompt_list)))
