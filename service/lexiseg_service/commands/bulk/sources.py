@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
+from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 import httpx
@@ -121,8 +122,7 @@ def _matching(source_url: str) -> Iterator[str]:
 
 
 def _suffix(path: str) -> str:
-    name = path.rpartition("/")[2]
-    return f".{name.rpartition('.')[2].lower()}" if "." in name else ""
+    return PurePosixPath(path).suffix.lower()
 
 
 def _files(store: Any, root: str, source: Source) -> Iterator[Item]:
@@ -191,14 +191,14 @@ def _parquet(store: Any, path: str, source: Source) -> Iterator[Item]:
             columns = [*([identity] if identity else []), *([picture] if by_address else [])]
             number = 0
             for group in range(table.num_row_groups):
-                rows = table.read_row_group(group, columns, use_threads=False).to_pylist() if columns else []
-                for index in range(table.metadata.row_group(group).num_rows):
-                    key = str(rows[index][identity]) if identity else f"{name}#{number}"
+                rows = table.read_row_group(group, columns, use_threads=False).to_pylist()
+                for index, row in enumerate(rows):
+                    key = str(row[identity]) if identity else f"{name}#{number}"
+                    number += 1
                     if by_address:
-                        yield Item(key, rows[index][picture] or "")
+                        yield Item(key, row[picture] or "")
                     else:
                         yield Item(key, store.unstrip_protocol(path), index, group)
-                    number += 1
     except pyarrow.ArrowException as error:
         yield Item(f"{name}#damaged", path, error=f"no parquet can be read: {error}")
 
