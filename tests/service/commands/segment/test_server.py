@@ -148,7 +148,7 @@ def test_an_http_server_that_is_asked_over_grpc_is_told_with_its_address(lexiseg
     ("options", "said"),
     [
         (["-c", "sky", "--threshold", "2"], "threshold: expected less than or equal to 1"),
-        (["-c", "sky", "--model", "sam"], "no model 'sam' here; there is: colours"),
+        (["-c", "sky", "--model", "sam"], "no 'sam' here; there is: colours"),
         (["--vocabulary", "nope"], "nope"),
         (["-c", "sky", "--api-key", "two words"], "expected printable characters without blanks, got '***'"),
     ],
