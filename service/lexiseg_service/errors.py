@@ -50,6 +50,11 @@ class ServiceError(Exception):
         self.extra = extra
         self.headers: dict[str, str] = {}
 
+    def document(self, request_id: str | None) -> dict[str, Any]:
+        """The problem document (RFC 9457)."""
+        about = {"type": self.type, "title": self.title, "status": self.status, "detail": self.detail}
+        return {**about, "request_id": request_id, **self.extra}
+
 
 class MalformedRequest(ServiceError):
     """The body is not in the form that the route expects."""

@@ -5,18 +5,18 @@ ServiceError -> Problem -> google.rpc.Status (Problem, ErrorInfo, BadRequest, Re
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import quote
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.json_format import MessageToDict, Parse
 from google.protobuf.message import DecodeError, Message
-from google.protobuf.struct_pb2 import Value
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from lexiseg_client.stubs.segmentation_pb2 import FieldError, Problem
+from lexiseg_client.stubs.segmentation_pb2 import Problem
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.errors import error_of as error_of_type
 
@@ -45,15 +45,10 @@ Trailers = tuple[tuple[str, str | bytes], ...]
 def problem_of(error: ServiceError, request_id: str) -> Problem:
     """The problem document of an error, as a message."""
     retry_after = error.headers.get("Retry-After")
-    return Problem(
-        type=error.type,
-        title=error.title,
-        status=error.status,
-        detail=_text(error.detail),
-        request_id=request_id,
-        errors=[_field_error(entry) for entry in error.extra.get("errors", ())],
-        retry_after_seconds=None if retry_after is None else int(retry_after),
-    )
+    document = error.document(request_id) | {"retry_after_seconds": None if retry_after is None else int(retry_after)}
+    # Protobuf cannot encode lone surrogates, which a client may send.
+    text = json.dumps(document, ensure_ascii=False, default=str).encode("utf-8", "replace")
+    return Parse(text, Problem(), ignore_unknown_fields=True)
 
 
 def error_of(problem: Problem) -> ServiceError:
@@ -75,7 +70,7 @@ def code_of(error: ServiceError) -> grpc.StatusCode:
 
 def message_of(error: ServiceError) -> str:
     """The message of the status: the detail, shortened to fit a trailer."""
-    message = _text(error.detail)
+    message = error.detail.encode("utf-8", "replace").decode()
     if len(quote(message)) <= MAX_MESSAGE_BYTES:
         return message
     shortened = message[:MAX_MESSAGE_BYTES]
@@ -138,18 +133,6 @@ def _status(error: ServiceError, problem: Problem) -> Status:
         packed.append(AnyMessage())
         packed[-1].Pack(message)
     return Status(code=code_of(error).value[0], message=problem.detail, details=packed)
-
-
-def _field_error(entry: dict[str, Any]) -> FieldError:
-    value = entry["value"]
-    if isinstance(value, str):
-        value = _text(value)
-    return FieldError(field=_text(entry["field"]), value=ParseDict(value, Value()), expected=_text(entry["expected"]))
-
-
-def _text(text: str) -> str:
-    """A text with lone surrogates escaped, which protobuf cannot encode."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _reason(error: ServiceError) -> str:

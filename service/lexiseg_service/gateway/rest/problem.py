@@ -21,17 +21,15 @@ logger = structlog.get_logger("lexiseg.gateway")
 KINDS = {404: "no-such-route", 405: "method-not-allowed", 400: "malformed-request", 413: "too-large"}
 
 
-def render(status: int, kind: str, title: str, detail: str, request_id: str | None, **extra: Any) -> bytes:
-    """The JSON body of a problem."""
-    content = {"type": kind, "title": title, "status": status, "detail": detail, "request_id": request_id, **extra}
-    # The standard library escapes lone surrogates, which a client may send; orjson refuses them.
-    return json.dumps(content, default=str).encode()
-
-
 def response(error: ServiceError, request_id: str | None) -> Response:
     """The answer for one of our own errors."""
-    body = render(error.status, error.type, error.title, error.detail, request_id, **error.extra)
-    return Response(body, error.status, error.headers, "application/problem+json")
+    return _response(error.document(request_id), error.headers)
+
+
+def _response(document: dict[str, Any], headers: dict[str, str]) -> Response:
+    # The standard library escapes lone surrogates, which a client may send; orjson refuses them.
+    body = json.dumps(document, default=str)
+    return Response(body, document["status"], headers, "application/problem+json")
 
 
 async def refuse(error: ServiceError, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,8 +63,8 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
             detail = f"{path[:80]} takes {' and '.join(methods)}, not {request.method}"
         elif error.status_code == 404:
             detail = f"there is no {path[:80]!r} here; /docs shows every route"
-        body = render(error.status_code, kind, "The request cannot be served", detail, request_id(request))
-        return Response(body, error.status_code, headers, "application/problem+json")
+        about = {"type": kind, "title": "The request cannot be served", "status": error.status_code, "detail": detail}
+        return _response({**about, "request_id": request_id(request)}, headers)
 
 
 def request_id(request: Request) -> str | None:
