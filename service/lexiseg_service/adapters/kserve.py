@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -64,13 +64,25 @@ OUTPUTS = (
 )
 
 
-class Input(NamedTuple):
-    """One tensor of a question, with its elements."""
+class InputTensor(BaseModel):
+    """One input; its data, or how many bytes of it follow."""
 
     name: str
     datatype: str
-    shape: Sequence[int]
-    parts: list[bytes] | list[str]
+    shape: list[int] = Field(max_length=MAX_DIMENSIONS)
+    data: list[Any] | None = None
+    parameters: dict[str, Any] = {}
+
+    @property
+    def binary_size(self) -> int | None:
+        """The number of bytes behind the JSON that are its data."""
+        size = self.parameters.get("binary_data_size")
+        return size if isinstance(size, int) and size >= 0 else None
+
+
+# One input of a request over REST or gRPC, and its elements.
+Tensor = InputTensor | pb.ModelInferRequest.InferInputTensor
+Parts = list[bytes] | list[str]
 
 
 class OutputTensor(NamedTuple):
@@ -113,18 +125,18 @@ def unpacked(raw: bytes, field: str, max_parts: int) -> list[bytes]:
     return parts
 
 
-def max_elements(name: str, datatype: str, limits: Limits) -> int:
+def max_elements(tensor: Tensor, limits: Limits) -> int:
     """Maximum number of elements of an input.
 
     Raises:
         InvalidValue: there is no such input.
     """
-    if name not in (IMAGE, CLASSES) or datatype != "BYTES":
-        raise InvalidValue.of(f"inputs.{name}", datatype, f"`{IMAGE}` or `{CLASSES}`, each BYTES")
-    return 1 if name == IMAGE else limits.max_classes
+    if tensor.name not in (IMAGE, CLASSES) or tensor.datatype != "BYTES":
+        raise InvalidValue.of(f"inputs.{tensor.name}", tensor.datatype, f"`{IMAGE}` or `{CLASSES}`, each BYTES")
+    return 1 if tensor.name == IMAGE else limits.max_classes
 
 
-def inputs_of(tensors: Iterable[Input]) -> tuple[ImageSource, list[str] | None]:
+def inputs_of(tensors: Iterable[tuple[Tensor, Parts]]) -> tuple[ImageSource, list[str] | None]:
     """The image, and the words where they were sent.
 
     Raises:
@@ -132,8 +144,8 @@ def inputs_of(tensors: Iterable[Input]) -> tuple[ImageSource, list[str] | None]:
     """
     image, classes = None, None
     names: list[str] = []
-    for tensor in tensors:
-        field, n = f"inputs.{tensor.name}", len(tensor.parts)
+    for tensor, parts in tensors:
+        field, n = f"inputs.{tensor.name}", len(parts)
         if len(tensor.shape) > MAX_DIMENSIONS or math.prod(tensor.shape) != n:
             raise InvalidValue.of(
                 field, f"shape {list(tensor.shape[:MAX_DIMENSIONS])}", f"that of the {n} elements that came"
@@ -142,11 +154,11 @@ def inputs_of(tensors: Iterable[Input]) -> tuple[ImageSource, list[str] | None]:
             raise InvalidValue.of(field, "two tensors", "one")
         names.append(tensor.name)
         if tensor.name == CLASSES:
-            classes = [part if isinstance(part, str) else part.decode("utf-8", "replace") for part in tensor.parts]
+            classes = [part if isinstance(part, str) else part.decode("utf-8", "replace") for part in parts]
         elif n != 1:
             raise InvalidValue.of(field, f"{n} images", "one")
         else:
-            (part,) = tensor.parts
+            (part,) = parts
             image = image_in(part, field) if isinstance(part, str) else ImageSource(part)
     if image is None:
         raise InvalidValue.of("inputs", ", ".join(names), f"`{IMAGE}`")
@@ -222,22 +234,6 @@ def model_config(card: Mapping[str, Any]) -> dict[str, Any]:
     return {**head, "input": optional, "output": described(OUTPUTS)}
 
 
-class InputTensor(BaseModel):
-    """One input; its data, or how many bytes of it follow."""
-
-    name: str
-    datatype: str
-    shape: list[int] = Field(max_length=MAX_DIMENSIONS)
-    data: list[Any] | None = None
-    parameters: dict[str, Any] = {}
-
-    @property
-    def binary_size(self) -> int | None:
-        """The number of bytes behind the JSON that are its data."""
-        size = self.parameters.get("binary_data_size")
-        return size if isinstance(size, int) and size >= 0 else None
-
-
 class WantedOutput(BaseModel):
     """An output by name, and whether as bytes."""
 
@@ -270,18 +266,16 @@ def read(content: bytes, header: str | None, limits: Limits) -> tuple[Infer, Ima
     return body, *inputs_of(_tensors(body, content[length:], limits))
 
 
-def _tensors(body: Infer, behind: bytes, limits: Limits) -> Iterator[Input]:
+def _tensors(body: Infer, behind: bytes, limits: Limits) -> Iterator[tuple[Tensor, Parts]]:
     at = 0
     for tensor in body.inputs:
         field, size = f"inputs.{tensor.name}", tensor.binary_size
-        limit = max_elements(tensor.name, tensor.datatype, limits)
-        parts: list[bytes] | list[str]
+        limit = max_elements(tensor, limits)
         if size is None:
-            parts = strings(tensor.data or [], field)
+            yield tensor, strings(tensor.data or [], field)
         else:
-            parts = unpacked(behind[at : at + size], field, limit)
+            yield tensor, unpacked(behind[at : at + size], field, limit)
             at += size
-        yield Input(tensor.name, tensor.datatype, tensor.shape, parts)
 
 
 def strings(data: list[Any], field: str) -> list[str]:
@@ -461,7 +455,7 @@ def question_of(request: pb.ModelInferRequest, limits: Limits) -> tuple[Question
     return validate(Question, fields), image
 
 
-def _rpc_tensors(request: pb.ModelInferRequest, limits: Limits) -> Iterator[Input]:
+def _rpc_tensors(request: pb.ModelInferRequest, limits: Limits) -> Iterator[tuple[Tensor, Parts]]:
     """The inputs with their elements, from `contents` or `raw_input_contents`.
 
     Raises:
@@ -473,14 +467,13 @@ def _rpc_tensors(request: pb.ModelInferRequest, limits: Limits) -> Iterator[Inpu
             "raw_input_contents", f"{len(raw)} entries", f"one for each of {len(request.inputs)} inputs"
         )
     for place, tensor in enumerate(request.inputs):
-        field, limit = f"inputs.{tensor.name}", max_elements(tensor.name, tensor.datatype, limits)
+        field, limit = f"inputs.{tensor.name}", max_elements(tensor, limits)
         typed = tensor.contents.bytes_contents
         if raw and tensor.HasField("contents"):
             raise InvalidValue.of(field, "contents beside raw_input_contents", "one of the two")
         if len(typed) > limit:
             raise InvalidValue.of(field, f"{len(typed)} elements", f"at most {limit}")
-        parts = unpacked(raw[place], field, limit) if raw else list(typed)
-        yield Input(tensor.name, tensor.datatype, tensor.shape, parts)
+        yield tensor, unpacked(raw[place], field, limit) if raw else list(typed)
 
 
 def _values(parameters: Mapping[str, pb.InferParameter]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -29,11 +28,7 @@ class Discovery:
     @property
     def missing(self) -> list[str]:
         """HOST:PORT of the names that have had no address yet; each should have at least one worker."""
-        return [
-            f"{host}:{port}"
-            for host, port in self._targets
-            if not _is_address(host) and not self._known.get((host, port))
-        ]
+        return [f"{host}:{port}" for host, port in self._targets if not self._known.get((host, port))]
 
     async def addresses(self) -> list[str]:
         """HOST:PORT or unix:PATH of every worker, each once."""
@@ -41,8 +36,6 @@ class Discovery:
         return list(dict.fromkeys([*self._sockets, *(address for addresses in of_each for address in addresses)]))
 
     async def _look_up(self, host: str, port: int) -> list[str]:
-        if _is_address(host):
-            return [f"{bracketed(host)}:{port}"]
         with suppress(OSError, TimeoutError, UnicodeError):
             resolved = set(await asyncio.wait_for(self._resolve(host, port), LOOKUP_SECONDS))
             # A machine with IPv4 and IPv6 addresses must not count as two workers.
@@ -61,11 +54,3 @@ def split(target: str) -> tuple[str, int]:
     """Host and port of `HOST:PORT`, `[IPV6]:PORT` or `dns:///HOST:PORT`."""
     host, _, port = target.removeprefix("dns:///").rpartition(":")
     return host.strip("[]"), int(port)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

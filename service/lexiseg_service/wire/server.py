@@ -6,7 +6,6 @@ listen -> serve -> report NOT_SERVING, refuse new calls, drain
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,10 +56,7 @@ async def listen(
 
 def bracketed(host: str) -> str:
     """A host before a port: IPv6 addresses in brackets."""
-    try:
-        return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
-    except ValueError:
-        return host
+    return f"[{host}]" if ":" in host else host
 
 
 def port_in_use(where: str, option: str) -> str:
