@@ -23,7 +23,6 @@ logger = structlog.get_logger("lexiseg.tracing")
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 CLOSING_SECONDS = 2.0  # a collector that is away must not block the shutdown
 INSTALL = "pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
-SERVERS_FAULT = frozenset({"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"})  # status codes of server errors
 UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})  # requested by machines all the time
 
 
@@ -36,35 +35,33 @@ class StageTime(NamedTuple):
 
 
 class RequestSpan:
-    """The span of one HTTP request or gRPC call."""
+    """The span of one HTTP request or gRPC call; without tracing there is none, and nothing is done."""
 
-    def __init__(self, span: Span, traceparent: str) -> None:
+    def __init__(self, span: Span | None = None) -> None:
         self._span = span
-        self.traceparent = traceparent
+        self.trace_id: str | None = None  # 32 hexadecimal digits
+        self.kept_id: str | None = None  # the same if the trace is sampled, for exemplars
+        self.traceparent: str | None = None
+        if span is not None:
+            trace = span.get_span_context()
+            self.trace_id = f"{trace.trace_id:032x}"
+            self.kept_id = self.trace_id if trace.trace_flags.sampled else None
+            self.traceparent = f"00-{self.trace_id}-{trace.span_id:016x}-{trace.trace_flags:02x}"
 
     @property
-    def trace_id(self) -> str:
-        """32 hexadecimal digits."""
-        return self.traceparent.split("-")[1]
+    def log_fields(self) -> dict[str, str]:
+        """What log lines say of the trace."""
+        return {} if self.trace_id is None else {"trace_id": self.trace_id}
 
-    @property
-    def kept_id(self) -> str | None:
-        """The trace id if the trace is sampled, for exemplars."""
-        return self.trace_id if self._span.get_span_context().trace_flags.sampled else None
-
-    def end_call(self, code: str, request_id: str, key_id: str | None) -> None:
-        """End the span of a gRPC call; `code` is the name of its status."""
-        self._end({"rpc.response.status_code": code}, code if code in SERVERS_FAULT else None, request_id, key_id)
-
-    def end(self, route: str, method: str, status: int, request_id: str, key_id: str | None) -> None:
-        """End the span of an HTTP request."""
-        self._span.update_name(f"{method} {route}")
-        attributes: dict[str, str | int] = {"http.route": route, "http.response.status_code": status}
-        self._end(attributes, str(status) if status >= 500 else None, request_id, key_id)
-
-    def _end(self, attributes: Mapping[str, str | int], fault: str | None, request_id: str, key_id: str | None) -> None:
+    def end(
+        self, name: str, attributes: Mapping[str, str | int], fault: str | None, request_id: str, key_id: str | None
+    ) -> None:
+        """End the span; `fault` is the status where something failed on our side."""
+        if self._span is None:
+            return
         from opentelemetry.trace import StatusCode
 
+        self._span.update_name(name)
         self._span.set_attributes({**attributes, "lexiseg.request_id": request_id})
         if key_id is not None:
             self._span.set_attribute("lexiseg.key_id", key_id)
@@ -86,20 +83,10 @@ class Tracing:
         self._propagator = TraceContextTextMapPropagator()
         self._server = SpanKind.SERVER
 
-    def begin(self, method: str, headers: Mapping[str, str]) -> RequestSpan:
+    def begin(self, name: str, headers: Mapping[str, str], attributes: Mapping[str, str]) -> RequestSpan:
         """Begin the span of a request, below the client's own if it sent a `traceparent`."""
-        return self._begin(method, headers, {"http.request.method": method})
-
-    def begin_call(self, method: str, metadata: Mapping[str, str]) -> RequestSpan:
-        """Begin the span of a gRPC call; `method` as in `/lexiseg.v1.Segmentation/Segment`."""
-        name = method.removeprefix("/")
-        return self._begin(name, metadata, {"rpc.system.name": "grpc", "rpc.method": name})
-
-    def _begin(self, name: str, headers: Mapping[str, str], attributes: Mapping[str, str]) -> RequestSpan:
         context = self._propagator.extract({name: headers[name] for name in self._propagator.fields if name in headers})
-        span = self._tracer.start_span(name, context, self._server, attributes)
-        trace = span.get_span_context()
-        return RequestSpan(span, f"00-{trace.trace_id:032x}-{trace.span_id:016x}-{trace.trace_flags:02x}")
+        return RequestSpan(self._tracer.start_span(name, context, self._server, attributes))
 
     def stages(self, traceparent: str | None, stages: Iterable[StageTime]) -> None:
         """Create spans of finished stages, below the request's span."""

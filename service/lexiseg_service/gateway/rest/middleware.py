@@ -32,7 +32,7 @@ from lexiseg_service.settings import BODY_SECONDS, Settings
 from lexiseg_service.shares import Hold
 from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.watch.tracing import UNTRACED, Tracing
+from lexiseg_service.watch.tracing import UNTRACED, RequestSpan, Tracing
 
 logger = structlog.get_logger("lexiseg.access")
 NO_ANSWER = 499  # the client left before an answer began
@@ -57,13 +57,13 @@ class RequestFrame:
         began = time.monotonic()
         sent_id = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         identity = sent_id if ACCEPTABLE_REQUEST_ID.fullmatch(sent_id) else os.urandom(16).hex()
-        span = None
+        method, span = scope["method"], RequestSpan()
         if self._tracing is not None and scope["path"] not in UNTRACED:
-            span = self._tracing.begin(scope["method"], Headers(scope=scope))
+            span = self._tracing.begin(method, Headers(scope=scope), {"http.request.method": method})
         state = scope.setdefault("state", {})
         state["request_id"] = identity
-        state["caller"] = Caller(request_id=identity, traceparent=None if span is None else span.traceparent)
-        log_fields = {"request_id": identity, **({} if span is None else {"trace_id": span.trace_id})}
+        state["caller"] = Caller(request_id=identity, traceparent=span.traceparent)
+        log_fields = {"request_id": identity, **span.log_fields}
         status, answered = NO_ANSWER, 0.0
 
         async def send_with_id(message: Message) -> None:
@@ -87,18 +87,19 @@ class RequestFrame:
         finally:
             route, key_id = route_of(scope), state["caller"].key_id
             seconds = (answered or time.monotonic()) - began
-            self._metrics.request(route, scope["method"], status, seconds, None if span is None else span.kept_id)
+            self._metrics.request(route, method, status, seconds, span.kept_id)
             logger.info(
                 "request",
                 key_id=key_id,
                 route=route,
-                method=scope["method"],
+                method=method,
                 status=status,
                 milliseconds=round(1e3 * seconds, 1),
                 **log_fields,
             )
-            if span is not None:
-                span.end(route, scope["method"], status, identity, key_id)
+            attributes: dict[str, str | int] = {"http.route": route, "http.response.status_code": status}
+            fault = str(status) if status >= 500 else None
+            span.end(f"{method} {route}", attributes, fault, identity, key_id)
 
 
 def route_of(scope: Scope) -> str:

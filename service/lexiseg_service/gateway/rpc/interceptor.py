@@ -31,12 +31,13 @@ from lexiseg_service.settings import BODY_SECONDS, STREAM_IDLE_SECONDS, Settings
 from lexiseg_service.shares import Hold
 from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.watch.tracing import Tracing
+from lexiseg_service.watch.tracing import RequestSpan, Tracing
 from lexiseg_service.wire.errors import code_of, end
 
 logger = structlog.get_logger("lexiseg.access")
 OPEN = ("/grpc.health.", "/grpc.reflection.")  # answered without a key
 CALLER: ContextVar[Caller] = ContextVar("caller")  # of the running call
+SERVERS_FAULT = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 PEER = re.compile(r"ipv[46]:(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):\d+")
 if TYPE_CHECKING:  # generic for the type checker alone
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -165,14 +166,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         requested = metadata.get("x-request-id", "")
         identity = requested if ACCEPTABLE_REQUEST_ID.fullmatch(requested) else uuid.uuid4().hex
         context.set_trailing_metadata((("x-request-id", identity),))
-        span = None if self._tracing is None else self._tracing.begin_call(details.method, metadata)
-        log_fields = {"request_id": identity, **({} if span is None else {"trace_id": span.trace_id})}
+        name, span = details.method.removeprefix("/"), RequestSpan()
+        if self._tracing is not None:
+            span = self._tracing.begin(name, metadata, {"rpc.system.name": "grpc", "rpc.method": name})
+        log_fields = {"request_id": identity, **span.log_fields}
         left = context.time_remaining()
-        caller = Caller(
-            request_id=identity,
-            traceparent=None if span is None else span.traceparent,
-            seconds=float("inf") if left is None else left,
-        )
+        seconds = float("inf") if left is None else left
+        caller = Caller(request_id=identity, traceparent=span.traceparent, seconds=seconds)
         code = grpc.StatusCode.OK
         self._metrics.active_calls.inc()
         try:
@@ -201,7 +201,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         finally:
             self._metrics.active_calls.dec()
             seconds = (call.answered or time.monotonic()) - began
-            self._metrics.call(details.method, code.name, seconds, None if span is None else span.kept_id)
+            self._metrics.call(details.method, code.name, seconds, span.kept_id)
             logger.info(
                 "call",
                 key_id=caller.key_id,
@@ -210,8 +210,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 milliseconds=round(1e3 * seconds, 1),
                 **log_fields,
             )
-            if span is not None:
-                span.end_call(code.name, identity, caller.key_id)
+            fault = code.name if code in SERVERS_FAULT else None
+            span.end(name, {"rpc.response.status_code": code.name}, fault, identity, caller.key_id)
 
 
 def address_of(peer: str) -> str | None:
