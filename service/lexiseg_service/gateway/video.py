@@ -10,53 +10,43 @@ import math
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
-from typing import TypeVar, get_args
+from dataclasses import replace
+from typing import TypeVar
+
+from pydantic import Field, field_validator
 
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady, ServiceError
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.image.header import read_header
 from lexiseg_service.question.messages import DropPolicy, FrameAnswer, StreamQuestion, VideoFrame
-from lexiseg_service.question.schemas import Question
+from lexiseg_service.question.schemas import Question, Strict
 from lexiseg_service.settings import STREAM_IDLE_SECONDS, Settings
 from lexiseg_service.shares import Hold
 from lexiseg_service.watch.metrics import Metrics, failure_reason
 
 T = TypeVar("T")
-FRAMES_IN_FLIGHT = 4
-MAX_FRAMES_IN_FLIGHT = 16
-MAX_SMOOTHING = 0.95
 MAX_FRAME_ID_LENGTH = 128  # characters
 FIRST_MESSAGE_SECONDS = 10.0
 GOING_DOWN = "the service is going down; open the stream again"
 Accepted = Callable[[], Awaitable[object]]
 
 
-@dataclass(frozen=True)
-class StreamConfig:
+class StreamConfig(Strict):
     """The question for all frames from now on, before its classes and its model are resolved."""
 
     question: Question
-    smoothing: float = 0.0
+    smoothing: float = Field(0.0, ge=0, le=0.95)
     tracking: bool = False
     drop_policy: DropPolicy = "none"
-    frames_in_flight: int = FRAMES_IN_FLIGHT
+    frames_in_flight: int = Field(4, ge=1, le=16)
 
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            InvalidValue: a value is out of range.
-        """
-        if self.question.task == "everything":
-            raise InvalidValue.of("task", self.question.task, "semantic, instance, panoptic or prompt in a stream")
-        if math.isnan(self.smoothing) or not 0 <= self.smoothing <= MAX_SMOOTHING:
-            raise InvalidValue.of("smoothing", self.smoothing, f"0 to {MAX_SMOOTHING}")
-        if self.drop_policy not in get_args(DropPolicy):
-            raise InvalidValue.of("drop_policy", self.drop_policy, f"one of {', '.join(get_args(DropPolicy))}")
-        if not 1 <= self.frames_in_flight <= MAX_FRAMES_IN_FLIGHT:
-            raise InvalidValue.of("frames_in_flight", self.frames_in_flight, f"1 to {MAX_FRAMES_IN_FLIGHT}")
+    @field_validator("question")
+    @classmethod
+    def _is_about_frames(cls, question: Question) -> Question:
+        if question.task == "everything":
+            raise InvalidValue.of("task", question.task, "semantic, instance, panoptic or prompt in a stream")
+        return question
 
 
 Step = StreamConfig | VideoFrame

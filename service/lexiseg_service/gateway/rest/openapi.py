@@ -209,6 +209,12 @@ def query() -> list[dict[str, Any]]:
     ]
 
 
+def json_body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
+    """The description of a JSON body, by the name of its schema."""
+    content = {"schema": {"$ref": f"#/components/schemas/{schema}"}, "example": example}
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
+
+
 def problems(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
     """Response descriptions by status, from errors."""
     by_status: dict[int, list[type[ServiceError]]] = {}

@@ -37,7 +37,7 @@ from lexiseg_service.errors import (
 )
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.rest import body
-from lexiseg_service.gateway.rest.openapi import problems
+from lexiseg_service.gateway.rest.openapi import json_body, problems
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, content_of, settings_of
 from lexiseg_service.gateway.video import Step, StreamConfig, VideoService
 from lexiseg_service.question.messages import FrameAnswer, VideoFrame
@@ -212,11 +212,6 @@ class _Stream:
 router = APIRouter(tags=["streams"])
 
 
-def _body(name: str, example: dict[str, Any]) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{name}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}}
-
-
 @router.post(
     "/streams",
     status_code=201,
@@ -225,7 +220,7 @@ def _body(name: str, example: dict[str, Any]) -> dict[str, Any]:
         201: {"model": StreamOutput},
         **problems(*(error for error in PROBLEMS if error is not UnknownStream)),
     },
-    openapi_extra=_body("StreamInput", {"classes": ["cow", "dog"], "model": "tiny"}),
+    openapi_extra=json_body("StreamInput", {"classes": ["cow", "dog"], "model": "tiny"}),
 )
 async def open_stream(request: Request) -> Response:
     """A stream, to which frames are sent one after the other; its objects have labels where it names classes.
@@ -243,7 +238,7 @@ async def open_stream(request: Request) -> Response:
         200: {"model": FrameOutput},
         **problems(*PROBLEMS, UnsupportedImage, UndecodableImage),
     },
-    openapi_extra=_body("FrameInput", FRAME),
+    openapi_extra=json_body("FrameInput", FRAME),
 )
 async def next_frame(request: Request, stream: Identity) -> Response:
     """Masks of the followed objects in the frame that is sent.
@@ -273,7 +268,7 @@ async def next_frame(request: Request, stream: Identity) -> Response:
     summary="Ask a stream another question",
     responses=problems(*PROBLEMS),
     response_class=Response,
-    openapi_extra=_body("StreamInput", {"classes": ["cow", "dog", "horse"], "model": "tiny"}),
+    openapi_extra=json_body("StreamInput", {"classes": ["cow", "dog", "horse"], "model": "tiny"}),
 )
 async def change_stream(request: Request, stream: Identity) -> Response:
     """Holds from the next frame on, whole: what is left out is as in a new stream.
@@ -301,7 +296,7 @@ async def end_stream(request: Request, stream: Identity) -> Response:
 async def _config(request: Request) -> StreamConfig:
     sent = await body.read_json(request, StreamInput, settings_of(request).limits)
     fields = {name: getattr(sent, name) for name in StreamInput.model_fields}
-    return StreamConfig(Question.model_construct(**fields, task="prompt"))
+    return StreamConfig(question=Question.model_construct(**fields, task="prompt"))
 
 
 def _streams(request: Request) -> OpenStreams:

@@ -23,7 +23,7 @@ from lexiseg_service.errors import (
 )
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.rest import body
-from lexiseg_service.gateway.rest.openapi import problems
+from lexiseg_service.gateway.rest.openapi import json_body, problems
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, use_case_of
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
@@ -38,12 +38,6 @@ IfMatch = Annotated[str | None, Header(description="go on only if this ETag is s
 IfNoneMatch = Annotated[str | None, Header(description="*: create, never replace; an ETag: 304 if unchanged")]
 
 _TAGGED: dict[str, Any] = {"headers": {"ETag": {"description": "of the content", "schema": {"type": "string"}}}}
-_BODY: dict[str, Any] = {
-    "required": True,
-    "content": {
-        "application/json": {"schema": {"$ref": "#/components/schemas/VocabularyInput"}, "example": EXAMPLE},
-    },
-}
 
 
 @router.get(
@@ -86,7 +80,7 @@ async def get_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatc
             MalformedRequest, NotAllowed, ReadOnly, TooSlow, PreconditionFailed, TooLarge, InvalidValue, NotReady
         ),
     },
-    openapi_extra={"requestBody": _BODY},
+    openapi_extra=json_body("VocabularyInput", EXAMPLE),
 )
 async def put_vocabulary(
     request: Request, name: Name, if_match: IfMatch = None, if_none_match: IfNoneMatch = None

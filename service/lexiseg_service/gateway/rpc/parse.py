@@ -17,7 +17,6 @@ from lexiseg_service.question.validation import max_values, off_event_loop, vali
 from lexiseg_service.settings import Limits
 from lexiseg_service.wire.fields import Kinds, made, read, row
 
-STREAM_FIELDS = ("smoothing", "tracking", "drop_policy", "frames_in_flight")  # beside those of the question
 VALUES_PER_POINT = 4
 JSON_BYTES = 4  # that take as long to convert as one byte of a message
 
@@ -63,7 +62,8 @@ def read_config(message: pb.StreamConfig, limits: Limits) -> StreamConfig:
         TooLarge: more values than the largest valid request has.
         InvalidValue: a field is out of range.
     """
-    return StreamConfig(read_question(message, limits), **read(message, KINDS, STREAM_FIELDS))
+    question = read_question(message, limits)
+    return validate(StreamConfig, {"question": question, **read(message, KINDS, StreamConfig.model_fields)})
 
 
 def read_followed(message: pb.Frame, limits: Limits) -> tuple[Followed, ...]:
