@@ -183,7 +183,7 @@ def pseudo_label(
       lexiseg data pseudo-label --model tiny photos/ runs/labelled --classes ../shared/data/camvid/classes.json
     """
     from lexiseg_model.data.indexed import BACKGROUND, photographs_in, read_classes
-    from lexiseg_service.commands.in_process import check_model, load, resolved
+    from lexiseg_service.commands.in_process import load, resolved
     from lexiseg_service.commands.question import question_of
 
     if listing is not None and (classes or vocabulary):
@@ -193,13 +193,11 @@ def pseudo_label(
         background = BACKGROUND in names if background is None else background
         classes = [name for name in names if name != BACKGROUND]
     question = question_of(classes, vocabulary, background=background, others=", or --classes FILE")
-    resolved_list = resolved(question, settings)
-    check_model(settings, "semantic")
+    resolved_list, images = resolved(question, settings), photographs_in(source)
+    segmenter = load(settings, "semantic")
     from lexiseg_model.data.preparing.pseudo_labels import Labelling, write_pseudo_labels  # imports torch
 
-    images = photographs_in(source)
     labelling = Labelling(resolved_list, split, confidence, max_side)
-    segmenter = load(settings, "semantic")
     with bar_of(str(target), len(images)) as bar:
         done = write_pseudo_labels(segmenter, images, target, labelling, bar.step)
     earlier = f", {done.earlier:,} were there before" * bool(done.earlier)

@@ -37,12 +37,13 @@ def check_model(settings: Settings, task: Task) -> None:
 
 
 def load(settings: Settings, task: Task) -> Segmenter:
-    """Load the model of the settings, which can do a task.
+    """Load the model of the settings, which can do a task; its card is checked before torch is imported.
 
     Raises:
         ModelError: it cannot be loaded.
         InvalidValue: it cannot do the task.
     """
+    check_model(settings, task)
     from lexiseg_service.worker.models import served  # imports torch
 
     segmenter = served.load(settings.default_model or settings.model, settings.device, settings)
@@ -58,10 +59,9 @@ def engine_of(settings: Settings, task: Task) -> Iterator[tuple[Engine, Segmente
         ModelError: the model cannot be loaded.
         InvalidValue: it cannot do the task.
     """
-    check_model(settings, task)
+    segmenter = load(settings, task)
     from lexiseg_service.worker.engine import Engine  # imports torch: after all checks
 
-    segmenter = load(settings, task)
     engine = Engine(segmenter, settings, Metrics())
     try:
         yield engine, segmenter

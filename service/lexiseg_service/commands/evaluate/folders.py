@@ -98,14 +98,11 @@ def _print_comparison(compared: Comparison, a: str, b: str) -> None:
     for row in compared.differences:
         interval = "-" if math.isnan(row.low) else f"{row.low:+.2f}, {row.high:+.2f}"
         share = "-" if math.isnan(row.in_favour) else f"{row.in_favour:.0f} %"
+        difference = "-" if math.isnan(row.difference) else f"{row.difference:+.2f}"
         a_text, b_text = _figure(row.a, row.a_error), _figure(row.b, row.b_error)
-        table.add_row(row.measure, a_text, b_text, _signed(row.difference), interval, share)
+        table.add_row(row.measure, a_text, b_text, difference, interval, share)
     Console().print(table)
 
 
 def _figure(value: float, error: float) -> str:
     return "-" if math.isnan(value) else f"{value:.2f} ±{error:.2f}"
-
-
-def _signed(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:+.2f}"

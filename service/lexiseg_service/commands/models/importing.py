@@ -72,7 +72,8 @@ def _refuse_foreign(method: Method, methods: Iterable[Method], files: Mapping[st
     for field, value in files.items():
         if field not in takes[method.model_name]:
             owners = " or ".join(name for name, fields in takes.items() if field in fields)
-            raise OptionError(f"{flag(field)} {_default_text(value)} is for --method {owners}, not {method.model_name}")
+            words = " ".join(map(str, value)) if isinstance(value, list) else value
+            raise OptionError(f"{flag(field)} {words} is for --method {owners}, not {method.model_name}")
 
 
 def _options(methods: Mapping[str, Method]) -> list[inspect.Parameter]:
@@ -100,7 +101,3 @@ def _help(owners: dict[str, FieldInfo]) -> str:
     for method, info in owners.items():
         by_text.setdefault(info.description or "", []).append(method)
     return "; ".join(f"{', '.join(names)}: {text}" for text, names in by_text.items())
-
-
-def _default_text(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -16,7 +16,7 @@ import typer
 from lexiseg_model.errors import DatasetError, OptionError
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.image_files import Unreadable
-from lexiseg_service.commands.in_process import check_model, load, resolved
+from lexiseg_service.commands.in_process import load, resolved
 from lexiseg_service.commands.options import check_installed
 from lexiseg_service.commands.outputs import numbered
 from lexiseg_service.commands.question import Question
@@ -83,13 +83,12 @@ def run(images: list[str], question: Question, out: Path, settings: Settings, re
         ModelError: the model cannot be loaded.
     """
     vocabulary = resolved(question, settings)
-    check_model(settings, question.task)
     missing = [name for name in images if not name.startswith("/vsi") and not Path(name).exists()]
     if len(missing) == len(images):
         raise Unreadable("\n".join(f"{name}: No such file" for name in missing))
+    work = _Work(load(settings, question.task), vocabulary, question)
     from lexiseg_service.commands.segment.scene import open_scene  # imports torch: after all checks
 
-    work = _Work(load(settings, question.task), vocabulary, question)
     failures = 0
     for name in images:
         try:
