@@ -1,6 +1,7 @@
 """Links of the documents lead to files and headings that exist; pictures are described."""
 
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,6 +113,37 @@ def row(model: AvailableModel) -> str:
         *(f"{model.commercial_use}: {model.licence}", figures or "-"),
     )
     return f"| {' | '.join(cells)} |"
+
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["dense-clip", "tipsv2-l14", "tcl", "sam2.1-hiera-tiny"])
+def test_the_readme_gives_the_download_and_commercial_use_of_the_list(name: str) -> None:
+    (line,) = [line for line in README.splitlines() if line.startswith(f"| `{name}`") and line.count("|") == 8]
+    model = available()[name]
+
+    assert f"| {model.download_mb:,} MB |" in line
+    assert line.split("|")[-2].strip().startswith(model.commercial_use)
+
+
+@pytest.mark.parametrize(("use", "answer"), [("yes", "yes"), ("no", "no"), ("terms", "read")])
+def test_the_readme_says_which_models_a_company_may_use(use: str, answer: str) -> None:
+    table = README.partition("## What a company may use")[2].partition("**For a company:**")[0]
+    rows = [line.split("|") for line in table.splitlines() if line.count("|") == 3]
+    patterns = [name for _, part, says, _ in rows if says.strip().startswith(answer) for name in part.split("`")[1::2]]
+
+    assert {name for name, model in available().items() if model.commercial_use == use} == {
+        name for name in available() if any(fnmatch(name, pattern) for pattern in patterns)
+    } - ({"tiny"} if use == "yes" else set())  # both: it depends on the weights
+
+
+def test_the_readme_recommends_the_best_model_that_a_company_may_use() -> None:
+    allowed = {
+        model.figures.get("ade20k", 0): name for name, model in available().items() if model.commercial_use == "yes"
+    }
+
+    assert f"**For a company:** `{allowed[max(allowed)]}` for words" in README
 
 
 def test_the_table_of_models_is_the_list_of_available_models() -> None:
