@@ -223,7 +223,8 @@ def require_embedding(card: ModelCard, texts: RawRows) -> None:
     """Raise ForeignWeightsError if the card states another embedding width than that of the text tower."""
     if texts.width != card.embedding:
         raise ForeignWeightsError(
-            f"{card.name}: the card says embedding {card.embedding}, its weights have {texts.width}; correct the card"
+            f"{card.name}: the card says embedding {card.embedding}, its weights have {texts.width}; bring those of "
+            f"{card.name}, or correct the card"
         )
 
 

@@ -68,15 +68,15 @@ class ModelWorker:
         self._watch: ModelWatch | None = None
         self._streams: Streams | None = None
         self._ready = False
-        self._failure: str | None = None
+        self.failure: str | None = None  # why the default model cannot be loaded
         self._loading: asyncio.Task[None] | None = None
         self._closing = False
         # Awaited until they are warmed up, not only loaded.
         self._to_warm_up = {ModelName.of(served.card) for served in self._served[1:] if served.preload}
 
     def health(self) -> Health:
-        if self._failure:
-            return Health(False, False, self._failure)
+        if self.failure:
+            return Health(False, False, self.failure)
         if self._closing:
             return Health(True, False, "going down")
         if self._engine is None or not self._ready:
@@ -138,11 +138,11 @@ class ModelWorker:
         except Exception as error:
             if not self._closing:
                 known = self._pool.failures.get(self._default)  # and logged, with a traceback where one helps
-                self._failure = known or f"{self._default} cannot be loaded: {error}"
+                self.failure = known or f"{self._default} cannot be loaded: {error}"
                 logger.error(
                     "the default model cannot be loaded",
                     model=self._default,
-                    reason=self._failure,
+                    reason=self.failure,
                     exc_info=None if known else error,
                 )
                 self._on_failure()

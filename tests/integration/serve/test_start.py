@@ -26,6 +26,7 @@ from tests import pictures
 from tests.command import run
 from tests.integration.processes import Worker
 from tests.integration.server import ROOT, TO_START, Server, form
+from tests.model.catalogue.test_models import copy_of_tiny
 
 UNSHARE = shutil.which("unshare")
 # As in a container: a namespace in which the command is the first process.
@@ -140,6 +141,19 @@ def test_an_error_names_a_port_that_is_taken() -> None:
         outcome.stderr == f"lexiseg: cannot listen on 127.0.0.1:{port}; is it taken?"
         " Choose another with --http-port, or in LEXISEG_HTTP_PORT\n"
     )
+
+
+def test_weights_that_do_not_load_end_it_with_a_sentence(tmp_path: Path) -> None:
+    weights = copy_of_tiny(tmp_path, "mine") / "tiny.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+
+    outcome = serve("--model", "mine", "--models-dir", str(tmp_path))
+
+    assert outcome.returncode == 1
+    (said,) = [line for line in outcome.stderr.splitlines() if line.startswith("lexiseg: ")]
+    assert said.startswith("lexiseg: mine cannot be loaded: ")
+    assert "copy the whole model directory again" in said
+    assert "Traceback" not in outcome.stderr
 
 
 @pytest.mark.parametrize(

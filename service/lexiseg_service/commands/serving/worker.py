@@ -9,6 +9,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from lexiseg_model.errors import ModelError
 from lexiseg_service.commands.serving.hosting import Server
 from lexiseg_service.gateway.rest.probe_routes import get_liveness, get_metrics, get_readiness
 from lexiseg_service.question.backend import Backend
@@ -33,7 +34,8 @@ def run(settings: Settings, socket: Path | None = None) -> int:
         socket: for a gateway on the same machine, instead of the ports of the settings.
 
     Raises:
-        ModelError: a model is unknown, or its weights or card are missing or damaged; raised before anything listens.
+        ModelError: a model is unknown, or its weights or card are missing or damaged, which is raised before anything
+            listens; or the default model could not be loaded, after which the worker has stopped.
         InvalidValue: a setting is not as expected.
     """
     logs.configure(settings, None if socket is None else socket.name)
@@ -47,7 +49,10 @@ def run(settings: Settings, socket: Path | None = None) -> int:
         server = Server(app, grpc, settings, settings.metrics_port, "--metrics-port", GREETING)
     else:
         server = Server(app, grpc, settings, 0, "", socket=metrics_socket(socket))
-    return server.run_to_end(tracing)
+    status = server.run_to_end(tracing)
+    if worker.failure is not None:
+        raise ModelError(worker.failure)
+    return status
 
 
 def http_app(backend: Backend, server: GrpcServer, metrics: Metrics) -> Starlette:
