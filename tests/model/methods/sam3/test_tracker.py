@@ -22,7 +22,7 @@ from tests.model.conformance.asking import BOX, CLICK, PAIR, bank_of, blocks
 from tests.model.methods.sam2.test_sam2 import BOTH, FRAMES, MASK, inputs_of
 from tests.model.methods.sam3 import small
 
-SEEDS = [3, 5]  # whose objects are there in every frame
+SEEDS = [3, 47]  # one whose object is there in every frame, one whose is not
 
 
 class Published(NamedTuple):
@@ -102,10 +102,11 @@ def test_an_object_is_followed_as_by_transformers_streaming_session(prompt: Prom
             features.tensors[name] = level[:, 0].T.reshape(own.shape)
         (sight,) = follower.step(ours, features, [] if place else [Start(3, prompt)])
 
-        assert sight.mask is not None
-        torch.testing.assert_close(sight.mask.masks, expected.pred_masks[0], atol=1e-4, rtol=1e-4)
-        score = expected.object_score_logits.sigmoid().view(1)
-        torch.testing.assert_close(sight.mask.quality, score, atol=1e-5, rtol=1e-5)
+        assert (sight.mask is not None) == bool(expected.object_score_logits > 0 or not place)
+        if sight.mask is not None:
+            torch.testing.assert_close(sight.mask.masks, expected.pred_masks[0], atol=1e-4, rtol=1e-4)
+            score = expected.object_score_logits.sigmoid().view(1)
+            torch.testing.assert_close(sight.mask.quality, score, atol=1e-5, rtol=1e-5)
 
 
 def test_a_mask_has_the_mean_probability_of_each_class_in_it() -> None:
