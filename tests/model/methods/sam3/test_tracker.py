@@ -171,9 +171,9 @@ def test_boxes_are_seen_as_by_the_models_own_forward_pass(
     (mine,) = ours._detect(features, TextBank(made.vectors, np.zeros(1, np.int64), 1, has_examples=True))
 
     own = theirs.pred_logits.sigmoid() * theirs.presence_logits.sigmoid()
-    torch.testing.assert_close(mine.score, own, atol=2e-3, rtol=1e-2)
-    torch.testing.assert_close(mine.masks, theirs.pred_masks, atol=5e-2, rtol=1e-2)
-    torch.testing.assert_close(mine.semantic, theirs.semantic_seg[:, 0], atol=5e-2, rtol=1e-2)
+    torch.testing.assert_close(mine.score, own, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mine.masks, theirs.pred_masks, atol=5e-4, rtol=1e-4)
+    torch.testing.assert_close(mine.semantic, theirs.semantic_seg[:, 0], atol=1e-4, rtol=1e-4)
 
 
 def test_negatives_and_other_boxes_change_what_is_seen(ours: Sam3Segmenter, features: Features) -> None:
