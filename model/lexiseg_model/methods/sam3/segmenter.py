@@ -3,7 +3,7 @@
 SAM 3 scores each text alone; here classes compete for pixels. The probability of a class at a pixel is the larger of
 presence times the semantic map, and score times mask of each instance. Classes are compared by a softmax over the
 logits of these probabilities, with the background at the threshold, so a single class keeps its probability. A class
-by example is one more text with boxes.
+by example is one more text with boxes; with words as well, its boxes are asked together with each.
 
 Clicks, boxes and masks go to the tracker, which has its own maps from the same image pass.
 """
@@ -11,7 +11,7 @@ Clicks, boxes and masks go to the tracker, which has its own maps from the same 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -127,17 +127,30 @@ class Sam3Segmenter(SquareSegmenter):
         return logits.new_tensor(math.log(threshold / (1 - threshold)))
 
     def _detect(self, features: Features, bank: TextBank) -> Iterator[Detections]:
+        """Detections of each vector of the bank, in order. Texts of a class with boxes are asked together with these.
+
+        Vectors of boxes themselves then repeat the first text of their class.
+        """
         device = self._execution.device
         levels = [features.tensors[name].to(device).float() for name in LEVELS]
-        for vectors in _batches(bank.vectors, 1 if device.type == "cpu" else BATCH_SIZE):
-            if vectors[0, -1] > 0:
-                yield self.network.detect(levels, *self._text.words(vectors))
-            else:
-                boxes = examples.boxes_of(vectors[0], features.tensors[PICTURE])
-                yield self.network.detect(levels, *self._text.words(self._box_text()), boxes)
+        is_text = (bank.vectors[:, -1] > 0).tolist()
+        shown = {int(bank.owner[row]): bank.vectors[row] for row, text in enumerate(is_text) if not text}
+        first = {int(bank.owner[row]): row for row in reversed(range(len(is_text))) if is_text[row]}
+        together: dict[int, Detections] = {}  # by the row of the text
+        for rows in _batches(bank.owner, shown, 1 if device.type == "cpu" else BATCH_SIZE):
+            owner = int(bank.owner[rows[0]])
+            if owner not in shown:
+                yield self.network.detect(levels, *self._text.words(bank.vectors[rows]))
+                continue
+            text = rows[0] if is_text[rows[0]] else first.get(owner, rows[0])
+            if text not in together:
+                words = bank.vectors[text][None] if is_text[text] else self._box_text()
+                boxes = examples.boxes_of(shown[owner], features.tensors[PICTURE])
+                together[text] = self.network.detect(levels, *self._text.words(words), boxes)
+            yield together[text]
 
     def _box_text(self) -> Tensor:
-        """The row [1, L * C + 1] of the text that SAM 3 uses with boxes."""
+        """The row [1, L * C + 1] of the text that SAM 3 uses with boxes alone."""
         if self._word is None:
             self._word = torch.from_numpy(self.encode_texts([examples.WORD]).astype(np.float32))
         return self._word.to(self._execution.device)
@@ -165,11 +178,11 @@ class PromptableSam3(Sam3Segmenter, PromptedSegmenter):
         return probability.clamp(EPSILON, 1 - EPSILON).logit()
 
 
-def _batches(vectors: Tensor, batch_size: int) -> Iterator[Tensor]:
-    """Split vectors [T, D] in order, into batches of texts and single classes by example."""
-    is_text = (vectors[:, -1] > 0).tolist()
-    for are_texts, rows in groupby(range(len(is_text)), is_text.__getitem__):
-        yield from torch.split(vectors[list(rows)], batch_size if are_texts else 1)
+def _batches(owner: NDArray[np.int64], shown: Container[int], batch_size: int) -> Iterator[list[int]]:
+    """Split the rows of a bank in order, into batches of texts, and single rows of classes with boxes."""
+    for with_boxes, group in groupby(range(len(owner)), lambda row: int(owner[row]) in shown):
+        rows, size = list(group), 1 if with_boxes else batch_size
+        yield from (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def _pixel_probability(detections: Detections) -> Tensor:

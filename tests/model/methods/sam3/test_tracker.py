@@ -150,8 +150,9 @@ def mascot(ours: Sam3Segmenter, features: Features, *boxes: Box, named: bool = F
     return ClassEntry("cat", shown=shown, named=named)
 
 
-def test_boxes_are_seen_as_by_the_models_own_forward_pass(
-    ours: Sam3Segmenter, features: Features, tmp_path: Path
+@pytest.mark.parametrize("word", [None, "an old boat"])
+def test_boxes_and_a_word_are_seen_as_by_the_models_own_forward_pass(
+    word: str | None, ours: Sam3Segmenter, features: Features, tmp_path: Path
 ) -> None:
     from transformers import Sam3Model, Sam3Processor
 
@@ -159,6 +160,7 @@ def test_boxes_are_seen_as_by_the_models_own_forward_pass(
     model, processor = Sam3Model.from_pretrained(tmp_path).eval(), Sam3Processor.from_pretrained(tmp_path)
     inputs = processor(
         images=Image.fromarray(blocks()),
+        text=word,
         input_boxes=[[list(HERE), list(THERE)]],
         input_boxes_labels=[[1, 0]],
         return_tensors="pt",
@@ -168,7 +170,11 @@ def test_boxes_are_seen_as_by_the_models_own_forward_pass(
         theirs = model(**inputs)
 
     made = ours.example_vectors(rows(ours, features, HERE), rows(ours, features, THERE))
-    (mine,) = ours._detect(features, TextBank(made.vectors, np.zeros(1, np.int64), 1, has_examples=True))
+    words = [] if word is None else [torch.from_numpy(ours.encode_texts([word])).float()]
+    vectors = torch.cat([*words, made.vectors])
+    mine, *again = ours._detect(features, TextBank(vectors, np.zeros(len(vectors), np.int64), 1, has_examples=True))
+
+    assert all(other is mine for other in again)
 
     own = theirs.pred_logits.sigmoid() * theirs.presence_logits.sigmoid()
     torch.testing.assert_close(mine.score, own, atol=1e-5, rtol=1e-5)
