@@ -3,6 +3,7 @@
 Not in `all`, because they take arguments:
 - `smoke NAME ... [seeds=3] [key=value ...]`: short training runs
 - `device [NAME]`: throughput of a GPU
+- `distil ROOT`: a student taught by `tiny` against one trained on masks alone
 - `examples ROOT [SET ...]`: classes by example images against classes by words
 - `scores ROOT`: calibration of words' scores, precision by threshold, similar classes
 - `page [FOLDER]`: the playground in a browser, and a site of `lexiseg site`
@@ -19,6 +20,7 @@ from collections.abc import Callable, Sequence
 
 from benchmarks import (
     counts,
+    distil,
     examples,
     finish,
     masks,
@@ -51,6 +53,7 @@ PARTS: dict[str, Callable[[], None]] = {
 
 WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
     "device": device.main,
+    "distil": distil.main,
     "examples": examples.main,
     "page": page.main,
     "scores": scores.main,
