@@ -5,10 +5,12 @@ from PIL import Image
 from lexiseg_model.errors import ModelError, OptionError, TaskError
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Proposals
-from lexiseg_model.types import PanopticRule
+from lexiseg_model.types import ClassEntry, PanopticRule, Point, Prompt, Vocabulary
 from lexiseg_service.gateway.app import create_app
+from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.worker.job import Admission, Job
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend
@@ -53,3 +55,27 @@ async def test_the_error_names_the_field_to_change_if_there_is_one(
 
     assert answer.status_code == status
     assert [error["field"] for error in answer.json().get("errors", [])] == fields
+
+
+@pytest.mark.parametrize(
+    ("size", "n_classes", "n_prompts", "large"),
+    [
+        ((480, 640), 150, 0, False),
+        ((480, 640), 0, 256, True),
+        ((1200, 1600), 20, 0, False),
+        ((1200, 1600), 20, 20, True),
+        ((3000, 4000), 1, 0, True),
+        (None, 2048, 0, False),
+    ],
+)
+def test_megapixels_times_classes_and_prompts_tell_large_work(
+    size: tuple[int, int] | None, n_classes: int, n_prompts: int, large: bool
+) -> None:
+    words = Vocabulary(tuple(ClassEntry(f"word {n}") for n in range(n_classes)))
+    request = WorkerRequest(b"", words, "colours", prompts=(Prompt((Point(1, 1),)),) * n_prompts)
+    job = Job(request, render=lambda job: job.image_id)
+    admission = Admission(queue_limit=4)
+
+    admission.admit(job, size)
+
+    assert (job.large, admission.has_small) == (large, not large)

@@ -169,6 +169,15 @@ def test_words_encoded_before_the_deadline_are_kept_for_the_next_request(
     assert len(bench.segmenter.chunks) == 3  # none was read twice
 
 
+def test_a_list_of_several_chunks_is_answered_before_a_far_deadline(bench: Bench) -> None:
+    bench.segmenter.permits.release(1000)
+    words = [f"strange {n}" for n in range(3 * CHUNK)]
+
+    answer = bench.ask("x", *words, deadline=time.monotonic() + 100 * SOON).result(SOON)
+
+    assert answer.cache.text_misses == 3 * CHUNK
+
+
 def test_a_request_that_would_miss_its_deadline_is_refused_with_retry_after(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
