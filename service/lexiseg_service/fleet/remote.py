@@ -46,6 +46,7 @@ MAX_ATTEMPTS = 2
 MAX_CACHED_ATTEMPTS = 3  # workers that may have an image in their cache
 MAX_SPILLED = 4096  # images to remember that went to another worker than their own
 DNS_SECONDS = 2.0  # between two lookups
+RETRY_REASONS: dict[type[Exception], str] = {QueueFull: "full", UnknownModel: "model"}
 RETRIED = (WorkerLost, NotReady, QueueFull, UnknownModel)  # another worker may answer
 # A worker is busy with that many requests in flight more than the least loaded one: about one batch. Below that, a
 # cached image pass is worth the wait.
@@ -121,7 +122,7 @@ class RemoteBackend:
             if (link := pick(request.model, key, tried)) is None:
                 break
             if failure is not None and not cached:
-                self._metrics.worker_retries.labels(reason_of_retry(failure)).inc()
+                self._metrics.worker_retries.labels(RETRY_REASONS.get(type(failure), "away")).inc()
             tried.append(link)
             try:
                 return await self._ask_one(link, request, ask, failure)
@@ -216,13 +217,6 @@ def _awaited(model: str, links: Sequence[WorkerLink]) -> bool:
     """Whether all workers with a model, NAME@VERSION, are still loading it."""
     able = [link for link in links if link.serves(model)]
     return bool(able) and all(link.awaits(model) for link in able)
-
-
-def reason_of_retry(failure: ServiceError) -> str:
-    """The reason of a retry, for metrics: full, model or away."""
-    if isinstance(failure, QueueFull):
-        return "full"
-    return "model" if isinstance(failure, UnknownModel) else "away"
 
 
 def _usefulness(failure: ServiceError) -> int:

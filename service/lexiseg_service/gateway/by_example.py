@@ -125,7 +125,9 @@ class ExampleDesk:
         try:
             embedded = await asyncio.gather(*tasks)
         finally:  # the first error is the answer
-            await _cancel(tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         return list(zip(embedded, by_image.values(), strict=True))
 
     async def _with_image(self, request: WorkerRequest, source: ImageSource, field: str) -> WorkerRequest:
@@ -140,12 +142,6 @@ class ExampleDesk:
             image = await self._fetch(source.url or "", request.source)
         size = (await asyncio.to_thread(read_header, image, self._limits)).size
         return replace(request, image=image, image_id=None, size=size)
-
-
-async def _cancel(tasks: list[asyncio.Task[Exemplified]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _with(entry: str | ClassInput, place: int, new: dict[str, dict[str, Any]]) -> str | ClassInput:

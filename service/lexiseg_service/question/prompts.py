@@ -50,7 +50,10 @@ def resolve_prompts(question: Question, task: Task, limits: Limits) -> tuple[Pro
         return ()
     if not prompts:
         raise InvalidValue.of("prompts", 0, "at least one prompt for the task prompt")
-    check_prompt_counts(prompts, limits)
+    if len(prompts) > limits.max_prompts:
+        raise InvalidValue.of("prompts", f"{len(prompts)} prompts", f"at most {limits.max_prompts}")
+    for index, prompt in enumerate(prompts):
+        check_points(prompt, f"prompts.{index}", limits)
     has_classes = bool(question.classes or question.vocabulary)
     return tuple(
         _shown(prompt, f"prompts.{index}")
@@ -88,18 +91,6 @@ def resolve_follow(objects: Iterable[tuple[int, PromptInput]], field: str, limit
             )
         followed[track_id] = Followed(track_id, resolve_prompt(prompt, f"{field}.{index}.prompt", limits))
     return tuple(followed.values())
-
-
-def check_prompt_counts(prompts: Sequence[WithPoints], limits: Limits) -> None:
-    """Check the numbers of prompts and points only.
-
-    Raises:
-        InvalidValue: more prompts, or more points of one, than the limits allow.
-    """
-    if len(prompts) > limits.max_prompts:
-        raise InvalidValue.of("prompts", f"{len(prompts)} prompts", f"at most {limits.max_prompts}")
-    for index, prompt in enumerate(prompts):
-        check_points(prompt, f"prompts.{index}", limits)
 
 
 def check_points(prompt: WithPoints, field: str, limits: Limits) -> None:

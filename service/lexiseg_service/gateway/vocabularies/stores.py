@@ -114,8 +114,12 @@ class DirectoryStore(Store):
             return True
 
     async def _write_through(self, name: str, content: bytes | None) -> None:
+        target = self._folder / f"{name}.json"
         try:
-            await asyncio.to_thread(_write, self._folder, name, content)
+            if content is None:
+                await asyncio.to_thread(target.unlink, missing_ok=True)
+            else:
+                await asyncio.to_thread(write_durably, target, lambda draft: draft.write_bytes(content), mode=None)
         except OSError as error:
             logger.error("vocabulary not written", vocabulary=name, error=error.strerror)
             raise NotReady(f"vocabulary {name!r} cannot be written: {error.strerror}; nothing was changed") from None
@@ -133,15 +137,6 @@ def _read_folder(folder: Path) -> dict[str, bytes]:
         except OSError as error:
             logger.warning("file skipped: it cannot be read", file=path.name, error=error.strerror)
     return documents
-
-
-def _write(folder: Path, name: str, content: bytes | None) -> None:
-    """Replace or delete a file atomically."""
-    target = folder / f"{name}.json"
-    if content is None:
-        target.unlink(missing_ok=True)
-    else:
-        write_durably(target, lambda draft: draft.write_bytes(content), mode=None)
 
 
 class RedisStore(Store):
