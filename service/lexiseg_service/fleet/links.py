@@ -39,6 +39,7 @@ logger = structlog.get_logger("lexiseg.workers")
 MAX_SILENT_SECONDS = 5.0
 STALL_SECONDS = 2.0  # time without a status from which a worker counts as stalled
 RETRY_SECONDS = 0.5
+AWAY = pb.WatchStatusResponse()  # the status of a worker that does not answer
 # Status codes of the transport, not of the worker.
 TRANSPORT_CODES = frozenset(
     {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL}
@@ -70,7 +71,7 @@ class WorkerLink:
         self._metadata = trust.metadata
         self._channel = trust.channel(address, gateway_options())
         self._stub: WorkerAsyncStub = WorkerStub(self._channel)
-        self._status: pb.WatchStatusResponse | None = None
+        self._status = AWAY
         self._heard_at: float | None = None  # time.monotonic() of its last status
         self._stall_ended = 0.0  # when the last stall ended
         self._others = 0  # calls of other gateways, at its last status
@@ -79,7 +80,7 @@ class WorkerLink:
     @property
     def usable(self) -> bool:
         """Connected, warmed up and not shutting down."""
-        return self._status is not None and self._status.ready and not self._status.draining
+        return self._status.ready and not self._status.draining
 
     @property
     def state(self) -> WorkerState:
@@ -88,12 +89,12 @@ class WorkerLink:
             return "ready"
         if self.draining:
             return "leaving"
-        return "away" if self._status is None else "loading"
+        return "away" if self._status is AWAY else "loading"
 
     @property
     def instance(self) -> str:
         """An id of the process behind the address."""
-        return self._status.instance if self._status else ""
+        return self._status.instance
 
     @property
     def load(self) -> int:
@@ -103,19 +104,17 @@ class WorkerLink:
     @property
     def room(self) -> int:
         """Requests that it still accepts."""
-        return (self._status.queue_limit if self._status else 0) - self.load
+        return self._status.queue_limit - self.load
 
     @property
     def problem(self) -> str:
         """Why it is not usable."""
-        if self.refused:
-            return self.refused
-        return "does not answer" if self._status is None else self._status.detail
+        return self.refused or ("does not answer" if self._status is AWAY else self._status.detail)
 
     @property
     def degraded(self) -> tuple[str, ...]:
         """What the worker reports as degraded, one text for each part."""
-        return tuple(self._status.degraded) if self._status else ()
+        return tuple(self._status.degraded)
 
     def serves(self, model: str) -> bool:
         """Whether the worker serves a model, NAME or NAME@VERSION."""
@@ -208,7 +207,7 @@ class WorkerLink:
         if error is not None:
             return error
         if code in TRANSPORT_CODES:
-            self._status = None  # not usable until its next status
+            self._status = AWAY  # not usable until its next status
             return WorkerLost(code.name)
         return ServiceError(f"the worker answered {code.name}")
 
@@ -217,15 +216,15 @@ class WorkerLink:
             try:
                 await self._watch()
             except grpc.aio.AioRpcError as error:
-                if self._status is not None:
+                if self._status is not AWAY:
                     logger.warning("worker away", worker=self.name, reason=error.code().name)
                 self._log_refusal(_refusal(error))
             except TimeoutError:
-                if self._status is not None:
+                if self._status is not AWAY:
                     logger.warning("worker away", worker=self.name, reason="silent")
             except Exception:  # the gateway must go on watching
                 logger.exception("worker not understood", worker=self.name)
-            self._status = None
+            self._status = AWAY
             # Random, so that gateways do not reconnect at the same moment.
             await asyncio.sleep(RETRY_SECONDS * random.uniform(0.5, 1.0))
 

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import quote
 
 import grpc
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.json_format import MessageToDict, Parse
 from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
@@ -117,7 +116,8 @@ def read_problem(status: Status) -> Problem | None:
 
 
 def _status(error: ServiceError, problem: Problem) -> Status:
-    details: list[Message] = [problem, ErrorInfo(reason=_reason(error), domain=DOMAIN, metadata={"type": error.type})]
+    reason = error.type.upper().replace("-", "_")
+    details: list[Message] = [problem, ErrorInfo(reason=reason, domain=DOMAIN, metadata={"type": error.type})]
     if problem.errors:
         violations = [
             BadRequest.FieldViolation(field=entry.field, description=f"expected {entry.expected}")
@@ -128,12 +128,7 @@ def _status(error: ServiceError, problem: Problem) -> Status:
         retry = RetryInfo()
         retry.retry_delay.FromSeconds(problem.retry_after_seconds)
         details.append(retry)
-    packed = []
+    status = Status(code=code_of(error).value[0], message=problem.detail)
     for message in details:
-        packed.append(AnyMessage())
-        packed[-1].Pack(message)
-    return Status(code=code_of(error).value[0], message=problem.detail, details=packed)
-
-
-def _reason(error: ServiceError) -> str:
-    return error.type.upper().replace("-", "_")
+        status.details.add().Pack(message)
+    return status
