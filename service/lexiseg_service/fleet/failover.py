@@ -1,9 +1,9 @@
 """A video stream on one worker, with failover to another one without losing a frame.
 
-    steps -> [unanswered steps] -> worker -> answers
+    steps -> [unanswered frames] -> worker -> answers
 
-Steps are kept until their frames are answered. A new worker gets the current question first, then the kept steps. What
-the stream followed is forgotten with the worker that saw it; the first answer after the move says `state_reset`.
+Frames are kept until they are answered, each with its question; a new worker gets them all. What the stream followed is
+forgotten with the worker that saw it: the first answer after the move says `state_reset`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from lexiseg_client.stubs.worker_pb2 import WorkerSegmentVideoRequest
 from lexiseg_service.errors import NotReady
@@ -34,8 +35,8 @@ class _Connection:
     """The part of a stream on one worker."""
 
     link: WorkerLink
-    question: StreamQuestion
-    sent: int = 0  # how many of the unanswered steps
+    resumed: bool  # another worker answered earlier frames
+    sent: int = 0  # how many of the unanswered frames
 
 
 class RemoteStream:
@@ -44,10 +45,7 @@ class RemoteStream:
     def __init__(self, pick: Pick, moved: Callable[[], None] = lambda: None) -> None:
         self._pick = pick
         self._on_failover = moved
-        self._question: StreamQuestion | None = None  # of the first unanswered frame
-        self._latest: StreamQuestion | None = None  # the last one taken
-        self._unanswered: deque[Step] = deque()
-        self._n_frames = 0  # of them
+        self._unanswered: deque[tuple[StreamQuestion, VideoFrame]] = deque()  # frames, each with its question
         self._ended = False
         self._failure: Exception | None = None  # of the source of the steps
         self._changed = asyncio.Condition()
@@ -72,28 +70,28 @@ class RemoteStream:
 
     async def _take(self, steps: AsyncIterator[Step]) -> None:
         """Take steps while there is room for them."""
+        question: StreamQuestion | None = None
         try:
             async for step in steps:
+                if isinstance(step, StreamQuestion):
+                    question = step
+                    continue
+                assert question is not None, "a stream begins with a question"
                 async with self._changed:
-                    if isinstance(step, VideoFrame):
-                        self._n_frames += 1
-                    else:
-                        self._latest = step
-                    self._unanswered.append(step)
+                    self._unanswered.append((question, step))
                     del step
                     self._changed.notify_all()
-                    await self._changed.wait_for(self._has_room)
+                    await self._changed.wait_for(partial(self._has_room, question))
         except Exception as error:  # raised after the answers
             self._failure = error
         async with self._changed:
             self._ended = True
             self._changed.notify_all()
 
-    def _has_room(self) -> bool:
-        question = self._latest
-        if question is not None and question.drop_policy == "latest":
-            return self._n_frames < MAX_UNANSWERED  # the worker drops frames, so it must see them at once
-        return self._n_frames < min(MAX_UNANSWERED, AHEAD + (question.frames_in_flight if question else 0))
+    def _has_room(self, question: StreamQuestion) -> bool:
+        if question.drop_policy == "latest":
+            return len(self._unanswered) < MAX_UNANSWERED  # the worker drops frames, so it must see them at once
+        return len(self._unanswered) < min(MAX_UNANSWERED, AHEAD + question.frames_in_flight)
 
     async def _relay(self) -> AsyncGenerator[FrameAnswer, None]:
         tried: list[WorkerLink] = []
@@ -102,9 +100,8 @@ class RemoteStream:
             link = self._pick(question.request.model, tried)
             if moved:
                 self._on_failover()
-            connection = _Connection(link, replace(question, resumed=moved))
             with suppress(WorkerLost):
-                async with aclosing(self._on(connection)) as answers:
+                async with aclosing(self._on(_Connection(link, moved))) as answers:
                     async for answer in answers:
                         tried.clear()
                         yield replace(answer, state_reset=answer.state_reset or moved)
@@ -117,37 +114,25 @@ class RemoteStream:
     async def _next_question(self) -> StreamQuestion | None:
         """The question of the first unanswered frame, once there is one; None when the stream is over."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._n_frames or self._ended)
-            while self._unanswered and isinstance(question := self._unanswered[0], StreamQuestion):
-                self._question = question
-                self._unanswered.popleft()
-            return self._question if self._n_frames else None
+            await self._changed.wait_for(lambda: self._unanswered or self._ended)
+            return self._unanswered[0][0] if self._unanswered else None
 
     async def _on(self, connection: _Connection) -> AsyncGenerator[FrameAnswer, None]:
         """Answers of one worker, until all is answered, it shuts down, or it lacks the next model."""
         try:
             async with aclosing(connection.link.stream(self._messages(connection))) as messages:
                 async for message in messages:
-                    await self._settle(connection)
+                    async with self._changed:
+                        self._unanswered.popleft()
+                        connection.sent -= 1
+                        self._changed.notify_all()
                     yield decode_frame_answer(message)
         except NotReady:  # it shuts down
             raise WorkerLost from None
 
-    async def _settle(self, connection: _Connection) -> None:
-        """Remove the first unanswered frame, which has its answer now, and the questions before it."""
-        async with self._changed:
-            while self._unanswered:
-                step = self._unanswered.popleft()
-                connection.sent -= 1
-                if isinstance(step, VideoFrame):
-                    self._n_frames -= 1
-                    break
-                self._question = step
-            self._changed.notify_all()
-
     async def _messages(self, connection: _Connection) -> AsyncIterator[WorkerSegmentVideoRequest]:
         """The messages to one worker; when they end early, the worker still answers what it has."""
-        yield encode_step(connection.question)
+        current: StreamQuestion | None = None
         while not connection.link.draining:
             async with self._changed:
                 if connection.sent >= len(self._unanswered):
@@ -156,11 +141,14 @@ class RemoteStream:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._changed.wait(), CHECK_SECONDS)
                     continue
-                step = self._unanswered[connection.sent]
-                if isinstance(step, StreamQuestion) and not connection.link.serves(step.request.model):
+                question, frame = self._unanswered[connection.sent]
+                if not connection.link.serves(question.request.model):
                     return
                 connection.sent += 1
-            message = encode_step(step)
-            del step
+            if question is not current:
+                yield encode_step(replace(question, resumed=connection.resumed and current is None))
+                current = question
+            message = encode_step(frame)
+            del frame
             yield message
             del message
