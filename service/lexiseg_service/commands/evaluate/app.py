@@ -153,7 +153,7 @@ def evaluate(
 
         raise typer.Exit(run_comparison(settings, compare, dataset or [], options))
     if paper is not None:
-        from lexiseg_service.commands.evaluate.paper import run as run_paper
+        from lexiseg_service.commands.evaluate.benchmarks import run_paper
 
         raise typer.Exit(run_paper(settings, options._replace(protocol=paper)))
     options = options._replace(dataset=(dataset or [""])[0])
@@ -163,7 +163,7 @@ def evaluate(
         side = (grid or GRID) if points == "grid" else None
         raise typer.Exit(run_scenes(settings, options._replace(grid=side)))
     if protocol is not None:
-        from lexiseg_service.commands.evaluate.protocol import run as run_protocol
+        from lexiseg_service.commands.evaluate.benchmarks import run as run_protocol
 
         raise typer.Exit(run_protocol(settings, options._replace(protocol=protocol)))
     from lexiseg_model.evaluation.run import Views

@@ -1,4 +1,4 @@
-"""`lexiseg eval --protocol`: a model on public benchmarks, the published figures beside its own."""
+"""`lexiseg eval --protocol` and `--paper`: a model on public benchmarks, the published figures beside its own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lexiseg_model import catalogue
 from lexiseg_model.catalogue import ModelFolder
 from lexiseg_model.data.annotated import AnnotatedSet, read_benchmark
 from lexiseg_model.errors import DatasetError
+from lexiseg_model.evaluation.benchmarks.papers import POINT_GRID, PaperLine, PaperResult, lines_of, to_markdown
 from lexiseg_model.evaluation.benchmarks.protocol import Protocol, protocol
 from lexiseg_model.evaluation.benchmarks.report import BenchmarkReport, summary
 from lexiseg_model.evaluation.benchmarks.run import benchmark_run, total_counts
@@ -19,6 +20,7 @@ from lexiseg_model.evaluation.resumable import Ranks, device_of, ranks
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
 from lexiseg_service.commands.bar import bar_of
+from lexiseg_service.commands.evaluate import scenes
 from lexiseg_service.commands.evaluate.options import EvalOptions
 from lexiseg_service.commands.outputs import write_json, write_text
 from lexiseg_service.settings import Settings
@@ -132,3 +134,55 @@ def _print(reports: list[BenchmarkReport], options: EvalOptions) -> None:
     write_text(options.markdown, markdown)
     typer.echo(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
     typer.echo(markdown, nl=False)
+
+
+def run_paper(settings: Settings, options: EvalOptions) -> int:
+    """Measure every line of the paper whose data is there, print the tables, and write the requested files.
+
+    Raises:
+        ModelError: the paper or the model is not as expected.
+    """
+    lines = lines_of(options.protocol)
+    folder = catalogue.find(settings.default_model or settings.model, settings.models_dir)
+    with ranks() as team:
+        loaded = LoadedModel(folder, device_of(settings.device), settings.text_tower)
+        results = [_measured(loaded, line, options, team) for line in lines]
+    if team.first:
+        name = folder.card.name
+        markdown = to_markdown(name, options.protocol, results)
+        lines_json = [result.to_json() for result in results]
+        write_json(options.json, {"model": name, "paper": options.protocol, "lines": lines_json})
+        write_text(options.markdown, markdown)
+        typer.echo(markdown, nl=False)
+    return 0
+
+
+def _measured(loaded: LoadedModel, line: PaperLine, options: EvalOptions, team: Ranks) -> PaperResult:
+    try:
+        if line.task == "semantic":
+            return _semantic(loaded, line, options, team)
+        return _scenes(loaded, line, options, team)
+    except DatasetError as error:
+        return PaperResult(line, {}, missing=str(error))
+
+
+def _semantic(loaded: LoadedModel, line: PaperLine, options: EvalOptions, team: Ranks) -> PaperResult:
+    line_options = options._replace(dataset=line.dataset, refine=line.refine)
+    rules = protocol(options.protocol)
+    (data,) = read_sets(rules, line_options, team)
+    report = evaluate(loaded, rules, data, line_options, team)
+    return PaperResult(line, {"miou": round(report.miou, 2)}, f"{report.images:,} of {report.official:,}")
+
+
+def _scenes(loaded: LoadedModel, line: PaperLine, options: EvalOptions, team: Ranks) -> PaperResult:
+    assert line.task != "semantic"
+    card = loaded.model_folder.card
+    if scenes.ANSWERED_BY[line.task] not in card.tasks:
+        return PaperResult(line, {}, missing=f"{card.name} does not answer the task {line.task}")
+    grid = POINT_GRID if line.task == "point" else None
+    line_options = options._replace(task=line.task, dataset=line.dataset, grid=grid)
+    data = scenes.read_data(line_options)
+    report = scenes.measure(loaded.of(card), data, line_options, team)
+    figures = {name: report.figures.whole.get(name) for name in line.measures}
+    n_images, official = len(report.data.scenes), report.data.official
+    return PaperResult(line, figures, f"{n_images:,}" if official is None else f"{n_images:,} of {official:,}")
