@@ -113,8 +113,7 @@ def segment(
     """
     from lexiseg_service.commands.image_files import sources_of
     from lexiseg_service.commands.question import question_of, read_prompts, with_examples
-    from lexiseg_service.commands.segment.results import Job
-    from lexiseg_service.commands.segment.run import run
+    from lexiseg_service.commands.segment.run import Job, run
 
     prompt_list = read_prompts(points or [], boxes or [], prompts or [])
     class_list = with_examples(classes or (), examples or (), negatives or ())

@@ -7,8 +7,7 @@ from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.answers import Ask
 from lexiseg_service.commands.image_files import Source, sources_of
 from lexiseg_service.commands.question import question_of
-from lexiseg_service.commands.segment.results import Job
-from lexiseg_service.commands.segment.run import INTERRUPTED_STATUS, work
+from lexiseg_service.commands.segment.run import INTERRUPTED_STATUS, Job, work
 from lexiseg_service.settings import Limits
 from tests import coco, pictures
 from tests.clients.formats import made
