@@ -34,13 +34,12 @@ from lexiseg_service.commands.calibrate.app import calibrate
 from lexiseg_service.commands.compare.app import compare
 from lexiseg_service.commands.data import data
 from lexiseg_service.commands.evaluate.app import evaluate
-from lexiseg_service.commands.mcp import mcp
 from lexiseg_service.commands.models.app import models
 from lexiseg_service.commands.options import Grouped, takes_settings
 from lexiseg_service.commands.outputs import output_folder
 from lexiseg_service.commands.sample import sample
 from lexiseg_service.commands.segment.app import segment
-from lexiseg_service.commands.serving.app import gateway, serve, worker
+from lexiseg_service.commands.serving.app import gateway, mcp, serve, worker
 from lexiseg_service.commands.serving.rollout import rollout
 from lexiseg_service.commands.serving.vocabularies import vocabularies
 from lexiseg_service.commands.site.app import site

@@ -1,8 +1,11 @@
-"""`lexiseg serve`, `gateway` and `worker`: the settings are all their options."""
+"""`lexiseg serve`, `gateway`, `worker` and `mcp`: the settings are all their options, but for one."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -58,6 +61,45 @@ def worker(settings: Settings) -> None:
     from lexiseg_service.commands.serving.worker import run
 
     raise typer.Exit(run(settings))
+
+
+@takes_settings("serve")
+def mcp(
+    settings: Settings,
+    http: Annotated[bool, typer.Option("--http", help="Serve at /mcp, beside REST, instead of over stdio")] = False,
+) -> None:
+    """Serve image tools for language models (MCP): segment, find, cut out, count, measure, compare.
+
+    Over standard input and output, for a program that starts it; with --http for every client of the service. Files are
+    read from the current folder, or --mcp-folder; with --http from --mcp-folder alone.
+
+    Examples:
+
+      lexiseg mcp --mcp-folder photos
+
+      lexiseg mcp --http --http-port 8000
+    """
+    from lexiseg_service.adapters.loading import require_sdk
+
+    require_sdk()
+    if http:
+        from lexiseg_service.commands.serving.serve import run
+
+        adapters = tuple(dict.fromkeys([*settings.adapters, "mcp"]))
+        raise typer.Exit(run(settings.model_copy(update={"adapters": adapters})))
+    raise typer.Exit(_talk(settings))
+
+
+def _talk(settings: Settings) -> int:
+    from lexiseg_service.adapters.mcp import talk
+    from lexiseg_service.watch import logs
+    from lexiseg_service.watch.metrics import Metrics
+    from lexiseg_service.worker.worker import ModelWorker
+
+    logs.configure(settings)  # to the standard error: the standard output carries the protocol
+    metrics = Metrics()
+    asyncio.run(talk(settings, ModelWorker(settings, metrics), metrics, settings.mcp_folder or Path.cwd()))
+    return 0
 
 
 def refuse_taken(settings: Settings, *ports: str) -> None:
