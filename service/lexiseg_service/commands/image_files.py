@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import glob
-import io
 import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -63,13 +61,18 @@ class Source:
             Unreadable: it cannot be read.
             TooLarge: it has more bytes than the limit.
         """
+        most = limits.max_image_bytes
         try:
             if self.path is not None:
                 with self.path.open("rb") as file:
-                    return _read_limited(file, limits)
-            return _read_limited(sys.stdin.buffer, limits) if self.name == STDIN else _fetch_bounded(self.name, limits)
+                    content = file.read(most + 1)
+            else:
+                content = sys.stdin.buffer.read(most + 1) if self.name == STDIN else _fetched(self.name, most)
         except OSError as error:
             raise Unreadable(error.strerror or str(error)) from None
+        if len(content) > most:
+            raise TooLarge(f"more than {most:,} bytes")
+        return content
 
     def pixels(self, limits: Limits) -> NDArray[np.uint8]:
         """[H, W, 3], upright, as the service sees them.
@@ -78,13 +81,6 @@ class Source:
             ServiceError: it cannot be read or decoded.
         """
         return decode(self.read(limits), limits, None).rgb
-
-
-def _read_limited(file: BinaryIO, limits: Limits) -> bytes:
-    content = file.read(limits.max_image_bytes + 1)
-    if len(content) > limits.max_image_bytes:
-        raise TooLarge(f"more than {limits.max_image_bytes:,} bytes")
-    return content
 
 
 def sources_of(arguments: Sequence[str | Path], out: Path | None = None) -> list[Source]:
@@ -160,11 +156,11 @@ def fetch(client: httpx.Client, url: str, max_bytes: int) -> bytes:
     return bytes(content)
 
 
-def _fetch_bounded(url: str, limits: Limits) -> bytes:
-    """The content of a URL; any host is allowed, as the user runs the command. Time and bytes are bounded."""
+def _fetched(url: str, max_bytes: int) -> bytes:
+    """As `fetch`, with errors for the user; any host is allowed, as the user runs the command."""
     try:
         with httpx.Client(follow_redirects=True, max_redirects=MAX_REDIRECTS, timeout=TIMEOUT_SECONDS) as client:
-            return _read_limited(io.BytesIO(fetch(client, url, limits.max_image_bytes)), limits)
+            return fetch(client, url, max_bytes)
     except httpx.HTTPStatusError as error:
         raise Unreadable(f"the server answers {error.response.status_code}") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from tempfile import TemporaryFile
 from typing import IO, Any, NamedTuple
@@ -184,7 +184,12 @@ def _require_listening(address: str) -> None:
 
 
 def segment_on(cluster: Cluster, job: Job, chunks: Sequence[int]) -> Iterator[Report]:
-    """Segment the chunks on Ray; yields a report as each chunk ends, in any order."""
+    """Segment the chunks on Ray; yields a report as each chunk ends, in any order.
+
+    Raises:
+        OptionError: the cluster cannot be joined.
+    """
+    connect(cluster)
     import ray.data
 
     listed = ray.data.from_items(
@@ -202,8 +207,7 @@ def segment_on(cluster: Cluster, job: Job, chunks: Sequence[int]) -> Iterator[Re
         num_cpus=cluster.cpus,
         num_gpus=cluster.gpus or None,
     )
-    for row in reports.iter_rows():
-        yield Report(**row | {"reasons": list(row["reasons"])})
+    return (Report(**row | {"reasons": list(row["reasons"])}) for row in reports.iter_rows())
 
 
 def batch_settings(settings: Settings) -> Settings:
@@ -225,12 +229,7 @@ def work(
         ModelError: the model cannot be loaded, or the cluster cannot be joined.
     """
     before = size.inputs - _inputs_of(destination, to_do, size)
-    reports: Iterable[Report]
-    if cluster is None:
-        reports = _in_process(job, to_do)
-    else:
-        connect(cluster)
-        reports = segment_on(cluster, job, to_do)
+    reports = _in_process(job, to_do) if cluster is None else segment_on(cluster, job, to_do)
     fresh = failures = 0
     reasons: list[str] = []
     too_many = False
