@@ -147,12 +147,9 @@ class Server:
         Raises:
             ServerFailure: the server refused it, or did not answer.
         """
-        options = dict(fields)
-        if "prompts" in fields:
-            options["prompts"] = [
-                Prompt([Point(**point) for point in prompt.get("points", ())], prompt.get("box"))
-                for prompt in fields["prompts"]
-            ]
-        classes = options.pop("classes", None)
+        prompts = [
+            Prompt([Point(**point) for point in prompt.get("points", ())], prompt.get("box"))
+            for prompt in fields.get("prompts", ())
+        ]
         with translated(self.url):
-            return self._client.segment(image, classes, **options)
+            return self._client.segment(image, **fields | {"prompts": prompts or None})

@@ -37,7 +37,7 @@ def video(
         typer.Option(help="What a segment is: a class or an object [default: semantic]"),
     ] = None,
     smoothing: Annotated[
-        float, typer.Option(help="Share of the past in the average of scores, 0 (off) to 0.95")
+        float, typer.Option(min=0, max=0.95, help="Share of the past in the average of scores, 0 (off) to 0.95")
     ] = DEFAULT_SMOOTHING,
     tracking: Annotated[bool, typer.Option(help="Number objects or regions over the frames")] = True,
     background: options.Background = None,
@@ -88,8 +88,6 @@ def video(
     for name, path in (("--out", out), ("--json", json)):
         if path is not None and path.is_file() and not overwrite:
             raise typer.BadParameter(f"{path} exists; name another file, or give --overwrite", param_hint=f"'{name}'")
-    if not 0 <= smoothing <= 0.95:
-        raise typer.BadParameter(f"{smoothing} is not in the range 0 to 0.95", param_hint="'--smoothing'")
     if not seconds > 0:
         raise typer.BadParameter("expected more than 0", param_hint="'--seconds'")
     check_server(context, server)
