@@ -180,11 +180,7 @@ def _in_words(entry: Measured, contrastive: bool) -> str:
 
 def _outline(planned: Planned) -> None:
     """Print what is trained, before anything heavy is loaded."""
-    typer.echo(_line(planned))
-    for first in trained_first(planned):
-        typer.echo(f"before it, {_line(first)}")
-
-
-def _line(planned: Planned) -> str:
-    recipe = planned.recipe
-    return f"{planned.name}: {recipe.length} from {planned.training.start(recipe)}; out: {recipe.out}"
+    for place, each in enumerate([planned, *trained_first(planned)]):
+        recipe, start = each.recipe, each.training.start(each.recipe)
+        before = "before it, " if place else ""
+        typer.echo(f"{before}{each.name}: {recipe.length} from {start}; out: {recipe.out}")

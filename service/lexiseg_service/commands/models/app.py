@@ -238,7 +238,9 @@ def _use(name: str, models_dir: Path, text_tower: Path | None) -> None:
         raise UnknownModelError(f"no model directory {models_dir / name}")
     catalogue.require(name, models_dir, text_tower)
     before = _current(models_dir, version.name)
-    _link(models_dir, version.name, name)
+    fresh = models_dir / f".{version.name}.{uuid.uuid4().hex}"
+    os.symlink(name, fresh)
+    os.replace(fresh, models_dir / version.name)
     if before is not None and before != name:
         _note(models_dir, version.name).write_text(f"{before}\n", encoding="utf-8")
     typer.echo(f"{version.name} is {name}" + (f", and was {before}" if before else ""))
@@ -263,9 +265,3 @@ def _current(models_dir: Path, name: str) -> str | None:
         raise OptionError(f"{place} is a directory, and {full_name} is there as well: remove or rename one of them")
     os.rename(place, models_dir / full_name)
     return full_name
-
-
-def _link(models_dir: Path, name: str, to: str) -> None:
-    fresh = models_dir / f".{name}.{uuid.uuid4().hex}"
-    os.symlink(to, fresh)
-    os.replace(fresh, models_dir / name)
