@@ -63,10 +63,7 @@ def check(
     if len(entries) > limits.max_classes:
         raise InvalidValue.of("classes", f"{len(entries)} classes", f"at most {limits.max_classes}")
     classes = _classes(entries, limits)
-    rule = _background(background, limits)
-    if rule is None:
-        _refuse_thresholds(classes)
-    return Vocabulary(classes, rule, name)
+    return Vocabulary(classes, _background(background, classes, limits), name)
 
 
 def _classes(entries: Sequence[str | ClassInput], limits: Limits) -> tuple[ClassEntry, ...]:
@@ -93,10 +90,7 @@ def _with_background_of(question: Question, named: Vocabulary, limits: Limits) -
         raise InvalidValue.of("vocabulary", f"{len(named.classes)} classes", f"at most {limits.max_classes}")
     if question.background is None:
         return named
-    rule = _background(question.background, limits)
-    if rule is None:
-        _refuse_thresholds(named.classes)
-    return replace(named, background=rule)
+    return replace(named, background=_background(question.background, named.classes, limits))
 
 
 def _entry(entry: str | ClassInput, index: int, limits: Limits) -> ClassEntry:
@@ -166,24 +160,19 @@ def _refuse_duplicates(classes: tuple[ClassEntry, ...]) -> None:
                 raise InvalidValue.of(f"classes.{index}", text, f"a text only once (it is in classes.{first} too)")
 
 
-def _refuse_thresholds(classes: tuple[ClassEntry, ...]) -> None:
-    for index, entry in enumerate(classes):
-        if entry.threshold:
-            raise InvalidValue.of(f"classes.{index}.threshold", entry.threshold, "none with background=false")
-
-
-def _background(background: bool | BackgroundInput, limits: Limits) -> Background | None:
-    match background:
-        case False:
-            return None
-        case True:
-            return Background()
-        case BackgroundInput(words=words, threshold=threshold):
-            if words is not None and len(words) > limits.max_classes:
-                raise InvalidValue.of("background.words", f"{len(words)} words", f"at most {limits.max_classes}")
-            checked = (
-                None
-                if words is None
-                else tuple(_text(word, f"background.words.{index}", limits) for index, word in enumerate(words))
-            )
-            return Background(checked, threshold)
+def _background(background: bool | BackgroundInput, classes: Sequence[ClassEntry], limits: Limits) -> Background | None:
+    """The background rule; where there is none, no class may have a threshold."""
+    if background is False:
+        for index, entry in enumerate(classes):
+            if entry.threshold:
+                raise InvalidValue.of(f"classes.{index}.threshold", entry.threshold, "none with background=false")
+        return None
+    if background is True:
+        return Background()
+    words = background.words
+    if words is None:
+        return Background(None, background.threshold)
+    if len(words) > limits.max_classes:
+        raise InvalidValue.of("background.words", f"{len(words)} words", f"at most {limits.max_classes}")
+    checked = (_text(word, f"background.words.{index}", limits) for index, word in enumerate(words))
+    return Background(tuple(checked), background.threshold)
