@@ -115,11 +115,10 @@ class RemoteBackend:
         cached = request.image is None
         image_id = request.image_id if request.image is None else await asyncio.to_thread(image_id_of, request.image)
         key = _key(request.model, image_id or "")
-        pick = self._pick_holder if cached else self._pick
         tried: list[WorkerLink] = []
         failure: ServiceError | None = None
         for _ in range(MAX_CACHED_ATTEMPTS if cached else MAX_ATTEMPTS):
-            if (link := pick(request.model, key, tried)) is None:
+            if (link := self._pick(request.model, key, tried, cached=cached)) is None:
                 break
             if failure is not None and not cached:
                 self._metrics.worker_retries.labels(RETRY_REASONS.get(type(failure), "away")).inc()
@@ -164,17 +163,15 @@ class RemoteBackend:
         at_once = [link for link in able if not link.awaits(model)]
         return list({link.instance: link for link in reversed(at_once or able)}.values())
 
-    def _pick(self, model: str, key: str, tried: Collection[WorkerLink]) -> WorkerLink | None:
-        candidates = self._candidates(model, tried)
-        link = choose(candidates, key)
-        if link is not None and (tried or link is not ranked(candidates, key)[0]):
+    def _pick(self, model: str, key: str, tried: Collection[WorkerLink], *, cached: bool) -> WorkerLink | None:
+        order = ranked(self._candidates(model, tried), key)
+        if cached:
+            spilled_to = self._spilled.get(key)
+            return min(order, key=lambda link: link.address != spilled_to, default=None)
+        link = choose(order)
+        if link is not None and (tried or link is not order[0]):
             self._spilled.put(key, link.address)
         return link
-
-    def _pick_holder(self, model: str, key: str, tried: Collection[WorkerLink]) -> WorkerLink | None:
-        spilled_to = self._spilled.get(key)
-        order = ranked(self._candidates(model, tried), key)
-        return min(order, key=lambda link: link.address != spilled_to, default=None)
 
     def _pick_for_stream(self, model: str, tried: Collection[WorkerLink]) -> WorkerLink:
         candidates = self._candidates(model, tried)
@@ -240,13 +237,11 @@ def ranked(candidates: Sequence[WorkerLink], key: str) -> list[WorkerLink]:
     return sorted(candidates, key=score, reverse=True)
 
 
-def choose(candidates: Sequence[WorkerLink], key: str) -> WorkerLink | None:
-    """The first ranked, or the least loaded when that one is busy; None without candidates."""
-    order = ranked(candidates, key)
+def choose(order: Sequence[WorkerLink]) -> WorkerLink | None:
+    """The first of ranked candidates, or the least loaded when that one is busy; None without candidates."""
     if not order:
         return None
-    winner = order[0]
-    idle = least_loaded(order)
+    winner, idle = order[0], least_loaded(order)
     busy = winner.room <= 0 or winner.load - idle.load >= SPILL_AT
     return idle if busy and idle.room > 0 else winner
 
