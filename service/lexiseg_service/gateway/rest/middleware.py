@@ -17,13 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from lexiseg_service.errors import (
-    QueueFull,
-    RateLimited,
-    ServiceError,
-    TooLarge,
-    TooSlow,
-)
+from lexiseg_service.errors import ServiceError, TooLarge, TooSlow
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.admission.keys import HEADERS, key_of, refuse_repeated, scope_of
 from lexiseg_service.gateway.rest import pages, problem
@@ -172,16 +166,10 @@ class BodyLimit:
         announced = headers.get(b"content-length", b"0")
         length = int(announced) if announced.isdigit() else 0
         if length > self._max_bytes:
-            await problem.refuse(self._too_large(length), scope, receive, send)
-            return
+            raise self._too_large(length)
         # A body without a length may be as long as any.
         expected = self._max_bytes if b"transfer-encoding" in headers else length
-        try:
-            hold = await self._room.wait(scope["state"]["caller"].client, expected, self._room_seconds)
-        except (QueueFull, RateLimited) as error:
-            await problem.refuse(error, scope, receive, send)
-            return
-        with hold:
+        with await self._room.wait(scope["state"]["caller"].client, expected, self._room_seconds) as hold:
             await self._app(scope, self._limited(receive, hold), send)
 
     def _limited(self, receive: Receive, hold: Hold) -> Receive:
