@@ -28,7 +28,6 @@ from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceEr
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.admission.keys import HEADERS, key_of, refuse_repeated
 from lexiseg_service.settings import BODY_SECONDS, STREAM_IDLE_SECONDS, Settings
-from lexiseg_service.shares import Hold
 from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import RequestSpan, Tracing
@@ -89,12 +88,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _unary(self, method: Callable[..., Awaitable[Any]], details: grpc.HandlerCallDetails) -> Callable[..., Any]:
         async def answer(context: Context) -> None:
-            async with self._call(details, context) as call, self._room(call.caller) as room:
-                message = await self._first(context)
-                room.keep(message.ByteSize())
-                answered = await method(message, context)
-                call.answered = time.monotonic()
-                await self._write(answered, context, BODY_SECONDS)
+            async with self._call(details, context) as call:
+                client, seconds = call.caller.client, min(self._room_seconds, call.caller.seconds)
+                with await self._access.bytes.wait(client, self._max_bytes, seconds) as room:
+                    message = await self._first(context)
+                    room.keep(message.ByteSize())
+                    answered = await method(message, context)
+                    call.answered = time.monotonic()
+                    await self._write(answered, context, BODY_SECONDS)
 
         return answer
 
@@ -112,18 +113,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     await self._write(each, context, STREAM_IDLE_SECONDS)
 
         return answer
-
-    @asynccontextmanager
-    async def _room(self, caller: Caller) -> AsyncIterator[Hold]:
-        """Room for the largest message, before one is read.
-
-        Raises:
-            QueueFull: other clients held it for too long.
-            RateLimited: the client itself did.
-        """
-        seconds = min(self._room_seconds, caller.seconds)
-        with await self._access.bytes.wait(caller.client, self._max_bytes, seconds) as hold:
-            yield hold
 
     async def _first(self, context: Context) -> Any:
         try:
