@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib import resources
@@ -72,12 +71,15 @@ class NamedVocabulary:
     @property
     def background(self) -> bool | dict[str, Any]:
         """The background rule as JSON values."""
-        return _background(self.vocabulary.background)
+        rule = self.vocabulary.background
+        if rule is None or rule == Background():
+            return rule is not None
+        return {"threshold": rule.threshold, "words": None if rule.words is None else list(rule.words)}
 
     @property
     def document(self) -> dict[str, Any]:
         """Classes, background and source as JSON values, as in the body of a PUT."""
-        return _document(self.classes, self.vocabulary.background, self.source)
+        return {"classes": list(self.classes), "background": self.background, "source": self.source}
 
     def may_be_changed_by(self, caller: Caller) -> bool:
         """Whether a caller may replace and delete it."""
@@ -107,20 +109,15 @@ def named(
     classes = tuple(
         _class(entry, entered) for entry, entered in zip(vocabulary.classes, class_list.classes, strict=True)
     )
-    content = encode(_document(classes, vocabulary.background, source))
-    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     examples = examples_of(class_list.classes, limits)
-    return NamedVocabulary(name, vocabulary, source, built_in, tag, owner, shared, examples, classes)
+    untagged = NamedVocabulary(name, vocabulary, source, built_in, "", owner, shared, examples, classes)
+    digest = hashlib.sha256(encode(untagged.document)).hexdigest()
+    return replace(untagged, etag=f'"{digest[:32]}"')
 
 
 def slot_of(name: str, owner: str) -> str:
     """The slot of an owner's unshared vocabulary; without an owner, of a shared one."""
     return f"{owner}~{name}" if owner else name
-
-
-def _document(classes: Sequence[dict[str, Any]], background: Background | None, source: str | None) -> dict[str, Any]:
-    """A vocabulary as JSON values, in the form of `VocabularyInput`."""
-    return {"classes": list(classes), "background": _background(background), "source": source}
 
 
 def encode(content: dict[str, Any]) -> bytes:
@@ -138,14 +135,6 @@ def _class(entry: ClassEntry, entered: str | ClassInput) -> dict[str, Any]:
         for name, inputs in (("examples", entered.examples), ("negatives", entered.negatives))
     }
     return {**checked, **examples, "words": entry.named}
-
-
-def _background(rule: Background | None) -> bool | dict[str, Any]:
-    if rule is None:
-        return False
-    if rule == Background():
-        return True
-    return {"threshold": rule.threshold, "words": None if rule.words is None else list(rule.words)}
 
 
 @dataclass(frozen=True)
