@@ -135,13 +135,12 @@ class Click(BaseModel):
     positive: bool
 
 
-class CentredBox(BaseModel):
+class CentredBox(SizedBox):
     """Pixels of the image: the centre of a box, and its size."""
 
-    x: float
-    y: float
-    width: float
-    height: float
+    def corners(self) -> list[float]:
+        across, down = self.width / 2, self.height / 2
+        return [self.x - across, self.y - down, self.x + across, self.y + down]
 
 
 class VisualPrompt(BaseModel):
@@ -154,8 +153,7 @@ class VisualPrompt(BaseModel):
         """The prompt in the form of `POST /segment`."""
         fields: dict[str, Any] = {"points": [click.model_dump() for click in self.points or ()]}
         if self.box is not None:
-            x, y, across, down = self.box.x, self.box.y, self.box.width / 2, self.box.height / 2
-            fields["box"] = [x - across, y - down, x + across, y + down]
+            fields["box"] = self.box.corners()
         return fields
 
 

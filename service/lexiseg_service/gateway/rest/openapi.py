@@ -264,16 +264,11 @@ def secure(schema: dict[str, Any], open_to_all: Container[str], *, needed: bool)
     guarded = {str(status): described for status, described in problems(Unauthorized, NotAllowed, RateLimited).items()}
     for path, operations in schema["paths"].items():
         for operation in operations.values():
-            _drop_framework_errors(operation["responses"])
+            if "HTTPValidationError" in str(operation["responses"].get("422")):  # of FastAPI, which we never send
+                del operation["responses"]["422"]
             if path not in open_to_all:
                 operation["security"] = either if needed else [{}, *either]
                 operation["responses"] = guarded | operation["responses"]
-
-
-def _drop_framework_errors(responses: dict[str, Any]) -> None:
-    """Drop FastAPI's own 422 response, which this service never sends."""
-    if "HTTPValidationError" in str(responses.get("422")):
-        del responses["422"]
 
 
 def complete(schema: dict[str, Any]) -> None:
