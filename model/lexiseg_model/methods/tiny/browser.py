@@ -23,6 +23,7 @@ from lexiseg_model.export.choose import find
 from lexiseg_model.export.manifest import RANGES, Manifest
 from lexiseg_model.export.write import add_int8, export, write_part
 from lexiseg_model.methods.tiny import (
+    browser_graphs,
     by_example,
     closer_look,
     mask_rules,
@@ -43,6 +44,7 @@ from lexiseg_model.vocabulary import examples
 CARD_FIELDS = {"name", "version", "summary", "licence", "limits", "tasks", "input", "background", "score", "panoptic"}
 BATCH_SIZE = 256  # texts
 CONSTANTS_OF = (  # the browser's code names these modules and their constants
+    browser_graphs,
     by_example,
     closer_look,
     examples,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from lexiseg_model.methods.tiny import by_example
 from lexiseg_model.methods.tiny.graphs import TEMPLATES, with_templates
 from lexiseg_model.methods.tiny.mask_graphs import mask_parts
 from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork, log_presence
+from lexiseg_model.methods.tiny.pixel_scores import EXCLUDED, SUREST, mask_means
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import ExampleRule, TinySettings
 from lexiseg_model.methods.tiny.weights import FOLDER
@@ -33,32 +35,114 @@ from lexiseg_model.vocabulary import examples
 
 MAX_CELLS = 512  # of a side at stride 32
 MAX_TEXTS = 4096  # of a request
+ABSENT = -1e4  # logit of what is not there
 
 
 class Scores(nn.Module):
-    """Scores of T texts for an image's cells and for the whole image, as `PixelScores`.
+    """Scores of classes and of nobody for an image's cells, as `PixelScores` with the background words as nobody.
 
     Args:
         tiny: the network.
         presence: weight of log presence in the scores of pixels.
+        background: vectors [B, 96] of the background words.
     """
 
-    def __init__(self, tiny: TinyNetwork, presence: float) -> None:
+    background: Tensor
+
+    def __init__(self, tiny: TinyNetwork, presence: float, background: Tensor) -> None:
         super().__init__()
         self.log_scale, self.presence_log_scale = tiny.log_scale, tiny.presence_log_scale
         self.presence_bias, self.weight = tiny.presence_bias, presence
+        self.register_buffer("background", background)
 
     def forward(
-        self, pixels: Tensor, image: Tensor, cells: Tensor, vectors: Tensor, levels: Tensor
+        self,
+        pixels: Tensor,
+        image: Tensor,
+        cells: Tensor,
+        vectors: Tensor,
+        levels: Tensor,
+        owner: Tensor,
+        floors: Tensor,
+        yields: Tensor,
+        shift: Tensor,
+        directions: Tensor,
+        bound: Tensor,
+        group_owner: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores of K classes with T texts and G groups of examples.
+
+        Args:
+            pixels: float16 [1, 96, h, w], as `image` [1, 96] and `cells` [1, 96, a, b].
+            vectors: of the texts, [T, 96], as their `levels` [T] and the class `owner` [T] of each.
+            floors: least scores [K + 1] of the classes and of nobody, the last row.
+            yields: added [B] to the scores of background words; ABSENT for those that do not compete.
+            shift: [] by which nobody's score is lower than that of the best background word.
+            directions: of groups of cells [G, 96], of negative examples with the `bound` [G] of cosines from which a
+                cell belongs to one, and of examples with the bound 0; `group_owner` [G]: their classes.
+
+        Returns:
+            Scores [K + 1, h, w], the most present text [K + 1] of each class in the whole image, and the log-sum-exp
+            [h, w] of the background words.
+        """
+        flat = pixels[0].float().flatten(1)
+        whole, scores = self._of_texts(flat, image, cells, vectors, levels)
+        common = self._of_texts(flat, image, cells, self.background, yields)[1]
+        best = _best(floors[:, None].expand(-1, flat.shape[1]), owner, scores)
+        rows = torch.cat([best[:-1], torch.maximum(best[-1:], common.amax(0) - shift)])
+        rows = rows.masked_fill(_is_excluded(rows, directions @ flat, bound[:, None], group_owner), EXCLUDED)
+        size = pixels.shape[2:]
+        most = _best(torch.full_like(floors, ABSENT), owner, whole)
+        return rows.view(-1, *size), most, common.logsumexp(0).view(size)
+
+    def _of_texts(
+        self, flat: Tensor, image: Tensor, cells: Tensor, vectors: Tensor, levels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """float16 [1, 96, h, w], [1, 96], [1, 96, a, b], vectors [T, 96] and levels [T] -> [T, h, w] and [T]."""
+        """Presence [T] in the whole image, and scores [T, n] of embeddings [96, n]."""
         coarse = cells[0].float().flatten(1)
         directions = F.normalize(vectors, dim=1)
         evidence = torch.logsumexp(directions @ coarse, 1) - torch.log(torch.ones_like(coarse[0]).sum())
         whole = (directions @ image[0].float()) * self.presence_log_scale.exp() + evidence + self.presence_bias
-        flat = pixels[0].float().flatten(1)
         scores = (vectors * self.log_scale.exp()) @ flat + (log_presence(whole) * self.weight + levels)[:, None]
-        return scores.view(-1, *pixels.shape[2:]), whole
+        return whole, scores
+
+
+def _best(floors: Tensor, owner: Tensor, values: Tensor) -> Tensor:
+    """The highest of the values [T, ...] of each owner, at least `floors` [R, ...]."""
+    index = owner.view(-1, *(1 for _ in values.shape[1:])).expand_as(values)
+    return floors.scatter_reduce(0, index, values, "amax")
+
+
+def _is_excluded(rows: Tensor, cosines: Tensor, bound: Tensor, owner: Tensor) -> Tensor:
+    """Which cells each of the rows [R, n] does not get: those more like a negative example than like the examples."""
+    unlike, least = bound > 0, torch.full_like(rows, -2)
+    negative, positive = cosines.masked_fill(~unlike, -2), cosines.masked_fill(unlike, -2)
+    is_like = _best(least, owner, negative - bound) >= 0
+    return is_like & (_best(least, owner, negative) > _best(least, owner, positive))
+
+
+class Presence(nn.Module):
+    """Outputs of `Scores` -> presence [K] of the classes, as `PixelScores.presence`."""
+
+    def __init__(self, tiny: TinyNetwork) -> None:
+        super().__init__()
+        self.log_scale, self.nobody = tiny.log_scale, tiny.nobody
+
+    def forward(self, scores: Tensor, whole: Tensor, others: Tensor) -> tuple[Tensor]:
+        own = scores[:-1].flatten(1)
+        others = torch.logaddexp(others.flatten(), self.log_scale.exp() * self.nobody)
+        sure = own - torch.logaddexp(own.logsumexp(0), others)
+        n = (SUREST * torch.ones_like(sure[0]).sum()).round().clamp_min(1)
+        rank = torch.arange(sure.shape[1])
+        surest = sure.sort(1, descending=True).values.masked_fill(rank >= n, -torch.inf).logsumexp(1)
+        return (whole[:-1] + surest - n.log(),)
+
+
+class Means(nn.Module):
+    """Embeddings [1, 96, h, w] and logits [N, h, w] of masks -> the means under them, float16 [1, 96, 1, N]."""
+
+    def forward(self, pixels: Tensor, masks: Tensor) -> tuple[Tensor]:
+        return (mask_means(masks, pixels[0].float()).T[None, :, None].half(),)
 
 
 class Reading(nn.Module):
@@ -117,13 +201,6 @@ class Alike(nn.Module):
         return ((point @ unit >= bound[:, None]).float().view(points.shape),)
 
 
-class Cosines(nn.Module):
-    """Embeddings [1, 96, h, w] and directions [G, 96] -> their cosines [G, h, w]."""
-
-    def forward(self, pixels: Tensor, directions: Tensor) -> tuple[Tensor]:
-        return ((directions @ pixels[0].float().flatten(1)).view(-1, *pixels.shape[2:]),)
-
-
 class Examples(nn.Module):
     """Means [N, 96] in a class's rows -> a vector for each [N, 96], their mean [1, 96], and the vectors' length []."""
 
@@ -167,25 +244,45 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
     rows, columns = (Dim(name, min=1, max=MAX_CELLS) for name in ("rows", "columns"))
     texts, length = Dim("texts", min=1, max=MAX_TEXTS), Dim("length", min=2, max=128)
     pixels, by_text = {"pixels": {2: 8 * rows, 3: 8 * columns}}, {"rows": {0: texts}}
-    scored = {**pixels, "image": {}, "cells": {2: rows, 3: columns}, "vectors": {0: texts}, "levels": {0: texts}}
+    classes, groups = Dim("classes", min=2, max=MAX_TEXTS), Dim("groups", min=0, max=MAX_TEXTS)
+    words = Dim("background", min=1)
+    scored = {
+        **pixels,
+        "image": {},
+        "cells": {2: rows, 3: columns},
+        **{name: {0: texts} for name in ("vectors", "levels", "owner")},
+        "floors": {0: classes},
+        "yields": {0: words},
+        "shift": {},
+        **{name: {0: groups} for name in ("directions", "bound", "group_owner")},
+    }
+    maps = {1: 8 * rows, 2: 8 * columns}
+    present = {"scores": {0: classes, **maps}, "whole": {0: classes}, "others": {0: 8 * rows, 1: 8 * columns}}
     inside, points = {0: 8 * rows, 1: 8 * columns}, {0: texts, 1: 8 * rows, 2: 8 * columns}
-    word_lists = {name: {0: Dim(name, min=1)} for name in ("background", "known")}
+    word_lists = {"background": {0: words}, "known": {0: Dim("known", min=1)}}
     properties = ("vectors", "levels", "background", "likeness", "foreign")
     examples = Examples(settings.examples, by_example.training_words(tiny, model.familiar, torch.device("cpu")))
 
     def beside(*shape: int) -> Callable[[int, int], list[Tensor]]:
         """Random embeddings of an image, and ones of `shape` [..., h, w]."""
-        return lambda rows, columns: [_score_inputs(rows, columns)[0], torch.ones(*shape, 8 * rows, 8 * columns)]
+        return lambda rows, columns: [_embeddings(rows, columns)[0], torch.ones(*shape, 8 * rows, 8 * columns)]
 
-    def with_directions(rows: int, columns: int) -> list[Tensor]:
-        return [_score_inputs(rows, columns)[index] for index in (0, 3)]
-
+    with torch.inference_mode():
+        background = reading(reading.background)[0]
     parts = [
-        Part("scores", Scores(tiny, settings.presence), _score_inputs, scored, ("scores", "whole")),
+        Part(
+            "scores",
+            Scores(tiny, settings.presence, background.clone()),
+            partial(_score_inputs, len(background)),
+            scored,
+            tuple(present),
+            {"background": {0: words}},
+        ),
+        Part("presence", Presence(tiny), _presence_inputs, present, ("presence",)),
+        Part("means", Means(), beside(2), {**pixels, "masks": points}, ("means",)),
         Part("reading", reading, lambda *_: [torch.randn(3, WIDTH)], by_text, properties, word_lists),
         Part("region", Region(settings.examples.apart), beside(), {**pixels, "inside": inside}, ("row",)),
         Part("alike", Alike(), beside(2), {**pixels, "points": points}, ("alike",)),
-        Part("cosines", Cosines(), with_directions, {**pixels, "directions": {0: texts}}, ("cosines",)),
         Part(
             "examples",
             examples,
@@ -203,14 +300,34 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
     return with_templates(parts) if fit_templates(model) else parts
 
 
-def _score_inputs(rows: int, columns: int) -> list[Tensor]:
-    """Random inputs of `Scores` for so many cells at stride 32."""
+def _score_inputs(n_background: int, rows: int, columns: int) -> list[Tensor]:
+    """Random inputs of `Scores` for so many background words and cells at stride 32."""
+    return [
+        *_embeddings(rows, columns),
+        torch.randn(5, EMBEDDING),
+        torch.randn(5),
+        torch.tensor([0, 1, 1, 2, 2]),
+        torch.tensor([ABSENT, ABSENT, ABSENT, -3.0]),
+        torch.randn(n_background),
+        torch.tensor(0.5),
+        F.normalize(torch.randn(4, EMBEDDING), dim=1),
+        torch.tensor([0.1, 0.0, 0.2, 0.0]),
+        torch.tensor([0, 0, 2, 2]),
+    ]
+
+
+def _embeddings(rows: int, columns: int) -> list[Tensor]:
+    """Random embeddings of an image of so many cells at stride 32: of its cells, of the whole, and at that stride."""
     embeddings = [
         torch.randn(1, EMBEDDING, 8 * rows, 8 * columns),
         torch.randn(1, EMBEDDING),
         torch.randn(1, EMBEDDING, rows, columns),
     ]
-    return [*(F.normalize(part, dim=1).half() for part in embeddings), torch.randn(5, EMBEDDING), torch.randn(5)]
+    return [F.normalize(part, dim=1).half() for part in embeddings]
+
+
+def _presence_inputs(rows: int, columns: int) -> list[Tensor]:
+    return [torch.randn(4, 8 * rows, 8 * columns), torch.randn(4), torch.randn(8 * rows, 8 * columns)]
 
 
 def fit_templates(model: TinySegmenter) -> bool:

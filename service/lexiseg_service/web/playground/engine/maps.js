@@ -159,7 +159,7 @@ function spans(low, cells) {
 }
 
 /** [cells] of scores [count, cells]. */
-export function logSumExp(scores, count, cells) {
+function logSumExp(scores, count, cells) {
   const total = new Float32Array(cells);
   for (let cell = 0; cell < cells; cell++) {
     let highest = -Infinity;

@@ -1,20 +1,21 @@
 // Words: classes and background compete for every cell, and segments are made of what they won. The numbers are the card's.
 
 import { dot, learned } from "./examples.js";
-import { encoded, halfToEven, logSumExp, winners } from "./maps.js";
+import { encoded, winners } from "./maps.js";
 import { Refusal } from "./refusal.js";
 import { parts } from "../regions.js";
 
 /**
- * The classes of a question, read: `classes` {name, threshold, texts, stuff}, `texts` with examples and their `owner`, and
- * the background behind them; `groups` of cells, of classes with negative examples.
+ * The classes of a question, read: `classes` {name, threshold, texts, stuff}, `texts` of all of them with those of examples,
+ * whether what is like a background word `drops` out, and `inputs` of the graph that gives scores.
  */
 export async function bankOf(rules, question, read, run) {
   const entries = (question.classes ?? []).map((one) => (typeof one === "string" ? { name: one } : one));
+  if (!entries.length) throw new Refusal("no-classes", "Type a word first.");
   const stuff = new Set(rules.stuff);
   const classes = [];
-  const texts = [];
-  const groups = [];
+  const texts = []; // {text, owner, vector, level, ...}, without a text for what an example shows
+  const groups = []; // of cells, of classes with negative examples
   const byExample = []; // classes without words
   for (const [owner, { synonyms = [], ...entry }] of entries.entries()) {
     const made = await learned(rules, entry, run);
@@ -30,95 +31,91 @@ export async function bankOf(rules, question, read, run) {
     texts.push(...made.vectors.map((vector) => ({ owner, level: 0, vector: vector.map((value) => value * share) })));
   }
   const drops = question.background !== false;
-  const words = drops ? competing(rules, texts, byExample) : [];
-  const vectors = stacked([...texts.map(({ vector }) => vector), ...words]);
-  const levels = Float32Array.from([...texts.map(({ level }) => level), ...words.map(() => 0)]);
-  return { classes, texts, drops, vectors, levels, groups, directions: stacked(groups.map(({ direction }) => direction)) };
+  const yields = rules.card.background.words.map((word, index) => !drops || isSaid(rules, word, index, texts, byExample));
+  return { classes, texts, drops, inputs: inputsOf(rules, classes.length, texts, groups, yields) };
 }
 
-/** Vectors of the background words that say the same as no text and no example. */
-function competing({ card: { background }, background: vectors, constants }, texts, byExample) {
+/** Whether a text or an example says the same as a background word, which then does not compete. */
+function isSaid({ card: { background }, background: vectors, constants }, word, index, texts, byExample) {
+  if (texts.some(({ same }) => same?.[index])) return true;
+  if (texts.some(({ text }) => background.synonyms[word]?.includes(text?.toLowerCase()))) return true;
   const width = vectors.length / background.words.length;
-  const lowered = new Set(texts.map(({ text }) => text?.toLowerCase()));
+  const vector = vectors.slice(index * width, (index + 1) * width);
   const { SAME_MEANING } = constants.examples;
-  const yields = (vector) => byExample.some((made) => dot(vector, made.middle) >= SAME_MEANING * Math.max(...made.vectors.map((own) => dot(own, made.middle))));
-  return background.words.flatMap((word, index) => {
-    const vector = Float32Array.from(vectors.slice(index * width, (index + 1) * width));
-    const isSame = texts.some(({ same }) => same?.[index]) || (background.synonyms[word] ?? []).some((one) => lowered.has(one));
-    return isSame || yields(vector) ? [] : [vector];
-  });
+  return byExample.some((made) => dot(vector, made.middle) >= SAME_MEANING * Math.max(...made.vectors.map((own) => dot(own, made.middle))));
 }
 
-function stacked(rows) {
-  const all = new Float32Array(rows.length * (rows[0]?.length ?? 0));
-  rows.forEach((row, index) => all.set(row, index * row.length));
-  return all;
-}
-
-/**
- * Scores [K + B, n] of classes, each that of its best text, and of background words, of scores [T, n] of texts and
- * cosines [G, n] of groups.
- */
-function bestRows(rules, { classes, texts, groups }, { scores, cosines }, n) {
-  const rows = new Float32Array(scores.length + (classes.length - texts.length) * n).fill(-Infinity);
-  for (let text = 0; text < scores.length / n; text++) {
-    const start = (texts[text]?.owner ?? classes.length + text - texts.length) * n;
-    for (let i = 0; i < n; i++) rows[start + i] = Math.max(rows[start + i], scores[text * n + i]);
-  }
-  exclude(rules, rows, groups, cosines, n);
-  return rows;
-}
-
-/** Takes from classes the cells that are like a group of a negative example, and more than like those of the examples. */
-function exclude(rules, rows, groups, cosines, n) {
-  for (const owner of new Set(groups.map((group) => group.owner))) {
-    const own = groups.map((group, index) => ({ ...group, start: index * n })).filter((group) => group.owner === owner);
-    const [negatives, others] = [true, false].map((sign) => own.filter(({ isNegative = false }) => isNegative === sign));
-    for (let i = 0; i < n; i++) {
-      const most = (some) => some.reduce((best, { start }) => Math.max(best, cosines[start + i]), -Infinity);
-      const isLike = negatives.some(({ start, bound }) => cosines[start + i] >= bound);
-      if (isLike && most(negatives) > most(others)) rows[owner * n + i] = rules.constants.pixel_scores.EXCLUDED;
-    }
-  }
-}
-
-/** Logits [K, n] of classes, with a last row for nobody where pixels may be nobody's, of what is `seen` at n cells. */
-export function logitsOf(rules, bank, seen, n) {
-  const { classes, drops } = bank;
-  const best = bestRows(rules, bank, seen, n);
-  const rows = new Float32Array((classes.length + (drops ? 1 : 0)) * n).fill(-Infinity);
-  best.forEach((score, i) => {
-    const at = i < classes.length * n ? i : classes.length * n + (i % n);
-    rows[at] = Math.max(rows[at], score);
-  });
-  if (!drops) return rows;
+/** What the graph of scores takes of `count` classes; nobody's score is raised where there are few. */
+function inputsOf(rules, count, texts, groups, yields) {
+  const { ABSENT } = rules.constants.browser_graphs;
   const { offset, margin, fades_at: fadesAt } = rules.card.background;
-  const relief = Math.max(0, 1 - Math.log(classes.length) / Math.log(fadesAt));
-  const least = rules.nobody + relief * offset;
-  for (let i = classes.length * n; i < rows.length; i++) rows[i] = Math.max(least, rows[i] - relief * margin);
-  return rows;
+  const relief = Math.max(0, 1 - Math.log(count) / Math.log(fadesAt));
+  const floors = new Float32Array(count + 1).fill(ABSENT);
+  floors[count] = rules.nobody + relief * offset;
+  const numbers = (rows, valueOf) => [Float32Array.from(rows, valueOf), [rows.length]];
+  const owners = (rows) => [BigInt64Array.from(rows, ({ owner }) => BigInt(owner)), [rows.length]];
+  const stacked = (rows) => [Float32Array.from(rows.flatMap((row) => [...row])), [rows.length, rules.constants.network.EMBEDDING]];
+  return {
+    vectors: stacked(texts.map(({ vector }) => vector)),
+    levels: numbers(texts, ({ level }) => level),
+    owner: owners(texts),
+    floors: [floors, [count + 1]],
+    yields: numbers(yields, (each) => (each ? ABSENT : 0)),
+    shift: [Float32Array.of(relief * margin), []],
+    directions: stacked(groups.map(({ direction }) => direction)),
+    bound: numbers(groups, ({ isNegative, bound }) => (isNegative ? bound : 0)),
+    group_owner: owners(groups),
+  };
+}
+
+/** Scores of a bank's classes, and of nobody in the last row, for the cells of a picture: as graphs give and take them. */
+export function scoresOf({ features }, { inputs }, run) {
+  return run("scores", { ...features, ...inputs });
+}
+
+/** {label, class_index, score, least} of what is under each of some masks, logits [h * w]; null where that is nobody's. */
+export async function namesOf(view, bank, masks, run) {
+  const { pixels } = view.features;
+  const n = masks.length;
+  const all = new Float32Array(n * view.cells[0] * view.cells[1]);
+  masks.forEach((mask, index) => all.set(mask, index * mask.length));
+  const { means } = await run("means", { pixels, masks: [all, [n, ...view.cells]] });
+  const { scores } = await scoresOf({ features: { ...view.features, pixels: means } }, bank, run);
+  return masks.map((_, index) => {
+    const logits = Array.from({ length: rowsOf(bank) }, (_, row) => scores.data[row * n + index]);
+    const winner = logits.indexOf(Math.max(...logits));
+    if (winner >= bank.classes.length) return null;
+    const score = 1 / logits.reduce((sum, logit) => sum + Math.exp(logit - logits[winner]), 0);
+    const { name: label, threshold } = bank.classes[winner];
+    return { label, class_index: winner, score, ...(threshold != null && { least: threshold }) };
+  });
+}
+
+/** The number of rows that compete: nobody has one where pixels may drop out. */
+function rowsOf({ classes, drops }) {
+  return classes.length + (drops ? 1 : 0);
 }
 
 /**
- * The answer to a question about words. `seen`: scores [T, h, w] and whole [T] of the bank's texts, and cosines [G, h, w]
- * of its groups; `memory`: of a video, where nothing is dropped by a single frame, for that would flicker.
+ * The answer to a question about words in a picture. `memory`: of a video, where nothing is dropped by a single frame, for
+ * that would flicker.
  */
-export async function segmentsOf(rules, question, bank, seen, [h, w], size, memory = null) {
+export async function segmentsOf(rules, question, bank, { features, cells, size }, run, memory = null) {
   const { classes, drops } = bank;
-  if (!classes.length) throw new Refusal("no-classes", "Type a word first.");
-  const own = logitsOf(rules, bank, seen, h * w);
-  const logits = memory ? await memory.steady(own, [h, w]) : own;
-  const won = winners(logits, logits.length / (h * w), [h, w], size);
+  const seen = await scoresOf({ features }, bank, run);
+  const own = seen.scores.data.subarray(0, rowsOf(bank) * cells[0] * cells[1]);
+  const won = winners(memory ? await memory.steady(own, cells) : own, rowsOf(bank), cells, size);
   const isSemantic = (question.task ?? "semantic") === "semantic";
   const regions = { ...won, owner: classes.map((_, index) => index) };
-  const { labels, votes, owner } = isSemantic ? regions : thingsOf(rules, bank, memory ? null : seen, won, size[0], question.task);
+  const presence = isSemantic || memory || !rules.card.panoptic.things ? null : (await run("presence", seen)).presence.data;
+  const { labels, votes, owner } = isSemantic ? regions : thingsOf(rules, classes, presence, won, size[0], question.task);
   const segments = [];
   encoded(labels, owner.length, size).forEach((one, piece) => {
     if (!one.area) return;
     const index = owner[piece];
     const isNamed = rules.card.score && classes[index].texts.length; // presence is learned for words, not for examples
     const probability = votes[piece] / one.area;
-    const score = isNamed ? scoreOf(rules, bestOf(bank, seen.whole, index), probability, classes.length, one.area / labels.length) : probability;
+    const score = isNamed ? scoreOf(rules, seen.whole.data[index], probability, classes.length, one.area / labels.length) : probability;
     const least = classes[index].threshold ?? question.threshold ?? (drops && isNamed && !memory ? rules.card.score.threshold : 0);
     if (score >= least) segments.push({ id: segments.length + 1, label: classes[index].name, class_index: index, score, piece, ...one });
   });
@@ -130,23 +127,22 @@ export async function segmentsOf(rules, question, bank, seen, [h, w], size, memo
 }
 
 /**
- * Connected regions of what classes won, class by class, the largest first; stuff as a whole, or not. By what is `seen`
- * in the picture only those that are believed to be whole things; all of them where it is null.
+ * Connected regions of what classes won, class by class, the largest first; stuff as a whole, or not. By the `presence` of
+ * classes in the picture only those that are believed to be whole things; all of them where it is null.
  */
-function thingsOf(rules, bank, seen, { labels, probability }, height, task) {
+function thingsOf(rules, classes, presence, { labels, probability }, height, task) {
   const { MIN_INSTANCE, TINY } = rules.constants.pixels;
   const { things: rule } = rules.card.panoptic;
   const { ids, owner, areas } = parts(labels, height); // columns are the lines of this map
   const votes = new Float64Array(owner.length);
   ids.forEach((id, pixel) => (votes[id] += probability[pixel]));
-  const presence = rule && seen && presenceOf(rules, bank, seen);
   const isBelieved = (id) => {
     const [sure, large] = [votes[id] / areas[id], areas[id] / labels.length].map((share) => Math.log(Math.max(share, TINY)));
     const logit = rule.probability * sure + rule.area * large - rule.presence * Math.log1p(Math.exp(-presence[owner[id]])) + rule.bias;
     return 1 / (1 + Math.exp(-logit)) >= rule.least;
   };
   const smallest = Math.max(1, Math.trunc(MIN_INSTANCE * labels.length));
-  const pieces = bank.classes.flatMap(({ stuff }, index) => {
+  const pieces = classes.flatMap(({ stuff }, index) => {
     const own = [...owner.keys()].filter((id) => owner[id] === index);
     if (stuff) return task === "panoptic" && own.length ? [own] : [];
     const things = own.filter((id) => areas[id] >= smallest && (!presence || isBelieved(id)));
@@ -159,23 +155,6 @@ function thingsOf(rules, bank, seen, { labels, probability }, height, task) {
     owner: pieces.map(([id]) => owner[id]),
     votes: pieces.map((some) => some.reduce((sum, id) => sum + votes[id], 0)),
   };
-}
-
-/** [K]: the logit of a class to be there, of its most present text and of its surest cells. */
-function presenceOf(rules, bank, seen) {
-  const n = seen.scores.length / seen.whole.length;
-  const rows = bestRows(rules, bank, seen, n);
-  const total = logSumExp(rows, rows.length / n, n).map((sum) => logSumExp([sum, rules.nobody], 2, 1)[0]);
-  const surest = Math.max(1, halfToEven(rules.constants.pixel_scores.SUREST * n));
-  return bank.classes.map((_, index) => {
-    const sorted = rows.slice(index * n, (index + 1) * n).map((score, cell) => score - total[cell]).sort();
-    return bestOf(bank, seen.whole, index) + logSumExp(sorted.subarray(n - surest), surest, 1)[0] - Math.log(surest);
-  });
-}
-
-/** The highest number of a class's texts. */
-function bestOf({ texts }, whole, index) {
-  return texts.reduce((best, { owner }, text) => (owner === index ? Math.max(best, whole[text]) : best), -Infinity);
 }
 
 function scoreOf({ card: { score: rule }, score: { least, most } }, presence, probability, count, area) {

@@ -5,7 +5,7 @@ import { keep, rowOf } from "./examples.js";
 import { cut, encoded, halfToEven, resized } from "./maps.js";
 import { cutOut } from "./prompts.js";
 import { Refusal } from "./refusal.js";
-import { bankOf, logitsOf, segmentsOf, warningsOf, warningsOfPrompts } from "./semantic.js";
+import { bankOf, namesOf, segmentsOf, warningsOf, warningsOfPrompts } from "./semantic.js";
 import { VideoMemory } from "./video.js";
 import { readerOf, unreadable } from "./words.js";
 
@@ -190,8 +190,7 @@ async function segment(picture, question, scene = null) {
   const view = await pictureOf(picture);
   if (question.task === "everything") return answerOf(view, began, await everything(view, question));
   const bank = await bankOf(rules, question, read, run);
-  const seen = await scoresOf(view, bank);
-  const made = await segmentsOf(rules, question, bank, seen, view.cells, view.size, scene && (await memoryOf(rules, [scene, question], view)));
+  const made = await segmentsOf(rules, question, bank, view, run, scene && (await memoryOf(rules, [scene, question], view)));
   return answerOf(view, began, { ...made, warnings: warningsOf(rules, bank, question.task) });
 }
 
@@ -203,15 +202,6 @@ async function memoryOf(rules, name, { rgb, tile }) {
   if (memory?.of !== of) memory = { of, video: new VideoMemory(rules, run) };
   await memory.video.look(rgb, tile);
   return memory.video;
-}
-
-async function scoresOf({ features: { pixels, image, cells } }, { vectors, levels, groups, directions }) {
-  const texts = { vectors: [vectors, [levels.length, vectors.length / levels.length]], levels: [levels, [levels.length]] };
-  const { scores, whole } = await run("scores", { pixels, image, cells, ...texts });
-  const seen = { scores: scores.data, whole: whole.data, cosines: new Float32Array(0) };
-  if (!groups.length) return seen;
-  const { cosines } = await run("cosines", { pixels, directions: [directions, [groups.length, directions.length / groups.length]] });
-  return { ...seen, cosines: cosines.data };
 }
 
 async function prompt(picture, question) {
@@ -240,28 +230,13 @@ async function everything(view, question) {
 async function namedMasks(view, question, masks) {
   const { rules, read } = await ready;
   const bank = question.classes && (await bankOf(rules, question, read, run));
-  const seen = bank && (await scoresOf(view, bank));
-  const named = masks.map(({ logits, ...one }) => {
+  const names = bank && masks.length ? await namesOf(view, bank, masks.map(({ logits }) => logits), run) : [];
+  const named = masks.map(({ logits: _, ...one }, index) => {
     const nobody = { label: null, class_index: null, score: one.quality, least: question.threshold ?? 0 };
-    return { ...nobody, ...(bank && one.area && nameOf(rules, bank, seen, logits)), ...one };
+    return { ...nobody, ...(one.area && names[index]), ...one };
   });
   const segments = named.filter(({ score, least }) => score >= least).map(({ least: _, ...one }, index) => ({ id: index + 1, ...one }));
   return { segments, absent: [], warnings: bank ? warningsOf(rules, bank) : [] };
-}
-
-/** The best class of what is under a mask, or null: means of scores, which are those of the mean pixel. */
-function nameOf(rules, bank, seen, mask) {
-  const n = mask.length;
-  const highest = mask.reduce((most, logit) => Math.max(most, logit), -Infinity);
-  const inside = [...mask.keys()].filter((cell) => mask[cell] > 0 || mask[cell] === highest);
-  const meanOf = (map) => inside.reduce((sum, cell) => sum + map[cell], 0) / inside.length;
-  const meansOf = (maps) => Float32Array.from({ length: maps.length / n }, (_, row) => meanOf(maps.subarray(row * n, (row + 1) * n)));
-  const logits = logitsOf(rules, bank, { scores: meansOf(seen.scores), cosines: meansOf(seen.cosines) }, 1);
-  const winner = logits.indexOf(Math.max(...logits));
-  if (winner >= bank.classes.length) return null;
-  const score = 1 / logits.reduce((sum, logit) => sum + Math.exp(logit - logits[winner]), 0);
-  const { name: label, threshold } = bank.classes[winner];
-  return { label, class_index: winner, score, ...(threshold != null && { least: threshold }) };
 }
 
 async function answerOf({ size }, began, content) {
