@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from lexiseg_model.export.templates import differ, write_template
 from lexiseg_model.methods.tiny import by_example
 from lexiseg_model.methods.tiny.graphs import TEMPLATES, with_templates
 from lexiseg_model.methods.tiny.mask_graphs import mask_parts
-from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork, log_presence
+from lexiseg_model.methods.tiny.network import EMBEDDING, STRIDE, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.pixel_scores import EXCLUDED, SUREST, mask_means
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import ExampleRule, TinySettings
@@ -179,26 +178,61 @@ class Reading(nn.Module):
 
 
 class Region(nn.Module):
-    """Embeddings [1, 96, h, w] and a region [h, w], 1 inside and 0 outside -> its example row [1, ROW]."""
+    """The example row of what a prompt shows, as `by_example.region_rows`."""
 
     def __init__(self, apart: float) -> None:
         super().__init__()
         self.apart = apart
 
-    def forward(self, pixels: Tensor, inside: Tensor) -> tuple[Tensor]:
-        flat, cells = pixels[0].float().flatten(1), inside.flatten()
+    def forward(
+        self, pixels: Tensor, mask: Tensor, points: Tensor, signs: Tensor, box: Tensor, has_box: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The row of a prompt.
+
+        Args:
+            pixels: embeddings [1, 96, h, w].
+            mask: logits [h, w] of the prompt head.
+            points: [K, 2] in pixels of the network's input, with the `signs` [K] 1 and -1; 0: no point.
+            box: [4] in such pixels, if `has_box` [] is 1.
+
+        Returns:
+            The row [1, ROW], and the number [] of cells that it is of.
+        """
+        flat, size = pixels[0].float().flatten(1), pixels.shape[2:]
+        at = _cell(points, size)[:, None] == torch.arange(flat.shape[1])  # [K, n]
+        similar = at | _is_similar(flat, at.float())
+        shown, excluded = ((similar & (signs == sign)[:, None]).any(0) for sign in (1, -1))
+        is_box = has_box > 0
+        reach = (is_box & _box_cells(box, size)) | (~is_box & shown)
+        rest = (reach & ~excluded).float()
+        cut = (reach & (is_box | ~excluded) & (mask.flatten() > 0)).float()
+        cells = torch.where(cut.sum() >= by_example.MIN_CELLS, cut, rest)
         mean = by_example.subtract_image((flat @ cells / cells.sum())[None], flat.mean(1), self.apart)
-        return (torch.cat([mean, by_example.cell_groups(flat.T, cells).view(1, -1)], 1).half().float(),)
+        groups = by_example.cell_groups(flat.T, cells).view(1, -1)
+        return torch.cat([mean, groups], 1).half().float(), cells.sum()
 
 
-class Alike(nn.Module):
-    """Embeddings [1, 96, h, w] and P points [P, h, w], 1 at its cell -> the cells [P, h, w] similar (1) to each."""
+def _cell(points: Tensor, size: torch.Size) -> Tensor:
+    """Indices [K] of the cells of points [K, 2] in pixels of the network's input."""
+    column, row = ((place / STRIDE).long() for place in points.unbind(1))
+    return row.clamp_max(size[0] - 1) * size[1] + column.clamp_max(size[1] - 1)
 
-    def forward(self, pixels: Tensor, points: Tensor) -> tuple[Tensor]:
-        unit = F.normalize(pixels[0].float().flatten(1), dim=0)
-        point = points.flatten(1) @ unit.T
-        bound = examples.MIN_SIMILARITY + (1 - examples.MIN_SIMILARITY) * (point @ F.normalize(unit.mean(1), dim=0))
-        return ((point @ unit >= bound[:, None]).float().view(points.shape),)
+
+def _is_similar(flat: Tensor, points: Tensor) -> Tensor:
+    """Which of the embeddings [96, n] are similar to those of points [K, n], 1 at its cell: [K, n] bool."""
+    unit = F.normalize(flat, dim=0)
+    point = points @ unit.T
+    bound = examples.MIN_SIMILARITY + (1 - examples.MIN_SIMILARITY) * (point @ F.normalize(unit.mean(1), dim=0))
+    return point @ unit >= bound[:, None]
+
+
+def _box_cells(box: Tensor, size: torch.Size) -> Tensor:
+    """Which cells [n] have their centres in a box [4] in pixels of the network's input; the nearest where none has."""
+    y, x = (STRIDE * (torch.arange(side) + 0.5) for side in size)
+    rows, columns = (y >= box[1]) & (y <= box[3]), (x >= box[0]) & (x <= box[2])
+    inside = (rows[:, None] & columns).flatten()
+    nearest = _cell((box[None, :2] + box[None, 2:]) / 2, size) == torch.arange(inside.shape[0])
+    return inside | (nearest & ~inside.any())
 
 
 class Examples(nn.Module):
@@ -256,16 +290,12 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
         "shift": {},
         **{name: {0: groups} for name in ("directions", "bound", "group_owner")},
     }
-    maps = {1: 8 * rows, 2: 8 * columns}
-    present = {"scores": {0: classes, **maps}, "whole": {0: classes}, "others": {0: 8 * rows, 1: 8 * columns}}
-    inside, points = {0: 8 * rows, 1: 8 * columns}, {0: texts, 1: 8 * rows, 2: 8 * columns}
+    flat, maps = {0: 8 * rows, 1: 8 * columns}, {1: 8 * rows, 2: 8 * columns}
+    present = {"scores": {0: classes, **maps}, "whole": {0: classes}, "others": flat}
+    region = {**pixels, "mask": flat, "points": {0: texts}, "signs": {0: texts}, "box": {}, "has_box": {}}
     word_lists = {"background": {0: words}, "known": {0: Dim("known", min=1)}}
     properties = ("vectors", "levels", "background", "likeness", "foreign")
     examples = Examples(settings.examples, by_example.training_words(tiny, model.familiar, torch.device("cpu")))
-
-    def beside(*shape: int) -> Callable[[int, int], list[Tensor]]:
-        """Random embeddings of an image, and ones of `shape` [..., h, w]."""
-        return lambda rows, columns: [_embeddings(rows, columns)[0], torch.ones(*shape, 8 * rows, 8 * columns)]
 
     with torch.inference_mode():
         background = reading(reading.background)[0]
@@ -279,10 +309,9 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
             {"background": {0: words}},
         ),
         Part("presence", Presence(tiny), _presence_inputs, present, ("presence",)),
-        Part("means", Means(), beside(2), {**pixels, "masks": points}, ("means",)),
+        Part("means", Means(), _means_inputs, {**pixels, "masks": {0: texts, **maps}}, ("means",)),
         Part("reading", reading, lambda *_: [torch.randn(3, WIDTH)], by_text, properties, word_lists),
-        Part("region", Region(settings.examples.apart), beside(), {**pixels, "inside": inside}, ("row",)),
-        Part("alike", Alike(), beside(2), {**pixels, "points": points}, ("alike",)),
+        Part("region", Region(settings.examples.apart), _region_inputs, region, ("row", "cells")),
         Part(
             "examples",
             examples,
@@ -324,6 +353,23 @@ def _embeddings(rows: int, columns: int) -> list[Tensor]:
         torch.randn(1, EMBEDDING, rows, columns),
     ]
     return [F.normalize(part, dim=1).half() for part in embeddings]
+
+
+def _means_inputs(rows: int, columns: int) -> list[Tensor]:
+    return [_embeddings(rows, columns)[0], torch.randn(2, 8 * rows, 8 * columns)]
+
+
+def _region_inputs(rows: int, columns: int) -> list[Tensor]:
+    pixels, masks = _means_inputs(rows, columns)
+    points = torch.tensor([[20.0 * columns, 10.0 * rows], [5.0, 5.0]])
+    return [
+        pixels,
+        masks[0],
+        points,
+        torch.tensor([1.0, -1.0]),
+        torch.tensor([8.0, 6.0, 24.0, 20.0]),
+        torch.tensor(0.0),
+    ]
 
 
 def _presence_inputs(rows: int, columns: int) -> list[Tensor]:

@@ -157,16 +157,24 @@ def _to_crop(prompt: Prompt, whole: WholeImage, crop: Crop) -> Prompt:
 
 def to_image_cells(masks: Tensor, crop: Crop, whole: WholeImage) -> Tensor:
     """Logits [M, a, b] of a crop -> [M, h, w] of the whole image, by area averaging; NOWHERE outside the crop."""
-    rows = _shares(whole.cells[0], masks.shape[1], (crop.top, crop.bottom), whole.kept[0]).to(masks.device)
-    columns = _shares(whole.cells[1], masks.shape[2], (crop.left, crop.right), whole.kept[1]).to(masks.device)
+    y, x = (side / kept for side, kept in zip(whole.cells, whole.kept, strict=True))
+    cells = [torch.arange(side) for side in whole.cells]
+    rows = shares(cells[0], masks.shape[1], crop.top * y, crop.bottom * y).to(masks.device)
+    columns = shares(cells[1], masks.shape[2], crop.left * x, crop.right * x).to(masks.device)
     covered = (rows.sum(1) > 0)[:, None] & (columns.sum(1) > 0)
     return torch.where(covered, rows @ masks.float() @ columns.T, NOWHERE)
 
 
-def _shares(cells: int, parts: int, span: tuple[int, int], pixels: int) -> Tensor:
-    """Weights [cells, parts]: the share of each cell that each of `parts` equal parts of a span of pixels covers."""
-    first, end = (pixel * cells / pixels for pixel in span)
-    bounds = torch.linspace(first, end, parts + 1, dtype=torch.float64)
-    cell = torch.arange(cells, dtype=torch.float64)[:, None]
+def shares(cells: Tensor, parts: int, first: float | Tensor, end: float | Tensor) -> Tensor:
+    """Weights [n, parts]: the share of each of these cells [n] that each of `parts` equal parts of a span covers.
+
+    Args:
+        cells: indices.
+        parts: from `first` to `end`, in cells.
+        first: where the span begins, in float64.
+        end: where it ends.
+    """
+    bounds = first + (end - first) * torch.arange(parts + 1, dtype=torch.float64) / parts
+    cell = cells[:, None].double()
     covered = (torch.minimum(bounds[1:], cell + 1) - torch.maximum(bounds[:-1], cell)).clamp_min(0)
     return (covered / covered.sum(1, keepdim=True).clamp_min(1e-9)).float()

@@ -32,6 +32,7 @@ from lexiseg_model.methods.tiny.prompt_maps import HEADS, Prompts
 SHARED, POINT_PART, PROMPT_PART = "prompt-maps", "lone-point", "sure-prompt"  # names of the parts
 MAX_CELLS = 512  # of a side at stride 32
 MAX_POINTS = 1024  # of a prompt
+SCALES = (4, 2, 1, 2, 2)  # cells of the shared maps per cell at stride 16
 POINTS_TRACED = 3  # a single point would be traced as a constant
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -122,8 +123,9 @@ def prompt_parts(head: PromptHead) -> list[Part]:
     rows, columns = (Dim(name, min=1, max=MAX_CELLS) for name in ("rows", "columns"))
     embeddings = {"pixels": {1: 8 * rows, 2: 8 * columns}, "guide": {1: 16 * rows, 2: 16 * columns}}
     rows, columns = (Dim(name, min=1, max=2 * MAX_CELLS) for name in ("rows", "columns"))
-    sides = dict(zip(SharedMaps._fields, (4, 2, 1, 2, 2), strict=True))  # cells per cell at stride 16
-    shared = {name: {2: finer * rows, 3: finer * columns} for name, finer in sides.items()}
+    shared = {
+        name: {2: scale * rows, 3: scale * columns} for name, scale in zip(SharedMaps._fields, SCALES, strict=True)
+    }
     n = Dim("points", min=1, max=MAX_POINTS)
     return with_templates(
         [
@@ -149,7 +151,8 @@ def _embeddings(rows: int, columns: int) -> list[Tensor]:
     return [pixels, torch.randint(0, 256, (3, 16 * rows, 16 * columns), dtype=torch.uint8)]
 
 
-def _maps(rows: int, columns: int) -> list[Tensor]:
+def random_maps(rows: int, columns: int) -> list[Tensor]:
+    """Random shared maps of an image of so many cells at stride 32."""
     unit = torch.randn(1, HEADS, GROUPING, 4 * rows, 4 * columns)
     return [
         torch.randn(1, FINE, 8 * rows, 8 * columns),
@@ -161,13 +164,13 @@ def _maps(rows: int, columns: int) -> list[Tensor]:
 
 
 def _point_inputs(rows: int, columns: int) -> list[Tensor]:
-    return [torch.tensor([20.0 * columns, 10.0 * rows]), *_maps(rows, columns)]
+    return [torch.tensor([20.0 * columns, 10.0 * rows]), *random_maps(rows, columns)]
 
 
 def _prompt_inputs(rows: int, columns: int) -> list[Tensor]:
     points = torch.rand(POINTS_TRACED, 2) * torch.tensor([32.0 * columns, 32.0 * rows])
     box = torch.tensor([8.0, 6.0, 24.0 * columns, 20.0 * rows])
-    return [points, torch.tensor([1.0, -1.0, 0.0]), box, torch.tensor(1.0), *_maps(rows, columns)]
+    return [points, torch.tensor([1.0, -1.0, 0.0]), box, torch.tensor(1.0), *random_maps(rows, columns)]
 
 
 class PromptGraphs:

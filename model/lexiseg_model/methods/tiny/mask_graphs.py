@@ -1,6 +1,7 @@
 """ONNX graphs for the browser that choose and refine the masks of the prompt head, by `click_order` and `mask_rules`.
 
 tile -> Palette, once an image; the head's masks of a prompt and that palette -> ChooseMask -> one refined mask
+shared maps -> Crop -> those of a window, of which the head's masks -> Paste -> masks of the image
 """
 
 from __future__ import annotations
@@ -13,8 +14,18 @@ from torch.export import Dim
 from lexiseg_model.export.exportable import Part
 from lexiseg_model.masks.pamr import affinity, refine_once
 from lexiseg_model.methods.tiny.click_order import Contrast, contrast_of_cells, worth
-from lexiseg_model.methods.tiny.graphs import Normalise
-from lexiseg_model.methods.tiny.mask_rules import BINS, SMOOTHING, colour_bins, count_cells, weigh_colours
+from lexiseg_model.methods.tiny.closer_look import NOWHERE, shares
+from lexiseg_model.methods.tiny.graphs import SCALES, Normalise, random_maps
+from lexiseg_model.methods.tiny.mask_rules import (
+    BINS,
+    SMOOTHING,
+    clip_to_box,
+    colour_bins,
+    count_cells,
+    weigh_colours,
+)
+from lexiseg_model.methods.tiny.prompt_head import SharedMaps
+from lexiseg_model.methods.tiny.proposals.proposing import NOTHING
 from lexiseg_model.methods.tiny.settings import TinySettings
 
 MAX_CELLS = 4096  # of a side at stride 4
@@ -74,16 +85,85 @@ class ChooseMask(nn.Module):
         return logits[0], sure.index_select(0, best)
 
 
+class Crop(nn.Module):
+    """SharedMaps of one image and a window's `rows` [a] and `columns` [b] at stride 16 -> SharedMaps of the window."""
+
+    def forward(self, rows: Tensor, columns: Tensor, *shared: Tensor) -> list[Tensor]:
+        return [
+            part.index_select(2, _finer(rows, scale)).index_select(3, _finer(columns, scale))
+            for part, scale in zip(shared, SCALES, strict=True)
+        ]
+
+
+class Paste(nn.Module):
+    """Masks of a window, logits [M, 4a, 4b], its `rows` [a] and `columns` [b] at stride 16, and the image's `fine` map.
+
+    Returns masks [M, h, w] of the image, NOTHING outside the window; the area [M] of each in pixels; and how many [M]
+    of these lie along edges of the window that are not edges of the image.
+    """
+
+    def forward(self, masks: Tensor, rows: Tensor, columns: Tensor, fine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y, x = _finer(rows, SCALES[0]), _finer(columns, SCALES[0])
+        height, width = fine.shape[2:]
+        pixels = (y[:, None] * width + x).flatten().expand(masks.shape[0], -1)
+        whole = masks.new_full((masks.shape[0], height * width), NOTHING).scatter(1, pixels, masks.flatten(1))
+        inside = (masks > 0).float()
+        across = inside[:, 0].sum(1) * (y[0] > 0) + inside[:, -1].sum(1) * (y[-1] < height - 1)
+        down = inside[:, :, 0].sum(1) * (x[0] > 0) + inside[:, :, -1].sum(1) * (x[-1] < width - 1)
+        return whole.view(-1, height, width), inside.flatten(1).sum(1), across + down
+
+
+def _finer(cells: Tensor, scale: int) -> Tensor:
+    """Indices [scale * n] of the cells that lie in these [n], `scale` to each."""
+    return (cells[:, None] * scale + torch.arange(scale)).flatten()
+
+
+class Widen(nn.Module):
+    """Logits [a, b] of a crop -> those of the whole image, as `closer_look.to_image_cells`.
+
+    `span` [4]: top, left, bottom and right of the crop in cells of the image, whose indices are `rows` [h] and
+    `columns` [w].
+    """
+
+    def forward(self, mask: Tensor, span: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor]:
+        top, left, bottom, right = span.double().unbind()
+        down, across = shares(rows, mask.shape[0], top, bottom), shares(columns, mask.shape[1], left, right)
+        covered = (down.sum(1) > 0)[:, None] & (across.sum(1) > 0)
+        return (torch.where(covered, down @ mask @ across.T, NOWHERE),)
+
+
+class Clip(nn.Module):
+    """Logits [h, w] of the mask of a box [4], its quality [1] in 0..1, and 1 in `is_near` [] for a crop -> clipped."""
+
+    def __init__(self, settings: TinySettings) -> None:
+        super().__init__()
+        self.boxes, self.near = settings.boxes, settings.looks.boxes
+
+    def forward(self, mask: Tensor, quality: Tensor, box: Tensor, is_near: Tensor) -> tuple[Tensor]:
+        near, usual = (clip_to_box(mask[None], quality, box, rule)[0] for rule in (self.near, self.boxes))
+        return (torch.where(is_near > 0, near, usual),)
+
+
 def mask_parts(settings: TinySettings) -> list[Part]:
     """The graphs, for export."""
     rows, columns = (Dim(name, min=1, max=MAX_CELLS) for name in ("rows", "columns"))
     h, w = 8 * rows, 8 * columns
     palette = {"bins": {0: h, 1: w}, "weights": {1: h, 2: w}, "across": {0: h, 1: w - 1}, "down": {0: h - 1, 1: w}}
     n = Dim("masks", min=1, max=MAX_MASKS)
+    a, b, high, wide = (Dim(name, min=2, max=MAX_CELLS) for name in ("a", "b", "high", "wide"))
+    window = {"rows": {0: a}, "columns": {0: b}}
+    shared = {name: {2: scale * high, 3: scale * wide} for name, scale in zip(SharedMaps._fields, SCALES, strict=True)}
+    pasted = {"masks": {0: n, 1: 4 * a, 2: 4 * b}, **window, "fine": shared["fine"]}
+    whole = {0: h, 1: w}
+    widened = {"mask": {0: 8 * a, 1: 8 * b}, "span": {}, "rows": {0: h}, "columns": {0: w}}
     masks = {"masks": {0: n, 1: h, 2: w}, "quality": {0: n}, "box": {}, "has_box": {}}
     return [
         Part("palette", Palette(), _tile, {"tile": {1: 4 * h, 2: 4 * w}}, ("guide", *palette)),
         Part("choose-mask", ChooseMask(settings), _masks, {**masks, **palette}, ("mask", "sure")),
+        Part("widen", Widen(), _part_of_image, widened, ("whole",)),
+        Part("clip", Clip(settings), _clipped, {"mask": whole, "quality": {}, "box": {}, "is_near": {}}, ("clipped",)),
+        Part("crop", Crop(), _window, {**window, **shared}, [f"{name}_maps" for name in SharedMaps._fields]),
+        Part("paste", Paste(), _window_masks, pasted, ("whole", "areas", "touches")),
     ]
 
 
@@ -92,6 +172,25 @@ def _tile(rows: int, columns: int) -> list[Tensor]:
     tile = torch.randint(0, 256, (3, 32 * rows, 32 * columns), dtype=torch.uint8)
     tile[:, : 16 * rows] = 255
     return [tile]
+
+
+def _part_of_image(rows: int, columns: int) -> list[Tensor]:
+    h, w = 8 * rows, 8 * columns
+    return [torch.randn(16, 24), torch.tensor([1.5, 2.0, h / 2, w / 2]), torch.arange(h), torch.arange(w)]
+
+
+def _clipped(rows: int, columns: int) -> list[Tensor]:
+    box = torch.tensor([8.0, 6.0, 24.0 * columns, 20.0 * rows])
+    return [torch.randn(8 * rows, 8 * columns), torch.tensor([0.7]), box, torch.tensor(1.0)]
+
+
+def _window(rows: int, columns: int) -> list[Tensor]:
+    return [torch.arange(1, 2 * rows), torch.arange(2 * columns - 1), *random_maps(rows, columns)]
+
+
+def _window_masks(rows: int, columns: int) -> list[Tensor]:
+    y, x, fine, *_ = _window(rows, columns)
+    return [torch.randn(3, 4 * len(y), 4 * len(x)), y, x, fine]
 
 
 def _masks(rows: int, columns: int) -> list[Tensor]:

@@ -1,17 +1,14 @@
 // Task "everything": masks for a grid of point prompts, as in the service (methods/tiny/proposals). Points whose object
 // is probably covered by earlier masks are skipped.
-//
-// A mask holds logits of a window `{top, left, rows, columns}` in cells of the maps, at two pixels per cell and axis.
 
 import { halfToEven } from "./maps.js";
 
-const FINER = 2; // pixels of a mask across a cell
-const NOTHING = -20; // the logit of pixels outside of a window
+const FINER = 2; // pixels of a mask across a cell of the maps
 
 /** Masks [h * w] of a picture with their quality in 0..1, after non-maximum suppression, the best first. */
 export async function proposed(rules, picture, run) {
   const { proposals: settings } = rules.settings;
-  const { PER_PASS, AGAIN, TOUCHES, NEW } = rules.constants.proposing;
+  const { PER_PASS, AGAIN, TOUCHES, NEW, MIN_CELLS } = rules.constants.proposing;
   const { STEP, MIN_SIDE } = rules.constants.windows;
   const shared = await picture.shared();
   const [rows, columns] = shared.mid.dims.slice(2);
@@ -22,33 +19,22 @@ export async function proposed(rules, picture, run) {
     return { x: Math.fround(share(i % settings.grid) * columns), y: Math.fround(share(Math.floor(i / settings.grid)) * rows) };
   });
   const search = searchOf(rules, grid, shared.grouping);
-  const good = []; // {mask, window, quality}
+  const good = []; // {mask, quality, area, touches}
   let left = settings.most * rows * columns;
-  const covers = (mask, window, least) =>
-    grid.map(({ x, y }) => {
-      const [row, column] = [Math.floor(FINER * y) - FINER * window.top, Math.floor(FINER * x) - FINER * window.left];
-      const inside = row >= 0 && column >= 0 && row < FINER * window.rows && column < FINER * window.columns;
-      return (inside ? mask[row * FINER * window.columns + column] : NOTHING) > least;
-    });
+  const covers = (mask, least) => grid.map(({ x, y }) => mask[Math.floor(FINER * y) * FINER * columns + Math.floor(FINER * x)] > least);
 
   async function answered(point, window) {
     left -= window.rows * window.columns;
-    const { x, y } = grid[point];
-    const place = Float32Array.of(8 * (x - window.left), 8 * (y - window.top));
-    const { masks, quality } = await run("lone-point", { point: [place, [2]], ...cropped(shared, window, whole) });
-    const n = masks.data.length / quality.data.length;
-    const sure = [...quality.data].map((logit) => 1 / (1 + Math.exp(-logit)));
-    return { point, each: sure.map((quality, i) => ({ mask: masks.data.slice(i * n, (i + 1) * n), window, quality })) };
+    return { point, each: await masksAt(grid[point], window, window === whole, shared, run) };
   }
 
   function keep(answers, of = (answer) => answer.each) {
     search.answered(answers.map(({ point }) => point), answers.map((answer) => Math.max(0, ...of(answer).map((one) => one.quality))));
     for (const one of answers.flatMap(of)) {
-      const area = areaOf(one.mask);
-      if (one.quality < settings.quality || area < rules.constants.proposing.MIN_CELLS) continue;
+      if (one.quality < settings.quality || one.area < MIN_CELLS) continue;
       good.push(one);
-      const explains = area <= settings.explains * rows * columns * FINER ** 2;
-      search.cover(covers(one.mask, one.window, 0), explains ? covers(one.mask, one.window, settings.inside) : []);
+      const explains = one.area <= settings.explains * one.mask.length;
+      search.cover(covers(one.mask, 0), explains ? covers(one.mask, settings.inside) : []);
     }
   }
 
@@ -62,13 +48,13 @@ export async function proposed(rules, picture, run) {
   async function askNear(points) {
     const answers = [];
     for (const point of points) answers.push(await answered(point, around(grid[point], size, whole)));
-    const isCut = (one) => touching(one, whole) > TOUCHES;
+    const isCut = ({ touches }) => touches > TOUCHES;
     const best = ({ each }) => each.reduce((most, one) => (one.quality > most.quality ? one : most));
     let waiting = answers.filter((answer) => isCut(best(answer)) && best(answer).quality >= settings.quality);
     waiting.sort((one, other) => best(other).quality - best(one).quality);
     const done = new Set();
     while (waiting.length) {
-      waiting = waiting.filter((answer) => search.openShare(covers(best(answer).mask, best(answer).window, 0)) >= NEW);
+      waiting = waiting.filter((answer) => search.openShare(covers(best(answer).mask, 0)) >= NEW);
       const again = waiting.slice(0, Math.min(AGAIN, Math.floor(left / (rows * columns))));
       if (!again.length) break;
       await ask(again.map(({ point }) => point));
@@ -87,11 +73,26 @@ export async function proposed(rules, picture, run) {
       await (near ? askNear : ask)(some);
     }
   }
-  return unsuppressed(good, settings.rule, whole);
+  return unsuppressed(good, settings.rule);
 }
 
-function areaOf(mask) {
-  return mask.reduce((sum, logit) => sum + Number(logit > 0), 0);
+/**
+ * Masks [h * w] of the picture for a point, each with its quality, its area, and the number of its pixels that touch edges
+ * of the window which are not the picture's.
+ */
+async function masksAt({ x, y }, window, isWhole, shared, run) {
+  const lines = (start, count) => [BigInt64Array.from({ length: count / 2 }, (_, i) => BigInt(start / 2 + i)), [count / 2]];
+  const place = { rows: lines(window.top, window.rows), columns: lines(window.left, window.columns) };
+  const point = [Float32Array.of(8 * (x - window.left), 8 * (y - window.top)), [2]];
+  const { masks, quality } = await run("lone-point", { point, ...(isWhole ? shared : await run("crop", { ...place, ...shared })) });
+  const { whole, areas, touches } = await run("paste", { masks, ...place, fine: shared.fine });
+  const n = whole.data.length / areas.data.length;
+  return Array.from(quality.data, (logit, i) => ({
+    mask: whole.data.slice(i * n, (i + 1) * n),
+    quality: 1 / (1 + Math.exp(-logit)),
+    area: areas.data[i],
+    touches: touches.data[i],
+  }));
 }
 
 /** The window of a size centred on a place, shifted to lie inside the picture. @param {any} point @param {number[]} size */
@@ -99,32 +100,6 @@ function around({ x, y }, size, whole) {
   const [rows, columns] = size;
   const corner = (middle, length, end) => Math.min(Math.max(2 * halfToEven((middle - length / 2) / 2), 0), end - length);
   return { top: corner(y, rows, whole.rows), left: corner(x, columns, whole.columns), rows, columns };
-}
-
-/** The shared maps [1, C, h, w], cropped to a window. */
-function cropped(shared, window, whole) {
-  if (window === whole) return shared;
-  return Object.fromEntries(
-    Object.entries(shared).map(([name, { data, dims: [, channels, height, width] }]) => {
-      const [top, left, rows, columns] = [window.top, window.left, window.rows, window.columns].map((cells) => (cells * height) / whole.rows);
-      const part = new Float32Array(channels * rows * columns);
-      for (let line = 0; line < channels * rows; line++) {
-        const start = (Math.floor(line / rows) * height + top + (line % rows)) * width + left;
-        part.set(data.subarray(start, start + columns), line * columns);
-      }
-      return [name, [part, [1, channels, rows, columns]]];
-    }),
-  );
-}
-
-/** Number of mask pixels along the edges of its window that are not edges of the picture. */
-function touching({ mask, window: { top, left, rows, columns } }, whole) {
-  const [h, w] = [FINER * rows, FINER * columns];
-  const line = (start, step, length) => Array.from({ length }, (_, i) => mask[start + i * step]).filter((logit) => logit > 0).length;
-  return (
-    (top > 0 ? line(0, 1, w) : 0) + (top + rows < whole.rows ? line((h - 1) * w, 1, w) : 0) +
-    (left > 0 ? line(0, w, h) : 0) + (left + columns < whole.columns ? line(w - 1, w, h) : 0)
-  );
 }
 
 /** Indices of an n x n grid in five ranks, from coarse to fine: each rank halves the gaps. */
@@ -184,22 +159,12 @@ function searchOf(rules, grid, { data, dims: [, channels, height, width] }) {
   };
 }
 
-/** Non-maximum suppression: masks in the size of the whole picture, the best first. */
-function unsuppressed(good, rule, whole) {
-  const [h, w] = [FINER * whole.rows, FINER * whole.columns];
-  const wholes = good.sort((one, other) => other.quality - one.quality).map(({ mask, window, quality }) => {
-    const wide = new Float32Array(h * w).fill(NOTHING);
-    const columns = FINER * window.columns;
-    for (let row = 0; row < FINER * window.rows; row++) {
-      wide.set(mask.subarray(row * columns, (row + 1) * columns), (FINER * window.top + row) * w + FINER * window.left);
-    }
-    return { mask: wide, quality, area: areaOf(mask) };
-  });
+/** Non-maximum suppression: the masks that stay, the best first. */
+function unsuppressed(good, rule) {
   const stay = [];
-  for (const one of wholes) {
+  for (const one of good.sort((one, other) => other.quality - one.quality)) {
     const goes = stay.some((better) => {
-      let both = 0;
-      for (let i = 0; i < h * w; i++) both += Number(one.mask[i] > 0 && better.mask[i] > 0);
+      const both = one.mask.reduce((sum, logit, i) => sum + Number(logit > 0 && better.mask[i] > 0), 0);
       return both / (one.area + better.area - both) >= rule.overlap || (rule.inside !== null && both / one.area >= rule.inside);
     });
     if (!goes) stay.push(one);

@@ -1,36 +1,16 @@
 // Classes by example: rows of what was shown, kept in this browser, and the vectors that are learned from them.
 
-import { bySign, predict } from "./prompts.js";
+import { inputsOf, predict } from "./prompts.js";
 import { Refusal } from "./refusal.js";
 
 const STORE = "examples";
 
 /** The row of what a prompt shows: of the cells that the head cuts out, as far as its box or what is like its points reaches. */
 export async function rowOf(rules, picture, prompt, run) {
-  const { cells: [h, w], size: [H, W], features: { pixels } } = picture;
-  const n = h * w;
-  const cellAt = (x, y) => Math.min(h - 1, Math.trunc((y / H) * h)) * w + Math.min(w - 1, Math.trunc((x / W) * w));
-  const near = async (points) => {
-    const at = points.map(({ x, y }) => cellAt(x, y));
-    const single = at.flatMap((cell) => Array.from({ length: n }, (_, other) => Number(other === cell)));
-    const alike = at.length ? (await run("alike", { pixels, points: [Float32Array.from(single), [at.length, h, w]] })).alike.data : [];
-    return Uint8Array.from({ length: n }, (_, cell) => Number(at.some((own, i) => own === cell || alike[i * n + cell])));
-  };
-  const [positives, negatives] = bySign(prompt.points);
-  const [own, not] = [await near(positives), await near(negatives)];
-  let reach = own;
-  if (prompt.box) {
-    const [x0, y0, x1, y1] = prompt.box;
-    const [x, y] = [(cell) => (((cell % w) + 0.5) * W) / w, (cell) => ((Math.floor(cell / w) + 0.5) * H) / h];
-    reach = own.map((_, cell) => Number(x(cell) >= x0 && x(cell) <= x1 && y(cell) >= y0 && y(cell) <= y1));
-    if (!reach.includes(1)) reach[cellAt((x0 + x1) / 2, (y0 + y1) / 2)] = 1;
-  }
-  const all = reach.map((each, cell) => each & ~not[cell]);
   const { masks: [mask] } = await predict(rules, picture, { ...prompt, glance: true }, run);
-  const cut = (prompt.box ? reach : all).map((each, cell) => each & Number(mask[cell] > 0));
-  const isEnough = cut.reduce((sum, each) => sum + each, 0) >= rules.constants.by_example.MIN_CELLS;
-  if (!isEnough && !all.includes(1)) throw new Refusal("invalid-value", "The clicks beside the example leave nothing of it: take one back.");
-  const { row } = await run("region", { pixels, inside: [Float32Array.from(isEnough ? cut : all), [h, w]] });
+  const shown = { pixels: picture.features.pixels, mask: [mask, picture.cells], ...inputsOf(picture, prompt) };
+  const { row, cells } = await run("region", shown);
+  if (!cells.data[0]) throw new Refusal("invalid-value", "The clicks beside the example leave nothing of it: take one back.");
   return Float32Array.from(row.data);
 }
 

@@ -28,50 +28,45 @@ async function withPoints(rules, picture, prompt, run) {
 }
 
 /** Positive and negative points. */
-export function bySign(points = []) {
+function bySign(points = []) {
   return [true, false].map((sign) => points.filter(({ positive = true }) => positive === sign));
 }
 
 /** The mask of a prompt, with its negative points as the head takes them. */
 export async function predict(rules, picture, prompt, run) {
-  const { settings } = rules;
+  const { cells } = picture;
   const look = lookAt(rules, picture, prompt);
-  const box = prompt.box && scaled(picture, prompt.box);
-  let mask;
-  let quality;
-  if (look) {
-    const part = await picture.look(look);
-    [mask, quality] = await coloured(part, movedInto(picture, look, prompt), run);
-    mask = onCells(rules, picture, mask, part.cells, look);
-  } else [mask, quality] = await coloured(picture, prompt, run);
-  if (!isExact(prompt)) return { masks: [mask], quality };
-  if (box) mask = keptInside(rules, mask, quality, box, look ? settings.looks.boxes : settings.boxes, picture.cells);
-  return { masks: [withoutCrumbs(mask, picture.cells[1], settings.crumbs)], quality };
+  const { mask, quality } = await (look ? lookedAt(picture, look, prompt, run) : coloured(picture, prompt, run));
+  if (!isExact(prompt)) return { masks: [mask.data], quality };
+  const place = { quality: [Float32Array.of(quality), [1]], is_near: [Float32Array.of(look ? 1 : 0), []] };
+  const { clipped } = prompt.box ? await run("clip", { ...inputsOf(picture, prompt), mask, ...place }) : { clipped: mask };
+  return { masks: [withoutCrumbs(clipped.data, cells[1], rules.settings.crumbs)], quality };
 }
 
 /** The graphs' mask for a prompt and its quality; with the object's colours, unless the prompt is rough. */
 async function coloured(picture, prompt, run) {
   const { points = [], box } = prompt;
-  const shared = await picture.shared();
-  const K = Math.max(1, points.length);
-  const places = new Float32Array(2 * K);
+  const shown = { ...inputsOf(picture, prompt), ...(await picture.shared()) };
+  const isClick = !box && points.length === 1 && points[0].positive !== false;
+  const { masks, quality } = await (isClick ? run("lone-point", { ...shown, point: [shown.points[0], [2]] }) : run("sure-prompt", shown));
+  if (!isExact(prompt)) return { mask: masks, quality: 1 / (1 + Math.exp(-quality.data[0])) };
+  const { mask, sure } = await run("choose-mask", { ...shown, masks, quality, ...(await picture.palette()) });
+  return { mask, quality: sure.data[0] };
+}
+
+/** A prompt as graphs take it. */
+export function inputsOf(picture, { points = [], box }) {
+  const K = Math.max(1, points.length); // a point whose sign is 0 is none
+  const [places, signs] = [new Float32Array(2 * K), new Float32Array(K)];
   places.set(points.flatMap(({ x, y }) => scaled(picture, [x, y])));
-  const signs = new Float32Array(K);
   signs.set(points.map(({ positive = true }) => (positive ? 1 : -1)));
-  const around = {
+  return {
+    points: [places, [K, 2]],
+    signs: [signs, [K]],
     box: [Float32Array.from(box ? scaled(picture, box) : [0, 0, 0, 0]), [4]],
     has_box: [Float32Array.of(box ? 1 : 0), []],
   };
-  const isClick = !box && K === 1 && signs[0] === 1;
-  const { masks, quality } = isClick
-    ? await run("lone-point", { point: [places, [2]], ...shared })
-    : await run("sure-prompt", { points: [places, [K, 2]], signs: [signs, [K]], ...around, ...shared });
-  if (!isExact(prompt)) return [Float32Array.from(masks.data), sigmoid(quality.data[0])];
-  const { mask, sure } = await run("choose-mask", { masks, quality, ...around, ...(await picture.palette()) });
-  return [Float32Array.from(mask.data), sure.data[0]];
 }
-
-const sigmoid = (logit) => 1 / (1 + Math.exp(-logit));
 
 /** [x, y, ...] of the image in pixels of the network's input. */
 function scaled({ cells: [h, w], size: [H, W] }, places) {
@@ -80,20 +75,6 @@ function scaled({ cells: [h, w], size: [H, W] }, places) {
 
 function isExact({ box, points = [] }) {
   return !box || points.every(({ x, y, positive = true }) => !positive || (box[0] <= x && x <= box[2] && box[1] <= y && y <= box[3]));
-}
-
-// Boxes
-
-function keptInside(rules, mask, quality, [x0, y0, x1, y1], rule, [, w]) {
-  const { MIN_QUALITY, EDGE_SLOPE } = rules.constants.mask_rules;
-  const [across, down] = [rule.slack * (x1 - x0), rule.slack * (y1 - y0)];
-  const cells = Math.max(1, ((x1 - x0) / 4) * ((y1 - y0) / 4));
-  const more = rule.more + rule.small / cells - rule.doubt * Math.log(Math.max(quality, MIN_QUALITY));
-  return mask.map((logit, cell) => {
-    const [x, y] = [(cell % w) + 0.5, Math.floor(cell / w) + 0.5];
-    const inside = Math.min(x - (x0 - across) / 4, (x1 + across) / 4 - x, y - (y0 - down) / 4, (y1 + down) / 4 - y);
-    return Math.min(logit + more, EDGE_SLOPE * inside);
-  });
 }
 
 /** Small islands and holes change their sign. */
@@ -143,29 +124,14 @@ function movedInto({ kept, size }, { left, top, right, bottom }, prompt) {
   return { ...prompt, points, box: [from.x, from.y, to.x, to.y] };
 }
 
-/** A mask of a part on the cells of the whole: each the mean of what it covers. */
-function onCells(rules, { kept, cells: [h, w] }, mask, [a, b], look) {
-  const down = shares(h, a, look.top, look.bottom, kept.size[0]);
-  const across = shares(w, b, look.left, look.right, kept.size[1]);
-  const logits = new Float32Array(h * w).fill(rules.constants.closer_look.NOWHERE);
-  down.forEach((rows, row) =>
-    across.forEach((columns, column) => {
-      let sum = 0;
-      for (const [i, share] of rows) for (const [j, part] of columns) sum += share * part * mask[i * b + j];
-      if (rows.length && columns.length) logits[row * w + column] = sum;
-    }),
-  );
-  return logits;
-}
-
-/** For each cell the parts that it covers, each with its share. */
-function shares(cells, count, begin, end, pixels) {
-  const bound = (part) => ((begin + ((end - begin) * part) / count) * cells) / pixels;
-  return Array.from({ length: cells }, (_, cell) => {
-    const covered = Array.from({ length: count }, (_, part) => [part, Math.max(0, Math.min(bound(part + 1), cell + 1) - Math.max(bound(part), cell))]);
-    const total = covered.reduce((sum, [, share]) => sum + share, 0);
-    return covered.filter(([, share]) => share).map(([part, share]) => [part, share / total]);
-  });
+/** As `coloured`, by the part that is looked at: each cell of the picture is the mean of what it covers. */
+async function lookedAt(picture, look, prompt, run) {
+  const { kept: { size }, cells: [h, w] } = picture;
+  const { mask, quality } = await coloured(await picture.look(look), movedInto(picture, look, prompt), run);
+  const span = [look.top / size[0], look.left / size[1], look.bottom / size[0], look.right / size[1]];
+  const indices = (count) => [BigInt64Array.from({ length: count }, (_, cell) => BigInt(cell)), [count]];
+  const place = { span: [Float32Array.from(span, (share, i) => share * (i % 2 ? w : h)), [4]], rows: indices(h), columns: indices(w) };
+  return { mask: (await run("widen", { mask, ...place })).whole, quality };
 }
 
 // Negative points

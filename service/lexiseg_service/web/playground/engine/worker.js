@@ -81,13 +81,14 @@ function sessionOf(name) {
   return sessions.get(name);
 }
 
-/** A graph's outputs by name; inputs are tensors, or numbers and their dimensions. */
+/** A graph's outputs by name, maps by that of the inputs that they become; inputs are tensors, or numbers and their dimensions. */
 async function run(name, inputs) {
   const session = await sessionOf(name);
   const types = { Float32Array: "float32", BigInt64Array: "int64", Uint8Array: "uint8" };
   const tensor = (/** @type {any[]} */ [values, dims]) => new Ort.Tensor(types[values.constructor.name], values, dims);
   const feeds = session.inputNames.map((input) => [input, Array.isArray(inputs[input]) ? tensor(inputs[input]) : inputs[input]]);
-  return session.run(Object.fromEntries(feeds));
+  const outputs = await session.run(Object.fromEntries(feeds));
+  return Object.fromEntries(Object.entries(outputs).map(([output, tensor]) => [output.replace(/_maps$/, ""), tensor]));
 }
 
 // Pictures
@@ -160,25 +161,22 @@ async function viewOf(rgb, tile, size) {
   for (let i = 0; i < rgb.length; i++) planes[(i % 3) * height * width + Math.floor(i / 3)] = rgb[i];
   const features = await run("image", { tiles: [planes, [1, 3, height, width]] });
   const cells = [height / 4, width / 4];
+  const { pixels } = features;
   let [made, shared] = [null, null];
   const palette = () => (made ??= run("palette", { tile: [planes, [3, height, width]] }));
+  const maps = async () => run("prompt-maps", { pixels: pixels.reshape(pixels.dims.slice(1)), guide: (await palette()).guide });
   return {
     size,
     cells,
     features,
     palette,
-    shared: () => (shared ??= palette().then((colours) => sharedBy(features.pixels, colours))),
+    shared: () => (shared ??= maps()),
     // The share of each cell that a mask [H * W], which runs down the columns, covers.
     onCells: async (mask) => {
       const across = resized(mask, [size[1], size[0]], [cells[1], cells[0]], 1, 1, false, Float32Array);
       return Float32Array.from({ length: across.length }, (_, i) => across[(i % cells[1]) * cells[0] + Math.floor(i / cells[1])]);
     },
   };
-}
-
-async function sharedBy(pixels, { guide }) {
-  const made = await run("prompt-maps", { pixels: pixels.reshape(pixels.dims.slice(1)), guide });
-  return Object.fromEntries(Object.entries(made).map(([name, map]) => [name.replace("_maps", ""), map]));
 }
 
 // Questions
