@@ -13,11 +13,11 @@ let last = 0;
 worker.onmessage = ({ data: { id, answer, problem } }) => {
   const one = waiting.get(id);
   waiting.delete(id);
-  if (problem) one?.reject(new Problem(problem.type === "unreachable" ? 0 : 422, problem.type, problem.detail));
+  if (problem) one?.reject(new Problem(problem.status, "refused", problem.detail));
   else one?.resolve(answer);
 };
 worker.onerror = () => {
-  for (const { reject } of waiting.values()) reject(new Problem(422, "fault", "The part of this page that finds things cannot start in this browser."));
+  for (const { reject } of waiting.values()) reject(new Problem(422, "refused", "The part of this page that finds things cannot start in this browser."));
   waiting.clear();
 };
 

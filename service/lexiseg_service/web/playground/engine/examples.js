@@ -1,16 +1,15 @@
 // Classes by example: rows of what was shown, kept in this browser, and the vectors that are learned from them.
 
 import { inputsOf, predict } from "./prompts.js";
-import { Refusal } from "./refusal.js";
 
 const STORE = "examples";
 
 /** The row of what a prompt shows: of the cells that the head cuts out, as far as its box or what is like its points reaches. */
 export async function rowOf(rules, picture, prompt, run) {
-  const { masks: [mask] } = await predict(rules, picture, { ...prompt, glance: true }, run);
+  const { mask } = await predict(rules, picture, { ...prompt, glance: true }, run);
   const shown = { pixels: picture.features.pixels, mask: [mask, picture.cells], ...inputsOf(picture, prompt) };
   const { row, cells } = await run("region", shown);
-  if (!cells.data[0]) throw new Refusal("invalid-value", "The clicks beside the example leave nothing of it: take one back.");
+  if (!cells.data[0]) throw new Error("The clicks beside the example leave nothing of it: take one back.");
   return Float32Array.from(row.data);
 }
 
@@ -74,6 +73,6 @@ export const keep = (row) => stored((rows) => rows.add(row));
 
 async function recalled(number, name) {
   const row = await stored((rows) => rows.get(number));
-  if (!row) throw new Refusal("unknown-example", `What was shown of ${name} is not kept in this browser: show it again.`);
+  if (!row) throw new Error(`What was shown of ${name} is not kept in this browser: show it again.`);
   return row;
 }

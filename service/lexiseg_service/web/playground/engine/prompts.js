@@ -10,7 +10,7 @@ import { parts } from "../regions.js";
 /** The answer to a prompt: its `logits`, its mask's run lengths, area and box, and its quality. */
 export async function cutOut(rules, picture, prompt, run) {
   if (prompt.mask) return correct(rules, picture, prompt, run);
-  const { masks: [mask], quality } = await withPoints(rules, picture, prompt, run);
+  const { mask, quality } = await withPoints(rules, picture, prompt, run);
   return { logits: mask, quality, ...encoded(cut(mask, picture.cells, picture.size), 2, picture.size)[1] };
 }
 
@@ -23,8 +23,8 @@ async function withPoints(rules, picture, prompt, run) {
   for (let n = 1; n <= Math.min(negatives.length, rules.constants.negative_points.MAX_ANSWERS); n++) {
     replies.push(await predict(rules, picture, { ...prompt, points: [...positives, ...negatives.slice(0, n)] }, run));
   }
-  const mask = withoutPoints(rules, picture, first.masks[0], positives, negatives, replies.map(({ masks: [one] }) => one));
-  return { masks: [mask], quality: replies.at(-1).quality };
+  const mask = withoutPoints(rules, picture, first.mask, positives, negatives, replies.map((reply) => reply.mask));
+  return { mask, quality: replies.at(-1).quality };
 }
 
 /** Positive and negative points. */
@@ -34,13 +34,12 @@ function bySign(points = []) {
 
 /** The mask of a prompt, with its negative points as the head takes them. */
 export async function predict(rules, picture, prompt, run) {
-  const { cells } = picture;
   const look = lookAt(rules, picture, prompt);
   const { mask, quality } = await (look ? lookedAt(picture, look, prompt, run) : coloured(picture, prompt, run));
-  if (!isExact(prompt)) return { masks: [mask.data], quality };
+  if (!isExact(prompt)) return { mask: mask.data, quality };
   const place = { quality: [Float32Array.of(quality), [1]], is_near: [Float32Array.of(look ? 1 : 0), []] };
   const { clipped } = prompt.box ? await run("clip", { ...inputsOf(picture, prompt), mask, ...place }) : { clipped: mask };
-  return { masks: [withoutCrumbs(clipped.data, cells[1], rules.settings.crumbs)], quality };
+  return { mask: withoutCrumbs(clipped.data, picture.cells[1], rules.settings.crumbs), quality };
 }
 
 /** The graphs' mask for a prompt and its quality; with the object's colours, unless the prompt is rough. */
@@ -204,14 +203,14 @@ async function correct(rules, picture, { points = [], box, mask }, run) {
   let quality = 0;
   if (positives.length || box) {
     const added = await predict(rules, picture, { points: positives, box }, run);
-    paint(added.masks[0], 1);
-    logits = logits.map((logit, cell) => Math.max(logit, added.masks[0][cell]));
+    paint(added.mask, 1);
+    logits = logits.map((logit, cell) => Math.max(logit, added.mask[cell]));
     quality = added.quality;
   }
   const around = positives.map((point) => neighbours(point, picture));
   let shown = null;
   for (const [number, point] of negatives.entries()) {
-    if (number < MAX_ANSWERS) ({ masks: [shown], quality } = await predict(rules, picture, { points: [{ ...point, positive: true }] }, run));
+    if (number < MAX_ANSWERS) ({ mask: shown, quality } = await predict(rules, picture, { points: [{ ...point, positive: true }] }, run));
     else shown = logits.map(() => -CERTAIN);
     const removed = removedFrom(rules, logits, shown, neighbours(point, picture), around, cells[1]);
     paint(removed, 0);

@@ -2,7 +2,6 @@
 
 import { dot, learned } from "./examples.js";
 import { encoded, winners } from "./maps.js";
-import { Refusal } from "./refusal.js";
 import { parts } from "../regions.js";
 
 /**
@@ -11,7 +10,7 @@ import { parts } from "../regions.js";
  */
 export async function bankOf(rules, question, read, run) {
   const entries = (question.classes ?? []).map((one) => (typeof one === "string" ? { name: one } : one));
-  if (!entries.length) throw new Refusal("no-classes", "Type a word first.");
+  if (!entries.length) throw new Error("Type a word first.");
   const stuff = new Set(rules.stuff);
   const classes = [];
   const texts = []; // {text, owner, vector, level, ...}, without a text for what an example shows

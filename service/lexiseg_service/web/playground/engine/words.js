@@ -1,6 +1,5 @@
 // What words mean to the model: vectors of common words from a table, of all others by the text tower, loaded when needed.
 
-import { Refusal } from "./refusal.js";
 
 const OTHER_LETTERS = /(?!\p{Script=Latin})[\p{L}\p{So}]/u; // what the text tower does not read
 const [BEGIN, END, UNKNOWN] = ["[CLS]", "[SEP]", "[UNK]"];
@@ -84,9 +83,4 @@ function piecesOf(word, pieces) {
     begin = end;
   }
   return tokens;
-}
-
-/** Refuses words that only the text tower knows, where that cannot be had. */
-export function unreadable() {
-  return new Refusal("offline", "A word is not among those of this page, and the part that reads other words can only be loaded online.");
 }

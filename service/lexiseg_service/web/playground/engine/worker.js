@@ -4,13 +4,14 @@ import { proposed } from "./everything.js";
 import { keep, rowOf } from "./examples.js";
 import { cut, encoded, halfToEven, resized } from "./maps.js";
 import { cutOut } from "./prompts.js";
-import { Refusal } from "./refusal.js";
 import { bankOf, namesOf, segmentsOf, warningsOf, warningsOfPrompts } from "./semantic.js";
 import { VideoMemory } from "./video.js";
-import { readerOf, unreadable } from "./words.js";
+import { readerOf } from "./words.js";
 
 const KEPT_PICTURES = 2;
 const TOWER = new Set(["tower.onnx", "reading.onnx", "tokens.json"]); // loaded when a word needs them
+const RARE_WORD = "A word is not among those of this page, and the part that reads other words can only be loaded online.";
+const NETWORK = "network"; // the cause of errors after which a retry may help
 const UNREACHABLE = "The page's files cannot be loaded: it was never opened online, its server is gone, or the line broke.";
 const port = /** @type {any} */ (self); // of a worker, which has another postMessage than a window
 const root = new URL("../../model/", import.meta.url);
@@ -31,9 +32,9 @@ async function answer(id, act, args) {
   try {
     port.postMessage({ id, answer: await acts[act](...args) });
   } catch (error) {
-    const full = error instanceof RangeError || /memory|allocat/i.test(error.message);
-    const refusal = full && !(error instanceof Refusal) ? new Refusal("memory", "There is too little memory here: close other tabs, or take a smaller picture.") : error;
-    port.postMessage({ id, problem: { type: refusal.type ?? "fault", detail: refusal.message } });
+    const isFull = error instanceof RangeError || /memory|allocat/i.test(error.message);
+    const detail = isFull ? "There is too little memory here: close other tabs, or take a smaller picture." : error.message;
+    port.postMessage({ id, problem: { status: error.cause === NETWORK ? 0 : 422, detail } });
   }
 }
 
@@ -49,7 +50,7 @@ function prepared() {
 }
 
 async function loaded() {
-  if (typeof WebAssembly === "undefined") throw new Refusal("no-webassembly", "This browser has no WebAssembly, which the page needs to find things by itself.");
+  if (typeof WebAssembly === "undefined") throw new Error("This browser has no WebAssembly, which the page needs to find things by itself.");
   const [rules, words, content, { names: stuff }] = await Promise.all(["model.json", "words.json", "words.bin", "stuff.json"].map(load));
   Ort = await import(new URL("ort.wasm.min.mjs", root).href);
   Ort.env.wasm.numThreads = port.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
@@ -61,15 +62,16 @@ async function loaded() {
 
 /** A file of the model: JSON, or its bytes. */
 async function load(name) {
+  const url = new URL(name, root).href;
+  let detail = UNREACHABLE;
   try {
-    const url = new URL(name, root).href;
     const answer = (await port.caches?.match(url)) ?? (await fetch(url)); // on a first visit offline.js may not answer for this worker yet
-    if (!answer.ok) throw TOWER.has(name) ? unreadable() : new Refusal("unreachable", `${name} cannot be loaded (${answer.status}).`);
-    return await (name.endsWith(".json") ? answer.json() : answer.arrayBuffer());
+    if (answer.ok) return await (name.endsWith(".json") ? answer.json() : answer.arrayBuffer());
+    detail = `${name} cannot be loaded (${answer.status}).`;
   } catch (error) {
     if (!(error instanceof TypeError)) throw error; // else it is the network's
-    throw TOWER.has(name) ? unreadable() : new Refusal("unreachable", UNREACHABLE);
   }
+  throw TOWER.has(name) ? new Error(RARE_WORD) : new Error(detail, { cause: NETWORK });
 }
 
 function sessionOf(name) {
@@ -109,7 +111,7 @@ async function decoded(file) {
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
   } catch {
-    throw new Refusal("undecodable", "This picture cannot be opened: its file is damaged.");
+    throw new Error("This picture cannot be opened: its file is damaged.");
   }
   const { height, width } = bitmap;
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
