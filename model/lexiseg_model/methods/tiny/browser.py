@@ -180,6 +180,7 @@ def _rules(model: segmenter.TinySegmenter, reading: Reading) -> dict[str, Any]:
         "background": vectors.flatten().tolist(),
         "familiar": None if model.familiar is None else {"bound": model.familiar.bound},
         "flow": motion.flow_settings(),
+        "ranks": [rank.tolist() for rank in proposing.ranks(model.settings.proposals.grid)],
         "smoothing": types.DEFAULT_SMOOTHING,
         "takes_masks": model.takes_masks,
     }

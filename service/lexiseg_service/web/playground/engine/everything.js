@@ -64,7 +64,7 @@ export async function proposed(rules, picture, run) {
     keep(answers.filter((answer) => !done.has(answer)), ({ each }) => each.filter((one) => !isCut(one)));
   }
 
-  for (const [index, rank] of ranks(settings.grid).entries()) {
+  for (const [index, rank] of rules.ranks.entries()) {
     const near = index > 0 && (size[0] < rows || size[1] < columns);
     const cost = near ? size[0] * size[1] : rows * columns;
     for (;;) {
@@ -100,19 +100,6 @@ function around({ x, y }, size, whole) {
   const [rows, columns] = size;
   const corner = (middle, length, end) => Math.min(Math.max(2 * halfToEven((middle - length / 2) / 2), 0), end - length);
   return { top: corner(y, rows, whole.rows), left: corner(x, columns, whole.columns), rows, columns };
-}
-
-/** Indices of an n x n grid in five ranks, from coarse to fine: each rank halves the gaps. */
-function ranks(n) {
-  const of = Array.from({ length: 5 }, () => []);
-  for (let i = 0; i < n * n; i++) {
-    const [y, x] = [Math.floor(i / n), i % n];
-    if (y % 4 === 2 && x % 4 === 2) of[0].push(i);
-    else if (y % 4 === 0 && x % 4 === 0) of[1].push(i);
-    else if (y % 2 === 0 && x % 2 === 0) of[2].push(i);
-    else of[y % 2 && x % 2 ? 3 : 4].push(i);
-  }
-  return of.filter((rank) => rank.length);
 }
 
 /** Chooses the next grid points by the expected quality of their masks: kernel regression over the answers so far. */
