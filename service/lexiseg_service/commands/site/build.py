@@ -131,12 +131,12 @@ def copy_page(out: Path, server: str | None = None) -> None:
     named = f' data-server="{html.escape(server)}"' if server else ""
     head = (
         f'<meta http-equiv="Content-Security-Policy" content="{policy(server)}">\n'
-        '    <link rel="manifest" href="manifest.json">\n'
-        '    <link rel="modulepreload" href="playground/engine/browser.js">\n    '
+        '    <link rel="manifest" href="manifest.json">\n    '
     )
     changes = {
         '<link rel="icon" href="data:,">': f'{head}<link rel="icon" href="icon.svg">',
         "<body ": f'<body class="local"{named} ',
+        "playground/engine/server.js": "playground/engine/browser.js",
         "{max_bytes}": str(MAX_BYTES),
         "{max_pixels}": str(MAX_PIXELS),
         "Send an image and words, get masks.": "Words and clicks to masks, in this browser: pictures stay here.",

@@ -2,13 +2,11 @@
 
 import { segmentAt, showOn } from "./answer.js";
 import * as engine from "./engine/server.js";
-import { keepKey, key } from "./engine/server.js";
-import { $, baseName, card, happened, jpegOf, manner, page, Problem, refusal, state, tasks, tell, wordsOf } from "./page.js";
+import { $, baseName, card, happened, jpegOf, kept, manner, page, Problem, refusal, state, tasks, tell, wordsOf } from "./page.js";
 import { addWords, promptOn, refuse } from "./question.js";
 
 const FOREIGN = /\.(heic|heif|avif|tiff?)$/i; // what phones and scanners write; the service reads them
 const TRIED = "lexiseg-tried"; // kept for this tab: the question is still that of an example
-const SERVER = "lexiseg-server"; // kept: its address
 const MODES = ["picture", "video"];
 const MIN_SIDE = 16; // pixels
 
@@ -47,14 +45,10 @@ $("opacity").addEventListener("input", () => {
   view.draw();
 });
 $("signs").addEventListener("change", ({ target }) => (view.adding = target.value === "add"));
-$("key").value = key();
 $("access").addEventListener("submit", (event) => event.preventDefault());
-$("key").addEventListener("change", () => {
-  keepKey($("key").value.trim());
-  offerAgain();
-});
-$("server").value = localStorage.getItem(SERVER) || document.body.dataset.server || "";
-$("server").addEventListener("change", () => localStorage.setItem(SERVER, $("server").value.trim()));
+kept("key", offerAgain);
+$("server").value = document.body.dataset.server ?? "";
+kept("server", () => null);
 $("export").addEventListener("click", async ({ target }) => {
   if (target.type === "button") (await import("./export.js")).act(target.id, view);
 });

@@ -58,12 +58,14 @@ export function refill(id, children) {
   return again;
 }
 
-/** Calls `act` when a checkbox changes; it stands as the visitor left it last. */
+/** Calls `act` when a field changes; it stands as the visitor left it last. */
 export function kept(id, act) {
-  const box = $(id);
-  box.checked = (localStorage.getItem(`lexiseg-${id}`) ?? (box.checked ? "on" : "off")) === "on";
-  box.addEventListener("change", () => {
-    localStorage.setItem(`lexiseg-${id}`, box.checked ? "on" : "off");
+  const field = $(id);
+  const isBox = field.type === "checkbox";
+  const last = localStorage.getItem(`lexiseg-${id}`);
+  if (last !== null) Object.assign(field, isBox ? { checked: last === "on" } : { value: last });
+  field.addEventListener("change", () => {
+    localStorage.setItem(`lexiseg-${id}`, isBox ? (field.checked ? "on" : "off") : field.value.trim());
     act();
   });
 }

@@ -183,10 +183,8 @@ export class View extends EventTarget {
   }
 
   /** Where on the canvas an event is, in its own pixels. */
-  #place(event) {
-    const ratio = window.devicePixelRatio;
-    const around = this.canvas.getBoundingClientRect();
-    return { x: (event.clientX - around.left) * ratio, y: (event.clientY - around.top) * ratio };
+  #place({ offsetX, offsetY }) {
+    return { x: offsetX * window.devicePixelRatio, y: offsetY * window.devicePixelRatio };
   }
 
   #pixel({ x, y }) {

@@ -3,7 +3,6 @@
 
 import { $, Problem, tell } from "../page.js";
 
-const KEY = "lexiseg-key";
 const JSON_TYPE = { "content-type": "application/json" };
 
 export const remote = true; // vocabularies, streams and keys are of a server
@@ -22,13 +21,9 @@ export async function vocabularies() {
   return (await get("/v1/vocabularies")).vocabularies;
 }
 
+/** The API key that the visitor has entered. */
 export function key() {
-  return localStorage.getItem(KEY) ?? "";
-}
-
-export function keepKey(value) {
-  if (value) localStorage.setItem(KEY, value);
-  else localStorage.removeItem(KEY);
+  return localStorage.getItem("lexiseg-key") ?? "";
 }
 
 function get(path) {
