@@ -123,7 +123,6 @@ function namesOf(places) {
 }
 
 function list() {
-  $("columns").hidden = !state.answer?.segments.length;
   refill("segments", (state.answer?.segments ?? []).map(line));
 }
 

@@ -139,7 +139,6 @@ export function followedAnswer(answer) {
 
 function list() {
   const stood = $("objects").contains(document.activeElement);
-  $("objects").hidden = $("followed").hidden = !state.followed.length;
   if (!refill("objects", state.followed.map(line)) && stood) $("canvas").focus();
 }
 

@@ -262,12 +262,8 @@ function turnTo(mode) {
   }
   const stood = ["empty", "no-clip"].some((id) => $(id).contains(document.activeElement));
   $("stage").setAttribute("aria-labelledby", `tab-${mode}`);
-  $("empty").hidden = mode !== "picture" || Boolean(image);
-  $("no-clip").hidden = mode !== "video" || Boolean(image);
-  $("canvas").hidden = !image;
-  $("tools").hidden = mode !== "picture" || !image;
-  $("player").hidden = mode !== "video" || !image;
-  $("another").hidden = !image;
+  document.body.dataset.mode = mode;
+  document.body.classList.toggle("shows", Boolean(image));
   if (mode !== "picture" || !image) $("note").textContent = "";
   if (stood && image) $("canvas").focus(); // what was pressed is gone
   state.answer = null;

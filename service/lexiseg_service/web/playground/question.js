@@ -139,8 +139,7 @@ function remember({ prompts, ...kept }) {
 
 function drawChips() {
   const list = $("vocabulary").value; // asked instead of the words
-  $("listed").hidden = !list;
-  $("listed").textContent = `The list ${list} is asked, and not your words; adding a word ends that.`;
+  $("listed").textContent = list && `The list ${list} is asked, and not your words; adding a word ends that.`;
   $("chips").classList.toggle("resting", Boolean(list));
   const absent = new Set(state.answer?.absent ?? []);
   $("chips").replaceChildren(
@@ -238,7 +237,6 @@ export function corrected(place, positive) {
 
 page.addEventListener("pictured", () => (corrections = []));
 page.addEventListener("correcting", () => {
-  $("correcting").hidden = !state.correcting;
   $("corrected").textContent = state.answer?.segments.find((one) => one.key === state.correcting)?.name ?? "";
   if (state.correcting) $("canvas").focus();
 });
