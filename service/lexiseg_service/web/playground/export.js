@@ -167,23 +167,20 @@ function curl(question, picture) {
 }
 
 function python(question, picture) {
-  const headers = key() ? [`headers = {"Authorization": f"Bearer {os.environ['${KEY}']}"}`] : [];
-  return [
-    "import json",
-    ...(key() ? ["import os"] : []),
-    "",
-    "import httpx",
-    "",
-    `url = "${address()}/v1/segment"`,
-    ...headers,
-    `question = json.loads(${JSON.stringify(JSON.stringify(question))})`,
-    `with open(${JSON.stringify(fileNameOf(picture))}, "rb") as image:`,
-    '    files, data = {"image": image}, {"request": json.dumps(question)}',
-    `    answer = httpx.post(url, files=files, data=data, ${key() ? "headers=headers, " : ""}timeout=60)`,
-    'for segment in answer.raise_for_status().json()["segments"]:',
-    '    print(segment["label"], segment["score"], segment["area"])',
-    "",
-  ].join("\n");
+  const asks = Boolean(key());
+  const headers = `headers = {"Authorization": f"Bearer {os.environ['${KEY}']}"}\n`;
+  return `import json
+${asks ? "import os\n" : ""}
+import httpx
+
+url = "${address()}/v1/segment"
+${asks ? headers : ""}question = json.loads(${JSON.stringify(JSON.stringify(question))})
+with open(${JSON.stringify(fileNameOf(picture))}, "rb") as image:
+    files, data = {"image": image}, {"request": json.dumps(question)}
+    answer = httpx.post(url, files=files, data=data, ${asks ? "headers=headers, " : ""}timeout=60)
+for segment in answer.raise_for_status().json()["segments"]:
+    print(segment["label"], segment["score"], segment["area"])
+`;
 }
 
 function fileNameOf(picture) {
