@@ -70,23 +70,26 @@ def test_windows_of_less_than_twice_the_detail_are_not_looked_at(size: tuple[int
     assert ({window.box for window in scored} == {(0, 0, *size)}) is is_alone
 
 
-def test_a_map_that_all_windows_agree_on_comes_back() -> None:
-    size = (500, 700)
-    y, x = torch.meshgrid(torch.arange(500.0), torch.arange(700.0), indexing="ij")
-    inside = ((y - 250).hypot(x - 350) < 180).float()
+@pytest.mark.parametrize(("size", "window"), [((500, 700), 192), ((900, 1200), 384), ((500, 700), 384)])
+def test_a_map_that_all_windows_agree_on_comes_back(size: tuple[int, int], window: int) -> None:
+    y, x = torch.meshgrid(*(torch.arange(float(side)) for side in size), indexing="ij")
+    inside = ((y - size[0] / 2).hypot(x - size[1] / 2) < 0.35 * size[0]).float()
     truth = torch.stack([inside, 1 - inside])
 
-    def score(window: Window) -> Future[Tensor]:
-        box = window.box
+    def score(asked: Window) -> Future[Tensor]:
+        box = asked.box
         return done(truth[:, box.top : box.bottom, box.left : box.right])
 
-    blend = Blend(size, 192, 48, score)
+    blend = Blend(size, window, 48, score)
     labels = np.zeros(size, np.uint8)
     for box, logits in blend.blocks():
         assert logits is not None
         labels[box.top : box.bottom, box.left : box.right] = blend.outcome(box, logits, 2).labels
 
-    assert (labels == truth.argmax(0).numpy()).mean() > 0.995
+    expected = truth.argmax(0).numpy()
+    assert (labels == expected).mean() > 0.995
+    centre, expected_centre = (np.argwhere(each == 0).mean(0) for each in (labels, expected))
+    assert centre == pytest.approx(expected_centre, abs=0.2)  # pixels
 
 
 def test_between_windows_that_disagree_probability_changes_gradually() -> None:
