@@ -54,17 +54,14 @@ class Rule:
         """Whether any limit is set."""
         return self.rate is not None or self.concurrent is not None or self.daily is not None
 
-    def concurrency_exceeded(self) -> RateLimited:
-        """The refusal of one more concurrent request."""
-        return RateLimited(f"{self.concurrent} requests of this client are being answered, its limit", 1)
-
-    def rate_exceeded(self, seconds: float) -> RateLimited:
-        """The refusal of a request that comes `seconds` too early."""
-        return RateLimited(f"more than {self.rate:g} requests a second from this client", max(1, math.ceil(seconds)))
-
-    def quota_exceeded(self, seconds: float) -> RateLimited:
-        """The refusal of a request beyond the daily quota; the day ends in `seconds`."""
-        return RateLimited(f"{self.daily:,} requests of this client today, its limit", max(1, math.ceil(seconds)))
+    def refusal(self, limit: str, seconds: float) -> RateLimited:
+        """The refusal of a request beyond `concurrent`, `rate` or `daily`, which may come again after `seconds`."""
+        details = {
+            "concurrent": f"{self.concurrent} requests of this client are being answered, its limit",
+            "rate": f"more than {self.rate or 0:g} requests a second from this client",
+            "daily": f"{self.daily or 0:,} requests of this client today, its limit",
+        }
+        return RateLimited(details[limit], max(1, math.ceil(seconds)))
 
 
 RuleOf = Callable[[str], Rule]  # of a client
@@ -102,7 +99,7 @@ class ClientLimits:
         rule = self._rule_of(client)
         # Checked first: a refusal here must not cost a token.
         if rule.concurrent is not None and self._concurrent[client] >= rule.concurrent:
-            raise rule.concurrency_exceeded()
+            raise rule.refusal("concurrent", 1)
         self._count(client, rule)
         self._concurrent[client] += 1
         try:
@@ -133,12 +130,12 @@ class ClientLimits:
         last_day, used = self._days.get(client) or (day, 0)
         used = used if last_day == day else 0
         if rule.daily is not None and used >= rule.daily:
-            raise rule.quota_exceeded(DAY - seconds_of_day)
+            raise rule.refusal("daily", DAY - seconds_of_day)
         if rule.rate is not None:
             now = self._clock()
             due = max(now, self._due.get(client) or now) + 1 / rule.rate
             if (early := due - now - rule.burst / rule.rate) > ROUNDING_SECONDS:
-                raise rule.rate_exceeded(early)
+                raise rule.refusal("rate", early)
             self._due.put(client, due)
         if rule.daily is not None:
             self._days.put(client, (int(day), used + 1))
@@ -242,12 +239,9 @@ class RedisLimits(ClientLimits):
         verdict = await asyncio.to_thread(
             self._link.ask, lambda redis: cast("Any", redis.eval(ADMIT, 3, *_keys(client), *arguments))
         )
-        if verdict[0] == b"concurrent":
-            raise rule.concurrency_exceeded()
-        if verdict[0] == b"rate":
-            raise rule.rate_exceeded(float(verdict[1]))
-        if verdict[0] == b"daily":
-            raise rule.quota_exceeded(float(verdict[1]))
+        limit, seconds = verdict
+        if limit != b"ok":
+            raise rule.refusal(limit.decode(), float(seconds))
 
     async def _renew_forever(self, client: str, ticket: str) -> None:
         while True:

@@ -117,11 +117,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     async def _first(self, context: Context) -> Any:
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                message = await context.read()
+                message = await _next(context)
         except TimeoutError:
             raise DeadlineExceeded(f"the message did not come within {BODY_SECONDS:g} seconds") from None
-        except DecodeError:
-            raise MalformedRequest("bytes that are no message of this method") from None
         if message is grpc.aio.EOF:
             raise MalformedRequest("a call without a message")
         return message
@@ -134,12 +132,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             NotAllowed: the key has lost the scope.
             MalformedRequest: bytes that are no message of the method.
         """
-        try:
-            while (message := await context.read()) is not grpc.aio.EOF:
-                self._access.keys.identify(key)
-                yield message
-        except DecodeError:
-            raise MalformedRequest("bytes that are no message of this method") from None
+        while (message := await _next(context)) is not grpc.aio.EOF:
+            self._access.keys.identify(key)
+            yield message
 
     async def _write(self, answer: Any, context: Context, seconds: float) -> None:
         try:
@@ -201,6 +196,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             )
             fault = code.name if code in SERVERS_FAULT else None
             span.end(name, {"rpc.response.status_code": code.name}, fault, identity, caller.key_id)
+
+
+async def _next(context: Context) -> Any:
+    try:
+        return await context.read()
+    except DecodeError:
+        raise MalformedRequest("bytes that are no message of this method") from None
 
 
 def address_of(peer: str) -> str | None:
