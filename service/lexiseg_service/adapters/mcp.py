@@ -31,7 +31,6 @@ from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.rest.routes import caller_of
 from lexiseg_service.gateway.use_case import UseCase, find_card
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
-from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.prompts import decode_base64
@@ -350,8 +349,7 @@ async def talk(settings: Settings, backend: Backend, metrics: Metrics, folder: P
         NotReady: the model cannot be loaded.
     """
     vocabularies = open_vocabularies(settings, metrics)
-    fetcher = UrlFetcher(settings.limits.max_image_bytes) if settings.url_fetch else None
-    server = create(ToolService(UseCase(backend, vocabularies, settings, fetcher), settings, folder, lambda _: OF_ONE))
+    server = create(ToolService(UseCase(backend, vocabularies, settings), settings, folder, lambda _: OF_ONE))
     await vocabularies.store.start()
     await backend.start()
     try:

@@ -76,8 +76,6 @@ def create_app(
     access = AccessControl.of(settings, metrics, limits)
     vocabularies = open_vocabularies(settings, metrics)
     metrics.held("vocabularies", lambda: vocabularies.nbytes)
-    if fetcher is None and settings.url_fetch:
-        fetcher = UrlFetcher(settings.limits.max_image_bytes)
     rollouts = Rollouts(settings.rollouts_file, lambda model: metrics.passed_over.labels(model).inc())
     use_case = UseCase(backend, vocabularies, settings, fetcher, rollouts, access.fetched)
     video = VideoService(use_case, settings, metrics, access)

@@ -51,7 +51,7 @@ class UseCase:
         backend: the workers.
         vocabularies: class lists by name.
         settings: limits, deadline and default model.
-        fetcher: fetches images by URL; None refuses them.
+        fetcher: fetches images by URL; None: that of the settings, which may refuse them.
         rollouts: shares of requests for new versions of models.
         fetched_bytes: bounds the bytes of fetched images in memory; None: no bound.
     """
@@ -68,6 +68,8 @@ class UseCase:
         self.backend = backend
         self._vocabularies = vocabularies
         self._settings = settings
+        if fetcher is None and settings.url_fetch:
+            fetcher = UrlFetcher(settings.limits.max_image_bytes)
         self._fetcher = fetcher
         self._rollouts = rollouts or Rollouts()
         self._fetched_bytes = fetched_bytes

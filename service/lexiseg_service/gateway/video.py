@@ -173,13 +173,8 @@ class VideoService:
             ServiceError: of any kind.
         """
         request = await self._use_case.request(config.question, caller, of_stream=True)
-        return StreamQuestion(
-            request=replace(request, deadline=math.inf),
-            smoothing=config.smoothing,
-            tracking=config.tracking,
-            drop_policy=config.drop_policy,
-            frames_in_flight=config.frames_in_flight,
-        )
+        options = config.model_dump(exclude={"question"})
+        return StreamQuestion(replace(request, deadline=math.inf), **options)
 
 
 def _check_frame(frame: VideoFrame, question: StreamQuestion) -> None:
