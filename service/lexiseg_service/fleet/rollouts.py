@@ -124,13 +124,27 @@ class Rollouts:
         return self._file.content.get(name)
 
     def card(
-        self, rollout: Rollout, cards: Sequence[ModelCard], client: str, awaited: Collection[str]
+        self, rollout: Rollout, cards: Sequence[ModelCard], client: str, awaited: Collection[str] = ()
     ) -> ModelCard | None:
-        """As `chosen`; reports a share that does not get its version."""
-        card, model = chosen(rollout, cards, client, awaited), str(rollout.model)
-        if card is not None and rollout.takes(client) and model in awaited and not rollout.model.fits(card):
-            self._passed_over(model)
-        return card
+        """The card of the version that a client gets; None where no version of the model is known.
+
+        Args:
+            rollout: of the model.
+            cards: of all versions of all models.
+            client: a key, an address or an image.
+            awaited: NAME@VERSION of those that no worker has loaded yet; their shares get the previous version.
+        """
+        versions = [card for card in cards if card.name == rollout.model.name]
+        new = [card for card in versions if rollout.model.fits(card)]
+        before = [card for card in versions if not rollout.model.fits(card)]
+        if (others := rollout.before) is not None:
+            before.sort(key=lambda card: not others.fits(card))
+        if rollout.takes(client):
+            if str(rollout.model) not in awaited:
+                return next(iter(new + before), None)
+            if before:
+                self._passed_over(str(rollout.model))
+        return next(iter(before + new), None)
 
     def held_back(self, awaited: Collection[str]) -> list[str]:
         """NAME@VERSION of those whose share waits, because no worker has loaded them yet."""
@@ -140,24 +154,3 @@ class Rollouts:
 
 def _read_file(path: Path) -> dict[str, Rollout]:
     return read_rollouts(path.read_text("utf-8"))
-
-
-def chosen(
-    rollout: Rollout, cards: Sequence[ModelCard], client: str, awaited: Collection[str] = ()
-) -> ModelCard | None:
-    """The card of the version that a client gets; None where no version of the model is known.
-
-    Args:
-        rollout: of the model.
-        cards: of all versions of all models.
-        client: a key, an address or an image.
-        awaited: NAME@VERSION of those that no worker has loaded yet; their shares get the previous version.
-    """
-    versions = [card for card in cards if card.name == rollout.model.name]
-    new = [card for card in versions if rollout.model.fits(card)]
-    before = [card for card in versions if not rollout.model.fits(card)]
-    if (others := rollout.before) is not None:
-        before.sort(key=lambda card: not others.fits(card))
-    if not rollout.takes(client) or str(rollout.model) in awaited:
-        return next(iter(before + new), None)
-    return next(iter(new + before), None)

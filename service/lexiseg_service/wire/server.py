@@ -36,24 +36,6 @@ class CannotListen(Exception):
     """The port is taken or not permitted; the message is for the operator."""
 
 
-async def listen(
-    server: grpc.aio.Server, host: str, port: int, option: str, credentials: grpc.ServerCredentials | None = None
-) -> int:
-    """Bind a server before it starts, and return its port; port 0 picks a free one.
-
-    A host `unix:PATH` is a Unix socket. Without credentials any connection is accepted.
-
-    Raises:
-        CannotListen: the port is taken; names the option for another one.
-    """
-    try:
-        address = host if host.startswith(UNIX) else f"{bracketed(host)}:{port}"
-        return server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
-    except RuntimeError:
-        await server.stop(None)
-        raise CannotListen(port_in_use(f"{host}:{port}", option)) from None
-
-
 def bracketed(host: str) -> str:
     """A host before a port: IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host else host
@@ -77,7 +59,7 @@ class GrpcServer(health_pb2_grpc.HealthServicer):
     health: Callable[[], Mapping[str, bool]]  # whether each name is served; "" is the whole server
     on_leave: Callable[[], None]  # ends long streams when the server shuts down
     options: Options
-    host: str
+    host: str  # unix:PATH is a Unix socket
     port: int  # 0: a free one, until it listens
     option: str  # that sets the port
     drain: float  # for calls in flight at shutdown
@@ -100,7 +82,15 @@ class GrpcServer(health_pb2_grpc.HealthServicer):
         server = grpc.aio.server(interceptors=self.interceptors, options=self.options)
         self.add(server)
         health_pb2_grpc.add_HealthServicer_to_server(self, server)
-        self.port = await listen(server, self.host, self.port, self.option, self.credentials)
+        address = self.host if self.host.startswith(UNIX) else f"{bracketed(self.host)}:{self.port}"
+        try:
+            if self.credentials is None:
+                self.port = server.add_insecure_port(address)
+            else:
+                self.port = server.add_secure_port(address, self.credentials)
+        except RuntimeError:
+            await server.stop(None)
+            raise CannotListen(port_in_use(f"{self.host}:{self.port}", self.option)) from None
         await server.start()
         self._server = server
 

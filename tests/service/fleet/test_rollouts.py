@@ -8,7 +8,7 @@ import pytest
 
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.fleet.rollouts import Rollout, Rollouts, chosen, read_rollouts, write_rollouts
+from lexiseg_service.fleet.rollouts import Rollout, Rollouts, read_rollouts, write_rollouts
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
@@ -42,14 +42,14 @@ def test_the_others_get_the_version_that_everybody_had_before() -> None:
     rollout = Rollout(ModelName("colours", "3"), 50, before=NEW)
 
     for cards in ([ONE, TWO, three], [three, TWO, ONE]):
-        assert {chosen(rollout, cards, key).version for key in KEYS[:50]} == {"2", "3"}  # type: ignore[union-attr]
-    assert chosen(Rollout(rollout.model, 0, before=NEW), [ONE, three], "anybody") == ONE
+        assert {Rollouts().card(rollout, cards, key).version for key in KEYS[:50]} == {"2", "3"}  # type: ignore[union-attr]
+    assert Rollouts().card(Rollout(rollout.model, 0, before=NEW), [ONE, three], "anybody") == ONE
 
 
 def test_a_version_that_no_worker_has_is_given_to_nobody() -> None:
-    assert chosen(Rollout(NEW, 100), [ONE], "anybody") == ONE
-    assert chosen(Rollout(NEW, 0), [TWO], "anybody") == TWO
-    assert chosen(Rollout(NEW, 100), [], "anybody") is None
+    assert Rollouts().card(Rollout(NEW, 100), [ONE], "anybody") == ONE
+    assert Rollouts().card(Rollout(NEW, 0), [TWO], "anybody") == TWO
+    assert Rollouts().card(Rollout(NEW, 100), [], "anybody") is None
 
 
 @pytest.mark.parametrize(
