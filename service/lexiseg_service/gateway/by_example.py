@@ -82,7 +82,7 @@ class ExampleDesk:
             if example.image.is_empty:
                 raise InvalidValue.of(f"{example.shown.field}.image", "none", "an image: a vocabulary has none itself")
         embedded = await self._embedded(examples, request, keep=True)
-        pictures = [(len(each.picture.image), len(of_image)) for each, of_image in embedded if each.picture]
+        pictures = [(len(each.picture), len(of_image)) for each, of_image in embedded]
         limit, size = self._limits.max_example_bytes, sum(n_bytes for n_bytes, _ in pictures)
         if size > limit:
             raise InvalidValue.of("classes", f"{size:,} bytes of pictures of examples", f"at most {limit:,}")
@@ -92,9 +92,8 @@ class ExampleDesk:
             raise InvalidValue.of("classes", came, f"at most {MAX_REPETITION * limit:,}")
         new: dict[str, dict[str, Any]] = {}
         for each, of_image in embedded:
-            assert each.picture is not None
-            image = ImageInput(base64=base64.b64encode(each.picture.image).decode(), url=None, id=None)
-            for example, region in zip(of_image, each.picture.regions, strict=True):
+            image = ImageInput(base64=base64.b64encode(each.picture).decode(), url=None, id=None)
+            for example, region in zip(of_image, each.regions, strict=True):
                 new[example.shown.field] = _input(region, image)
         return class_list.model_copy(
             update={"classes": [_with(entry, place, new) for place, entry in enumerate(class_list.classes)]}

@@ -67,21 +67,17 @@ class WorkerRequest:
 
 
 @dataclass(frozen=True)
-class KeptPicture:
-    """A picture at the input size of a model, and the same regions in it."""
-
-    image: bytes = field(repr=False)  # JPEG
-    regions: tuple[Region, ...]
-
-
-@dataclass(frozen=True)
 class Exemplified:
-    """Embeddings of regions of one image, one row of fp16 each, and the digest of the model's weights."""
+    """Embeddings of regions of one image, one row of fp16 each, and the digest of the model's weights.
+
+    If it was asked for, also a small picture (JPEG) at the input size of the model, and the same regions in it.
+    """
 
     image_id: str
     digest: str
     rows: tuple[bytes, ...] = field(repr=False)
-    picture: KeptPicture | None = None
+    picture: bytes = field(default=b"", repr=False)
+    regions: tuple[Region, ...] = ()
 
 
 @dataclass(frozen=True)

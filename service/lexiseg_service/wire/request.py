@@ -16,7 +16,6 @@ from lexiseg_service.question.messages import (
     ExampleRegion,
     Exemplified,
     Followed,
-    KeptPicture,
     StreamQuestion,
     VideoFrame,
     WorkerRequest,
@@ -44,17 +43,12 @@ def decode_request(message: AboutImage, deadline: float) -> WorkerRequest:
 
 def encode_exemplified(exemplified: Exemplified) -> internal.ExemplifyResponse:
     """The message of embedded regions."""
-    if (picture := exemplified.picture) is None:
-        return write(internal.ExemplifyResponse, exemplified)
-    regions = map(_example, picture.regions)
-    return write(internal.ExemplifyResponse, exemplified, picture=picture.image, regions=regions)
+    return write(internal.ExemplifyResponse, exemplified, regions=map(_example, exemplified.regions))
 
 
 def decode_exemplified(message: internal.ExemplifyResponse) -> Exemplified:
     """The embedded regions of a message."""
-    fields = read(message, KINDS)
-    image, regions = fields.pop("picture"), fields.pop("regions")
-    return Exemplified(**fields, picture=KeptPicture(image, regions) if image else None)
+    return Exemplified(**read(message, KINDS))
 
 
 def encode_step(step: StreamQuestion | VideoFrame) -> internal.WorkerSegmentVideoRequest:

@@ -21,7 +21,7 @@ from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Point, Prompt, Region
 from lexiseg_service.errors import InvalidValue, NotReady
-from lexiseg_service.question.messages import ExampleRegion, Exemplified, KeptPicture
+from lexiseg_service.question.messages import ExampleRegion, Exemplified
 from lexiseg_service.question.prompts import outside
 from lexiseg_service.settings import Limits
 from lexiseg_service.watch.tracing import StageTime
@@ -63,9 +63,11 @@ def example_rows(caches: TextCaches, limits: Limits) -> Render[Exemplified]:
     def render(job: Job[Exemplified]) -> Exemplified:
         began, segmenter = time.monotonic(), job.loaded.segmenter
         rows = _cache(caches, job, segmenter).rows(_names(job), lambda: job.abandoned).in_order
-        picture = kept_picture(job.image, job.request.regions, segmenter, limits) if job.request.keep_picture else None
+        kept: tuple[bytes, tuple[Region, ...]] = b"", ()
+        if job.request.keep_picture:
+            kept = kept_picture(job.image, job.request.regions, segmenter, limits)
         job.stages.append(StageTime("examples", began, time.monotonic()))
-        return Exemplified(job.image_id, segmenter.digest, tuple(row.tobytes() for row in rows), picture)
+        return Exemplified(job.image_id, segmenter.digest, tuple(row.tobytes() for row in rows), *kept)
 
     return render
 
@@ -97,7 +99,9 @@ def _region(region: Region) -> list[object]:
     return [points, box, None if region.mask is None else region.mask.counts]
 
 
-def kept_picture(image: bytes, regions: tuple[ExampleRegion, ...], segmenter: Segmenter, limits: Limits) -> KeptPicture:
+def kept_picture(
+    image: bytes, regions: tuple[ExampleRegion, ...], segmenter: Segmenter, limits: Limits
+) -> tuple[bytes, tuple[Region, ...]]:
     """The image as a small upright JPEG without metadata, for models loaded later, with its regions scaled to it.
 
     Raises:
@@ -110,7 +114,7 @@ def kept_picture(image: bytes, regions: tuple[ExampleRegion, ...], segmenter: Se
     factor = min(1.0, max(short_side / min(height, width), 1e-9), MAX_PICTURE_SIDE / max(height, width))
     small = (max(limits.min_side, round(height * factor)), max(limits.min_side, round(width * factor)))
     scaled = tuple(_scaled(example.region, decoded.size, small) for example in regions)
-    return KeptPicture(_jpeg(decoded.rgb, small), scaled)
+    return _jpeg(decoded.rgb, small), scaled
 
 
 def _jpeg(rgb: NDArray[np.uint8], size: tuple[int, int]) -> bytes:

@@ -12,7 +12,6 @@ from lexiseg_service.question.messages import (
     CacheUse,
     Exemplified,
     FrameAnswer,
-    KeptPicture,
     StreamQuestion,
     Timings,
     VideoFrame,
@@ -63,8 +62,8 @@ class KnownBackend:
         if self.failure:
             raise self.failure
         rows = tuple(np.full(4, number, np.float16).tobytes() for number in range(len(request.regions)))
-        picture = KeptPicture(b"small", tuple(shown.region for shown in request.regions))
-        return Exemplified("abc", "digest", rows, picture if request.keep_picture else None)
+        kept = (b"small", tuple(shown.region for shown in request.regions)) if request.keep_picture else (b"", ())
+        return Exemplified("abc", "digest", rows, *kept)
 
     async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
         async for step in steps:

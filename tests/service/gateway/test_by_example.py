@@ -4,7 +4,7 @@ from lexiseg_model.types import Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.by_example import MAX_REPETITION, ExampleDesk
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.question.messages import Exemplified, KeptPicture, WorkerRequest
+from lexiseg_service.question.messages import Exemplified, WorkerRequest
 from lexiseg_service.question.schemas import ClassInput, ExampleInput
 from lexiseg_service.settings import Limits
 
@@ -16,7 +16,7 @@ class OnePicture:
 
     async def exemplify(self, request: WorkerRequest) -> Exemplified:
         regions = tuple(shown.region for shown in request.regions)
-        return Exemplified("image", "digest", (b"",) * len(regions), KeptPicture(PICTURE, regions))
+        return Exemplified("image", "digest", (b"",) * len(regions), PICTURE, regions)
 
 
 async def unfetched(_: str, client: str) -> bytes:

@@ -27,7 +27,6 @@ from lexiseg_service.question.messages import (
     Exemplified,
     Followed,
     FrameAnswer,
-    KeptPicture,
     RenderedMap,
     StreamQuestion,
     Timings,
@@ -221,9 +220,9 @@ def test_regions_arrive_as_they_were_sent(request_: WorkerRequest) -> None:
     assert decode_request(sent, 7.0) == request_
 
 
-@pytest.mark.parametrize("picture", [None, KeptPicture(b"small", REGIONS)])
-def test_rows_arrive_as_they_were_made(picture: KeptPicture | None) -> None:
-    made = Exemplified("abc", "digest", (b"ab", b"cd"), picture)
+@pytest.mark.parametrize("kept", [(b"", ()), (b"small", REGIONS)])
+def test_rows_arrive_as_they_were_made(kept: tuple[bytes, tuple[Region, ...]]) -> None:
+    made = Exemplified("abc", "digest", (b"ab", b"cd"), *kept)
 
     sent = internal.ExemplifyResponse.FromString(encode_exemplified(made).SerializeToString())
 

@@ -99,10 +99,9 @@ async def test_a_kept_picture_is_smaller_and_its_regions_with_it(workers: list[W
     large[300:900, 400:800] = 255
     regions = Region(Prompt((Point(600, 600),), (400, 300, 800, 900))), Region(mask=encode_mask(large[..., 0] > 0))
 
-    kept = (await workers[0].look("mine", pictures.encoded(Image.fromarray(large)), *regions, keep=True)).picture
+    kept = await workers[0].look("mine", pictures.encoded(Image.fromarray(large)), *regions, keep=True)
 
-    assert kept is not None
-    shape = np.asarray(Image.open(io.BytesIO(kept.image))).shape
+    shape = np.asarray(Image.open(io.BytesIO(kept.picture))).shape
     assert shape == (512, 683, 3)
     scale = shape[0] / 1200
     prompt, mask = kept.regions[0].prompt, kept.regions[1].mask
