@@ -62,9 +62,10 @@ def test_a_corrected_segment_keeps_its_label_and_id_among_other_prompts() -> Non
     words = ask("semantic", FLAGS, "red", "blue")
     blue = next(segment for segment in words.segments if segment.label == "blue")
 
-    answer = ask("prompt", FLAGS, "red", "blue", prompts=(CLICK, Prompt((Point(0.5, 2.5),), segment=blue.id)))
+    answer = ask("prompt", FLAGS, "red", "blue", prompts=(Prompt((Point(0.5, 2.5),), segment=blue.id), CLICK))
 
-    corrected = answer.segments[-1]
+    assert [segment.prompt_index for segment in answer.segments] == [0, 1, 1, 1]
+    corrected = answer.segments[0]
     assert (corrected.label, corrected.id, corrected.score) == ("blue", blue.id, blue.score)
     assert corrected.mask.area == blue.mask.area + 2  # the green
     assert len({segment.id for segment in answer.segments}) == len(answer.segments)
