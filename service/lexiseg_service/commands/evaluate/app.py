@@ -114,6 +114,8 @@ def evaluate(
         root, progress, split=split, task=task, limit=limit, refine=refine, json=json, markdown=markdown
     )
     alone = paper is None and compare is None
+    defaults = {"--task": task == "semantic", "--split": split == "val"}
+    named = [name for name in given(context) if not defaults.get(name)]  # a typed default contradicts nothing
     # In which case which options are refused, and why.
     rules = (
         (
@@ -141,7 +143,7 @@ def evaluate(
         (protocol and refine in ("lposs", "regions"), "--refine", "a protocol knows none and pamr"),
     )
     for holds, names, reason in rules:
-        if holds and (refused := [f"'{name}'" for name in names.split() if name in given(context)]):
+        if holds and (refused := [f"'{name}'" for name in names.split() if name in named]):
             raise typer.BadParameter(reason, param_hint=" / ".join(refused))
     if paper is None and not dataset:
         raise typer.BadParameter("name a data set", param_hint="'--dataset'")
