@@ -170,6 +170,7 @@ class Segment:
         prompt_index: index of its prompt.
         mask_index: rank among the masks of that prompt, best first.
         quality: 0..1, the model's estimate of the mask's IoU with the intended object.
+        track_id: the same for an object from frame to frame of a video.
     """
 
     id: int
@@ -181,6 +182,7 @@ class Segment:
     prompt_index: int | None = None
     mask_index: int | None = None
     quality: float | None = None
+    track_id: int | None = None
 
     @property
     def area(self) -> int:

@@ -192,5 +192,4 @@ class FrameAnswer:
     dropped: bool = False
     error: ServiceError | None = None
     state_reset: bool = False  # smoothing and tracks restarted with this frame
-    track_ids: tuple[int | None, ...] = ()  # one for each segment of the answer; empty without tracking
     lost: tuple[int, ...] = ()  # followed objects that are not visible

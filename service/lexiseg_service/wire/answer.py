@@ -5,7 +5,7 @@ Fields of the same name are carried over by `wire.fields`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
@@ -18,14 +18,9 @@ DECIMALS = 4  # of score and quality, as in the JSON of the REST routes
 MILLISECOND_DECIMALS = 2
 
 
-def encode_answer(
-    answer: WorkerAnswer, request_id: str = "", track_ids: Sequence[int | None] = ()
-) -> pb.SegmentResponse:
-    """The message of an answer; `track_ids`: one for each segment, or none."""
-    segments = [
-        _segment(answer, position, track_ids[position] if track_ids else None)
-        for position in range(len(answer.segments))
-    ]
+def encode_answer(answer: WorkerAnswer, request_id: str = "") -> pb.SegmentResponse:
+    """The message of an answer."""
+    segments = [_segment(answer, position) for position in range(len(answer.segments))]
     timings = [round(value, MILLISECOND_DECIMALS) for value in vars(answer.timings).values()]
     return write(pb.SegmentResponse, answer, id=request_id, segments=segments, timings_ms=timings)
 
@@ -49,22 +44,20 @@ def encode_frame_answer(answer: FrameAnswer, request_id: str = "") -> pb.Segment
     return write(
         pb.SegmentVideoResponse,
         answer,
-        answer=None if answer.answer is None else encode_answer(answer.answer, request_id, answer.track_ids),
+        answer=None if answer.answer is None else encode_answer(answer.answer, request_id),
         error=None if answer.error is None else problem_of(answer.error, request_id),
     )
 
 
 def decode_frame_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
     """The frame's answer of a message."""
-    answered = message.HasField("answer")
     return FrameAnswer(
         frame_id=message.frame_id,
         timestamp_us=message.timestamp_us,
-        answer=decode_answer(message.answer) if answered else None,
+        answer=decode_answer(message.answer) if message.HasField("answer") else None,
         dropped=message.dropped,
         error=error_of(message.error) if message.HasField("error") else None,
         state_reset=message.state_reset,
-        track_ids=_track_ids(message.answer) if answered else (),
         lost=tuple(message.lost),
     )
 
@@ -79,13 +72,7 @@ def _mask_of(message: pb.SegmentResponse) -> MaskFormat:
     return "rle" if first.HasField("coco_rle") else "polygon" if first.HasField("polygon") else "none"
 
 
-def _track_ids(message: pb.SegmentResponse) -> tuple[int | None, ...]:
-    """Track ids, one for each segment; empty if no segment has one."""
-    track_ids = tuple(segment.track_id if segment.HasField("track_id") else None for segment in message.segments)
-    return track_ids if any(identity is not None for identity in track_ids) else ()
-
-
-def _segment(answer: WorkerAnswer, position: int, track_id: int | None) -> pb.Segment:
+def _segment(answer: WorkerAnswer, position: int) -> pb.Segment:
     segment, mask = answer.segments[position], None
     if answer.mask == "rle":
         mask = pb.Mask(coco_rle=write(pb.CocoRle, segment.mask))
@@ -96,7 +83,6 @@ def _segment(answer: WorkerAnswer, position: int, track_id: int | None) -> pb.Se
         segment,
         score=round(segment.score, DECIMALS),
         quality=None if segment.quality is None else round(segment.quality, DECIMALS),
-        track_id=track_id,
         mask=mask,
     )
 
@@ -108,7 +94,6 @@ def _read_segment(
     label: str | None = None,
     class_index: int | None = None,
     mask: Mapping[str, Any] | None = None,
-    track_id: int | None = None,  # of the frame's answer
     **fields: Any,
 ) -> Segment:
     counts = (mask or {}).get("coco_rle", "")

@@ -313,8 +313,11 @@ class StreamState:
         total = 1e3 * (time.monotonic() - job.accepted)
         timings = replace(answer.timings, post=answer.timings.post + state_ms, total=total)
         answer = replace(answer, timings=timings, image_id="")  # frames are not kept
+        if numbers:
+            numbered = zip(answer.segments, numbers, strict=True)
+            answer = replace(answer, segments=tuple(replace(segment, track_id=number) for segment, number in numbered))
         reset, self._reset = self._reset, False
-        return FrameAnswer(frame.id, frame.timestamp_us, answer, state_reset=reset, track_ids=numbers)
+        return FrameAnswer(frame.id, frame.timestamp_us, answer, state_reset=reset)
 
     def _follow(self, job: Job[Any], frame: VideoFrame) -> FrameAnswer:
         """Find the followed objects; the follower keeps what it saw even if rendering fails."""
@@ -332,7 +335,8 @@ class StreamState:
         answer, _ = render(job, follow=follow)
         matched = [sights[segment.prompt_index or 0] for segment in answer.segments]
         segments = tuple(
-            replace(segment, prompt_index=sight.start) for segment, sight in zip(answer.segments, matched, strict=True)
+            replace(segment, prompt_index=sight.start, track_id=sight.number)
+            for segment, sight in zip(answer.segments, matched, strict=True)
         )
         timings = replace(answer.timings, total=1e3 * (time.monotonic() - job.accepted))
         reset, self._reset = self._reset, False
@@ -341,7 +345,6 @@ class StreamState:
             frame.timestamp_us,
             replace(answer, segments=segments, timings=timings, image_id=""),
             state_reset=reset,
-            track_ids=tuple(sight.number for sight in matched),
             lost=tuple(sight.number for sight in sights if sight.mask is None),
         )
 

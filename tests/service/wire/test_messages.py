@@ -170,11 +170,16 @@ def test_a_step_of_a_stream_arrives_as_it_left(number: int) -> None:
     assert decode_step(encode_step(steps()[number])) == steps()[number]
 
 
+def tracked(*track_ids: int | None) -> WorkerAnswer:
+    numbered = zip(ANSWER.segments, track_ids, strict=True)
+    return replace(ANSWER, segments=tuple(replace(segment, track_id=number) for segment, number in numbered))
+
+
 @pytest.mark.parametrize(
     "said",
     [
-        {"answer": ANSWER, "track_ids": (7, None, 3)},
-        {"answer": ANSWER, "track_ids": (7, 2, 3), "lost": (9, 1)},
+        {"answer": tracked(7, None, 3)},
+        {"answer": tracked(7, 2, 3), "lost": (9, 1)},
         {"answer": ANSWER, "state_reset": True},
         {"dropped": True},
     ],

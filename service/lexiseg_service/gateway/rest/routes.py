@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -185,8 +185,8 @@ def render_json(answer: WorkerAnswer, request_id: str) -> bytes:
     return orjson.dumps(content_of(answer, request_id))
 
 
-def content_of(answer: WorkerAnswer, request_id: str, track_ids: Sequence[int | None] = ()) -> dict[str, Any]:
-    """The values of `schemas.SegmentAnswer`; `track_ids`: one for each segment, or none."""
+def content_of(answer: WorkerAnswer, request_id: str) -> dict[str, Any]:
+    """The values of `schemas.SegmentAnswer`."""
     label_map = answer.label_map
     return {
         "id": request_id,
@@ -195,12 +195,7 @@ def content_of(answer: WorkerAnswer, request_id: str, track_ids: Sequence[int | 
         "model_digest": answer.model_digest,
         "task": answer.task,
         "size": answer.size,
-        "segments": [
-            _segment(segment, _mask(answer, index), track_id)
-            for index, (segment, track_id) in enumerate(
-                zip(answer.segments, track_ids or (None,) * len(answer.segments), strict=True)
-            )
-        ],
+        "segments": [_segment(segment, _mask(answer, index)) for index, segment in enumerate(answer.segments)],
         "label_map": None if label_map is None else {"base64": _base64(label_map.png), "bits": label_map.bits},
         "overlay": None if answer.overlay is None else _base64(answer.overlay),
         "absent": answer.absent,
@@ -245,7 +240,7 @@ def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def _segment(segment: Segment, mask: dict[str, Any] | None, track_id: int | None) -> dict[str, Any]:
+def _segment(segment: Segment, mask: dict[str, Any] | None) -> dict[str, Any]:
     return {
         **vars(segment),
         "score": round(segment.score, 4),
@@ -253,7 +248,6 @@ def _segment(segment: Segment, mask: dict[str, Any] | None, track_id: int | None
         "area": segment.area,
         "bbox": segment.bbox,
         "mask": mask,
-        "track_id": track_id,
     }
 
 

@@ -258,7 +258,7 @@ async def next_frame(request: Request, stream: Identity) -> Response:
     )
     answer = await _streams(request).ask(stream, frame, caller_of(request))
     assert answer.answer is not None
-    content = content_of(answer.answer, request.state.request_id, answer.track_ids)
+    content = content_of(answer.answer, request.state.request_id)
     return as_json({**content, "lost": answer.lost, "state_reset": answer.state_reset})
 
 

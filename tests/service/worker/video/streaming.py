@@ -112,3 +112,9 @@ def frame(number: int, image: bytes | None = None) -> VideoFrame:
 
 def ids(answers: list[FrameAnswer]) -> list[str]:
     return [answer.frame_id for answer in answers]
+
+
+def track_ids(answer: FrameAnswer) -> tuple[int | None, ...]:
+    """Of the segments, in their order."""
+    assert answer.answer is not None
+    return tuple(segment.track_id for segment in answer.answer.segments)

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from lexiseg_service.errors import NotReady, QueueFull, UndecodableImage
 from lexiseg_service.worker.models.pool import GOING_DOWN
 from tests.service.worker.gated_colours import ask, halves
-from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, stream, working
+from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, stream, track_ids, working
 from tests.waiting import soon
 
 
@@ -68,7 +68,7 @@ async def test_tracks_are_numbered_over_frames_and_questions() -> None:
             sender.end()
             received = await all_of(answers)
 
-    assert [answer.track_ids for answer in received] == [(1, 2), (1, 2), (3,)]
+    assert [track_ids(answer) for answer in received] == [(1, 2), (1, 2), (3,)]
     assert [answer.state_reset for answer in received] == [False, False, True]
 
 

@@ -8,7 +8,7 @@ import pytest
 from lexiseg_model.types import Background, ClassEntry, PanopticRule, Task, Vocabulary
 from lexiseg_service.question.messages import StreamQuestion, WorkerRequest
 from tests.service.worker.gated_colours import halves
-from tests.service.worker.video.streaming import Step, Worker, all_of, frame, stream, working
+from tests.service.worker.video.streaming import Step, Worker, all_of, frame, stream, track_ids, working
 
 SKY = ClassEntry("blue", thing=False)
 
@@ -45,7 +45,7 @@ async def test_things_and_stuff_keep_their_numbers_from_frame_to_frame(smoothing
             ("red", True),
             ("blue", False),
         ]
-        assert answer.track_ids == (1, 2)
+        assert track_ids(answer) == (1, 2)
         assert not answer.state_reset
 
 
