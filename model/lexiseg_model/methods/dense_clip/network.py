@@ -16,35 +16,23 @@ similar for DINO, on DINO's grid, which with 8-pixel patches is finer than CLIP'
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from lexiseg_model.clip import vision
 from lexiseg_model.clip.dino import DinoTower
 from lexiseg_model.clip.images import Padding, normalise
 from lexiseg_model.clip.patch_text import ImageTower
-from lexiseg_model.errors import WeightsError
+from lexiseg_model.clip.vision import Grid, Tokens, last_block, patch_map, project
+from lexiseg_model.errors import ShapeError, WeightsError
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 
 if TYPE_CHECKING:
     from open_clip.transformer import VisionTransformer
-from typing import TYPE_CHECKING
-
-import torch
-
-from lexiseg_model.clip.vision import Grid, Tokens, last_block, patch_map, project
-from lexiseg_model.errors import ShapeError
-
-if TYPE_CHECKING:
-    from open_clip.transformer import VisionTransformer
-from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from open_clip.transformer import VisionTransformer
-    from torch import nn
 
 
 def heads_of(attention: nn.MultiheadAttention, tokens: Tensor, part: Literal["query", "key", "value"]) -> Tensor:
@@ -107,13 +95,7 @@ def dense_map(visual: VisionTransformer, entering: Tokens, policy: str, std: flo
     return patch_map(project(visual, changed[:, 1:]), grid)
 
 
-BETA = 1.2  # factor of the mean similarity below which patches ignore each other; ProxyCLIP, eq. 6
-GAMMA = 3.0  # sharpness
-
-
-def proxy_map(
-    visual: VisionTransformer, entering: Tokens, proxy: Tensor, beta: float = BETA, gamma: float = GAMMA
-) -> Tensor:
+def proxy_map(visual: VisionTransformer, entering: Tokens, proxy: Tensor, beta: float, gamma: float) -> Tensor:
     """Vectors in the text space on the proxy's grid, not of unit length.
 
     The released code swaps rows and columns of the values and takes the proxy's grid as square, which is the same for
@@ -153,7 +135,7 @@ def values_on(visual: VisionTransformer, entering: Tokens, grid: Grid) -> Tensor
     return F.interpolate(patch_map(values.transpose(1, 2).flatten(2), entering.grid), size=grid, mode="bilinear")
 
 
-def proxy_attention(proxy: Tensor, beta: float = BETA, gamma: float = GAMMA) -> Tensor:
+def proxy_attention(proxy: Tensor, beta: float, gamma: float) -> Tensor:
     """Attention of one image's patches, the same for all heads (ProxyCLIP, eq. 6).
 
     softmax(gamma (S - beta mean(S))) over the patches where the logit is not negative; S are cosine similarities.

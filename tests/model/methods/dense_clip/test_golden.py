@@ -72,7 +72,7 @@ def proxy(tag: str) -> Tensor:
 @torch.inference_mode()
 def proxy_unit_map(tokens: Tokens, tag: str) -> Tensor:
     """Unit vectors [512, H/8, W/8]."""
-    return torch.nn.functional.normalize(proxy_map(visual(), tokens, proxy(tag)), dim=1)[0]
+    return torch.nn.functional.normalize(proxy_map(visual(), tokens, proxy(tag), beta=1.2, gamma=3.0), dim=1)[0]
 
 
 def texts() -> Tensor:
