@@ -71,10 +71,12 @@ def load_pretrained(kind: Any, origin: Path, what: str, folder: Path | None = No
     """
     is_model = issubclass(kind, torch.nn.Module)
     options = {"output_loading_info": True, "ignore_mismatched_sizes": True} if is_model else {}
+    named = folder and model_type(folder)
+    kind_found = named and f"a folder of {named}"
     try:
         loaded = kind.from_pretrained(folder, **source, **options)
     except Exception as error:  # transformers raises errors of many types
-        raise WeightsError(f"{origin}: transformers cannot read it as {what}: {error}") from None
+        raise WeightsError(f"{origin}: transformers cannot read {kind_found or 'it'} as {what}: {error}") from None
     if not is_model:
         return loaded
     model, info = loaded
@@ -85,7 +87,8 @@ def load_pretrained(kind: Any, origin: Path, what: str, folder: Path | None = No
             f"says {list(expected)}; use the files of one repository"
         )
     if missing := info["missing_keys"]:  # transformers initialises them at random
-        raise WeightsError(f"{origin}: {len(missing)} weights are missing, such as {min(missing)}")
+        expected = f"; expected {what}, got {kind_found}" if kind_found else ""
+        raise WeightsError(f"{origin}: {len(missing)} weights are missing, such as {min(missing)}{expected}")
     if "state_dict" in source and (unknown := info["unexpected_keys"]):  # a repository may hold more than one model
         raise ForeignWeightsError(f"{origin}: {len(unknown)} weights are unknown, such as {min(unknown)}")
     return model

@@ -36,8 +36,8 @@ def read(options: Options) -> Imported:
     from transformers import Tipsv2Model, Tipsv2Tokenizer  # optional, and slow to import
 
     folder = options.checkpoint
-    require_tokenizer(folder, NAME)
     model = read_pretrained(folder, Tipsv2Model, NAME)
+    require_tokenizer(folder, NAME)
     tokenizer = read_pretrained(folder, Tipsv2Tokenizer, NAME)
     if tokenizer.pad_token_id is None:
         raise WeightsError(f"{folder}: the tokenizer has no padding; expected TIPSv2's")

@@ -13,7 +13,7 @@ from lexiseg_model.catalogue import importing
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.masks.rle import decode, encode_mask
-from lexiseg_model.methods.sam2.import_ import Options
+from lexiseg_model.methods.sam2.import_ import Options, read
 from lexiseg_model.methods.sam2.segmenter import Sam2Segmenter
 from lexiseg_model.segmenter import PromptMasks, Segmenter
 from lexiseg_model.types import Point, Prompt, Vocabulary
@@ -22,6 +22,7 @@ from lexiseg_model.video.sam import Grid, everything
 from tests.model.conformance.asking import BOX, CLICK, PAIR, SIZE, blocks
 from tests.model.methods import pretrained
 from tests.model.methods.sam2 import small
+from tests.model.methods.tipsv2 import small as tipsv2
 
 NOTHING = Vocabulary((), None)
 INSIDE = np.zeros((60, 100), bool)
@@ -145,6 +146,13 @@ def test_what_is_no_checkpoint_of_the_hub_is_refused(tmp_path: Path, file: str, 
 
     with pytest.raises(WeightsError, match=says):
         importing.import_model(methods()["sam2"], "mine", Options(checkpoint=tmp_path), tmp_path / "models")
+
+
+def test_a_folder_of_another_model_is_named(tmp_path: Path) -> None:
+    tipsv2.save(tmp_path)
+
+    with pytest.raises(WeightsError, match=r"cannot read a folder of tipsv2 as SAM 2\.1"):
+        read(Options(checkpoint=tmp_path))
 
 
 GRID = Grid(side=3, quality=0.3, stability=0.05, at_once=4)
