@@ -140,12 +140,23 @@ def own_card(method: str) -> ModelCard:
     return catalogue.read_card(folder)
 
 
+def terms_of_files(card: ModelCard) -> dict[str, Any]:
+    """Changes of a card for weights from files, which anybody may have made: nobody promises commercial use."""
+    if card.commercial_use != "yes":
+        return {}
+    return {
+        "licence": f"That of the imported files. Of the authors' own: {card.licence}",
+        "commercial_use": "ask",
+        "training_data": ["That of the imported files. Of the authors' own:", *card.training_data],
+    }
+
+
 def from_own_card(
     method: str, state: dict[str, Tensor], files: Iterable[Path | None], settings: dict[str, Any], **changes: Any
 ) -> Imported:
     """An import whose card is the method's bundled one, with settings added, fields changed, and the files' names."""
     card = own_card(method)
-    changes |= {"settings": {**card.settings, **settings}, "lineage": imported_from(*files)}
+    changes |= {"settings": {**card.settings, **settings}, "lineage": imported_from(*files), **terms_of_files(card)}
     return Imported(card.model_copy(update=changes), state)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
+from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card, terms_of_files
 from lexiseg_model.catalogue.weights import file_digest, naming_files
 from lexiseg_model.clip.checkpoint import openai_digests
 from lexiseg_model.clip.dino import dino_from_file
@@ -91,13 +91,12 @@ def _card(options: Options, listed: ModelCard | None, towers: ClipTowers, sam: S
         changes = card_settings(card, policy, towers.architecture, towers.quick_gelu, options.proposals)
         changes["summary"] = f"Policy {policy} in the last block of {towers.architecture}; training-free."
     changes["lineage"] = imported_from(*options.clip, options.proxy)
-    if policy == "corrclip":
-        masks = f" Masks of {changes['settings']['proposals']}: its terms hold, too."
-        changes |= {"licence": card.licence + masks, "commercial_use": "ask"}
     if not {file_digest(path) for path in options.clip} <= openai_digests():
-        licence = f"That of the imported files. Of the authors' own: {changes.get('licence', card.licence)}"
-        use = "no" if card.commercial_use == "no" else "ask"
-        changes |= {"licence": licence, "commercial_use": use, "training_data": ["that of the imported files"]}
+        changes |= terms_of_files(card)
+    if policy == "corrclip":
+        licence = changes.get("licence", card.licence)
+        masks = f"Masks of {changes['settings']['proposals']}: its terms hold, too."
+        changes |= {"licence": f"{licence} {masks}", "commercial_use": "ask"}
     if sam is not None:
         changes["settings"]["sam"] = sam.config
     return card.model_copy(update=changes)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
+from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card, terms_of_files
 from lexiseg_model.catalogue.weights import naming_files
 from lexiseg_model.clip.towers import configuration, from_files, known_architecture
 from lexiseg_model.methods.tcl.blend import ARCHITECTURE, TclSettings
@@ -41,8 +41,9 @@ def read(options: Options) -> Imported:
     with naming_files(options.checkpoint):
         state = from_official(official, None if towers is None else towers.state, architecture)
         restore(state, architecture)  # shapes are checked before anything is written
-    lineage = imported_from(options.checkpoint, *options.clip)
-    return Imported(card_over(architecture).model_copy(update={"lineage": lineage}), state)
+    card = card_over(architecture)
+    changes = {"lineage": imported_from(options.checkpoint, *options.clip), **terms_of_files(card)}
+    return Imported(card.model_copy(update=changes), state)
 
 
 def card_over(architecture: str) -> ModelCard:

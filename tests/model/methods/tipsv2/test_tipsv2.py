@@ -159,3 +159,13 @@ def test_a_model_directory_moves(tmp_path: Path) -> None:
     shutil.copytree(small.imported(), tmp_path / "small")
 
     assert catalogue.load("small", models_dir=tmp_path, device="cpu").text_digest == small.segmenter().text_digest
+
+
+def test_files_that_anybody_may_have_made_are_promised_to_no_company() -> None:
+    card = small.segmenter().card
+
+    assert card.commercial_use == "ask"
+    assert (
+        card.licence
+        == "That of the imported files. Of the authors' own: Apache-2.0: weights and code of Google DeepMind."
+    )
