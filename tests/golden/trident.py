@@ -106,7 +106,11 @@ def _regions(shares: Array, least: float) -> tuple[Array, list[tuple[int, NDArra
     """Probabilities [K, h, w] at half the size, and the regions of each class."""
     count, height, width = shares.shape
     half = np.stack([bilinear(share[:, :, None], (height // 2, width // 2))[:, :, 0] for share in shares])
-    labels = np.where(half.max(0) < least, -1, half.argmax(0))
+    winners = shares.argmax(0)
+    nearest = np.array(
+        [[winners[y * height // (height // 2), x * width // (width // 2)] for x in range(width // 2)] for y in range(height // 2)]
+    )
+    labels = np.where(half.max(0) < least, -1, nearest)
     return half, [(index, region) for index in range(count) for region in connected(labels == index)]
 
 

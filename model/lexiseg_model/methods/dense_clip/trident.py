@@ -125,8 +125,8 @@ def prompted(sam: Sam, embedding: Tensor, shares: Tensor, min_probability: float
     """Class probabilities [K, H, W], refined by SAM's masks of their regions; they need not sum to 1."""
     size = (shares.shape[1], shares.shape[2])
     half = windowed.resize(shares, (max(1, size[0] // 2), max(1, size[1] // 2)))
-    best, winner = half.max(0)
-    labels = winner.masked_fill(best < min_probability, -1).cpu().numpy()
+    winner = F.interpolate(shares.argmax(0)[None, None].float(), half.shape[1:], mode="nearest")[0, 0].long()
+    labels = winner.masked_fill(half.amax(0) < min_probability, -1).cpu().numpy()
     refined, failed = torch.zeros_like(shares), torch.zeros(size, dtype=torch.bool, device=shares.device)
     for index in np.unique(labels[labels >= 0]).tolist():
         _, numbers, stats, _ = cv2.connectedComponentsWithStats((labels == index).astype(np.uint8), connectivity=8)
