@@ -171,6 +171,7 @@ class Segment:
         mask_index: rank among the masks of that prompt, best first.
         quality: 0..1, the model's estimate of the mask's IoU with the intended object.
         track_id: the same for an object from frame to frame of a video.
+        rings: the mask as polygons, where these are asked for.
     """
 
     id: int
@@ -183,6 +184,7 @@ class Segment:
     mask_index: int | None = None
     quality: float | None = None
     track_id: int | None = None
+    rings: tuple[Ring, ...] = ()
 
     @property
     def area(self) -> int:

@@ -6,7 +6,6 @@ The words stand in the address, `/adapters/hugging-face?classes=cat&classes=sofa
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_client.masks import png, rle
-from lexiseg_model.types import Ring, Segment
+from lexiseg_model.types import Segment
 from lexiseg_service.adapters.tools import ask, each, image_of_text, options_of, read_as
 from lexiseg_service.gateway.rest.routes import as_json
 from lexiseg_service.question.messages import ImageSource
@@ -56,6 +55,6 @@ async def image_segmentation(request: Request) -> Response:
     return as_json(await each(answer, _element))
 
 
-def _element(segment: Segment, _: Sequence[Ring]) -> dict[str, Any]:
+def _element(segment: Segment) -> dict[str, Any]:
     mask = png.encode(rle.decode(segment.mask.counts, segment.mask.size).view(np.uint8) * np.uint8(255))
     return {"label": segment.label, "score": segment.score, "mask": base64.b64encode(mask).decode()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -18,7 +17,7 @@ from starlette.responses import Response
 
 from lexiseg_client.formats.annotation_tools import brush_runs
 from lexiseg_client.masks import rle
-from lexiseg_model.types import Ring, Segment
+from lexiseg_model.types import Segment
 from lexiseg_service.adapters.tools import SIMPLIFY, ask, each, image_of_text, outline, prompt_of, read_as
 from lexiseg_service.errors import DeadlineExceeded, ImageNotFetched, InvalidValue, QueueFull, RateLimited, ServiceError
 from lexiseg_service.gateway.admission.limits import ClientLimits
@@ -226,7 +225,7 @@ async def prediction_of(
         ClientDisconnect: Label Studio hung up.
     """
 
-    def regions_of(segment: Segment, rings: Sequence[Ring]) -> list[dict[str, Any]]:
+    def regions_of(segment: Segment) -> list[dict[str, Any]]:
         return [
             {
                 "id": f"{answer.image_id[:8]}-{segment.id}-{index}",
@@ -240,7 +239,7 @@ async def prediction_of(
                 "score": segment.score,
                 "readonly": False,
             }
-            for index, shape in enumerate(_shapes(segment, rings, answer.size, control.kind))
+            for index, shape in enumerate(_shapes(segment, answer.size, control.kind))
         ]
 
     regions = list(chain.from_iterable(await each(answer, regions_of)))
@@ -257,11 +256,11 @@ def version_of(model: str, digest: str | None) -> str:
     return f"lexiseg-{model}-{(digest or 'unloaded')[:12]}"
 
 
-def _shapes(segment: Segment, rings: Sequence[Ring], size: tuple[int, int], kind: Kind) -> list[dict[str, Any]]:
+def _shapes(segment: Segment, size: tuple[int, int], kind: Kind) -> list[dict[str, Any]]:
     height, width = size
     if kind == "polygonlabels":
         # Label Studio's polygons have no holes: a brush keeps them.
-        parts = [[[100 * x / width, 100 * y / height] for x, y in outline(ring)] for ring in rings]
+        parts = [[[100 * x / width, 100 * y / height] for x, y in outline(ring)] for ring in segment.rings]
         return [{"points": points, "closed": True} for points in parts]
     if kind == "rectanglelabels":
         x, y, w, h = segment.bbox

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lexiseg_model.types import Ring, Segment
+from lexiseg_model.types import Segment
 from lexiseg_service.adapters.tools import SIMPLIFY, ask, each, image_of_text, options_of, outline, read_as, run_lengths
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.rest.routes import as_json, settings_of
@@ -85,9 +85,9 @@ def class_of(prompt: Prompt, index: int, threshold: float) -> dict[str, Any]:
     return entry
 
 
-def prediction_of(segment: Segment, rings: Sequence[Ring], kind: Format) -> tuple[int | None, dict[str, Any]]:
+def prediction_of(segment: Segment, kind: Format) -> tuple[int | None, dict[str, Any]]:
     """The index of a segment's prompt, and its prediction."""
-    masks = run_lengths(segment) if kind == "rle" else [outline(ring) for ring in rings]
+    masks = run_lengths(segment) if kind == "rle" else [outline(ring) for ring in segment.rings]
     return segment.class_index, {"masks": masks, "confidence": segment.score, "format": kind}
 
 

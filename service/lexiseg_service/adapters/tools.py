@@ -27,14 +27,10 @@ IN_THE_ADDRESS = ("vocabulary", "task", "model", "threshold", "refine", "max_sid
 SIMPLIFY = 1.0  # pixels that a polygon for an annotation tool may stray: a hundredth of the corners, for people to drag
 
 
-async def each(answer: WorkerAnswer, make: Callable[[Segment, Sequence[Ring]], T]) -> list[T]:
-    """Call `make` for the segments, of each prompt the best one, with their polygons if these were requested.
-
-    Large masks are converted in a thread.
-    """
-    polygons: Sequence[Sequence[Ring]] = answer.polygons or [()] * len(answer.segments)
-    best = [pair for pair in zip(answer.segments, polygons, strict=True) if not pair[0].mask_index]
-    return await off_event_loop(answer.bytes_of_masks, lambda: [make(*pair) for pair in best])
+async def each(answer: WorkerAnswer, make: Callable[[Segment], T]) -> list[T]:
+    """Call `make` for the segments, of each prompt the best one. Large masks are converted in a thread."""
+    best = [segment for segment in answer.segments if not segment.mask_index]
+    return await off_event_loop(answer.bytes_of_masks, lambda: list(map(make, best)))
 
 
 def outline(ring: Ring) -> list[list[int]]:

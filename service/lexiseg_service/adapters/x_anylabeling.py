@@ -67,9 +67,9 @@ def asked_by(parameters: Parameters) -> dict[str, Any]:
     return {"classes": classes, "threshold": parameters.conf_threshold}
 
 
-def shapes_of(segment: Segment, rings: Sequence[Ring]) -> list[dict[str, Any]]:
+def shapes_of(segment: Segment) -> list[dict[str, Any]]:
     """One polygon for each part of a segment; the parts are a group."""
-    parts = large_parts(rings)
+    parts = large_parts(segment.rings)
     return [
         {
             "label": segment.label or "AUTOLABEL_OBJECT",

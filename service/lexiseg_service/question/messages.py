@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from lexiseg_model.types import AnswerWarning, Prompt, Refinement, Region, Ring, Segment, Task, Vocabulary
+from lexiseg_model.types import AnswerWarning, Prompt, Refinement, Region, Segment, Task, Vocabulary
 from lexiseg_service.errors import ServiceError
 
 BYTES_PER_COORDINATE = 5  # of a polygon, in JSON
@@ -122,7 +122,6 @@ class WorkerAnswer:
     timings: Timings
     cache: CacheUse
     mask: MaskFormat = "rle"  # the requested format; the fields of other formats are empty
-    polygons: tuple[list[Ring], ...] | None = None  # one list for each segment
     label_map: RenderedMap | None = None
     overlay: bytes | None = field(default=None, repr=False)  # PNG
     confidence: bytes | None = field(default=None, repr=False)  # 8-bit PNG, 255 = certain
@@ -134,7 +133,7 @@ class WorkerAnswer:
         """Size of the masks in JSON, approximately."""
         if self.mask == "rle":
             return sum([len(segment.mask.counts) for segment in self.segments])
-        rings = [ring for of_segment in self.polygons or () for ring in of_segment]
+        rings = [ring for segment in self.segments for ring in segment.rings]
         return BYTES_PER_COORDINATE * sum([len(ring.exterior) + sum(map(len, ring.holes)) for ring in rings])
 
 

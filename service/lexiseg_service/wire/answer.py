@@ -20,7 +20,7 @@ MILLISECOND_DECIMALS = 2
 
 def encode_answer(answer: WorkerAnswer, request_id: str = "") -> pb.SegmentResponse:
     """The message of an answer."""
-    segments = [_segment(answer, position) for position in range(len(answer.segments))]
+    segments = [_segment(segment, answer.mask) for segment in answer.segments]
     timings = [round(value, MILLISECOND_DECIMALS) for value in vars(answer.timings).values()]
     return write(pb.SegmentResponse, answer, id=request_id, segments=segments, timings_ms=timings)
 
@@ -29,14 +29,9 @@ def decode_answer(message: pb.SegmentResponse) -> WorkerAnswer:
     """The answer of a message; without run lengths in other mask formats than rle."""
     fields = read(message, KINDS)
     del fields["id"]
-    segments, size, mask = fields.pop("segments"), fields["size"], _mask_of(message)
-    return WorkerAnswer(
-        segments=tuple(_read_segment(size, **segment) for segment in segments),
-        timings=fields.pop("timings_ms"),
-        mask=mask,
-        polygons=tuple(segment["mask"]["polygon"] for segment in segments) if mask == "polygon" else None,
-        **fields,
-    )
+    segments = tuple(_read_segment(fields["size"], **segment) for segment in fields.pop("segments"))
+    timings = fields.pop("timings_ms")
+    return WorkerAnswer(segments=segments, timings=timings, mask=_mask_of(message), **fields)
 
 
 def encode_frame_answer(answer: FrameAnswer, request_id: str = "") -> pb.SegmentVideoResponse:
@@ -72,12 +67,12 @@ def _mask_of(message: pb.SegmentResponse) -> MaskFormat:
     return "rle" if first.HasField("coco_rle") else "polygon" if first.HasField("polygon") else "none"
 
 
-def _segment(answer: WorkerAnswer, position: int) -> pb.Segment:
-    segment, mask = answer.segments[position], None
-    if answer.mask == "rle":
+def _segment(segment: Segment, form: MaskFormat) -> pb.Segment:
+    mask = None
+    if form == "rle":
         mask = pb.Mask(coco_rle=write(pb.CocoRle, segment.mask))
-    elif answer.mask == "polygon" and answer.polygons is not None:
-        mask = pb.Mask(polygon=write(pb.Polygon, answer.polygons[position]))
+    elif form == "polygon":
+        mask = pb.Mask(polygon=write(pb.Polygon, segment.rings))
     return write(
         pb.Segment,
         segment,
@@ -96,8 +91,9 @@ def _read_segment(
     mask: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> Segment:
-    counts = (mask or {}).get("coco_rle", "")
-    return Segment(label=label, class_index=class_index, mask=Rle(size, counts, area, bbox), **fields)
+    shape = mask or {}
+    rle = Rle(size, shape.get("coco_rle", ""), area, bbox)
+    return Segment(label=label, class_index=class_index, mask=rle, rings=shape.get("polygon", ()), **fields)
 
 
 # What messages of answers become.
@@ -108,7 +104,7 @@ KINDS: Kinds = {
     "Hole": lambda corners: list(corners),
     "LabelMap": RenderedMap,
     "Mask": dict,
-    "Polygon": lambda rings: list(rings),
+    "Polygon": lambda rings: rings,
     "Ring": lambda exterior, holes: Ring(list(exterior), list(holes)),
     "Segment": dict,
     "Size": row,

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from lexiseg_model.masks.bilinear import bands
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.polygons import rings_of
 from lexiseg_model.segmenter import RowsOf, Segmenter, Unfamiliar
-from lexiseg_model.types import AnswerWarning, Prompt, Ring, Segmentation, Task, Vocabulary
+from lexiseg_model.types import AnswerWarning, Prompt, Segment, Segmentation, Task, Vocabulary
 from lexiseg_model.vocabulary.bank import unfamiliar_classes
 from lexiseg_model.vocabulary.scoring import Steady
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue
@@ -190,7 +191,9 @@ def render(job: Job[T], steady: Steady | None = None, follow: tasks.Follow | Non
     picture = None
     if job.rgb is not None:
         picture = to_png(overlay.paint(job.rgb, segmentation.label_map, segmentation.segments))
-    polygons = _polygons(segmentation, request.simplify, check) if request.mask == "polygon" else None
+    segments = segmentation.segments
+    if request.mask == "polygon":
+        segments = _with_rings(segments, request.simplify, check)
     label_map = _label_map(segmentation) if request.mask == "png" else None
     confidence = None if segmentation.probability is None else to_png(as_bytes(segmentation.probability))
     absent = absent_labels(segmentation, request.vocabulary)
@@ -204,7 +207,7 @@ def render(job: Job[T], steady: Steady | None = None, follow: tasks.Follow | Non
         model_digest=segmenter.digest,
         task=request.task,
         size=segmentation.size,
-        segments=segmentation.segments,
+        segments=segments,
         timings=Timings(
             decode=1e3 * job.decode_seconds,
             queue=1e3 * (job.computed - job.image_seconds - job.planned),
@@ -215,7 +218,6 @@ def render(job: Job[T], steady: Steady | None = None, follow: tasks.Follow | Non
         ),
         cache=cache_use(job),
         mask=request.mask,
-        polygons=polygons,
         label_map=label_map,
         confidence=confidence,
         overlay=picture,
@@ -225,13 +227,13 @@ def render(job: Job[T], steady: Steady | None = None, follow: tasks.Follow | Non
     return Finished(answer, segmentation)
 
 
-def _polygons(segmentation: Segmentation, simplify: float, check: Callable[[], None]) -> tuple[list[Ring], ...]:
-    """Outlines of each segment; `simplify` in pixels."""
-    outlines = []
-    for segment in segmentation.segments:
+def _with_rings(segments: Sequence[Segment], simplify: float, check: Callable[[], None]) -> tuple[Segment, ...]:
+    """The segments with their outlines; `simplify` in pixels."""
+    outlined = []
+    for segment in segments:
         check()
-        outlines.append(rings_of(segment.mask, simplify))
-    return tuple(outlines)
+        outlined.append(replace(segment, rings=tuple(rings_of(segment.mask, simplify))))
+    return tuple(outlined)
 
 
 def as_bytes(probability: NDArray[np.float32]) -> NDArray[np.uint8]:

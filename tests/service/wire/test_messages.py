@@ -105,10 +105,11 @@ ANSWER = WorkerAnswer(
     warnings=(AnswerWarning("unfamiliar-word", "a guess", "classes.3"), AnswerWarning("any", "of the whole", None)),
 )
 RINGS = (
-    [Ring([0, 0, 2, 0, 2, 4, 0, 4], [[1, 1, 1, 2]])],
-    [Ring([3, 1, 4, 1, 4, 2, 3, 2], [])],
-    [Ring([3, 1, 4, 1, 4, 2, 3, 2], [])],
+    (Ring([0, 0, 2, 0, 2, 4, 0, 4], [[1, 1, 1, 2]]),),
+    (Ring([3, 1, 4, 1, 4, 2, 3, 2], []),),
+    (Ring([3, 1, 4, 1, 4, 2, 3, 2], []),),
 )
+OUTLINED = tuple(replace(segment, rings=rings) for segment, rings in zip(SEGMENTS, RINGS, strict=True))
 
 
 def test_the_full_request_says_something_in_every_field() -> None:
@@ -142,7 +143,7 @@ def test_a_request_arrives_as_it_left_with_the_deadline_of_the_call(request_: Wo
     "changes",
     [
         {},
-        {"mask": "polygon", "polygons": RINGS, "overlay": b"overlay", "confidence": b"confidence"},
+        {"mask": "polygon", "segments": OUTLINED, "overlay": b"overlay", "confidence": b"confidence"},
         {"mask": "png", "label_map": RenderedMap(b"map", 16)},
     ],
     ids=["run lengths", "outlines and pictures", "a label map"],

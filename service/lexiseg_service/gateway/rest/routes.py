@@ -22,7 +22,7 @@ from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.openapi import ANSWERS, PICTURE, PROBLEMS, REQUEST_ID, SEGMENT_BODY, problems, query
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.use_case import UseCase
-from lexiseg_service.question.messages import ImageSource, WorkerAnswer
+from lexiseg_service.question.messages import ImageSource, MaskFormat, WorkerAnswer
 from lexiseg_service.question.schemas import AvailableModels, ModelList, ModelOutput, Question, SegmentAnswer
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Settings
@@ -195,7 +195,7 @@ def content_of(answer: WorkerAnswer, request_id: str) -> dict[str, Any]:
         "model_digest": answer.model_digest,
         "task": answer.task,
         "size": answer.size,
-        "segments": [_segment(segment, _mask(answer, index)) for index, segment in enumerate(answer.segments)],
+        "segments": [_segment(segment, answer.mask) for segment in answer.segments],
         "label_map": None if label_map is None else {"base64": _base64(label_map.png), "bits": label_map.bits},
         "overlay": None if answer.overlay is None else _base64(answer.overlay),
         "absent": answer.absent,
@@ -227,12 +227,11 @@ def png_response(answer: WorkerAnswer) -> Response:
     return Response(content, headers={SEGMENTS_HEADER: text, "X-Image-Id": answer.image_id}, media_type=PNG)
 
 
-def _mask(answer: WorkerAnswer, index: int) -> dict[str, Any] | None:
-    if answer.mask == "rle":
-        rle = answer.segments[index].mask
-        return {"format": "coco_rle", "size": rle.size, "counts": rle.counts}
-    if answer.mask == "polygon" and answer.polygons is not None:
-        return {"format": "polygon", "rings": answer.polygons[index]}  # orjson writes dataclasses
+def _mask(segment: Segment, form: MaskFormat) -> dict[str, Any] | None:
+    if form == "rle":
+        return {"format": "coco_rle", "size": segment.mask.size, "counts": segment.mask.counts}
+    if form == "polygon":
+        return {"format": "polygon", "rings": segment.rings}  # orjson writes dataclasses
     return None
 
 
@@ -240,15 +239,17 @@ def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def _segment(segment: Segment, mask: dict[str, Any] | None) -> dict[str, Any]:
-    return {
+def _segment(segment: Segment, form: MaskFormat) -> dict[str, Any]:
+    content = {
         **vars(segment),
         "score": round(segment.score, 4),
         "quality": None if segment.quality is None else round(segment.quality, 4),
         "area": segment.area,
         "bbox": segment.bbox,
-        "mask": mask,
+        "mask": _mask(segment, form),
     }
+    del content["rings"]
+    return content
 
 
 def _quality(accept: str, media_type: str) -> float:

@@ -48,7 +48,9 @@ def test_overlay_absent_labels_and_warnings_are_included() -> None:
 
 
 def test_the_size_of_an_answer_is_estimated() -> None:
-    drawn = replace(answer(), mask="polygon", polygons=([Ring(list(range(1000, 3000)), [list(range(1000, 2000))])],))
+    rings = (Ring(list(range(1000, 3000)), [list(range(1000, 2000))]),)
+    (segment, *_) = answer().segments
+    drawn = replace(answer(), mask="polygon", segments=(replace(segment, rings=rings),))
 
     assert nbytes(drawn) == pytest.approx(len(render_json(drawn, "id-1")), rel=0.1)
 
