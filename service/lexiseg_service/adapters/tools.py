@@ -30,7 +30,7 @@ SIMPLIFY = 1.0  # pixels that a polygon for an annotation tool may stray: a hund
 async def each(answer: WorkerAnswer, make: Callable[[Segment], T]) -> list[T]:
     """Call `make` for the segments, of each prompt the best one. Large masks are converted in a thread."""
     best = [segment for segment in answer.segments if not segment.mask_index]
-    return await off_event_loop(answer.bytes_of_masks, lambda: list(map(make, best)))
+    return await off_event_loop(answer.nbytes, lambda: list(map(make, best)))
 
 
 def outline(ring: Ring) -> list[list[int]]:

@@ -129,12 +129,15 @@ class WorkerAnswer:
     warnings: tuple[AnswerWarning, ...] = ()
 
     @property
-    def bytes_of_masks(self) -> int:
-        """Size of the masks in JSON, approximately."""
+    def nbytes(self) -> int:
+        """Size of the masks and pictures in JSON, approximately."""
+        label_map = b"" if self.label_map is None else self.label_map.png
+        pictures = len(label_map) + len(self.overlay or b"") + len(self.confidence or b"")
         if self.mask == "rle":
-            return sum([len(segment.mask.counts) for segment in self.segments])
+            return pictures + sum([len(segment.mask.counts) for segment in self.segments])
         rings = [ring for segment in self.segments for ring in segment.rings]
-        return BYTES_PER_COORDINATE * sum([len(ring.exterior) + sum(map(len, ring.holes)) for ring in rings])
+        corners = sum([len(ring.exterior) + sum(map(len, ring.holes)) for ring in rings])
+        return pictures + BYTES_PER_COORDINATE * corners
 
 
 @dataclass(frozen=True)

@@ -47,13 +47,9 @@ def encode_frame_answer(answer: FrameAnswer, request_id: str = "") -> pb.Segment
 def decode_frame_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
     """The frame's answer of a message."""
     return FrameAnswer(
-        frame_id=message.frame_id,
-        timestamp_us=message.timestamp_us,
+        **read(message, KINDS, ("frame_id", "timestamp_us", "dropped", "state_reset", "lost")),
         answer=decode_answer(message.answer) if message.HasField("answer") else None,
-        dropped=message.dropped,
         error=error_of(message.error) if message.HasField("error") else None,
-        state_reset=message.state_reset,
-        lost=tuple(message.lost),
     )
 
 

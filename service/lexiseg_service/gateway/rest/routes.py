@@ -63,7 +63,7 @@ async def segment(request: Request) -> Response:
     if as_png:
         return png_response(answer)
     render = partial(render_json, answer, request.state.request_id)
-    content = await off_event_loop(nbytes(answer), render)
+    content = await off_event_loop(answer.nbytes, render)
     return Response(content, media_type="application/json")
 
 
@@ -172,12 +172,6 @@ async def get_model(request: Request, name: ModelName) -> Response:
 
 
 answer_head(router)
-
-
-def nbytes(answer: WorkerAnswer) -> int:
-    """Size of an answer's masks and pictures in JSON, approximately."""
-    label_map = b"" if answer.label_map is None else answer.label_map.png
-    return answer.bytes_of_masks + len(label_map) + len(answer.overlay or b"") + len(answer.confidence or b"")
 
 
 def render_json(answer: WorkerAnswer, request_id: str) -> bytes:

@@ -59,7 +59,7 @@ class Servicer(SegmentationServicer):
             question, image = await read_segment(request, self._limits)
             answer = await self._use_case.segment(question, image, caller)
             encode = partial(encode_answer, answer, caller.request_id)
-            message = await off_event_loop(answer.bytes_of_masks, encode)
+            message = await off_event_loop(answer.nbytes, encode)
             check_answer_size(message, self._limits)
         return message
 

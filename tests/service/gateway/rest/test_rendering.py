@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from lexiseg_model.types import AnswerWarning, Ring
-from lexiseg_service.gateway.rest.routes import nbytes, render_json, wants_png
+from lexiseg_service.gateway.rest.routes import render_json, wants_png
 from lexiseg_service.question.messages import RenderedMap
 from lexiseg_service.question.schemas import SegmentAnswer, SegmentOutput
 from tests import pictures
@@ -52,7 +52,7 @@ def test_the_size_of_an_answer_is_estimated() -> None:
     (segment, *_) = answer().segments
     drawn = replace(answer(), mask="polygon", segments=(replace(segment, rings=rings),))
 
-    assert nbytes(drawn) == pytest.approx(len(render_json(drawn, "id-1")), rel=0.1)
+    assert drawn.nbytes == pytest.approx(len(render_json(drawn, "id-1")), rel=0.1)
 
 
 async def post(client: httpx.AsyncClient, query: str, kind: str = "image/jpeg", **headers: str) -> httpx.Response:
