@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +11,13 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_model.masks.bilinear import bands
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import UndecodableImage
 from lexiseg_service.image.header import SIDEWAYS, ImageHeader, orientation_of, read_header
 from lexiseg_service.settings import Limits
 
 FAST_JPEG_MODES = ("RGB", "L")  # modes that libjpeg-turbo decodes, unless the file is damaged
-BAND = 2**19  # pixels converted to RGB at a time
 
 
 @dataclass(frozen=True)
@@ -65,13 +64,9 @@ def _decode_jpeg(image: bytes, header: ImageHeader, short_side: int | None) -> N
     return decoded
 
 
-def _as_stored(header: ImageHeader) -> tuple[int, int]:
-    return header.size if header.orientation not in SIDEWAYS else header.size[::-1]
-
-
 def _wanted_size(header: ImageHeader, short_side: int | None) -> tuple[int, int]:
     """(height, width) as stored, at least which are decoded."""
-    height, width = _as_stored(header)
+    height, width = header.size if header.orientation not in SIDEWAYS else header.size[::-1]
     factor = 1.0 if short_side is None else min(1.0, short_side / min(height, width))
     return round(height * factor), round(width * factor)
 
@@ -96,42 +91,24 @@ def _decode_pillow(image: bytes, header: ImageHeader, short_side: int | None) ->
     return _upright(rgb, orientation)
 
 
-def _bands(height: int, width: int) -> Iterator[slice]:
-    """Rows converted at a time."""
-    rows = max(1, BAND // max(1, width))
-    for top in range(0, height, rows):
-        yield slice(top, min(height, top + rows))
-
-
 def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
     """Any mode to [H, W, 3] over white. In bands, which bounds the memory of intermediates."""
     picture.load()
     width, height = picture.size
-    to_rgb = _converter(picture)
     rgb = np.empty((height, width, 3), np.uint8)
-    for rows in _bands(height, width):
-        rgb[rows] = to_rgb(picture.crop((0, rows.start, width, rows.stop)))
+    for rows in bands((height, width)):
+        rgb[rows] = _band_to_rgb(picture.crop((0, rows.start, width, rows.stop)))
     return rgb
 
 
-def _converter(picture: Image.Image) -> Callable[[Image.Image], NDArray[np.uint8]]:
-    """A function from a band of the picture to [h, W, 3] or [h, W, 1]."""
-    if picture.mode.startswith("I;16") or picture.mode == "I":
-        return _of_deep
-    return _over_white if picture.has_transparency_data else _of_colours
-
-
-def _of_deep(band: Image.Image) -> NDArray[np.uint8]:
-    deep = np.asarray(band).astype(np.int64).clip(0, 65535)
-    return (deep >> 8).astype(np.uint8)[..., None]
-
-
-def _over_white(band: Image.Image) -> NDArray[np.uint8]:
-    layer = band.convert("RGBA")
-    return _of_colours(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer))
-
-
-def _of_colours(band: Image.Image) -> NDArray[np.uint8]:
+def _band_to_rgb(band: Image.Image) -> NDArray[np.uint8]:
+    """[h, W, 3], or [h, W, 1] of a mode with 16 bits of grey."""
+    if band.mode.startswith("I;16") or band.mode == "I":
+        deep = np.asarray(band).astype(np.int64).clip(0, 65535)
+        return (deep >> 8).astype(np.uint8)[..., None]
+    if band.has_transparency_data:
+        layer = band.convert("RGBA")
+        band = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return np.asarray(band.convert("RGB"))
 
 
