@@ -16,11 +16,10 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from itertools import count
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import structlog
@@ -42,53 +41,22 @@ Work = Callable[[], object]
 MAX_NEW_PER_TILE = 8
 
 
-class Waiting(Protocol):
-    """A job in the queue."""
-
-    @property
-    def source(self) -> str: ...
-
-    @property
-    def flow(self) -> str: ...
-
-    @property
-    def key(self) -> Hashable:
-        """Jobs of one key can share a batch."""
-        ...
-
-    @property
-    def n_tiles(self) -> int: ...
-
-    @property
-    def abandoned(self) -> bool: ...
-
-
-W = TypeVar("W", bound=Waiting)
-
-
-class Portion(NamedTuple, Generic[W]):
+class Portion(NamedTuple):
     """Some tiles of a job, from `first` to before `last`; a job's portions come in order."""
 
-    job: W
+    job: AnyJob
     first: int
     last: int
 
 
-@dataclass(eq=False)
-class _Entry(Generic[W]):
-    job: W
-    taken: int = 0  # tiles
-
-    @property
-    def left(self) -> int:
-        return self.job.n_tiles - self.taken
+Batch = list[Portion]
 
 
-class DeviceQueue(Generic[W]):
+class DeviceQueue:
     """Jobs that wait for the device. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._entries: list[_Entry[W]] = []  # in the order of arrival
+        self._taken: dict[AnyJob, int] = {}  # by job, in the order of arrival: its tiles in batches so far
         self._used: dict[str, float] = {}  # tiles by source
         self._served: dict[tuple[str, str], int] = {}  # sequence number of a flow's last portion, or of its arrival
         self._numbers = count()
@@ -96,66 +64,62 @@ class DeviceQueue(Generic[W]):
 
     def __len__(self) -> int:
         """Jobs with tiles left."""
-        return len(self._entries)
+        return len(self._taken)
 
     @property
     def n_sources(self) -> int:
         """Sources with a job in the queue."""
-        return len({entry.job.source for entry in self._entries})
+        return len({job.source for job in self._taken})
 
     @property
-    def next(self) -> W | None:
+    def next(self) -> AnyJob | None:
         """The job that begins the next batch; None if the queue is empty."""
-        self._keep(lambda entry: not entry.job.abandoned)
-        return self._next_served(self._entries).job if self._entries else None
+        self._keep(lambda job: not job.abandoned)
+        return self._next_served(self._taken) if self._taken else None
 
-    def put(self, job: W) -> None:
-        """Add a job."""
+    def put(self, job: AnyJob) -> None:
+        """Add a planned job."""
         if job.source not in self._used:
             self._newest = min(max(self._clock, self._newest + 1 / MAX_NEW_PER_TILE), self._clock + 1)
             self._used[job.source] = self._newest
-        self._served.setdefault((job.source, job.flow), next(self._numbers))
-        self._entries.append(_Entry(job))
+        self._served.setdefault(job.flow, next(self._numbers))
+        self._taken[job] = 0
 
-    def take(self, max_tiles: int) -> list[Portion[W]]:
+    def take(self, max_tiles: int) -> Batch:
         """Remove the next batch: 1 to `max_tiles` tiles, all of one key; empty when the queue is.
 
         A job with more tiles than fit gives some of them and keeps its place in the queue.
         """
-        first = self.next
-        if first is None:
+        starter = self.next
+        if starter is None:
             return []
-        self._clock = max(self._clock, self._used[first.source])
-        batch: list[Portion[W]] = []
-        same_key = [entry for entry in self._entries if entry.job.key == first.key]
+        self._clock = max(self._clock, self._used[starter.source])
+        batch: Batch = []
+        same_key = [job for job in self._taken if job.key == starter.key]
         while same_key and max_tiles:
-            entry = self._next_served(same_key)
-            job, tiles = entry.job, min(entry.left, max_tiles)
-            batch.append(Portion(job, entry.taken, entry.taken + tiles))
-            entry.taken += tiles
-            max_tiles -= tiles
-            self._used[job.source] += tiles
-            self._served[job.source, job.flow] = next(self._numbers)
-            same_key.remove(entry)
-        self._keep(lambda entry: entry.left > 0)
+            job = self._next_served(same_key)
+            first = self._taken[job]
+            last = min(job.n_tiles, first + max_tiles)
+            batch.append(Portion(job, first, last))
+            self._taken[job] = last
+            max_tiles -= last - first
+            self._used[job.source] += last - first
+            self._served[job.flow] = next(self._numbers)
+            same_key.remove(job)
+        self._keep(lambda job: self._taken[job] < job.n_tiles)
         return batch
 
-    def _next_served(self, entries: list[_Entry[W]]) -> _Entry[W]:
-        """The entry to serve next; ties go to the one that arrived first."""
-        return min(
-            entries, key=lambda each: (self._used[each.job.source], self._served[each.job.source, each.job.flow])
-        )
+    def _next_served(self, jobs: Iterable[AnyJob]) -> AnyJob:
+        """The job to serve next; ties go to the one that arrived first."""
+        return min(jobs, key=lambda job: (self._used[job.source], self._served[job.flow]))
 
-    def _keep(self, stays: Callable[[_Entry[W]], bool]) -> None:
-        """Drop entries that do not stay, flows without entries, and sources that would restart at the clock anyway."""
-        self._entries = [entry for entry in self._entries if stays(entry)]
-        flows = {(entry.job.source, entry.job.flow) for entry in self._entries}
+    def _keep(self, stays: Callable[[AnyJob], bool]) -> None:
+        """Drop jobs that do not stay, flows without jobs, and sources that would restart at the clock anyway."""
+        self._taken = {job: taken for job, taken in self._taken.items() if stays(job)}
+        flows = {job.flow for job in self._taken}
         self._served = {flow: number for flow, number in self._served.items() if flow in flows}
         waiting = {source for source, _ in flows}
         self._used = {source: used for source, used in self._used.items() if source in waiting or used > self._clock}
-
-
-Batch = list[Portion[AnyJob]]
 
 
 class ComputeStage:
@@ -173,8 +137,8 @@ class ComputeStage:
         self._metrics = metrics
         self._encoded = encoded
         self._gains = gains
-        self._queue: DeviceQueue[AnyJob] = DeviceQueue()
-        self._work: deque[tuple[Future[None], Work]] = deque()
+        self._queue = DeviceQueue()
+        self._work: deque[tuple[Future[object], Work]] = deque()
         self._changed = threading.Condition()
         self._open = True
         self._seconds_per_tile = 0.0  # moving average
@@ -188,9 +152,9 @@ class ComputeStage:
             self._metrics.queue_depth.set(len(self._queue))
             self._changed.notify_all()
 
-    def run(self, work: Work) -> Future[None]:
+    def run(self, work: Work) -> Future[object]:
         """Run other work on the compute thread, after the batch under way."""
-        done: Future[None] = Future()
+        done: Future[object] = Future()
         with self._changed:
             if self._open:
                 self._work.append((done, work))
@@ -282,7 +246,6 @@ class ComputeStage:
                 self._metrics.stage("queue", began - job.planned)
                 job.stages.append(StageTime("queue", job.planned, began))
             job.stages.append(StageTime("image", began, ended))
-            job.image_seconds += ended - began
             if last == job.n_tiles:
                 job.computed, job.parts = ended, {}
                 self._encoded(job)
@@ -298,13 +261,11 @@ def warm_up_buckets(segmenter: Segmenter) -> list[tuple[int, int]]:
     return buckets if torch.cuda.is_available() else sorted({*buckets[:1], *buckets[-1:]}, key=math.prod)
 
 
-def _run(done: Future[None], work: Work) -> None:
+def _run(done: Future[object], work: Work) -> None:
     try:
-        work()
+        done.set_result(work())
     except Exception as error:
         done.set_exception(error)
-    else:
-        done.set_result(None)
 
 
 def _assemble(job: AnyJob, segmenter: Segmenter) -> None:

@@ -192,8 +192,7 @@ class Engine:
             if request.overlay:
                 self._pixels(job)
         job.planned = time.monotonic()
-        job.decode_seconds = job.planned - began
-        self._metrics.stage("decode", job.decode_seconds)
+        self._metrics.stage("decode", job.planned - began)
         job.stages.append(StageTime("decode", began, job.planned))
         self._look_up_texts(job)
         if remembered is None:

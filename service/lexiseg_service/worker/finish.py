@@ -89,7 +89,7 @@ class FinishStage:
                 self._features.weigh(key_of(job))
         ended = time.monotonic()
         job.stages.append(StageTime("post", began, ended))
-        self._metrics.answered(job.text_seconds, ended - began, ended - job.accepted, from_cache=job.from_cache)
+        self._metrics.answered(job.seconds("text"), ended - began, ended - job.accepted, from_cache=job.from_cache)
         card = job.loaded.segmenter.card
         self._metrics.model_answers.labels(card.name, card.version).inc()
         job.succeed(answer)
@@ -209,10 +209,10 @@ def render(job: Job[T], steady: Steady | None = None, follow: tasks.Follow | Non
         size=segmentation.size,
         segments=segments,
         timings=Timings(
-            decode=1e3 * job.decode_seconds,
-            queue=1e3 * (job.computed - job.image_seconds - job.planned),
-            text=1e3 * job.text_seconds,
-            image=1e3 * job.image_seconds,
+            decode=1e3 * job.seconds("decode"),
+            queue=1e3 * (job.computed - job.seconds("image") - job.planned),
+            text=1e3 * job.seconds("text"),
+            image=1e3 * job.seconds("image"),
             post=1e3 * (ended - began),
             total=1e3 * (ended - job.accepted),
         ),

@@ -70,11 +70,8 @@ class Job(Generic[T]):
     image: bytes = b""  # encoded; from the request or from the feature cache
     image_id: str = ""
     from_cache: bool = False
-    decode_seconds: float = 0.0
     planned: float = 0.0
     computed: float = 0.0
-    image_seconds: float = 0.0  # of the batches that it was part of
-    text_seconds: float = 0.0
     rgb: NDArray[np.uint8] | None = None
     model: Loaded | None = None  # held until the answer is there
     plan: Plan | None = None
@@ -94,9 +91,9 @@ class Job(Generic[T]):
         return self.request.source or self.request.owner
 
     @property
-    def flow(self) -> str:
-        """One of the client's streams or its single images, between which the device is fair."""
-        return self.request.flow
+    def flow(self) -> tuple[str, str]:
+        """Its client, and one of the client's streams or its single images: the device is fair between flows."""
+        return self.source, self.request.flow
 
     @property
     def tiles(self) -> NDArray[np.uint8]:
@@ -112,6 +109,10 @@ class Job(Generic[T]):
         """Model and bucket: equal for all jobs of a batch."""
         assert self.plan is not None
         return self.loaded, self.plan.bucket
+
+    def seconds(self, stage: str) -> float:
+        """Time in the runs of a stage that have ended; of `image`, in the batches that it was part of."""
+        return sum(run.ended - run.began for run in self.stages if run.stage == stage)
 
     @property
     def log_fields(self) -> dict[str, str | None]:

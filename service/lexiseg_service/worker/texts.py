@@ -204,7 +204,6 @@ class TextStage:
             _check_time(job, now - submitted)
             self._submit(since, now, job)
             return
-        job.text_seconds = now - since
         job.stages.append(StageTime("text", since, now))
         self._done(job)
 
