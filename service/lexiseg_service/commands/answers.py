@@ -15,7 +15,7 @@ from lexiseg_service.commands.server import Server
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.settings import Settings
-from lexiseg_service.wire.answer import encode_answer
+from lexiseg_service.wire.messages import encode_answer
 
 Ask = Callable[[bytes], Segmentation]  # of an encoded image; for many threads; raises ServiceError
 

@@ -19,8 +19,7 @@ from lexiseg_client.stubs.worker_pb2 import WorkerSegmentVideoRequest
 from lexiseg_service.errors import NotReady
 from lexiseg_service.fleet.links import WorkerLink, WorkerLost
 from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame
-from lexiseg_service.wire.answer import decode_frame_answer
-from lexiseg_service.wire.request import encode_step
+from lexiseg_service.wire.messages import decode_frame_answer, encode_step
 
 Step = StreamQuestion | VideoFrame
 Pick = Callable[[str, Collection[WorkerLink]], WorkerLink]

@@ -35,8 +35,7 @@ from lexiseg_service.question.messages import (
 )
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics, WorkerState
-from lexiseg_service.wire.answer import decode_answer
-from lexiseg_service.wire.request import decode_exemplified
+from lexiseg_service.wire.messages import decode_answer, decode_exemplified
 from lexiseg_service.wire.trust import Trust
 
 T = TypeVar("T")

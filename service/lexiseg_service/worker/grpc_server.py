@@ -26,9 +26,14 @@ from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.wire.answer import encode_answer, encode_frame_answer
 from lexiseg_service.wire.errors import end
-from lexiseg_service.wire.request import decode_request, decode_step, encode_exemplified
+from lexiseg_service.wire.messages import (
+    decode_request,
+    decode_step,
+    encode_answer,
+    encode_exemplified,
+    encode_frame_answer,
+)
 from lexiseg_service.wire.server import GrpcServer, worker_options
 from lexiseg_service.wire.trust import Trust
 

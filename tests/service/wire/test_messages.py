@@ -34,13 +34,16 @@ from lexiseg_service.question.messages import (
     WorkerAnswer,
     WorkerRequest,
 )
-from lexiseg_service.wire.answer import decode_answer, decode_frame_answer, encode_answer, encode_frame_answer
-from lexiseg_service.wire.request import (
+from lexiseg_service.wire.messages import (
+    decode_answer,
     decode_exemplified,
+    decode_frame_answer,
     decode_request,
     decode_step,
+    encode_answer,
     encode_exemplified,
     encode_exemplify,
+    encode_frame_answer,
     encode_request,
     encode_step,
 )

@@ -16,7 +16,7 @@ from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.wire.request import encode_request
+from lexiseg_service.wire.messages import encode_request
 from lexiseg_service.wire.server import gateway_options
 from lexiseg_service.wire.trust import TOKEN, Trust
 from lexiseg_service.worker.grpc_server import worker_server

@@ -24,7 +24,7 @@ from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.errors import read_error
-from lexiseg_service.wire.request import encode_request
+from lexiseg_service.wire.messages import encode_request
 from lexiseg_service.wire.server import GrpcServer
 from lexiseg_service.worker.grpc_server import worker_server
 from tests import pictures

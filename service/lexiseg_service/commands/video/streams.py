@@ -19,7 +19,7 @@ from lexiseg_service.question.prompts import resolve_prompt
 from lexiseg_service.question.schemas import PromptInput
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.wire.answer import encode_frame_answer
+from lexiseg_service.wire.messages import encode_frame_answer
 
 # Frames in, from any thread; answers out, in order; closing the answers ends the stream.
 Ask = Callable[[Iterator[VideoFrame]], Generator[FrameAnswer, None, None]]

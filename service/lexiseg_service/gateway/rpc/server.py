@@ -27,8 +27,8 @@ from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics, failure_reason
 from lexiseg_service.watch.tracing import Tracing
-from lexiseg_service.wire.answer import encode_answer, encode_frame_answer
 from lexiseg_service.wire.fields import name_of
+from lexiseg_service.wire.messages import encode_answer, encode_frame_answer
 from lexiseg_service.wire.server import GrpcServer, public_options
 
 if TYPE_CHECKING:  # generic for the type checker alone

@@ -1,6 +1,7 @@
-"""Requests from gateway to worker as messages: images, examples and the steps of a video stream.
+"""Requests and answers as messages: images, examples, and the steps and frames of a video stream.
 
-Fields of the same name are carried over by `wire.fields`. The deadline of a request is the call's own.
+Between gateway and worker; the messages of answers go on to clients. Fields of the same name are carried over by
+`wire.fields`. The deadline of a request is the call's own.
 """
 
 from __future__ import annotations
@@ -11,17 +12,38 @@ from typing import Any
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs import worker_pb2 as internal
-from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Rle, Shown, Vocabulary
+from lexiseg_model.types import (
+    AnswerWarning,
+    Background,
+    ClassEntry,
+    Point,
+    Prompt,
+    Region,
+    Ring,
+    Rle,
+    Segment,
+    Shown,
+    Vocabulary,
+)
 from lexiseg_service.question.messages import (
+    CacheUse,
     ExampleRegion,
     Exemplified,
     Followed,
+    FrameAnswer,
+    MaskFormat,
+    RenderedMap,
     StreamQuestion,
+    Timings,
     VideoFrame,
+    WorkerAnswer,
     WorkerRequest,
 )
+from lexiseg_service.wire.errors import error_of, problem_of
 from lexiseg_service.wire.fields import Kinds, read, row, write
 
+DECIMALS = 4  # of score and quality, as in the JSON of the REST routes
+MILLISECOND_DECIMALS = 2
 AboutImage = internal.WorkerSegmentRequest | internal.ExemplifyRequest
 
 
@@ -66,6 +88,41 @@ def decode_step(message: internal.WorkerSegmentVideoRequest) -> StreamQuestion |
     return step
 
 
+def encode_answer(answer: WorkerAnswer, request_id: str = "") -> pb.SegmentResponse:
+    """The message of an answer."""
+    segments = [_segment(segment, answer.mask) for segment in answer.segments]
+    timings = [round(value, MILLISECOND_DECIMALS) for value in vars(answer.timings).values()]
+    return write(pb.SegmentResponse, answer, id=request_id, segments=segments, timings_ms=timings)
+
+
+def decode_answer(message: pb.SegmentResponse) -> WorkerAnswer:
+    """The answer of a message; without run lengths in other mask formats than rle."""
+    fields = read(message, KINDS)
+    del fields["id"]
+    segments = tuple(_read_segment(fields["size"], **segment) for segment in fields.pop("segments"))
+    timings = fields.pop("timings_ms")
+    return WorkerAnswer(segments=segments, timings=timings, mask=_mask_of(message), **fields)
+
+
+def encode_frame_answer(answer: FrameAnswer, request_id: str = "") -> pb.SegmentVideoResponse:
+    """The message of a frame's answer."""
+    return write(
+        pb.SegmentVideoResponse,
+        answer,
+        answer=None if answer.answer is None else encode_answer(answer.answer, request_id),
+        error=None if answer.error is None else problem_of(answer.error, request_id),
+    )
+
+
+def decode_frame_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
+    """The frame's answer of a message."""
+    return FrameAnswer(
+        **read(message, KINDS, ("frame_id", "timestamp_us", "dropped", "state_reset", "lost")),
+        answer=decode_answer(message.answer) if message.HasField("answer") else None,
+        error=error_of(message.error) if message.HasField("error") else None,
+    )
+
+
 def _about(request: WorkerRequest) -> Mapping[str, Any]:
     """The fields of a message with the question, its sender, and the image or its id."""
     return {
@@ -107,23 +164,73 @@ def _mask(size: tuple[int, int], counts: str) -> Rle:
     return Rle(size, counts, 0, (0, 0, width, height))  # the worker reads the counts
 
 
-# What messages of requests become.
+def _mask_of(message: pb.SegmentResponse) -> MaskFormat:
+    """The format of an answer's masks; any for an answer without segments."""
+    if message.HasField("label_map"):
+        return "png"
+    if not message.segments:
+        return "rle"
+    first = message.segments[0].mask
+    return "rle" if first.HasField("coco_rle") else "polygon" if first.HasField("polygon") else "none"
+
+
+def _segment(segment: Segment, form: MaskFormat) -> pb.Segment:
+    mask = None
+    if form == "rle":
+        mask = pb.Mask(coco_rle=write(pb.CocoRle, segment.mask))
+    elif form == "polygon":
+        mask = pb.Mask(polygon=write(pb.Polygon, segment.rings))
+    return write(
+        pb.Segment,
+        segment,
+        score=round(segment.score, DECIMALS),
+        quality=None if segment.quality is None else round(segment.quality, DECIMALS),
+        mask=mask,
+    )
+
+
+def _read_segment(
+    size: tuple[int, int],
+    area: int,
+    bbox: tuple[int, int, int, int],
+    label: str | None = None,
+    class_index: int | None = None,
+    mask: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> Segment:
+    shape = mask or {}
+    counts = shape["coco_rle"].counts if "coco_rle" in shape else ""
+    rle = Rle(size, counts, area, bbox)
+    return Segment(label=label, class_index=class_index, mask=rle, rings=shape.get("polygon", ()), **fields)
+
+
+# What messages become.
 KINDS: Kinds = {
     "Background": Background,
+    "BoundingBox": row,
     "Box": row,
+    "CacheUse": CacheUse,
     "CocoRle": _mask,
     "Example": _region,
     "ExampleRegion": ExampleRegion,
     "Follow": Followed,
     "Frame": VideoFrame,
+    "Hole": lambda corners: list(corners),
+    "LabelMap": RenderedMap,
+    "Mask": dict,
     "Origin": lambda traceparent, **fields: {**fields, "traceparent": traceparent or None},
     "Point": Point,
+    "Polygon": lambda rings: rings,
     "Prompt": Prompt,
     "Question": lambda once, **fields: {**fields, "remember": not once},
+    "Ring": lambda exterior, holes: Ring(list(exterior), list(holes)),
+    "Segment": dict,
     "Shown": Shown,
     "Size": row,
+    "Timings": Timings,
     "Vocabulary": lambda background=None, **fields: Vocabulary(background=background, **fields),
     "VocabularyClass": lambda unnamed, **fields: ClassEntry(named=not unnamed, **fields),
+    "Warning": AnswerWarning,
     "Words": lambda words: words,
     "WorkerStreamConfig": _stream_question,
 }
