@@ -42,20 +42,20 @@ def write(kind: type[M], source: Any, **others: Any) -> M:
 def read(message: Message, kinds: Kinds, names: Container[str] | None = None) -> dict[str, Any]:
     """The fields of a message by name, all or those of `names`; of messages in them `kinds` make objects."""
     values: dict[str, Any] = {}
-    for field in _fields(message.DESCRIPTOR):
-        if names is not None and field.name not in names:
+    for name, optional, repeated, kind, enum in _fields(message.DESCRIPTOR):
+        if (names is not None and name not in names) or (optional and not message.HasField(name)):
             continue
-        value = getattr(message, field.name)
-        if field.repeated:
-            values[field.name] = tuple(value if field.message is None else [made(each, kinds) for each in value])
-        elif field.optional and not message.HasField(field.name):
-            continue
-        elif field.message is not None:
-            values[field.name] = made(value, kinds)
-        elif field.enum is None:
-            values[field.name] = value
-        elif value:
-            values[field.name] = word_of(field.enum, value)
+        value = getattr(message, name)
+        if kind is not None:
+            make = kinds[kind.name]
+            value = tuple([make(**read(each, kinds)) for each in value]) if repeated else make(**read(value, kinds))
+        elif repeated:
+            value = tuple(value)
+        elif enum is not None:
+            if not value:
+                continue
+            value = word_of(enum, value)
+        values[name] = value
     return values
 
 
