@@ -96,13 +96,17 @@ async function run(name, inputs) {
 // Pictures
 
 /** The view of a picture `{key, file}`, encoded once. */
-async function pictureOf({ key, file }) {
-  const known = pictures.get(key);
-  pictures.delete(key);
-  const picture = known ?? (await opened(file));
-  pictures.set(key, picture);
-  while (pictures.size > KEPT_PICTURES) pictures.delete(pictures.keys().next().value);
-  return picture;
+function pictureOf({ key, file }) {
+  return recent(pictures, key, KEPT_PICTURES, () => opened(file));
+}
+
+/** What `make` gives for a key, kept among the latest `most`. */
+async function recent(known, key, most, make) {
+  const one = known.get(key) ?? (await make());
+  known.delete(key);
+  known.set(key, one);
+  if (known.size > most) known.delete(known.keys().next().value);
+  return one;
 }
 
 /** A file's pixels, row by row: red, green, blue and alpha. */
@@ -124,36 +128,31 @@ async function opened(file) {
   const { rules } = await prepared();
   const { data, height: H, width: W } = await decoded(file);
   const { short_side: short, long_side: long, multiple } = rules.card.input;
+  const { KEPT, MAX_LOOKS } = rules.constants.closer_look;
   const factor = Math.min(short / Math.min(H, W), long / Math.max(H, W));
   const tile = [H, W].map((side) => Math.max(multiple, halfToEven((side * factor) / multiple) * multiple));
-  const most = tile.map((side) => side * rules.constants.closer_look.KEPT);
+  const most = tile.map((side) => side * KEPT);
   const kept = most[0] * most[1] >= H * W ? [H, W] : most;
-  const near = kept.every((side, axis) => 2 * side >= [H, W][axis]); // needs no means
   const rgb = resized(data, [H, W], tile, 4, 3);
   const view = await viewOf(rgb, tile, [H, W]);
   const looks = new Map();
-  let pixels = null; // of the kept picture, which the frames of a video never need
-  return {
-    ...view,
-    rgb,
-    tile,
-    kept: { size: kept },
-    async look(look) {
-      const place = JSON.stringify(look);
-      pixels ??= resized((await decoded(file)).data, [H, W], kept, 4, 3, near);
-      if (!looks.has(place)) {
-        const [height, width] = [look.bottom - look.top, look.right - look.left];
-        const part = new Uint8ClampedArray(height * width * 3);
-        for (let row = 0; row < height; row++) {
-          const start = ((look.top + row) * kept[1] + look.left) * 3;
-          part.set(pixels.subarray(start, start + 3 * width), row * width * 3);
-        }
-        looks.set(place, await viewOf(resized(part, [height, width], look.input, 3, 3), look.input, [height, width]));
-      }
-      if (looks.size > rules.constants.closer_look.MAX_LOOKS) looks.delete(looks.keys().next().value);
-      return looks.get(place);
-    },
+  let canvas = null; // of the kept picture, which the frames of a video never need
+  const lookAt = async ({ top, left, bottom, right, input }) => {
+    const size = [bottom - top, right - left];
+    const part = (await (canvas ??= drawn(file, kept[0], kept[1]))).getImageData(left, top, size[1], size[0]);
+    return viewOf(resized(part.data, size, input, 4, 3), input, size);
   };
+  return { ...view, rgb, tile, kept: { size: kept }, look: (look) => recent(looks, JSON.stringify(look), MAX_LOOKS, () => lookAt(look)) };
+}
+
+/** A canvas with the picture at a size. */
+async function drawn(file, height, width) {
+  const whole = await decoded(file);
+  const isNear = 2 * height >= whole.height && 2 * width >= whole.width; // needs no means
+  const pixels = resized(whole.data, [whole.height, whole.width], [height, width], 4, 4, isNear);
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  context.putImageData(new ImageData(pixels, width, height), 0, 0);
+  return context;
 }
 
 /** The view of a tile [h, w] of a picture of that size. @param {number[]} tile @param {number[]} size */
