@@ -1,6 +1,7 @@
 // The answer: painted by the worker, listed, summed up in a line, named under the pointer.
 
 import { $, button, colourOf, element, happened, kept, page, refill, state, subject, swatch, takesPrompts, tell } from "./page.js";
+import { view } from "./view.js";
 
 const MAX_NAMES = 8; // in the line of results
 const PATTERNS = 3; // plain, stripes and dots
@@ -10,27 +11,24 @@ let painter = null;
 let map = null; // from the painter: the segment of each of its `cells`, and the `places` where names are written
 let turn = 0;
 
-/** Shows every answer on that view. */
-export function showOn(view) {
-  // On a slow line the painter does not start before there is something to paint.
-  page.addEventListener("turned", () => {
-    painter ??= new Worker(new URL("./painter.js", import.meta.url), { type: "module" });
-    painter.onmessage = ({ data }) => data.turn === turn && state.answer && showPainted(view, data);
-  });
-  page.addEventListener("answered", () => {
-    if (!state.answer) view.clear(); // else the last one stays until the next is painted
-    view.prompts = state.mode === "picture" ? state.prompts : [];
-    view.draw();
-    show();
-  });
-  page.addEventListener("pictured", () => hidden.clear());
-  page.addEventListener("correcting", list);
-  $("threshold").addEventListener("input", repaint);
-  kept("patterns", repaint);
-  kept("names", repaint);
-}
+// On a slow line the painter does not start before there is something to paint.
+page.addEventListener("turned", () => {
+  painter ??= new Worker(new URL("./painter.js", import.meta.url), { type: "module" });
+  painter.onmessage = ({ data }) => data.turn === turn && state.answer && showPainted(data);
+});
+page.addEventListener("answered", () => {
+  if (!state.answer) view.clear(); // else the last one stays until the next is painted
+  view.prompts = state.mode === "picture" ? state.prompts : [];
+  view.draw();
+  show();
+});
+page.addEventListener("pictured", () => hidden.clear());
+page.addEventListener("correcting", list);
+$("threshold").addEventListener("input", repaint);
+kept("patterns", repaint);
+kept("names", repaint);
 
-function showPainted(view, { map: fresh, fills, lines }) {
+function showPainted({ map: fresh, fills, lines }) {
   if (fresh) {
     map = fresh;
     happened("mapped");

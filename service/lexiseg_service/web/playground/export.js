@@ -6,11 +6,12 @@ import { coco, cvat, dataYaml, geojson, labelStudio, yolo, zip } from "./formats
 import { cellsOf } from "./masks.js";
 import { $, baseName, element, focusedElement, happened, question, state, subject, tell } from "./page.js";
 import { combined, inTurn } from "./question.js";
+import { view } from "./view.js";
 
 const REQUESTS = ["curl", "python", "send", "link"];
 
 /** What the button of that id does. */
-export async function act(id, view) {
+export async function act(id) {
   if (REQUESTS.includes(id)) return pass(id);
   if (!state.answer) return tell("There is no answer yet.");
   const { file, image } = subject();
@@ -23,10 +24,10 @@ export async function act(id, view) {
     labelstudio: () => [["-label-studio.json", labelStudio([picture])]],
     cvat: () => [["-cvat.xml", cvat([picture])]],
     geojson: () => [[".geojson", geojson(picture)]],
-    png: () => [["-painted.png", painted(view)]],
+    png: () => [["-painted.png", painted()]],
     masks: () => numbered(visibleOnes()).map(([one, name]) => [`-${name}-mask.png`, maskOf(one)]),
     cutouts: () => numbered(visibleOnes()).map(([one, name]) => [`-${name}.png`, cutOut(one, image)]),
-    zip: () => [[".zip", zip([...filesOf([picture]), ["painted.png", painted(view)]])]],
+    zip: () => [[".zip", zip([...filesOf([picture]), ["painted.png", painted()]])]],
   };
   for (const [ending, content] of files[id]()) save(await content, baseName(picture.name) + ending);
 }
@@ -47,7 +48,7 @@ export function* filesOf(pictures) {
   yield ["cvat.xml", cvat(pictures)];
 }
 
-function painted(view) {
+function painted() {
   const { image, width, height } = subject();
   const canvas = new OffscreenCanvas(width, height);
   view.paint(canvas.getContext("2d"), image, width, height);

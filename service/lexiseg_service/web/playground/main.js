@@ -1,26 +1,16 @@
 // The playground: pictures and tabs, menus, and who hears whom. Video and exports are loaded when they are first used.
 
-import { segmentAt, showOn } from "./answer.js";
+import { segmentAt } from "./answer.js";
 import * as engine from "./engine/server.js";
 import { $, baseName, card, happened, jpegOf, kept, manner, page, Problem, refusal, state, tasks, tell, wordsOf } from "./page.js";
-import { addWords, promptOn, refuse } from "./question.js";
+import { addWords, refuse } from "./question.js";
+import { view } from "./view.js";
 
 const FOREIGN = /\.(heic|heif|avif|tiff?)$/i; // what phones and scanners write; the service reads them
 const TRIED = "lexiseg-tried"; // kept for this tab: the question is still that of an example
 const MODES = ["picture", "video"];
 const MIN_SIDE = 16; // pixels
 
-// Loaded when the page can be used already: pictures and clips wait for it.
-let view = /** @type {any} */ (null);
-const viewed = import("./view.js").then(({ View }) => {
-  view = new View($("canvas"));
-  showOn(view);
-  promptOn(view);
-  view.addEventListener("hover", ({ detail }) => {
-    pointed = detail;
-    nameUnderPointer();
-  });
-});
 // Also a failed import, and an example's picture that does not come.
 window.addEventListener("unhandledrejection", (event) => {
   if (!(event.reason instanceof TypeError && /fetch|load|import/i.test(event.reason.message))) return;
@@ -32,6 +22,10 @@ window.addEventListener("unhandledrejection", (event) => {
 
 let pointed = null; // the pixel that the pointer or the keyboard is at
 for (const name of ["answered", "mapped"]) page.addEventListener(name, nameUnderPointer);
+page.addEventListener("hover", ({ detail }) => {
+  pointed = detail;
+  nameUnderPointer();
+});
 for (const id of ["vocabulary", "tasks", "model", "refine", "background"]) {
   $(id).addEventListener("change", () => happened("changed"));
 }
@@ -50,7 +44,7 @@ kept("key", offerAgain);
 $("server").value = document.body.dataset.server ?? "";
 kept("server", () => null);
 $("export").addEventListener("click", async ({ target }) => {
-  if (target.type === "button") (await import("./export.js")).act(target.id, view);
+  if (target.type === "button") (await import("./export.js")).act(target.id);
 });
 
 /** What lies under the pointer in the shown answer: the pointer may rest while another answer comes. */
@@ -132,13 +126,12 @@ $("another").addEventListener("click", () => {
   (state.mode === "picture" ? $("file") : $("clip")).focus();
 });
 // Nobody needs it before there is a picture.
-page.addEventListener("turned", async () => (await import("./preview.js")).previewOn(view), { once: true });
+page.addEventListener("turned", () => import("./preview.js"), { once: true });
 page.addEventListener("turned", () => state.mode === "picture" && state.picture && view.show(state.picture.image));
 
 async function take(file) {
   const mine = (turn += 1);
   const picture = await opened(file).catch(refusal);
-  await viewed;
   if (!picture || mine !== turn) return; // meanwhile another was chosen
   removeExampleWords();
   state.picture = picture;
@@ -245,6 +238,7 @@ function chosen(id, act) {
   });
 }
 
+page.addEventListener("file", ({ detail }) => take(detail));
 chosen("file", ([file]) => file && take(file));
 chosen("clip", ([file]) => file && openClip(file));
 chosen("files", takeMany);
@@ -273,6 +267,7 @@ function turnTo(mode) {
   happened("changed");
 }
 
+page.addEventListener("tab", ({ detail }) => turnTo(detail));
 for (const mode of MODES) $(`tab-${mode}`).addEventListener("click", () => state.mode !== mode && turnTo(mode));
 $("tabs").addEventListener("keydown", (event) => {
   if (!event.key.startsWith("Arrow")) return;
@@ -283,21 +278,16 @@ $("tabs").addEventListener("keydown", (event) => {
 
 // Video and camera
 
-let video = null; // of the module, once
-
-function videoModule() {
-  video ??= Promise.all([import("./video.js"), viewed]).then(([{ playOn }]) => playOn(view, take, () => turnTo("video")));
-  return video;
-}
+const video = () => import("./video.js");
 
 async function openClip(file) {
   removeExampleWords();
-  await (await videoModule()).openClip(file);
+  await (await video()).openClip(file);
 }
 
-for (const id of ["camera", "film"]) $(id).addEventListener("click", async () => (await videoModule()).openCamera());
+for (const id of ["camera", "film"]) $(id).addEventListener("click", async () => (await video()).openCamera());
 $("pan").addEventListener("click", async () => {
-  if (await (await videoModule()).openExample()) askAsExample($("sample").dataset);
+  if (await (await video()).openExample()) askAsExample($("sample").dataset);
 });
 
 // Start
@@ -322,7 +312,6 @@ async function start() {
   if ([...tasks()].some((button) => button.value === query.task)) tasks().value = query.task;
   if (query.background === false) $("background").checked = false;
   state.words = (query.classes ?? []).map((one) => (one.name ? { synonyms: [], ...one } : { name: one, synonyms: [] }));
-  await viewed;
   happened("answered");
   document.body.dataset.ready = "yes";
   if (isOffered && !query.vocabulary) await offerVocabularies().catch(refusal);

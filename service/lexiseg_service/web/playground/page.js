@@ -2,8 +2,11 @@
 
 /**
  * Events: `changed` (the question; `{atOnce: true}` where a pause would only delay the answer), `answered`, `mapped` (the
- * segment of each pixel is known, too), `refused`, `pictured` (another picture), `turned` (another tab) and `correcting`
- * (another segment).
+ * segment of each pixel is known, too), `refused`, `file` (to become the picture), `pictured` (it has), `tab` (to turn to),
+ * `turned` (it was) and `correcting` (another segment).
+ *
+ * Of the view: `point` {x, y, positive}, `box` {box: [x0, y0, x1, y1], positive}, `hover` {x, y} or null, `next`, `undo`
+ * and `clear`.
  */
 export const page = /** @type {any} */ (new EventTarget());
 

@@ -6,59 +6,57 @@ import { cellsOf, thinned } from "./masks.js";
 import { $, kept, manner, page, state, takesPrompts } from "./page.js";
 import { asking, corrected, correction, withPoint } from "./question.js";
 import { polygonsOf } from "./regions.js";
+import { view } from "./view.js";
 
 const REST = 180; // milliseconds
 const NEAR = 4; // pixels of the screen that a resting hand moves
 
-/** Draws previews on that view, for its `hover` events. */
-export function previewOn(view) {
-  let at = null;
-  let resting = 0;
-  let looking = null;
-  let turn = 0;
+let at = null;
+let resting = 0;
+let looking = null;
+let turn = 0;
 
-  kept("preview", leave);
-  view.addEventListener("hover", ({ detail }) => {
-    if (!detail) return leave();
-    if (at && Math.hypot(detail.x - at.x, detail.y - at.y) * view.zoom <= NEAR) return;
-    leave();
-    at = detail;
-    resting = setTimeout(look, REST);
-  });
-  for (const name of ["changed", "answered", "turned"]) page.addEventListener(name, leave);
+kept("preview", leave);
+page.addEventListener("hover", ({ detail }) => {
+  if (!detail) return leave();
+  if (at && Math.hypot(detail.x - at.x, detail.y - at.y) * view.zoom <= NEAR) return;
+  leave();
+  at = detail;
+  resting = setTimeout(look, REST);
+});
+for (const name of ["changed", "answered", "turned"]) page.addEventListener(name, leave);
 
-  function leave() {
-    clearTimeout(resting);
-    looking?.abort();
-    at = null;
-    turn += 1;
-    delete $("canvas").dataset.outlined;
-    if (!view.outline) return;
-    view.outline = null;
+function leave() {
+  clearTimeout(resting);
+  looking?.abort();
+  at = null;
+  turn += 1;
+  delete $("canvas").dataset.outlined;
+  if (!view.outline) return;
+  view.outline = null;
+  view.draw();
+}
+
+async function look() {
+  // A question goes first; and the last preview's request has ended when the next one starts.
+  if (!$("preview").checked || state.mode !== "picture" || !state.picture || !takesPrompts() || asking() || looking) return;
+  const one = corrected(at, view.adding);
+  const point = { x: at.x, y: at.y, positive: view.adding };
+  const prompt = one ? correction(one, { points: [point] }) : withPoint({ ...point, positive: true }).at(-1);
+  const control = new AbortController();
+  const mine = turn;
+  looking = control;
+  try {
+    const answer = await engine.hover(state.picture, { prompts: [prompt], ...manner() }, control.signal);
+    const best = answer.segments.find((one) => !one.mask_index);
+    if (!best || mine !== turn) return;
+    view.outline = outlineOf(best.mask);
     view.draw();
-  }
-
-  async function look() {
-    // A question goes first; and the last preview's request has ended when the next one starts.
-    if (!$("preview").checked || state.mode !== "picture" || !state.picture || !takesPrompts() || asking() || looking) return;
-    const one = corrected(at, view.adding);
-    const point = { x: at.x, y: at.y, positive: view.adding };
-    const prompt = one ? correction(one, { points: [point] }) : withPoint({ ...point, positive: true }).at(-1);
-    const control = new AbortController();
-    const mine = turn;
-    looking = control;
-    try {
-      const answer = await engine.hover(state.picture, { prompts: [prompt], ...manner() }, control.signal);
-      const best = answer.segments.find((one) => !one.mask_index);
-      if (!best || mine !== turn) return;
-      view.outline = outlineOf(best.mask);
-      view.draw();
-      $("canvas").dataset.outlined = String(turn);
-    } catch {
-      // A preview that does not come is none: nobody has asked a question yet.
-    } finally {
-      looking = null;
-    }
+    $("canvas").dataset.outlined = String(turn);
+  } catch {
+    // A preview that does not come is none: nobody has asked a question yet.
+  } finally {
+    looking = null;
   }
 }
 

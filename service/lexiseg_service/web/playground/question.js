@@ -6,6 +6,7 @@ import {
   $, button, element, happened, manner, page, patiently, Problem, promptsQuestion, question, state, swatch, tell, withdraw, wordsOf,
   wordsQuestion,
 } from "./page.js";
+import { view } from "./view.js";
 
 const TYPING_PAUSE = 250; // milliseconds after the last change of words; a click or a box is asked about at once
 
@@ -245,97 +246,94 @@ $("uncorrect").addEventListener("click", undoCorrection);
 
 // Clicks and boxes
 
-/** Listens to clicks and boxes on a view, and draws them there. */
-export function promptOn(view) {
-  let past = []; // the prompts before each point and box
-  view.addEventListener("point", ({ detail }) => {
-    if (state.mode !== "picture") return; // in a clip they start an object that is followed
-    const one = corrected(detail, detail.positive);
-    if (one) return correct(one, { points: [detail] });
-    const prompts = withPoint(detail);
-    if (!prompts) return tell("A point beside the object needs one on it first.");
-    begin(prompts);
-  });
-  view.addEventListener("box", ({ detail }) => {
+let past = []; // the prompts before each point and box
+page.addEventListener("point", ({ detail }) => {
+  if (state.mode !== "picture") return; // in a clip they start an object that is followed
+  const one = corrected(detail, detail.positive);
+  if (one) return correct(one, { points: [detail] });
+  const prompts = withPoint(detail);
+  if (!prompts) return tell("A point beside the object needs one on it first.");
+  begin(prompts);
+});
+page.addEventListener("box", ({ detail }) => {
+  if (state.mode !== "picture") return;
+  const { box, positive } = detail;
+  const middle = { x: (box[0] + box[2]) / 2, y: (box[1] + box[3]) / 2 };
+  const one = corrected(middle, positive);
+  if (one) return correct(one, positive ? { box } : { points: [{ ...middle, positive }] });
+  begin([...state.prompts, { box }]);
+});
+for (const [name, act] of Object.entries({ next, undo, clear })) {
+  page.addEventListener(name, () => {
     if (state.mode !== "picture") return;
-    const { box, positive } = detail;
-    const middle = { x: (box[0] + box[2]) / 2, y: (box[1] + box[3]) / 2 };
-    const one = corrected(middle, positive);
-    if (one) return correct(one, positive ? { box } : { points: [{ ...middle, positive }] });
-    begin([...state.prompts, { box }]);
+    if (!state.correcting || name === "next") act();
+    else if (name === "undo") undoCorrection();
+    else endCorrecting();
   });
-  for (const [name, act] of Object.entries({ next, undo, clear })) {
-    view.addEventListener(name, () => {
-      if (state.mode !== "picture") return;
-      if (!state.correcting || name === "next") act();
-      else if (name === "undo") undoCorrection();
-      else endCorrecting();
-    });
-    $(name).addEventListener("click", act);
-  }
-  $("example").addEventListener("click", () => example("examples"));
-  $("negative").addEventListener("click", () => example("negatives"));
-  page.addEventListener("pictured", clear);
-  page.addEventListener("turned", buttons);
+  $(name).addEventListener("click", act);
+}
+$("example").addEventListener("click", () => example("examples"));
+$("negative").addEventListener("click", () => example("negatives"));
+page.addEventListener("pictured", clear);
+page.addEventListener("turned", buttons);
 
-  /** They are there as long as there is something to do with them; the focus goes on to the picture. */
-  function buttons() {
-    const idle = state.mode !== "picture" || !state.prompts.length;
-    if (idle && document.activeElement?.closest("#pointing, #showing")) $("canvas").focus();
-    $("pointing").hidden = idle;
-  }
+/** They are there as long as there is something to do with them; the focus goes on to the picture. */
+function buttons() {
+  const idle = state.mode !== "picture" || !state.prompts.length;
+  if (idle && document.activeElement?.closest("#pointing, #showing")) $("canvas").focus();
+  $("pointing").hidden = idle;
+}
 
-  function prompted() {
-    view.prompts = state.prompts;
-    view.draw();
-    $("next").disabled = !state.begun;
-    buttons();
-    happened("changed", { atOnce: true });
-  }
+function prompted() {
+  view.prompts = state.prompts;
+  view.draw();
+  $("next").disabled = !state.begun;
+  buttons();
+  happened("changed", { atOnce: true });
+}
 
-  function begin(prompts) {
-    past.push(state.prompts);
-    state.prompts = prompts;
-    state.begun = true;
-    prompted();
-  }
+function begin(prompts) {
+  past.push(state.prompts);
+  state.prompts = prompts;
+  state.begun = true;
+  prompted();
+}
 
-  function clear() {
-    past = [];
-    undo();
-  }
+function clear() {
+  past = [];
+  undo();
+}
 
-  /** Without the last point or box. */
-  function undo() {
-    state.prompts = past.pop() ?? [];
-    prompted();
-  }
+/** Without the last point or box. */
+function undo() {
+  state.prompts = past.pop() ?? [];
+  prompted();
+}
 
-  /** The next point is of another object. */
-  function next() {
-    state.begun = false;
-    $("next").disabled = true;
-    $("canvas").focus();
-    tell("Click on the next object, or drag a box around it.");
-  }
+/** The next point is of another object. */
+function next() {
+  state.begun = false;
+  $("next").disabled = true;
+  $("canvas").focus();
+  tell("Click on the next object, or drag a box around it.");
+}
 
-  /** What the last box or points show becomes an example of the class that the word field names, or of what it is not. */
-  async function example(kind) {
-    const last = state.prompts.at(-1);
-    if (!last) return;
-    const byExample = state.words.filter((word) => word.examples?.length);
-    const written = $("word").value.trim();
-    const name = written || (kind === "examples" ? `class ${state.words.length + 1}` : byExample.at(-1)?.name);
-    if (kind === "negatives" && !byExample.some((word) => word.name === name)) {
-      return tell("First show what the class is: what it is not counts beside examples.");
-    }
-    const region = await engine.examples(state.picture, last);
-    if (!region) return;
-    state.words = withExample(name, region, kind);
-    $("word").value = "";
-    $("vocabulary").value = "";
-    clear();
+/** What the last box or points show becomes an example of the class that the word field names, or of what it is not. */
+async function example(kind) {
+  const last = state.prompts.at(-1);
+  if (!last) return;
+  const byExample = state.words.filter((word) => word.examples?.length);
+  const written = $("word").value.trim();
+  const name = written || (kind === "examples" ? `class ${state.words.length + 1}` : byExample.at(-1)?.name);
+  if (kind === "negatives" && !byExample.some((word) => word.name === name)) {
+    return tell("First show what the class is: what it is not counts beside examples.");
   }
+  const region = await engine.examples(state.picture, last);
+  if (!region) return;
+  state.words = withExample(name, region, kind);
+  $("word").value = "";
+  $("vocabulary").value = "";
+  clear();
 }
 
 /** The prompts after a click; null where it would say what an object is not that nobody has begun. */

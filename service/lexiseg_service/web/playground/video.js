@@ -5,6 +5,7 @@ import * as engine from "./engine/server.js";
 import { begin, follow, followed, followedAnswer, forget, stop } from "./following.js";
 import { $, baseName, element, happened, jpegOf, page, state, takesPrompts, tell, wordsQuestion } from "./page.js";
 import { asking, combined, inTurn, stop as stopAsking } from "./question.js";
+import { view } from "./view.js";
 
 const MAX_SIDE = 1280; // pixels of the longer side that is sent
 const FOLLOW_STEP = 0.1; // seconds of the clip between two frames in which objects are followed
@@ -14,224 +15,219 @@ const PAN_WIDTH = 480; // pixels of the example's photograph that are seen at on
 const PAN_TIME = 12_000; // milliseconds of a radian, of which a way has 3.14
 const KEPT = 12; // answers that a rate is of
 
-/** Plays on that view; `take` gets frames that become pictures, `turn` shows the tab. Returns what opens a file, and the camera. */
-export function playOn(view, take, turn) {
-  const clip = document.createElement("video");
-  clip.muted = true;
-  clip.playsInline = true;
-  let times = []; // of the last answers
-  let lastQuery = { time: -1, text: "" }; // of the last frame that was sent
-  let scene = 1; // another after each jump
-  let visibleTime = 0; // seconds: the frame that shows, which on the way to another place is still the one before
+const clip = document.createElement("video");
+clip.muted = true;
+clip.playsInline = true;
+let times = []; // of the last answers
+let lastQuery = { time: -1, text: "" }; // of the last frame that was sent
+let scene = 1; // another after each jump
+let visibleTime = 0; // seconds: the frame that shows, which on the way to another place is still the one before
 
-  for (const name of ["play", "pause", "ended", "timeupdate", "seeked"]) clip.addEventListener(name, control);
-  clip.addEventListener("seeking", () => drop());
-  clip.addEventListener("seeked", look);
-  clip.addEventListener("pause", look);
-  page.addEventListener("changed", () => state.mode === "video" && again());
-  view.addEventListener("point", ({ detail: { positive, ...point } }) => {
-    if (!positive) return state.mode === "video" && tell("In a clip a click begins an object; Stop ends it.");
-    start({ points: [point] });
+for (const name of ["play", "pause", "ended", "timeupdate", "seeked"]) clip.addEventListener(name, control);
+clip.addEventListener("seeking", () => drop());
+clip.addEventListener("seeked", look);
+clip.addEventListener("pause", look);
+page.addEventListener("changed", () => state.mode === "video" && again());
+page.addEventListener("point", ({ detail: { positive, ...point } }) => {
+  if (!positive) return state.mode === "video" && tell("In a clip a click begins an object; Stop ends it.");
+  start({ points: [point] });
+});
+page.addEventListener("box", ({ detail: { box } }) => start({ box }));
+page.addEventListener("undo", () => state.mode === "video" && state.followed.length && stop(state.followed.at(-1).number));
+page.addEventListener("clear", () => {
+  if (state.mode !== "video" || !state.followed.length) return;
+  forget();
+  drop();
+  again();
+});
+page.addEventListener("refused", () => clip.pause());
+page.addEventListener("turned", () => {
+  clip.pause();
+  drop();
+  if (clip.srcObject && state.mode !== "video") state.clip = null; // nobody looks: the camera goes off
+  if (!state.clip) close();
+  if (state.mode === "video" && state.clip) view.show(clip);
+});
+$("play").addEventListener("click", () => (clip.paused ? clip.play() : clip.pause()));
+$("seek").addEventListener("input", () => (clip.currentTime = ($("seek").value / STEPS) * clip.duration));
+$("frame").addEventListener("click", async () => happened("file", (await shown()).file));
+
+clip.requestVideoFrameCallback(onFrame);
+
+export async function openClip(file) {
+  if (!(await play(file, file.name))) tell(`${file.name} is not a video that this browser can play.`, true);
+}
+
+export async function openCamera() {
+  const stream = await cameraStream();
+  if (!stream) return;
+  stream.getVideoTracks()[0].addEventListener("ended", () => {
+    state.clip = null;
+    happened("tab", "video");
   });
-  view.addEventListener("box", ({ detail: { box } }) => start({ box }));
-  view.addEventListener("undo", () => state.mode === "video" && state.followed.length && stop(state.followed.at(-1).number));
-  view.addEventListener("clear", () => {
-    if (state.mode !== "video" || !state.followed.length) return;
-    forget();
-    drop();
-    again();
-  });
-  page.addEventListener("refused", () => clip.pause());
-  page.addEventListener("turned", () => {
-    clip.pause();
-    drop();
-    if (clip.srcObject && state.mode !== "video") state.clip = null; // nobody looks: the camera goes off
-    if (!state.clip) close();
-    if (state.mode === "video" && state.clip) view.show(clip);
-  });
-  $("play").addEventListener("click", () => (clip.paused ? clip.play() : clip.pause()));
-  $("seek").addEventListener("input", () => (clip.currentTime = ($("seek").value / STEPS) * clip.duration));
-  $("frame").addEventListener("click", async () => take((await shown()).file));
+  await play(stream, "camera");
+}
 
-  clip.requestVideoFrameCallback(onFrame);
+/** Whether a camera pans over the photograph to try, until it is closed. */
+export async function openExample() {
+  const photograph = await fetch(new URL("china.jpg", import.meta.url));
+  if (!photograph.ok) return tell("The photograph of the example is not installed with this service.", true);
+  const image = await createImageBitmap(await photograph.blob());
+  const context = element("canvas", { width: PAN_WIDTH, height: image.height }).getContext("2d");
+  const stream = context.canvas.captureStream();
+  const draw = (now) => {
+    context.drawImage(image, ((Math.cos(now / PAN_TIME) - 1) / 2) * (image.width - PAN_WIDTH), 0);
+    if (stream.active) requestAnimationFrame(draw);
+  };
+  draw(0);
+  return play(stream, "example");
+}
 
-  return { openClip, openCamera, openExample };
-
-  async function openClip(file) {
-    if (!(await play(file, file.name))) tell(`${file.name} is not a video that this browser can play.`, true);
-  }
-
-  async function openCamera() {
-    const stream = await cameraStream();
-    if (!stream) return;
-    stream.getVideoTracks()[0].addEventListener("ended", () => {
-      state.clip = null;
-      turn();
+/** Whether a file or a stream plays. */
+async function play(source, name) {
+  close();
+  if (source instanceof MediaStream) clip.srcObject = source;
+  else clip.src = URL.createObjectURL(source);
+  try {
+    await new Promise((resolve, reject) => {
+      clip.onloadeddata = resolve;
+      clip.onerror = reject;
+      if (clip.srcObject) clip.play().catch(reject); // has no data before
     });
-    await play(stream, "camera");
+  } catch {
+    return false;
   }
+  const less = Math.min(1, MAX_SIDE / Math.max(clip.videoWidth, clip.videoHeight));
+  clip.width = Math.round(clip.videoWidth * less);
+  clip.height = Math.round(clip.videoHeight * less);
+  state.clip = { name };
+  state.frame = null;
+  happened("tab", "video");
+  control();
+  // A browser that lets nothing play by itself leaves the button.
+  await clip.play().catch(() => null);
+  return true;
+}
 
-  /** Whether a camera pans over the photograph to try, until it is closed. */
-  async function openExample() {
-    const photograph = await fetch(new URL("china.jpg", import.meta.url));
-    if (!photograph.ok) return tell("The photograph of the example is not installed with this service.", true);
-    const image = await createImageBitmap(await photograph.blob());
-    const context = element("canvas", { width: PAN_WIDTH, height: image.height }).getContext("2d");
-    const stream = context.canvas.captureStream();
-    const draw = (now) => {
-      context.drawImage(image, ((Math.cos(now / PAN_TIME) - 1) / 2) * (image.width - PAN_WIDTH), 0);
-      if (stream.active) requestAnimationFrame(draw);
-    };
-    draw(0);
-    return play(stream, "example");
-  }
+function close() {
+  forget();
+  if (clip.srcObject instanceof MediaStream) clip.srcObject.getTracks().forEach((track) => track.stop());
+  clip.srcObject = null;
+  URL.revokeObjectURL(clip.src);
+  clip.removeAttribute("src");
+}
 
-  /** Whether a file or a stream plays. */
-  async function play(source, name) {
-    close();
-    if (source instanceof MediaStream) clip.srcObject = source;
-    else clip.src = URL.createObjectURL(source);
-    try {
-      await new Promise((resolve, reject) => {
-        clip.onloadeddata = resolve;
-        clip.onerror = reject;
-        if (clip.srcObject) clip.play().catch(reject); // has no data before
-      });
-    } catch {
-      return false;
-    }
-    const less = Math.min(1, MAX_SIDE / Math.max(clip.videoWidth, clip.videoHeight));
-    clip.width = Math.round(clip.videoWidth * less);
-    clip.height = Math.round(clip.videoHeight * less);
-    state.clip = { name };
-    state.frame = null;
-    turn();
-    control();
-    // A browser that lets nothing play by itself leaves the button.
-    await clip.play().catch(() => null);
-    return true;
-  }
+function onFrame(now, { mediaTime }) {
+  visibleTime = mediaTime;
+  if (view.image === clip) view.draw();
+  look();
+  clip.requestVideoFrameCallback(onFrame);
+}
 
-  function close() {
-    forget();
-    if (clip.srcObject instanceof MediaStream) clip.srcObject.getTracks().forEach((track) => track.stop());
-    clip.srcObject = null;
-    URL.revokeObjectURL(clip.src);
-    clip.removeAttribute("src");
-  }
+function control() {
+  $("play").textContent = clip.paused ? "Play" : "Pause";
+  $("seek").hidden = Boolean(clip.srcObject);
+  $("seek").value = String(clip.duration ? (clip.currentTime / clip.duration) * STEPS : 0);
+  const time = clip.srcObject ? "live" : `${clip.currentTime.toFixed(1)} of ${(clip.duration || 0).toFixed(1)} s`;
+  $("time").textContent = time;
+  $("seek").setAttribute("aria-valuetext", time);
+}
 
-  function onFrame(now, { mediaTime }) {
-    visibleTime = mediaTime;
-    if (view.image === clip) view.draw();
+/** The mask of another place is no use here. */
+function drop() {
+  if (state.mode !== "video") return;
+  stopAsking();
+  scene += 1;
+  lastQuery = { time: -1, text: "" };
+  times = [];
+  live();
+}
+
+/** The clip itself shows, and not a frame with its masks. */
+function live() {
+  view.image = clip;
+  view.clear();
+  view.draw();
+}
+
+/** The frame that shows now shows an object. */
+function start(prompt) {
+  if (state.mode !== "video" || !state.clip) return;
+  if (!engine.remote) return tell("Only a service follows objects: take this frame, and click on it there.");
+  if (state.models.length && !takesPrompts()) return tell("This model does not follow what is clicked on; choose another under More.");
+  const frame = shown();
+  frame.catch(() => null); // reported where the frame is awaited; without this also as an unhandled rejection
+  begin(prompt, frame);
+  stopAsking(); // it goes first
+  again();
+}
+
+/** What the visitor sees: the frame under its masks, or the clip's own. */
+async function shown() {
+  return view.image === clip ? grab() : state.frame;
+}
+
+async function grab() {
+  const time = clip.seeking ? visibleTime : clip.currentTime;
+  const picture = await jpegOf(clip, clip.width, clip.height, `${baseName(state.clip.name)}-${time.toFixed(2)}s.jpg`);
+  return { ...picture, time, scene };
+}
+
+/** Asks about the frame that shows, unless that is not the time. */
+function look() {
+  if (state.mode !== "video" || !state.clip || asking() || clip.seeking) return;
+  const what = followed() ?? wordsQuestion();
+  if (!what) return idle();
+  const text = JSON.stringify(what);
+  if (lastQuery.time === clip.currentTime && lastQuery.text === text) return;
+  const began = performance.now();
+  const take = ({ frame, answer }) => {
+    state.frame = frame;
+    state.answer = what.follow ? followedAnswer(answer) : combined(answer, null);
+    happened("answered");
+    showPace(performance.now() - began, what, answer, frame);
     look();
-    clip.requestVideoFrameCallback(onFrame);
-  }
+  };
+  inTurn((signal) => next(what, text, signal), take, again);
+}
 
-  function control() {
-    $("play").textContent = clip.paused ? "Play" : "Pause";
-    $("seek").hidden = Boolean(clip.srcObject);
-    $("seek").value = String(clip.duration ? (clip.currentTime / clip.duration) * STEPS : 0);
-    const time = clip.srcObject ? "live" : `${clip.currentTime.toFixed(1)} of ${(clip.duration || 0).toFixed(1)} s`;
-    $("time").textContent = time;
-    $("seek").setAttribute("aria-valuetext", time);
-  }
-
-  /** The mask of another place is no use here. */
-  function drop() {
-    if (state.mode !== "video") return;
-    stopAsking();
-    scene += 1;
-    lastQuery = { time: -1, text: "" };
-    times = [];
+/** Nothing is asked: the clip plays at its own speed. */
+function idle() {
+  clip.playbackRate = 1;
+  if (state.answer) {
+    state.answer = null;
+    happened("answered");
     live();
   }
+  tell(engine.remote ? "Type a word to look for, or click on an object or drag a box around it to have it followed." : "Type a word to look for.");
+}
 
-  /** The clip itself shows, and not a frame with its masks. */
-  function live() {
-    view.image = clip;
-    view.clear();
-    view.draw();
+/** The newest frame, however often a busy service is asked, and its answer. */
+async function next(what, text, signal) {
+  if (what.follow) {
+    const followedNext = await follow(grab, signal);
+    lastQuery = { time: followedNext.frame.time, text };
+    return followedNext;
   }
+  const frame = await grab();
+  lastQuery = { time: frame.time, text };
+  return { frame, answer: await engine.frame(frame, what, signal) };
+}
 
-  /** The frame that shows now shows an object. */
-  function start(prompt) {
-    if (state.mode !== "video" || !state.clip) return;
-    if (!engine.remote) return tell("Only a service follows objects: take this frame, and click on it there.");
-    if (state.models.length && !takesPrompts()) return tell("This model does not follow what is clicked on; choose another under More.");
-    const frame = shown();
-    frame.catch(() => null); // reported where the frame is awaited; without this also as an unhandled rejection
-    begin(prompt, frame);
-    stopAsking(); // it goes first
-    again();
-  }
+/** The clip plays as slowly as objects can be followed; speed, delay and time are shown. */
+function showPace(milliseconds, what, { model }, frame) {
+  clip.playbackRate = what.follow ? Math.min(1, Math.max(MIN_RATE, (1000 * FOLLOW_STEP) / milliseconds)) : 1;
+  times = [...times, performance.now()].slice(-KEPT);
+  const passed = times.at(-1) - times[0];
+  const rate = passed ? ` ${((1000 * (times.length - 1)) / passed).toFixed(1)} frames a second,` : "";
+  const late = Math.max(0, clip.currentTime - frame.time);
+  const slow = clip.playbackRate < 1 ? `; the clip plays at ${clip.playbackRate.toFixed(1)} of its speed` : "";
+  $("timings").textContent = `${model}:${rate} ${milliseconds.toFixed(0)} ms each, ${late.toFixed(2)} s behind${slow}`;
+}
 
-  /** What the visitor sees: the frame under its masks, or the clip's own. */
-  async function shown() {
-    return view.image === clip ? grab() : state.frame;
-  }
-
-  async function grab() {
-    const time = clip.seeking ? visibleTime : clip.currentTime;
-    const picture = await jpegOf(clip, clip.width, clip.height, `${baseName(state.clip.name)}-${time.toFixed(2)}s.jpg`);
-    return { ...picture, time, scene };
-  }
-
-  /** Asks about the frame that shows, unless that is not the time. */
-  function look() {
-    if (state.mode !== "video" || !state.clip || asking() || clip.seeking) return;
-    const what = followed() ?? wordsQuestion();
-    if (!what) return idle();
-    const text = JSON.stringify(what);
-    if (lastQuery.time === clip.currentTime && lastQuery.text === text) return;
-    const began = performance.now();
-    const take = ({ frame, answer }) => {
-      state.frame = frame;
-      state.answer = what.follow ? followedAnswer(answer) : combined(answer, null);
-      happened("answered");
-      showPace(performance.now() - began, what, answer, frame);
-      look();
-    };
-    inTurn((signal) => next(what, text, signal), take, again);
-  }
-
-  /** Nothing is asked: the clip plays at its own speed. */
-  function idle() {
-    clip.playbackRate = 1;
-    if (state.answer) {
-      state.answer = null;
-      happened("answered");
-      live();
-    }
-    tell(engine.remote ? "Type a word to look for, or click on an object or drag a box around it to have it followed." : "Type a word to look for.");
-  }
-
-  /** The newest frame, however often a busy service is asked, and its answer. */
-  async function next(what, text, signal) {
-    if (what.follow) {
-      const followedNext = await follow(grab, signal);
-      lastQuery = { time: followedNext.frame.time, text };
-      return followedNext;
-    }
-    const frame = await grab();
-    lastQuery = { time: frame.time, text };
-    return { frame, answer: await engine.frame(frame, what, signal) };
-  }
-
-  /** The clip plays as slowly as objects can be followed; speed, delay and time are shown. */
-  function showPace(milliseconds, what, { model }, frame) {
-    clip.playbackRate = what.follow ? Math.min(1, Math.max(MIN_RATE, (1000 * FOLLOW_STEP) / milliseconds)) : 1;
-    times = [...times, performance.now()].slice(-KEPT);
-    const passed = times.at(-1) - times[0];
-    const rate = passed ? ` ${((1000 * (times.length - 1)) / passed).toFixed(1)} frames a second,` : "";
-    const late = Math.max(0, clip.currentTime - frame.time);
-    const slow = clip.playbackRate < 1 ? `; the clip plays at ${clip.playbackRate.toFixed(1)} of its speed` : "";
-    $("timings").textContent = `${model}:${rate} ${milliseconds.toFixed(0)} ms each, ${late.toFixed(2)} s behind${slow}`;
-  }
-
-  function again() {
-    lastQuery = { time: -1, text: "" };
-    look();
-  }
+function again() {
+  lastQuery = { time: -1, text: "" };
+  look();
 }
 
 const WHY = {

@@ -1,5 +1,7 @@
 // The picture on the canvas: zoom, pan, what is painted over it, and from the pointer and the keyboard to its pixels.
 
+import { $, happened } from "./page.js";
+
 const NEAR = 6; // pixels of the screen that a drag is longer than a click
 const MAX_ZOOM = 32;
 const ZOOM_STEP = 1.5; // of a key
@@ -7,10 +9,8 @@ const LONG_PRESS = 500; // milliseconds of a finger
 const MAX_DRAWN = 2560; // pixels of the copy that is drawn while nobody looks closer
 const DARK = "rgb(0 0 0 / .72)";
 
-export class View extends EventTarget {
-  /** Fires `point` {x, y, positive}, `box` {box: [x0, y0, x1, y1], positive}, `hover` {x, y} or null, `next`, `undo` and `clear`. */
+class View {
   constructor(canvas) {
-    super();
     this.canvas = canvas;
     this.image = null;
     this.copy = null; // of the image, smaller
@@ -30,7 +30,7 @@ export class View extends EventTarget {
     canvas.addEventListener("pointermove", (event) => this.#move(event));
     canvas.addEventListener("pointerup", (event) => this.#up(event));
     canvas.addEventListener("pointercancel", (event) => this.#up(event));
-    canvas.addEventListener("pointerleave", () => this.#tell("hover", null));
+    canvas.addEventListener("pointerleave", () => happened("hover", null));
     canvas.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     canvas.addEventListener("keydown", (event) => this.#key(event));
     canvas.addEventListener("contextmenu", (event) => event.preventDefault());
@@ -178,10 +178,6 @@ export class View extends EventTarget {
     return Math.min(this.canvas.width / this.image.width, this.canvas.height / this.image.height);
   }
 
-  #tell(name, detail) {
-    this.dispatchEvent(new CustomEvent(name, { detail }));
-  }
-
   /** Where on the canvas an event is, in its own pixels. */
   #place({ offsetX, offsetY }) {
     return { x: offsetX * window.devicePixelRatio, y: offsetY * window.devicePixelRatio };
@@ -198,7 +194,7 @@ export class View extends EventTarget {
     if (!this.image) return;
     this.canvas.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, this.#place(event));
-    this.#tell("hover", null);
+    happened("hover", null);
     this.cross = null;
     this.pans = event.button === 1 || event.altKey || this.pointers.size === 2;
     this.began = this.#place(event);
@@ -211,7 +207,7 @@ export class View extends EventTarget {
   /** A finger that stays is a click with the other sign. */
   #press() {
     if (!this.corner || this.dragged || this.pans) return;
-    this.#tell("point", { ...this.corner, positive: !this.adding });
+    happened("point", { ...this.corner, positive: !this.adding });
     this.corner = null;
     navigator.vibrate?.(20);
     this.draw();
@@ -222,7 +218,7 @@ export class View extends EventTarget {
     const place = this.#place(event);
     const before = this.pointers.get(event.pointerId);
     if (!before) {
-      if (event.pointerType !== "touch") this.#tell("hover", this.#pixel(place));
+      if (event.pointerType !== "touch") happened("hover", this.#pixel(place));
       return;
     }
     if (this.pointers.size === 2) this.#pinch(event.pointerId, before, place);
@@ -241,14 +237,14 @@ export class View extends EventTarget {
     this.dragged = null;
     if (event.type === "pointerup" && !this.pans && corner) {
       if (dragged) this.#box(corner, dragged, positive);
-      else this.#tell("point", { ...corner, positive });
+      else happened("point", { ...corner, positive });
     }
     this.draw();
   }
 
   #box(from, to, positive = this.adding) {
     const box = boxOf(from, to);
-    if (box[2] > box[0] && box[3] > box[1]) this.#tell("box", { box, positive });
+    if (box[2] > box[0] && box[3] > box[1]) happened("box", { box, positive });
   }
 
   /** The image's corner goes there, as far as the image stays on the canvas; where it is the smaller, in the middle. */
@@ -303,15 +299,15 @@ export class View extends EventTarget {
       "=": () => this.#zoomBy(ZOOM_STEP),
       "-": () => this.#zoomBy(1 / ZOOM_STEP),
       0: () => this.fit(),
-      n: () => this.#tell("next"),
+      n: () => happened("next"),
       escape: () => {
         this.corner = null;
         this.cross = null;
-        this.#tell("clear");
+        happened("clear");
       },
-      backspace: () => this.#tell("undo"),
+      backspace: () => happened("undo"),
       ...(this.cross && {
-        enter: () => this.#tell("point", { ...this.cross, positive: this.adding !== event.shiftKey }),
+        enter: () => happened("point", { ...this.cross, positive: this.adding !== event.shiftKey }),
         b: () => this.#cornerOfBox(),
       }),
     };
@@ -326,7 +322,7 @@ export class View extends EventTarget {
     const at = this.cross ?? { x: this.image.width / 2, y: this.image.height / 2 };
     this.cross = { x: within(at.x + x, this.image.width), y: within(at.y + y, this.image.height) };
     this.#follow(this.cross);
-    this.#tell("hover", this.cross);
+    happened("hover", this.cross);
   }
 
   #zoomBy(factor) {
@@ -342,6 +338,8 @@ export class View extends EventTarget {
     } else this.corner = { ...this.cross };
   }
 }
+
+export const view = /** @type {any} */ (new View($("canvas")));
 
 function within(value, most) {
   return Math.max(Math.min(value, most), 0);
