@@ -2,8 +2,6 @@
 
 import { $, Problem } from "../page.js";
 
-const PROMPT = 300; // milliseconds in which what arrives needs no bar
-
 export const remote = false;
 
 const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
@@ -21,14 +19,9 @@ worker.onerror = () => {
   waiting.clear();
 };
 
-let began = 0; // when what is loaded now began to arrive
-
 /** How many bytes have arrived of what is loaded once, in words and a bar. */
 function showArriving({ what, loaded, total }) {
-  began ||= performance.now();
-  const isHere = loaded >= total;
-  $("loading").hidden = isHere || performance.now() - began < PROMPT;
-  if (isHere) began = 0;
+  $("loading").hidden = loaded >= total;
   Object.assign($("loading-bar"), { max: total, value: loaded });
   const [some, all] = [loaded, total].map((bytes) => (bytes / 1e6).toFixed(0));
   $("loading-words").textContent = `Loading ${what}, once: ${some} of ${all} MB. Pictures and words may be chosen meanwhile.`;
