@@ -100,20 +100,18 @@ class Shares:
         self._waiting.append(waiter)
         self._serve_waiters()
         try:
-            async with asyncio.timeout(seconds):
-                return await waiter.granted
-        except TimeoutError:
-            if waiter.granted.done() and not waiter.granted.cancelled():  # granted at the same moment
-                return waiter.granted.result()
-            raise self._refusal(client, waiter.amount) or self._full() from None
+            await asyncio.wait([waiter.granted], timeout=seconds)
         except asyncio.CancelledError:
-            if waiter.granted.done() and not waiter.granted.cancelled():
+            if waiter.granted.done():
                 waiter.granted.result().release()
             raise
         finally:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
                 self._serve_waiters()
+        if not waiter.granted.done():
+            raise self._refusal(client, waiter.amount) or self._full()
+        return waiter.granted.result()
 
     def _bounded(self, amount: int) -> int:
         # More than a client may ever hold is granted when the client holds nothing else.
@@ -154,6 +152,6 @@ class Shares:
         for waiter in tuple(self._waiting):
             if self._in_use + waiter.amount > self._total:
                 return  # smaller amounts must not overtake it forever
-            if self._fits(waiter.client, waiter.amount) and not waiter.granted.done():
+            if self._fits(waiter.client, waiter.amount):
                 self._waiting.remove(waiter)
                 waiter.granted.set_result(self._grant(waiter.client, waiter.amount))
