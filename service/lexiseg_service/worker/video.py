@@ -31,7 +31,7 @@ from lexiseg_model.segmenter import PromptMasks, Segmenter
 from lexiseg_model.video.following import Follower, Sight, Start
 from lexiseg_model.video.memory import VideoMemory
 from lexiseg_service.errors import InvalidValue, MalformedRequest, NotReady, QueueFull, ServiceError, unexpected
-from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame, WorkerRequest
+from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame, WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import CLIENT_SHARE, Shares
 from lexiseg_service.watch.metrics import Metrics
@@ -56,12 +56,6 @@ class _Entry:
     question: StreamQuestion
     outcome: asyncio.Future[FrameAnswer]
     since: float = field(default_factory=time.monotonic)
-    work: asyncio.Future[FrameAnswer] | None = None
-
-
-@dataclass(frozen=True)
-class _End:
-    error: Exception | None
 
 
 class Session:
@@ -87,9 +81,9 @@ class Session:
         self._frames = frames
         self._flow = f"stream:{uuid.uuid4().hex}"
         self._loop = asyncio.get_running_loop()
-        self._outcomes: asyncio.Queue[_Entry | _End] = asyncio.Queue()
+        self._outcomes: asyncio.Queue[_Entry | None] = asyncio.Queue()  # None: the steps have ended
         self._waiting: deque[_Entry] = deque()  # not submitted yet
-        self._at_work: set[_Entry] = set()
+        self._at_work: dict[_Entry, asyncio.Future[FrameAnswer]] = {}
         self._changed = asyncio.Event()  # frames wait, or one at work has ended
         self._last: Future[FrameAnswer] | None = None  # submitted last, while it is at work
         self._unanswered = 0
@@ -104,15 +98,14 @@ class Session:
         reading = asyncio.create_task(self._read(steps))
         submitting = asyncio.create_task(self._submit_waiting())
         try:
-            while isinstance(entry := await self._outcomes.get(), _Entry):
+            while (entry := await self._outcomes.get()) is not None:
                 answer = await entry.outcome
                 self._frames.labels("dropped" if answer.dropped else "ok" if answer.error is None else "error").inc()
                 yield answer
                 del entry, answer  # otherwise a client that stops reading keeps a frame in memory
                 self._unanswered -= 1
                 self._answered.set()
-            if entry.error is not None:
-                raise entry.error
+            await reading  # raises what the steps raised
         finally:
             reading.cancel()
             submitting.cancel()
@@ -120,7 +113,6 @@ class Session:
             await asyncio.gather(reading, submitting, return_exceptions=True)
 
     async def _read(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> None:
-        error: Exception | None = None
         try:
             async for step in steps:
                 self._accept(step)
@@ -129,9 +121,8 @@ class Session:
                 while self._unanswered >= self._max_unanswered:
                     self._answered.clear()
                     await self._answered.wait()
-        except Exception as raised:
-            error = raised
-        self._outcomes.put_nowait(_End(error))
+        finally:
+            self._outcomes.put_nowait(None)
 
     @property
     def _max_unanswered(self) -> int:
@@ -184,15 +175,14 @@ class Session:
         except Exception as error:  # the stream cannot go on here
             entry.outcome.set_exception(error)
         else:
-            self._at_work.add(entry)
             self._last = work
-            entry.work = asyncio.wrap_future(work, loop=self._loop)
-            entry.work.add_done_callback(partial(self._on_result, entry, work))
+            self._at_work[entry] = done = asyncio.wrap_future(work, loop=self._loop)
+            done.add_done_callback(partial(self._on_result, entry, work))
         self._waiting.popleft()
         return True
 
     def _on_result(self, entry: _Entry, work: Future[Any], done: asyncio.Future[FrameAnswer]) -> None:
-        self._at_work.discard(entry)
+        del self._at_work[entry]
         self._changed.set()
         if self._last is work:
             self._last = None
@@ -218,9 +208,8 @@ class Session:
         for entry in self._waiting:
             entry.outcome.cancel()
         self._waiting.clear()
-        for entry in self._at_work:
-            if entry.work is not None:
-                entry.work.cancel()  # which cancels the outcome in `_on_result`
+        for work in self._at_work.values():
+            work.cancel()  # which cancels the outcome in `_on_result`
 
 
 def _max_at_work(question: StreamQuestion) -> int:
@@ -239,6 +228,7 @@ class Streams:
         self._places = Shares("video streams", MAX_STREAMS, CLIENT_SHARE)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by client
         self._open: set[Session] = set()
+        metrics.streams.set_function(lambda: len(self))
         metrics.held("streams", lambda: sum(session.state.nbytes for session in tuple(self._open)))
 
     def __len__(self) -> int:
@@ -262,14 +252,12 @@ class Streams:
             lock = self._locks.setdefault(client, asyncio.Lock())
             session = Session(self._engine, question, self._settings.deadline_seconds, lock, self._metrics.frames)
             self._open.add(session)
-            self._metrics.streams.inc()
             try:
                 async with aclosing(session.answers(steps)) as answers:
                     async for answer in answers:
                         yield answer
             finally:
                 self._open.discard(session)
-                self._metrics.streams.dec()
 
 
 class StreamState:
@@ -292,11 +280,17 @@ class StreamState:
         """Answer a frame from its job, which has its features."""
         with self._guard:
             self._adopt(question, job.loaded.segmenter.digest)
+            lost: tuple[int, ...] = ()
             if question.request.task == "prompt":
-                return self._follow(job, frame)
-            return self._segment(job, frame)
+                answer, lost = self._follow(job, frame)
+            else:
+                answer = self._segment(job)
+            reset, self._reset = self._reset, False
+        timings = replace(answer.timings, total=1e3 * (time.monotonic() - job.accepted))
+        answer = replace(answer, timings=timings, image_id="")  # frames are not kept
+        return FrameAnswer(frame.id, frame.timestamp_us, answer, state_reset=reset, lost=lost)
 
-    def _segment(self, job: Job[Any], frame: VideoFrame) -> FrameAnswer:
+    def _segment(self, job: Job[Any]) -> WorkerAnswer:
         assert job.plan is not None
         began = time.monotonic()
         try:
@@ -310,17 +304,14 @@ class StreamState:
             self._reset = True
             raise
         state_ms = 1e3 * (looked - began + time.monotonic() - rendered)
-        total = 1e3 * (time.monotonic() - job.accepted)
-        timings = replace(answer.timings, post=answer.timings.post + state_ms, total=total)
-        answer = replace(answer, timings=timings, image_id="")  # frames are not kept
-        if numbers:
-            numbered = zip(answer.segments, numbers, strict=True)
-            answer = replace(answer, segments=tuple(replace(segment, track_id=number) for segment, number in numbered))
-        reset, self._reset = self._reset, False
-        return FrameAnswer(frame.id, frame.timestamp_us, answer, state_reset=reset)
+        answer = replace(answer, timings=replace(answer.timings, post=answer.timings.post + state_ms))
+        if not numbers:
+            return answer
+        numbered = zip(answer.segments, numbers, strict=True)
+        return replace(answer, segments=tuple(replace(segment, track_id=number) for segment, number in numbered))
 
-    def _follow(self, job: Job[Any], frame: VideoFrame) -> FrameAnswer:
-        """Find the followed objects; the follower keeps what it saw even if rendering fails."""
+    def _follow(self, job: Job[Any], frame: VideoFrame) -> tuple[WorkerAnswer, tuple[int, ...]]:
+        """Find the followed objects, and the numbers of lost ones; keeps what it saw even if rendering fails."""
         starts = [Start(each.track_id, each.prompt) for each in frame.follow]
         try:
             self._follower.check(starts, frame.unfollow)
@@ -338,15 +329,8 @@ class StreamState:
             replace(segment, prompt_index=sight.start, track_id=sight.number)
             for segment, sight in zip(answer.segments, matched, strict=True)
         )
-        timings = replace(answer.timings, total=1e3 * (time.monotonic() - job.accepted))
-        reset, self._reset = self._reset, False
-        return FrameAnswer(
-            frame.id,
-            frame.timestamp_us,
-            replace(answer, segments=segments, timings=timings, image_id=""),
-            state_reset=reset,
-            lost=tuple(sight.number for sight in sights if sight.mask is None),
-        )
+        lost = tuple(sight.number for sight in sights if sight.mask is None)
+        return replace(answer, segments=segments), lost
 
     def _adopt(self, question: StreamQuestion, digest: str) -> None:
         meaning = _meaning(question.request, digest)
