@@ -82,9 +82,10 @@ class Engine:
         self._compute = ComputeStage(settings.max_batch, metrics, self._encoded, gains)
         self._finishing = FinishStage(self._threads, self.feature_cache, metrics)
         self._reading = TextStage(self.text_caches, self._finishing.put)
+        metrics.in_flight.set_function(lambda: self.in_flight)
         metrics.held("features", lambda: self.feature_cache.weight)
-        self._show("text", lambda: self._reading.executors)
-        self._show("decode-post", lambda: (self._threads,))
+        self._show("text", lambda: self._reading.waits)
+        self._show("decode-post", lambda: self._threads.waits)
 
     # Accept
 
@@ -121,7 +122,6 @@ class Engine:
                 give_up(model)
                 raise
             self._in_flight[id(job)] = job
-        self._metrics.in_flight.inc()
         # By number: a future with a reference to its own job would keep the image until the next full collection.
         job.answer.add_done_callback(partial(self._answered, id(job), model))
         if model.done():
@@ -163,7 +163,6 @@ class Engine:
         with self._guard:
             job = self._in_flight.pop(number)
             self._admission.leave(job)
-        self._metrics.in_flight.dec()
         if self._tracing is not None:
             self._tracing.stages(job.request.traceparent, tuple(job.stages))
 
@@ -284,8 +283,8 @@ class Engine:
             job.fail(NotReady(GOING_DOWN))
         self.models.close()
         self._compute.close(5)
-        for executor in (self._threads, *self._reading.executors):
-            executor.close()
+        self._threads.close()
+        self._reading.close()
         self.text_caches.close()
 
     @property
@@ -297,15 +296,14 @@ class Engine:
     def degraded(self) -> tuple[str, ...]:
         """Degraded parts, such as a model that cannot be loaded; answers stay right."""
         texts = ("text cache",) if self.text_caches.degraded else ()
-        behind = self._threads.longest_wait > BEHIND * self._settings.deadline_seconds
+        behind = max(self._threads.waits, default=0.0) > BEHIND * self._settings.deadline_seconds
         queue = ("finish queue",) if behind else ()
         return (*texts, *queue, *(f"model {name}" for name in self.models.failures))
 
-    def _show(self, stage: str, executors: Callable[[], tuple[FairExecutor, ...]]) -> None:
+    def _show(self, stage: str, waits: Callable[[], list[float]]) -> None:
         """Report the work that waits for the threads of a stage in the metrics."""
-        waiting, longest_wait = self._metrics.waiting.labels(stage), self._metrics.longest_wait.labels(stage)
-        waiting.set_function(lambda: sum(each.waiting for each in executors()))
-        longest_wait.set_function(lambda: max((each.longest_wait for each in executors()), default=0.0))
+        self._metrics.waiting.labels(stage).set_function(lambda: len(waits()))
+        self._metrics.longest_wait.labels(stage).set_function(lambda: max(waits(), default=0.0))
 
 
 def _check_places(request: WorkerRequest, size: tuple[int, int]) -> None:

@@ -78,17 +78,11 @@ class FairExecutor:
         self._threads = ThreadPoolExecutor(size + 1, name, _use_one_core)
 
     @property
-    def waiting(self) -> int:
-        """Tasks without a thread."""
-        with self._guard:
-            return sum(len(queue) for client in self._clients.values() for queue in client.waiting.values())
-
-    @property
-    def longest_wait(self) -> float:
-        """Seconds that the oldest of these has waited."""
+    def waits(self) -> list[float]:
+        """Seconds that each task without a thread has waited."""
         with self._guard:
             queues = [queue for client in self._clients.values() for queue in client.waiting.values()]
-            return max((self._clock() - task.since for queue in queues for task in queue), default=0.0)
+            return [self._clock() - task.since for queue in queues for task in queue]
 
     def submit(self, source: str, work: Work, *, large: bool = False, begins: Future[Any] | None = None) -> None:
         """Run a task of a client; `begins`: the answer of the request that this task is the first of."""

@@ -186,36 +186,27 @@ class Lane:
     """Accepted requests of one size that are not answered yet."""
 
     def __init__(self) -> None:
-        self._in_flight: Counter[str] = Counter()
+        self.in_flight: Counter[str] = Counter()  # requests by client
         self._interval = 0.0  # mean seconds between two answers, while there is something to answer
         self._last = 0.0
 
     @property
-    def is_empty(self) -> bool:
-        """Whether none is in flight."""
-        return not self._in_flight
-
-    @property
     def retry_seconds(self) -> int:
         """Seconds until half of them are answered, for `Retry-After`."""
-        return min(MAX_RETRY_SECONDS, max(1, math.ceil(self._interval * self._in_flight.total() / 2)))
+        return min(MAX_RETRY_SECONDS, max(1, math.ceil(self._interval * self.in_flight.total() / 2)))
 
     def wait(self, source: str) -> float:
         """Seconds until one more request of a client would be answered; 0 if the lane is empty."""
-        n_own = self._in_flight[source] + 1
-        ahead = sum(min(count, n_own) for count in self._in_flight.values())
+        n_own = self.in_flight[source] + 1
+        ahead = sum(min(count, n_own) for count in self.in_flight.values())
         return self._interval * (ahead + 1) if ahead else 0.0
-
-    def enter(self, source: str) -> None:
-        """Count an accepted request."""
-        self._in_flight[source] += 1
 
     def leave(self, job: AnyJob, *, answered: bool) -> None:
         """Count an answered or abandoned request; a missed deadline is a lower bound of the time between answers."""
         now = time.monotonic()
-        self._in_flight[job.source] -= 1
-        if not self._in_flight[job.source]:
-            del self._in_flight[job.source]
+        self.in_flight[job.source] -= 1
+        if not self.in_flight[job.source]:
+            del self.in_flight[job.source]
         seconds = now - max(self._last, job.accepted)
         if answered:
             self._interval += (AVERAGE_WEIGHT if self._interval else 1.0) * (seconds - self._interval)
@@ -238,7 +229,7 @@ class Admission:
     @property
     def has_small(self) -> bool:
         """Whether a small request is in flight."""
-        return not self._lanes[False].is_empty
+        return bool(self._lanes[False].in_flight)
 
     def admit(self, job: AnyJob, size: tuple[int, int] | None) -> None:
         """Give a job its place and its lane.
@@ -265,7 +256,7 @@ class Admission:
             job.place = self._places.take(job.source)
         except (QueueFull, RateLimited) as refusal:
             raise QueueFull(refusal.detail, lane.retry_seconds) from None
-        lane.enter(job.source)
+        lane.in_flight[job.source] += 1
 
     def check_wait(self, job: AnyJob, since: float) -> None:
         """Check that a job, whose work begins now, has not waited too long since a time of time.monotonic().

@@ -174,14 +174,19 @@ class TextStage:
         self._guard = threading.Lock()
 
     @property
-    def executors(self) -> tuple[FairExecutor, ...]:
-        """Executors of all text towers used so far."""
-        return tuple(self._executors.values())
+    def waits(self) -> list[float]:
+        """Seconds that each job has waited for its next chunk."""
+        return [seconds for executor in tuple(self._executors.values()) for seconds in executor.waits]
 
     def put(self, job: AnyJob) -> None:
         """Fetch or encode the missing texts of a job."""
         now = time.monotonic()
         self._submit(now, now, job)
+
+    def close(self) -> None:
+        """Encode no further chunk."""
+        for executor in tuple(self._executors.values()):
+            executor.close()
 
     def _submit(self, since: float, now: float, job: AnyJob) -> None:
         tower = job.loaded.segmenter.text_digest

@@ -50,7 +50,7 @@ def test_large_work_leaves_a_thread_to_small(stage: Stage) -> None:
     stage.until_begun(3)
 
     assert stage.begun[2] == "small"
-    assert stage.threads.waiting == 2
+    assert len(stage.threads.waits) == 2
 
 
 def test_large_work_leaves_a_core_while_small_work_is_in_flight(stage: Stage) -> None:
@@ -87,7 +87,7 @@ def test_a_large_request_is_begun_when_few_are_begun_and_not_answered(stage: Sta
     stage.until_begun(2)
     stage.put("small", begins=Future())
     stage.until_begun(3)
-    assert stage.threads.waiting == 4
+    assert len(stage.threads.waits) == 4
 
     answers[0].cancel()
 
@@ -142,5 +142,5 @@ def test_closed_threads_do_nothing_more(stage: Stage) -> None:
     stage.put("late")
     stage.gate.set()
 
-    assert stage.threads.waiting == 0
+    assert len(stage.threads.waits) == 0
     assert len(stage.begun) == 3
