@@ -53,8 +53,6 @@ class ModelWorker:
         self._settings = settings
         self._metrics = metrics
         self._on_failure = on_failure
-        self._tracing = tracing
-        self._crashes = crashes
         self._served = served_models(settings)
         self._default = self._served[0].card.name
         self._pool = ModelPool(
@@ -64,9 +62,9 @@ class ModelWorker:
             settings.model_memory_bytes,
             max(1, settings.queue_limit // 2),
         )
-        self._engine: Engine | None = None
-        self._watch: ModelWatch | None = None
-        self._streams: Streams | None = None
+        self._engine = Engine(self._pool, settings, metrics, tracing, crashes)
+        self._watch = ModelWatch(self._pool, settings, self._engine.prepare, metrics)
+        self._streams = Streams(self._engine, settings, metrics)
         self._ready = False
         self.failure: str | None = None  # why the default model cannot be loaded
         self._loading: asyncio.Task[None] | None = None
@@ -79,7 +77,7 @@ class ModelWorker:
             return Health(False, False, self.failure)
         if self._closing:
             return Health(True, False, "going down")
-        if self._engine is None or not self._ready:
+        if not self._ready:
             return Health(True, False, f"loading {self._default}")
         awaited = self._to_warm_up | set(map(ModelName.of, self._pool.awaited))
         detail = f"{self._default} is warmed up"
@@ -92,49 +90,45 @@ class ModelWorker:
         return self._pool.digest(name)
 
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-        return await self._in_time(self._serving(self._engine).submit(request), request.deadline)
+        return await self._in_time(self._engine.submit, request)
 
     async def exemplify(self, request: WorkerRequest) -> Exemplified:
-        return await self._in_time(self._serving(self._engine).exemplify(request), request.deadline)
+        return await self._in_time(self._engine.exemplify, request)
 
     def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
-        return self._serving(self._streams).answers(steps)
+        self._require_ready()
+        return self._streams.answers(steps)
 
-    def _serving(self, part: T | None) -> T:
-        """The engine or the streams, while requests are taken."""
-        if part is None or not self._ready or self._closing:
+    def _require_ready(self) -> None:
+        if not self._ready or self._closing:
             raise NotReady(self.health().detail)
-        return part
 
-    async def _in_time(self, answer: Future[T], deadline: float) -> T:
+    async def _in_time(self, submit: Callable[[WorkerRequest], Future[T]], request: WorkerRequest) -> T:
+        """Answer at the deadline at the latest, whatever stage the request is in."""
+        self._require_ready()
+        answer = submit(request)
         try:
-            # Answer at the deadline, whatever stage the request is in.
-            async with asyncio.timeout(deadline - time.monotonic()):
+            async with asyncio.timeout(request.deadline - time.monotonic()):
                 return await asyncio.wrap_future(answer)
         except TimeoutError:
-            raise DeadlineExceeded(
-                f"no answer within the deadline of {self._settings.deadline_seconds:g} seconds"
-            ) from None
+            seconds = self._settings.deadline_seconds
+            raise DeadlineExceeded(f"no answer within the deadline of {seconds:g} seconds") from None
 
     async def start(self) -> None:
-        self._engine = Engine(self._pool, self._settings, self._metrics, self._tracing, self._crashes)
-        self._streams = Streams(self._engine, self._settings, self._metrics)
-        self._loading = asyncio.create_task(asyncio.to_thread(self._preload, self._engine))
+        self._loading = asyncio.create_task(asyncio.to_thread(self._preload))
 
     async def close(self) -> None:
         self._closing = True
-        if self._watch is not None:
-            await asyncio.to_thread(self._watch.close)
-        if self._engine is not None:
-            await asyncio.to_thread(self._engine.close, self._settings.drain_seconds)
+        await asyncio.to_thread(self._watch.close)
+        await asyncio.to_thread(self._engine.close, self._settings.drain_seconds)
         if self._loading is not None:
             await self._loading
 
-    def _preload(self, engine: Engine) -> None:
+    def _preload(self) -> None:
         """Load the default model, without which nothing is served, then the others with `preload`."""
         try:
             _watch_device(self._settings.device, self._metrics)
-            engine.warm_up(self._default)
+            self._engine.warm_up(self._default)
         except Exception as error:
             if not self._closing:
                 known = self._pool.failures.get(self._default)  # and logged, with a traceback where one helps
@@ -154,12 +148,11 @@ class ModelWorker:
         digest, device = self._pool.digest(self._default), str(choose_device(self._served[0].device))
         # Also the choice of `auto`: a GPU that is not found must show in the log.
         logger.info("ready", model=self._default, digest=digest, kernel=kernel, device=device)
-        self._watch = ModelWatch(self._pool, self._settings, engine.prepare, self._metrics)
         self._watch.start()
         for served in self._served[1:]:
             if served.preload:
                 try:
-                    engine.warm_up(str(ModelName.of(served.card)))
+                    self._engine.warm_up(str(ModelName.of(served.card)))
                 except Exception as error:  # it is tried again on demand
                     if not self._closing:
                         logger.warning("no warm-up", model=served.card.name, error=str(error))
