@@ -19,7 +19,7 @@ from tests.model.stand_in import ColourSegmenter
 
 FAST = "a stream that never stops"
 KEYS = ("tiny 288", "tiny 640", "tcl 448")
-MODELS = {key: Loaded(ColourSegmenter(), 0, threading.Condition()) for key in KEYS}
+MODELS = {key: Loaded(ColourSegmenter(), threading.Condition()) for key in KEYS}
 
 
 def job(source: str, key: str = KEYS[0], n_tiles: int = 1, name: str = "", flow: str = "") -> AnyJob:

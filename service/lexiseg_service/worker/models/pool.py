@@ -42,10 +42,9 @@ ALL_THREADS = torch.get_num_threads()
 class Loaded:
     """A model in memory, with a count of holders; it is not unloaded while it has any."""
 
-    def __init__(self, segmenter: Segmenter, nbytes: int, changed: threading.Condition) -> None:
+    def __init__(self, segmenter: Segmenter, changed: threading.Condition) -> None:
         self.segmenter = segmenter
         segmenter.banks = segmenter.banks or Lru(MAX_BANKS)
-        self.nbytes = nbytes
         self.holders = 0
         self.last_used = time.monotonic()
         self._changed = changed
@@ -70,9 +69,7 @@ class Loaded:
 
 def give_up(model: Future[Loaded]) -> None:
     """Release a model, or stop waiting for it."""
-    if not model.done():
-        model.cancel()
-    elif model.exception() is None:
+    if not model.cancel() and model.exception() is None:
         model.result().release()
 
 
@@ -81,7 +78,7 @@ class _Slot:
     """One model that is served, loaded or not."""
 
     served: Served
-    nbytes: int  # of its files before the first load
+    nbytes: int  # in memory; of its files before the first load
     loaded: Loaded | None = None
     evicting: bool = False  # accepts no new holder, and is unloaded after the last release
     waiting: list[Future[Loaded]] = field(default_factory=list)
@@ -91,6 +88,11 @@ class _Slot:
     n_failures: int = 0  # in a row
     retry_at: float = 0.0  # time.monotonic() from which a request causes a retry
     due_at: float = 0.0  # time.monotonic() of the next retry in the background
+
+    def drained(self) -> list[Future[Loaded]]:
+        """Remove and return the futures that wait for the model."""
+        waiting, self.waiting = self.waiting, []
+        return waiting
 
 
 class ModelPool:
@@ -121,12 +123,11 @@ class ModelPool:
         self._pause = pause
         self._changed = threading.Condition()
         self._open = True
-        self._n_waiting = 0
         # As many torch threads as in the compute thread: a model may read the number when it is loaded.
         self._loader = ThreadPoolExecutor(1, "load", lambda: torch.set_num_threads(ALL_THREADS))
         for slot in self._slots.values():
             self._update_metrics(slot)
-        metrics.held("words", lambda: sum(model.segmenter.kept_bytes for model in self._in_memory()))
+        metrics.held("words", lambda: sum(loaded.segmenter.kept_bytes for _, loaded in self._in_memory()))
 
     @classmethod
     def of(cls, segmenter: Segmenter, metrics: Metrics) -> ModelPool:
@@ -136,8 +137,8 @@ class ModelPool:
         pool._enter(pool._slots[ModelName.of(segmenter.card)], segmenter)
         return pool
 
-    def _in_memory(self) -> list[Loaded]:
-        return [slot.loaded for slot in tuple(self._slots.values()) if slot.loaded is not None]
+    def _in_memory(self) -> list[tuple[_Slot, Loaded]]:
+        return [(slot, slot.loaded) for slot in tuple(self._slots.values()) if slot.loaded is not None]
 
     @property
     def served(self) -> list[Served]:
@@ -148,11 +149,6 @@ class ModelPool:
     def cards(self) -> list[ModelCard]:
         """Their cards."""
         return [served.card for served in self.served]
-
-    def is_loaded(self, served: Served) -> bool:
-        """Whether a model is in memory."""
-        slot = self._slots.get(ModelName.of(served.card))
-        return slot is not None and slot.loaded is not None
 
     @property
     def awaited(self) -> list[ModelCard]:
@@ -252,7 +248,7 @@ class ModelPool:
         """Load nothing more, and fail the requests that wait for a model."""
         with self._changed:
             self._open = False
-            waiting = [future for slot in self._slots.values() for future in self._drained(slot)]
+            waiting = [future for slot in self._slots.values() for future in slot.drained()]
             self._changed.notify_all()
         for future in waiting:
             _fail(future, NotReady(GOING_DOWN))
@@ -271,25 +267,19 @@ class ModelPool:
         pause = slot.retry_at - time.monotonic()
         if pause > 0:
             raise _not_loaded(slot, pause)
-        if self._n_waiting >= self._max_waiting:
-            raise QueueFull(f"{self._n_waiting} requests wait for models to be loaded, which is the limit", 1)
+        n_waiting = sum(len(each.waiting) for each in self._slots.values())
+        if n_waiting >= self._max_waiting:
+            raise QueueFull(f"{n_waiting} requests wait for models to be loaded, which is the limit", 1)
         slot.waiting.append(ready)
-        self._n_waiting += 1
         if not slot.is_loading:
             slot.is_loading = True
             self._loader.submit(self._load, slot)
-
-    def _drained(self, slot: _Slot) -> list[Future[Loaded]]:
-        """Remove and return the futures that wait for a model."""
-        waiting, slot.waiting = slot.waiting, []
-        self._n_waiting -= len(waiting)
-        return waiting
 
     def _load(self, slot: _Slot) -> None:
         name = self.display_name(slot.served)
         with self._changed:
             if all(future.cancelled() for future in slot.waiting):
-                self._drained(slot)
+                slot.drained()
                 slot.is_loading = False
                 return
         began = time.monotonic()
@@ -307,7 +297,7 @@ class ModelPool:
                 return  # `close` has failed the waiting requests
             loaded = self._enter(slot, segmenter)
             slot.is_loading = False
-            waiting = self._drained(slot)
+            waiting = slot.drained()
             loaded.holders += len(waiting)
         self._metrics.load_seconds.labels(name).observe(seconds)
         logger.info("model loaded", model=name, digest=segmenter.digest, bytes=slot.nbytes, seconds=round(seconds, 3))
@@ -319,7 +309,7 @@ class ModelPool:
 
     def _enter(self, slot: _Slot, segmenter: Segmenter) -> Loaded:
         slot.nbytes = segmenter.nbytes
-        slot.loaded = Loaded(segmenter, slot.nbytes, self._changed)
+        slot.loaded = Loaded(segmenter, self._changed)
         slot.was_loaded = True
         slot.failure, slot.n_failures = None, 0
         self._update_metrics(slot)
@@ -334,7 +324,7 @@ class ModelPool:
             slot.retry_at = time.monotonic() + self._pause
             slot.due_at = time.monotonic() + self._pause * min(2**slot.n_failures, MAX_BACKOFF)
             slot.n_failures += 1
-            waiting = self._drained(slot)
+            waiting = slot.drained()
         if is_open:
             expected = isinstance(error, ModelError | ServiceError)  # says in one sentence what to do
             logger.error(
@@ -379,13 +369,13 @@ class ModelPool:
     def _victims(self, nbytes: int) -> Iterator[_Slot]:
         """Models to evict so that `nbytes` more fit."""
         assert self._max_bytes is not None
-        in_memory = [(slot, slot.loaded) for slot in self._slots.values() if slot.loaded is not None]
-        too_many = sum(loaded.nbytes for _, loaded in in_memory) + nbytes - self._max_bytes
+        in_memory = self._in_memory()
+        too_many = sum(slot.nbytes for slot, _ in in_memory) + nbytes - self._max_bytes
         # Held models last.
-        for slot, loaded in sorted(in_memory, key=lambda pair: (pair[1].holders > 0, pair[1].last_used)):
+        for slot, _ in sorted(in_memory, key=lambda pair: (pair[1].holders > 0, pair[1].last_used)):
             if too_many <= 0:
                 return
-            too_many -= loaded.nbytes
+            too_many -= slot.nbytes
             yield slot
 
     def _unload(self, slot: _Slot) -> None:

@@ -54,17 +54,16 @@ class ModelWatch:
         self._over = threading.Event()
         self._known = {served.name: self._look(served) for served in pool.served}
         self._changing: dict[str, FileStates | None] = {}
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._forever, name="model-watch", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread = threading.Thread(target=self._forever, name="model-watch", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stop; a load under way is waited for."""
         self._over.set()
-        if self._thread is not None:
+        if self._thread.is_alive():
             self._thread.join()
 
     def _forever(self) -> None:
@@ -100,7 +99,7 @@ class ModelWatch:
             ):
                 logger.warning("the new model is served already, under its own name", model=str(ModelName.of(new.card)))
                 return True
-            if not self._pool.is_loaded(served):
+            if self._pool.digest(str(ModelName.of(served.card))) is None:
                 return self._pool.exchange(served, new)
             segmenter = self._pool.load_unserved(new)
             self._warm_up(segmenter)
