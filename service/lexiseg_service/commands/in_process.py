@@ -46,7 +46,7 @@ def load(settings: Settings, task: Task) -> Segmenter:
     check_model(settings, task)
     from lexiseg_service.worker.models import served  # imports torch
 
-    segmenter = served.load(settings.default_model or settings.model, settings.device, settings)
+    segmenter = served.load(settings.default_model or settings.model, settings)
     _require_task(segmenter.card, task)
     return segmenter
 

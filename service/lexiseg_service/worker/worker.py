@@ -31,7 +31,7 @@ from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.worker.crash_record import CrashRecord
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.models.pool import ModelPool
-from lexiseg_service.worker.models.served import load, served_models
+from lexiseg_service.worker.models.served import load, preloaded, served_models
 from lexiseg_service.worker.models.watch import ModelWatch
 from lexiseg_service.worker.video import Streams
 
@@ -57,7 +57,7 @@ class ModelWorker:
         self._default = self._served[0].card.name
         self._pool = ModelPool(
             self._served,
-            lambda served: load(served.name, served.device, settings),
+            lambda served: load(served.name, settings),
             metrics,
             settings.model_memory_bytes,
             max(1, settings.queue_limit // 2),
@@ -70,7 +70,7 @@ class ModelWorker:
         self._loading: asyncio.Task[None] | None = None
         self._closing = False
         # Awaited until they are warmed up, not only loaded.
-        self._to_warm_up = {ModelName.of(served.card) for served in self._served[1:] if served.preload}
+        self._to_warm_up = {ModelName.of(served.card) for served in preloaded(self._served)[1:]}
 
     def health(self) -> Health:
         if self.failure:
@@ -145,19 +145,17 @@ class ModelWorker:
         gc.freeze()  # full collections skip modules and weights
         self._ready = True
         kernel = "compiled" if library.ready() else "numpy"
-        digest, device = self._pool.digest(self._default), str(choose_device(self._served[0].device))
+        digest, device = self._pool.digest(self._default), str(choose_device(self._settings.device))
         # Also the choice of `auto`: a GPU that is not found must show in the log.
         logger.info("ready", model=self._default, digest=digest, kernel=kernel, device=device)
         self._watch.start()
-        for served in self._served[1:]:
-            if served.preload:
-                try:
-                    self._engine.warm_up(str(ModelName.of(served.card)))
-                except Exception as error:  # it is tried again on demand
-                    if not self._closing:
-                        logger.warning("no warm-up", model=served.card.name, error=str(error))
-                # A new set: the event loop may be reading this one.
-                self._to_warm_up = self._to_warm_up - {ModelName.of(served.card)}
+        for name in [ModelName.of(served.card) for served in preloaded(self._served)[1:]]:
+            try:
+                self._engine.warm_up(str(name))
+            except Exception as error:  # it is tried again on demand
+                if not self._closing:
+                    logger.warning("no warm-up", model=name.name, error=str(error))
+            self._to_warm_up = self._to_warm_up - {name}  # a new set: the event loop may be reading this one
 
 
 def _watch_device(name: str, metrics: Metrics) -> None:

@@ -31,7 +31,7 @@ def check(name: str, settings: Settings) -> int:
     Raises:
         ModelError: the model cannot be loaded.
     """
-    segmenter = load(name, settings.device, settings)
+    segmenter = load(name, settings)
     typer.echo(f"{segmenter.card.name}@{segmenter.card.version} loaded: {segmenter.nbytes / 1e6:,.0f} MB of weights")
     picture = drawn()
     measured = shares(segmenter, picture)

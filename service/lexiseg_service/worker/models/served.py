@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from lexiseg_model import catalogue
 from lexiseg_model.device import choose_device
@@ -20,8 +21,6 @@ class Served:
 
     name: str  # as the catalog knows it
     card: ModelCard
-    device: str = "auto"
-    preload: bool = True
     weights_bytes: int = 0
 
 
@@ -40,9 +39,9 @@ def served_models(settings: Settings) -> tuple[Served, ...]:
     if not all(names):
         raise InvalidValue.of("--model / LEXISEG_MODEL", settings.model, "a name, or names between commas")
     choose_device(settings.device)
-    for number, name in enumerate(names):
+    for name in names:
         try:
-            new = served_as(name, settings, settings.device, number == 0)
+            new = served_as(name, settings)
         except ModelError as error:
             failures.append(error)
             continue
@@ -50,16 +49,20 @@ def served_models(settings: Settings) -> tuple[Served, ...]:
         if any(ModelName.of(card) == ModelName.of(other.card) for other in served):
             raise InvalidValue.of("models", str(ModelName.of(card)), "each version of a model once")
         served.append(new)
-    by_name = Counter(each.card.name for each in served)
-    # Several versions share a rollout: its first request must not wait for a load.
-    served = [replace(each, preload=each.preload or by_name[each.card.name] > 1) for each in served]
     if failures:
         kind = WeightsError if any(isinstance(error, WeightsError) for error in failures) else UnknownModelError
         raise kind("\n".join(map(str, failures)))
     return tuple(served)
 
 
-def served_as(name: str, settings: Settings, device: str, preload: bool) -> Served:
+def preloaded(served: Sequence[Served]) -> list[Served]:
+    """Models to load at the start: the default one, and those that are served in several versions."""
+    # Several versions share a rollout: its first request must not wait for a load.
+    by_name = Counter(each.card.name for each in served)
+    return [each for each in served if each is served[0] or by_name[each.card.name] > 1]
+
+
+def served_as(name: str, settings: Settings) -> Served:
     """A model as it is in its directory now; nothing is loaded.
 
     Raises:
@@ -68,11 +71,11 @@ def served_as(name: str, settings: Settings, device: str, preload: bool) -> Serv
     """
     model = catalogue.require(name, settings.models_dir, settings.text_tower)
     nbytes = sum(path.stat().st_size for path in catalogue.weight_files(model))
-    return Served(name, model.card, device, preload, nbytes)
+    return Served(name, model.card, nbytes)
 
 
-def load(name: str, device: str, settings: Settings) -> Segmenter:
-    """Load a model on a device, with the precision and the runtime of the settings.
+def load(name: str, settings: Settings) -> Segmenter:
+    """Load a model with the device, the precision and the runtime of the settings.
 
     Raises:
         ModelError: it cannot be loaded.
@@ -80,7 +83,7 @@ def load(name: str, device: str, settings: Settings) -> Segmenter:
     return catalogue.load(
         name,
         models_dir=settings.models_dir,
-        device=device,
+        device=settings.device,
         precision=settings.precision,
         runtime=settings.runtime,
         text_tower=settings.text_tower,

@@ -93,7 +93,7 @@ class ModelWatch:
         """Replace a model; False if it has to be tried again."""
         display_name = self._pool.display_name(served)
         try:
-            new = served_as(served.name, self._settings, served.device, served.preload)
+            new = served_as(served.name, self._settings)
             if any(
                 ModelName.of(new.card) == ModelName.of(other.card) for other in self._pool.served if other != served
             ):

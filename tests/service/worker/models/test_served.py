@@ -7,7 +7,7 @@ import pytest
 from lexiseg_model.errors import WeightsError
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
-from lexiseg_service.worker.models.served import served_models
+from lexiseg_service.worker.models.served import preloaded, served_models
 from tests.model.catalogue.test_models import copy_of_tiny
 
 
@@ -20,16 +20,14 @@ def _no_settings_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tiny_is_the_default_model() -> None:
     (served,) = served_models(Settings())
 
-    assert (served.name, served.card.name, served.preload) == ("tiny", "tiny", True)
+    assert (served.name, served.card.name) == ("tiny", "tiny")
 
 
 def test_the_first_model_is_the_default_and_the_others_load_on_demand(models_dir: Path) -> None:
-    served = served_models(Settings(model="second, tiny@1", models_dir=models_dir, device="cpu"))
+    served = served_models(Settings(model="second, tiny@1", models_dir=models_dir))
 
-    assert [(one.name, one.preload, one.device) for one in served] == [
-        ("second", True, "cpu"),
-        ("tiny@1", False, "cpu"),
-    ]
+    assert [one.name for one in served] == ["second", "tiny@1"]
+    assert [one.name for one in preloaded(served)] == ["second"]
 
 
 def test_several_versions_are_loaded_at_the_start(models_dir: Path) -> None:
@@ -37,7 +35,7 @@ def test_several_versions_are_loaded_at_the_start(models_dir: Path) -> None:
 
     served = served_models(Settings(model="second,tiny@2,tiny@1", models_dir=models_dir))
 
-    assert [(one.name, one.preload) for one in served] == [("second", True), ("tiny@2", True), ("tiny@1", True)]
+    assert [one.name for one in preloaded(served)] == ["second", "tiny@2", "tiny@1"]
 
 
 @pytest.mark.parametrize("model", ["tiny,", ",", "", "tiny,,tiny"])
