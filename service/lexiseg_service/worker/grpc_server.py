@@ -9,7 +9,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,6 @@ from lexiseg_client.stubs.worker_pb2_grpc import WorkerServicer, add_WorkerServi
 from lexiseg_model.types import ModelName
 from lexiseg_service.errors import ServiceError, unexpected
 from lexiseg_service.question.backend import Backend
-from lexiseg_service.question.messages import StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.errors import end
@@ -108,7 +107,7 @@ class Servicer(WorkerServicer):
         """The frames of a video. Writes instead of yielding: when a gateway is lost, everything is closed at once."""
         async with (
             self._answering(context, ""),
-            aclosing(_steps(messages)) as steps,
+            aclosing(decode_step(message) async for message in messages) as steps,
             aclosing(self._backend.stream(steps)) as answers,
         ):
             async for answer in answers:
@@ -122,10 +121,8 @@ class Servicer(WorkerServicer):
             await context.write(status)
             if status.draining:
                 return
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), STATUS_SECONDS)
-            except TimeoutError:
-                continue
 
     def _deadline(self, context: Context) -> float:
         left = context.time_remaining()
@@ -164,13 +161,6 @@ class Servicer(WorkerServicer):
             queue_limit=self._settings.queue_limit,
             queue_depth=round(_value(self._metrics.queue_depth)),
         )
-
-
-async def _steps(
-    messages: AsyncIterator[pb.WorkerSegmentVideoRequest],
-) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
-    async for message in messages:
-        yield decode_step(message)
 
 
 def _value(gauge: Gauge) -> float:
