@@ -62,7 +62,7 @@ class TextCaches:
         self.redis = None
         if settings.redis_url is not None:
             secret = settings.text_rows_key.get_secret_value().encode() if settings.text_rows_key else b""
-            self.redis = RedisRows(open_link(settings, "text_cache", metrics), secret, TTL_SECONDS)
+            self.redis = RedisRows(open_link(settings, "text_cache", metrics), secret)
         # Texts that each API key has sent: hits in shared rows would tell a key which words others use.
         self.asked: Lru[int, bool] = Lru(MAX_MARKS)
         self.count = metrics.texts
@@ -253,10 +253,9 @@ def decode(secret: bytes, key: str, value: Any) -> bytes | None:
 class RedisRows:
     """Rows of all text towers in Redis. While Redis fails nothing is found and nothing is kept."""
 
-    def __init__(self, link: RedisLink, secret: bytes, ttl_seconds: int) -> None:
+    def __init__(self, link: RedisLink, secret: bytes) -> None:
         self.link = link
         self._secret = secret
-        self._ttl = ttl_seconds
 
     def find(self, tower: str, texts: list[str]) -> tuple[TextRows, int]:
         """Rows that Redis holds, and for how many texts it failed or held no valid row."""
@@ -279,7 +278,7 @@ class RedisRows:
         keys = {key_of(tower, text): row for text, row in rows.items()}
         values = {key: encode(self._secret, key, row) for key, row in keys.items()}
         with suppress(RedisAway):  # other workers encode them themselves
-            self.link.ask(partial(_write, values=values, ttl=self._ttl))
+            self.link.ask(partial(_write, values=values))
 
 
 def _read(client: Redis, keys: list[str]) -> dict[str, Any]:
@@ -289,8 +288,8 @@ def _read(client: Redis, keys: list[str]) -> dict[str, Any]:
     }
 
 
-def _write(client: Redis, values: dict[str, bytes], ttl: int) -> None:
+def _write(client: Redis, values: dict[str, bytes]) -> None:
     pipeline = client.pipeline(transaction=False)
     for key, value in values.items():
-        pipeline.set(key, value, ex=ttl)
+        pipeline.set(key, value, ex=TTL_SECONDS)
     pipeline.execute()
