@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,13 +146,6 @@ def cache_use(job: Job[T]) -> CacheUse:
     return CacheUse(len(set(lookup.texts)) - lookup.misses, lookup.misses, job.from_cache)
 
 
-class Finished(NamedTuple):
-    """The rendered answer, and the masks that it was rendered from."""
-
-    answer: WorkerAnswer
-    segmentation: Segmentation
-
-
 def finish(job: Job[WorkerAnswer]) -> WorkerAnswer:
     """Render the answer of a job with its features.
 
@@ -161,11 +153,20 @@ def finish(job: Job[WorkerAnswer]) -> WorkerAnswer:
         DeadlineExceeded: the job is abandoned.
         InvalidValue: a PNG was asked for, and the segments overlap.
     """
-    return render(job).answer
+    answer, _ = render(job)
+    return answer
 
 
-def render(job: Job[T], steady: Steady | None = None, follow: tasks.Follow | None = None) -> Finished:
-    """As `finish`, for a video frame: `steady` averages logits over frames, `follow` gives the masks of objects."""
+def render(
+    job: Job[T], steady: Steady | None = None, follow: tasks.Follow | None = None
+) -> tuple[WorkerAnswer, Segmentation]:
+    """As `finish`, with the masks behind the answer; for a video frame.
+
+    Args:
+        job: with its features.
+        steady: averages logits over frames.
+        follow: gives the masks of objects.
+    """
     assert job.features is not None
     request, segmenter, rows = job.request, job.loaded.segmenter, job.lookup.rows_of
     began = time.monotonic()
@@ -224,7 +225,7 @@ def render(job: Job[T], steady: Steady | None = None, follow: tasks.Follow | Non
         absent=absent,
         warnings=warnings,
     )
-    return Finished(answer, segmentation)
+    return answer, segmentation
 
 
 def _with_rings(segments: Sequence[Segment], simplify: float, check: Callable[[], None]) -> tuple[Segment, ...]:
@@ -263,22 +264,16 @@ def warnings_about(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf
 
     Of a request's own classes one each, up to `MAX_WARNINGS`, and one for the rest; of a named vocabulary one in all.
     """
-    if not vocabulary.classes:
-        return ()
-    strangers = unfamiliar_classes(segmenter, vocabulary, rows_of)
-    if not strangers:
-        return ()
-    names = [vocabulary.classes[stranger.class_index].name for stranger in strangers]
-    model = segmenter.card.name
+    strangers = unfamiliar_classes(segmenter, vocabulary, rows_of) if vocabulary.classes else []
+    field = "classes" if vocabulary.name is None else "vocabulary"
+    n_alone = len(strangers) if len(strangers) <= MAX_WARNINGS else MAX_WARNINGS - 1
     if vocabulary.name is not None:
-        return (_about_many(names, len(vocabulary.classes), model, "vocabulary"),)
-    each = tuple(_about_one(stranger, name, model) for stranger, name in zip(strangers, names, strict=True))
-    if len(each) <= MAX_WARNINGS:
-        return each
-    return (
-        *each[: MAX_WARNINGS - 1],
-        _about_many(names[MAX_WARNINGS - 1 :], len(vocabulary.classes), model, "classes"),
-    )
+        n_alone = 0
+    model = segmenter.card.name
+    warnings = [_about_one(each, vocabulary.classes[each.class_index].name, model) for each in strangers[:n_alone]]
+    if rest := [vocabulary.classes[each.class_index].name for each in strangers[n_alone:]]:
+        warnings.append(_about_many(rest, len(vocabulary.classes), model, field))
+    return tuple(warnings)
 
 
 def warnings_of_prompts(prompts: Sequence[Prompt], model: str) -> tuple[AnswerWarning, ...]:
@@ -299,45 +294,29 @@ def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning
     """
     if vocabulary.name is not None:
         return ()
-    entries = list(enumerate(vocabulary.classes))
-    unsplit = [
-        AnswerWarning(
-            UNSPLIT,
-            f"{entry.name!r} was looked for as one thing; commas never split: send each word as a class of its own",
-            f"classes.{index}",
-        )
-        for index, entry in entries
-        if "," in entry.name
-    ]
-    if task != "instance":
-        return tuple(unsplit[:MAX_WARNINGS])
-    stuff = [
-        AnswerWarning(
-            STUFF,
-            f"{entry.name!r} has no instances, so none was looked for; ask for semantic or panoptic",
-            f"classes.{index}",
-        )
-        for index, entry in entries
-        if entry.thing is False
-    ]
+    unsplit, stuff = [], []
+    for index, entry in enumerate(vocabulary.classes):
+        name, field = entry.name, f"classes.{index}"
+        if "," in name:
+            detail = f"{name!r} was looked for as one thing; commas never split: send each word as a class of its own"
+            unsplit.append(AnswerWarning(UNSPLIT, detail, field))
+        if task == "instance" and entry.thing is False:
+            detail = f"{name!r} has no instances, so none was looked for; ask for semantic or panoptic"
+            stuff.append(AnswerWarning(STUFF, detail, field))
     return (*unsplit[:MAX_WARNINGS], *stuff[:MAX_WARNINGS])
 
 
 def _about_one(stranger: Unfamiliar, name: str, model: str) -> AnswerWarning:
-    field = f"classes.{stranger.class_index}"
     if stranger.is_foreign:
         hint = f" (the nearest word of training is {stranger.nearest!r})" if stranger.nearest else ""
-        return AnswerWarning(
-            UNFAMILIAR,
-            f"{name!r} does not look like an English word, and {model} reads English; what it marks is a guess{hint}",
-            field,
+        reason = f"{name!r} does not look like an English word, and {model} reads English"
+    else:
+        reason = f"{name!r} is far from every word that {model} was trained on"
+        hint = (
+            f" (the nearest is {stranger.nearest!r} with a likeness of {stranger.likeness:.2f}, familiar words have "
+            f"{stranger.bound:.2f})"
         )
-    return AnswerWarning(
-        UNFAMILIAR,
-        f"{name!r} is far from every word that {model} was trained on; what it marks is a guess (the nearest is "
-        f"{stranger.nearest!r} with a likeness of {stranger.likeness:.2f}, familiar words have {stranger.bound:.2f})",
-        field,
-    )
+    return AnswerWarning(UNFAMILIAR, f"{reason}; what it marks is a guess{hint}", f"classes.{stranger.class_index}")
 
 
 def _about_many(names: list[str], n_classes: int, model: str, field: str) -> AnswerWarning:
