@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
 
 from lexiseg_service.errors import QueueFull, RateLimited, ServiceError
 
@@ -20,7 +20,7 @@ RETRY_SECONDS = 1
 CLIENT_SHARE = 0.5  # of what others leave of bytes, calls or places, that one key or address may hold
 
 
-class Hold:
+class Hold(AbstractContextManager["Hold"]):
     """An amount that a client holds, released at the end of a `with`."""
 
     def __init__(self, shares: Shares, client: str, amount: int) -> None:
@@ -38,10 +38,7 @@ class Hold:
         """Return everything; a second call does nothing."""
         self.keep(0)
 
-    def __enter__(self) -> Hold:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 
@@ -66,13 +63,8 @@ class Shares:
         self._total = total
         self._fraction = fraction
         self._held: Counter[str] = Counter()
-        self._in_use = 0
+        self.in_use = 0  # by all clients
         self._waiting: list[_Waiter] = []
-
-    @property
-    def in_use(self) -> int:
-        """The amount that all clients hold."""
-        return self._in_use
 
     def take(self, client: str, amount: int = 1) -> Hold:
         """Take an amount at once, ahead of all waiters.
@@ -119,7 +111,7 @@ class Shares:
 
     def _share(self, client: str) -> int:
         """The amount that a client may hold now."""
-        return max(1, int(self._fraction * (self._total - self._in_use + self._held[client])))
+        return max(1, int(self._fraction * (self._total - self.in_use + self._held[client])))
 
     def _fits(self, client: str, amount: int) -> bool:
         held = self._held[client]
@@ -129,28 +121,28 @@ class Shares:
         if not self._fits(client, amount):
             held, share = self._held[client], self._share(client)
             return RateLimited(f"this client holds {held:,} {self._unit}, its share is {share:,} now", RETRY_SECONDS)
-        if self._in_use + amount > self._total:
+        if self.in_use + amount > self._total:
             return self._full()
         return None
 
     def _full(self) -> QueueFull:
-        return QueueFull(f"{self._in_use:,} {self._unit} are held, {self._total:,} is the limit", RETRY_SECONDS)
+        return QueueFull(f"{self.in_use:,} {self._unit} are held, {self._total:,} is the limit", RETRY_SECONDS)
 
     def _grant(self, client: str, amount: int) -> Hold:
         self._held[client] += amount
-        self._in_use += amount
+        self.in_use += amount
         return Hold(self, client, amount)
 
     def _release(self, client: str, amount: int) -> None:
         self._held[client] -= amount
-        self._in_use -= amount
+        self.in_use -= amount
         if not self._held[client]:
             del self._held[client]
         self._serve_waiters()
 
     def _serve_waiters(self) -> None:
         for waiter in tuple(self._waiting):
-            if self._in_use + waiter.amount > self._total:
+            if self.in_use + waiter.amount > self._total:
                 return  # smaller amounts must not overtake it forever
             if self._fits(waiter.client, waiter.amount):
                 self._waiting.remove(waiter)
