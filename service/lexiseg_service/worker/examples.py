@@ -41,11 +41,8 @@ def check_regions(regions: tuple[ExampleRegion, ...], size: tuple[int, int]) -> 
         InvalidValue: one does not; names its field.
     """
     for example in regions:
-        region = example.region
-        if region.mask is not None and region.mask.size != size:
-            expected = f"{list(size)}, the image's height and width"
-            raise InvalidValue.of(f"{example.field}.mask.size", list(region.mask.size), expected)
-        if region.prompt is not None and (findings := list(outside(region.prompt, size, example.field))):
+        prompt = example.region.prompt or Prompt(mask=example.region.mask)
+        if findings := list(outside(prompt, size, example.field)):
             raise InvalidValue.together(findings)
 
 
