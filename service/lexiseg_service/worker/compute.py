@@ -30,10 +30,9 @@ from lexiseg_service.errors import NotReady
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.job import AnyJob
-from lexiseg_service.worker.models.pool import GOING_DOWN
+from lexiseg_service.worker.models.pool import COMPUTE_THREADS, GOING_DOWN
 
 logger = structlog.get_logger("lexiseg.engine")
-COMPUTE_THREADS = torch.get_num_threads()  # cores of a CPU
 MAX_PASS_SECONDS = 0.15  # of a batch on a GPU while several clients wait
 AVERAGE_WEIGHT = 0.2  # weight of the latest pass in the moving average of a tile's time
 Work = Callable[[], object]

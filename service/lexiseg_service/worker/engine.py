@@ -38,7 +38,7 @@ from lexiseg_service.question.prompts import check_inside
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime, Tracing
-from lexiseg_service.worker.compute import COMPUTE_THREADS, ComputeStage, warm_up_buckets
+from lexiseg_service.worker.compute import ComputeStage, warm_up_buckets
 from lexiseg_service.worker.crash_record import CrashRecord
 from lexiseg_service.worker.decode import Decoded, decode, max_short_side
 from lexiseg_service.worker.examples import check_regions, example_rows, rows_are_known
@@ -46,7 +46,7 @@ from lexiseg_service.worker.executor import FairExecutor
 from lexiseg_service.worker.feature_cache import FeatureCache, Remembered, key_of
 from lexiseg_service.worker.finish import FinishStage, finish
 from lexiseg_service.worker.job import Admission, AnyJob, Job, Render, T
-from lexiseg_service.worker.models.pool import GOING_DOWN, Loaded, ModelPool, give_up
+from lexiseg_service.worker.models.pool import COMPUTE_THREADS, GOING_DOWN, Loaded, ModelPool, give_up
 from lexiseg_service.worker.texts import TextCaches, TextStage
 
 # Decode and finish together, and one more for small work; more large images at a time would take gigabytes.
@@ -183,11 +183,13 @@ class Engine:
         job.image = self._image_of(request, remembered)
         if remembered is None:
             decoded = self._pixels(job)
-            _check_places(request, decoded.size)
+            check_inside(request.prompts, decoded.size)
+            check_regions(request.regions, decoded.size)
             plan = job.loaded.segmenter.plan(decoded.rgb, InferenceOptions(request.max_side))
             job.plan = plan.of_size(decoded.size)
         else:
-            _check_places(request, remembered.features.size)
+            check_inside(request.prompts, remembered.features.size)
+            check_regions(request.regions, remembered.features.size)
             if request.overlay:
                 self._pixels(job)
         job.planned = time.monotonic()
@@ -304,11 +306,3 @@ class Engine:
         """Report the work that waits for the threads of a stage in the metrics."""
         self._metrics.waiting.labels(stage).set_function(lambda: len(waits()))
         self._metrics.longest_wait.labels(stage).set_function(lambda: max(waits(), default=0.0))
-
-
-def _check_places(request: WorkerRequest, size: tuple[int, int]) -> None:
-    """Check that prompts and regions lie inside an image of `size` (height, width)."""
-    if request.prompts:
-        check_inside(request.prompts, size)
-    if request.regions:
-        check_regions(request.regions, size)

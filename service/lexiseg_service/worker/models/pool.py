@@ -36,7 +36,7 @@ logger = structlog.get_logger("lexiseg.models")
 GOING_DOWN = "the worker is going down"
 RETRY_SECONDS = 15.0  # after a failed load, before requests cause another attempt
 MAX_BACKOFF = 16  # times RETRY_SECONDS: the longest time between retries in the background
-ALL_THREADS = torch.get_num_threads()
+COMPUTE_THREADS = torch.get_num_threads()  # cores of a CPU
 
 
 class Loaded:
@@ -124,7 +124,7 @@ class ModelPool:
         self._changed = threading.Condition()
         self._open = True
         # As many torch threads as in the compute thread: a model may read the number when it is loaded.
-        self._loader = ThreadPoolExecutor(1, "load", lambda: torch.set_num_threads(ALL_THREADS))
+        self._loader = ThreadPoolExecutor(1, "load", lambda: torch.set_num_threads(COMPUTE_THREADS))
         for slot in self._slots.values():
             self._update_metrics(slot)
         metrics.held("words", lambda: sum(loaded.segmenter.kept_bytes for _, loaded in self._in_memory()))
@@ -173,19 +173,16 @@ class ModelPool:
         Returns:
             False when nothing was done, because the old one is being loaded.
         """
-        card = served.card
         with self._changed:
-            slots = self._slots
-            slot = slots[ModelName.of(card)]
+            slot = self._slots[ModelName.of(served.card)]
             if slot.is_loading:
                 return False
-            self._metrics.loaded.labels(card.name, card.version).set(0)
-            if self.display_name(served) != card.name:
-                self._metrics.model_bytes.labels(self.display_name(served)).set(0)
-            slot.served, slot.loaded, slot.nbytes, slot.n_failures = new, None, new.weights_bytes, 0
+            slot.loaded = None
+            self._update_metrics(slot)  # of the old version
+            slot.served, slot.nbytes, slot.n_failures = new, new.weights_bytes, 0
             slot.retry_at = slot.due_at = 0.0
             # In the same position: the first model is the default.
-            self._slots = {ModelName.of(each.served.card): each for each in slots.values()}
+            self._slots = {ModelName.of(each.served.card): each for each in self._slots.values()}
             if segmenter is None:
                 self._update_metrics(slot)
                 return True  # after a failure it stays awaited until the new one has been loaded
