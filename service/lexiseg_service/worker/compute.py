@@ -227,7 +227,7 @@ class ComputeStage:
     def _pass(self, batch: Batch) -> None:
         with batch[0].job.loaded.held() as segmenter:
             began = time.monotonic()
-            tiles = [job.tiles[first:last] for job, first, last in batch]
+            tiles = [job.plan.tiles[first:last] for job, first, last in batch]
             tile_features = segmenter.encode_tiles(tiles[0] if len(tiles) == 1 else np.concatenate(tiles))
             start = 0
             for job, first, last in batch:
@@ -268,7 +268,6 @@ def _run(done: Future[object], work: Work) -> None:
 
 
 def _assemble(job: AnyJob, segmenter: Segmenter) -> None:
-    assert job.plan is not None
     parts = [job.parts[first] for first in sorted(job.parts)]
     whole = parts[0] if len(parts) == 1 else tuple(torch.cat(part) for part in zip(*parts, strict=True))
     job.features = segmenter.assemble(job.plan, whole)

@@ -152,7 +152,7 @@ class Engine:
         if (error := model.exception()) is not None:
             job.fail(error)
             return
-        job.model = loaded = model.result()
+        job.loaded = loaded = model.result()
         job.answer.add_done_callback(lambda _: loaded.release())  # at once, if it is answered already
         if not job.abandoned:
             decode = partial(job.run, partial(self._decode, time.monotonic()))

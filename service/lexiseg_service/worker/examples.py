@@ -59,7 +59,8 @@ def example_rows(caches: TextCaches, limits: Limits) -> Render[Exemplified]:
 
     def render(job: Job[Exemplified]) -> Exemplified:
         began, segmenter = time.monotonic(), job.loaded.segmenter
-        rows = _cache(caches, job, segmenter).rows(_names(job), lambda: job.abandoned).in_order
+        names = _names(job)
+        rows = _cache(caches, job, segmenter).rows(names, lambda: job.abandoned).rows_of(names)
         kept: tuple[bytes, tuple[Region, ...]] = b"", ()
         if job.request.keep_picture:
             kept = kept_picture(job.image, job.request.regions, segmenter, limits)

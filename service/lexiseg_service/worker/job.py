@@ -46,17 +46,12 @@ class Lookup:
     missing: list[str]
     misses: int  # distinct texts that no cache had; for an API key those that it had not sent before
 
-    @property
-    def in_order(self) -> NDArray[np.float16]:
-        """Rows [len(texts), D] of at least one text."""
-        return self.rows_of(self.texts)
-
     def rows_of(self, texts: list[str]) -> NDArray[np.float16]:
         """Rows [len(texts), D] of at least one text, in the order of the texts."""
         return np.frombuffer(bytearray().join([self.rows[text] for text in texts]), "<f2").reshape(len(texts), -1)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Job(Generic[T]):
     """A request, the results of the stages so far, and their times. `render` is its last stage."""
 
@@ -73,17 +68,13 @@ class Job(Generic[T]):
     planned: float = 0.0
     computed: float = 0.0
     rgb: NDArray[np.uint8] | None = None
-    model: Loaded | None = None  # held until the answer is there
-    plan: Plan | None = None
-    parts: dict[int, TileFeatures] = field(default_factory=dict)  # encoded so far, by their first tile
+    loaded: Loaded = field(init=False)  # its model, set before the first stage; held until the answer is there
+    plan: Plan = field(init=False)  # only if it needs an image pass
+    # Encoded so far, by their first tile: a pass that is tried again after out-of-memory replaces its part.
+    parts: dict[int, TileFeatures] = field(default_factory=dict)
     features: Features | None = None
     lookup: Lookup = field(default_factory=lambda: Lookup([], {}, [], 0))  # of the texts of its vocabulary
     stages: list[StageTime] = field(default_factory=list)  # those that have ended
-
-    @property
-    def loaded(self) -> Loaded:
-        assert self.model is not None
-        return self.model
 
     @property
     def source(self) -> str:
@@ -96,18 +87,12 @@ class Job(Generic[T]):
         return self.source, self.request.flow
 
     @property
-    def tiles(self) -> NDArray[np.uint8]:
-        assert self.plan is not None
-        return self.plan.tiles
-
-    @property
     def n_tiles(self) -> int:
-        return len(self.tiles)
+        return len(self.plan.tiles)
 
     @property
     def key(self) -> tuple[Loaded, tuple[int, int]]:
         """Model and bucket: equal for all jobs of a batch."""
-        assert self.plan is not None
         return self.loaded, self.plan.bucket
 
     def seconds(self, stage: str) -> float:

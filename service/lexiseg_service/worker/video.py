@@ -291,7 +291,6 @@ class StreamState:
         return FrameAnswer(frame.id, frame.timestamp_us, answer, state_reset=reset, lost=lost)
 
     def _segment(self, job: Job[Any]) -> WorkerAnswer:
-        assert job.plan is not None
         began = time.monotonic()
         try:
             self._reset |= self._memory.look(job.plan)

@@ -25,8 +25,10 @@ MODELS = {key: Loaded(ColourSegmenter(), threading.Condition()) for key in KEYS}
 def job(source: str, key: str = KEYS[0], n_tiles: int = 1, name: str = "", flow: str = "") -> AnyJob:
     """A planned job: who sent it, what it can share a batch with, and how much of it there is."""
     request = WorkerRequest(None, Vocabulary(()), key, source=source, flow=flow, request_id=name)
-    tiles = np.empty((n_tiles, 3, 1, 1), np.uint8)
-    return Job(request, finish, model=MODELS[key], plan=Plan((1, 1), tiles))
+    planned = Job(request, finish)
+    planned.loaded = MODELS[key]
+    planned.plan = Plan((1, 1), np.empty((n_tiles, 3, 1, 1), np.uint8))
+    return planned
 
 
 def queue_of(*jobs: AnyJob) -> DeviceQueue:

@@ -55,7 +55,7 @@ class Worker:
         self.cache = self.caches.space("tower", self._encode)
 
     def ask(self, texts: list[str]) -> NDArray[np.float16]:
-        return self.cache.rows(texts).in_order
+        return self.cache.rows(texts).rows_of(texts)
 
     def counted(self, result: str) -> float:
         labels = {"tier": "redis", "result": result}

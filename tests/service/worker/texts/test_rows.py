@@ -45,7 +45,7 @@ def test_concurrent_misses_of_a_text_encode_it_once() -> None:
         answers = [threads.submit(cache.rows, ["sky", f"word {index}"]) for index in range(8)]
         assert tower.entered.wait(20)
         tower.open.set()
-        rows = [answer.result(20).in_order for answer in answers]
+        rows = [lookup.rows_of(lookup.texts) for lookup in (answer.result(20) for answer in answers)]
 
     assert tower.asked.count("sky") == 1
     assert all(row[0, 0] == 3 for row in rows)
