@@ -8,7 +8,6 @@ const PATTERNS = 3; // plain, stripes and dots
 const SURE = 0.5; // the score from which a segment of a class is not drawn fainter
 const hidden = new Set(); // names
 let painter = null;
-let map = null; // from the painter: the segment of each of its `cells`, and the `places` where names are written
 let turn = 0;
 
 // On a slow line the painter does not start before there is something to paint.
@@ -18,7 +17,6 @@ page.addEventListener("turned", () => {
 });
 page.addEventListener("answered", () => {
   if (!state.answer) view.clear(); // else the last one stays until the next is painted
-  view.prompts = state.mode === "picture" ? state.prompts : [];
   view.draw();
   show();
 });
@@ -30,18 +28,18 @@ kept("names", repaint);
 
 function showPainted({ map: fresh, fills, lines }) {
   if (fresh) {
-    map = fresh;
+    state.map = fresh;
     happened("mapped");
   }
   view.image = subject().image; // of a clip the frame that was asked about: masks never lie over another
-  Object.assign(view, { fills, lines, names: namesOf(map.places) });
+  Object.assign(view, { fills, lines, names: namesOf(state.map.places) });
   view.draw();
   $("canvas").dataset.painted = String(turn);
 }
 
 function show() {
   const { answer } = state;
-  map = null;
+  state.map = null;
   turn += 1;
   list();
   $("warnings").replaceChildren(...(answer ? firstOfEach(answer) : []).map((text) => element("li", { textContent: text })));
@@ -150,12 +148,4 @@ function correctButton(one) {
   };
   const title = `Correct ${one.name}`;
   return button("✎", choose, { className: "correct", title, ariaLabel: title, ariaPressed: String(chosen), name: `correct ${one.key}` });
-}
-
-/** The segment at a pixel of the picture, or null. */
-export function segmentAt({ x, y }) {
-  if (!map || !state.answer) return null;
-  const [column, row] = [Math.floor(x / map.step), Math.floor(y / map.step)];
-  if (column >= map.width || row >= map.height) return null;
-  return state.answer.segments[map.cells[row * map.width + column] - 1] ?? null;
 }

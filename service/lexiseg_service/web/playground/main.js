@@ -1,15 +1,16 @@
 // The playground: pictures and tabs, menus, and who hears whom. Video and exports are loaded when they are first used.
 
-import { segmentAt } from "./answer.js";
 import * as engine from "./engine/server.js";
-import { $, baseName, card, happened, jpegOf, kept, manner, page, Problem, refusal, state, tasks, tell, wordsOf } from "./page.js";
+import { $, baseName, card, happened, jpegOf, kept, manner, page, Problem, refusal, segmentAt, state, tasks, tell, wordsOf } from "./page.js";
 import { addWords, refuse } from "./question.js";
-import { view } from "./view.js";
 
 const FOREIGN = /\.(heic|heif|avif|tiff?)$/i; // what phones and scanners write; the service reads them
 const TRIED = "lexiseg-tried"; // kept for this tab: the question is still that of an example
 const MODES = ["picture", "video"];
 const MIN_SIDE = 16; // pixels
+
+// Nobody waits for them before there is a picture; one imports the other, which at once would come a way later.
+const viewed = Promise.all([import("./answer.js"), import("./view.js")]);
 
 // Also a failed import, and an example's picture that does not come.
 window.addEventListener("unhandledrejection", (event) => {
@@ -34,11 +35,6 @@ for (const shown of document.querySelectorAll("output")) {
   const slider = $(shown.htmlFor.value);
   slider.addEventListener("input", () => (shown.value = slider.valueAsNumber.toFixed(2)));
 }
-$("opacity").addEventListener("input", () => {
-  view.opacity = Number($("opacity").value);
-  view.draw();
-});
-$("signs").addEventListener("change", ({ target }) => (view.adding = target.value === "add"));
 $("access").addEventListener("submit", (event) => event.preventDefault());
 kept("key", offerAgain);
 $("server").value = document.body.dataset.server ?? "";
@@ -127,11 +123,11 @@ $("another").addEventListener("click", () => {
 });
 // Nobody needs it before there is a picture.
 page.addEventListener("turned", () => import("./preview.js"), { once: true });
-page.addEventListener("turned", () => state.mode === "picture" && state.picture && view.show(state.picture.image));
 
 async function take(file) {
   const mine = (turn += 1);
   const picture = await opened(file).catch(refusal);
+  await viewed;
   if (!picture || mine !== turn) return; // meanwhile another was chosen
   removeExampleWords();
   state.picture = picture;
@@ -278,7 +274,7 @@ $("tabs").addEventListener("keydown", (event) => {
 
 // Video and camera
 
-const video = () => import("./video.js");
+const video = () => viewed.then(() => import("./video.js"));
 
 async function openClip(file) {
   removeExampleWords();
@@ -312,6 +308,7 @@ async function start() {
   if ([...tasks()].some((button) => button.value === query.task)) tasks().value = query.task;
   if (query.background === false) $("background").checked = false;
   state.words = (query.classes ?? []).map((one) => (one.name ? { synonyms: [], ...one } : { name: one, synonyms: [] }));
+  await viewed;
   happened("answered");
   document.body.dataset.ready = "yes";
   if (isOffered && !query.vocabulary) await offerVocabularies().catch(refusal);

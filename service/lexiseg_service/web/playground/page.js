@@ -96,6 +96,7 @@ export const state = {
   prompts: [], // {points, box}
   begun: false, // whether the next point belongs to the last prompt
   answer: null,
+  map: null, // from the painter: the segment of each of its `cells`, and the `places` where names are written
   correcting: null, // key of the segment that clicks correct
   followed: [], // {number, lost, label}: objects of the clip
   models: [], // cards
@@ -135,6 +136,15 @@ function entryOf(word) {
 /** The picture or frame that the answer is about. */
 export function subject() {
   return state.mode === "video" ? state.frame : state.picture;
+}
+
+/** The segment at a pixel of the picture, or null. */
+export function segmentAt({ x, y }) {
+  const { map, answer } = state;
+  if (!map || !answer) return null;
+  const [column, row] = [Math.floor(x / map.step), Math.floor(y / map.step)];
+  if (column >= map.width || row >= map.height) return null;
+  return answer.segments[map.cells[row * map.width + column] - 1] ?? null;
 }
 
 /** Fields of every question: model and refinement. @returns {Record<string, any>} */

@@ -1,12 +1,10 @@
 // The question: words as chips, clicks and boxes on the picture, corrections, and when it is asked.
 
-import { segmentAt } from "./answer.js";
 import * as engine from "./engine/server.js";
 import {
-  $, button, element, happened, manner, page, patiently, Problem, promptsQuestion, question, state, swatch, tell, withdraw, wordsOf,
+  $, button, element, happened, manner, page, patiently, Problem, promptsQuestion, question, segmentAt, state, swatch, tell, withdraw, wordsOf,
   wordsQuestion,
 } from "./page.js";
-import { view } from "./view.js";
 
 const TYPING_PAUSE = 250; // milliseconds after the last change of words; a click or a box is asked about at once
 
@@ -285,8 +283,6 @@ function buttons() {
 }
 
 function prompted() {
-  view.prompts = state.prompts;
-  view.draw();
   $("next").disabled = !state.begun;
   buttons();
   happened("changed", { atOnce: true });

@@ -1,6 +1,6 @@
 // The picture on the canvas: zoom, pan, what is painted over it, and from the pointer and the keyboard to its pixels.
 
-import { $, happened } from "./page.js";
+import { $, happened, page, state } from "./page.js";
 
 const NEAR = 6; // pixels of the screen that a drag is longer than a click
 const MAX_ZOOM = 32;
@@ -15,9 +15,6 @@ class View {
     this.image = null;
     this.copy = null; // of the image, smaller
     this.outline = null; // path of what a click would cut out
-    this.opacity = 0.45; // of fills
-    this.adding = true; // whether a plain click is a positive point
-    this.prompts = [];
     this.clear();
     this.zoom = 1;
     this.left = 0; // of the image, in the canvas's pixels
@@ -34,6 +31,11 @@ class View {
     canvas.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     canvas.addEventListener("keydown", (event) => this.#key(event));
     canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+  }
+
+  /** Whether a plain click is a positive point. */
+  get adding() {
+    return $("adds").checked;
   }
 
   show(image) {
@@ -99,7 +101,7 @@ class View {
   paint(context, image, width, height) {
     context.drawImage(image, 0, 0, width, height);
     if (!this.fills) return;
-    context.globalAlpha = this.opacity;
+    context.globalAlpha = $("opacity").valueAsNumber;
     context.drawImage(this.fills, 0, 0, width, height);
     context.globalAlpha = 1;
     context.drawImage(this.lines, 0, 0, width, height);
@@ -109,7 +111,7 @@ class View {
   #drawMarks(context, thin) {
     const frame = (/** @type {number[]} */ [x0, y0, x1, y1]) => this.#line(context, `M${x0} ${y0}H${x1}V${y1}H${x0}Z`, thin);
     if (this.outline) this.#line(context, this.outline, thin / 1.5); // hides less of the edge that it shows
-    for (const prompt of this.prompts) {
+    for (const prompt of state.mode === "picture" ? state.prompts : []) {
       if (prompt.box) frame(prompt.box);
       for (const point of prompt.points ?? []) this.#dot(context, point, thin);
     }
@@ -340,6 +342,9 @@ class View {
 }
 
 export const view = /** @type {any} */ (new View($("canvas")));
+page.addEventListener("changed", () => view.draw());
+page.addEventListener("turned", () => state.mode === "picture" && state.picture && view.show(state.picture.image));
+$("opacity").addEventListener("input", () => view.draw());
 
 function within(value, most) {
   return Math.max(Math.min(value, most), 0);
