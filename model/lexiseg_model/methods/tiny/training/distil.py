@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,6 +40,7 @@ from lexiseg_model.training.publishing import with_terms
 from lexiseg_model.training.recipes.training import AtAddress
 from lexiseg_model.types import ModelCard
 
+SURE = 255  # confidence of a person's labels
 DATASET_FOLDER = "laid-out"  # folder of a run, of the photographs as they are trained on
 
 
@@ -84,7 +87,10 @@ def tiny_recipe(recipe: DistilRecipe) -> TinyRecipe:
 
 
 class DistilTrainer(TinyTrainer):
-    """Trains on the masks of a teacher, each pixel by its probability."""
+    """Trains on the masks of a teacher, each pixel by its probability.
+
+    Half of the examples are of photographs with a person's masks, so that a few of them are not lost among many.
+    """
 
     def __init__(self, recipe: DistilRecipe) -> None:
         """The photographs are labelled."""
@@ -95,6 +101,9 @@ class DistilTrainer(TinyTrainer):
         with one_first():
             shares = read_shares(source.pack, inner.data / OWN / "train", inner.packs / OWN / SHARES)
         self._shares = torch.from_numpy(shares).to(self.device)
+        own = tuple(index for index, place in enumerate(source.pack.places.tolist()) if is_own(shares, place))
+        if len(own) < len(source.pack):
+            self.sources = [replace(source, favoured=own)]
 
     def _loss(self, batch: Batch) -> Tensor:
         shares = shares_in(self._shares, batch.views.windows, self._phase().crop)
@@ -113,6 +122,12 @@ def read_shares(pack: Pack, folder: Path, file: Path) -> NDArray[np.uint8]:
                 content.write(Sample(folder, folder / SHARES / f"{name}.png").read_mask().tobytes())
         os.replace(fresh, file)
     return np.memmap(file, np.uint8, "c")
+
+
+def is_own(shares: NDArray[np.uint8], place: Sequence[int]) -> bool:
+    """Whether most pixels of a photograph (offset, height, width, ...) are labelled by a person, which is sure."""
+    offset, height, width, *_ = place
+    return float((shares[offset : offset + height * width] == SURE).mean()) > 0.5
 
 
 def shares_in(shares: Tensor, windows: Places, size: int) -> Tensor:

@@ -21,6 +21,7 @@ from lexiseg_model.methods.tiny.training import OWN, DistilRecipe
 from lexiseg_model.methods.tiny.training.distil import DistilTrainer, label, publish_distilled, shares_in, tiny_recipe
 from lexiseg_model.methods.tiny.weights import FILE
 from lexiseg_model.training.crops import Places
+from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.types import ModelCard
 from tests.model.methods.short_runs import read_as
 from tests.model.methods.tiny.training.shapes import CLASSES, write_shapes
@@ -74,6 +75,25 @@ def test_no_pixel_is_surer_than_its_segment_and_an_unlikely_segment_is_nobodys()
 
     assert mask.tolist() == [[1, 2, 0, 0]]
     assert shares.tolist() == [[round(255 * share) for share in (0.6, 0.7, 0.8, 0.4)]]
+
+
+def test_photographs_with_a_persons_masks_are_half_of_the_examples(shapes: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(shapes, tmp_path / "shapes")
+    masks = sorted((folder / "train" / "masks").iterdir())
+    for mask in masks[:-2]:
+        mask.unlink()
+    recipe = recipe_for(folder, tmp_path / "run")
+    label(recipe, at_address)
+
+    trainer = DistilTrainer(recipe)
+
+    (source,) = trainer.sources
+    assert [source.pack.photographs[index] for index in source.favoured] == [mask.stem for mask in masks[-2:]]
+    random = np.random.default_rng(0)
+    offsets = {source.pack.places[index, 0] for index in source.favoured}
+    examples = trainer._batches(LocalPhase(64, 4))
+    drawn = [examples._example(0, random)[0].place[0] in offsets for _ in range(200)]
+    assert 0.5 < np.mean(drawn) < 0.75  # a half, and the fifth of the others
 
 
 def test_a_list_without_background_gives_every_pixel_a_class(shapes: Path, tmp_path: Path) -> None:

@@ -120,6 +120,7 @@ def paste(
     return Paste(cut.source, photograph, matrix, alpha)
 
 
+FAVOURED = 0.5  # share of examples, of a source with favoured photographs
 PERSON_VIEW = 0.25  # share of fashion photographs that are read as "person against background"
 VISIBLE_SHARE = 0.003  # of the crop; a class with fewer pixels counts neither as present nor as absent
 FOREIGN_ABSENT = 6  # concepts of other sets that count as absent in an image
@@ -159,7 +160,9 @@ class Examples(Stream[Batch]):
     def _example(self, which: int, random: np.random.Generator) -> tuple[View, ImageQuestions]:
         source = self.sources[which]
         pack = source.pack
-        if source.by_class and random.random() < self.class_first:
+        if source.favoured and random.random() < FAVOURED:
+            index = int(random.choice(source.favoured))
+        elif source.by_class and random.random() < self.class_first:
             _, index = source.drawn_by_class(random)
         else:
             index = int(random.integers(len(pack)))

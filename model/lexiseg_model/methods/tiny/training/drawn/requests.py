@@ -49,6 +49,7 @@ class Source:
     by_class: list[NDArray[np.int64]]  # photographs of each class that is in any
     class_shares: NDArray[np.float64]
     values: NDArray[np.int64]  # mask values of the classes of `by_class`
+    favoured: tuple[int, ...] = ()  # photographs that are drawn as often as all together
 
     def drawn_by_class(self, random: np.random.Generator) -> tuple[int, int]:
         """A class, by its share, and one of the photographs that show it: the class's mask value, the photograph."""
