@@ -16,27 +16,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 
 from lexiseg_model.data.read_ahead import read_ahead
+from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import DatasetError
+from lexiseg_model.segmenter import Segmenter
 
 Record = dict[str, Any]  # JSON values
 READ_AHEAD = 2  # images
-Content = TypeVar("Content")
-
-
-class Named(Protocol):
-    """An image with a name that is unique within its split."""
-
-    @property
-    def name(self) -> str: ...
-
-
-Item = TypeVar("Item", bound=Named)
+Truth = TypeVar("Truth")
 
 
 @dataclass(frozen=True)
@@ -80,36 +74,44 @@ def device_of(device: str) -> str:
     return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
 
 
-class EvaluationRun(Generic[Item, Content]):
+class EvaluationRun(Generic[Truth]):
     """One evaluation: `done` counts images of earlier runs, `left` holds this process's remaining images."""
 
     def __init__(
         self,
-        items: Sequence[Item],
-        read: Callable[[Item], Content],
-        judge: Callable[[Content], Record],
-        folder: Path,
+        segmenter: Segmenter,
+        scenes: Sequence[Scene[Truth]],
+        judge: Callable[[NDArray[np.uint8], Truth], Record],
+        progress: Path,
+        name: str,
+        key: dict[str, Any],
         ranks: Ranks = ALONE,
     ) -> None:
         """Read the records of earlier runs.
 
         Args:
-            items: images of the split.
-            read: loads an image and its truth; called in threads.
-            judge: makes the record of an image.
-            folder: of the records, by `folder_of`.
+            segmenter: the model that `judge` runs.
+            scenes: images of the split.
+            judge: makes the record of a photograph [H, W, 3] and its truth.
+            progress: folder for the records of unfinished evaluations.
+            name: of the data set and what is measured.
+            key: JSON values that the records depend on, beside the model and the names of the images.
             ranks: the processes that share the work; each makes an EvaluationRun of the same arguments.
 
         Raises:
             DatasetError: the records are damaged.
         """
-        self._read, self._judge, self._folder, self._ranks = read, judge, folder, ranks
-        self._names = [item.name for item in items]
-        records = read_records(folder)
+        self._names = [scene.name for scene in scenes]
+        model = [segmenter.digest, segmenter.text_digest, segmenter.card.model_dump(mode="json")]
+        described = json.dumps({"model": model, "images": self._names, **key}, sort_keys=True)
+        digest = hashlib.sha256(described.encode()).hexdigest()
+        self._folder = progress / f"{segmenter.card.name}-{name}-{digest[:16]}"
+        self._judge, self._ranks = judge, ranks
+        records = read_records(self._folder)
         self.done = len(records)
         ranks.wait()  # all have read before one writes
-        left = [item for item in items if item.name not in records]
-        self.left: tuple[Item, ...] = tuple(left[ranks.rank :: ranks.world])
+        left = [scene for scene in scenes if scene.name not in records]
+        self.left: tuple[Scene[Truth], ...] = tuple(left[ranks.rank :: ranks.world])
 
     def run(self, on_image: Callable[[], None] = lambda: None) -> list[Record]:
         """Judge this process's images; returns the records of all images in order.
@@ -119,12 +121,15 @@ class EvaluationRun(Generic[Item, Content]):
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / f"{uuid.uuid4().hex}.jsonl").open("x", encoding="utf-8") as file:
-            for item, content in read_ahead(self.left, self._read, READ_AHEAD, READ_AHEAD):
+            contents = read_ahead(
+                self.left, lambda scene: (scene.read_image(), scene.read_truth()), READ_AHEAD, READ_AHEAD
+            )
+            for scene, content in contents:
                 try:
-                    record = self._judge(content)
+                    record = self._judge(*content)
                 except DatasetError as error:
-                    raise DatasetError(f"{item.name}: {error}") from None
-                file.write(json.dumps([item.name, record], separators=(",", ":")) + "\n")
+                    raise DatasetError(f"{scene.name}: {error}") from None
+                file.write(json.dumps([scene.name, record], separators=(",", ":")) + "\n")
                 file.flush()
                 on_image()
         self._ranks.wait()
@@ -139,12 +144,6 @@ class EvaluationRun(Generic[Item, Content]):
         if self._ranks.first:
             shutil.rmtree(self._folder, ignore_errors=True)
         return [records[name] for name in self._names]
-
-
-def folder_of(parent: Path, name: str, key: dict[str, Any]) -> Path:
-    """Folder of an evaluation: `name` and a digest of everything that its records depend on."""
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    return parent / f"{name}-{digest[:16]}"
 
 
 def read_records(folder: Path) -> dict[str, Record]:

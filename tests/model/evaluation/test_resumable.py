@@ -47,7 +47,7 @@ class Waiting(Ranks):
         pass
 
 
-def job(data: SceneSet[Objects], progress: Path, ranks: Ranks = ALONE, judge: Any = None) -> EvaluationRun[Any, Any]:
+def job(data: SceneSet[Objects], progress: Path, ranks: Ranks = ALONE, judge: Any = None) -> EvaluationRun[Any]:
     segmenter = PromptableColours()
     return scene_run(segmenter, data, "box", judge or PromptJudge(segmenter, tight_boxes()), progress, ranks)
 

@@ -16,11 +16,10 @@ from torch import Tensor
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.patch_text import MIN_PROBABILITY
 from lexiseg_model.data.annotated import AnnotatedSet, Labels
-from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule, questions
 from lexiseg_model.evaluation.counts import Counts, count
-from lexiseg_model.evaluation.resumable import ALONE, EvaluationRun, Ranks, Record, folder_of
+from lexiseg_model.evaluation.resumable import ALONE, EvaluationRun, Ranks, Record
 from lexiseg_model.features import Features
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.upsample import strips, upsampled
@@ -29,7 +28,6 @@ from lexiseg_model.types import Refinement
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import refine_logits
 
-Reading = tuple[NDArray[np.uint8], Labels]  # a photograph [H, W, 3] and its labels [H, W]
 # From logits [T, r, W] and their rows of the image to the logit that the best query must reach: [r, W], or [].
 Nobody = Callable[[Tensor, slice], Tensor]
 
@@ -41,7 +39,7 @@ def benchmark_run(
     refine: Refinement,
     progress: Path,
     ranks: Ranks = ALONE,
-) -> EvaluationRun[Scene[Labels], Reading]:
+) -> EvaluationRun[Labels]:
     """An evaluation whose records `total_counts` adds up.
 
     Args:
@@ -49,21 +47,18 @@ def benchmark_run(
         data: the split, or a part of it.
         rule: the protocol's for this data set.
         refine: how masks are refined.
-        progress: folder for the records of unfinished evaluations.
-        ranks: the processes that share the work.
+        progress, ranks: as of `EvaluationRun`.
 
     Raises:
         DatasetError: records of an earlier run are damaged.
     """
     key = {
-        "model": [segmenter.digest, segmenter.text_digest, segmenter.card.model_dump(mode="json")],
-        "data": [data.benchmark.model_dump(mode="json"), data.split, [image.name for image in data.images]],
+        "data": data.benchmark.model_dump(mode="json"),
         "rule": rule.model_dump(mode="json"),
         "refine": refine,
     }
-    folder = folder_of(progress, f"{segmenter.card.name}-{data.benchmark.name}-{data.split}", key)
     judge = _BenchmarkJudge(segmenter, data, rule, refine)
-    return EvaluationRun(data.images, lambda image: (image.read_image(), image.read_truth()), judge, folder, ranks)
+    return EvaluationRun(segmenter, data.images, judge, progress, f"{data.benchmark.name}-{data.split}", key, ranks)
 
 
 def total_counts(records: Sequence[Record], n_classes: int) -> Counts:
@@ -89,8 +84,7 @@ class _BenchmarkJudge:
         self._has_nobody = data.benchmark.background and rule.threshold is not None
         self._n_classes = len(data.benchmark.classes)
 
-    def __call__(self, reading: Reading) -> Record:
-        rgb, truth = reading
+    def __call__(self, rgb: NDArray[np.uint8], truth: Labels) -> Record:
         labels = self._labels(rgb)
         if truth.shape != labels.shape:
             raise DatasetError(f"the annotation is {truth.shape}, its photograph {labels.shape} (height, width)")

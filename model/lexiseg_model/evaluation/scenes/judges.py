@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model.data.scenes import Annotation, Objects, PanopticTruth, Scene, SceneSet, annotation
+from lexiseg_model.data.scenes import Annotation, Objects, PanopticTruth, SceneSet, annotation
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.resumable import ALONE, EvaluationRun, Ranks, Record, folder_of
+from lexiseg_model.evaluation.resumable import ALONE, EvaluationRun, Ranks, Record
 from lexiseg_model.evaluation.scenes.oracle import PromptProtocol
 from lexiseg_model.evaluation.scenes.panoptic_quality import count_panoptic
 from lexiseg_model.segmenter import Segmenter
@@ -49,35 +49,14 @@ def scene_run(
     judge: Judge[Truth],
     progress: Path,
     ranks: Ranks = ALONE,
-) -> EvaluationRun[Scene[Truth], tuple[Rgb, Truth]]:
-    """An evaluation of one task.
-
-    Args:
-        segmenter: the model that `judge` runs.
-        data: the split, or a part of it.
-        task: what is measured.
-        judge: makes the record of one image.
-        progress: folder for the records of unfinished evaluations.
-        ranks: the processes that share the work.
-
-    Raises:
-        DatasetError: records of an earlier run are damaged.
-    """
+) -> EvaluationRun[Truth]:
+    """An evaluation of one task; arguments and errors as `EvaluationRun`."""
     key = {
-        "model": [segmenter.digest, segmenter.text_digest, segmenter.card.model_dump(mode="json")],
-        "data": [data.name, data.split, data.background, data.source, [scene.name for scene in data.scenes]],
+        "data": [data.background, data.source],
         "classes": [[entry.name, entry.words, entry.thing] for entry in data.classes],
-        "task": task,
         "settings": judge.settings,
     }
-    folder = folder_of(progress, f"{segmenter.card.name}-{data.name}-{data.split}-{task}", key)
-    return EvaluationRun(
-        data.scenes,
-        lambda scene: (scene.read_image(), scene.read_truth()),
-        lambda content: judge(*content),
-        folder,
-        ranks,
-    )
+    return EvaluationRun(segmenter, data.scenes, judge, progress, f"{data.name}-{data.split}-{task}", key, ranks)
 
 
 class _ClassJudge:
