@@ -1,8 +1,7 @@
-"""PASCAL Context: label maps of the 59 classes from the published files, in the usual layout.
+"""PASCAL Context: label maps of the 59 classes in the usual layout.
 
-`trainval_merged.json` of the PASCAL in Detail challenge has run lengths and the splits of published figures (4,996 and
-5,104 photographs). `trainval.tar.gz` of the authors has a MATLAB file of 459 classes for each photograph, with the
-splits of VOC 2010 (4,998 and 5,105).
+They come from `trainval_merged.json` of the PASCAL in Detail challenge, which has run lengths and the splits of
+published figures (4,996 and 5,104 photographs).
 """
 
 from __future__ import annotations
@@ -14,10 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.io import loadmat
 
 from lexiseg_model.data.outlines import read_segmentation
-from lexiseg_model.data.preparing.archives import unpack
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
 
@@ -64,39 +61,9 @@ def write_from_json(listing: Path, devkit: Path) -> None:
         raise DatasetError(
             f"{listing} is not the JSON of PASCAL in Detail, with images and annos_segmentation: {error!r}"
         ) from None
+    (devkit / LISTS).mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
-        _write_list(sorted(names[split]), devkit, split)
-
-
-def write_from_matlab(archive: Path, devkit: Path) -> None:
-    """Write the same from the authors' MATLAB files with VOC 2010's splits; maps from the JSON have precedence.
-
-    Raises:
-        DatasetError: a file has no label map, or VOC 2010's lists are missing.
-    """
-    if all((devkit / LISTS / f"{split}.txt").exists() for split in SPLITS):
-        return
-    unpack(archive, devkit)
-    lists = {split: devkit / "ImageSets" / "Main" / f"{split}.txt" for split in SPLITS}
-    if lacking := [path for path in lists.values() if not path.exists()]:
-        raise DatasetError(f"{archive.name} has no splits, and those of VOC 2010 are missing: {lacking[0]}")
-    (devkit / MAPS).mkdir(parents=True, exist_ok=True)
-    for split, path in lists.items():
-        present = [name for name in path.read_text().split() if (devkit / "trainval" / f"{name}.mat").exists()]
-        for name in present:
-            labels = _class_of_number()[_label_map(devkit / "trainval" / f"{name}.mat")]
-            Image.fromarray(labels).save(devkit / MAPS / f"{name}.png")
-        _write_list(present, devkit, split)
-
-
-def _label_map(path: Path) -> NDArray[np.integer]:
-    try:
-        labels = loadmat(path).get("LabelMap")
-    except (ValueError, NotImplementedError, OSError) as error:
-        raise DatasetError(f"{path} cannot be read: {error}") from None
-    if labels is None or labels.ndim != 2 or labels.dtype.kind not in "ui" or labels.max(initial=0) > LARGEST:
-        raise DatasetError(f"{path} has no LabelMap of whole numbers up to {LARGEST}")
-    return np.asarray(labels)
+        (devkit / LISTS / f"{split}.txt").write_text("".join(f"{name}\n" for name in sorted(names[split])))
 
 
 def _class_of_number() -> NDArray[np.uint8]:
@@ -104,9 +71,3 @@ def _class_of_number() -> NDArray[np.uint8]:
     table = np.zeros(LARGEST + 1, np.uint8)
     table[list(NUMBERS)] = np.arange(1, len(NUMBERS) + 1)
     return table
-
-
-def _write_list(names: list[str], devkit: Path, split: str) -> None:
-    path = devkit / LISTS / f"{split}.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{name}\n" for name in names))

@@ -16,18 +16,17 @@ from pydantic import Field
 from lexiseg_model.data.annotated import IGNORED, Labels, read_benchmark, read_folders
 from lexiseg_model.data.benchmark import PANOPTIC_FOLDER, Benchmark, benchmark, names, panoptic_benchmark
 from lexiseg_model.data.preparing.archives import unpack
-from lexiseg_model.data.preparing.context import write_from_json, write_from_matlab
+from lexiseg_model.data.preparing.context import write_from_json
 from lexiseg_model.data.read_scenes import read_panoptic
 from lexiseg_model.data.scenes import PanopticTruth, Scene, with_truth
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.types import StrictModel
 
 FILE = Path(__file__).with_name("official.yaml")
-Kind = Literal["archive", "context-json", "context-matlab"]
+Kind = Literal["archive", "context-json"]
 UNPACKED_BY: dict[Kind, Callable[[Path, Path], None]] = {
     "archive": unpack,
     "context-json": write_from_json,
-    "context-matlab": write_from_matlab,
 }
 
 

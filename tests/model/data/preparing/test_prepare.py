@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.io import savemat
 
 from lexiseg_model.data.annotated import read_benchmark
 from lexiseg_model.data.checking import check_masks
@@ -243,23 +242,6 @@ def test_pascal_context_is_read_from_the_detail_json(photographs_2010: Path, tmp
     assert prepared.splits == {"train": 1, "val": 1}
     (measured,) = read_benchmark("context60", tmp_path / "sets" / "official").images
     assert measured.read_truth()[::8, 0].tolist() == [1, 55, 59, 0]
-
-
-def write_matlab(archive: Path, folder: Path, numbers: Mapping[str, Stored]) -> None:
-    (folder / "trainval").mkdir(parents=True)
-    for name, each in numbers.items():
-        savemat(folder / "trainval" / f"{name}.mat", {"LabelMap": each.astype(np.uint16)}, do_compression=True)
-    tar(folder, archive)
-
-
-def test_pascal_context_is_read_from_matlab_files(photographs_2010: Path, tmp_path: Path) -> None:
-    numbers = {"2008_000002": bands(2, 2), "2008_000075": bands(2, 427, 458, 100)}
-    write_matlab(photographs_2010 / "trainval.tar.gz", tmp_path / "matlab", numbers)
-
-    prepared = run("pascal-context", photographs_2010, tmp_path / "sets")
-
-    assert shown(tmp_path / "sets", "pascal-context") == ["airplane", "tv monitor", "wood", 255]
-    assert prepared.splits == {"train": 1, "val": 1}
 
 
 @pytest.mark.parametrize(
