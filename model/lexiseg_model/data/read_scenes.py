@@ -1,7 +1,7 @@
 """Scenes on disk by the name of a data set: public benchmarks, indexed folders, and any COCO JSON.
 
 Panoptic benchmarks share COCO's format: a JSON, and a PNG per image whose ids are R + 256 G + 65536 B, 0 = void
-(cocodataset/panopticapi, utils.py). Instance sets know things only: pixels of anything else belong to nobody. In
+(cocodataset/panopticapi, utils.py). A JSON of instances knows things only: pixels of anything else belong to nobody. In
 indexed folders connected components stand in for instances.
 """
 
@@ -45,7 +45,6 @@ from lexiseg_model.data.scenes import (
     SceneClass,
     SceneSet,
     TruthSegment,
-    annotations_of,
     objects_in,
     objects_of,
     panoptic_of,
@@ -55,24 +54,16 @@ from lexiseg_model.data.scenes import (
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
 
-COCO, ADE = "coco-instance", "ade20k-instance"
+COCO = "coco-instance"
+COCO_SPLITS: WithSplits[Split] = WithSplits(
+    name=COCO,
+    splits={"val": Split(folder="val2017", images=5000), "train": Split(folder="train2017", images=118_287)},
+)
 Truth = TypeVar("Truth")
 Size = tuple[int, int]
 IsThing = Callable[[str], bool | None]  # by class name; None counts as a thing
 REGION = SceneClass("region", ("region",), thing=True)  # the class of a set without class names
 NO_CLASS = IGNORED - 1  # label of a background: it counts, and is none of the classes
-
-
-INSTANCE_SETS: dict[str, WithSplits[Split]] = {
-    COCO: WithSplits(
-        name=COCO,
-        splits={"val": Split(folder="val2017", images=5000), "train": Split(folder="train2017", images=118_287)},
-    ),
-    ADE: WithSplits(
-        name=ADE,
-        splits={"val": Split(folder="validation", images=2000), "train": Split(folder="training", images=20_210)},
-    ),
-}
 
 
 def read_panoptic_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> SceneSet[PanopticTruth]:
@@ -87,7 +78,9 @@ def read_panoptic_scenes(name: str, root: Path, split: str, is_thing: IsThing) -
     Raises:
         DatasetError: the data set is missing, damaged, or has no panoptic truth.
     """
-    _refuse_instances(name, "panoptic quality")
+    if _is_coco(name):
+        benchmarks = " or ".join(names(PANOPTIC_FOLDER))
+        raise DatasetError(f"{name} has instances only, not enough for panoptic quality; use {benchmarks}")
     if name in names(PANOPTIC_FOLDER):
         return read_panoptic(panoptic_benchmark(name), root, split)
     scenes = _indexed_scenes(read_dataset(root, name, split), is_thing)
@@ -97,11 +90,12 @@ def read_panoptic_scenes(name: str, root: Path, split: str, is_thing: IsThing) -
 
 
 def read_instance_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> SceneSet[list[Annotation]]:
-    """Scenes with instances; of a panoptic set its things. Arguments and errors as `read_panoptic_scenes`."""
-    if name == COCO:
-        return read_coco_instances(root, split)
-    if name == ADE:
-        return read_ade_instances(root, split)
+    """Scenes with instances: COCO's, any JSON's in its format, or the things of a panoptic set.
+
+    Arguments and errors as `read_object_scenes`.
+    """
+    if _is_coco(name):
+        return read_coco(name, root, split, lambda _, entries: entries)
     scenes = read_panoptic_scenes(name, root, split, is_thing)
     return with_truth(scenes, lambda truth: things_of(truth, scenes.classes))
 
@@ -110,16 +104,15 @@ def read_object_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> 
     """Scenes with objects for points and boxes: things of a benchmark, components of an indexed set, or annotations.
 
     Args:
-        name: a panoptic benchmark, the folder of an indexed set, with or without class names, or a JSON in COCO's
-            format, relative to `root`, whose photographs lie as COCO's do or beside it.
+        name: a panoptic benchmark, the folder of an indexed set, with or without class names, `coco-instance`, or a
+            JSON in COCO's format, relative to `root`, whose photographs lie as COCO's do or beside it.
         root, split, is_thing: as in `read_panoptic_scenes`; `split` is only a label for a JSON.
 
     Raises:
         DatasetError: as `read_panoptic_scenes`.
     """
-    if name.endswith(".json"):
-        return read_coco_objects(root / name, split)
-    _refuse_instances(name, "the IoU of prompts")
+    if _is_coco(name):
+        return read_coco(name, root, split, _draw)
     if name in names(PANOPTIC_FOLDER):
         panoptic = read_panoptic(panoptic_benchmark(name), root, split)
         return with_truth(panoptic, lambda truth: objects_in(truth, panoptic.classes))
@@ -147,19 +140,6 @@ def _read_segments(mask: Path, segments: tuple[TruthSegment, ...]) -> PanopticTr
     if unknown:
         raise DatasetError(f"{mask} holds the ids {unknown[:5]}, which its segments_info does not list")
     return PanopticTruth(ids, segments)
-
-
-def _read_ade(mask: Path, n_classes: int) -> list[Annotation]:
-    """Annotations of a PNG whose R is the class, from 1, and G the instance's number; 0 is none."""
-    pixels = read_pixels(mask)
-    if pixels.ndim != 3 or pixels.shape[2] < 2:
-        raise DatasetError(f"{mask} is {list(pixels.shape)}; expected RGB, class in R and instance in G")
-    stored, number = pixels[..., 0].astype(np.int32), pixels[..., 1].astype(np.int32)
-    if stored.max() > n_classes:
-        raise DatasetError(f"{mask} holds the class {stored.max()}; expected 1 to {n_classes}")
-    ids = np.where((stored > 0) & (number > 0), 256 * stored + number, 0)
-    instances = zip(*np.unique(ids, return_counts=True), strict=True)
-    return annotations_of(ids, [TruthSegment(int(id), int(id) // 256 - 1, int(area)) for id, area in instances if id])
 
 
 def _mask_scene(sample: Sample, table: Labels, values: int = IGNORE) -> Scene[Labels]:
@@ -216,37 +196,37 @@ def read_ids(path: Path) -> Ids:
     return ids
 
 
-def read_coco_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
-    """COCO: `coco/annotations/instances_val2017.json` and `coco/val2017/`, including images without instances.
+def _is_coco(name: str) -> bool:
+    return name == COCO or name.endswith(".json")
+
+
+def read_coco(name: str, root: Path, split: str, read: Callable[[Size, list[Annotation]], Truth]) -> SceneSet[Truth]:
+    """COCO's instances in their official layout, or a JSON in its format; images without instances are included.
+
+    Args:
+        name, root, split: as in `read_object_scenes`.
+        read: makes the truth of a photograph's size [H, W] and annotations, `category_id` = class index + 1.
 
     Raises:
-        DatasetError: unknown split, a missing file, a malformed JSON, or a category that is not one of COCO's 80.
+        DatasetError: unknown split, a missing file, a malformed JSON, or a category that is not among the classes.
     """
-    official = INSTANCE_SETS[COCO].split(split)
-    annotations = f"annotations/instances_{official.folder}.json"
-    base = _base(COCO, root, "coco", (annotations, official.folder))
-    things = [entry for entry in panoptic_benchmark("coco-panoptic").categories if entry.thing]
-    class_of = {entry.id: class_index for class_index, entry in enumerate(things)}
-    content = read_coco_file(base / annotations)
-    used = {int(each["category_id"]) for entries in content.annotations.values() for each in entries}
-    if unknown := sorted(used - class_of.keys()):
-        raise DatasetError(f"{base / annotations}: unknown category {unknown[0]}; expected one of {sorted(class_of)}")
-    scenes = _coco_scenes(COCO, content, base / official.folder, class_of, lambda _, entries: entries)
-    classes = tuple(SceneClass(entry.name, tuple(entry.words), thing=True) for entry in things)
-    return SceneSet(COCO, split, classes, True, "annotated", official.images, scenes)
-
-
-def read_coco_objects(listing: Path, split: str) -> SceneSet[Objects]:
-    """Objects of any JSON in COCO's format; where masks overlap the smaller is above, groups are ignored.
-
-    Raises:
-        DatasetError: the file is missing or malformed, or a photograph is missing.
-    """
+    listing, official = root / name, None
+    if name == COCO:
+        official = COCO_SPLITS.split(split)
+        base = root / "coco" if (root / "coco").is_dir() else root
+        listing = base / f"annotations/instances_{official.folder}.json"
     content = read_coco_file(listing)
-    class_of = {category: class_index for class_index, category in enumerate(content.categories)}
-    classes = tuple(SceneClass(name, (name,), thing=True) for name in content.categories.values())
-    objects = _coco_scenes(listing.name, content, photographs_beside(listing), class_of, _draw)
-    return SceneSet(listing.stem, split, classes, True, "annotated", None, objects)
+    classes = {category: SceneClass(name, (name,), thing=True) for category, name in content.categories.items()}
+    if official is not None:
+        things = [entry for entry in panoptic_benchmark("coco-panoptic").categories if entry.thing]
+        classes = {entry.id: SceneClass(entry.name, tuple(entry.words), thing=True) for entry in things}
+    class_of = {category: class_index for class_index, category in enumerate(classes)}
+    used = {each.get("category_id") for entries in content.annotations.values() for each in entries}
+    if unknown := used - class_of.keys():
+        raise DatasetError(f"{listing}: unknown category {unknown.pop()}; expected one of {sorted(class_of)}")
+    scenes = _coco_scenes(content, photographs_beside(listing), class_of, read)
+    shown, number = (listing.stem, None) if official is None else (name, official.images)
+    return SceneSet(shown, split, tuple(classes.values()), True, "annotated", number, scenes)
 
 
 def _draw(size: Size, entries: list[Annotation]) -> Objects:
@@ -262,32 +242,6 @@ def _draw(size: Size, entries: list[Annotation]) -> Objects:
     visible = np.unique(ids[ids > 0])  # the others are hidden by smaller ones
     labels = tuple(int(things[number - 1][1]["category_id"]) - 1 for number in visible.tolist())
     return Objects(np.searchsorted(visible, ids, "right").astype(np.int32), labels, ignored & (ids == 0))
-
-
-def read_ade_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
-    """ADE20K: `ADEChallengeData2016/{images,annotations_instance}/validation`.
-
-    Raises:
-        DatasetError: unknown split, or a missing file.
-    """
-    official = INSTANCE_SETS[ADE].split(split)
-    images, masks = f"images/{official.folder}", f"annotations_instance/{official.folder}"
-    base = _base(ADE, root, "ADEChallengeData2016", (masks, images))
-    classes = tuple(entry for entry in panoptic_benchmark("ade20k-panoptic").classes if entry.thing)
-    pairs = [(image, base / masks / f"{image.stem}.png") for image in sorted((base / images).glob("*.jpg"))]
-    require_files(ADE, [path for pair in pairs for path in pair])
-    scenes = tuple(
-        Scene(image.stem, partial(read_photograph, image), partial(_read_ade, mask, len(classes)))
-        for image, mask in pairs
-    )
-    return SceneSet(ADE, split, classes, True, "annotated", official.images, scenes)
-
-
-def _refuse_instances(name: str, measure: str) -> None:
-    if name in INSTANCE_SETS:
-        raise DatasetError(
-            f"{name} has instances only, not enough for {measure}; use {' or '.join(names(PANOPTIC_FOLDER))}"
-        )
 
 
 def _segments(benchmark: PanopticBenchmark, entry: dict[str, Any], files: dict[str, str]) -> tuple[TruthSegment, ...]:
@@ -309,17 +263,11 @@ def _segments(benchmark: PanopticBenchmark, entry: dict[str, Any], files: dict[s
 
 
 def _coco_scenes(
-    name: str,
     content: CocoFile,
     folder: Path,
     class_of: dict[int, int],
     read: Callable[[Size, list[Annotation]], Truth],
 ) -> tuple[Scene[Truth], ...]:
-    """Scenes by their sizes [H, W] and annotations; `category_id` = class index + 1.
-
-    Raises:
-        DatasetError: a photograph is missing, or an annotation is malformed.
-    """
 
     def annotation(entry: dict[str, Any]) -> Annotation:
         try:
@@ -334,16 +282,8 @@ def _coco_scenes(
         photograph = partial(read_photograph, folder / image["file_name"])
         return Scene(image["file_name"], photograph, partial(read, image["size"], entries))
 
-    require_files(name, [folder / image["file_name"] for image in content.images])
+    require_files(folder.name, [folder / image["file_name"] for image in content.images])
     return tuple(map(scene, content.images))
-
-
-def _base(name: str, root: Path, official: str, expected: tuple[str, ...]) -> Path:
-    bases = (root / official, root)
-    for base in bases:
-        if all((base / path).exists() for path in expected):
-            return base
-    raise DatasetError(f"{name}: none of {', '.join(map(str, bases))} holds {' and '.join(expected)}")
 
 
 def _as_regions(labels: Labels) -> Objects:

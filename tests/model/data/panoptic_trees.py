@@ -103,13 +103,3 @@ def write_coco_instances(root: Path, sizes: dict[int, tuple[int, int]], annotati
     categories = [{"id": entry["category_id"], "name": "any"} for entry in annotations]
     listing.write_text(json.dumps({"images": images, "annotations": list(annotations), "categories": categories}))
     return listing
-
-
-def write_ade_instances(root: Path, stored: dict[str, tuple[NDArray[np.integer], NDArray[np.integer]]]) -> None:
-    """ADEChallengeData2016/annotations_instance: class in R, number in G, and B as the challenge has it, the same."""
-    base = root / "ADEChallengeData2016"
-    for seed, (name, (classes, numbers)) in enumerate(stored.items()):
-        write_photograph(base / "images" / "validation" / f"{name}.jpg", (classes.shape[0], classes.shape[1]), seed)
-        path = base / "annotations_instance" / "validation" / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.stack([classes, numbers, numbers], -1).astype(np.uint8)).save(path)

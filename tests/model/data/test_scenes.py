@@ -151,3 +151,5 @@ def test_any_json_of_coco_gives_objects_with_the_smaller_above_and_groups_ignore
     assert [objects.ids[0, 0], objects.ids[2, 2], objects.ids[5, 7]] == [1, 2, 0]
     assert objects.ignored[:, 6:].all()
     assert not objects.ignored[:, :6].any()
+    instances = read_instance_scenes("mine.json", tmp_path, "val", is_thing).scenes[0].read_truth()
+    assert [(entry["category_id"], entry["iscrowd"]) for entry in instances] == [(2, 0), (1, 0), (1, 1)]

@@ -89,7 +89,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("eval --dataset ade20k --root data --protocol tcl", "none of"),
         ("eval --dataset voc21 --root data --protocol tcl --split test", "voc21 has no split 'test'"),
         ("eval --dataset coco-panoptic --root data --task panoptic", "none of"),
-        ("eval --dataset coco-instance --root data --task point", "coco-instance has instances only"),
+        ("eval --dataset coco-instance --root data --task panoptic", "coco-instance has instances only"),
         ("eval --dataset ade20k-panoptic --root data --task panoptic --split test", "has no split 'test'"),
         ("data check gone", "does not exist"),
         ("data check photos/..", "holds no pairs; expected"),

@@ -79,9 +79,9 @@ def evaluate(
     """Measure a model on a data set: mIoU, mask AP, panoptic quality, or how well points and boxes are answered.
 
     With a protocol the data set is a public benchmark in its official layout, and published figures stand beside the
-    model's own. The other tasks know coco-panoptic, ade20k-panoptic, cityscapes-panoptic, coco-instance and
-    ade20k-instance in their official layouts; of any other name they take the folder, where connected components stand
-    in for instances. Point and box also take any JSON in COCO's format. With --paper every table of a paper whose data
+    model's own. The other tasks know coco-panoptic, ade20k-panoptic, cityscapes-panoptic and coco-instance in their
+    official layouts; of any other name they take the folder, where connected components stand in for instances.
+    Instance, point and box also take any JSON in COCO's format. With --paper every table of a paper whose data
     is there is measured, and the rest is listed. With --compare two models answer the same photographs, and every
     difference comes with its interval (paired bootstrap): docs/quality.md.
 
