@@ -60,17 +60,6 @@ class Proposals(NamedTuple):
     quality: Tensor
 
 
-class Regions(NamedTuple):
-    """Regions of one image for voting (refinement `regions`); N may be 0.
-
-    `share` [N, h, w] in 0..1: how much of each cell of `class_scores` belongs to a region. `weight` [N]: of a region's
-    vote, relative to a cell's own vote of weight 1.
-    """
-
-    share: Tensor
-    weight: Tensor
-
-
 class NamedMasks(NamedTuple):
     """Masks found by words: logits [N, h, w], `share` [N] the probability of their class, `owner` [N] its index."""
 
@@ -345,13 +334,9 @@ class Segmenter(ABC):
         """Unit vectors [D, h, w] of the image's patches, for the refinement `lposs`; None: only colours are used."""
         return None
 
-    def regions(self, features: Features) -> Regions:
-        """Regions of the image for the refinement `regions`. Raises OptionError if the method has none."""
+    def by_regions(self, features: Features, logits: Tensor) -> Tensor:
+        """Logits [K, h, w], of any size, after the refinement `regions`. Raises OptionError if the method has none."""
         raise OptionError(f"{self.card.name} has no regions; refine must be one of {', '.join(self.card.refinements)}")
-
-    def by_regions(self, features: Features, logits: Tensor) -> Tensor | None:
-        """Logits [K, h, w], of any size, after the method's own refinement `regions`; None: its `regions` vote."""
-        return None
 
     def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
         """Encode regions of an image: rows [R, E] fp16 in the method's own space, to be cached like text rows.

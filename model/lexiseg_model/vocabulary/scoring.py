@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lexiseg_model.features import Features
 from lexiseg_model.masks import lposs, pamr
-from lexiseg_model.segmenter import Regions, RowsOf, Segmenter
+from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.types import LongLists, Refinement, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 
@@ -57,8 +57,7 @@ def score_vocabulary(
         patches, picture = segmenter.patches(features), segmenter.colours(features)
         logits = refine_logits(logits, partial(lposs.refine, patches=patches, picture=picture))
     elif refine == "regions":
-        refined = segmenter.by_regions(features, logits)
-        logits = vote(logits, segmenter.regions(features)) if refined is None else refined
+        logits = segmenter.by_regions(features, logits)
     return logits
 
 
@@ -128,29 +127,6 @@ def step_back(logits: Tensor, n_classes: int, rule: LongLists) -> Tensor:
         return classes
     best, winner = classes.max(0)
     return torch.cat([classes, (logits[n_classes] + best - logits.gather(0, winner[None])[0])[None]])
-
-
-def vote(logits: Tensor, regions: Regions) -> Tensor:
-    """Average class probabilities inside regions.
-
-    A cell's probability becomes the weighted mean of its own (weight 1) and of the mean probability of each region, of
-    weight: the region's weight times the share of the cell in it.
-
-    Args:
-        logits: [K, h, w].
-        regions: of the image.
-
-    Returns:
-        Logits [K, h, w], whose softmax are the averaged probabilities.
-    """
-    if not len(regions.weight):
-        return logits
-    probability = logits.softmax(0).flatten(1)  # [K, h*w]
-    share = regions.share.flatten(1)  # [N, h*w]
-    views = (probability @ share.T) / share.sum(1).clamp_min(1e-6)  # [K, N]
-    votes = (views * regions.weight) @ share  # [K, N] x [N, h*w]
-    voted = (probability + votes) / (1 + regions.weight @ share)
-    return voted.clamp_min(math.exp(MIN_LOG_PROBABILITY)).log().view_as(logits)
 
 
 def majority_vote(logits: Tensor, regions: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Logits refined by colours or regions, and words fused with examples in one picture."""
+"""Logits refined by colours, and words fused with examples in one picture."""
 
 import math
 from functools import partial
@@ -12,10 +12,10 @@ from torch import Tensor
 from lexiseg_model.errors import OptionError
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.segmenter import Regions, Support
+from lexiseg_model.segmenter import Support
 from lexiseg_model.types import ClassEntry, LongLists, Vocabulary
 from lexiseg_model.vocabulary.fusion import ABSENT_LOGIT, fuse
-from lexiseg_model.vocabulary.scoring import refine_logits, score_vocabulary, step_back, vote
+from lexiseg_model.vocabulary.scoring import refine_logits, score_vocabulary, step_back
 from tests.golden import fusion as golden
 from tests.model.stand_in import ColourSegmenter, picture
 
@@ -62,36 +62,6 @@ def test_where_the_rest_would_win_the_winner_is_more_probable_than_refined_and_n
 
     assert best.max() <= 1
     assert (best >= plain(crossing())[:2].amax(0) - 1e-5).all()
-
-
-def left_half(weight: float) -> Regions:
-    share = torch.zeros(1, 12, 16)
-    share[0, :, :8] = 1
-    return Regions(share, torch.tensor([weight]))
-
-
-def doubtful() -> Tensor:
-    """Row 0 is likelier on most of the left half, row 1 on one column of it and on the right. [2, 12, 16]."""
-    logits = torch.zeros(2, 12, 16)
-    logits[0, :, :8] = 2.0
-    logits[0, :, 3] = -1.0
-    logits[1, :, 8:] = 2.0
-    return logits
-
-
-def test_a_region_outvotes_the_few_in_it_that_see_something_else() -> None:
-    voted = vote(doubtful(), left_half(5.0))
-
-    assert (voted[:, :, :8].argmax(0) == 0).all()
-    assert (voted[:, :, 8:].argmax(0) == 1).all()
-
-
-def test_what_is_voted_is_a_probability_between_ones_own_and_the_regions() -> None:
-    own, voted = doubtful().softmax(0), vote(doubtful(), left_half(3.0)).exp()
-
-    torch.testing.assert_close(voted.sum(0), torch.ones(12, 16))
-    inside = own[:, :, :8].mean((1, 2))
-    torch.testing.assert_close(voted[:, 0, 3], (own[:, 0, 3] + 3 * inside) / 4)
 
 
 def test_a_method_without_regions_says_what_it_offers() -> None:

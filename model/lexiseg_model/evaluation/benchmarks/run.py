@@ -101,13 +101,12 @@ class _BenchmarkJudge:
                 if self._refine == "pamr":
                     return self._reduce_refined(scores, features)
             nobody = self._nobody_of(features, scores) if self._has_nobody else None
-            refined = self._by_regions(features, scores) if self._refine == "regions" else None
-            if refined is not None:
-                return refined
+            if self._refine == "regions":
+                return self._by_regions(features, scores)
             return reduce_to_labels(scores, features.size, self._reduction(self._scale, nobody))
 
-    def _by_regions(self, features: Features, scores: Tensor) -> NDArray[np.uint16] | None:
-        """The method's own refinement of classes that compete at the picture's size; None where it has none."""
+    def _by_regions(self, features: Features, scores: Tensor) -> NDArray[np.uint16]:
+        """The method's own refinement of classes that compete at the picture's size."""
         shares = (windowed.resize(scores, features.size) * self._scale).softmax(0)
         texts_of = [torch.from_numpy(np.flatnonzero(self._owner == label)) for label in range(self._n_classes)]
         classes = torch.stack([shares[rows].amax(0) if len(rows) else shares[0] * 0 for rows in texts_of])
@@ -115,8 +114,6 @@ class _BenchmarkJudge:
             best = classes.amax(0)
             classes[0] = torch.where(best < self._rule.threshold, best, classes[0])
         refined = self._segmenter.by_regions(features, classes.clamp_min(MIN_PROBABILITY).log())
-        if refined is None:
-            return None
         labels: NDArray[np.uint16] = windowed.resize(refined, features.size).argmax(0).cpu().numpy().astype(np.uint16)
         return labels
 

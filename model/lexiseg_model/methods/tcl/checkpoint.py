@@ -155,9 +155,3 @@ def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
     require_tensors("this model", learned, expected)
     network.load_state_dict(learned, strict=False)
     return Restored(towers, network.eval().requires_grad_(False))
-
-
-def flat_state(restored: Restored) -> State:
-    """Flat state of a model, as `restore` takes it."""
-    learned = {name: value for name, value in restored.network.state_dict().items() if not name.startswith("visual.")}
-    return learned | {CLIP + name: value for name, value in restored.towers.state.items()}

@@ -28,7 +28,7 @@ from lexiseg_model.methods.tcl import blend
 from lexiseg_model.methods.tcl.blend import ImageMaps, MaskSettings, TclSettings
 from lexiseg_model.methods.tcl.checkpoint import Restored, restore
 from lexiseg_model.methods.tcl.grounder import EPSILON, STRIDE, Sim2Mask
-from lexiseg_model.methods.tcl.network import PATCH, ImagePass, prepared
+from lexiseg_model.methods.tcl.network import PATCH, ImagePass
 from lexiseg_model.segmenter import ExampleVectors, TextBank, TextRows
 from lexiseg_model.types import ModelCard, Refinement, Region
 
@@ -64,10 +64,6 @@ class TclSegmenter(ClipSegmenter):
 
     def image_network(self) -> ImagePass:
         return ImagePass(self._network)
-
-    def _images(self, tiles: Tensor) -> Tensor:
-        """Tiles uint8 [N, 3, s, t], prepared by `network.prepared`."""
-        return prepared(tiles, self._execution.dtype)
 
     # vocabulary side
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.device import Execution
-from lexiseg_model.errors import OptionError, TaskError, WeightsError
+from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable, ImageRunner, Part, PartRunner
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
 from lexiseg_model.methods.tiny import by_example, closer_look, prompting
@@ -37,7 +37,6 @@ from lexiseg_model.segmenter import (
     ExampleVectors,
     PromptMasks,
     Proposals,
-    Regions,
     RowsOf,
     TextBank,
     TextRows,
@@ -251,17 +250,6 @@ class TinySegmenter(Exportable):
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """Class scores [K, N] of regions: the mean of `class_scores` over a region if each class has one text."""
         return self._scores.of_regions(features, embeddings, bank)
-
-    @torch.inference_mode()
-    def regions(self, features: Features) -> Regions:
-        """The proposals as regions, weighted by their quality and uniformity."""
-        if self._head is None:
-            raise OptionError(f"{self.card.name} has no prompt head, and so no regions")
-        proposals, rule = self.propose(features), self.settings.regions
-        pixels = self._pixels(features).flatten(1)  # [96, h*w], unit vectors
-        share = proposals.masks.to(pixels).sigmoid()
-        means = (share.flatten(1) @ pixels.T) / share.flatten(1).sum(1, keepdim=True).clamp_min(1e-6)
-        return Regions(share, rule.weight * proposals.quality.float() * means.norm(dim=1) ** rule.alike)
 
     def _required_head(self) -> PromptHead:
         if self._head is None:

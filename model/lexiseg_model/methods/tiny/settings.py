@@ -71,17 +71,6 @@ class OwnColours(StrictModel):
     ring: float = Field(0.25, gt=0, description="margin around the box or mask that counts as outside, in its sides")
 
 
-class RegionVote(StrictModel):
-    """Weight of a proposal's vote relative to a pixel's: `weight` x its quality x alikeness ** `alike`.
-
-    Uniformity is the norm of the mean of the pixels' unit embeddings, 1 if all are equal: a mask over a shirt and the
-    skin beside it must not merge them.
-    """
-
-    weight: float = Field(3.0, ge=0)
-    alike: float = Field(6.0, ge=0)
-
-
 class ExampleRule(StrictModel):
     """Scale of the vector of a class by example, relative to those of texts, which have length 1.
 
@@ -107,5 +96,4 @@ class TinySettings(StrictModel):
     looks: LookRule = LookRule()
     colours: OwnColours = OwnColours()
     crumbs: CrumbRule = CrumbRule()
-    regions: RegionVote = RegionVote()
     examples: ExampleRule = ExampleRule()

@@ -13,7 +13,7 @@ from lexiseg_model import catalogue
 from lexiseg_model.clip.towers import configuration, from_state
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import InferenceOptions
-from lexiseg_model.methods.tcl.checkpoint import Restored, State, flat_state, from_official, restore, to_official
+from lexiseg_model.methods.tcl.checkpoint import Restored, State, from_official, restore, to_official
 from lexiseg_model.methods.tcl.network import TclNetwork
 from lexiseg_model.types import ClassEntry
 from tests.golden import golden_weights
@@ -96,6 +96,11 @@ def model() -> Restored:
     torch.manual_seed(0)
     towers = from_state(MINI, open_clip.CLIP(**configuration(MINI)).state_dict(), quick_gelu=True)
     return Restored(towers, TclNetwork(towers.visual).requires_grad_(False))
+
+
+def flat_state(restored: Restored) -> State:
+    state = {name: value for name, value in restored.network.state_dict().items() if not name.startswith("visual.")}
+    return state | {f"clip.{name}": value for name, value in restored.towers.state.items()}
 
 
 def learned(official: State) -> State:

@@ -20,8 +20,7 @@ from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompting import MAX_BATCH, predict_masks
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
-from lexiseg_model.tasks import Options, segment
-from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Refinement, Vocabulary
+from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Vocabulary
 from lexiseg_model.vocabulary import bank
 from tests.model.conformance.asking import bank_of
 
@@ -121,17 +120,6 @@ def test_a_box_holds_its_mask_and_the_mask_fills_it(tiny: TinySegmenter, coffee:
     x0, y0, x1, y1 = map(int, CUP)
     assert mask[y0:y1, x0:x1].mean() > 0.4
     assert mask[y0:y1, x0:x1].sum() > 0.9 * mask.sum()
-
-
-def test_voting_by_regions_changes_few_pixels(tiny: TinySegmenter, china: Features) -> None:
-    asked = Vocabulary(CLASSES)
-
-    def labels(refine: Refinement) -> NDArray[np.unsignedinteger]:
-        return segment("semantic", tiny, china, asked, Options(refine=refine)).label_map
-
-    plain, voted = labels("none"), labels("regions")
-
-    assert 0 < (plain != voted).mean() < 0.2
 
 
 def without_head(folder: Path, *tasks: str) -> Path:

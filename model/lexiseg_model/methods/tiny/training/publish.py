@@ -59,7 +59,6 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
         | {
             "summary": SUMMARY,
             "tasks": [task for task in bundled.tasks if task not in OF_THE_HEAD],
-            "refinements": [word for word in bundled.refinements if word != "regions"],
             "panoptic": PanopticRule(),
             "settings": {},
         }
@@ -90,7 +89,6 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
         | {
             "quality": card.quality,  # words are answered as by the network below
             "tasks": [*(task for task in card.tasks if task not in OF_THE_HEAD), *OF_THE_HEAD],
-            "refinements": [*(word for word in card.refinements if word != "regions"), "regions"],
         }
     )
     words = _folder_below(recipe.below) / FAMILIAR
