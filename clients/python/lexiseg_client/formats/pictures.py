@@ -5,21 +5,17 @@ from __future__ import annotations
 import colorsys
 import importlib.util
 import io
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_client.images import PillowImage
+from lexiseg_client.images import BinaryFile, file_bytes
 from lexiseg_client.masks import png
 from lexiseg_client.segments import LabelMap, Segment, best_masks
-
-if TYPE_CHECKING:
-    from lexiseg_client.images import ImageLike
 
 GOLDEN_RATIO = 0.618034  # hue step between classes: neighbours in the class list differ clearly
 OUTLINE = 0.35  # brightness of outlines relative to the overlay
@@ -83,42 +79,18 @@ def notebook_png(painted: NDArray[np.uint8]) -> bytes:
     return png.encode(painted[::step, ::step])
 
 
-def pixels_of(image: ImageLike | None, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Upright RGB pixels [H, W, 3] of an image; white if it cannot be read or its size differs.
-
-    Image files need Pillow.
-    """
-    pixels = _to_rgb8(image) if isinstance(image, np.ndarray) else _read_rgb(image)
-    if pixels is None or pixels.shape[:2] != size:
-        return np.full((*size, 3), 255, np.uint8)
-    return pixels
-
-
-def _read_rgb(image: ImageLike | None) -> NDArray[np.uint8] | None:
-    if importlib.util.find_spec("PIL") is None:
-        return None
+def pixels_of(image: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Upright RGB pixels [H, W, 3] of an image; white if it cannot be read or its size differs. Needs Pillow."""
+    white = np.full((*size, 3), 255, np.uint8)
+    if importlib.util.find_spec("PIL") is None or isinstance(image, BinaryFile):  # a file was read to its end
+        return white
     from PIL import Image, ImageOps  # an optional library
 
+    if isinstance(image, np.ndarray) and image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
     try:
-        if isinstance(image, PillowImage):
-            return np.asarray(image.convert("RGB"))
-        if isinstance(image, (bytes, bytearray, memoryview)):
-            opened: Any = Image.open(io.BytesIO(bytes(image)))
-        elif isinstance(image, (str, os.PathLike)) and "://" not in str(image):
-            opened = Image.open(Path(image))
-        else:
-            return None
-        with opened:
-            return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
-    except (OSError, ValueError, SyntaxError):  # an unknown type, or a file that no longer exists
-        return None
-
-
-def _to_rgb8(pixels: NDArray[Any]) -> NDArray[np.uint8] | None:
-    if pixels.dtype == np.uint16:
-        pixels = pixels >> 8
-    elif pixels.dtype == bool:
-        pixels = pixels * 255
-    if pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 2)):
-        pixels = np.repeat(pixels.reshape(*pixels.shape[:2], -1)[..., :1], 3, 2)
-    return pixels[..., :3].astype(np.uint8) if pixels.ndim == 3 and pixels.shape[2] >= 3 else None
+        with Image.open(io.BytesIO(file_bytes(image))) as picture:
+            pixels = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    except (OSError, ValueError, SyntaxError):  # not an image with pixels of its own, or a file that is gone
+        return white
+    return pixels if pixels.shape[:2] == size else white

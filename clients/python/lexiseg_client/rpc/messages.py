@@ -176,15 +176,21 @@ def item_message(item: StreamItem) -> pb.SegmentVideoRequest:
     )
 
 
+def _values(message: Any, *names: str) -> dict[str, Any]:
+    """Fields of a message by name, None where an optional one is not set."""
+    described = message.DESCRIPTOR.fields_by_name
+    return {
+        name: None if described[name].has_presence and not message.HasField(name) else getattr(message, name)
+        for name in names
+    }
+
+
 def frame_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
     """The answer to a frame from its message."""
     return FrameAnswer(
-        frame_id=message.frame_id,
-        timestamp_us=message.timestamp_us,
+        **_values(message, "frame_id", "timestamp_us", "dropped", "state_reset"),
         answer=segmentation(message.answer) if message.HasField("answer") else None,
-        dropped=message.dropped,
         error=problem_error(message.error) if message.HasField("error") else None,
-        state_reset=message.state_reset,
         lost=tuple(message.lost),
     )
 
@@ -203,42 +209,28 @@ def segmentation(message: pb.SegmentResponse) -> Segmentation:
 
 def _segmentation(message: pb.SegmentResponse, size: tuple[int, int]) -> Segmentation:
     label_map = LabelMapPng(size, message.label_map.png) if message.HasField("label_map") else None
-    timings = message.timings_ms
     return Segmentation(
-        id=message.id,
-        image_id=message.image_id,
-        model=message.model,
-        model_digest=message.model_digest,
+        **_values(message, "id", "image_id", "model", "model_digest", "overlay"),
         task=TASKS.get(message.task, "unknown"),
         size=size,
         segments=tuple(_segment(entry, size, label_map) for entry in message.segments),
-        timings_ms=Timings(**{name: getattr(timings, name) for name in Timings.__annotations__}),
-        cache=CacheUse(message.cache.text_hits, message.cache.text_misses, message.cache.features),
-        overlay=message.overlay if message.HasField("overlay") else None,
+        timings_ms=Timings(**_values(message.timings_ms, *Timings.__annotations__)),
+        cache=CacheUse(**_values(message.cache, *CacheUse.__annotations__)),
         map_file=label_map,
         confidence_png=message.confidence if message.HasField("confidence") else None,
         absent=tuple(message.absent),
-        warnings=tuple(
-            AnswerWarning(entry.type, entry.detail, entry.field if entry.HasField("field") else None)
-            for entry in message.warnings
-        ),
+        warnings=tuple(AnswerWarning(**_values(each, *AnswerWarning.__annotations__)) for each in message.warnings),
     )
 
 
 def _segment(segment: pb.Segment, size: tuple[int, int], label_map: LabelMapPng | None) -> Segment:
+    json_values.segment_id(segment.id)
+    plain = [name for name in Segment.__annotations__ if name not in ("bbox", "shape")]
+    box = segment.bbox
     return Segment(
-        id=json_values.segment_id(segment.id),
-        label=segment.label if segment.HasField("label") else None,
-        class_index=segment.class_index if segment.HasField("class_index") else None,
-        score=segment.score,
-        area=segment.area,
-        bbox=(segment.bbox.x, segment.bbox.y, segment.bbox.width, segment.bbox.height),
+        **_values(segment, *plain),
+        bbox=(box.x, box.y, box.width, box.height),
         shape=_shape(segment, size, label_map),
-        prompt_index=segment.prompt_index if segment.HasField("prompt_index") else None,
-        mask_index=segment.mask_index if segment.HasField("mask_index") else None,
-        quality=segment.quality if segment.HasField("quality") else None,
-        is_thing=segment.is_thing if segment.HasField("is_thing") else None,
-        track_id=segment.track_id if segment.HasField("track_id") else None,
     )
 
 
@@ -284,14 +276,7 @@ def _model(message: pb.Model) -> Model:
     card |= {"tasks": list(tasks), "refine": REFINEMENTS.get(message.refine, "none"), "seed": message.seed}
     card |= {"refinements": [REFINEMENTS.get(number, "unknown") for number in message.refinements]}
     return Model(
-        name=message.name,
-        version=message.version,
-        summary=message.summary,
-        tasks=tasks,
-        licence=message.licence,
-        digest=message.digest if message.HasField("digest") else None,
-        loaded=message.loaded,
-        card=card,
+        **_values(message, "name", "version", "summary", "licence", "digest", "loaded"), tasks=tasks, card=card
     )
 
 
