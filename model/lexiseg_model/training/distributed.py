@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.nn.functional import all_gather
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
@@ -94,31 +95,12 @@ def gather_objects(value: Any) -> list[Any]:
     return objects or []
 
 
-class _Gather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        parts = [torch.empty_like(rows) for _ in range(world_size())]
-        dist.all_gather(parts, rows.contiguous())
-        ctx.n_rows = len(rows)
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        # Every process used these rows in its own loss.
-        total = gradients[0].clone()
-        dist.all_reduce(total)
-        return total.narrow(0, rank() * ctx.n_rows, ctx.n_rows)
-
-
 def gather(rows: Tensor) -> Tensor:
     """Concatenate rows [B, ...] of all processes with gradients, in the order of ranks: [world * B, ...].
 
     The gradient of a row is the sum over all processes. B is the same in every process.
     """
-    if not _distributed():
-        return rows
-    gathered: Tensor = _Gather.apply(rows)  # type: ignore[no-untyped-call]
-    return gathered
+    return torch.cat(all_gather(rows)) if _distributed() else rows  # type: ignore[no-untyped-call]
 
 
 def share_weights(network: nn.Module) -> None:
@@ -162,15 +144,14 @@ def averaged(parameters: Iterable[nn.Parameter], group: dist.ProcessGroup) -> Di
 Network = TypeVar("Network", bound=nn.Module)
 
 
-class SharedBatchNorm(_BatchNorm):
-    """`nn.BatchNorm` with mean and variance of all processes' batches; weights have the same names."""
+class SharedBatchNorm(nn.SyncBatchNorm):
+    """`nn.SyncBatchNorm` that works on a CPU, too."""
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Normalise [N, C, ...]; the shape stays."""
-        if not self.training or world_size() == 1:
-            normed: Tensor = super().forward(maps)
-            return normed
-        rows = maps.to(torch.promote_types(maps.dtype, torch.float32))
+        if input.is_cuda or not self.training or world_size() == 1:
+            return super().forward(input)
+        rows = input.to(torch.promote_types(input.dtype, torch.float32))
         over = [axis for axis in range(rows.ndim) if axis != 1]
         # Each process's own mean and centred square: sums of squares would cancel where maps are far from zero.
         cells = rows.new_tensor([rows.numel() / rows.shape[1]], dtype=torch.float64)
@@ -186,11 +167,7 @@ class SharedBatchNorm(_BatchNorm):
         if self.affine:
             scale = scale * self.weight
         offset = -mean * scale if not self.affine else self.bias - mean * scale
-        return torch.addcmul(offset.to(rows).view(shape), rows, scale.to(rows).view(shape)).to(maps.dtype)
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        if input.ndim < 2:
-            raise ValueError(f"batch norm of {list(input.shape)}; expected [N, C, ...]")
+        return torch.addcmul(offset.to(rows).view(shape), rows, scale.to(rows).view(shape)).to(input.dtype)
 
     @torch.no_grad()
     def _update_running(self, mean: Tensor, variance: Tensor) -> None:
@@ -204,23 +181,10 @@ class SharedBatchNorm(_BatchNorm):
 
 def share_norms(network: Network) -> Network:
     """Replace every batch norm within a network by one that all processes share; a single process keeps its own."""
-    if world_size() == 1:
-        return network
-    if next(network.parameters()).is_cuda:
-        converted: Network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-        return converted
-    for name, module in list(network.named_modules()):
-        if name and isinstance(module, _BatchNorm) and not isinstance(module, SharedBatchNorm):
+    for name, norm in list(network.named_modules()) if world_size() > 1 else ():
+        if name and isinstance(norm, _BatchNorm):
+            shared = SharedBatchNorm(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+            shared._parameters, shared._buffers = norm._parameters, norm._buffers
             owner, _, own_name = name.rpartition(".")
-            setattr(network.get_submodule(owner), own_name, _shared(module))
+            setattr(network.get_submodule(owner), own_name, shared.train(norm.training))
     return network
-
-
-def _shared(norm: _BatchNorm) -> SharedBatchNorm:
-    shared = SharedBatchNorm(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-    for name, parameter in norm.named_parameters():
-        setattr(shared, name, parameter)
-    for name, buffer in norm.named_buffers():
-        setattr(shared, name, buffer)
-    shared.training = norm.training
-    return shared
