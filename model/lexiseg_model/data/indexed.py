@@ -101,24 +101,28 @@ class Sample:
     def read(self, n_classes: int = IGNORE) -> Reading:
         """Photograph and mask, checked: their sizes are equal, and mask values are below `n_classes` or 255."""
         image = self.read_image()
-        return Reading(image, self._fitting((image.shape[1], image.shape[0]), n_classes))
+        return Reading(image, fitting(self.mask, self.read_mask(), (image.shape[1], image.shape[0]), n_classes))
 
     def read_fitting_mask(self, n_classes: int = IGNORE) -> NDArray[np.uint8]:
         """Mask with the checks of `read`; of the photograph only the size is read."""
         with opened(self.image) as picture:
-            return self._fitting(picture.size, n_classes)
+            return fitting(self.mask, self.read_mask(), picture.size, n_classes)
 
-    def _fitting(self, size: tuple[int, int], n_classes: int) -> NDArray[np.uint8]:
-        """Mask, checked against the (width, height) of its photograph."""
-        mask = self.read_mask()
-        if mask.shape != size[::-1]:
-            sizes = (f"{width} x {height}" for width, height in (mask.shape[::-1], size))
-            raise SampleError(str(self.mask), "is {}, its photograph {}; expected one size".format(*sizes))
-        values = np.flatnonzero(np.bincount(mask.reshape(-1), minlength=IGNORE)[:IGNORE])
-        if beyond := [value for value in values.tolist() if value >= n_classes]:
-            listed = f"0 to {n_classes - 1} and {IGNORE}"
-            raise SampleError(str(self.mask), f"holds {', '.join(map(str, beyond[:5]))}; expected {listed}")
-        return mask
+
+def fitting(file: Path, mask: NDArray[np.uint8], size: tuple[int, int], n_classes: int = IGNORE) -> NDArray[np.uint8]:
+    """A mask [H, W] of a file, checked against the (width, height) of its photograph and the number of classes.
+
+    Raises:
+        SampleError: its size is another, or it holds a value that is neither below `n_classes` nor IGNORE.
+    """
+    if mask.shape != size[::-1]:
+        sizes = (f"{width} x {height}" for width, height in (mask.shape[::-1], size))
+        raise SampleError(str(file), "is {}, its photograph {}; expected one size".format(*sizes))
+    values = np.flatnonzero(np.bincount(mask.reshape(-1), minlength=IGNORE)[:IGNORE])
+    if beyond := [value for value in values.tolist() if value >= n_classes]:
+        listed = f"0 to {n_classes - 1} and {IGNORE}"
+        raise SampleError(str(file), f"holds {', '.join(map(str, beyond[:5]))}; expected {listed}")
+    return mask
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lexiseg_model.data.indexed import BACKGROUND, CLASSES, PHOTOGRAPHS, Sample, opened, read_classes
+from lexiseg_model.data.indexed import (
+    BACKGROUND,
+    CLASSES,
+    IGNORE,
+    PHOTOGRAPHS,
+    Reading,
+    Sample,
+    fitting,
+    opened,
+    read_classes,
+)
 from lexiseg_model.errors import DatasetError
 
 TRAIN, HELD_OUT = "train", ("val", "valid", "validation")
@@ -33,14 +43,15 @@ def read_upright(path: Path) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class Picture:
-    """One photograph; `read_mask` gives [H, W] class indices, 255 = ignore, in the orientation of `read_image`."""
+    """One photograph; `read_mask` gives [H, W] class indices, 255 = ignore, of the upright photograph."""
 
     image: Path
     read_mask: MaskReader
 
-    def read_image(self) -> NDArray[np.uint8]:
-        """As `read_upright`."""
-        return read_upright(self.image)
+    def read(self, n_classes: int = IGNORE) -> Reading:
+        """The upright photograph and its mask, checked as `Sample.read`."""
+        image = read_upright(self.image)
+        return Reading(image, fitting(self.image, self.read_mask(), (image.shape[1], image.shape[0]), n_classes))
 
 
 @dataclass(frozen=True)

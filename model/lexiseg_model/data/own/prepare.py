@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import CLASSES, IGNORE, to_jpeg, write_classes
+from lexiseg_model.data.indexed import CLASSES, to_jpeg, write_classes
 from lexiseg_model.data.own.coco import listings, read_coco
-from lexiseg_model.data.own.pictures import OwnPictures, Picture, digest_of, read_folders
+from lexiseg_model.data.own.pictures import OwnPictures, digest_of, read_folders
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.png import to_png
 
@@ -34,21 +35,11 @@ LAYOUT = (
 )
 
 
-@dataclass(frozen=True)
-class CheckedPicture:
-    """A picture that passed the checks, the digest of its pixels, and the values in its mask."""
+class Prepared(NamedTuple):
+    """Names of the classes without the background, numbers of photographs by split, and warnings for the user."""
 
-    picture: Picture
-    digest: str
-    values: frozenset[int]
-
-
-@dataclass(frozen=True)
-class Checked:
-    """Pictures without faults, and warnings for their user."""
-
-    train: tuple[CheckedPicture, ...]
-    held_out: tuple[CheckedPicture, ...]
+    classes: tuple[str, ...]
+    photographs: dict[str, int]
     warnings: tuple[str, ...]
 
 
@@ -71,62 +62,70 @@ def read_own(folder: Path) -> OwnPictures:
     return read_folders(folder)
 
 
-def check(pictures: OwnPictures) -> Checked:
-    """Read every photograph and mask once; duplicates are used once, for training if possible.
+def prepare(folder: Path, target: Path, limit: int | None = None) -> Prepared:
+    """Check the pictures of a folder, and write `target/{train,val}/{images,masks}` and the class list.
+
+    Of more than `limit` photographs an even selection is used; duplicates are used once, for training if possible. The
+    target appears when it is complete.
 
     Raises:
-        DatasetError: photographs or masks cannot be read, differ in size, or hold undefined values; counts all and
-            names some.
-    """
-    if not pictures.train:
-        raise DatasetError(f"{pictures.folder}: there are no photographs to train on")
-    faults: list[str] = []
-    digests: set[str] = set()
-    duplicates: list[str] = []
-    parts: list[tuple[CheckedPicture, ...]] = []
-    for part in (pictures.train, pictures.held_out):
-        checked_pictures = []
-        for picture in part:
-            try:
-                entry = _check_picture(picture, len(pictures.classes))
-            except DatasetError as error:
-                faults.append(str(error))
-                continue
-            if entry.digest in digests:
-                duplicates.append(picture.image.name)
-            else:
-                digests.add(entry.digest)
-                checked_pictures.append(entry)
-        parts.append(tuple(checked_pictures))
-    if faults:
-        are = "is" if len(faults) == 1 else "are"
-        raise DatasetError(f"{len(faults)} of the pictures {are} faulty:\n  " + "\n  ".join(faults[:MAX_REPORTED]))
-    warnings = list(pictures.warnings)
-    if duplicates:
-        warnings.append(f"{len(duplicates)} photographs are duplicates, such as {duplicates[0]}: each is used once")
-    present = frozenset().union(*(entry.values for part in parts for entry in part))
-    unused_classes = [name for value, name in pictures.named.items() if value not in present]
-    if unused_classes:
-        warnings.append(f"no photograph shows {', '.join(unused_classes)}: nothing is learned about it")
-    if len(parts[0]) < MIN_RECOMMENDED:
-        warnings.append(f"{len(parts[0])} photographs are few; use twenty or more")
-    return Checked(parts[0], parts[1], tuple(warnings))
-
-
-def prepare(folder: Path, limit: int | None = None) -> tuple[OwnPictures, Checked]:
-    """Read and check the pictures of a folder; of more than `limit` an even selection.
-
-    Raises:
-        DatasetError: as `read_own` and `check`, or there are fewer than MIN_PHOTOGRAPHS.
+        DatasetError: as `read_own`; there are fewer than MIN_PHOTOGRAPHS; or photographs or masks cannot be read,
+            differ in size, or hold undefined values: counts all and names some.
     """
     pictures = read_own(folder)
     if limit is not None and len(pictures.train) > limit:
         selection = [pictures.train[place * len(pictures.train) // limit] for place in range(limit)]
         pictures = replace(pictures, train=tuple(selection))
-    checked = check(pictures)
-    if len(checked.train) < MIN_PHOTOGRAPHS:
-        raise DatasetError(f"expected at least {MIN_PHOTOGRAPHS} photographs, {folder} has {len(checked.train)}")
-    return pictures, checked
+    draft = target.with_name(f"{target.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        prepared = _write(pictures, draft)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(draft, target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return prepared
+
+
+def _write(pictures: OwnPictures, target: Path) -> Prepared:
+    """Raises DatasetError as `prepare`."""
+    faults: list[str] = []
+    duplicates: list[str] = []
+    digests: set[str] = set()
+    present: set[int] = set()
+    counts: dict[str, int] = {}
+    for split, picture in [("train", each) for each in pictures.train] + [("val", each) for each in pictures.held_out]:
+        try:
+            image, mask = picture.read(len(pictures.classes))
+        except DatasetError as error:
+            faults.append(str(error))
+            continue
+        if (digest := digest_of(image)) in digests:
+            duplicates.append(picture.image.name)
+            continue
+        digests.add(digest)
+        present.update(np.unique(mask).tolist())
+        number = counts.get(split, 0)
+        counts[split] = number + 1
+        for kind in ("images", "masks"):
+            (target / split / kind).mkdir(parents=True, exist_ok=True)
+        name = f"{number:05}-{picture.image.stem}"
+        (target / split / "images" / f"{name}.jpg").write_bytes(to_jpeg(reduced(image)))
+        (target / split / "masks" / f"{name}.png").write_bytes(to_png(reduced(mask, cv2.INTER_NEAREST)))
+    if faults:
+        are = "is" if len(faults) == 1 else "are"
+        raise DatasetError(f"{len(faults)} of the pictures {are} faulty:\n  " + "\n  ".join(faults[:MAX_REPORTED]))
+    if (n_train := counts.get("train", 0)) < MIN_PHOTOGRAPHS:
+        raise DatasetError(f"expected at least {MIN_PHOTOGRAPHS} photographs, {pictures.folder} has {n_train}")
+    write_classes(target, pictures.classes)
+    warnings = list(pictures.warnings)
+    if duplicates:
+        warnings.append(f"{len(duplicates)} photographs are duplicates, such as {duplicates[0]}: each is used once")
+    if unused := [name for value, name in pictures.named.items() if value not in present]:
+        warnings.append(f"no photograph shows {', '.join(unused)}: nothing is learned about it")
+    if n_train < MIN_RECOMMENDED:
+        warnings.append(f"{n_train} photographs are few; use twenty or more")
+    return Prepared(tuple(pictures.named.values()), counts, tuple(warnings))
 
 
 def reduced(pixels: NDArray[np.uint8], interpolation: int = cv2.INTER_AREA) -> NDArray[np.uint8]:
@@ -136,35 +135,3 @@ def reduced(pixels: NDArray[np.uint8], interpolation: int = cv2.INTER_AREA) -> N
         return pixels
     size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
     return cv2.resize(pixels, size, interpolation=interpolation).astype(pixels.dtype)
-
-
-def lay_out(pictures: OwnPictures, checked: Checked, target: Path) -> None:
-    """Write `target/{train,val}/{images,masks}` and the class list; the folder appears when it is complete."""
-    draft = target.with_name(f"{target.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
-    parts = {"train": checked.train} | ({"val": checked.held_out} if checked.held_out else {})
-    for part, entries in parts.items():
-        for kind in ("images", "masks"):
-            (draft / part / kind).mkdir(parents=True)
-        for number, entry in enumerate(entries):
-            image, mask = entry.picture.read_image(), entry.picture.read_mask()
-            image, mask = reduced(image), reduced(mask, cv2.INTER_NEAREST)
-            name = f"{number:05}-{entry.picture.image.stem}"
-            (draft / part / "images" / f"{name}.jpg").write_bytes(to_jpeg(image))
-            (draft / part / "masks" / f"{name}.png").write_bytes(to_png(mask))
-    write_classes(draft, pictures.classes)
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(draft, target)
-
-
-def _check_picture(picture: Picture, n_classes: int) -> CheckedPicture:
-    image, mask = picture.read_image(), picture.read_mask()
-    if mask.shape != image.shape[:2]:
-        height, width = image.shape[:2]
-        raise DatasetError(f"{picture.image}: its mask is {mask.shape[1]} x {mask.shape[0]}, itself {width} x {height}")
-    values = np.flatnonzero(np.bincount(mask.reshape(-1), minlength=256))
-    beyond = [int(value) for value in values if n_classes <= value != IGNORE]
-    if beyond:
-        allowed = f"the list has 0 to {n_classes - 1}, {IGNORE} is ignored"
-        raise DatasetError(f"{picture.image}: its mask holds {beyond[:MAX_REPORTED]}; {allowed}")
-    return CheckedPicture(picture, digest_of(image), frozenset(values.tolist()) - {IGNORE})

@@ -11,8 +11,8 @@ from PIL import Image
 
 from lexiseg_model.data.indexed import IGNORE, read_dataset
 from lexiseg_model.data.own.coco import listings, read_coco
-from lexiseg_model.data.own.pictures import OwnPictures, read_folders
-from lexiseg_model.data.own.prepare import check, lay_out, prepare, read_own
+from lexiseg_model.data.own.pictures import OwnPictures, read_folders, read_upright
+from lexiseg_model.data.own.prepare import prepare, read_own
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import encode_mask
 from tests.model.data.own.made import coco, folders, noise, save
@@ -43,7 +43,7 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     exif[0x0112] = 6  # the camera was turned
     Image.fromarray(noise(9)).save(tmp_path / "images" / "0.jpg", exif=exif)
 
-    assert read_folders(tmp_path).train[0].read_image().shape == (32, 24, 3)
+    assert read_upright(tmp_path / "images" / "0.jpg").shape == (32, 24, 3)
 
 
 def test_photographs_without_masks_are_counted_and_reported(tmp_path: Path) -> None:
@@ -73,12 +73,13 @@ def test_all_faulty_pictures_are_reported_together(tmp_path: Path) -> None:
     (tmp_path / "images" / "4.jpg").write_bytes(b"nothing")
 
     with pytest.raises(DatasetError) as raised:
-        check(read_folders(tmp_path))
+        prepare(tmp_path, tmp_path / "out")
 
     message = str(raised.value)
     assert message.startswith("4 of the pictures are faulty:")
-    assert "1.jpg: its mask is 30 x 24, itself 32 x 24" in message
-    assert "2.jpg: its mask holds [9]; the list has 0 to 2, 255 is ignored" in message
+    assert not (tmp_path / "out").exists()
+    assert "1.jpg: is 30 x 24, its photograph 32 x 24; expected one size" in message
+    assert "2.jpg: holds 9; expected 0 to 2 and 255" in message
     assert "3.png: is of mode RGB; expected one channel" in message
     assert "4.jpg: cannot be read as an image" in message
 
@@ -92,22 +93,22 @@ def test_a_training_photograph_is_not_measured_in_validation(tmp_path: Path) -> 
         shutil.copy(tmp_path / "train" / kind / f"5.{suffix}", tmp_path / "val" / kind / f"other.{suffix}")
     shutil.move(tmp_path / "train" / "classes.json", tmp_path)
 
-    checked = check(read_folders(tmp_path))
+    prepared = prepare(tmp_path, tmp_path / "out")
 
-    assert (len(checked.train), len(checked.held_out)) == (8, 2)
-    assert checked.warnings == ("1 photographs are duplicates, such as other.jpg: each is used once",)
+    assert prepared.photographs == {"train": 8, "val": 2}
+    assert prepared.warnings == ("1 photographs are duplicates, such as other.jpg: each is used once",)
 
 
 def test_the_output_is_an_indexed_data_set(tmp_path: Path) -> None:
-    pictures, checked = prepare(folders(tmp_path / "mine"))
+    (tmp_path / "laid").mkdir()
 
-    lay_out(pictures, checked, tmp_path / "laid" / "out")
+    prepare(folders(tmp_path / "mine"), tmp_path / "laid" / "out")
 
     train = read_dataset(tmp_path / "laid", "out", "train")
     assert len(train.samples) == 8
     assert not (tmp_path / "laid" / "out" / "val").exists()
     assert train.classes == ("background", "cat", "dog")
-    assert np.array_equal(train.samples[0].read_mask(), checked.train[0].picture.read_mask())
+    assert np.array_equal(train.samples[0].read_mask(), read_folders(tmp_path / "mine").train[0].read_mask())
     assert train.samples[0].read_image().shape == (24, 32, 3)
 
 
@@ -118,8 +119,7 @@ def test_large_photographs_are_downscaled_with_their_masks(tmp_path: Path) -> No
     for number in range(8):
         save(tmp_path / "mine", f"{number}", noise(number, 1024, 2048), mask)
 
-    pictures, checked = prepare(tmp_path / "mine")
-    lay_out(pictures, checked, tmp_path / "laid" / "out")
+    prepare(tmp_path / "mine", tmp_path / "laid" / "out")
 
     sample = read_dataset(tmp_path / "laid", "out", "train").samples[0]
     assert sample.read_image().shape == (512, 1024, 3)

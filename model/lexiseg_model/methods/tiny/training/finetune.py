@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE
-from lexiseg_model.data.own.prepare import lay_out, prepare
+from lexiseg_model.data.own.prepare import prepare
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.methods.tiny.network import ImageFeatures, TinyNetwork
 from lexiseg_model.methods.tiny.training import OWN, TEXTS, FinetuneRecipe, TinyRecipe
@@ -75,14 +75,15 @@ def write_dataset(recipe: FinetuneRecipe) -> TinyRecipe:
                 f"{recipe.out} holds a run on other pictures than those now in {recipe.data}; choose another out="
             )
     else:
-        pictures, checked = prepare(recipe.data, recipe.photographs)
-        for warning in checked.warnings:
-            print(f"warning: {warning}", flush=True)
-        held_out = f", {len(checked.held_out)} kept apart" if checked.held_out else ""
-        names = ", ".join(pictures.named.values())
-        print(f"{len(checked.train)} photographs to learn from{held_out}; classes: {names}", flush=True)
         shutil.rmtree(root, ignore_errors=True)  # leftovers of a killed run
-        lay_out(pictures, checked, root / OWN)
+        root.mkdir(parents=True)
+        prepared = prepare(recipe.data, root / OWN, recipe.photographs)
+        for warning in prepared.warnings:
+            print(f"warning: {warning}", flush=True)
+        n_photographs = prepared.photographs
+        held_out = f", {n_photographs['val']} kept apart" if "val" in n_photographs else ""
+        classes = ", ".join(prepared.classes)
+        print(f"{n_photographs['train']} photographs to learn from{held_out}; classes: {classes}", flush=True)
         (root / SOURCE_FILE).write_text(json.dumps(source))
     folders = {"data": root, "packs": root / "packs"}
     return recipe.model_copy(update=folders | {"start": str(start_folder(recipe) / FILE), "sets": {OWN: 1.0}})
