@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lexiseg_model import catalogue
-from lexiseg_model.types import ModelCard, Task, Vocabulary
-from lexiseg_service.errors import InvalidValue, UrlFetchOff
-from lexiseg_service.gateway.by_example import ExampleDesk
+from lexiseg_model.types import Task, Vocabulary
+from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.use_case import named_vocabulary
 from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
 from lexiseg_service.question.classes import resolve
-from lexiseg_service.question.messages import Exemplified, WorkerRequest
-from lexiseg_service.question.prompts import examples_of
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 
-if TYPE_CHECKING:  # they import torch
+if TYPE_CHECKING:  # imports torch
     from lexiseg_model.segmenter import Segmenter
-    from lexiseg_service.worker.engine import Engine
 
 
 def check_model(settings: Settings, task: Task) -> None:
@@ -33,7 +25,9 @@ def check_model(settings: Settings, task: Task) -> None:
         ModelError: there is no such model, or its card is damaged.
         InvalidValue: it cannot do the task.
     """
-    _require_task(catalogue.find(settings.default_model or settings.model, settings.models_dir).card, task)
+    card = catalogue.find(settings.default_model or settings.model, settings.models_dir).card
+    if task not in card.tasks:
+        raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name}")
 
 
 def load(settings: Settings, task: Task) -> Segmenter:
@@ -46,32 +40,7 @@ def load(settings: Settings, task: Task) -> Segmenter:
     check_model(settings, task)
     from lexiseg_service.worker.models import served  # imports torch
 
-    segmenter = served.load(settings.default_model or settings.model, settings)
-    _require_task(segmenter.card, task)
-    return segmenter
-
-
-@contextmanager
-def engine_of(settings: Settings, task: Task) -> Iterator[tuple[Engine, Segmenter]]:
-    """An engine with the model of the settings while the block runs; what is in flight at its end is dropped.
-
-    Raises:
-        ModelError: the model cannot be loaded.
-        InvalidValue: it cannot do the task.
-    """
-    segmenter = load(settings, task)
-    from lexiseg_service.worker.engine import Engine  # imports torch: after all checks
-
-    engine = Engine(segmenter, settings, Metrics())
-    try:
-        yield engine, segmenter
-    finally:
-        engine.close(0)
-
-
-def _require_task(card: ModelCard, task: Task) -> None:
-    if task not in card.tasks:
-        raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name}")
+    return served.load(settings.default_model or settings.model, settings)
 
 
 def is_folder(name: str) -> bool:
@@ -117,28 +86,3 @@ def resolved(question: Question, settings: Settings) -> Vocabulary:
     if question.vocabulary:
         named = with_vocabularies(settings, lambda vocabularies: named_vocabulary(question, vocabularies))
     return resolve(question, settings.limits, None if named is None else named.vocabulary)
-
-
-def exemplified(
-    engine: Engine, vocabulary: Vocabulary, question: Question, model: str, settings: Settings
-) -> Vocabulary:
-    """Add the vectors that the engine's model computes for the examples of a vocabulary's classes.
-
-    Raises:
-        ServiceError: an example is not as expected.
-    """
-    examples = examples_of(question.classes, settings.limits)
-    if (name := question.vocabulary) is not None:
-        examples = with_vocabularies(settings, lambda vocabularies: vocabularies.find(name)).examples
-    if not examples:
-        return vocabulary
-
-    async def no_urls(_: str, client: str) -> bytes:
-        raise UrlFetchOff("image.url: give the file itself")
-
-    async def exemplify(request: WorkerRequest) -> Exemplified:
-        return await asyncio.wrap_future(engine.exemplify(request))
-
-    request = WorkerRequest(None, vocabulary, model, max_side=question.max_side)
-    desk = ExampleDesk(exemplify, settings.limits, no_urls)
-    return asyncio.run(desk.with_examples(request, examples)).vocabulary

@@ -10,12 +10,11 @@ from typing import Any
 
 import typer
 
-from lexiseg_model.types import Task, Vocabulary
+from lexiseg_model.types import Task
 from lexiseg_service.commands.image_files import Source, Unreadable
 from lexiseg_service.errors import InvalidValue, TooLarge
 from lexiseg_service.question import schemas
 from lexiseg_service.question.classes import refuse_unsplit
-from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.validation import validate
 from lexiseg_service.settings import Limits
 
@@ -37,11 +36,6 @@ class Question(schemas.Question):
     def fields(self) -> dict[str, Any]:
         """The fields that were given, as JSON."""
         return self.model_dump(mode="json", exclude_unset=True)
-
-    def request(self, image: bytes | None, vocabulary: Vocabulary, model: str, **options: Any) -> WorkerRequest:
-        """The question about one image, for an engine; `options` are other fields of `WorkerRequest`."""
-        fields = {"task": self.task, "threshold": self.threshold, "max_side": self.max_side, **options}
-        return WorkerRequest(image, vocabulary, model, **fields)
 
 
 def question_of(

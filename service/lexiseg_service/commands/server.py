@@ -1,14 +1,16 @@
-"""A running lexiseg server, asked through the client. No model and no torch here."""
+"""A lexiseg server, asked through the client: one that runs, or one of this process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 from lexiseg_client import (
     Client,
+    Frame,
+    FrameAnswer,
     LexisegError,
     NotOffered,
     Point,
@@ -23,12 +25,13 @@ from lexiseg_client import (
 )
 from lexiseg_client.address import PRINTABLE, read_address
 from lexiseg_model.types import ClassEntry, Task
-from lexiseg_service.errors import InvalidValue, ServiceError
+from lexiseg_service.errors import InvalidValue, ServiceError, error_of
 from lexiseg_service.gateway.vocabularies.named import built_in
 from lexiseg_service.question.classes import is_thing
 from lexiseg_service.settings import Settings
 
 TIMEOUT = 120.0  # seconds of one image with all its retries
+SECONDS_TO_CONNECT = 10.0  # before a stream
 PATIENT = Retry(most=50, longest_wait=60.0)  # of images: a busy server is asked again for as long as the timeout
 IMPATIENT = Retry(most=1)  # of the questions before the first image: a server that is away is an error at once
 
@@ -55,14 +58,14 @@ def key_for(url: str, settings: Settings) -> str:
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
-    """Raise the client's errors as ServerFailure."""
+    """Raise the client's errors as those of the service, or as ServerFailure."""
     try:
         yield
     except Unauthorized as error:
         reason = f"the server needs an API key: LEXISEG_API_KEY or --api-key ({error.problem.detail})"
         raise ServerFailure(reason) from None
     except ProblemError as error:
-        raise ServerFailure(error.problem.detail) from None
+        raise error_of(error.problem.type, error.problem.detail) from None
     except Unreachable as error:
         question = "; is it running?" if str(error).startswith("no server answers") else ""
         raise ServerFailure(f"{error}{question}") from None
@@ -77,14 +80,32 @@ def translated(url: str) -> Iterator[None]:
 class Server:
     """One server, for many threads. To be closed, or used as a context manager.
 
+    Args:
+        url: its address.
+        settings: hold the API key.
+        model: that is asked; None: the server's own default.
+        name: of what answers, as ledgers keep it; None: the address and the model.
+        timeout: seconds of one image with all its retries.
+        connections: `http` and `channel` of `lexiseg_client.Client`.
+
     Raises:
         InvalidValue: the address or the key is not one.
     """
 
-    def __init__(self, url: str, settings: Settings) -> None:
-        key, self.url = key_for(url, settings), url.rstrip("/")
-        self._client = Client(self.url, api_key=key, timeout=TIMEOUT, retry=PATIENT)
-        self._first = Client(self.url, api_key=key, timeout=TIMEOUT, retry=IMPATIENT)
+    def __init__(
+        self,
+        url: str,
+        settings: Settings,
+        *,
+        model: str | None = None,
+        name: str | None = None,
+        timeout: float = TIMEOUT,
+        **connections: Any,
+    ) -> None:
+        key, self.url, self._model = key_for(url, settings), url.rstrip("/"), model
+        self.name = name or f"{url} {model or ''}".strip()
+        self._client = Client(self.url, api_key=key, timeout=timeout, retry=PATIENT, **connections)
+        self._first = Client(self.url, api_key=key, timeout=timeout, retry=IMPATIENT, **connections)
 
     def __enter__(self) -> Server:
         return self
@@ -93,7 +114,7 @@ class Server:
         self._client.close()
         self._first.close()
 
-    def check(self, model: str | None, task: Task) -> None:
+    def check(self, task: Task) -> None:
         """Check the server, the key, the model and its tasks, before any file is sent.
 
         Without a model the server's default answers: then some model of it must be able to do the task.
@@ -101,6 +122,7 @@ class Server:
         Raises:
             ServerFailure: the server cannot be asked, or there is no such model or task.
         """
+        model = self._model
         with translated(self.url):
             models = self._first.models() if model is None else [self._first.model(model)]
         able = {word for card in models for word in card.tasks}
@@ -145,11 +167,22 @@ class Server:
         """One image's masks; `fields` are those of `POST /segment`.
 
         Raises:
-            ServerFailure: the server refused it, or did not answer.
+            ServiceError: the server refused it, or did not answer.
         """
-        prompts = [
-            Prompt([Point(**point) for point in prompt.get("points", ())], prompt.get("box"))
-            for prompt in fields.get("prompts", ())
-        ]
+        prompts = client_prompts(fields.get("prompts", ())) or None
         with translated(self.url):
-            return self._client.segment(image, **fields | {"prompts": prompts or None})
+            return self._client.segment(image, **fields | {"prompts": prompts, "model": self._model})
+
+    def stream(self, frames: Iterator[Frame], fields: dict[str, Any]) -> Generator[FrameAnswer, None, None]:
+        """One answer for each frame, in order, until the frames end or the answers are closed.
+
+        Raises:
+            ServiceError: the server refused the stream, or does not answer.
+        """
+        with translated(self.url):
+            yield from self._client.stream(frames, **fields, model=self._model, timeout=SECONDS_TO_CONNECT)
+
+
+def client_prompts(prompts: Iterable[dict[str, Any]]) -> list[Prompt]:
+    """Prompts in the form of `POST /segment`, as the client takes them."""
+    return [Prompt([Point(**point) for point in prompt.get("points", ())], prompt.get("box")) for prompt in prompts]

@@ -95,7 +95,7 @@ def teacher_at(url: str) -> Iterator[Teacher]:
     from lexiseg_service.commands.server import Server
 
     with Server(url, Settings()) as server:
-        server.check(None, "semantic")
+        server.check("semantic")
 
         def label(photograph: bytes, classes: Sequence[str], background: bool) -> SoftLabels:
             fields = {"classes": [*classes], "background": background, "mask": "png", "confidence": True}

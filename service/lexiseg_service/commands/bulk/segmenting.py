@@ -14,7 +14,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from tempfile import TemporaryFile
 from typing import IO, Any, NamedTuple
 
@@ -26,10 +26,11 @@ from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.bulk.job import FAILED, OK, Destination, Job, Row, Size, row_of
 from lexiseg_service.commands.bulk.sources import Contents, Item, Read
 from lexiseg_service.commands.image_files import Unreadable
-from lexiseg_service.commands.in_process import engine_of
+from lexiseg_service.commands.in_process import load
 from lexiseg_service.errors import NotReady, ServiceError
-from lexiseg_service.question.messages import WorkerAnswer
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 
 MAX_REASONS = 3  # failures quoted in the report of a chunk, and at the end
 INTERRUPTED_STATUS = 130  # the exit status of a program that Ctrl-C ended
@@ -61,15 +62,16 @@ class Segmenting:
         self._job = job
         self._destination = Destination(job.destination)
         self._vocabulary_digest = job.vocabulary_digest
-        self._open = ExitStack()
-        # Not warmed up: a job has no deadline, and many jobs have pictures of one size.
-        self._engine, self._segmenter = self._open.enter_context(engine_of(job.settings, job.question.task))
+        self._segmenter = load(job.settings, job.question.task)
         if job.model_digest is not None and self._segmenter.digest != job.model_digest:
             raise OptionError(
                 f"{job.destination} holds answers of {job.model} with the digest {job.model_digest}; "
                 f"the one here has {self._segmenter.digest}"
             )
-        self._model = self._segmenter.card.name
+        from lexiseg_service.worker.engine import Engine  # imports torch, in the process that needs it
+
+        # Not warmed up: a job has no deadline, and many jobs have pictures of one size.
+        self._engine = Engine(self._segmenter, job.settings, Metrics())
         self._ahead = 2 * job.settings.max_batch
         self._contents = Contents(job.source, job.settings.limits.max_image_bytes)
 
@@ -100,14 +102,23 @@ class Segmenting:
     def close(self) -> None:
         """End the threads."""
         self._contents.close()
-        self._open.close()
+        self._engine.close(0)
 
     def _row(self, item_and_read: tuple[Item, Read]) -> Row:
         """The row of an input; an error becomes the message in its row, so that one picture cannot end the job."""
         item, read = item_and_read
         outcome: WorkerAnswer | str
         try:
-            request = self._job.question.request(read(), self._job.vocabulary, self._model, remember=False)
+            question = self._job.question
+            request = WorkerRequest(
+                read(),
+                self._job.vocabulary,
+                self._segmenter.card.name,
+                question.task,
+                threshold=question.threshold,
+                max_side=question.max_side,
+                remember=False,
+            )
             outcome = self._engine.submit(request).result()
         except NotReady:
             raise

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lexiseg_client.question.options import background_json
 from lexiseg_service.commands.options import Quiet, Server, check_server, takes_settings
 from lexiseg_service.commands.outputs import output_folder
 from lexiseg_service.errors import InvalidValue
@@ -48,13 +49,13 @@ def calibrate(
 
       lexiseg calibrate --vocabulary voc21 photos/ --masks masks/ --save-as voc21-mine
     """
-    from lexiseg_service.commands.answers import open_answers
     from lexiseg_service.commands.calibrate.report import write_report
     from lexiseg_service.commands.calibrate.thresholds import Findings, choose, refuse_missing
-    from lexiseg_service.commands.calibrate.vocabularies import of_installation, of_server
     from lexiseg_service.commands.image_files import sources_of
+    from lexiseg_service.commands.question import question_of
     from lexiseg_service.commands.segment.run import segment_files
-    from lexiseg_service.commands.server import Server as OpenServer
+    from lexiseg_service.commands.serving.local import open_server
+    from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
 
     check_server(context, server)
     if server is None and not dry_run and settings.state_dir is None and settings.redis_url is None:
@@ -65,14 +66,20 @@ def calibrate(
         )
     sources = sources_of(images)
     refuse_missing(sources, masks)
-    with nullcontext() if server is None else OpenServer(server, settings) as opened:
-        calibrated = of_installation(vocabulary, settings) if opened is None else of_server(opened, vocabulary)
-        if not calibrated.background:
+    if server is None:
+        with_vocabularies(settings, lambda vocabularies: vocabularies.find(vocabulary))
+    with open_server(server, settings, "semantic") as asked:
+        kept = asked.vocabulary(vocabulary)
+        if not kept.background:
             expected = "one whose `background` is on: where every pixel gets a class nothing is dropped"
             raise InvalidValue.of("--vocabulary", vocabulary, expected)
-        with open_answers(calibrated.question(), settings, server) as answers:
-            findings = Findings([entry["name"] for entry in calibrated.classes], masks)
-            segmented = segment_files(sources, answers.ask, findings.add, settings.limits, quiet=True)
+        # About the classes' words; no segment is dropped for its score.
+        words = [{"name": one.name, "synonyms": list(one.synonyms), "threshold": 0.0} for one in kept.classes]
+        question = question_of(words, None, background=background_json(kept.background))
+        findings = Findings([one.name for one in kept.classes], masks)
+        segmented = segment_files(
+            sources, lambda content: asked.segment(content, question.fields), findings.add, settings.limits, quiet=True
+        )
         segmented.report()
         if segmented.stopped or not findings.answers:
             raise typer.Exit(segmented.status)
@@ -83,8 +90,8 @@ def calibrate(
         if dry_run:
             outcome = "Nothing is kept."
         elif thresholds or save_as:
-            new = {entry["name"]: entry.get("threshold") for entry in calibrated.classes} | thresholds
-            calibrated.put(target, [{**entry, "threshold": new[entry["name"]]} for entry in calibrated.classes])
+            classes = [replace(one, threshold=thresholds.get(one.name, one.threshold)) for one in kept.classes]
+            asked.keep_vocabulary(target, classes, kept)
             outcome = f"{len(thresholds)} of {len(choices)} classes have a threshold in the vocabulary {target}."
         else:
             outcome = "No class got a threshold; the vocabulary stays as it was."

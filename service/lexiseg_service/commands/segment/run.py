@@ -25,15 +25,18 @@ from lexiseg_client import Segmentation
 from lexiseg_client.calling.mapping import map_threads
 from lexiseg_model.files import replace_file
 from lexiseg_model.types import ClassEntry
-from lexiseg_service.commands.answers import Ask, open_answers
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.image_files import Source
+from lexiseg_service.commands.in_process import resolved
 from lexiseg_service.commands.outputs import STDOUT, numbered
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment.formats import FORMATS, QUESTION_KEY, Content, Format, Image
+from lexiseg_service.commands.serving.local import open_server
 from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
+from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.settings import Limits, Settings
 
+Ask = Callable[[bytes], Segmentation]  # of an encoded image; for many threads; raises ServiceError
 Keep = Callable[[Source, bytes, Segmentation], None]
 INTERRUPTED_STATUS = 130  # exit status after Ctrl-C: 128 + SIGINT
 IMAGES_IN_FLIGHT = 8  # images in flight: enough to overlap reading, computing and writing
@@ -257,12 +260,22 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
     if str(job.out) == STDOUT:
         return _print(job, settings, server)
 
-    def check(n_classes: int) -> None:
-        if job.kind == "voc" and n_classes > MAX_VOC_CLASSES:
-            raise InvalidValue.of("--format voc", f"{n_classes} classes", f"at most {MAX_VOC_CLASSES}")
+    question = job.question
+    resolve_prompts(question, question.task, settings.limits)
+    of_server = question.vocabulary if server is not None else None
+    classes = () if of_server else _fitting(job.kind, resolved(question, settings).classes)
+    with open_server(server, settings, question.task) as asked:
+        asked.check(question.task)
+        if of_server is not None:
+            classes = _fitting(job.kind, asked.classes_of(of_server))
+        fields = question.fields | {"overlay": job.overlay}
+        return work(job, lambda content: asked.segment(content, fields), classes, asked.name)
 
-    with open_answers(job.question, settings, server, overlay=job.overlay, check=check) as answers:
-        return work(job, *answers)
+
+def _fitting(kind: Format, classes: tuple[ClassEntry, ...]) -> tuple[ClassEntry, ...]:
+    if kind == "voc" and len(classes) > MAX_VOC_CLASSES:
+        raise InvalidValue.of("--format voc", f"{len(classes)} classes", f"at most {MAX_VOC_CLASSES}")
+    return classes
 
 
 def _print(job: Job, settings: Settings, server: str | None) -> int:

@@ -66,7 +66,6 @@ def video(
       lexiseg video /dev/video0 -c person --task instance --out me.mp4 --server localhost:50051
     """
     from lexiseg_service.commands.question import question_of, read_prompts
-    from lexiseg_service.commands.video.streams import StreamOptions, by_server, followed, in_process
 
     prompt_list = read_prompts(points or [], boxes or [], prompts or [])
     question = question_of(
@@ -92,11 +91,21 @@ def video(
         raise typer.BadParameter("expected more than 0", param_hint="'--seconds'")
     check_server(context, server)
     check_installed("video", "PyAV", "av")
-    from lexiseg_service.commands.video.run import run
+    from lexiseg_service.commands.in_process import resolved
+    from lexiseg_service.commands.server import client_prompts
+    from lexiseg_service.commands.serving.local import open_server
+    from lexiseg_service.commands.video.run import FRAMES_IN_FLIGHT, run
     from lexiseg_service.commands.video.source import is_live
 
+    if server is None:
+        resolved(question, settings)
     policy = drop or ("latest" if is_live(source) else "none")
-    of_stream: StreamOptions = {"smoothing": smoothing, "tracking": tracking, "drop_policy": policy}
-    about = (question, of_stream, settings)
-    opening = in_process(*about) if server is None else by_server(*about, server)
-    raise typer.Exit(run(source, opening, out, json, seconds, followed(prompt_list)))
+    fields = {
+        **question.fields,
+        "smoothing": smoothing,
+        "tracking": tracking,
+        "drop_policy": policy,
+        "frames_in_flight": FRAMES_IN_FLIGHT,
+    }
+    opening = open_server(server, settings, question.task)
+    raise typer.Exit(run(source, opening, fields, out, json, seconds, client_prompts(prompt_list)))

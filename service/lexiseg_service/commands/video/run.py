@@ -5,27 +5,28 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import simplejpeg
 import typer
 from numpy.typing import NDArray
 
-from lexiseg_client import FrameAnswer
+from lexiseg_client import Frame, FrameAnswer, Prompt
 from lexiseg_model.masks.overlay import paint
 from lexiseg_model.types import LabelMap, Rle, Segment
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.outputs import STDOUT
+from lexiseg_service.commands.server import Server
 from lexiseg_service.commands.signals import on_signals
 from lexiseg_service.commands.video.source import SourceFrame, VideoSource
-from lexiseg_service.commands.video.streams import FRAMES_IN_FLIGHT, Ask
 from lexiseg_service.commands.video.target import VideoTarget, json_lines
-from lexiseg_service.question.messages import Followed, VideoFrame
 
+FRAMES_IN_FLIGHT = 4
 JPEG_QUALITY = 92  # of the frames on their way to the model
 MAX_WAITING = 64  # frames of a live source that are kept until they are answered
 AHEAD = 2 * FRAMES_IN_FLIGHT  # of any other source: a connection would buffer hundreds
@@ -37,19 +38,19 @@ class FramesUnderway:
     Args:
         source: of the frames.
         seconds: of the video, after which it ends.
-        follow: objects in the first frame.
+        follow: objects in the first frame, numbered from 1.
     """
 
-    def __init__(self, source: VideoSource, seconds: float, follow: tuple[Followed, ...]) -> None:
+    def __init__(self, source: VideoSource, seconds: float, follow: Sequence[Prompt]) -> None:
         self._frames = source.frames()
         self._seconds = seconds
-        self._follow = follow
+        self._follow = dict(enumerate(follow, 1))
         self._waiting: dict[str, SourceFrame] = {}
         self._room = threading.Semaphore(MAX_WAITING if source.live else AHEAD)
         self._reading = threading.Lock()
         self._stopped = False
 
-    def sent(self) -> Iterator[VideoFrame]:
+    def sent(self) -> Iterator[Frame]:
         """Read and encode frame after frame, as far ahead of the answers as there is room."""
         for number in count():
             self._room.acquire()
@@ -59,7 +60,7 @@ class FramesUnderway:
                 return
             content = simplejpeg.encode_jpeg(frame.rgb, JPEG_QUALITY, "RGB", "420")
             self._waiting[str(number)] = frame
-            yield VideoFrame(content, str(number), round(1e6 * frame.seconds), () if number else self._follow)
+            yield Frame(content, round(1e6 * frame.seconds), str(number), {} if number else self._follow)
 
     def answered(self, frame_id: str) -> SourceFrame:
         """The frame that an answer is about; it makes room for another one."""
@@ -79,17 +80,19 @@ class FramesUnderway:
 
 def run(
     source_name: str,
-    opening: AbstractContextManager[Ask],
+    opening: AbstractContextManager[Server],
+    fields: dict[str, Any],
     out: Path | None,
     lines: Path | None,
     seconds: float = float("inf"),
-    follow: tuple[Followed, ...] = (),
+    follow: Sequence[Prompt] = (),
 ) -> int:
     """Run a video; 1 if a frame failed or the source broke off. Ctrl-C ends it, and what is written is kept.
 
     Args:
         source_name: as `VideoSource` takes it.
-        opening: gives the stream; entered once the source and the targets are open.
+        opening: gives the server; entered once the source and the targets are open.
+        fields: of the stream's config.
         out: the video to write, or None.
         lines: the file of JSON lines, or None.
         seconds: of the video, after which it is ended.
@@ -105,7 +108,8 @@ def run(
         source = stack.enter_context(closing(VideoSource(source_name)))
         target = None if out is None else stack.enter_context(VideoTarget(out, source.rate))
         write_line = None if lines is None else stack.enter_context(json_lines(lines))
-        ask = stack.enter_context(opening)
+        server = stack.enter_context(opening)
+        server.check(fields["task"])
         frames = FramesUnderway(source, seconds, follow)
         stack.callback(frames.wait_for_reader)
 
@@ -116,7 +120,7 @@ def run(
         began = time.monotonic()
         bar = stack.enter_context(bar_of("segmenting", _total(source, seconds), summary=False))
         stack.enter_context(on_signals(stop_once, signal.SIGINT))
-        answers = stack.enter_context(closing(ask(frames.sent())))
+        answers = stack.enter_context(closing(server.stream(frames.sent(), fields)))
         stack.callback(frames.stop)  # before the answers are closed: their sender may wait for room
         for answer in answers:
             frame = frames.answered(answer.frame_id)

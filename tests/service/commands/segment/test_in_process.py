@@ -4,10 +4,9 @@ import pytest
 
 from lexiseg_client import Segmentation
 from lexiseg_model.types import ClassEntry
-from lexiseg_service.commands.answers import Ask
 from lexiseg_service.commands.image_files import Source, sources_of
 from lexiseg_service.commands.question import question_of
-from lexiseg_service.commands.segment.run import INTERRUPTED_STATUS, Job, work
+from lexiseg_service.commands.segment.run import INTERRUPTED_STATUS, Ask, Job, work
 from lexiseg_service.settings import Limits
 from tests import coco, pictures
 from tests.clients.formats import made

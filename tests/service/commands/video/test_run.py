@@ -20,7 +20,6 @@ from lexiseg_model.features import TileFeatures
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Rle
-from lexiseg_service.commands.video import streams
 from lexiseg_service.gateway.admission.keys import line_of, new_key
 from tests.command import ended
 from tests.model.stand_in import ColourSegmenter
@@ -110,19 +109,17 @@ def test_what_a_box_and_a_point_show_is_followed(
         assert moving.iou(np.asarray(mask, np.bool_), moving.square(corner)) > 0.5
 
 
-@pytest.mark.parametrize("by_server", [False, True])
-def test_a_task_that_the_model_cannot_do_is_told(
-    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_server: bool
-) -> None:
+def test_a_task_that_the_model_cannot_do_is_told(lexiseg: CommandLine, tmp_path: Path) -> None:
     clip, lines = clips.halves(tmp_path / "clip.mp4", 2), tmp_path / "out.jsonl"
-    monkeypatch.setattr(catalogue, "load", lambda *_, **__: ColourSegmenter())
+    command = ("video", clip, "-c", "red", "--task", "panoptic", "--json", lines)
 
+    here = lexiseg(*command, "--model", "edgetam")
     with served() as address:
-        where = ["--server", address] if by_server else []
-        outcome = lexiseg("video", clip, "-c", "red", "--task", "panoptic", "--json", lines, *where)
+        there = lexiseg(*command, "--server", address)
 
-    assert outcome.status == 1
-    assert "task: expected one of semantic for model colours" in outcome.err
+    assert (here.status, there.status) == (1, 1)
+    assert "task: expected one of prompt, everything for model edgetam" in here.err
+    assert "can do panoptic; there is: semantic" in there.err
     assert not lines.exists()
 
 
@@ -252,10 +249,7 @@ def test_what_cannot_be_done_is_told_before_any_work(
     assert clip.stat().st_size == size
 
 
-def test_a_server_that_nobody_runs_is_told(
-    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(streams, "SECONDS_TO_CONNECT", 0.2)
+def test_a_server_that_nobody_runs_is_told(lexiseg: CommandLine, tmp_path: Path) -> None:
     clip = clips.halves(tmp_path / "clip.mp4", 2)
 
     outcome = lexiseg("video", clip, "-c", "red", "--json", tmp_path / "x.jsonl", "--server", "127.0.0.1:1")

@@ -1,0 +1,102 @@
+"""The server that a command asks: a running one, or one in this process over Unix sockets."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import grpc
+import httpx
+import structlog
+
+from lexiseg_client.rpc.calls import OPTIONS
+from lexiseg_model.errors import ModelError
+from lexiseg_model.types import ModelName, Task
+from lexiseg_service.commands.in_process import check_model
+from lexiseg_service.commands.server import Server
+from lexiseg_service.commands.serving import hosting
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.wire.server import UNIX
+
+POLL_SECONDS = 0.02
+DAY = 86_400.0  # seconds: nobody else waits for an answer
+# Settings of a gateway that are for strangers, and what is in flight at the end is dropped.
+OPEN = dict.fromkeys(("api_keys", "api_keys_file", "rate_limit", "concurrency_limit", "rollouts_file")) | {
+    "drain_seconds": 0.0
+}
+
+
+@contextmanager
+def open_server(url: str | None, settings: Settings, task: Task) -> Iterator[Server]:
+    """The server at an address, not asked yet, or one in this process, whose model can do the task.
+
+    Raises:
+        InvalidValue: the address or the key is not one, or the model cannot do the task.
+        ModelError: the model cannot be loaded.
+    """
+    if url is not None:
+        with Server(url, settings, model=settings.default_model) as asked:
+            yield asked
+        return
+    check_model(settings, task)
+    with _local_server(settings) as asked:
+        yield asked
+
+
+@contextmanager
+def _local_server(settings: Settings) -> Iterator[Server]:
+    """A server with the model of the settings, once it is warmed up, while the block runs.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+    """
+    from lexiseg_service.gateway.app import create_app
+    from lexiseg_service.worker.worker import ModelWorker  # imports torch: after all checks
+
+    model = settings.default_model or settings.model
+    patience = {} if "deadline_seconds" in settings.model_fields_set else {"deadline_seconds": DAY}
+    with _errors_logged(), TemporaryDirectory(prefix="lexiseg-") as folder:
+        http, rpc = Path(folder) / "http", f"{UNIX}{folder}/grpc"
+        own = settings.model_copy(update={"model": model, "host": rpc, **OPEN, **patience})
+        metrics = Metrics()
+        worker = ModelWorker(own, metrics)
+        app = create_app(own, worker, metrics)
+        hosted = hosting.Server(app, app.state.grpc, own, 0, "", socket=http)
+        hosted.linger = 0.0
+        thread = threading.Thread(target=hosted.run, name="server", daemon=True)
+        thread.start()
+        try:
+            while not (hosted.started and worker.health().ready):
+                if worker.failure is not None or not thread.is_alive():
+                    raise ModelError(worker.failure or "the server of this process has ended")
+                time.sleep(POLL_SECONDS)
+            card = worker.cards()[0]
+            name = f"{ModelName.of(card)} {worker.digest(card.name)}"
+            with (
+                httpx.Client(transport=httpx.HTTPTransport(uds=str(http))) as connections,
+                grpc.insecure_channel(rpc, OPTIONS) as channel,
+            ):
+                yield Server("http://localhost", own, name=name, timeout=DAY, http=connections, channel=channel)
+        finally:
+            hosted.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def _errors_logged() -> Iterator[None]:
+    """Log errors alone, to the standard error, while the block runs."""
+    before = structlog.get_config()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.WriteLoggerFactory(),
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
