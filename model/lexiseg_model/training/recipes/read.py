@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
-from types import UnionType
-from typing import Any, NamedTuple, Union, get_args, get_origin
+from typing import Any, NamedTuple, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from lexiseg_model.catalogue.method import Method, methods
@@ -178,16 +177,16 @@ def parse(override: str) -> tuple[str, Any]:
         raise RecipeError(f"override {override!r}: {value!r} is not YAML, {EXAMPLE}") from None
 
 
-def lay(values: dict[str, Any], key: str, value: Any, kind: Any) -> None:
+def lay(values: dict[str, Any], key: str, value: Any, kind: type[RunRecipe]) -> None:
     """Set the value at a dotted key in place.
 
-    A mapping is merged into a nested pydantic model and replaces a free collection such as `sets`.
+    A mapping is merged into settings of settings, such as `loss`, and replaces a free collection, such as `sets`.
 
     Args:
         values: nested mappings and lists; changed.
         key: names of keys and numbers of list items, joined by dots.
         value: the new value.
-        kind: the type that `values` is validated as later.
+        kind: the recipe that `values` is validated as later.
 
     Raises:
         RecipeError: the key leads through a value that has no parts.
@@ -195,28 +194,19 @@ def lay(values: dict[str, Any], key: str, value: Any, kind: Any) -> None:
     *way, last = key.split(".")
     place: Any = values
     for part in way:
-        place, kind = _step_into(place, part, key), part_of(kind, part)
+        place = _step_into(place, part, key)
     if isinstance(place, list):
         place[_index(place, last, key)] = value
         return
     if not isinstance(place, dict):
         raise RecipeError(f"override {key!r}: {'.'.join(way)} is {place!r}, which has no {last!r}")
-    inner = part_of(kind, last)
-    if isinstance(value, Mapping) and isinstance(place.get(last), dict) and _has_fields(inner):
+    field = None if way else kind.model_fields.get(last)
+    is_free = field is not None and get_origin(field.annotation) is dict
+    if isinstance(value, Mapping) and isinstance(place.get(last), dict) and not is_free:
         for name, entry in value.items():
-            lay(place[last], str(name), entry, inner)
+            lay(values, f"{key}.{name}", entry, kind)
     else:
         place[last] = value
-
-
-def part_of(kind: Any, name: str) -> Any:
-    """The type of a field, of a mapping's values or of a list's items; None if unknown."""
-    kind = _plain(kind)
-    if _has_fields(kind):
-        field = kind.model_fields.get(name)
-        return None if field is None else _plain(field.annotation)
-    origin, inner = get_origin(kind), get_args(kind)
-    return _plain(inner[-1]) if origin in (dict, list) and inner else None
 
 
 def _step_into(place: Any, part: str, key: str) -> Any:
@@ -231,17 +221,3 @@ def _index(items: list[Any], part: str, key: str) -> int:
     if not part.isdigit() or int(part) >= len(items):
         raise RecipeError(f"override {key!r}: {part!r} is not one of 0 to {len(items) - 1}")
     return int(part)
-
-
-def _plain(kind: Any) -> Any:
-    """Strip `| None` and annotations from a type."""
-    if hasattr(kind, "__metadata__"):
-        return _plain(get_args(kind)[0])
-    if get_origin(kind) in (Union, UnionType):
-        options = [option for option in get_args(kind) if option is not type(None)]
-        return _plain(options[0]) if len(options) == 1 else None
-    return kind
-
-
-def _has_fields(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
