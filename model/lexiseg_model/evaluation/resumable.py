@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 
 from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import DatasetError
+from lexiseg_model.processes import rank, wait_for_all, world_size
 from lexiseg_model.segmenter import Segmenter
 
 Record = dict[str, Any]  # JSON values
@@ -33,49 +29,11 @@ READ_AHEAD = 2  # images
 Truth = TypeVar("Truth")
 
 
-@dataclass(frozen=True)
-class Ranks:
-    """This process among the processes of an evaluation."""
-
-    rank: int = 0
-    world: int = 1
-
-    @property
-    def first(self) -> bool:
-        """Whether this process prints."""
-        return self.rank == 0
-
-    def wait(self) -> None:
-        """Wait for all processes."""
-        if self.world > 1:
-            dist.barrier()
-
-
-ALONE = Ranks()
-
-
-@contextmanager
-def ranks() -> Iterator[Ranks]:
-    """Join the processes that torchrun started, over gloo."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield ALONE
-        return
-    dist.init_process_group("gloo")
-    try:
-        yield Ranks(dist.get_rank(), dist.get_world_size())
-    finally:
-        dist.destroy_process_group()
-
-
-def device_of(device: str) -> str:
-    """Resolve `auto` to one GPU per process of a machine (torchrun's LOCAL_RANK)."""
-    if device != "auto" or "LOCAL_RANK" not in os.environ or not torch.cuda.is_available():
-        return device
-    return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
-
-
 class EvaluationRun(Generic[Truth]):
-    """One evaluation: `done` counts images of earlier runs, `left` holds this process's remaining images."""
+    """One evaluation: `done` counts images of earlier runs, `left` holds this process's remaining images.
+
+    The processes of torchrun share the work; each makes an EvaluationRun of the same arguments.
+    """
 
     def __init__(
         self,
@@ -85,7 +43,6 @@ class EvaluationRun(Generic[Truth]):
         progress: Path,
         name: str,
         key: dict[str, Any],
-        ranks: Ranks = ALONE,
     ) -> None:
         """Read the records of earlier runs.
 
@@ -96,7 +53,6 @@ class EvaluationRun(Generic[Truth]):
             progress: folder for the records of unfinished evaluations.
             name: of the data set and what is measured.
             key: JSON values that the records depend on, beside the model and the names of the images.
-            ranks: the processes that share the work; each makes an EvaluationRun of the same arguments.
 
         Raises:
             DatasetError: the records are damaged.
@@ -106,12 +62,12 @@ class EvaluationRun(Generic[Truth]):
         described = json.dumps({"model": model, "images": self._names, **key}, sort_keys=True)
         digest = hashlib.sha256(described.encode()).hexdigest()
         self._folder = progress / f"{segmenter.card.name}-{name}-{digest[:16]}"
-        self._judge, self._ranks = judge, ranks
+        self._judge = judge
         records = read_records(self._folder)
         self.done = len(records)
-        ranks.wait()  # all have read before one writes
+        wait_for_all()  # all have read before one writes
         left = [scene for scene in scenes if scene.name not in records]
-        self.left: tuple[Scene[Truth], ...] = tuple(left[ranks.rank :: ranks.world])
+        self.left: tuple[Scene[Truth], ...] = tuple(left[rank() :: world_size()])
 
     def run(self, on_image: Callable[[], None] = lambda: None) -> list[Record]:
         """Judge this process's images; returns the records of all images in order.
@@ -132,7 +88,7 @@ class EvaluationRun(Generic[Truth]):
                 file.write(json.dumps([scene.name, record], separators=(",", ":")) + "\n")
                 file.flush()
                 on_image()
-        self._ranks.wait()
+        wait_for_all()
         records = read_records(self._folder)
         missing = [name for name in self._names if name not in records]
         if missing:
@@ -140,8 +96,8 @@ class EvaluationRun(Generic[Truth]):
                 f"{self._folder} lacks {len(missing)} images, such as {missing[0]!r}: every process must see the same "
                 "folder"
             )
-        self._ranks.wait()
-        if self._ranks.first:
+        wait_for_all()
+        if rank() == 0:
             shutil.rmtree(self._folder, ignore_errors=True)
         return [records[name] for name in self._names]
 

@@ -1,71 +1,18 @@
-"""The processes of a run under torchrun: joining, collectives, averaged gradients, batch norms over all batches."""
+"""What the processes of a run compute together: collectives, averaged gradients, batch norms over all batches."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.nn.functional import all_gather
-from torch.distributed.rendezvous import rendezvous
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from lexiseg_model.device import choose_device
-
-
-def rank() -> int:
-    """Rank of this process; 0 without torch.distributed."""
-    return dist.get_rank() if _distributed() else 0
-
-
-def world_size() -> int:
-    """Number of processes; 1 without torch.distributed."""
-    return dist.get_world_size() if _distributed() else 1
-
-
-def _distributed() -> bool:
-    return dist.is_available() and dist.is_initialized()
-
-
-def join(device: str) -> torch.device:
-    """Join the process group that torchrun's environment describes, if any.
-
-    Returns:
-        The device of this process; with CUDA the GPU of its local rank.
-
-    Raises:
-        OptionError: no device of that name.
-    """
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    if several and device in ("auto", "cuda") and torch.cuda.is_available():
-        device = f"cuda:{local}"
-    chosen = choose_device(device)
-    if several and not dist.is_initialized():
-        if chosen.type == "cuda":
-            torch.cuda.set_device(chosen)
-        store, this_rank, size = next(rendezvous("env://"))
-        # torchrun keeps its store over restarts: a prefix keeps addresses of the previous start out of this one.
-        attempt = PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
-        backend = "nccl" if chosen.type == "cuda" else "gloo"
-        dist.init_process_group(backend, store=attempt, rank=this_rank, world_size=size)
-    return chosen
-
-
-@contextmanager
-def one_first() -> Iterator[None]:
-    """Run the block in rank 0 before the other ranks, which find the files that it wrote."""
-    if rank() > 0:
-        dist.barrier()
-    yield
-    if rank() == 0 and world_size() > 1:
-        dist.barrier()
+from lexiseg_model.processes import rank, world_size
 
 
 def largest(values: list[float], device: torch.device) -> list[float]:
@@ -100,7 +47,7 @@ def gather(rows: Tensor) -> Tensor:
 
     The gradient of a row is the sum over all processes. B is the same in every process.
     """
-    return torch.cat(all_gather(rows)) if _distributed() else rows  # type: ignore[no-untyped-call]
+    return torch.cat(all_gather(rows)) if world_size() > 1 else rows  # type: ignore[no-untyped-call]
 
 
 def share_weights(network: nn.Module) -> None:

@@ -21,7 +21,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from lexiseg_model.data.pairs.source import Skipped, Skips
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.files import write_durably
-from lexiseg_model.training.distributed import gather_objects, rank, world_size
+from lexiseg_model.processes import rank, world_size
+from lexiseg_model.training.distributed import gather_objects
 from lexiseg_model.training.recipe import RunRecipe, Tracker
 
 JOURNAL, SKIPPED = "journal.jsonl", "skipped.jsonl"

@@ -18,8 +18,9 @@ from torch.utils.checkpoint import checkpoint
 
 from lexiseg_model.device import inference_dtype
 from lexiseg_model.errors import RecipeError, WeightsError
+from lexiseg_model.processes import world_size
 from lexiseg_model.training.checkpoints import kept_random
-from lexiseg_model.training.distributed import LossPass, averaged, largest, share_norms, share_weights, world_size
+from lexiseg_model.training.distributed import LossPass, averaged, largest, share_norms, share_weights
 from lexiseg_model.training.recipe import DecayRule, Numbers, RunRecipe
 from lexiseg_model.training.sharding import from_shards, gathered, own_shard, placed_as, shard, unsharded
 

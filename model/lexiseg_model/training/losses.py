@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from lexiseg_model.training.distributed import rank, world_size
+from lexiseg_model.processes import rank, world_size
 from lexiseg_model.training.recipe import MaskLossSettings
 
 INITIAL_TEMPERATURE = 0.07  # CLIP, section 2.5

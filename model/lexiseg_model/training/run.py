@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from lexiseg_model.data.pairs.source import PairSource
 from lexiseg_model.errors import RecipeError, TrainingError
 from lexiseg_model.files import write_durably
+from lexiseg_model.processes import join, rank, world_size
 from lexiseg_model.training.checkpoints import (
     PLATEAU,
     begin_random,
@@ -35,7 +36,7 @@ from lexiseg_model.training.checkpoints import (
     random_states,
     restore_random,
 )
-from lexiseg_model.training.distributed import gather_objects, join, largest, mean, rank, world_size
+from lexiseg_model.training.distributed import gather_objects, largest, mean
 from lexiseg_model.training.journal import SKIPPED, Best, Journal, Pace, SharedSkips, better
 from lexiseg_model.training.learner import Learner
 from lexiseg_model.training.recipe import CHECKPOINT, RECIPE, Division, LocalPhase, Phase, RunRecipe, divide

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from lexiseg_model.data.scenes import Objects, SceneSet
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.resumable import ALONE, EvaluationRun, Ranks, device_of, read_records
+from lexiseg_model.evaluation import resumable
+from lexiseg_model.evaluation.resumable import EvaluationRun, read_records
 from lexiseg_model.evaluation.scenes.judges import PromptJudge, scene_run
 from lexiseg_model.evaluation.scenes.oracle import centre_points, point_grid, tight_boxes
 from tests.model.evaluation.scenes.promptable import PromptableColours, classes, objects, scenes
@@ -22,15 +22,6 @@ def test_a_line_cut_short_is_not_there(tmp_path: Path, cut: int) -> None:
     assert read_records(tmp_path) == {"a": {}}
 
 
-def test_each_process_of_a_machine_gets_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOCAL_RANK", "5")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-
-    assert device_of("auto") == "cuda:1"
-    assert device_of("cpu") == "cpu"
-
-
 FLAGS = (["rrg", "rgg"], ["r.r", "..."], ["ggg", "rrr"], ["rgb", "bgr"], ["b.g", "g.b"])
 
 
@@ -40,16 +31,9 @@ def data_of(n: int = 5) -> SceneSet[Objects]:
     return scenes(classes("red", "green", "blue"), *drawn)
 
 
-class Waiting(Ranks):
-    """One of several processes, which in a test take turns: nobody waits."""
-
-    def wait(self) -> None:
-        pass
-
-
-def job(data: SceneSet[Objects], progress: Path, ranks: Ranks = ALONE, judge: Any = None) -> EvaluationRun[Any]:
+def job(data: SceneSet[Objects], progress: Path, judge: Any = None) -> EvaluationRun[Any]:
     segmenter = PromptableColours()
-    return scene_run(segmenter, data, "box", judge or PromptJudge(segmenter, tight_boxes()), progress, ranks)
+    return scene_run(segmenter, data, "box", judge or PromptJudge(segmenter, tight_boxes()), progress)
 
 
 class Stopped(Exception):
@@ -78,9 +62,14 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     assert again.run() == whole
 
 
-def test_processes_share_the_images_and_have_the_same_records(tmp_path: Path) -> None:
+def test_processes_share_the_images_and_have_the_same_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = job(data_of(), tmp_path / "other").run()
-    team = [job(data_of(), tmp_path, Waiting(rank, 2)) for rank in range(2)]
+    monkeypatch.setattr(resumable, "world_size", lambda: 2)
+    monkeypatch.setattr(resumable, "wait_for_all", lambda: None)  # they take turns
+    team = []
+    for rank in range(2):
+        monkeypatch.setattr(resumable, "rank", lambda rank=rank: rank)
+        team.append(job(data_of(), tmp_path))
 
     assert [[scene.name for scene in one.left] for one in team] == [
         ["flag-0", "flag-2", "flag-4"],

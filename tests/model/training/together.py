@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lexiseg_model.data.pairs.source import Skipped
-from lexiseg_model.training.distributed import join, rank, world_size
+from lexiseg_model.processes import join, rank, world_size
 from lexiseg_model.training.learner import Learner
 from lexiseg_model.training.sharding import from_shards, own_shard
 from tests.model.training.toy import ToyBatch, ToyNetwork, ToyRun, recipe_for

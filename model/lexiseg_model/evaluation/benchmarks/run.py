@@ -19,7 +19,7 @@ from lexiseg_model.data.annotated import AnnotatedSet, Labels
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule, questions
 from lexiseg_model.evaluation.counts import Counts, count
-from lexiseg_model.evaluation.resumable import ALONE, EvaluationRun, Ranks, Record
+from lexiseg_model.evaluation.resumable import EvaluationRun, Record
 from lexiseg_model.features import Features
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.upsample import strips, upsampled
@@ -38,7 +38,6 @@ def benchmark_run(
     rule: DatasetRule,
     refine: Refinement,
     progress: Path,
-    ranks: Ranks = ALONE,
 ) -> EvaluationRun[Labels]:
     """An evaluation whose records `total_counts` adds up.
 
@@ -47,7 +46,7 @@ def benchmark_run(
         data: the split, or a part of it.
         rule: the protocol's for this data set.
         refine: how masks are refined.
-        progress, ranks: as of `EvaluationRun`.
+        progress: as of `EvaluationRun`.
 
     Raises:
         DatasetError: records of an earlier run are damaged.
@@ -58,7 +57,7 @@ def benchmark_run(
         "refine": refine,
     }
     judge = _BenchmarkJudge(segmenter, data, rule, refine)
-    return EvaluationRun(segmenter, data.images, judge, progress, f"{data.benchmark.name}-{data.split}", key, ranks)
+    return EvaluationRun(segmenter, data.images, judge, progress, f"{data.benchmark.name}-{data.split}", key)
 
 
 def total_counts(records: Sequence[Record], n_classes: int) -> Counts:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.data.scenes import Annotation, Objects, PanopticTruth, SceneSet, annotation
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.resumable import ALONE, EvaluationRun, Ranks, Record
+from lexiseg_model.evaluation.resumable import EvaluationRun, Record
 from lexiseg_model.evaluation.scenes.oracle import PromptProtocol
 from lexiseg_model.evaluation.scenes.panoptic_quality import count_panoptic
 from lexiseg_model.segmenter import Segmenter
@@ -48,7 +48,6 @@ def scene_run(
     task: str,
     judge: Judge[Truth],
     progress: Path,
-    ranks: Ranks = ALONE,
 ) -> EvaluationRun[Truth]:
     """An evaluation of one task; arguments and errors as `EvaluationRun`."""
     key = {
@@ -56,7 +55,7 @@ def scene_run(
         "classes": [[entry.name, entry.words, entry.thing] for entry in data.classes],
         "settings": judge.settings,
     }
-    return EvaluationRun(segmenter, data.scenes, judge, progress, f"{data.name}-{data.split}-{task}", key, ranks)
+    return EvaluationRun(segmenter, data.scenes, judge, progress, f"{data.name}-{data.split}-{task}", key)
 
 
 class _ClassJudge:

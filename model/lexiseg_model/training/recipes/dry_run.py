@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from lexiseg_model.training.distributed import world_size
+from lexiseg_model.processes import world_size
 from lexiseg_model.training.recipe import Division, LocalPhase, Phase, RunRecipe, divide
 from lexiseg_model.training.recipes.prerequisites import is_finished, planned_below
 from lexiseg_model.training.recipes.training import Rehearsal, Training

@@ -16,7 +16,7 @@ from lexiseg_model.evaluation.benchmarks.papers import POINT_GRID, PaperLine, Pa
 from lexiseg_model.evaluation.benchmarks.protocol import Protocol, protocol
 from lexiseg_model.evaluation.benchmarks.report import BenchmarkReport, summary
 from lexiseg_model.evaluation.benchmarks.run import benchmark_run, total_counts
-from lexiseg_model.evaluation.resumable import Ranks, device_of, ranks
+from lexiseg_model.processes import join, rank
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
 from lexiseg_service.commands.bar import bar_of
@@ -36,10 +36,9 @@ def run(settings: Settings, options: EvalOptions) -> int:
     """
     rules = protocol(options.protocol)
     model_folder = catalogue.find(settings.model, settings.models_dir)
-    with ranks() as team:
-        loaded = LoadedModel(model_folder, device_of(settings.device), settings.text_tower)
-        reports = [evaluate(loaded, rules, data, options, team) for data in read_sets(rules, options, team)]
-    if team.first:
+    loaded = LoadedModel(model_folder, str(join(settings.device)), settings.text_tower)
+    reports = [evaluate(loaded, rules, data, options) for data in read_sets(rules, options)]
+    if rank() == 0:
         _print(reports, options)
     return 0
 
@@ -69,7 +68,7 @@ class LoadedModel:
         return self._segmenter
 
 
-def read_sets(rules: Protocol, options: EvalOptions, team: Ranks) -> list[AnnotatedSet]:
+def read_sets(rules: Protocol, options: EvalOptions) -> list[AnnotatedSet]:
     """Read the data set, or of `all` those that are there.
 
     Raises:
@@ -84,7 +83,7 @@ def read_sets(rules: Protocol, options: EvalOptions, team: Ranks) -> list[Annota
         try:
             sets.append(_limited(read_benchmark(name, options.root, options.split), options.limit))
         except DatasetError as error:
-            if team.first:
+            if rank() == 0:
                 typer.echo(f"left out: {error}", err=True)
     if not sets:
         raise DatasetError(f"{options.root} holds no data set of the protocol {rules.name}")
@@ -95,9 +94,7 @@ def _limited(data: AnnotatedSet, limit: int | None) -> AnnotatedSet:
     return replace(data, images=data.images[:limit])
 
 
-def evaluate(
-    loaded: LoadedModel, rules: Protocol, data: AnnotatedSet, options: EvalOptions, team: Ranks
-) -> BenchmarkReport:
+def evaluate(loaded: LoadedModel, rules: Protocol, data: AnnotatedSet, options: EvalOptions) -> BenchmarkReport:
     """Measure the model on one data set by a protocol.
 
     Raises:
@@ -106,9 +103,9 @@ def evaluate(
     rule = rules.rule(data.benchmark.name)
     segmenter = loaded.of(rule.applied_to(loaded.model_folder.card))
     refine = options.refine or rules.refine or segmenter.card.refine
-    job = benchmark_run(segmenter, data, rule, refine, options.progress, team)
+    job = benchmark_run(segmenter, data, rule, refine, options.progress)
     title = f"{segmenter.card.name} on {data.benchmark.name}"
-    with bar_of(title, job.done + len(job.left), job.done, shown=team.first) as bar:
+    with bar_of(title, job.done + len(job.left), job.done, shown=rank() == 0) as bar:
         records = job.run(bar.step)
     return BenchmarkReport(
         segmenter.card,
@@ -144,10 +141,9 @@ def run_paper(settings: Settings, options: EvalOptions) -> int:
     """
     lines = lines_of(options.protocol)
     folder = catalogue.find(settings.default_model or settings.model, settings.models_dir)
-    with ranks() as team:
-        loaded = LoadedModel(folder, device_of(settings.device), settings.text_tower)
-        results = [_measured(loaded, line, options, team) for line in lines]
-    if team.first:
+    loaded = LoadedModel(folder, str(join(settings.device)), settings.text_tower)
+    results = [_measured(loaded, line, options) for line in lines]
+    if rank() == 0:
         name = folder.card.name
         markdown = to_markdown(name, options.protocol, results)
         lines_json = [result.to_json() for result in results]
@@ -157,24 +153,24 @@ def run_paper(settings: Settings, options: EvalOptions) -> int:
     return 0
 
 
-def _measured(loaded: LoadedModel, line: PaperLine, options: EvalOptions, team: Ranks) -> PaperResult:
+def _measured(loaded: LoadedModel, line: PaperLine, options: EvalOptions) -> PaperResult:
     try:
         if line.task == "semantic":
-            return _semantic(loaded, line, options, team)
-        return _scenes(loaded, line, options, team)
+            return _semantic(loaded, line, options)
+        return _scenes(loaded, line, options)
     except DatasetError as error:
         return PaperResult(line, {}, missing=str(error))
 
 
-def _semantic(loaded: LoadedModel, line: PaperLine, options: EvalOptions, team: Ranks) -> PaperResult:
+def _semantic(loaded: LoadedModel, line: PaperLine, options: EvalOptions) -> PaperResult:
     line_options = options._replace(dataset=line.dataset, refine=line.refine)
     rules = protocol(options.protocol)
-    (data,) = read_sets(rules, line_options, team)
-    report = evaluate(loaded, rules, data, line_options, team)
+    (data,) = read_sets(rules, line_options)
+    report = evaluate(loaded, rules, data, line_options)
     return PaperResult(line, {"miou": round(report.miou, 2)}, f"{report.images:,} of {report.official:,}")
 
 
-def _scenes(loaded: LoadedModel, line: PaperLine, options: EvalOptions, team: Ranks) -> PaperResult:
+def _scenes(loaded: LoadedModel, line: PaperLine, options: EvalOptions) -> PaperResult:
     assert line.task != "semantic"
     card = loaded.model_folder.card
     if scenes.ANSWERED_BY[line.task] not in card.tasks:
@@ -182,7 +178,7 @@ def _scenes(loaded: LoadedModel, line: PaperLine, options: EvalOptions, team: Ra
     grid = POINT_GRID if line.task == "point" else None
     line_options = options._replace(task=line.task, dataset=line.dataset, grid=grid)
     data = scenes.read_data(line_options)
-    report = scenes.measure(loaded.of(card), data, line_options, team)
+    report = scenes.measure(loaded.of(card), data, line_options)
     figures = {name: report.figures.whole.get(name) for name in line.measures}
     n_images, official = len(report.data.scenes), report.data.official
     return PaperResult(line, figures, f"{n_images:,}" if official is None else f"{n_images:,} of {official:,}")

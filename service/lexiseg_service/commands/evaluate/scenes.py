@@ -11,7 +11,7 @@ from rich.table import Table
 
 from lexiseg_model.data.read_scenes import read_instance_scenes, read_object_scenes, read_panoptic_scenes
 from lexiseg_model.data.scenes import SceneClass, SceneSet
-from lexiseg_model.evaluation.resumable import Ranks, Record, device_of, ranks
+from lexiseg_model.evaluation.resumable import Record
 from lexiseg_model.evaluation.scenes.figures import (
     COLUMNS,
     Figures,
@@ -22,6 +22,7 @@ from lexiseg_model.evaluation.scenes.figures import (
 )
 from lexiseg_model.evaluation.scenes.judges import InstanceJudge, Judge, PanopticJudge, PromptJudge, scene_run
 from lexiseg_model.evaluation.scenes.oracle import centre_points, point_grid, tight_boxes
+from lexiseg_model.processes import join, rank
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Task
 from lexiseg_service.commands.bar import bar_of
@@ -53,10 +54,9 @@ def run(settings: Settings, options: EvalOptions) -> int:
         ModelError: the data set or the model is not as expected.
     """
     data = read_data(options)
-    with ranks() as team:
-        on_device = settings.model_copy(update={"device": device_of(settings.device)})
-        report = measure(load(on_device, ANSWERED_BY[options.task]), data, options, team)
-    if team.first:
+    on_device = settings.model_copy(update={"device": str(join(settings.device))})
+    report = measure(load(on_device, ANSWERED_BY[options.task]), data, options)
+    if rank() == 0:
         _print(report)
         write_json(options.json, report.to_json())
     return 0
@@ -72,13 +72,13 @@ def read_data(options: EvalOptions) -> SceneSet[Any]:
     return replace(data, scenes=data.scenes[: options.limit])
 
 
-def measure(segmenter: Segmenter, data: SceneSet[Any], options: EvalOptions, team: Ranks) -> SceneReport:
+def measure(segmenter: Segmenter, data: SceneSet[Any], options: EvalOptions) -> SceneReport:
     """Measure a task on its data."""
     assert options.task != "semantic"  # folders and protocol measure it
     judge, add_up = _judge(segmenter, data, options)
-    job = scene_run(segmenter, data, options.task, judge, options.progress, team)
+    job = scene_run(segmenter, data, options.task, judge, options.progress)
     title = f"{segmenter.card.name} on {data.name}, {options.task}"
-    with bar_of(title, job.done + len(job.left), job.done, shown=team.first) as bar:
+    with bar_of(title, job.done + len(job.left), job.done, shown=rank() == 0) as bar:
         records = job.run(bar.step)
     figures = add_up(records, data.classes)
     return SceneReport(options.task, segmenter.card, segmenter.digest, data, judge.settings, figures)

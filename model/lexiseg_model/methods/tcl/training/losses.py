@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.grounder import EPSILON, hard_mask
 from lexiseg_model.methods.tcl.training import LossSettings
-from lexiseg_model.training.distributed import gather, rank
+from lexiseg_model.processes import rank
+from lexiseg_model.training.distributed import gather
 from lexiseg_model.training.losses import Contrast, LossParts
 
 if TYPE_CHECKING:

@@ -198,7 +198,7 @@ class DistilTraining(Training[DistilRecipe]):
 
     def prepare(self, recipe: DistilRecipe, at_address: AtAddress) -> None:
         from lexiseg_model.methods.tiny.training.distil import label
-        from lexiseg_model.training.distributed import join, one_first
+        from lexiseg_model.processes import join, one_first
 
         join(recipe.device)
         with one_first():

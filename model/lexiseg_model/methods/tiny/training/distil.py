@@ -33,8 +33,8 @@ from lexiseg_model.methods.tiny.training.drawn.examples import Batch
 from lexiseg_model.methods.tiny.training.publish import publish
 from lexiseg_model.methods.tiny.training.publish_finetuned import COMPARED, SAMPLES
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer, initial_network
+from lexiseg_model.processes import one_first
 from lexiseg_model.training.crops import Places
-from lexiseg_model.training.distributed import one_first
 from lexiseg_model.training.packs import Pack
 from lexiseg_model.training.publishing import with_terms
 from lexiseg_model.training.recipes.training import AtAddress

@@ -28,8 +28,8 @@ from lexiseg_model.methods.tiny.training.sources import packed
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, load_tensors
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
+from lexiseg_model.processes import one_first
 from lexiseg_model.training.crops import Views, render, resident
-from lexiseg_model.training.distributed import one_first
 from lexiseg_model.training.packs import Pack
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
