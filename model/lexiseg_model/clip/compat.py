@@ -23,6 +23,8 @@ SIGNATURES = (
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 
+LIBRARIES = ("_C_stable.so", "_C.so", "_C_stable.pyd", "_C.pyd")  # the stable one is newer torchvision's
+
 _declared: list[torch.library.Library] = []  # a declaration lives as long as its library object
 
 
@@ -32,7 +34,7 @@ def torchvision_library() -> Path | None:
     if spec is None or spec.origin is None:
         return None
     folder = Path(spec.origin).parent
-    return next((folder / name for name in ("_C.so", "_C.pyd") if (folder / name).is_file()), None)
+    return next((folder / name for name in LIBRARIES if (folder / name).is_file()), None)
 
 
 def declare_missing_operators() -> bool:

@@ -1,7 +1,10 @@
 """torchvision's missing operators: declared where its library does not load, never elsewhere."""
 
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+
+import pytest
 
 from lexiseg_model.clip import compat
 from tests.command import ended
@@ -36,3 +39,15 @@ print(torch.ops.torchvision.nms, torch.ops.torchvision.qnms)
     assert found == "torchvision False"  # looked for, not imported
     assert declared == "True False"
     assert operators == "torchvision.nms torchvision.qnms"
+
+
+@pytest.mark.parametrize("names", [["_C.so"], ["_C.so", "_C_stable.so"], ["_C_stable.so"]])
+def test_the_library_that_torchvision_loads_is_found_under_each_of_its_names(
+    names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("__init__.py", *names):
+        (tmp_path / name).touch()
+    spec = ModuleSpec("torchvision", None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+
+    assert compat.torchvision_library() == tmp_path / names[-1]
