@@ -61,6 +61,12 @@ def inference_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
+def forbid_tf32(device: torch.device) -> None:
+    """Make convolutions of a CUDA device compute in full float32, in the whole process: torch's default is TF32."""
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+
+
 def widest_float(device: torch.device) -> torch.dtype:
     """float64; float32 on an Apple GPU, which has no float64."""
     return torch.float32 if device.type == "mps" else torch.float64

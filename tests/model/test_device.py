@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lexiseg_model import catalogue
-from lexiseg_model.device import choose_device, inference_dtype, require_memory, widest_float
+from lexiseg_model.device import choose_device, forbid_tf32, inference_dtype, require_memory, widest_float
 from lexiseg_model.errors import OptionError, ShortMemoryError
 from lexiseg_model.lru import Lru
 from lexiseg_model.memory import held_bytes
@@ -57,6 +57,15 @@ def test_a_number_beyond_the_last_gpu_is_refused(monkeypatch: pytest.MonkeyPatch
     assert choose_device("cuda:1").index == 1
     with pytest.raises(OptionError, match="cuda:0 to cuda:1"):
         choose_device("cuda:2")
+
+
+def test_convolutions_of_a_gpu_are_in_full_float32_where_tf32_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+
+    forbid_tf32(torch.device("cpu"))
+    assert torch.backends.cudnn.allow_tf32
+    forbid_tf32(torch.device("cuda"))
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def test_weights_beyond_the_free_memory_are_refused_with_what_to_do() -> None:

@@ -245,11 +245,14 @@ def load_folder(
     text_tower: Path | None = None,
 ) -> Segmenter:
     """Load the model of one directory; `card` overrides the directory's. Raises as `load`."""
-    from lexiseg_model.device import Execution, choose_device
+    from lexiseg_model.device import Execution, choose_device, forbid_tf32
 
     card = card or read_card(folder)
     loader = cast(Loader, _method(folder, card).load)
-    return loader(folder, card, Execution(choose_device(device), precision or card.precision, text_tower))
+    execution = Execution(choose_device(device), precision or card.precision, text_tower)
+    if execution.precision == "exact":
+        forbid_tf32(execution.device)
+    return loader(folder, card, execution)
 
 
 def _models_of(method: Method) -> list[str]:
