@@ -5,8 +5,7 @@ A batch begins with the job of the client (source) that has had the fewest tiles
 bucket). A new client starts with the tile count of the client served last, so idle time earns no credit.
 
 The thread takes the next batch, up to max_batch tiles of one model and one bucket, and waits only while the queue is
-empty. While several clients wait, a batch is limited to MAX_PASS_SECONDS: each client waits for the batches of the
-others. A CPU gains nothing from batches, so there the thread takes tile after tile. Between two batches it runs other
+empty. A CPU gains nothing from batches, so there the thread takes tile after tile. Between two batches it runs other
 work for the device, such as the warm-up of a model.
 """
 
@@ -33,8 +32,6 @@ from lexiseg_service.worker.job import AnyJob
 from lexiseg_service.worker.models.pool import COMPUTE_THREADS, GOING_DOWN
 
 logger = structlog.get_logger("lexiseg.engine")
-MAX_PASS_SECONDS = 0.15  # of a batch on a GPU while several clients wait
-AVERAGE_WEIGHT = 0.2  # weight of the latest pass in the moving average of a tile's time
 Work = Callable[[], object]
 # New clients that may overtake a waiting client for each of its tiles: without a limit they would starve it.
 MAX_NEW_PER_TILE = 8
@@ -64,11 +61,6 @@ class DeviceQueue:
     def __len__(self) -> int:
         """Jobs with tiles left."""
         return len(self._taken)
-
-    @property
-    def n_sources(self) -> int:
-        """Sources with a job in the queue."""
-        return len({job.source for job in self._taken})
 
     @property
     def next(self) -> AnyJob | None:
@@ -128,19 +120,16 @@ class ComputeStage:
         max_batch: tiles of a batch.
         metrics: batch sizes, times, and the depth of the queue.
         encoded: called on a compute thread with a job that has its features.
-        gains: whether a batch takes less time than its tiles one by one, as on a GPU.
     """
 
-    def __init__(self, max_batch: int, metrics: Metrics, encoded: Callable[[AnyJob], None], gains: bool = True) -> None:
+    def __init__(self, max_batch: int, metrics: Metrics, encoded: Callable[[AnyJob], None]) -> None:
         self._max_batch = max_batch
         self._metrics = metrics
         self._encoded = encoded
-        self._gains = gains
         self._queue = DeviceQueue()
         self._work: deque[tuple[Future[object], Work]] = deque()
         self._changed = threading.Condition()
         self._open = True
-        self._seconds_per_tile = 0.0  # moving average
         self._thread = threading.Thread(target=self._loop, name="compute", daemon=True)
         self._thread.start()
 
@@ -181,7 +170,7 @@ class ComputeStage:
                     self._metrics.queue_depth.set(0)
                     self._changed.wait()
                 work = self._work.popleft() if self._work else None
-                batch = [] if work else self._queue.take(self._max_tiles())
+                batch = [] if work else self._queue.take(self._max_batch)
                 self._metrics.queue_depth.set(len(self._queue))
             # torch applies the last number that any thread has set, so it is set before every step.
             torch.set_num_threads(COMPUTE_THREADS)
@@ -191,14 +180,6 @@ class ComputeStage:
                 _run(*work)
             # The thread would otherwise keep the last batch's images, or a model, alive while it waits.
             del batch, work
-
-    def _max_tiles(self) -> int:
-        """Tiles of the next batch."""
-        if not self._gains:
-            return 1
-        if self._queue.n_sources < 2 or self._max_batch * self._seconds_per_tile <= MAX_PASS_SECONDS:
-            return self._max_batch
-        return min(self._max_batch, max(1, int(MAX_PASS_SECONDS / self._seconds_per_tile)))
 
     def _encode(self, batch: Batch, may_split: bool = True) -> None:
         """Encode a batch; after out-of-memory it is retried once, in two halves."""
@@ -237,7 +218,6 @@ class ComputeStage:
                     _assemble(job, segmenter)
                 start = end
             ended = time.monotonic()
-        self._seconds_per_tile += AVERAGE_WEIGHT * ((ended - began) / start - self._seconds_per_tile)
         self._metrics.batch_size.observe(start)
         self._metrics.stage("image", ended - began)
         for job, first, last in batch:

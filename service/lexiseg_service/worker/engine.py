@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import nullcontext
 from functools import partial
@@ -78,14 +77,14 @@ class Engine:
         self._admission = Admission(settings.queue_limit)
         # One executor for both, so that large images in one stage and in the other together leave a core to small ones.
         self._threads = FairExecutor("decode-post", THREADS, lambda: self._admission.has_small)
-        gains = choose_device(settings.device).type != "cpu"
-        self._compute = ComputeStage(settings.max_batch, metrics, self._encoded, gains)
+        max_batch = 1 if choose_device(settings.device).type == "cpu" else settings.max_batch  # a CPU gains nothing
+        self._compute = ComputeStage(max_batch, metrics, self._encoded)
         self._finishing = FinishStage(self._threads, self.feature_cache, metrics)
         self._reading = TextStage(self.text_caches, self._finishing.put)
         metrics.in_flight.set_function(lambda: self.in_flight)
         metrics.held("features", lambda: self.feature_cache.weight)
-        self._show("text", lambda: self._reading.waits)
-        self._show("decode-post", lambda: self._threads.waits)
+        self._show("text", self._reading.executor)
+        self._show("decode-post", self._threads)
 
     # Accept
 
@@ -286,7 +285,7 @@ class Engine:
         self.models.close()
         self._compute.close(5)
         self._threads.close()
-        self._reading.close()
+        self._reading.executor.close()
         self.text_caches.close()
 
     @property
@@ -302,7 +301,7 @@ class Engine:
         queue = ("finish queue",) if behind else ()
         return (*texts, *queue, *(f"model {name}" for name in self.models.failures))
 
-    def _show(self, stage: str, waits: Callable[[], list[float]]) -> None:
+    def _show(self, stage: str, threads: FairExecutor) -> None:
         """Report the work that waits for the threads of a stage in the metrics."""
-        self._metrics.waiting.labels(stage).set_function(lambda: len(waits()))
-        self._metrics.longest_wait.labels(stage).set_function(lambda: max(waits(), default=0.0))
+        self._metrics.waiting.labels(stage).set_function(lambda: len(threads.waits))
+        self._metrics.longest_wait.labels(stage).set_function(lambda: max(threads.waits, default=0.0))

@@ -170,32 +170,17 @@ class TextStage:
     def __init__(self, caches: TextCaches, done: Callable[[AnyJob], None]) -> None:
         self._caches = caches
         self._done = done
-        self._executors: dict[str, FairExecutor] = {}  # by text tower: a slow one delays no other
-        self._guard = threading.Lock()
-
-    @property
-    def waits(self) -> list[float]:
-        """Seconds that each job has waited for its next chunk."""
-        return [seconds for executor in tuple(self._executors.values()) for seconds in executor.waits]
+        # One thread for long lists; the executor's other one, for a few texts, waits for one chunk at most.
+        self.executor = FairExecutor("texts", 1)
 
     def put(self, job: AnyJob) -> None:
         """Fetch or encode the missing texts of a job."""
         now = time.monotonic()
         self._submit(now, now, job)
 
-    def close(self) -> None:
-        """Encode no further chunk."""
-        for executor in tuple(self._executors.values()):
-            executor.close()
-
     def _submit(self, since: float, now: float, job: AnyJob) -> None:
-        tower = job.loaded.segmenter.text_digest
-        with self._guard:
-            if tower not in self._executors:
-                # One thread for long lists; the executor's other one, for a few texts, waits for one chunk at most.
-                self._executors[tower] = FairExecutor("texts", 1)
         work = partial(job.run, partial(self._step, since, now))
-        self._executors[tower].submit(job.source, work, large=len(job.lookup.texts) > CHUNK)
+        self.executor.submit(job.source, work, large=len(job.lookup.texts) > CHUNK)
 
     def _step(self, since: float, submitted: float, job: AnyJob) -> None:
         """Encode one chunk of a job that is in this stage since a time, and was submitted for this chunk later."""

@@ -1,6 +1,5 @@
 """Fixtures of all worker tests."""
 
-import math
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,8 @@ from tests.model.catalogue.test_models import copy_of_tiny
 
 @pytest.fixture(autouse=True)
 def _batches_gain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a quick GPU, whatever the machine: one thread takes batches of several tiles, however long they take."""
+    """As on a quick GPU, whatever the machine: one thread takes batches of several tiles."""
     monkeypatch.setattr("lexiseg_service.worker.engine.choose_device", lambda name: torch.device("cuda"))
-    monkeypatch.setattr("lexiseg_service.worker.compute.MAX_PASS_SECONDS", math.inf)
 
 
 @pytest.fixture
