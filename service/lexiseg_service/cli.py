@@ -25,7 +25,7 @@ if sys.argv[1:2] in (["serve"], ["gateway"], ["worker"]) and "MALLOC_MMAP_THRESH
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 
@@ -201,20 +201,9 @@ def main() -> None:
     except KeyboardInterrupt:  # during the start of a command
         raise SystemExit(130) from None
     except OSError as error:  # such as a full disk
-        typer.echo(f"lexiseg: {_where(error.filename)}{error.strerror or error}", err=True)
+        place = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        typer.echo(f"lexiseg: {place}{error.strerror or error}", err=True)
         raise SystemExit(1) from None
-
-
-def _where(filename: object) -> str:
-    """The file, after the environment variable that names it or a folder above it."""
-    from lexiseg_service.commands.options import FIELDS, variable
-
-    if not isinstance(filename, str):
-        return ""
-    paths = [variable(name) for name, info in FIELDS.items() if Path in get_args(info.annotation)]
-    chosen = [(name, os.environ[name]) for name in paths if os.environ.get(name)]
-    by = next((name for name, folder in chosen if Path(filename).is_relative_to(folder)), "")
-    return f"{by}: {filename}: " if by else f"{filename}: "
 
 
 if __name__ == "__main__":

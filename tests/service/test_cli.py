@@ -23,18 +23,17 @@ def test_help_names_every_command(command: str) -> None:
 
 
 @pytest.mark.parametrize("filename", [None, "state/vocabularies"])
-def test_what_the_system_refuses_is_one_line_with_the_variable_that_named_it(
+def test_what_the_system_refuses_is_one_line_with_the_path(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], filename: str | None
 ) -> None:
     def refuse() -> None:
         raise OSError(28, "No space left on device", filename)
 
-    monkeypatch.setenv("LEXISEG_STATE_DIR", "state")
     monkeypatch.setattr(cli, "app", refuse)
 
     outcome = CommandLine(monkeypatch, capsys)("serve")
 
-    named = "LEXISEG_STATE_DIR: state/vocabularies: " if filename else ""
+    named = "state/vocabularies: " if filename else ""
     assert (outcome.status, outcome.err) == (1, f"lexiseg: {named}No space left on device\n")
 
 

@@ -10,7 +10,7 @@ import functools
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import NoneType
@@ -63,9 +63,6 @@ FIELDS: Mapping[str, FieldInfo] = {
 }
 # Read by docker-compose.yml, whose env_file may pass them on, and by the client.
 ELSEWHERE = re.compile(r"LEXISEG_(\w+_IMAGE|BASE_URL|DATA|ENV_FILE|SHM|RECIPE)")
-# Kubernetes sets these in each pod for services beside it, such as one that is named lexiseg.
-SERVICE_LINK = re.compile(r"LEXISEG_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
-ADDRESS = re.compile(r"(tcp|udp|sctp)://.+")  # that such a NAME_PORT has; a plain number is a misspelt setting's
 # The options of a server that most people need: their group is the first in its help.
 MAIN_OPTIONS = (
     *("http_port", "grpc_port", "worker_port", "host", "workers", "model", "models_dir", "device"),
@@ -105,7 +102,7 @@ def _expected(finding: Any) -> str:
     return message.removeprefix("Input should be ").removeprefix("Value error, ")
 
 
-def refuse_unknown(environment: Mapping[str, str]) -> None:
+def refuse_unknown(environment: Iterable[str]) -> None:
     """Refuse a misspelt setting, which would silently be the default.
 
     Raises:
@@ -114,22 +111,10 @@ def refuse_unknown(environment: Mapping[str, str]) -> None:
     known = {variable(name) for name in FIELDS}
     for name in sorted(environment):
         upper = name.upper()  # as pydantic-settings reads it
-        if (
-            not upper.startswith("LEXISEG_")
-            or upper in known
-            or ELSEWHERE.fullmatch(upper)
-            or _is_link(upper, environment[name])
-        ):
+        if not upper.startswith("LEXISEG_") or upper in known or ELSEWHERE.fullmatch(upper):
             continue
         near = difflib.get_close_matches(upper.removeprefix("LEXISEG_").lower(), FIELDS, 1)
         raise InvalidValue.of("the environment", name, f"a setting{f', such as {variable(near[0])}' if near else ''}")
-
-
-def _is_link(name: str, value: str) -> bool:
-    """Whether it is a service link of Kubernetes."""
-    if SERVICE_LINK.fullmatch(name) is None:
-        return False
-    return not name.endswith("_PORT") or name.endswith("_SERVICE_PORT") or ADDRESS.fullmatch(value) is not None
 
 
 def takes_settings(command: Command) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -20,7 +20,7 @@ from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.image.header import STILL_FORMATS
 from lexiseg_service.question.schemas import FrameInput, JsonRequest, Problem, Question, StreamInput
 
-# Answers as /docs shows them; other examples are generated from the schemas.
+# An answer as /docs shows it; other examples are generated from the schemas.
 SEGMENT: dict[str, Any] = {
     "id": "0f9c1f6f0f7a4c3a9f6f3a2b1c0d9e8f",
     "image_id": "9b0b54d1c7a24f5e8d6c3b2a19080706",
@@ -58,39 +58,10 @@ SEGMENT: dict[str, Any] = {
     "timings_ms": {"decode": 4.1, "queue": 0.3, "text": 0.1, "image": 38.0, "post": 6.2, "total": 49.0},
     "cache": {"text_hits": 3, "text_misses": 0, "features": False},
 }
-PROMPTED: dict[str, Any] = SEGMENT | {
-    "task": "prompt",
-    "segments": [
-        SEGMENT["segments"][0]
-        | {
-            "label": None,
-            "class_index": None,
-            "score": 0.8741,
-            "prompt_index": 0,
-            "mask_index": 0,
-            "quality": 0.8741,
-        }
-    ],
-    "absent": [],
-    "warnings": [],
-    "timings_ms": {"decode": 0.1, "queue": 0.0, "text": 0.0, "image": 0.0, "post": 3.4, "total": 3.6},
-    "cache": {"text_hits": 0, "text_misses": 0, "features": True},
-}
-ANSWERS: dict[str, Any] = {
-    "classes": {"summary": "A class list", "value": SEGMENT},
-    "click": {"summary": "A click on an image sent before", "value": PROMPTED},
-}
-
-
 _EXAMPLE_CLASSES = {"classes": ["road", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}]}
 JSON_EXAMPLES: dict[str, dict[str, Any]] = {
     "file": {"summary": "The file itself", "value": {"image": {"base64": "/9j/4AAQSkZJRgABAQ..."}, **_EXAMPLE_CLASSES}},
     "again": {"summary": "An image sent before", "value": {"image": {"id": "9b0b54d1c7..."}, **_EXAMPLE_CLASSES}},
-    "url": {"summary": "By URL", "value": {"image": {"url": "https://example.org/street.jpg"}, **_EXAMPLE_CLASSES}},
-    "click": {
-        "summary": "A click on an image sent before",
-        "value": {"image": {"id": "9b0b54d1c7..."}, "prompts": [{"points": [{"x": 12, "y": 40}]}]},
-    },
     "corrected": {
         "summary": "A click, corrected by another beside the object",
         "value": {
@@ -104,14 +75,6 @@ JSON_EXAMPLES: dict[str, dict[str, Any]] = {
             "image": {"base64": "/9j/4AAQSkZJRgABAQ..."},
             "prompts": [{"box": [2, 4, 30, 40]}, {"box": [20.5, 8, 44, 31.5]}],
             **_EXAMPLE_CLASSES,
-        },
-    },
-    "panoptic": {
-        "summary": "Things one by one, the rest class by class",
-        "value": {
-            "image": {"base64": "/9j/4AAQSkZJRgABAQ..."},
-            "task": "panoptic",
-            "vocabulary": "coco-panoptic",
         },
     },
 }

@@ -19,7 +19,7 @@ from lexiseg_model.types import Segment
 from lexiseg_service.errors import UnknownModel
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.rest import body
-from lexiseg_service.gateway.rest.openapi import ANSWERS, PICTURE, PROBLEMS, REQUEST_ID, SEGMENT_BODY, problems, query
+from lexiseg_service.gateway.rest.openapi import PICTURE, PROBLEMS, REQUEST_ID, SEGMENT, SEGMENT_BODY, problems, query
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.question.messages import ImageSource, MaskFormat, WorkerAnswer
@@ -44,7 +44,7 @@ ModelName = Annotated[str, Path(description="NAME or NAME@VERSION", examples=["t
     responses={
         200: {
             "model": SegmentAnswer,
-            "content": {"application/json": {"examples": ANSWERS}, "image/png": PICTURE},
+            "content": {"application/json": {"example": SEGMENT}, "image/png": PICTURE},
         },
         **PROBLEMS,
     },

@@ -56,9 +56,8 @@ def operations(schema: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def test_the_examples_of_answers_are_what_the_schemas_say() -> None:
-    for example in openapi.ANSWERS.values():
-        SegmentAnswer.model_validate(example["value"])
+def test_the_example_of_an_answer_is_what_the_schema_says() -> None:
+    SegmentAnswer.model_validate(openapi.SEGMENT)
 
 
 @pytest.mark.parametrize("name", JSON_EXAMPLES)
