@@ -31,10 +31,8 @@ POINTS = PointSettings()
 
 
 class AlignmentSettings(StrictModel):
-    """Matching settings that the paper does not state; by default every pair is kept, as in the authors' later code."""
+    """Matching settings that the paper does not state."""
 
-    keep: float = Field(1.0, gt=0, le=1, description="share of an image's pairs that is kept, the most probable ones")
-    confidence: float = Field(0.0, ge=0, lt=1, description="probability that a pair must have to be kept")
     sizes: tuple[int, ...] = Field(
         SIZES, min_length=1, description="of the image's longer side in pixels, over which CLIP's view is averaged"
     )
@@ -43,7 +41,7 @@ class AlignmentSettings(StrictModel):
     )
 
 
-KEEP_ALL = AlignmentSettings()
+ALIGNMENT = AlignmentSettings()
 
 
 class DecoderSize(StrictModel):
@@ -123,13 +121,12 @@ class AlignRecipe(RunRecipe):
     clip: list[Path] = Field([], description="files of its towers where stage one comes without them")
     text: str = Field("a photo of a {}.", description="what an entity is put into before it is encoded")
     adapter: AdapterSize = AdapterSize()
-    matching: AlignmentSettings = KEEP_ALL
+    matching: AlignmentSettings = ALIGNMENT
     proposals: ProposalSettings = Field(PROPOSALS, description="masks that stage one finds")
     held_out: int = Field(0, ge=0, description="photographs that are not trained on: whose entities are told apart")
     regions: int = Field(100, ge=1, description="of a photograph at most, the best ones")
     momentum: float = Field(0.999, ge=0, le=1, description="of the average adapter that takes part in matching")
     mirrored: float = Field(0.5, ge=0, le=1, description="share of photographs")
-    judged: dict[str, int] = Field({}, description="data set -> photographs of its val split whose objects are named")
     mismatched: bool = Field(False, description="entities of other photographs: a control, which learns no words")
 
     @property

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -18,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import WEIGHTS, under
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.text import TextTower
@@ -31,7 +29,6 @@ from lexiseg_model.methods.unpair_seg.canvas import Canvas
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.trunk import RegionAdapter, TrunkMaps
 from lexiseg_model.methods.unpair_seg.network import ADAPTER, Restored, flat_state, read_weights, restore
-from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter
 from lexiseg_model.methods.unpair_seg.training import AlignRecipe
 from lexiseg_model.methods.unpair_seg.training.alignment import (
     EntityBatch,
@@ -43,11 +40,9 @@ from lexiseg_model.methods.unpair_seg.training.alignment import (
     entity_probabilities,
     match_entities,
     mixed_embedding,
-    named_rank,
     one_by_one,
 )
 from lexiseg_model.methods.unpair_seg.training.masks_trainer import meta_trunk
-from lexiseg_model.methods.unpair_seg.training.publish import write_aligned
 from lexiseg_model.training.pair_run import centred, margin, own_rank
 from lexiseg_model.training.pairs import Mismatched, NumberedPairs
 from lexiseg_model.training.recipe import LocalPhase
@@ -159,14 +154,13 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         self, image: Tensor, maps: TrunkMaps, features: PixelFeatures, masks: Tensor, rows: Tensor, share: float
     ) -> EntityPairs:
         """Match regions and entities of one photograph by CLIP's embeddings at all sizes and the averaged adapter's."""
-        settings = self.recipe.matching
         adapted = self._adapted(self.network.target, maps, features, [masks])[0]
         unit = F.normalize(adapted, dim=-1)
         scales = [
             mixed_embedding(F.normalize(view[0], dim=-1), unit, share)
-            for view in at_sizes(self.trunk, image, masks[None], settings.sizes)
+            for view in at_sizes(self.trunk, image, masks[None], self.recipe.matching.sizes)
         ]
-        return match_entities(entity_probabilities(scales, rows, self.scale), settings)
+        return match_entities(entity_probabilities(scales, rows, self.scale))
 
     def _adapted(
         self, adapter: RegionAdapter, maps: TrunkMaps, features: PixelFeatures, regions: Sequence[Tensor]
@@ -189,18 +183,15 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         return sum(self.pairs.sizes)
 
     def _validate(self) -> dict[str, float]:
-        """Figures of the held-out pairs, and `named_rank` on the val splits of `judged`."""
-        reached = {} if self.held_out is None else self._validate_held_out(self.held_out)
-        return reached | self._name_ranks()
-
-    def _validate_held_out(self, source: PairSource) -> dict[str, float]:
-        """Loss with matches of frozen CLIP, and ranks of a photograph's own entities among those of all photographs.
+        """Loss with matches of frozen CLIP, and ranks of a photograph's own entities among those of all held-out pairs.
 
         Photographs are means of their regions, entities means of their rows. As the loss has no negatives, it draws all
         regions towards the mean of all entities; `centred_rank` and `centred_margin` subtract the means.
         """
+        if self.held_out is None:
+            return {}
         losses, photographs, entities = [], [], []
-        for batch in one_by_one(source, self.recipe.phases[-1].crop):
+        for batch in one_by_one(self.held_out, self.recipe.phases[-1].crop):
             with torch.no_grad():
                 known = self._align(batch, 0.0)
             losses.append(alignment_loss(*known).item())
@@ -213,20 +204,6 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
             "own_rank": own_rank(F.normalize(images, dim=1) @ F.normalize(named, dim=1).T),
             "centred_rank": own_rank(apart),
             "centred_margin": margin(apart),
-        }
-
-    def _name_ranks(self) -> dict[str, float]:
-        if not self.recipe.judged:
-            return {}
-        with TemporaryDirectory() as folder:
-            weights = Path(folder) / self.file
-            self._write_weights(weights)
-            write_aligned(self.recipe, weights)
-            segmenter = catalogue.load_folder(weights.parent, self.recipe.device)
-        assert isinstance(segmenter, UnpairSegSegmenter)
-        return {
-            f"{name}_name_rank": named_rank(segmenter, self.recipe.data, name, photographs)
-            for name, photographs in self.recipe.judged.items()
         }
 
     def _weights(self) -> dict[str, Tensor]:

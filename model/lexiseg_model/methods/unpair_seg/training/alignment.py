@@ -1,4 +1,4 @@
-"""Batches, matching, loss and figures of stage two: regions of an image and entities of its caption, unpaired.
+"""Batches, matching and loss of stage two: regions of an image and entities of its caption, unpaired.
 
 Frozen CLIP decides the matches over several sizes of the image; later in training the adapter takes part. The loss
 trains the adapter's embeddings of the matched regions.
@@ -6,10 +6,7 @@ trains the adapter's embeddings of the matched regions.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -19,60 +16,14 @@ from torch import Tensor
 
 from lexiseg_model.data.entities import SEPARATOR
 from lexiseg_model.data.pairs.source import PairSource, Skipped, readable_pairs
-from lexiseg_model.data.read_scenes import object_scenes
 from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, ClipTrunk
-from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter
-from lexiseg_model.methods.unpair_seg.training import KEEP_ALL as KEEP_ALL
+from lexiseg_model.methods.unpair_seg.training import ALIGNMENT as ALIGNMENT
 from lexiseg_model.methods.unpair_seg.training import SIZES
 from lexiseg_model.methods.unpair_seg.training import AlignmentSettings as AlignmentSettings
-from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.losses import assign, mean_over_processes
 from lexiseg_model.training.pairs import Drawn
-from lexiseg_model.types import ClassEntry
-
-INSIDE = 10.0  # logit of a pixel of the true mask; outside it is the negative
-ROUNDING = 1e-9  # tolerance of a share times a number: two thirds of three are two
-
-
-def say_naming(segmenter: Segmenter, root: Path, name: str, photographs: int) -> dict[str, float]:
-    """Print `named_rank` with and without the adapter, and return both."""
-    assert isinstance(segmenter, UnpairSegSegmenter)
-    reached = {"with the adapter": named_rank(segmenter, root, name, photographs)}
-    adapter, segmenter.network.adapter = segmenter.network.adapter, None
-    try:
-        reached["by CLIP alone"] = named_rank(segmenter, root, name, photographs)
-    finally:
-        segmenter.network.adapter = adapter
-    for which, rank in reached.items():
-        print(f"{name}: objects' own names stand at {rank:.1f} % of the list {which}", flush=True)
-    return reached
-
-
-@torch.inference_mode()
-def named_rank(segmenter: UnpairSegSegmenter, root: Path, name: str, photographs: int) -> float:
-    """Mean rank in percent of an object's true class name among the set's names: 0 at best, 50 by chance.
-
-    Classes weigh the same. Objects are those of the first `photographs` of the val split of the set `name`.
-    """
-    scenes = object_scenes(root, name, "val", lambda _: True)
-    classes = tuple(ClassEntry(entry.name) for entry in scenes.classes)
-    bank = segmenter.text_bank(classes, segmenter.encode_texts(segmenter.texts(classes)))
-    ranks: dict[int, list[float]] = {}
-    for scene in islice(scenes.scenes, photographs):
-        objects = scene.read_truth()
-        if not objects.labels:
-            continue
-        features = segmenter.encode(scene.read_image())
-        numbers = np.arange(1, len(objects.labels) + 1)
-        masks = torch.from_numpy(objects.ids[None] == numbers[:, None, None])
-        embeddings = segmenter.embed_masks(features, INSIDE * (2 * masks.float() - 1))
-        scores = segmenter.region_scores(features, embeddings, bank)  # [K, N]
-        for column, label in enumerate(objects.labels):
-            before = (scores[:, column] > scores[label, column]).sum().item()
-            ranks.setdefault(label, []).append(100 * before / max(1, len(classes) - 1))
-    return float(np.mean([np.mean(of_class) for of_class in ranks.values()])) if ranks else 50.0
 
 
 class EntityBatch(NamedTuple):
@@ -137,11 +88,10 @@ def _resized(images: Tensor, longer: int) -> Tensor:
 
 
 class EntityPairs(NamedTuple):
-    """M pairs by falling probability: indexes int64 [M] of `region` and `entity`, and `probability` [M]."""
+    """M pairs: indexes int64 [M] of `region` and `entity`."""
 
     region: Tensor
     entity: Tensor
-    probability: Tensor
 
 
 def mixed_embedding(clip: Tensor, adapted: Tensor, share: float) -> Tensor:
@@ -149,7 +99,7 @@ def mixed_embedding(clip: Tensor, adapted: Tensor, share: float) -> Tensor:
     return F.normalize((1 - share) * clip + share * adapted, dim=-1)
 
 
-def adapter_share(step: int, steps: int, settings: AlignmentSettings = KEEP_ALL) -> float:
+def adapter_share(step: int, steps: int, settings: AlignmentSettings = ALIGNMENT) -> float:
     """Share of the adapter in matching, which grows linearly; `step` counts from 0."""
     return settings.adapter_share * (step + 1) / steps
 
@@ -172,22 +122,10 @@ def entity_probabilities(scales: Sequence[Tensor], entities: Tensor, scale: floa
 
 
 @torch.no_grad()
-def match_entities(probabilities: Tensor, settings: AlignmentSettings = KEEP_ALL) -> EntityPairs:
-    """Most probable one-to-one assignment of regions to entities.
-
-    Args:
-        probabilities: [R, T].
-        settings: `keep` is the share of assigned pairs that is kept (rounded up), `confidence` their least probability.
-
-    Returns:
-        At most min(R, T) pairs.
-    """
+def match_entities(probabilities: Tensor) -> EntityPairs:
+    """Most probable one-to-one assignment of regions to entities, by probabilities [R, T]: min(R, T) pairs."""
     pairs = assign(1 - probabilities[None])
-    probability = probabilities[pairs.prediction, pairs.target]
-    order = probability.argsort(descending=True, stable=True)
-    order = order[: math.ceil(settings.keep * len(order) - ROUNDING)]
-    order = order[probability[order] >= settings.confidence]
-    return EntityPairs(pairs.prediction[order], pairs.target[order], probability[order])
+    return EntityPairs(pairs.prediction, pairs.target)
 
 
 def alignment_loss(adapted: Sequence[Tensor], entities: Sequence[Tensor], pairs: Sequence[EntityPairs]) -> Tensor:

@@ -7,7 +7,6 @@ from pathlib import Path
 from lexiseg_model import catalogue
 from lexiseg_model.methods.unpair_seg.import_ import Options, read
 from lexiseg_model.methods.unpair_seg.training import AlignRecipe, MasksRecipe
-from lexiseg_model.methods.unpair_seg.training.alignment import say_naming
 from lexiseg_model.training.publishing import measure_prompts, with_terms, write_model
 from lexiseg_model.types import InputSize, ModelCard
 
@@ -32,16 +31,7 @@ def publish_masks(recipe: MasksRecipe, weights: Path) -> ModelCard:
 
 
 def publish_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:
-    """Write a model directory of both stages; print how well it names the objects of the sets of `recipe.judged`."""
-    card = write_aligned(recipe, weights)
-    segmenter = catalogue.load_folder(weights.parent, recipe.device)
-    for name, photographs in recipe.judged.items():
-        say_naming(segmenter, recipe.data, name, photographs)
-    return card
-
-
-def write_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:
-    """Write a model directory of both stages, without measuring it."""
+    """Write a model directory of both stages."""
     imported = read(Options(checkpoint=weights, architecture=recipe.architecture))
     side, stage_one = recipe.phases[-1].crop, recipe.stage_one.name
     pairs = [with_terms("captioned photographs", recipe.place(name)) for name in recipe.pairs]
