@@ -8,6 +8,7 @@ pixel: a sixteenth of the memory and the time, with what the final upsampling wo
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -16,10 +17,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, picture_size
-from lexiseg_model.masks import windows
 from lexiseg_model.types import InputSize, Precision
 
+Pixels = TypeVar("Pixels", Tensor, NDArray[np.uint8])
 LATTICE = 4  # pixels of the canvas per score, when fast
 
 
@@ -59,8 +61,27 @@ def plan_windows(
     pixels = np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)
     if window is None or stride is None:
         return Plan(size, pixels[None], Layout(canvas, canvas))
-    layout = windows.place_windows(canvas, window, stride)
-    return Plan(size, windows.cut(pixels, layout), layout)
+    layout = place_windows(canvas, window, stride)
+    return Plan(size, np.stack([*windows_of(pixels, layout)]), layout)
+
+
+def place_windows(canvas: tuple[int, int], window: int, stride: int) -> Layout:
+    """Place windows in the grid of mmsegmentation's sliding inference, row by row.
+
+    Along each axis there are max(length - window + stride - 1, 0) // stride + 1 windows, `stride` apart; the last ones
+    are shifted back to end with the canvas, and windows are clipped to a smaller canvas.
+
+    Raises:
+        OptionError: a length is below 1, or the stride exceeds the window, which would leave gaps.
+    """
+    if min(*canvas, window, stride) < 1 or stride > window:
+        raise OptionError(f"canvas {canvas}, windows of {window} every {stride}; expected 1 <= stride <= window")
+    height, width = tile = (min(window, canvas[0]), min(window, canvas[1]))
+    tops, lefts = (
+        [min(index * stride, length - side) for index in range(max(length - side + stride - 1, 0) // stride + 1)]
+        for length, side in ((canvas[0], height), (canvas[1], width))
+    )
+    return Layout(canvas, tile, tuple((top, left) for top in tops for left in lefts))
 
 
 def layout_of(image: Plan | Features) -> Layout:
@@ -79,7 +100,7 @@ def canvas_of(plan: Plan) -> Tensor:
     return torch.from_numpy(canvas)
 
 
-def windows_of(canvas: Tensor, layout: Layout) -> Iterator[Tensor]:
+def windows_of(canvas: Pixels, layout: Layout) -> Iterator[Pixels]:
     """Each window [C, h, w] of a canvas [C, H, W]."""
     height, width = layout.tile
     for top, left in layout.offsets:
@@ -96,13 +117,26 @@ def merge(scores: Iterable[Tensor], layout: Layout, precision: Precision) -> Ten
     """
     if precision == "fast":
         layout = Layout(_lattice(layout.canvas), _lattice(layout.tile), tuple(map(_lattice, layout.offsets)))
-    return windows.merge((resize(each, layout.tile) for each in scores), layout)
+    return mean_of_windows((resize(each, layout.tile) for each in scores), layout)
 
 
 def spliced(parts: Iterable[Tensor], layout: Layout, side: int) -> Tensor:
     """Mean of windows' patches [D, h, w] of `side` pixels over the canvas: [D, H, W]. All lengths are whole patches."""
     canvas, tile, *offsets = ((y // side, x // side) for y, x in (layout.canvas, layout.tile, *layout.offsets))
-    return windows.merge((each.float() for each in parts), Layout(canvas, tile, tuple(offsets)))
+    return mean_of_windows((each.float() for each in parts), Layout(canvas, tile, tuple(offsets)))
+
+
+def mean_of_windows(scores: Iterable[Tensor], layout: Layout) -> Tensor:
+    """Mean float32 [K, H, W] over the canvas of the scores [K, h, w] of every window, in order and at its size."""
+    total, hits = None, torch.zeros(layout.canvas)
+    for score, (top, left) in zip(scores, layout.offsets, strict=True):
+        if total is None:
+            total = score.new_zeros((len(score), *layout.canvas), dtype=torch.float32)
+        place = slice(top, top + layout.tile[0]), slice(left, left + layout.tile[1])
+        total[:, *place] += score
+        hits[place] += 1
+    assert total is not None
+    return total.div_(hits.to(total.device))
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:

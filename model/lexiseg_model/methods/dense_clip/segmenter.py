@@ -19,7 +19,6 @@ from lexiseg_model.clip.text import TextTower
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ExportError, WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, picture_size
-from lexiseg_model.masks.windows import place_windows
 from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, nearest, region_map
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
@@ -105,7 +104,7 @@ class CorrClipSegmenter(PictureSegmenter):
         # Copies: a view would keep the whole batch in memory while this image is cached.
         patches, regions, guide = (part[0].clone() for part in tile_features)
         canvas = (guide.shape[1], guide.shape[2])
-        layout = place_windows(canvas, self._window or max(canvas), self._stride or max(canvas))
+        layout = windowed.place_windows(canvas, self._window or max(canvas), self._stride or max(canvas))
         return Features(plan.size, {"patches": patches, "regions": regions, "guide": guide}, layout)
 
     def by_regions(self, features: Features, logits: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.vision import PositionRule, Tokens, image_embedding, require_plain_vit, tokens_before_last_block
 from lexiseg_model.masks import pamr
-from lexiseg_model.masks.windows import cut, place_windows
 from lexiseg_model.methods.dense_clip.network import DenseNetwork, dense_map, proxy_map
 from lexiseg_model.methods.dense_clip.settings import PolicyName, published_policy
 from tests.golden import golden_inputs
@@ -145,8 +144,8 @@ def test_the_image_vector_of_clip_is_reproduced(tag: str) -> None:
 def slide() -> tuple[Tensor, Tensor]:
     """Merged cosines [6, 300, 400], and the same after PAMR."""
     network = DenseNetwork(visual(), published_policy("naclip").settings)
-    layout = place_windows((336, 448), 224, 112)
-    vectors = [network(torch.from_numpy(tile)[None])[0][0] for tile in cut(pixels("336x448"), layout)]
+    layout = windowed.place_windows((336, 448), 224, 112)
+    vectors = [network(torch.from_numpy(tile)[None])[0][0] for tile in windowed.windows_of(pixels("336x448"), layout)]
     words = torch.from_numpy(REFERENCE["slide_texts"])
     scores = windowed.merge((cosines(each, words) for each in vectors), layout, "exact")
     guide = normalise(batch("336x448"), "clip_rounded")[0]

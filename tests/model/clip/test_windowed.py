@@ -6,8 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexiseg_model.errors import OptionError, ShapeError
-from lexiseg_model.masks.windows import cut, merge, place_windows
+from lexiseg_model.clip.windowed import mean_of_windows, place_windows, windows_of
+from lexiseg_model.errors import OptionError
+from lexiseg_model.features import Layout
 
 Lengths = st.integers(1, 90)
 
@@ -42,21 +43,13 @@ def test_cut_windows_merge_to_the_image_they_came_from() -> None:
     image = np.random.default_rng(0).integers(0, 256, (3, 37, 53), np.uint8)
     layout = place_windows((37, 53), 16, 7)
 
-    merged = merge((torch.from_numpy(window).float() for window in cut(image, layout)), layout)
+    merged = mean_of_windows((torch.from_numpy(window).float() for window in windows_of(image, layout)), layout)
 
     np.testing.assert_allclose(merged.numpy(), image, atol=1e-3)
 
 
 def test_scores_are_averaged_where_windows_overlap() -> None:
-    layout = place_windows((1, 3), (1, 2), 1)
+    layout = Layout((1, 3), (1, 2), ((0, 0), (0, 1)))
     scores = [torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[4.0, 8.0]]])]
 
-    assert merge(scores, layout).tolist() == [[[1, 3, 8]]]
-
-
-@pytest.mark.parametrize(
-    "shapes", [[], [(2, 4, 4)], [(2, 4, 4)] * 3, [(2, 4, 5), (2, 4, 4)], [(4, 4), (4, 4)]], ids=str
-)
-def test_scores_that_do_not_fit_the_windows_are_refused(shapes: list[tuple[int, ...]]) -> None:
-    with pytest.raises(ShapeError):
-        merge([torch.zeros(shape) for shape in shapes], place_windows((4, 6), 4, 2))
+    assert mean_of_windows(scores, layout).tolist() == [[[1, 3, 8]]]
