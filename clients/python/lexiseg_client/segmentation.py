@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from lexiseg_client.images import ImageLike
 
 NOTEBOOK_OPACITY = 0.5
+TEXTS = ("id", "image_id", "model", "model_digest", "task")  # members of the JSON that are strings
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,7 @@ class Segmentation:
 
         label_map = self.map_file
         bits = 8 if label_map is None or label_map.ids.dtype == np.uint8 else 16
-        return {
-            "id": self.id,
-            "image_id": self.image_id,
-            "model": self.model,
-            "model_digest": self.model_digest,
-            "task": self.task,
+        return {name: getattr(self, name) for name in TEXTS} | {
             "size": list(self.size),
             "segments": [segment_json(segment) for segment in self.segments],
             "label_map": None if label_map is None else {"base64": encoded(label_map.png), "bits": bits},
@@ -126,16 +122,10 @@ class Segmentation:
             return None if content is None else base64.b64decode(content, validate=True)
 
         size = json_values.size(document["size"])
-        label_map = document.get("label_map")
-        map_file = (
-            None if label_map is None else LabelMapPng(size, base64.b64decode(label_map["base64"], validate=True))
-        )
+        label_map = decoded((document.get("label_map") or {}).get("base64"))
+        map_file = None if label_map is None else LabelMapPng(size, label_map)
         return cls(
-            id=string(document["id"]),
-            image_id=string(document["image_id"]),
-            model=string(document["model"]),
-            model_digest=string(document["model_digest"]),
-            task=string(document["task"]),
+            **{name: string(document[name]) for name in TEXTS},
             size=size,
             segments=tuple(segment_of(entry, size, map_file) for entry in document["segments"]),
             timings_ms=timings_of(document["timings_ms"]),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -22,24 +23,20 @@ from lexiseg_model.vocabulary.bank import KnownRows
 
 Rgb = NDArray[np.uint8]
 Truth = TypeVar("Truth")
-TruthIn = TypeVar("TruthIn", contravariant=True)
 
 
-class Judge(Protocol[TruthIn]):
-    """Compares a model's answer with the truth; `settings` are what its records depend on beside model and data."""
+class Judge(ABC, Generic[Truth]):
+    """Compares a model's answer with the truth; `settings`, JSON values, are what its records depend on."""
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """JSON values."""
-        ...
+    settings: dict[str, Any]
 
-    def __call__(self, rgb: Rgb, truth: TruthIn) -> Record:
+    @abstractmethod
+    def __call__(self, rgb: Rgb, truth: Truth) -> Record:
         """The record of a photograph [H, W, 3].
 
         Raises:
             DatasetError: the truth is not of the photograph's size.
         """
-        ...
 
 
 def scene_run(
@@ -58,14 +55,15 @@ def scene_run(
     return EvaluationRun(segmenter, data.scenes, judge, progress, f"{data.name}-{data.split}-{task}", key)
 
 
-class _ClassJudge:
+class _ClassJudge(Judge[Truth]):
     """Runs a task with all classes of a data set."""
 
-    def __init__(self, task: Task, segmenter: Segmenter, data: SceneSet[Any], refine: Refinement | None) -> None:
+    task: Task
+
+    def __init__(self, segmenter: Segmenter, data: SceneSet[Truth], refine: Refinement | None = None) -> None:
         self.segmenter = segmenter
         self.n_classes = len(data.classes)
         self.settings = {"refine": refine or segmenter.card.refine}
-        self._task = task
         self._options = Options(refine=refine)
         entries = tuple(entry.entry for entry in data.classes)
         self._vocabulary = Vocabulary(entries, Background() if data.background else None, data.name)
@@ -74,14 +72,13 @@ class _ClassJudge:
     def answer(self, rgb: Rgb) -> Segmentation:
         with torch.inference_mode():
             features = self.segmenter.encode(rgb)
-            return segment(self._task, self.segmenter, features, self._vocabulary, self._options, self._rows_of)
+            return segment(self.task, self.segmenter, features, self._vocabulary, self._options, self._rows_of)
 
 
-class PanopticJudge(_ClassJudge):
+class PanopticJudge(_ClassJudge[PanopticTruth]):
     """Record: `counts`, a list of [label, sum of IoU, matches, false alarms, misses]."""
 
-    def __init__(self, segmenter: Segmenter, data: SceneSet[PanopticTruth], refine: Refinement | None = None) -> None:
-        super().__init__("panoptic", segmenter, data, refine)
+    task = "panoptic"
 
     def __call__(self, rgb: Rgb, truth: PanopticTruth) -> Record:
         _expect_size(truth.ids.shape, rgb)
@@ -93,13 +90,10 @@ class PanopticJudge(_ClassJudge):
         return {"counts": [[label, *counts[label].tolist()] for label in np.flatnonzero(counts.any(1)).tolist()]}
 
 
-class InstanceJudge(_ClassJudge):
+class InstanceJudge(_ClassJudge[list[Annotation]]):
     """Record: `size`, and COCO annotations as `truth` and `answer`."""
 
-    def __init__(
-        self, segmenter: Segmenter, data: SceneSet[list[Annotation]], refine: Refinement | None = None
-    ) -> None:
-        super().__init__("instance", segmenter, data, refine)
+    task = "instance"
 
     def __call__(self, rgb: Rgb, truth: list[Annotation]) -> Record:
         for entry in truth:
@@ -112,7 +106,7 @@ class InstanceJudge(_ClassJudge):
         return {"size": list(rgb.shape[:2]), "truth": truth, "answer": answer}
 
 
-class PromptJudge:
+class PromptJudge(Judge[Objects]):
     """One prompt for every object. Record: `objects`, a list of [label, best IoU, first IoU or null]."""
 
     def __init__(self, segmenter: Segmenter, protocol: PromptProtocol) -> None:
