@@ -26,15 +26,6 @@ def test_a_list_comes_back_as_it_was_put(client: Client, room: Vocabulary) -> No
     assert (found.background, found.source, found.built_in) == (Background(0.4, ("wall",)), "our survey", False)
 
 
-def test_a_list_that_has_not_changed_is_not_sent_again(client: Client, server: Server, room: Vocabulary) -> None:
-    assert client.vocabularies.refresh(room) is room
-
-    changed = client.vocabularies.put("room", ["floor"])
-
-    assert client.vocabularies.refresh(room) == changed
-    assert changed.etag != room.etag
-
-
 def test_nobody_overwrites_what_has_changed_since(client: Client, room: Vocabulary) -> None:
     client.vocabularies.put("room", ["floor", "ceiling"], if_match=room.etag)
 

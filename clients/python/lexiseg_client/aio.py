@@ -214,10 +214,6 @@ class AsyncVocabularies:
         """See `Vocabularies.get`."""
         return await self._run(self._calls.rest.vocabulary(name, self._calls.deadline(timeout)))
 
-    async def refresh(self, known: Vocabulary, *, timeout: float | None = None) -> Vocabulary:
-        """See `Vocabularies.refresh`."""
-        return await self._run(self._calls.rest.refresh_vocabulary(known, self._calls.deadline(timeout)))
-
     async def put(
         self, name: str, classes: Classes, *, timeout: float | None = None, **options: Unpack[VocabularyOptions]
     ) -> Vocabulary:

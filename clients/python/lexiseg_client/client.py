@@ -285,10 +285,6 @@ class Vocabularies:
         """
         return self._run(self._calls.rest.vocabulary(name, self._calls.deadline(timeout)))
 
-    def refresh(self, known: Vocabulary, *, timeout: float | None = None) -> Vocabulary:
-        """Get the current version of a vocabulary; `known` itself, without a transfer, if unchanged."""
-        return self._run(self._calls.rest.refresh_vocabulary(known, self._calls.deadline(timeout)))
-
     def put(
         self, name: str, classes: Classes, *, timeout: float | None = None, **options: Unpack[VocabularyOptions]
     ) -> Vocabulary:

@@ -91,12 +91,6 @@ class RestTransport:
         reply = yield from exchange(Request("GET", _path(name)), self._policy, deadline)
         return _with_tag(reply)
 
-    def refresh_vocabulary(self, known: Vocabulary, deadline: float) -> Call[Vocabulary]:
-        """GET /vocabularies/NAME with If-None-Match; returns `known` on 304."""
-        request = Request("GET", _path(known.name), {"If-None-Match": known.etag})
-        reply = yield from exchange(request, self._policy, deadline)
-        return known if reply.status == 304 else _with_tag(reply)
-
     def put_vocabulary(
         self, name: str, classes: Classes, options: VocabularyOptions, deadline: float
     ) -> Call[Vocabulary]:

@@ -98,12 +98,12 @@ def with_retries(
 
 
 def exchange(request: Request, policy: RetryPolicy, deadline: float) -> Call[Reply]:
-    """Send a request with retries; the reply is 2xx or 304. Errors as for `with_retries`."""
+    """Send a request with retries; the reply is 2xx. Errors as for `with_retries`."""
     return with_retries(partial(Send, request), _raise_for_status, policy, deadline, repeatable=request.repeatable)
 
 
 def _raise_for_status(reply: Reply) -> Reply:
-    if reply.status < 300 or reply.status == 304:
+    if reply.status < 300:
         return reply
     raise problem_of(reply)
 
