@@ -72,16 +72,12 @@ class Benchmark(WithSplits[Split]):
     roots: list[str] = Field(description="official folders, tried in order under the given one")
     layouts: list[FolderLayout] = Field(description="tried in order; empty for LVIS")
     stored: list[list[int]] | None = Field(None, description="stored values of each class")
-    frequency: str | None = Field(None, description="one letter a class: f, c or r")
     classes: list[str]
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        n_classes = len(self.classes)
-        if self.stored is not None and len(self.stored) != n_classes:
-            raise ValueError(f"{len(self.stored)} lists of stored values for {n_classes} classes")
-        if self.frequency is not None and len(self.frequency) != n_classes:
-            raise ValueError(f"{len(self.frequency)} frequencies for {n_classes} classes")
+        if self.stored is not None and len(self.stored) != len(self.classes):
+            raise ValueError(f"{len(self.stored)} lists of stored values for {len(self.classes)} classes")
         return self
 
 

@@ -23,12 +23,11 @@ def colours(
     classes: Sequence[str],
     *paintings: tuple[list[str], list[str]],
     miou: Convention = "mmseg",
-    frequency: str | None = None,
 ) -> AnnotatedSet:
     """A set of (picture in letters, labels in digits); class 0 called background is one."""
     benchmark = Benchmark(
         name="flags", title="Flags", source="these tests", notes="", miou=miou, background=classes[0] == "background",
-        roots=["."], splits={"val": Split(folder="val", images=len(paintings))}, layouts=[], frequency=frequency,
+        roots=["."], splits={"val": Split(folder="val", images=len(paintings))}, layouts=[],
         classes=list(classes),
     )  # fmt: skip
     images = tuple(painting(f"flag-{index}", rows, labels) for index, (rows, labels) in enumerate(paintings))

@@ -21,7 +21,6 @@ from lexiseg_model.types import ModelCard, Refinement, StrictModel
 
 PUBLISHED = Path(__file__).parent / "published.json"
 TEMPLATE = Path(__file__).parent / "report.md.j2"
-FREQUENCIES = {"f": "frequent", "c": "common", "r": "rare"}
 MASKS = {
     "pamr": "refined by PAMR",
     "lposs": "refined by LPOSS",
@@ -138,7 +137,6 @@ class BenchmarkReport:
             "miou": rounded(measured.miou),
             "miou_convention": self.convention,
             "miou_by_convention": {name: rounded(scores(self.counts, name).miou) for name in CONVENTIONS},
-            "miou_by_frequency": self._by_frequency(measured.per_class),
             "pixel_accuracy": rounded(measured.pixel_accuracy),
             "per_class": self._per_class(measured.per_class),
             "published_miou": self.published_miou,
@@ -168,7 +166,6 @@ class BenchmarkReport:
             report=self,
             masks=MASKS.__getitem__,
             figure=lambda value: "-" if value is None else f"{value:.2f}",
-            by_frequency=self._by_frequency(per_class),
             per_class=self._per_class(per_class) if short else None,
         )
 
@@ -177,15 +174,6 @@ class BenchmarkReport:
         many = Counter(self.benchmark.classes)
         names = (name if many[name] == 1 else f"{name} #{label}" for label, name in enumerate(self.benchmark.classes))
         return {name: rounded(float(iou)) for name, iou in zip(names, per_class, strict=True)}
-
-    def _by_frequency(self, per_class: NDArray[np.float64]) -> dict[str, float | None] | None:
-        """mIoU over classes of the truth that are frequent, common and rare in training (LVIS)."""
-        if self.benchmark.frequency is None:
-            return None
-        letters = np.array(list(self.benchmark.frequency))
-        present = self.counts[1] > 0
-        groups = {name: per_class[present & (letters == letter)] for letter, name in FREQUENCIES.items()}
-        return {name: rounded(float(ious.mean())) if ious.size else None for name, ious in groups.items()}
 
 
 def summary(reports: Sequence[BenchmarkReport]) -> str:

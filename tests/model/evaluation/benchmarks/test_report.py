@@ -13,7 +13,6 @@ from lexiseg_model.evaluation.benchmarks.protocol import protocol
 from lexiseg_model.evaluation.benchmarks.report import BenchmarkReport, published, summary
 from lexiseg_model.evaluation.counts import count
 from lexiseg_model.types import ModelCard
-from tests.model.evaluation.colours import colours, rule
 from tests.model.stand_in import card
 
 
@@ -58,15 +57,6 @@ def test_every_convention_is_reported_and_that_of_the_data_set_is_the_figure() -
     assert values["miou"] == values["miou_by_convention"]["detectron2"] == 75.0
     assert values["miou_by_convention"]["mmseg"] == 50.0
     assert values["miou_by_convention"]["imagenet-s"] == pytest.approx(150 / 459, abs=0.01)
-
-
-def test_frequent_and_rare_classes_are_reported_apart() -> None:
-    data = colours(["red", "green", "blue"], (["rg"], ["01"]), frequency="frc", miou="detectron2")
-    counts = count(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 3)
-
-    values = report(benchmark=data.benchmark, counts=counts, rule=rule()).to_json()
-
-    assert values["miou_by_frequency"] == {"frequent": 50.0, "common": None, "rare": 66.67}
 
 
 def test_markdown_sets_ours_above_the_published() -> None:
