@@ -1,12 +1,12 @@
 """`lexiseg data check`: problems of a data set before hours are spent on it.
 
-Checks sets of photographs with masks (`SET/classes.json`, `SET/SPLIT/images`, `SET/SPLIT/masks`), outlined photographs
-(SA-1B, COCO's JSON) and pairs. Every file is read, in threads.
+Checks sets of photographs with masks (`SET/classes.json`, `SET/SPLIT/images`, `SET/SPLIT/masks`) and pairs. Every file
+is read, in threads.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, Sample, opened, read_classes
-from lexiseg_model.data.outlines import OutlineSource
 from lexiseg_model.data.pairs.source import PairSource, decode
 from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import DatasetError, SampleError
@@ -33,14 +32,10 @@ ERRORS = {
     "in train and val": "the same picture in two splits; the validation measures what was trained on",
 }
 WARNINGS = {
-    "no photograph": "a mask without a photograph; it is never read",
     "empty class": "a class that no mask of the split shows",
-    "all ignored": "a mask of nothing but 255",
     "no classes": "no list of class names; enough for regions and prompts, other training refuses the set",
     "twice": "the same picture twice in one split",
     "turned": "an EXIF rotation; masks follow the stored pixels",
-    "two names": "one name twice, by letter case or by ending; both have one mask",
-    "no object": "a photograph without an object",
     "no caption": "a pair without a caption; training skips it",
 }
 ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF
@@ -116,30 +111,6 @@ def check_pairs(source: PairSource, on_step: OnStep = lambda: None, on_count: On
     return checked
 
 
-def check_outlines(
-    source: OutlineSource, on_step: OnStep = lambda: None, on_count: OnCount = lambda _: None
-) -> Checked:
-    """Read every photograph and mask; arguments as in `check_pairs`."""
-    checked = Checked({"photographs": len(source)})
-    on_count(len(source))
-
-    def look(index: int) -> tuple[list[Problem], set[int]]:
-        try:
-            outlined = source.read(index)
-        except SampleError as error:
-            return [Problem("unreadable", error.sample, error.reason)], set()
-        return [] if outlined.objects else [Problem("no object", outlined.name)], set(outlined.labels)
-
-    present: set[int] = set()
-    for _, (problems, labels) in read_ahead(range(len(source)), look, AHEAD):
-        present |= labels
-        checked.add(problems)
-        on_step()
-    missing = [name for index, name in enumerate(source.classes) if index not in present]
-    checked.add(Problem("empty class", "the listing", name) for name in missing)
-    return checked
-
-
 def check_masks(folder: Path, on_step: OnStep = lambda: None, on_count: OnCount = lambda _: None) -> Checked:
     """Read every photograph and mask of every split of a set; arguments as in `check_pairs`."""
     checked = Checked()
@@ -156,7 +127,6 @@ def check_masks(folder: Path, on_step: OnStep = lambda: None, on_count: OnCount 
         checked.photographs[split] = len(images)
         if not images:
             checked.add([Problem("layout", str(splits[split]), "holds no photographs")])
-        checked.add(_name_problems(split_folder, images))
         present = np.zeros(IGNORE + 1, np.bool_)
         hashes[split] = {}
 
@@ -211,18 +181,6 @@ def _classes(folder: Path, checked: Checked) -> tuple[str, ...]:
     return classes
 
 
-def _name_problems(folder: Path, images: list[Path]) -> Iterator[Problem]:
-    masks = folder / "masks"
-    stems: dict[str, list[Path]] = defaultdict(list)
-    for image in images:
-        stems[image.stem.lower()].append(image)
-    yield from (Problem("two names", str(same[0]), f"also {same[1].name}") for same in stems.values() if len(same) > 1)
-    known = {image.stem for image in images}
-    if masks.is_dir():
-        unmatched = [path for path in sorted(masks.iterdir()) if path.stem not in known]
-        yield from (Problem("no photograph", str(path)) for path in unmatched)
-
-
 class _MaskProblems(NamedTuple):
     """Results of one photograph; `values` [256] are the values of its mask."""
 
@@ -256,8 +214,6 @@ def _look(sample: Sample, n_classes: int) -> _MaskProblems:
         if beyond:
             listed = ", ".join(map(str, beyond[:5]))
             problems.append(Problem("value", str(sample.mask), f"holds {listed}; expected 0 to {n_classes - 1}"))
-        if not values[:IGNORE].any():
-            problems.append(Problem("all ignored", str(sample.mask)))
         if image is not None and mask.shape != image.shape[:2]:
             sizes = f"{mask.shape[1]} x {mask.shape[0]}, its photograph {image.shape[1]} x {image.shape[0]}"
             problems.append(Problem("size", str(sample.mask), sizes))

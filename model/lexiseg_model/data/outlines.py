@@ -4,49 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from lexiseg_model.data.indexed import read_photograph
-from lexiseg_model.data.pairs.source import StoredPair, decode, photographs_beside
+from lexiseg_model.data.pairs.source import photographs_beside
+from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import DatasetError, ModelError, SampleError, ShapeError
 from lexiseg_model.masks.rle import decode_spans, encode_spans
 from lexiseg_model.types import Rle
-
-
-class Outlined(NamedTuple):
-    """A photograph [H, W, 3] with its objects as run lengths.
-
-    `labels` are indexes into the source's classes, one for each object; empty where the source has no classes.
-    """
-
-    name: str
-    image: NDArray[np.uint8]
-    objects: tuple[Rle, ...]
-    labels: tuple[int, ...]
-
-
-class OutlineSource(Protocol):
-    """Photographs with objects, by number."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the objects; empty where they have none."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def read(self, index: int) -> Outlined:
-        """One photograph; it may show no object.
-
-        Raises:
-            SampleError: it or its objects cannot be read, or their sizes differ.
-        """
-        ...
 
 
 class CocoFile(NamedTuple):
@@ -80,69 +49,44 @@ def read_coco_file(listing: Path) -> CocoFile:
         raise DatasetError(f"{listing} is not a file of COCO's instances: {error!r}") from None
 
 
-class CocoInstances:
-    """Photographs of one COCO JSON with their instances, groups left out."""
+def outlined_scenes(place: Path) -> list[Scene[tuple[Rle, ...]]]:
+    """Photographs with the outlines of their objects; a photograph may show none.
 
-    def __init__(self, listing: Path) -> None:
-        """List the photographs.
+    Args:
+        place: a JSON in COCO's format, whose groups are left out, or a folder of SA-1B: every `NAME.jpg` with
+            `NAME.json` beside it.
 
-        Raises:
-            DatasetError: the file is missing or not in COCO's format.
-        """
-        content = read_coco_file(listing)
-        self.classes = tuple(content.categories.values())
-        self._class_of = {category: index for index, category in enumerate(content.categories)}
-        self._folder, self._images, self._annotations = photographs_beside(listing), content.images, content.annotations
+    Returns:
+        Scenes whose readers raise SampleError.
 
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def read(self, index: int) -> Outlined:
-        entry = self._images[index]
-        path = self._folder / entry["file_name"]
-        name, size = str(path), entry["size"]
-        annotations = [each for each in self._annotations.get(entry["id"], ()) if not each.get("iscrowd")]
-        image = read_photograph(path)
-        if image.shape[:2] != size:
-            stated, actual = (f"{width} x {height}" for height, width in (size, image.shape[:2]))
-            raise SampleError(name, f"is {actual}; its JSON states {stated}")
-        unknown = {label for each in annotations if (label := each.get("category_id")) not in self._class_of}
-        if unknown:
-            raise SampleError(name, f"its objects have the unknown categories {sorted(map(str, unknown))}")
-        labels = tuple(self._class_of[each["category_id"]] for each in annotations)
-        return Outlined(name, image, _read_objects(name, annotations, size), labels)
+    Raises:
+        DatasetError: the JSON is missing or not in COCO's format, or the folder has no such photograph.
+    """
+    if place.suffix == ".json":
+        content, folder = read_coco_file(place), photographs_beside(place)
+        return [_of_coco(folder / image["file_name"], image, content) for image in content.images]
+    images = [path for path in sorted(place.rglob("*.jpg")) if path.with_suffix(".json").exists()]
+    if not images:
+        raise DatasetError(f"{place} holds no NAME.jpg with NAME.json beside it, as SA-1B has them")
+    return [Scene(str(path), partial(read_photograph, path), partial(_of_sa1b, path)) for path in images]
 
 
-class Sa1b:
-    """SA-1B: every `NAME.jpg` below a folder that has a `NAME.json` beside it; objects have no names."""
+def _of_coco(path: Path, image: dict[str, Any], content: CocoFile) -> Scene[tuple[Rle, ...]]:
+    annotations = [each for each in content.annotations.get(image["id"], ()) if not each.get("iscrowd")]
+    objects = partial(_read_objects, str(path), annotations, image["size"])
+    return Scene(str(path), partial(read_photograph, path), objects)
 
-    classes: tuple[str, ...] = ()
 
-    def __init__(self, folder: Path) -> None:
-        """List the photographs.
-
-        Raises:
-            DatasetError: there is none.
-        """
-        self._images = [path for path in sorted(folder.rglob("*.jpg")) if path.with_suffix(".json").exists()]
-        if not self._images:
-            raise DatasetError(f"{folder} holds no NAME.jpg with NAME.json beside it, as SA-1B has them")
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def read(self, index: int) -> Outlined:
-        path = self._images[index]
-        name = str(path)
-        try:
-            entries = json.loads(path.with_suffix(".json").read_bytes())["annotations"]
-            photograph = path.read_bytes()
-        except OSError as error:
-            raise SampleError(name, f"cannot be read: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise SampleError(name, f"its JSON is not SA-1B's: {error!r}") from None
-        image = decode(StoredPair(name, photograph, ()))
-        return Outlined(name, image, _read_objects(name, entries, (image.shape[0], image.shape[1])), ())
+def _of_sa1b(path: Path) -> tuple[Rle, ...]:
+    try:
+        content = json.loads(path.with_suffix(".json").read_bytes())
+        size = (int(content["image"]["height"]), int(content["image"]["width"]))
+        entries = list(content["annotations"])
+    except OSError as error:
+        raise SampleError(str(path), f"cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise SampleError(str(path), f"its JSON is not SA-1B's: {error!r}") from None
+    return _read_objects(str(path), entries, size)
 
 
 def read_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:

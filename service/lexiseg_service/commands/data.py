@@ -17,7 +17,6 @@ from lexiseg_service.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: the command line must start without them
     from lexiseg_model.data.checking import Checked
-    from lexiseg_model.data.outlines import OutlineSource
 
 data = typer.Typer(
     help="Data for training: check it, pack it, name what it shows, let a model label it.",
@@ -37,8 +36,7 @@ def check_data(
     """Report what is wrong with a set before hours are spent on it; the exit status is 1 if it cannot be used.
 
     A set with masks is SET/classes.json, SET/SPLIT/images and SET/SPLIT/masks. Pairs are tar shards, a folder with
-    captions.json, a CSV or a JSON of COCO's captions; SA-1B and a JSON of COCO's instances will do as well. Every file
-    is read.
+    captions.json, a CSV or a JSON of COCO's captions. Every file is read.
 
     Examples:
 
@@ -73,28 +71,13 @@ def _sets(source: Path) -> list[Path]:
 
 
 def _check(path: Path) -> Checked:
-    from lexiseg_model.data.checking import check_masks, check_outlines, check_pairs, is_masked
+    from lexiseg_model.data.checking import check_masks, check_pairs, is_masked
     from lexiseg_model.data.pairs.files import open_pairs
 
     with bar_of(str(path)) as bar:
         if path.is_dir() and is_masked(path):
             return check_masks(path, bar.step, bar.expect)
-        if outlines := _outline_source(path):
-            return check_outlines(outlines, bar.step, bar.expect)
         return check_pairs(open_pairs(path), bar.step, bar.expect)
-
-
-def _outline_source(path: Path) -> OutlineSource | None:
-    """The path as COCO instances or SA-1B; None if it is neither."""
-    from lexiseg_model.data.outlines import CocoInstances, Sa1b
-    from lexiseg_model.data.pairs.files import LISTING
-
-    if path.is_dir() and ((path / LISTING).exists() or any(path.glob("*.tar"))):
-        return None
-    try:
-        return Sa1b(path) if path.is_dir() else CocoInstances(path) if path.suffix == ".json" else None
-    except DatasetError:
-        return None
 
 
 def _print_problems(name: str, checked_set: Checked, examples: int) -> None:

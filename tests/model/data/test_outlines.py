@@ -8,10 +8,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.checking import check_outlines
-from lexiseg_model.data.outlines import CocoInstances, Outlined, Sa1b
+from lexiseg_model.data.outlines import outlined_scenes
+from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import SampleError
 from lexiseg_model.masks.rle import decode, encode_mask
+from lexiseg_model.types import Rle
 
 HEIGHT, WIDTH = 6, 8
 
@@ -27,8 +28,8 @@ def photograph(path: Path) -> None:
     Image.new("RGB", (WIDTH, HEIGHT), (200, 10, 10)).save(path)
 
 
-def masks_of(outlined: Outlined) -> list[list[list[bool]]]:
-    return [decode(rle).tolist() for rle in outlined.objects]
+def masks_of(scene: Scene[tuple[Rle, ...]]) -> list[list[list[bool]]]:
+    return [decode(rle).tolist() for rle in scene.read_truth()]
 
 
 TEXT = {"size": [HEIGHT, WIDTH], "counts": encode_mask(box(1, 2, 4, 5)).counts}
@@ -45,21 +46,19 @@ def write_sa1b(folder: Path, *segmentations: object) -> None:
 
 def test_sa_1b_gives_masks_without_names(tmp_path: Path) -> None:
     write_sa1b(tmp_path, TEXT, {"size": [HEIGHT, WIDTH], "counts": encode_mask(box(0, 0, 8, 6)).counts})
-    source = Sa1b(tmp_path)
 
-    outlined = source.read(0)
+    (scene,) = outlined_scenes(tmp_path)
 
-    assert (len(source), source.classes, outlined.labels) == (1, (), ())
-    assert masks_of(outlined) == [box(1, 2, 4, 5).tolist(), box(0, 0, 8, 6).tolist()]
-    assert [(rle.area, rle.bbox) for rle in outlined.objects] == [(9, (1, 2, 3, 3)), (48, (0, 0, 8, 6))]
-    assert outlined.image.shape == (HEIGHT, WIDTH, 3)
+    assert masks_of(scene) == [box(1, 2, 4, 5).tolist(), box(0, 0, 8, 6).tolist()]
+    assert [(rle.area, rle.bbox) for rle in scene.read_truth()] == [(9, (1, 2, 3, 3)), (48, (0, 0, 8, 6))]
+    assert scene.read_image().shape == (HEIGHT, WIDTH, 3)
 
 
 @pytest.mark.parametrize("segmentation", [TEXT, NUMBERS, POLYGON])
 def test_a_mask_is_the_same_in_every_encoding(tmp_path: Path, segmentation: object) -> None:
     write_sa1b(tmp_path, segmentation)
 
-    assert masks_of(Sa1b(tmp_path).read(0)) == [box(1, 2, 4, 5).tolist()]
+    assert masks_of(outlined_scenes(tmp_path)[0]) == [box(1, 2, 4, 5).tolist()]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +79,7 @@ def test_an_unreadable_mask_is_reported_with_its_photograph(
     write_sa1b(tmp_path, segmentation)
 
     with pytest.raises(SampleError, match=complaint) as raised:
-        Sa1b(tmp_path).read(0)
+        outlined_scenes(tmp_path)[0].read_truth()
 
     assert raised.value.sample == f"{tmp_path}/sa_000001/sa_7.jpg"
 
@@ -98,21 +97,16 @@ def write_coco(root: Path, annotations: list[dict[str, object]], name: str = "a.
     return listing
 
 
-def test_coco_instances_have_class_names(tmp_path: Path) -> None:
+def test_coco_instances_are_read_without_groups(tmp_path: Path) -> None:
     crowd = {"category_id": 3, "segmentation": NUMBERS, "iscrowd": 1}
-    listing = write_coco(tmp_path, [{"category_id": 90, "segmentation": POLYGON}, crowd])
-    source = CocoInstances(listing)
+    (scene,) = outlined_scenes(write_coco(tmp_path, [{"category_id": 90, "segmentation": POLYGON}, crowd]))
 
-    outlined = source.read(0)
-
-    assert (source.classes, outlined.labels) == (("car", "toothbrush"), (1,))
-    assert masks_of(outlined) == [box(1, 2, 4, 5).tolist()]
+    assert masks_of(scene) == [box(1, 2, 4, 5).tolist()]
 
 
 @pytest.mark.parametrize(
     ("annotation", "name", "complaint"),
     [
-        ({"category_id": 4, "segmentation": POLYGON}, "a.jpg", r"the unknown categories \['4'\]"),
         ({"category_id": 3}, "a.jpg", "no 'segmentation'"),
         ({"category_id": 3, "segmentation": POLYGON}, "b.jpg", "cannot be read as an image"),
     ],
@@ -120,20 +114,7 @@ def test_coco_instances_have_class_names(tmp_path: Path) -> None:
 def test_an_unusable_coco_photograph_is_reported(
     tmp_path: Path, annotation: dict[str, object], name: str, complaint: str
 ) -> None:
-    source = CocoInstances(write_coco(tmp_path, [annotation], name))
+    (scene,) = outlined_scenes(write_coco(tmp_path, [annotation], name))
 
     with pytest.raises(SampleError, match=complaint):
-        source.read(0)
-
-
-def test_the_check_reports_broken_files_and_empty_classes(tmp_path: Path) -> None:
-    source = CocoInstances(write_coco(tmp_path, [{"category_id": 3, "segmentation": POLYGON}]))
-    told: list[int] = []
-
-    fit = check_outlines(source, lambda: told.append(1), told.append)
-    (tmp_path / "train2017" / "a.jpg").write_bytes(b"<html>")
-    broken = check_outlines(source)
-
-    assert (fit.photographs, told) == ({"photographs": 1}, [1, 1])
-    assert [(entry.kind, entry.detail) for entry in fit.problems] == [("empty class", "toothbrush")]
-    assert [entry.file for entry in broken.errors] == [f"{tmp_path}/train2017/a.jpg"]
+        (scene.read_image(), scene.read_truth())

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.data.outlines import CocoInstances, OutlineSource, Sa1b
+from lexiseg_model.data.outlines import outlined_scenes
 from lexiseg_model.data.pairs.source import Skipped
 from lexiseg_model.data.read_scenes import object_scenes
 from lexiseg_model.data.scenes import Objects, Scene
@@ -26,6 +26,7 @@ from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING
 from lexiseg_model.methods.unpair_seg.training import CropSettings, PromptSettings
 from lexiseg_model.training.crops import recoloured
+from lexiseg_model.types import Rle
 
 Masks = NDArray[np.bool_]  # [K, H, W]
 ATTEMPTS = 20  # photographs in a row that may show no object
@@ -65,8 +66,7 @@ def _open(root: Path, name: str, split: str) -> list[Masked]:
         raise DatasetError(
             f"there is no data set {place}; expected a folder with {split}/masks, SA-1B's or COCO's JSON"
         )
-    source = CocoInstances(place) if place.suffix == ".json" else Sa1b(place)
-    return [partial(_read_outlined, source, index) for index in range(len(source))]
+    return [partial(_read_outlined, scene) for scene in outlined_scenes(place)]
 
 
 def _read_scene(scene: Scene[Objects], pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
@@ -75,11 +75,14 @@ def _read_scene(scene: Scene[Objects], pick: Pick) -> tuple[NDArray[np.uint8], M
     return scene.read_image(), objects.ids[None] == numbers[:, None, None]
 
 
-def _read_outlined(source: OutlineSource, index: int, pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
+def _read_outlined(scene: Scene[tuple[Rle, ...]], pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
     """Read a photograph and decode only the chosen objects, of possibly hundreds."""
-    outlined = source.read(index)
-    masks = [decode(outlined.objects[which]) for which in pick(len(outlined.objects)).tolist()]
-    return outlined.image, np.stack(masks) if masks else np.zeros((0, *outlined.image.shape[:2]), bool)
+    image, objects = scene.read_image(), scene.read_truth()
+    if objects and objects[0].size != image.shape[:2]:
+        stated, actual = (f"{width} x {height}" for height, width in (objects[0].size, image.shape[:2]))
+        raise SampleError(scene.name, f"is {actual}; its JSON states {stated}")
+    masks = [decode(objects[which]) for which in pick(len(objects)).tolist()]
+    return image, np.stack(masks) if masks else np.zeros((0, *image.shape[:2]), bool)
 
 
 def _read_mismatched(own: Masked, other: Masked, pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
