@@ -20,7 +20,9 @@ BYTES_PER_POINT = 96  # in JSON, with all digits
 REDIS_URL = re.compile(r"(?:[^/]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]*)(?::[0-9]{1,5})?(?:/[0-9]*)?")  # after ://
 WORKER = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 
-Command = Literal["serve", "gateway", "worker", "segment", "video", "bulk", "eval", "compare", "export", "models"]
+Command = Literal[
+    "serve", "gateway", "worker", "segment", "video", "bulk", "eval", "compare", "export", "models", "vocabularies"
+]
 CLIENTS: tuple[Command, ...] = ("segment", "video")  # may use a server instead
 FILES: tuple[Command, ...] = (*CLIENTS, "bulk")  # work on local files
 GATEWAYS: tuple[Command, ...] = ("serve", "gateway")
@@ -192,11 +194,11 @@ class Settings(BaseSettings):
         256 * 2**20, ge=0, description="features and images kept for a second question"
     )
 
-    state_dir: Annotated[Path | None, Read(ASKERS, VOCABULARIES)] = Field(
+    state_dir: Annotated[Path | None, Read((*ASKERS, "vocabularies"), VOCABULARIES)] = Field(
         None, description="what outlives the process: users' vocabularies"
     )
 
-    redis_url: Annotated[SecretStr | None, Read((*SERVERS, *FILES), REDIS)] = Field(
+    redis_url: Annotated[SecretStr | None, Read((*SERVERS, *FILES, "vocabularies"), REDIS)] = Field(
         None, description="redis://, rediss:// or unix://; without it nothing is shared"
     )
     text_rows_key: Annotated[SecretStr | None, Read(ENGINES, REDIS)] = Field(

@@ -28,9 +28,9 @@ from lexiseg_model.lru import Lru
 from lexiseg_model.types import Segment, Task
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError, TooLarge
 from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.rest.routes import caller_of
 from lexiseg_service.gateway.use_case import UseCase, find_card
-from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.prompts import decode_base64
@@ -348,17 +348,12 @@ async def talk(settings: Settings, backend: Backend, metrics: Metrics, folder: P
     Raises:
         NotReady: the model cannot be loaded.
     """
-    vocabularies = open_vocabularies(settings, metrics)
-    server = create(ToolService(UseCase(backend, vocabularies, settings), settings, folder, lambda _: OF_ONE))
-    await vocabularies.store.start()
-    await backend.start()
-    try:
+    app = create_app(settings, backend, metrics)
+    server = create(ToolService(app.state.use_case, settings, folder, lambda _: OF_ONE))
+    async with app.router.lifespan_context(app):
         while not (health := backend.health()).ready:
             if not health.alive:
                 raise NotReady(health.detail)
             await asyncio.sleep(POLL_SECONDS)
         with suppress(asyncio.CancelledError):
             await server.run_stdio_async()
-    finally:
-        await backend.close()
-        await vocabularies.store.close()

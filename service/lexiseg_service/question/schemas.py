@@ -123,8 +123,8 @@ class ClassInput(Strict):
     )
 
 
-class Question(Strict):
-    """Everything of a request but the image."""
+class Asked(Strict):
+    """What a question about an image and one about a stream have in common."""
 
     classes: list[Text | ClassInput] | None = Field(
         None,
@@ -134,6 +134,20 @@ class Question(Strict):
         examples=[["sky", "building", "tree"]],
     )
     vocabulary: str | None = Field(None, description="a named class list instead of `classes`", examples=["ade20k"])
+    model: str | None = Field(None, description="NAME or NAME@VERSION; default: the first of `GET /models`")
+    background: bool | BackgroundInput | None = Field(
+        None,
+        description="true (default with `classes`): pixels that no class explains stay empty; false: every pixel gets "
+        "a class; a named vocabulary has a default of its own",
+    )
+    max_side: Annotated[int, Field(ge=32, le=16384)] | None = Field(
+        None, description="caps the longer side of the network's input; masks keep the image's size"
+    )
+
+
+class Question(Asked):
+    """Everything of a request but the image."""
+
     task: Literal["semantic", "instance", "panoptic", "prompt", "everything"] | None = Field(
         None,
         description="default: prompt when there are prompts, else semantic; everything: all masks that the model "
@@ -147,7 +161,6 @@ class Question(Strict):
         fail_fast=True,
         examples=[[{"points": [{"x": 12, "y": 40, "positive": True}]}]],
     )
-    model: str | None = Field(None, description="NAME or NAME@VERSION; default: the first of `GET /models`")
     mask: Literal["rle", "polygon", "png", "none"] = Field(
         "rle", description="png answers one label map instead of a mask for each segment"
     )
@@ -161,16 +174,8 @@ class Question(Strict):
     )
     confidence: bool = Field(False, description="also answer an 8-bit PNG of each pixel's confidence")
     overlay: bool = Field(False, description="also answer a PNG of the image with its segments painted on")
-    background: bool | BackgroundInput | None = Field(
-        None,
-        description="true (default with `classes`): pixels that no class explains stay empty; false: every pixel gets "
-        "a class; a named vocabulary has a default of its own",
-    )
     threshold: Probability | None = Field(
         None, description="segments with a lower score are dropped; null: the threshold of the model's card"
-    )
-    max_side: Annotated[int, Field(ge=32, le=16384)] | None = Field(
-        None, description="caps the longer side of the network's input; masks keep the image's size"
     )
 
 
@@ -335,25 +340,8 @@ class Problem(BaseModel):
     errors: list[FindingOutput] | None = Field(None, description="each wrong field, of invalid-value")
 
 
-class StreamInput(Strict):
+class StreamInput(Asked):
     """What holds for every frame of a stream that follows objects."""
-
-    classes: list[Text | ClassInput] | None = Field(
-        None,
-        description="what the objects are labelled with, frame by frame; or `vocabulary`; with neither labels are null",
-        fail_fast=True,
-        examples=[["cow", "dog"]],
-    )
-    vocabulary: str | None = Field(None, description="a named class list instead of `classes`", examples=["voc20"])
-    background: bool | BackgroundInput | None = Field(
-        None,
-        description="true (default with `classes`): what no class explains has no label; false: each object has one; "
-        "a named vocabulary has a default of its own",
-    )
-    model: str | None = Field(None, description="NAME or NAME@VERSION; default: the first of `GET /models`")
-    max_side: Annotated[int, Field(ge=32, le=16384)] | None = Field(
-        None, description="caps the longer side of the network's input; masks keep the frame's size"
-    )
 
 
 class StreamOutput(BaseModel):

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from lexiseg_service.commands.options import Grouped, takes_settings
 from lexiseg_service.commands.outputs import STDOUT, write_text
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
@@ -18,12 +19,6 @@ from lexiseg_service.gateway.vocabularies.stores import Store
 from lexiseg_service.settings import Settings
 
 T = TypeVar("T")
-RedisUrl = Annotated[
-    str | None, typer.Option(envvar="LEXISEG_REDIS_URL", metavar="URL", help="The LEXISEG_REDIS_URL of the gateways")
-]
-StateDir = Annotated[
-    Path | None, typer.Option(envvar="LEXISEG_STATE_DIR", help="The state folder instead, of a stopped service")
-]
 ANY_NAME = "x"
 
 vocabularies = typer.Typer(
@@ -34,11 +29,10 @@ vocabularies = typer.Typer(
 )
 
 
-@vocabularies.command()
+@vocabularies.command(cls=Grouped)
+@takes_settings("vocabularies")
 def save(
-    file: Annotated[Path, typer.Argument(help="The file to write; - is the standard output")],
-    redis_url: RedisUrl = None,
-    state_dir: StateDir = None,
+    file: Annotated[Path, typer.Argument(help="The file to write; - is the standard output")], settings: Settings
 ) -> None:
     """Write the vocabularies of all keys, with their owners, to a JSON file.
 
@@ -53,7 +47,7 @@ def save(
         await store.read(ANY_NAME)  # fails if Redis is down, where read_all would be empty
         return await store.read_all()
 
-    documents = _in_store(redis_url, state_dir, read)
+    documents = _in_store(settings, read)
     if not documents:
         raise InvalidValue("there is no vocabulary to save; nothing was written")
     text = json.dumps({name: json.loads(document) for name, document in sorted(documents.items())}, indent=1)
@@ -64,12 +58,12 @@ def save(
     typer.echo(f"{len(documents)} vocabularies saved", err=True)
 
 
-@vocabularies.command()
+@vocabularies.command(cls=Grouped)
+@takes_settings("vocabularies")
 def restore(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A file that `save` wrote")],
+    settings: Settings,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite those that have changed since")] = False,
-    redis_url: RedisUrl = None,
-    state_dir: StateDir = None,
 ) -> None:
     """Restore saved vocabularies; one that exists and differs is kept unless --replace is given.
 
@@ -87,7 +81,7 @@ def restore(
                 differing.append(name)
         return differing
 
-    differing = _in_store(redis_url, state_dir, write)
+    differing = _in_store(settings, write)
     typer.echo(f"{len(saved) - len(differing)} of {len(saved)} vocabularies are as saved")
     if differing:
         typer.echo(f"not replaced, they have changed since: {', '.join(differing)} (--replace)", err=True)
@@ -111,8 +105,7 @@ def _read(file: Path) -> dict[str, bytes]:
     return {name: encode(document) for name, document in saved.items()}
 
 
-def _in_store(redis_url: str | None, state_dir: Path | None, work: Callable[[Store], Awaitable[T]]) -> T:
-    if redis_url is None and state_dir is None:
+def _in_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
+    if settings.redis_url is None and settings.state_dir is None:
         raise InvalidValue("expected --redis-url or --state-dir: where the vocabularies are")
-    settings = Settings.model_validate({"redis_url": redis_url, "state_dir": state_dir})
     return with_vocabularies(settings, lambda vocabularies: work(vocabularies.store))

@@ -107,9 +107,9 @@ def run(
     with ExitStack() as stack:
         source = stack.enter_context(closing(VideoSource(source_name)))
         target = None if out is None else stack.enter_context(VideoTarget(out, source.rate))
-        write_line = None if lines is None else stack.enter_context(json_lines(lines))
         server = stack.enter_context(opening)
         server.check(fields["task"])
+        write_line = None if lines is None else stack.enter_context(json_lines(lines))
         frames = FramesUnderway(source, seconds, follow)
         stack.callback(frames.wait_for_reader)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from fractions import Fraction
 from functools import partial
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from lexiseg_client import FrameAnswer, Segment
 from lexiseg_client.segments import segment_json
+from lexiseg_service.commands.outputs import STDOUT
 from lexiseg_service.errors import ServiceError
 
 H264 = ("libx264", "libopenh264", "mpeg4")
@@ -133,18 +134,9 @@ def json_lines(path: Path) -> Iterator[WriteLine]:
     Raises:
         OSError: the file cannot be made.
     """
-    if str(path) == "-":
-        yield partial(_write_line, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-        return
-    is_new = not path.exists()
-    try:
-        with path.open("wb") as file:
-            yield partial(_write_line, file)
-    except BaseException:
-        if is_new and path.exists() and not path.stat().st_size:
-            path.unlink()
-        raise
+    with nullcontext(sys.stdout.buffer) if str(path) == STDOUT else path.open("wb") as file:
+        yield partial(_write_line, file)
+        file.flush()
 
 
 def _write_line(file: BinaryIO, answer: FrameAnswer, seconds: float) -> None:

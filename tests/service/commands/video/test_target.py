@@ -68,10 +68,3 @@ def test_a_line_tells_what_is_lost(tmp_path: Path) -> None:
         write_line(FrameAnswer("0", 0, None, dropped=True, lost=(3, 7)), 0.0)
 
     assert json.loads((tmp_path / "lines.jsonl").read_bytes())["lost"] == [3, 7]
-
-
-def test_a_file_without_a_line_does_not_outlive_a_failure(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), json_lines(tmp_path / "lines.jsonl"):
-        raise RuntimeError("no server")
-
-    assert not (tmp_path / "lines.jsonl").exists()
