@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Generic, TypeVar
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
@@ -54,30 +53,6 @@ def recall(likeness: Tensor, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, flo
     matching = likeness.diagonal()
     before = [(likeness >= matching[:, None]).sum(1) - 1, (likeness >= matching[None, :]).sum(0) - 1]
     return {f"recall_at_{k}": 50 * sum(float((place < k).float().mean()) for place in before) for k in ranks}
-
-
-def own_rank(likeness: Tensor) -> float:
-    """Mean rank of the matching pair in percent, over both directions: 0 at best, 50 by chance."""
-    both = torch.cat([places(likeness), places(likeness.T)]).float()
-    return 100 * both.mean().item() / max(1, len(likeness) - 1)
-
-
-def places(likeness: Tensor) -> Tensor:
-    """Rank [N] of each row's matching pair in similarities [N, N], from 0; ties count half."""
-    matching = likeness.diagonal()[:, None]
-    return (likeness > matching).sum(1) + ((likeness == matching).sum(1) - 1) / 2
-
-
-def centred(rows: Tensor) -> Tensor:
-    """Unit vectors of rows [N, D] after subtracting the mean row."""
-    return F.normalize(rows - rows.mean(0), dim=1)
-
-
-def margin(likeness: Tensor) -> float:
-    """Mean similarity of matching pairs minus that of all others, of similarities [N, N]."""
-    matching = likeness.diagonal()
-    others = (likeness.sum() - matching.sum()) / max(1, likeness.numel() - len(matching))
-    return float(matching.mean() - others)
 
 
 def _middle(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

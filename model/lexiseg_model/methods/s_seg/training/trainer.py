@@ -18,7 +18,7 @@ from lexiseg_model.methods.s_seg.training import PUBLISHED, LossSettings, SSegRe
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks, mask_maker
 from lexiseg_model.training.distributed import gather
 from lexiseg_model.training.losses import LossParts, matched_mask_losses
-from lexiseg_model.training.pair_run import PairRun, own_rank, recall
+from lexiseg_model.training.pair_run import PairRun, recall
 from lexiseg_model.training.pairs import PairBatch
 
 BATCH = 50  # held-out pairs in one pass
@@ -98,7 +98,7 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
         return {"scale": round(self.network.network.contrast.scale.item(), 2)}
 
     def _validate(self) -> dict[str, float]:
-        """Retrieval among N held-out pairs; by chance a loss of at least 2 ln N, rank 50, recall 1,000 / N."""
+        """Retrieval among N held-out pairs; by chance a loss of at least 2 ln N, recall 1,000 / N."""
         if self.held_out is None:
             return {}
         network, pairs = self.network.network, self.held_out_pairs
@@ -110,7 +110,7 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
         cosines = torch.cat(images) @ torch.cat(texts).T
         logits, targets = network.contrast.scale * cosines, torch.arange(len(cosines), device=self.device)
         loss = F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)
-        return {"held_out_contrast": loss.item(), "own_rank": own_rank(cosines)} | recall(cosines, (10,))
+        return {"held_out_contrast": loss.item()} | recall(cosines, (10,))
 
     def _weights(self) -> dict[str, Tensor]:
         return {name.removeprefix(NETWORK): value for name, value in self.average.items()}

@@ -27,7 +27,7 @@ from lexiseg_model.methods.tcl.network import PATCH, TclNetwork
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.methods.tcl.training import LossSettings, TclRecipe
 from lexiseg_model.methods.tcl.training.losses import Losses, TclLosses, masked_mean
-from lexiseg_model.training.pair_run import PairRun, own_rank, recall
+from lexiseg_model.training.pair_run import PairRun, recall
 from lexiseg_model.training.pairs import PairBatch
 from lexiseg_model.training.publishing import pairs_with_terms, write_model
 from lexiseg_model.types import InputSize, ModelCard
@@ -189,9 +189,7 @@ def held_out_figures(trainer: TclTrainer, pairs: PairBatch) -> dict[str, float]:
             means = F.normalize(masked_mean(each[None], masks)[0], dim=1, eps=EPSILON)  # [N, D]
             rows.append((means * all_texts).sum(1))
     total, contrast = (sum(part) / len(parts) for part in zip(*parts, strict=True))
-    likeness = torch.stack(rows)
-    figures = {"held_out_loss": total, "held_out_contrast": contrast, "own_rank": own_rank(likeness)}
-    return figures | recall(likeness)
+    return {"held_out_loss": total, "held_out_contrast": contrast} | recall(torch.stack(rows))
 
 
 def selection_miou(trainer: TclTrainer) -> float:

@@ -83,9 +83,7 @@ def test_what_is_held_out_is_measured_by_what_frozen_clip_matches(data: Path, tm
 
     assert (sum(trainer.pairs.sizes), len(batches)) == (3, 3)
     assert figures["held_out_loss"] == pytest.approx(np.mean(expected), rel=1e-4)
-    assert 0 <= figures["own_rank"] <= 100
     assert 0 <= figures["centred_rank"] <= 100
-    assert -2 <= figures["centred_margin"] <= 2
 
 
 def test_only_the_adapter_is_trained_and_averaged(data: Path, tmp_path: Path) -> None:
