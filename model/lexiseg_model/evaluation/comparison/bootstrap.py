@@ -30,21 +30,15 @@ TRAIN_PHOTOGRAPHS = 60  # of the training split, evenly chosen: overfitting show
 class Difference(NamedTuple):
     """One measure of two models in percent; NaN where there was nothing to measure.
 
-    Attributes:
-        a_error, b_error: standard deviations over the resamples.
-        difference: B less A, with its interval `low` to `high`.
-        in_favour: share of resamples in which B is better; ties count half. Of ABSENT less is better.
+    `difference`: B less A, with its interval `low` to `high`.
     """
 
     measure: str
     a: float
-    a_error: float
     b: float
-    b_error: float
     difference: float
     low: float
     high: float
-    in_favour: float
 
 
 def compare(a: Sequence[Examined], b: Sequence[Examined]) -> list[Difference]:
@@ -82,16 +76,10 @@ def _weights(n: int) -> Weights:
 
 
 def _difference(name: str, a: NDArray[np.float64], b: NDArray[np.float64]) -> Difference:
-    known = ~np.isnan(b - a)
-    known[0] = False  # not a resample
-    if not known.any():
-        return Difference(name, float(a[0]), NAN, float(b[0]), NAN, float(b[0] - a[0]), NAN, NAN, NAN)
-    differences = (b - a)[known]
-    low, high = np.percentile(differences, INTERVAL)
-    better = differences < 0 if name == ABSENT else differences > 0
-    share = (np.sum(better) + np.sum(differences == 0) / 2) / len(differences)
-    figures = (a[0], a[known].std(), b[0], b[known].std(), b[0] - a[0], low, high, 100 * share)
-    return Difference(name, *(float(figure) for figure in figures))
+    resamples = (b - a)[1:]
+    resamples = resamples[~np.isnan(resamples)]
+    low, high = np.percentile(resamples, INTERVAL) if len(resamples) else (NAN, NAN)
+    return Difference(name, float(a[0]), float(b[0]), float(b[0] - a[0]), float(low), float(high))
 
 
 def _miou(counts: NDArray[np.int64], weights: Weights) -> NDArray[np.float64]:
@@ -175,9 +163,8 @@ class Comparison:
             "resamples": RESAMPLES,
             "measures": {
                 row.measure: {
-                    **{name: rounded(getattr(row, name)) for name in ("a", "a_error", "b", "b_error", "difference")},
+                    **{name: rounded(getattr(row, name)) for name in ("a", "b", "difference")},
                     "interval": [rounded(row.low), rounded(row.high)],
-                    "in_favour_of_b": rounded(row.in_favour),
                 }
                 for row in self.differences
             },

@@ -93,16 +93,10 @@ def _print_comparison(compared: Comparison, a: str, b: str) -> None:
     title = f"{compared.dataset}/{compared.split}, {compared.photographs} photographs: B = {b} against A = {a}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("measure, %", no_wrap=True)
-    for column in ("A", "B", "B - A", "95 % interval", "for B"):
+    for column in ("A", "B", "B - A", "95 % interval"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in compared.differences:
         interval = "-" if math.isnan(row.low) else f"{row.low:+.2f}, {row.high:+.2f}"
-        share = "-" if math.isnan(row.in_favour) else f"{row.in_favour:.0f} %"
-        difference = "-" if math.isnan(row.difference) else f"{row.difference:+.2f}"
-        a_text, b_text = _figure(row.a, row.a_error), _figure(row.b, row.b_error)
-        table.add_row(row.measure, a_text, b_text, difference, interval, share)
+        figures = [f"{row.a:.2f}", f"{row.b:.2f}", f"{row.difference:+.2f}"]
+        table.add_row(row.measure, *("-" if "nan" in figure else figure for figure in figures), interval)
     Console().print(table)
-
-
-def _figure(value: float, error: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.2f} ±{error:.2f}"
