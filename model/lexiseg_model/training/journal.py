@@ -1,19 +1,18 @@
-"""The log of a run: JSON lines, progress bar, experiment trackers, unreadable samples.
+"""The log of a run: JSON lines, progress bar, TensorBoard, unreadable samples.
 
 `journal.jsonl` gets a line every so many steps and at every validation. On a terminal a bar shows pace and time left.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -23,7 +22,7 @@ from lexiseg_model.errors import RecipeError
 from lexiseg_model.files import write_durably
 from lexiseg_model.processes import rank, world_size
 from lexiseg_model.training.distributed import gather_objects
-from lexiseg_model.training.recipe import RunRecipe, Tracker
+from lexiseg_model.training.recipe import RunRecipe
 
 JOURNAL, SKIPPED = "journal.jsonl", "skipped.jsonl"
 WINDOW = 100  # steps that the pace is averaged over
@@ -94,7 +93,7 @@ class Journal:
         self._recipe = recipe
         self._writes = writes
         self._path = recipe.out / JOURNAL
-        self._trackers: list[Tracking] = []
+        self._tensorboard: Any = None
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -114,14 +113,14 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
-        for each in self._trackers:
-            each.close()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
 
     def resume(self, step: int) -> None:
-        """Drop lines after `step`, which a kill undid, and start the trackers.
+        """Drop lines after `step`, which a kill undid, and start TensorBoard.
 
         Raises:
-            RecipeError: a tracker is not installed.
+            RecipeError: it is not installed.
         """
         if not self._writes:
             return
@@ -129,7 +128,8 @@ class Journal:
             lines = self._path.read_bytes().splitlines(True) if step else []
             earlier = [line for line in lines if _step_of(line) <= step]
             write_durably(self._path, lambda fresh: fresh.write_bytes(b"".join(earlier)))
-        self._trackers = [tracker(name, self._recipe, step) for name in self._recipe.trackers]
+        if self._recipe.trackers:
+            self._tensorboard = _tensorboard(self._recipe, step)
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -140,15 +140,16 @@ class Journal:
                 self._bar.console.print(text, markup=False, highlight=False)
 
     def entry(self, step: int, figures: Mapping[str, object], prefix: str = "") -> None:
-        """Write a line with `step` first; trackers get the numbers with `prefix` before their names."""
+        """Write a line with `step` first; TensorBoard gets the numbers with `prefix` before their names."""
         if not self._writes:
             return
         line = json.dumps({"step": step, **figures})
         with self._path.open("a") as lines:
             lines.write(f"{line}\n")
         self.say(line)
-        for each in self._trackers:
-            each.log({f"{prefix}{name}": value for name, value in _numbers(figures).items()}, step)
+        if self._tensorboard is not None:
+            for name, value in _numbers(figures).items():
+                self._tensorboard.add_scalar(f"{prefix}{name}", value, step)
 
     def move(self, step: int, share: float, loss: float, pace: Pace) -> None:
         """Update the bar after a step."""
@@ -182,58 +183,17 @@ class SharedSkips(Skips):
             self.add(entries)
 
 
-class Tracking(NamedTuple):
-    """An experiment tracker: `log` takes the figures of a step, by name, and the step."""
-
-    log: Callable[[dict[str, float], int], object]
-    close: Callable[[], object]
-
-
-def _tensorboard(module: ModuleType, recipe: RunRecipe, step: int) -> Tracking:
-    # purge_step: a resumed run draws no line twice.
-    writer = module.SummaryWriter(str(recipe.out / "tensorboard"), purge_step=step + 1)
-    return Tracking(lambda figures, at: [writer.add_scalar(*figure, at) for figure in figures.items()], writer.close)
-
-
-def _mlflow(module: ModuleType, recipe: RunRecipe, step: int) -> Tracking:
-    """One MLflow run per folder, which keeps its id."""
-    run_file = recipe.out / "mlflow-run.txt"
-    if run_file.exists():
-        module.start_run(run_id=run_file.read_text().strip())
-    else:
-        run_file.write_text(module.start_run(run_name=recipe.out.name).info.run_id)
-        module.log_params({name: str(value)[:500] for name, value in recipe.model_dump(mode="json").items()})
-    return Tracking(module.log_metrics, module.end_run)
-
-
-def _wandb(module: ModuleType, recipe: RunRecipe, step: int) -> Tracking:
-    name = recipe.out.resolve().as_posix().replace("/", "-").strip("-")[-64:]
-    values = recipe.model_dump(mode="json")
-    run = module.init(
-        project="lexiseg", name=recipe.out.name, id=name, resume="allow", dir=str(recipe.out), config=values
-    )
-    return Tracking(run.log, run.finish)
-
-
-_TRACKERS: dict[Tracker, tuple[str, Callable[[ModuleType, RunRecipe, int], Tracking]]] = {
-    "tensorboard": ("torch.utils.tensorboard", _tensorboard),
-    "mlflow": ("mlflow", _mlflow),
-    "wandb": ("wandb", _wandb),
-}
-
-
-def tracker(name: Tracker, recipe: RunRecipe, step: int) -> Tracking:
-    """Start a tracker for a run that resumes at `step`.
+def _tensorboard(recipe: RunRecipe, step: int) -> Any:
+    """A writer for a run that resumes at `step`, which draws no line twice.
 
     Raises:
-        RecipeError: it is not installed.
+        RecipeError: TensorBoard is not installed.
     """
-    module, start = _TRACKERS[name]
     try:
-        loaded = importlib.import_module(module)
+        from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise RecipeError(f"trackers: {name} is not installed; pip install {name}") from None
-    return start(loaded, recipe, step)
+        raise RecipeError("trackers: tensorboard is not installed; pip install tensorboard") from None
+    return SummaryWriter(str(recipe.out / "tensorboard"), purge_step=step + 1)
 
 
 def _numbers(entry: Mapping[str, object]) -> dict[str, float]:

@@ -20,7 +20,6 @@ Curve = Literal["warmup-stable-decay", "cosine", "multistep"]
 DecayRule = Literal["matrices", "all-but-vectors", "all-but-norms-and-embeddings"]
 Sharding = Literal["none", "full"]
 Numbers = Literal["auto", "bfloat16", "float16", "float32"]
-Tracker = Literal["tensorboard", "mlflow", "wandb"]
 RECIPE, CHECKPOINT = "recipe.yaml", "checkpoint.pt"  # files of a run
 
 
@@ -149,7 +148,7 @@ class RunRecipe(StrictModel):
     validate_steps: int | None = Field(None, ge=1, description="every so many steps, and at the end")
     best_by: str | None = Field(None, description="figure that selects the best weights; `-NAME`: smaller is better")
     log_steps: int = Field(50, ge=1)
-    trackers: tuple[Tracker, ...] = ()
+    trackers: tuple[Literal["tensorboard"], ...] = ()
     nonfinite_limit: int = Field(3, ge=1, description="stop after so many steps in a row without a finite loss")
 
     @model_validator(mode="after")
