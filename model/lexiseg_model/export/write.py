@@ -22,8 +22,7 @@ from lexiseg_model.export.exportable import Bucket, Exportable, Part
 from lexiseg_model.export.int8 import quantise
 from lexiseg_model.export.manifest import MANIFEST, RANGES, Graph, Manifest, Numbers
 from lexiseg_model.export.runner import TILES, OnnxRunner, PartSession
-from lexiseg_model.export.templates import bind
-from lexiseg_model.export.trace import OPSET, TRACED_SIZE, trace
+from lexiseg_model.export.trace import OPSET, TRACED_SIZE, bind, trace
 
 TRACED_TILES = 2  # a batch of one would be traced as a constant
 CHECKED_SIZE = 10, 7  # (rows, columns) of `Part.example` to check parts with; others than those traced

@@ -10,9 +10,8 @@ from lexiseg_model import tasks
 from lexiseg_model.errors import OptionError
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.types import ClassEntry, LabelMap, Segmentation, Vocabulary
-from lexiseg_model.video.memory import VideoMemory
+from lexiseg_model.video.memory import ScoreSmoother, VideoMemory
 from lexiseg_model.video.motion import Motion, MotionEstimator, Picture
-from lexiseg_model.video.smoothing import ScoreSmoother
 from lexiseg_model.vocabulary.bank import KnownRows
 from tests.model.conftest import Photographs
 from tests.model.video.scenes import WINDOW, noisy, plan_of, window

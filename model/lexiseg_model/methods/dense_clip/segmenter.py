@@ -20,10 +20,9 @@ from lexiseg_model.device import Execution
 from lexiseg_model.errors import ExportError, WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, picture_size
 from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, nearest, region_map
-from lexiseg_model.methods.dense_clip.network import DenseNetwork
+from lexiseg_model.methods.dense_clip.network import DenseNetwork, TimmModel, TimmTower
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts
-from lexiseg_model.methods.dense_clip.timm_tower import TimmModel, TimmTower
 from lexiseg_model.methods.dense_clip.trident import aggregated, prompted
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, Precision

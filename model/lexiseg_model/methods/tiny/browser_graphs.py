@@ -18,7 +18,7 @@ from torch.export import Dim
 
 from lexiseg_model import catalogue, types
 from lexiseg_model.export.exportable import Part
-from lexiseg_model.export.templates import differ, write_template
+from lexiseg_model.export.trace import differ, write_template
 from lexiseg_model.methods.tiny import by_example
 from lexiseg_model.methods.tiny.graphs import TEMPLATES, with_templates
 from lexiseg_model.methods.tiny.mask_graphs import mask_parts

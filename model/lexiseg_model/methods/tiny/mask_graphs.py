@@ -1,4 +1,4 @@
-"""ONNX graphs for the browser that choose and refine the masks of the prompt head, by `click_order` and `mask_rules`.
+"""ONNX graphs for the browser that choose and refine the masks of the prompt head, by `mask_rules`.
 
 tile -> Palette, once an image; the head's masks of a prompt and that palette -> ChooseMask -> one refined mask
 shared maps -> Crop -> those of a window, of which the head's masks -> Paste -> masks of the image
@@ -13,16 +13,18 @@ from torch.export import Dim
 
 from lexiseg_model.export.exportable import Part
 from lexiseg_model.masks.pamr import affinity, refine_once
-from lexiseg_model.methods.tiny.click_order import Contrast, contrast_of_cells, worth
 from lexiseg_model.methods.tiny.closer_look import NOWHERE, shares
 from lexiseg_model.methods.tiny.graphs import SCALES, Normalise, random_maps
 from lexiseg_model.methods.tiny.mask_rules import (
     BINS,
     SMOOTHING,
+    Contrast,
     clip_to_box,
     colour_bins,
+    contrast_of_cells,
     count_cells,
     weigh_colours,
+    worth,
 )
 from lexiseg_model.methods.tiny.prompt_head import SharedMaps
 from lexiseg_model.methods.tiny.proposals.proposing import NOTHING

@@ -19,10 +19,9 @@ from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable, ImageRunner, Part, PartRunner
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
 from lexiseg_model.methods.tiny import by_example, closer_look, prompting
-from lexiseg_model.methods.tiny.click_order import best_first, contrast
 from lexiseg_model.methods.tiny.graphs import ImagePass, Normalise, PromptGraphs, prompt_parts
 from lexiseg_model.methods.tiny.image_pass import buckets, first_of, halve, input_shape, resize_to
-from lexiseg_model.methods.tiny.mask_rules import by_own_colours, palette
+from lexiseg_model.methods.tiny.mask_rules import best_first, by_own_colours, contrast, palette
 from lexiseg_model.methods.tiny.network import STRIDE, TinyNetwork
 from lexiseg_model.methods.tiny.pixel_scores import PixelScores, mask_means
 from lexiseg_model.methods.tiny.prompt_head import MaskPredictor, PromptHead, SharedMaps

@@ -19,10 +19,10 @@ from lexiseg_model.clip.towers import ClipTowers, fresh_model, from_state
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.dense_clip.import_ import Options, read
+from lexiseg_model.methods.dense_clip.network import TimmTower
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
-from lexiseg_model.methods.dense_clip.timm_tower import TimmTower
 from lexiseg_model.types import ClassEntry
 from tests.model.conformance.asking import bank_of
 

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from lexiseg_model.catalogue import load
 from lexiseg_model.errors import ExportError
-from lexiseg_model.export.templates import differ
+from lexiseg_model.export.trace import differ
 from lexiseg_model.export.write import write_part
 from lexiseg_model.methods.tiny.browser_graphs import Reading, browser_parts
 from lexiseg_model.methods.tiny.graphs import TEMPLATES

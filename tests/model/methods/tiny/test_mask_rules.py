@@ -8,8 +8,15 @@ from torch import Tensor
 
 from lexiseg_model.kernel import library
 from lexiseg_model.methods.tiny import mask_rules
-from lexiseg_model.methods.tiny.click_order import Contrast, best_first, contrast, evidence
-from lexiseg_model.methods.tiny.mask_rules import Palette, by_own_colours, palette
+from lexiseg_model.methods.tiny.mask_rules import (
+    Contrast,
+    Palette,
+    best_first,
+    by_own_colours,
+    contrast,
+    evidence,
+    palette,
+)
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import ClickOrder, OwnColours
 from lexiseg_model.segmenter import PromptMasks

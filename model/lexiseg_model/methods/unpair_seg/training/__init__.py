@@ -140,7 +140,7 @@ class MasksTraining(Training[MasksRecipe]):
 
     recipe = MasksRecipe
     network_code, trainer_code = "masks_trainer:untrained", "masks_trainer:MasksTrainer"
-    publish_code = "publish:publish_masks"
+    publish_code = "masks_trainer:publish_masks"
 
     def start(self, recipe: MasksRecipe) -> str:
         return f"random weights over the frozen CLIP of {_clip(recipe.clip, recipe.clip_tag)}"
@@ -162,7 +162,7 @@ class AlignTraining(Training[AlignRecipe]):
 
     recipe = AlignRecipe
     network_code, trainer_code = "align_trainer:untrained", "align_trainer:AlignTrainer"
-    publish_code = "publish:publish_aligned"
+    publish_code = "align_trainer:publish_aligned"
 
     def start(self, recipe: AlignRecipe) -> str:
         return f"an adapter that says what CLIP says, over stage one of {recipe.stage_one}"

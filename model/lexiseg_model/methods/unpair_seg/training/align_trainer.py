@@ -26,6 +26,7 @@ from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.unpair_seg import proposals
 from lexiseg_model.methods.unpair_seg.canvas import Canvas
+from lexiseg_model.methods.unpair_seg.import_ import Options, read
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.trunk import RegionAdapter, TrunkMaps
 from lexiseg_model.methods.unpair_seg.network import ADAPTER, Restored, flat_state, read_weights, restore
@@ -44,8 +45,10 @@ from lexiseg_model.methods.unpair_seg.training.alignment import (
 )
 from lexiseg_model.methods.unpair_seg.training.masks_trainer import meta_trunk
 from lexiseg_model.training.pairs import Mismatched, NumberedPairs
+from lexiseg_model.training.publishing import with_terms, write_model
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
+from lexiseg_model.types import InputSize, ModelCard
 
 Maps = TypeVar("Maps", TrunkMaps, PixelFeatures)
 
@@ -215,6 +218,19 @@ def own_rank(likeness: Tensor) -> float:
         matching = rows.diagonal()[:, None]
         ranks.append((rows > matching).sum(1) + ((rows == matching).sum(1) - 1) / 2)
     return 100 * torch.cat(ranks).float().mean().item() / max(1, len(likeness) - 1)
+
+
+def publish_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:
+    """Write a model directory of both stages."""
+    imported = read(Options(checkpoint=weights, architecture=recipe.architecture))
+    side, stage_one = recipe.phases[-1].crop, recipe.stage_one.name
+    pairs = [with_terms("captioned photographs", recipe.place(name)) for name in recipe.pairs]
+    changes = {
+        "training_data": [*pairs, f"that of stage one: {stage_one}"],
+        "input": InputSize(short_side=side, long_side=side, multiple=32),
+        "settings": imported.card.settings | {"proposals": recipe.proposals.model_dump(mode="json")},
+    }
+    return write_model(imported, weights.parent, recipe, f"stage one, {stage_one}", changes)
 
 
 def frozen_stage_one(path: Path, clip: Sequence[Path], architecture: str) -> Restored:

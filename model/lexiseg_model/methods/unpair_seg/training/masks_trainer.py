@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lexiseg_model import catalogue
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.towers import ClipTowers, configuration, from_files, from_hub
+from lexiseg_model.methods.unpair_seg.import_ import Options, read
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptTokens, cell_centres
@@ -33,10 +35,11 @@ from lexiseg_model.methods.unpair_seg.training.mask_batches import (
     mismatched,
     open_masked,
 )
-from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
+from lexiseg_model.training.publishing import measure_prompts, with_terms, write_model
 from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import Stream
+from lexiseg_model.types import InputSize, ModelCard
 
 FILE = "stage-one.safetensors"
 KINDS = ("grid", "boxes", "several")
@@ -170,3 +173,22 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
     def _weights(self) -> dict[str, Tensor]:
         """Masks and CLIP's towers under the names of the authors' file."""
         return flat_state(self.towers.state, self.average)
+
+
+def publish_masks(recipe: MasksRecipe, weights: Path) -> ModelCard:
+    """Write a model directory beside the file of stage one, with the quality on the sets of `recipe.judged`."""
+    imported = read(Options(checkpoint=weights, architecture=recipe.architecture))
+    folder, side = weights.parent, recipe.phases[-1].crop
+    clip = ", ".join(path.name for path in recipe.clip) or f"{recipe.architecture} ({recipe.clip_tag})"
+    masks = [with_terms("masks", recipe.data / name) for name in recipe.sets]
+    changes = {
+        "training_data": [*masks, f"those of CLIP: {clip}"],
+        "input": InputSize(short_side=side, long_side=side, multiple=32),
+    }
+    card = write_model(imported, folder, recipe, f"random weights over {clip}", changes)
+    if recipe.judged:
+        segmenter = catalogue.load_folder(folder, recipe.device)
+        quality = {name: measure_prompts(segmenter, recipe.data, name, n) for name, n in recipe.judged.items()}
+        card = card.model_copy(update={"prompt_quality": quality})
+        catalogue.write_card(card, folder)
+    return card

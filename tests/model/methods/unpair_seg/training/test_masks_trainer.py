@@ -17,8 +17,7 @@ from lexiseg_model.methods.unpair_seg.training import (
     PointSettings,
     PromptSettings,
 )
-from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer
-from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
+from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer, publish_masks
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.types import Prompt
 from tests.model.data.own.made import save
