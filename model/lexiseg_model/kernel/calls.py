@@ -31,11 +31,6 @@ class Axes:
     def size(self) -> tuple[int, int]:
         return len(self.y_low), len(self.x_low)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the four arrays."""
-        return sum(array.nbytes for array in (self.y_low, self.y_weight, self.x_low, self.x_weight))
-
     @cached_property
     def arguments(self) -> tuple[CArgument, ...]:
         """C arguments: cells, weights and number of pixels, vertical then horizontal."""
@@ -135,23 +130,12 @@ def _rles(summaries: NDArray[np.int64], text: NDArray[np.uint8], size: tuple[int
     start, absent = 0, None
     for area, x, y, width, height, end in summaries.tolist():
         if area:
-            rles.append(_rle(size, characters[start:end], area, (x, y, width, height)))
+            rles.append(Rle(size, characters[start:end], area, (x, y, width, height)))
         else:  # absent classes share one RLE: most classes of a long list are absent
-            absent = absent or _rle(size, characters[start:end], 0, (0, 0, 0, 0))
+            absent = absent or Rle(size, characters[start:end], 0, (0, 0, 0, 0))
             rles.append(absent)
         start = end
     return rles
-
-
-def _rle(size: tuple[int, int], counts: str, area: int, bbox: tuple[int, int, int, int]) -> Rle:
-    """`Rle(...)` in 40 % of the time: a frozen dataclass sets each field by a call."""
-    rle: Rle = object.__new__(Rle)
-    fields = rle.__dict__
-    fields["size"] = size
-    fields["counts"] = counts
-    fields["area"] = area
-    fields["bbox"] = bbox
-    return rle
 
 
 def cut(logits: NDArray[np.float32], axes: Axes) -> NDArray[np.int64]:

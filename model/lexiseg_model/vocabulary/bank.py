@@ -110,18 +110,6 @@ def competing_words(
     return tuple(compress(words, competes)), by_word[competes].reshape(-1, word_rows.shape[1])
 
 
-def merge_background_words(bank: TextBank) -> TextBank:
-    """The same bank with all background words as texts of one class, which scores by the best of them."""
-    if bank.n_background < 2:
-        return bank
-    first = bank.n_classes - bank.n_background
-
-    def merge() -> TextBank:
-        return replace(bank, owner=np.minimum(bank.owner, first), n_classes=first + 1, n_background=1)
-
-    return bank.once("merged background words", merge)
-
-
 def directions(bank: TextBank) -> Tensor:
     """The vectors [T, D] of a bank, normalised; those of texts already are."""
     return F.normalize(bank.vectors, dim=1) if bank.has_examples else bank.vectors

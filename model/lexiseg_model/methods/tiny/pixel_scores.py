@@ -16,8 +16,8 @@ from torch import Tensor
 from lexiseg_model.features import Features
 from lexiseg_model.methods.tiny.network import TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.settings import TinySettings
-from lexiseg_model.segmenter import Competing, Excluded, TextBank
-from lexiseg_model.vocabulary.bank import directions, merge_background_words
+from lexiseg_model.segmenter import Excluded, TextBank
+from lexiseg_model.vocabulary.bank import directions
 
 SUREST = 0.01  # share of the pixels, the most probable ones, whose probabilities enter the presence of a class
 EXCLUDED = -50.0  # logit of a cell that a class does not get
@@ -63,20 +63,14 @@ class PixelScores:
         self._network = network
         self._settings = settings
         self._device = device
-        self._on_cpu = device.type == "cpu"
         self._scale = network.log_scale.exp().item()
-        self._presence_scale = network.presence_log_scale.detach().exp()
         self.nobody = self._scale * network.nobody.item()
         self._nobody = torch.tensor(self.nobody, device=device)
 
     def of_texts(self, features: Features, bank: TextBank) -> Tensor:
-        """The presence logit [T] of each text in the whole image: `TinyNetwork.presence` with in-place operations."""
-        texts = directions(bank)  # [T, 96]
-        image = features.tensors["image"].to(self._device, torch.float32)
-        cells = features.tensors["cells"].to(self._device, torch.float32).flatten(1)
-        evidence = torch.logsumexp(texts.mm(cells), 1).sub_(math.log(cells.shape[1]))
-        whole = texts.mm(image[:, None])[:, 0].mul_(self._presence_scale)
-        return whole.add_(evidence).add_(self._network.presence_bias)
+        """The presence logit [T] of each text in the whole image."""
+        image, cells = (features.tensors[name].to(self._device, torch.float32) for name in ("image", "cells"))
+        return self._network.presence(image, cells, directions(bank))
 
     def of_pixels(self, pixels: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
         """Scores [K, h, w] of embeddings [96, h, w]; `presence` [T] from `of_texts`."""
@@ -89,13 +83,6 @@ class PixelScores:
     def of_regions(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """Scores [K, N] of mean embeddings [N, 96]: the mean score of their cells, if each class has one text."""
         return self.of_pixels(embeddings.T[..., None], bank, self.of_texts(features, bank))[..., 0]
-
-    def competing(self, features: Features, bank: TextBank) -> Competing:
-        """Scores of an image's cells; on the CPU the background words share one row."""
-        with torch.inference_mode():
-            merged = merge_background_words(bank) if self._on_cpu else bank
-            presence = self.of_texts(features, bank)
-            return Competing(self.of_pixels(features.tensors["pixels"], merged, presence))
 
     def presence(self, features: Features, bank: TextBank) -> Tensor:
         """Presence [K]: the logit of each class's most present text plus the log probability of its surest pixels.

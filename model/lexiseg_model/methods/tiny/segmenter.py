@@ -32,7 +32,6 @@ from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.words.tower_files import tower_folder
 from lexiseg_model.segmenter import (
-    Competing,
     ExampleVectors,
     PromptMasks,
     Proposals,
@@ -146,9 +145,6 @@ class TinySegmenter(Exportable):
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         return self._scores.of_pixels(features.tensors["pixels"], bank, self._scores.of_texts(features, bank))
-
-    def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
-        return self._scores.competing(features, bank)
 
     @torch.inference_mode()
     def presence(self, features: Features, bank: TextBank) -> Tensor:
