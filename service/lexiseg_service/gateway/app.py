@@ -104,8 +104,7 @@ def create_app(
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
     open_paths = middleware.OPEN_PATHS if settings.metrics_need_key else middleware.OPEN_PATHS | {middleware.METRICS}
-    app.add_middleware(middleware.BodyLimit, settings=settings, access=access)
-    app.add_middleware(middleware.Guard, access=access, open_paths=open_paths)
+    app.add_middleware(middleware.Guard, settings=settings, access=access, open_paths=open_paths)
     app.add_middleware(middleware.Compression)
     app.add_middleware(middleware.RequestFrame, metrics=metrics, tracing=tracing)
     if settings.cors_origins:  # outermost: a browser shows its page no response without these headers

@@ -1,7 +1,6 @@
 """Middleware around every HTTP request, outermost first; plain ASGI, without copies of bodies.
 
-RequestFrame: id, log line, metrics, span -> Compression -> Guard: API key, client limits
--> BodyLimit: size, time, bytes in flight
+RequestFrame: id, log line, metrics, span -> Compression -> Guard: API key, client limits, bounds of the body
 """
 
 from __future__ import annotations
@@ -115,12 +114,21 @@ class Compression(GZipMiddleware):
 
 
 class Guard:
-    """Checks the API key and the client's limits before the body is read; completes the caller in the scope's state."""
+    """Admits a request: API key and client limits before its body is read, then bounds of the body.
 
-    def __init__(self, app: ASGIApp, access: AccessControl, open_paths: frozenset[str]) -> None:
+    Completes the caller in the scope's state. Of the body: its size, the time it takes to arrive, and the bytes of all
+    requests in flight. 413 by the Content-Length before reading, else as soon as the body exceeds the limit; 408 when
+    it does not arrive in time; 429 when other requests hold the room for bytes in flight until the deadline.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, access: AccessControl, open_paths: frozenset[str]) -> None:
+        limits = settings.limits
         self._app = app
         self._access = access
         self._open = open_paths
+        # Base64 takes four bytes for three; beside the image there are texts and prompts.
+        self._max_bytes = limits.max_image_bytes * 4 // 3 + limits.max_question_bytes
+        self._room_seconds = settings.deadline_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -129,48 +137,31 @@ class Guard:
         state = scope["state"]
         try:
             refuse_repeated((name.decode("latin-1") for name, _ in scope["headers"]), SINGLE_HEADERS)
-            if scope["path"] in self._open:  # exact paths, no prefixes
+            if scope["path"] in self._open:  # exact paths, no prefixes; none of them reads a body
                 await self._app(scope, receive, send)
                 return
-            key = key_of(*map(Headers(scope=scope).get, HEADERS))
+            headers = Headers(scope=scope)
             address = scope["client"][0] if scope.get("client") else None
-            caller = self._access.identified(state["caller"], key, address, scope_of(scope["method"], scope["path"]))
+            scope_needed = scope_of(scope["method"], scope["path"])
+            caller = self._access.identified(state["caller"], key_of(*map(headers.get, HEADERS)), address, scope_needed)
             state["caller"] = caller
             with bound_contextvars(key_id=caller.key_id):
                 async with self._access.limits.admit(caller.client):
-                    await self._app(scope, receive, send)
+                    room = self._access.bytes.wait(caller.client, self._expected(headers), self._room_seconds)
+                    with await room as hold:
+                        await self._app(scope, self._limited(receive, hold), send)
         except ServiceError as error:  # those of routes are handled inside
             await problem.refuse(error, scope, receive, send)
 
-
-class BodyLimit:
-    """Bounds of a request's body: its size, the time it takes to arrive, and the bytes of all requests in flight.
-
-    413 by the Content-Length before reading, else as soon as the body exceeds the limit; 408 when it does not arrive in
-    time; 429 when other requests hold the room for bytes in flight until the deadline.
-    """
-
-    def __init__(self, app: ASGIApp, settings: Settings, access: AccessControl) -> None:
-        limits = settings.limits
-        self._app = app
-        # Base64 takes four bytes for three; beside the image there are texts and prompts.
-        self._max_bytes = limits.max_image_bytes * 4 // 3 + limits.max_question_bytes
-        self._room = access.bytes
-        self._room_seconds = settings.deadline_seconds
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
-        announced = headers.get(b"content-length", b"0")
-        length = int(announced) if announced.isdigit() else 0
+    def _expected(self, headers: Headers) -> int:
+        """Bytes of a body before it is read; one without a length may be as long as any."""
+        if "transfer-encoding" in headers:
+            return self._max_bytes
+        announced = headers.get("content-length", "0")
+        length = int(announced) if announced.isdecimal() else 0
         if length > self._max_bytes:
             raise self._too_large(length)
-        # A body without a length may be as long as any.
-        expected = self._max_bytes if b"transfer-encoding" in headers else length
-        with await self._room.wait(scope["state"]["caller"].client, expected, self._room_seconds) as hold:
-            await self._app(scope, self._limited(receive, hold), send)
+        return length
 
     def _limited(self, receive: Receive, hold: Hold) -> Receive:
         received = 0

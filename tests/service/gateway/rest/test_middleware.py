@@ -7,7 +7,7 @@ from starlette.types import Message, Receive, Scope, Send
 from lexiseg_service.errors import TooLarge
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.rest import middleware
-from lexiseg_service.gateway.rest.middleware import BodyLimit
+from lexiseg_service.gateway.rest.middleware import Guard
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.service.gateway.rest.raw import HALF, WHOLE, listening
@@ -30,16 +30,18 @@ async def take(*sizes: int) -> int:
             await asyncio.Event().wait()
         return {"type": "http.request", "body": bytes(left.pop(0)), "more_body": bool(left)}
 
-    async def send(message: Message) -> None: ...
+    statuses: list[int] = []
 
-    limit = BodyLimit(reader, Settings(), AccessControl.of(Settings(), Metrics()))
-    limit._max_bytes = LIMIT
+    async def send(message: Message) -> None:
+        statuses.extend([message["status"]] if "status" in message else [])
+
+    guard = Guard(reader, Settings(), AccessControl.of(Settings(), Metrics()), frozenset())
+    guard._max_bytes = LIMIT
+    scope = {"type": "http", "method": "POST", "path": "/segment", "headers": [], "state": {"caller": Caller()}}
     async with asyncio.timeout(SOON):
-        try:
-            await limit({"type": "http", "headers": [], "state": {"caller": Caller()}}, receive, send)
-        except TooLarge:
-            return len(sizes) - len(left)
-    raise AssertionError("the body was taken")
+        await guard(scope, receive, send)
+    assert statuses == [TooLarge.status], "the body was taken"
+    return len(sizes) - len(left)
 
 
 @pytest.mark.parametrize(("sizes", "taken"), [((101,), 1), ((60, 41), 2), ((100, 1), 2), ((60, 60, 60, 60), 2)])
