@@ -39,14 +39,7 @@ class State(IntEnum):
 class Breaker:
     """Decides whether to call, from the outcomes of earlier calls; thread-safe."""
 
-    def __init__(
-        self,
-        failures: int = FAILURES,
-        cool_down: float = COOL_DOWN_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._limit = failures
-        self._cool_down = cool_down
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._failures = 0
         self._next_trial = 0.0
@@ -65,7 +58,7 @@ class Breaker:
                 return True
             if self._clock() < self._next_trial:
                 return False
-            self._next_trial = self._clock() + self._cool_down
+            self._next_trial = self._clock() + COOL_DOWN_SECONDS
             self.state = State.HALF_OPEN
             return True
 
@@ -80,8 +73,8 @@ class Breaker:
         """A call failed."""
         with self._guard:
             self._failures += 1
-            if self.state is State.HALF_OPEN or (self.state is State.CLOSED and self._failures >= self._limit):
-                self._next_trial = self._clock() + self._cool_down
+            if self.state is State.HALF_OPEN or (self.state is State.CLOSED and self._failures >= FAILURES):
+                self._next_trial = self._clock() + COOL_DOWN_SECONDS
                 self.state = State.OPEN
 
 

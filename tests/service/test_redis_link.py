@@ -1,6 +1,6 @@
 import pytest
 
-from lexiseg_service.redis_link import Breaker, State
+from lexiseg_service.redis_link import COOL_DOWN_SECONDS, FAILURES, Breaker, State
 
 
 class Clock:
@@ -16,15 +16,15 @@ def clock() -> Clock:
 
 
 def opened(clock: Clock) -> Breaker:
-    breaker = Breaker(3, 10, clock)
-    for _ in range(3):
+    breaker = Breaker(clock)
+    for _ in range(FAILURES):
         breaker.failure()
     return breaker
 
 
 def test_one_call_goes_through_after_the_cool_down(clock: Clock) -> None:
     breaker = opened(clock)
-    clock.now += 10
+    clock.now += COOL_DOWN_SECONDS
 
     assert [breaker.allow(), breaker.allow()] == [True, False]
     assert breaker.state is State.HALF_OPEN
@@ -32,11 +32,11 @@ def test_one_call_goes_through_after_the_cool_down(clock: Clock) -> None:
 
 def test_a_trial_that_fails_opens_it_for_another_cool_down(clock: Clock) -> None:
     breaker = opened(clock)
-    clock.now += 10
+    clock.now += COOL_DOWN_SECONDS
     breaker.allow()
     clock.now += 1
     breaker.failure()
-    clock.now += 9.9
+    clock.now += COOL_DOWN_SECONDS - 0.1
 
     assert breaker.state is State.OPEN
     assert not breaker.allow()

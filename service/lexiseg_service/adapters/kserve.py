@@ -10,9 +10,8 @@ import struct
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import grpc
 import numpy as np
 import orjson
 from fastapi import APIRouter, Depends, FastAPI
@@ -37,6 +36,7 @@ from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.validation import off_event_loop, parse_json, parse_object, validate
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.wire.server import Context
 
 IMAGE, CLASSES = "image", "classes"
 PLAIN = ("vocabulary", "task", "threshold", "refine", "max_side")
@@ -382,8 +382,6 @@ async def infer(request: Request, name: str, version: str = "") -> Response:
     return written(head, outputs, body.raw_among(outputs))
 
 
-if TYPE_CHECKING:  # generic for the type checker alone
-    Context = grpc.aio.ServicerContext[Any, Any]
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
 

@@ -9,13 +9,15 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from lexiseg_service.settings import Settings
 
+# Generic for the type checker alone.
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 UNIX = "unix:"
 Response = health_pb2.HealthCheckResponse
 Options = list[tuple[str, int | str]]
@@ -111,14 +113,14 @@ class GrpcServer(health_pb2_grpc.HealthServicer):
         await asyncio.sleep(self.linger)
         await server.stop(self.drain)
 
-    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> Any:
         """The present state of a name."""
         status = self._status(request.service)
         if status == Response.SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no service of this name")
         return Response(status=status)
 
-    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
         """The present state of a name, and each change; ends when the server shuts down."""
         sent = None
         while True:

@@ -12,9 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import grpc
 import structlog
 from prometheus_client import Gauge
 
@@ -33,11 +31,8 @@ from lexiseg_service.wire.messages import (
     encode_exemplified,
     encode_frame_answer,
 )
-from lexiseg_service.wire.server import GrpcServer, worker_options
+from lexiseg_service.wire.server import Context, GrpcServer, worker_options
 from lexiseg_service.wire.trust import Trust
-
-if TYPE_CHECKING:  # generic for the type checker alone
-    Context = grpc.aio.ServicerContext[Any, Any]
 
 logger = structlog.get_logger("lexiseg.worker")
 STATUS_SECONDS = 0.5  # between two reports to a gateway

@@ -24,11 +24,6 @@ MAX_FILES = 2
 MAX_OTHER_FIELDS = 64  # of a form, besides its classes
 IMAGE = "one file in the multipart field `image`, as curl sends it with -F image=@FILE"
 SEVERAL = 'repeat the field, as classes=sky and classes=tree, or send the JSON field request={"classes": ["sky", ...]}'
-# Content types of a body that is the file itself; its first bytes tell the image type.
-RAW = frozenset(
-    {*(f"image/{name}" for name in ("jpeg", "png", "webp", "heic", "heif", "avif", "bmp", "tiff")), "image/jpg"}
-    | {"application/octet-stream"}
-)
 # Flat fields of a form that contain JSON, and what is expected of them.
 FLAT_JSON = {
     "prompts": 'a JSON list, as [{"points": [{"x": 120, "y": 80}]}]',
@@ -36,7 +31,6 @@ FLAT_JSON = {
 }
 # Fields that a query may have if the body is the file itself.
 FIELDS = frozenset({"request", *Question.model_fields})
-BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 
 class _FormParser(MultiPartParser):
@@ -74,7 +68,7 @@ async def read(request: Request, limits: Limits) -> tuple[Question, ImageSource]
     if kind == "application/json":
         content = await request.body()
         return await off_event_loop(len(content), partial(_read_json, content, limits))
-    if kind in RAW:
+    if kind.startswith("image/") or kind == "application/octet-stream":  # the first bytes tell the image type
         content = await request.body()
         return _question_of_query(request, limits), ImageSource(content)
     raise MalformedRequest(
@@ -203,8 +197,6 @@ def _fields(form: FormData | QueryParams, limits: Limits) -> dict[str, Any]:
 
 def _flat(name: str, value: Any, limits: Limits) -> Any:
     """The value of a flat field; validation refuses what is not clear."""
-    if name in ("background", "overlay", "confidence") and value.lower() in BOOLEANS:
-        return BOOLEANS[value.lower()]
     if name in ("task", "model", "vocabulary", "max_side", "background", "refine", "prompts") and value == "":
         return None
     if name == "prompts" or (name == "background" and value.lstrip().startswith("{")):

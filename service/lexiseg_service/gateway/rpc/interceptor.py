@@ -32,6 +32,7 @@ from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import RequestSpan, Tracing
 from lexiseg_service.wire.errors import code_of, end
+from lexiseg_service.wire.server import Context
 
 logger = structlog.get_logger("lexiseg.access")
 OPEN = ("/grpc.health.", "/grpc.reflection.")  # answered without a key
@@ -39,7 +40,6 @@ CALLER: ContextVar[Caller] = ContextVar("caller")  # of the running call
 SERVERS_FAULT = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 PEER = re.compile(r"ipv[46]:(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):\d+")
 if TYPE_CHECKING:  # generic for the type checker alone
-    Context = grpc.aio.ServicerContext[Any, Any]
     Handler = grpc.RpcMethodHandler[Any, Any]
 
 

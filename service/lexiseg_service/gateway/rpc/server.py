@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf.json_format import ParseDict
@@ -29,10 +29,8 @@ from lexiseg_service.watch.metrics import Metrics, failure_reason
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.wire.fields import name_of
 from lexiseg_service.wire.messages import encode_answer, encode_frame_answer
-from lexiseg_service.wire.server import GrpcServer, public_options
+from lexiseg_service.wire.server import Context, GrpcServer, public_options
 
-if TYPE_CHECKING:  # generic for the type checker alone
-    Context = grpc.aio.ServicerContext[Any, Any]
 SERVICE = pb.DESCRIPTOR.services_by_name["Segmentation"].full_name
 HEALTH_SECONDS = 0.25  # between two checks of the backend
 
