@@ -40,22 +40,6 @@ class ServerFailure(ServiceError):
     """The server refused, did not answer, or is not lexiseg."""
 
 
-def key_for(url: str, settings: Settings) -> str:
-    """The API key for a server at a URL or a HOST:PORT of gRPC, once both are checked; "" is none.
-
-    Raises:
-        InvalidValue: the address or the key is not one.
-    """
-    key = None if settings.api_key is None else settings.api_key.get_secret_value()
-    if key is not None and not PRINTABLE.fullmatch(key):
-        raise InvalidValue.of("--api-key / LEXISEG_API_KEY", "***", "printable characters without blanks")
-    try:
-        read_address(url, None, key)
-    except ValueError as error:
-        raise InvalidValue(f"--server: {error}") from None
-    return key or ""
-
-
 @contextmanager
 def translated(url: str) -> Iterator[None]:
     """Raise the client's errors as those of the service, or as ServerFailure."""
@@ -102,10 +86,16 @@ class Server:
         timeout: float = TIMEOUT,
         **connections: Any,
     ) -> None:
-        key, self.url, self._model = key_for(url, settings), url.rstrip("/"), model
+        key = "" if settings.api_key is None else settings.api_key.get_secret_value()
+        if key and not PRINTABLE.fullmatch(key):
+            raise InvalidValue.of("--api-key / LEXISEG_API_KEY", "***", "printable characters without blanks")
+        self.url, self._model = url.rstrip("/"), model
         self.name = name or f"{url} {model or ''}".strip()
-        self._client = Client(self.url, api_key=key, timeout=timeout, retry=PATIENT, **connections)
-        self._first = Client(self.url, api_key=key, timeout=timeout, retry=IMPATIENT, **connections)
+        try:
+            self._client = Client(self.url, api_key=key, timeout=timeout, retry=PATIENT, **connections)
+            self._first = Client(self.url, api_key=key, timeout=timeout, retry=IMPATIENT, **connections)
+        except ValueError as error:
+            raise InvalidValue(f"--server: {error}") from None
 
     def __enter__(self) -> Server:
         return self

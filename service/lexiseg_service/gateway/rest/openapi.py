@@ -213,7 +213,8 @@ def _example(error: type[ServiceError]) -> dict[str, Any]:
 
 
 NOT_OF_SEGMENT = (ServiceError, Unauthorized, ReadOnly, UnknownStream, PreconditionFailed)
-PROBLEMS = problems(*(kind for kind in KINDS.values() if kind not in NOT_OF_SEGMENT))
+OF_SEGMENT = tuple(kind for kind in KINDS.values() if kind not in NOT_OF_SEGMENT)
+PROBLEMS = problems(*OF_SEGMENT)
 SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer KEY`"},
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},

@@ -19,25 +19,10 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lexiseg_service.errors import (
-    DeadlineExceeded,
-    InvalidValue,
-    MalformedRequest,
-    NotReady,
-    QueueFull,
-    RateLimited,
-    ServiceError,
-    TooLarge,
-    TooSlow,
-    UndecodableImage,
-    UnknownModel,
-    UnknownStream,
-    UnsupportedImage,
-    unexpected,
-)
+from lexiseg_service.errors import DeadlineExceeded, InvalidValue, ServiceError, UnknownStream, unexpected
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.rest import body
-from lexiseg_service.gateway.rest.openapi import json_body, problems
+from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, json_body, problems
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, content_of, settings_of
 from lexiseg_service.gateway.video import Step, StreamConfig, VideoService
 from lexiseg_service.question.messages import FrameAnswer, VideoFrame
@@ -54,8 +39,7 @@ FRAME: dict[str, Any] = {
     "follow": [{"track_id": 1, "prompt": {"box": [2, 4, 30, 40]}}],
     "unfollow": [],
 }
-BUSY = (QueueFull, RateLimited, NotReady, DeadlineExceeded)
-PROBLEMS = (MalformedRequest, UnknownModel, UnknownStream, TooSlow, TooLarge, InvalidValue, *BUSY)
+PROBLEMS = problems(*OF_SEGMENT, UnknownStream)
 
 
 class OpenStreams:
@@ -216,10 +200,7 @@ router = APIRouter(tags=["streams"])
     "/streams",
     status_code=201,
     summary="Begin to follow objects through a video",
-    responses={
-        201: {"model": StreamOutput},
-        **problems(*(error for error in PROBLEMS if error is not UnknownStream)),
-    },
+    responses={201: {"model": StreamOutput}, **problems(*OF_SEGMENT)},
     openapi_extra=json_body("StreamInput", {"classes": ["cow", "dog"], "model": "tiny"}),
 )
 async def open_stream(request: Request) -> Response:
@@ -234,10 +215,7 @@ async def open_stream(request: Request) -> Response:
 @router.post(
     "/streams/{stream}/frames",
     summary="The next frame of a stream",
-    responses={
-        200: {"model": FrameOutput},
-        **problems(*PROBLEMS, UnsupportedImage, UndecodableImage),
-    },
+    responses={200: {"model": FrameOutput}, **PROBLEMS},
     openapi_extra=json_body("FrameInput", FRAME),
 )
 async def next_frame(request: Request, stream: Identity) -> Response:
@@ -266,7 +244,7 @@ async def next_frame(request: Request, stream: Identity) -> Response:
     "/streams/{stream}",
     status_code=204,
     summary="Ask a stream another question",
-    responses=problems(*PROBLEMS),
+    responses=PROBLEMS,
     response_class=Response,
     openapi_extra=json_body("StreamInput", {"classes": ["cow", "dog", "horse"], "model": "tiny"}),
 )
