@@ -113,7 +113,7 @@ class RemoteBackend:
         """
         cached = request.image is None
         image_id = request.image_id if request.image is None else await asyncio.to_thread(image_id_of, request.image)
-        key = _key(request.model, image_id or "")
+        key = f"{ModelName.parse(request.model).name}|{image_id}"
         tried: list[WorkerLink] = []
         failure: ServiceError | None = None
         for _ in range(MAX_CACHED_ATTEMPTS if cached else MAX_ATTEMPTS):
@@ -218,10 +218,6 @@ def _awaited(model: str, links: Sequence[WorkerLink]) -> bool:
 def _usefulness(failure: ServiceError) -> int:
     """Rank of an error about a cached image: a full queue may be tried again, an expired image be sent again."""
     return 2 if isinstance(failure, QueueFull) else int(isinstance(failure, ImageExpired))
-
-
-def _key(model: str, image_id: str) -> str:
-    return f"{ModelName.parse(model).name}|{image_id}"
 
 
 def ranked(candidates: Sequence[WorkerLink], key: str) -> list[WorkerLink]:

@@ -173,12 +173,10 @@ class UrlFetcher:
             addresses = [ip_address(text) for text in dict.fromkeys(addresses_text)]
         except (OSError, ValueError):  # UnicodeError is a ValueError: the name cannot be encoded
             raise ImageNotFetched(UNREACHABLE) from None
-        if not addresses or not all(self._allowed(address) for address in addresses):
+        refused = [each for each in addresses if not is_public(each) and not any(each in n for n in self._also_allowed)]
+        if refused or not addresses:
             raise ImageNotFetched(UNREACHABLE)
         return addresses[:MAX_ADDRESSES]
-
-    def _allowed(self, address: Address) -> bool:
-        return is_public(address) or any(address in network for network in self._also_allowed)
 
     async def _ask(self, url: httpx.URL) -> bytes | str:
         """The content as bytes, or the Location of a redirect as a string."""

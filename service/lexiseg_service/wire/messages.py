@@ -151,10 +151,6 @@ def _request(
     return WorkerRequest(image=content, **question, **origin, **fields)
 
 
-def _stream_question(question: Mapping[str, Any], origin: Mapping[str, Any], **fields: Any) -> StreamQuestion:
-    return StreamQuestion(_request(question, origin), **fields)
-
-
 def _region(points: tuple[Point, ...], box: Any = None, mask: Rle | None = None) -> Region:
     return Region(Prompt(points, box)) if mask is None else Region(mask=mask)
 
@@ -232,5 +228,5 @@ KINDS: Kinds = {
     "VocabularyClass": lambda unnamed, **fields: ClassEntry(named=not unnamed, **fields),
     "Warning": AnswerWarning,
     "Words": lambda words: words,
-    "WorkerStreamConfig": _stream_question,
+    "WorkerStreamConfig": lambda question, origin, **fields: StreamQuestion(_request(question, origin), **fields),
 }

@@ -136,16 +136,6 @@ def _flight_of(job: AnyJob) -> tuple[int, str] | None:
     return None if task in derived.answered else (id(derived), task)
 
 
-def cache_use(job: Job[T]) -> CacheUse:
-    """Distinct texts of a job's vocabulary by whether a cache had their rows.
-
-    For a request with an owner, the misses are the texts that this owner had not sent before, whatever the cache had:
-    hits would tell it which words others use.
-    """
-    lookup = job.lookup
-    return CacheUse(len(set(lookup.texts)) - lookup.misses, lookup.misses, job.from_cache)
-
-
 def finish(job: Job[WorkerAnswer]) -> WorkerAnswer:
     """Render the answer of a job with its features.
 
@@ -195,7 +185,10 @@ def render(
     segments = segmentation.segments
     if request.mask == "polygon":
         segments = _with_rings(segments, request.simplify, check)
-    label_map = _label_map(segmentation) if request.mask == "png" else None
+    label_map = None
+    if request.mask == "png":
+        ids = segmentation.label_map
+        label_map = RenderedMap(to_png(ids), 8 if ids.dtype == np.uint8 else 16)
     confidence = None if segmentation.probability is None else to_png(as_bytes(segmentation.probability))
     absent = absent_labels(segmentation, request.vocabulary)
     words = warnings_of_words(request.vocabulary, request.task)
@@ -217,7 +210,9 @@ def render(
             post=1e3 * (ended - began),
             total=1e3 * (ended - job.accepted),
         ),
-        cache=cache_use(job),
+        # For a request with an owner the misses are the texts that this owner had not sent before, whatever the cache
+        # had: hits would tell it which words others use.
+        cache=CacheUse(len(set(job.lookup.texts)) - job.lookup.misses, job.lookup.misses, job.from_cache),
         mask=request.mask,
         label_map=label_map,
         confidence=confidence,
@@ -243,10 +238,6 @@ def as_bytes(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
     for band in bands((probability.shape[0], probability.shape[1])):
         levels[band] = np.rint(255 * probability[band])
     return levels
-
-
-def _label_map(segmentation: Segmentation) -> RenderedMap:
-    return RenderedMap(to_png(segmentation.label_map), 8 if segmentation.label_map.dtype == np.uint8 else 16)
 
 
 def absent_labels(segmentation: Segmentation, vocabulary: Vocabulary) -> tuple[str, ...]:

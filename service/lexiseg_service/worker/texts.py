@@ -58,7 +58,9 @@ class TextCaches:
     """The text rows of one process. Models with the same text tower share rows, all towers share the memory."""
 
     def __init__(self, settings: Settings, metrics: Metrics, memory_bytes: int = MEMORY_BYTES) -> None:
-        self.memory: Lru[tuple[str, str], bytes] = Lru(memory_bytes, _cost)  # tower and text -> row
+        self.memory: Lru[tuple[str, str], bytes] = Lru(  # tower and text -> row
+            memory_bytes, lambda key, row: len(row) + 2 * len(key[1]) + ENTRY_BYTES
+        )
         self.redis = None
         if settings.redis_url is not None:
             secret = settings.text_rows_key.get_secret_value().encode() if settings.text_rows_key else b""
@@ -209,10 +211,6 @@ def _check_time(job: AnyJob, per_chunk: float) -> None:
         "deadline is near; send the same request again, which continues from there",
         RETRY_SECONDS,
     )
-
-
-def _cost(key: tuple[str, str], row: bytes) -> int:
-    return len(row) + 2 * len(key[1]) + ENTRY_BYTES
 
 
 def key_of(tower: str, text: str) -> str:

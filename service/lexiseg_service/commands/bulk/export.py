@@ -36,7 +36,11 @@ def write_coco(job: Job, destination: Destination, size: Size) -> None:
     with destination.open("coco/annotations.json", "wb") as raw, io.TextIOWrapper(raw, "utf-8") as out:
         # Images first, then annotations: the rows are read twice and never held.
         out.write(json.dumps(head)[:-1])
-        _write_list(out, "images", (_coco_image(n, row) for n, row in enumerate(_answers(destination, size), 1)))
+        images = (
+            {"id": number, "file_name": row["id"], "height": row["size"][0], "width": row["size"][1]}
+            for number, row in enumerate(_answers(destination, size), 1)
+        )
+        _write_list(out, "images", images)
         _write_list(out, "annotations", _coco_annotations(_answers(destination, size)))
         out.write("\n}\n")
 
@@ -46,11 +50,6 @@ def _write_list(out: TextIO, name: str, entries: Iterable[dict[str, Any]]) -> No
     for place, entry in enumerate(entries):
         out.write((",\n" if place else "\n") + json.dumps(entry))
     out.write("]")
-
-
-def _coco_image(number: int, row: Row) -> dict[str, Any]:
-    height, width = row["size"]
-    return {"id": number, "file_name": row["id"], "height": height, "width": width}
 
 
 def _coco_annotations(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:

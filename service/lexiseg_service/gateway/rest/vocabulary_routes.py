@@ -10,20 +10,10 @@ from fastapi import APIRouter, Header, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lexiseg_service.errors import (
-    InvalidValue,
-    MalformedRequest,
-    NotAllowed,
-    NotReady,
-    PreconditionFailed,
-    ReadOnly,
-    TooLarge,
-    TooSlow,
-    UnknownVocabulary,
-)
+from lexiseg_service.errors import NotAllowed, NotReady, PreconditionFailed, ReadOnly, UnknownVocabulary
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.rest import body
-from lexiseg_service.gateway.rest.openapi import json_body, problems
+from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, json_body, problems
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, use_case_of
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
@@ -76,9 +66,7 @@ async def get_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatc
     responses={
         200: {"model": VocabularyOutput, "description": "Replaced", **_TAGGED},
         201: {"model": VocabularyOutput, "description": "Created", **_TAGGED},
-        **problems(
-            MalformedRequest, NotAllowed, ReadOnly, TooSlow, PreconditionFailed, TooLarge, InvalidValue, NotReady
-        ),
+        **problems(*OF_SEGMENT, ReadOnly, PreconditionFailed),
     },
     openapi_extra=json_body("VocabularyInput", EXAMPLE),
 )

@@ -99,10 +99,6 @@ def _class(name: str, **others: Any) -> str | dict[str, Any]:
     return {"name": name, **others} if others else name
 
 
-def _image(content: bytes | None = None, **named: str) -> dict[str, str]:
-    return named if content is None else {"base64": base64.b64encode(content).decode()}
-
-
 def _background(enabled: bool | None = None, **rule: Any) -> bool | dict[str, Any]:
     if enabled is False and rule:
         raise InvalidValue.of("background.enabled", False, f"true or nothing beside {' and '.join(rule)}")
@@ -116,7 +112,7 @@ KINDS: Kinds = {
     "Class": _class,
     "CocoRle": dict,
     "Example": dict,
-    "Image": _image,
+    "Image": lambda content=None, **named: named if content is None else {"base64": base64.b64encode(content).decode()},
     "Point": dict,
     "Prompt": dict,
     "Size": row,
