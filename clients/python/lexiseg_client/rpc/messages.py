@@ -34,21 +34,13 @@ from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import KNOWN, Frame, FrameAnswer, NewQuestion, StreamItem
 
 ENUMS: Mapping[str, Mapping[str, int]] = {
-    "task": {
-        "semantic": pb.TASK_SEMANTIC,
-        "instance": pb.TASK_INSTANCE,
-        "panoptic": pb.TASK_PANOPTIC,
-        "prompt": pb.TASK_PROMPT,
-        "everything": pb.TASK_EVERYTHING,
-    },
-    "mask": {
-        "rle": pb.MASK_FORMAT_RLE,
-        "polygon": pb.MASK_FORMAT_POLYGON,
-        "png": pb.MASK_FORMAT_PNG,
-        "none": pb.MASK_FORMAT_NONE,
-    },
-    "refine": {"none": pb.REFINE_NONE, "pamr": pb.REFINE_PAMR, "lposs": pb.REFINE_LPOSS, "regions": pb.REFINE_REGIONS},
-    "drop_policy": {"none": pb.DROP_POLICY_NONE, "latest": pb.DROP_POLICY_LATEST},
+    field: {name.removeprefix(prefix).lower(): number for name, number in enum.items() if number}
+    for field, prefix, enum in (
+        ("task", "TASK_", pb.Task),
+        ("mask", "MASK_FORMAT_", pb.MaskFormat),
+        ("refine", "REFINE_", pb.Refine),
+        ("drop_policy", "DROP_POLICY_", pb.DropPolicy),
+    )
 }
 TASKS: Mapping[int, str] = {number: word for word, number in ENUMS["task"].items()}
 REFINEMENTS: Mapping[int, str] = {number: word for word, number in ENUMS["refine"].items()}
@@ -74,16 +66,7 @@ def segment_request(source: Source, question: Mapping[str, Any]) -> pb.SegmentRe
 def _set_fields(message: M, question: Mapping[str, Any]) -> M:
     for name, value in question.items():
         try:
-            if name == "classes":
-                message.classes.extend(_class(entry) for entry in value)
-            elif name == "background":
-                message.background.CopyFrom(_background(value))
-            elif name == "prompts" and isinstance(message, pb.SegmentRequest):  # streams have none
-                message.prompts.extend(_prompt(entry) for entry in value)
-            elif name in ENUMS:
-                setattr(message, name, ENUMS[name][value])
-            else:
-                setattr(message, name, value)
+            message.MergeFrom(type(message)(**{name: _shaped(name, value)}))
         except KeyError:
             raise ValueError(f"{name}: expected one of {', '.join(ENUMS[name])}, got {value!r}") from None
         except TypeError as error:
@@ -91,46 +74,37 @@ def _set_fields(message: M, question: Mapping[str, Any]) -> M:
     return message
 
 
-def _class(entry: str | Mapping[str, Any]) -> pb.Class:
-    if isinstance(entry, str):
-        return pb.Class(name=entry)
-    examples = {key: [_example(item) for item in entry.get(key, ())] for key in ("examples", "negatives")}
-    return pb.Class(**{**entry, **examples})
+def _shaped(name: str, value: Any) -> Any:
+    """The value of a field of the JSON in the shape of its message; raises KeyError for an unknown word of an enum."""
+    match name:
+        case "classes":
+            return [{"name": entry} if isinstance(entry, str) else _class(entry) for entry in value]
+        case "prompts":
+            return [_region(entry) for entry in value]
+        case "background" if isinstance(value, bool):
+            return {"enabled": value}
+        case "background" if "words" in value:
+            return {**value, "words": {"words": value["words"]}}
+    return ENUMS[name][value] if name in ENUMS else value
 
 
-def _example(entry: Mapping[str, Any]) -> pb.Example:
-    region = _prompt(entry)
-    message = pb.Example(points=region.points, box=region.box if region.HasField("box") else None)
-    if region.HasField("mask"):
-        message.mask.CopyFrom(region.mask)
-    for name, value in entry.get("image", {}).items():
-        if name == "base64":
-            message.image.content = base64.b64decode(value)
-        else:
-            setattr(message.image, name, value)
-    return message
+def _class(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(entry) | {
+        key: [_region(example) for example in entry[key]] for key in ("examples", "negatives") if key in entry
+    }
 
 
-def _prompt(entry: Mapping[str, Any]) -> pb.Prompt:
-    box, mask = entry.get("box"), entry.get("mask")
-    return pb.Prompt(
-        points=[pb.Point(**point) for point in entry.get("points", ())],
-        box=None if box is None else pb.Box(**dict(zip(("x0", "y0", "x1", "y1"), box, strict=True))),
-        mask=None if mask is None else _mask_message(mask),
-        segment=entry.get("segment"),
-    )
-
-
-def _mask_message(mask: Mapping[str, Any]) -> pb.CocoRle:
-    height, width = mask["size"]
-    return pb.CocoRle(size=pb.Size(height=height, width=width), counts=mask["counts"])
-
-
-def _background(rule: bool | Mapping[str, Any]) -> pb.Background:
-    if isinstance(rule, bool):
-        return pb.Background(enabled=rule)
-    words = rule.get("words")
-    return pb.Background(threshold=rule.get("threshold"), words=None if words is None else pb.Words(words=words))
+def _region(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A prompt or an example, with its image, in the shape of its message."""
+    fields = dict(entry)
+    if "box" in fields:
+        fields["box"] = dict(zip(("x0", "y0", "x1", "y1"), fields["box"], strict=True))
+    if "mask" in fields:
+        height, width = fields["mask"]["size"]
+        fields["mask"] = {"size": {"height": height, "width": width}, "counts": fields["mask"]["counts"]}
+    if "base64" in fields.get("image", ()):
+        fields["image"] = {"content": base64.b64decode(fields["image"]["base64"])}
+    return fields
 
 
 def stream_config(classes: Classes | None, options: Mapping[str, Any]) -> pb.SegmentVideoRequest:
@@ -162,7 +136,7 @@ def item_message(item: StreamItem) -> pb.SegmentVideoRequest:
         raise UnusableImage("expected a frame's own bytes or pixels; a stream takes no URLs and no image ids")
     prompts = prompts_json(list(frame.follow.values())) if frame.follow else []
     follow = [
-        pb.Follow(track_id=track_id, prompt=_prompt(prompt))
+        pb.Follow(track_id=track_id, prompt=pb.Prompt(**_region(prompt)))
         for track_id, prompt in zip(frame.follow, prompts, strict=True)
     ]
     return pb.SegmentVideoRequest(
