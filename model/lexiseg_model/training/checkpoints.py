@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lexiseg_model.training.recipe import BUDGETS, CHECKPOINT, RunRecipe, require_same_recipe
-from lexiseg_model.training.schedule import Budget, Reached
+from lexiseg_model.training.schedule import Reached
 
 PLATEAU = "plateau.pt"  # checkpoint from before the learning rate decays
 LENGTHS = (*BUDGETS, "decay_steps", "decay_share")  # settings of the run's length and decay
@@ -66,8 +66,10 @@ class Checkpoint(NamedTuple):
     message: str
 
 
-def find_checkpoint(recipe: RunRecipe, budget: Budget, device: torch.device) -> Checkpoint | None:
+def find_checkpoint(recipe: RunRecipe, share: Callable[[Reached], float], device: torch.device) -> Checkpoint | None:
     """The newest checkpoint of a run, or its plateau where the rate had begun to decay and the length has changed.
+
+    `share` gives the share of the run that is done.
 
     Raises:
         RecipeError: the checkpoint belongs to another recipe.
@@ -81,7 +83,7 @@ def find_checkpoint(recipe: RunRecipe, budget: Budget, device: torch.device) -> 
         for name in LENGTHS
         if before[name] != now[name]
     ]
-    done = budget.share(Reached(state["step"], state["crops"], state["seconds"])) >= 1
+    done = share(Reached(state["step"], state["crops"], state["seconds"])) >= 1
     if not changes or done or not state["decayed"]:
         notes = "; ".join([*changes, *(["nothing is left to train"] if done else [])])
         return Checkpoint(state, f"{_place(state)}{': ' if notes else ''}{notes}")

@@ -40,7 +40,7 @@ from lexiseg_model.training.distributed import gather_objects, largest, mean
 from lexiseg_model.training.journal import SKIPPED, Best, Journal, Pace, SharedSkips, better
 from lexiseg_model.training.learner import Learner
 from lexiseg_model.training.recipe import CHECKPOINT, RECIPE, Division, LocalPhase, Phase, RunRecipe, divide
-from lexiseg_model.training.schedule import Budget, Reached, Schedule
+from lexiseg_model.training.schedule import Reached, Schedule, share_done
 from lexiseg_model.training.signals import Stops
 from lexiseg_model.training.stream import Stream, loader
 
@@ -116,7 +116,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
     @property
     def progress(self) -> float:
         """Share of the run that is done."""
-        return self._budget.share(Reached(self.step, self.crops_seen, self.seconds))
+        return self._share(Reached(self.step, self.crops_seen, self.seconds))
 
     @property
     def expected_steps(self) -> int:
@@ -309,11 +309,14 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         recipe = self.recipe
         scale = self._phase().global_batch / recipe.rate_batch if recipe.rate_batch else 1
         peak = recipe.learning_rate * scale
-        return peak * self.schedule.factor(self.step, self.progress, self._budget.share(self._warm))
+        return peak * self.schedule.factor(self.step, self.progress, self._share(self._warm))
 
     @cached_property
-    def _budget(self) -> Budget:
-        return Budget.of(self.recipe, self._examples())
+    def _n_examples(self) -> int | None:
+        return self._examples()
+
+    def _share(self, reached: Reached) -> float:
+        return share_done(self.recipe, self._n_examples, reached)
 
     @property
     def _decaying(self) -> bool:
@@ -403,7 +406,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         """Resume from a checkpoint, if there is one; returns a line for the log."""
         # Whole tensors of a sharded run need not fit on its device.
         device = self.device if self.recipe.sharding == "none" else torch.device("cpu")
-        checkpoint = find_checkpoint(self.recipe, self._budget, device)
+        checkpoint = find_checkpoint(self.recipe, self._share, device)
         if checkpoint is None:
             return None
         state = checkpoint.state

@@ -20,34 +20,20 @@ class Reached(NamedTuple):
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class Budget:
-    """Length of a run in one of three measures."""
+def share_done(recipe: RunRecipe, n_examples: int | None, reached: Reached) -> float:
+    """Share of a run over `n_examples` examples that is done, 0 to 1.
 
-    steps: int | None
-    examples: float | None
-    seconds: float | None
-
-    @classmethod
-    def of(cls, recipe: RunRecipe, n_examples: int | None) -> Budget:
-        """The budget of a recipe over `n_examples` examples.
-
-        Raises:
-            RecipeError: a budget in epochs where the number of examples is unknown.
-        """
-        if recipe.epochs is not None and not n_examples:
-            raise RecipeError("epochs: this recipe draws at random and has no epochs; set steps or minutes")
-        examples = recipe.epochs * n_examples if recipe.epochs is not None and n_examples else None
-        return cls(recipe.steps, examples, None if recipe.minutes is None else 60 * recipe.minutes)
-
-    def share(self, reached: Reached) -> float:
-        """Share of the run that is done, 0 to 1."""
-        if self.steps is not None:
-            return min(1.0, reached.steps / self.steps)
-        if self.examples is not None:
-            return min(1.0, reached.examples / self.examples)
-        assert self.seconds is not None
-        return min(1.0, reached.seconds / self.seconds)
+    Raises:
+        RecipeError: a budget in epochs where the number of examples is unknown.
+    """
+    if recipe.steps is not None:
+        return min(1.0, reached.steps / recipe.steps)
+    if recipe.epochs is None:
+        assert recipe.minutes is not None
+        return min(1.0, reached.seconds / (60 * recipe.minutes))
+    if not n_examples:
+        raise RecipeError("epochs: this recipe draws at random and has no epochs; set steps or minutes")
+    return min(1.0, reached.examples / (recipe.epochs * n_examples))
 
 
 @dataclass(frozen=True)

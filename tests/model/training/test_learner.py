@@ -12,7 +12,7 @@ from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
 from lexiseg_model.training.learner import compile_parts, groups, recompute
 from lexiseg_model.training.recipe import DecayRule, divide
-from lexiseg_model.training.schedule import Budget, Reached, Schedule
+from lexiseg_model.training.schedule import Reached, Schedule, share_done
 from tests.model.methods.s_seg_plus.small import CLASSES, NETWORK
 from tests.model.methods.short_runs import read_as
 from tests.model.training.toy import ToyNetwork, recipe_for
@@ -92,10 +92,10 @@ def test_a_multistep_schedule_drops_at_its_milestones() -> None:
 def test_a_budget_counts_steps_examples_or_time() -> None:
     reached = Reached(steps=30, examples=50, seconds=90)
 
-    assert Budget.of(recipe_for(steps=60), None).share(reached) == 0.5
-    assert Budget.of(recipe_for(steps=None, epochs=2), 100).share(reached) == 0.25
-    assert Budget.of(recipe_for(steps=None, minutes=2), None).share(reached) == 0.75
-    assert Budget.of(recipe_for(steps=20), None).share(reached) == 1
+    assert share_done(recipe_for(steps=60), None, reached) == 0.5
+    assert share_done(recipe_for(steps=None, epochs=2), 100, reached) == 0.25
+    assert share_done(recipe_for(steps=None, minutes=2), None, reached) == 0.75
+    assert share_done(recipe_for(steps=20), None, reached) == 1
 
 
 @pytest.mark.parametrize(
