@@ -18,6 +18,7 @@ from lexiseg_model.evaluation.comparison.bootstrap import (
 )
 from lexiseg_model.evaluation.comparison.photograph import COLUMNS, OTHERS, Examined, Examiner
 from lexiseg_model.evaluation.counts import scores
+from lexiseg_model.evaluation.run import count_photographs
 from tests.model.evaluation.test_run import write_set
 from tests.model.stand_in import SCALE, ColourSegmenter
 
@@ -120,7 +121,8 @@ def per_class(examined: Examined, column: str) -> list[float]:
 
 def test_the_first_column_is_what_an_evaluation_counts(data: IndexedDataset, examined: Examined) -> None:
     assert per_class(examined, "mIoU")[:4] == [0, 50, 87.5, 0]
-    assert np.array_equal(Examiner(ColourSegmenter(), data).whole_list(data.samples[0]), examined.counts[0])
+    (counts,) = count_photographs(ColourSegmenter(), data)
+    assert np.array_equal(counts, examined.counts[0])
 
 
 def test_true_segments_get_the_names_that_they_look_like(examined: Examined) -> None:

@@ -5,7 +5,7 @@ Photographs are resampled with replacement, the same ones for both models."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lexiseg_model.data.indexed import IndexedDataset, Sample, read_dataset
 from lexiseg_model.evaluation.comparison.photograph import COLUMNS, OTHERS, Examined, Examiner
 from lexiseg_model.evaluation.counts import rounded
+from lexiseg_model.evaluation.run import count_photographs
 from lexiseg_model.segmenter import Segmenter
 
 RESAMPLES = 1000
@@ -197,8 +198,8 @@ def examine(segmenter: Segmenter, pair: Pair, on_image: Callable[[], None] = lam
     for sample in pair.split.samples:
         records.append(examiner(sample))
         on_image()
-    for sample in pair.train:
-        train.append(examiner.whole_list(sample))
+    for counts in count_photographs(segmenter, replace(pair.split, samples=pair.train)):
+        train.append(counts)
         on_image()
     return Examination(records, train)
 

@@ -63,18 +63,15 @@ class Examiner:
         classes = tuple(self._entries.values())
         self._bank = segmenter.text_bank(classes, self._rows_of(segmenter.texts(classes)))
 
-    def whole_list(self, sample: Sample) -> NDArray[np.int64]:
-        """Counts [3, K] of the whole class list alone, in a third of the time."""
-        features, truth = self._read(sample)
-        return count(truth, self._label(features, list(self._entries)), self._n)
-
     def __call__(self, sample: Sample) -> Examined:
         """Examines one photograph.
 
         Raises:
             DatasetError: its mask is of another size.
         """
-        features, truth = self._read(sample)
+        rgb, truth = sample.read(self._n)
+        with torch.inference_mode():
+            features = self._segmenter.encode(rgb)
         areas = np.bincount(truth[truth < self._n], minlength=self._n)
         present = [value for value in self._entries if areas[value]]
         logits = self._logits(features, list(self._entries), self._background)
@@ -92,11 +89,6 @@ class Examiner:
         recall = self._recall(features, truth, visible, sample.name)
         painted = self._painted(features, [value for value in self._entries if not areas[value]], sample.name)
         return Examined(counts, presence, areas > 0, recall, len(visible), painted)
-
-    def _read(self, sample: Sample) -> tuple[Features, NDArray[np.uint8]]:
-        rgb, truth = sample.read(self._n)
-        with torch.inference_mode():
-            return self._segmenter.encode(rgb), truth
 
     def _logits(self, features: Features, values: list[int], background: Background | None) -> Tensor:
         """Logits [len(values), h, w] of classes by mask value, plus a row for the background."""
