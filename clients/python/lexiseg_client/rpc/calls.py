@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from lexiseg_client.models import Health, Model
 from lexiseg_client.rpc.messages import models, problem_error, segment_request, segmentation
 from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 
 DETAILS = "grpc-status-details-bin"
 # HTTP status of errors without a problem document, which come from gRPC itself or a proxy.
@@ -49,20 +50,7 @@ SETTINGS: tuple[tuple[str, int], ...] = (
     ("grpc.max_reconnect_backoff_ms", 2_000),
 )
 OPTIONS: tuple[tuple[str, int | str], ...] = (*SETTINGS, ("grpc.primary_user_agent", USER_AGENT))
-METHODS: dict[str, tuple[str, Callable[[Any], bytes], Callable[[bytes], Any]]] = {
-    "Segment": (
-        "/lexiseg.v1.Segmentation/Segment",
-        pb.SegmentRequest.SerializeToString,
-        pb.SegmentResponse.FromString,
-    ),
-    "ListModels": (
-        "/lexiseg.v1.Segmentation/ListModels",
-        pb.ListModelsRequest.SerializeToString,
-        pb.ListModelsResponse.FromString,
-    ),
-    # Health messages are sent and compared as bytes, which saves a dependency on their stubs.
-    "Check": ("/grpc.health.v1.Health/Check", bytes, bytes),
-}
+HEALTH = "/grpc.health.v1.Health/Check"
 VIDEO = (
     "/lexiseg.v1.Segmentation/SegmentVideo",
     pb.SegmentVideoRequest.SerializeToString,
@@ -72,8 +60,9 @@ VIDEO = (
 
 def method(channel: Any, step: Invoke) -> Any:
     """The callable for a step on a channel, sync or asyncio."""
-    path, pack, unpack = METHODS[step.method]
-    return channel.unary_unary(path, request_serializer=pack, response_deserializer=unpack)
+    if step.method == "Check":  # messages stay bytes, which saves a dependency on their stubs
+        return channel.unary_unary(HEALTH)
+    return getattr(SegmentationStub(channel), step.method)
 
 
 class GrpcTransport:
