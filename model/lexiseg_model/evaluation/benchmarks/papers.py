@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.evaluation.benchmarks.protocol import PAPERS, protocol
@@ -20,31 +20,13 @@ POINT_GRID = 20  # points along each side of Unpair-Seg's grid
 Figures = dict[str, float | None]  # percent, by measure: miou, pq, sq, rq, iou
 
 
-class _SceneLine(StrictModel):
-    dataset: str
-    task: Literal["panoptic", "point", "box"]
-    published: dict[str, dict[str, float]]
+class PaperLine(StrictModel):
+    """One measurement of a paper."""
 
-
-class _Table(BaseModel):
-    about: str
-    source: str
-    papers: dict[str, list[_SceneLine]]
-
-
-class PaperLine(NamedTuple):
-    """One measurement of a paper.
-
-    Attributes:
-        dataset: a benchmark, or a JSON in COCO's format, relative to the folder of the data sets.
-        refine: of the semantic task; None: the model's own.
-        published: figures in percent by method and variant, then by measure.
-    """
-
-    dataset: str
+    dataset: str = Field(description="a benchmark, or a JSON in COCO's format, relative to the folder of the data sets")
     task: Literal["semantic", "panoptic", "point", "box"]
-    refine: Refinement | None
-    published: dict[str, dict[str, float]]
+    refine: Refinement | None = Field(None, description="of the semantic task; None: the model's own")
+    published: dict[str, dict[str, float]] = Field(description="percent by method and variant, then by measure")
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -59,6 +41,12 @@ class PaperLine(NamedTuple):
         return self.task if self.refine is None else f"{self.task}, masks {MASKS[self.refine]}"
 
 
+class _Table(BaseModel):
+    about: str
+    source: str
+    papers: dict[str, list[PaperLine]]
+
+
 @dataclass(frozen=True)
 class PaperResult:
     """A line with our figures; without any, `missing` says why. `images` is "5 of 5,000"."""
@@ -70,15 +58,8 @@ class PaperResult:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {
-            "dataset": self.line.dataset,
-            "task": self.line.task,
-            "refine": self.line.refine,
-            "measured": self.figures,
-            "published": self.line.published,
-            "images": self.images,
-            "missing": self.missing,
-        }
+        measured = {"measured": self.figures, "images": self.images, "missing": self.missing}
+        return self.line.model_dump(mode="json") | measured
 
 
 @cache
@@ -91,7 +72,7 @@ def lines_of(paper: str) -> tuple[PaperLine, ...]:
     if paper not in PAPERS:
         raise OptionError(f"no paper {paper!r}; known papers: {', '.join(PAPERS)}")
     scenes = _Table.model_validate_json(FILE.read_bytes()).papers.get(paper, [])
-    return (*_semantic(paper), *(PaperLine(line.dataset, line.task, None, line.published) for line in scenes))
+    return (*_semantic(paper), *scenes)
 
 
 def _semantic(paper: str) -> Iterator[PaperLine]:
@@ -102,7 +83,7 @@ def _semantic(paper: str) -> Iterator[PaperLine]:
                 row.label: {"miou": row.miou[dataset]} for row in rows if row.refine == refine and dataset in row.miou
             }
             if figures:
-                yield PaperLine(dataset, "semantic", refine, figures)
+                yield PaperLine(dataset=dataset, task="semantic", refine=refine, published=figures)
 
 
 def to_markdown(model: str, paper: str, results: Sequence[PaperResult]) -> str:

@@ -141,15 +141,10 @@ class BenchmarkReport:
             "per_class": self._per_class(measured.per_class),
             "published_miou": self.published_miou,
             "published": [
-                {
-                    "method": row.method,
-                    "variant": row.variant,
+                row.model_dump(include={"method", "variant", "protocol", "refine", "source", "verified"})
+                | {
                     "miou": row.miou[self.benchmark.name],
                     "miou_convention": row.convention,
-                    "protocol": row.protocol,
-                    "refine": row.refine,
-                    "source": row.source,
-                    "verified": row.verified,
                     "same_method": row.is_of(self.card),
                     "same_measurement": self.repeats(row),
                 }
