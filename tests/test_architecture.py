@@ -250,7 +250,7 @@ def test_the_client_stands_alone_on_few_libraries() -> None:
         for name in imported_names(path)
         if name.partition(".")[0] not in sys.stdlib_module_names | CLIENTS_LIBRARIES
         # For whoever has it: named in types, imported in the one function that makes its objects.
-        and not (name in ("fiftyone", "supervision") and path.name in ("coco.py", "segmentation.py"))
+        and not (name in ("fiftyone", "supervision") and path.name == "coco.py")
         and not (name.startswith("PIL") and path.name == "pictures.py")
         and not (is_within(name, {"cvat_sdk"}) and path.name == "cvat.py" and path.parent == ROOT / CLIENT)
     ]

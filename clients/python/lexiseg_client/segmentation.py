@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,6 @@ from lexiseg_client.segments import (
 )
 
 if TYPE_CHECKING:
-    import fiftyone
-    import supervision
-
     from lexiseg_client.images import ImageLike
 
 NOTEBOOK_OPACITY = 0.5
@@ -219,110 +216,17 @@ class Segmentation:
         """
         return coco.coco_annotations(self.segments, image_id)
 
-    def to_labelme(self, image_path: str = "", *, simplify: float = 0.0) -> dict[str, Any]:
-        """The Labelme JSON for an image: a polygon for each part of a segment, or one mask if it has holes.
-
-        Args:
-            image_path: path from the JSON file to the image.
-            simplify: maximum deviation of contours in pixels; 0 keeps every corner.
-
-        Raises:
-            NoMasks: requested with mask="none".
-        """
-        return annotation_tools.labelme(self.segments, self.size, image_path, simplify)
-
     def to_yolo(self, *, simplify: float = 0.0) -> str:
         """The text of an Ultralytics YOLO segmentation label file: class index and polygon of each segment.
 
         Holes and parts are joined into one polygon by bridges of zero width. A segment without a class gets class 0.
-        Arguments and errors as for `to_labelme`.
+        Errors as for `to_labelme`; `simplify` is the maximum deviation of contours in pixels.
         """
         return yolo.lines(self.segments, self.size, simplify)
 
-    def to_label_studio(
-        self,
-        image: str,
-        *,
-        shape: Literal["brush", "polygon"] = "brush",
-        from_name: str = "label",
-        to_name: str = "image",
-        simplify: float = 0.0,
-    ) -> dict[str, Any]:
-        """A Label Studio task with a prediction, ready for import.
-
-        Args:
-            image: URL of the image in Label Studio, as `/data/local-files/?d=street.jpg`.
-            shape: "brush" keeps masks exact; "polygon" joins parts as `to_yolo`.
-            from_name: name of `BrushLabels` or `PolygonLabels` in the labeling configuration.
-            to_name: name of `Image` there.
-            simplify: as for `to_labelme`.
-
-        Raises:
-            ValueError: an unknown shape.
-            NoMasks: requested with mask="none".
-        """
-        return annotation_tools.label_studio(
-            self.segments,
-            self.size,
-            image,
-            shape,
-            from_name,
-            to_name,
-            simplify,
-            answer_id=self.id,
-            model_version=f"{self.model} {self.model_digest}",
-        )
-
-    def to_cvat(
-        self,
-        image_name: str,
-        *,
-        image_id: int = 0,
-        shape: Literal["mask", "polygon"] = "mask",
-        simplify: float = 0.0,
-    ) -> str:
-        """CVAT XML (`CVAT for images 1.1`) for this image.
-
-        Args:
-            image_name: name of the image file in the task.
-            image_id: id of the image in the task.
-            shape: "mask" keeps masks exact; "polygon" joins parts as `to_yolo`.
-            simplify: as for `to_labelme`.
-
-        Raises:
-            ValueError: an unknown shape.
-            NoMasks: requested with mask="none".
-        """
-        return annotation_tools.cvat(self.segments, self.size, image_name, image_id, shape, simplify)
-
-    def to_geojson(self, *, simplify: float = 0.0, transform: Sequence[float] | None = None) -> dict[str, Any]:
-        """A GeoJSON feature collection: a polygon or multipolygon with holes for each segment.
-
-        Args:
-            simplify: as for `to_labelme`.
-            transform: a, b, c, d, e, f from pixels to map coordinates: x' = a x + b y + c, y' = d x + e y + f; None
-                keeps pixels.
-
-        Raises:
-            ValueError: not six finite numbers.
-            NoMasks: requested with mask="none".
-        """
-        return geojson.document(self.segments, simplify, transform)
-
-    def to_fiftyone(self) -> fiftyone.Detections:
-        """`fiftyone.Detections` with relative boxes, masks, scores and `index` = track id.
-
-        Raises:
-            MissingLibrary: fiftyone is not installed.
-        """
-        return coco.fiftyone_detections(self.segments, self.size)
-
-    def to_supervision(self) -> supervision.Detections:
-        """`supervision.Detections` with boxes, masks, scores, class indices, track ids and `data["class_name"]`.
-
-        Prompted segments also have `data["prompt_index"]`, `data["mask_index"]` and `data["quality"]`.
-
-        Raises:
-            MissingLibrary: supervision is not installed.
-        """
-        return coco.supervision_detections(self.segments)
+    to_labelme = annotation_tools.to_labelme
+    to_label_studio = annotation_tools.to_label_studio
+    to_cvat = annotation_tools.to_cvat
+    to_geojson = geojson.to_geojson
+    to_fiftyone = coco.to_fiftyone
+    to_supervision = coco.to_supervision

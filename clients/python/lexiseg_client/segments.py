@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,6 +134,25 @@ class Segment:
     def polygons(self) -> tuple[Ring, ...] | None:
         """One ring per connected part; None unless requested with mask="polygon"."""
         return self.shape.rings if isinstance(self.shape, Polygons) else None
+
+
+class Answer(Protocol):
+    """What exporters read of a `Segmentation`, whose methods they are."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def model_digest(self) -> str: ...
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    @property
+    def segments(self) -> tuple[Segment, ...]: ...
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import uuid
-from collections.abc import Sequence
 from typing import Any, Literal
 from xml.etree import ElementTree
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from lexiseg_client.masks import png
 from lexiseg_client.masks.polygons import joined_contour
-from lexiseg_client.segments import UNNAMED, Segment, exportable, segment_rings
+from lexiseg_client.segments import UNNAMED, Answer, Segment, exportable, segment_rings
 
 LABELME_VERSION = "5.5.0"  # masks exist since 5.2
 BRUSH_WIDTHS = (3, 4, 8, 16)  # bits of a run length, as in Label Studio's own encoder
@@ -26,13 +25,22 @@ MAX_BRUSH_RUN = 1 << BRUSH_WIDTHS[-1]
 CHANNELS = 4
 
 
-def labelme(segments: Sequence[Segment], size: tuple[int, int], image_path: str, tolerance: float) -> dict[str, Any]:
-    """See `Segmentation.to_labelme`."""
-    height, width = size
+def to_labelme(answer: Answer, image_path: str = "", *, simplify: float = 0.0) -> dict[str, Any]:
+    """The Labelme JSON for an image: a polygon for each part of a segment, or one mask if it has holes.
+
+    Args:
+        answer: the segments of the image.
+        image_path: path from the JSON file to the image.
+        simplify: maximum deviation of contours in pixels; 0 keeps every corner.
+
+    Raises:
+        NoMasks: requested with mask="none".
+    """
+    height, width = answer.size
     return {
         "version": LABELME_VERSION,
         "flags": {},
-        "shapes": [shape for segment in exportable(segments) for shape in _labelme_shapes(segment, tolerance)],
+        "shapes": [shape for segment in exportable(answer.segments) for shape in _labelme_shapes(segment, simplify)],
         "imagePath": image_path,
         "imageData": None,  # Labelme reads the image file next to the JSON
         "imageHeight": height,
@@ -63,34 +71,44 @@ def _labelme_shape(segment: Segment, kind: str, points: list[list[int]], mask: s
     }
 
 
-def label_studio(
-    segments: Sequence[Segment],
-    size: tuple[int, int],
+def to_label_studio(
+    answer: Answer,
     image: str,
-    shape: Literal["brush", "polygon"],
-    from_name: str,
-    to_name: str,
-    tolerance: float,
     *,
-    answer_id: str,
-    model_version: str,
+    shape: Literal["brush", "polygon"] = "brush",
+    from_name: str = "label",
+    to_name: str = "image",
+    simplify: float = 0.0,
 ) -> dict[str, Any]:
-    """See `Segmentation.to_label_studio`."""
+    """A Label Studio task with a prediction, ready for import.
+
+    Args:
+        answer: the segments of the image.
+        image: URL of the image in Label Studio, as `/data/local-files/?d=street.jpg`.
+        shape: "brush" keeps masks exact; "polygon" joins parts as `to_yolo`.
+        from_name: name of `BrushLabels` or `PolygonLabels` in the labeling configuration.
+        to_name: name of `Image` there.
+        simplify: as for `to_labelme`.
+
+    Raises:
+        ValueError: an unknown shape.
+        NoMasks: requested with mask="none".
+    """
     if shape not in ("brush", "polygon"):
         raise ValueError(f"shape: expected brush or polygon, got {shape!r}")
-    segments = exportable(segments)
+    segments = exportable(answer.segments)
     result = [
         {
-            "id": uuid.uuid5(uuid.NAMESPACE_OID, f"{answer_id}/{segment.id}").hex[:10],
+            "id": uuid.uuid5(uuid.NAMESPACE_OID, f"{answer.id}/{segment.id}").hex[:10],
             "type": f"{shape}labels",
             "from_name": from_name,
             "to_name": to_name,
-            "original_width": size[1],
-            "original_height": size[0],
+            "original_width": answer.size[1],
+            "original_height": answer.size[0],
             "image_rotation": 0,
             "score": segment.score,
             "value": {
-                **(_brush(segment) if shape == "brush" else _polygon(segment, size, tolerance)),
+                **(_brush(segment) if shape == "brush" else _polygon(segment, answer.size, simplify)),
                 f"{shape}labels": [segment.label or UNNAMED],
             },
         }
@@ -99,7 +117,7 @@ def label_studio(
     score = float(np.mean([segment.score for segment in segments])) if segments else 0.0
     return {
         "data": {"image": image},
-        "predictions": [{"model_version": model_version, "score": score, "result": result}],
+        "predictions": [{"model_version": f"{answer.model} {answer.model_digest}", "score": score, "result": result}],
     }
 
 
@@ -132,26 +150,38 @@ def brush_runs(mask: NDArray[np.bool_]) -> bytes:
     return int(bit_string, 2).to_bytes(len(bit_string) // 8, "big")
 
 
-def cvat(
-    segments: Sequence[Segment],
-    size: tuple[int, int],
+def to_cvat(
+    answer: Answer,
     image_name: str,
-    image_id: int,
-    shape: Literal["mask", "polygon"],
-    tolerance: float,
+    *,
+    image_id: int = 0,
+    shape: Literal["mask", "polygon"] = "mask",
+    simplify: float = 0.0,
 ) -> str:
-    """See `Segmentation.to_cvat`."""
+    """CVAT XML (`CVAT for images 1.1`) for this image.
+
+    Args:
+        answer: the segments of the image.
+        image_name: name of the image file in the task.
+        image_id: id of the image in the task.
+        shape: "mask" keeps masks exact; "polygon" joins parts as `to_yolo`.
+        simplify: as for `to_labelme`.
+
+    Raises:
+        ValueError: an unknown shape.
+        NoMasks: requested with mask="none".
+    """
     if shape not in ("mask", "polygon"):
         raise ValueError(f"shape: expected mask or polygon, got {shape!r}")
-    height, width = size
+    height, width = answer.size
     root = ElementTree.Element("annotations")
     ElementTree.SubElement(root, "version").text = "1.1"
     image = ElementTree.SubElement(
         root, "image", {"id": str(image_id), "name": image_name, "width": str(width), "height": str(height)}
     )
-    for segment in exportable(segments):
+    for segment in exportable(answer.segments):
         common = {"label": segment.label or UNNAMED, "source": "auto", "occluded": "0", "z_order": "0"}
-        extra = _cvat_mask(segment) if shape == "mask" else {"points": _cvat_points(segment, tolerance)}
+        extra = _cvat_mask(segment) if shape == "mask" else {"points": _cvat_points(segment, simplify)}
         ElementTree.SubElement(image, shape, common | extra)
     ElementTree.indent(root)
     return ElementTree.tostring(root, "unicode", xml_declaration=True) + "\n"

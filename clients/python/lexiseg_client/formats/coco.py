@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lexiseg_client.errors import MissingLibrary, NoMasks
-from lexiseg_client.segments import MaskOmitted, Segment
+from lexiseg_client.segments import Answer, MaskOmitted, Segment
 
 if TYPE_CHECKING:
     import fiftyone
@@ -52,8 +52,15 @@ def _shape(segment: Segment) -> Any:
     return [ring.exterior.reshape(-1).tolist() for ring in segment.polygons]
 
 
-def supervision_detections(segments: Sequence[Segment]) -> supervision.Detections:
-    """See `Segmentation.to_supervision`."""
+def to_supervision(answer: Answer) -> supervision.Detections:
+    """`supervision.Detections` with boxes, masks, scores, class indices, track ids and `data["class_name"]`.
+
+    Prompted segments also have `data["prompt_index"]`, `data["mask_index"]` and `data["quality"]`.
+
+    Raises:
+        MissingLibrary: supervision is not installed.
+    """
+    segments = answer.segments
     try:
         import supervision
     except ImportError:
@@ -79,15 +86,19 @@ def supervision_detections(segments: Sequence[Segment]) -> supervision.Detection
     )
 
 
-def fiftyone_detections(segments: Sequence[Segment], size: tuple[int, int]) -> fiftyone.Detections:
-    """See `Segmentation.to_fiftyone`."""
+def to_fiftyone(answer: Answer) -> fiftyone.Detections:
+    """`fiftyone.Detections` with relative boxes, masks, scores and `index` = track id.
+
+    Raises:
+        MissingLibrary: fiftyone is not installed.
+    """
     try:
         import fiftyone
     except ImportError:
         raise MissingLibrary("fiftyone is not installed: pip install fiftyone") from None
-    height, width = size
+    height, width = answer.size
     detections = []
-    for segment in segments:
+    for segment in answer.segments:
         x, y, w, h = segment.bbox
         (left, box_width), (top, box_height) = _relative(x, w, width), _relative(y, h, height)
         has_mask = not isinstance(segment.shape, MaskOmitted)

@@ -9,11 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_client.masks.polygons import Ring
-from lexiseg_client.segments import Segment, exportable, segment_rings
+from lexiseg_client.segments import Answer, Segment, exportable, segment_rings
 
 
-def document(segments: Sequence[Segment], tolerance: float, transform: Sequence[float] | None) -> dict[str, Any]:
-    """See `Segmentation.to_geojson`."""
+def to_geojson(answer: Answer, *, simplify: float = 0.0, transform: Sequence[float] | None = None) -> dict[str, Any]:
+    """A GeoJSON feature collection: a polygon or multipolygon with holes for each segment.
+
+    Args:
+        answer: the segments of the image.
+        simplify: as for `to_labelme`.
+        transform: a, b, c, d, e, f from pixels to map coordinates: x' = a x + b y + c, y' = d x + e y + f; None keeps
+            pixels.
+
+    Raises:
+        ValueError: not six finite numbers.
+        NoMasks: requested with mask="none".
+    """
     matrix = np.array([1, 0, 0, 0, 1, 0] if transform is None else list(transform), np.float64)
     if matrix.shape != (6,) or not np.isfinite(matrix).all():
         raise ValueError("transform: expected six numbers a, b, c, d, e, f of x' = a x + b y + c, y' = d x + e y + f")
@@ -22,7 +33,8 @@ def document(segments: Sequence[Segment], tolerance: float, transform: Sequence[
     return {
         "type": "FeatureCollection",
         "features": [
-            _feature(segment, segment_rings(segment, tolerance), matrix, exact) for segment in exportable(segments)
+            _feature(segment, segment_rings(segment, simplify), matrix, exact)
+            for segment in exportable(answer.segments)
         ],
     }
 
