@@ -24,13 +24,11 @@ def largest(values: list[float], device: torch.device) -> list[float]:
     return [float(value) for value in together.tolist()]
 
 
-def mean(value: float, device: torch.device) -> float:
-    """Mean over processes."""
-    if world_size() == 1:
-        return value
-    together = torch.tensor(value, dtype=torch.float64, device=device)
-    dist.all_reduce(together)
-    return together.item() / world_size()
+def mean_over_processes(number: Tensor) -> Tensor:
+    """Mean over processes of a number, which may be changed in place."""
+    if world_size() > 1:
+        dist.all_reduce(number)
+    return number / world_size()
 
 
 def gather_objects(value: Any) -> list[Any]:

@@ -10,6 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -155,7 +156,8 @@ class Journal:
         """Update the bar after a step."""
         if self._bar.disable:
             return
-        left = _clock(pace.seconds_left)
+        seconds = pace.seconds_left
+        left = "-:--" if seconds is None else timedelta(seconds=round(seconds))
         words = f"step {step:,}  loss {loss:.4f}  {pace.examples_per_second:,.1f} examples/s  {left} left"
         self._bar.update(self._task, completed=share, pace=words)
         self._bar.refresh()
@@ -210,11 +212,3 @@ def _step_of(line: bytes) -> int:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return 1 << 62
-
-
-def _clock(seconds: float | None) -> str:
-    if seconds is None:
-        return "-:--"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from lexiseg_model.processes import rank, world_size
+from lexiseg_model.processes import rank
+from lexiseg_model.training.distributed import mean_over_processes
 from lexiseg_model.training.recipe import MaskLossSettings
 
 INITIAL_TEMPERATURE = 0.07  # CLIP, section 2.5
@@ -188,10 +188,3 @@ def matched_mask_losses(
         each = focal_losses(logits, wanted, settings.alpha, settings.gamma), dice_losses(logits, wanted)
         nothing = logits.new_zeros(n_layers)
         return MaskLosses(*(nothing.index_add(0, layer, loss) / n_masks for loss in each))
-
-
-def mean_over_processes(count: Tensor) -> Tensor:
-    """Mean over processes of a number, which may be changed in place."""
-    if world_size() > 1:
-        dist.all_reduce(count)
-    return count / world_size()

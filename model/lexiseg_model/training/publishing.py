@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from safetensors.torch import save_file
 
@@ -32,13 +32,6 @@ COMMIT_LENGTH = 12
 LICENCE_FILES = ("licence", "license", "copying")  # in any case, with any suffix
 MAX_TERMS = 120  # characters
 UNSTATED = "Not stated: the weights inherit the terms of what they were trained on."
-
-
-class Logged(NamedTuple):
-    """Mean loss of the steps up to this one."""
-
-    step: int
-    loss: float
 
 
 def origin(recipe: RunRecipe, weights: Path, start: str = "") -> dict[str, object]:
@@ -77,9 +70,9 @@ def lineage(recipe: RunRecipe, start: str) -> str:
     """
     begun = f" from {start}" if start else ""
     entries = _entries(recipe.out)
-    curve = [Logged(int(entry["step"]), float(entry["loss"])) for entry in entries if "loss" in entry]
+    curve = [entry for entry in entries if "loss" in entry]
     places = sorted({round((len(curve) - 1) * n / (CURVE_POINTS - 1)) for n in range(CURVE_POINTS)}) if curve else []
-    points = ", ".join(f"{curve[place].loss:.4g} at step {curve[place].step}" for place in places)
+    points = ", ".join(f"{curve[place]['loss']:.4g} at step {curve[place]['step']}" for place in places)
     loss = f" Loss: {points}." if points else ""
     return f"{recipe.length} of the recipe {recipe.recipe!r}{begun}, seed {recipe.seed}.{loss}{_held_out(entries)}"
 

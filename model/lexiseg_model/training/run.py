@@ -26,6 +26,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from lexiseg_model.data.pairs.source import PairSource
+from lexiseg_model.device import widest_float
 from lexiseg_model.errors import RecipeError, TrainingError
 from lexiseg_model.files import write_durably
 from lexiseg_model.processes import join, rank, world_size
@@ -36,7 +37,7 @@ from lexiseg_model.training.checkpoints import (
     random_states,
     restore_random,
 )
-from lexiseg_model.training.distributed import gather_objects, largest, mean
+from lexiseg_model.training.distributed import gather_objects, largest, mean_over_processes
 from lexiseg_model.training.journal import SKIPPED, Best, Journal, Pace, SharedSkips, better
 from lexiseg_model.training.learner import Learner
 from lexiseg_model.training.recipe import CHECKPOINT, RECIPE, Division, LocalPhase, Phase, RunRecipe, divide
@@ -288,6 +289,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         """Figures of the steps since the last line; the loss is a mean over processes."""
         self.skips.gather()
         finite = [loss for loss in losses if math.isfinite(loss)]
+        loss = torch.tensor(sum(finite) / max(1, len(finite)), dtype=widest_float(self.device), device=self.device)
         left = pace.seconds_left
         noted = {name: round(math.fsum(values) / len(values), 4) for name, values in self._noted.items()}
         self._noted.clear()
@@ -295,7 +297,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
             "decayed": self.decayed,
             "crops": self.crops_seen,
             "minutes": round(self.seconds / 60, 1),
-            "loss": round(mean(sum(finite) / max(1, len(finite)), self.device), 4),
+            "loss": round(mean_over_processes(loss).item(), 4),
             "learning_rate": round(self._learning_rate(), 7),
             "crop": phase.crop,
             "examples_per_second": round(pace.examples_per_second, 2),

@@ -22,7 +22,8 @@ from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, ClipTrunk
 from lexiseg_model.methods.unpair_seg.training import ALIGNMENT as ALIGNMENT
 from lexiseg_model.methods.unpair_seg.training import SIZES
 from lexiseg_model.methods.unpair_seg.training import AlignmentSettings as AlignmentSettings
-from lexiseg_model.training.losses import assign, mean_over_processes
+from lexiseg_model.training.distributed import mean_over_processes
+from lexiseg_model.training.losses import assign
 from lexiseg_model.training.pairs import Drawn
 
 
