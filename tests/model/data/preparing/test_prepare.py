@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lexiseg_model.data.annotated import read_benchmark
 from lexiseg_model.data.checking import check_masks
 from lexiseg_model.data.indexed import read_dataset
-from lexiseg_model.data.preparing import archives
+from lexiseg_model.data.preparing import official
 from lexiseg_model.data.preparing.official import official_set
 from lexiseg_model.data.preparing.prepare import Prepared, prepare
 from lexiseg_model.errors import DatasetError, MissingFilesError
@@ -129,7 +129,7 @@ def test_an_archive_with_a_path_outside_its_folder_is_refused(tmp_path: Path, su
 
 @pytest.mark.parametrize("suffix", [".tar", ".zip"])
 def test_an_archive_bomb_is_refused(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "SPARE_BYTES", 1000)
+    monkeypatch.setattr(official, "SPARE_BYTES", 1000)
     archive = tmp_path / f"bomb{suffix}"
     if suffix == ".zip":
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as content:
@@ -140,7 +140,7 @@ def test_an_archive_bomb_is_refused(tmp_path: Path, suffix: str, monkeypatch: py
             tape.add(tmp_path / "zeros", "zeros")
 
     with pytest.raises(DatasetError, match="unpacks to more than 100 times its size"):
-        archives.unpack(archive, tmp_path / "there")
+        official.unpack(archive, tmp_path / "there")
 
     assert not (tmp_path / "there" / "zeros").exists()
 
