@@ -18,6 +18,7 @@ from lexiseg_service.settings import Settings
 
 # Generic for the type checker alone.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 UNIX = "unix:"
 Response = health_pb2.HealthCheckResponse
 Options = list[tuple[str, int | str]]

@@ -13,16 +13,13 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
-
-if TYPE_CHECKING:  # generic for the type checker alone
-    Context = grpc.aio.ServicerContext[Any, Any]
-    Handler = grpc.RpcMethodHandler[Any, Any]
+from lexiseg_service.wire.server import Context, Handler
 
 TOKEN = "x-lexiseg-token"
 WORKER_NAME = "lexiseg-worker"  # DNS name in the certificate of every worker

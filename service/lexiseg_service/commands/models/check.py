@@ -8,12 +8,12 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from lexiseg_client.masks import png
+from lexiseg_model import catalogue
 from lexiseg_model.available import available
-from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.tasks import Options, segment
-from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Vocabulary
+from lexiseg_model.types import Task
+from lexiseg_service.commands.serving.local import open_server
 from lexiseg_service.settings import Settings
-from lexiseg_service.worker.models.served import load
 
 HEIGHT, WIDTH, RADIUS = 360, 480, 70  # of the picture and of the ball in it, in pixels
 HORIZON, CENTRE = 190, (235, 250)  # row; (row, column) of the ball's centre
@@ -23,7 +23,7 @@ REPEATS = 5
 
 
 def check(name: str, settings: Settings) -> int:
-    """Load, compare, measure; print all three.
+    """Serve the model in this process, compare its answer, measure it; print all three.
 
     Returns:
         0, or 1 where the answer is not the known one.
@@ -31,31 +31,37 @@ def check(name: str, settings: Settings) -> int:
     Raises:
         ModelError: the model cannot be loaded.
     """
-    segmenter = load(name, settings)
-    typer.echo(f"{segmenter.card.name}@{segmenter.card.version} loaded: {segmenter.nbytes / 1e6:,.0f} MB of weights")
-    picture = drawn()
-    measured = shares(segmenter, picture)
-    known = known_shares(segmenter.card)
-    status = 0
-    for word, share in measured.items():
-        verdict = "no known value"
+    card = catalogue.find(name, settings.models_dir).card
+    task: Task = "semantic" if "semantic" in card.tasks else "prompt"
+    top, left = (side - RADIUS for side in CENTRE)
+    box = [left, top, left + 2 * RADIUS, top + 2 * RADIUS]  # around the ball, for a model that takes prompts alone
+    question = {"classes": list(WORDS), "background": False} if task == "semantic" else {"prompts": [{"box": box}]}
+    picture = png.encode(drawn())
+    # Nothing is kept: each answer has an image pass of its own.
+    own = settings.model_copy(update={"model": name, "feature_cache_bytes": 0})
+    with open_server(None, own, task) as asked:
+        typer.echo(f"{asked.name} is loaded")
+        segments = asked.segment(picture, question).segments
+        start = perf_counter()
+        for _ in range(REPEATS):
+            asked.segment(picture, question)
+        rate = REPEATS / (perf_counter() - start)
+    if task == "semantic":
+        areas = dict.fromkeys(WORDS, 0) | {str(segment.label): segment.area for segment in segments}
+    else:
+        areas = {WORDS[-1]: max((segment.area for segment in segments), default=0)}
+    entry, status = available().get(card.name), 0
+    is_known = entry is not None and (card.weights_sha256 or "").startswith(entry.check_of or "none")
+    known = entry.check if entry is not None and is_known else {}
+    for word, area in areas.items():
+        share, verdict = area / (HEIGHT * WIDTH), "no known value"
         if word in known:
             agrees = abs(share - known[word]) <= TOLERANCE
             verdict = f"expected {known[word]:.3f}: {'agrees' if agrees else 'DIFFERS'}"
             status = status if agrees else 1
         typer.echo(f"  {word}: {share:.3f} of the drawn picture ({verdict})")
-    typer.echo(
-        f"  {pictures_per_second(segmenter, picture):.2f} pictures per second ({WIDTH} x {HEIGHT}, one at a time)"
-    )
+    typer.echo(f"  {rate:.2f} pictures per second ({WIDTH} x {HEIGHT}, one at a time)")
     return status
-
-
-def known_shares(card: ModelCard) -> dict[str, float]:
-    """Reference shares of the list of models for these weights; empty for other weights."""
-    entry = available().get(card.name)
-    if entry is None or entry.check_of is None or not (card.weights_sha256 or "").startswith(entry.check_of):
-        return {}
-    return entry.check
 
 
 def drawn() -> NDArray[np.uint8]:
@@ -69,27 +75,3 @@ def drawn() -> NDArray[np.uint8]:
     shade = 215 - 0.9 * np.hypot(rows - CENTRE[0] + 25, columns - CENTRE[1] + 25)
     ball = np.stack([shade, 0.18 * shade, 0.16 * shade], 2)
     return np.where((distance < RADIUS)[..., None], ball, picture).clip(0, 255).astype(np.uint8)
-
-
-def shares(segmenter: Segmenter, picture: NDArray[np.uint8]) -> dict[str, float]:
-    """The share of the picture that each word owns; of a model for prompts alone, that of a box around the ball."""
-    plan = segmenter.plan(picture)
-    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-    if "semantic" in segmenter.card.tasks:
-        vocabulary = Vocabulary(tuple(map(ClassEntry, WORDS)), background=None)
-        answer = segment("semantic", segmenter, features, vocabulary)
-        areas = {part.label: part.area for part in answer.segments}
-        return {word: areas.get(word, 0) / picture[..., 0].size for word in WORDS}
-    top, left = (side - RADIUS for side in CENTRE)
-    box = Prompt(box=(left, top, left + 2.0 * RADIUS, top + 2.0 * RADIUS))
-    answer = segment("prompt", segmenter, features, Vocabulary((), None), Options(prompts=(box,)))
-    return {WORDS[-1]: max((part.area for part in answer.segments), default=0) / picture[..., 0].size}
-
-
-def pictures_per_second(segmenter: Segmenter, picture: NDArray[np.uint8]) -> float:
-    """Speed of whole answers, image pass included; the texts are already encoded."""
-    shares(segmenter, picture)
-    start = perf_counter()
-    for _ in range(REPEATS):
-        shares(segmenter, picture)
-    return REPEATS / (perf_counter() - start)

@@ -52,14 +52,12 @@ class VideoSource:
         self.name = name
         self.live = is_live(name)
         self._container = _opened(name)
+        problem = "" if self._container.streams.video else "holds no video"
         if self._container.format.name.endswith(STILL_FORMATS):
+            problem = "a still image; expected a video file, a camera or a stream. `lexiseg segment` takes images"
+        if problem:
             self._container.close()
-            raise SourceFailure(
-                f"{name}: a still image; expected a video file, a camera or a stream. `lexiseg segment` takes images"
-            )
-        if not self._container.streams.video:
-            self._container.close()
-            raise SourceFailure(f"{name}: holds no video")
+            raise SourceFailure(f"{name}: {problem}")
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
         self.damaged = 0  # packets that could not be decoded

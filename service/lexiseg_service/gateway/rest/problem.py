@@ -34,7 +34,7 @@ def _response(document: dict[str, Any], headers: dict[str, str]) -> Response:
 
 async def refuse(error: ServiceError, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one of our own errors before a route is reached."""
-    await response(error, scope.get("state", {}).get("request_id"))(scope, receive, send)
+    await response(error, _id(scope))(scope, receive, send)
 
 
 def unexpected_response(error: Exception, request_id: str | None, key_id: str | None = None) -> Response:
@@ -50,7 +50,7 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
     @app.exception_handler(ServiceError)
     async def on_service_error(request: Request, error: ServiceError) -> Response:
-        return response(error, request_id(request))
+        return response(error, _id(request.scope))
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
@@ -64,10 +64,9 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
         elif error.status_code == 404:
             detail = f"there is no {path[:80]!r} here; /docs shows every route"
         about = {"type": kind, "title": "The request cannot be served", "status": error.status_code, "detail": detail}
-        return _response({**about, "request_id": request_id(request)}, headers)
+        return _response({**about, "request_id": _id(request.scope)}, headers)
 
 
-def request_id(request: Request) -> str | None:
-    """The id of the request."""
-    identity: str | None = request.scope.get("state", {}).get("request_id")
+def _id(scope: Scope) -> str | None:
+    identity: str | None = scope.get("state", {}).get("request_id")
     return identity

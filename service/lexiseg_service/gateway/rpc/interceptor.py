@@ -16,7 +16,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import unquote
 
 import grpc
@@ -32,15 +32,13 @@ from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import RequestSpan, Tracing
 from lexiseg_service.wire.errors import code_of, end
-from lexiseg_service.wire.server import Context
+from lexiseg_service.wire.server import Context, Handler
 
 logger = structlog.get_logger("lexiseg.access")
 OPEN = ("/grpc.health.", "/grpc.reflection.")  # answered without a key
 CALLER: ContextVar[Caller] = ContextVar("caller")  # of the running call
 SERVERS_FAULT = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 PEER = re.compile(r"ipv[46]:(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):\d+")
-if TYPE_CHECKING:  # generic for the type checker alone
-    Handler = grpc.RpcMethodHandler[Any, Any]
 
 
 class _Ended(Exception):

@@ -117,7 +117,8 @@ class ModelWatch:
         """State of a model's files; None without a model."""
         try:
             files = sorted(path for path in self._folder(served).resolve().iterdir() if path.is_file())
-            return tuple(_state(path) for path in files)
+            states = ((path, path.stat()) for path in files)
+            return tuple((str(path), at.st_mtime_ns, at.st_ino, at.st_size) for path, at in states)
         except (ModelError, OSError, KeyError):
             return None
 
@@ -126,8 +127,3 @@ class ModelWatch:
             return catalogue.find(served.name, self._settings.models_dir).folder
         except WeightsError:  # a damaged card, which `_exchange` reports
             return catalogue.folders(self._settings.models_dir)[served.name]
-
-
-def _state(path: Path) -> tuple[str, int, int, int]:
-    status = path.stat()
-    return (str(path), status.st_mtime_ns, status.st_ino, status.st_size)
