@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from types import TracebackType
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from lexiseg_client import (
@@ -61,7 +60,7 @@ def translated(url: str) -> Iterator[None]:
         raise ServerFailure(str(error)) from None
 
 
-class Server:
+class Server(AbstractContextManager["Server"]):
     """One server, for many threads. To be closed, or used as a context manager.
 
     Args:
@@ -97,10 +96,7 @@ class Server:
         except ValueError as error:
             raise InvalidValue(f"--server: {error}") from None
 
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._client.close()
         self._first.close()
 

@@ -26,7 +26,10 @@ from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Command, Limits, Settings
 from tests.command import ended
 
-COMMANDS: dict[str, list[str]] = {name: [name] for name in get_args(Command)} | {"models": ["models", "list"]}
+COMMANDS: dict[str, list[str]] = {name: [name] for name in get_args(Command)} | {
+    "models": ["models", "list"],
+    "vocabularies": ["vocabularies", "save"],
+}
 
 
 def parameters(command: str) -> dict[str, Any]:

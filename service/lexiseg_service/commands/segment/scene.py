@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -221,7 +220,7 @@ class Region(NamedTuple):
     outline: shapely.MultiPolygon
 
 
-class ClassMap:
+class ClassMap(AbstractContextManager["ClassMap"]):
     """A GeoTIFF of classes from 1, 0 for nobody, that is written block by block; of the size and place of the image.
 
     The probability of each pixel lies beside it: the folder should be a temporary one.
@@ -237,10 +236,7 @@ class ClassMap:
         self._probability = _create(path.with_name(f"{path.name}.probability"), scene, block, "uint16")
         self._boxes: list[Box] = []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._written.close()
         self._probability.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,29 +51,22 @@ def reading_of(window: int, bands: str | None, stretch: str | None, limits: Limi
         raise typer.BadParameter(
             f"expected at most {longest} pixels, by --max-pixels; got {window}", param_hint="'--window'"
         )
-    return Reading(window, _bands(bands), _range(stretch))
+    return Reading(window, None if bands is None else _bands(bands), None if stretch is None else _range(stretch))
 
 
-def _bands(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
+def _bands(text: str) -> tuple[int, ...]:
     numbers = tuple(int(part) if part.strip().isdigit() else 0 for part in text.split(","))
     if len(numbers) not in (1, 3) or min(numbers) < 1:
         raise typer.BadParameter(f"expected one band or three, from 1, as 4,3,2; got {text!r}", param_hint="'--bands'")
     return numbers
 
 
-def _range(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
+def _range(text: str) -> tuple[float, float]:
     low, _, high = text.partition(",")
-    try:
-        bounds = float(low), float(high)
-    except ValueError:
-        bounds = (0.0, 0.0)
-    if not bounds[0] < bounds[1]:
-        raise typer.BadParameter(f"expected LOW,HIGH with LOW < HIGH, as 0,3000; got {text!r}", param_hint="'--range'")
-    return bounds
+    with suppress(ValueError):
+        if float(low) < float(high):
+            return float(low), float(high)
+    raise typer.BadParameter(f"expected LOW,HIGH with LOW < HIGH, as 0,3000; got {text!r}", param_hint="'--range'")
 
 
 def run(images: list[str], question: Question, out: Path, settings: Settings, reading: Reading) -> int:

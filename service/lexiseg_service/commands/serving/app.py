@@ -118,11 +118,7 @@ def refuse_taken(settings: Settings, *ports: str) -> None:
 
 def _free(host: str, port: int) -> bool:
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do
-            listener.bind(address)
-            listener.listen()  # binding alone succeeds where another has bound and not listened yet
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return True
     except OSError:
         return False
-    return True

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 import av
@@ -44,7 +43,7 @@ class TargetFailure(ServiceError):
     """A file that cannot be written."""
 
 
-class VideoTarget:
+class VideoTarget(AbstractContextManager["VideoTarget"]):
     """A file that takes frames of one size; use it as a context manager. Without a frame no file is left.
 
     Raises:
@@ -58,10 +57,7 @@ class VideoTarget:
         self._stream: VideoStream | None = None
         self._last = -1
 
-    def __enter__(self) -> VideoTarget:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if self._stream is not None:
                 self._container.mux(self._stream.encode(None))
