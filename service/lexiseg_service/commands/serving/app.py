@@ -87,10 +87,6 @@ def mcp(
 
         adapters = tuple(dict.fromkeys([*settings.adapters, "mcp"]))
         raise typer.Exit(run(settings.model_copy(update={"adapters": adapters})))
-    raise typer.Exit(_talk(settings))
-
-
-def _talk(settings: Settings) -> int:
     from lexiseg_service.adapters.mcp import talk
     from lexiseg_service.watch import logs
     from lexiseg_service.watch.metrics import Metrics
@@ -99,7 +95,6 @@ def _talk(settings: Settings) -> int:
     logs.configure(settings)  # to the standard error: the standard output carries the protocol
     metrics = Metrics()
     asyncio.run(talk(settings, ModelWorker(settings, metrics), metrics, settings.mcp_folder or Path.cwd()))
-    return 0
 
 
 def refuse_taken(settings: Settings, *ports: str) -> None:

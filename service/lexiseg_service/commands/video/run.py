@@ -138,15 +138,11 @@ def run(
     dropped = f", {n_dropped} of them dropped" if n_dropped else ""
     rate = f"{n_frames / took:.1f} a second" if took else "at once"
     typer.echo(f"{n_frames} frames{dropped}, {rate}{': ' if places else ''}{places}", err=True)
-    problems = [*_summary(failures), *source.problems()]
+    several = f"{len(failures)} frames failed, that was the first of them"
+    problems = [*failures[:1], *([several] if len(failures) > 1 else []), *source.problems()]
     for problem in problems:
         typer.echo(f"lexiseg: {problem}", err=True)
     return 1 if problems else 0
-
-
-def _summary(failures: list[str]) -> list[str]:
-    several = f"{len(failures)} frames failed, that was the first of them"
-    return [*failures[:1], *([several] if len(failures) > 1 else [])]
 
 
 def _total(source: VideoSource, seconds: float) -> int | None:

@@ -69,14 +69,6 @@ JSON_EXAMPLES: dict[str, dict[str, Any]] = {
             "prompts": [{"points": [{"x": 12, "y": 40}, {"x": 30, "y": 44, "positive": False}]}],
         },
     },
-    "box": {
-        "summary": "Two boxes, and which of the classes is in each",
-        "value": {
-            "image": {"base64": "/9j/4AAQSkZJRgABAQ..."},
-            "prompts": [{"box": [2, 4, 30, 40]}, {"box": [20.5, 8, 44, 31.5]}],
-            **_EXAMPLE_CLASSES,
-        },
-    },
 }
 # No `example`: /docs would fill it into the form and send prompts beside the chosen classes.
 _FORM_PROMPTS = {

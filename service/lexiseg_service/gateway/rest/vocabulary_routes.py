@@ -101,15 +101,8 @@ def _vocabularies(request: Request) -> Vocabularies:
 
 
 def _summary(vocabulary: NamedVocabulary, caller: Caller) -> dict[str, Any]:
-    return {
-        "name": vocabulary.name,
-        "n_classes": vocabulary.n_classes,
-        "background": vocabulary.background,
-        "built_in": vocabulary.built_in,
-        "source": vocabulary.source,
-        "shared": vocabulary.shared,
-        "own": vocabulary.may_be_changed_by(caller),
-    }
+    names = ("name", "n_classes", "background", "built_in", "source", "shared")
+    return {name: getattr(vocabulary, name) for name in names} | {"own": vocabulary.may_be_changed_by(caller)}
 
 
 async def _full(
