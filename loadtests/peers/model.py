@@ -12,7 +12,7 @@ from PIL import Image
 
 from lexiseg_model import catalogue
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import ClassEntry, Vocabulary
+from lexiseg_model.types import ClassEntry, Runtime, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 from lexiseg_service.settings import Settings
@@ -29,17 +29,17 @@ def pixels_of(image: bytes) -> Any:
     return np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))
 
 
-def load(device: str | None = None) -> Segmenter:
-    """The bundled model; its image pass is done as lexiseg does it, by the same variables unless a device is named."""
+def load(device: str | None = None, runtime: Runtime | None = None) -> Segmenter:
+    """The bundled model; device and runtime are lexiseg's own, by the same variables, unless they are named."""
     settings = Settings()
-    return catalogue.load("tiny", device=device or settings.device, runtime=settings.runtime)
+    return catalogue.load("tiny", device=device or settings.device, runtime=runtime or settings.runtime)
 
 
 class BatchedModel:
     """The bundled model for batches of requests whose images have one size."""
 
-    def __init__(self, device: str | None = None) -> None:
-        self._segmenter = load(device)
+    def __init__(self, device: str | None = None, runtime: Runtime | None = None) -> None:
+        self._segmenter = load(device, runtime)
         self._rows = KnownRows(self._segmenter)
 
     def segments(self, batch: list[Asked]) -> list[list[dict[str, Any]]]:
