@@ -19,7 +19,6 @@ attention, which for a single token is its value, as in MaskCLIP; MobileCLIP ave
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -53,20 +52,15 @@ def heads_of(attention: nn.MultiheadAttention, tokens: Tensor, part: Literal["qu
     return projected.view(count, length, attention.num_heads, -1).transpose(1, 2)
 
 
-@lru_cache(maxsize=8)
 def neighbourhood(grid: Grid, std: float, device: torch.device) -> Tensor:
-    """Gaussian exp(-distance^2 / (2 std^2)) of patches (NACLIP, eq. 5): float32 [1 + h*w, 1 + h*w], class token 0.
-
-    Cached, since a service has few tile shapes.
-    """
-    with torch.inference_mode(False):  # the result outlives this pass
-        rows, columns = (
-            torch.exp(-((steps[:, None] - steps[None, :]) ** 2) / (2 * std**2))
-            for steps in (torch.arange(side, dtype=torch.float32, device=device) for side in grid)
-        )
-        both = rows[:, None, :, None] * columns[None, :, None, :]  # [h, w, h, w]
-        patches = grid[0] * grid[1]
-        return F.pad(both.reshape(patches, patches), (1, 0, 1, 0))
+    """Gaussian exp(-distance^2 / (2 std^2)) of patches (NACLIP, eq. 5): float32 [1 + h*w, 1 + h*w], class token 0."""
+    rows, columns = (
+        torch.exp(-((steps[:, None] - steps[None, :]) ** 2) / (2 * std**2))
+        for steps in (torch.arange(side, dtype=torch.float32, device=device) for side in grid)
+    )
+    both = rows[:, None, :, None] * columns[None, :, None, :]  # [h, w, h, w]
+    patches = grid[0] * grid[1]
+    return F.pad(both.reshape(patches, patches), (1, 0, 1, 0))
 
 
 def dense_map(visual: VisionTransformer, entering: Tokens, policy: str, std: float) -> Tensor:

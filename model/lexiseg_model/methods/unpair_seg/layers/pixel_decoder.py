@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple, cast
 
 import torch
@@ -70,20 +69,13 @@ class DeformableAttention(nn.Module):
         """
         n, n_queries, width = queries.shape
         shape = (n, n_queries, self.heads, self.levels, self.points)
-        extent = _extent(tuple(sizes), queries.dtype, queries.device)
+        extent = queries.new_tensor([(w, h) for h, w in sizes])
         offsets = self.sampling_offsets(queries).view(*shape, 2) / extent[:, None]
         places = references[:, None, None, None] + offsets
         weights = self.attention_weights(queries).view(*shape[:3], -1).softmax(-1).view(shape)
         values = self.value_proj(sources).view(n, -1, self.heads, width // self.heads)
         attended: Tensor = self.output_proj(sample_levels(values, sizes, places, weights))
         return attended
-
-
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)  # training reads them, too
-def _extent(sizes: tuple[Size, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Levels' (width, height) as a tensor [levels, 2]; cached for the reason given in `cell_centres`."""
-    return torch.tensor([(w, h) for h, w in sizes], dtype=dtype, device=device)
 
 
 def sample_levels(values: Tensor, sizes: Sequence[Size], places: Tensor, weights: Tensor) -> Tensor:

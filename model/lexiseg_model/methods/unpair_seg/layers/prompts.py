@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 
 from lexiseg_model.errors import ShapeError
 
-CPU = torch.device("cpu")
 POINT_REACH = 2.0  # pixels of the input between a point and the sides of its box
 GRANULARITIES = 4  # masks for a point
 
@@ -43,16 +41,11 @@ class FourierPositions(nn.Module):
         return vectors
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)  # training reads them, too
-def cell_centres(height: int, width: int, device: torch.device = CPU) -> Tensor:
-    """Centres (x, y) in 0..1 of height x width equal cells in reading order: float32 [height * width, 2].
-
-    Cached, and not to be changed: copies from the CPU would stall the GPU and cannot be captured in a CUDA graph.
-    """
-    y, x = ((torch.arange(n, dtype=torch.float32) + 0.5) / n for n in (height, width))
+def cell_centres(height: int, width: int, device: torch.device) -> Tensor:
+    """Centres (x, y) in 0..1 of height x width equal cells in reading order: float32 [height * width, 2]."""
+    y, x = ((torch.arange(n, dtype=torch.float32, device=device) + 0.5) / n for n in (height, width))
     rows, columns = torch.meshgrid(y, x, indexing="ij")
-    return torch.stack([columns, rows], -1).flatten(0, 1).to(device)
+    return torch.stack([columns, rows], -1).flatten(0, 1)
 
 
 @dataclass(frozen=True)
