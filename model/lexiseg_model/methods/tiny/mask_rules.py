@@ -28,7 +28,7 @@ from lexiseg_model.methods.tiny.settings import BoxRule, ClickOrder, OwnColours
 
 AROUND = 1.0  # threshold offset of SAM's stability score, in logits
 EVERY = 2  # areas count every second cell of every second row: a quarter of the time, the same quality
-MIN_SHARE = 1e-4  # of the image, added before the logarithm
+MIN_AREA = 1e-4  # share of the image, added before the logarithm
 EDGE_SLOPE = 8.0  # logits per cell at the edge of a box; steeper than the edges of masks
 MIN_QUALITY = 1e-3  # keeps its logarithm finite
 BINS = 12  # of a histogram, along each colour axis
@@ -78,7 +78,7 @@ def evidence(masks: Tensor, contrast: Contrast) -> Tensor:
     edges = (across * contrast.across).sum((2, 3)) + (down * contrast.down).sum((2, 3))
     sides = across.float().sum((2, 3)) + down.float().sum((2, 3))
     cells = math.prod(sampled.shape[2:])
-    size = (area / cells + MIN_SHARE).log()
+    size = (area / cells + MIN_AREA).log()
     return torch.stack([inner / outer.clamp_min(1e-6 * cells), size, edges / (sides + 1)], 2)
 
 
