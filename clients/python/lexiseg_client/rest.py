@@ -49,7 +49,9 @@ class RestTransport:
             image = {"base64": base64.b64encode(source.content).decode()}
             request = Request("POST", f"{PREFIX}/segment", json={"image": image, **question})
         else:
-            request = Request("POST", f"{PREFIX}/segment", image=source.content, fields=json.dumps(question))
+            request = Request(
+                "POST", f"{PREFIX}/segment", image=source.content, fields=json.dumps(question, allow_nan=False)
+            )
         return self._ask(request, Segmentation.from_dict, deadline)
 
     def models(self, deadline: float) -> Call[list[Model]]:

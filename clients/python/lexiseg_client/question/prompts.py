@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -46,34 +44,35 @@ def prompts_json(prompts: Prompts) -> list[dict[str, Any]]:
     """Prompts as JSON, in order; the server checks ranges.
 
     Raises:
-        TypeError: not a list of prompts and points, or a coordinate that is not a number.
-        ValueError: a box without four sides, or a coordinate that is not finite.
+        TypeError: not a list of prompts and points.
+        ValueError: a mask that is not [H, W].
     """
     if isinstance(prompts, (Prompt, Point)):
         raise TypeError(f"prompts is a list; did you mean [{prompts}]?")
     if not isinstance(prompts, Sequence):
         raise TypeError(f"prompts: expected a list of Prompt and Point objects, got {prompts!r:.60}")
-    return [_prompt_json(prompt, f"prompts.{index}") for index, prompt in enumerate(prompts)]
+    return [
+        _prompt_json(Prompt([prompt]) if isinstance(prompt, Point) else prompt, f"prompts.{index}")
+        for index, prompt in enumerate(prompts)
+    ]
 
 
-def _prompt_json(prompt: object, field: str) -> dict[str, Any]:
-    if isinstance(prompt, Point):
-        return {"points": [_point_json(prompt, field)]}
-    if not isinstance(prompt, Prompt):
-        raise TypeError(f"{field}: expected a Prompt or a Point, got {prompt!r:.60}")
-    if isinstance(prompt.points, Point) or not isinstance(prompt.points, Sequence):
-        raise TypeError(f"{field}.points: expected a list of Point objects, got {prompt.points!r:.60}")
+def _prompt_json(prompt: Prompt, field: str) -> dict[str, Any]:
     fields: dict[str, Any] = {}
-    if prompt.points:
-        fields["points"] = [_point_json(point, f"{field}.points.{index}") for index, point in enumerate(prompt.points)]
-    if prompt.box is not None:
-        fields["box"] = [_pixels(side, f"{field}.box") for side in prompt.box]
-        if len(fields["box"]) != 4:
-            raise ValueError(f"{field}.box: expected left, top, right, bottom, got {prompt.box!r:.60}")
-    if prompt.mask is not None:
-        fields["mask"] = dict(prompt.mask) if isinstance(prompt.mask, Mapping) else _mask_json(prompt.mask, field)
-    if prompt.segment is not None:
-        fields["segment"] = int(prompt.segment)
+    try:
+        if prompt.points:
+            fields["points"] = [
+                {"x": float(point.x), "y": float(point.y), "positive": bool(point.positive)} for point in prompt.points
+            ]
+        if prompt.box is not None:
+            left, top, right, bottom = map(float, prompt.box)
+            fields["box"] = [left, top, right, bottom]
+        if prompt.mask is not None:
+            fields["mask"] = dict(prompt.mask) if isinstance(prompt.mask, Mapping) else _mask_json(prompt.mask, field)
+        if prompt.segment is not None:
+            fields["segment"] = int(prompt.segment)
+    except (AttributeError, TypeError) as error:
+        raise TypeError(f"{field}: expected a Prompt or a Point, got {prompt!r:.60}: {error}") from None
     return fields
 
 
@@ -83,20 +82,6 @@ def _mask_json(pixels: NDArray[Any], field: str) -> dict[str, Any]:
         raise ValueError(f"{field}.mask: expected [H, W], got {list(mask.shape)}")
     size = [int(side) for side in mask.shape]
     return {"format": "coco_rle", "size": size, "counts": encode(mask.astype(bool))}
-
-
-def _point_json(point: object, field: str) -> dict[str, Any]:
-    if not isinstance(point, Point):
-        raise TypeError(f"{field}: expected a Point, got {point!r:.60}")
-    return {"x": _pixels(point.x, f"{field}.x"), "y": _pixels(point.y, f"{field}.y"), "positive": bool(point.positive)}
-
-
-def _pixels(value: Any, field: str) -> float:
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"{field}: expected a number of pixels, got {value!r:.60}")
-    if not math.isfinite(value):
-        raise ValueError(f"{field}: expected a finite number of pixels, got {value}")
-    return float(value)
 
 
 @dataclass(frozen=True)
@@ -127,7 +112,7 @@ def example_json(example: object, field: str) -> dict[str, Any]:
             raise ValueError(f"{field}: expected a mask alone, got one beside a box or points")
         region: dict[str, Any] = {"mask": _mask_json(example.mask, field)}
     else:
-        (region,) = prompts_json([Prompt(example.points, example.box)])
+        region = _prompt_json(Prompt(example.points, example.box), field)
     return region if example.image is None else {**region, "image": _image_json(example.image)}
 
 
