@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lexiseg_client.json_values import boolean, optional, string
-
 
 @dataclass(frozen=True)
 class Model:
@@ -40,12 +38,12 @@ def model_of(card: dict[str, Any]) -> Model:
         TypeError, ValueError, LookupError: a member is missing or invalid.
     """
     return Model(
-        name=string(card["name"]),
-        version=string(card["version"]),
-        summary=string(card.get("summary", "")),
-        tasks=tuple(string(task) for task in card["tasks"]),
-        licence=string(card.get("licence", "")),
-        digest=optional(card.get("digest"), string),
-        loaded=boolean(card["loaded"]),
+        name=card["name"],
+        version=card["version"],
+        summary=card.get("summary", ""),
+        tasks=tuple(card["tasks"]),
+        licence=card.get("licence", ""),
+        digest=card.get("digest"),
+        loaded=card["loaded"],
         card=card,
     )

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_client import json_values
 from lexiseg_client.errors import NoMasks
 from lexiseg_client.formats import annotation_tools, coco, geojson, pictures, yolo
-from lexiseg_client.json_values import string
 from lexiseg_client.masks import png
 from lexiseg_client.segments import (
     AnswerWarning,
@@ -26,11 +24,10 @@ from lexiseg_client.segments import (
     MaskOmitted,
     Segment,
     Timings,
-    cache_use_of,
+    read_size,
     segment_json,
     segment_of,
     timings_of,
-    warning_of,
 )
 
 if TYPE_CHECKING:
@@ -118,20 +115,23 @@ class Segmentation:
         def decoded(content: str | None) -> bytes | None:
             return None if content is None else base64.b64decode(content, validate=True)
 
-        size = json_values.size(document["size"])
+        size = read_size(document["size"])
         label_map = decoded((document.get("label_map") or {}).get("base64"))
         map_file = None if label_map is None else LabelMapPng(size, label_map)
         return cls(
-            **{name: string(document[name]) for name in TEXTS},
+            **{name: document[name] for name in TEXTS},
             size=size,
             segments=tuple(segment_of(entry, size, map_file) for entry in document["segments"]),
             timings_ms=timings_of(document["timings_ms"]),
-            cache=cache_use_of(document["cache"]),
+            cache=CacheUse(**{name: document["cache"][name] for name in CacheUse.__annotations__}),
             overlay=decoded(document.get("overlay")),
             map_file=map_file,
             confidence_png=decoded(document.get("confidence")),
-            absent=tuple(string(label) for label in document.get("absent", ())),
-            warnings=tuple(warning_of(entry) for entry in document.get("warnings", ())),
+            absent=tuple(document.get("absent", ())),
+            warnings=tuple(
+                AnswerWarning(entry["type"], entry["detail"], entry.get("field"))
+                for entry in document.get("warnings", ())
+            ),
         )
 
     def named(self, label: str) -> tuple[Segment, ...]:

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from operator import index
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_client import json_values
 from lexiseg_client.errors import NoMasks, UnreadableAnswer
-from lexiseg_client.json_values import boolean, integer, number, optional, segment_id, string
 from lexiseg_client.masks import png, rle
 from lexiseg_client.masks.polygons import Ring, fill, rings_of, simplified
 
 Mask: TypeAlias = NDArray[np.bool_]
 LabelMap: TypeAlias = NDArray[np.unsignedinteger]
+MAX_ID = 2**16 - 1  # a label map has 16 bits at most
+MAX_SIDE = 2**16 - 1  # pixels, the limit of the image formats that the service takes
 UNNAMED = "object"  # exported label of a segment without a label
 WITHOUT_MASKS = 'requested with mask="none": the answer has scores, areas and boxes, but no masks'
 
@@ -215,27 +216,38 @@ def segment_rings(segment: Segment, tolerance: float) -> tuple[Ring, ...]:
     )
 
 
+def read_size(value: Any) -> tuple[int, int]:
+    """An image's height and width, each 1 to `MAX_SIDE`.
+
+    Raises:
+        TypeError, ValueError: anything else, whose maps might not fit into memory.
+    """
+    height, width = map(index, value)
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise ValueError(f"expected sides from 1 to {MAX_SIDE} pixels, got {height} x {width}")
+    return height, width
+
+
+def read_id(value: Any) -> int:
+    """A segment id, 1 to `MAX_ID`; errors as for `read_size`."""
+    if not 1 <= index(value) <= MAX_ID:
+        raise ValueError(f"expected a segment id from 1 to {MAX_ID}, got {value}")
+    return index(value)
+
+
 def segment_of(entry: Mapping[str, Any], size: tuple[int, int], label_map: LabelMapPng | None) -> Segment:
     """A segment from its JSON.
 
     Raises:
         TypeError, ValueError, LookupError: a member is missing or invalid.
     """
-    x, y, width, height = (integer(side) for side in entry["bbox"])
-    return Segment(
-        id=segment_id(entry["id"]),
-        label=optional(entry["label"], string),
-        class_index=optional(entry["class_index"], integer),
-        score=number(entry["score"]),
-        area=integer(entry["area"]),
-        bbox=(x, y, width, height),
-        shape=_shape_of(entry, size, label_map),
-        prompt_index=optional(entry.get("prompt_index"), integer),
-        mask_index=optional(entry.get("mask_index"), integer),
-        quality=optional(entry.get("quality"), number),
-        is_thing=optional(entry.get("is_thing"), boolean),
-        track_id=optional(entry.get("track_id"), integer),
-    )
+    x, y, width, height = map(index, entry["bbox"])
+    plain: dict[str, Any] = {name: entry[name] for name in ("label", "class_index", "score", "area")}
+    plain |= {name: entry.get(name) for name in ("prompt_index", "mask_index", "quality", "is_thing", "track_id")}
+    if any(isinstance(value, (list, dict)) for value in plain.values()):
+        raise TypeError(f"expected plain values, got {plain!r:.200}")
+    shape = _shape_of(entry, size, label_map)
+    return Segment(id=read_id(entry["id"]), bbox=(x, y, width, height), shape=shape, **plain)
 
 
 def segment_json(segment: Segment) -> dict[str, Any]:
@@ -256,11 +268,11 @@ def segment_json(segment: Segment) -> dict[str, Any]:
 def _shape_of(entry: Mapping[str, Any], size: tuple[int, int], label_map: LabelMapPng | None) -> Shape:
     mask = entry["mask"]
     if mask is None:
-        return MaskOmitted() if label_map is None else LabelMapMask(label_map, segment_id(entry["id"]))
+        return MaskOmitted() if label_map is None else LabelMapMask(label_map, read_id(entry["id"]))
     if mask["format"] == "coco_rle":
-        if json_values.size(mask["size"]) != size:
+        if read_size(mask["size"]) != size:
             raise ValueError(f"a mask of {mask['size']} for an image of {list(size)}")
-        return RunLengths(size, string(mask["counts"]))
+        return RunLengths(size, str(mask["counts"]))
     if mask["format"] == "polygon":
         return Polygons(size, tuple(_ring_of(ring) for ring in mask["rings"]))
     raise ValueError(f"expected a mask in the format coco_rle or polygon, got {mask['format']!r}")
@@ -275,14 +287,4 @@ def _ring_of(entry: Mapping[str, Any]) -> Ring:
 
 def timings_of(entry: Mapping[str, Any]) -> Timings:
     """Timings from their JSON; unknown stages are ignored."""
-    return Timings(**{name: number(value) for name, value in entry.items() if name in Timings.__annotations__})
-
-
-def cache_use_of(entry: Mapping[str, Any]) -> CacheUse:
-    """Cache use from its JSON."""
-    return CacheUse(integer(entry["text_hits"]), integer(entry["text_misses"]), boolean(entry["features"]))
-
-
-def warning_of(entry: Mapping[str, Any]) -> AnswerWarning:
-    """A warning from its JSON."""
-    return AnswerWarning(string(entry["type"]), string(entry["detail"]), optional(entry.get("field"), string))
+    return Timings(**{name: value for name, value in entry.items() if name in Timings.__annotations__})

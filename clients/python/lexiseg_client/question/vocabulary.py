@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from lexiseg_client.json_values import boolean, integer, number, optional, string
 from lexiseg_client.masks.rle import decode
 from lexiseg_client.question.options import Background, Class, Classes, background_json, classes_json
 from lexiseg_client.question.prompts import Example, Point
@@ -66,21 +65,19 @@ def vocabulary_json(classes: Classes, options: VocabularyOptions) -> dict[str, A
 
 def class_of(entry: Mapping[str, Any]) -> Class:
     """A class from its JSON."""
-    synonyms = tuple(string(word) for word in entry.get("synonyms", ()))
+    synonyms = tuple(entry.get("synonyms", ()))
     examples = {key: tuple(_example_of(item) for item in entry.get(key) or ()) for key in ("examples", "negatives")}
-    threshold = optional(entry.get("threshold"), number)
-    return Class(string(entry["name"]), synonyms, threshold, **examples, words=entry.get("words"))
+    threshold = entry.get("threshold")
+    return Class(entry["name"], synonyms, threshold, **examples, words=entry.get("words"))
 
 
 def _example_of(entry: Mapping[str, Any]) -> Example:
     """An example from its JSON; its image is a file's bytes."""
-    points = [
-        Point(number(click["x"]), number(click["y"]), bool(click["positive"])) for click in entry.get("points", ())
-    ]
+    points = [Point(click["x"], click["y"], bool(click["positive"])) for click in entry.get("points", ())]
     mask = entry.get("mask")
-    pixels = None if mask is None else decode(string(mask["counts"]), (int(mask["size"][0]), int(mask["size"][1])))
+    pixels = None if mask is None else decode(mask["counts"], (int(mask["size"][0]), int(mask["size"][1])))
     image = entry.get("image") or {}
-    content = base64.b64decode(string(image["base64"])) if "base64" in image else None
+    content = base64.b64decode(image["base64"]) if "base64" in image else None
     return Example(entry.get("box"), points, pixels, content)
 
 
@@ -89,8 +86,8 @@ def background_of(rule: bool | Mapping[str, Any]) -> bool | Background:
     if isinstance(rule, bool):
         return rule
     words = rule.get("words")
-    threshold = optional(rule.get("threshold"), number)
-    return Background(threshold, None if words is None else tuple(string(word) for word in words))
+    threshold = rule.get("threshold")
+    return Background(threshold, None if words is None else tuple(words))
 
 
 def summary_of(entry: Mapping[str, Any]) -> VocabularySummary:
@@ -100,13 +97,13 @@ def summary_of(entry: Mapping[str, Any]) -> VocabularySummary:
         TypeError, ValueError, LookupError: a member is missing or invalid.
     """
     return VocabularySummary(
-        name=string(entry["name"]),
-        n_classes=integer(entry["n_classes"]),
+        name=entry["name"],
+        n_classes=entry["n_classes"],
         background=background_of(entry["background"]),
-        built_in=boolean(entry["built_in"]),
-        source=optional(entry.get("source"), string),
-        shared=boolean(entry.get("shared", True)),
-        own=boolean(entry.get("own", not entry["built_in"])),
+        built_in=entry["built_in"],
+        source=entry.get("source"),
+        shared=entry.get("shared", True),
+        own=entry.get("own", not entry["built_in"]),
     )
 
 

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import numpy as np
 from google.protobuf.json_format import MessageToDict
 
-from lexiseg_client import json_values
 from lexiseg_client.calling.retries import read_problem
 from lexiseg_client.errors import ProblemError, UnreadableAnswer, UnusableImage, error_of
 from lexiseg_client.images import ImageId, ImageUrl, Source, file_bytes
@@ -29,6 +28,8 @@ from lexiseg_client.segments import (
     Segment,
     Shape,
     Timings,
+    read_id,
+    read_size,
 )
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import KNOWN, Frame, FrameAnswer, NewQuestion, StreamItem
@@ -176,7 +177,7 @@ def segmentation(message: pb.SegmentResponse) -> Segmentation:
         UnreadableAnswer: an invalid size, id or mask.
     """
     try:
-        return _segmentation(message, json_values.size((message.size.height, message.size.width)))
+        return _segmentation(message, read_size((message.size.height, message.size.width)))
     except ValueError as error:
         raise UnreadableAnswer(f"the server is not lexiseg, or another version: {error}") from None
 
@@ -198,7 +199,7 @@ def _segmentation(message: pb.SegmentResponse, size: tuple[int, int]) -> Segment
 
 
 def _segment(segment: pb.Segment, size: tuple[int, int], label_map: LabelMapPng | None) -> Segment:
-    json_values.segment_id(segment.id)
+    read_id(segment.id)
     plain = [name for name in Segment.__annotations__ if name not in ("bbox", "shape")]
     box = segment.bbox
     return Segment(
