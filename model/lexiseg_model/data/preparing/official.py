@@ -88,41 +88,25 @@ class Archive(StrictModel):
         """The file, if it exists."""
         return next((source / name for name in self.names if (source / name).is_file()), None)
 
-    def unpacked(self, source: Path) -> dict[str, Path]:
-        """Its unpacked parts in `source`, by path in the official layout."""
-        places = {
-            f"{self.folder}/{path}" if self.folder else path: (source / self.folder / path, source / path)
-            for path in self.holds
-        }
-        return {
-            path: place for path, both in places.items() if (place := next(filter(Path.exists, both), None)) is not None
-        }
-
     def exists(self, source: Path) -> bool:
         """Whether it is in `source`, packed or unpacked."""
-        return self.packed(source) is not None or bool(self.unpacked(source))
+        return self.packed(source) is not None or any((source / self.folder / path).exists() for path in self.holds)
 
     def bring(self, source: Path, target: Path, on_archive: Callable[[str], object]) -> None:
-        """Unpack it under `target`, or link to its unpacked parts; nothing happens where it is missing.
+        """Unpack it under `target`; nothing happens where it is missing, or was unpacked before.
 
         Raises:
             DatasetError: it is damaged.
         """
-        if (archive := self.packed(source)) is not None:
-            status = archive.stat()
-            state = {"bytes": status.st_size, "mtime": status.st_mtime_ns}
-            done = target / self.folder / f".{archive.name}.unpacked"
-            if not done.exists() or json.loads(done.read_text()) != state:
-                on_archive(archive.name)
-                UNPACKED_BY[self.kind](archive, target / self.folder)
-                done.write_text(json.dumps(state))
+        if (archive := self.packed(source)) is None:
             return
-        for path, place in self.unpacked(source).items():
-            link = target / path
-            link.parent.mkdir(parents=True, exist_ok=True)
-            if not link.exists():
-                link.unlink(missing_ok=True)  # a dangling link
-                link.symlink_to(place.resolve())
+        status = archive.stat()
+        state = {"bytes": status.st_size, "mtime": status.st_mtime_ns}
+        done = target / self.folder / f".{archive.name}.unpacked"
+        if not done.exists() or json.loads(done.read_text()) != state:
+            on_archive(archive.name)
+            UNPACKED_BY[self.kind](archive, target / self.folder)
+            done.write_text(json.dumps(state))
 
     def __str__(self) -> str:
         held_files = f" (holds {', '.join(self.holds)})" if self.holds else ""

@@ -86,7 +86,7 @@ def prepare(
 
 
 def _official_root(official: Official, source: Path, target: Path, on_archive: Callable[[str], object]) -> Path:
-    """Folder in the official layout: `source` itself, or the unpacked archives with links to unpacked parts."""
+    """Folder in the official layout: `source` itself if it holds no archive, else where they are unpacked."""
     if not any(archive.packed(source) for archive in official.archives):
         return source
     for archive in official.archives:
