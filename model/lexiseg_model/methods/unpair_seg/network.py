@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from lexiseg_model.catalogue.weights import (
     SkipInit,
-    for_inference,
     names_in_network,
     naming_files,
     require_names,
+    require_tensors,
     under,
 )
 from lexiseg_model.clip.checkpoint import read_bare_or_wrapped, read_tensors, require_same_towers
@@ -197,7 +197,8 @@ def restore_masks(state: State) -> PromptableMasks:
     sizes = sizes_of(under(MASKS, state))
     with SkipInit():
         masks = PromptableMasks(sizes)
-    return for_inference(masks, "stage one", under(MASKS, state))
+    _fill(masks, MASKS, state)
+    return masks.eval().requires_grad_(False)
 
 
 def _restore_adapter(state: State, sizes: Sizes) -> RegionAdapter:
@@ -206,4 +207,11 @@ def _restore_adapter(state: State, sizes: Sizes) -> RegionAdapter:
         raise WeightsError(f"the adapter lacks {ADAPTER}inputs.0.weight, which tells its width")
     blocks = {name.split(".")[1] for name in under(ADAPTER, state) if name.startswith("blocks.")}
     adapter = RegionAdapter(sizes.channels, sizes.width, width=len(first), blocks=len(blocks))
-    return for_inference(adapter, "the adapter", under(ADAPTER, state))
+    _fill(adapter, ADAPTER, state)
+    return adapter
+
+
+def _fill(module: nn.Module, prefix: str, state: State) -> None:
+    """Load a module from the tensors under a prefix, which must be all tensors of the state."""
+    require_tensors("this model", state, {prefix + name: value for name, value in module.state_dict().items()})
+    module.load_state_dict(under(prefix, state))
