@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lexiseg_model.types import InputSize
 
@@ -18,11 +17,6 @@ def input_shape(size: tuple[int, int], limits: InputSize, max_side: int | None) 
     factor = min(limits.short_side / min(size), long_side / max(size))
     height, width = (max(limits.multiple, round(side * factor / limits.multiple) * limits.multiple) for side in size)
     return height, width
-
-
-def first_of(batched: Tensor) -> Tensor:
-    """The first item of a batch, copied if a view would keep the whole batch in memory."""
-    return batched[0] if batched.untyped_storage().nbytes() == batched[0].nbytes else batched[0].clone()
 
 
 def resize_to(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -20,9 +20,9 @@ from lexiseg_model.export.exportable import Exportable, ImageRunner, Part, PartR
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
 from lexiseg_model.methods.tiny import by_example, closer_look, prompting
 from lexiseg_model.methods.tiny.graphs import ImagePass, Normalise, PromptGraphs, prompt_parts
-from lexiseg_model.methods.tiny.image_pass import buckets, first_of, halve, input_shape, resize_to
+from lexiseg_model.methods.tiny.image_pass import buckets, halve, input_shape, resize_to
 from lexiseg_model.methods.tiny.mask_rules import best_first, by_own_colours, contrast, palette
-from lexiseg_model.methods.tiny.network import STRIDE, TinyNetwork
+from lexiseg_model.methods.tiny.network import STRIDE, ImageFeatures, TinyNetwork
 from lexiseg_model.methods.tiny.pixel_scores import PixelScores, mask_means
 from lexiseg_model.methods.tiny.prompt_head import MaskPredictor, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.proposals.proposing import propose
@@ -117,8 +117,8 @@ class TinySegmenter(Exportable):
         return features.pixels.half(), features.image.half(), features.cells.half()
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        pixels, image, cells = tile_features
-        tensors = {"pixels": first_of(pixels), "image": first_of(image), "cells": first_of(cells)}
+        # Copies: a view would keep the whole batch in memory while this image is cached.
+        tensors = {name: part[0].clone() for name, part in zip(ImageFeatures._fields, tile_features, strict=True)}
         arrays = {"guide": halve(plan.tiles[0])} | ({} if plan.picture is None else {"picture": plan.picture})
         return Features(plan.size, tensors | {name: torch.from_numpy(array) for name, array in arrays.items()})
 
