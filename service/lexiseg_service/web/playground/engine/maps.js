@@ -9,12 +9,12 @@ export function halfToEven(value) {
   return value - whole === 0.5 ? whole + (whole % 2) : Math.round(value);
 }
 
-/** Where `pixels` outputs lie between `cells` inputs: half-pixel centres, edges clamped. */
+/** Between which inputs, `low` and the next one, `pixels` outputs lie, by the `weight` of the next: half-pixel centres, edges clamped. */
 export function axis(cells, pixels) {
   const [low, weight] = [new Int32Array(pixels), new Float32Array(pixels)];
   for (let pixel = 0; pixel < pixels; pixel++) {
     const place = Math.min(Math.max(((pixel + 0.5) * cells) / pixels - 0.5, 0), cells - 1);
-    low[pixel] = Math.floor(place);
+    low[pixel] = Math.min(Math.floor(place), cells - 2);
     weight[pixel] = place - low[pixel];
   }
   return { low, weight };
@@ -105,16 +105,15 @@ export function winners(scores, count, [h, w], [H, W]) {
   const [rowsOf, columnsOf] = [spans(y.low, h), spans(x.low, w)];
   const able = new Int32Array(count);
   const [lefts, rights] = [new Float64Array(count + 1), new Float64Array(count + 1)]; // of a row in a cell; `total` last
-  for (let cell = 0; cell < cells; cell++) {
+  for (let cell = 0; cell < cells - w; cell++) {
     const [row, column] = [Math.floor(cell / w), cell % w];
-    const [right, below] = [column < w - 1 ? 1 : 0, row < h - 1 ? w : 0];
-    const n = candidates(scores, count, cells, cell, right, below, able);
+    const n = candidates(scores, count, cells, cell, w, able);
     for (let Y = rowsOf[row]; Y < rowsOf[row + 1]; Y++) {
       for (let i = 0; i <= n; i++) {
         const map = i < n ? scores : total;
         const at = i < n ? able[i] * cells + cell : cell;
-        lefts[i] = map[at] + y.weight[Y] * (map[at + below] - map[at]);
-        rights[i] = map[at + right] + y.weight[Y] * (map[at + right + below] - map[at + right]);
+        lefts[i] = map[at] + y.weight[Y] * (map[at + w] - map[at]);
+        rights[i] = map[at + 1] + y.weight[Y] * (map[at + w + 1] - map[at + 1]);
       }
       for (let X = columnsOf[column]; X < columnsOf[column + 1]; X++) {
         const across = x.weight[X];
@@ -136,49 +135,40 @@ export function winners(scores, count, [h, w], [H, W]) {
   return { labels, votes, probability };
 }
 
-/** Write to `able` the labels that may win inside a cell with the corners a, b, c, d; returns their number. */
-function candidates(scores, count, cells, a, right, below, able) {
-  const [b, c, d] = [a + right, a + below, a + right + below];
+/** Write to `able` the labels that may win between a cell and the next ones; returns their number. */
+function candidates(scores, count, cells, cell, w, able) {
   let least = -Infinity;
-  for (let at = 0; at < count * cells; at += cells) {
-    least = Math.max(least, Math.min(scores[at + a], scores[at + b], scores[at + c], scores[at + d]));
+  for (let at = cell; at < count * cells; at += cells) {
+    least = Math.max(least, Math.min(scores[at], scores[at + 1], scores[at + w], scores[at + w + 1]));
   }
   let n = 0;
-  for (let label = 0, at = 0; label < count; label++, at += cells) {
-    if (Math.max(scores[at + a], scores[at + b], scores[at + c], scores[at + d]) >= least - SLACK) able[n++] = label;
+  for (let label = 0, at = cell; label < count; label++, at += cells) {
+    if (Math.max(scores[at], scores[at + 1], scores[at + w], scores[at + w + 1]) >= least - SLACK) able[n++] = label;
   }
   return n;
 }
 
-/** For each cell the first output in it: [cells + 1], the last entry is the number of outputs. */
+/** For each cell the first output from it on: [cells + 1], the last entry is the number of outputs. */
 function spans(low, cells) {
-  const starts = new Int32Array(cells + 1).fill(low.length);
-  for (let place = low.length - 1; place >= 0; place--) starts[low[place]] = place;
-  for (let cell = cells - 1; cell >= 0; cell--) starts[cell] = Math.min(starts[cell], starts[cell + 1]);
-  return starts;
+  return Int32Array.from({ length: cells + 1 }, (_, cell) => (low.findIndex((each) => each >= cell) + 1 || low.length + 1) - 1);
 }
 
 /** [cells] of scores [count, cells]. */
 function logSumExp(scores, count, cells) {
-  const total = new Float32Array(cells);
-  for (let cell = 0; cell < cells; cell++) {
-    let highest = -Infinity;
+  return Float32Array.from({ length: cells }, (_, cell) => {
+    let [highest, sum] = [-Infinity, 0];
     for (let at = cell; at < count * cells; at += cells) highest = Math.max(highest, scores[at]);
-    let sum = 0;
     for (let at = cell; at < count * cells; at += cells) sum += Math.exp(scores[at] - highest);
-    total[cell] = highest + Math.log(sum);
-  }
-  return total;
+    return highest + Math.log(sum);
+  });
 }
 
 /** Logits [h, w] at the size of the image, 1 where they are not below 0; down the columns. */
 export function cut(logits, [h, w], [H, W]) {
   const [y, x] = [axis(h, H), axis(w, W)];
-  const [mask, column] = [new Uint8Array(H * W), new Float32Array(h + 1)];
+  const [mask, column] = [new Uint8Array(H * W), new Float32Array(h)];
   for (let X = 0; X < W; X++) {
-    const [left, right] = [x.low[X], Math.min(x.low[X] + 1, w - 1)];
-    for (let row = 0; row < h; row++) column[row] = logits[row * w + left] + x.weight[X] * (logits[row * w + right] - logits[row * w + left]);
-    column[h] = column[h - 1];
+    for (let row = 0, at = x.low[X]; row < h; row++, at += w) column[row] = logits[at] + x.weight[X] * (logits[at + 1] - logits[at]);
     for (let Y = 0; Y < H; Y++) {
       const low = y.low[Y];
       mask[X * H + Y] = column[low] + y.weight[Y] * (column[low + 1] - column[low]) >= 0 ? 1 : 0;

@@ -158,10 +158,13 @@ function withoutPoints(rules, picture, mask, positives, negatives, without) {
 }
 
 /** The cells between which the pixel of a point is interpolated. */
-function neighbours({ x, y }, { cells: [h, w], size: [H, W] }) {
-  const [row, column] = [axis(h, H).low[Math.min(Math.floor(y), H - 1)], axis(w, W).low[Math.min(Math.floor(x), W - 1)]];
-  const rows = [row, ...(row + 1 < h ? [row + 1] : [])];
-  return rows.flatMap((each) => [each * w + column, ...(column + 1 < w ? [each * w + column + 1] : [])]);
+function neighbours({ x, y }, { cells, size }) {
+  const [rows, columns] = [y, x].map((place, side) => {
+    const { low, weight } = axis(cells[side], size[side]);
+    const pixel = Math.min(Math.floor(place), size[side] - 1);
+    return [low[pixel], low[pixel] + 1].slice(Math.floor(weight[pixel])); // at the end it is on a cell
+  });
+  return rows.flatMap((row) => columns.map((column) => row * cells[1] + column));
 }
 
 function distance(one, other, w) {
