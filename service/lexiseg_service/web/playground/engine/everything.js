@@ -23,14 +23,9 @@ export async function proposed(rules, picture, run) {
   let left = settings.most * rows * columns;
   const covers = (mask, least) => grid.map(({ x, y }) => mask[Math.floor(FINER * y) * FINER * columns + Math.floor(FINER * x)] > least);
 
-  async function answered(point, window) {
-    left -= window.rows * window.columns;
-    return { point, each: await masksAt(grid[point], window, window === whole, shared, run) };
-  }
-
-  function keep(answers, of = (answer) => answer.each) {
-    search.answered(answers.map(({ point }) => point), answers.map((answer) => Math.max(0, ...of(answer).map((one) => one.quality))));
-    for (const one of answers.flatMap(of)) {
+  function keep(answers) {
+    search.answered(answers.map(({ point }) => point), answers.map(({ each }) => Math.max(0, ...each.map((one) => one.quality))));
+    for (const one of answers.flatMap(({ each }) => each)) {
       if (one.quality < settings.quality || one.area < MIN_CELLS) continue;
       good.push(one);
       const explains = one.area <= settings.explains * one.mask.length;
@@ -38,30 +33,27 @@ export async function proposed(rules, picture, run) {
     }
   }
 
-  async function ask(points) {
-    const answers = [];
-    for (const point of points) answers.push(await answered(point, whole));
-    keep(answers);
-  }
-
   /** Prompt in a window around each point; again in the whole picture if the best mask is cut by its window and mostly uncovered. */
-  async function askNear(points) {
+  async function ask(points, windowOf) {
     const answers = [];
-    for (const point of points) answers.push(await answered(point, around(grid[point], size, whole)));
-    const isCut = ({ touches }) => touches > TOUCHES;
-    const best = ({ each }) => each.reduce((most, one) => (one.quality > most.quality ? one : most));
-    let waiting = answers.filter((answer) => isCut(best(answer)) && best(answer).quality >= settings.quality);
-    waiting.sort((one, other) => best(other).quality - best(one).quality);
+    for (const point of points) {
+      const window = windowOf(grid[point]);
+      left -= window.rows * window.columns;
+      const each = await masksAt(grid[point], window, window === whole, shared, run);
+      const best = each.reduce((most, one) => (one.quality > most.quality ? one : most));
+      const isCut = best.touches > TOUCHES && best.quality >= settings.quality;
+      answers.push({ point, cut: isCut ? best : null, each: each.filter((one) => one.touches <= TOUCHES) });
+    }
+    let waiting = answers.filter(({ cut }) => cut).sort((one, other) => other.cut.quality - one.cut.quality);
     const done = new Set();
     while (waiting.length) {
-      waiting = waiting.filter((answer) => search.openShare(covers(best(answer).mask, 0)) >= NEW);
-      const again = waiting.slice(0, Math.min(AGAIN, Math.floor(left / (rows * columns))));
+      waiting = waiting.filter(({ cut }) => search.openShare(covers(cut.mask, 0)) >= NEW);
+      const again = waiting.splice(0, Math.min(AGAIN, Math.floor(left / (rows * columns))));
       if (!again.length) break;
-      await ask(again.map(({ point }) => point));
+      await ask(again.map(({ point }) => point), () => whole);
       again.forEach((answer) => done.add(answer));
-      waiting = waiting.slice(AGAIN);
     }
-    keep(answers.filter((answer) => !done.has(answer)), ({ each }) => each.filter((one) => !isCut(one)));
+    keep(answers.filter((answer) => !done.has(answer)));
   }
 
   for (const [index, rank] of rules.ranks.entries()) {
@@ -70,7 +62,7 @@ export async function proposed(rules, picture, run) {
     for (;;) {
       const some = search.next(rank, Math.min(PER_PASS, Math.floor(left / cost)), index === 0);
       if (!some.length) break;
-      await (near ? askNear : ask)(some);
+      await ask(some, near ? (point) => around(point, size, whole) : () => whole);
     }
   }
   return unsuppressed(good, settings.rule);

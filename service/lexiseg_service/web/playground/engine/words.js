@@ -1,6 +1,5 @@
 // What words mean to the model: vectors of common words from a table, of all others by the text tower, loaded when needed.
 
-
 const OTHER_LETTERS = /(?!\p{Script=Latin})[\p{L}\p{So}]/u; // what the text tower does not read
 const [BEGIN, END, UNKNOWN] = ["[CLS]", "[SEP]", "[UNK]"];
 const ALONE = /[\p{P}$+<=>^`|~]|[\u{4E00}-\u{9FFF}\u{3400}-\u{4DBF}\u{F900}-\u{FAFF}]/gu; // tokens of their own
