@@ -49,7 +49,7 @@ def refused(page: Page) -> None:
 
 
 def on_the_tab_of_clips(page: Page) -> None:
-    page.get_by_role("tab", name="Video").click()
+    page.get_by_role("radio", name="Video").check()
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_a_picture_is_taken_and_the_camera_let_go(context: BrowserContext, page:
 
     page.get_by_role("button", name="Take this frame").click()
 
-    expect(page.get_by_role("tab", name="Picture")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("radio", name="Picture")).to_be_checked()
     until(page, "clip.srcObject === null && state.picture !== null && state.answer !== null")
     assert min(page.evaluate("state.answer.size")) >= 240
     expect(page.locator("#canvas")).to_be_visible()

@@ -42,7 +42,7 @@ def drawn(meadow: Image.Image, index: int) -> Image.Image:
 
 def play(page: Page) -> None:
     """The clip, standing at its first frame."""
-    page.get_by_role("tab", name="Video").click()
+    page.get_by_role("radio", name="Video").check()
     know_clip(page)
     page.set_input_files("#clip", {"name": "ball.webm", "mimeType": "video/webm", "buffer": clip()})
     page.get_by_role("button", name="Pause").click()

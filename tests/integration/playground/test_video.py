@@ -39,7 +39,7 @@ def clip() -> bytes:
 @pytest.fixture
 def page(page: Page) -> Page:
     """The video tab, with words."""
-    page.get_by_role("tab", name="Video").click()
+    page.get_by_role("radio", name="Video").check()
     add(page, "sky", "flower")
     return page
 
@@ -133,7 +133,7 @@ def test_a_frame_becomes_a_picture_to_click_on(page: Page) -> None:
 
     page.get_by_role("button", name="Take this frame").click()
 
-    expect(page.get_by_role("tab", name="Picture")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("radio", name="Picture")).to_be_checked()
     expect_result(page, "Not found: sky, flower")
     page.locator("#canvas").click()
     expect_result(page, "Cut out 1 object")
@@ -141,13 +141,11 @@ def test_a_frame_becomes_a_picture_to_click_on(page: Page) -> None:
 
 
 def test_tabs_turn_by_the_keyboard_and_keep_what_they_show(page: Page) -> None:
-    page.focus("#tab-video")
-    page.keyboard.press("ArrowLeft")
-    expect(page.locator("#tab-picture")).to_be_focused()
+    page.get_by_role("radio", name="Video").press("ArrowLeft")
+    expect(page.get_by_role("radio", name="Picture")).to_be_focused()
     choose(page)
     expect_result(page, "Found sky")
-    page.focus("#tab-picture")
-    page.keyboard.press("ArrowRight")
+    page.get_by_role("radio", name="Picture").press("ArrowRight")
     expect(page.get_by_text("Drop a clip here")).to_be_visible()
 
     page.keyboard.press("ArrowRight")
@@ -157,7 +155,7 @@ def test_tabs_turn_by_the_keyboard_and_keep_what_they_show(page: Page) -> None:
 
 def test_an_example_plays_and_its_words_go_with_it(server: Server, context: BrowserContext) -> None:
     page = opened(context, server.url)
-    page.get_by_role("tab", name="Video").click()
+    page.get_by_role("radio", name="Video").check()
     page.get_by_role("button", name="play an example").click()
     expect_result(page, "Found sky, building, trees.")
     expect(page.locator("#time")).to_have_text("live")

@@ -4,7 +4,7 @@ import { visibleColours } from "./answer.js";
 import { address, key, segment } from "./engine/server.js";
 import { coco, cvat, dataYaml, geojson, labelStudio, yolo, zip } from "./formats.js";
 import { cellsOf } from "./masks.js";
-import { $, baseName, element, focusedElement, happened, question, state, subject, tell } from "./page.js";
+import { $, baseName, element, happened, question, state, subject, tell } from "./page.js";
 import { combined, inTurn } from "./question.js";
 import { view } from "./view.js";
 
@@ -115,11 +115,11 @@ async function copied(text) {
     return navigator.clipboard.writeText(text).then(() => true, () => false);
   }
   const field = document.body.appendChild(element("textarea", { value: text }));
-  const stood = focusedElement();
+  const stood = $("export").querySelector(":focus");
   field.select();
   const done = document.execCommand("copy");
   field.remove();
-  stood.focus();
+  stood?.focus();
   return done;
 }
 

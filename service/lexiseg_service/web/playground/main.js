@@ -1,12 +1,11 @@
 // The playground: pictures and tabs, menus, and who hears whom. Video and exports are loaded when they are first used.
 
 import * as engine from "./engine/server.js";
-import { $, baseName, card, happened, jpegOf, kept, manner, page, Problem, refusal, segmentAt, state, tasks, tell, wordsOf } from "./page.js";
-import { addWords, refuse } from "./question.js";
+import { $, baseName, card, happened, jpegOf, kept, manner, page, Problem, refuse, segmentAt, state, tasks, tell } from "./page.js";
+import { addWords } from "./question.js";
 
 const FOREIGN = /\.(heic|heif|avif|tiff?)$/i; // what phones and scanners write; the service reads them
 const TRIED = "lexiseg-tried"; // kept for this tab: the question is still that of an example
-const MODES = ["picture", "video"];
 const MIN_SIDE = 16; // pixels
 
 // Nobody waits for them before there is a picture; one imports the other, which at once would come a way later.
@@ -53,29 +52,23 @@ function fill(id, names, first = []) {
   $(id).replaceChildren(...first, ...names.map((name) => new Option(name)));
 }
 
-/** Models, for the menus; whether they are there: not without a key that is needed. */
+/** Models and vocabularies, for the menus: none without a key that is needed, which may not be good for vocabularies. */
 async function offer() {
   try {
     const models = await engine.describe();
+    const listed = engine.vocabularies().then((all) => fill("vocabulary", all.map(({ name }) => name), [new Option("your words", "")]), () => null);
     state.models = models;
     fill("model", models.map(({ name }) => name));
     fill("refine", [...new Set(models.flatMap(({ refinements = [] }) => refinements))], [new Option("default", "")]);
     offerTasks();
-    return true;
+    if (recalled().vocabulary) await listed;
   } catch (problem) {
     refuse(problem, engine.remote ? offerAgain : () => location.reload());
-    return false;
   }
 }
 
-/** The menu of vocabularies. */
-async function offerVocabularies() {
-  const vocabularies = await engine.vocabularies();
-  fill("vocabulary", vocabularies.map(({ name }) => name), [new Option("your words", "")]);
-}
-
 async function offerAgain() {
-  if (await offer()) await offerVocabularies().catch(refusal);
+  await offer();
   happened("changed");
 }
 
@@ -126,7 +119,7 @@ page.addEventListener("turned", () => import("./preview.js"), { once: true });
 
 async function take(file) {
   const mine = (turn += 1);
-  const picture = await opened(file).catch(refusal);
+  const picture = await opened(file).catch((problem) => refuse(problem, () => take(file)));
   await viewed;
   if (!picture || mine !== turn) return; // meanwhile another was chosen
   removeExampleWords();
@@ -151,7 +144,7 @@ async function opened(file) {
   try {
     return await shownByService(file);
   } catch (problem) {
-    if (problem instanceof Problem) problem.message = `${name}: ${problem.status === 401 ? wordsOf(problem) : problem.message}`;
+    if (problem instanceof Problem) problem.message = `${name}: ${problem.message}`;
     throw problem;
   }
 }
@@ -242,16 +235,13 @@ chosen("folder", takeMany);
 
 // Tabs
 
+const modes = $("modes").elements.namedItem("mode");
+
 /** To the other tab, or to this one with something else on it; fires `turned`. */
 function turnTo(mode) {
-  state.mode = mode;
+  state.mode = modes.value = mode;
   const image = mode === "picture" ? state.picture : state.clip;
-  for (const one of MODES) {
-    $(`tab-${one}`).ariaSelected = String(one === mode);
-    $(`tab-${one}`).tabIndex = one === mode ? 0 : -1;
-  }
   const stood = ["empty", "no-clip"].some((id) => $(id).contains(document.activeElement));
-  $("stage").setAttribute("aria-labelledby", `tab-${mode}`);
   document.body.dataset.mode = mode;
   document.body.classList.toggle("shows", Boolean(image));
   if (mode !== "picture" || !image) $("note").textContent = "";
@@ -264,13 +254,7 @@ function turnTo(mode) {
 }
 
 page.addEventListener("tab", ({ detail }) => turnTo(detail));
-for (const mode of MODES) $(`tab-${mode}`).addEventListener("click", () => state.mode !== mode && turnTo(mode));
-$("tabs").addEventListener("keydown", (event) => {
-  if (!event.key.startsWith("Arrow")) return;
-  turnTo(MODES[1 - MODES.indexOf(state.mode)]);
-  $(`tab-${state.mode}`).focus();
-  event.preventDefault();
-});
+$("modes").addEventListener("change", () => turnTo(modes.value));
 
 // Video and camera
 
@@ -299,9 +283,8 @@ function recalled() {
 }
 
 async function start() {
-  const isOffered = await offer();
+  await offer();
   const query = recalled();
-  if (isOffered && query.vocabulary) await offerVocabularies().catch(refusal);
   for (const id of ["vocabulary", "model", "refine"]) {
     if ([...$(id).options].some((option) => option.value === query[id])) $(id).value = query[id];
   }
@@ -311,7 +294,6 @@ async function start() {
   await viewed;
   happened("answered");
   document.body.dataset.ready = "yes";
-  if (isOffered && !query.vocabulary) await offerVocabularies().catch(refusal);
 }
 
 start();

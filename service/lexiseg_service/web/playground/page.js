@@ -23,11 +23,6 @@ export function tell(text, wrong = false) {
   $("result").classList.toggle("wrong", wrong);
 }
 
-/** @returns {any} what has the focus */
-export function focusedElement() {
-  return document.activeElement;
-}
-
 /** @returns {any} an element with these properties and children */
 export function element(name, properties, ...children) {
   const made = Object.assign(document.createElement(name), properties);
@@ -54,9 +49,9 @@ export function swatch(index) {
 
 /** Other children of an element; the focus goes to the one of the same name, which is returned. @returns {any} */
 export function refill(id, children) {
-  const name = $(id).contains(document.activeElement) && focusedElement().name;
+  const name = $(id).querySelector(":focus")?.name;
   $(id).replaceChildren(...children);
-  const again = name ? [...$(id).querySelectorAll("[name]")].find((one) => one.name === name) : null;
+  const again = name && $(id).querySelector(`[name=${CSS.escape(name)}]`);
   again?.focus();
   return again;
 }
@@ -105,7 +100,7 @@ export const state = {
 /** The question about words, or null where there are none and the task needs some. */
 export function wordsQuestion() {
   /** @type {Record<string, any>} */
-  const query = { ...named(), task: task(), ...manner() };
+  const query = { ...named(), task: tasks().value, ...manner() };
   return query.classes || query.vocabulary || query.task === "everything" ? query : null;
 }
 
@@ -116,7 +111,7 @@ export function promptsQuestion() {
 
 /** The question as a program would ask it. @returns {any} */
 export function question() {
-  return (state.mode === "picture" && promptsQuestion()) || wordsQuestion() || { task: task(), ...manner() };
+  return (state.mode === "picture" && promptsQuestion()) || wordsQuestion() || { task: tasks().value, ...manner() };
 }
 
 /** What is looked for; what objects are labelled with. @returns {Record<string, any>} */
@@ -158,10 +153,6 @@ export function tasks() {
   return $("tasks").elements.namedItem("task");
 }
 
-export function task() {
-  return tasks().value;
-}
-
 /** The card of the chosen model. */
 export function card() {
   return state.models.find((model) => model.name === $("model").value) ?? state.models[0];
@@ -173,7 +164,6 @@ export function takesPrompts() {
 
 // Refusals of an engine: a busy one is asked again, the others are told in words.
 
-const MIN_TRIES = 8;
 const MAX_RETRY_TIME = 60_000; // milliseconds; a model may take longer to load than Retry-After says
 const MAX_WAIT = 60; // seconds that are waited for without a click on the button
 const MAX_SHOWN = 24; // characters of a refused word
@@ -191,13 +181,12 @@ export class Problem extends Error {
 /** The result of `act`; a refusal that names a time is retried then. */
 export async function patiently(act, signal) {
   const began = performance.now();
-  for (let tries = 1; ; tries++) {
+  for (;;) {
     try {
       return await act();
     } catch (problem) {
       const seconds = problem instanceof Problem ? problem.after : null;
-      const enough = tries >= MIN_TRIES && performance.now() - began > MAX_RETRY_TIME;
-      if (!seconds || seconds > MAX_WAIT || enough) throw problem;
+      if (!seconds || seconds > MAX_WAIT || performance.now() - began > MAX_RETRY_TIME) throw problem;
       tell(`${why(problem)}. Asking again in ${seconds} s.`);
       await pause(seconds, signal);
       tell("Asking again…");
@@ -226,21 +215,21 @@ function withWord(message) {
   });
 }
 
-/** Shows a refusal where no answer is awaited. */
-export function refusal(problem) {
+/** Shows a refusal; the last answer stays. @param {any} problem @param {() => void} retry */
+export function refuse(problem, retry) {
   if (!(problem instanceof Problem)) throw problem;
-  tell(problem.message, true);
+  happened("refused");
+  tell(wordsOf(problem, retry), true);
+  if (problem.status !== 401) return;
+  $("more").open = true;
+  $("key").focus();
 }
 
-export function withdraw() {
-  $("again").hidden = true;
-  $("again").onclick = null;
-}
-
-function offerRetry(act) {
-  $("again").hidden = false;
+/** Shows the button that retries, or hides it without an `act`. */
+export function offerRetry(act = null) {
+  $("again").hidden = !act;
   $("again").onclick = () => {
-    withdraw();
+    offerRetry();
     act();
   };
 }
@@ -250,7 +239,7 @@ function pause(seconds, signal) {
     setTimeout(resolve, 1000 * seconds);
     offerRetry(resolve);
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  }).finally(withdraw);
+  }).finally(() => offerRetry());
 }
 
 export function timeOf(seconds) {

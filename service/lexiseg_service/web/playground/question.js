@@ -2,8 +2,7 @@
 
 import * as engine from "./engine/server.js";
 import {
-  $, button, element, happened, manner, page, patiently, Problem, promptsQuestion, question, segmentAt, state, swatch, tell, withdraw, wordsOf,
-  wordsQuestion,
+  $, button, element, happened, manner, offerRetry, page, patiently, promptsQuestion, question, refuse, segmentAt, state, swatch, tell, wordsQuestion,
 } from "./page.js";
 
 const TYPING_PAUSE = 250; // milliseconds after the last change of words; a click or a box is asked about at once
@@ -32,7 +31,7 @@ page.addEventListener("turned", stop);
 export function stop() {
   running?.abort();
   running = null;
-  withdraw();
+  offerRetry();
 }
 
 async function ask() {
@@ -117,16 +116,6 @@ function answered(answer) {
   state.answer = answer;
   if (state.correcting && !answer?.segments.some((one) => one.key === state.correcting)) endCorrecting();
   happened("answered");
-}
-
-/** Shows a refusal; the last answer stays. @param {any} problem @param {() => void} [retry] */
-export function refuse(problem, retry = ask) {
-  if (!(problem instanceof Problem)) throw problem;
-  happened("refused");
-  tell(wordsOf(problem, retry), true);
-  if (problem.status !== 401) return;
-  $("more").open = true;
-  $("key").focus();
 }
 
 /** The question goes into the address, without the picture and what was shown in it. */

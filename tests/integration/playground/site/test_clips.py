@@ -96,7 +96,7 @@ def test_labels_flicker_less_than_those_of_single_frames(page: Page) -> None:
 
 
 def test_a_clip_plays_under_its_masks_with_speed_and_numbers(page: Page) -> None:
-    page.get_by_role("tab", name="Video").click()
+    page.get_by_role("radio", name="Video").check()
     page.get_by_text("objects", exact=True).click()
     add(page, "building")
     clip = webm((pictures.photograph("china").resize((320, 214)) for _ in range(40)), (320, 214), 10)
@@ -113,7 +113,7 @@ def test_a_clip_plays_under_its_masks_with_speed_and_numbers(page: Page) -> None
 
 def test_a_camera_is_segmented_live_and_let_go(context: BrowserContext, page: Page) -> None:
     context.grant_permissions(["camera"])
-    page.get_by_role("tab", name="Video").click()
+    page.get_by_role("radio", name="Video").check()
     add(page, "clock")
     know_clip(page)
 
@@ -122,7 +122,7 @@ def test_a_camera_is_segmented_live_and_let_go(context: BrowserContext, page: Pa
     expect(page.locator("#time")).to_have_text("live")
     expect(page.locator("#timings")).to_contain_text("frames a second")
     expect(page.locator("#seek")).to_be_hidden()
-    page.get_by_role("tab", name="Picture").click()
+    page.get_by_role("radio", name="Picture").check()
     until(page, "window.clip.srcObject === null")
-    page.get_by_role("tab", name="Video").click()
+    page.get_by_role("radio", name="Video").check()
     expect(page.get_by_text("Drop a clip here")).to_be_visible()
