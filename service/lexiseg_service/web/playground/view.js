@@ -12,25 +12,16 @@ const DARK = "rgb(0 0 0 / .72)";
 class View {
   constructor(canvas) {
     this.canvas = canvas;
-    this.image = null;
-    this.copy = null; // of the image, smaller
-    this.outline = null; // path of what a click would cut out
-    this.clear();
-    this.zoom = 1;
-    this.left = 0; // of the image, in the canvas's pixels
-    this.top = 0;
-    this.cross = null; // the keyboard's place in the image
-    this.corner = null; // of a box that the keyboard or a drag has begun
     this.pointers = new Map();
+    this.image = null;
+    this.clear();
     new ResizeObserver(() => this.fit()).observe(canvas);
-    canvas.addEventListener("pointerdown", (event) => this.#down(event));
-    canvas.addEventListener("pointermove", (event) => this.#move(event));
-    canvas.addEventListener("pointerup", (event) => this.#up(event));
-    canvas.addEventListener("pointercancel", (event) => this.#up(event));
     canvas.addEventListener("pointerleave", () => happened("hover", null));
-    canvas.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
-    canvas.addEventListener("keydown", (event) => this.#key(event));
     canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+    const acts = { pointerdown: this.#down, pointermove: this.#move, pointerup: this.#up, pointercancel: this.#up, wheel: this.#wheel, keydown: this.#key };
+    for (const [name, act] of Object.entries(acts)) {
+      canvas.addEventListener(name, (event) => this.image && act.call(this, event), { passive: false });
+    }
   }
 
   /** Whether a plain click is a positive point. */
@@ -40,11 +31,11 @@ class View {
 
   show(image) {
     this.image = image;
-    this.copy = null;
-    this.outline = null;
+    this.copy = null; // of the image, smaller
+    this.outline = null; // path of what a click would cut out
     this.clear();
-    this.cross = null;
-    this.corner = null;
+    this.cross = null; // the keyboard's place in the image
+    this.corner = null; // of a box that the keyboard or a drag has begun
     this.canvas.style.setProperty("--shape", String(image.width / image.height)); // a small screen has no room to lose
     this.fit();
     if (image instanceof ImageBitmap && Math.max(image.width, image.height) > MAX_DRAWN) this.#thin(image);
@@ -70,8 +61,7 @@ class View {
     this.canvas.height = Math.max(1, Math.round(this.canvas.clientHeight * ratio));
     if (!this.image) return;
     this.zoom = this.#least();
-    this.left = (this.canvas.width - this.image.width * this.zoom) / 2;
-    this.top = (this.canvas.height - this.image.height * this.zoom) / 2;
+    this.#put(0, 0);
     this.draw();
   }
 
@@ -132,15 +122,12 @@ class View {
   }
 
   #dot(context, { x, y, positive }, thin) {
-    context.beginPath();
-    context.arc(x, y, 4 * thin, 0, 2 * Math.PI);
-    context.fillStyle = positive ? "#16a34a" : "#dc2626";
-    context.fill();
-    context.strokeStyle = "#fff";
-    context.lineWidth = thin;
-    context.stroke();
-    const sign = `M${x - 2.5 * thin} ${y}h${5 * thin}` + (positive ? `M${x} ${y - 2.5 * thin}v${5 * thin}` : "");
-    context.stroke(new Path2D(sign));
+    const dot = new Path2D(`M${x - 2.5 * thin} ${y}h${5 * thin}` + (positive ? `M${x} ${y - 2.5 * thin}v${5 * thin}` : ""));
+    dot.moveTo(x + 4 * thin, y);
+    dot.arc(x, y, 4 * thin, 0, 2 * Math.PI);
+    Object.assign(context, { fillStyle: positive ? "#16a34a" : "#dc2626", strokeStyle: "#fff", lineWidth: thin });
+    context.fill(dot);
+    context.stroke(dot);
   }
 
   /** Names at the size of the page's text, whatever the zoom: inside the canvas, and off those before, or not at all. */
@@ -193,7 +180,6 @@ class View {
   }
 
   #down(event) {
-    if (!this.image) return;
     this.canvas.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, this.#place(event));
     happened("hover", null);
@@ -216,7 +202,6 @@ class View {
   }
 
   #move(event) {
-    if (!this.image) return;
     const place = this.#place(event);
     const before = this.pointers.get(event.pointerId);
     if (!before) {
@@ -273,7 +258,6 @@ class View {
   }
 
   #wheel(event) {
-    if (!this.image) return;
     event.preventDefault();
     this.#scale(Math.exp(-event.deltaY / 400), this.#place(event));
     this.draw();
@@ -289,7 +273,7 @@ class View {
   }
 
   #key(event) {
-    if (!this.image || event.ctrlKey || event.metaKey) return;
+    if (event.ctrlKey || event.metaKey) return;
     // A fortieth of the image, or of what is seen of it; a pixel with Shift.
     const step = event.shiftKey ? 1 : (Math.max(this.image.width, this.image.height) / 40) * (this.#least() / this.zoom);
     const actions = {
