@@ -11,10 +11,10 @@ const pen = /** @type {any} */ (new OffscreenCanvas(1, 1).getContext("2d")); // 
 let map = null; // {cells, width, height, step}: the segment of each cell, from 1
 
 /** `image` [height, width] and `masks`: of another answer than before. */
-port.onmessage = ({ data: { turn, inks, image, masks } }) => {
+port.onmessage = async ({ data: { turn, inks, image, masks } }) => {
   if (masks) map = mapOf(image, masks);
   const fresh = masks && { map: { ...map, places: placesOfNames(masks.length) } };
-  const [fills, lines] = drawn(inks);
+  const [fills, lines] = await drawn(inks);
   port.postMessage({ turn, fills, lines, ...fresh }, [fills, lines]);
 };
 
@@ -58,20 +58,17 @@ function drawn(inks) {
   const [fill, line] = layers.map(({ data }) => new Uint32Array(data.buffer));
   const words = inks.map((ink) => ink && [1, 0.9].map((factor) => wordOf(ink.colour, ink.faint ? FAINT : OPAQUE, factor)));
   const thick = Math.max(1, Math.round(Math.max(width, height) / OUTLINES_PER_SIDE));
+  const below = thick * width;
   for (let place = 0; place < cells.length; place++) {
-    const index = cells[place] - 1;
-    if (index < 0 || !inks[index]) continue;
-    fill[place] = words[index][0];
+    const number = cells[place];
+    if (!number || !inks[number - 1]) continue;
+    fill[place] = words[number - 1][0];
     // At a line another segment is so far away, or what is beyond the map.
-    const around = [place - thick, place + thick, place - thick * width, place + thick * width];
-    const isLine = around.some((other) => cells[other] !== cells[place]);
-    if (isLine || marked(inks[index].pattern, place % width, Math.floor(place / width))) line[place] = words[index][1];
+    const isAtSide = cells[place - thick] !== number || cells[place + thick] !== number;
+    const isLine = isAtSide || cells[place - below] !== number || cells[place + below] !== number;
+    if (isLine || marked(inks[number - 1].pattern, place % width, Math.floor(place / width))) line[place] = words[number - 1][1];
   }
-  return layers.map((layer) => {
-    const canvas = new OffscreenCanvas(width, height);
-    canvas.getContext("2d").putImageData(layer, 0, 0);
-    return canvas.transferToImageBitmap();
-  });
+  return Promise.all(layers.map((layer) => createImageBitmap(layer)));
 }
 
 function marked(pattern, x, y) {

@@ -17,8 +17,11 @@ page.addEventListener("changed", ({ detail }) => {
   remember(question());
   drawChips();
   clearTimeout(waiting);
+  waiting = 0;
   if (!detail?.atOnce) known = null;
-  waiting = state.mode === "picture" ? setTimeout(ask, detail?.atOnce ? 0 : TYPING_PAUSE) : 0;
+  if (state.mode !== "picture") return;
+  if (detail?.atOnce) ask(); // before the browser draws
+  else waiting = setTimeout(ask, TYPING_PAUSE);
 });
 
 /** Whether a question is on its way, or about to be. */
