@@ -9,6 +9,7 @@ import { combined, inTurn } from "./question.js";
 import { view } from "./view.js";
 
 const REQUESTS = ["curl", "python", "send", "link"];
+const [WHITE, BLACK, TRANSPARENT] = [0xffffffff, 0xff000000, 0]; // ABGR
 
 /** What the button of that id does. */
 export async function act(id) {
@@ -25,7 +26,7 @@ export async function act(id) {
     cvat: () => [["-cvat.xml", cvat([picture])]],
     geojson: () => [[".geojson", geojson(picture)]],
     png: () => [["-painted.png", painted()]],
-    masks: () => numbered(visibleOnes()).map(([one, name]) => [`-${name}-mask.png`, maskOf(one)]),
+    masks: () => numbered(visibleOnes()).map(([one, name]) => [`-${name}-mask.png`, stencilOf(one, BLACK).convertToBlob()]),
     cutouts: () => numbered(visibleOnes()).map(([one, name]) => [`-${name}.png`, cutOut(one, image)]),
     zip: () => [[".zip", zip([...filesOf([picture]), ["painted.png", painted()]])]],
   };
@@ -40,7 +41,7 @@ export function* filesOf(pictures) {
     yield [`images/${picture.name}`, picture.file];
     yield [`labels/${base}.txt`, yolo(picture, names)];
     yield [`geojson/${base}.geojson`, geojson(picture)];
-    for (const [one, title] of numbered(picture.segments)) yield [`masks/${base}-${title}-mask.png`, maskOf(one)];
+    for (const [one, title] of numbered(picture.segments)) yield [`masks/${base}-${title}-mask.png`, stencilOf(one, BLACK).convertToBlob()];
   }
   yield ["coco.json", coco(pictures, names)];
   yield ["data.yaml", dataYaml(names)];
@@ -79,23 +80,14 @@ function numbered(segments) {
   });
 }
 
-/** A canvas that is white in the mask and transparent around it. */
-function stencilOf({ mask }) {
+/** A canvas that is white in the mask; what is around it is an ABGR word. */
+function stencilOf({ mask }, around) {
   const [height, width] = mask.size;
   const pixels = new ImageData(width, height);
-  new Uint32Array(pixels.data.buffer).set(Uint32Array.from(cellsOf(mask), (held) => (held ? 0xffffffff : 0)));
+  new Uint32Array(pixels.data.buffer).set(Uint32Array.from(cellsOf(mask), (held) => (held ? WHITE : around)));
   const canvas = new OffscreenCanvas(width, height);
   canvas.getContext("2d").putImageData(pixels, 0, 0);
   return canvas;
-}
-
-/** White on black. */
-function maskOf(one) {
-  const canvas = stencilOf(one);
-  const context = canvas.getContext("2d");
-  context.globalCompositeOperation = "destination-over";
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  return canvas.convertToBlob();
 }
 
 /** The picture inside one segment, everything else transparent. */
@@ -103,7 +95,7 @@ function cutOut(one, image) {
   const [left, top, across, down] = one.bbox;
   const canvas = new OffscreenCanvas(across, down);
   const context = canvas.getContext("2d");
-  context.drawImage(stencilOf(one), -left, -top);
+  context.drawImage(stencilOf(one, TRANSPARENT), -left, -top);
   context.globalCompositeOperation = "source-in";
   context.drawImage(image, -left, -top);
   return canvas.convertToBlob();

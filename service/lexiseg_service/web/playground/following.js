@@ -102,20 +102,13 @@ async function again(signal) {
 }
 
 async function send(frame, follow, unfollow, signal) {
-  return post(`/v1/streams/${stream.id}/frames`, { image: { base64: await encoded(frame.file) }, follow, unfollow }, signal);
+  const bytes = Array.from(new Uint8Array(await frame.file.arrayBuffer()), (one) => String.fromCharCode(one));
+  return post(`/v1/streams/${stream.id}/frames`, { image: { base64: btoa(bytes.join("")) }, follow, unfollow }, signal);
 }
 
 function leave() {
   if (stream) remove(`/v1/streams/${stream.id}`).catch(() => null); // it ends by itself, too
   stream = null;
-}
-
-async function encoded(file) {
-  const reader = new FileReader();
-  reader.readAsDataURL(file);
-  await new Promise((ended) => (reader.onloadend = ended));
-  if (reader.error) throw reader.error; // the file is gone, or may not be read
-  return reader.result;
 }
 
 /** What became of each object, in a line. */

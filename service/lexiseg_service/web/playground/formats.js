@@ -89,17 +89,9 @@ function attributesOf(attributes) {
 /** Run lengths of the mask inside its box, row by row, outside first. */
 function rowRuns({ mask, bbox: [left, top, across, down] }) {
   const cells = cellsOf(mask);
+  const inside = Uint8Array.from({ length: across * down }, (_, i) => cells[(top + Math.floor(i / across)) * mask.size[1] + left + (i % across)]);
   const runs = [0];
-  let inside = 0;
-  for (let y = top; y < top + down; y++) {
-    for (let x = left; x < left + across; x++) {
-      if (cells[y * mask.size[1] + x] !== inside) {
-        inside = 1 - inside;
-        runs.push(0);
-      }
-      runs[runs.length - 1] += 1;
-    }
-  }
+  inside.forEach((each, i) => (each === (i && inside[i - 1]) ? (runs[runs.length - 1] += 1) : runs.push(1)));
   return runs;
 }
 

@@ -23,7 +23,6 @@ export async function segmentAll(files, opened) {
   const { signal } = (control = new AbortController());
   const least = Number($("threshold").value);
   const done = []; // run lengths of masks alone stay in memory
-  const saveAll = async () => save(await zip(filesOf(done)), "pictures.zip");
   const take = async (file, path) => {
     const { image, ...picture } = await opened(file);
     image.close();
@@ -32,8 +31,6 @@ export async function segmentAll(files, opened) {
     const name = baseName(path) + picture.file.name.slice(baseName(picture.file.name).length);
     done.push({ name, size, model, segments: shown, file: picture.file });
   };
-  $("save-done").onclick = saveAll;
-  $("save-done").hidden = true;
   $("progress").hidden = false;
   $("progress").scrollIntoView({ block: "nearest" });
   $("done-of").max = files.length;
@@ -43,8 +40,7 @@ export async function segmentAll(files, opened) {
   if (signal !== control.signal) return; // others were chosen
   $("progress").hidden = true;
   tell(`${how} ${done.length} of ${files.length} pictures are done.${leftOut(refused)}`, how !== "");
-  $("save-done").hidden = !done.length;
-  if (!how && done.length) await saveAll();
+  if (done.length) save(await zip(filesOf(done)), "pictures.zip");
 }
 
 /** Takes file after file, and adds to `refused` what was and why; returns how it ended, if not by itself. */
