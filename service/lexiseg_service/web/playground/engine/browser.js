@@ -55,11 +55,8 @@ export async function vocabularies() {
 async function keepOffline() {
   navigator.serviceWorker.onmessage = ({ data }) => showArriving(data);
   const { installing } = await navigator.serviceWorker.register("./offline.js");
-  await new Promise((ended) => {
-    const look = () => (!installing || ["activated", "redundant"].includes(installing.state)) && ended();
-    installing?.addEventListener("statechange", look);
-    look();
-  });
+  if (!installing) return;
+  await new Promise((ended) => (installing.onstatechange = () => ["activated", "redundant"].includes(installing.state) && ended()));
 }
 
 /** Asks the worker about a picture `{file, id}`: of a video, `scene` is another after a cut or a jump. */

@@ -17,8 +17,8 @@ const port = /** @type {any} */ (self); // of a worker, which has another postMe
 const root = new URL("../../model/", import.meta.url);
 const sessions = new Map();
 const pictures = new Map(); // the latest last
-let ready = null; // {rules, read}
-let Ort = null;
+let ready = null;
+let [rules, read, Ort] = /** @type {any[]} */ ([]); // once it is: `model.json`, a reader of texts, and the runtime of graphs
 let last = Promise.resolve();
 const dropped = new Set();
 
@@ -30,6 +30,7 @@ port.onmessage = ({ data: { id, act, args, drop } }) => {
 async function answer(id, act, args) {
   if (dropped.delete(id)) return;
   try {
+    await (ready ??= loaded());
     port.postMessage({ id, answer: await acts[act](...args) });
   } catch (error) {
     const isFull = error instanceof RangeError || /memory|allocat/i.test(error.message);
@@ -38,26 +39,17 @@ async function answer(id, act, args) {
   }
 }
 
-const acts = { describe, segment, prompt, examples };
-
-async function describe() {
-  return [(await prepared()).rules.card];
-}
-
-/** Rules and words; a question may come before they are here. */
-function prepared() {
-  return (ready ??= loaded());
-}
+const acts = { describe: () => [rules.card], segment, prompt, examples };
 
 async function loaded() {
   if (typeof WebAssembly === "undefined") throw new Error("This browser has no WebAssembly, which the page needs to find things by itself.");
-  const [rules, words, content, { names: stuff }] = await Promise.all(["model.json", "words.json", "words.bin", "stuff.json"].map(load));
+  const [model, words, content, { names: stuff }] = await Promise.all(["model.json", "words.json", "words.bin", "stuff.json"].map(load));
   Ort = await import(new URL("ort.wasm.min.mjs", root).href);
   Ort.env.wasm.numThreads = port.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
   Ort.env.wasm.wasmPaths = root.href;
-  rules.stuff = stuff;
+  rules = { ...model, stuff };
+  read = readerOf(rules, words, content, { run, load });
   await Promise.all(["image", "scores"].map(sessionOf));
-  return { rules, read: readerOf(rules, words, content, { run, load }) };
 }
 
 /** A file of the model: JSON, or its bytes. */
@@ -125,7 +117,6 @@ async function decoded(file) {
 }
 
 async function opened(file) {
-  const { rules } = await prepared();
   const { data, height: H, width: W } = await decoded(file);
   const { short_side: short, long_side: long, multiple } = rules.card.input;
   const { KEPT, MAX_LOOKS } = rules.constants.closer_look;
@@ -185,18 +176,17 @@ async function viewOf(rgb, tile, size) {
 /** `scene`: of a video, of which the frames before this one are remembered. */
 async function segment(picture, question, scene = null) {
   const began = performance.now();
-  const { rules, read } = await prepared();
   const view = await pictureOf(picture);
   if (question.task === "everything") return answerOf(view, began, await everything(view, question));
   const bank = await bankOf(rules, question, read, run);
-  const made = await segmentsOf(rules, question, bank, view, run, scene && (await memoryOf(rules, [scene, question], view)));
+  const made = await segmentsOf(rules, question, bank, view, run, scene && (await memoryOf([scene, question], view)));
   return answerOf(view, began, { ...made, warnings: warningsOf(rules, bank, question.task) });
 }
 
 let memory = null; // {of, video}
 
 /** What is remembered of the frames of a scene and question, of which this is the next. */
-async function memoryOf(rules, name, { rgb, tile }) {
+async function memoryOf(name, { rgb, tile }) {
   const of = JSON.stringify(name);
   if (memory?.of !== of) memory = { of, video: new VideoMemory(rules, run) };
   await memory.video.look(rgb, tile);
@@ -205,7 +195,6 @@ async function memoryOf(rules, name, { rgb, tile }) {
 
 async function prompt(picture, question) {
   const began = performance.now();
-  const { rules } = await prepared();
   const view = await pictureOf(picture);
   const masks = [];
   for (const [index, one] of question.prompts.entries()) masks.push({ prompt_index: index, mask_index: 0, ...(await cutOut(rules, view, one, run)) });
@@ -215,19 +204,18 @@ async function prompt(picture, question) {
 
 /** What is shown in a picture, as a question has it. */
 async function examples(picture, prompt) {
-  return { kept: await keep(await rowOf((await ready).rules, await pictureOf(picture), prompt, run)) };
+  return { kept: await keep(await rowOf(rules, await pictureOf(picture), prompt, run)) };
 }
 
 /** Every mask that the head proposes and that has pixels. */
 async function everything(view, question) {
-  view.proposals ??= proposed((await ready).rules, view, run);
+  view.proposals ??= proposed(rules, view, run);
   const masks = (await view.proposals).map(({ mask, quality }) => ({ logits: mask, quality, ...encoded(cut(mask, view.cells, view.size), 2, view.size)[1] }));
   return { task: "everything", ...(await namedMasks(view, question, masks.filter(({ area }) => area))) };
 }
 
 /** Masks as segments, each with its best class, if there are any. */
 async function namedMasks(view, question, masks) {
-  const { rules, read } = await ready;
   const bank = question.classes && (await bankOf(rules, question, read, run));
   const names = bank && masks.length ? await namesOf(view, bank, masks.map(({ logits }) => logits), run) : [];
   const named = masks.map(({ logits: _, ...one }, index) => {
@@ -238,8 +226,7 @@ async function namedMasks(view, question, masks) {
   return { segments, absent: [], warnings: bank ? warningsOf(rules, bank) : [] };
 }
 
-async function answerOf({ size }, began, content) {
-  const { rules } = await ready;
+function answerOf({ size }, began, content) {
   const total = performance.now() - began;
   return { model: `${rules.card.name}@${rules.card.version}`, size, timings_ms: { total }, ...content };
 }
