@@ -14,7 +14,8 @@ let parts = [null, null]; // the answers about words and about clicks that are s
 let corrections = []; // {key, mask, area, bbox}: of segments of the words, the newest last
 
 page.addEventListener("changed", ({ detail }) => {
-  remember(question());
+  const { prompts, ...kept } = question(); // the address has no picture, nor what was shown in one
+  history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(kept))}`);
   drawChips();
   clearTimeout(waiting);
   waiting = 0;
@@ -119,11 +120,6 @@ function answered(answer) {
   state.answer = answer;
   if (state.correcting && !answer?.segments.some((one) => one.key === state.correcting)) endCorrecting();
   happened("answered");
-}
-
-/** The question goes into the address, without the picture and what was shown in it. */
-function remember({ prompts, ...kept }) {
-  history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(kept))}`);
 }
 
 // Words

@@ -14,6 +14,11 @@ const STEPS = 1000; // of the seeking bar
 const PAN_WIDTH = 480; // pixels of the example's photograph that are seen at once
 const PAN_TIME = 12_000; // milliseconds of a radian, of which a way has 3.14
 const KEPT = 12; // answers that a rate is of
+const WHY = {
+  NotAllowedError: "The camera was refused. Allow it for this page in the browser, then try again.",
+  NotFoundError: "There is no camera here.",
+  NotReadableError: "Another program has the camera.",
+};
 
 const clip = document.createElement("video");
 clip.muted = true;
@@ -59,13 +64,19 @@ export async function openClip(file) {
 }
 
 export async function openCamera() {
-  const stream = await cameraStream();
-  if (!stream) return;
-  stream.getVideoTracks()[0].addEventListener("ended", () => {
-    state.clip = null;
-    happened("tab", "video");
-  });
-  await play(stream, "camera");
+  // Browsers hide it from pages that somebody on the way could have changed.
+  if (!navigator.mediaDevices) return tell("The camera needs https, or a service on this computer.", true);
+  const video = { facingMode: "environment", width: { ideal: 1920 }, height: { ideal: 1080 } };
+  try {
+    const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
+    stream.getVideoTracks()[0].addEventListener("ended", () => {
+      state.clip = null;
+      happened("tab", "video");
+    });
+    await play(stream, "camera");
+  } catch (error) {
+    tell(WHY[error.name] ?? `The camera does not work: ${error.message}`, true);
+  }
 }
 
 /** Whether a camera pans over the photograph to try, until it is closed. */
@@ -230,21 +241,3 @@ function again() {
   look();
 }
 
-const WHY = {
-  NotAllowedError: "The camera was refused. Allow it for this page in the browser, then try again.",
-  NotFoundError: "There is no camera here.",
-  OverconstrainedError: "There is no camera here.",
-  NotReadableError: "Another program has the camera.",
-};
-
-/** What the camera sees; null where there is none, after that was told. */
-async function cameraStream() {
-  // Browsers hide it from pages that somebody on the way could have changed.
-  if (!navigator.mediaDevices) return tell("The camera needs https, or a service on this computer.", true);
-  const video = { facingMode: "environment", width: { ideal: 1920 }, height: { ideal: 1080 } };
-  try {
-    return await navigator.mediaDevices.getUserMedia({ video, audio: false });
-  } catch (error) {
-    return tell(WHY[error.name] ?? `The camera does not work: ${error.message}`, true);
-  }
-}
