@@ -14,7 +14,6 @@ const NEAR = 4; // pixels of the screen that a resting hand moves
 let at = null;
 let resting = 0;
 let looking = null;
-let turn = 0;
 
 kept("preview", leave);
 page.addEventListener("hover", ({ detail }) => {
@@ -30,7 +29,6 @@ function leave() {
   clearTimeout(resting);
   looking?.abort();
   at = null;
-  turn += 1;
   delete $("canvas").dataset.outlined;
   if (!view.outline) return;
   view.outline = null;
@@ -43,16 +41,13 @@ async function look() {
   const one = corrected(at, view.adding);
   const point = { x: at.x, y: at.y, positive: view.adding };
   const prompt = one ? correction(one, { points: [point] }) : withPoint({ ...point, positive: true }).at(-1);
-  const control = new AbortController();
-  const mine = turn;
-  looking = control;
+  looking = new AbortController();
   try {
-    const answer = await engine.hover(state.picture, { prompts: [prompt], ...manner() }, control.signal);
-    const best = answer.segments.find((one) => !one.mask_index);
-    if (!best || mine !== turn) return;
-    view.outline = outlineOf(best.mask);
+    const answer = await engine.hover(state.picture, { prompts: [prompt], ...manner() }, looking.signal);
+    looking.signal.throwIfAborted();
+    view.outline = outlineOf(answer.segments.find((one) => !one.mask_index).mask);
     view.draw();
-    $("canvas").dataset.outlined = String(turn);
+    $("canvas").dataset.outlined = "yes";
   } catch {
     // A preview that does not come is none: nobody has asked a question yet.
   } finally {
