@@ -89,9 +89,8 @@ function isLow({ score, task }) {
   return task !== "prompt" && score < Number($("threshold").value);
 }
 
-/** The colour's number of each segment, -1 where it is hidden. */
-export function visibleColours() {
-  return state.answer.segments.map((one) => (isLow(one) || hidden.has(one.name) ? -1 : one.colour));
+export function isVisible(one) {
+  return !isLow(one) && !hidden.has(one.name);
 }
 
 function repaint() {
@@ -101,9 +100,9 @@ function repaint() {
 /** Has the painter paint what is visible of the answer; `fresh`: the size and masks of another one. */
 function paint(fresh) {
   const { segments } = state.answer;
-  const inks = visibleColours().map((number, index) => {
-    const faint = segments[index].class_index != null && segments[index].score < SURE;
-    return number < 0 ? null : { colour: colourOf(number), faint, pattern: $("patterns").checked ? number % PATTERNS : 0 };
+  const inks = segments.map((one) => {
+    const faint = one.class_index != null && one.score < SURE;
+    return isVisible(one) ? { colour: colourOf(one.colour), faint, pattern: $("patterns").checked ? one.colour % PATTERNS : 0 } : null;
   });
   painter.postMessage({ turn, inks, ...fresh });
   [...$("segments").children].forEach((line, index) => line.classList.toggle("low", isLow(segments[index])));
@@ -111,11 +110,8 @@ function paint(fresh) {
 
 /** Names of the segments that are shown, where the view writes them. */
 function namesOf(places) {
-  if (!$("names").checked) return [];
-  const colours = visibleColours();
-  return state.answer.segments
-    .map((one, index) => ({ ...places[index], text: one.name, colour: colourOf(one.colour), visible: places[index] && colours[index] >= 0 }))
-    .filter((name) => name.visible);
+  const named = (one, index) => (isVisible(one) && places[index] ? [{ ...places[index], text: one.name, colour: colourOf(one.colour) }] : []);
+  return $("names").checked ? state.answer.segments.flatMap(named) : [];
 }
 
 function list() {

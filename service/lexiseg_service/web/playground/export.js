@@ -1,6 +1,6 @@
 // Exports: files, a request for one's own program, a link that asks the same again.
 
-import { visibleColours } from "./answer.js";
+import { isVisible } from "./answer.js";
 import { address, key, segment } from "./engine/server.js";
 import { coco, cvat, dataYaml, geojson, labelStudio, yolo, zip } from "./formats.js";
 import { cellsOf } from "./masks.js";
@@ -11,42 +11,37 @@ import { view } from "./view.js";
 const REQUESTS = ["curl", "python", "send", "link"];
 const [WHITE, BLACK, TRANSPARENT] = [0xffffffff, 0xff000000, 0]; // ABGR
 
-/** What the button of that id does. */
-export async function act(id) {
+/** What a button does; its value is how the paths of its files begin. */
+export async function act({ id, value }) {
   if (REQUESTS.includes(id)) return pass(id);
   if (!state.answer) return tell("There is no answer yet.");
   const { file, image } = subject();
-  const segments = visibleOnes().map((one) => ({ ...one, name: one.label ?? one.name })); // without the numbers of a clip
+  const segments = state.answer.segments.filter(isVisible).map((one) => ({ ...one, name: one.label ?? one.name })); // without the numbers of a clip
   const picture = { name: file.name || "picture", size: state.answer.size, model: state.answer.model, segments, file };
-  const names = [...new Set(segments.map((one) => one.name))];
-  const files = {
-    coco: () => [[".json", coco([picture], names)]],
-    yolo: () => [[".txt", yolo(picture, names)]],
-    labelstudio: () => [["-label-studio.json", labelStudio([picture])]],
-    cvat: () => [["-cvat.xml", cvat([picture])]],
-    geojson: () => [[".geojson", geojson(picture)]],
-    png: () => [["-painted.png", painted()]],
-    masks: () => numbered(visibleOnes()).map(([one, name]) => [`-${name}-mask.png`, stencilOf(one, BLACK).convertToBlob()]),
-    cutouts: () => numbered(visibleOnes()).map(([one, name]) => [`-${name}.png`, cutOut(one, image)]),
-    zip: () => [[".zip", zip([...filesOf([picture]), ["painted.png", painted()]])]],
-  };
-  for (const [ending, content] of files[id]()) save(await content, baseName(picture.name) + ending);
+  const base = baseName(picture.name);
+  const cutOuts = numbered(segments).map(([one, title]) => [`cut-outs/${base}-${title}.png`, () => cutOut(one, image)]);
+  const files = [...filesOf([picture]), ...cutOuts, ["painted.png", painted]];
+  if (id === "zip") return save(await zip(files), `${base}.zip`);
+  for (const [path, content] of files.filter(([path]) => path.startsWith(value))) {
+    const name = path.split("/").at(-1);
+    save(await content(), name.startsWith(base) ? name : `${base}-${name}`);
+  }
 }
 
-/** Files `[path, content]` of pictures {name, size, model, segments, file} in all formats, made one after the other. */
+/** Files `[path, content]` of pictures {name, size, model, segments, file} in all formats; `content` makes it. */
 export function* filesOf(pictures) {
   const names = [...new Set(pictures.flatMap(({ segments }) => segments.map((one) => one.name)))];
   for (const picture of pictures) {
     const base = baseName(picture.name);
-    yield [`images/${picture.name}`, picture.file];
-    yield [`labels/${base}.txt`, yolo(picture, names)];
-    yield [`geojson/${base}.geojson`, geojson(picture)];
-    for (const [one, title] of numbered(picture.segments)) yield [`masks/${base}-${title}-mask.png`, stencilOf(one, BLACK).convertToBlob()];
+    yield [`images/${picture.name}`, () => picture.file];
+    yield [`labels/${base}.txt`, () => yolo(picture, names)];
+    yield [`geojson/${base}.geojson`, () => geojson(picture)];
+    for (const [one, title] of numbered(picture.segments)) yield [`masks/${base}-${title}-mask.png`, () => stencilOf(one, BLACK).convertToBlob()];
   }
-  yield ["coco.json", coco(pictures, names)];
-  yield ["data.yaml", dataYaml(names)];
-  yield ["label-studio.json", labelStudio(pictures)];
-  yield ["cvat.xml", cvat(pictures)];
+  yield ["coco.json", () => coco(pictures, names)];
+  yield ["data.yaml", () => dataYaml(names)];
+  yield ["label-studio.json", () => labelStudio(pictures)];
+  yield ["cvat.xml", () => cvat(pictures)];
 }
 
 function painted() {
@@ -62,12 +57,6 @@ export function save(content, name) {
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
-/** The segments that are shown. */
-function visibleOnes() {
-  const colours = visibleColours();
-  return state.answer.segments.filter((_, index) => colours[index] >= 0);
 }
 
 /** Segments, each with a name of its own. */

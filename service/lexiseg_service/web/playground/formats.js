@@ -107,7 +107,7 @@ function loopOf(one) {
 }
 
 /**
- * A zip of `[name, text, blob or a promise of one]`; one file is in memory at a time.
+ * A zip of `[name, content]`, which makes a text or a blob; one file is in memory at a time.
  *
  * What gzip writes after its header of ten bytes is what a zip holds: the packed content, its CRC and its size.
  */
@@ -117,7 +117,7 @@ export async function zip(files) {
   let offset = 0;
   for (const [name, content] of files) {
     const path = new TextEncoder().encode(name);
-    const packed = await new Response(new Blob([await content]).stream().pipeThrough(new CompressionStream("gzip"))).blob();
+    const packed = await new Response(new Blob([await content()]).stream().pipeThrough(new CompressionStream("gzip"))).blob();
     const deflated = packed.slice(10, -8);
     const shared = [shorts(20, 0x0800, 8, 0, 0x21), packed.slice(-8, -4), longs(deflated.size), packed.slice(-4), shorts(path.length, 0)];
     const local = new Blob([longs(0x04034b50), ...shared, path, deflated]);

@@ -39,7 +39,7 @@ kept("key", offerAgain);
 $("server").value = document.body.dataset.server ?? "";
 kept("server", () => null);
 $("export").addEventListener("click", async ({ target }) => {
-  if (target.type === "button") (await import("./export.js")).act(target.id);
+  if (target.type === "button") (await import("./export.js")).act(target);
 });
 
 /** What lies under the pointer in the shown answer: the pointer may rest while another answer comes. */
