@@ -1,6 +1,6 @@
 // Objects that a click or a box shows in a clip, followed by a stream of the service.
 
-import { post, put, remove } from "./engine/server.js";
+import { remove, request } from "./engine/server.js";
 import { $, button, element, happened, manner, named, Problem, refill, state, swatch } from "./page.js";
 
 let stream = null; // {id, model, query} of the service: its model, and its last query in JSON
@@ -80,7 +80,7 @@ async function ask(frame, follow, unfollow, signal) {
   if (stream) {
     try {
       if (stream.query !== JSON.stringify(words)) {
-        await put(`/v1/streams/${stream.id}`, words, signal);
+        await request("PUT", `/v1/streams/${stream.id}`, words, signal);
         stream.query = JSON.stringify(words);
       }
       return await send(frame, follow, unfollow, signal);
@@ -89,7 +89,7 @@ async function ask(frame, follow, unfollow, signal) {
       stream = null; // it was silent for too long, or its server began anew
     }
   }
-  const { stream: id } = await post("/v1/streams", words, signal);
+  const { stream: id } = await request("POST", "/v1/streams", words, signal);
   stream = { id, model, query: JSON.stringify(words) };
   await again(signal);
   return send(frame, follow, [], signal);
@@ -103,7 +103,7 @@ async function again(signal) {
 
 async function send(frame, follow, unfollow, signal) {
   const bytes = Array.from(new Uint8Array(await frame.file.arrayBuffer()), (one) => String.fromCharCode(one));
-  return post(`/v1/streams/${stream.id}/frames`, { image: { base64: btoa(bytes.join("")) }, follow, unfollow }, signal);
+  return request("POST", `/v1/streams/${stream.id}/frames`, { image: { base64: btoa(bytes.join("")) }, follow, unfollow }, signal);
 }
 
 function leave() {

@@ -3,8 +3,6 @@
 
 import { $, Problem, tell } from "../page.js";
 
-const JSON_TYPE = { "content-type": "application/json" };
-
 export const remote = true; // vocabularies, streams and keys are of a server
 
 /** Of the server, without a slash at its end: the page's own, or the one that the visitor of a site named. */
@@ -14,28 +12,16 @@ export function address() {
 
 /** Cards of the models. */
 export async function describe() {
-  return (await get("/v1/models")).models;
+  return (await request("GET", "/v1/models")).models;
 }
 
 export async function vocabularies() {
-  return (await get("/v1/vocabularies")).vocabularies;
+  return (await request("GET", "/v1/vocabularies")).vocabularies;
 }
 
 /** The API key that the visitor has entered. */
 export function key() {
   return localStorage.getItem("lexiseg-key") ?? "";
-}
-
-function get(path) {
-  return send("GET", path);
-}
-
-export function put(path, content, signal) {
-  return send("PUT", path, JSON.stringify(content), JSON_TYPE, signal);
-}
-
-export function post(path, content, signal) {
-  return send("POST", path, JSON.stringify(content), JSON_TYPE, signal);
 }
 
 /** Goes out even when the page is left. */
@@ -47,7 +33,7 @@ export function remove(path) {
 export async function segment(picture, question, signal, report = tell) {
   if (picture.id) {
     try {
-      return await post("/v1/segment", { image: { id: picture.id }, ...question }, signal);
+      return await request("POST", "/v1/segment", { image: { id: picture.id }, ...question }, signal);
     } catch (problem) {
       if (problem.type !== "image-expired") throw problem;
       picture.id = null;
@@ -56,13 +42,13 @@ export async function segment(picture, question, signal, report = tell) {
   const form = new FormData();
   form.append("image", picture.file, picture.file.name || "picture");
   form.append("request", JSON.stringify(question));
-  const content = await send("POST", "/v1/segment", form, {}, signal, report);
+  const content = await request("POST", "/v1/segment", form, signal, report);
   picture.id = content.image_id;
   return content;
 }
 
-/** XMLHttpRequest, because fetch does not report how much has been sent. @returns {Promise<any>} */
-function send(method, path, body = null, headers = {}, signal = null, report = tell) {
+/** What the server answers to a form or to JSON. fetch would not report how much has been sent. @returns {Promise<any>} */
+export function request(method, path, body = null, signal = null, report = tell) {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     const sent = new XMLHttpRequest();
@@ -70,8 +56,10 @@ function send(method, path, body = null, headers = {}, signal = null, report = t
     signal?.addEventListener("abort", abort);
     sent.open(method, address() + path);
     sent.responseType = "json";
-    for (const [name, value] of Object.entries({ ...headers, ...authorization() })) sent.setRequestHeader(name, value);
-    if (body instanceof FormData) {
+    const isForm = body instanceof FormData;
+    const headers = { ...(body && !isForm && { "content-type": "application/json" }), ...authorization() };
+    for (const [name, value] of Object.entries(headers)) sent.setRequestHeader(name, value);
+    if (isForm) {
       sent.upload.onprogress = ({ loaded, total }) => report(loaded < total ? `Sending the picture: ${Math.round((100 * loaded) / total)} %` : "Looking…");
     }
     sent.onload = () => {
@@ -85,7 +73,7 @@ function send(method, path, body = null, headers = {}, signal = null, report = t
     sent.onerror = () => reject(new Problem(0, "unreachable", `The server does not answer. Is it running${allowed}?`));
     sent.onabort = () => reject(new DOMException("", "AbortError"));
     sent.onloadend = () => signal?.removeEventListener("abort", abort);
-    sent.send(body);
+    sent.send(isForm ? body : JSON.stringify(body));
   });
 }
 
