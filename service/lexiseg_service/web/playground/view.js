@@ -6,7 +6,7 @@ const NEAR = 6; // pixels of the screen that a drag is longer than a click
 const MAX_ZOOM = 32;
 const ZOOM_STEP = 1.5; // of a key
 const LONG_PRESS = 500; // milliseconds of a finger
-const MAX_DRAWN = 2560; // pixels of the copy that is drawn while nobody looks closer
+const MAX_DRAWN = 2560; // pixels across of the copy that is drawn while nobody looks closer
 const DARK = "rgb(0 0 0 / .72)";
 
 class View {
@@ -38,7 +38,9 @@ class View {
     this.corner = null; // of a box that the keyboard or a drag has begun
     this.canvas.style.setProperty("--shape", String(image.width / image.height)); // a small screen has no room to lose
     this.fit();
-    if (image instanceof ImageBitmap && Math.max(image.width, image.height) > MAX_DRAWN) this.#thin(image);
+    if (!(image instanceof ImageBitmap) || image.width <= MAX_DRAWN) return;
+    const smaller = createImageBitmap(image, { resizeWidth: MAX_DRAWN, resizeQuality: "medium" });
+    smaller.then((copy) => (this.copy = this.image === image ? copy : this.copy));
   }
 
   /** No masks and no names. */
@@ -46,12 +48,6 @@ class View {
     this.fills = null;
     this.lines = null;
     this.names = []; // {x, y, text, colour}
-  }
-
-  async #thin(image) {
-    const factor = MAX_DRAWN / Math.max(image.width, image.height);
-    const copy = await createImageBitmap(image, { resizeWidth: Math.round(image.width * factor), resizeQuality: "medium" });
-    if (this.image === image) this.copy = copy;
   }
 
   /** The whole image, in the middle. */
@@ -66,10 +62,8 @@ class View {
   }
 
   draw() {
-    if (this.queued) return;
-    this.queued = true;
-    requestAnimationFrame(() => {
-      this.queued = false;
+    this.queued ??= requestAnimationFrame(() => {
+      this.queued = null;
       this.#drawNow();
     });
   }
@@ -82,7 +76,7 @@ class View {
     if (!image) return;
     context.setTransform(zoom, 0, 0, zoom, this.left, this.top);
     context.imageSmoothingEnabled = zoom < 3;
-    const enough = this.copy && this.copy.width >= zoom * image.width;
+    const enough = this.copy?.width >= zoom * image.width;
     this.paint(context, enough ? this.copy : image, image.width, image.height);
     this.#drawMarks(context, 1.5 / zoom);
   }
