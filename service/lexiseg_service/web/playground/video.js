@@ -164,7 +164,8 @@ function live() {
 /** The frame that shows now shows an object. */
 function start(prompt) {
   if (state.mode !== "video" || !state.clip) return;
-  if (!engine.remote) return tell("Only a service follows objects: take this frame, and click on it there.");
+  // In a line of its own: the next answer has the result's.
+  if (!engine.remote) return Object.assign($("note"), { textContent: "Only a service follows objects: take this frame, and click on it there." });
   if (state.models.length && !takesPrompts()) return tell("This model does not follow what is clicked on; choose another under More.");
   const frame = shown();
   frame.catch(() => null); // reported where the frame is awaited; without this also as an unhandled rejection

@@ -18,7 +18,7 @@ from lexiseg_client import Client
 from lexiseg_model.types import DEFAULT_SMOOTHING
 from tests import chromium, coco, pictures
 from tests.http_server import QuietFiles, serving
-from tests.integration.playground.asking import add, expect_result, segments, until
+from tests.integration.playground.asking import add, segments, until
 from tests.integration.playground.clips import know_clip, webm
 from tests.integration.playground.conftest import opened
 from tests.integration.server import Server
@@ -108,7 +108,9 @@ def test_a_clip_plays_under_its_masks_with_speed_and_numbers(page: Page) -> None
     )
     expect(segments(page).first).to_contain_text("building 1")
     page.locator("#canvas").click()
-    expect_result(page, "Only a service follows objects: take this frame, and click on it there.")
+    expect(page.locator("#note")).to_have_text(
+        "Only a service follows objects: take this frame, and click on it there."
+    )
 
 
 def test_a_camera_is_segmented_live_and_let_go(context: BrowserContext, page: Page) -> None:
