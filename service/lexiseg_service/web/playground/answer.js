@@ -51,14 +51,15 @@ function show() {
 
 function summary() {
   const { absent, segments } = state.answer;
-  const objects = segments.filter((one) => one.task === "prompt");
-  const labels = (some) => [...new Set(some.map((one) => one.label).filter(Boolean))];
-  const words = segments.filter((one) => one.task !== "prompt");
-  const ofWords = labels(words).length ? `Found ${someOf(labels(words))}.` : words.length ? `Found ${words.length} ${words.length === 1 ? "object" : "objects"}.` : "";
-  const named = labels(objects).length ? `: ${someOf(labels(objects))}` : "";
-  const ofClicks = objects.length ? `Cut out ${objects.length} ${objects.length === 1 ? "object" : "objects"}${named}.` : "";
-  const missing = absent?.length ? `Not found: ${someOf(absent)}.` : "";
-  return [ofClicks, ofWords, missing || (segments.length ? "" : "Nothing found.")].filter(Boolean).join(" ");
+  const [objects, words] = [true, false].map((isClicked) => segments.filter(({ task }) => (task === "prompt") === isClicked));
+  const labels = (some) => someOf([...new Set(some.map((one) => one.label).filter(Boolean))]);
+  const counted = ({ length }) => `${length} ${length === 1 ? "object" : "objects"}`;
+  const parts = [
+    objects.length ? `Cut out ${counted(objects)}${labels(objects) && `: ${labels(objects)}`}.` : "",
+    words.length ? `Found ${labels(words) || counted(words)}.` : "",
+    absent.length ? `Not found: ${someOf(absent)}.` : segments.length ? "" : "Nothing found.",
+  ];
+  return parts.filter(Boolean).join(" ");
 }
 
 /** One warning of each type that is of use here, in full: sixty unknown words have one each. What is not found marks no guess. */

@@ -61,11 +61,9 @@ export function save(content, name) {
 
 /** Segments, each with a name of its own. */
 function numbered(segments) {
-  const seen = new Map();
-  return segments.map((one) => {
-    const count = (seen.get(one.name) ?? 0) + 1;
-    seen.set(one.name, count);
-    return [one, count > 1 ? `${one.name}-${count}` : one.name];
+  return segments.map((one, index) => {
+    const before = segments.slice(0, index).filter(({ name }) => name === one.name).length;
+    return [one, before ? `${one.name}-${before + 1}` : one.name];
   });
 }
 

@@ -24,7 +24,7 @@ export async function proposed(rules, picture, run) {
   const covers = (mask, least) => grid.map(({ x, y }) => mask[Math.floor(FINER * y) * FINER * columns + Math.floor(FINER * x)] > least);
 
   function keep(answers) {
-    search.answered(answers.map(({ point }) => point), answers.map(({ each }) => Math.max(0, ...each.map((one) => one.quality))));
+    for (const { point, each } of answers) search.answered(point, Math.max(0, ...each.map((one) => one.quality)));
     for (const one of answers.flatMap(({ each }) => each)) {
       if (one.quality < settings.quality || one.area < MIN_CELLS) continue;
       good.push(one);
@@ -116,16 +116,14 @@ function searchOf(rules, grid, { data, dims: [, channels, height, width] }) {
       const hoped = waiting.map((point) => [point, hopeOf(point)]).filter(([, hope]) => hope >= least);
       return hoped.sort(([, one], [, other]) => other - one).slice(0, most).map(([point]) => point);
     },
-    answered(points, best) {
-      points.forEach((point, i) => {
-        waits[point] = 0;
-        for (let other = 0; other < n; other++) {
-          const square = (Math.floor(point / side) - Math.floor(other / side)) ** 2 + ((point % side) - (other % side)) ** 2;
-          const near = Math.exp(SHARPNESS * (cosines[point][other] - 1) - square / (2 * REACH ** 2));
-          weights[other] += near;
-          sums[other] += best[i] * near;
-        }
-      });
+    answered(point, best) {
+      waits[point] = 0;
+      for (let other = 0; other < n; other++) {
+        const square = (Math.floor(point / side) - Math.floor(other / side)) ** 2 + ((point % side) - (other % side)) ** 2;
+        const near = Math.exp(SHARPNESS * (cosines[point][other] - 1) - square / (2 * REACH ** 2));
+        weights[other] += near;
+        sums[other] += best * near;
+      }
     },
     cover(covered, spared) {
       covered.forEach((each, point) => each && (open[point] = 0));
