@@ -109,7 +109,8 @@ async function pass(id) {
   const obstacle = id !== "link" && noServer(id);
   if (obstacle) return tell(obstacle, true);
   if (id === "send") return send();
-  const texts = { curl: () => curl(question(), subject()), python: () => python(question(), subject()), link: () => location.href };
+  const name = subject()?.file.name || "picture.jpg";
+  const texts = { curl: () => curl(question(), name), python: () => python(question(), name), link: () => location.href };
   tell(...((await copied(texts[id]())) ? ["Copied."] : ["This browser does not let the page copy.", true]));
 }
 
@@ -137,16 +138,15 @@ function send() {
   inTurn((signal) => segment(picture, query, signal), take, send);
 }
 
-function curl(question, picture) {
+function curl(question, name) {
   const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-  const name = fileNameOf(picture);
   // curl's own quotes: a comma or a semicolon would end the name.
   const safe = /[",;\\]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name;
   const parts = [`image=@${safe}`, `request=${JSON.stringify(question)}`].map((part) => `-F ${quoted(part)}`);
   return ["curl -sS", `${address()}/v1/segment`, ...(key() ? [`-H "Authorization: Bearer $${KEY}"`] : []), ...parts].join(" ");
 }
 
-function python(question, picture) {
+function python(question, name) {
   const asks = Boolean(key());
   const headers = `headers = {"Authorization": f"Bearer {os.environ['${KEY}']}"}\n`;
   return `import json
@@ -155,14 +155,10 @@ import httpx
 
 url = "${address()}/v1/segment"
 ${asks ? headers : ""}question = json.loads(${JSON.stringify(JSON.stringify(question))})
-with open(${JSON.stringify(fileNameOf(picture))}, "rb") as image:
+with open(${JSON.stringify(name)}, "rb") as image:
     files, data = {"image": image}, {"request": json.dumps(question)}
     answer = httpx.post(url, files=files, data=data, ${asks ? "headers=headers, " : ""}timeout=60)
 for segment in answer.raise_for_status().json()["segments"]:
     print(segment["label"], segment["score"], segment["area"])
 `;
-}
-
-function fileNameOf(picture) {
-  return picture?.file.name || "picture.jpg";
 }

@@ -67,11 +67,6 @@ function inputsOf(rules, count, texts, groups, yields) {
   };
 }
 
-/** Scores of a bank's classes, and of nobody in the last row, for the cells of a picture: as graphs give and take them. */
-export function scoresOf({ features }, { inputs }, run) {
-  return run("scores", { ...features, ...inputs });
-}
-
 /** {label, class_index, score, least} of what is under each of some masks, logits [h * w]; null where that is nobody's. */
 export async function namesOf(view, bank, masks, run) {
   const { pixels } = view.features;
@@ -79,7 +74,7 @@ export async function namesOf(view, bank, masks, run) {
   const all = new Float32Array(n * view.cells[0] * view.cells[1]);
   masks.forEach((mask, index) => all.set(mask, index * mask.length));
   const { means } = await run("means", { pixels, masks: [all, [n, ...view.cells]] });
-  const { scores } = await scoresOf({ features: { ...view.features, pixels: means } }, bank, run);
+  const { scores } = await run("scores", { ...view.features, pixels: means, ...bank.inputs });
   return masks.map((_, index) => {
     const logits = Array.from({ length: rowsOf(bank) }, (_, row) => scores.data[row * n + index]);
     const winner = logits.indexOf(Math.max(...logits));
@@ -101,7 +96,7 @@ function rowsOf({ classes, drops }) {
  */
 export async function segmentsOf(rules, question, bank, { features, cells, size }, run, memory = null) {
   const { classes, drops } = bank;
-  const seen = await scoresOf({ features }, bank, run);
+  const seen = await run("scores", { ...features, ...bank.inputs }); // of classes, and of nobody in the last row
   const own = seen.scores.data.subarray(0, rowsOf(bank) * cells[0] * cells[1]);
   const won = winners(memory ? await memory.steady(own, cells) : own, rowsOf(bank), cells, size);
   const isSemantic = (question.task ?? "semantic") === "semantic";
