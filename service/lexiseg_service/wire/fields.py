@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
 from google.protobuf.message import Message
@@ -24,14 +24,7 @@ from google.protobuf.message import Message
 M = TypeVar("M", bound=Message)
 # By the name of a message's type: what makes an object of its fields, which are the keyword arguments.
 Kinds = Mapping[str, Callable[..., Any]]
-
-
-class _Field(NamedTuple):
-    name: str
-    optional: bool
-    repeated: bool
-    message: Descriptor | None
-    enum: EnumDescriptor | None
+_Field = tuple[str, bool, bool, Descriptor | None, EnumDescriptor | None]  # name, is optional, is repeated, its type
 
 
 def write(kind: type[M], source: Any, **others: Any) -> M:
@@ -83,7 +76,7 @@ def name_of(enum: EnumDescriptor, word: str) -> str:
 @cache
 def _fields(kind: Descriptor) -> tuple[_Field, ...]:
     return tuple(
-        _Field(field.name, field.has_presence, field.is_repeated, field.message_type, field.enum_type)
+        (field.name, field.has_presence, field.is_repeated, field.message_type, field.enum_type)
         for field in kind.fields
     )
 
@@ -97,21 +90,22 @@ def _arguments(kind: Descriptor, source: Any, others: Mapping[str, Any]) -> dict
     """The arguments of a message's constructor, which takes dictionaries for the messages in it."""
     fields = _fields(kind)
     if not isinstance(source, (tuple, list)):
-        values = {field.name: getattr(source, field.name, None) for field in fields}
-    elif fields[0].repeated:
-        values = {fields[0].name: source}
+        values = {field[0]: getattr(source, field[0], None) for field in fields}
+    elif fields[0][2]:
+        values = {fields[0][0]: source}
     else:
-        values = {field.name: value for field, value in zip(fields, source, strict=True)}
+        values = {field[0]: value for field, value in zip(fields, source, strict=True)}
     values |= others
-    return {field.name: _argument(field, value) for field in fields if (value := values[field.name]) is not None}
+    return {
+        name: value if nested is None and enum is None else _argument(repeated, nested, enum, value)
+        for name, _, repeated, nested, enum in fields
+        if (value := values[name]) is not None
+    }
 
 
-def _argument(field: _Field, value: Any) -> Any:
-    if field.enum is not None:
-        return name_of(field.enum, value)
-    if field.message is None:
-        return value
-    kind = field.message
-    if field.repeated:
+def _argument(repeated: bool, kind: Descriptor | None, enum: EnumDescriptor | None, value: Any) -> Any:
+    if kind is None:
+        return value if enum is None else name_of(enum, value)
+    if repeated:
         return [each if isinstance(each, Message) else _arguments(kind, each, {}) for each in value]
     return value if isinstance(value, Message) else _arguments(kind, value, {})
