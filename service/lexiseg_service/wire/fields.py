@@ -29,7 +29,7 @@ _Field = tuple[str, bool, bool, Descriptor | None, EnumDescriptor | None]  # nam
 
 def write(kind: type[M], source: Any, **others: Any) -> M:
     """A message of an object; `others` are values of fields in place of the object's own."""
-    return kind(**_arguments(kind.DESCRIPTOR, source, others))  # type: ignore[arg-type]  # one class of two names
+    return kind(**arguments(kind.DESCRIPTOR, source, **others))  # type: ignore[arg-type]  # one class of two names
 
 
 def read(message: Message, kinds: Kinds, names: Container[str] | None = None) -> dict[str, Any]:
@@ -86,8 +86,8 @@ def _prefix(enum: EnumDescriptor) -> str:
     return enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
 
 
-def _arguments(kind: Descriptor, source: Any, others: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a message's constructor, which takes dictionaries for the messages in it."""
+def arguments(kind: Descriptor, source: Any, **others: Any) -> dict[str, Any]:
+    """As `write`, the arguments of the message's constructor, which takes them for messages in a message, too."""
     fields = _fields(kind)
     if not isinstance(source, (tuple, list)):
         values = {field[0]: getattr(source, field[0], None) for field in fields}
@@ -107,5 +107,5 @@ def _argument(repeated: bool, kind: Descriptor | None, enum: EnumDescriptor | No
     if kind is None:
         return value if enum is None else name_of(enum, value)
     if repeated:
-        return [each if isinstance(each, Message) else _arguments(kind, each, {}) for each in value]
-    return value if isinstance(value, Message) else _arguments(kind, value, {})
+        return [each if isinstance(each, (Message, dict)) else arguments(kind, each) for each in value]
+    return value if isinstance(value, (Message, dict)) else arguments(kind, value)

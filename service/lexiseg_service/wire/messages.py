@@ -40,7 +40,7 @@ from lexiseg_service.question.messages import (
     WorkerRequest,
 )
 from lexiseg_service.wire.errors import error_of, problem_of
-from lexiseg_service.wire.fields import Kinds, read, row, write
+from lexiseg_service.wire.fields import Kinds, arguments, read, row, write
 
 DECIMALS = 4  # of score and quality, as in the JSON of the REST routes
 MILLISECOND_DECIMALS = 2
@@ -170,14 +170,15 @@ def _mask_of(message: pb.SegmentResponse) -> MaskFormat:
     return "rle" if first.HasField("coco_rle") else "polygon" if first.HasField("polygon") else "none"
 
 
-def _segment(segment: Segment, form: MaskFormat) -> pb.Segment:
+def _segment(segment: Segment, form: MaskFormat) -> dict[str, Any]:
+    """The arguments of a segment's message."""
     mask = None
     if form == "rle":
-        mask = pb.Mask(coco_rle=write(pb.CocoRle, segment.mask))
+        mask = {"coco_rle": arguments(pb.CocoRle.DESCRIPTOR, segment.mask)}
     elif form == "polygon":
-        mask = pb.Mask(polygon=write(pb.Polygon, segment.rings))
-    return write(
-        pb.Segment,
+        mask = {"polygon": arguments(pb.Polygon.DESCRIPTOR, segment.rings)}
+    return arguments(
+        pb.Segment.DESCRIPTOR,
         segment,
         score=round(segment.score, DECIMALS),
         quality=None if segment.quality is None else round(segment.quality, DECIMALS),
