@@ -85,14 +85,16 @@ def encode_spans(spans: Spans, size: tuple[int, int]) -> Rle:
     """
     if library.ready():
         return compiled.encode_spans(spans, size, keep_counts=True)
-    return replace(_measured(spans, size), counts=_to_text(_counts(spans, size), size))
+    packed = coco.frPyObjects({"size": list(size), "counts": _counts(spans, size).tolist()}, *size)
+    x, y, width, height = coco.toBbox(packed).astype(int).tolist()
+    return Rle(size, packed["counts"].decode("ascii"), int(coco.area(packed)), (x, y, width, height))
 
 
 def measure_spans(spans: Spans, size: tuple[int, int]) -> Rle:
     """Area and box of a mask given by its runs: an RLE with empty counts."""
     if library.ready():
         return compiled.encode_spans(spans, size, keep_counts=False)
-    return _measured(spans, size)
+    return replace(encode_spans(spans, size), counts="")
 
 
 def decode_spans(rle: Rle) -> Spans:
@@ -148,30 +150,11 @@ def _encode_runs(runs: LabelRuns, n_classes: int) -> list[Rle]:
     return [encode_spans(part, runs.size) for part in np.split(spans, ends)] if n_classes else []
 
 
-def _measured(spans: Spans, size: tuple[int, int]) -> Rle:
-    """An RLE without counts."""
-    if not len(spans):
-        return Rle(size, "", 0, (0, 0, 0, 0))
-    (left, top), (right, bottom) = np.divmod(spans[:, 0], size[0]), np.divmod(spans[:, 1] - 1, size[0])
-    # A run that continues in the next column touches the bottom of one and the top of the other.
-    crosses = left != right
-    top, bottom = np.where(crosses, 0, top), np.where(crosses, size[0] - 1, bottom)
-    x, y = int(left.min()), int(top.min())
-    box = (x, y, int(right.max()) - x + 1, int(bottom.max()) - y + 1)
-    return Rle(size, "", int(np.diff(spans).sum()), box)
-
-
 def _counts(spans: Spans, size: tuple[int, int]) -> NDArray[np.int64]:
     """Alternating lengths of zeros and ones, zeros first."""
     n_pixels = size[0] * size[1]
     counts = np.diff(spans.reshape(-1), prepend=0, append=n_pixels)
     return counts[:-1] if len(spans) and spans[-1, 1] == n_pixels else counts
-
-
-def _to_text(counts: NDArray[np.int64], size: tuple[int, int]) -> str:
-    packed = coco.frPyObjects({"size": list(size), "counts": counts.tolist()}, *size)
-    text: str = packed["counts"].decode("ascii")
-    return text
 
 
 def _from_text(text: str) -> NDArray[np.int64]:
