@@ -38,24 +38,6 @@ class Axes:
         return tuple(to_c(value) for value in values)
 
 
-def winners(
-    scores: NDArray[np.float32], axes: Axes, keep_probability: bool
-) -> tuple[LabelMap, NDArray[np.float64], NDArray[np.float32] | None]:
-    """Arg-max of upsampled scores, as `masks.upsample.winners`: labels [H, W], votes [K], probabilities [H, W] or None.
-
-    Args:
-        scores: [K, h, w].
-        axes: interpolation from cells to pixels.
-        keep_probability: also return the probability of every pixel's winner.
-    """
-    scores = np.ascontiguousarray(scores)
-    labels: LabelMap = np.empty(axes.size, np.uint8 if len(scores) <= 256 else np.uint16)
-    votes = np.zeros(len(scores))
-    probability = np.empty(axes.size, np.float32) if keep_probability else None
-    call("winners", scores, *scores.shape, *axes.arguments, labels, is_wide(labels), probability, votes)
-    return labels, votes, probability
-
-
 def outcome(
     logits: NDArray[np.float32],
     axes: Axes,
@@ -64,7 +46,7 @@ def outcome(
     keep_probability: bool,
     encode: bool,
 ) -> Outcome:
-    """Take the arg-max and encode run lengths in one call, as `tasks.outcome.outcome`.
+    """Take the arg-max, as `masks.upsample.winners`, and encode run lengths in one call, as `tasks.outcome.outcome`.
 
     Args:
         logits: [K, h, w], contiguous.

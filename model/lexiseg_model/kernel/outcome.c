@@ -3,9 +3,9 @@
  * One call for all steps: each return to Python between them would wait for the GIL and lose the CPU's cache. */
 #include "kernel.h"
 
-/* Finds the class of each pixel (`lexiseg_winners`) and, if `text` is not NULL, writes the run lengths of all classes
- * (`lexiseg_encode_runs`). Returns the bytes of text that are enough in any case; writes nothing if `room` is less. Without
- * `probability`, not all votes of the background are counted. */
+/* Finds the class of each pixel (`lexiseg_winners_of_some`) and, if `text` is not NULL, writes the run lengths of all
+ * classes (`lexiseg_encode_runs`). Returns the bytes of text that are enough in any case; writes nothing if `room` is
+ * less. Without `probability`, not all votes of the background are counted. */
 API int64_t lexiseg_outcome(const float *logits, int64_t k, int64_t h, int64_t w, int64_t n_classes,
                             const int64_t *y_low, const float *y_weight, int64_t height, const int64_t *x_low,
                             const float *x_weight, int64_t width, void *labels, int64_t wide, float *probability,

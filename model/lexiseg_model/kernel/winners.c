@@ -370,7 +370,10 @@ static void place(Across *across, const int64_t *x_low, const float *x_weight) {
     }
 }
 
-/* As `lexiseg_winners`; without `probability`, the votes of the first `counted` rows alone. */
+/* Labels, votes and probabilities of all pixels; without `probability`, the votes of the first `counted` rows alone.
+ *
+ * scores [K, h, w]; y_low, y_weight [H]; x_low, x_weight [W], their values ascending;
+ * labels [H, W] of 1 or 2 (`wide`) bytes; probability [H, W] or NULL; votes [K], added to. */
 int64_t lexiseg_winners_of_some(const float *scores, int64_t k, int64_t h, int64_t w, const int64_t *y_low,
                                 const float *y_weight, int64_t height, const int64_t *x_low, const float *x_weight,
                                 int64_t width, void *labels, int64_t wide, float *probability, double *votes,
@@ -446,15 +449,4 @@ int64_t lexiseg_winners_of_some(const float *scores, int64_t k, int64_t h, int64
     free(room);
     free(corners);
     return 0;
-}
-
-/* Labels, votes and probabilities of all pixels.
- *
- * scores [K, h, w]; y_low, y_weight [H]; x_low, x_weight [W], their values ascending;
- * labels [H, W] of 1 or 2 (`wide`) bytes; probability [H, W] or NULL; votes [K], added to. */
-API int64_t lexiseg_winners(const float *scores, int64_t k, int64_t h, int64_t w, const int64_t *y_low,
-                            const float *y_weight, int64_t height, const int64_t *x_low, const float *x_weight,
-                            int64_t width, void *labels, int64_t wide, float *probability, double *votes) {
-    return lexiseg_winners_of_some(scores, k, h, w, y_low, y_weight, height, x_low, x_weight, width, labels, wide,
-                                   probability, votes, k);
 }

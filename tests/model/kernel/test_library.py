@@ -41,6 +41,7 @@ def test_the_sources_and_their_caller_count_the_same_version() -> None:
 def test_memory_that_cannot_be_had_is_a_memory_error() -> None:
     scores, nothing = np.zeros((1, 1, 1), np.float32), np.zeros(1, np.int64)
     axis = (nothing, np.zeros(1, np.float32), 1)
+    outputs = (np.zeros(1, np.uint8), 0, None, np.zeros(1), None, None, 0)
 
-    with pytest.raises(MemoryError, match="winners"):
-        library.call("winners", scores, 1, 1 << 28, 1 << 28, *axis, *axis, np.zeros(1, np.uint8), 0, None, np.zeros(1))
+    with pytest.raises(MemoryError, match="outcome"):
+        library.call("outcome", scores, 1, 1 << 28, 1 << 28, 1, *axis, *axis, *outputs)
