@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from lexiseg_client.calling.retries import Retry, RetryPolicy, exchange, retry_after
-from lexiseg_client.calling.steps import Reply, Request, Send, Wait
+from lexiseg_client.calling.steps import Reply, Send, Wait
 from lexiseg_client.errors import ProblemError, QueueFull, Unreachable
 
-GET = Request("GET", "/models")
+GET = Send("GET", "/models")
 WELL = Reply(200, {}, b"{}")
 
 
@@ -33,7 +33,7 @@ class Hand:
     waits: list[float] = field(default_factory=list)
     timeouts: list[float] = field(default_factory=list)
 
-    def take(self, request: Request = GET, until: float = 60.0, **rule: Any) -> Reply:
+    def take(self, request: Send = GET, until: float = 60.0, **rule: Any) -> Reply:
         patience = RetryPolicy(Retry(**rule), clock=lambda: self.now, jitter=lambda: 0.0)
         call = exchange(request, patience, until)
         step = next(call)
@@ -83,7 +83,7 @@ def test_what_may_not_be_done_twice_is_tried_again_only_if_it_was_not_done(
     outcome: Reply | Exception, again: bool
 ) -> None:
     hand = Hand([outcome, WELL])
-    write = Request("PUT", "/vocabularies/a", {"If-None-Match": "*"}, repeatable=False)
+    write = Send("PUT", "/vocabularies/a", {"If-None-Match": "*"}, repeatable=False)
 
     if again:
         assert hand.take(write) is WELL

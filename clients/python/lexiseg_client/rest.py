@@ -13,7 +13,7 @@ import httpx
 
 from lexiseg_client.address import USER_AGENT, Address
 from lexiseg_client.calling.retries import RetryPolicy, exchange
-from lexiseg_client.calling.steps import Call, Reply, Request, Send
+from lexiseg_client.calling.steps import Call, Reply, Send
 from lexiseg_client.errors import NotOffered, TimedOut, Unreachable, UnreadableAnswer
 from lexiseg_client.images import ImageId, ImageUrl, Source
 from lexiseg_client.models import Health, Model, model_of
@@ -44,23 +44,23 @@ class RestTransport:
         """POST /segment."""
         if isinstance(source, (ImageId, ImageUrl)):
             reference = {"id": source.id} if isinstance(source, ImageId) else {"url": source.url}
-            request = Request("POST", f"{PREFIX}/segment", json={"image": reference, **question})
+            request = Send("POST", f"{PREFIX}/segment", json={"image": reference, **question})
         elif has_files(question):
             image = {"base64": base64.b64encode(source.content).decode()}
-            request = Request("POST", f"{PREFIX}/segment", json={"image": image, **question})
+            request = Send("POST", f"{PREFIX}/segment", json={"image": image, **question})
         else:
-            request = Request(
+            request = Send(
                 "POST", f"{PREFIX}/segment", image=source.content, fields=json.dumps(question, allow_nan=False)
             )
         return self._ask(request, Segmentation.from_dict, deadline)
 
     def models(self, deadline: float) -> Call[list[Model]]:
         """GET /models."""
-        return self._ask(Request("GET", f"{PREFIX}/models"), _models, deadline)
+        return self._ask(Send("GET", f"{PREFIX}/models"), _models, deadline)
 
     def model(self, name: str, deadline: float) -> Call[Model]:
         """GET /models/NAME."""
-        return self._ask(Request("GET", f"{PREFIX}/models/{quote(name, safe='@')}"), model_of, deadline)
+        return self._ask(Send("GET", f"{PREFIX}/models/{quote(name, safe='@')}"), model_of, deadline)
 
     def health(self, timeout: float) -> Call[Health]:
         """GET /livez and /readyz."""
@@ -74,23 +74,23 @@ class RestTransport:
         )
 
     def _probe(self, path: str, timeout: float) -> Call[dict[str, Any]]:
-        reply: Reply = yield Send(Request("GET", path), timeout)
+        reply: Reply = yield Send("GET", path, timeout=timeout)
         health = read(reply.content, dict)
         if not {"status", "detail"} <= health.keys():
             raise UnreadableAnswer(f"the server that answered {path} with {reply.status} is not lexiseg")
         return health
 
-    def _ask(self, request: Request, build: Callable[[dict[str, Any]], T], deadline: float) -> Call[T]:
+    def _ask(self, request: Send, build: Callable[[dict[str, Any]], T], deadline: float) -> Call[T]:
         reply = yield from exchange(request, self._policy, deadline)
         return read(reply.content, build)
 
     def vocabularies(self, deadline: float) -> Call[list[VocabularySummary]]:
         """GET /vocabularies."""
-        return self._ask(Request("GET", f"{PREFIX}/vocabularies"), _summaries, deadline)
+        return self._ask(Send("GET", f"{PREFIX}/vocabularies"), _summaries, deadline)
 
     def vocabulary(self, name: str, deadline: float) -> Call[Vocabulary]:
         """GET /vocabularies/NAME."""
-        reply = yield from exchange(Request("GET", _path(name)), self._policy, deadline)
+        reply = yield from exchange(Send("GET", _path(name)), self._policy, deadline)
         return _with_tag(reply)
 
     def put_vocabulary(
@@ -103,14 +103,14 @@ class RestTransport:
             conditions["If-None-Match"] = "*"
         document = vocabulary_json(classes, options)
         # Conditional writes are not idempotent: a retry after success fails its own condition.
-        request = Request("PUT", _path(name), conditions, json=document, repeatable=not conditions)
+        request = Send("PUT", _path(name), conditions, json=document, repeatable=not conditions)
         reply = yield from exchange(request, self._policy, deadline)
         return _with_tag(reply)
 
     def delete_vocabulary(self, name: str, if_match: str | None, deadline: float) -> Call[None]:
         """DELETE /vocabularies/NAME."""
         conditions = {} if if_match is None else {"If-Match": if_match}
-        yield from exchange(Request("DELETE", _path(name), conditions, repeatable=False), self._policy, deadline)
+        yield from exchange(Send("DELETE", _path(name), conditions, repeatable=False), self._policy, deadline)
 
 
 def _path(name: str) -> str:
@@ -145,7 +145,7 @@ def _summaries(document: dict[str, Any]) -> list[VocabularySummary]:
     return [summary_of(entry) for entry in document["vocabularies"]]
 
 
-def arguments(address: Address, step: Send) -> dict[str, Any]:
+def arguments(address: Address, request: Send) -> dict[str, Any]:
     """The keyword arguments of `httpx.Client.request` for a step.
 
     Raises:
@@ -153,12 +153,11 @@ def arguments(address: Address, step: Send) -> dict[str, Any]:
     """
     if address.protocol == "grpc":
         raise NotOffered("vocabularies are available over REST only: use a client with the http address")
-    request = step.request
     keywords: dict[str, Any] = {
         "method": request.method,
         "url": address.url + request.path,
         "headers": {"User-Agent": USER_AGENT, **address.headers, **request.headers},
-        "timeout": httpx.Timeout(step.timeout, connect=min(CONNECT_TIMEOUT, step.timeout)),
+        "timeout": httpx.Timeout(request.timeout, connect=min(CONNECT_TIMEOUT, request.timeout)),
     }
     if request.image is not None:
         keywords |= {"files": {"image": ("image", request.image)}, "data": {"request": request.fields}}

@@ -7,12 +7,11 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
-from functools import partial
 from typing import Any, TypeVar
 
-from lexiseg_client.calling.steps import Call, Reply, Request, Send, Step, Wait
+from lexiseg_client.calling.steps import Call, Reply, Send, Step, Wait
 from lexiseg_client.errors import (
     Busy,
     FieldError,
@@ -97,9 +96,13 @@ def with_retries(
         count += 1
 
 
-def exchange(request: Request, policy: RetryPolicy, deadline: float) -> Call[Reply]:
+def exchange(request: Send, policy: RetryPolicy, deadline: float) -> Call[Reply]:
     """Send a request with retries; the reply is 2xx. Errors as for `with_retries`."""
-    return with_retries(partial(Send, request), _raise_for_status, policy, deadline, repeatable=request.repeatable)
+
+    def attempt(seconds: float) -> Send:
+        return replace(request, timeout=seconds)
+
+    return with_retries(attempt, _raise_for_status, policy, deadline, repeatable=request.repeatable)
 
 
 def _raise_for_status(reply: Reply) -> Reply:

@@ -11,19 +11,6 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Request:
-    """One HTTP request, with either `json` or `image` and `fields` (multipart)."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    json: Any = None
-    image: bytes | None = field(default=None, repr=False)
-    fields: str | None = None  # JSON text beside the image
-    repeatable: bool = True  # idempotent: can be sent again after it may have arrived
-
-
-@dataclass(frozen=True)
 class Reply:
     """One HTTP response; header names in lower case."""
 
@@ -34,14 +21,20 @@ class Reply:
 
 @dataclass(frozen=True)
 class Send:
-    """Send an HTTP request; each read and write has `timeout` seconds. Result: a `Reply`.
+    """Send one HTTP request, with either `json` or `image` and `fields` (multipart). Result: a `Reply`.
 
     Raises, into the call:
         Unreachable, TimedOut.
     """
 
-    request: Request
-    timeout: float
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    image: bytes | None = field(default=None, repr=False)
+    fields: str | None = None  # JSON text beside the image
+    repeatable: bool = True  # idempotent: can be sent again after it may have arrived
+    timeout: float = 0.0  # seconds for each read and write
 
 
 @dataclass(frozen=True)
