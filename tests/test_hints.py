@@ -11,7 +11,7 @@ OWN = {"lexiseg", "lexiseg-client"}  # no index has them
 
 def known() -> set[str]:
     # What these are for works without them.
-    names: set[str] = {"fiftyone", "gcsfs", "wordfreq", "scikit-learn", "sentencepiece"}
+    names: set[str] = {"fiftyone", "gcsfs", "wordfreq", "scikit-learn", "sentencepiece", "tensorboard"}
     for path in (ROOT / "pyproject.toml", ROOT / "clients/python/pyproject.toml"):
         project = tomllib.loads(path.read_text())["project"]
         extras = project["optional-dependencies"].values()
