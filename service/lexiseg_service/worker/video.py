@@ -228,11 +228,8 @@ class Streams:
         self._places = Shares("video streams", MAX_STREAMS, CLIENT_SHARE)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by client
         self._open: set[Session] = set()
-        metrics.streams.set_function(lambda: len(self))
+        metrics.streams.set_function(lambda: len(self._open))
         metrics.held("streams", lambda: sum(session.state.nbytes for session in tuple(self._open)))
-
-    def __len__(self) -> int:
-        return len(self._open)
 
     async def answers(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
         """Run one stream, as `Backend.stream` describes it. It takes a place once its config has come.

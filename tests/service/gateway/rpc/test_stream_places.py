@@ -21,7 +21,7 @@ from tests.waiting import soon
 
 
 def has_no_stream(backend: EngineBackend) -> bool:
-    return len(backend.streams) == 0
+    return not backend.streams._open
 
 
 def holds_no_request(gateway: Gateway) -> bool:
