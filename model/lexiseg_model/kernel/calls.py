@@ -171,14 +171,6 @@ def paint(connected: Connected, values: NDArray[np.uint16]) -> NDArray[np.uint16
     return painted
 
 
-def sum_by_label(labels: LabelMap, values: NDArray[np.float32], n_labels: int) -> NDArray[np.float64]:
-    """Sum values [H, W] over the pixels of each label: [n_labels]; labels [H, W] are below `n_labels`."""
-    sums = np.zeros(n_labels)
-    labels, values = np.ascontiguousarray(labels), np.ascontiguousarray(values)
-    call("sum_by_label", labels, is_wide(labels), values, labels.size, sums)
-    return sums
-
-
 def outlines(spans: NDArray[np.int64], size: tuple[int, int]) -> list[list[NDArray[np.int64]]]:
     """Trace the contours of each 4-connected part of a mask, the largest part first.
 

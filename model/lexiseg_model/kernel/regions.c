@@ -86,17 +86,3 @@ API int64_t lexiseg_paint_regions(const int64_t *ends, const int32_t *region, in
     }
     return 0;
 }
-
-/* Adds n values to the sums of their labels, run by run. */
-API int64_t lexiseg_sum_by_label(const void *labels, int64_t wide, const float *values, int64_t n, double *sums) {
-    for (int64_t at = 0, end; at < n; at = end) {
-        end = end_of_run(labels, at, n, (int)wide);
-        double sum[4] = {0, 0, 0, 0};
-        int64_t i = at;
-        for (; i + 4 <= end; i += 4)
-            for (int lane = 0; lane < 4; lane++) sum[lane] += values[i + lane];
-        for (; i < end; i++) sum[0] += values[i];
-        sums[label_at(labels, at, (int)wide)] += (sum[0] + sum[1]) + (sum[2] + sum[3]);
-    }
-    return 0;
-}

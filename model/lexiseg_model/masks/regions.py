@@ -70,10 +70,7 @@ def split(
 
 def sum_by_region(regions: Regions, values: NDArray[np.float32]) -> NDArray[np.float64]:
     """Sum values [H, W] over each region's pixels, and last over nobody's: [N + 1]."""
-    n = len(regions.owner) + 1
-    if library.ready():
-        return compiled.sum_by_label(regions.labels, values, n)
-    return np.bincount(regions.labels.reshape(-1), values.reshape(-1), n).astype(np.float64)
+    return np.bincount(regions.labels.reshape(-1), values.reshape(-1), len(regions.owner) + 1).astype(np.float64)
 
 
 def tight_box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
-from lexiseg_model.masks.regions import Regions, split, sum_by_region
+from lexiseg_model.masks.regions import Regions, split
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import Winners, winners
 from lexiseg_model.tasks.outcome import Outcome, outcome
@@ -144,16 +144,6 @@ def test_more_regions_than_there_are_numbers_for() -> None:
     labels = (np.indices((400, 400)).sum(0) % 2).astype(np.uint8)  # every pixel for itself
 
     assert len(assert_same_regions(labels, [1, 0], 1, set()).owner) == 65_534
-
-
-def test_sums_of_what_lies_in_regions() -> None:
-    random = np.random.default_rng(0)
-    regions = split(random.integers(0, 3, (60, 70)).astype(np.uint8).repeat(3, 1), [0, 1], 5)
-    values = random.random(regions.labels.shape, np.float32)
-
-    compiled, plain = both_ways(lambda: sum_by_region(regions, values))
-
-    np.testing.assert_allclose(compiled, plain, rtol=1e-9)
 
 
 CRUMB_SHARES = st.sampled_from([0.0, 0.05, 0.2, 0.5, 1.0])
