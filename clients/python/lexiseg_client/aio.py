@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import httpx
 
 from lexiseg_client.calling.calls import TIMEOUT, Calls
-from lexiseg_client.calling.mapping import IMAGE_ERRORS, MapOptions, OnError, map_async, map_plan
+from lexiseg_client.calling.mapping import MapOptions, OnError, map_async, map_plan
 from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
@@ -111,16 +111,9 @@ class AsyncClient:
     ) -> AsyncGenerator[Any, None]:
         """See `Client.map`; iterate with `async for`."""
         plan = map_plan(images, on_error, options)
-
-        async def segment(image: ImageLike) -> Segmentation | Exception:
-            try:
-                return await self.segment(image, classes, **plan.options)
-            except IMAGE_ERRORS as error:
-                if on_error == "raise":
-                    raise
-                return error
-
-        return map_async(segment, images, plan.concurrency, plan.step)
+        return map_async(
+            lambda image: self._run(self._calls.outcome(image, classes, plan)), images, plan.concurrency, plan.step
+        )
 
     async def models(self, *, timeout: float | None = None) -> list[Model]:
         """See `Client.models`."""

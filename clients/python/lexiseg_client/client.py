@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import httpx
 
 from lexiseg_client.calling.calls import TIMEOUT, Calls
-from lexiseg_client.calling.mapping import IMAGE_ERRORS, MapOptions, OnError, map_plan, map_threads
+from lexiseg_client.calling.mapping import MapOptions, OnError, map_plan, map_threads
 from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
@@ -157,16 +157,9 @@ class Client:
             LexisegError, OSError: as `segment`, unless on_error="return".
         """
         plan = map_plan(images, on_error, options)
-
-        def segment(image: ImageLike) -> Segmentation | Exception:
-            try:
-                return self.segment(image, classes, **plan.options)
-            except IMAGE_ERRORS as error:
-                if on_error == "raise":
-                    raise
-                return error
-
-        return map_threads(segment, images, plan.concurrency, plan.step)
+        return map_threads(
+            lambda image: self._run(self._calls.outcome(image, classes, plan)), images, plan.concurrency, plan.step
+        )
 
     def models(self, *, timeout: float | None = None) -> list[Model]:
         """List the server's models."""

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lexiseg_client.address import read_address
+from lexiseg_client.calling.mapping import IMAGE_ERRORS, MapPlan
 from lexiseg_client.calling.retries import Retry, RetryPolicy
 from lexiseg_client.calling.steps import Call, Wait, Work
 from lexiseg_client.errors import ImageExpired, TimedOut, Unreachable
@@ -78,6 +79,15 @@ class Calls:
             self._sent.clear()  # a server keeps far fewer images
         self._sent[source.digest] = answer.image_id
         return answer
+
+    def outcome(self, image: ImageLike, classes: Classes | None, plan: MapPlan) -> Call[Segmentation | Exception]:
+        """One answer of `Client.map`: with on_error="return" an error is the result."""
+        try:
+            return (yield from self.segment(image, classes, plan.options, plan.timeout))
+        except IMAGE_ERRORS as error:
+            if plan.on_error == "raise":
+                raise
+            return error
 
     def models(self, timeout: float | None) -> Call[list[Model]]:
         """See `Client.models`."""

@@ -55,6 +55,8 @@ class MapPlan(NamedTuple):
 
     concurrency: int
     step: Callable[[], object]
+    on_error: str
+    timeout: float | None
     options: dict[str, Any]
 
 
@@ -70,7 +72,7 @@ def map_plan(images: Iterable[Any], on_error: str, options: MapOptions) -> MapPl
         raise ValueError(f"concurrency: expected 1 or more, got {concurrency}")
     if on_error not in ("raise", "return"):
         raise ValueError(f"on_error: expected raise or return, got {on_error!r}")
-    return MapPlan(concurrency, _steps(progress, images), of_request)
+    return MapPlan(concurrency, _steps(progress, images), on_error, of_request.pop("timeout", None), of_request)
 
 
 def _steps(progress: bool | Progress | None, images: Iterable[Any]) -> Callable[[], object]:
