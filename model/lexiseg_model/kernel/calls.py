@@ -129,15 +129,14 @@ def cut(logits: NDArray[np.float32], axes: Axes) -> NDArray[np.int64]:
     return bounds[:n].reshape(-1, 2).copy()
 
 
-def encode_spans(spans: NDArray[np.int64], size: tuple[int, int], keep_counts: bool) -> Rle:
-    """The RLE of spans [N, 2], as `masks.rle.encode_spans`; without counts as `measure_spans`."""
+def encode_spans(spans: NDArray[np.int64], size: tuple[int, int]) -> Rle:
+    """The RLE of spans [N, 2], as `masks.rle.encode_spans`."""
     spans = np.ascontiguousarray(spans, np.int64)
     summary = np.empty(6, np.int64)
-    text = np.empty(MAX_CHARACTERS * (len(spans) + 1), np.uint8) if keep_counts else None
+    text = np.empty(MAX_CHARACTERS * (len(spans) + 1), np.uint8)
     call("encode_spans", spans, len(spans), size[0], size[0] * size[1], summary, text)
     area, x, y, width, height, end = summary.tolist()
-    counts = "" if text is None else text[:end].tobytes().decode("ascii")
-    return Rle(size, counts, area, (x, y, width, height))
+    return Rle(size, text[:end].tobytes().decode("ascii"), area, (x, y, width, height))
 
 
 class Connected(NamedTuple):

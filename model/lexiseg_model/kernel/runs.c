@@ -100,7 +100,7 @@ static inline char *write_count(char *text, int64_t count) {
 }
 
 /* Counts of one class as a text, with area and box. Its runs start and end at the places of `order`; NULL: at every
- * second place. Without a text area and box alone. */
+ * second place. */
 static char *encode_class(const int64_t *order, int64_t n, const int64_t *start, const int64_t *end, int64_t height,
                           int64_t pixels, char *text, Summary *summary) {
     int64_t area = 0, left = pixels, top = height, right = -1, bottom = -1;
@@ -109,10 +109,8 @@ static char *encode_class(const int64_t *order, int64_t n, const int64_t *start,
     for (int64_t i = 0; i < n; i++) {
         int64_t at = order ? order[i] : 2 * i, from = start[at], to = end[at];
         int64_t zeros = from - last, ones = to - from;
-        if (text) {
-            text = write_count(text, i > 1 ? zeros - counts[0] : zeros);
-            text = write_count(text, i > 0 ? ones - counts[1] : ones);
-        }
+        text = write_count(text, i > 1 ? zeros - counts[0] : zeros);
+        text = write_count(text, i > 0 ? ones - counts[1] : ones);
         counts[0] = zeros;
         counts[1] = ones;
         last = to;
@@ -135,7 +133,7 @@ static char *encode_class(const int64_t *order, int64_t n, const int64_t *start,
             if (column > right) right = column;
         }
     }
-    if (text && last < pixels) text = write_count(text, n > 1 ? pixels - last - counts[0] : pixels - last);
+    if (last < pixels) text = write_count(text, n > 1 ? pixels - last - counts[0] : pixels - last);
     if (!n) left = top = 0;
     *summary = (Summary){area, left, top, right < 0 ? 0 : right - left + 1, bottom < 0 ? 0 : bottom - top + 1, 0};
     return text;
@@ -190,8 +188,8 @@ API int64_t lexiseg_encode_known_runs(const int64_t *start, const int32_t *value
     return 0;
 }
 
-/* Run lengths of one mask that is known by its n runs, spans [n, 2]; summary [6], text of 14 * n + 7 characters or NULL
- * as of `lexiseg_encode_runs`. */
+/* Run lengths of one mask that is known by its n runs, spans [n, 2]; summary [6], text of 14 * n + 7 characters as of
+ * `lexiseg_encode_runs`. */
 API int64_t lexiseg_encode_spans(const int64_t *spans, int64_t n, int64_t height, int64_t pixels, int64_t *summary,
                                  char *text) {
     char *end = encode_class(NULL, n, spans, spans + 1, height, pixels, text, (Summary *)summary);

@@ -7,7 +7,6 @@ base-32 text in which each run from the fourth on is stored as its difference to
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -84,17 +83,10 @@ def encode_spans(spans: Spans, size: tuple[int, int]) -> Rle:
         What `encode_mask` gives for the mask.
     """
     if library.ready():
-        return compiled.encode_spans(spans, size, keep_counts=True)
+        return compiled.encode_spans(spans, size)
     packed = coco.frPyObjects({"size": list(size), "counts": _counts(spans, size).tolist()}, *size)
     x, y, width, height = coco.toBbox(packed).astype(int).tolist()
     return Rle(size, packed["counts"].decode("ascii"), int(coco.area(packed)), (x, y, width, height))
-
-
-def measure_spans(spans: Spans, size: tuple[int, int]) -> Rle:
-    """Area and box of a mask given by its runs: an RLE with empty counts."""
-    if library.ready():
-        return compiled.encode_spans(spans, size, keep_counts=False)
-    return replace(encode_spans(spans, size), counts="")
 
 
 def decode_spans(rle: Rle) -> Spans:

@@ -20,7 +20,7 @@ from lexiseg_model.errors import OptionError, PromptError, ShapeError
 from lexiseg_model.masks import layers
 from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.pamr import refine_masks
-from lexiseg_model.masks.rle import encode_spans, measure_spans
+from lexiseg_model.masks.rle import encode_spans
 from lexiseg_model.tasks import mask_prompts, negative_points
 from lexiseg_model.tasks.negative_points import Answer
 from lexiseg_model.tasks.options import Query
@@ -113,7 +113,7 @@ def _corrected(query: Query) -> Iterator[CutOut]:
     """The one mask of each prompt that corrects a mask or a segment."""
     segments: dict[int, Segment] = {}
     if any(prompt.segment is not None for prompt in query.options.prompts):
-        options = replace(query.options, prompts=(), keep_label_map=False, keep_counts=True, keep_probability=False)
+        options = replace(query.options, prompts=(), keep_label_map=False, keep_probability=False)
         segments = {segment.id: segment for segment in semantic(query._replace(options=options)).segments}
     for place, prompt in enumerate(query.options.prompts):
         if not prompt.corrects:
@@ -153,8 +153,7 @@ def _encoded(mask: Tensor, query: Query) -> Rle:
     """Run lengths of mask logits [h, w] at the size of the image."""
     query.options.check()
     size = query.features.size
-    encode = encode_spans if query.options.keep_counts or _is_laid_out(query) else measure_spans
-    return encode(cut(mask.numpy(), size), size)
+    return encode_spans(cut(mask.numpy(), size), size)
 
 
 def _answers(query: Query) -> Iterator[tuple[Sequence[int], list[Answer]]]:

@@ -28,7 +28,6 @@ class Options:
         prompts: of the task prompt.
         follow: gives the masks of followed objects, in place of prompts.
         keep_label_map: whether the label map is needed; without it, a map of [0, 0] is given.
-        keep_counts: whether the run lengths of prompted masks are needed; area and box are always given.
         check: called between the steps of long work, to end it by raising.
     """
 
@@ -39,7 +38,6 @@ class Options:
     prompts: tuple[Prompt, ...] = ()
     follow: Follow | None = None
     keep_label_map: bool = True
-    keep_counts: bool = True
     check: Callable[[], None] = lambda: None
 
     def min_score(self, threshold_of_class: float | None, default: float = 0.0) -> float:

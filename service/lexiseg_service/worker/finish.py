@@ -173,7 +173,6 @@ def render(
         request.prompts,
         keep_label_map=request.mask == "png" or job.rgb is not None,
         follow=follow,
-        keep_counts=request.mask in ("rle", "polygon"),
         check=check,
     )
     segmentation = tasks.segment(request.task, segmenter, job.features, request.vocabulary, options, rows)

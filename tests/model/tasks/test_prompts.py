@@ -217,17 +217,6 @@ def test_work_that_nobody_waits_for_ends_between_prompts(monkeypatch: pytest.Mon
     assert [len(some) for some in segmenter.passes] == [1, 1, 1]
 
 
-def test_without_counts_area_and_box_are_the_same() -> None:
-    asked: dict[str, Any] = {"prompts": (CLICK, NOTHING, BOX), "keep_label_map": False}
-
-    spelled, lean = (ask("prompt", FLAGS, "red", **asked, keep_counts=keep).segments for keep in (True, False))
-
-    assert [(found.area, found.bbox, found.label) for found in lean] == [
-        (found.area, found.bbox, found.label) for found in spelled
-    ]
-    assert {found.mask.counts for found in lean} == {""}
-
-
 def test_prompts_of_many_points_are_asked_in_steps_of_bounded_work() -> None:
     segmenter = Listening()
     seen: list[int] = []  # passes before each check
