@@ -111,6 +111,8 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._grpc.leave()
+        # A client that is told so sends nothing more over a connection that is about to be closed.
+        self.server_state.default_headers.append((b"connection", b"close"))
         await asyncio.sleep(self.linger)  # requests on their way over open connections are still answered
         await super().shutdown(sockets)
         if self.force_exit and isinstance(self.lifespan, LifespanOn):

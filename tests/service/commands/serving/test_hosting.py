@@ -29,6 +29,23 @@ async def test_who_asks_twice_waits_for_nobody_and_hears_of_no_error(caplog: pyt
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+async def test_who_asks_while_the_server_goes_down_is_told_to_open_another_connection() -> None:
+    async with listening() as server:
+        server.server.linger = 1.0
+        raw = await server.open()
+        server.server.should_exit = True
+
+        heads: list[bytes] = []
+        while not heads or b"\r\nconnection: close\r\n" not in heads[-1]:
+            await raw.send(WHOLE)
+            heads.append(await raw.head())
+            await raw.body(heads[-1])
+
+        assert server.server.servers[0].is_serving()
+        assert await raw.reader.read() == b""
+    assert {head.split()[1] for head in heads} == {b"200"}
+
+
 def test_a_child_that_keeps_failing_is_restarted_with_growing_delays() -> None:
     child = Child("worker-0", lambda: 1, started=1e9)
 

@@ -37,9 +37,17 @@ class Raw:
 
     async def answer(self) -> tuple[int, bytes]:
         """Status and body of the next answer."""
-        head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+        head = await self.head()
+        return int(head.split()[1]), await self.body(head)
+
+    async def head(self) -> bytes:
+        """Status line and headers of the next answer, in lower case."""
+        return (await self.reader.readuntil(b"\r\n\r\n")).lower()
+
+    async def body(self, head: bytes) -> bytes:
+        """What follows this head."""
         length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
-        return int(head.split()[1]), await self.reader.readexactly(length)
+        return await self.reader.readexactly(length)
 
     async def problem(self) -> tuple[int, str]:
         """Status and type of the next answer."""
