@@ -3,8 +3,8 @@
 import { isVisible } from "./answer.js";
 import { address, key, segment } from "./engine/server.js";
 import { coco, cvat, dataYaml, geojson, labelStudio, yolo, zip } from "./formats.js";
-import { cellsOf } from "./masks.js";
-import { $, baseName, element, happened, question, state, subject, tell } from "./page.js";
+import { pixelsOf } from "./masks.js";
+import { $, baseName, drawn, element, happened, question, state, subject, tell } from "./page.js";
 import { combined, inTurn } from "./question.js";
 import { view } from "./view.js";
 
@@ -46,9 +46,7 @@ export function* filesOf(pictures) {
 
 function painted() {
   const { image, width, height } = subject();
-  const canvas = new OffscreenCanvas(width, height);
-  view.paint(canvas.getContext("2d"), image, width, height);
-  return canvas.convertToBlob();
+  return drawn(width, height, (context) => view.paint(context, image, width, height)).convertToBlob();
 }
 
 export function save(content, name) {
@@ -69,23 +67,21 @@ function numbered(segments) {
 
 /** A canvas that is white in the mask; what is around it is an ABGR word. */
 function stencilOf({ mask }, around) {
-  const [height, width] = mask.size;
+  const { cells, width, height } = pixelsOf(mask);
   const pixels = new ImageData(width, height);
-  new Uint32Array(pixels.data.buffer).set(Uint32Array.from(cellsOf(mask), (held) => (held ? WHITE : around)));
-  const canvas = new OffscreenCanvas(width, height);
-  canvas.getContext("2d").putImageData(pixels, 0, 0);
-  return canvas;
+  new Uint32Array(pixels.data.buffer).set(Uint32Array.from(cells, (held) => (held ? WHITE : around)));
+  return drawn(width, height, (context) => context.putImageData(pixels, 0, 0));
 }
 
 /** The picture inside one segment, everything else transparent. */
 function cutOut(one, image) {
   const [left, top, across, down] = one.bbox;
-  const canvas = new OffscreenCanvas(across, down);
-  const context = canvas.getContext("2d");
-  context.drawImage(stencilOf(one, TRANSPARENT), -left, -top);
-  context.globalCompositeOperation = "source-in";
-  context.drawImage(image, -left, -top);
-  return canvas.convertToBlob();
+  const cut = drawn(across, down, (context) => {
+    context.drawImage(stencilOf(one, TRANSPARENT), -left, -top);
+    context.globalCompositeOperation = "source-in";
+    context.drawImage(image, -left, -top);
+  });
+  return cut.convertToBlob();
 }
 
 /** Whether the text is on the clipboard now: pages that came without TLS are not given one, but may copy what is marked. */

@@ -1,6 +1,6 @@
 // Segments in the formats of annotation tools, and all of them in one zip.
 
-import { cellsOf } from "./masks.js";
+import { pixelsOf } from "./masks.js";
 import { polygonsOf } from "./regions.js";
 
 const UNNAMED = "object";
@@ -70,7 +70,7 @@ export function geojson({ segments }) {
     features: segments.map((one, index) => ({
       type: "Feature",
       id: index + 1,
-      geometry: { type: "MultiPolygon", coordinates: ringsOf(one).map((rings) => rings.map(closed)) },
+      geometry: { type: "MultiPolygon", coordinates: polygonsOf(pixelsOf(one.mask)).map((rings) => rings.map(closed)) },
       properties: { label: one.label, score: one.score, area: one.area },
     })),
   });
@@ -88,21 +88,16 @@ function attributesOf(attributes) {
 
 /** Run lengths of the mask inside its box, row by row, outside first. */
 function rowRuns({ mask, bbox: [left, top, across, down] }) {
-  const cells = cellsOf(mask);
-  const inside = Uint8Array.from({ length: across * down }, (_, i) => cells[(top + Math.floor(i / across)) * mask.size[1] + left + (i % across)]);
+  const { cells, width } = pixelsOf(mask);
+  const inside = Uint8Array.from({ length: across * down }, (_, i) => cells[(top + Math.floor(i / across)) * width + left + (i % across)]);
   const runs = [0];
   inside.forEach((each, i) => (each === (i && inside[i - 1]) ? (runs[runs.length - 1] += 1) : runs.push(1)));
   return runs;
 }
 
-function ringsOf({ mask }) {
-  const [height, width] = mask.size;
-  return polygonsOf(cellsOf(mask), { height, width });
-}
-
 /** All rings as one loop; the way to each ring and back covers no area. */
-function loopOf(one) {
-  const rings = ringsOf(one).flat();
+function loopOf({ mask }) {
+  const rings = polygonsOf(pixelsOf(mask)).flat();
   return rings.flatMap((ring, index) => (index ? [...ring, ring[0], rings[0][0]] : [...ring, ring[0]]));
 }
 

@@ -1,6 +1,7 @@
-// COCO's compressed run lengths.
+// Masks in COCO's compressed run lengths, and maps of segments drawn from them.
 
 const MAX_SIDE = 1600; // cells of the longer side of a map; screens show no more
+const NUMBER = /[P-o]*[0-O]/g; // digits in base 32, the lowest first; all but the last have bit 32 set
 
 /**
  * The lengths of runs of 0 and 1 in turn, 0 first, column by column.
@@ -8,56 +9,43 @@ const MAX_SIDE = 1600; // cells of the longer side of a map; screens show no mor
  * pycocotools' `counts`: numbers in base 32, six bits a character from "0" on, each from the fourth on as the difference
  * to the last but one.
  */
-export function runsOf(counts) {
+function runsOf(counts) {
   const runs = [];
-  let place = 0;
-  while (place < counts.length) {
-    let value = 0;
-    let shift = 0;
-    let bits;
-    do {
-      bits = counts.charCodeAt(place++) - 48;
-      value += (bits & 31) * 2 ** shift;
-      shift += 5;
-    } while (bits & 32);
-    if (bits & 16) value -= 2 ** shift;
-    if (runs.length > 2) value += runs[runs.length - 2];
-    runs.push(value);
+  for (const [digits] of counts.matchAll(NUMBER)) {
+    const bits = Array.from(digits, (digit) => digit.charCodeAt(0) - 48);
+    const value = bits.reduceRight((sum, bit) => 32 * sum + (bit & 31), bits.at(-1) & 16 ? -1 : 0);
+    runs.push(runs.length > 2 ? value + runs.at(-2) : value);
   }
   return runs;
 }
 
-/**
- * Writes a number into every cell of a map that the mask holds.
- *
- * The map is the image thinned by `step`: cell (x, y) is the pixel (x * step, y * step); it lies row by row.
- */
-export function paint(cells, { width, step }, { size: [height], counts }, number) {
-  const rows = Math.ceil(height / step);
-  let begin = 0;
+/** Writes a number into every pixel of a mask, in pixels [H * W] that run down the columns. */
+export function paint(pixels, { counts }, number) {
+  let end = 0;
   runsOf(counts).forEach((length, index) => {
-    const end = begin + length;
-    if (index % 2) {
-      for (let column = Math.ceil(Math.floor(begin / height) / step) * step; column * height < end; column += step) {
-        const top = Math.max(0, begin - column * height);
-        const bottom = Math.min(height, end - column * height);
-        const x = column / step;
-        for (let y = Math.ceil(top / step); y < rows && y * step < bottom; y++) cells[y * width + x] = number;
-      }
-    }
-    begin = end;
+    if (index % 2) pixels.fill(number, end, end + length);
+    end += length;
   });
 }
 
-/** The size of the map of an image; `step`: pixels of the image from cell to cell. */
-export function thinned([height, width]) {
-  const step = Math.max(1, Math.ceil(Math.max(width, height) / MAX_SIDE));
-  return { width: Math.ceil(width / step), height: Math.ceil(height / step), step };
+/**
+ * `{cells, width, height, step}`: the mask of each cell, from 1, row by row; the first mask is on top. A cell (x, y) is the
+ * pixel (x * step, y * step).
+ *
+ * @param {any[]} masks of one size
+ */
+export function mapOf(masks, [H, W], step = Math.ceil(Math.max(H, W) / MAX_SIDE)) {
+  const pixels = new Uint16Array(H * W);
+  for (let number = masks.length; number > 0; number--) paint(pixels, masks[number - 1], number);
+  const [height, width] = [Math.ceil(H / step), Math.ceil(W / step)];
+  const cells = new Uint16Array(height * width);
+  for (let x = 0; x < width; x++) {
+    for (let y = 0; y < height; y++) cells[y * width + x] = pixels[x * step * H + y * step];
+  }
+  return { cells, width, height, step };
 }
 
-/** Cells [height * width] of a map that are 1 where the mask is: those of its pixels, or of a thinner one. */
-export function cellsOf(mask, map = { width: mask.size[1], height: mask.size[0], step: 1 }) {
-  const cells = new Uint8Array(map.width * map.height);
-  paint(cells, map, mask, 1);
-  return cells;
+/** The map of one mask, with a cell for each pixel. */
+export function pixelsOf(mask) {
+  return mapOf([mask], mask.size, 1);
 }

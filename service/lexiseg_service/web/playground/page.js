@@ -68,10 +68,16 @@ export function kept(id, act) {
   });
 }
 
+/** A canvas with what `draw` draws. */
+export function drawn(width, height, draw) {
+  const canvas = new OffscreenCanvas(width, height);
+  draw(canvas.getContext("2d"));
+  return canvas;
+}
+
 /** A source drawn at a size, as a picture with a file of that name. @returns {Promise<any>} */
 export async function jpegOf(source, width, height, name) {
-  const image = new OffscreenCanvas(width, height);
-  image.getContext("2d").drawImage(source, 0, 0, width, height);
+  const image = drawn(width, height, (context) => context.drawImage(source, 0, 0, width, height));
   const blob = await image.convertToBlob({ type: "image/jpeg", quality: JPEG_QUALITY });
   return { file: new File([blob], name, { type: "image/jpeg" }), id: null, width, height, image };
 }

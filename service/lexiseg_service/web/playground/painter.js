@@ -1,6 +1,6 @@
 // The worker: masks to a map of segments, the map to fills and outlines. The page stays responsive meanwhile.
 
-import { paint, thinned } from "./masks.js";
+import { mapOf } from "./masks.js";
 
 const [OPAQUE, FAINT] = [0xff000000, 0x70000000]; // alpha of ABGR words
 const WIDE = 0.5; // of a segment's longest run; a name is written in the middle of the rows that are as wide
@@ -8,23 +8,15 @@ const MIN_NAMED = 0.002; // share of the picture; a smaller segment gets its col
 const OUTLINES_PER_SIDE = 640; // thickness of an outline is the longer side divided by this
 const port = /** @type {any} */ (self); // of a worker, which has another postMessage than a window
 const pen = /** @type {any} */ (new OffscreenCanvas(1, 1).getContext("2d")); // reads colours
-let map = null; // {cells, width, height, step}: the segment of each cell, from 1
+let map = null; // of segments
 
 /** `image` [height, width] and `masks`: of another answer than before. */
 port.onmessage = async ({ data: { turn, inks, image, masks } }) => {
-  if (masks) map = mapOf(image, masks);
+  if (masks) map = mapOf(masks, image);
   const fresh = masks && { map: { ...map, places: placesOfNames(masks.length) } };
   const [fills, lines] = await drawn(inks);
   port.postMessage({ turn, fills, lines, ...fresh }, [fills, lines]);
 };
-
-function mapOf(image, masks) {
-  const size = thinned(image);
-  const cells = new Uint16Array(size.width * size.height);
-  // The first on top, as in the service's own overlays.
-  for (let number = masks.length; number > 0; number--) paint(cells, size, masks[number - 1], number);
-  return { cells, ...size };
-}
 
 /** Pixel {x, y} of each segment where it is wide; null for what is too small to be named. */
 function placesOfNames(count) {

@@ -2,7 +2,7 @@
 // the picture's id, one question at a time, and dropped when the pointer goes on.
 
 import * as engine from "./engine/server.js";
-import { cellsOf, thinned } from "./masks.js";
+import { mapOf } from "./masks.js";
 import { $, kept, manner, page, state, takesPrompts } from "./page.js";
 import { asking, corrected, correction, withPoint } from "./question.js";
 import { polygonsOf } from "./regions.js";
@@ -45,7 +45,10 @@ async function look() {
   try {
     const answer = await engine.hover(state.picture, { prompts: [prompt], ...manner() }, looking.signal);
     looking.signal.throwIfAborted();
-    view.outline = outlineOf(answer.segments.find((one) => !one.mask_index).mask);
+    const { mask } = answer.segments.find((one) => !one.mask_index);
+    const map = mapOf([mask], mask.size);
+    const corners = (ring) => ring.map(([x, y]) => `${x * map.step} ${y * map.step}`);
+    view.outline = polygonsOf(map).flat().map((ring) => `M${corners(ring).join("L")}Z`).join("");
     view.draw();
     $("canvas").dataset.outlined = "yes";
   } catch {
@@ -53,11 +56,4 @@ async function look() {
   } finally {
     looking = null;
   }
-}
-
-/** The border of a mask, as a path in pixels of the picture. */
-function outlineOf(mask) {
-  const map = thinned(mask.size);
-  const rings = polygonsOf(cellsOf(mask, map), map).flat();
-  return rings.map((ring) => `M${ring.map(([x, y]) => `${x * map.step} ${y * map.step}`).join("L")}Z`).join("");
 }

@@ -30,11 +30,11 @@ export function parts(labels, width) {
 }
 
 /**
- * [[exterior, ...holes], ...] of cells that are 1 or 0, row by row; parts that touch at a corner only are apart.
+ * [[exterior, ...holes], ...] of a map of one mask; parts that touch at a corner only are apart.
  *
  * A ring is a list of pixel corners [x, y]; it runs clockwise around what is inside.
  */
-export function polygonsOf(cells, { height, width }) {
+export function polygonsOf({ cells, height, width }) {
   const { ids } = parts(cells, width);
   const sides = sidesOf(cells, height, width);
   const polygons = []; // by parts

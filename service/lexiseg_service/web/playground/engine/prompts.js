@@ -4,7 +4,7 @@
 // graphs share of it), and `look(look)`, the view of a part. Masks are logits [h * w].
 
 import { axis, cut, encoded } from "./maps.js";
-import { runsOf } from "../masks.js";
+import { paint } from "../masks.js";
 import { parts } from "../regions.js";
 
 /** The answer to a prompt: its `logits`, its mask's run lengths, area and box, and its quality. */
@@ -199,14 +199,13 @@ async function correct(rules, picture, { points = [], box, mask }, run) {
   const { cells, size } = picture;
   const [positives, negatives] = bySign(points);
   const pixels = new Uint8Array(size[0] * size[1]); // down the columns
-  let place = 0;
-  runsOf(mask.counts).forEach((run, index) => pixels.fill(index % 2, place, (place += run)));
+  paint(pixels, mask, 1);
   let logits = (await picture.onCells(pixels)).map((share) => (2 * share - 1) * CERTAIN);
-  const paint = (shown, number) => cut(shown, cells, size).forEach((each, pixel) => each && (pixels[pixel] = number));
+  const repaint = (shown, number) => cut(shown, cells, size).forEach((each, pixel) => each && (pixels[pixel] = number));
   let quality = 0;
   if (positives.length || box) {
     const added = await predict(rules, picture, { points: positives, box }, run);
-    paint(added.mask, 1);
+    repaint(added.mask, 1);
     logits = logits.map((logit, cell) => Math.max(logit, added.mask[cell]));
     quality = added.quality;
   }
@@ -216,7 +215,7 @@ async function correct(rules, picture, { points = [], box, mask }, run) {
     if (number < MAX_ANSWERS) ({ mask: shown, quality } = await predict(rules, picture, { points: [{ ...point, positive: true }] }, run));
     else shown = logits.map(() => -CERTAIN);
     const removed = removedFrom(rules, logits, shown, neighbours(point, picture), around, cells[1]);
-    paint(removed, 0);
+    repaint(removed, 0);
     logits = logits.map((logit, cell) => (removed[cell] >= 0 ? Math.min(logit, -removed[cell]) : logit));
   }
   return { logits, quality, ...encoded(pixels, 2, size)[1] };
