@@ -79,5 +79,4 @@ class PretrainedTextTower(ChunkedTower):
         return tokens
 
     def rows(self, tokens: Tensor) -> Tensor:
-        rows: Tensor = self._model(input_ids=tokens).pooler_output
-        return rows
+        return self._model(input_ids=tokens).pooler_output

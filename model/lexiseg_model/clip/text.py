@@ -88,8 +88,7 @@ def end_states(transformer: Any, tokens: Tensor) -> Tensor:
     hidden = transformer.token_embedding(tokens) + transformer.positional_embedding[:length]
     hidden = transformer.transformer(hidden, attn_mask=transformer.attn_mask[:length, :length])
     last = hidden[torch.arange(len(tokens), device=tokens.device), tokens.argmax(1)]
-    states: Tensor = transformer.ln_final(last)
-    return states
+    return transformer.ln_final(last)
 
 
 def rows_digest(settings: object, state: Mapping[str, Tensor]) -> str:
@@ -133,8 +132,7 @@ def fresh_text_tower(width: int, layers: int) -> TextTransformer:
 
 def tokenize(texts: list[str]) -> Tensor:
     """Token numbers int64 [S, 77]; texts that are too long are cut before their end mark."""
-    tokens: Tensor = open_clip.tokenize(texts, context_length=CONTEXT)
-    return tokens
+    return open_clip.tokenize(texts, context_length=CONTEXT)
 
 
 class TextTower(ChunkedTower):
@@ -154,12 +152,10 @@ class TextTower(ChunkedTower):
 
     def rows(self, tokens: Tensor) -> Tensor:
         if not self.end_marked:
-            rows: Tensor = self._model.encode_text(tokens)
-            return rows
+            return self._model.encode_text(tokens)
         last = end_states(self._model, tokens)
         projection = self._model.text_projection
-        projected: Tensor = projection(last) if isinstance(projection, nn.Linear) else last @ projection
-        return projected
+        return projection(last) if isinstance(projection, nn.Linear) else last @ projection
 
 
 def _digest(towers: ClipTowers, probe: Tensor) -> str:

@@ -27,8 +27,7 @@ VOWELS = "aeiou"
 
 @cache
 def _data() -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(DATA.read_text())
-    return data
+    return json.loads(DATA.read_text())
 
 
 def template_names() -> tuple[str, ...]:
@@ -153,7 +152,4 @@ class TextSide:
             raise ShapeError(f"expected text rows {list(expected)}, got {list(rows.shape)}")
         if not n_texts:
             return np.empty((0, self.tower.width), np.float32)
-        vectors: NDArray[np.float32] = class_vectors(
-            torch.from_numpy(rows.astype(np.float32)), len(self._templates), self._rule
-        ).numpy()
-        return vectors
+        return class_vectors(torch.from_numpy(rows.astype(np.float32)), len(self._templates), self._rule).numpy()

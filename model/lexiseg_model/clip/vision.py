@@ -122,8 +122,7 @@ def last_block(visual: VisionTransformer) -> ResidualAttentionBlock:
 
 def project(visual: VisionTransformer, tokens: Tensor) -> Tensor:
     """CLIP's last layers: layer norm, then projection into the text space. [..., width] -> [..., D], not normalised."""
-    projected: Tensor = visual.ln_post(tokens) @ visual.proj
-    return projected
+    return visual.ln_post(tokens) @ visual.proj
 
 
 def image_embedding(visual: VisionTransformer, tokens: Tokens) -> Tensor:

@@ -61,8 +61,7 @@ class PublishedPolicy(StrictModel):
 
 @cache
 def _published() -> dict[str, Any]:
-    published: dict[str, Any] = yaml.safe_load((DATA / "policies.yaml").read_text())
-    return published
+    return yaml.safe_load((DATA / "policies.yaml").read_text())
 
 
 def known_policy(name: str) -> PolicyName:

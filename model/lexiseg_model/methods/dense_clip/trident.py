@@ -53,8 +53,7 @@ class Sam(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """Configuration for `sam_from_state`."""
-        config: dict[str, Any] = plain_config(self.model.config.to_dict())
-        return config
+        return plain_config(self.model.config.to_dict())
 
     def _fitted(self, size: tuple[int, int], side: int) -> tuple[int, int]:
         """Size (height, width) scaled to a longer side of `side`."""

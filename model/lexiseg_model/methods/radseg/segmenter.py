@@ -55,8 +55,7 @@ class Residual(nn.Sequential):
 
     def forward(self, hidden: Tensor) -> Tensor:
         norm, activation, linear = self
-        result: Tensor = hidden + linear(activation(norm(hidden)))
-        return result
+        return hidden + linear(activation(norm(hidden)))
 
 
 class RadImageTower(PretrainedImageTower):

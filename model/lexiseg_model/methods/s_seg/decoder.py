@@ -52,8 +52,7 @@ class NormedConvolution(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Maps [B, after, h, w] of maps [B, before, h, w]."""
-        normed: Tensor = self.norm(super().forward(input))
-        return normed
+        return self.norm(super().forward(input))
 
 
 class PixelDecoder(nn.Module):
@@ -83,8 +82,7 @@ class PixelDecoder(nn.Module):
             lateral = self.get_submodule(f"adapter_{level}")(features[level - 1])
             merged = lateral + F.interpolate(merged, size=lateral.shape[-2:], mode="nearest")
             merged = F.relu(self.get_submodule(f"layer_{level}")(merged))
-        mask_features: Tensor = self.mask_features(merged)
-        return mask_features
+        return self.mask_features(merged)
 
 
 class DecoderLayer(nn.Module):
@@ -122,8 +120,7 @@ class DecoderLayer(nn.Module):
         from_cells = self.multihead_attn(queries + places, cells + cell_places, cells, need_weights=False)[0]
         queries = self.norm2(queries + self.dropout(from_cells))
         from_itself = self.linear2(self.dropout(F.relu(self.linear1(queries))))
-        settled: Tensor = self.norm3(queries + self.dropout(from_itself))
-        return settled
+        return self.norm3(queries + self.dropout(from_itself))
 
 
 class Decoder(nn.Module):
@@ -161,8 +158,7 @@ class MaskEmbedding(nn.Module):
     def forward(self, queries: Tensor) -> Tensor:
         """Embed queries [..., width]; the shape stays."""
         first, second, third = self.layers
-        embedded: Tensor = third(F.relu(second(F.relu(first(queries)))))
-        return embedded
+        return third(F.relu(second(F.relu(first(queries)))))
 
 
 class Predictor(nn.Module):

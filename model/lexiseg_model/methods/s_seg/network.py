@@ -46,8 +46,7 @@ class SSegTextTower(ChunkedTower):
         return tokenize(texts)
 
     def rows(self, tokens: Tensor) -> Tensor:
-        rows: Tensor = self._projector(end_states(self._transformer, tokens))
-        return rows
+        return self._projector(end_states(self._transformer, tokens))
 
 
 class Masks(NamedTuple):

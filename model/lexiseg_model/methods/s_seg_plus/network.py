@@ -82,8 +82,7 @@ class UperHead(nn.Module):
         smoothed = [smooth(one) for smooth, one in zip(reversed(self.smooth), above, strict=True)]
         finest = smoothed[-1]
         together = torch.cat([_sized(one, finest) for one in (*reversed(smoothed), coarsest)], 1)
-        logits: Tensor = self.classifier(self.dropout(self.fusion(together)))
-        return logits
+        return self.classifier(self.dropout(self.fusion(together)))
 
 
 class Student(nn.Module):

@@ -63,8 +63,7 @@ def region_rows(
     centred = subtract_image(mean_embeddings(cells, pixels), pixels.flatten(1).mean(1), apart)
     own = [pixels[:, part.to(pixels.device)].T for part in cells]
     groups = torch.stack([cell_groups(part, part.new_ones(len(part))) for part in own])
-    rows: NDArray[np.float16] = torch.cat([centred, groups.flatten(1)], 1).cpu().numpy().astype(np.float16)
-    return rows
+    return torch.cat([centred, groups.flatten(1)], 1).cpu().numpy().astype(np.float16)
 
 
 def cell_groups(cells: Tensor, inside: Tensor) -> Tensor:
@@ -91,8 +90,7 @@ def cell_groups(cells: Tensor, inside: Tensor) -> Tensor:
 
 def subtract_image(means: Tensor, image: Tensor, apart: float) -> Tensor:
     """Subtract `apart` times the image's mean [96] from the directions of means [R, 96]; their lengths stay."""
-    centred: Tensor = means.norm(dim=1, keepdim=True) * F.normalize(F.normalize(means, dim=1) - apart * image, dim=1)
-    return centred
+    return means.norm(dim=1, keepdim=True) * F.normalize(F.normalize(means, dim=1) - apart * image, dim=1)
 
 
 def vectors(positive: TextRows, negative: TextRows, rule: ExampleRule, words: Tensor) -> ExampleVectors:

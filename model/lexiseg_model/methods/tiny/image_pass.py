@@ -30,8 +30,7 @@ def halve(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Average 2 x 2 pixels: [N, 2h, 2w] -> [N, h, w]; ties round to even."""
     pairs = planes[:, :, ::2].astype(np.uint16) + planes[:, :, 1::2]
     total = pairs[:, ::2] + pairs[:, 1::2]
-    means: NDArray[np.uint8] = ((total + 1 + (total >> 2 & 1)) >> 2).astype(np.uint8)
-    return means
+    return ((total + 1 + (total >> 2 & 1)) >> 2).astype(np.uint8)
 
 
 def buckets(limits: InputSize) -> tuple[tuple[int, int], ...]:

@@ -112,8 +112,7 @@ def colour_bins(cells: Tensor) -> Tensor:
     spread = axes.std(dim=1, keepdim=True, correction=0) + 0.01
     bins = ((axes - axes.mean(dim=1, keepdim=True)) / (WIDTH * spread) + 0.5) * BINS
     lightness, warmth, green = bins.long().clamp(0, BINS - 1)
-    bin_of: Tensor = (lightness * BINS + warmth) * BINS + green
-    return bin_of
+    return (lightness * BINS + warmth) * BINS + green
 
 
 def by_own_colours(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palette, rule: OwnColours) -> Tensor:

@@ -183,8 +183,7 @@ class PromptHead(nn.Module):
 
     def maps(self, pixels: Tensor, guide: Tensor) -> SharedMaps:
         """Embeddings [B, 96, h, w] and normalised colours [B, 3, 2h, 2w] -> maps that prompts share."""
-        shared: SharedMaps = self.shared(pixels, guide)
-        return shared
+        return self.shared(pixels, guide)
 
     def click_masks(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         """Four masks for each prompt, a single positive point."""
@@ -193,15 +192,13 @@ class PromptHead(nn.Module):
         maps = self._own_maps(
             shared, inputs, self.first.weight[:, POINT_CHANNELS], self.second.weight[:, POINT_CHANNELS]
         )
-        answers: MaskAnswers = self.of_lone(maps, shared)
-        return answers
+        return self.of_lone(maps, shared)
 
     def prompt_mask(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         """One mask for each prompt: a box, several points, or both."""
         inputs = prompt_maps(prompts, shared.grouping, shared.pixels)
         maps = self._own_maps(shared, inputs, self.first.weight, self.second.weight)
-        answers: MaskAnswers = self.of_sure(maps, shared)
-        return answers
+        return self.of_sure(maps, shared)
 
     def _own_maps(self, shared: SharedMaps, inputs: Tensor, first: Tensor, second: Tensor) -> Tensor:
         """A prompt's own maps [B * N, MID, h/2, w/2] from its inputs [B, N, C, h/2, w/2] and the filters for them."""
@@ -211,8 +208,7 @@ class PromptHead(nn.Module):
         coarse = self.middle(self.enter(_add_shared(coarse, shared.coarse, n)))
         upsampled = F.interpolate(self.widen(coarse), size=inputs.shape[-2:], mode="bilinear")
         own = F.conv2d(inputs, second, self.second.bias).add_(upsampled)
-        maps: Tensor = self.last(_add_shared(own, shared.mid, n))
-        return maps
+        return self.last(_add_shared(own, shared.mid, n))
 
 
 def _add_shared(maps: Tensor, shared: Tensor, n: int) -> Tensor:

@@ -71,8 +71,7 @@ class TipsTextTower(PretrainedTextTower):
 
     def rows(self, tokens: Tensor) -> Tensor:
         mask = (tokens != self._padding).long()
-        rows: Tensor = self._model(input_ids=tokens, attention_mask=mask).pooler_output
-        return rows
+        return self._model(input_ids=tokens, attention_mask=mask).pooler_output
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> PatchTextSegmenter:

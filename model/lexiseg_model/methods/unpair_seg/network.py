@@ -51,13 +51,11 @@ class PromptableMasks(nn.Module):
 
     def features(self, maps: Sequence[Tensor]) -> PixelFeatures:
         """Decode image maps [B, channels, h, w] at strides 4, 8, 16, 32."""
-        features: PixelFeatures = self.pixel_decoder(maps)
-        return features
+        return self.pixel_decoder(maps)
 
     def decode(self, features: PixelFeatures, prompt: PromptTokens) -> Prediction:
         """Predict masks for encoded prompts."""
-        prediction: Prediction = self.predictor(features, prompt)
-        return prediction
+        return self.predictor(features, prompt)
 
 
 class EncodedImages(NamedTuple):

@@ -110,8 +110,7 @@ def without_specks(mask: NDArray[np.bool_], smallest: int = SMALLEST) -> NDArray
         return filled
     large = areas >= smallest
     large[areas.argmax()] = True
-    cleaned: NDArray[np.bool_] = np.concatenate([[False], large])[parts]
-    return cleaned
+    return np.concatenate([[False], large])[parts]
 
 
 def tidied(masks: Tensor, specks: int) -> Tensor:
@@ -132,8 +131,7 @@ def tidied(masks: Tensor, specks: int) -> Tensor:
 
 def _small_parts(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
     _, parts, areas = _parts(mask)
-    small: NDArray[np.bool_] = np.concatenate([[False], areas < smallest])[parts]
-    return small
+    return np.concatenate([[False], areas < smallest])[parts]
 
 
 def _parts(mask: NDArray[np.bool_]) -> tuple[int, NDArray[np.int32], NDArray[np.int32]]:

@@ -51,13 +51,11 @@ class TowerPair(nn.Module):
     @property
     def scale(self) -> Tensor:
         """Scalar factor of the cosines."""
-        scale: Tensor = self.clip.logit_scale.exp().clamp(max=MAX_SCALE)
-        return scale
+        return self.clip.logit_scale.exp().clamp(max=MAX_SCALE)
 
     def texts(self, tokens: Tensor) -> Tensor:
         """Rows [B, D] of tokens [B, L], not of unit length."""
-        rows: Tensor = end_states(self.clip, tokens) @ self.clip.text_projection
-        return rows
+        return end_states(self.clip, tokens) @ self.clip.text_projection
 
 
 class PairTrainer(PairRun[ClipRecipe, TowerPair]):

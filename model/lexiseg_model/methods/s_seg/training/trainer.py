@@ -64,8 +64,7 @@ class SSegLosses(nn.Module):
 
     def _contrast(self, images: Tensor, texts: Tensor) -> Tensor:
         """Sum of image-to-text and text-to-image InfoNCE over all processes, of unit vectors [B, D] each."""
-        both: Tensor = 2 * self.network.contrast(images @ gather(texts).T, texts @ gather(images).T)
-        return both
+        return 2 * self.network.contrast(images @ gather(texts).T, texts @ gather(images).T)
 
 
 class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
@@ -91,8 +90,7 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
         with self.autocast():
             losses = self.network(images, batch.tokens.to(self.device, non_blocking=True), pseudo)
         self.note(**losses.figures)
-        total: Tensor = losses.total
-        return total
+        return losses.total
 
     def _extra_figures(self) -> dict[str, float]:
         return {"scale": round(self.network.network.contrast.scale.item(), 2)}

@@ -62,8 +62,7 @@ def inner_edge_pixels(logits: NDArray[np.float32], windows: Windows, cells: tupl
     edges = (logits[:, :, 0], logits[:, :, -1], logits[..., 0], logits[..., -1])
     inner = (starts[:, 0], ends[:, 0], starts[:, 1], ends[:, 1])
     counts = [np.count_nonzero(edge > 0, axis=2) for edge in edges]
-    total: NDArray[np.int64] = np.sum([n * mask[:, None] for n, mask in zip(counts, inner, strict=True)], axis=0)
-    return total
+    return np.sum([n * mask[:, None] for n, mask in zip(counts, inner, strict=True)], axis=0)
 
 
 def paste(masks: NDArray[Number], windows: Windows, cells: tuple[int, int], fill: float = 0) -> NDArray[Number]:
@@ -82,5 +81,4 @@ def sample(pixels: NDArray[np.int64], masks: NDArray[np.float32], windows: Windo
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     index = np.arange(len(masks))[:, None]
     values = masks[index, np.where(inside, row, 0), np.where(inside, column, 0)]
-    sampled: NDArray[np.float32] = np.where(inside, values, np.float32(fill))
-    return sampled
+    return np.where(inside, values, np.float32(fill))

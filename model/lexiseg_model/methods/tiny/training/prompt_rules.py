@@ -104,8 +104,7 @@ def replaced(settings: TinySettings, name: str, value: float) -> TinySettings:
 
 def _number(settings: TinySettings, name: str) -> float:
     rule, number = name.split(".")
-    value: float = getattr(getattr(settings, rule), number)
-    return value
+    return getattr(getattr(settings, rule), number)
 
 
 def _prompts(mask: Any) -> list[Prompt]:

@@ -120,8 +120,7 @@ def _is_readable(character: str) -> bool:
 
 def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows [N, D] scaled to unit length."""
-    unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-6)
-    return unit
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-6)
 
 
 def foreign(texts: list[str]) -> list[bool]:

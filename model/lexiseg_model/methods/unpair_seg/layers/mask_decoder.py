@@ -46,8 +46,7 @@ class Attention(nn.Module):
         q, k, v = (F.linear(x, w, b).view(*x.shape[:2], self.heads, -1).transpose(1, 2) for x, w, b in triples)
         mask = None if seen is None else seen[:, None]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        attended: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
-        return attended
+        return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
 class NormedAttention(nn.Module):
@@ -64,8 +63,7 @@ class NormedAttention(nn.Module):
     ) -> Tensor:
         """Attend from tokens [N, Q, C] with positions [N, Q, C] to [N, S, C]: [N, Q, C]; `mask` as in `Attention`."""
         queries = tokens if query_positions is None else tokens + query_positions
-        normed: Tensor = self.norm(tokens + getattr(self, self._name)(queries, keys, values, mask))
-        return normed
+        return self.norm(tokens + getattr(self, self._name)(queries, keys, values, mask))
 
 
 class FeedForward(nn.Module):
@@ -79,8 +77,7 @@ class FeedForward(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Apply the layers to tokens [..., C]; the shape stays."""
-        normed: Tensor = self.norm(tokens + self.linear2(F.relu(self.linear1(tokens))))
-        return normed
+        return self.norm(tokens + self.linear2(F.relu(self.linear1(tokens))))
 
 
 class Perceptron(nn.Module):
@@ -93,8 +90,7 @@ class Perceptron(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map vectors [..., width] to [..., outputs]."""
         first, second, last = self.layers
-        out: Tensor = last(F.relu(second(F.relu(first(x)))))
-        return out
+        return last(F.relu(second(F.relu(first(x)))))
 
 
 class MaskDecoder(nn.Module):
@@ -176,8 +172,7 @@ class MaskDecoder(nn.Module):
         by_prompt, places = (x.view(-1, n_tokens, width) for x in (flat, places))  # [B * Q, K, C]
         within = self.transformer_self_attention_layers[index]
         by_prompt = within(by_prompt, places, by_prompt + places, by_prompt)
-        shaped: Tensor = self.transformer_ffn_layers[index](by_prompt).view(tokens.shape)
-        return shaped
+        return self.transformer_ffn_layers[index](by_prompt).view(tokens.shape)
 
     def _level(self, maps: Tensor, mark: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values, [B, h * w, C] each, of a level [B, C, h, w] with its embedding [C]."""
