@@ -63,8 +63,7 @@ class PretrainedTextTower(ChunkedTower):
     ) -> None:
         """Place the model on the device and read its tokenizer; `clean` prepares a text for it.
 
-        Raises:
-            WeightsError: the state has no tokenizer.
+        Raises WeightsError if the state has no tokenizer.
         """
         self.device = device
         self.width = int(getattr(model.config, "projection_size", model.config.hidden_size))

@@ -36,11 +36,7 @@ def template_names() -> tuple[str, ...]:
 
 
 def template_set(name: str) -> list[str]:
-    """The strings of a set, in their published order; `fill` puts a text in.
-
-    Raises:
-        OptionError: no set of that name.
-    """
+    """The strings of a set, in their published order; `fill` puts a text in. Raises OptionError for an unknown name."""
     sets = _data()["sets"]
     if name not in sets:
         raise OptionError(f"no template set {name!r}; there are {', '.join(template_names())}")
@@ -57,8 +53,7 @@ def fill(template: str, text: str) -> str:
 def background_words(name: str) -> tuple[str, ...]:
     """`bg26` (SCLIP, NACLIP, ProxyCLIP), `bg17` (ProxyCLIP on COCO-Object), `plain` (the word background).
 
-    Raises:
-        OptionError: no list of that name.
+    Raises OptionError for any other name.
     """
     lists = _data()["background_words"]
     if name not in lists:
@@ -71,17 +66,9 @@ ClassRule = Literal["mean_of_units", "mean_of_rows"]
 
 
 def mean_of_units(rows: Tensor, templates: int) -> Tensor:
-    """Unit rows, their mean over templates, unit again: SCLIP, NACLIP, ProxyCLIP.
+    """Unit rows, their mean over templates, unit again (SCLIP, NACLIP, ProxyCLIP): [T * templates, D] -> [T, D].
 
-    Args:
-        rows: [T * templates, D] float32, all templates of the first text first.
-        templates: how many rows a text has.
-
-    Returns:
-        [T, D] of unit length.
-
-    Raises:
-        ShapeError: the rows do not divide by the templates.
+    All templates of the first text come first. Raises ShapeError if the rows do not divide by the templates.
     """
     return F.normalize(F.normalize(_by_text(rows, templates), dim=2).mean(1), dim=1)
 
@@ -136,8 +123,7 @@ class TextSide:
     def bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         """Unit vectors of the classes' texts, on the device.
 
-        Raises:
-            ShapeError: `rows` has not one row for each of `texts(classes)`.
+        Raises ShapeError if `rows` has not one row for each of `texts(classes)`.
         """
         owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
         return TextBank(torch.from_numpy(self._vectors(len(owner), rows)).to(self._device), owner, len(classes))

@@ -148,8 +148,7 @@ class TridentSegmenter(PictureSegmenter):
 def image_tower(parts: Parts, settings: DenseClipSettings) -> ImageTower:
     """Image tower of CLIP under its policy, or of timm without one.
 
-    Raises:
-        WeightsError: the tower gives no patches, or does not support the policy.
+    Raises WeightsError if the tower gives no patches, or does not support the policy.
     """
     visual = parts.towers.visual
     if not isinstance(visual, TimmModel):
@@ -163,8 +162,7 @@ def image_tower(parts: Parts, settings: DenseClipSettings) -> ImageTower:
 def load(folder: Path, card: ModelCard, execution: Execution) -> DenseClipSegmenter:
     """Load a model directory, or the hub's weights by the card's settings.
 
-    Raises:
-        WeightsError: the weights are missing, damaged, or of another model.
+    Raises WeightsError if the weights are missing, damaged, or of another model.
     """
     settings = settings_of(card, DenseClipSettings)
     parts = open_parts(folder, card, settings)
@@ -180,11 +178,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> DenseClipSegmen
 
 
 def require_weights(card: ModelCard) -> None:
-    """Fetch the hub's weights for a card without a weights file.
-
-    Raises:
-        WeightsError: they cannot be fetched; the message names the ways to provide them.
-    """
+    """Fetch the hub's weights for a card without a weights file; raises as `fetch_from_hub`."""
     fetch_from_hub(card)
     settings = settings_of(card, DenseClipSettings)
     if settings.policy == "corrclip":

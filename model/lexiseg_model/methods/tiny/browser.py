@@ -66,17 +66,10 @@ CONSTANTS_OF = (  # the browser's code names these modules and their constants
 def write(
     model: segmenter.TinySegmenter, source: Path, folder: Path, words: Sequence[str], text_tower: Path | None
 ) -> None:
-    """Write all files for the browser into a folder.
+    """Write all files for the browser into an empty folder, and vectors of these unique lower-case words.
 
-    Args:
-        model: loaded as exact on the CPU.
-        source: its directory; an export there is used.
-        folder: an empty folder.
-        words: unique lower-case words to write vectors of, so that they need no text tower.
-        text_tower: a folder with the text tower; None: the default places.
-
-    Raises:
-        ExportError: a required package is not installed, or the network cannot be exported.
+    The model is loaded as exact on the CPU; an export in its directory `source` is used. Raises ExportError if a
+    required package is not installed, or the network cannot be exported.
     """
     with tempfile.TemporaryDirectory() as draft:
         export_folder, manifest = _image_export(model, source, Path(draft))
@@ -119,10 +112,7 @@ def _cast_outputs(source: Path, target: Path) -> None:
 
 
 def _quantise_matrices(path: Path) -> None:
-    """Store the matrices of a graph in int8 with a scale per row; products stay in float32.
-
-    8-bit activations would change 5 % of the labels.
-    """
+    """Store the matrices of a graph in int8 with a scale per row; 8-bit activations would change 5 % of the labels."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -200,11 +190,7 @@ def _save(path: Path, content: object) -> None:
 
 
 def require(model: object) -> segmenter.TinySegmenter:
-    """Return the model if a browser can run it.
-
-    Raises:
-        ExportError: it is of another method.
-    """
+    """Return the model if a browser can run it. Raises ExportError if it is of another method."""
     if not isinstance(model, segmenter.TinySegmenter):
         raise ExportError("expected a model of the method tiny, the bundled one or one of `lexiseg train finetune`")
     return model

@@ -187,16 +187,10 @@ class Region(nn.Module):
     def forward(
         self, pixels: Tensor, mask: Tensor, points: Tensor, signs: Tensor, box: Tensor, has_box: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The row of a prompt.
+        """The row [1, ROW] of a prompt, and the number [] of cells that it is of.
 
-        Args:
-            pixels: embeddings [1, 96, h, w].
-            mask: logits [h, w] of the prompt head.
-            points: [K, 2] in pixels of the network's input, with the `signs` [K] 1 and -1; 0: no point.
-            box: [4] in such pixels, if `has_box` [] is 1.
-
-        Returns:
-            The row [1, ROW], and the number [] of cells that it is of.
+        Of embeddings [1, 96, h, w], the prompt head's mask, logits [h, w], points [K, 2] in pixels of the network's
+        input with the `signs` [K] 1, -1 and 0 (no point), and a box [4] in such pixels if `has_box` [] is 1.
         """
         flat, size = pixels[0].float().flatten(1), pixels.shape[2:]
         at = _cell(points, size)[:, None] == torch.arange(flat.shape[1])  # [K, n]

@@ -43,17 +43,11 @@ def training_words(network: TinyNetwork, familiar: Familiar | None, device: torc
 def region_rows(
     pixels: Tensor, size: tuple[int, int], regions: Sequence[Region], masks: dict[int, PromptMasks], apart: float
 ) -> NDArray[np.float16]:
-    """Rows [R, ROW] of regions: mean embedding, then groups of cells.
+    """Rows [R, ROW] of regions in an image of `size` (H, W): mean embedding of [96, h, w], then groups of cells.
 
-    The mean is that of unit embeddings without the direction of the image's mean, its length unchanged.
-
-    Args:
-        pixels: [96, h, w] of the image.
-        size: (H, W) of the image.
-        regions: boxes, points or masks in the image.
-        masks: masks of the prompt head by index of the region; the best one counts inside the region's box, or where it
-            is similar to its points. Without one all cells of the region count.
-        apart: share of the image's mean subtracted from the direction of a region.
+    The mean is that of unit embeddings, without `apart` times the direction of the image's mean, its length unchanged.
+    Of the prompt head's `masks`, by index of the region, the best one counts inside the region's box, or where it is
+    similar to its points. Without one all cells of the region count.
     """
     cells = []
     for index, region in enumerate(regions):
@@ -94,16 +88,9 @@ def subtract_image(means: Tensor, image: Tensor, apart: float) -> Tensor:
 
 
 def vectors(positive: TextRows, negative: TextRows, rule: ExampleRule, words: Tensor) -> ExampleVectors:
-    """A vector for each example: a mixture of its own direction, the examples' mean and similar training words.
+    """A vector for each example: a mixture of its own direction, the examples' mean and similar training words [W, 96].
 
-    Args:
-        positive: rows [P, ROW] of examples.
-        negative: rows [N, ROW] of negative examples.
-        rule: weights of the mixture, and length of the vectors.
-        words: unit vectors [W, 96] of training words; W may be 0.
-
-    Raises:
-        OptionError: rows of another length.
+    Raises OptionError for rows of another length than ROW.
     """
     vectors, mean = mix_words(_unit(positive, words.device), rule, words)
     negatives = _unit(negative, words.device) if len(negative) else None

@@ -91,13 +91,8 @@ def masks_of_small_boxes(
 ) -> dict[int, PromptMasks]:
     """Masks of the prompts whose box is small, by index, on the cells of the whole image.
 
-    Args:
-        prompts: in pixels of the image.
-        whole: the image.
-        multiple: sides of the network's input are multiples of it, in pixels.
-        rule: which boxes are small, and how much they are enlarged.
-        encode: returns the features of a crop.
-        predict: returns the masks of prompts in a crop.
+    Sides of the network's input are multiples of `multiple`; `encode` returns the features of a crop, `predict` the
+    masks of prompts in it.
     """
     masks_by_prompt, cache = {}, whole.derived.once("looks", lambda: CropCache(MAX_LOOKS))
     for index, prompt in enumerate(prompts):
@@ -168,11 +163,7 @@ def to_image_cells(masks: Tensor, crop: Crop, whole: WholeImage) -> Tensor:
 def shares(cells: Tensor, parts: int, first: float | Tensor, end: float | Tensor) -> Tensor:
     """Weights [n, parts]: the share of each of these cells [n] that each of `parts` equal parts of a span covers.
 
-    Args:
-        cells: indices.
-        parts: from `first` to `end`, in cells.
-        first: where the span begins, in float64.
-        end: where it ends.
+    The span is from `first` to `end`, in cells, in float64.
     """
     bounds = first + (end - first) * torch.arange(parts + 1, dtype=torch.float64) / parts
     cell = cells[:, None].double()

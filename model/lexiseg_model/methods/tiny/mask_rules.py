@@ -62,14 +62,9 @@ def contrast_of_cells(cells: Tensor) -> Contrast:
 
 
 def evidence(masks: Tensor, contrast: Contrast) -> Tensor:
-    """Cues for the quality of masks.
+    """Cues [N, M, 3] for the quality of masks, logits [N, M, h, w].
 
-    Args:
-        masks: logits [N, M, h, w].
-        contrast: of the image.
-
-    Returns:
-        [N, M, 3] float32: stability score, logarithm of the share of the image, mean contrast along the contour.
+    Stability score, logarithm of the share of the image, mean contrast along the contour.
     """
     sampled = masks[..., ::EVERY, ::EVERY]
     area, inner, outer = ((sampled > threshold).float().sum((2, 3)) for threshold in (0.0, AROUND, -AROUND))
@@ -116,17 +111,10 @@ def colour_bins(cells: Tensor) -> Tensor:
 
 
 def by_own_colours(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palette, rule: OwnColours) -> Tensor:
-    """Refine masks by the colours of their objects.
+    """Refine masks, logits [N, h, w], by the colours of their objects; the results lie within `rule.bound`.
 
-    Args:
-        masks: logits [N, h, w] at stride 4 of the network's input.
-        boxes: [N, 4] x0, y0, x1, y1 in pixels of that input; cells outside never count as the object's.
-        has_box: [N] bool; without a box the histograms cover the surroundings of the mask.
-        palette: of the image, in h x w cells.
-        rule: weight and bound of the colours.
-
-    Returns:
-        Logits [N, h, w] between -`rule.bound` and `rule.bound`.
+    Cells outside of `boxes` [N, 4], x0, y0, x1, y1 in pixels of the network's input, never count as the object's. Where
+    `has_box` [N] is false, the histograms cover the surroundings of the mask.
     """
     batches = zip(*(torch.split(part, MAX_MASKS) for part in (masks, boxes, has_box)), strict=True)
     refined = [_refine_batch(logits, sides, flags, palette, rule) for logits, sides, flags in batches]
@@ -142,10 +130,9 @@ def _refine_batch(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palett
 
 
 def count_cells(masks: Tensor, boxes: Tensor, has_box: Tensor, rule: OwnColours) -> tuple[Tensor, Tensor]:
-    """Count cells for the histograms of masks; arguments as in `by_own_colours`.
+    """Counts [2 * N, h, w] of cells for histograms, inside and then outside, and where they are taken [N, h, w] bool.
 
-    Returns:
-        Counts [2 * N, h, w], inside and then outside; where they are taken [N, h, w] bool, around the box or the mask.
+    Around the box or the mask; arguments as in `by_own_colours`.
     """
     size = masks.shape[1], masks.shape[2]
     around = within(torch.where(has_box[:, None], boxes, outer_boxes(masks)), size, rule.ring)
@@ -173,12 +160,7 @@ def outer_boxes(masks: Tensor) -> Tensor:
 
 
 def log_ratio(histograms: Tensor, bins: Tensor) -> Tensor:
-    """Log ratio [N, h * w] of the shares of each cell's colour inside and outside a mask.
-
-    Args:
-        histograms: [2 * N, BINS ** 3] inside, then outside.
-        bins: [h * w], histogram bin of each cell's colour.
-    """
+    """Log ratio [N, h * w] of the shares of each cell's colour `bins` [h * w] inside and outside a mask."""
     n = len(histograms) // 2
     share = histograms.float() / histograms.sum(dim=1, keepdim=True).clamp_min(1).float()
     share = _blur(share.view(-1, BINS, BINS, BINS)).view(-1, BINS**3) + MIN_SHARE
@@ -197,16 +179,10 @@ def _blur(histograms: Tensor) -> Tensor:
 
 
 def clip_to_box(masks: Tensor, quality: Tensor, box: Tensor, rule: BoxRule) -> Tensor:
-    """Cut masks at their box and raise their logits inside.
+    """Cut masks, logits [M, h, w], at their box [4] in pixels of the network's input, and raise their logits inside.
 
-    A cell raises the expected IoU if its probability exceeds IoU / (1 + IoU), whose logit is ln(IoU). So masks of lower
-    expected quality get more cells.
-
-    Args:
-        masks: logits [M, h, w] at stride 4 of the network's input.
-        quality: [M] in 0..1, the expected IoU of each mask.
-        box: [4] x0, y0, x1, y1 in pixels of that input.
-        rule: logits added inside, and the slack beyond the box.
+    A cell raises the expected IoU, `quality` [M], if its probability exceeds IoU / (1 + IoU), whose logit is ln(IoU).
+    So masks of lower expected quality get more cells.
     """
     low, high = box[:2], box[2:]
     slack = rule.slack * (high - low)
@@ -221,12 +197,9 @@ def clip_to_box(masks: Tensor, quality: Tensor, box: Tensor, rule: BoxRule) -> T
 
 
 def within(boxes: Tensor, size: tuple[int, int], beyond: float = 0.0) -> Tensor:
-    """Which cells of stride 4 have their centres in a box: [N, h, w] bool.
+    """Which cells of stride 4 have their centres in boxes [N, 4] in pixels of the network's input: [N, h, w] bool.
 
-    Args:
-        boxes: [N, 4] x0, y0, x1, y1 in pixels of the network's input.
-        size: (h, w) cells.
-        beyond: enlarge a box on each side by this share of its side, at least one cell; 0: do not enlarge.
+    A box is enlarged on each side by the share `beyond` of its side, at least one cell unless that is 0.
     """
     low, high = boxes[:, :2] / STRIDE, boxes[:, 2:] / STRIDE
     margin = (beyond * (high - low)).clamp_min(1.0 if beyond else 0.0)

@@ -40,15 +40,9 @@ class Prompts(NamedTuple):
 
 
 def prompt_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
-    """Encode prompts as maps.
+    """Encode N prompts for each of B images as maps [B, N, CHANNELS, h, w] in -2..2.
 
-    Args:
-        prompts: N for each of B images.
-        grouping: [B, HEADS * D, h, w], unit vectors of D in each cell.
-        pixels: [B, E, h, w], one unit vector in each cell.
-
-    Returns:
-        [B, N, CHANNELS, h, w] in -2..2.
+    In each cell `grouping` [B, HEADS * D, h, w] holds unit vectors of D, and `pixels` [B, E, h, w] one.
     """
     x, y = _centres(grouping)  # [w], [h]
     near = _traces(prompts, 1.0, NEAR, x, y)

@@ -34,17 +34,9 @@ def predict_masks(
     scale: tuple[float, float],
     order: Order,
 ) -> list[PromptMasks]:
-    """Predict the masks of prompts in one image.
+    """Predict masks of prompts in one image, logits at stride 4: four for a single positive point, else one.
 
-    Args:
-        head: the prompt head.
-        shared: maps of the image.
-        prompts: points, boxes or both (`require_shown`), in pixels of the image.
-        scale: pixels of the network's input per pixel of the image, x and y.
-        order: orders the masks of a single click.
-
-    Returns:
-        For each prompt four masks if it is one positive point, else one; logits at stride 4 of the input.
+    Prompts are in pixels of the image, which `scale` (x, y) takes to those of the network's input.
     """
     clicks: list[int] = []
     others: list[int] = []

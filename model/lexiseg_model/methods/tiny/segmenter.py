@@ -286,9 +286,7 @@ def require_text_tower(folder: Path | None) -> None:
 def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:
     """Load a model directory (`tiny.safetensors` beside its card).
 
-    Raises:
-        WeightsError: the weights are missing, damaged, or of another network; the card's settings are invalid, or it
-            names the task prompt and the weights have no prompt head.
+    Raises WeightsError if the weights are missing, damaged, or do not fit the card, or the card's settings are invalid.
     """
     if card.weights_sha256 is None:
         raise WeightsError(f"{folder}: the card names no weights (weights_sha256)")

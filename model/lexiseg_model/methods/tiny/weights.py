@@ -44,11 +44,7 @@ class TinyState(NamedTuple):
 
 
 def load_tensors(module: Module, tensors: dict[str, Tensor], origin: Path) -> Module:
-    """Load all tensors of a module and set it to eval mode without gradients.
-
-    Raises:
-        WeightsError: tensors are missing, unknown or of another shape; the message names `origin`.
-    """
+    """Load all tensors of a module for inference. Raises WeightsError, which names `origin`, if they do not fit."""
     with naming_files(origin):
         return for_inference(module, "tiny", tensors)
 
@@ -62,9 +58,8 @@ def network_for(tensors: dict[str, Tensor]) -> TinyNetwork:
 def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork, PromptHead | None]:
     """Read the image network of a model directory, and its prompt head if it has one.
 
-    Raises:
-        WeightsError: the file is missing, damaged or of another network; the card has another embedding width, or the
-            task prompt without a prompt head in the file.
+    Raises WeightsError if the file is missing, damaged or of another network, or the card states another embedding
+    width, or the task prompt without a prompt head in the file.
     """
     folder, state = file.parent, TinyState.of(read_weights(file, sha256))
     with SkipInit():

@@ -36,9 +36,7 @@ class TowerPair(nn.Module):
     def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
         """Symmetric InfoNCE over the batches of all processes (CLIP, figure 3).
 
-        Args:
-            images: [B, 3, S, S], normalised.
-            tokens: [B, L], caption of each image, cut after the longest.
+        Of normalised images [B, 3, S, S] and tokens [B, L] of their captions, cut after the longest.
         """
         by_image, by_text = F.normalize(self.clip.visual(images)), F.normalize(self.texts(tokens))
         targets = torch.arange(len(images), device=images.device) + rank() * len(images)
@@ -65,11 +63,7 @@ class PairTrainer(PairRun[ClipRecipe, TowerPair]):
     normalisation = "clip"
 
     def __init__(self, recipe: ClipRecipe) -> None:
-        """
-        Raises:
-            DatasetError: there are no pairs.
-            OptionError: open_clip has no such architecture.
-        """
+        """Raises DatasetError if there are no pairs, OptionError if open_clip has no such architecture."""
         torch.manual_seed(recipe.seed)
         super().__init__(recipe, TowerPair(recipe.architecture, recipe.quick_gelu), tokenizer(recipe.architecture))
 
@@ -114,8 +108,7 @@ def untrained(recipe: ClipRecipe) -> TowerPair:
 def publish(recipe: ClipRecipe, weights: Path) -> ModelCard | None:
     """Write a model directory beside the trained towers.
 
-    Returns:
-        Its card; None for an image tower of timm, such as a ConvNeXt, which `dense-clip` does not support.
+    Without one for an image tower of timm, such as a ConvNeXt, which `dense-clip` does not support: None.
     """
     if "timm_model_name" in configuration(recipe.architecture)["vision_cfg"]:
         return None

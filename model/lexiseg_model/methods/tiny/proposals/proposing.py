@@ -95,14 +95,9 @@ class Picture:
         self._masks += zip(masks, where.corners, strict=True)
 
     def truncated(self, answers: Answers, cut: NDArray[np.bool_]) -> list[tuple[int, NDArray[np.bool_]]]:
-        """Points whose best mask is good and truncated, best first.
+        """Points whose best mask is good and truncated, best first, and the grid points [grid * grid] that it covers.
 
-        Args:
-            answers: of n points in windows.
-            cut: [n, M], which masks are truncated by their window.
-
-        Returns:
-            Index of each point, and the grid points [grid * grid] that its mask covers.
+        `cut` [n, M] says which masks are truncated by their window.
         """
         cut_quality = answers.quality * cut
         best, rank = cut_quality.max(1), cut_quality.argmax(1)

@@ -91,8 +91,7 @@ class Familiar:
 def read_familiar(folder: Path, text_digest: str) -> Familiar | None:
     """Read the training words of a model directory; None where it has no such file.
 
-    Raises:
-        WeightsError: the file is damaged, or its rows come from another text tower.
+    Raises WeightsError if the file is damaged, or its rows come from another text tower.
     """
     path = folder / FILE
     if not path.exists():
@@ -124,11 +123,7 @@ def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def foreign(texts: list[str]) -> list[bool]:
-    """Whether each text is not English, by the bundled model: for models without a test of their own.
-
-    Raises:
-        WeightsError: the text tower is not installed.
-    """
+    """Whether each text is not English, by the bundled model; raises WeightsError if the text tower is missing."""
     rows_of = load_text_tower().encode
     return [word.is_foreign for word in _bundled().nearest([TEMPLATE.format(text) for text in texts], rows_of)]
 

@@ -125,11 +125,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def load_text_tower(user_folder: Path | None = None) -> MiniLM:
-    """The text tower, loaded once a process (91 MB).
-
-    Raises:
-        WeightsError: as `tower_folder`.
-    """
+    """The text tower, loaded once a process (91 MB). Raises WeightsError as `tower_folder`."""
     return _read(tower_folder(user_folder))
 
 

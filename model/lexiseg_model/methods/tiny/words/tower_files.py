@@ -23,8 +23,7 @@ SHA256 = {
 def tower_folder(user_folder: Path | None = None) -> Path:
     """A folder with the text tower's files, their digests checked: the installed package's, or else the user's.
 
-    Raises:
-        WeightsError: neither has them; the message says why and how to provide them.
+    Raises WeightsError, which says how to provide them, if neither has them.
     """
     spec = importlib.util.find_spec(PACKAGE)
     folder = user_folder if spec is None or spec.origin is None else Path(spec.origin).parent / "model"
@@ -38,11 +37,7 @@ def tower_folder(user_folder: Path | None = None) -> Path:
 
 
 def check(folder: Path) -> None:
-    """Check the SHA-256 of the files in a folder.
-
-    Raises:
-        WeightsError: a file is missing or has another digest.
-    """
+    """Check the SHA-256 of the files in a folder. Raises WeightsError if one is missing or has another digest."""
     for name, expected in SHA256.items():
         path = folder / name
         try:
