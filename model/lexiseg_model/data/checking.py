@@ -6,9 +6,9 @@ is read, in threads.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,11 +41,10 @@ WARNINGS = {
 ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF
 AHEAD = 64  # photographs submitted to the threads at once
 SIDE = 16  # of the grid of a perceptual hash
-HASH_WORDS = SIDE * SIDE // 64
 MAX_DIFFERENCE = 10  # of 256 bits; re-encoded and resized photographs differ in 0 to 6
 COMPARISONS = 1 << 22  # at a time
 
-Hashes = NDArray[np.uint64]  # [N, HASH_WORDS]
+Hash = NDArray[np.uint64]  # [SIDE * SIDE / 64]
 OnStep = Callable[[], object]
 OnCount = Callable[[int], object]
 
@@ -69,16 +68,10 @@ class Checked:
     def errors(self) -> list[Problem]:
         return [problem for problem in self.problems if problem.kind in ERRORS]
 
-    def counts(self) -> list[tuple[str, int]]:
-        """Kinds of problems with their numbers, errors first."""
-        met = Counter(problem.kind for problem in self.problems)
-        return [(kind, met[kind]) for kind in (*ERRORS, *WARNINGS) if met[kind]]
-
-    def examples(self, kind: str, limit: int) -> Sequence[Problem]:
-        return [problem for problem in self.problems if problem.kind == kind][:limit]
-
-    def add(self, problems: Iterable[Problem]) -> None:
-        self.problems.extend(problems)
+    def by_kind(self) -> dict[str, list[Problem]]:
+        """The problems of each kind that was met, errors first."""
+        met = {kind: [each for each in self.problems if each.kind == kind] for kind in (*ERRORS, *WARNINGS)}
+        return {kind: problems for kind, problems in met.items() if problems}
 
 
 def is_masked(folder: Path) -> bool:
@@ -93,9 +86,8 @@ def is_masked(folder: Path) -> bool:
 def check_pairs(source: PairSource, on_step: OnStep = lambda: None, on_count: OnCount = lambda _: None) -> Checked:
     """Read and decode every pair; `on_step` is called after each, `on_count` once with their number."""
     total = sum(source.sizes)
-    checked = Checked({"pairs": total})
     on_count(total)
-    checked.add(Problem("unreadable", skipped.name, skipped.reason) for skipped in source.damaged)
+    problems = [Problem("unreadable", skipped.name, skipped.reason) for skipped in source.damaged]
 
     def look(index: int) -> list[Problem]:
         try:
@@ -105,133 +97,100 @@ def check_pairs(source: PairSource, on_step: OnStep = lambda: None, on_count: On
             return [Problem(kind, error.sample, error.reason)]
         return []
 
-    for _, problems in read_ahead(range(total), look, AHEAD):
-        checked.add(problems)
+    for _, of_pair in read_ahead(range(total), look, AHEAD):
+        problems += of_pair
         on_step()
-    return checked
+    return Checked({"pairs": total}, problems)
 
 
 def check_masks(folder: Path, on_step: OnStep = lambda: None, on_count: OnCount = lambda _: None) -> Checked:
     """Read every photograph and mask of every split of a set; arguments as in `check_pairs`."""
-    checked = Checked()
-    classes = _classes(folder, checked)
-    splits = {path.parent.name: path for path in sorted(folder.glob("*/images")) if path.is_dir()}
-    if not splits:
-        checked.add([Problem("layout", str(folder), "no SPLIT/images; expected train/images and train/masks")])
-    listed = {split: sorted(path for path in images.iterdir() if path.is_file()) for split, images in splits.items()}
+    classes, problems = _classes(folder)
+    places = [path for path in sorted(folder.glob("*/images")) if path.is_dir()]
+    if not places:
+        problems.append(Problem("layout", str(folder), "no SPLIT/images; expected train/images and train/masks"))
+    listed = {images.parent: sorted(path for path in images.iterdir() if path.is_file()) for images in places}
     on_count(sum(map(len, listed.values())))
-    hashes: dict[str, dict[str, Hashes]] = {}
-    n_classes = len(classes) if classes else IGNORE
+    hashes: dict[Path, Hash] = {}
+    look = partial(_look, n_classes=len(classes) or IGNORE)
     for split, images in listed.items():
-        split_folder = splits[split].parent
-        checked.photographs[split] = len(images)
         if not images:
-            checked.add([Problem("layout", str(splits[split]), "holds no photographs")])
+            problems.append(Problem("layout", str(split / "images"), "holds no photographs"))
         present = np.zeros(IGNORE + 1, np.bool_)
-        hashes[split] = {}
-
-        def look(image: Path, masks: Path = split_folder / "masks") -> _MaskProblems:
-            return _look(Sample(image, masks / f"{image.stem}.png"), n_classes)
-
-        for image, seen in read_ahead(images, look, AHEAD):
-            checked.add(seen.problems)
-            present |= seen.values
-            if seen.hash is not None:
-                hashes[split][str(image)] = seen.hash
+        for image, (of_image, hashed, values) in read_ahead(images, look, AHEAD):
+            problems += of_image
+            present |= values
+            if hashed is not None:
+                hashes[image] = hashed
             on_step()
         missing = [f"{value} {name}" for value, name in enumerate(classes) if name != BACKGROUND and not present[value]]
-        checked.add(Problem("empty class", str(folder / split), entry) for entry in missing)
-    checked.add(_duplicates(hashes))
-    return checked
+        problems += [Problem("empty class", str(split), entry) for entry in missing]
+    problems += _duplicates(hashes)
+    return Checked({split.name: len(images) for split, images in listed.items()}, problems)
 
 
-def perceptual_hash(image: NDArray[np.uint8]) -> Hashes:
-    """[HASH_WORDS]: where brightness rises from left to right on a 16 x 16 grid of an RGB image [H, W, 3]."""
+def perceptual_hash(image: NDArray[np.uint8]) -> Hash:
+    """Where brightness rises from left to right on a 16 x 16 grid of an RGB image [H, W, 3]."""
     small = Image.fromarray(image).convert("L").resize((SIDE + 1, SIDE), Image.Resampling.BOX)
     cells = np.asarray(small, np.int16)
     return np.packbits(cells[:, 1:] > cells[:, :-1]).view(np.uint64)
 
 
-def alike(first: Hashes, second: Hashes) -> list[tuple[int, int]]:
-    """Pairs of rows of [N, HASH_WORDS] and [M, HASH_WORDS] that belong to the same picture."""
-    if not len(first) or not len(second):
-        return []
-    rows = max(1, COMPARISONS // len(second))
-    pairs: list[tuple[int, int]] = []
-    for start in range(0, len(first), rows):
-        differing = np.bitwise_count(first[start : start + rows, None] ^ second[None]).sum(2, dtype=np.int64)
-        pairs += [(start + int(row), int(column)) for row, column in np.argwhere(differing <= MAX_DIFFERENCE)]
-    return pairs
-
-
-def _classes(folder: Path, checked: Checked) -> tuple[str, ...]:
-    """Class names of a set; empty for sets of regions."""
+def _classes(folder: Path) -> tuple[tuple[str, ...], list[Problem]]:
+    """Class names of a set, empty for sets of regions; and what is wrong with the list."""
     listing = folder / CLASSES
     if not listing.exists():
         detail = f"there is no {CLASSES}; expected a list of class names, index = mask value"
-        checked.add([Problem("no classes", str(listing), detail)])
-        return ()
+        return (), [Problem("no classes", str(listing), detail)]
     try:
         classes = read_classes(listing)
     except DatasetError as error:
-        checked.add([Problem("layout", str(listing), str(error))])
-        return ()
+        return (), [Problem("layout", str(listing), str(error))]
     twice = sorted({name for name in classes if classes.count(name) > 1})
-    checked.add(Problem("layout", str(listing), f"the class {name!r} occurs twice") for name in twice)
-    return classes
+    return classes, [Problem("layout", str(listing), f"the class {name!r} occurs twice") for name in twice]
 
 
-class _MaskProblems(NamedTuple):
-    """Results of one photograph; `values` [256] are the values of its mask."""
-
-    problems: list[Problem]
-    hash: Hashes | None
-    values: NDArray[np.bool_]
-
-
-def _look(sample: Sample, n_classes: int) -> _MaskProblems:
+def _look(image: Path, n_classes: int) -> tuple[list[Problem], Hash | None, NDArray[np.bool_]]:
+    """Problems and perceptual hash of one photograph, and which values [256] its mask holds."""
+    sample = Sample(image, image.parents[1] / "masks" / f"{image.stem}.png")
     problems: list[Problem] = []
-    values = np.zeros(IGNORE + 1, np.bool_)
-    image = mask = None
+    pixels = mask = None
     try:
-        image = sample.read_image()
-        with opened(sample.image) as picture:
+        pixels = sample.read_image()
+        with opened(image) as picture:
             if picture.getexif().get(ORIENTATION, UPRIGHT) != UPRIGHT:
-                problems.append(Problem("turned", str(sample.image)))
+                problems.append(Problem("turned", str(image)))
     except SampleError as error:
         problems.append(Problem("unreadable", error.sample, error.reason))
     if not sample.mask.exists():
-        problems.append(Problem("no mask", str(sample.image), f"expected {sample.mask}"))
+        problems.append(Problem("no mask", str(image), f"expected {sample.mask}"))
     else:
         try:
             mask = sample.read_mask()
         except SampleError as error:
             kind = "unreadable" if "cannot be read" in error.reason else "mask format"
             problems.append(Problem(kind, error.sample, error.reason))
-    if mask is not None:
-        values = np.bincount(mask.reshape(-1), minlength=IGNORE + 1) > 0
-        beyond = [value for value in np.flatnonzero(values[:IGNORE]).tolist() if value >= n_classes]
-        if beyond:
-            listed = ", ".join(map(str, beyond[:5]))
-            problems.append(Problem("value", str(sample.mask), f"holds {listed}; expected 0 to {n_classes - 1}"))
-        if image is not None and mask.shape != image.shape[:2]:
-            sizes = f"{mask.shape[1]} x {mask.shape[0]}, its photograph {image.shape[1]} x {image.shape[0]}"
-            problems.append(Problem("size", str(sample.mask), sizes))
-    return _MaskProblems(problems, None if image is None else perceptual_hash(image), values)
+    hashed = None if pixels is None else perceptual_hash(pixels)
+    if mask is None:
+        return problems, hashed, np.zeros(IGNORE + 1, np.bool_)
+    values = np.bincount(mask.reshape(-1), minlength=IGNORE + 1) > 0
+    if beyond := [value for value in np.flatnonzero(values[:IGNORE]).tolist() if value >= n_classes]:
+        listed = ", ".join(map(str, beyond[:5]))
+        problems.append(Problem("value", str(sample.mask), f"holds {listed}; expected 0 to {n_classes - 1}"))
+    if pixels is not None and mask.shape != pixels.shape[:2]:
+        sizes = f"{mask.shape[1]} x {mask.shape[0]}, its photograph {pixels.shape[1]} x {pixels.shape[0]}"
+        problems.append(Problem("size", str(sample.mask), sizes))
+    return problems, hashed, values
 
 
-def _duplicates(hashes: dict[str, dict[str, Hashes]]) -> Iterator[Problem]:
+def _duplicates(hashes: Mapping[Path, Hash]) -> Iterator[Problem]:
     """The same picture in two splits, or twice in one."""
-    splits = list(hashes)
-    stacked = {
-        split: np.array(list(each.values()), np.uint64).reshape(-1, HASH_WORDS) for split, each in hashes.items()
-    }
-    for index, split in enumerate(splits):
-        names = list(hashes[split])
-        for other in splits[index:]:
-            others = list(hashes[other])
-            for row, column in alike(stacked[split], stacked[other]):
-                if other != split:
-                    yield Problem("in train and val", others[column], f"shows the same as {names[row]}")
-                elif row < column:
-                    yield Problem("twice", names[column], f"shows the same as {names[row]}")
+    files, stacked = list(hashes), np.array(list(hashes.values()), np.uint64)
+    rows = max(1, COMPARISONS // max(1, len(files)))
+    for start in range(0, len(files), rows):
+        differing = np.bitwise_count(stacked[start : start + rows, None] ^ stacked).sum(2, dtype=np.int64)
+        for row, column in np.argwhere(differing <= MAX_DIFFERENCE).tolist():
+            one, other = files[start + row], files[column]
+            if start + row < column:
+                kind = "twice" if one.parent == other.parent else "in train and val"
+                yield Problem(kind, str(other), f"shows the same as {one}")

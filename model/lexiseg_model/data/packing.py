@@ -15,10 +15,9 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from PIL import Image
 
@@ -31,23 +30,6 @@ ABOUT, QUARANTINE = "pack.json", "quarantine"
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
 JPEG_QUALITY = 95  # of shrunk photographs
 AHEAD = 64  # pairs submitted to the threads at once
-
-
-class Entry(NamedTuple):
-    """A photograph to write: suffix, bytes and size in pixels."""
-
-    suffix: str
-    photograph: bytes
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class PackOptions:
-    """Pairs per shard; `side` limits the shorter side of photographs, None keeps every byte."""
-
-    per_shard: int = 10_000
-    side: int | None = None
 
 
 @dataclass
@@ -64,28 +46,28 @@ def pack_pairs(
     source: PairSource,
     origin: str,
     target: Path,
-    options: PackOptions,
+    per_shard: int = 10_000,
+    side: int | None = None,
     on_pairs: Callable[[int], object] = lambda _: None,
 ) -> Packed:
-    """Write the missing shards.
+    """Write the missing shards of `per_shard` pairs each to the folder `target`.
 
     Args:
         source: the pairs.
         origin: their name, to recognise them.
-        target: folder of the shards.
-        options: of the shards.
+        side: limit of the shorter side of photographs; None keeps every byte.
         on_pairs: called repeatedly with the number of further pairs.
 
     Raises:
         DatasetError: the folder holds other shards.
     """
     total = sum(source.sizes)
-    about = {"source": origin, "pairs": total, "per_shard": options.per_shard, "side": options.side}
+    about = {"source": origin, "pairs": total, "per_shard": per_shard, "side": side}
     claim(target / ABOUT, about, "shards", any(target.glob("*.tar")))
     (target / QUARANTINE).mkdir(exist_ok=True)
     packed = Packed(broken=list(source.damaged))
-    for shard, first in enumerate(range(0, total, options.per_shard)):
-        pairs = range(first, min(first + options.per_shard, total))
+    for shard, first in enumerate(range(0, total, per_shard)):
+        pairs = range(first, min(first + per_shard, total))
         path = target / f"{shard:05}.tar"
         lines = target / QUARANTINE / f"{shard:05}.jsonl"
         if path.exists():
@@ -93,7 +75,7 @@ def pack_pairs(
             packed.earlier += len(pairs)
             on_pairs(len(pairs))
         else:
-            broken = _write_shard(source, path, lines, pairs, options.side, on_pairs)
+            broken = _write_shard(source, path, lines, pairs, side, on_pairs)
         packed.shards += 1
         packed.pairs += len(pairs) - len(broken)
         packed.broken += broken
@@ -101,28 +83,31 @@ def pack_pairs(
 
 
 def _write_shard(
-    source: PairSource,
-    path: Path,
-    lines: Path,
-    pairs: range,
-    side: int | None,
-    on_pairs: Callable[[int], object],
+    source: PairSource, path: Path, lines: Path, pairs: range, side: int | None, on_pairs: Callable[[int], object]
 ) -> list[Skipped]:
     """Write one shard atomically; returns its broken pairs."""
     fresh, beside = path.with_name(f".{path.name}"), lines.with_suffix("")
     shutil.rmtree(beside, ignore_errors=True)  # of a run that was killed
     broken: list[Skipped] = []
+
+    def read(number: int) -> tuple[StoredPair | None, dict[str, bytes] | Skipped]:
+        pair = None
+        try:
+            pair = source.read(number)
+            return pair, _files(f"{number:09}", pair, side)
+        except SampleError as error:
+            return pair, Skipped(error.sample, error.reason)
+
     with tarfile.open(fresh, "w", format=tarfile.GNU_FORMAT) as archive:
-        for number, (pair, entry) in zip(pairs, _read(source, pairs, side), strict=True):
-            key = f"{number:09}"
-            if isinstance(entry, Skipped):
-                broken.append(entry)
+        for number, (pair, files) in read_ahead(pairs, read, AHEAD):
+            if not isinstance(files, Skipped):
+                for name, content in files.items():
+                    add_file(archive, name, content)
+            else:
+                broken.append(files)
                 if pair is not None:
                     beside.mkdir(exist_ok=True)
-                    (beside / f"{key}{Path(pair.name).suffix[:8]}").write_bytes(pair.photograph)
-            elif pair is not None:
-                for suffix, content in _files(key, pair, entry):
-                    _add(archive, f"{key}{suffix}", content)
+                    (beside / f"{number:09}{Path(pair.name).suffix[:8]}").write_bytes(pair.photograph)
             done = number - pairs.start
             if done % AHEAD == AHEAD - 1 or number == pairs[-1]:
                 on_pairs(done % AHEAD + 1)
@@ -131,56 +116,39 @@ def _write_shard(
     return broken
 
 
-def _read(source: PairSource, pairs: range, side: int | None) -> Iterator[tuple[StoredPair | None, Entry | Skipped]]:
-    def look(index: int) -> tuple[StoredPair | None, Entry | Skipped]:
-        pair = None
-        try:
-            pair = source.read(index)
-            return pair, _entry(pair, side)
-        except SampleError as error:
-            return pair, Skipped(error.sample, error.reason)
-
-    return (result for _, result in read_ahead(pairs, look, AHEAD))
-
-
-def _entry(pair: StoredPair, side: int | None) -> Entry:
-    """The file unchanged, or a shrunk upright JPEG.
+def _files(key: str, pair: StoredPair, side: int | None) -> dict[str, bytes]:
+    """The files of a pair by name: its photograph unchanged, or as a shrunk upright JPEG; its caption, and JSON.
 
     Raises:
-        SampleError: it cannot be decoded.
+        SampleError: the photograph cannot be decoded.
     """
-    image = decode(pair)
-    with Image.open(io.BytesIO(pair.photograph)) as picture:
+    image = Image.fromarray(decode(pair))
+    content = pair.photograph
+    with Image.open(io.BytesIO(content)) as picture:
         suffix = SUFFIXES.get(picture.format or "")
-    height, width = image.shape[:2]
-    shrink = 1.0 if side is None else min(1.0, side / min(height, width))
-    if suffix is not None and shrink == 1.0:
-        return Entry(suffix, pair.photograph, width, height)
-    smaller = Image.fromarray(image)
-    if shrink < 1.0:
-        size = max(1, round(width * shrink)), max(1, round(height * shrink))
-        smaller = smaller.resize(size, Image.Resampling.LANCZOS)
-    content = io.BytesIO()
-    smaller.save(content, "JPEG", quality=JPEG_QUALITY)
-    return Entry(".jpg", content.getvalue(), smaller.width, smaller.height)
-
-
-def _files(key: str, pair: StoredPair, entry: Entry) -> Iterator[tuple[str, bytes]]:
+    shrink = 1.0 if side is None else min(1.0, side / min(image.size))
+    if suffix is None or shrink < 1.0:
+        suffix, written = ".jpg", io.BytesIO()
+        if shrink < 1.0:
+            width, height = (max(1, round(each * shrink)) for each in image.size)
+            image = image.resize((width, height), Image.Resampling.LANCZOS)
+        image.save(written, "JPEG", quality=JPEG_QUALITY)
+        content = written.getvalue()
     about = {
         "key": key,
         "name": pair.name,
         "caption": pair.captions[0],
         "captions": pair.captions,
-        "width": entry.width,
-        "height": entry.height,
+        "width": image.width,
+        "height": image.height,
         "status": "success",
     }
-    yield entry.suffix, entry.photograph
-    yield ".txt", pair.captions[0].encode()
-    yield ".json", json.dumps(about).encode()
+    texts = {f"{key}.txt": pair.captions[0].encode(), f"{key}.json": json.dumps(about).encode()}
+    return {f"{key}{suffix}": content, **texts}
 
 
-def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    entry = tarfile.TarInfo(name)  # without time and owner: reproducible
+def add_file(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Add a file to a tar, without time and owner: so the bytes of the tar are reproducible."""
+    entry = tarfile.TarInfo(name)
     entry.size = len(content)
     archive.addfile(entry, io.BytesIO(content))

@@ -49,15 +49,14 @@ def check_data(
     by_name = {str(path): _check(path) for path in _sets(source)}
     for name, checked_set in by_name.items():
         _print_problems(name, checked_set, examples)
-    figures = {
-        name: {
-            "photographs": checked_set.photographs,
-            "problems": [problem._asdict() for problem in checked_set.problems],
-        }
-        for name, checked_set in by_name.items()
-    }
-    write_json(json, figures)
-    raise typer.Exit(int(any(checked_set.errors for checked_set in by_name.values())))
+    write_json(
+        json,
+        {
+            name: {"photographs": each.photographs, "problems": [problem._asdict() for problem in each.problems]}
+            for name, each in by_name.items()
+        },
+    )
+    raise typer.Exit(int(any(each.errors for each in by_name.values())))
 
 
 def _sets(source: Path) -> list[Path]:
@@ -85,13 +84,13 @@ def _print_problems(name: str, checked_set: Checked, examples: int) -> None:
 
     counts = ", ".join(f"{split} {count:,}" for split, count in checked_set.photographs.items()) or "nothing"
     typer.echo(f"{name}: {counts}")
-    for kind, count in checked_set.counts():
+    for kind, problems in checked_set.by_kind().items():
         meaning = ERRORS.get(kind) or WARNINGS[kind]
-        typer.echo(f"  {'error' if kind in ERRORS else 'look at'}: {kind}, {count:,} times: {meaning}")
-        for problem in checked_set.examples(kind, examples):
+        typer.echo(f"  {'error' if kind in ERRORS else 'look at'}: {kind}, {len(problems):,} times: {meaning}")
+        for problem in problems[:examples]:
             typer.echo(f"    {problem.file}{': ' * bool(problem.detail)}{problem.detail}")
-        if count > examples > 0:
-            typer.echo(f"    and {count - examples:,} more")
+        if len(problems) > examples > 0:
+            typer.echo(f"    and {len(problems) - examples:,} more")
     if not checked_set.problems:
         typer.echo("  nothing is wrong with it")
 
@@ -117,7 +116,7 @@ def pack_data(
 
       lexiseg data pack annotations/captions_train2017.json /data/captions shards/ --side 512
     """
-    from lexiseg_model.data.packing import QUARANTINE, PackOptions, pack_pairs
+    from lexiseg_model.data.packing import QUARANTINE, pack_pairs
     from lexiseg_model.data.pairs.files import open_pairs
 
     if len(sources) < 2:
@@ -126,7 +125,7 @@ def pack_data(
     pairs = open_pairs(*sources)
     with bar_of(str(target), sum(pairs.sizes)) as bar:
         origin = ", ".join(str(path.resolve()) for path in sources)
-        packed = pack_pairs(pairs, origin, target, PackOptions(per_shard, side), bar.step)
+        packed = pack_pairs(pairs, origin, target, per_shard, side, bar.step)
     earlier = f", {packed.earlier:,} of the source's pairs were done before" * bool(packed.earlier)
     typer.echo(f"{target}: {packed.pairs:,} pairs in {packed.shards:,} shards{earlier}")
     if packed.broken:
@@ -215,11 +214,11 @@ def find_entities(
 
       lexiseg data entities /data/captions --parser plain
     """
-    from lexiseg_model.data.entities import LISTING, SPACY_MODEL, Endpoint, from_captions, phrases_by, write_entities
+    from lexiseg_model.data.entities import LISTING, Endpoint, from_captions, phrases_by, write_entities
     from lexiseg_model.data.pairs.files import open_pairs
 
     if endpoint is None:
-        describe = from_captions(phrases_by(parser, SPACY_MODEL))
+        describe = from_captions(phrases_by(parser))
     else:
         describe = Endpoint(endpoint, model, key_file.read_text().strip() if key_file else None).describe
     pairs = open_pairs(source)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_model.data.packing import Packed, PackOptions, pack_pairs
+from lexiseg_model.data.packing import Packed, pack_pairs
 from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.data.pairs.source import decode
 from lexiseg_model.errors import DatasetError
@@ -27,7 +27,7 @@ def table(tmp_path: Path) -> Path:
 
 
 def pack(table: Path, target: Path, per_shard: int = 3, side: int | None = None) -> Packed:
-    return pack_pairs(open_pairs(table), str(table), target, PackOptions(per_shard, side))
+    return pack_pairs(open_pairs(table), str(table), target, per_shard, side)
 
 
 def test_shards_hold_the_pairs_of_their_source(table: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Literal, TextIO
 
 from lexiseg_client.calling.mapping import map_threads
 from lexiseg_client.formats import coco, yolo
+from lexiseg_model.data.packing import add_file
 from lexiseg_service.commands.bulk.job import OK, Destination, Job, Row, Size, segments_of
 from lexiseg_service.commands.bulk.sources import Contents, Item, Read
 from lexiseg_service.commands.image_files import Unreadable
@@ -89,10 +90,8 @@ def write_webdataset(job: Job, destination: Destination, size: Size) -> None:
         ):
             for row, content, suffix in _pictures(job, destination, chunk):
                 name = names.of(row["id"])
-                for ending, file in ((suffix, content), ("json", json.dumps(row, ensure_ascii=False).encode())):
-                    member = tarfile.TarInfo(f"{name}.{ending}")
-                    member.size = len(file)
-                    shard.addfile(member, io.BytesIO(file))
+                add_file(shard, f"{name}.{suffix}", content)
+                add_file(shard, f"{name}.json", json.dumps(row, ensure_ascii=False).encode())
 
 
 WRITERS: Mapping[Format, Callable[[Job, Destination, Size], None]] = {
