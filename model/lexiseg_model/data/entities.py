@@ -88,19 +88,25 @@ def _words(kind: str) -> frozenset[str]:
     return frozenset(listed[kind].split())
 
 
-def phrases_by(parser: Parser, model: str = SPACY_MODEL) -> Phrases:
+def phrases_by(parser: Parser) -> Phrases:
     """A function from a sentence to its entities: "a child in plaid shirt" -> "child", "plaid shirt".
 
-    Args:
-        parser: `spacy` uses the noun chunks of a pipeline, `plain` splits at function words.
-        model: spaCy's pipeline.
+    `spacy` uses the noun chunks of a pipeline, `plain` splits at function words.
 
     Raises:
         OptionError: spaCy or its pipeline is not installed.
     """
     if parser == "plain":
         return plain_phrases
-    pipeline = _pipeline(model)
+    try:
+        pipeline = import_module("spacy").load(SPACY_MODEL)
+    except ModuleNotFoundError:
+        raise OptionError(
+            f"the parser spacy needs spaCy and its pipeline {SPACY_MODEL}, which are not installed "
+            "(https://spacy.io/usage); --parser plain needs neither"
+        ) from None
+    except OSError:
+        raise OptionError(f"spaCy has no pipeline {SPACY_MODEL!r}: python -m spacy download {SPACY_MODEL}") from None
     return lambda text: _distinct(_stripped(chunk.text.lower()) for chunk in pipeline(text).noun_chunks)
 
 
@@ -130,20 +136,6 @@ def _is_function_word(word: str) -> bool:
 
 def _distinct(phrases: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(phrase for phrase in phrases if len(phrase) > 2))
-
-
-def _pipeline(model: str) -> Any:
-    try:
-        spacy = import_module("spacy")
-    except ModuleNotFoundError:
-        raise OptionError(
-            f"the parser spacy needs spaCy and its pipeline {model}, which are not installed (https://spacy.io/usage); "
-            "--parser plain needs neither"
-        ) from None
-    try:
-        return spacy.load(model)
-    except OSError:
-        raise OptionError(f"spaCy has no pipeline {model!r}: python -m spacy download {model}") from None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.files import replace_file
+from lexiseg_model.masks.png import to_png
 
 PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 JPEG_QUALITY = 95
@@ -66,6 +67,13 @@ def to_jpeg(image: NDArray[np.uint8]) -> bytes:
     content = BytesIO()
     Image.fromarray(image).save(content, "JPEG", quality=JPEG_QUALITY)
     return content.getvalue()
+
+
+def write_sample(split: Path, name: str, photograph: bytes, mask: NDArray[np.uint8]) -> None:
+    """Write `images/NAME.jpg`, then `masks/NAME.png` [H, W], which marks the photograph as done."""
+    for kind, file, content in (("images", f"{name}.jpg", photograph), ("masks", f"{name}.png", to_png(mask))):
+        (split / kind).mkdir(parents=True, exist_ok=True)
+        replace_file(split / kind / file, content)
 
 
 class Reading(NamedTuple):

@@ -15,11 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import CLASSES, to_jpeg, write_classes
+from lexiseg_model.data.indexed import CLASSES, to_jpeg, write_classes, write_sample
 from lexiseg_model.data.own.coco import listings, read_coco
 from lexiseg_model.data.own.pictures import OwnPictures, digest_of, read_folders
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.masks.png import to_png
 
 MIN_PHOTOGRAPHS = 4
 MIN_RECOMMENDED = 8  # photographs below which there is a warning
@@ -107,11 +106,8 @@ def _write(pictures: OwnPictures, target: Path) -> Prepared:
         present.update(np.unique(mask).tolist())
         number = counts.get(split, 0)
         counts[split] = number + 1
-        for kind in ("images", "masks"):
-            (target / split / kind).mkdir(parents=True, exist_ok=True)
         name = f"{number:05}-{picture.image.stem}"
-        (target / split / "images" / f"{name}.jpg").write_bytes(to_jpeg(reduced(image)))
-        (target / split / "masks" / f"{name}.png").write_bytes(to_png(reduced(mask, cv2.INTER_NEAREST)))
+        write_sample(target / split, name, to_jpeg(reduced(image)), reduced(mask, cv2.INTER_NEAREST))
     if faults:
         are = "is" if len(faults) == 1 else "are"
         raise DatasetError(f"{len(faults)} of the pictures {are} faulty:\n  " + "\n  ".join(faults[:MAX_REPORTED]))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -58,10 +58,8 @@ class SoftLabels(NamedTuple):
     confidence: NDArray[np.floating]
 
 
-class Teacher(Protocol):
-    """Labels a photograph, given as the content of its file; without a background every pixel gets a class."""
-
-    def __call__(self, photograph: bytes, classes: Sequence[str], background: bool) -> SoftLabels: ...
+# Labels a photograph, given as the content of its file, by classes; with a background, or else every pixel has a class.
+Teacher = Callable[[bytes, Sequence[str], bool], SoftLabels]
 
 
 class ModelTeacher:
@@ -197,8 +195,9 @@ def write_labels(
         for path, folder in _placed(photographs, target, apart)
         if path.name not in skips.reasons and not (folder / SHARES / f"{path.stem}.png").exists()
     ]
-    with teacher() if missing else nullcontext(_nobody) as label:
+    with teacher() if missing else nullcontext() as label:
         for number, (path, folder) in enumerate(missing, start=1):
+            assert label is not None
             try:
                 model, *content = _labelled(photographs, path, label)
             except SampleError as error:
@@ -218,10 +217,6 @@ def write_labels(
     if "model" not in record:
         raise DatasetError(f"no photograph can be used; {skips.summary()}")
     return str(record["model"])
-
-
-def _nobody(photograph: bytes, classes: Sequence[str], background: bool) -> SoftLabels:
-    raise AssertionError("every photograph is labelled")
 
 
 def _labelled(photographs: Photographs, path: Path, label: Teacher) -> tuple[str, bytes, bytes, bytes]:

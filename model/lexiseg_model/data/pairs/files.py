@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,11 +31,17 @@ class Described(NamedTuple):
 
 
 class FilePairs:
-    """The pairs of one listing, in one part."""
+    """The pairs of one listing, in one part.
+
+    Raises:
+        DatasetError: there are none.
+    """
 
     damaged: Sequence[Skipped] = ()
 
-    def __init__(self, pairs: Sequence[Described]) -> None:
+    def __init__(self, listing: Path, pairs: Sequence[Described]) -> None:
+        if not pairs:
+            raise DatasetError(f"{listing} has no captions")
         self._pairs = pairs
         self.sizes = [len(pairs)]
 
@@ -63,7 +69,7 @@ def read_caption_folder(folder: Path) -> FilePairs:
         if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
             raise DatasetError(f"{listing}, {stem!r}: expected a list of captions, got {captions!r:.80}")
         pairs.append(Described(files.get(stem, folder / IMAGES / f"{stem}.jpg"), tuple(captions)))
-    return _listed(listing, pairs)
+    return FilePairs(listing, pairs)
 
 
 def read_caption_table(listing: Path) -> FilePairs:
@@ -87,7 +93,7 @@ def read_caption_table(listing: Path) -> FilePairs:
                 captions.setdefault(row[file] or "", []).append(row[words] or "")
     except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{listing} is not a table in UTF-8: {error}") from None
-    return _listed(listing, [Described(listing.parent / name, tuple(each)) for name, each in captions.items()])
+    return FilePairs(listing, [Described(listing.parent / name, tuple(each)) for name, each in captions.items()])
 
 
 def read_coco_captions(listing: Path) -> FilePairs:
@@ -103,24 +109,16 @@ def read_coco_captions(listing: Path) -> FilePairs:
         raise DatasetError(f"{listing} is not a file of COCO's captions: {error!r}") from None
     folder = photographs_beside(listing)
     pairs = [Described(folder / name, tuple(captions[key])) for key, name in sorted(files.items()) if key in captions]
-    return _listed(listing, pairs)
-
-
-def _listed(listing: Path, pairs: Iterable[Described]) -> FilePairs:
-    listed = list(pairs)
-    if not listed:
-        raise DatasetError(f"{listing} has no captions")
-    return FilePairs(listed)
+    return FilePairs(listing, pairs)
 
 
 def _json(path: Path) -> Any:
     try:
-        content: Any = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise DatasetError(f"{path} is not JSON: {error}") from None
-    return content
 
 
 def open_pairs(*paths: Path | str) -> PairSource:

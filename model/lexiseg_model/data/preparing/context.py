@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.data.outlines import read_segmentation
@@ -37,7 +36,8 @@ def write_from_json(listing: Path, devkit: Path) -> None:
     Raises:
         DatasetError: the file is not the challenge's.
     """
-    numbers = _class_of_number()
+    class_of_number = np.zeros(LARGEST + 1, np.uint8)
+    class_of_number[list(NUMBERS)] = np.arange(1, len(NUMBERS) + 1)
     try:
         content = json.loads(listing.read_bytes())
         photographs = {each["image_id"]: each for each in content["images"] if each["phase"] in SPLITS}
@@ -46,7 +46,7 @@ def write_from_json(listing: Path, devkit: Path) -> None:
             raise ValueError("no segment in it")
         for entry in content["annos_segmentation"]:
             if entry["image_id"] in segments:
-                value = int(numbers[int(entry["category_id"])])
+                value = int(class_of_number[int(entry["category_id"])])
                 segments[entry["image_id"]].append((entry["segmentation"], value))
         names: dict[str, list[str]] = {split: [] for split in SPLITS}
         (devkit / MAPS).mkdir(parents=True, exist_ok=True)
@@ -64,10 +64,3 @@ def write_from_json(listing: Path, devkit: Path) -> None:
     (devkit / LISTS).mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         (devkit / LISTS / f"{split}.txt").write_text("".join(f"{name}\n" for name in sorted(names[split])))
-
-
-def _class_of_number() -> NDArray[np.uint8]:
-    """[460]: 1 to 59 for the numbers of the classes, 0 for others."""
-    table = np.zeros(LARGEST + 1, np.uint8)
-    table[list(NUMBERS)] = np.arange(1, len(NUMBERS) + 1)
-    return table

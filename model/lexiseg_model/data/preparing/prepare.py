@@ -10,13 +10,12 @@ import numpy as np
 from PIL import Image
 
 from lexiseg_model.data.annotated import IGNORED, Labels
-from lexiseg_model.data.indexed import IGNORE, to_jpeg, write_classes
+from lexiseg_model.data.indexed import IGNORE, to_jpeg, write_classes, write_sample
 from lexiseg_model.data.pairs.source import Skipped
 from lexiseg_model.data.preparing.official import Official, official_sets, own_splits
 from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import DatasetError, MissingFilesError
-from lexiseg_model.files import claim, replace_file
-from lexiseg_model.masks.png import to_png
+from lexiseg_model.files import claim
 
 OFFICIAL = "official"  # folder of DST for unpacked archives, in the layout that `lexiseg eval` reads
 ABOUT = "prepared.json"  # file in a set's folder: all photographs, or our own split
@@ -123,11 +122,8 @@ def _splits(official: Official, source: Path, root: Path, prepared: Prepared) ->
 def _write(image: Scene[Labels], folder: Path, size: tuple[int, int] | None) -> None:
     """Write a photograph, then its mask, which marks it as done."""
     name = image.name.replace("/", "_")
-    mask_path = folder / "masks" / f"{name}.png"
-    if mask_path.exists():
+    if (folder / "masks" / f"{name}.png").exists():
         return
-    for kind in ("images", "masks"):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(image.read_image())
     labels = image.read_truth()
     if labels.shape != (picture.height, picture.width):
@@ -136,5 +132,4 @@ def _write(image: Scene[Labels], folder: Path, size: tuple[int, int] | None) -> 
     mask = Image.fromarray(np.where(labels == IGNORED, IGNORE, labels).astype(np.uint8))
     if size is not None:
         picture, mask = picture.resize(size, Image.Resampling.LANCZOS), mask.resize(size, Image.Resampling.NEAREST)
-    replace_file(folder / "images" / f"{name}.jpg", to_jpeg(np.asarray(picture)))
-    replace_file(mask_path, to_png(np.asarray(mask)))
+    write_sample(folder, name, to_jpeg(np.asarray(picture)), np.asarray(mask))
