@@ -20,6 +20,7 @@ PROTO = Path(__file__).resolve().parent
 # The public interface, the one between gateways and workers, and the KServe adapter's.
 FILES = ("lexiseg/v1/segmentation", "lexiseg/v1/worker", "inference/open_inference")
 NOTE = '"""Generated from proto/{sources} by proto/generate.py; changes are lost."""\n'
+EXPERIMENTAL = " # This class is part of an EXPERIMENTAL API."  # to the end of a file; calls without a channel
 IMPORT = re.compile(r"\b(?:lexiseg\.v1|inference)(?= import\b|\.\w+_pb2')")
 
 
@@ -43,7 +44,8 @@ def generate(root: Path) -> None:
         (target / "__init__.py").write_text(NOTE.format(sources=", proto/".join(sources)), encoding="utf-8")
         for name in FILES:
             for path in sorted((generated / name).parent.glob(f"{Path(name).name}_pb2*")):
-                (target / path.name).write_text(IMPORT.sub(PACKAGE, path.read_text(encoding="utf-8")), encoding="utf-8")
+                stubs = path.read_text(encoding="utf-8").partition(EXPERIMENTAL)[0].rstrip() + "\n"
+                (target / path.name).write_text(IMPORT.sub(PACKAGE, stubs), encoding="utf-8")
 
 
 def _protoc(target: Path) -> None:
