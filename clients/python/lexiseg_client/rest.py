@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -15,10 +15,10 @@ from lexiseg_client.address import USER_AGENT, Address
 from lexiseg_client.calling.retries import RetryPolicy, exchange
 from lexiseg_client.calling.steps import Call, Reply, Send
 from lexiseg_client.errors import NotOffered, TimedOut, Unreachable, UnreadableAnswer
-from lexiseg_client.images import ImageId, ImageUrl, Source
+from lexiseg_client.images import Source, Upload
 from lexiseg_client.models import Health, Model, model_of
 from lexiseg_client.question.options import Classes
-from lexiseg_client.question.prompts import has_files
+from lexiseg_client.question.prompts import has_files, source_json
 from lexiseg_client.question.vocabulary import (
     Vocabulary,
     VocabularyOptions,
@@ -42,16 +42,11 @@ class RestTransport:
 
     def segment(self, source: Source, question: Mapping[str, Any], deadline: float) -> Call[Segmentation]:
         """POST /segment."""
-        if isinstance(source, (ImageId, ImageUrl)):
-            reference = {"id": source.id} if isinstance(source, ImageId) else {"url": source.url}
-            request = Send("POST", f"{PREFIX}/segment", json={"image": reference, **question})
-        elif has_files(question):
-            image = {"base64": base64.b64encode(source.content).decode()}
-            request = Send("POST", f"{PREFIX}/segment", json={"image": image, **question})
+        request = Send("POST", f"{PREFIX}/segment")
+        if isinstance(source, Upload) and not has_files(question):
+            request = replace(request, image=source.content, fields=json.dumps(question, allow_nan=False))
         else:
-            request = Send(
-                "POST", f"{PREFIX}/segment", image=source.content, fields=json.dumps(question, allow_nan=False)
-            )
+            request = replace(request, json={"image": source_json(source), **question})
         return self._ask(request, Segmentation.from_dict, deadline)
 
     def models(self, deadline: float) -> Call[list[Model]]:

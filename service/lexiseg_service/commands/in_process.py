@@ -43,6 +43,17 @@ def load(settings: Settings, task: Task) -> Segmenter:
     return served.load(settings.default_model or settings.model, settings)
 
 
+def load_exact(settings: Settings) -> Segmenter:
+    """Load the model of the settings on the CPU, in float32.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    return catalogue.load(
+        settings.model, models_dir=settings.models_dir, device="cpu", precision="exact", text_tower=settings.text_tower
+    )
+
+
 def is_folder(name: str) -> bool:
     """Whether a model is named by the path of its directory."""
     return (Path(name) / catalogue.CARD).is_file()

@@ -188,29 +188,13 @@ def described(name: str, info: FieldInfo) -> str:
 
 
 def option(
-    name: str,
-    kind: Any,
-    described: str,
-    panel: str | None = None,
-    needed: bool = False,
-    also: tuple[str, ...] = (),
+    name: str, kind: Any, described: str, panel: str | None = None, needed: bool = False, also: tuple[str, ...] = ()
 ) -> inspect.Parameter:
-    """An option `--NAME`; one that is not needed is None where it is left out.
-
-    Args:
-        name: of the field, in lower case with underscores.
-        kind: a type that typer knows.
-        described: its help.
-        panel: its group in the help.
-        needed: whether it must be given.
-        also: other spellings.
-    """
-    spellings = (f"--{name.replace('_', '-')}", *also) if also else ()
+    """An option of a field, with other spellings in `also`; one that is not needed is None where it is left out."""
+    spellings = (flag(name), *also) if also else ()
     info = typer.Option(*spellings, help=described, rich_help_panel=panel, show_default=False)
-    where = inspect.Parameter.KEYWORD_ONLY
-    if needed:
-        return inspect.Parameter(name, where, annotation=Annotated[kind, info])
-    return inspect.Parameter(name, where, default=None, annotation=Annotated[kind | None, info])
+    default, kind = (inspect.Parameter.empty, kind) if needed else (None, kind | None)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
 
 
 def taking(
@@ -219,14 +203,7 @@ def taking(
     options: Sequence[inspect.Parameter],
     gather: Callable[[Mapping[str, Any]], Any],
 ) -> Callable[..., None]:
-    """A command with these options in place of one parameter, which gets the result of `gather`.
-
-    Args:
-        command: takes the parameter `instead_of` by keyword.
-        instead_of: the parameter's name.
-        options: of the command line; those that are left out are not gathered.
-        gather: from the given values, by name, to the parameter's value.
-    """
+    """A command with these options in place of its parameter `instead_of`, which gets `gather` of the given ones."""
     signature = inspect.signature(command, eval_str=True)
     names = [parameter.name for parameter in options]
 
@@ -235,10 +212,8 @@ def taking(
         named = {name: value for name in names if (value := values.pop(name)) is not None}
         command(**values, **{instead_of: gather(named)})
 
-    named_only = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, parameter in signature.parameters.items()
-    ]
-    parameters = [*(parameter for parameter in named_only if parameter.name != instead_of), *options]
+    kept = [parameter for name, parameter in signature.parameters.items() if name != instead_of]
+    parameters = [*(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in kept), *options]
     # As inspect and typer read it.
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": None}

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_client.images import ImageId, ImageLike, ImageUrl, load
+from lexiseg_client.images import ImageId, ImageLike, ImageUrl, Source, load
 from lexiseg_client.masks.rle import encode
 
 
@@ -113,7 +113,7 @@ def example_json(example: object, field: str) -> dict[str, Any]:
         region: dict[str, Any] = {"mask": _mask_json(example.mask, field)}
     else:
         region = _prompt_json(Prompt(example.points, example.box), field)
-    return region if example.image is None else {**region, "image": _image_json(example.image)}
+    return region if example.image is None else {**region, "image": source_json(load(example.image))}
 
 
 def has_files(question: Any) -> bool:
@@ -123,8 +123,8 @@ def has_files(question: Any) -> bool:
     return any("base64" in example.get("image", {}) for example in examples)
 
 
-def _image_json(image: ImageLike) -> dict[str, str]:
-    source = load(image)
+def source_json(source: Source) -> dict[str, str]:
+    """The JSON of an image."""
     if isinstance(source, ImageId):
         return {"id": source.id}
     if isinstance(source, ImageUrl):

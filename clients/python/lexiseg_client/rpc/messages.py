@@ -6,13 +6,11 @@ import base64
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-import numpy as np
 from google.protobuf.json_format import MessageToDict
 
 from lexiseg_client.calling.retries import read_problem
 from lexiseg_client.errors import ProblemError, UnreadableAnswer, UnusableImage, error_of
 from lexiseg_client.images import ImageId, ImageUrl, Source, file_bytes
-from lexiseg_client.masks.polygons import Ring
 from lexiseg_client.models import Model
 from lexiseg_client.question.options import Classes, question_json
 from lexiseg_client.question.prompts import prompts_json
@@ -20,16 +18,11 @@ from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.segments import (
     AnswerWarning,
     CacheUse,
-    LabelMapMask,
     LabelMapPng,
-    MaskOmitted,
-    Polygons,
-    RunLengths,
     Segment,
-    Shape,
     Timings,
-    read_id,
     read_size,
+    segment_of,
 )
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import KNOWN, Frame, FrameAnswer, NewQuestion, StreamItem
@@ -178,7 +171,7 @@ def segmentation(message: pb.SegmentResponse) -> Segmentation:
     """
     try:
         return _segmentation(message, read_size((message.size.height, message.size.width)))
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UnreadableAnswer(f"the server is not lexiseg, or another version: {error}") from None
 
 
@@ -199,38 +192,23 @@ def _segmentation(message: pb.SegmentResponse, size: tuple[int, int]) -> Segment
 
 
 def _segment(segment: pb.Segment, size: tuple[int, int], label_map: LabelMapPng | None) -> Segment:
-    read_id(segment.id)
-    plain = [name for name in Segment.__annotations__ if name not in ("bbox", "shape")]
+    plain = _values(segment, *(name for name in Segment.__annotations__ if name not in ("bbox", "shape")))
     box = segment.bbox
-    return Segment(
-        **_values(segment, *plain),
-        bbox=(box.x, box.y, box.width, box.height),
-        shape=_shape(segment, size, label_map),
-    )
+    entry = {**plain, "bbox": (box.x, box.y, box.width, box.height), "mask": _mask_json(segment.mask)}
+    return segment_of(entry, size, label_map)
 
 
-def _shape(segment: pb.Segment, size: tuple[int, int], label_map: LabelMapPng | None) -> Shape:
-    if segment.mask.HasField("coco_rle"):
-        rle = segment.mask.coco_rle
-        if (rle.size.height, rle.size.width) != size:
-            raise ValueError(f"a mask of {rle.size.height} x {rle.size.width} for an image of {size[0]} x {size[1]}")
-        return RunLengths(size, rle.counts)
-    if segment.mask.HasField("polygon"):
-        return Polygons(
-            size,
-            tuple(
-                Ring(_corners(ring.exterior), tuple(_corners(hole.corners) for hole in ring.holes))
-                for ring in segment.mask.polygon.rings
-            ),
-        )
-    return MaskOmitted() if label_map is None else LabelMapMask(label_map, segment.id)
-
-
-def _corners(flat: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
-    corners = np.array(flat, np.int64)
-    if len(corners) % 2:
-        raise ValueError(f"a ring has {len(corners)} numbers, expected pairs")
-    return corners.reshape(-1, 2)
+def _mask_json(mask: pb.Mask) -> dict[str, Any] | None:
+    """A mask in the form of its JSON."""
+    if mask.HasField("coco_rle"):
+        size = (mask.coco_rle.size.height, mask.coco_rle.size.width)
+        return {"format": "coco_rle", "size": size, "counts": mask.coco_rle.counts}
+    if mask.HasField("polygon"):
+        rings = [
+            {"exterior": ring.exterior, "holes": [hole.corners for hole in ring.holes]} for ring in mask.polygon.rings
+        ]
+        return {"format": "polygon", "rings": rings}
+    return None
 
 
 def models(message: pb.ListModelsResponse) -> list[Model]:

@@ -20,6 +20,7 @@ from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.image_files import sources_of
+from lexiseg_service.commands.in_process import load_exact
 from lexiseg_service.gateway.vocabularies.named import built_in
 from lexiseg_service.settings import Limits, Settings
 
@@ -35,13 +36,7 @@ def run(settings: Settings, out: Path | None, int8: bool, photos: Path | None) -
         ModelError: the model is not as expected, or cannot be written as ONNX.
     """
     pictures = [] if photos is None else _photographs(photos, settings.limits)
-    segmenter = catalogue.load(
-        settings.model,
-        models_dir=settings.models_dir,
-        device="cpu",
-        precision="exact",
-        text_tower=settings.text_tower,
-    )
+    segmenter = load_exact(settings)
     if not isinstance(segmenter, Exportable):
         raise ExportError(f"{segmenter.card.name} cannot be written as ONNX")
     home = catalogue.find(settings.model, settings.models_dir).folder
@@ -84,15 +79,8 @@ def _photographs(folder: Path, limits: Limits) -> list[NDArray[np.uint8]]:
 
 
 def _print(folder: Path, manifest: Manifest, agree: dict[Numbers, float]) -> None:
-    table = Table(
-        "file",
-        "tiles",
-        "numbers",
-        "MB",
-        "sha256",
-        "labels as torch",
-        title=f"{manifest.model}@{manifest.version} in {folder}",
-    )
+    columns = ("file", "tiles", "numbers", "MB", "sha256", "labels as torch")
+    table = Table(*columns, title=f"{manifest.model}@{manifest.version} in {folder}")
     for graph in manifest.graphs:
         size = "any size" if graph.size is None else f"{graph.size[0]} x {graph.size[1]}"
         same = f"{100 * agree[graph.numbers]:.2f} %" if agree else "not measured"

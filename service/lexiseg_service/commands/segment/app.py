@@ -137,15 +137,7 @@ def segment(
         max_side=max_side,
     )
     if window is not None:
-        if (
-            server is not None
-            or prompt_list
-            or examples
-            or negatives
-            or kind != "coco"
-            or str(out) == STDOUT
-            or skip_existing
-        ):
+        if any((server, prompt_list, examples, negatives, kind != "coco", str(out) == STDOUT, skip_existing)):
             reason = "takes words, works in this process, and writes files of its own into a folder"
             raise typer.BadParameter(reason, param_hint="'--window'")
         check_server(context, server)

@@ -106,19 +106,16 @@ class Coco(Writer):
         self._things = [entry.thing is not False for entry in classes]
 
     def resume(self, folder: Path, content: Content) -> None:
-        """Read panoptic.json of an earlier run."""
         if self._is_panoptic:
             self._panoptic = json.loads((folder / "panoptic.json").read_text())["annotations"]
 
     def files(self, image: Image) -> Files:
-        """The overlay, and the panoptic map."""
         files = {} if image.answer.overlay is None else {f"{image.stem}.png": image.answer.overlay}
         if self._is_panoptic:
             files[f"panoptic/{image.stem}.png"] = panoptic_map(image.answer)
         return files
 
     def entry(self, image: Image, files: Sequence[str]) -> Content:
-        """The image in annotations.json."""
         if self._is_panoptic:
             self._panoptic.append(_panoptic_annotation(image))
         height, width = image.answer.size
@@ -126,7 +123,6 @@ class Coco(Writer):
         return {"id": image.number, "height": height, "width": width, **overlay}
 
     def annotations(self, image: Image, before: int) -> list[Content]:
-        """COCO's annotations of one image."""
         annotations = coco.coco_annotations(image.answer.segments, image.number, before + 1)
         for annotation in annotations:
             del annotation["category_name"]
@@ -138,7 +134,6 @@ class Coco(Writer):
         return annotations
 
     def beside(self, content: Content) -> Files:
-        """annotations.json and panoptic.json."""
         prompts = {name: value for name, value in self._question.fields.items() if name == "prompts"}
         files = {self.ledger: {**content, "categories": self._categories, **prompts}}
         if self._is_panoptic:
@@ -153,7 +148,6 @@ class Coco(Writer):
         return {name: json.dumps(document).encode() for name, document in files.items()}
 
     def summary(self, folder: Path) -> str:
-        """One line that says where the files are."""
         return f"{folder / self.ledger} and one picture each in {folder}/"
 
 
@@ -185,14 +179,12 @@ class Yolo(Writer):
     what = "images/, labels/, train.txt, val.txt and data.yaml"
 
     def files(self, image: Image) -> Files:
-        """The picture and its labels."""
         return {
             f"labels/{image.stem}.txt": image.answer.to_yolo().encode(),
             f"images/{image.stem}.{SUFFIXES[sniff(image.content)]}": image.content,
         }
 
     def shared(self, written: Sequence[str]) -> Files:
-        """data.yaml and the splits."""
         lists = {"train.txt": "", "val.txt": ""}
         pictures = [name.removeprefix("images/") for name in written if name.startswith("images/")]
         for split, line in yolo.splits(pictures):
@@ -207,7 +199,6 @@ class Labelme(Writer):
     what = "one JSON each"
 
     def files(self, image: Image) -> Files:
-        """One JSON."""
         path = image.source.path
         place = "" if path is None else os.path.relpath(path.resolve(), image.relative_to.resolve())
         return {f"{image.stem}.json": json.dumps(image.answer.to_labelme(place), indent=1).encode()}
@@ -219,11 +210,9 @@ class LabelMap(Writer):
     what = "one label map each and labels.json"
 
     def files(self, image: Image) -> Files:
-        """One label map."""
         return {f"{image.stem}.png": to_png(class_values(image.answer, len(self.names)))}
 
     def shared(self, written: Sequence[str]) -> Files:
-        """The names of the values in labels.json."""
         return {"labels.json": json.dumps(dict(enumerate(_names_of_values(self.names))), indent=1).encode()}
 
 
@@ -233,7 +222,6 @@ class Voc(Writer):
     what = "SegmentationClass/, SegmentationObject/, Annotations/ and labelmap.txt"
 
     def files(self, image: Image) -> Files:
-        """Two PNGs and an XML."""
         return {
             f"SegmentationClass/{image.stem}.png": _palette_png(class_values(image.answer, len(self.names))),
             f"SegmentationObject/{image.stem}.png": _palette_png(image.answer.label_map),
@@ -241,7 +229,6 @@ class Voc(Writer):
         }
 
     def shared(self, written: Sequence[str]) -> Files:
-        """The names and colours of the values, as CVAT reads them."""
         rows = [
             f"{name}:{','.join(map(str, PALETTE[n % 256]))}::" for n, name in enumerate(_names_of_values(self.names))
         ]
@@ -254,7 +241,6 @@ class Cutout(Writer):
     what = "one picture for each segment"
 
     def files(self, image: Image) -> Files:
-        """A PNG for each segment."""
         rgb = decode(image.content, Limits(), None).rgb
         files: Files = {}
         for segment in exportable(image.answer.segments):

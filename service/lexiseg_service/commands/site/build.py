@@ -21,6 +21,7 @@ from lexiseg_model import catalogue
 from lexiseg_model.errors import ExportError, OptionError
 from lexiseg_model.export.manifest import default_cache_dir
 from lexiseg_model.methods.tiny import browser
+from lexiseg_service.commands.in_process import load_exact
 from lexiseg_service.gateway.vocabularies.named import BUILT_IN_NAMES, built_in
 from lexiseg_service.image.samples import AUTHORS, NoSample, photograph
 from lexiseg_service.settings import Settings
@@ -58,10 +59,7 @@ def write_site(settings: Settings, out: Path, n_words: int, server: str | None =
         raise OptionError(f"{out} is not an empty folder")
     policy(server)
     folder_of_model = catalogue.find(settings.model, settings.models_dir)
-    loaded = catalogue.load(
-        settings.model, models_dir=settings.models_dir, device="cpu", precision="exact", text_tower=settings.text_tower
-    )
-    model = browser.require(loaded)
+    model = browser.require(load_exact(settings))
     engine = fetched_engine()
     words = common_words(model.familiar.words if model.familiar else (), n_words)
     copy_page(out, server)
