@@ -54,7 +54,7 @@ def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ran
     onnx_runtime.require()
     try:
         import onnx
-        from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
+        from onnxruntime.quantization import QuantType, quantize_dynamic, quantize_static
     except ImportError as error:
         raise ExportError(f"8 bits need {error.name}: `pip install onnx`") from None
 
@@ -63,10 +63,9 @@ def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ran
     graph.graph.ClearField("value_info")
     operators = Counter(node.op_type for node in graph.graph.node)
     products = sum(operators[name] for name in PRODUCTS)
-    options: dict[str, Any] = {"per_channel": True, "reduce_range": True, "weight_type": QuantType.QInt8}
     if operators["Conv"] <= products:
         with _quiet():
-            quantize_dynamic(graph, target, op_types_to_quantize=PRODUCTS, **options)
+            quantize_dynamic(graph, target, PRODUCTS, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
         return "dynamic, 7-bit weights of matrix products"
     has_cache = "calibration_cache_path" in signature(quantize_static).parameters
     if not tiles and ranges.is_file():
@@ -79,20 +78,9 @@ def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ran
         )
     if tiles:
         ranges.unlink(missing_ok=True)  # otherwise the quantiser would read it
-    if has_cache:
-        options["calibration_cache_path"] = ranges
+    cache = {"calibration_cache_path": ranges} if has_cache else {}
     try:
-        with _quiet():
-            quantize_static(
-                graph,
-                target,
-                _CalibrationReader({TILES: image_tiles} for image_tiles in tiles) if tiles else None,
-                quant_format=QuantFormat.QDQ,
-                activation_type=QuantType.QUInt8,
-                op_types_to_quantize=STATIC,
-                **options,
-            )
-        _keep_sums_off_halves(target)
+        _quantise_statically(graph, target, [{TILES: image_tiles} for image_tiles in tiles], STATIC, **cache)
     except Exception as error:
         if tiles:
             raise
@@ -110,22 +98,31 @@ def quantise_part(source: Path, target: Path, inputs: Sequence[Mapping[str, NDAr
         inputs: calibration inputs of the part, by name.
     """
     import onnx
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     graph = onnx.load(source)
     graph.graph.ClearField("value_info")
+    convolutions = _convolutions(graph.graph)
+    _quantise_statically(graph, target, inputs, ["Conv", "Relu", "Add"], nodes_to_quantize=convolutions)
+
+
+def _quantise_statically(
+    graph: Any, target: Path, inputs: Sequence[Mapping[str, NDArray[Any]]], operators: list[str], **options: Any
+) -> None:
+    """Quantise these operators of a graph, calibrated on inputs, by name; without any, ranges come by an option."""
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
     with _quiet():
         quantize_static(
             graph,
             target,
-            _CalibrationReader(inputs),
+            _CalibrationReader(inputs) if inputs else None,
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
             reduce_range=True,
-            op_types_to_quantize=["Conv", "Relu", "Add"],
-            nodes_to_quantize=_convolutions(graph.graph),
+            op_types_to_quantize=operators,
+            **options,
         )
     _keep_sums_off_halves(target)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import cv2
@@ -39,22 +39,29 @@ class PromptProtocol(NamedTuple):
 
 def centre_points() -> PromptProtocol:
     """One point for each object, at its deepest pixel."""
-
-    def reach(segmenter: Segmenter, features: Features, objects: Objects) -> Reached:
-        prompts = [Prompt((deepest_point(objects.ids == index + 1),)) for index in range(len(objects.labels))]
-        return _reached_by_own(segmenter, features, objects, prompts)
-
-    return PromptProtocol({"points": "centre"}, reach)
+    return _one_each({"points": "centre"}, lambda mask: Prompt((deepest_point(mask),)))
 
 
 def tight_boxes() -> PromptProtocol:
     """One tight box for each object."""
+    return _one_each({}, lambda mask: Prompt(box=tight_box(mask)))
+
+
+def _one_each(settings: dict[str, Any], prompt_of: Callable[[NDArray[np.bool_]], Prompt]) -> PromptProtocol:
+    """A prompt for each object, made of its mask [H, W]."""
 
     def reach(segmenter: Segmenter, features: Features, objects: Objects) -> Reached:
-        prompts = [Prompt(box=tight_box(objects.ids == index + 1)) for index in range(len(objects.labels))]
-        return _reached_by_own(segmenter, features, objects, prompts)
+        prompts = [prompt_of(objects.ids == index + 1) for index in range(len(objects.labels))]
+        best, first = np.zeros((2, len(prompts)))
+        numbers = _numbers(objects)
+        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+            for index, answer in enumerate(segmenter.prompt(features, prompts[start : start + PROMPTS_AT_ONCE]), start):
+                if len(answer.masks):
+                    ious = _overlaps(answer.masks, numbers, len(prompts))[:, index]
+                    best[index], first[index] = ious.max(), ious[0]
+        return Reached(best, first)
 
-    return PromptProtocol({}, reach)
+    return PromptProtocol(settings, reach)
 
 
 def point_grid(n: int) -> PromptProtocol:
@@ -67,7 +74,15 @@ def point_grid(n: int) -> PromptProtocol:
         raise OptionError(f"expected a grid of at least one point along each side, got {n}")
 
     def reach(segmenter: Segmenter, features: Features, objects: Objects) -> Reached:
-        return _reached_by_grid(segmenter, features, objects, grid_points(n, features.size))
+        best = np.zeros(len(objects.labels))
+        numbers = _numbers(objects)
+        prompts = [Prompt((point,)) for point in grid_points(n, features.size)]
+        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+            answers = segmenter.prompt(features, prompts[start : start + PROMPTS_AT_ONCE])
+            masks = torch.cat([answer.masks for answer in answers])
+            if len(masks):
+                best = np.maximum(best, _overlaps(masks, numbers, len(best)).max(0))
+        return Reached(best, None)
 
     return PromptProtocol({"points": "grid", "grid": n}, reach)
 
@@ -86,30 +101,6 @@ def grid_points(n: int, size: tuple[int, int]) -> list[Point]:
     """Centres of n x n equal cells of an image of (height, width), row by row."""
     steps = (np.arange(n) + 0.5) / n
     return [Point(float(x * size[1]), float(y * size[0])) for y in steps for x in steps]
-
-
-def _reached_by_own(segmenter: Segmenter, features: Features, objects: Objects, prompts: Sequence[Prompt]) -> Reached:
-    """IoU where `prompts[i]` belongs to object i."""
-    best = np.zeros(len(prompts))
-    first = np.zeros(len(prompts))
-    numbers = _numbers(objects)
-    for start in range(0, len(prompts), PROMPTS_AT_ONCE):
-        for index, answer in enumerate(segmenter.prompt(features, prompts[start : start + PROMPTS_AT_ONCE]), start):
-            if len(answer.masks):
-                ious = _overlaps(answer.masks, numbers, len(prompts))[:, index]
-                best[index], first[index] = ious.max(), ious[0]
-    return Reached(best, first)
-
-
-def _reached_by_grid(segmenter: Segmenter, features: Features, objects: Objects, points: Sequence[Point]) -> Reached:
-    best = np.zeros(len(objects.labels))
-    numbers = _numbers(objects)
-    for start in range(0, len(points), PROMPTS_AT_ONCE):
-        prompts = [Prompt((point,)) for point in points[start : start + PROMPTS_AT_ONCE]]
-        masks = torch.cat([answer.masks for answer in segmenter.prompt(features, prompts)])
-        if len(masks):
-            best = np.maximum(best, _overlaps(masks, numbers, len(best)).max(0))
-    return Reached(best, None)
 
 
 def _numbers(objects: Objects) -> NDArray[np.int64]:

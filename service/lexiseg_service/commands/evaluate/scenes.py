@@ -36,15 +36,9 @@ AddUp = Callable[[Sequence[Record], Sequence[SceneClass]], Figures]
 READERS: dict[str, Callable[..., SceneSet[Any]]] = {
     "panoptic": read_panoptic_scenes,
     "instance": read_instance_scenes,
-    "point": read_object_scenes,
-    "box": read_object_scenes,
+    **dict.fromkeys(("point", "box"), read_object_scenes),
 }
-ANSWERED_BY: dict[str, Task] = {
-    "panoptic": "panoptic",
-    "instance": "instance",
-    "point": "prompt",
-    "box": "prompt",
-}
+ANSWERED_BY: dict[str, Task] = {"panoptic": "panoptic", "instance": "instance", "point": "prompt", "box": "prompt"}
 
 
 def run(settings: Settings, options: EvalOptions) -> int:
