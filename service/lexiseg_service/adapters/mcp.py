@@ -26,12 +26,12 @@ from starlette.requests import Request
 from lexiseg_client.masks import rle
 from lexiseg_model.lru import Lru
 from lexiseg_model.types import Segment, Task
-from lexiseg_service.errors import InvalidValue, NotReady, ServiceError, TooLarge
+from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.rest.routes import caller_of
 from lexiseg_service.gateway.use_case import UseCase, find_card
-from lexiseg_service.question.backend import Backend
+from lexiseg_service.question.backend import Backend, until_ready
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.prompts import decode_base64
 from lexiseg_service.question.schemas import Question
@@ -51,7 +51,6 @@ Call = Context[Any, Any]
 CallerOf = Callable[[Call], Caller]
 Tool = Callable[..., Awaitable[CallToolResult]]
 OF_ONE = Caller(client="stdio")
-POLL_SECONDS = 0.05
 DIGITS = 3
 PERCENT = 100.0
 BY_ID = "id:"
@@ -351,9 +350,6 @@ async def talk(settings: Settings, backend: Backend, metrics: Metrics, folder: P
     app = create_app(settings, backend, metrics)
     server = create(ToolService(app.state.use_case, settings, folder, lambda _: OF_ONE))
     async with app.router.lifespan_context(app):
-        while not (health := backend.health()).ready:
-            if not health.alive:
-                raise NotReady(health.detail)
-            await asyncio.sleep(POLL_SECONDS)
+        await until_ready(backend)
         with suppress(asyncio.CancelledError):
             await server.run_stdio_async()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from lexiseg_model.types import ModelCard
+from lexiseg_service.errors import NotReady
 from lexiseg_service.question.messages import (
     Exemplified,
     FrameAnswer,
@@ -15,6 +17,8 @@ from lexiseg_service.question.messages import (
     WorkerAnswer,
     WorkerRequest,
 )
+
+POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -73,3 +77,19 @@ class Backend(Protocol):
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
+
+
+async def until_ready(backend: Backend, is_up: Callable[[], bool] = lambda: True) -> None:
+    """Wait until a backend of this process is ready, and what else is needed is up.
+
+    Raises:
+        NotReady: the backend has failed.
+        Exception: raised by `is_up`.
+    """
+    while True:
+        health = backend.health()
+        if not health.alive:
+            raise NotReady(health.detail)
+        if is_up() and health.ready:
+            return
+        await asyncio.sleep(POLL_SECONDS)

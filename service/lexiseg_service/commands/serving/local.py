@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,16 +15,16 @@ import httpx
 import structlog
 
 from lexiseg_client.rpc.calls import OPTIONS
-from lexiseg_model.errors import ModelError
 from lexiseg_model.types import ModelName, Task
 from lexiseg_service.commands.in_process import check_model
 from lexiseg_service.commands.server import Server
 from lexiseg_service.commands.serving import hosting
+from lexiseg_service.errors import NotReady
+from lexiseg_service.question.backend import until_ready
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.server import UNIX
 
-POLL_SECONDS = 0.02
 DAY = 86_400.0  # seconds: nobody else waits for an answer
 # Settings of a gateway that are for strangers, and what is in flight at the end is dropped.
 OPEN = dict.fromkeys(("api_keys", "api_keys_file", "rate_limit", "concurrency_limit", "rollouts_file")) | {
@@ -38,7 +38,7 @@ def open_server(url: str | None, settings: Settings, task: Task) -> Iterator[Ser
 
     Raises:
         InvalidValue: the address or the key is not one, or the model cannot do the task.
-        ModelError: the model cannot be loaded.
+        NotReady: the model cannot be loaded.
     """
     if url is not None:
         with Server(url, settings, model=settings.default_model) as asked:
@@ -54,7 +54,7 @@ def _local_server(settings: Settings) -> Iterator[Server]:
     """A server with the model of the settings, once it is warmed up, while the block runs.
 
     Raises:
-        ModelError: the model cannot be loaded.
+        NotReady: the model cannot be loaded.
     """
     from lexiseg_service.gateway.app import create_app
     from lexiseg_service.worker.worker import ModelWorker  # imports torch: after all checks
@@ -71,11 +71,14 @@ def _local_server(settings: Settings) -> Iterator[Server]:
         hosted.linger = 0.0
         thread = threading.Thread(target=hosted.run, name="server", daemon=True)
         thread.start()
+
+        def is_up() -> bool:
+            if not thread.is_alive():
+                raise NotReady("the server of this process has ended")
+            return hosted.started
+
         try:
-            while not (hosted.started and worker.health().ready):
-                if worker.failure is not None or not thread.is_alive():
-                    raise ModelError(worker.failure or "the server of this process has ended")
-                time.sleep(POLL_SECONDS)
+            asyncio.run(until_ready(worker, is_up))
             card = worker.cards()[0]
             name = f"{ModelName.of(card)} {worker.digest(card.name)}"
             with (
