@@ -32,7 +32,9 @@ function showPainted({ map: fresh, fills, lines }) {
     happened("mapped");
   }
   view.image = subject().image; // of a clip the frame that was asked about: masks never lie over another
-  Object.assign(view, { fills, lines, names: namesOf(state.map.places) });
+  const { places } = state.map;
+  const named = (one, index) => (isVisible(one) && places[index] ? [{ ...places[index], text: one.name, colour: colourOf(one.colour) }] : []);
+  Object.assign(view, { fills, lines, names: $("names").checked ? state.answer.segments.flatMap(named) : [] });
   view.draw();
   $("canvas").dataset.painted = String(turn);
 }
@@ -81,18 +83,12 @@ function someOf(names) {
 }
 
 /** A word that is read from right to left, so that its neighbours keep their order. */
-function isolated(name) {
-  return /[\p{Script=Arabic}\p{Script=Hebrew}]/u.test(name) ? `\u2068${name}\u2069` : name;
-}
+const isolated = (name) => /[\p{Script=Arabic}\p{Script=Hebrew}]/u.test(name) ? `\u2068${name}\u2069` : name;
 
 /** What a visitor clicked on is shown with any score. */
-function isLow({ score, task }) {
-  return task !== "prompt" && score < Number($("threshold").value);
-}
+const isLow = ({ score, task }) => task !== "prompt" && score < Number($("threshold").value);
 
-export function isVisible(one) {
-  return !isLow(one) && !hidden.has(one.name);
-}
+export const isVisible = (one) => !isLow(one) && !hidden.has(one.name);
 
 function repaint() {
   if (state.answer) paint({});
@@ -109,20 +105,13 @@ function paint(fresh) {
   [...$("segments").children].forEach((line, index) => line.classList.toggle("low", isLow(segments[index])));
 }
 
-/** Names of the segments that are shown, where the view writes them. */
-function namesOf(places) {
-  const named = (one, index) => (isVisible(one) && places[index] ? [{ ...places[index], text: one.name, colour: colourOf(one.colour) }] : []);
-  return $("names").checked ? state.answer.segments.flatMap(named) : [];
-}
-
 function list() {
   refill("segments", (state.answer?.segments ?? []).map(line));
 }
 
 function line(one) {
   const show = ({ target }) => {
-    if (target.checked) hidden.delete(one.name);
-    else hidden.add(one.name);
+    hidden[target.checked ? "delete" : "add"](one.name);
     list();
     repaint();
   };

@@ -1,7 +1,7 @@
 // Objects that a click or a box shows in a clip, followed by a stream of the service.
 
 import { remove, request } from "./engine/server.js";
-import { $, button, element, happened, manner, named, Problem, refill, state, swatch } from "./page.js";
+import { $, button, element, happened, manner, named, refill, state, swatch } from "./page.js";
 
 let stream = null; // {id, model, query} of the service: its model, and its last query in JSON
 let last = 0; // number
@@ -58,47 +58,38 @@ export async function follow(grab, signal) {
   ended = ended.filter((number) => !over.includes(number));
   if (one) one.begins = null;
   lastFrame = frame;
-  for (const each of state.followed) learn(each, answer.segments.find(({ track_id: number }) => number === each.number));
+  state.followed.forEach((each) => {
+    const segment = answer.segments.find(({ track_id: number }) => number === each.number);
+    const [x, y, across, down] = segment?.bbox ?? [];
+    each.lost = !segment && !each.begins;
+    each.box = segment ? [x, y, x + across, y + down] : null;
+    if (segment) each.label = segment.label; // else it stays
+  });
   list();
   return { frame, answer };
-}
-
-/** What became of an object, by its segment; where there is none the label stays. */
-function learn(one, segment) {
-  one.lost = !segment && !one.begins;
-  one.box = null;
-  if (!segment) return;
-  const [x, y, across, down] = segment.bbox;
-  one.box = [x, y, x + across, y + down];
-  one.label = segment.label;
 }
 
 async function ask(frame, follow, unfollow, signal) {
   const model = $("model").value;
   const words = { ...(model && { model }), ...named() };
+  const query = JSON.stringify(words);
   if (stream && stream.model !== model) leave(); // another one knows nothing of what this one saw
   if (stream) {
     try {
-      if (stream.query !== JSON.stringify(words)) {
-        await request("PUT", `/v1/streams/${stream.id}`, words, signal);
-        stream.query = JSON.stringify(words);
-      }
+      if (stream.query !== query) await request("PUT", `/v1/streams/${stream.id}`, words, signal);
+      stream.query = query;
       return await send(frame, follow, unfollow, signal);
     } catch (problem) {
-      if (!(problem instanceof Problem) || problem.type !== "unknown-stream") throw problem;
+      if (problem.type !== "unknown-stream") throw problem;
       stream = null; // it was silent for too long, or its server began anew
     }
   }
   const { stream: id } = await request("POST", "/v1/streams", words, signal);
-  stream = { id, model, query: JSON.stringify(words) };
-  await again(signal);
-  return send(frame, follow, [], signal);
-}
-
-/** Another stream gets the objects of the last frame, by their boxes. */
-async function again(signal) {
+  stream = { id, model, query };
+  // Another stream gets the objects of the last frame, by their boxes.
   const objects = state.followed.filter(({ box }) => box).map(({ number, box }) => ({ track_id: number, prompt: { box } }));
   if (objects.length) await send(lastFrame, objects, [], signal);
+  return send(frame, follow, [], signal);
 }
 
 async function send(frame, follow, unfollow, signal) {
@@ -136,9 +127,7 @@ function list() {
 }
 
 /** An object that is followed, by the label of your words and its number. */
-function titleOf({ number, label }) {
-  return `${label ?? "object"} ${number}`;
-}
+const titleOf = ({ number, label }) => `${label ?? "object"} ${number}`;
 
 function line({ number, lost, label }) {
   const end = button("Stop", () => stop(number), { ariaLabel: `Stop following object ${number}`, name: `stop ${number}` });

@@ -20,12 +20,14 @@ window.addEventListener("unhandledrejection", (event) => {
 
 // Menus
 
-let pointed = null; // the pixel that the pointer or the keyboard is at
-for (const name of ["answered", "mapped"]) page.addEventListener(name, nameUnderPointer);
-page.addEventListener("hover", ({ detail }) => {
-  pointed = detail;
-  nameUnderPointer();
-});
+let pointed = null; // the pixel that the pointer or the keyboard is at; it may rest while another answer comes
+for (const name of ["hover", "answered", "mapped"]) {
+  page.addEventListener(name, ({ detail }) => {
+    if (name === "hover") pointed = detail;
+    const one = pointed && segmentAt(pointed);
+    $("hover").textContent = one ? `${one.name} ${one.score.toFixed(2)}` : "";
+  });
+}
 for (const id of ["vocabulary", "tasks", "model", "refine", "background"]) {
   $(id).addEventListener("change", () => happened("changed"));
 }
@@ -34,7 +36,6 @@ for (const shown of document.querySelectorAll("output")) {
   const slider = $(shown.htmlFor.value);
   slider.addEventListener("input", () => (shown.value = slider.valueAsNumber.toFixed(2)));
 }
-$("access").addEventListener("submit", (event) => event.preventDefault());
 kept("key", offerAgain);
 $("server").value = document.body.dataset.server ?? "";
 kept("server", () => null);
@@ -42,24 +43,18 @@ $("export").addEventListener("click", async ({ target }) => {
   if (target.type === "button") (await import("./export.js")).act(target);
 });
 
-/** What lies under the pointer in the shown answer: the pointer may rest while another answer comes. */
-function nameUnderPointer() {
-  const one = pointed && segmentAt(pointed);
-  $("hover").textContent = one ? `${one.name} ${one.score.toFixed(2)}` : "";
-}
-
-function fill(id, names, first = []) {
-  $(id).replaceChildren(...first, ...names.map((name) => new Option(name)));
+/** Names for a menu, after the page's own entry. */
+function fill(id, names) {
+  $(id).replaceChildren(...$(id).querySelectorAll("[value='']"), ...names.map((name) => new Option(name)));
 }
 
 /** Models and vocabularies, for the menus: none without a key that is needed, which may not be good for vocabularies. */
 async function offer() {
   try {
-    const models = await engine.describe();
-    const listed = engine.vocabularies().then((all) => fill("vocabulary", all.map(({ name }) => name), [new Option("your words", "")]), () => null);
-    state.models = models;
-    fill("model", models.map(({ name }) => name));
-    fill("refine", [...new Set(models.flatMap(({ refinements = [] }) => refinements))], [new Option("default", "")]);
+    state.models = await engine.describe();
+    const listed = engine.vocabularies().then((all) => fill("vocabulary", all.map(({ name }) => name)), () => null);
+    fill("model", state.models.map(({ name }) => name));
+    fill("refine", [...new Set(state.models.flatMap(({ refinements = [] }) => refinements))]);
     offerTasks();
     if (recalled().vocabulary) await listed;
   } catch (problem) {
@@ -74,8 +69,8 @@ async function offerAgain() {
 
 /** Tasks that the chosen model lacks cannot be chosen. */
 function offerTasks() {
-  for (const button of tasks()) button.disabled = Boolean(card()) && !card().tasks.includes(button.value);
-  if ([...tasks()].some((button) => button.checked && button.disabled)) tasks().value = "semantic";
+  for (const button of tasks) button.disabled = Boolean(card()) && !card().tasks.includes(button.value);
+  if ([...tasks].some((button) => button.checked && button.disabled)) tasks.value = "semantic";
 }
 
 // Pictures
@@ -94,7 +89,7 @@ $("examples").addEventListener("click", async ({ target }) => {
 function askAsExample({ words, background, task }) {
   if (state.words.length) return;
   $("background").checked = background !== "false";
-  tasks().value = task ?? "semantic";
+  tasks.value = task ?? "semantic";
   sessionStorage.setItem(TRIED, words ?? "");
   if (words) addWords(words);
   else happened("changed");
@@ -133,44 +128,31 @@ async function take(file) {
 /** `{file, id, width, height, image, note}`; a Problem where neither browser nor service can open it. @returns {Promise<any>} */
 async function opened(file) {
   const name = file.name || "That";
-  if (!file.size) throw unreadable(`${name} is empty.`);
-  let image = null;
-  try {
-    image = await createImageBitmap(file, { imageOrientation: "from-image" });
-  } catch {
-    if (!FOREIGN.test(name)) throw unreadable(`${name} is not a picture that this browser can open.`);
-  }
+  if (!file.size) throw new Problem(`${name} is empty.`);
+  const image = await createImageBitmap(file, { imageOrientation: "from-image" }).catch(() => null);
   if (image) return within(file, image);
-  try {
-    return await shownByService(file);
-  } catch (problem) {
-    if (problem instanceof Problem) problem.message = `${name}: ${problem.message}`;
+  if (!FOREIGN.test(name)) throw new Problem(`${name} is not a picture that this browser can open.`);
+  return shownByService(file).catch((problem) => {
+    problem.message = `${name}: ${problem.message}`;
     throw problem;
-  }
-}
-
-function unreadable(detail) {
-  return new Problem(422, "unreadable", detail);
+  });
 }
 
 /** A picture within the service's limits: shrunk where it must be, with a note. */
 async function within(file, image) {
   const [maxBytes, maxPixels] = [Number(document.body.dataset.maxBytes), Number(document.body.dataset.maxPixels)];
   const { width, height } = image;
-  if (Math.min(width, height) < MIN_SIDE) {
-    throw unreadable(`${file.name} has ${width} x ${height} pixels; the service takes sides of at least ${MIN_SIDE}.`);
-  }
-  if (file.size <= maxBytes && width * height <= maxPixels) return { file, id: null, width, height, image };
+  const small = Math.min(width, height) < MIN_SIDE && `has ${width} x ${height} pixels; the service takes sides of at least ${MIN_SIDE}`;
   for (let factor = Math.min(1, Math.sqrt(maxPixels / (width * height))); ; factor *= 0.75) {
     const [across, down] = [Math.floor(width * factor), Math.floor(height * factor)];
-    if (Math.min(across, down) < MIN_SIDE) {
-      throw unreadable(`${file.name} does not fit into the ${maxBytes.toLocaleString("en")} bytes that the service takes.`);
-    }
+    const why = Math.min(across, down) < MIN_SIDE && `does not fit into the ${maxBytes.toLocaleString("en")} bytes that the service takes`;
+    if (why) throw new Problem(`${file.name} ${small || why}.`);
+    if (factor === 1 && file.size <= maxBytes) return { file, id: null, width, height, image };
     const smaller = await jpegOf(image, across, down, `${baseName(file.name)}.jpg`);
     if (smaller.file.size > maxBytes) continue;
-    const why = file.size > maxBytes ? `${maxBytes.toLocaleString("en")} bytes` : `${maxPixels / 1e6} megapixels`;
+    const limit = file.size > maxBytes ? `${maxBytes.toLocaleString("en")} bytes` : `${maxPixels / 1e6} megapixels`;
     const read = engine.remote ? "that the service takes: it is sent" : "that fit into a browser: it is read";
-    const note = `${file.name} was larger than the ${why} ${read} at ${across} x ${down} pixels.`;
+    const note = `${file.name} was larger than the ${limit} ${read} at ${across} x ${down} pixels.`;
     return { ...smaller, image: smaller.image.transferToImageBitmap(), note };
   }
 }
@@ -192,7 +174,7 @@ function removeExampleWords() {
   if (!words) return;
   sessionStorage.removeItem(TRIED);
   $("background").checked = true;
-  tasks().value = "semantic";
+  tasks.value = "semantic";
   state.words = state.words.filter(({ name }) => !words.includes(name));
 }
 
@@ -235,7 +217,7 @@ chosen("folder", takeMany);
 
 // Tabs
 
-const modes = $("modes").elements.namedItem("mode");
+const modes = $("modes").elements.mode;
 
 /** To the other tab, or to this one with something else on it; fires `turned`. */
 function turnTo(mode) {
@@ -288,7 +270,7 @@ async function start() {
   for (const id of ["vocabulary", "model", "refine"]) {
     if ([...$(id).options].some((option) => option.value === query[id])) $(id).value = query[id];
   }
-  if ([...tasks()].some((button) => button.value === query.task)) tasks().value = query.task;
+  if ([...tasks].some((button) => button.value === query.task)) tasks.value = query.task;
   if (query.background === false) $("background").checked = false;
   state.words = (query.classes ?? []).map((one) => (one.name ? { synonyms: [], ...one } : { name: one, synonyms: [] }));
   await viewed;

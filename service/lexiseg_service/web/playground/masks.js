@@ -46,6 +46,4 @@ export function mapOf(masks, [H, W], step = Math.ceil(Math.max(H, W) / MAX_SIDE)
 }
 
 /** The map of one mask, with a cell for each pixel. */
-export function pixelsOf(mask) {
-  return mapOf([mask], mask.size, 1);
-}
+export const pixelsOf = (mask) => mapOf([mask], mask.size, 1);

@@ -5,13 +5,15 @@
  * segment of each pixel is known, too), `refused`, `file` (to become the picture), `pictured` (it has), `tab` (to turn to),
  * `turned` (it was) and `correcting` (another segment).
  *
- * Of the view: `point` {x, y, positive}, `box` {box: [x0, y0, x1, y1], positive}, `hover` {x, y} or null, `next`, `undo`
- * and `clear`.
+ * Of the view: `shown` {x, y, positive}, with `box` [x0, y0, x1, y1] around the place if one was dragged, `hover` {x, y} or
+ * null, `next`, `undo` and `clear`.
  */
 export const page = /** @type {any} */ (new EventTarget());
 
 /** @type {(id: string) => any} an element of any kind */
 export const $ = (id) => document.getElementById(id);
+
+export const tasks = $("tasks").elements.task; // radio buttons
 
 /** @param {string} name @param {any} [detail] */
 export function happened(name, detail) {
@@ -31,21 +33,15 @@ export function element(name, properties, ...children) {
 }
 
 /** A button with these properties. */
-export function button(textContent, onclick, properties) {
-  return element("button", { type: "button", textContent, onclick, ...properties });
-}
+export const button = (textContent, onclick, properties) => element("button", { type: "button", textContent, onclick, ...properties });
 
 const GOLDEN_ANGLE = 137.508;
 const JPEG_QUALITY = 0.92;
 
 /** Of the class, prompt or object of that number, as CSS has it. */
-export function colourOf(index) {
-  return `hsl(${(210 + index * GOLDEN_ANGLE) % 360} 72% ${[55, 68, 44][index % 3]}%)`;
-}
+export const colourOf = (index) => `hsl(${(210 + index * GOLDEN_ANGLE) % 360} 72% ${[55, 68, 44][index % 3]}%)`;
 
-export function swatch(index) {
-  return element("span", { className: "swatch", style: `background: ${colourOf(index)}` });
-}
+export const swatch = (index) => element("span", { className: "swatch", style: `background: ${colourOf(index)}` });
 
 /** Other children of an element; the focus goes to the one of the same name, which is returned. @returns {any} */
 export function refill(id, children) {
@@ -83,9 +79,7 @@ export async function jpegOf(source, width, height, name) {
 }
 
 /** Of a file, without its ending. */
-export function baseName(name) {
-  return name.replace(/\.[^.]*$/, "");
-}
+export const baseName = (name) => name.replace(/\.[^.]*$/, "");
 
 /** @type {Record<string, any>} */
 export const state = {
@@ -106,18 +100,16 @@ export const state = {
 /** The question about words, or null where there are none and the task needs some. */
 export function wordsQuestion() {
   /** @type {Record<string, any>} */
-  const query = { ...named(), task: tasks().value, ...manner() };
+  const query = { ...named(), task: tasks.value, ...manner() };
   return query.classes || query.vocabulary || query.task === "everything" ? query : null;
 }
 
 /** The question about clicks and boxes, or null. */
-export function promptsQuestion() {
-  return state.prompts.length ? { ...named(), prompts: state.prompts, ...manner() } : null;
-}
+export const promptsQuestion = () => state.prompts.length ? { ...named(), prompts: state.prompts, ...manner() } : null;
 
 /** The question as a program would ask it. @returns {any} */
 export function question() {
-  return (state.mode === "picture" && promptsQuestion()) || wordsQuestion() || { task: tasks().value, ...manner() };
+  return (state.mode === "picture" && promptsQuestion()) || wordsQuestion() || { task: tasks.value, ...manner() };
 }
 
 /** What is looked for; what objects are labelled with. @returns {Record<string, any>} */
@@ -135,9 +127,7 @@ function entryOf(word) {
 }
 
 /** The picture or frame that the answer is about. */
-export function subject() {
-  return state.mode === "video" ? state.frame : state.picture;
-}
+export const subject = () => state.mode === "video" ? state.frame : state.picture;
 
 /** The segment at a pixel of the picture, or null. */
 export function segmentAt({ x, y }) {
@@ -154,19 +144,10 @@ export function manner() {
   return Object.fromEntries(fields.filter(([, value]) => value));
 }
 
-/** The radio buttons of the task. */
-export function tasks() {
-  return $("tasks").elements.namedItem("task");
-}
-
 /** The card of the chosen model. */
-export function card() {
-  return state.models.find((model) => model.name === $("model").value) ?? state.models[0];
-}
+export const card = () => state.models.find((model) => model.name === $("model").value) ?? state.models[0];
 
-export function takesPrompts() {
-  return Boolean(card()?.tasks.includes("prompt"));
-}
+export const takesPrompts = () => Boolean(card()?.tasks.includes("prompt"));
 
 // Refusals of an engine: a busy one is asked again, the others are told in words.
 
@@ -176,7 +157,7 @@ const MAX_SHOWN = 24; // characters of a refused word
 
 export class Problem extends Error {
   /** `after`: seconds after which a busy service may be asked again, or null. */
-  constructor(status, type, detail, after = null) {
+  constructor(detail, status = 422, type = "refused", after = null) {
     super(detail);
     this.status = status;
     this.type = type;
@@ -185,41 +166,35 @@ export class Problem extends Error {
 }
 
 /** The result of `act`; a refusal that names a time is retried then. */
-export async function patiently(act, signal) {
-  const began = performance.now();
-  for (;;) {
-    try {
-      return await act();
-    } catch (problem) {
-      const seconds = problem instanceof Problem ? problem.after : null;
-      if (!seconds || seconds > MAX_WAIT || performance.now() - began > MAX_RETRY_TIME) throw problem;
-      tell(`${why(problem)}. Asking again in ${seconds} s.`);
-      await pause(seconds, signal);
-      tell("Asking again…");
-    }
-  }
+export async function patiently(act, signal, began = performance.now()) {
+  return act().catch(async (problem) => {
+    const { after } = problem;
+    if (!after || after > MAX_WAIT || performance.now() - began > MAX_RETRY_TIME) throw problem;
+    tell(`${why(problem)}. Asking again in ${after} s.`);
+    await new Promise((resolve, reject) => {
+      setTimeout(resolve, 1000 * after);
+      offerRetry(resolve);
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    }).finally(() => offerRetry());
+    tell("Asking again…");
+    return patiently(act, signal, began);
+  });
 }
 
 /** The text of a final refusal; shows the button where a retry may help. */
 export function wordsOf(problem, retry) {
   if (problem.after || !problem.status) offerRetry(retry);
   if (problem.status === 401) return $("key").value ? "The service does not know this API key." : "The service asks for an API key: enter it under More.";
-  if (!problem.after) return withWord(problem.message);
-  return `${why(problem)}. It may be asked again in ${timeOf(problem.after)}.`;
-}
-
-function why({ status, message }) {
-  return `The service is ${status === 503 ? "not ready" : "busy"}: ${message}`;
-}
-
-/** `classes.0: ...` with the word in place of its index. */
-function withWord(message) {
-  return message.replace(/^classes\.(\d+)[^:]*/, (place, index) => {
+  if (problem.after) return `${why(problem)}. It may be asked again in ${timeOf(problem.after)}.`;
+  // `classes.0: ...` with the word in place of its index.
+  return problem.message.replace(/^classes\.(\d+)[^:]*/, (place, index) => {
     const name = state.words[index]?.name;
     if (!name) return place;
     return name.length > MAX_SHOWN ? `${name.slice(0, MAX_SHOWN)}…` : name;
   });
 }
+
+const why = ({ status, message }) => `The service is ${status === 503 ? "not ready" : "busy"}: ${message}`;
 
 /** Shows a refusal; the last answer stays. @param {any} problem @param {() => void} retry */
 export function refuse(problem, retry) {
@@ -238,14 +213,6 @@ export function offerRetry(act = null) {
     offerRetry();
     act();
   };
-}
-
-function pause(seconds, signal) {
-  return new Promise((resolve, reject) => {
-    setTimeout(resolve, 1000 * seconds);
-    offerRetry(resolve);
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  }).finally(() => offerRetry());
 }
 
 export function timeOf(seconds) {

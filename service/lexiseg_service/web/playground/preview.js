@@ -38,8 +38,8 @@ function leave() {
 async function look() {
   // A question goes first; and the last preview's request has ended when the next one starts.
   if (!$("preview").checked || state.mode !== "picture" || !state.picture || !takesPrompts() || asking() || looking) return;
-  const one = corrected(at, view.adding);
-  const point = { x: at.x, y: at.y, positive: view.adding };
+  const point = { ...at, positive: view.adding };
+  const one = corrected(point);
   const prompt = one ? correction(one, { points: [point] }) : withPoint({ ...point, positive: true }).at(-1);
   looking = new AbortController();
   try {

@@ -26,9 +26,7 @@ page.addEventListener("changed", ({ detail }) => {
 });
 
 /** Whether a question is on its way, or about to be. */
-export function asking() {
-  return Boolean(waiting || running);
-}
+export const asking = () => Boolean(waiting || running);
 
 page.addEventListener("turned", stop);
 
@@ -50,19 +48,14 @@ async function ask() {
 /** Asks in place of what was asked before, and takes the answer; a refusal is told. */
 export async function inTurn(act, take, retry) {
   stop();
-  const control = new AbortController();
-  running = control;
+  const { signal } = (running = new AbortController());
+  const unlessStopped = (then) => (result) => {
+    if (signal.aborted) return;
+    running = null;
+    then(result);
+  };
   if (state.mode === "picture") tell("Looking…");
-  try {
-    const answer = await patiently(() => act(control.signal), control.signal);
-    if (running !== control) return;
-    running = null;
-    take(answer);
-  } catch (problem) {
-    if (problem.name === "AbortError" || running !== control) return;
-    running = null;
-    refuse(problem, retry);
-  }
+  await patiently(() => act(signal), signal).then(unlessStopped(take), unlessStopped((problem) => refuse(problem, retry)));
 }
 
 /** The answers about words and about clicks as one; what is known of the words is not asked again. */
@@ -87,15 +80,20 @@ export function combined(words, clicked) {
     colour: state.words.length + one.prompt_index,
     name: one.label ?? `object ${one.prompt_index + 1}`,
   }));
-  const ofWords = first(words).map((one) => ({
-    ...one,
-    ...corrections.findLast(({ key }) => key === keyOf(one, words)),
-    key: keyOf(one, words),
-    task: words.task,
-    // A class has the colour of its word, an object one that no word has.
-    colour: words.task === "semantic" ? one.class_index : state.words.length + state.prompts.length + (one.track_id ?? one.id),
-    name: nameOf(one, words),
-  }));
+  const ofWords = first(words).map((one) => {
+    const { id, label, track_id: number } = one;
+    const isClass = words.task === "semantic"; // has its key in every answer about the picture
+    const key = isClass ? label : `${label} ${id}`;
+    return {
+      ...one,
+      ...corrections.findLast((each) => each.key === key),
+      key,
+      task: words.task,
+      // A class has the colour of its word, an object one that no word has.
+      colour: isClass ? one.class_index : state.words.length + state.prompts.length + (number ?? id),
+      name: isClass || number == null ? (label ?? `object ${id}`) : `${label} ${number}`,
+    };
+  });
   return {
     ...base,
     absent: words?.absent ?? [],
@@ -103,17 +101,6 @@ export function combined(words, clicked) {
     timings_ms: (clicked ?? words).timings_ms,
     segments: [...objects, ...ofWords],
   };
-}
-
-/** A label, with the object's number in a clip where the task is about objects. */
-function nameOf({ id, label, track_id: number }, { task }) {
-  if (task === "semantic" || number == null) return label ?? `object ${id}`;
-  return `${label} ${number}`;
-}
-
-/** Of a segment, which a class has in every answer about the same picture. */
-function keyOf(one, { task }) {
-  return task === "semantic" ? one.label : `${one.label} ${one.id}`;
 }
 
 function answered(answer) {
@@ -127,7 +114,6 @@ function answered(answer) {
 function drawChips() {
   const list = $("vocabulary").value; // asked instead of the words
   $("listed").textContent = list && `The list ${list} is asked, and not your words; adding a word ends that.`;
-  $("chips").classList.toggle("resting", Boolean(list));
   const absent = new Set(state.answer?.absent ?? []);
   $("chips").replaceChildren(
     ...state.words.map((word, index) => {
@@ -150,7 +136,8 @@ function titleOf({ name, synonyms, examples, negatives }) {
 
 /** One chip for each word between commas: `sofa|couch, dog` are two, the first with a synonym. */
 export function addWords(text) {
-  const words = text.split(",").map(wordOf).filter(Boolean);
+  const spellings = text.split(",").map((word) => word.split("|").map((part) => part.trim()).filter(Boolean));
+  const words = spellings.filter(([name]) => name).map(([name, ...synonyms]) => ({ name, synonyms }));
   const known = new Set(state.words.map(({ name }) => name));
   const fresh = words.filter(({ name }) => !known.has(name) && known.add(name));
   if (fresh.length) {
@@ -160,19 +147,13 @@ export function addWords(text) {
   } else if (words.length) tell(`${words.map(({ name }) => name).join(", ")}: asked for already.`);
 }
 
-function wordOf(text) {
-  const [name, ...synonyms] = text.split("|").map((part) => part.trim()).filter(Boolean);
-  return name ? { name, synonyms } : null;
-}
-
 function keep(words) {
   state.words = words;
   happened("changed");
 }
 
 page.addEventListener("answered", drawChips);
-$("words").addEventListener("submit", (event) => {
-  event.preventDefault();
+$("words").addEventListener("submit", () => {
   addWords($("word").value);
   $("word").value = "";
 });
@@ -190,9 +171,7 @@ $("word").addEventListener("keydown", (event) => {
 // Corrections of what a word found: a click or a box adds to its mask or removes from it; label and number stay.
 
 /** The prompt that corrects a segment of the answer. */
-export function correction({ mask: { size, counts } }, prompt) {
-  return { mask: { size, counts }, ...prompt };
-}
+export const correction = ({ mask: { size, counts } }, prompt) => ({ mask: { size, counts }, ...prompt });
 
 function correct(one, prompt) {
   const question = { prompts: [correction(one, prompt)], ...manner() };
@@ -216,9 +195,9 @@ function endCorrecting() {
 }
 
 /** The segment that a point or a box corrects: the chosen one; for what removes, and no object is begun, what lies there. */
-export function corrected(place, positive) {
+export function corrected(point) {
   if (state.correcting) return state.answer?.segments.find((one) => one.key === state.correcting);
-  const one = !positive && !(state.begun && state.prompts.length) && segmentAt(place);
+  const one = !point.positive && !(state.begun && state.prompts.length) && segmentAt(point);
   return one && one.key ? one : null;
 }
 
@@ -233,29 +212,20 @@ $("uncorrect").addEventListener("click", undoCorrection);
 // Clicks and boxes
 
 let past = []; // the prompts before each point and box
-page.addEventListener("point", ({ detail }) => {
+page.addEventListener("shown", ({ detail: { box, ...point } }) => {
   if (state.mode !== "picture") return; // in a clip they start an object that is followed
-  const one = corrected(detail, detail.positive);
-  if (one) return correct(one, { points: [detail] });
-  const prompts = withPoint(detail);
+  const one = corrected(point);
+  if (one) return correct(one, box && point.positive ? { box } : { points: [point] });
+  const prompts = box ? [...state.prompts, { box }] : withPoint(point);
   if (!prompts) return tell("A point beside the object needs one on it first.");
-  begin(prompts);
+  past.push(state.prompts);
+  state.prompts = prompts;
+  state.begun = true;
+  prompted();
 });
-page.addEventListener("box", ({ detail }) => {
-  if (state.mode !== "picture") return;
-  const { box, positive } = detail;
-  const middle = { x: (box[0] + box[2]) / 2, y: (box[1] + box[3]) / 2 };
-  const one = corrected(middle, positive);
-  if (one) return correct(one, positive ? { box } : { points: [{ ...middle, positive }] });
-  begin([...state.prompts, { box }]);
-});
+const ofCorrections = { undo: undoCorrection, clear: endCorrecting };
 for (const [name, act] of Object.entries({ next, undo, clear })) {
-  page.addEventListener(name, () => {
-    if (state.mode !== "picture") return;
-    if (!state.correcting || name === "next") act();
-    else if (name === "undo") undoCorrection();
-    else endCorrecting();
-  });
+  page.addEventListener(name, () => state.mode === "picture" && ((state.correcting && ofCorrections[name]) || act)());
   $(name).addEventListener("click", act);
 }
 $("example").addEventListener("click", () => example("examples"));
@@ -274,13 +244,6 @@ function prompted() {
   $("next").disabled = !state.begun;
   buttons();
   happened("changed", { atOnce: true });
-}
-
-function begin(prompts) {
-  past.push(state.prompts);
-  state.prompts = prompts;
-  state.begun = true;
-  prompted();
 }
 
 function clear() {
@@ -314,7 +277,9 @@ async function example(kind) {
   }
   const region = await engine.examples(state.picture, last);
   if (!region) return;
-  state.words = withExample(name, region, kind);
+  const word = state.words.find((one) => one.name === name) ?? { name, synonyms: [] };
+  const shown = { ...word, [kind]: [...(word[kind] ?? []), region] };
+  state.words = state.words.includes(word) ? state.words.map((one) => (one === word ? shown : one)) : [...state.words, shown];
   $("word").value = "";
   $("vocabulary").value = "";
   clear();
@@ -325,11 +290,4 @@ export function withPoint(point) {
   const last = state.prompts.at(-1);
   if (last && state.begun) return [...state.prompts.slice(0, -1), { ...last, points: [...(last.points ?? []), point] }];
   return point.positive ? [...state.prompts, { points: [point] }] : null;
-}
-
-/** The words with one more example, or negative, of the class of that name. */
-function withExample(name, example, kind) {
-  const word = state.words.find((one) => one.name === name);
-  if (!word) return [...state.words, { name, synonyms: [], [kind]: [example] }];
-  return state.words.map((one) => (one === word ? { ...one, [kind]: [...(one[kind] ?? []), example] } : one));
 }

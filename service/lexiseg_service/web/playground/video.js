@@ -20,9 +20,7 @@ const WHY = {
   NotReadableError: "Another program has the camera.",
 };
 
-const clip = document.createElement("video");
-clip.muted = true;
-clip.playsInline = true;
+const clip = element("video", { muted: true, playsInline: true });
 let times = []; // of the last answers
 let lastQuery = { time: -1, text: "" }; // of the last frame that was sent
 let scene = 1; // another after each jump
@@ -33,11 +31,18 @@ clip.addEventListener("seeking", () => drop());
 clip.addEventListener("seeked", look);
 clip.addEventListener("pause", look);
 page.addEventListener("changed", () => state.mode === "video" && again());
-page.addEventListener("point", ({ detail: { positive, ...point } }) => {
-  if (!positive) return state.mode === "video" && tell("In a clip a click begins an object; Stop ends it.");
-  start({ points: [point] });
+page.addEventListener("shown", ({ detail: { x, y, positive, box } }) => {
+  if (state.mode !== "video" || !state.clip) return;
+  if (!positive && !box) return tell("In a clip a click begins an object; Stop ends it.");
+  // In a line of its own: the next answer has the result's.
+  if (!engine.remote) return Object.assign($("note"), { textContent: "Only a service follows objects: take this frame, and click on it there." });
+  if (state.models.length && !takesPrompts()) return tell("This model does not follow what is clicked on; choose another under More.");
+  const frame = shown();
+  frame.catch(() => null); // reported where the frame is awaited; without this also as an unhandled rejection
+  begin(box ? { box } : { points: [{ x, y }] }, frame);
+  stopAsking(); // it goes first
+  again();
 });
-page.addEventListener("box", ({ detail: { box } }) => start({ box }));
 page.addEventListener("undo", () => state.mode === "video" && state.followed.length && stop(state.followed.at(-1).number));
 page.addEventListener("clear", () => {
   if (state.mode !== "video" || !state.followed.length) return;
@@ -99,15 +104,12 @@ async function play(source, name) {
   close();
   if (source instanceof MediaStream) clip.srcObject = source;
   else clip.src = URL.createObjectURL(source);
-  try {
-    await new Promise((resolve, reject) => {
-      clip.onloadeddata = resolve;
-      clip.onerror = reject;
-      if (clip.srcObject) clip.play().catch(reject); // has no data before
-    });
-  } catch {
-    return false;
-  }
+  const plays = await new Promise((resolve) => {
+    clip.onloadeddata = () => resolve(true);
+    clip.onerror = () => resolve(false);
+    if (clip.srcObject) clip.play().catch(clip.onerror); // has no data before
+  });
+  if (!plays) return false;
   const less = Math.min(1, MAX_SIDE / Math.max(clip.videoWidth, clip.videoHeight));
   clip.width = Math.round(clip.videoWidth * less);
   clip.height = Math.round(clip.videoHeight * less);
@@ -122,7 +124,7 @@ async function play(source, name) {
 
 function close() {
   forget();
-  if (clip.srcObject instanceof MediaStream) clip.srcObject.getTracks().forEach((track) => track.stop());
+  clip.srcObject?.getTracks().forEach((track) => track.stop());
   clip.srcObject = null;
   URL.revokeObjectURL(clip.src);
   clip.removeAttribute("src");
@@ -161,23 +163,8 @@ function live() {
   view.draw();
 }
 
-/** The frame that shows now shows an object. */
-function start(prompt) {
-  if (state.mode !== "video" || !state.clip) return;
-  // In a line of its own: the next answer has the result's.
-  if (!engine.remote) return Object.assign($("note"), { textContent: "Only a service follows objects: take this frame, and click on it there." });
-  if (state.models.length && !takesPrompts()) return tell("This model does not follow what is clicked on; choose another under More.");
-  const frame = shown();
-  frame.catch(() => null); // reported where the frame is awaited; without this also as an unhandled rejection
-  begin(prompt, frame);
-  stopAsking(); // it goes first
-  again();
-}
-
 /** What the visitor sees: the frame under its masks, or the clip's own. */
-async function shown() {
-  return view.image === clip ? grab() : state.frame;
-}
+const shown = async () => view.image === clip ? grab() : state.frame;
 
 async function grab() {
   const time = clip.seeking ? visibleTime : clip.currentTime;
@@ -193,14 +180,21 @@ function look() {
   const text = JSON.stringify(what);
   if (lastQuery.time === clip.currentTime && lastQuery.text === text) return;
   const began = performance.now();
+  const act = async (signal) => {
+    if (what.follow) return follow(grab, signal);
+    const frame = await grab(); // the newest, however often a busy service is asked
+    lastQuery = { time: frame.time, text };
+    return { frame, answer: await engine.frame(frame, what, signal) };
+  };
   const take = ({ frame, answer }) => {
+    lastQuery = { time: frame.time, text };
     state.frame = frame;
     state.answer = what.follow ? followedAnswer(answer) : combined(answer, null);
     happened("answered");
     showPace(performance.now() - began, what, answer, frame);
     look();
   };
-  inTurn((signal) => next(what, text, signal), take, again);
+  inTurn(act, take, again);
 }
 
 /** Nothing is asked: the clip plays at its own speed. */
@@ -212,18 +206,6 @@ function idle() {
     live();
   }
   tell(engine.remote ? "Type a word to look for, or click on an object or drag a box around it to have it followed." : "Type a word to look for.");
-}
-
-/** The newest frame, however often a busy service is asked, and its answer. */
-async function next(what, text, signal) {
-  if (what.follow) {
-    const followedNext = await follow(grab, signal);
-    lastQuery = { time: followedNext.frame.time, text };
-    return followedNext;
-  }
-  const frame = await grab();
-  lastQuery = { time: frame.time, text };
-  return { frame, answer: await engine.frame(frame, what, signal) };
 }
 
 /** The clip plays as slowly as objects can be followed; speed, delay and time are shown. */

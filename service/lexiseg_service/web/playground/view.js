@@ -62,15 +62,13 @@ class View {
   }
 
   draw() {
-    this.queued ??= requestAnimationFrame(() => {
-      this.queued = null;
-      this.#drawNow();
-    });
+    this.queued ??= requestAnimationFrame(() => this.#drawNow());
   }
 
   #drawNow() {
     const context = this.canvas.getContext("2d");
     const { image, zoom } = this;
+    this.queued = null;
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     if (!image) return;
@@ -161,26 +159,18 @@ class View {
     return Math.min(this.canvas.width / this.image.width, this.canvas.height / this.image.height);
   }
 
-  /** Where on the canvas an event is, in its own pixels. */
-  #place({ offsetX, offsetY }) {
-    return { x: offsetX * window.devicePixelRatio, y: offsetY * window.devicePixelRatio };
-  }
-
   #pixel({ x, y }) {
-    return {
-      x: within((x - this.left) / this.zoom, this.image.width),
-      y: within((y - this.top) / this.zoom, this.image.height),
-    };
+    const { image, zoom } = this;
+    return { x: within((x - this.left) / zoom, image.width), y: within((y - this.top) / zoom, image.height) };
   }
 
   #down(event) {
     this.canvas.setPointerCapture(event.pointerId);
-    this.pointers.set(event.pointerId, this.#place(event));
+    this.pointers.set(event.pointerId, placeOf(event));
     happened("hover", null);
     this.cross = null;
     this.pans = event.button === 1 || event.altKey || this.pointers.size === 2;
-    this.began = this.#place(event);
-    this.corner = this.pans ? null : this.#pixel(this.began);
+    this.corner = this.pans ? null : this.#pixel(placeOf(event));
     this.dragged = null;
     clearTimeout(this.pressing);
     if (this.corner && event.pointerType === "touch") this.pressing = setTimeout(() => this.#press(), LONG_PRESS);
@@ -189,22 +179,20 @@ class View {
   /** A finger that stays is a click with the other sign. */
   #press() {
     if (!this.corner || this.dragged || this.pans) return;
-    happened("point", { ...this.corner, positive: !this.adding });
+    happened("shown", { ...this.corner, positive: !this.adding });
     this.corner = null;
     navigator.vibrate?.(20);
     this.draw();
   }
 
   #move(event) {
-    const place = this.#place(event);
+    const place = placeOf(event);
+    const pixel = this.#pixel(place);
     const before = this.pointers.get(event.pointerId);
-    if (!before) {
-      if (event.pointerType !== "touch") happened("hover", this.#pixel(place));
-      return;
-    }
+    if (!before) return event.pointerType !== "touch" && happened("hover", pixel);
     if (this.pointers.size === 2) this.#pinch(event.pointerId, before, place);
     else if (this.pans) this.#put(this.left + place.x - before.x, this.top + place.y - before.y);
-    else if (Math.hypot(place.x - this.began.x, place.y - this.began.y) > NEAR) this.dragged = this.#pixel(place);
+    else if (this.corner && this.zoom * distance(pixel, this.corner) > NEAR) this.dragged = pixel;
     this.pointers.set(event.pointerId, place);
     this.draw();
   }
@@ -218,14 +206,15 @@ class View {
     this.dragged = null;
     if (event.type === "pointerup" && !this.pans && corner) {
       if (dragged) this.#box(corner, dragged, positive);
-      else happened("point", { ...corner, positive });
+      else happened("shown", { ...corner, positive });
     }
     this.draw();
   }
 
   #box(from, to, positive = this.adding) {
     const box = boxOf(from, to);
-    if (box[2] > box[0] && box[3] > box[1]) happened("box", { box, positive });
+    const [x, y] = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
+    if (box[2] > box[0] && box[3] > box[1]) happened("shown", { x, y, positive, box });
   }
 
   /** The image's corner goes there, as far as the image stays on the canvas; where it is the smaller, in the middle. */
@@ -238,22 +227,19 @@ class View {
   /** No further than it must, so that the keyboard's place is seen. */
   #follow({ x, y }) {
     const near = (left, place, size) => left + Math.min(0, size - (left + place)) - Math.min(0, left + place);
-    this.#put(
-      near(this.left, x * this.zoom, this.canvas.width),
-      near(this.top, y * this.zoom, this.canvas.height),
-    );
+    this.#put(near(this.left, x * this.zoom, this.canvas.width), near(this.top, y * this.zoom, this.canvas.height));
   }
 
   #pinch(moving, before, now) {
     const other = [...this.pointers].find(([id]) => id !== moving)[1];
-    const apart = (place) => Math.max(1, Math.hypot(place.x - other.x, place.y - other.y));
+    const apart = (place) => Math.max(1, distance(place, other));
     this.#scale(apart(now) / apart(before), { x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 });
     this.#put(this.left + (now.x - before.x) / 2, this.top + (now.y - before.y) / 2);
   }
 
   #wheel(event) {
     event.preventDefault();
-    this.#scale(Math.exp(-event.deltaY / 400), this.#place(event));
+    this.#scale(Math.exp(-event.deltaY / 400), placeOf(event));
     this.draw();
   }
 
@@ -287,7 +273,7 @@ class View {
       },
       backspace: () => happened("undo"),
       ...(this.cross && {
-        enter: () => happened("point", { ...this.cross, positive: this.adding !== event.shiftKey }),
+        enter: () => happened("shown", { ...this.cross, positive: this.adding !== event.shiftKey }),
         b: () => this.#cornerOfBox(),
       }),
     };
@@ -324,10 +310,11 @@ page.addEventListener("changed", () => view.draw());
 page.addEventListener("turned", () => state.mode === "picture" && state.picture && view.show(state.picture.image));
 $("opacity").addEventListener("input", () => view.draw());
 
-function within(value, most) {
-  return Math.max(Math.min(value, most), 0);
-}
+const within = (value, most) => Math.max(Math.min(value, most), 0);
 
-function boxOf(from, to) {
-  return [Math.min(from.x, to.x), Math.min(from.y, to.y), Math.max(from.x, to.x), Math.max(from.y, to.y)];
-}
+/** Where on the canvas an event is, in its own pixels. */
+const placeOf = ({ offsetX, offsetY }) => ({ x: offsetX * window.devicePixelRatio, y: offsetY * window.devicePixelRatio });
+
+const distance = (one, other) => Math.hypot(one.x - other.x, one.y - other.y);
+
+const boxOf = (from, to) => [Math.min(from.x, to.x), Math.min(from.y, to.y), Math.max(from.x, to.x), Math.max(from.y, to.y)];

@@ -11,11 +11,11 @@ let last = 0;
 worker.onmessage = ({ data: { id, answer, problem } }) => {
   const one = waiting.get(id);
   waiting.delete(id);
-  if (problem) one?.reject(new Problem(problem.status, "refused", problem.detail));
+  if (problem) one?.reject(new Problem(problem.detail, problem.status));
   else one?.resolve(answer);
 };
 worker.onerror = () => {
-  for (const { reject } of waiting.values()) reject(new Problem(422, "refused", "The part of this page that finds things cannot start in this browser."));
+  for (const { reject } of waiting.values()) reject(new Problem("The part of this page that finds things cannot start in this browser."));
   waiting.clear();
 };
 
@@ -47,9 +47,7 @@ export async function describe() {
   return ask("describe", []);
 }
 
-export async function vocabularies() {
-  return []; // they are of a server
-}
+export const vocabularies = async () => []; // they are of a server
 
 /** All files, so that they are fetched once; when that fails, each is fetched as it is needed. */
 async function keepOffline() {

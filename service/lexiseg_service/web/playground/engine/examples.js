@@ -49,9 +49,7 @@ function unit(row) {
   return { direction: row.map((value) => value / length), bound: 1 / length };
 }
 
-export function dot(one, other) {
-  return one.reduce((sum, value, i) => sum + value * other[i], 0);
-}
+export const dot = (one, other) => one.reduce((sum, value, i) => sum + value * other[i], 0);
 
 // Rows in this browser
 

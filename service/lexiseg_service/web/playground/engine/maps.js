@@ -9,6 +9,11 @@ export function halfToEven(value) {
   return value - whole === 0.5 ? whole + (whole % 2) : Math.round(value);
 }
 
+/** Places [x, y, x, y, ...] in a picture of `from` [height, width] where it has the size `to`. */
+export function scaled(places, from, to) {
+  return places.map((place, i) => (place * to[1 - (i % 2)]) / from[1 - (i % 2)]);
+}
+
 /** Between which inputs, `low` and the next one, `pixels` outputs lie, by the `weight` of the next: half-pixel centres, edges clamped. */
 export function axis(cells, pixels) {
   const [low, weight] = [new Int32Array(pixels), new Float32Array(pixels)];

@@ -3,7 +3,7 @@
 // A picture in here is a view of one: `size` [H, W] in pixels of the questions, `cells` [h, w], `shared` and `palette` (what
 // graphs share of it), and `look(look)`, the view of a part. Masks are logits [h * w].
 
-import { axis, cut, encoded } from "./maps.js";
+import { axis, cut, encoded, resized, scaled } from "./maps.js";
 import { paint } from "../masks.js";
 import { parts } from "../regions.js";
 
@@ -28,9 +28,7 @@ async function withPoints(rules, picture, prompt, run) {
 }
 
 /** Positive and negative points. */
-function bySign(points = []) {
-  return [true, false].map((sign) => points.filter(({ positive = true }) => positive === sign));
-}
+const bySign = (points = []) => [true, false].map((sign) => points.filter(({ positive = true }) => positive === sign));
 
 /** The mask of a prompt, with its negative points as the head takes them. */
 export async function predict(rules, picture, prompt, run) {
@@ -57,19 +55,14 @@ async function coloured(picture, prompt, run) {
 export function inputsOf(picture, { points = [], box }) {
   const K = Math.max(1, points.length); // a point whose sign is 0 is none
   const [places, signs] = [new Float32Array(2 * K), new Float32Array(K)];
-  places.set(points.flatMap(({ x, y }) => scaled(picture, [x, y])));
+  places.set(points.flatMap(({ x, y }) => scaled([x, y], picture.size, picture.tile)));
   signs.set(points.map(({ positive = true }) => (positive ? 1 : -1)));
   return {
     points: [places, [K, 2]],
     signs: [signs, [K]],
-    box: [Float32Array.from(box ? scaled(picture, box) : [0, 0, 0, 0]), [4]],
+    box: [Float32Array.from(box ? scaled(box, picture.size, picture.tile) : [0, 0, 0, 0]), [4]],
     has_box: [Float32Array.of(box ? 1 : 0), []],
   };
-}
-
-/** [x, y, ...] of the image in pixels of the network's input. */
-function scaled({ cells: [h, w], size: [H, W] }, places) {
-  return places.map((place, index) => (place * 4 * (index % 2 ? h : w)) / (index % 2 ? H : W));
 }
 
 function isExact({ box, points = [] }) {
@@ -92,12 +85,11 @@ function withoutCrumbs(mask, w, rule) {
 
 // A closer look at small boxes: `look` is {top, left, bottom, right} of the kept picture and the `input` [h, w] made of it
 
-function lookAt(rules, { kept, cells, size }, prompt) {
+function lookAt(rules, { kept, tile, size }, prompt) {
   if (!kept || !prompt.box || prompt.glance || !isExact(prompt)) return null;
   const { looks: rule } = rules.settings;
   const { multiple } = rules.card.input;
-  const tile = cells.map((side) => 4 * side);
-  const [x0, y0, x1, y1] = scaled({ cells, size }, prompt.box);
+  const [x0, y0, x1, y1] = scaled(prompt.box, size, tile);
   const [wide, high] = [x1 - x0, y1 - y0].map((side) => rule.around * Math.max(side, 1));
   let [across, down] = [Math.max(wide, high / 2), Math.max(high, wide / 2)];
   const larger = Math.max(1, rules.constants.closer_look.MIN_SIDE / Math.sqrt(across * down));
@@ -115,18 +107,16 @@ function span(middle, length, ofTile, ofKept) {
   return [start, Math.min(ofKept, start + Math.ceil((length * ofKept) / ofTile))];
 }
 
-function movedInto({ kept, size }, { left, top, right, bottom }, prompt) {
-  const toPart = ({ x, y, ...point }) => ({ x: (x * kept.size[1]) / size[1] - left, y: (y * kept.size[0]) / size[0] - top, ...point });
-  const points = (prompt.points ?? []).map(toPart).filter(({ x, y }) => x >= 0 && y >= 0 && x <= right - left && y <= bottom - top);
-  const [x0, y0, x1, y1] = prompt.box;
-  const [from, to] = [toPart({ x: x0, y: y0 }), toPart({ x: x1, y: y1 })];
-  return { ...prompt, points, box: [from.x, from.y, to.x, to.y] };
-}
-
 /** As `coloured`, by the part that is looked at: each cell of the picture is the mean of what it covers. */
 async function lookedAt(picture, look, prompt, run) {
   const { kept: { size }, cells: [h, w] } = picture;
-  const { mask, quality } = await coloured(await picture.look(look), movedInto(picture, look, prompt), run);
+  const toPart = (places) => scaled(places, picture.size, size).map((place, i) => place - (i % 2 ? look.top : look.left));
+  const isInside = ([x, y]) => x >= 0 && y >= 0 && x <= look.right - look.left && y <= look.bottom - look.top;
+  const points = (prompt.points ?? []).flatMap(({ x, y, ...one }) => {
+    const place = toPart([x, y]);
+    return isInside(place) ? [{ x: place[0], y: place[1], ...one }] : [];
+  });
+  const { mask, quality } = await coloured(await picture.look(look), { ...prompt, points, box: toPart(prompt.box) }, run);
   const span = [look.top / size[0], look.left / size[1], look.bottom / size[0], look.right / size[1]];
   const indices = (count) => [BigInt64Array.from({ length: count }, (_, cell) => BigInt(cell)), [count]];
   const place = { span: [Float32Array.from(span, (share, i) => share * (i % 2 ? w : h)), [4]], rows: indices(h), columns: indices(w) };
@@ -167,9 +157,7 @@ function neighbours({ x, y }, { cells, size }) {
   return rows.flatMap((row) => columns.map((column) => row * cells[1] + column));
 }
 
-function distance(one, other, w) {
-  return Math.hypot(Math.floor(one / w) - Math.floor(other / w), (one % w) - (other % w));
-}
+const distance = (one, other, w) => Math.hypot(Math.floor(one / w) - Math.floor(other / w), (one % w) - (other % w));
 
 /** The distance of a cell to the nearest outside of a mask, or of the picture. */
 function depthOf(inside, cell, [h, w]) {
@@ -198,9 +186,11 @@ async function correct(rules, picture, { points = [], box, mask }, run) {
   const { constants: { mask_prompts: { CERTAIN }, negative_points: { MAX_ANSWERS } } } = rules;
   const { cells, size } = picture;
   const [positives, negatives] = bySign(points);
-  const pixels = new Uint8Array(size[0] * size[1]); // down the columns
+  const [[h, w], [H, W]] = [cells, size];
+  const pixels = new Uint8Array(H * W); // down the columns
   paint(pixels, mask, 1);
-  let logits = (await picture.onCells(pixels)).map((share) => (2 * share - 1) * CERTAIN);
+  const shares = resized(pixels, [W, H], [w, h], 1, 1, false, Float32Array); // of each cell that the mask covers
+  let logits = Float32Array.from(shares, (_, i) => (2 * shares[(i % w) * h + Math.floor(i / w)] - 1) * CERTAIN);
   const repaint = (shown, number) => cut(shown, cells, size).forEach((each, pixel) => each && (pixels[pixel] = number));
   let quality = 0;
   if (positives.length || box) {
@@ -210,11 +200,11 @@ async function correct(rules, picture, { points = [], box, mask }, run) {
     quality = added.quality;
   }
   const around = positives.map((point) => neighbours(point, picture));
-  let shown = null;
+  let shown;
   for (const [number, point] of negatives.entries()) {
     if (number < MAX_ANSWERS) ({ mask: shown, quality } = await predict(rules, picture, { points: [{ ...point, positive: true }] }, run));
     else shown = logits.map(() => -CERTAIN);
-    const removed = removedFrom(rules, logits, shown, neighbours(point, picture), around, cells[1]);
+    const removed = removedFrom(rules, logits, shown, neighbours(point, picture), around, w);
     repaint(removed, 0);
     logits = logits.map((logit, cell) => (removed[cell] >= 0 ? Math.min(logit, -removed[cell]) : logit));
   }

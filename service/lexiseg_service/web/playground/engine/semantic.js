@@ -86,9 +86,7 @@ export async function namesOf(view, bank, masks, run) {
 }
 
 /** The number of rows that compete: nobody has one where pixels may drop out. */
-function rowsOf({ classes, drops }) {
-  return classes.length + (drops ? 1 : 0);
-}
+const rowsOf = ({ classes, drops }) => classes.length + (drops ? 1 : 0);
 
 /**
  * The answer to a question about words in a picture. `memory`: of a video, where nothing is dropped by a single frame, for

@@ -11,23 +11,15 @@ export function address() {
 }
 
 /** Cards of the models. */
-export async function describe() {
-  return (await request("GET", "/v1/models")).models;
-}
+export const describe = async () => (await request("GET", "/v1/models")).models;
 
-export async function vocabularies() {
-  return (await request("GET", "/v1/vocabularies")).vocabularies;
-}
+export const vocabularies = async () => (await request("GET", "/v1/vocabularies")).vocabularies;
 
 /** The API key that the visitor has entered. */
-export function key() {
-  return localStorage.getItem("lexiseg-key") ?? "";
-}
+export const key = () => localStorage.getItem("lexiseg-key") ?? "";
 
 /** Goes out even when the page is left. */
-export function remove(path) {
-  return fetch(path, { method: "DELETE", keepalive: true, headers: authorization() });
-}
+export const remove = (path) => fetch(path, { method: "DELETE", keepalive: true, headers: authorization() });
 
 /** Segments of a picture `{file, id}`; the id from the answer is stored in the picture. `report` gets the upload's progress. */
 export async function segment(picture, question, signal, report = tell) {
@@ -67,28 +59,21 @@ export function request(method, path, body = null, signal = null, report = tell)
       const isContent = response || status === 204;
       if (status >= 200 && status < 300 && isContent) return resolve(response);
       const detail = response?.detail ?? `The server answered ${status}.`;
-      reject(new Problem(status, response?.type ?? "unknown", detail, Number(sent.getResponseHeader("retry-after")) || null));
+      reject(new Problem(detail, status, response?.type, Number(sent.getResponseHeader("retry-after")) || null));
     };
     const allowed = address() === location.origin ? "" : `, and does its LEXISEG_CORS_ORIGINS name ${location.origin}`;
-    sent.onerror = () => reject(new Problem(0, "unreachable", `The server does not answer. Is it running${allowed}?`));
+    sent.onerror = () => reject(new Problem(`The server does not answer. Is it running${allowed}?`, 0));
     sent.onabort = () => reject(new DOMException("", "AbortError"));
     sent.onloadend = () => signal?.removeEventListener("abort", abort);
     sent.send(isForm ? body : JSON.stringify(body));
   });
 }
 
-function authorization() {
-  return key() ? { authorization: `Bearer ${key()}` } : {};
-}
+const authorization = () => key() ? { authorization: `Bearer ${key()}` } : {};
 
 /** As `segment`, where the visitor has asked for nothing that could be reported: a preview, or the next frame of a clip. */
-function quietly(picture, question, signal) {
-  return segment(picture, question, signal, () => null);
-}
-
-export { segment as prompt, quietly as hover, quietly as frame };
+export const hover = (picture, question, signal) => segment(picture, question, signal, () => null);
+export { segment as prompt, hover as frame };
 
 /** What is shown in a picture, as a question has it; null before the picture is known. */
-export async function examples(picture, prompt) {
-  return picture.id && { ...prompt, image: { id: picture.id } };
-}
+export const examples = async (picture, prompt) => picture.id && { ...prompt, image: { id: picture.id } };

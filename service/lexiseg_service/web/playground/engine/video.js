@@ -1,65 +1,57 @@
 // Video: scores averaged over the frames of a clip, and numbers that stay with objects, by the service's rules.
 
-import { resized } from "./maps.js";
+import { resized, scaled } from "./maps.js";
 
 const OF_GRAY = [4899, 9617, 1868]; // of red, green and blue, in 1/16384, as OpenCV makes gray of them
 
 /** The memory of one clip and question. For each frame, in order: `look`, `steady`, `follow`. */
-export class VideoMemory {
-  #rules;
-  #run;
-  #picture = null; // of the last frame: {rgb, gray, size: [h, w]}
-  #motion = null; // since the frame before, or null: `x` and `y` in it of each pixel, and the `trust` in that
-  #past = null; // the average
-  #tracks = []; // {number, label, mask, missed}
-  #last = 0; // number
-
-  constructor(rules, run) {
-    this.#rules = rules;
-    this.#run = run;
-  }
+export function videoMemory(rules, run) {
+  let picture = null; // of the last frame: {rgb, gray, size: [h, w]}
+  let motion = null; // since the frame before, or null: `x` and `y` in it of each pixel, and the `trust` in that
+  let past = null; // the average
+  let tracks = []; // {number, label, mask, missed}
+  let last = 0; // number
 
   /** Takes in the next frame: its tile [height, width] in bytes of red, green and blue. @param {number[]} tile */
-  async look(rgb, tile) {
-    const factor = Math.min(1, this.#rules.constants.motion.MAX_SIDE / Math.max(...tile));
+  async function look(rgb, tile) {
+    const factor = Math.min(1, rules.constants.motion.MAX_SIDE / Math.max(...tile));
     const size = tile.map((side) => Math.max(1, Math.round(side * factor)));
     const small = resized(rgb, tile, size, 3, 3);
     const gray = Float32Array.from({ length: small.length / 3 }, (_, i) => {
       return OF_GRAY.reduce((sum, part, channel) => sum + part * small[3 * i + channel], 8192) >> 14;
     });
-    const [before, now] = [this.#picture, { rgb: Uint8Array.from(small), gray, size }];
-    this.#picture = now;
-    this.#motion = before && String(before.size) === String(size) ? await this.#motionSince(before, now) : null;
+    const before = picture;
+    picture = { rgb: Uint8Array.from(small), gray, size };
+    motion = before && String(before.size) === String(size) ? await motionSince(before, picture) : null;
   }
 
   /** The motion from one picture to the next; null where they show different scenes. */
-  async #motionSince(before, { rgb, gray, size }) {
-    const { flow: { patch, finest }, constants: { motion: { MIN_SIDE } } } = this.#rules;
+  async function motionSince(before, { rgb, gray, size }) {
+    const { flow: { patch, finest }, constants: { motion: { MIN_SIDE } } } = rules;
     const scales = [Math.log2(Math.max(...size) / (4 * patch)) + 0.5, Math.log2(Math.min(...size) / (patch + 1))].map(Math.floor);
     let [shifts, from] = [new Float32Array(2 * gray.length), size];
     for (let scale = Math.min(...scales); scale >= finest && Math.min(...size) >= MIN_SIDE; scale--) {
       const to = size.map((side) => Math.floor(side / 2 ** scale));
       const [one, other] = [gray, before.gray].map((map) => resized(map, size, to, 1, 1, false, Float32Array));
-      const found = await this.#run("search", { now: [one, to], before: [other, to], start: [scaled(shifts, from, to), [...to, 2]] });
+      const found = await run("search", { now: [one, to], before: [other, to], start: [shiftsAt(shifts, from, to), [...to, 2]] });
       [shifts, from] = [found.shifts.data, to];
     }
     const pictures = { now: [gray, size], before: [before.gray, size], colours: [rgb, [...size, 3]], earlier: [before.rgb, [...size, 3]] };
-    const { x, y, trust, cut } = await this.#run("motion", { ...pictures, shifts: [scaled(shifts, from, size), [...size, 2]] });
+    const { x, y, trust, cut } = await run("motion", { ...pictures, shifts: [shiftsAt(shifts, from, size), [...size, 2]] });
     return cut.data[0] ? null : { x: x.data, y: y.data, trust: trust.data };
   }
 
   /** Scores [count, h, w] averaged with those before, where what was there is still to be seen. @param {number[]} cells [h, w] */
-  async steady(scores, cells) {
-    const before = this.#past;
-    this.#past = scores;
-    if (!this.#motion || before?.length !== scores.length) return scores;
-    const { size } = this.#picture;
-    const [x, y, trust] = ["x", "y", "trust"].map((name) => resized(this.#motion[name], size, cells, 1, 1, false, Float32Array));
-    const places = [y, x].map((map, axis) => [map.map((place) => ((place + 0.5) * cells[axis]) / size[axis] - 0.5), cells]);
-    const weight = [trust.map((each) => each * this.#rules.smoothing), cells];
+  async function steady(scores, cells) {
+    const before = past;
+    past = scores;
+    if (!motion || before?.length !== scores.length) return scores;
+    const [x, y, trust] = ["x", "y", "trust"].map((name) => resized(motion[name], picture.size, cells, 1, 1, false, Float32Array));
+    const places = [y, x].map((map, axis) => [map.map((place) => ((place + 0.5) * cells[axis]) / picture.size[axis] - 0.5), cells]);
+    const weight = [trust.map((each) => each * rules.smoothing), cells];
     const dims = [scores.length / x.length, ...cells];
-    const { average } = await this.#run("smooth", { scores: [scores, dims], past: [before, dims], x: places[1], y: places[0], weight });
-    return (this.#past = average.data);
+    const { average } = await run("smooth", { scores: [scores, dims], past: [before, dims], x: places[1], y: places[0], weight });
+    return (past = average.data);
   }
 
   /**
@@ -69,12 +61,17 @@ export class VideoMemory {
    * @param {any[]} segments each with `piece` and `class_index`
    * @param {number[]} image [height, width]
    */
-  follow(labels, segments, image) {
-    const { MIN_OVERLAP, MAX_MISSED, MAX_TRACKS } = this.#rules.constants.tracking;
-    if (!this.#motion) this.#tracks = [];
-    for (const track of this.#tracks) track.mask = this.#moved(track.mask);
-    const masks = this.#masksOf(labels, segments, image);
-    const pairs = this.#tracks.flatMap((track) =>
+  function follow(labels, segments, [H, W]) {
+    const { MIN_OVERLAP, MAX_MISSED, MAX_TRACKS } = rules.constants.tracking;
+    const [height, width] = picture.size;
+    const small = Uint16Array.from({ length: height * width }, (_, cell) => {
+      const [column, row] = [Math.floor(((cell % width) * W) / width), Math.floor((Math.floor(cell / width) * H) / height)];
+      return labels[column * H + row];
+    });
+    const masks = segments.map(({ piece }) => maskOf(small.length, (cell) => small[cell] === piece));
+    if (!motion) tracks = [];
+    for (const track of tracks) track.mask = moved(track.mask);
+    const pairs = tracks.flatMap((track) =>
       segments.flatMap(({ class_index: label }, index) => (label === track.label ? [{ track, index, overlap: overlapOf(track.mask, masks[index]) }] : [])),
     );
     pairs.sort((one, other) => other.overlap - one.overlap || one.track.number - other.track.number);
@@ -84,36 +81,25 @@ export class VideoMemory {
     }
     const current = segments.map(({ class_index: label }, index) => {
       if (!masks[index].area) return null;
-      const track = owners.get(index) ?? { number: (this.#last += 1), label };
+      const track = owners.get(index) ?? { number: (last += 1), label };
       return Object.assign(track, { mask: masks[index], missed: 0 });
     });
-    const here = new Set(current);
-    const missing = this.#tracks.filter((track) => !here.has(track) && (track.missed += 1) <= MAX_MISSED && track.mask.area);
+    const missing = tracks.filter((track) => !current.includes(track) && (track.missed += 1) <= MAX_MISSED && track.mask.area);
     const largest = current.filter(Boolean).sort((one, other) => other.mask.area - one.mask.area);
-    this.#tracks = [...largest, ...missing].slice(0, MAX_TRACKS);
+    tracks = [...largest, ...missing].slice(0, MAX_TRACKS);
     return current.map((track) => track?.number ?? null);
   }
 
   /** A mask of the frame before, where it is now. */
-  #moved({ cells }) {
-    const { x, y } = this.#motion;
-    const [height, width] = this.#picture.size;
+  function moved({ cells }) {
+    const [height, width] = picture.size;
     return maskOf(cells.length, (cell) => {
-      const [column, row] = [Math.round(x[cell]), Math.round(y[cell])];
+      const [column, row] = [Math.round(motion.x[cell]), Math.round(motion.y[cell])];
       return column >= 0 && row >= 0 && column < width && row < height && cells[row * width + column] > 0;
     });
   }
 
-  /** Of each segment, at the size of the small picture. @param {number[]} image */
-  #masksOf(labels, segments, image) {
-    const [H, W] = image;
-    const [height, width] = this.#picture.size;
-    const small = Uint16Array.from({ length: height * width }, (_, cell) => {
-      const [column, row] = [Math.floor(((cell % width) * W) / width), Math.floor((Math.floor(cell / width) * H) / height)];
-      return labels[column * H + row];
-    });
-    return segments.map(({ piece }) => maskOf(small.length, (cell) => small[cell] === piece));
-  }
+  return { look, steady, follow };
 }
 
 function maskOf(length, isInside) {
@@ -128,6 +114,4 @@ function overlapOf(one, other) {
 }
 
 /** @param {number[]} from @param {number[]} to */
-function scaled(shifts, from, to) {
-  return resized(shifts, from, to, 2, 2, true, Float32Array).map((value, i) => (value * to[1 - (i % 2)]) / from[1 - (i % 2)]);
-}
+const shiftsAt = (shifts, from, to) => scaled(resized(shifts, from, to, 2, 2, true, Float32Array), from, to);

@@ -4,6 +4,7 @@ const OTHER_LETTERS = /(?!\p{Script=Latin})[\p{L}\p{So}]/u; // what the text tow
 const [BEGIN, END, UNKNOWN] = ["[CLS]", "[SEP]", "[UNK]"];
 const ALONE = /[\p{P}$+<=>^`|~]|[\u{4E00}-\u{9FFF}\u{3400}-\u{4DBF}\u{F900}-\u{FAFF}]/gu; // tokens of their own
 const MAX_TOKENS = 128;
+const { Float16Array } = /** @type {any} */ (self); // unknown to the checks of es2023
 const LONGEST = 100; // characters of a token; a longer word is unknown
 
 /**
@@ -23,8 +24,8 @@ export function readerOf(rules, words, content, { run, load }) {
   const bytes = Math.ceil(background.length / 8);
   let start = 0;
   const array = (Kind, length) => new Kind(content, (start += length * Kind.BYTES_PER_ELEMENT) - length * Kind.BYTES_PER_ELEMENT, length);
-  const [vectors, levels, likeness] = [width * n, n, n].map((length) => array(Uint16Array, length));
-  const [foreign, same] = [array(Uint8Array, n), array(Uint8Array, bytes * n)];
+  const [vectors, levels] = [width * n, n].map((length) => array(Float16Array, length));
+  const [likeness, foreign, same] = [array(Uint16Array, n), array(Uint8Array, n), array(Uint8Array, bytes * n)];
   const known = new Map();
   let pieces = null; // of the tower: its tokens by their text
 
@@ -36,8 +37,8 @@ export function readerOf(rules, words, content, { run, load }) {
 
   function listed(place) {
     return {
-      vector: Float32Array.from(vectors.subarray(place * width, (place + 1) * width), halfOf),
-      level: halfOf(levels[place]),
+      vector: Float32Array.from(vectors.subarray(place * width, (place + 1) * width)),
+      level: levels[place],
       same: background.map((_, index) => Boolean(same[place * bytes + (index >> 3)] & (1 << (index & 7)))),
       likeness: likeness[place] / 65535,
       foreign: foreign[place] === 1,
@@ -54,12 +55,6 @@ export function readerOf(rules, words, content, { run, load }) {
     const isSame = [...alike].map((each) => each >= sameMeaning);
     return { vector, level, same: isSame, likeness, foreign: isForeign === 1 || OTHER_LETTERS.test(text) };
   }
-}
-
-/** A number of 16 bits, as IEEE 754 has it. */
-function halfOf(bits) {
-  const [sign, exponent, fraction] = [bits & 0x8000 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
-  return sign * (exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : (fraction / 1024) * 2 ** -14);
 }
 
 /** The tokens of a text, as BERT's uncased WordPiece makes them. @param {Map<string, number>} pieces */

@@ -5,7 +5,7 @@ import { keep, rowOf } from "./examples.js";
 import { cut, encoded, halfToEven, resized } from "./maps.js";
 import { cutOut } from "./prompts.js";
 import { bankOf, namesOf, segmentsOf, warningsOf, warningsOfPrompts } from "./semantic.js";
-import { VideoMemory } from "./video.js";
+import { videoMemory } from "./video.js";
 import { readerOf } from "./words.js";
 
 const KEPT_PICTURES = 2;
@@ -16,7 +16,7 @@ const UNREACHABLE = "The page's files cannot be loaded: it was never opened onli
 const port = /** @type {any} */ (self); // of a worker, which has another postMessage than a window
 const root = new URL("../../model/", import.meta.url);
 const sessions = new Map();
-const pictures = new Map(); // the latest last
+const [pictures, memories] = [new Map(), new Map()]; // the latest last
 let ready = null;
 let [rules, read, Ort] = /** @type {any[]} */ ([]); // once it is: `model.json`, a reader of texts, and the runtime of graphs
 let last = Promise.resolve();
@@ -39,7 +39,13 @@ async function answer(id, act, args) {
   }
 }
 
-const acts = { describe: () => [rules.card], segment, prompt, examples };
+const acts = {
+  describe: () => [rules.card],
+  segment,
+  prompt,
+  // What is shown in a picture, as a question has it.
+  examples: async (picture, prompt) => ({ kept: await keep(await rowOf(rules, await pictureOf(picture), prompt, run)) }),
+};
 
 async function loaded() {
   if (typeof WebAssembly === "undefined") throw new Error("This browser has no WebAssembly, which the page needs to find things by itself.");
@@ -88,9 +94,7 @@ async function run(name, inputs) {
 // Pictures
 
 /** The view of a picture `{key, file}`, encoded once. */
-function pictureOf({ key, file }) {
-  return recent(pictures, key, KEPT_PICTURES, () => opened(file));
-}
+const pictureOf = ({ key, file }) => recent(pictures, key, KEPT_PICTURES, () => opened(file));
 
 /** What `make` gives for a key, kept among the latest `most`. */
 async function recent(known, key, most, make) {
@@ -103,12 +107,9 @@ async function recent(known, key, most, make) {
 
 /** A file's pixels, row by row: red, green, blue and alpha. */
 async function decoded(file) {
-  let bitmap;
-  try {
-    bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
-  } catch {
+  const bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" }).catch(() => {
     throw new Error("This picture cannot be opened: its file is damaged.");
-  }
+  });
   const { height, width } = bitmap;
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
@@ -133,7 +134,7 @@ async function opened(file) {
     const part = (await (canvas ??= drawn(file, kept[0], kept[1]))).getImageData(left, top, size[1], size[0]);
     return viewOf(resized(part.data, size, input, 4, 3), input, size);
   };
-  return { ...view, rgb, tile, kept: { size: kept }, look: (look) => recent(looks, JSON.stringify(look), MAX_LOOKS, () => lookAt(look)) };
+  return { ...view, rgb, kept: { size: kept }, look: (look) => recent(looks, JSON.stringify(look), MAX_LOOKS, () => lookAt(look)) };
 }
 
 /** A canvas with the picture at a size. */
@@ -152,23 +153,11 @@ async function viewOf(rgb, tile, size) {
   const planes = new Uint8Array(3 * height * width);
   for (let i = 0; i < rgb.length; i++) planes[(i % 3) * height * width + Math.floor(i / 3)] = rgb[i];
   const features = await run("image", { tiles: [planes, [1, 3, height, width]] });
-  const cells = [height / 4, width / 4];
   const { pixels } = features;
   let [made, shared] = [null, null];
   const palette = () => (made ??= run("palette", { tile: [planes, [3, height, width]] }));
   const maps = async () => run("prompt-maps", { pixels: pixels.reshape(pixels.dims.slice(1)), guide: (await palette()).guide });
-  return {
-    size,
-    cells,
-    features,
-    palette,
-    shared: () => (shared ??= maps()),
-    // The share of each cell that a mask [H * W], which runs down the columns, covers.
-    onCells: async (mask) => {
-      const across = resized(mask, [size[1], size[0]], [cells[1], cells[0]], 1, 1, false, Float32Array);
-      return Float32Array.from({ length: across.length }, (_, i) => across[(i % cells[1]) * cells[0] + Math.floor(i / cells[1])]);
-    },
-  };
+  return { size, tile, cells: [height / 4, width / 4], features, palette, shared: () => (shared ??= maps()) };
 }
 
 // Questions
@@ -183,14 +172,11 @@ async function segment(picture, question, scene = null) {
   return answerOf(view, began, { ...made, warnings: warningsOf(rules, bank, question.task) });
 }
 
-let memory = null; // {of, video}
-
 /** What is remembered of the frames of a scene and question, of which this is the next. */
 async function memoryOf(name, { rgb, tile }) {
-  const of = JSON.stringify(name);
-  if (memory?.of !== of) memory = { of, video: new VideoMemory(rules, run) };
-  await memory.video.look(rgb, tile);
-  return memory.video;
+  const memory = await recent(memories, JSON.stringify(name), 1, () => videoMemory(rules, run));
+  await memory.look(rgb, tile);
+  return memory;
 }
 
 async function prompt(picture, question) {
@@ -200,11 +186,6 @@ async function prompt(picture, question) {
   for (const [index, one] of question.prompts.entries()) masks.push({ prompt_index: index, mask_index: 0, ...(await cutOut(rules, view, one, run)) });
   const named = await namedMasks(view, question, masks);
   return answerOf(view, began, { task: "prompt", ...named, warnings: [...warningsOfPrompts(rules, question.prompts), ...named.warnings] });
-}
-
-/** What is shown in a picture, as a question has it. */
-async function examples(picture, prompt) {
-  return { kept: await keep(await rowOf(rules, await pictureOf(picture), prompt, run)) };
 }
 
 /** Every mask that the head proposes and that has pixels. */
