@@ -223,6 +223,8 @@ class Segmenter(ABC):
     banks: Lru[tuple[tuple[ClassEntry, ...], tuple[str, ...]], TextBank] | None = None
     masks_by_word: bool = False  # instances come from `named_masks`, not from proposals or regions
     takes_masks: bool = False  # `prompt` also reads the mask of a prompt
+    # Whether image passes of several threads share a CPU well. Those of torch compete: each starts threads of its own.
+    passes_overlap: bool = False
 
     @property
     def nbytes(self) -> int:

@@ -86,6 +86,7 @@ class Exportable(Segmenter):
     def use_image_runner(self, runner: ImageRunner) -> None:
         """Let `runner` encode the tiles that it takes."""
         self._runner = runner
+        self.passes_overlap = True
 
     def _run_exported(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...] | None:
         """The runner's outputs for tiles [N, 3, s, t] of one bucket; None where it does not take them."""

@@ -1,12 +1,12 @@
-"""The compute stage: a fair queue, and the thread that owns the device, for all models.
+"""The compute stage: a fair queue, and the threads that own the device, for all models.
 
 A batch begins with the job of the client (source) that has had the fewest tiles so far; within a client, its flows
 (streams and single images) are served round robin. The same rule fills the batch with jobs of the same key (model and
 bucket). A new client starts with the tile count of the client served last, so idle time earns no credit.
 
-The thread takes the next batch, up to max_batch tiles of one model and one bucket, and waits only while the queue is
-empty. A CPU gains nothing from batches, so there the thread takes tile after tile. Between two batches it runs other
-work for the device, such as the warm-up of a model.
+A thread takes the next batch, up to max_batch tiles of one model and one bucket. Between two batches it runs other work
+for the device, such as the warm-up of a model. A GPU has one thread. A CPU gains nothing from batches, so there several
+threads take tile after tile: the cores that one pass leaves idle, between two of its operators, another uses.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 import structlog
 import torch
 
+from lexiseg_model.features import TileFeatures
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import NotReady
 from lexiseg_service.watch.metrics import Metrics
@@ -118,20 +119,24 @@ class ComputeStage:
 
     Args:
         max_batch: tiles of a batch.
+        threads: batches at a time, of models whose passes overlap.
         metrics: batch sizes, times, and the depth of the queue.
         encoded: called on a compute thread with a job that has its features.
     """
 
-    def __init__(self, max_batch: int, metrics: Metrics, encoded: Callable[[AnyJob], None]) -> None:
+    def __init__(self, max_batch: int, threads: int, metrics: Metrics, encoded: Callable[[AnyJob], None]) -> None:
         self._max_batch = max_batch
         self._metrics = metrics
         self._encoded = encoded
         self._queue = DeviceQueue()
         self._work: deque[tuple[Future[object], Work]] = deque()
         self._changed = threading.Condition()
+        self._running = 0  # batches and other work under way
+        self._overlaps = False  # whether other batches may run beside them
         self._open = True
-        self._thread = threading.Thread(target=self._loop, name="compute", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._loop, name="compute", daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
 
     def put(self, job: AnyJob) -> None:
         """Add a planned job to the queue."""
@@ -141,7 +146,7 @@ class ComputeStage:
             self._changed.notify_all()
 
     def run(self, work: Work) -> Future[object]:
-        """Run other work on the compute thread, after the batch under way."""
+        """Run other work on a compute thread, after the batches under way and before the next."""
         done: Future[object] = Future()
         with self._changed:
             if self._open:
@@ -152,26 +157,30 @@ class ComputeStage:
         return done
 
     def close(self, seconds: float) -> None:
-        """Stop, and wait up to `seconds` for the batch under way; queued jobs must be abandoned before."""
+        """Stop, and wait up to `seconds` for the batches under way; queued jobs must be abandoned before."""
         with self._changed:
             self._open = False
             for done, _ in self._work:
                 done.set_exception(NotReady(GOING_DOWN))
             self._work.clear()
             self._changed.notify_all()
-        self._thread.join(seconds)
+        deadline = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _loop(self) -> None:
         while True:
             with self._changed:
-                while not self._work and self._queue.next is None:
-                    if not self._open:
+                while not self._may_begin():
+                    if not self._open and not self._work and not self._queue:
                         return
-                    self._metrics.queue_depth.set(0)
+                    self._metrics.queue_depth.set(len(self._queue))
                     self._changed.wait()
                 work = self._work.popleft() if self._work else None
                 batch = [] if work else self._queue.take(self._max_batch)
                 self._metrics.queue_depth.set(len(self._queue))
+                self._running += 1
+                self._overlaps = bool(batch) and batch[0].job.loaded.segmenter.passes_overlap
             # torch applies the last number that any thread has set, so it is set before every step.
             torch.set_num_threads(COMPUTE_THREADS)
             if work is None:
@@ -180,6 +189,16 @@ class ComputeStage:
                 _run(*work)
             # The thread would otherwise keep the last batch's images, or a model, alive while it waits.
             del batch, work
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def _may_begin(self) -> bool:
+        """Whether a thread may take something; other work, and passes that do not overlap, have the device alone."""
+        job = self._queue.next
+        if self._work or job is None:
+            return bool(self._work) and not self._running
+        return not self._running or (self._overlaps and job.loaded.segmenter.passes_overlap)
 
     def _encode(self, batch: Batch, may_split: bool = True) -> None:
         """Encode a batch; after out-of-memory it is retried once, in two halves."""
@@ -210,24 +229,30 @@ class ComputeStage:
             began = time.monotonic()
             tiles = [job.plan.tiles[first:last] for job, first, last in batch]
             tile_features = segmenter.encode_tiles(tiles[0] if len(tiles) == 1 else np.concatenate(tiles))
-            start = 0
+            start, complete = 0, []
             for job, first, last in batch:
                 end = start + last - first
-                job.parts[first] = tuple(part[start:end] for part in tile_features)
-                if last == job.n_tiles:
+                if self._complete(job, first, tuple(part[start:end] for part in tile_features)):
                     _assemble(job, segmenter)
+                    complete.append(job)
                 start = end
             ended = time.monotonic()
         self._metrics.batch_size.observe(start)
         self._metrics.stage("image", ended - began)
-        for job, first, last in batch:
+        for job, first, _ in batch:
             if first == 0:
                 self._metrics.stage("queue", began - job.planned)
                 job.stages.append(StageTime("queue", job.planned, began))
             job.stages.append(StageTime("image", began, ended))
-            if last == job.n_tiles:
+            if job in complete:
                 job.computed, job.parts = ended, {}
                 self._encoded(job)
+
+    def _complete(self, job: AnyJob, first: int, part: TileFeatures) -> bool:
+        """Keep the features of a job's tiles from `first` on; return whether all of its tiles have theirs now."""
+        with self._changed:
+            job.parts[first] = part
+            return sum(len(part[0]) for part in job.parts.values()) == job.n_tiles
 
 
 def warm_up_buckets(segmenter: Segmenter) -> list[tuple[int, int]]:

@@ -203,7 +203,7 @@ def render(
         segments=segments,
         timings=Timings(
             decode=1e3 * job.seconds("decode"),
-            queue=1e3 * (job.computed - job.seconds("image") - job.planned),
+            queue=1e3 * max(0.0, job.computed - job.seconds("image") - job.planned),  # an image's tiles may overlap
             text=1e3 * job.seconds("text"),
             image=1e3 * job.seconds("image"),
             post=1e3 * (ended - began),

@@ -1,9 +1,91 @@
-"""The thread that owns the device."""
+"""The threads that own the device."""
 
 import threading
+from collections.abc import Callable
+from itertools import count
 
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from lexiseg_model.features import TileFeatures
 from tests.service.worker.engine.bench import Bench
-from tests.service.worker.gated_colours import SOON, ask
+from tests.service.worker.engine.test_models import STRIPS, Strips
+from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves
+
+
+class LateFirst(Strips):
+    """The first pass ends after all others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = count()
+        self.others = threading.Semaphore(0)
+
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        number, encoded = next(self.numbers), super().encode_tiles(tiles)
+        if number == 0:
+            for _ in range(STRIPS - 1):
+                assert self.others.acquire(timeout=SOON)
+        else:
+            self.others.release()
+        return encoded
+
+
+@pytest.fixture
+def on_two_cores(monkeypatch: pytest.MonkeyPatch) -> Callable[[GatedColours], Bench]:
+    """Makes an engine on a CPU with two cores, over a model whose passes overlap."""
+    monkeypatch.setattr("lexiseg_service.worker.engine.choose_device", lambda name: torch.device("cpu"))
+    monkeypatch.setattr("lexiseg_service.worker.engine.COMPUTE_THREADS", 2)
+
+    def make(segmenter: GatedColours) -> Bench:
+        segmenter.passes_overlap = True
+        return Bench(segmenter)
+
+    return make
+
+
+def test_on_a_cpu_passes_that_overlap_run_at_a_time(on_two_cores: Callable[[GatedColours], Bench]) -> None:
+    bench = on_two_cores(GatedColours())
+    bench.segmenter.gate.clear()
+    answers = [bench.submit(ask("red")) for _ in range(3)]
+
+    for _ in range(2):
+        assert bench.segmenter.entered.acquire(timeout=SOON)
+    bench.until_waiting(1)
+
+    bench.release()
+    for answer in answers:
+        answer.result(SOON)
+    bench.close()
+
+
+def test_on_a_cpu_passes_that_compete_run_one_after_another(on_two_cores: Callable[[GatedColours], Bench]) -> None:
+    bench = on_two_cores(GatedColours())
+    bench.segmenter.passes_overlap = False
+    bench.segmenter.gate.clear()
+    answers = [bench.submit(ask("red")) for _ in range(3)]
+
+    bench.until_waiting(2)
+    assert bench.segmenter.batches == [1]
+
+    bench.release()
+    for answer in answers:
+        answer.result(SOON)
+    bench.close()
+
+
+def test_an_image_has_its_tiles_in_order_whichever_pass_ends_first(
+    on_two_cores: Callable[[GatedColours], Bench],
+) -> None:
+    bench = on_two_cores(LateFirst())
+
+    answer = bench.submit(ask("red", "blue", image=halves("r", "b", 24))).result(SOON)
+
+    assert bench.segmenter.batches == [1] * STRIPS
+    assert [segment.bbox for segment in answer.segments] == [(0, 0, 12, 24), (12, 0, 12, 24)]
+    bench.close()
 
 
 def test_other_work_waits_for_the_pass_under_way_and_goes_before_the_next() -> None:
