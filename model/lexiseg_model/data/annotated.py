@@ -62,6 +62,18 @@ def read_pixels(path: Path) -> NDArray[Any]:
         return np.asarray(picture)
 
 
+def read_rgb(path: Path, meaning: str) -> NDArray[np.int32]:
+    """Pixels [H, W, 3] of an annotation image whose colours are numbers, by the `meaning` in messages.
+
+    Raises:
+        DatasetError: the file is not an RGB image.
+    """
+    pixels = read_pixels(path)
+    if pixels.ndim != 3 or pixels.shape[2] < 3:
+        raise DatasetError(f"{path} is {list(pixels.shape)}; expected RGB, {meaning}")
+    return pixels[..., :3].astype(np.int32)
+
+
 def require_files(name: str, files: Sequence[Path]) -> None:
     """Raise DatasetError if files of a data set are missing."""
     missing = [path for path in files if not path.exists()]
@@ -128,13 +140,10 @@ def read_labels(path: Path, layout: FolderLayout, table: Labels) -> Labels:
         DatasetError: the file is not an image, has unexpected channels, or holds a value that the benchmark does not
             define: another encoding would otherwise look like bad predictions.
     """
-    pixels = read_pixels(path)
     if layout.values == "red-green":
-        if pixels.ndim != 3 or pixels.shape[2] < 3:
-            raise DatasetError(f"{path} is {list(pixels.shape)}; expected RGB, label = red + 256 green")
-        wide = pixels.astype(np.int32)
-        stored = wide[..., 0] + 256 * wide[..., 1]
+        stored = read_rgb(path, "label = red + 256 green") @ np.array([1, 256, 0], np.int32)
     else:
+        pixels = read_pixels(path)
         if pixels.ndim != 2 or pixels.dtype.kind not in "ui":
             raise DatasetError(f"{path} is {pixels.dtype} {list(pixels.shape)}; expected one channel of whole numbers")
         stored = pixels.astype(np.int32)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lexiseg_model.data.annotated import IGNORED, Labels, read_pixels, require_files
+from lexiseg_model.data.annotated import IGNORED, Labels, read_rgb, require_files
 from lexiseg_model.data.benchmark import (
     PANOPTIC_FOLDER,
     PanopticBenchmark,
@@ -188,11 +188,7 @@ def read_ids(path: Path) -> Ids:
     Raises:
         DatasetError: the file is not an RGB image.
     """
-    pixels = read_pixels(path)
-    if pixels.ndim != 3 or pixels.shape[2] < 3:
-        raise DatasetError(f"{path} is {list(pixels.shape)}; expected RGB, id = red + 256 green + 65536 blue")
-    wide = pixels.astype(np.int32)
-    ids: Ids = wide[..., 0] + 256 * wide[..., 1] + 65536 * wide[..., 2]
+    ids: Ids = read_rgb(path, "id = red + 256 green + 65536 blue") @ np.array([1, 256, 65536], np.int32)
     return ids
 
 
@@ -254,8 +250,7 @@ def _segments(benchmark: PanopticBenchmark, entry: dict[str, Any], files: dict[s
         if category not in benchmark.class_of:
             raise DatasetError(
                 f"{benchmark.name}: the image {name!r} has a segment of the unknown category {category}; expected one "
-                f"of the {len(benchmark.categories)} ids from {benchmark.categories[0].id} to "
-                f"{benchmark.categories[-1].id}"
+                f"of the {len(benchmark.categories)} ids of the benchmark"
             )
         crowd = bool(info.get("iscrowd", 0))
         segments.append(TruthSegment(int(info["id"]), benchmark.class_of[category], int(info["area"]), crowd))

@@ -159,13 +159,7 @@ def components(labels: NDArray[np.unsignedinteger], of: Collection[int], smalles
 
 
 def objects_of(labels: NDArray[np.unsignedinteger], of: Collection[int], ignored: int) -> Objects:
-    """Every component of some classes as an object.
-
-    Args:
-        labels: [H, W] class indices.
-        of: classes that have objects.
-        ignored: value of ignored pixels.
-    """
+    """Every component of the classes `of` in label maps [H, W] as an object; pixels of the value `ignored` are."""
     regions = components(labels, of)
     return Objects(regions.ids, regions.labels, labels == ignored)
 
@@ -219,16 +213,12 @@ def annotations_of(ids: Ids, instances: Sequence[TruthSegment]) -> list[Annotati
         ids: [H, W]; values without an instance are ignored.
         instances: with distinct ids.
     """
-    order = np.argsort([instance.id for instance in instances], kind="stable")
-    sorted_ids = np.array([instance.id for instance in instances], ids.dtype)[order]
-    place = np.searchsorted(sorted_ids, ids).clip(max=max(0, len(sorted_ids) - 1))
-    is_owned = sorted_ids[place] == ids if len(sorted_ids) else np.zeros(ids.shape, bool)
-    indices = np.where(is_owned, order[place] if len(sorted_ids) else 0, len(sorted_ids)).astype(np.uint32)
-    return [
-        annotation(rle, instance.class_index, instance.crowd)
-        for instance, rle in zip(instances, encode_label_map(indices, len(sorted_ids)), strict=True)
-        if rle.area
-    ]
+    places = {instance.id: place for place, instance in enumerate(instances)}
+    values, value_of = np.unique(ids, return_inverse=True)
+    indices = np.array([places.get(value, len(places)) for value in values.tolist()], np.uint32)[value_of]
+    rles = encode_label_map(indices.reshape(ids.shape), len(places))
+    pairs = zip(instances, rles, strict=True)
+    return [annotation(rle, instance.class_index, instance.crowd) for instance, rle in pairs if rle.area]
 
 
 def annotation(rle: Rle, class_index: int, crowd: bool = False) -> Annotation:

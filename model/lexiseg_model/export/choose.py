@@ -53,22 +53,15 @@ def use_runtime(
     engine: Engine = "OpenVINO" if runtime == "openvino" else "ONNX Runtime"
     if engine == "OpenVINO":
         openvino_runtime.require()  # before an export is written
-    choices = _choices(runtime, execution)
-    for numbers in choices:
-        export = _find(segmenter, folders, numbers)
-        if export is None or (engine == "OpenVINO" and numbers == "int8" and export[1].dynamic):
-            continue  # OpenVINO runs dynamic int8 slower than float32
-        _use(segmenter, *export, numbers, execution, engine)
-        return
-    manifest = _write(segmenter, folders[-1], load_exact, ranges, choices[-1])
-    _use(segmenter, folders[-1], manifest, choices[-1], execution, engine)
-
-
-def _choices(runtime: Runtime, execution: Execution) -> list[Numbers]:
-    """Number types of the graphs to run, the preferred one first; the last one is written if there is none."""
-    if runtime == "openvino" and execution.precision == "fast":
-        return ["int8", "float32"]
-    return ["int8"] if runtime == "onnx-int8" else ["float32"]
+    model = _exportable(segmenter)
+    if engine == "OpenVINO" and execution.precision == "fast":
+        export = _find(model, folders, "int8")
+        if export is not None and not export[1].dynamic:  # which it runs slower than float32
+            _use(model, *export, "int8", execution, engine)
+            return
+    numbers: Numbers = "int8" if runtime == "onnx-int8" else "float32"
+    export = _find(model, folders, numbers) or _write(model, folders[-1], load_exact, ranges, numbers)
+    _use(model, *export, numbers, execution, engine)
 
 
 def _use_existing(segmenter: Segmenter, execution: Execution, folders: Sequence[Path]) -> None:
@@ -90,14 +83,14 @@ def _use_existing(segmenter: Segmenter, execution: Execution, folders: Sequence[
 
 
 def _use(
-    segmenter: Segmenter,
+    model: Exportable,
     folder: Path,
     manifest: Manifest,
     numbers: Numbers,
     execution: Execution,
     engine: Engine = "ONNX Runtime",
 ) -> None:
-    model, device = _exportable(segmenter), execution.device
+    device = execution.device
     runner = OnnxRunner(folder, manifest, numbers, device, exact=execution.precision == "exact", engine=engine)
     if device.type == "cpu" and manifest.parts:
         parts = {graph.part or "": PartSession(folder, graph) for graph in manifest.parts}
@@ -107,10 +100,9 @@ def _use(
 
 
 def _write(
-    segmenter: Segmenter, folder: Path, load_exact: Callable[[], Segmenter], ranges: Path | None, numbers: Numbers
-) -> Manifest:
+    model: Exportable, folder: Path, load_exact: Callable[[], Segmenter], ranges: Path | None, numbers: Numbers
+) -> tuple[Path, Manifest]:
     """Export the missing graphs to a folder. Raises ExportError where that fails."""
-    model = _exportable(segmenter)
     if numbers == "int8" and (ranges is None or not ranges.is_file()):
         name = model.card.name
         raise ExportError(f"no int8 export of {name} in {folder}; `lexiseg export --model {name} --int8` makes one")
@@ -118,13 +110,13 @@ def _write(
     manifest = find(folder, model.digest)
     if manifest is None or not manifest.of("float32"):
         manifest = write_export(_exportable(load_exact()), folder)
-    return manifest if numbers == "float32" else add_int8(folder, manifest, (), ranges)
+    return folder, manifest if numbers == "float32" else add_int8(folder, manifest, (), ranges)
 
 
-def _find(segmenter: Segmenter, folders: Sequence[Path], numbers: Numbers) -> tuple[Path, Manifest] | None:
+def _find(model: Exportable, folders: Sequence[Path], numbers: Numbers) -> tuple[Path, Manifest] | None:
     """The first folder that holds graphs of this model with these numbers, and its manifest."""
     for folder in folders:
-        manifest = find(folder, _exportable(segmenter).digest)
+        manifest = find(folder, model.digest)
         if manifest is not None and manifest.of(numbers):
             return folder, manifest
     return None

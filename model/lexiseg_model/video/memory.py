@@ -124,15 +124,7 @@ class VideoMemory:
         return (0 if picture is None else picture.nbytes) + self._smoother.nbytes + self._tracker.nbytes
 
     def adjust(self, smoothing: float, *, tracking: bool) -> None:
-        """Change the settings from the next frame on; the state stays.
-
-        Args:
-            smoothing: share of the past in the average of scores, 0 (off) to 0.95.
-            tracking: whether segments get numbers.
-
-        Raises:
-            OptionError: smoothing lies outside its range.
-        """
+        """Change the settings from the next frame on; the state stays. Errors as for `ScoreSmoother.adjust`."""
         self._smoother.adjust(smoothing)
         self._tracking = tracking
 

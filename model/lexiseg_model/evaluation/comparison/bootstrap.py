@@ -61,12 +61,11 @@ def measure(records: Sequence[Examined], weights: Weights) -> dict[str, NDArray[
     figures = {name: _miou(counts[:, column], weights) for column, name in enumerate(COLUMNS)}
     figures["presence AUC"] = 100 * _auc(records, weights)
     recall = weights @ np.stack([record.recall for record in records])  # [R, 4]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        figures["recall alone"] = 100 * recall[:, 0] / (weights @ [record.n_visible for record in records])
-        for column, n in enumerate(OTHERS[1:], 1):
-            figures[f"kept with {n} more"] = 100 * recall[:, column] / recall[:, 0]
-        painted = np.array([record.painted for record in records])
-        figures[ABSENT] = 100 * (weights @ np.nan_to_num(painted)) / (weights @ ~np.isnan(painted))
+    figures["recall alone"] = 100 * _ratio(recall[:, 0], weights @ [record.n_visible for record in records])
+    for column, n in enumerate(OTHERS[1:], 1):
+        figures[f"kept with {n} more"] = 100 * _ratio(recall[:, column], recall[:, 0])
+    painted = np.array([record.painted for record in records])
+    figures[ABSENT] = 100 * _ratio(weights @ np.nan_to_num(painted), weights @ ~np.isnan(painted))
     return figures
 
 
@@ -90,9 +89,7 @@ def _miou(counts: NDArray[np.int64], weights: Weights) -> NDArray[np.float64]:
     )
     present = truth > 0
     ious = np.divide(hits, truth + predicted - hits, out=np.zeros_like(hits), where=present)
-    mean: NDArray[np.float64] = np.full(len(hits), np.nan)
-    np.divide(100 * ious.sum(1), present.sum(1), out=mean, where=present.any(1))
-    return mean
+    return 100 * _ratio(ious.sum(1), present.sum(1))
 
 
 def _auc(records: Sequence[Examined], weights: Weights) -> NDArray[np.float64]:
@@ -104,10 +101,9 @@ def _auc(records: Sequence[Examined], weights: Weights) -> NDArray[np.float64]:
     present = np.stack([record.present for record in records])
     known = ~np.isnan(presence).any(0)
     areas = [_area(presence[:, k], present[:, k], weights) for k in np.flatnonzero(known)]
-    total, defined = np.nansum(areas, 0), (~np.isnan(areas)).sum(0)
-    mean: NDArray[np.float64] = np.full(len(weights), np.nan)
-    np.divide(total, defined, out=mean, where=defined > 0)
-    return mean
+    if not areas:
+        return np.full(len(weights), np.nan)
+    return _ratio(np.nansum(areas, 0), (~np.isnan(areas)).sum(0))
 
 
 def _area(value: NDArray[np.float64], present: NDArray[np.bool_], weights: Weights) -> NDArray[np.float64]:
@@ -121,9 +117,13 @@ def _area(value: NDArray[np.float64], present: NDArray[np.bool_], weights: Weigh
     rank = ((before + below[:, last]) / 2)[:, group]
     right = (np.where(present[order], weight, 0) * rank).sum(1)
     pairs = (weight.sum(1) - below[:, -1]) * below[:, -1]
-    area: NDArray[np.float64] = np.full(len(weights), np.nan)
-    np.divide(right, pairs, out=area, where=pairs > 0)
-    return area
+    return _ratio(right, pairs)
+
+
+def _ratio(of: NDArray[np.number], to: NDArray[np.number]) -> NDArray[np.float64]:
+    """Quotients; NaN where there is nothing to compare with."""
+    ratio: NDArray[np.float64] = np.full(of.shape, np.nan)
+    return np.divide(of, to, out=ratio, where=to > 0)
 
 
 class Pair(NamedTuple):
