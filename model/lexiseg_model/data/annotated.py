@@ -53,11 +53,7 @@ def read_benchmark(name: str, root: Path, split: str = "val") -> AnnotatedSet:
 
 
 def read_pixels(path: Path) -> NDArray[Any]:
-    """Pixels of an annotation image as stored.
-
-    Raises:
-        SampleError: the file is not an image.
-    """
+    """Pixels of an annotation image as stored. Raises SampleError: the file is not an image."""
     with opened(path) as picture:
         return np.asarray(picture)
 

@@ -51,11 +51,7 @@ class WithSplits(StrictModel, Generic[S]):
     splits: dict[str, S]
 
     def split(self, name: str) -> S:
-        """One split by its common name.
-
-        Raises:
-            DatasetError: the benchmark has no such split.
-        """
+        """One split by its common name. Raises DatasetError: the benchmark has no such split."""
         if name not in self.splits:
             raise DatasetError(f"{self.name} has no split {name!r}; it has: {', '.join(self.splits)}")
         return self.splits[name]
@@ -126,21 +122,13 @@ def names(folder: Path = FOLDER) -> list[str]:
 
 @cache
 def benchmark(name: str) -> Benchmark:
-    """A semantic benchmark by name.
-
-    Raises:
-        DatasetError: unknown name.
-    """
+    """A semantic benchmark by name. Raises DatasetError: unknown name."""
     return _read(Benchmark, FOLDER, name)
 
 
 @cache
 def panoptic_benchmark(name: str) -> PanopticBenchmark:
-    """A panoptic benchmark by name.
-
-    Raises:
-        DatasetError: unknown name.
-    """
+    """A panoptic benchmark by name. Raises DatasetError: unknown name."""
     return _read(PanopticBenchmark, PANOPTIC_FOLDER, name)
 
 

@@ -153,11 +153,7 @@ class IndexedDataset:
 
 
 def read_dataset(root: Path, name: str, split: str) -> IndexedDataset:
-    """List one split.
-
-    Raises:
-        DatasetError: a folder, the class list or a mask is missing; states what was expected.
-    """
+    """List one split. Raises DatasetError: a folder, the class list or a mask is missing; states what was expected."""
     listing = root / name / CLASSES
     samples = list_samples(root, name, split)
     if not listing.exists():

@@ -125,11 +125,7 @@ def read_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
 
 
 def _read_objects(name: str, entries: Sequence[Any], size: tuple[int, int]) -> tuple[Rle, ...]:
-    """The masks of a photograph's annotations.
-
-    Raises:
-        SampleError: one cannot be read.
-    """
+    """The masks of a photograph's annotations. Raises SampleError: one cannot be read."""
     try:
         return tuple(read_segmentation(entry["segmentation"], size) for entry in entries)
     except (ModelError, KeyError, TypeError) as error:

@@ -70,11 +70,7 @@ def cached(model: str, digest: str) -> Path:
 
 
 def read(folder: Path) -> Manifest:
-    """Read the manifest of an export.
-
-    Raises:
-        ExportError: there is none, or it is invalid.
-    """
+    """Read the manifest of an export. Raises ExportError: there is none, or it is invalid."""
     path = folder / MANIFEST
     try:
         return Manifest.model_validate_json(path.read_bytes())

@@ -18,11 +18,7 @@ TELEMETRY = "openvino_telemetry"
 
 
 def require() -> ModuleType:
-    """Import `openvino` without its telemetry.
-
-    Raises:
-        ExportError: it is not installed.
-    """
+    """Import `openvino` without its telemetry. Raises ExportError: it is not installed."""
     # `import openvino` sends an event to Google Analytics, unless this module cannot be imported.
     sys.modules.setdefault(TELEMETRY, None)  # type: ignore[arg-type]
     try:

@@ -113,11 +113,7 @@ def write_template(part: Part, folder: Path) -> None:
 
 
 def bind(module: nn.Module, template: Path, file: Path) -> None:
-    """Write a template with the weights of a module.
-
-    Raises:
-        ExportError: a required package is not installed.
-    """
+    """Write a template with the weights of a module. Raises ExportError: a required package is not installed."""
     try:
         import onnx
         from onnx import numpy_helper

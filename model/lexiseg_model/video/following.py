@@ -176,11 +176,7 @@ class Follower:
         self._scene = self._memory = None
 
     def check(self, starts: Sequence[Start], ends: Sequence[int] = ()) -> None:
-        """Check that these objects may begin.
-
-        Raises:
-            OptionError: there would be too many objects.
-        """
+        """Check that these objects may begin. Raises OptionError: there would be too many objects."""
         n = len((self._numbers - set(ends)) | {start.number for start in starts})
         if n > MAX_OBJECTS:
             raise OptionError(f"at most {MAX_OBJECTS} objects followed in a stream; with these there would be {n}")

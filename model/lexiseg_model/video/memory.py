@@ -35,11 +35,7 @@ class ScoreSmoother:
         self.adjust(weight)
 
     def adjust(self, weight: float) -> None:
-        """Set the share of the past, 0 (off) to 0.95.
-
-        Raises:
-            OptionError: it lies outside.
-        """
+        """Set the share of the past, 0 (off) to 0.95. Raises OptionError: it lies outside."""
         if not 0 <= weight <= MAX_WEIGHT:
             raise OptionError(f"the share of the past is 0 to {MAX_WEIGHT}, not {weight}")
         self.weight = weight

@@ -48,11 +48,7 @@ class MotionEstimator:
         self._flow = _dense_flow()
 
     def compare(self, before: Picture, now: Picture) -> Motion:
-        """The motion from one picture to the next.
-
-        Raises:
-            ShapeError: the two differ in size.
-        """
+        """The motion from one picture to the next. Raises ShapeError: the two differ in size."""
         if before.shape != now.shape:
             raise ShapeError(f"a picture of {now.shape[:2]} cannot be compared with one of {before.shape[:2]}")
         gray_before, gray_now = _gray(before), _gray(now)

@@ -126,11 +126,7 @@ def unpacked(raw: bytes, field: str, max_parts: int) -> list[bytes]:
 
 
 def max_elements(tensor: Tensor, limits: Limits) -> int:
-    """Maximum number of elements of an input.
-
-    Raises:
-        InvalidValue: there is no such input.
-    """
+    """Maximum number of elements of an input. Raises InvalidValue: there is no such input."""
     if tensor.name not in (IMAGE, CLASSES) or tensor.datatype != "BYTES":
         raise InvalidValue.of(f"inputs.{tensor.name}", tensor.datatype, f"`{IMAGE}` or `{CLASSES}`, each BYTES")
     return 1 if tensor.name == IMAGE else limits.max_classes
@@ -279,11 +275,7 @@ def _tensors(body: Infer, behind: bytes, limits: Limits) -> Iterator[tuple[Tenso
 
 
 def strings(data: list[Any], field: str) -> list[str]:
-    """The elements of a BYTES tensor in JSON, flattened.
-
-    Raises:
-        InvalidValue: one is no string.
-    """
+    """The elements of a BYTES tensor in JSON, flattened. Raises InvalidValue: one is no string."""
     flat: list[str] = []
     for entry in data:
         if not isinstance(entry, (list, str)):
@@ -442,11 +434,7 @@ class Servicer(GRPCInferenceServiceServicer):
 
 
 def question_of(request: pb.ModelInferRequest, limits: Limits) -> tuple[Question, ImageSource]:
-    """An image and a question.
-
-    Raises:
-        InvalidValue: a tensor or a field is missing or out of range.
-    """
+    """An image and a question. Raises InvalidValue: a tensor or a field is missing or out of range."""
     image, classes = inputs_of(_rpc_tensors(request, limits))
     fields = fields_of(_values(request.parameters), classes, limits)
     fields["model"] = named(request.model_name, request.model_version) or None

@@ -46,11 +46,7 @@ def install(app: FastAPI, settings: Settings) -> None:
 
 
 def require_sdk() -> None:
-    """Check the library of the adapter `mcp`, the only one that needs one.
-
-    Raises:
-        InvalidValue: it is not installed.
-    """
+    """Check the library of the adapter `mcp`, the only one that needs one. Raises InvalidValue: it is not installed."""
     if find_spec("mcp") is None:
         raise InvalidValue("MCP needs the SDK of the Model Context Protocol: pip install mcp")
 

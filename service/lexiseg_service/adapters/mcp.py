@@ -342,11 +342,7 @@ def _caller(context: Call) -> Caller:
 
 
 async def talk(settings: Settings, backend: Backend, metrics: Metrics, folder: Path) -> None:
-    """Answer until the standard input ends, once the model is ready.
-
-    Raises:
-        NotReady: the model cannot be loaded.
-    """
+    """Answer until the standard input ends, once the model is ready. Raises NotReady: the model cannot be loaded."""
     app = create_app(settings, backend, metrics)
     server = create(ToolService(app.state.use_case, settings, folder, lambda _: OF_ONE))
     async with app.router.lifespan_context(app):

@@ -57,11 +57,7 @@ async def read_as(schema: type[M], request: Request) -> M:
 
 
 def image_in(text: str, field: str) -> ImageSource:
-    """An image that a tool sent as text: base64, a data URI or a URL.
-
-    Raises:
-        InvalidValue: it is none of them.
-    """
+    """An image that a tool sent as text: base64, a data URI or a URL. Raises InvalidValue: it is none of them."""
     if text.startswith(("https://", "http://")):
         return ImageSource(url=text)
     return ImageSource(decode_base64(text, field, IMAGE))

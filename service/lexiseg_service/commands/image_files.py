@@ -75,11 +75,7 @@ class Source:
         return content
 
     def pixels(self, limits: Limits) -> NDArray[np.uint8]:
-        """[H, W, 3], upright, as the service sees them.
-
-        Raises:
-            ServiceError: it cannot be read or decoded.
-        """
+        """[H, W, 3], upright, as the service sees them. Raises ServiceError: it cannot be read or decoded."""
         return decode(self.read(limits), limits, None).rgb
 
 

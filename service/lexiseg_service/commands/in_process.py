@@ -44,11 +44,7 @@ def load(settings: Settings, task: Task) -> Segmenter:
 
 
 def load_exact(settings: Settings) -> Segmenter:
-    """Load the model of the settings on the CPU, in float32.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
+    """Load the model of the settings on the CPU, in float32. Raises ModelError: it cannot be loaded."""
     return catalogue.load(
         settings.model, models_dir=settings.models_dir, device="cpu", precision="exact", text_tower=settings.text_tower
     )
@@ -71,11 +67,7 @@ def check_named(settings: Settings, *names: str) -> None:
 
 
 def named_or_folder(settings: Settings, name: str) -> Segmenter:
-    """Load a model by NAME, NAME@VERSION or the path of its directory.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
+    """Load a model by NAME, NAME@VERSION or the path of its directory. Raises ModelError: it cannot be loaded."""
     if is_folder(name):
         return catalogue.load_folder(Path(name), settings.device, text_tower=settings.text_tower)
     return catalogue.load(

@@ -32,11 +32,7 @@ MaskReader = Callable[[], NDArray[np.uint8]]
 
 
 def read_upright(path: Path) -> NDArray[np.uint8]:
-    """Photograph [H, W, 3] in RGB after EXIF rotation.
-
-    Raises:
-        SampleError: the file is not a photograph.
-    """
+    """Photograph [H, W, 3] in RGB after EXIF rotation. Raises SampleError: the file is not a photograph."""
     with opened(path) as picture:
         return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
 
@@ -77,11 +73,7 @@ class OwnPictures:
 
 
 def read_folders(folder: Path) -> OwnPictures:
-    """List the photographs of a folder.
-
-    Raises:
-        DatasetError: there is no class list, or photographs have no masks.
-    """
+    """List the photographs of a folder. Raises DatasetError: there is no class list, or photographs have no masks."""
     classes = _classes(folder / CLASSES)
     train = _pictures(folder / TRAIN if (folder / TRAIN / "images").is_dir() else folder)
     held_out = [

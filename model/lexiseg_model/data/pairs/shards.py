@@ -50,11 +50,7 @@ class ShardPairs:
     """The shards of one folder by name; a part is a shard."""
 
     def __init__(self, shards: Sequence[Path | Streamed]) -> None:
-        """Index the shards.
-
-        Raises:
-            DatasetError: there is no shard, or one is compressed or cannot be fetched.
-        """
+        """Index the shards. Raises DatasetError: there is no shard, or one is compressed or cannot be fetched."""
         if not shards:
             raise DatasetError("no shards; expected at least one .tar file")
         self.shards = tuple(shards)

@@ -137,11 +137,7 @@ class Official(StrictModel):
         return _plain(own) if self.plain else tuple(own)
 
     def read(self, root: Path, split: str) -> Sequence[Scene[Labels]]:
-        """List one split in its official layout.
-
-        Raises:
-            DatasetError: the split is missing.
-        """
+        """List one split in its official layout. Raises DatasetError: the split is missing."""
         if isinstance(self.benchmark, Benchmark):
             return read_folders(self.benchmark, root, split).images
         if self.benchmark in names(PANOPTIC_FOLDER):
@@ -162,11 +158,7 @@ def official_sets() -> dict[str, Official]:
 
 
 def official_set(name: str) -> Official:
-    """One set by name.
-
-    Raises:
-        DatasetError: unknown name.
-    """
+    """One set by name. Raises DatasetError: unknown name."""
     sets = official_sets()
     if name not in sets:
         raise DatasetError(f"no official set {name!r}; known sets: {', '.join(sets)}")

@@ -91,11 +91,7 @@ class Protocol(StrictModel):
     datasets: dict[str, DatasetRule]
 
     def rule(self, dataset: str) -> DatasetRule:
-        """The rule for one data set.
-
-        Raises:
-            OptionError: the protocol does not cover it.
-        """
+        """The rule for one data set. Raises OptionError: the protocol does not cover it."""
         if dataset not in self.datasets:
             raise OptionError(
                 f"the protocol {self.name} does not cover {dataset!r}; it covers {', '.join(self.datasets)}"
@@ -117,11 +113,7 @@ def names() -> tuple[str, ...]:
 
 @cache
 def protocol(name: str) -> Protocol:
-    """A protocol by name.
-
-    Raises:
-        OptionError: unknown name.
-    """
+    """A protocol by name. Raises OptionError: unknown name."""
     if name in PAPERS:
         return Protocol.model_validate_json((HERE / f"{name}.json").read_bytes())
     if name not in _policy_protocols():

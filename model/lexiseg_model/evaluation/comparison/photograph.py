@@ -64,11 +64,7 @@ class Examiner:
         self._bank = segmenter.text_bank(classes, self._rows_of(segmenter.texts(classes)))
 
     def __call__(self, sample: Sample) -> Examined:
-        """Examines one photograph.
-
-        Raises:
-            DatasetError: its mask is of another size.
-        """
+        """Examines one photograph. Raises DatasetError: its mask is of another size."""
         rgb, truth = sample.read(self._n)
         with torch.inference_mode():
             features = self._segmenter.encode(rgb)

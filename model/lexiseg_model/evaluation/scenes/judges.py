@@ -32,11 +32,7 @@ class Judge(ABC, Generic[Truth]):
 
     @abstractmethod
     def __call__(self, rgb: Rgb, truth: Truth) -> Record:
-        """The record of a photograph [H, W, 3].
-
-        Raises:
-            DatasetError: the truth is not of the photograph's size.
-        """
+        """The record of a photograph [H, W, 3]. Raises DatasetError: the truth is not of the photograph's size."""
 
 
 def scene_run(

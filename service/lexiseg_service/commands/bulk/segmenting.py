@@ -144,11 +144,7 @@ class Cluster(NamedTuple):
 
 
 def connect(cluster: Cluster) -> None:
-    """Join or start the cluster.
-
-    Raises:
-        OptionError: Ray is not installed, or there is no cluster at the address.
-    """
+    """Join or start the cluster. Raises OptionError: Ray is not installed, or there is no cluster at the address."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no statistics of use
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors are raised as exceptions anyway
     try:

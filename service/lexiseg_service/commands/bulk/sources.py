@@ -89,11 +89,7 @@ def source_of(url: str, kind: Kind | None, id_column: str | None, image_column: 
 
 
 def items(source: Source) -> Iterator[Item]:
-    """List every input of a source.
-
-    Raises:
-        DatasetError: a table cannot be read, or has no column of the kind.
-    """
+    """List every input of a source. Raises DatasetError: a table cannot be read, or has no column of the kind."""
     readers: dict[Kind, Callable[[Any, str, Source], Iterator[Item]]] = {
         "files": _files,
         "csv": _table,
@@ -170,11 +166,7 @@ def _column(path: str, names: list[str], requested: str | None, known: tuple[str
 
 
 def picture_column(path: str, names: list[str], source: Source) -> str:
-    """The column of a parquet file with pictures or their addresses.
-
-    Raises:
-        DatasetError: there is none.
-    """
+    """The column of a parquet file with pictures or their addresses. Raises DatasetError: there is none."""
     return _column(path, names, source.image_column, (*COLUMNS_OF_PICTURES, *COLUMNS_OF_ADDRESSES))
 
 

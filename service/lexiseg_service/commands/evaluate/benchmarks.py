@@ -54,11 +54,7 @@ class LoadedModel:
         self._segmenter: Segmenter | None = None
 
     def of(self, card: ModelCard) -> Segmenter:
-        """The model with this card, loaded unless it is the last one.
-
-        Raises:
-            ModelError: it cannot be loaded.
-        """
+        """The model with this card, loaded unless it is the last one. Raises ModelError: it cannot be loaded."""
         if self._segmenter is None or card != self._card:
             self._segmenter = None  # two would not fit into memory
             self._segmenter = catalogue.load_folder(

@@ -89,11 +89,7 @@ def restore(
 
 
 def _read(file: Path) -> dict[str, bytes]:
-    """Documents by their name in the store.
-
-    Raises:
-        InvalidValue: `save` did not write the file.
-    """
+    """Documents by their name in the store. Raises InvalidValue: `save` did not write the file."""
     try:
         saved = json.loads(file.read_text("utf-8"))
         for name, document in saved.items():
