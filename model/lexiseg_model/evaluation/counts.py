@@ -36,12 +36,7 @@ class Scores:
 
 
 def count(truth: NDArray[np.integer], predicted: NDArray[np.integer], n_classes: int) -> Counts:
-    """Counts of one image.
-
-    Args:
-        truth: any shape; values >= n_classes are ignored.
-        predicted: the same shape; values < n_classes.
-        n_classes: number of classes.
+    """Counts of one image; its truth may hold values >= `n_classes`, which are ignored, its prediction none.
 
     Raises:
         ShapeError: the two differ in shape.

@@ -6,16 +6,14 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.segmenter import Segmenter
-
-Bucket = tuple[int, int]  # (height, width) of tiles
-
 
 PartRunner = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]  # inputs by name -> outputs in order
 
@@ -37,23 +35,6 @@ class Part(NamedTuple):
     template: Path | None = None
 
 
-class ImageRunner(Protocol):
-    """Runs the image pass of one model."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its weights."""
-
-    def takes(self, bucket: Bucket) -> bool:
-        """Whether it can encode tiles of this shape; the method's torch network encodes the others."""
-
-    def __call__(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...]:
-        """The outputs of `image_network` for tiles [N, 3, s, t]: float32, on the model's device.
-
-        On a CPU a tile's result does not depend on its batch, bit for bit.
-        """
-
-
 class Exportable(Segmenter):
     """A Segmenter whose image pass can be exported as a graph and run by a runner.
 
@@ -62,7 +43,7 @@ class Exportable(Segmenter):
     """
 
     any_size: bool = False
-    _runner: ImageRunner | None = None
+    _runner: OnnxRunner | None = None
 
     @property
     def nbytes(self) -> int:
@@ -83,7 +64,7 @@ class Exportable(Segmenter):
     def use_part_runners(self, runners: Mapping[str, PartRunner], threads: int) -> None:
         """Run `parts` by these graphs on the CPU, with up to `threads` runs of one part in parallel."""
 
-    def use_image_runner(self, runner: ImageRunner) -> None:
+    def use_image_runner(self, runner: OnnxRunner) -> None:
         """Let `runner` encode the tiles that it takes."""
         self._runner = runner
         self.passes_overlap = True

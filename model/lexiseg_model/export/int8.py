@@ -90,13 +90,7 @@ def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ran
 
 
 def quantise_part(source: Path, target: Path, inputs: Sequence[Mapping[str, NDArray[Any]]]) -> None:
-    """Quantise the 3 x 3 convolutions of a graph, and the sums and ReLUs after them, to 8 bits.
-
-    Args:
-        source: float32 graph of a part.
-        target: file to write.
-        inputs: calibration inputs of the part, by name.
-    """
+    """Quantise the 3 x 3 convolutions of a part's graph, and the sums and ReLUs after them, calibrated on inputs."""
     import onnx
 
     graph = onnx.load(source)

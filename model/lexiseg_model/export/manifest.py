@@ -10,7 +10,6 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from lexiseg_model.errors import ExportError
-from lexiseg_model.export.exportable import Bucket
 from lexiseg_model.types import StrictModel
 
 MANIFEST = "onnx.json"
@@ -18,6 +17,7 @@ RANGES = "int8-ranges.json"  # activation ranges, in an export or beside a card
 FOLDER = "onnx"  # subfolder of a model directory and of the cache
 
 Numbers = Literal["float32", "int8"]
+Bucket = tuple[int, int]  # (height, width) of tiles
 
 
 class Graph(StrictModel):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import ExportError
-from lexiseg_model.export.exportable import Bucket
+from lexiseg_model.export.manifest import Bucket
 
 TELEMETRY = "openvino_telemetry"
 

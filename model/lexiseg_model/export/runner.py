@@ -13,8 +13,7 @@ from torch import Tensor
 
 from lexiseg_model.errors import ExportError, ShapeError
 from lexiseg_model.export import onnx_runtime, openvino_runtime
-from lexiseg_model.export.exportable import Bucket
-from lexiseg_model.export.manifest import Graph, Manifest, Numbers, verified
+from lexiseg_model.export.manifest import Bucket, Graph, Manifest, Numbers, verified
 
 TILES = "tiles"  # the one input of every graph of an image pass
 
@@ -68,9 +67,14 @@ class OnnxRunner:
         return list(session.get_providers())
 
     def takes(self, bucket: Bucket) -> bool:
+        """Whether it can encode tiles of this shape; the method's torch network encodes the others."""
         return None in self._sessions or bucket in self._sessions
 
     def __call__(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...]:
+        """The outputs of `image_network` for tiles [N, 3, s, t]: float32, on the model's device.
+
+        On a CPU a tile's result does not depend on its batch, bit for bit.
+        """
         bucket = (tiles.shape[2], tiles.shape[3])
         session = self._sessions.get(bucket) or self._sessions.get(None)
         if session is None:

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export import onnx_runtime
-from lexiseg_model.export.exportable import Bucket, Exportable, Part
+from lexiseg_model.export.exportable import Exportable, Part
 from lexiseg_model.export.int8 import quantise
-from lexiseg_model.export.manifest import MANIFEST, RANGES, Graph, Manifest, Numbers
+from lexiseg_model.export.manifest import MANIFEST, RANGES, Bucket, Graph, Manifest, Numbers
 from lexiseg_model.export.runner import TILES, OnnxRunner, PartSession
 from lexiseg_model.export.trace import OPSET, TRACED_SIZE, bind, trace
 

@@ -47,19 +47,15 @@ def question_of(
     others: str = "",
     **fields: Any,
 ) -> Question:
-    """The question of a command line.
+    """The question of a command line, without the fields that are None.
 
     Args:
         classes: words of `-c`, and classes with examples.
-        vocabulary: of `--vocabulary`.
-        task: what a segment is.
-        needed: whether classes or a vocabulary are needed.
-        others: what could be given in their place, for the message.
-        fields: others of `POST /segment`; None and empty ones are left out.
+        others: what could be given in place of classes and a vocabulary, for the message.
 
     Raises:
-        typer.BadParameter: classes beside a vocabulary, neither of them where one is needed, or `-c a,b`, which is one
-            class.
+        typer.BadParameter: classes beside a vocabulary, neither of them though they are `needed`, or `-c a,b`, which is
+            one class.
         InvalidValue: a field is out of range.
     """
     option = "'-c' / '--class'"
@@ -146,16 +142,14 @@ def with_examples(
     examples_of: dict[str, dict[str, Any]] = {}
     for text in examples:
         name, example = _example(text, "--example")
-        examples_of.setdefault(name, {"name": name, "examples": [], "words": name in classes})["examples"].append(
-            example
-        )
+        entry = examples_of.setdefault(name, {"name": name, "examples": [], "words": name in classes})
+        entry["examples"].append(example)
     for text in negatives:
         name, example = _example(text, "--not")
         if name not in examples_of:
             raise typer.BadParameter(f"{name!r} has no --example beside it", param_hint="'--not'")
         examples_of[name].setdefault("negatives", []).append(example)
-    words = [examples_of.pop(name, name) for name in classes]
-    return [*words, *examples_of.values()]
+    return [*(examples_of.pop(name, name) for name in classes), *examples_of.values()]
 
 
 def _example(text: str, option: str) -> tuple[str, dict[str, Any]]:

@@ -5,7 +5,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lexiseg_model.export.exportable import Bucket, Exportable
+from lexiseg_model.export.exportable import Exportable
+from lexiseg_model.export.manifest import Bucket
 from lexiseg_model.features import TileFeatures
 from tests.model.stand_in import ColourSegmenter
 

@@ -102,12 +102,7 @@ def _region(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stream_config(classes: Classes | None, options: Mapping[str, Any]) -> pb.SegmentVideoRequest:
-    """The first message of a stream.
-
-    Raises:
-        TypeError: an unknown option, or one string instead of a list of classes.
-        ValueError: an unknown enum value.
-    """
+    """The first message of a stream; errors as for `question_json`, or ValueError for an unknown enum value."""
     return _config_message(question_json(classes, options, KNOWN))
 
 

@@ -33,29 +33,13 @@ Nobody = Callable[[Tensor, slice], Tensor]
 
 
 def benchmark_run(
-    segmenter: Segmenter,
-    data: AnnotatedSet,
-    rule: DatasetRule,
-    refine: Refinement,
-    progress: Path,
+    segmenter: Segmenter, data: AnnotatedSet, rule: DatasetRule, refine: Refinement, progress: Path
 ) -> EvaluationRun[Labels]:
-    """An evaluation whose records `total_counts` adds up.
+    """An evaluation whose records `total_counts` adds up, of a model loaded with the protocol's sight.
 
-    Args:
-        segmenter: the model, loaded with the protocol's sight.
-        data: the split, or a part of it.
-        rule: the protocol's for this data set.
-        refine: how masks are refined.
-        progress: as of `EvaluationRun`.
-
-    Raises:
-        DatasetError: records of an earlier run are damaged.
+    `progress` and errors are those of `EvaluationRun`.
     """
-    key = {
-        "data": data.benchmark.model_dump(mode="json"),
-        "rule": rule.model_dump(mode="json"),
-        "refine": refine,
-    }
+    key = {"data": data.benchmark.model_dump(mode="json"), "rule": rule.model_dump(mode="json"), "refine": refine}
     judge = _BenchmarkJudge(segmenter, data, rule, refine)
     return EvaluationRun(segmenter, data.images, judge, progress, f"{data.benchmark.name}-{data.split}", key)
 

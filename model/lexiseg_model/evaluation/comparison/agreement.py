@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +15,6 @@ from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 MAX_SWAPS = 3  # reported for a photograph
 NOBODY = 0  # in a map of labels; classes count from 1
-
-
-class Swap(NamedTuple):
-    """Pixels with label `a` by A and `b` by B; labels count classes from 1, 0 is nobody."""
-
-    a: int
-    b: int
-    pixels: int
 
 
 def labeller(
@@ -42,13 +33,13 @@ def labeller(
     return label
 
 
-def largest_swaps(a: LabelMap, b: LabelMap) -> list[Swap]:
-    """The pairs of different labels with most pixels, in two label maps [H, W] of one photograph."""
+def largest_swaps(a: LabelMap, b: LabelMap) -> list[tuple[int, int, int]]:
+    """The pairs of labels with most differing pixels in two label maps [H, W] of one photograph: (a, b, pixels)."""
     differs = a != b
     # Two 16-bit labels in one number.
     pairs, counts = np.unique(a[differs].astype(np.uint32) << 16 | b[differs], return_counts=True)
     largest = np.argsort(-counts, kind="stable")[:MAX_SWAPS]
-    return [Swap(int(pairs[i]) >> 16, int(pairs[i]) & 0xFFFF, int(counts[i])) for i in largest]
+    return [(int(pairs[i]) >> 16, int(pairs[i]) & 0xFFFF, int(counts[i])) for i in largest]
 
 
 def mean_share(first: Sequence[LabelMap], second: Sequence[LabelMap]) -> float:

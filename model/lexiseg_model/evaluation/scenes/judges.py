@@ -36,11 +36,7 @@ class Judge(ABC, Generic[Truth]):
 
 
 def scene_run(
-    segmenter: Segmenter,
-    data: SceneSet[Truth],
-    task: str,
-    judge: Judge[Truth],
-    progress: Path,
+    segmenter: Segmenter, data: SceneSet[Truth], task: str, judge: Judge[Truth], progress: Path
 ) -> EvaluationRun[Truth]:
     """An evaluation of one task; arguments and errors as `EvaluationRun`."""
     key = {

@@ -16,7 +16,8 @@ from torch import Tensor
 from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import TaskError, WeightsError
-from lexiseg_model.export.exportable import Exportable, ImageRunner, Part, PartRunner
+from lexiseg_model.export.exportable import Exportable, Part, PartRunner
+from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
 from lexiseg_model.methods.tiny import by_example, closer_look, prompting
 from lexiseg_model.methods.tiny.graphs import ImagePass, Normalise, PromptGraphs, prompt_parts
@@ -89,7 +90,7 @@ class TinySegmenter(Exportable):
     def parts(self) -> list[Part]:
         return [] if self._head is None else prompt_parts(self._head)
 
-    def use_image_runner(self, runner: ImageRunner) -> None:
+    def use_image_runner(self, runner: OnnxRunner) -> None:
         super().use_image_runner(runner)
         for name in IMAGE_PARTS:  # one graph takes tiles of every shape
             self.network._modules.pop(name, None)

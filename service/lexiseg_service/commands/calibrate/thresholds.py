@@ -52,11 +52,7 @@ class Choice:
 
 
 def choose(findings: Sequence[Finding]) -> Choice:
-    """Choose the threshold of one class.
-
-    Args:
-        findings: one for each photograph.
-    """
+    """Choose the threshold of one class from its findings, one for each photograph."""
     if findings and all(finding.true is not None for finding in findings):
         return _by_truth(findings)
     return _by_groups(sorted(finding.score for finding in findings if finding.score is not None))
@@ -77,18 +73,16 @@ def _by_truth(findings: Sequence[Finding]) -> Choice:
         return Choice(None, "found nowhere", before, before)
     if not any(finding.true for finding in findings):
         above = min(1.0, scores[-1] + MARGIN)
-        return Choice(
-            round(above, DECIMALS), f"in none of the photographs, though found in {_count(findings)}", before, None
-        )
+        reason = f"in none of the photographs, though found in {_count(findings)}"
+        return Choice(round(above, DECIMALS), reason, before)
     # Between two scores all thresholds do the same; the middle is the one that new photographs may shift most.
     edges = [0.0, *((low + high) / 2 for low, high in pairwise(scores))]
     best = max(edges, key=lambda edge: (iou(findings, edge) or 0.0, -edge))
     if best == 0.0:
         return Choice(None, "no threshold does better", before, before)
     dropped = [finding for finding in findings if finding.score is not None and finding.score < best]
-    return Choice(
-        round(best, DECIMALS), f"drops {len(dropped)} of {_count(findings)} segments", before, iou(findings, best)
-    )
+    reason = f"drops {len(dropped)} of {_count(findings)} segments"
+    return Choice(round(best, DECIMALS), reason, before, iou(findings, best))
 
 
 def _by_groups(scores: Sequence[float]) -> Choice:

@@ -145,7 +145,7 @@ def compared(names: tuple[str, str], folder: Path, vocabulary: Vocabulary, setti
             continue
         a, b = map(_labels, pngs)
         counts += count(a, b, len(labels))
-        swaps = [{"a": labels[swap.a], "b": labels[swap.b], "pixels": swap.pixels} for swap in largest_swaps(a, b)]
+        swaps = [{"a": labels[one], "b": labels[other], "pixels": n} for one, other, n in largest_swaps(a, b)]
         agreement = round(float((a == b).mean()), 6)
         photographs.append({"photograph": photograph, "agreement": agreement, "swaps": swaps})
     n_pixels = counts[1].sum()
