@@ -236,14 +236,9 @@ def write_entities(
     workers: int = 1,
     on_pair: Callable[[], None] = lambda: None,
 ) -> Written:
-    """Append the entities of pairs that the listing lacks; failures are recorded in `LISTING.failed`.
+    """Append the entities of pairs that the listing lacks, as `describe` finds them, in threads.
 
-    Args:
-        source: the pairs.
-        listing: to write, or to resume.
-        describe: finds the entities of one pair; called in threads.
-        workers: number of threads.
-        on_pair: called after each pair.
+    Failures are recorded in `LISTING.failed`.
 
     Raises:
         DatasetError: MAX_FAILURES pairs fail in a row, or the listing is malformed.

@@ -53,7 +53,6 @@ def pack_pairs(
     """Write the missing shards of `per_shard` pairs each to the folder `target`.
 
     Args:
-        source: the pairs.
         origin: their name, to recognise them.
         side: limit of the shorter side of photographs; None keeps every byte.
         on_pairs: called repeatedly with the number of further pairs.

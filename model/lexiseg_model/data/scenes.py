@@ -133,7 +133,6 @@ def components(labels: NDArray[np.unsignedinteger], of: Collection[int], smalles
 
     Args:
         labels: [H, W] class indices.
-        of: the classes.
         smallest: minimum area in pixels; None: MIN_AREA and MIN_SHARE.
 
     Returns:
@@ -171,8 +170,6 @@ def panoptic_of(
 
     Args:
         labels: [H, W] class indices; classes that are neither thing nor stuff become NOTHING.
-        things: countable classes.
-        stuff: other classes.
         ignored: value of pixels that are void.
     """
     regions = components(labels, things)

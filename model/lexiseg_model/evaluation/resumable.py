@@ -48,7 +48,6 @@ class EvaluationRun(Generic[Truth]):
 
         Args:
             segmenter: the model that `judge` runs.
-            scenes: images of the split.
             judge: makes the record of a photograph [H, W, 3] and its truth.
             progress: folder for the records of unfinished evaluations.
             name: of the data set and what is measured.

@@ -74,11 +74,7 @@ def evaluate(
     refine: Refinement | None = None,
     views: Views = ONE_VIEW,
 ) -> Report:
-    """Scores of a split; arguments as in `count_photographs`.
-
-    Args:
-        on_image: called after each image.
-    """
+    """Scores of a split; `on_image` is called after each image. Other arguments as in `count_photographs`."""
     renamed = {name: word for name, word in (renamed or {}).items() if name in data.classes}
     refine = refine or segmenter.card.refine
     counts = np.zeros((3, len(data.classes)), np.int64)
@@ -111,8 +107,6 @@ def count_photographs(
     gets a class. Mask value 255 is ignored.
 
     Args:
-        segmenter: the model.
-        data: the split.
         renamed: class name -> word to use instead.
         refine: refinement of the masks; None: the card's.
         views: whose probabilities are averaged.

@@ -33,7 +33,6 @@ def use_runtime(
     """Set the runner of a segmenter's image pass; `torch` changes nothing.
 
     Args:
-        segmenter: the loaded model.
         runtime: `auto` uses an existing export on a CPU where it is faster than torch (docs/runtimes.md), else torch;
             `onnx`, `onnx-int8` and `openvino` require an export.
         execution: device and precision that the segmenter was loaded with.

@@ -39,8 +39,6 @@ def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ran
     """Quantise a graph to 8 bits: dynamically if matrix products outnumber convolutions, else statically.
 
     Args:
-        source: float32 graph.
-        target: file to write.
         tiles: uint8 [N, 3, s, t] of each calibration photograph; used only for static quantisation.
         ranges: ONNX Runtime's calibration cache: read where there are no photographs, else written.
 

@@ -87,8 +87,7 @@ def threads() -> int:
 def providers(device: torch.device, *, exact: bool) -> list[Provider]:
     """Execution providers for a device, the preferred one first; each operator runs on the first that supports it.
 
-    Args:
-        exact: matrix products in full float32; otherwise TF32 on CUDA.
+    Matrix products are `exact` in full float32; otherwise in TF32 on CUDA.
 
     Raises:
         ExportError: the installed ONNX Runtime has no provider for the device.

@@ -41,8 +41,6 @@ class OnnxRunner:
     ) -> None:
         """
         Args:
-            folder, manifest: the export.
-            numbers: number type of the graphs to run.
             device: runs the graphs and holds the outputs.
             exact: as for `onnx_runtime.providers`.
             engine: OpenVINO runs graphs on the CPU only.

@@ -40,11 +40,9 @@ def trace(
     """Write the graph of a network by torch's exporter.
 
     Args:
-        network, inputs: what to trace.
         names: of the inputs.
         sizes: their dynamic dimensions, as `dynamic_shapes` of `torch.export`.
         outputs: names of the outputs; None: the exporter's.
-        target: the file.
 
     Raises:
         ExportError: a required package is not installed, or the network cannot be exported.

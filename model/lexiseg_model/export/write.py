@@ -33,12 +33,8 @@ TOLERANCE = 1e-3  # largest difference between graph and network, relative to th
 def export(segmenter: Exportable, folder: Path) -> Manifest:
     """Write float32 graphs of the image pass: uint8 tiles [N, 3, s, t] -> the tensors of `image_network`.
 
-    N is dynamic. One graph takes tiles of any shape, or each bucket gets its own (`Exportable.any_size`). All graphs
-    are compared with the network before the folder is replaced atomically.
-
-    Args:
-        segmenter: loaded as exact on the CPU.
-        folder: to write.
+    The model is loaded as exact on the CPU. N is dynamic. One graph takes tiles of any shape, or each bucket gets its
+    own (`Exportable.any_size`). All graphs are compared with the network before the folder is replaced atomically.
 
     Raises:
         ExportError: a required package is not installed, or the network cannot be exported.

@@ -188,7 +188,6 @@ class Follower:
 
         Args:
             segmenter: a model that takes prompts and has `places` or a memory of its own; the same for all frames.
-            features: of the frame.
             starts: objects that begin here; a number that is already followed starts again.
             ends: numbers to stop following; unknown ones are ignored.
 

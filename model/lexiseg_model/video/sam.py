@@ -37,7 +37,6 @@ class PromptHead:
     Args:
         model: of transformers, in evaluation mode.
         positions: the neck's module of position encodings.
-        device: of the model.
     """
 
     def __init__(self, model: Any, positions: Any, device: torch.device) -> None:

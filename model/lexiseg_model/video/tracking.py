@@ -52,7 +52,6 @@ class Tracker:
 
         Args:
             label_map: [H, W] value = segment id, 0 = nobody.
-            segments: of the frame.
             motion: since the frame before; None ends all tracks.
             size: (h, w) of the masks to remember, that of `motion`.
 

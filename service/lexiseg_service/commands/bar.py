@@ -51,7 +51,6 @@ def bar_of(
     """Show progress while the block runs.
 
     Args:
-        title: of the bar.
         total: number of items; None: not known yet.
         done: items that an earlier run finished.
         shown: False prints nothing, as in all but the first of several processes.

@@ -64,7 +64,6 @@ class Server(AbstractContextManager["Server"]):
     """One server, for many threads. To be closed, or used as a context manager.
 
     Args:
-        url: its address.
         settings: hold the API key.
         model: that is asked; None: the server's own default.
         name: of what answers, as ledgers keep it; None: the address and the model.

@@ -29,7 +29,6 @@ def to_labelme(answer: Answer, image_path: str = "", *, simplify: float = 0.0) -
     """The Labelme JSON for an image: a polygon for each part of a segment, or one mask if it has holes.
 
     Args:
-        answer: the segments of the image.
         image_path: path from the JSON file to the image.
         simplify: maximum deviation of contours in pixels; 0 keeps every corner.
 
@@ -83,7 +82,6 @@ def to_label_studio(
     """A Label Studio task with a prediction, ready for import.
 
     Args:
-        answer: the segments of the image.
         image: URL of the image in Label Studio, as `/data/local-files/?d=street.jpg`.
         shape: "brush" keeps masks exact; "polygon" joins parts as `to_yolo`.
         from_name: name of `BrushLabels` or `PolygonLabels` in the labeling configuration.
@@ -161,9 +159,7 @@ def to_cvat(
     """CVAT XML (`CVAT for images 1.1`) for this image.
 
     Args:
-        answer: the segments of the image.
         image_name: name of the image file in the task.
-        image_id: id of the image in the task.
         shape: "mask" keeps masks exact; "polygon" joins parts as `to_yolo`.
         simplify: as for `to_labelme`.
 

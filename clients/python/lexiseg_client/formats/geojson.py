@@ -16,7 +16,6 @@ def to_geojson(answer: Answer, *, simplify: float = 0.0, transform: Sequence[flo
     """A GeoJSON feature collection: a polygon or multipolygon with holes for each segment.
 
     Args:
-        answer: the segments of the image.
         simplify: as for `to_labelme`.
         transform: a, b, c, d, e, f from pixels to map coordinates: x' = a x + b y + c, y' = d x + e y + f; None keeps
             pixels.

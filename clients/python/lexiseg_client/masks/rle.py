@@ -19,11 +19,7 @@ SIGN = 0x10
 
 
 def decode(counts: str, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Decode to a bool mask [H, W], equal to `pycocotools.mask.decode`.
-
-    Args:
-        counts: the compressed text.
-        size: height, width.
+    """Decode to a bool mask [H, W] of a size, equal to `pycocotools.mask.decode`.
 
     Raises:
         UnreadableAnswer: malformed text, or runs that do not sum to height x width.

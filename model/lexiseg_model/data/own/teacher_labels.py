@@ -168,8 +168,6 @@ def write_labels(
     the user, a share of the photographs with the teacher's masks becomes `val`.
 
     Args:
-        photographs: the photographs.
-        target: folder of the set.
         teacher: opens the teacher; called only if a photograph lacks its mask.
         about: further settings of the masks, compared with those of an earlier call.
         apart: share of `val` in 0..1.

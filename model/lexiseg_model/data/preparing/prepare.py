@@ -43,13 +43,11 @@ def prepare(
     """Unpack archives and write every split that exists; a repeated call resumes.
 
     Args:
-        official: the set.
         source: folder with the published archives, or with their contents.
         target: parent of the written set.
         own: only the photographs of our own validation split, at its sizes.
         on_archive: called with the name of each unpacked archive.
         on_count: called with the number of photographs of each split.
-        on_photograph: called after each photograph.
 
     Raises:
         MissingFilesError: neither the archives nor their contents exist.

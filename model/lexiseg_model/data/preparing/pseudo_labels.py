@@ -54,15 +54,8 @@ def write_pseudo_labels(
 ) -> Labelled:
     """Write photographs to `target/SPLIT/images` and their missing masks to `target/SPLIT/masks/NAME.png`.
 
-    Mask values are indexes into `target/classes.json`, which begins with a background if the vocabulary has one. Masks
-    follow the stored pixels, without EXIF rotation.
-
-    Args:
-        segmenter: the model.
-        images: photographs with distinct names.
-        target: folder of the set.
-        labelling: classes and settings.
-        on_image: called after each photograph.
+    Photographs have distinct names. Mask values are indexes into `target/classes.json`, which begins with a background
+    if the vocabulary has one. Masks follow the stored pixels, without EXIF rotation.
 
     Raises:
         OptionError: a mask cannot hold so many classes.

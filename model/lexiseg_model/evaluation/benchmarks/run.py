@@ -157,7 +157,6 @@ def reduce_to_labels(scores: Tensor, size: tuple[int, int], reduction: Reduction
     Args:
         scores: [T', h, w] of T' >= T queries; rows after the owners' are only passed to `nobody`.
         size: (H, W) of the image.
-        reduction: the rules.
     """
     n_texts = len(reduction.owner)
     dropped = (

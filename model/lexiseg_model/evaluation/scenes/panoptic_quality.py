@@ -29,10 +29,8 @@ def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_c
     """Counts of one image.
 
     Args:
-        truth: ids and segments.
         answer: [H, W]; i + 1 for segment i, NOBODY for none.
         labels: the class of each predicted segment.
-        n_classes: number of classes.
 
     Raises:
         ShapeError: the two differ in shape, or the answer holds an id that `labels` does not have.

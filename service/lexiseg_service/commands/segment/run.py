@@ -195,12 +195,9 @@ def segment_files(
     """Segment every image; one that fails does not end the run.
 
     Args:
-        sources: the images.
         ask: segments the bytes of one image; called in threads.
         keep: called with each image, its content and its answer, in order.
-        limits: limits of an image file.
         before: number of images that an earlier run finished, for the progress.
-        quiet: show no progress.
     """
     outcome = Outcome()
 

@@ -31,10 +31,6 @@ class Server(uvicorn.Server):
     It stops on SIGINT and SIGTERM; requests in flight are answered first.
 
     Args:
-        app: the HTTP application.
-        grpc: the server beside it.
-        settings: of both.
-        http_port: of HTTP.
         http_option: of the command line, to choose another port.
         greeting: to print, with places for the base URL `url` and the gRPC address `grpc`; "" prints nothing.
         socket: a Unix socket that HTTP listens on, instead of host and port.

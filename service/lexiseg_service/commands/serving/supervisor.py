@@ -27,20 +27,13 @@ POLL_SECONDS = 0.05  # between two looks at the children
 
 @dataclass(eq=False)
 class Child:
-    """One process. `pid` is 0 while it does not run.
+    """One process."""
 
-    Args:
-        name: of its role.
-        run: the work of the process; returns its exit status.
-        may_start: whether it can start now.
-        on_end: called with its exit status; a negative one is the signal that ended it.
-    """
-
-    name: str
-    run: Callable[[], int]
-    may_start: Callable[[], bool] = lambda: True
-    on_end: Callable[[int], object] = lambda _: None
-    pid: int = 0
+    name: str  # of its role
+    run: Callable[[], int]  # its work; returns its exit status
+    may_start: Callable[[], bool] = lambda: True  # whether it can start now
+    on_end: Callable[[int], object] = lambda _: None  # gets its exit status; a negative one is the signal that ended it
+    pid: int = 0  # while it runs
     lives: int = 0
     short_lives: int = 0  # in a row
     started: float = 0.0
@@ -100,9 +93,8 @@ class Supervisor:
         the others are stopped, and its status is returned.
         """
         lifeline, our_end = os.pipe()  # a child reads EOF when the supervisor is gone, even if it was killed
-        hangup = [signal.SIGHUP] * (
-            signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
-        )  # the parent (nohup) may ignore it
+        # The parent (nohup) may ignore it.
+        hangup = [signal.SIGHUP] * (signal.getsignal(signal.SIGHUP) is signal.SIG_DFL)
         with on_signals(self._stop, signal.SIGTERM, signal.SIGINT, *hangup):
             child = self._supervise()
         os.close(our_end)

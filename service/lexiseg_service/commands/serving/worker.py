@@ -29,9 +29,7 @@ GREETING = "worker for gateways on {grpc}, metrics on {url}/metrics"
 def run(settings: Settings, socket: Path | None = None) -> int:
     """Serve gateways until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
 
-    Args:
-        settings: of the worker.
-        socket: for a gateway on the same machine, instead of the ports of the settings.
+    A gateway on the same machine is served at `socket`, instead of the ports of the settings.
 
     Raises:
         ModelError: a model is unknown, or its weights or card are missing or damaged, which is raised before anything

@@ -46,10 +46,7 @@ FETCH_SECONDS = 300.0
 
 
 def write_site(settings: Settings, out: Path, n_words: int, server: str | None = None) -> None:
-    """Write a site and print its size.
-
-    Args:
-        server: address of the one server that the page may ask, too.
+    """Write a site, whose page may ask one `server`, too, and print its size.
 
     Raises:
         OptionError: the folder holds something, or the server's address is none.
@@ -74,12 +71,7 @@ def write_site(settings: Settings, out: Path, n_words: int, server: str | None =
 
 
 def common_words(familiar: tuple[str, ...], n_words: int) -> list[str]:
-    """Words of training, class names of data sets, and common English words, up to a number; lower case, each once.
-
-    Args:
-        familiar: words of training, as sentences or alone.
-        n_words: how many, unless there are fewer.
-    """
+    """Words of training, class names of data sets, and common English words, up to a number; lower case, each once."""
     named = [
         text
         for name in BUILT_IN_NAMES

@@ -35,10 +35,7 @@ AHEAD = 2 * FRAMES_IN_FLIGHT  # of any other source: a connection would buffer h
 class FramesUnderway:
     """Frames of a source that are not answered yet. The sender of the frames reads them, in a thread of its own.
 
-    Args:
-        source: of the frames.
-        seconds: of the video, after which it ends.
-        follow: objects in the first frame, numbered from 1.
+    They end after so many `seconds` of the video. The objects to follow in the first frame are numbered from 1.
     """
 
     def __init__(self, source: VideoSource, seconds: float, follow: Sequence[Prompt]) -> None:
@@ -89,14 +86,7 @@ def run(
 ) -> int:
     """Run a video; 1 if a frame failed or the source broke off. Ctrl-C ends it, and what is written is kept.
 
-    Args:
-        source_name: as `VideoSource` takes it.
-        opening: gives the server; entered once the source and the targets are open.
-        fields: of the stream's config.
-        out: the video to write, or None.
-        lines: the file of JSON lines, or None.
-        seconds: of the video, after which it is ended.
-        follow: objects in the first frame.
+    The server is opened once the source and the targets are. `fields` are those of the stream's config.
 
     Raises:
         ServiceError: the source or a target cannot be opened, or the stream failed.
