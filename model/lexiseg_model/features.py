@@ -140,4 +140,4 @@ def encode_each(
     if device.type != "cpu":
         return image_pass(batch)
     passes = [image_pass(batch[index : index + 1]) for index in range(len(batch))]
-    return tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
+    return passes[0] if len(passes) == 1 else tuple(torch.cat(parts) for parts in zip(*passes, strict=True))

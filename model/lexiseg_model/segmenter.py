@@ -254,7 +254,7 @@ class Segmenter(ABC):
 
     @abstractmethod
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        """Assemble the features of one image from those of its tiles."""
+        """Assemble the features of one image from those of its tiles, which it may keep: they share no memory."""
 
     def encode(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Features:
         """The whole image pass of one image [H, W, 3]; arguments and errors as `plan`."""

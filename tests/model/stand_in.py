@@ -107,7 +107,7 @@ class ColourSegmenter(Segmenter):
         return (torch.cat([pixels, torch.zeros_like(pixels[:, :1])], 1).half(),)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        return Features(plan.size, {"pixels": tile_features[0][0].clone()})  # a view would keep the whole batch
+        return Features(plan.size, {"pixels": tile_features[0][0]})
 
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
         return [text for entry in classes for text in entry.texts]

@@ -53,7 +53,7 @@ class PaletteSegmenter(Segmenter):
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         """A copy: a view would keep the whole batch."""
-        return Features(plan.size, {"colours": tile_features[0][0].clone()})
+        return Features(plan.size, {"colours": tile_features[0][0]})
 
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
         """Names and synonyms, as they are."""

@@ -94,8 +94,7 @@ class ClipSegmenter(Exportable):
         return windowed.as_kept(self.image_network()(tiles), self._execution.precision)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
-        tensors = {name: part.clone() for name, part in zip(self.maps, tile_features, strict=False)}
+        tensors = dict(zip(self.maps, tile_features, strict=False))
         return Features(plan.size, tensors | {"guide": windowed.canvas_of(plan)}, windowed.layout_of(plan))
 
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:

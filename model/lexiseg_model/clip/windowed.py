@@ -135,8 +135,9 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def as_kept(features: TileFeatures, precision: Precision) -> TileFeatures:
-    """Features in the number type that is cached."""
-    return tuple(part.float() if precision == "exact" else part.half() for part in features)
+    """Copies of features, in the number type that is cached."""
+    dtype = torch.float32 if precision == "exact" else torch.float16
+    return tuple(part.to(dtype, copy=True) for part in features)
 
 
 def _canvas(size: tuple[int, int], limits: InputSize, max_side: int | None, multiple: int) -> tuple[int, int]:

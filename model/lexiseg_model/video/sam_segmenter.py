@@ -68,9 +68,7 @@ class SquareSegmenter(Segmenter):
         """The maps of `kept_maps` [N, C, h, w], of normalised colours [N, 3, side, side]."""
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        # Copies: a view would keep the whole batch in memory while this image is cached.
-        maps = {name: part[0].clone() for name, part in zip(self.kept_maps, tile_features, strict=True)}
-        return Features(plan.size, maps)
+        return Features(plan.size, {name: part[0] for name, part in zip(self.kept_maps, tile_features, strict=True)})
 
 
 class PromptedSegmenter(SquareSegmenter):

@@ -232,7 +232,10 @@ class ComputeStage:
             start, complete = 0, []
             for job, first, last in batch:
                 end = start + last - first
-                if self._complete(job, first, tuple(part[start:end] for part in tile_features)):
+                own = tuple(part[start:end] for part in tile_features)
+                if len(batch) > 1:  # views would keep the whole batch in memory while this image is cached
+                    own = tuple(part.clone() for part in own)
+                if self._complete(job, first, own):
                     _assemble(job, segmenter)
                     complete.append(job)
                 start = end

@@ -100,8 +100,7 @@ class CorrClipSegmenter(PictureSegmenter):
         return *rounded, regions.short(), windowed.canvas_of(plan)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        # Copies: a view would keep the whole batch in memory while this image is cached.
-        patches, regions, guide = (part[0].clone() for part in tile_features)
+        patches, regions, guide = (part[0] for part in tile_features)
         canvas = (guide.shape[1], guide.shape[2])
         layout = windowed.place_windows(canvas, self._window or max(canvas), self._stride or max(canvas))
         return Features(plan.size, {"patches": patches, "regions": regions, "guide": guide}, layout)
@@ -131,7 +130,7 @@ class TridentSegmenter(PictureSegmenter):
         return *windowed.as_kept(parts, self._execution.precision), windowed.canvas_of(plan)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        patches, embedding, guide = (part[0].clone() for part in tile_features)  # copies, as above
+        patches, embedding, guide = (part[0] for part in tile_features)
         canvas = (guide.shape[1], guide.shape[2])
         return Features(plan.size, {"patches": patches, "sam": embedding, "guide": guide}, Layout(canvas, canvas))
 

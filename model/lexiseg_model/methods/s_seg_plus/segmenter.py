@@ -58,8 +58,7 @@ class SSegPlusSegmenter(Segmenter):
         return windowed.as_kept((logits,), self._execution.precision)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        # A copy: a view would keep the whole batch in memory while this image is cached.
-        tensors = {"logits": tile_features[0][0].clone(), "guide": windowed.canvas_of(plan)}
+        tensors = {"logits": tile_features[0][0], "guide": windowed.canvas_of(plan)}
         return Features(plan.size, tensors, windowed.layout_of(plan))
 
     def guide(self, features: Features) -> Tensor:

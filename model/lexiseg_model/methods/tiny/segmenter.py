@@ -118,8 +118,7 @@ class TinySegmenter(Exportable):
         return features.pixels.half(), features.image.half(), features.cells.half()
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        # Copies: a view would keep the whole batch in memory while this image is cached.
-        tensors = {name: part[0].clone() for name, part in zip(ImageFeatures._fields, tile_features, strict=True)}
+        tensors = {name: part[0] for name, part in zip(ImageFeatures._fields, tile_features, strict=True)}
         arrays = {"guide": halve(plan.tiles[0])} | ({} if plan.picture is None else {"picture": plan.picture})
         return Features(plan.size, tensors | {name: torch.from_numpy(array) for name, array in arrays.items()})
 

@@ -105,8 +105,7 @@ class UnpairSegSegmenter(Segmenter):
         return windowed.as_kept(maps, self._execution.precision)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        # Copies: a view would keep the whole batch in memory while this image is cached.
-        tensors = {name: part[0].clone() for name, part in zip(NAMES, tile_features, strict=False)}
+        tensors = {name: part[0] for name, part in zip(NAMES, tile_features, strict=False)}
         layout = windowed.layout_of(plan)
         height, width = layout.canvas
         image = torch.from_numpy(plan.tiles[0, :, :height, :width]).float()

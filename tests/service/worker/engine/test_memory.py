@@ -47,6 +47,20 @@ def test_features_are_those_of_the_key_that_sent_the_image(bench: Bench) -> None
     assert bench.passes() == 2
 
 
+def test_features_keep_no_memory_of_the_images_in_their_batch(bench: Bench) -> None:
+    bench.segmenter.gate.clear()
+    asked = [bench.engine.submit(ask("red", owner=owner)) for owner in ("first", "me", "you")]
+    until(lambda: bench.engine._metrics.registry.get_sample_value("lexiseg_queue_depth") == 2)
+    bench.segmenter.gate.set()
+    for answer in asked:
+        answer.result(SOON)
+
+    assert bench.segmenter.batches == [1, 2]
+    for _, remembered in bench.engine.feature_cache.items():
+        for tensor in remembered.features.tensors.values():
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes
+
+
 def test_an_image_is_known_by_its_id_to_the_key_that_sent_it_alone(bench: Bench) -> None:
     sent = bench.engine.submit(ask("red", owner="me")).result(SOON)
     mine, yours = (replace(ask("blue", owner=owner), image=None, image_id=sent.image_id) for owner in ("me", "you"))
