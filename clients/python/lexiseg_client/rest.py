@@ -141,11 +141,7 @@ def _summaries(document: dict[str, Any]) -> list[VocabularySummary]:
 
 
 def arguments(address: Address, request: Send) -> dict[str, Any]:
-    """The keyword arguments of `httpx.Client.request` for a step.
-
-    Raises:
-        NotOffered: a gRPC address.
-    """
+    """The keyword arguments of `httpx.Client.request` for a step. Raises NotOffered: a gRPC address."""
     if address.protocol == "grpc":
         raise NotOffered("vocabularies are available over REST only: use a client with the http address")
     keywords: dict[str, Any] = {

@@ -95,11 +95,7 @@ def question_json(classes: Classes | None, options: Mapping[str, Any], known: fr
 
 
 def classes_json(classes: Classes) -> list[Any]:
-    """A class list as JSON.
-
-    Raises:
-        TypeError: one string instead of a list.
-    """
+    """A class list as JSON. Raises TypeError: one string instead of a list."""
     if isinstance(classes, (str, bytes)):
         raise TypeError(f'classes is a list of names; did you mean ["{classes!s}"]?')
     return [

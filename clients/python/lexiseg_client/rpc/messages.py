@@ -159,11 +159,7 @@ def frame_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
 
 
 def segmentation(message: pb.SegmentResponse) -> Segmentation:
-    """A `Segmentation` from its message.
-
-    Raises:
-        UnreadableAnswer: an invalid size, id or mask.
-    """
+    """A `Segmentation` from its message. Raises UnreadableAnswer: an invalid size, id or mask."""
     try:
         return _segmentation(message, read_size((message.size.height, message.size.width)))
     except (TypeError, ValueError) as error:
