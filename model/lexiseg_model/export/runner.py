@@ -92,8 +92,7 @@ class PartSession:
         self._session = _open(folder, graph, onnx_runtime.providers(torch.device("cpu"), exact=True), 1)
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        outputs: list[NDArray[Any]] = _run(self._session, inputs)
-        return outputs
+        return _run(self._session, inputs)
 
 
 def _session(folder: Path, graph: Graph, device: torch.device, exact: bool, engine: Engine) -> Any:

@@ -117,8 +117,7 @@ class Chosen(Rewritten):
     @property
     def sizes(self) -> list[int]:
         ends = np.searchsorted(self.kept, np.cumsum(self.source.sizes))
-        sizes: list[int] = np.diff(ends, prepend=0).tolist()
-        return sizes
+        return np.diff(ends, prepend=0).tolist()
 
     def read(self, index: int) -> StoredPair:
         return self.source.read(int(self.kept[index]))

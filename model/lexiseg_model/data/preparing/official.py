@@ -147,8 +147,7 @@ class Official(StrictModel):
 
 @cache
 def _content() -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-    return content
+    return yaml.safe_load(FILE.read_text(encoding="utf-8"))
 
 
 @cache
