@@ -54,11 +54,7 @@ class Function:
 
 
 def create(
-    labels: str,
-    server: str | None = None,
-    api_key: str | None = None,
-    task: Task = TASK,
-    threshold: float = 0.3,
+    labels: str, server: str | None = None, api_key: str | None = None, task: Task = TASK, threshold: float = 0.3
 ) -> Function:
     """Create the function from cvat-cli's `-p NAME=TYPE:VALUE` parameters.
 

@@ -230,11 +230,7 @@ def from_captions(phrases: Phrases) -> Describe:
 
 
 def write_entities(
-    source: PairSource,
-    listing: Path,
-    describe: Describe,
-    workers: int = 1,
-    on_pair: Callable[[], None] = lambda: None,
+    source: PairSource, listing: Path, describe: Describe, workers: int = 1, on_pair: Callable[[], None] = lambda: None
 ) -> Written:
     """Append the entities of pairs that the listing lacks, as `describe` finds them, in threads.
 

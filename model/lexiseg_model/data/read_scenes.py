@@ -56,8 +56,7 @@ from lexiseg_model.masks.rle import decode
 
 COCO = "coco-instance"
 COCO_SPLITS: WithSplits[Split] = WithSplits(
-    name=COCO,
-    splits={"val": Split(folder="val2017", images=5000), "train": Split(folder="train2017", images=118_287)},
+    name=COCO, splits={"val": Split(folder="val2017", images=5000), "train": Split(folder="train2017", images=118_287)}
 )
 Truth = TypeVar("Truth")
 Size = tuple[int, int]
@@ -253,10 +252,7 @@ def _segments(benchmark: PanopticBenchmark, entry: dict[str, Any], files: dict[s
 
 
 def _coco_scenes(
-    content: CocoFile,
-    folder: Path,
-    class_of: dict[int, int],
-    read: Callable[[Size, list[Annotation]], Truth],
+    content: CocoFile, folder: Path, class_of: dict[int, int], read: Callable[[Size, list[Annotation]], Truth]
 ) -> tuple[Scene[Truth], ...]:
 
     def annotation(entry: dict[str, Any]) -> Annotation:

@@ -79,11 +79,7 @@ def _dense_flow() -> cv2.DISOpticalFlow:
 def flow_settings() -> dict[str, int]:
     """Settings of the search: sides of patches, pixels between them, and the finest scale (halvings)."""
     flow = _dense_flow()
-    return {
-        "patch": flow.getPatchSize(),
-        "stride": flow.getPatchStride(),
-        "finest": flow.getFinestScale(),
-    }
+    return {"patch": flow.getPatchSize(), "stride": flow.getPatchStride(), "finest": flow.getFinestScale()}
 
 
 def _gray(picture: Picture) -> Gray:

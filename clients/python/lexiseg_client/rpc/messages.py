@@ -15,15 +15,7 @@ from lexiseg_client.models import Model
 from lexiseg_client.question.options import Classes, question_json
 from lexiseg_client.question.prompts import prompts_json
 from lexiseg_client.segmentation import Segmentation
-from lexiseg_client.segments import (
-    AnswerWarning,
-    CacheUse,
-    LabelMapPng,
-    Segment,
-    Timings,
-    read_size,
-    segment_of,
-)
+from lexiseg_client.segments import AnswerWarning, CacheUse, LabelMapPng, Segment, Timings, read_size, segment_of
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import KNOWN, Frame, FrameAnswer, NewQuestion, StreamItem
 

@@ -69,10 +69,7 @@ def _unzip(archive: Path, target: Path, budget: int) -> None:
                 path.unlink()
 
 
-UNPACKED_BY: dict[Kind, Callable[[Path, Path], None]] = {
-    "archive": unpack,
-    "context-json": write_from_json,
-}
+UNPACKED_BY: dict[Kind, Callable[[Path, Path], None]] = {"archive": unpack, "context-json": write_from_json}
 
 
 class Archive(StrictModel):

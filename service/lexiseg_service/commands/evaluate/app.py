@@ -67,8 +67,7 @@ def evaluate(
     ] = None,
     json: JsonReport = None,
     markdown: Annotated[
-        Path | None,
-        typer.Option(help="Also write the Markdown here; with --protocol or --paper", callback=output_file),
+        Path | None, typer.Option(help="Also write the Markdown here; with --protocol or --paper", callback=output_file)
     ] = None,
     progress: Annotated[
         Path,

@@ -96,8 +96,7 @@ def list_available(
 @models.command("check", cls=Grouped)
 @takes_settings("models")
 def check_model(
-    name: Annotated[str, typer.Argument(help="A model that `lexiseg models list` names")],
-    settings: Settings,
+    name: Annotated[str, typer.Argument(help="A model that `lexiseg models list` names")], settings: Settings
 ) -> None:
     """Load a model, compare its answer to a drawn picture with the known one, and measure its throughput.
 

@@ -16,9 +16,7 @@ File = Annotated[
 ]
 
 rollout = typer.Typer(
-    help="Shares of the requests for versions of a model.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    help="Shares of the requests for versions of a model.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
@@ -63,10 +61,7 @@ def _changed(now: Rollout | None, name: ModelName, percent: float, by: By | None
 
 
 @rollout.command("back")
-def back(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The model")],
-    file: File,
-) -> None:
+def back(name: Annotated[str, typer.Argument(metavar="NAME", help="The model")], file: File) -> None:
     """Give all requests the version of before.
 
     Example:  lexiseg rollout back tcl --file rollouts.txt

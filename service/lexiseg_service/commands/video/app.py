@@ -25,12 +25,10 @@ def video(
     boxes: options.Boxes = None,
     prompts: options.Prompts = None,
     out: Annotated[
-        Path | None,
-        typer.Option(help="The video with its segments painted on: .mp4, .mkv, ...", callback=output_file),
+        Path | None, typer.Option(help="The video with its segments painted on: .mp4, .mkv, ...", callback=output_file)
     ] = None,
     json: Annotated[
-        Path | None,
-        typer.Option(help="One line of JSON a frame; - is the standard output", callback=output_file),
+        Path | None, typer.Option(help="One line of JSON a frame; - is the standard output", callback=output_file)
     ] = None,
     task: Annotated[
         Literal["semantic", "instance", "panoptic"] | None,
