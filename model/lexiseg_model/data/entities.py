@@ -91,10 +91,8 @@ def _words(kind: str) -> frozenset[str]:
 def phrases_by(parser: Parser) -> Phrases:
     """A function from a sentence to its entities: "a child in plaid shirt" -> "child", "plaid shirt".
 
-    `spacy` uses the noun chunks of a pipeline, `plain` splits at function words.
-
-    Raises:
-        OptionError: spaCy or its pipeline is not installed.
+    `spacy` uses the noun chunks of a pipeline, `plain` splits at function words. Raises OptionError: spaCy or its
+    pipeline is not installed.
     """
     if parser == "plain":
         return plain_phrases
@@ -234,10 +232,8 @@ def write_entities(
 ) -> Written:
     """Append the entities of pairs that the listing lacks, as `describe` finds them, in threads.
 
-    Failures are recorded in `LISTING.failed`.
-
-    Raises:
-        DatasetError: MAX_FAILURES pairs fail in a row, or the listing is malformed.
+    Failures are recorded in `LISTING.failed`. Raises DatasetError: MAX_FAILURES pairs fail in a row, or the listing is
+    malformed.
     """
     known = set(read_entities(listing)) if listing.exists() else set()
     failed = Skips(listing.with_name(f"{listing.name}.failed"))

@@ -87,10 +87,8 @@ def threads() -> int:
 def providers(device: torch.device, *, exact: bool) -> list[Provider]:
     """Execution providers for a device, the preferred one first; each operator runs on the first that supports it.
 
-    Matrix products are `exact` in full float32; otherwise in TF32 on CUDA.
-
-    Raises:
-        ExportError: the installed ONNX Runtime has no provider for the device.
+    Matrix products are `exact` in full float32; otherwise in TF32 on CUDA. Raises ExportError: the installed ONNX
+    Runtime has no provider for the device.
     """
     cpu: Provider = ("CPUExecutionProvider", {})
     if device.type == "cpu":

@@ -35,9 +35,7 @@ def export(segmenter: Exportable, folder: Path) -> Manifest:
 
     The model is loaded as exact on the CPU. N is dynamic. One graph takes tiles of any shape, or each bucket gets its
     own (`Exportable.any_size`). All graphs are compared with the network before the folder is replaced atomically.
-
-    Raises:
-        ExportError: a required package is not installed, or the network cannot be exported.
+    Raises ExportError: a required package is not installed, or the network cannot be exported.
     """
     onnx_runtime.require()
     network = segmenter.image_network().eval()
@@ -83,9 +81,7 @@ def add_int8(
         photographs: tiles [N, 3, s, t] of each photograph, as `plan` makes them (see `int8.quantise`).
         ranges: earlier activation ranges of a graph for any size; read if there are no photographs.
 
-    Raises:
-        OptionError: too few photographs for static quantisation.
-        ExportError: the ranges belong to another graph.
+    Raises OptionError: too few photographs for static quantisation; ExportError: the ranges belong to another graph.
     """
     graphs, how = [], ""
     for graph in manifest.of("float32"):

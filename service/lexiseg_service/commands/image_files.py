@@ -55,12 +55,7 @@ class Source:
             return 0
 
     def read(self, limits: Limits) -> bytes:
-        """The encoded image.
-
-        Raises:
-            Unreadable: it cannot be read.
-            TooLarge: it has more bytes than the limit.
-        """
+        """The encoded image. Raises Unreadable: it cannot be read; TooLarge: it has more bytes than the limit."""
         most = limits.max_image_bytes
         try:
             if self.path is not None:

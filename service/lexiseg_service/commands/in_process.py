@@ -21,9 +21,7 @@ if TYPE_CHECKING:  # imports torch
 def check_model(settings: Settings, task: Task) -> None:
     """Refuse a model that is not there or cannot do a task, from its card alone; torch is not imported.
 
-    Raises:
-        ModelError: there is no such model, or its card is damaged.
-        InvalidValue: it cannot do the task.
+    Raises ModelError: there is no such model, or its card is damaged; InvalidValue: it cannot do the task.
     """
     card = catalogue.find(settings.default_model or settings.model, settings.models_dir).card
     if task not in card.tasks:
@@ -33,9 +31,7 @@ def check_model(settings: Settings, task: Task) -> None:
 def load(settings: Settings, task: Task) -> Segmenter:
     """Load the model of the settings, which can do a task; its card is checked before torch is imported.
 
-    Raises:
-        ModelError: it cannot be loaded.
-        InvalidValue: it cannot do the task.
+    Raises ModelError: it cannot be loaded; InvalidValue: it cannot do the task.
     """
     check_model(settings, task)
     from lexiseg_service.worker.models import served  # imports torch

@@ -53,10 +53,8 @@ def question_of(
         classes: words of `-c`, and classes with examples.
         others: what could be given in place of classes and a vocabulary, for the message.
 
-    Raises:
-        typer.BadParameter: classes beside a vocabulary, neither of them though they are `needed`, or `-c a,b`, which is
-            one class.
-        InvalidValue: a field is out of range.
+    Raises typer.BadParameter: classes beside a vocabulary, neither of them though they are `needed`, or `-c a,b`, which
+    is one class; InvalidValue: a field is out of range.
     """
     option = "'-c' / '--class'"
     try:

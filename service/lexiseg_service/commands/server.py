@@ -102,10 +102,8 @@ class Server(AbstractContextManager["Server"]):
     def check(self, task: Task) -> None:
         """Check the server, the key, the model and its tasks, before any file is sent.
 
-        Without a model the server's default answers: then some model of it must be able to do the task.
-
-        Raises:
-            ServerFailure: the server cannot be asked, or there is no such model or task.
+        Without a model the server's default answers: then some model of it must be able to do the task. Raises
+        ServerFailure: the server cannot be asked, or there is no such model or task.
         """
         model = self._model
         with translated(self.url):
@@ -118,10 +116,8 @@ class Server(AbstractContextManager["Server"]):
     def classes_of(self, vocabulary: str) -> tuple[ClassEntry, ...]:
         """The classes of a named vocabulary, in order; things and stuff are those of the built-in list of that name.
 
-        gRPC has no call for it: there only the built-in lists are known.
-
-        Raises:
-            ServerFailure: there is none of that name.
+        gRPC has no call for it: there only the built-in lists are known. Raises ServerFailure: there is none of that
+        name.
         """
         known = built_in(vocabulary)
         things = {} if known is None else {entry.name: entry.thing for entry in known.vocabulary.classes}

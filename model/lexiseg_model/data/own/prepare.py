@@ -65,11 +65,8 @@ def prepare(folder: Path, target: Path, limit: int | None = None) -> Prepared:
     """Check the pictures of a folder, and write `target/{train,val}/{images,masks}` and the class list.
 
     Of more than `limit` photographs an even selection is used; duplicates are used once, for training if possible. The
-    target appears when it is complete.
-
-    Raises:
-        DatasetError: as `read_own`; there are fewer than MIN_PHOTOGRAPHS; or photographs or masks cannot be read,
-            differ in size, or hold undefined values: counts all and names some.
+    target appears when it is complete. Raises DatasetError: as `read_own`; there are fewer than MIN_PHOTOGRAPHS; or
+    photographs or masks cannot be read, differ in size, or hold undefined values: counts all and names some.
     """
     pictures = read_own(folder)
     if limit is not None and len(pictures.train) > limit:

@@ -135,10 +135,8 @@ class Photographs(NamedTuple):
 def read_photographs(folder: Path, classes: Sequence[str], limit: int | None) -> Photographs:
     """List the photographs of a folder, of its `images` or its `train`; of more than `limit` an even selection.
 
-    Without `classes` those of the folder's class list are used.
-
-    Raises:
-        DatasetError: there are no photographs or no classes, or classes are not distinct.
+    Without `classes` those of the folder's class list are used. Raises DatasetError: there are no photographs or no
+    classes, or classes are not distinct.
     """
     images = photographs_in(folder / "train" if (folder / "train").is_dir() else folder)
     listed = read_classes(folder / CLASSES) if (folder / CLASSES).is_file() else ()

@@ -31,11 +31,7 @@ class Described(NamedTuple):
 
 
 class FilePairs:
-    """The pairs of one listing, in one part.
-
-    Raises:
-        DatasetError: there are none.
-    """
+    """The pairs of one listing, in one part. Raises DatasetError: there are none."""
 
     damaged: Sequence[Skipped] = ()
 

@@ -230,10 +230,8 @@ def work(
 ) -> int:
     """Segment the remaining chunks, in this process without a cluster.
 
-    Returns 1 if more than a share of `max_rate` failed, 130 if Ctrl-C ended it.
-
-    Raises:
-        ModelError: the model cannot be loaded, or the cluster cannot be joined.
+    Returns 1 if more than a share of `max_rate` failed, 130 if Ctrl-C ended it. Raises ModelError: the model cannot be
+    loaded, or the cluster cannot be joined.
     """
     before = size.inputs - _inputs_of(destination, to_do, size)
     reports = _in_process(job, to_do) if cluster is None else segment_on(cluster, job, to_do)

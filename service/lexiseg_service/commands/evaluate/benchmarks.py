@@ -67,9 +67,7 @@ class LoadedModel:
 def read_sets(rules: Protocol, options: EvalOptions) -> list[AnnotatedSet]:
     """Read the data set, or of `all` those that are there.
 
-    Raises:
-        OptionError: the protocol does not cover the data set.
-        DatasetError: it is not there, or none is.
+    Raises OptionError: the protocol does not cover the data set; DatasetError: it is not there, or none is.
     """
     if options.dataset != ALL:
         rules.rule(options.dataset)

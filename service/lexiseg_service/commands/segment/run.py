@@ -247,12 +247,9 @@ def work(job: Job, ask: Ask, classes: Sequence[ClassEntry], model: str) -> int:
 def run(job: Job, settings: Settings, server: str | None) -> int:
     """Segment every image, in this process or by a server; with `--out -` print the result.
 
-    Returns 1 if any image failed, 130 if Ctrl-C ended it.
-
-    Raises:
-        ServiceError: the classes, the prompts or a value are not as expected, or the server cannot be asked.
-        ModelError: the model cannot be loaded.
-        typer.BadParameter: more than one result would be printed.
+    Returns 1 if any image failed, 130 if Ctrl-C ended it. Raises ServiceError: the classes, the prompts or a value are
+    not as expected, or the server cannot be asked; ModelError: the model cannot be loaded; typer.BadParameter: more
+    than one result would be printed.
     """
     if str(job.out) == STDOUT:
         return _print(job, settings, server)
