@@ -78,15 +78,9 @@ def require_files(name: str, files: Sequence[Path]) -> None:
 
 
 def read_folders(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
-    """List one split in the first of the benchmark's layouts that exists.
+    """List one split in the first of the benchmark's layouts that exists; `root` is its official folder, or the parent.
 
-    Args:
-        benchmark: one with layouts.
-        root: the official folder of the data set, or its parent.
-        split: common name, such as `val`.
-
-    Raises:
-        DatasetError: no layout exists (names all), or a file of a sample is missing.
+    Raises DatasetError: no layout exists (names all), or a file of a sample is missing.
     """
     folder = benchmark.split(split).folder
     layouts = [layout for layout in benchmark.layouts if layout.splits is None or split in layout.splits]

@@ -52,15 +52,9 @@ def read_coco_file(listing: Path) -> CocoFile:
 def outlined_scenes(place: Path) -> list[Scene[tuple[Rle, ...]]]:
     """Photographs with the outlines of their objects; a photograph may show none.
 
-    Args:
-        place: a JSON in COCO's format, whose groups are left out, or a folder of SA-1B: every `NAME.jpg` with
-            `NAME.json` beside it.
-
-    Returns:
-        Scenes whose readers raise SampleError.
-
-    Raises:
-        DatasetError: the JSON is missing or not in COCO's format, or the folder has no such photograph.
+    `place` is a JSON in COCO's format, whose groups are left out, or a folder of SA-1B: every `NAME.jpg` with
+    `NAME.json` beside it. Readers of the scenes raise SampleError. Raises DatasetError: the JSON is missing or not in
+    COCO's format, or the folder has no such photograph.
     """
     if place.suffix == ".json":
         content, folder = read_coco_file(place), photographs_beside(place)
@@ -90,14 +84,10 @@ def _of_sa1b(path: Path) -> tuple[Rle, ...]:
 
 
 def read_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
-    """Run lengths of one `segmentation`, with area and box.
+    """Run lengths of one `segmentation`, with area and box, in a photograph of `size` (H, W).
 
-    Args:
-        segmentation: {"size", "counts"} with counts as text or as numbers, or a list of polygons [x, y, ...].
-        size: (H, W) of the photograph.
-
-    Raises:
-        DatasetError: malformed, or of another size.
+    It is {"size", "counts"} with counts as text or as numbers, or a list of polygons [x, y, ...]. Raises DatasetError:
+    it is malformed, or of another size.
     """
     height, width = size
     try:

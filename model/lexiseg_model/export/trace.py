@@ -39,13 +39,9 @@ def trace(
 ) -> None:
     """Write the graph of a network by torch's exporter.
 
-    Args:
-        names: of the inputs.
-        sizes: their dynamic dimensions, as `dynamic_shapes` of `torch.export`.
-        outputs: names of the outputs; None: the exporter's.
-
-    Raises:
-        ExportError: a required package is not installed, or the network cannot be exported.
+    `names` are those of the inputs, `sizes` their dynamic dimensions, as `dynamic_shapes` of `torch.export`; outputs
+    that are None have the exporter's names. Raises ExportError: a required package is not installed, or the network
+    cannot be exported.
     """
     try:
         import onnx  # noqa: F401

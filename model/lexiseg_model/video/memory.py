@@ -52,14 +52,10 @@ class ScoreSmoother:
 
     @torch.inference_mode()
     def steady(self, scores: Tensor, motion: Motion | None) -> Tensor:
-        """Add a frame to the average.
+        """Add a frame to the average [K, h, w], which is returned.
 
-        Args:
-            scores: [K, h, w] of the frame; rows mean the same from frame to frame.
-            motion: since the frame before; None resets the average.
-
-        Returns:
-            [K, h, w].
+        Rows of the scores [K, h, w] mean the same from frame to frame. A motion since the frame before of None resets
+        it.
         """
         if not self.weight:
             self.forget()

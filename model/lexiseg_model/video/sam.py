@@ -32,11 +32,9 @@ SAME = OverlapRule(overlap=0.7, inside=None)
 
 
 class PromptHead:
-    """A `Sam2VideoModel` or `Sam3TrackerVideoModel` over kept feature maps.
+    """A `Sam2VideoModel` or `Sam3TrackerVideoModel` of transformers, in evaluation mode, over kept feature maps.
 
-    Args:
-        model: of transformers, in evaluation mode.
-        positions: the neck's module of position encodings.
+    `positions` is the neck's module of position encodings.
     """
 
     def __init__(self, model: Any, positions: Any, device: torch.device) -> None:

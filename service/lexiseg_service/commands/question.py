@@ -71,14 +71,9 @@ def question_of(
 def read_prompts(points: Sequence[str], boxes: Sequence[str], prompts: Sequence[str]) -> list[dict[str, Any]]:
     """The prompts of a command in the form of `POST /segment`: first the points, then the boxes, then the rest.
 
-    Args:
-        points: `X,Y`; each is a prompt of its own.
-        boxes: `LEFT,TOP,RIGHT,BOTTOM`; each is a prompt of its own.
-        prompts: one object by several parts, separated by blanks: points on it, points beside it (`-X,Y`), at most one
-            box.
-
-    Raises:
-        typer.BadParameter: a text has another form, a box has no inside, or there are only points beside an object.
+    Each point `X,Y` and each box `LEFT,TOP,RIGHT,BOTTOM` is a prompt of its own. The rest are objects by several parts,
+    separated by blanks: points on it, points beside it (`-X,Y`), at most one box. Raises typer.BadParameter: a text has
+    another form, a box has no inside, or there are only points beside an object.
     """
     return [
         *({"points": [_point(text)]} for text in points),
@@ -129,13 +124,8 @@ def with_examples(
 ) -> list[str | dict[str, Any]]:
     """The classes of a command in the form of `POST /segment`: words, then those that have examples alone.
 
-    Args:
-        classes: of `-c`; one that also has examples is looked for as a word, too.
-        examples: of `--example`; several of one name are one class.
-        negatives: of `--not`; each of a class with examples.
-
-    Raises:
-        typer.BadParameter: a text has another form, a file cannot be read, or a negative's class has no examples.
+    A class that also has examples is looked for as a word, too; several examples of one name are one class. Raises
+    typer.BadParameter: a text has another form, a file cannot be read, or a negative's class has no examples.
     """
     examples_of: dict[str, dict[str, Any]] = {}
     for text in examples:

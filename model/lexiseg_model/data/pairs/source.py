@@ -202,13 +202,8 @@ def first_readable(
 ) -> tuple[Content, tuple[Skipped, ...]]:
     """The content of a sample, or of another one where it cannot be read, with the skipped ones.
 
-    Args:
-        drawn: index that is tried first.
-        read: gives the content at an index or raises SampleError.
-        other: index that is tried after so many broken ones.
-
-    Raises:
-        DatasetError: more than MAX_BROKEN in a row are broken.
+    `read` gives the content at an index or raises SampleError; `other` gives the index to try after so many broken
+    ones. Raises DatasetError: more than MAX_BROKEN in a row are broken.
     """
     skipped: list[Skipped] = []
     index = drawn

@@ -151,11 +151,9 @@ class Reduction:
 
 
 def reduce_to_labels(scores: Tensor, size: tuple[int, int], reduction: Reduction) -> NDArray[np.uint16]:
-    """Labels [H, W].
+    """Labels [H, W] of an image from scores [T', h, w] of T' >= T queries.
 
-    Args:
-        scores: [T', h, w] of T' >= T queries; rows after the owners' are only passed to `nobody`.
-        size: (H, W) of the image.
+    Rows after the owners' are only passed to `nobody`.
     """
     n_texts = len(reduction.owner)
     dropped = (

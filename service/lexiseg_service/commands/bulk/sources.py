@@ -219,12 +219,7 @@ def _shard(store: Any, path: str, source: Source) -> Iterator[Item]:
 
 
 class Contents:
-    """Reads the pictures of `Item`s. Thread-safe.
-
-    Args:
-        source: where the items come from.
-        max_bytes: limit of a picture; reading stops there.
-    """
+    """Reads the pictures of `Item`s of a source, up to `max_bytes` of each. Thread-safe."""
 
     def __init__(self, source: Source, max_bytes: int) -> None:
         self._source = source

@@ -194,10 +194,8 @@ def segment_files(
 ) -> Outcome:
     """Segment every image; one that fails does not end the run.
 
-    Args:
-        ask: segments the bytes of one image; called in threads.
-        keep: called with each image, its content and its answer, in order.
-        before: number of images that an earlier run finished, for the progress.
+    `ask` segments the bytes of one image, in threads; `keep` gets each image, its content and its answer, in order. An
+    earlier run has finished `before` images, for the progress.
     """
     outcome = Outcome()
 

@@ -157,15 +157,10 @@ class Scene:
 
 @contextmanager
 def open_scene(path: str, reading: Reading) -> Iterator[Scene]:
-    """Open a picture of any format that GDAL reads.
+    """Open a picture of any format that GDAL reads: a file, or /vsicurl/https://..., /vsis3/bucket/key.
 
-    Args:
-        path: a file, or what GDAL takes for one, as /vsicurl/https://..., /vsis3/bucket/key.
-        reading: which bands, and how; the window decides how much is kept of files without tiles.
-
-    Raises:
-        DatasetError: no picture can be read there, or its EXIF orientation is not upright.
-        OptionError: there are no such bands.
+    The window of the reading decides how much is kept of files without tiles. Raises DatasetError: no picture can be
+    read there, or its EXIF orientation is not upright; OptionError: there are no such bands.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)

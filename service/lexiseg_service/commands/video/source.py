@@ -38,13 +38,10 @@ class SourceFrame:
 
 
 class VideoSource:
-    """An open source; it is to be closed. `live` sources do not wait for their reader.
+    """An open source: a file, a camera as /dev/video0, or a URL as rtsp://camera/stream; it is to be closed.
 
-    Args:
-        name: a file, a camera as /dev/video0, or a URL as rtsp://camera/stream.
-
-    Raises:
-        SourceFailure: it is not there, or holds no video that can be read.
+    `live` sources do not wait for their reader. Raises SourceFailure: it is not there, or holds no video that can be
+    read.
     """
 
     def __init__(self, name: str) -> None:
