@@ -42,8 +42,7 @@ class AnnotatedSet:
 def read_benchmark(name: str, root: Path, split: str = "val") -> AnnotatedSet:
     """List one split of a benchmark in its official layout.
 
-    Raises:
-        DatasetError: unknown benchmark or split, or its files are not under `root`.
+    Raises DatasetError: unknown benchmark or split, or its files are not under `root`.
     """
     official = benchmark(name)
     official.split(split)
@@ -61,8 +60,7 @@ def read_pixels(path: Path) -> NDArray[Any]:
 def read_rgb(path: Path, meaning: str) -> NDArray[np.int32]:
     """Pixels [H, W, 3] of an annotation image whose colours are numbers, by the `meaning` in messages.
 
-    Raises:
-        DatasetError: the file is not an RGB image.
+    Raises DatasetError: the file is not an RGB image.
     """
     pixels = read_pixels(path)
     if pixels.ndim != 3 or pixels.shape[2] < 3:
@@ -126,9 +124,8 @@ def label_table(benchmark: Benchmark, layout: FolderLayout) -> Labels:
 def read_labels(path: Path, layout: FolderLayout, table: Labels) -> Labels:
     """Labels [H, W] of one annotation file.
 
-    Raises:
-        DatasetError: the file is not an image, has unexpected channels, or holds a value that the benchmark does not
-            define: another encoding would otherwise look like bad predictions.
+    Raises DatasetError: the file is not an image, has unexpected channels, or holds a value that the benchmark does not
+    define: another encoding would otherwise look like bad predictions.
     """
     if layout.values == "red-green":
         stored = read_rgb(path, "label = red + 256 green") @ np.array([1, 256, 0], np.int32)
@@ -149,8 +146,7 @@ def read_labels(path: Path, layout: FolderLayout, table: Labels) -> Labels:
 def read_lvis(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
     """List one split of LVIS; images without an instance are left out.
 
-    Raises:
-        DatasetError: the annotation file or a photograph is missing, or the file is not LVIS v1.
+    Raises DatasetError: the annotation file or a photograph is missing, or the file is not LVIS v1.
     """
     listing = root / "lvis" / f"lvis_v1_{benchmark.split(split).folder}.json"
     if not listing.exists():

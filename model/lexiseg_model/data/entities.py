@@ -50,8 +50,7 @@ def key_of(name: str) -> str:
 def read_entities(listing: Path) -> dict[str, tuple[str, ...]]:
     """Entities by the photograph's key; a last line that was cut off is skipped.
 
-    Raises:
-        DatasetError: the file is missing, or a line is malformed.
+    Raises DatasetError: the file is missing, or a line is malformed.
     """
     if not listing.exists():
         raise DatasetError(f"there are no entities at {listing}; create them with `lexiseg data entities`")
@@ -160,8 +159,7 @@ class Endpoint:
     def describe(self, pair: StoredPair) -> Described:
         """Describe a photograph with one request.
 
-        Raises:
-            SampleError: the endpoint fails, or its answer is malformed.
+        Raises SampleError: the endpoint fails, or its answer is malformed.
         """
         body = {"model": self.model, "temperature": 0, "messages": [{"role": "user", "content": _question(pair)}]}
         headers = {"authorization": f"Bearer {self.key}"} if self.key else {}

@@ -29,8 +29,7 @@ class CocoFile(NamedTuple):
 def read_coco_file(listing: Path) -> CocoFile:
     """Read images, annotations and categories; groups (`iscrowd`) included.
 
-    Raises:
-        DatasetError: the file is missing or not in COCO's format.
+    Raises DatasetError: the file is missing or not in COCO's format.
     """
     try:
         content = json.loads(listing.read_bytes())

@@ -111,8 +111,7 @@ def read_object_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> 
 def object_scenes(root: Path, name: str, split: str, is_thing: IsThing) -> SceneSet[Objects]:
     """Scenes of an indexed set: components of its classes, or of every mask value where it has no class list.
 
-    Raises:
-        DatasetError: a folder or a mask is missing.
+    Raises DatasetError: a folder or a mask is missing.
     """
     if (root / name / CLASSES).exists():
         scenes = _indexed_scenes(read_dataset(root, name, split), is_thing)
@@ -139,8 +138,7 @@ def _mask_scene(sample: Sample, table: Labels, values: int = IGNORE) -> Scene[La
 def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> SceneSet[PanopticTruth]:
     """List one split of a panoptic benchmark in its official folder, or its parent.
 
-    Raises:
-        DatasetError: JSON, photograph or PNG is missing, the JSON is not panoptic, or a category is unknown.
+    Raises DatasetError: JSON, photograph or PNG is missing, the JSON is not panoptic, or a category is unknown.
     """
     layout = benchmark.split(split)
     bases = list(dict.fromkeys(root / name for name in benchmark.roots))

@@ -31,8 +31,7 @@ def installed() -> dict[str, str]:
 def require() -> ModuleType:
     """Import `onnxruntime`, with telemetry off unless ORT_DISABLE_TELEMETRY is 0.
 
-    Raises:
-        ExportError: neither of its two packages is installed, or both are and overwrite each other's files.
+    Raises ExportError: neither of its two packages is installed, or both are and overwrite each other's files.
     """
     versions = installed()
     if not versions:
@@ -63,8 +62,7 @@ def preload() -> None:
 def require_provider(session: Any, device: torch.device) -> None:
     """Check that a session for a CUDA device runs there.
 
-    Raises:
-        ExportError: it would run on the CPU: ONNX Runtime silently skips a provider that cannot start.
+    Raises ExportError: it would run on the CPU: ONNX Runtime silently skips a provider that cannot start.
     """
     used = list(session.get_providers())
     if device.type == "cuda" and "CUDAExecutionProvider" not in used:

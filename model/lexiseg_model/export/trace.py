@@ -84,8 +84,7 @@ class WeightsAsInputs(nn.Module):
 def write_template(part: Part, folder: Path) -> None:
     """Trace a part to `NAME.onnx` in a folder, with the tensors of its state as inputs.
 
-    Raises:
-        ExportError: it cannot be exported.
+    Raises ExportError: it cannot be exported.
     """
     import onnx
 

@@ -118,8 +118,7 @@ def write_part(part: Part, folder: Path) -> Graph:
     Returns:
         Its entry of a manifest.
 
-    Raises:
-        ExportError: it cannot be exported, or the graph's outputs differ from the module's.
+    Raises ExportError: it cannot be exported, or the graph's outputs differ from the module's.
     """
     file = folder / f"{part.name}.onnx"
     if part.template is None:
@@ -147,8 +146,7 @@ def _require_close(outputs: Sequence[Tensor], expected: Sequence[Tensor], what: 
 def _compare(network: nn.Module, folder: Path, manifest: Manifest) -> None:
     """Compare graphs and network on noise; graphs for any size also on shapes that were not traced.
 
-    Raises:
-        ExportError: they differ.
+    Raises ExportError: they differ.
     """
     runner = OnnxRunner(folder, manifest, "float32", torch.device("cpu"), exact=True)
     random = np.random.default_rng(0)

@@ -53,8 +53,7 @@ class PromptHead:
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Masks [M, h, w]: three for a lone click, the best first, and one for any other prompt.
 
-        Raises:
-            OptionError: a prompt shows nothing.
+        Raises OptionError: a prompt shows nothing.
         """
         for place, prompt in enumerate(prompts):
             if not prompt.points and prompt.box is None and prompt.mask is None:

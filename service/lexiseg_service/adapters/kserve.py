@@ -106,8 +106,7 @@ class OutputTensor(NamedTuple):
 def unpacked(raw: bytes, field: str, max_parts: int) -> list[bytes]:
     """Decode a BYTES tensor into its elements.
 
-    Raises:
-        InvalidValue: their lengths do not fill it, or they are more than `max_parts`.
+    Raises InvalidValue: their lengths do not fill it, or they are more than `max_parts`.
     """
     parts: list[bytes] = []
     at = 0
@@ -135,8 +134,7 @@ def max_elements(tensor: Tensor, limits: Limits) -> int:
 def inputs_of(tensors: Iterable[tuple[Tensor, Parts]]) -> tuple[ImageSource, list[str] | None]:
     """The image, and the words where they were sent.
 
-    Raises:
-        InvalidValue: a tensor is not as its shape says, or there is no image.
+    Raises InvalidValue: a tensor is not as its shape says, or there is no image.
     """
     image, classes = None, None
     names: list[str] = []
@@ -164,8 +162,7 @@ def inputs_of(tensors: Iterable[tuple[Tensor, Parts]]) -> tuple[ImageSource, lis
 def outputs_of(answer: WorkerAnswer, names: list[str]) -> list[OutputTensor]:
     """The wanted outputs, in that order; all where none is named. A mask is the JSON of COCO's run lengths.
 
-    Raises:
-        InvalidValue: there is none of a name, or one is wanted twice.
+    Raises InvalidValue: there is none of a name, or one is wanted twice.
     """
     segments = answer.segments
     outputs: dict[str, tuple[Any, Any]] = {
@@ -444,8 +441,7 @@ def question_of(request: pb.ModelInferRequest, limits: Limits) -> tuple[Question
 def _rpc_tensors(request: pb.ModelInferRequest, limits: Limits) -> Iterator[tuple[Tensor, Parts]]:
     """The inputs with their elements, from `contents` or `raw_input_contents`.
 
-    Raises:
-        InvalidValue: they stand in both, or in neither.
+    Raises InvalidValue: they stand in both, or in neither.
     """
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):

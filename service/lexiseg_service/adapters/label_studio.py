@@ -38,8 +38,7 @@ CONTROL_TAGS = ("BrushLabels", "PolygonLabels", "RectangleLabels")
 def root_of(text: str, field: str) -> Element:
     """Parse a configuration in XML, with limits on its size; returns the outermost tag.
 
-    Raises:
-        InvalidValue: no XML, too much of it, or more than tags.
+    Raises InvalidValue: no XML, too much of it, or more than tags.
     """
     if len(text) > MAX_CHARACTERS:
         raise InvalidValue.of(field, f"{len(text):,} characters", f"at most {MAX_CHARACTERS:,}")
@@ -215,8 +214,7 @@ async def prediction_of(
 ) -> dict[str, Any]:
     """One task's prediction; `label` is that of a click, whose segments have none.
 
-    Raises:
-        ClientDisconnect: Label Studio hung up.
+    Raises ClientDisconnect: Label Studio hung up.
     """
 
     def regions_of(segment: Segment) -> list[dict[str, Any]]:

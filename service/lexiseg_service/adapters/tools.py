@@ -69,8 +69,7 @@ async def image_of_text(text: str, field: str) -> ImageSource:
 def options_of(query: QueryParams) -> dict[str, Any]:
     """Fields of a question that stand in an adapter's address: `?classes=cat&classes=dog&task=instance`.
 
-    Raises:
-        InvalidValue: a list was meant as several classes.
+    Raises InvalidValue: a list was meant as several classes.
     """
     fields: dict[str, Any] = {name: query[name] for name in IN_THE_ADDRESS if name in query}
     if "classes" not in query:

@@ -54,8 +54,7 @@ def is_folder(name: str) -> bool:
 def check_named(settings: Settings, *names: str) -> None:
     """Refuse models that are not there, each NAME, NAME@VERSION or a directory, before one is loaded.
 
-    Raises:
-        ModelError: there is no such model, its card is damaged, or its weights cannot be had.
+    Raises ModelError: there is no such model, its card is damaged, or its weights cannot be had.
     """
     for name in names:
         if not is_folder(name):
@@ -78,8 +77,7 @@ def named_or_folder(settings: Settings, name: str) -> Segmenter:
 def resolved(question: Question, settings: Settings) -> Vocabulary:
     """The vocabulary of a question: its own classes, or those of the list that it names.
 
-    Raises:
-        ServiceError: the classes or a value are not as expected, or there is no such list.
+    Raises ServiceError: the classes or a value are not as expected, or there is no such list.
     """
     named = None
     if question.vocabulary:

@@ -70,8 +70,7 @@ class Server(AbstractContextManager["Server"]):
         timeout: seconds of one image with all its retries.
         connections: `http` and `channel` of `lexiseg_client.Client`.
 
-    Raises:
-        InvalidValue: the address or the key is not one.
+    Raises InvalidValue: the address or the key is not one.
     """
 
     def __init__(
@@ -128,8 +127,7 @@ class Server(AbstractContextManager["Server"]):
     def vocabulary(self, name: str) -> Vocabulary:
         """A named class list with its thresholds.
 
-        Raises:
-            ServerFailure: there is none of that name, or the server is asked over gRPC.
+        Raises ServerFailure: there is none of that name, or the server is asked over gRPC.
         """
         with translated(self.url):
             return self._first.vocabularies.get(name)
@@ -137,8 +135,7 @@ class Server(AbstractContextManager["Server"]):
     def keep_vocabulary(self, name: str, classes: Sequence[Any], base: Vocabulary) -> None:
         """Write a named class list with the background and source of a kept one, if that has not changed since.
 
-        Raises:
-            ServerFailure: it is built in, or has changed in the meantime.
+        Raises ServerFailure: it is built in, or has changed in the meantime.
         """
         etag = base.etag if name == base.name else None
         with translated(self.url):
@@ -147,8 +144,7 @@ class Server(AbstractContextManager["Server"]):
     def segment(self, image: bytes, fields: dict[str, Any]) -> Segmentation:
         """One image's masks; `fields` are those of `POST /segment`.
 
-        Raises:
-            ServiceError: the server refused it, or did not answer.
+        Raises ServiceError: the server refused it, or did not answer.
         """
         prompts = client_prompts(fields.get("prompts", ())) or None
         with translated(self.url):
@@ -157,8 +153,7 @@ class Server(AbstractContextManager["Server"]):
     def stream(self, frames: Iterator[Frame], fields: dict[str, Any]) -> Generator[FrameAnswer, None, None]:
         """One answer for each frame, in order, until the frames end or the answers are closed.
 
-        Raises:
-            ServiceError: the server refused the stream, or does not answer.
+        Raises ServiceError: the server refused the stream, or does not answer.
         """
         with translated(self.url):
             yield from self._client.stream(frames, **fields, model=self._model, timeout=SECONDS_TO_CONNECT)

@@ -45,8 +45,7 @@ class Prepared(NamedTuple):
 def read_own(folder: Path) -> OwnPictures:
     """The pictures of a folder in one of the layouts.
 
-    Raises:
-        DatasetError: it has none of them, or a part is missing.
+    Raises DatasetError: it has none of them, or a part is missing.
     """
     if folder.suffix == ".zip" and folder.is_file():
         raise DatasetError(f"{folder} is packed: unpack it, and name the folder")

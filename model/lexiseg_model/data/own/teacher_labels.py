@@ -173,9 +173,8 @@ def write_labels(
     Returns:
         Name of the model that labelled the photographs.
 
-    Raises:
-        RecipeError: the folder holds masks of other settings or of another model.
-        DatasetError: no photograph can be read.
+    Raises RecipeError: the folder holds masks of other settings or of another model; DatasetError: no photograph can be
+    read.
     """
     target.mkdir(parents=True, exist_ok=True)
     about = about | {"classes": [*photographs.names], "apart": apart}
@@ -218,8 +217,7 @@ def write_labels(
 def _labelled(photographs: Photographs, path: Path, label: Teacher) -> tuple[str, bytes, bytes, bytes]:
     """Label a photograph: name of the model, and the files of photograph, mask and confidence.
 
-    Raises:
-        SampleError: the photograph cannot be read.
+    Raises SampleError: the photograph cannot be read.
     """
     truth = photographs.truth(path)
     # A person's masks follow the stored pixels.

@@ -60,8 +60,7 @@ class PairSource(Protocol):
     def read(self, index: int) -> StoredPair:
         """One pair; the photograph is not decoded.
 
-        Raises:
-            SampleError: photograph or caption is missing or cannot be read.
+        Raises SampleError: photograph or caption is missing or cannot be read.
         """
         ...
 
@@ -126,8 +125,7 @@ class Chosen(Rewritten):
 def set_apart(source: PairSource, n_pairs: int) -> tuple[Chosen, Chosen]:
     """Split a source at random into all but `n_pairs` pairs, and those `n_pairs`.
 
-    Raises:
-        OptionError: the source does not have more pairs than that.
+    Raises OptionError: the source does not have more pairs than that.
     """
     total = sum(source.sizes)
     if not 0 < n_pairs < total:
@@ -139,8 +137,7 @@ def set_apart(source: PairSource, n_pairs: int) -> tuple[Chosen, Chosen]:
 def decode(pair: StoredPair) -> NDArray[np.uint8]:
     """RGB [H, W, 3] after EXIF rotation, as the caption's writer saw it.
 
-    Raises:
-        SampleError: it is not an image, is cut off, or larger than MAX_PIXELS.
+    Raises SampleError: it is not an image, is cut off, or larger than MAX_PIXELS.
     """
     try:
         # Pillow warns of large pictures; the size is checked here.

@@ -31,8 +31,7 @@ ALL = "all"  # every data set of the protocol that is there
 def run(settings: Settings, options: EvalOptions) -> int:
     """Evaluate, print JSON and Markdown, and write the requested files; processes of torchrun share the images.
 
-    Raises:
-        ModelError: the protocol, the data set or the model is not as expected.
+    Raises ModelError: the protocol, the data set or the model is not as expected.
     """
     rules = protocol(options.protocol)
     model_folder = catalogue.find(settings.model, settings.models_dir)
@@ -91,8 +90,7 @@ def _limited(data: AnnotatedSet, limit: int | None) -> AnnotatedSet:
 def evaluate(loaded: LoadedModel, rules: Protocol, data: AnnotatedSet, options: EvalOptions) -> BenchmarkReport:
     """Measure the model on one data set by a protocol.
 
-    Raises:
-        ModelError: the data set or the model is not as expected.
+    Raises ModelError: the data set or the model is not as expected.
     """
     rule = rules.rule(data.benchmark.name)
     segmenter = loaded.of(rule.applied_to(loaded.model_folder.card))
@@ -130,8 +128,7 @@ def _print(reports: list[BenchmarkReport], options: EvalOptions) -> None:
 def run_paper(settings: Settings, options: EvalOptions) -> int:
     """Measure every line of the paper whose data is there, print the tables, and write the requested files.
 
-    Raises:
-        ModelError: the paper or the model is not as expected.
+    Raises ModelError: the paper or the model is not as expected.
     """
     lines = lines_of(options.protocol)
     folder = catalogue.find(settings.default_model or settings.model, settings.models_dir)

@@ -77,8 +77,7 @@ class Job:
 class Results:
     """Writes the results of a job; the attribute `folder` is the one in use, its `out` or `out-2` and so on.
 
-    Raises:
-        OSError: `out` is a file, or the folder cannot be created.
+    Raises OSError: `out` is a file, or the folder cannot be created.
     """
 
     def __init__(self, job: Job, classes: Sequence[ClassEntry], model: str) -> None:

@@ -62,8 +62,7 @@ class Reading:
 class Scene:
     """An open rasterio dataset; coordinates are its pixels, x to the right and y down.
 
-    Raises:
-        OptionError: there is no such band, or the numbers are complex.
+    Raises OptionError: there is no such band, or the numbers are complex.
     """
 
     def __init__(self, dataset: Any, reading: Reading) -> None:
@@ -86,8 +85,7 @@ class Scene:
     def read(self, box: Box, shrink: float = 1) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Colours [h, w, 3] of a box, and which pixels there are [h, w]; `shrink` pixels down and across are one.
 
-        Raises:
-            DatasetError: the file is damaged there.
+        Raises DatasetError: the file is damaged there.
         """
         height, width = (max(1, round(side / shrink)) for side in box.size)
         window = _window(box)

@@ -87,8 +87,7 @@ class VideoSource:
     def frames(self) -> Iterator[SourceFrame]:
         """Decode frame after frame; damaged packets are left out, a source that breaks off ends.
 
-        Raises:
-            SourceFailure: not one frame could be decoded.
+        Raises SourceFailure: not one frame could be decoded.
         """
         first: float | None = None
         count = 0
