@@ -63,17 +63,11 @@ class PanopticTruth:
 
 @dataclass(frozen=True)
 class Objects:
-    """Objects that own pixels.
+    """Objects that own pixels."""
 
-    Attributes:
-        ids: [H, W] int32, i + 1 for object i, 0 for none.
-        labels: class of each object.
-        ignored: [H, W] bool, pixels that never count.
-    """
-
-    ids: Ids
-    labels: tuple[int, ...]
-    ignored: NDArray[np.bool_]
+    ids: Ids  # [H, W], i + 1 for object i, 0 for none
+    labels: tuple[int, ...]  # class of each object
+    ignored: NDArray[np.bool_]  # [H, W], pixels that never count
 
 
 @dataclass(frozen=True)
@@ -90,24 +84,14 @@ class Scene(Generic[TruthOut]):
 
 @dataclass(frozen=True)
 class SceneSet(Generic[TruthOut]):
-    """One split, in a fixed order.
-
-    Attributes:
-        name: of the data set.
-        split: its common name.
-        classes: `class_index` counts in them.
-        background: pixels may belong to none of the classes.
-        source: origin of the instances.
-        official: number of images of the split; None if unknown.
-        scenes: the images.
-    """
+    """One split of a data set, in a fixed order."""
 
     name: str
-    split: str
-    classes: tuple[SceneClass, ...]
-    background: bool
-    source: Source
-    official: int | None
+    split: str  # its common name
+    classes: tuple[SceneClass, ...]  # `class_index` counts in them
+    background: bool  # pixels may belong to none of the classes
+    source: Source  # origin of the instances
+    official: int | None  # number of images of the split; None if unknown
     scenes: tuple[Scene[TruthOut], ...]
 
 

@@ -55,14 +55,11 @@ class Start(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """An object in a frame: one mask, None where it is lost.
-
-    `start` is the index of its prompt where the object begins in this frame.
-    """
+    """An object in a frame: one mask, None where it is lost."""
 
     number: int
     mask: PromptMasks | None
-    start: int | None = None
+    start: int | None = None  # index of its prompt where the object begins in this frame
 
 
 class ObjectMemory(Protocol):

@@ -52,19 +52,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class OwnPictures:
-    """The pictures of a folder.
-
-    Attributes:
-        classes: `classes[v]` is the class of mask value v.
-        held_out: pictures that the user keeps for validation.
-        warnings: sentences about what was left out.
-    """
+    """The pictures of a folder."""
 
     folder: Path
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # `classes[v]` is the class of mask value v
     train: tuple[Picture, ...]
-    held_out: tuple[Picture, ...]
-    warnings: tuple[str, ...] = ()
+    held_out: tuple[Picture, ...]  # kept by the user for validation
+    warnings: tuple[str, ...] = ()  # sentences about what was left out
 
     @property
     def named(self) -> dict[int, str]:

@@ -43,19 +43,12 @@ PROGRESS_EVERY = 200  # photographs between lines of progress
 
 
 class SoftLabels(NamedTuple):
-    """A teacher's labels of a photograph [H, W].
+    """A teacher's labels of a photograph [H, W]."""
 
-    Attributes:
-        model: name of the model.
-        class_map: [H, W], index of each pixel's class, -1 for the background.
-        scores: [K], score of each class's segment.
-        confidence: [H, W] in 0..1, probability of each pixel's class.
-    """
-
-    model: str
-    class_map: NDArray[np.integer]
-    scores: NDArray[np.floating]
-    confidence: NDArray[np.floating]
+    model: str  # its name
+    class_map: NDArray[np.integer]  # [H, W], index of each pixel's class, -1 for the background
+    scores: NDArray[np.floating]  # [K], score of each class's segment
+    confidence: NDArray[np.floating]  # [H, W] in 0..1, probability of each pixel's class
 
 
 # Labels a photograph, given as the content of its file, by classes; with a background, or else every pixel has a class.
@@ -105,21 +98,13 @@ def prefer_truth(
 
 
 class Photographs(NamedTuple):
-    """Photographs of a folder, and the classes to label.
-
-    Attributes:
-        images: the photographs.
-        classes: without the background.
-        background: whether pixels may belong to no class.
-        masks: folder with a person's masks of some photographs; None if its class list is another.
-        kept_apart: validation split with a person's masks; None if there is none, or its class list is another.
-    """
+    """Photographs of a folder, and the classes to label."""
 
     images: list[Path]
-    classes: tuple[str, ...]
-    background: bool
-    masks: Path | None
-    kept_apart: Path | None
+    classes: tuple[str, ...]  # without the background
+    background: bool  # pixels may belong to no class
+    masks: Path | None  # folder with a person's masks of some photographs; None if its class list is another
+    kept_apart: Path | None  # validation split with a person's masks; None likewise, or if there is none
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -32,20 +32,14 @@ MAX_TABLE = 171  # classes in a Markdown table; JSON lists all
 
 
 class PublishedRow(StrictModel):
-    """One row of a published table: mIoU in percent by data set.
-
-    Attributes:
-        model: `method` and settings of a card that is of the same method.
-        protocol: ours that measures the same; None if we have none.
-        convention: of their mean; None if not stated.
-    """
+    """One row of a published table: mIoU in percent by data set."""
 
     method: str
     variant: str
-    model: dict[str, str]
+    model: dict[str, str]  # `method` and settings of a card that is of the same method
     refine: Refinement | None
-    protocol: str | None
-    convention: Convention | None
+    protocol: str | None  # ours that measures the same; None if we have none
+    convention: Convention | None  # of their mean; None if not stated
     miou: dict[str, float]
     source: str
     verified: bool

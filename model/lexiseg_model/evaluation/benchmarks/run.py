@@ -135,19 +135,12 @@ class _BenchmarkJudge:
 
 @dataclass(frozen=True)
 class Reduction:
-    """Rules that turn scores of queries into labels.
+    """Rules that turn scores of queries into labels."""
 
-    Attributes:
-        owner: [T] label of each query, ascending: a tie goes to the lower label.
-        scale: factor of the scores before the softmax.
-        nobody: a pixel whose best query is below it is label 0; None: every pixel gets a class.
-        smallest_share: labels other than 0 with at most this share of the foreground lose their pixels.
-    """
-
-    owner: NDArray[np.int64]
-    scale: float = 1.0
-    nobody: Nobody | None = None
-    smallest_share: float | None = None
+    owner: NDArray[np.int64]  # [T] label of each query, ascending: a tie goes to the lower label
+    scale: float = 1.0  # factor of the scores before the softmax
+    nobody: Nobody | None = None  # a pixel whose best query is below it is label 0; None: every pixel gets a class
+    smallest_share: float | None = None  # of the foreground; labels but 0 with at most that lose their pixels
 
 
 def reduce_to_labels(scores: Tensor, size: tuple[int, int], reduction: Reduction) -> NDArray[np.uint16]:

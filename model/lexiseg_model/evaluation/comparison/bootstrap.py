@@ -29,15 +29,12 @@ TRAIN_PHOTOGRAPHS = 60  # of the training split, evenly chosen: overfitting show
 
 
 class Difference(NamedTuple):
-    """One measure of two models in percent; NaN where there was nothing to measure.
-
-    `difference`: B less A, with its interval `low` to `high`.
-    """
+    """One measure of two models in percent; NaN where there was nothing to measure."""
 
     measure: str
     a: float
     b: float
-    difference: float
+    difference: float  # B less A, with its interval from `low` to `high`
     low: float
     high: float
 

@@ -33,22 +33,14 @@ Labels = NDArray[np.integer]
 
 
 class Examined(NamedTuple):
-    """Results of one photograph and K classes, including a background.
+    """Results of one photograph and K classes, including a background."""
 
-    Attributes:
-        counts: [4, 3, K] pixels correct, in the truth, predicted, for each of COLUMNS.
-        presence: [K] the model's presence of each class, NaN for the background.
-        present: [K] whether it is in the photograph.
-        recall: [4] sum over `n_visible` classes of the share of its pixels that a class wins among OTHERS.
-        painted: mean share of the photograph that an absent class wins alone; NaN without absent classes.
-    """
-
-    counts: NDArray[np.int64]
-    presence: NDArray[np.float64]
-    present: NDArray[np.bool_]
-    recall: NDArray[np.float64]
+    counts: NDArray[np.int64]  # [4, 3, K] pixels correct, in the truth, predicted, for each of COLUMNS
+    presence: NDArray[np.float64]  # [K] the model's presence of each class, NaN for the background
+    present: NDArray[np.bool_]  # [K] whether it is in the photograph
+    recall: NDArray[np.float64]  # [4] sum over `n_visible` classes: share of their pixels won among OTHERS
     n_visible: int
-    painted: float
+    painted: float  # mean share that an absent class wins alone; NaN without absent classes
 
 
 class Examiner:

@@ -130,12 +130,9 @@ class Segmenting:
 
 
 class Cluster(NamedTuple):
-    """Ray cluster of a job, and resources of each actor.
+    """Ray cluster of a job, and resources of each actor."""
 
-    `address` is Ray's: HOST:PORT of a head node, `auto` for the one of this machine, None starts one for this job.
-    """
-
-    address: str | None
+    address: str | None  # Ray's: HOST:PORT of a head node, `auto` for this machine's; None: one for this job
     actors: tuple[int, int]  # at least, at most
     cpus: float
     gpus: float

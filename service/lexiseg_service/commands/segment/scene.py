@@ -49,14 +49,11 @@ LEVELS = 65535  # of a probability on disk
 
 @dataclass(frozen=True)
 class Reading:
-    """Pixels of a window's side, the bands of the colours, from 1, and the values of black and white.
+    """How a picture is read; what is None is by the rule above."""
 
-    None is by the rule above.
-    """
-
-    window: int
-    bands: tuple[int, ...] | None = None
-    stretch: tuple[float, float] | None = None
+    window: int  # pixels of a window's side
+    bands: tuple[int, ...] | None = None  # of the colours, from 1
+    stretch: tuple[float, float] | None = None  # values of black and white
 
 
 class Scene:
