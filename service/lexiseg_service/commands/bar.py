@@ -46,17 +46,14 @@ class Bar:
 
 @contextmanager
 def bar_of(
-    title: str, total: int | None = None, done: int = 0, *, shown: bool = True, summary: bool = True
+    title: str,
+    total: int | None = None,  # None: not known yet
+    done: int = 0,  # by an earlier run
+    *,
+    shown: bool = True,  # False in all but the first of several processes
+    summary: bool = True,  # the count of the earlier run and, without a bar, the final line
 ) -> Iterator[Bar]:
-    """Show progress while the block runs.
-
-    Args:
-        total: number of items; None: not known yet.
-        done: items that an earlier run finished.
-        shown: False prints nothing, as in all but the first of several processes.
-        summary: print the count of the earlier run and, without a bar, the final line; False if the command prints its
-            own.
-    """
+    """Show progress while the block runs."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     counts = (MofNCompleteColumn(), TimeRemainingColumn())

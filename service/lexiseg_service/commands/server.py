@@ -63,14 +63,7 @@ def translated(url: str) -> Iterator[None]:
 class Server(AbstractContextManager["Server"]):
     """One server, for many threads. To be closed, or used as a context manager.
 
-    Args:
-        settings: hold the API key.
-        model: that is asked; None: the server's own default.
-        name: of what answers, as ledgers keep it; None: the address and the model.
-        timeout: seconds of one image with all its retries.
-        connections: `http` and `channel` of `lexiseg_client.Client`.
-
-    Raises InvalidValue: the address or the key is not one.
+    The settings hold the API key. Raises InvalidValue: the address or the key is not one.
     """
 
     def __init__(
@@ -78,10 +71,10 @@ class Server(AbstractContextManager["Server"]):
         url: str,
         settings: Settings,
         *,
-        model: str | None = None,
-        name: str | None = None,
+        model: str | None = None,  # None: the server's own default
+        name: str | None = None,  # as ledgers keep it; None: the address and the model
         timeout: float = TIMEOUT,
-        **connections: Any,
+        **connections: Any,  # `http` and `channel` of `lexiseg_client.Client`
     ) -> None:
         key = "" if settings.api_key is None else settings.api_key.get_secret_value()
         if key and not PRINTABLE.fullmatch(key):

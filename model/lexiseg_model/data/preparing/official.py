@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
@@ -54,18 +53,15 @@ def _unzip(archive: Path, target: Path, budget: int) -> None:
         budget -= sum(entry.file_size for entry in content.infolist())
         if budget < 0:
             raise DatasetError(f"{archive} unpacks to more than {MAX_RATIO} times its size and 1 GiB")
-        for entry in content.infolist():
-            path = (target / entry.filename).resolve()
-            if not path.is_relative_to(target.resolve()):
-                raise DatasetError(f"{archive}: {entry.filename!r} leads out of the folder")
-            if entry.is_dir():
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with content.open(entry) as source, path.open("wb") as copy:
-                shutil.copyfileobj(source, copy, 1 << 20)
-            if path.suffix == ".zip":  # COCO's panoptic PNG files
-                _unzip(path, path.parent, budget)
-                path.unlink()
+        for name in content.namelist():
+            if not (target / name).resolve().is_relative_to(target.resolve()):
+                raise DatasetError(f"{archive}: {name!r} leads out of the folder")
+        content.extractall(target)
+        for path in (
+            target / name for name in content.namelist() if name.endswith(".zip")
+        ):  # COCO's panoptic PNG files
+            _unzip(path, path.parent, budget)
+            path.unlink()
 
 
 UNPACKED_BY: dict[Kind, Callable[[Path, Path], None]] = {"archive": unpack, "context-json": write_from_json}

@@ -29,11 +29,6 @@ class Server(uvicorn.Server):
     """uvicorn that starts a gRPC server beside itself, prints a greeting, and exits with 0 after a requested stop.
 
     It stops on SIGINT and SIGTERM; requests in flight are answered first.
-
-    Args:
-        http_option: of the command line, to choose another port.
-        greeting: to print, with places for the base URL `url` and the gRPC address `grpc`; "" prints nothing.
-        socket: a Unix socket that HTTP listens on, instead of host and port.
     """
 
     def __init__(
@@ -42,9 +37,9 @@ class Server(uvicorn.Server):
         grpc: GrpcServer,
         settings: Settings,
         http_port: int,
-        http_option: str,
-        greeting: str = "",
-        socket: Path | None = None,
+        http_option: str,  # of the command line, to choose another port
+        greeting: str = "",  # with places for the base URL `url` and the gRPC address `grpc`; "" prints nothing
+        socket: Path | None = None,  # a Unix socket that HTTP listens on, instead of host and port
     ) -> None:
         config = uvicorn.Config(
             app,
