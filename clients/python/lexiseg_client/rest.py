@@ -51,7 +51,9 @@ class RestTransport:
 
     def models(self, deadline: float) -> Call[list[Model]]:
         """GET /models."""
-        return self._ask(Send("GET", f"{PREFIX}/models"), _models, deadline)
+        return self._ask(
+            Send("GET", f"{PREFIX}/models"), lambda page: [model_of(entry) for entry in page["models"]], deadline
+        )
 
     def model(self, name: str, deadline: float) -> Call[Model]:
         """GET /models/NAME."""
@@ -81,7 +83,8 @@ class RestTransport:
 
     def vocabularies(self, deadline: float) -> Call[list[VocabularySummary]]:
         """GET /vocabularies."""
-        return self._ask(Send("GET", f"{PREFIX}/vocabularies"), _summaries, deadline)
+        request = Send("GET", f"{PREFIX}/vocabularies")
+        return self._ask(request, lambda page: [summary_of(entry) for entry in page["vocabularies"]], deadline)
 
     def vocabulary(self, name: str, deadline: float) -> Call[Vocabulary]:
         """GET /vocabularies/NAME."""
@@ -130,14 +133,6 @@ def read(content: bytes, build: Callable[[dict[str, Any]], T]) -> T:
         return build(document)
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise UnreadableAnswer(f"the server is not lexiseg, or another version: {error!r:.200}") from None
-
-
-def _models(document: dict[str, Any]) -> list[Model]:
-    return [model_of(entry) for entry in document["models"]]
-
-
-def _summaries(document: dict[str, Any]) -> list[VocabularySummary]:
-    return [summary_of(entry) for entry in document["vocabularies"]]
 
 
 def arguments(address: Address, request: Send) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Tracker:
             self.forget()
         else:
             self._move(motion)
-        small = _shrunk(label_map, size)
+        small = cv2.resize(label_map, (size[1], size[0]), interpolation=cv2.INTER_NEAREST).astype(label_map.dtype)
         areas = np.bincount(small.reshape(-1), minlength=max((s.id for s in segments), default=0) + 1)
         owner = self._match(small, areas, segments)
         numbers: list[int | None] = []
@@ -108,8 +108,3 @@ class Tracker:
         current.sort(key=lambda track: -int(track.mask.sum()))
         patient = [track for track in missing if track.missed <= MAX_MISSED and track.mask.any()]
         self._tracks = (current + patient)[:MAX_TRACKS]
-
-
-def _shrunk(label_map: LabelMap, size: tuple[int, int]) -> LabelMap:
-    shrunk = cv2.resize(label_map, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(shrunk, label_map.dtype)

@@ -95,6 +95,14 @@ def to_label_studio(
     if shape not in ("brush", "polygon"):
         raise ValueError(f"shape: expected brush or polygon, got {shape!r}")
     segments = exportable(answer.segments)
+
+    def brush(segment: Segment) -> dict[str, Any]:
+        return {"format": "rle", "rle": list(brush_runs(segment.shape.pixels()))}
+
+    def polygon(segment: Segment) -> dict[str, Any]:
+        percent = joined_contour(segment_rings(segment, simplify)) * 100 / answer.size[::-1]
+        return {"points": percent.tolist(), "closed": True}
+
     result = [
         {
             "id": uuid.uuid5(uuid.NAMESPACE_OID, f"{answer.id}/{segment.id}").hex[:10],
@@ -106,7 +114,7 @@ def to_label_studio(
             "image_rotation": 0,
             "score": segment.score,
             "value": {
-                **(_brush(segment) if shape == "brush" else _polygon(segment, answer.size, simplify)),
+                **(brush(segment) if shape == "brush" else polygon(segment)),
                 f"{shape}labels": [segment.label or UNNAMED],
             },
         }
@@ -116,18 +124,6 @@ def to_label_studio(
     return {
         "data": {"image": image},
         "predictions": [{"model_version": f"{answer.model} {answer.model_digest}", "score": score, "result": result}],
-    }
-
-
-def _brush(segment: Segment) -> dict[str, Any]:
-    return {"format": "rle", "rle": list(brush_runs(segment.shape.pixels()))}
-
-
-def _polygon(segment: Segment, size: tuple[int, int], tolerance: float) -> dict[str, Any]:
-    height, width = size
-    return {
-        "points": (joined_contour(segment_rings(segment, tolerance)) * 100 / (width, height)).tolist(),
-        "closed": True,
     }
 
 
@@ -177,7 +173,7 @@ def to_cvat(
     )
     for segment in exportable(answer.segments):
         common = {"label": segment.label or UNNAMED, "source": "auto", "occluded": "0", "z_order": "0"}
-        extra = _cvat_mask(segment) if shape == "mask" else {"points": _cvat_points(segment, simplify)}
+        extra = _cvat_mask(segment) if shape == "mask" else _cvat_polygon(segment, simplify)
         ElementTree.SubElement(image, shape, common | extra)
     ElementTree.indent(root)
     return ElementTree.tostring(root, "unicode", xml_declaration=True) + "\n"
@@ -198,5 +194,6 @@ def runs_of(mask: NDArray[np.bool_]) -> list[int]:
     return runs
 
 
-def _cvat_points(segment: Segment, tolerance: float) -> str:
-    return ";".join(f"{x},{y}" for x, y in joined_contour(segment_rings(segment, tolerance)).tolist())
+def _cvat_polygon(segment: Segment, tolerance: float) -> dict[str, str]:
+    corners = joined_contour(segment_rings(segment, tolerance)).tolist()
+    return {"points": ";".join(f"{x},{y}" for x, y in corners)}

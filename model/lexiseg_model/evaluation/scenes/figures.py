@@ -89,7 +89,8 @@ def instance_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -
     of_classes: list[float | None] = [None] * len(classes)
     if truths:
         evaluation = _evaluated(records, truths, len(classes))
-        whole |= {name: _percent(value) for name, value in zip(MEASURES, evaluation.stats, strict=False)}
+        known = {name: float(value) for name, value in zip(MEASURES, evaluation.stats, strict=False) if value > ABSENT}
+        whole |= {name: rounded(100 * value) for name, value in known.items()}
         precision = np.asarray(evaluation.eval["precision"])[..., 0, -1]  # [thresholds, recalls, classes]: of all sizes
         of_classes = [_mean(each[each > ABSENT]) for each in np.moveaxis(precision, 2, 0)]
     whole["instances"] = sum(annotated)
@@ -206,7 +207,3 @@ def _numbered(by_image: Sequence[list[Annotation]]) -> list[Annotation]:
     """Annotations of all images with `id` and `image_id`, both from 1: pycocotools reads a match with 0 as none."""
     placed = [(number, entry) for number, entries in enumerate(by_image, 1) for entry in entries]
     return [entry | {"id": index, "image_id": number} for index, (number, entry) in enumerate(placed, 1)]
-
-
-def _percent(value: float) -> float | None:
-    return None if value == ABSENT else rounded(100 * float(value))
