@@ -117,11 +117,11 @@ class AsyncClient:
 
     async def models(self, *, timeout: float | None = None) -> list[Model]:
         """See `Client.models`."""
-        return await self._run(self._calls.models(timeout))
+        return await self._run(self._calls.transport.models(self._calls.deadline(timeout)))
 
     async def model(self, name: str, *, timeout: float | None = None) -> Model:
         """See `Client.model`."""
-        return await self._run(self._calls.model(name, timeout))
+        return await self._run(self._calls.transport.model(name, self._calls.deadline(timeout)))
 
     async def health(self, *, timeout: float | None = None) -> Health:
         """See `Client.health`."""

@@ -163,7 +163,7 @@ class Client:
 
     def models(self, *, timeout: float | None = None) -> list[Model]:
         """List the server's models."""
-        return self._run(self._calls.models(timeout))
+        return self._run(self._calls.transport.models(self._calls.deadline(timeout)))
 
     def model(self, name: str, *, timeout: float | None = None) -> Model:
         """Get one model by NAME or NAME@VERSION.
@@ -171,7 +171,7 @@ class Client:
         Raises:
             UnknownModel: no such model.
         """
-        return self._run(self._calls.model(name, timeout))
+        return self._run(self._calls.transport.model(name, self._calls.deadline(timeout)))
 
     def health(self, *, timeout: float | None = None) -> Health:
         """Check once whether the server is alive and ready; an unready server does not raise."""

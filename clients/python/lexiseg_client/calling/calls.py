@@ -13,7 +13,7 @@ from lexiseg_client.calling.retries import Retry, RetryPolicy
 from lexiseg_client.calling.steps import Call, Wait, Work
 from lexiseg_client.errors import ImageExpired, TimedOut, Unreachable
 from lexiseg_client.images import ImageId, ImageLike, Source, Upload, load
-from lexiseg_client.models import Health, Model
+from lexiseg_client.models import Health
 from lexiseg_client.question.options import Classes, question_json
 from lexiseg_client.rest import RestTransport
 from lexiseg_client.segmentation import Segmentation
@@ -41,7 +41,7 @@ class Calls:
         self.address = read_address(url, grpc_target, api_key)
         self._policy = RetryPolicy(retry or Retry())
         self.rest = RestTransport(self._policy)  # for vocabularies, which gRPC does not have
-        self._transport = self.rest if self.address.protocol == "rest" else self._grpc()
+        self.transport = self.rest if self.address.protocol == "rest" else self._grpc()
         self._timeout = timeout
         self._sent: dict[str, str] = {}  # digest of an upload to the id of its image
 
@@ -62,7 +62,7 @@ class Calls:
         question = question_json(classes, options)
         source: Source = yield Work(partial(load, image))
         if not isinstance(source, Upload):
-            return (yield from self._transport.segment(source, question, deadline))
+            return (yield from self.transport.segment(source, question, deadline))
         answer = yield from self._segment(source, question, deadline)
         return replace(answer, image=image)
 
@@ -71,10 +71,10 @@ class Calls:
         known = self._sent.get(source.digest)
         if known is not None:
             try:
-                return (yield from self._transport.segment(ImageId(known), question, deadline))
+                return (yield from self.transport.segment(ImageId(known), question, deadline))
             except ImageExpired:
                 self._sent.pop(source.digest, None)
-        answer = yield from self._transport.segment(source, question, deadline)
+        answer = yield from self.transport.segment(source, question, deadline)
         if len(self._sent) >= MAX_SENT:
             self._sent.clear()  # a server keeps far fewer images
         self._sent[source.digest] = answer.image_id
@@ -89,17 +89,9 @@ class Calls:
                 raise
             return error
 
-    def models(self, timeout: float | None) -> Call[list[Model]]:
-        """See `Client.models`."""
-        return self._transport.models(self.deadline(timeout))
-
-    def model(self, name: str, timeout: float | None) -> Call[Model]:
-        """See `Client.model`."""
-        return self._transport.model(name, self.deadline(timeout))
-
     def health(self, timeout: float | None) -> Call[Health]:
         """See `Client.health`."""
-        return self._transport.health(PROBE_TIMEOUT if timeout is None else timeout)
+        return self.transport.health(PROBE_TIMEOUT if timeout is None else timeout)
 
     def connect(self, timeout: float | None) -> Call[None]:
         """Connect by gRPC, for a stream."""
@@ -111,7 +103,7 @@ class Calls:
         reason = "no answer yet"
         while (remaining := deadline - self._policy.clock()) > 0:
             try:
-                health = yield from self._transport.health(min(PROBE_TIMEOUT, remaining))
+                health = yield from self.transport.health(min(PROBE_TIMEOUT, remaining))
                 if health.ready:
                     return health
                 reason = health.detail

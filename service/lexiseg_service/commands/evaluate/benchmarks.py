@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import typer
 
 from lexiseg_model import catalogue
-from lexiseg_model.catalogue import ModelFolder
 from lexiseg_model.data.annotated import AnnotatedSet, read_benchmark
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.benchmarks.papers import POINT_GRID, PaperLine, PaperResult, lines_of, to_markdown
@@ -34,8 +32,7 @@ def run(settings: Settings, options: EvalOptions) -> int:
     Raises ModelError: the protocol, the data set or the model is not as expected.
     """
     rules = protocol(options.protocol)
-    model_folder = catalogue.find(settings.model, settings.models_dir)
-    loaded = LoadedModel(model_folder, str(join(settings.device)), settings.text_tower)
+    loaded = LoadedModel(settings)
     reports = [evaluate(loaded, rules, data, options) for data in read_sets(rules, options)]
     if rank() == 0:
         _print(reports, options)
@@ -45,10 +42,9 @@ def run(settings: Settings, options: EvalOptions) -> int:
 class LoadedModel:
     """A model that is loaded once for all data sets whose protocol asks for the same card."""
 
-    def __init__(self, model_folder: ModelFolder, device: str, text_tower: Path | None) -> None:
-        self.model_folder = model_folder
-        self._device = device
-        self._text_tower = text_tower
+    def __init__(self, settings: Settings) -> None:
+        self.folder = catalogue.find(settings.default_model or settings.model, settings.models_dir)
+        self._device, self._text_tower = str(join(settings.device)), settings.text_tower
         self._card: ModelCard | None = None
         self._segmenter: Segmenter | None = None
 
@@ -57,7 +53,7 @@ class LoadedModel:
         if self._segmenter is None or card != self._card:
             self._segmenter = None  # two would not fit into memory
             self._segmenter = catalogue.load_folder(
-                self.model_folder.folder, self._device, card=card, text_tower=self._text_tower
+                self.folder.folder, self._device, card=card, text_tower=self._text_tower
             )
             self._card = card
         return self._segmenter
@@ -93,7 +89,7 @@ def evaluate(loaded: LoadedModel, rules: Protocol, data: AnnotatedSet, options: 
     Raises ModelError: the data set or the model is not as expected.
     """
     rule = rules.rule(data.benchmark.name)
-    segmenter = loaded.of(rule.applied_to(loaded.model_folder.card))
+    segmenter = loaded.of(rule.applied_to(loaded.folder.card))
     refine = options.refine or rules.refine or segmenter.card.refine
     job = benchmark_run(segmenter, data, rule, refine, options.progress)
     title = f"{segmenter.card.name} on {data.benchmark.name}"
@@ -131,11 +127,10 @@ def run_paper(settings: Settings, options: EvalOptions) -> int:
     Raises ModelError: the paper or the model is not as expected.
     """
     lines = lines_of(options.protocol)
-    folder = catalogue.find(settings.default_model or settings.model, settings.models_dir)
-    loaded = LoadedModel(folder, str(join(settings.device)), settings.text_tower)
+    loaded = LoadedModel(settings)
     results = [_measured(loaded, line, options) for line in lines]
     if rank() == 0:
-        name = folder.card.name
+        name = loaded.folder.card.name
         markdown = to_markdown(name, options.protocol, results)
         lines_json = [result.to_json() for result in results]
         write_json(options.json, {"model": name, "paper": options.protocol, "lines": lines_json})
@@ -163,7 +158,7 @@ def _semantic(loaded: LoadedModel, line: PaperLine, options: EvalOptions) -> Pap
 
 def _scenes(loaded: LoadedModel, line: PaperLine, options: EvalOptions) -> PaperResult:
     assert line.task != "semantic"
-    card = loaded.model_folder.card
+    card = loaded.folder.card
     if scenes.ANSWERED_BY[line.task] not in card.tasks:
         return PaperResult(line, {}, missing=f"{card.name} does not answer the task {line.task}")
     grid = POINT_GRID if line.task == "point" else None
