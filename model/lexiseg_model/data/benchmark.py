@@ -122,13 +122,13 @@ def names(folder: Path = FOLDER) -> list[str]:
 
 @cache
 def benchmark(name: str) -> Benchmark:
-    """A semantic benchmark by name. Raises DatasetError: unknown name."""
+    """A semantic benchmark by name. Raises DatasetError for an unknown name."""
     return _read(Benchmark, FOLDER, name)
 
 
 @cache
 def panoptic_benchmark(name: str) -> PanopticBenchmark:
-    """A panoptic benchmark by name. Raises DatasetError: unknown name."""
+    """A panoptic benchmark by name. Raises DatasetError for an unknown name."""
     return _read(PanopticBenchmark, PANOPTIC_FOLDER, name)
 
 

@@ -272,7 +272,7 @@ async def predicted(
 ) -> dict[str, Any]:
     """The prediction for the task at a place: its labels' masks, or the mask of what was clicked.
 
-    Raises ServiceError: of any kind; ClientDisconnect: Label Studio hung up.
+    Raises ServiceError of any kind; ClientDisconnect: Label Studio hung up.
     """
     field = f"tasks.{index}.data.{control.image_field}"
     value = task.data.get(control.image_field)

@@ -193,7 +193,7 @@ class ToolService:
     async def _ask_about(self, picture: ImageSource, caller: Caller, task: Task, **fields: Any) -> WorkerAnswer:
         """Ask a question; a task that the model cannot do becomes semantic, but for prompts.
 
-        Raises ServiceError: of any kind.
+        Raises ServiceError of any kind.
         """
         sent = {name: value for name, value in fields.items() if value is not None}
         able = find_card(sent.get("model") or self._settings.default_model, self._use_case.backend.cards()).tasks

@@ -88,7 +88,7 @@ def prompt_of(points: Iterable[tuple[float, float, bool]], boxes: Sequence[Seque
 async def ask(request: Request, fields: Mapping[str, Any], image: ImageSource) -> WorkerAnswer:
     """The answer to a question about an image, by the way of `POST /segment`. Fields that are None are left out.
 
-    Raises ServiceError: of any kind; ClientDisconnect: the client hung up.
+    Raises ServiceError of any kind; ClientDisconnect: the client hung up.
     """
 
     async def reading() -> tuple[Question, ImageSource]:

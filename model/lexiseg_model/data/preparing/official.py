@@ -148,7 +148,7 @@ def official_sets() -> dict[str, Official]:
 
 
 def official_set(name: str) -> Official:
-    """One set by name. Raises DatasetError: unknown name."""
+    """One set by name. Raises DatasetError for an unknown name."""
     sets = official_sets()
     if name not in sets:
         raise DatasetError(f"no official set {name!r}; known sets: {', '.join(sets)}")

@@ -64,7 +64,7 @@ class PaperResult:
 
 @cache
 def lines_of(paper: str) -> tuple[PaperLine, ...]:
-    """Everything that a paper measures, semantic segmentation first. Raises OptionError: unknown paper."""
+    """Everything that a paper measures, semantic segmentation first. Raises OptionError for an unknown paper."""
     if paper not in PAPERS:
         raise OptionError(f"no paper {paper!r}; known papers: {', '.join(PAPERS)}")
     scenes = _Table.model_validate_json(FILE.read_bytes()).papers.get(paper, [])

@@ -113,7 +113,7 @@ def names() -> tuple[str, ...]:
 
 @cache
 def protocol(name: str) -> Protocol:
-    """A protocol by name. Raises OptionError: unknown name."""
+    """A protocol by name. Raises OptionError for an unknown name."""
     if name in PAPERS:
         return Protocol.model_validate_json((HERE / f"{name}.json").read_bytes())
     if name not in _policy_protocols():
