@@ -30,9 +30,7 @@ PROBE_TIMEOUT = 5.0  # seconds for one health check
 class Calls:
     """All calls to one server, with the ids of images sent to it. Thread-safe. Arguments as for `Client`.
 
-    Raises:
-        ValueError: an invalid address or key.
-        MissingLibrary: a gRPC address, and gRPC is not installed.
+    Raises ValueError: an invalid address or key; MissingLibrary: a gRPC address, and gRPC is not installed.
     """
 
     def __init__(
