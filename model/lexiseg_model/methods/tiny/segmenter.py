@@ -19,13 +19,23 @@ from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable, Part, PartRunner
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
-from lexiseg_model.methods.tiny import by_example, closer_look, prompting
+from lexiseg_model.methods.tiny import by_example
+from lexiseg_model.methods.tiny.closer_look import (
+    Crop,
+    WholeImage,
+    crop_for,
+    encode_crop,
+    kept_picture,
+    to_crop,
+    to_image_cells,
+)
 from lexiseg_model.methods.tiny.graphs import ImagePass, Normalise, PromptGraphs, prompt_parts
 from lexiseg_model.methods.tiny.image_pass import buckets, halve, input_shape, resize_to
-from lexiseg_model.methods.tiny.mask_rules import best_first, by_own_colours, contrast, palette
+from lexiseg_model.methods.tiny.mask_rules import best_first, contrast, palette
 from lexiseg_model.methods.tiny.network import STRIDE, ImageFeatures, TinyNetwork
 from lexiseg_model.methods.tiny.pixel_scores import PixelScores, mask_means
 from lexiseg_model.methods.tiny.prompt_head import MaskPredictor, PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.prompting import clip_and_clean, predict_masks, refine_by_colours
 from lexiseg_model.methods.tiny.proposals.proposing import propose
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.weights import TEMPLATE, cast_weights, fold_batch_norms, read_networks
@@ -101,7 +111,7 @@ class TinySegmenter(Exportable):
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
         size = picture_size(rgb)
         height, width = input_shape(size, self.card.input, options.max_side)
-        picture = None if self._head is None else closer_look.kept_picture(rgb, (height, width))
+        picture = None if self._head is None else kept_picture(rgb, (height, width))
         return Plan(size, resize_to(rgb, (height, width))[None], picture=picture)
 
     @torch.inference_mode()
@@ -190,33 +200,31 @@ class TinySegmenter(Exportable):
     @torch.inference_mode()
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         require_shown(prompts)
-        enlarged = self._masks_of_small_boxes(features, prompts)
-        others = [prompt for index, prompt in enumerate(prompts) if index not in enlarged]
-        rest = iter(self._refined_masks(features, others) if others else ())
-        answers = [enlarged[index] if index in enlarged else next(rest) for index in range(len(prompts))]
-        settings = self.settings
-        rules = [settings.looks.boxes if index in enlarged else settings.boxes for index in range(len(prompts))]
-        return prompting.clip_and_clean(answers, prompts, self._scale_of(features), rules, settings.crumbs)
+        self._required_head()
+        settings, scale = self.settings, self._scale_of(features)
+        whole = WholeImage(features.size, features.tensors["picture"], self._cells(features), features.derived)
+        crops = [crop_for(prompt, whole, self.card.input.multiple, settings.looks) for prompt in prompts]
+        not_enlarged = [prompt for prompt, crop in zip(prompts, crops, strict=True) if crop is None]
+        usual = iter(self._refined_masks(features, not_enlarged))
+        answers = []
+        for prompt, crop in zip(prompts, crops, strict=True):
+            masks = next(usual) if crop is None else self._look_closer(prompt, crop, whole)
+            rule = settings.boxes if crop is None else settings.looks.boxes
+            answers.append(clip_and_clean(masks, prompt, scale, rule, settings.crumbs))
+        return answers
 
-    def _masks_of_small_boxes(self, features: Features, prompts: Sequence[Prompt]) -> dict[int, PromptMasks]:
-        """Masks from enlarged crops, by index of the prompt, on the cells of the whole image."""
-        if "picture" not in features.tensors:
-            return {}
-        picture, cells = features.tensors["picture"], self._cells(features)
-        whole = closer_look.WholeImage(features.size, picture, cells, features.derived)
-
-        def encode(tile: NDArray[np.uint8], size: tuple[int, int]) -> Features:
-            return self.assemble(Plan(size, tile), self.encode_tiles(tile))
-
-        multiple, rule = self.card.input.multiple, self.settings.looks
-        return closer_look.masks_of_small_boxes(prompts, whole, multiple, rule, encode, self._refined_masks)
+    def _look_closer(self, prompt: Prompt, crop: Crop, whole: WholeImage) -> PromptMasks:
+        """Masks of a small box from an enlarged crop, on the cells of the whole image."""
+        features = encode_crop(crop, whole, lambda plan: self.assemble(plan, self.encode_tiles(plan.tiles)))
+        [(masks, quality)] = self._refined_masks(features, [to_crop(prompt, whole, crop)])
+        return PromptMasks(to_image_cells(masks, crop, whole), quality)
 
     def _refined_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Masks of the head, refined by their objects' colours."""
         image = features.derived.once("palette", lambda: palette(self.guide(features), self._cells(features)))
-        colours = partial(by_own_colours, palette=image, rule=self.settings.colours)
-        masks = self.head_masks(features, prompts)
-        return prompting.refine_by_colours(masks, prompts, self._scale_of(features), colours)
+        scale, rule = self._scale_of(features), self.settings.colours
+        answers = zip(self.head_masks(features, prompts), prompts, strict=True)
+        return [refine_by_colours(masks, prompt, scale, image, rule) for masks, prompt in answers]
 
     @torch.inference_mode()
     def head_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
@@ -224,7 +232,7 @@ class TinySegmenter(Exportable):
         head, shared = self._predictor(), self._shared(features)
         edges = features.derived.once("contrast", lambda: contrast(self.guide(features), self._cells(features)))
         order = partial(best_first, contrast=edges, rule=self.settings.clicks)
-        return prompting.predict_masks(head, shared, prompts, self._scale_of(features), order)
+        return predict_masks(head, shared, prompts, self._scale_of(features), order)
 
     def places(self, features: Features) -> Tensor:
         """Unit embeddings [96, h, w] float32 at stride 8."""
