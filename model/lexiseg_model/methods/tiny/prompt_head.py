@@ -6,7 +6,7 @@ convolutions at strides 16 and 8, and one product with the finest shared map.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -45,16 +45,6 @@ class MaskAnswers(NamedTuple):
 
     masks: Tensor
     quality: Tensor
-
-
-class MaskPredictor(Protocol):
-    """Predicts masks of prompts: the head in torch, or its ONNX graphs (`graphs.PromptGraphs`)."""
-
-    def click_masks(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
-        """Four masks for each prompt, a single positive point."""
-
-    def prompt_mask(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
-        """One mask for each prompt: a box, several points, or both."""
 
 
 class SharedNetwork(nn.Module):

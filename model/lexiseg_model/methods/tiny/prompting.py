@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
+from lexiseg_model.methods.tiny.graphs import MaskPredictor
 from lexiseg_model.methods.tiny.mask_rules import Palette, by_own_colours, clip_to_box
-from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, MaskPredictor, SharedMaps
+from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.settings import BoxRule, OwnColours
 from lexiseg_model.segmenter import PromptMasks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -29,12 +30,12 @@ from lexiseg_model.methods.tiny.closer_look import (
     to_crop,
     to_image_cells,
 )
-from lexiseg_model.methods.tiny.graphs import ImagePass, Normalise, PromptGraphs, prompt_parts
+from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, Normalise, PromptGraphs, prompt_parts
 from lexiseg_model.methods.tiny.image_pass import buckets, halve, input_shape, resize_to
 from lexiseg_model.methods.tiny.mask_rules import best_first, contrast, palette
-from lexiseg_model.methods.tiny.network import STRIDE, ImageFeatures, TinyNetwork
-from lexiseg_model.methods.tiny.pixel_scores import PixelScores, mask_means
-from lexiseg_model.methods.tiny.prompt_head import MaskPredictor, PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.network import STRIDE, ImageFeatures, TinyNetwork, log_presence
+from lexiseg_model.methods.tiny.pixel_scores import EXCLUDED, SUREST, best_per_class, is_excluded, mask_means
+from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompting import clip_and_clean, predict_masks, refine_by_colours
 from lexiseg_model.methods.tiny.proposals.proposing import propose
 from lexiseg_model.methods.tiny.settings import TinySettings
@@ -53,6 +54,7 @@ from lexiseg_model.segmenter import (
     require_shown,
 )
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
+from lexiseg_model.vocabulary.bank import directions
 
 WEIGHTS_FILE = "tiny.safetensors"  # the folder also holds familiar.safetensors
 IMAGE_PARTS = ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head", "evidence")
@@ -82,7 +84,8 @@ class TinySegmenter(Exportable):
         # On a CPU the ONNX graphs are faster than any type of torch; float32 gives the same results without them.
         self._dtype = torch.float32 if device.type == "cpu" else execution.dtype
         self.network = fold_batch_norms(network).to(device)
-        self._scores = PixelScores(self.network, settings, device)
+        self._scale = network.log_scale.exp().item()
+        self._nobody = self._scale * network.nobody.item()
         # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
         for name in IMAGE_PARTS:
             getattr(self.network, name).to(self._dtype)
@@ -153,16 +156,41 @@ class TinySegmenter(Exportable):
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        return self._scores.of_pixels(features.tensors["pixels"], bank, self._scores.of_texts(features, bank))
+        return self._scores_of(features.tensors["pixels"], bank, self._presence_of_texts(features, bank))
+
+    def _presence_of_texts(self, features: Features, bank: TextBank) -> Tensor:
+        """The presence logit [T] of each text in the whole image."""
+        image, cells = (features.tensors[name].to(self._device, torch.float32) for name in ("image", "cells"))
+        return self.network.presence(image, cells, directions(bank))
+
+    def _scores_of(self, pixels: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
+        """Scores [K, h, w] of embeddings [96, h, w], by the presence [T] of each text."""
+        added = log_presence(presence).mul_(self.settings.presence)
+        if bank.levels is not None:
+            added += bank.levels
+        on_device = pixels.to(self._device).float()
+        scores = best_per_class(on_device, bank, added, self._scale)
+        for index, excluded in bank.excluded.items():
+            scores[index].masked_fill_(is_excluded(on_device.flatten(1), excluded).view(scores.shape[1:]), EXCLUDED)
+        return scores
 
     @torch.inference_mode()
     def presence(self, features: Features, bank: TextBank) -> Tensor:
-        return self._scores.presence(features, bank)
+        """Presence [K]: the logit of each class's most present text plus the log probability of its surest pixels.
+
+        The whole-image head ignores the other classes; pixel probabilities include the competition with them.
+        """
+        of_texts = self._presence_of_texts(features, bank)
+        scores = self._scores_of(features.tensors["pixels"], bank, of_texts).flatten(1)
+        scores -= torch.logaddexp(scores.logsumexp(0), scores.new_tensor(self._nobody))
+        n = max(1, round(SUREST * scores.shape[1]))
+        surest = scores.topk(n, dim=1, sorted=False).values.logsumexp(1) - math.log(n)
+        return bank.best_of_texts(of_texts) + surest
 
     @torch.inference_mode()
     def whole_image(self, features: Features, bank: TextBank) -> Tensor:
         """The presence logit [K] of each class's most present text, from the whole-image head."""
-        return bank.best_of_texts(self._scores.of_texts(features, bank))
+        return bank.best_of_texts(self._presence_of_texts(features, bank))
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         return [] if self.familiar is None else self.familiar.unfamiliar(classes, rows_of)
@@ -183,7 +211,9 @@ class TinySegmenter(Exportable):
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        return self._scores.nobody_logit(threshold)
+        """The logit [] that a class must exceed; a `threshold` of probability shifts the learned one."""
+        clipped = 0.5 if threshold is None else min(max(threshold, 1e-6), 1 - 1e-6)
+        return logits.new_tensor(self._nobody + math.log(clipped / (1 - clipped)))
 
     # masks
 
@@ -251,7 +281,7 @@ class TinySegmenter(Exportable):
     @torch.inference_mode()
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """Class scores [K, N] of regions: the mean of `class_scores` over a region if each class has one text."""
-        return self._scores.of_regions(features, embeddings, bank)
+        return self._scores_of(embeddings.T[..., None], bank, self._presence_of_texts(features, bank))[..., 0]
 
     def _required_head(self) -> PromptHead:
         if self._head is None:

@@ -49,12 +49,6 @@ def load_tensors(module: Module, tensors: dict[str, Tensor], origin: Path) -> Mo
         return for_inference(module, "tiny", tensors)
 
 
-def network_for(tensors: dict[str, Tensor]) -> TinyNetwork:
-    """An uninitialised network of the width of the tensors."""
-    first = tensors.get("stem.1.0.weight")
-    return TinyNetwork(width=1.0 if first is None else len(first) / WIDTHS[0])
-
-
 def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork, PromptHead | None]:
     """Read the image network of a model directory, and its prompt head if it has one.
 
@@ -62,8 +56,10 @@ def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork
     width, or the task prompt without a prompt head in the file.
     """
     folder, state = file.parent, TinyState.of(read_weights(file, sha256))
+    first = state.network.get("stem.1.0.weight")
     with SkipInit():
-        network, head = network_for(state.network), PromptHead() if state.prompts else None
+        network = TinyNetwork(width=1.0 if first is None else len(first) / WIDTHS[0])
+        head = PromptHead() if state.prompts else None
     network = load_tensors(network, state.network, folder)
     if card.embedding != EMBEDDING:
         raise WeightsError(f"{folder}: the card says {card.embedding}-dimensional embeddings, tiny has {EMBEDDING}")

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.masks.nms import suppress
+from lexiseg_model.methods.tiny.graphs import MaskPredictor
 from lexiseg_model.methods.tiny.network import STRIDE
-from lexiseg_model.methods.tiny.prompt_head import MaskPredictor, SharedMaps
+from lexiseg_model.methods.tiny.prompt_head import SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import MAP_STRIDE, Prompts
 from lexiseg_model.methods.tiny.proposals import windows
 from lexiseg_model.methods.tiny.proposals.search import Floats, Indices, Search

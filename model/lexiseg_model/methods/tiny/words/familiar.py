@@ -56,12 +56,9 @@ class Familiar:
         """Return the nearest training word of each text."""
         rows = unit_rows(np.asarray(rows_of(texts), np.float32))
         cosines = rows @ self.rows.T  # [F, D] x [D, N]
-        best, likeness = cosines.argmax(1), cosines.max(1)
-        are_foreign = self._are_foreign(texts, rows, likeness)
-        return [
-            Nearest(self.words[index], float(cosine), bool(is_foreign))
-            for index, cosine, is_foreign in zip(best, likeness, are_foreign, strict=True)
-        ]
+        likeness = cosines.max(1)
+        words = [self.words[index] for index in cosines.argmax(1)]
+        return list(map(Nearest, words, likeness.tolist(), self._are_foreign(texts, rows, likeness).tolist()))
 
     def _are_foreign(
         self, texts: list[str], rows: NDArray[np.float32], likeness: NDArray[np.float32]
