@@ -90,18 +90,12 @@ class PointPass(nn.Module):
         return masks[0, 0], quality[0, 0]
 
 
-class PromptPass(nn.Module):
+class PromptPass(PointPass):
     """Points [K, 2], signs [K], a box [4] if `has_box` is 1, and SharedMaps -> mask [1, 2h, 2w] and quality [1]."""
 
-    def __init__(self, head: PromptHead) -> None:
-        super().__init__()
-        self.head = head
-
-    def forward(
-        self, points: Tensor, signs: Tensor, box: Tensor, has_box: Tensor, *shared: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        prompts = Prompts(*(part[None, None] for part in (points, signs, box, has_box)))
-        masks, quality = self.head.prompt_mask(SharedMaps(*shared), prompts)
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        prompts = Prompts(*(part[None, None] for part in tensors[:4]))
+        masks, quality = self.head.prompt_mask(SharedMaps(*tensors[4:]), prompts)
         return masks[0, 0], quality[0, 0]
 
 

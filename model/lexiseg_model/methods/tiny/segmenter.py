@@ -31,7 +31,7 @@ from lexiseg_model.methods.tiny.closer_look import (
     to_image_cells,
 )
 from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, Normalise, PromptGraphs, prompt_parts
-from lexiseg_model.methods.tiny.image_pass import buckets, halve, input_shape, resize_to
+from lexiseg_model.methods.tiny.image_pass import buckets, input_shape, resize_to
 from lexiseg_model.methods.tiny.mask_rules import best_first, contrast, palette
 from lexiseg_model.methods.tiny.network import STRIDE, ImageFeatures, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.pixel_scores import EXCLUDED, SUREST, best_per_class, is_excluded, mask_means
@@ -39,7 +39,7 @@ from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompting import clip_and_clean, predict_masks, refine_by_colours
 from lexiseg_model.methods.tiny.proposals.proposing import propose
 from lexiseg_model.methods.tiny.settings import TinySettings
-from lexiseg_model.methods.tiny.weights import TEMPLATE, cast_weights, fold_batch_norms, read_networks
+from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, cast_weights, fold_batch_norms, read_networks
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.words.tower_files import tower_folder
@@ -56,7 +56,7 @@ from lexiseg_model.segmenter import (
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
 from lexiseg_model.vocabulary.bank import directions
 
-WEIGHTS_FILE = "tiny.safetensors"  # the folder also holds familiar.safetensors
+WEIGHTS_FILE = FILE  # the folder also holds familiar.safetensors
 IMAGE_PARTS = ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head", "evidence")
 
 
@@ -132,8 +132,10 @@ class TinySegmenter(Exportable):
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         tensors = {name: part[0] for name, part in zip(ImageFeatures._fields, tile_features, strict=True)}
-        arrays = {"guide": halve(plan.tiles[0])} | ({} if plan.picture is None else {"picture": plan.picture})
-        return Features(plan.size, tensors | {name: torch.from_numpy(array) for name, array in arrays.items()})
+        tensors["guide"] = F.avg_pool2d(torch.from_numpy(plan.tiles[0]).float(), 2).round().to(torch.uint8)
+        if plan.picture is not None:
+            tensors["picture"] = torch.from_numpy(plan.picture)
+        return Features(plan.size, tensors)
 
     def guide(self, features: Features) -> Tensor:
         normalised: Tensor = self._normalise(features.tensors["guide"].to(self._device))
@@ -235,7 +237,7 @@ class TinySegmenter(Exportable):
         whole = WholeImage(features.size, features.tensors["picture"], self._cells(features), features.derived)
         crops = [crop_for(prompt, whole, self.card.input.multiple, settings.looks) for prompt in prompts]
         not_enlarged = [prompt for prompt, crop in zip(prompts, crops, strict=True) if crop is None]
-        usual = iter(self._refined_masks(features, not_enlarged))
+        usual = iter(self._refined_masks(features, not_enlarged) if not_enlarged else ())
         answers = []
         for prompt, crop in zip(prompts, crops, strict=True):
             masks = next(usual) if crop is None else self._look_closer(prompt, crop, whole)
@@ -293,13 +295,13 @@ class TinySegmenter(Exportable):
 
     def _shared(self, features: Features) -> SharedMaps:
         """The maps that all prompts of an image share, computed once."""
-        head = self._required_head()
 
         def make() -> SharedMaps:
+            pixels = features.tensors["pixels"]
             if self._graphs is not None:
-                return self._graphs.maps(features.tensors["pixels"], features.tensors["guide"])
-            pixels = features.tensors["pixels"].to(self._device, self._dtype)[None]
-            return head.maps(pixels, self.guide(features)[None].to(self._dtype))
+                return self._graphs.maps(pixels, features.tensors["guide"])
+            guide = self.guide(features)[None].to(self._dtype)
+            return self._required_head().maps(pixels.to(self._device, self._dtype)[None], guide)
 
         return features.derived.once("shared", make)
 

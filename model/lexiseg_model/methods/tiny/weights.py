@@ -70,17 +70,10 @@ def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork
 
 def fold_batch_norms(module: Module) -> Module:
     """Fold every batch norm into the convolution before it in a sequence; in place."""
-
-    def walk(parent: nn.Module) -> None:
-        for child in parent.children():
-            if isinstance(child, nn.Sequential) and len(child) > 1 and isinstance(child[1], nn.BatchNorm2d):
-                if isinstance(child[0], nn.Conv2d):
-                    child[0] = fuse_conv_bn_eval(child[0], child[1])
-                    child[1] = nn.Identity()
-            else:
-                walk(child)
-
-    walk(module)
+    for part in module.modules():
+        match part, [*part.children()]:
+            case nn.Sequential(), [nn.Conv2d() as convolution, nn.BatchNorm2d() as norm, *_]:
+                part[0], part[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
     return convert_conv2d_weight_memory_format(module, torch.channels_last)
 
 
