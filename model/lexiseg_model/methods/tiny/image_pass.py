@@ -27,9 +27,6 @@ def resize_to(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
 
 
 def buckets(limits: InputSize) -> tuple[tuple[int, int], ...]:
-    """All input shapes (height, width) of images with an aspect ratio up to long_side / short_side (2.2 for tiny).
-
-    Longer images have other shapes, whose first image pass takes slightly longer.
-    """
+    """All input shapes (height, width) of images with an aspect ratio up to long_side / short_side (2.2 for tiny)."""
     wide = [(limits.short_side, side) for side in range(limits.short_side, limits.long_side + 1, limits.multiple)]
     return tuple(sorted({*wide, *((width, height) for height, width in wide)}))

@@ -49,12 +49,7 @@ class Contrast(NamedTuple):
     down: Tensor
 
 
-def contrast(guide: Tensor, size: tuple[int, int]) -> Contrast:
-    """The contrast of normalised colours [3, H, W] at the (h, w) cells of masks."""
-    return contrast_of_cells(F.interpolate(guide[None].float(), size=size, mode="area")[0])
-
-
-def contrast_of_cells(cells: Tensor) -> Contrast:
+def contrast(cells: Tensor) -> Contrast:
     """The contrast of normalised colours [3, h, w]."""
     across, down = cells[:, :, 1:] - cells[:, :, :-1], cells[:, 1:] - cells[:, :-1]
     return Contrast(*((difference * difference).sum(0).sqrt() for difference in (across, down)))

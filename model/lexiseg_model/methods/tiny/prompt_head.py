@@ -48,7 +48,7 @@ class MaskAnswers(NamedTuple):
 
 
 class SharedNetwork(nn.Module):
-    """U-net: embeddings and colours of an image -> SharedMaps."""
+    """U-net: embeddings [B, 96, h, w] and normalised colours [B, 3, 2h, 2w] -> SharedMaps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class MaskOutput(nn.Module):
 
 
 class PromptHead(nn.Module):
-    """The promptable head: `maps` once per image, then `click_masks` and `prompt_mask` for its prompts."""
+    """The promptable head: `shared` once per image, then `click_masks` and `prompt_mask` for its prompts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,10 +170,6 @@ class PromptHead(nn.Module):
         self.enter = nn.Sequential(nn.BatchNorm2d(COARSE), nn.ReLU(inplace=True))
         self.of_lone = MaskOutput(MASKS)
         self.of_sure = MaskOutput(1)
-
-    def maps(self, pixels: Tensor, guide: Tensor) -> SharedMaps:
-        """Embeddings [B, 96, h, w] and normalised colours [B, 3, 2h, 2w] -> maps that prompts share."""
-        return self.shared(pixels, guide)
 
     def click_masks(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         """Four masks for each prompt, a single positive point."""

@@ -32,7 +32,7 @@ from lexiseg_model.methods.tiny.closer_look import (
 )
 from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, Normalise, PromptGraphs, prompt_parts
 from lexiseg_model.methods.tiny.image_pass import buckets, input_shape, resize_to
-from lexiseg_model.methods.tiny.mask_rules import best_first, contrast, palette
+from lexiseg_model.methods.tiny.mask_rules import Palette, best_first, contrast, palette
 from lexiseg_model.methods.tiny.network import STRIDE, ImageFeatures, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.pixel_scores import EXCLUDED, SUREST, best_per_class, is_excluded, mask_means
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
@@ -253,16 +253,19 @@ class TinySegmenter(Exportable):
 
     def _refined_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Masks of the head, refined by their objects' colours."""
-        image = features.derived.once("palette", lambda: palette(self.guide(features), self._cells(features)))
+        image = self._palette(features)
         scale, rule = self._scale_of(features), self.settings.colours
         answers = zip(self.head_masks(features, prompts), prompts, strict=True)
         return [refine_by_colours(masks, prompt, scale, image, rule) for masks, prompt in answers]
+
+    def _palette(self, features: Features) -> Palette:
+        return features.derived.once("palette", lambda: palette(self.guide(features), self._cells(features)))
 
     @torch.inference_mode()
     def head_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """The ordered masks of the head, before refinement by colours and boxes."""
         head, shared = self._predictor(), self._shared(features)
-        edges = features.derived.once("contrast", lambda: contrast(self.guide(features), self._cells(features)))
+        edges = features.derived.once("contrast", lambda: contrast(self._palette(features).cells))
         order = partial(best_first, contrast=edges, rule=self.settings.clicks)
         return predict_masks(head, shared, prompts, self._scale_of(features), order)
 
@@ -301,7 +304,7 @@ class TinySegmenter(Exportable):
             if self._graphs is not None:
                 return self._graphs.maps(pixels, features.tensors["guide"])
             guide = self.guide(features)[None].to(self._dtype)
-            return self._required_head().maps(pixels.to(self._device, self._dtype)[None], guide)
+            return self._required_head().shared(pixels.to(self._device, self._dtype)[None], guide)
 
         return features.derived.once("shared", make)
 
