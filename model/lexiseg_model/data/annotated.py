@@ -42,7 +42,8 @@ class AnnotatedSet:
 def read_benchmark(name: str, root: Path, split: str = "val") -> AnnotatedSet:
     """List one split of a benchmark in its official layout.
 
-    Raises DatasetError: unknown benchmark or split, or its files are not under `root`.
+    Raises:
+        DatasetError: unknown benchmark or split, or its files are not under `root`.
     """
     official = benchmark(name)
     official.split(split)
@@ -60,7 +61,8 @@ def read_pixels(path: Path) -> NDArray[Any]:
 def read_rgb(path: Path, meaning: str) -> NDArray[np.int32]:
     """Pixels [H, W, 3] of an annotation image whose colours are numbers, by the `meaning` in messages.
 
-    Raises DatasetError: the file is not an RGB image.
+    Raises:
+        DatasetError: the file is not an RGB image.
     """
     pixels = read_pixels(path)
     if pixels.ndim != 3 or pixels.shape[2] < 3:
@@ -76,9 +78,15 @@ def require_files(name: str, files: Sequence[Path]) -> None:
 
 
 def read_folders(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
-    """List one split in the first of the benchmark's layouts that exists; `root` is its official folder, or the parent.
+    """List one split in the first of the benchmark's layouts that exists.
 
-    Raises DatasetError: no layout exists (names all), or a file of a sample is missing.
+    Args:
+        benchmark: one with layouts.
+        root: the official folder of the data set, or its parent.
+        split: common name, such as `val`.
+
+    Raises:
+        DatasetError: no layout exists (names all), or a file of a sample is missing.
     """
     folder = benchmark.split(split).folder
     layouts = [layout for layout in benchmark.layouts if layout.splits is None or split in layout.splits]
@@ -124,8 +132,9 @@ def label_table(benchmark: Benchmark, layout: FolderLayout) -> Labels:
 def read_labels(path: Path, layout: FolderLayout, table: Labels) -> Labels:
     """Labels [H, W] of one annotation file.
 
-    Raises DatasetError: the file is not an image, has unexpected channels, or holds a value that the benchmark does not
-    define: another encoding would otherwise look like bad predictions.
+    Raises:
+        DatasetError: the file is not an image, has unexpected channels, or holds a value that the benchmark does not
+            define: another encoding would otherwise look like bad predictions.
     """
     if layout.values == "red-green":
         stored = read_rgb(path, "label = red + 256 green") @ np.array([1, 256, 0], np.int32)
@@ -146,7 +155,8 @@ def read_labels(path: Path, layout: FolderLayout, table: Labels) -> Labels:
 def read_lvis(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
     """List one split of LVIS; images without an instance are left out.
 
-    Raises DatasetError: the annotation file or a photograph is missing, or the file is not LVIS v1.
+    Raises:
+        DatasetError: the annotation file or a photograph is missing, or the file is not LVIS v1.
     """
     listing = root / "lvis" / f"lvis_v1_{benchmark.split(split).folder}.json"
     if not listing.exists():

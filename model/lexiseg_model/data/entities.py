@@ -50,7 +50,8 @@ def key_of(name: str) -> str:
 def read_entities(listing: Path) -> dict[str, tuple[str, ...]]:
     """Entities by the photograph's key; a last line that was cut off is skipped.
 
-    Raises DatasetError: the file is missing, or a line is malformed.
+    Raises:
+        DatasetError: the file is missing, or a line is malformed.
     """
     if not listing.exists():
         raise DatasetError(f"there are no entities at {listing}; create them with `lexiseg data entities`")
@@ -90,8 +91,10 @@ def _words(kind: str) -> frozenset[str]:
 def phrases_by(parser: Parser) -> Phrases:
     """A function from a sentence to its entities: "a child in plaid shirt" -> "child", "plaid shirt".
 
-    `spacy` uses the noun chunks of a pipeline, `plain` splits at function words. Raises OptionError: spaCy or its
-    pipeline is not installed.
+    `spacy` uses the noun chunks of a pipeline, `plain` splits at function words.
+
+    Raises:
+        OptionError: spaCy or its pipeline is not installed.
     """
     if parser == "plain":
         return plain_phrases
@@ -159,7 +162,8 @@ class Endpoint:
     def describe(self, pair: StoredPair) -> Described:
         """Describe a photograph with one request.
 
-        Raises SampleError: the endpoint fails, or its answer is malformed.
+        Raises:
+            SampleError: the endpoint fails, or its answer is malformed.
         """
         body = {"model": self.model, "temperature": 0, "messages": [{"role": "user", "content": _question(pair)}]}
         headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
@@ -230,8 +234,10 @@ def write_entities(
 ) -> Written:
     """Append the entities of pairs that the listing lacks, as `describe` finds them, in threads.
 
-    Failures are recorded in `LISTING.failed`. Raises DatasetError: MAX_FAILURES pairs fail in a row, or the listing is
-    malformed.
+    Failures are recorded in `LISTING.failed`.
+
+    Raises:
+        DatasetError: MAX_FAILURES pairs fail in a row, or the listing is malformed.
     """
     known = set(read_entities(listing)) if listing.exists() else set()
     failed = Skips(listing.with_name(f"{listing.name}.failed"))

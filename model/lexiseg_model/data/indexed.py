@@ -39,7 +39,8 @@ def opened(path: Path) -> Iterator[Image.Image]:
 def read_photograph(path: Path) -> NDArray[np.uint8]:
     """Photograph [H, W, 3] in RGB as stored, without EXIF rotation: annotations follow the stored pixels.
 
-    Raises SampleError: the file is not an image.
+    Raises:
+        SampleError: the file is not an image.
     """
     with opened(path) as picture:
         return np.asarray(picture.convert("RGB"))
@@ -48,7 +49,8 @@ def read_photograph(path: Path) -> NDArray[np.uint8]:
 def photographs_in(folder: Path) -> list[Path]:
     """Photographs of a folder or of its `images`, by name.
 
-    Raises DatasetError: there are none, or two of them would have the same mask.
+    Raises:
+        DatasetError: there are none, or two of them would have the same mask.
     """
     for place in (folder, folder / "images"):
         if images := sorted(path for path in place.glob("*") if path.suffix.lower() in PHOTOGRAPHS):
@@ -118,7 +120,8 @@ class Sample:
 def fitting(file: Path, mask: NDArray[np.uint8], size: tuple[int, int], n_classes: int = IGNORE) -> NDArray[np.uint8]:
     """A mask [H, W] of a file, checked against the (width, height) of its photograph and the number of classes.
 
-    Raises SampleError: its size is another, or it holds a value that is neither below `n_classes` nor IGNORE.
+    Raises:
+        SampleError: its size is another, or it holds a value that is neither below `n_classes` nor IGNORE.
     """
     if mask.shape != size[::-1]:
         sizes = (f"{width} x {height}" for width, height in (mask.shape[::-1], size))
@@ -161,7 +164,8 @@ def read_dataset(root: Path, name: str, split: str) -> IndexedDataset:
 def list_samples(root: Path, name: str, split: str) -> tuple[Sample, ...]:
     """The photographs of one split with their masks; the set needs no class list.
 
-    Raises DatasetError: a folder or a mask is missing; states what was expected.
+    Raises:
+        DatasetError: a folder or a mask is missing; states what was expected.
     """
     folder = root / name / split
     for expected in (root, root / name, folder / "images", folder / "masks"):
@@ -193,7 +197,8 @@ def write_classes(folder: Path, classes: Sequence[str]) -> None:
 def read_classes(listing: Path) -> tuple[str, ...]:
     """Class names of a set; index = mask value.
 
-    Raises DatasetError: the file is not a list of names, or `background` is not the first one.
+    Raises:
+        DatasetError: the file is not a list of names, or `background` is not the first one.
     """
     try:
         classes = json.loads(listing.read_text())

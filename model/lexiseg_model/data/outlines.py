@@ -29,7 +29,8 @@ class CocoFile(NamedTuple):
 def read_coco_file(listing: Path) -> CocoFile:
     """Read images, annotations and categories; groups (`iscrowd`) included.
 
-    Raises DatasetError: the file is missing or not in COCO's format.
+    Raises:
+        DatasetError: the file is missing or not in COCO's format.
     """
     try:
         content = json.loads(listing.read_bytes())
@@ -51,9 +52,15 @@ def read_coco_file(listing: Path) -> CocoFile:
 def outlined_scenes(place: Path) -> list[Scene[tuple[Rle, ...]]]:
     """Photographs with the outlines of their objects; a photograph may show none.
 
-    `place` is a JSON in COCO's format, whose groups are left out, or a folder of SA-1B: every `NAME.jpg` with
-    `NAME.json` beside it. Readers of the scenes raise SampleError. Raises DatasetError: the JSON is missing or not in
-    COCO's format, or the folder has no such photograph.
+    Args:
+        place: a JSON in COCO's format, whose groups are left out, or a folder of SA-1B: every `NAME.jpg` with
+            `NAME.json` beside it.
+
+    Returns:
+        Scenes whose readers raise SampleError.
+
+    Raises:
+        DatasetError: the JSON is missing or not in COCO's format, or the folder has no such photograph.
     """
     if place.suffix == ".json":
         content, folder = read_coco_file(place), photographs_beside(place)
@@ -83,10 +90,14 @@ def _of_sa1b(path: Path) -> tuple[Rle, ...]:
 
 
 def read_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
-    """Run lengths of one `segmentation`, with area and box, in a photograph of `size` (H, W).
+    """Run lengths of one `segmentation`, with area and box.
 
-    It is {"size", "counts"} with counts as text or as numbers, or a list of polygons [x, y, ...]. Raises DatasetError:
-    it is malformed, or of another size.
+    Args:
+        segmentation: {"size", "counts"} with counts as text or as numbers, or a list of polygons [x, y, ...].
+        size: (H, W) of the photograph.
+
+    Raises:
+        DatasetError: malformed, or of another size.
     """
     height, width = size
     try:

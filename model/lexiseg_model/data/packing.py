@@ -57,7 +57,8 @@ def pack_pairs(
         side: limit of the shorter side of photographs; None keeps every byte.
         on_pairs: called repeatedly with the number of further pairs.
 
-    Raises DatasetError: the folder holds other shards.
+    Raises:
+        DatasetError: the folder holds other shards.
     """
     total = sum(source.sizes)
     about = {"source": origin, "pairs": total, "per_shard": per_shard, "side": side}
@@ -117,7 +118,8 @@ def _write_shard(
 def _files(key: str, pair: StoredPair, side: int | None) -> dict[str, bytes]:
     """The files of a pair by name: its photograph unchanged, or as a shrunk upright JPEG; its caption, and JSON.
 
-    Raises SampleError: the photograph cannot be decoded.
+    Raises:
+        SampleError: the photograph cannot be decoded.
     """
     image = Image.fromarray(decode(pair))
     content = pair.photograph

@@ -66,10 +66,16 @@ NO_CLASS = IGNORED - 1  # label of a background: it counts, and is none of the c
 
 
 def read_panoptic_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> SceneSet[PanopticTruth]:
-    """Scenes with things and stuff, of a panoptic benchmark or of the folder of an indexed set under `root`.
+    """Scenes with things and stuff.
 
-    `split` is a common name, such as `val`; `is_thing` says whether a class of an indexed set is countable. Raises
-    DatasetError: the data set is missing, damaged, or has no panoptic truth.
+    Args:
+        name: a panoptic benchmark, or the folder of an indexed set.
+        root: folder that holds the data set.
+        split: common name, such as `val`.
+        is_thing: whether a class of an indexed set is countable; benchmarks define it themselves.
+
+    Raises:
+        DatasetError: the data set is missing, damaged, or has no panoptic truth.
     """
     if _is_coco(name):
         benchmarks = " or ".join(names(PANOPTIC_FOLDER))
@@ -96,9 +102,13 @@ def read_instance_scenes(name: str, root: Path, split: str, is_thing: IsThing) -
 def read_object_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> SceneSet[Objects]:
     """Scenes with objects for points and boxes: things of a benchmark, components of an indexed set, or annotations.
 
-    Beside the names of `read_panoptic_scenes`, whose arguments and errors these are, `name` may be an indexed set
-    without class names, `coco-instance`, or a JSON in COCO's format, whose photographs lie as COCO's do or beside it;
-    `split` is only a label for it.
+    Args:
+        name: a panoptic benchmark, the folder of an indexed set, with or without class names, `coco-instance`, or a
+            JSON in COCO's format, relative to `root`, whose photographs lie as COCO's do or beside it.
+        root, split, is_thing: as in `read_panoptic_scenes`; `split` is only a label for a JSON.
+
+    Raises:
+        DatasetError: as `read_panoptic_scenes`.
     """
     if _is_coco(name):
         return read_coco(name, root, split, _draw)
@@ -111,7 +121,8 @@ def read_object_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> 
 def object_scenes(root: Path, name: str, split: str, is_thing: IsThing) -> SceneSet[Objects]:
     """Scenes of an indexed set: components of its classes, or of every mask value where it has no class list.
 
-    Raises DatasetError: a folder or a mask is missing.
+    Raises:
+        DatasetError: a folder or a mask is missing.
     """
     if (root / name / CLASSES).exists():
         scenes = _indexed_scenes(read_dataset(root, name, split), is_thing)
@@ -138,7 +149,8 @@ def _mask_scene(sample: Sample, table: Labels, values: int = IGNORE) -> Scene[La
 def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> SceneSet[PanopticTruth]:
     """List one split of a panoptic benchmark in its official folder, or its parent.
 
-    Raises DatasetError: JSON, photograph or PNG is missing, the JSON is not panoptic, or a category is unknown.
+    Raises:
+        DatasetError: JSON, photograph or PNG is missing, the JSON is not panoptic, or a category is unknown.
     """
     layout = benchmark.split(split)
     bases = list(dict.fromkeys(root / name for name in benchmark.roots))
@@ -181,8 +193,12 @@ def _is_coco(name: str) -> bool:
 def read_coco(name: str, root: Path, split: str, read: Callable[[Size, list[Annotation]], Truth]) -> SceneSet[Truth]:
     """COCO's instances in their official layout, or a JSON in its format; images without instances are included.
 
-    `read` makes the truth of a photograph's size [H, W] and annotations, `category_id` = class index + 1. Raises
-    DatasetError: unknown split, a missing file, a malformed JSON, or a category that is not among the classes.
+    Args:
+        name, root, split: as in `read_object_scenes`.
+        read: makes the truth of a photograph's size [H, W] and annotations, `category_id` = class index + 1.
+
+    Raises:
+        DatasetError: unknown split, a missing file, a malformed JSON, or a category that is not among the classes.
     """
     listing, official = root / name, None
     if name == COCO:

@@ -113,10 +113,14 @@ class Components(NamedTuple):
 
 
 def components(labels: NDArray[np.unsignedinteger], of: Collection[int], smallest: float | None = None) -> Components:
-    """Components of the classes `of` in label maps [H, W], connected by sides or corners, without specks.
+    """Components of some classes, connected by sides or corners, without specks.
 
-    `smallest` is the minimum area in pixels; None: MIN_AREA and MIN_SHARE. They come by ascending class, then in
-    reading order of their first pixels.
+    Args:
+        labels: [H, W] class indices.
+        smallest: minimum area in pixels; None: MIN_AREA and MIN_SHARE.
+
+    Returns:
+        By ascending class, then in reading order of their first pixels.
     """
     if smallest is None:
         smallest = max(MIN_AREA, MIN_SHARE * labels.size)
@@ -148,7 +152,9 @@ def panoptic_of(
 ) -> PanopticTruth:
     """Each component of a thing and each stuff class as a segment; specks of things are void.
 
-    In label maps [H, W] classes that are neither thing nor stuff become NOTHING, pixels of the value `ignored` void.
+    Args:
+        labels: [H, W] class indices; classes that are neither thing nor stuff become NOTHING.
+        ignored: value of pixels that are void.
     """
     regions = components(labels, things)
     ids = np.where(np.isin(labels, list(things)) | (labels == ignored), VOID, NOTHING).astype(np.int32)
@@ -182,7 +188,12 @@ def objects_in(truth: PanopticTruth, classes: Sequence[SceneClass]) -> Objects:
 
 
 def annotations_of(ids: Ids, instances: Sequence[TruthSegment]) -> list[Annotation]:
-    """One annotation for each instance, of distinct ids, that owns pixels of `ids` [H, W], in order."""
+    """One annotation for each instance that owns pixels, in order.
+
+    Args:
+        ids: [H, W]; values without an instance are ignored.
+        instances: with distinct ids.
+    """
     places = {instance.id: place for place, instance in enumerate(instances)}
     values, value_of = np.unique(ids, return_inverse=True)
     indices = np.array([places.get(value, len(places)) for value in values.tolist()], np.uint32)[value_of]

@@ -53,7 +53,8 @@ class EvaluationRun(Generic[Truth]):
             name: of the data set and what is measured.
             key: JSON values that the records depend on, beside the model and the names of the images.
 
-        Raises DatasetError: the records are damaged.
+        Raises:
+            DatasetError: the records are damaged.
         """
         self._names = [scene.name for scene in scenes]
         model = [segmenter.digest, segmenter.text_digest, segmenter.card.model_dump(mode="json")]
@@ -70,7 +71,8 @@ class EvaluationRun(Generic[Truth]):
     def run(self, on_image: Callable[[], None] = lambda: None) -> list[Record]:
         """Judge this process's images; returns the records of all images in order.
 
-        Raises DatasetError: an image cannot be read or judged, or the processes do not share a folder.
+        Raises:
+            DatasetError: an image cannot be read or judged, or the processes do not share a folder.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / f"{uuid.uuid4().hex}.jsonl").open("x", encoding="utf-8") as file:
@@ -102,7 +104,8 @@ class EvaluationRun(Generic[Truth]):
 def read_records(folder: Path) -> dict[str, Record]:
     """Records of all files by image name.
 
-    Raises DatasetError: a complete line is damaged, or two evaluations ran at the same time.
+    Raises:
+        DatasetError: a complete line is damaged, or two evaluations ran at the same time.
     """
     records: dict[str, Record] = {}
     for path in sorted(folder.glob("*.jsonl")):

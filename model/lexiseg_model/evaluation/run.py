@@ -104,8 +104,15 @@ def count_photographs(
     """Label each photograph and count pixels at the mask's size.
 
     If class 0 of the data set is "background", the background rule is on and decides about it; otherwise every pixel
-    gets a class. Mask value 255 is ignored. Some classes are `renamed` to other words; probabilities are averaged over
-    `views`; a `refine` of None is the card's. Raises OptionError: the model does not support this refinement.
+    gets a class. Mask value 255 is ignored.
+
+    Args:
+        renamed: class name -> word to use instead.
+        refine: refinement of the masks; None: the card's.
+        views: whose probabilities are averaged.
+
+    Raises:
+        OptionError: the model does not support this refinement.
     """
     renamed = renamed or {}
     classes = tuple(ClassEntry(renamed.get(name, name)) for name in data.classes if name != BACKGROUND)

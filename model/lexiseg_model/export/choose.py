@@ -41,7 +41,8 @@ def use_runtime(
         load_exact: loads the same model with precision exact on the CPU, for export.
         ranges: file of the activation ranges that come with the model, if any.
 
-    Raises ExportError: `onnx`, `onnx-int8` or `openvino` is not available.
+    Raises:
+        ExportError: `onnx`, `onnx-int8` or `openvino` is not available.
     """
     if runtime == "torch":
         return
@@ -123,7 +124,8 @@ def _find(model: Exportable, folders: Sequence[Path], numbers: Numbers) -> tuple
 def find(folder: Path, digest: str) -> Manifest | None:
     """The manifest of the export in a folder; None where there is none of these weights.
 
-    Raises ExportError: its manifest is damaged.
+    Raises:
+        ExportError: its manifest is damaged.
     """
     if not (folder / MANIFEST).is_file():
         return None

@@ -53,7 +53,8 @@ class Exportable(Segmenter):
     def image_network(self) -> nn.Module:
         """The network of the image pass: uint8 tiles [N, 3, s, t] -> tensors [N, ...]; float32 if loaded as exact.
 
-        Raises ExportError: the pass is more than one network.
+        Raises:
+            ExportError: the pass is more than one network.
         """
 
     def parts(self) -> list[Part]:

@@ -45,8 +45,9 @@ def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ran
     Returns:
         A description of the method, for the manifest.
 
-    Raises OptionError: static quantisation has neither a calibration cache nor enough photographs; ExportError: ONNX
-    Runtime is missing or too old, or the calibration cache belongs to another graph.
+    Raises:
+        OptionError: static quantisation has neither a calibration cache nor enough photographs.
+        ExportError: ONNX Runtime is missing or too old, or the calibration cache belongs to another graph.
     """
     onnx_runtime.require()
     try:

@@ -83,7 +83,8 @@ def read(folder: Path) -> Manifest:
 def verified(folder: Path, graph: Graph) -> bytes:
     """Read an ONNX file and check its SHA-256.
 
-    Raises ExportError: it is missing, or its digest differs from the manifest's.
+    Raises:
+        ExportError: it is missing, or its digest differs from the manifest's.
     """
     path = folder / graph.file
     try:

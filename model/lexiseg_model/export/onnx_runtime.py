@@ -31,7 +31,8 @@ def installed() -> dict[str, str]:
 def require() -> ModuleType:
     """Import `onnxruntime`, with telemetry off unless ORT_DISABLE_TELEMETRY is 0.
 
-    Raises ExportError: neither of its two packages is installed, or both are and overwrite each other's files.
+    Raises:
+        ExportError: neither of its two packages is installed, or both are and overwrite each other's files.
     """
     versions = installed()
     if not versions:
@@ -62,7 +63,8 @@ def preload() -> None:
 def require_provider(session: Any, device: torch.device) -> None:
     """Check that a session for a CUDA device runs there.
 
-    Raises ExportError: it would run on the CPU: ONNX Runtime silently skips a provider that cannot start.
+    Raises:
+        ExportError: it would run on the CPU: ONNX Runtime silently skips a provider that cannot start.
     """
     used = list(session.get_providers())
     if device.type == "cuda" and "CUDAExecutionProvider" not in used:
@@ -85,8 +87,10 @@ def threads() -> int:
 def providers(device: torch.device, *, exact: bool) -> list[Provider]:
     """Execution providers for a device, the preferred one first; each operator runs on the first that supports it.
 
-    Matrix products are `exact` in full float32; otherwise in TF32 on CUDA. Raises ExportError: the installed ONNX
-    Runtime has no provider for the device.
+    Matrix products are `exact` in full float32; otherwise in TF32 on CUDA.
+
+    Raises:
+        ExportError: the installed ONNX Runtime has no provider for the device.
     """
     cpu: Provider = ("CPUExecutionProvider", {})
     if device.type == "cpu":

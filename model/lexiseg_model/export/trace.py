@@ -39,9 +39,13 @@ def trace(
 ) -> None:
     """Write the graph of a network by torch's exporter.
 
-    `names` are those of the inputs, `sizes` their dynamic dimensions, as `dynamic_shapes` of `torch.export`; outputs
-    that are None have the exporter's names. Raises ExportError: a required package is not installed, or the network
-    cannot be exported.
+    Args:
+        names: of the inputs.
+        sizes: their dynamic dimensions, as `dynamic_shapes` of `torch.export`.
+        outputs: names of the outputs; None: the exporter's.
+
+    Raises:
+        ExportError: a required package is not installed, or the network cannot be exported.
     """
     try:
         import onnx  # noqa: F401
@@ -84,7 +88,8 @@ class WeightsAsInputs(nn.Module):
 def write_template(part: Part, folder: Path) -> None:
     """Trace a part to `NAME.onnx` in a folder, with the tensors of its state as inputs.
 
-    Raises ExportError: it cannot be exported.
+    Raises:
+        ExportError: it cannot be exported.
     """
     import onnx
 

@@ -35,7 +35,9 @@ def export(segmenter: Exportable, folder: Path) -> Manifest:
 
     The model is loaded as exact on the CPU. N is dynamic. One graph takes tiles of any shape, or each bucket gets its
     own (`Exportable.any_size`). All graphs are compared with the network before the folder is replaced atomically.
-    Raises ExportError: a required package is not installed, or the network cannot be exported.
+
+    Raises:
+        ExportError: a required package is not installed, or the network cannot be exported.
     """
     onnx_runtime.require()
     network = segmenter.image_network().eval()
@@ -81,7 +83,9 @@ def add_int8(
         photographs: tiles [N, 3, s, t] of each photograph, as `plan` makes them (see `int8.quantise`).
         ranges: earlier activation ranges of a graph for any size; read if there are no photographs.
 
-    Raises OptionError: too few photographs for static quantisation; ExportError: the ranges belong to another graph.
+    Raises:
+        OptionError: too few photographs for static quantisation.
+        ExportError: the ranges belong to another graph.
     """
     graphs, how = [], ""
     for graph in manifest.of("float32"):
@@ -118,7 +122,8 @@ def write_part(part: Part, folder: Path) -> Graph:
     Returns:
         Its entry of a manifest.
 
-    Raises ExportError: it cannot be exported, or the graph's outputs differ from the module's.
+    Raises:
+        ExportError: it cannot be exported, or the graph's outputs differ from the module's.
     """
     file = folder / f"{part.name}.onnx"
     if part.template is None:
@@ -146,7 +151,8 @@ def _require_close(outputs: Sequence[Tensor], expected: Sequence[Tensor], what: 
 def _compare(network: nn.Module, folder: Path, manifest: Manifest) -> None:
     """Compare graphs and network on noise; graphs for any size also on shapes that were not traced.
 
-    Raises ExportError: they differ.
+    Raises:
+        ExportError: they differ.
     """
     runner = OnnxRunner(folder, manifest, "float32", torch.device("cpu"), exact=True)
     random = np.random.default_rng(0)

@@ -36,9 +36,12 @@ class _Look(NamedTuple):
 
 
 class Appearance:
-    """The memory of one object, of bounded size: of unit vectors [D, h, w] of places and its mask there [h, w], 0..1.
+    """The memory of one object; its size is bounded.
 
-    `near` [h, w] says which places are close to the object: most of its surroundings are taken from there.
+    Args:
+        places: [D, h, w] unit vectors of the first frame.
+        mask: [h, w] probability of each place there.
+        near: [h, w] which places are close to the object: most of its surroundings are taken from there.
     """
 
     def __init__(self, places: Tensor, mask: Tensor, near: Window) -> None:

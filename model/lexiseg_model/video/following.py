@@ -191,7 +191,9 @@ class Follower:
         Returns:
             One for each object, the oldest first.
 
-        Raises TaskError: the model follows no objects; OptionError: as `check`.
+        Raises:
+            TaskError: the model follows no objects.
+            OptionError: as `check`.
         """
         self.check(starts, ends)
         if isinstance(segmenter, Remembers):

@@ -52,10 +52,14 @@ class ScoreSmoother:
 
     @torch.inference_mode()
     def steady(self, scores: Tensor, motion: Motion | None) -> Tensor:
-        """Add a frame to the average [K, h, w], which is returned.
+        """Add a frame to the average.
 
-        Rows of the scores [K, h, w] mean the same from frame to frame. A motion since the frame before of None resets
-        it.
+        Args:
+            scores: [K, h, w] of the frame; rows mean the same from frame to frame.
+            motion: since the frame before; None resets the average.
+
+        Returns:
+            [K, h, w].
         """
         if not self.weight:
             self.forget()

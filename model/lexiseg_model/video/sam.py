@@ -32,9 +32,11 @@ SAME = OverlapRule(overlap=0.7, inside=None)
 
 
 class PromptHead:
-    """A `Sam2VideoModel` or `Sam3TrackerVideoModel` of transformers, in evaluation mode, over kept feature maps.
+    """A `Sam2VideoModel` or `Sam3TrackerVideoModel` over kept feature maps.
 
-    `positions` is the neck's module of position encodings.
+    Args:
+        model: of transformers, in evaluation mode.
+        positions: the neck's module of position encodings.
     """
 
     def __init__(self, model: Any, positions: Any, device: torch.device) -> None:
@@ -53,7 +55,8 @@ class PromptHead:
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Masks [M, h, w]: three for a lone click, the best first, and one for any other prompt.
 
-        Raises OptionError: a prompt shows nothing.
+        Raises:
+            OptionError: a prompt shows nothing.
         """
         for place, prompt in enumerate(prompts):
             if not prompt.points and prompt.box is None and prompt.mask is None:

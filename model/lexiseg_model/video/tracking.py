@@ -48,10 +48,15 @@ class Tracker:
     def follow(
         self, label_map: LabelMap, segments: tuple[Segment, ...], motion: Motion | None, size: tuple[int, int]
     ) -> tuple[int | None, ...]:
-        """Give track numbers to the segments of the next frame, None to those too small to be seen at `size` (h, w).
+        """Give track numbers to the segments of the next frame.
 
-        In the label map [H, W] a value is a segment id, 0 nobody. A motion since the frame before of None ends all
-        tracks.
+        Args:
+            label_map: [H, W] value = segment id, 0 = nobody.
+            motion: since the frame before; None ends all tracks.
+            size: (h, w) of the masks to remember, that of `motion`.
+
+        Returns:
+            One number for each segment; None for those too small to be seen at `size`.
         """
         if motion is None:
             self.forget()

@@ -106,7 +106,8 @@ class OutputTensor(NamedTuple):
 def unpacked(raw: bytes, field: str, max_parts: int) -> list[bytes]:
     """Decode a BYTES tensor into its elements.
 
-    Raises InvalidValue: their lengths do not fill it, or they are more than `max_parts`.
+    Raises:
+        InvalidValue: their lengths do not fill it, or they are more than `max_parts`.
     """
     parts: list[bytes] = []
     at = 0
@@ -134,7 +135,8 @@ def max_elements(tensor: Tensor, limits: Limits) -> int:
 def inputs_of(tensors: Iterable[tuple[Tensor, Parts]]) -> tuple[ImageSource, list[str] | None]:
     """The image, and the words where they were sent.
 
-    Raises InvalidValue: a tensor is not as its shape says, or there is no image.
+    Raises:
+        InvalidValue: a tensor is not as its shape says, or there is no image.
     """
     image, classes = None, None
     names: list[str] = []
@@ -162,7 +164,8 @@ def inputs_of(tensors: Iterable[tuple[Tensor, Parts]]) -> tuple[ImageSource, lis
 def outputs_of(answer: WorkerAnswer, names: list[str]) -> list[OutputTensor]:
     """The wanted outputs, in that order; all where none is named. A mask is the JSON of COCO's run lengths.
 
-    Raises InvalidValue: there is none of a name, or one is wanted twice.
+    Raises:
+        InvalidValue: there is none of a name, or one is wanted twice.
     """
     segments = answer.segments
     outputs: dict[str, tuple[Any, Any]] = {
@@ -441,7 +444,8 @@ def question_of(request: pb.ModelInferRequest, limits: Limits) -> tuple[Question
 def _rpc_tensors(request: pb.ModelInferRequest, limits: Limits) -> Iterator[tuple[Tensor, Parts]]:
     """The inputs with their elements, from `contents` or `raw_input_contents`.
 
-    Raises InvalidValue: they stand in both, or in neither.
+    Raises:
+        InvalidValue: they stand in both, or in neither.
     """
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):

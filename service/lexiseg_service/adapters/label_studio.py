@@ -38,7 +38,8 @@ CONTROL_TAGS = ("BrushLabels", "PolygonLabels", "RectangleLabels")
 def root_of(text: str, field: str) -> Element:
     """Parse a configuration in XML, with limits on its size; returns the outermost tag.
 
-    Raises InvalidValue: no XML, too much of it, or more than tags.
+    Raises:
+        InvalidValue: no XML, too much of it, or more than tags.
     """
     if len(text) > MAX_CHARACTERS:
         raise InvalidValue.of(field, f"{len(text):,} characters", f"at most {MAX_CHARACTERS:,}")
@@ -68,8 +69,10 @@ def control_of(label_config: str) -> Control:
     """Find the control tag whose labels are predicted.
 
     A label may bring words of its own, `predicted_values="car,lorry"`; the tag a `model_score_threshold`, a
-    `model_name` and a `model_task`. Raises InvalidValue: no XML, too much of it, or none of the tags in it belongs to
-    an image.
+    `model_name` and a `model_task`.
+
+    Raises:
+        InvalidValue: no XML, too much of it, or none of the tags in it belongs to an image.
     """
     root = root_of(label_config, FIELD)
     images = {tag.get("name"): tag.get("value", "").removeprefix("$") for tag in root.iter("Image")}
@@ -146,8 +149,10 @@ def label_of(context: Context) -> str | None:
 async def image_of(request: Request, value: str, field: str) -> ImageSource:
     """A task's image: its bytes, or a URL that the service fetches under its own rules.
 
-    Raises InvalidValue: it is neither an image nor a place of one, or an upload of no Label Studio that is known here;
-    ImageNotFetched: Label Studio gave no image; TooLarge: it gave one that is over the limit.
+    Raises:
+        InvalidValue: it is neither an image nor a place of one, or an upload of no Label Studio that is known here.
+        ImageNotFetched: Label Studio gave no image.
+        TooLarge: it gave one that is over the limit.
     """
     settings = settings_of(request)
     home = settings.label_studio_url
@@ -195,8 +200,10 @@ async def _upload(url: httpx.URL, settings: Settings) -> bytes:
 async def _authorization(client: httpx.AsyncClient, url: httpx.URL, key: str) -> str:
     """The Authorization header for a token of Label Studio: a legacy one, or a personal one.
 
-    A personal token, the default since 1.18, is a JWT that buys access tokens of five minutes. Raises ImageNotFetched:
-    Label Studio does not take the personal token.
+    A personal token, the default since 1.18, is a JWT that buys access tokens of five minutes.
+
+    Raises:
+        ImageNotFetched: Label Studio does not take the personal token.
     """
     if key.count(".") != 2:
         return f"Token {key}"
@@ -214,7 +221,8 @@ async def prediction_of(
 ) -> dict[str, Any]:
     """One task's prediction; `label` is that of a click, whose segments have none.
 
-    Raises ClientDisconnect: Label Studio hung up.
+    Raises:
+        ClientDisconnect: Label Studio hung up.
     """
 
     def regions_of(segment: Segment) -> list[dict[str, Any]]:
@@ -272,7 +280,9 @@ async def predicted(
 ) -> dict[str, Any]:
     """The prediction for the task at a place: its labels' masks, or the mask of what was clicked.
 
-    Raises ServiceError of any kind; ClientDisconnect: Label Studio hung up.
+    Raises:
+        ServiceError: of any kind.
+        ClientDisconnect: Label Studio hung up.
     """
     field = f"tasks.{index}.data.{control.image_field}"
     value = task.data.get(control.image_field)

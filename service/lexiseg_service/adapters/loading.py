@@ -25,7 +25,10 @@ def install(app: FastAPI, settings: Settings) -> None:
     """Add routes and gRPC services of the adapters that are switched on; modules of the others are not imported.
 
     Below /adapters/NAME, but for an adapter that says its own prefix. They are other tools' interfaces and none of
-    ours, so OpenAPI lists none of them. Raises InvalidValue: what an adapter needs is not installed.
+    ours, so OpenAPI lists none of them.
+
+    Raises:
+        InvalidValue: what an adapter needs is not installed.
     """
     for name in settings.adapters:
         if name == "mcp":  # an application of its own, not routes

@@ -178,7 +178,8 @@ class ToolService:
     async def _picture(self, image: str, caller: Caller) -> ImageSource:
         """Get a picture by a path in the folder, a URL, a data URL or `id:IMAGE_ID`, then with its file if it is kept.
 
-        Raises ServiceError: there is none, or it may not be had.
+        Raises:
+            ServiceError: there is none, or it may not be had.
         """
         if image.startswith(BY_ID):
             image_id = image.removeprefix(BY_ID)
@@ -193,7 +194,8 @@ class ToolService:
     async def _ask_about(self, picture: ImageSource, caller: Caller, task: Task, **fields: Any) -> WorkerAnswer:
         """Ask a question; a task that the model cannot do becomes semantic, but for prompts.
 
-        Raises ServiceError of any kind.
+        Raises:
+            ServiceError: of any kind.
         """
         sent = {name: value for name, value in fields.items() if value is not None}
         able = find_card(sent.get("model") or self._settings.default_model, self._use_case.backend.cards()).tasks

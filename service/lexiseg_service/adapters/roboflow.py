@@ -59,7 +59,8 @@ class Prompt(BaseModel):
 def class_of(prompt: Prompt, index: int, threshold: float) -> dict[str, Any]:
     """A prompt as a class: its boxes are examples in the image that is asked about, a text is looked for, too.
 
-    Raises InvalidValue: it says nothing, or not which of its boxes show what is meant.
+    Raises:
+        InvalidValue: it says nothing, or not which of its boxes show what is meant.
     """
     labels = [1] * len(prompt.boxes) if prompt.box_labels is None else prompt.box_labels
     if len(labels) != len(prompt.boxes):

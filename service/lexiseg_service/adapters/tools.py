@@ -46,8 +46,10 @@ def run_lengths(segment: Segment) -> dict[str, Any]:
 async def read_as(schema: type[M], request: Request) -> M:
     """Parse a JSON body by a schema, whatever its content-type: some tools send none.
 
-    Raises MalformedRequest: it is none; TooLarge: it holds more values than a request can need; InvalidValue: a field
-    is missing or out of range.
+    Raises:
+        MalformedRequest: it is none.
+        TooLarge: it holds more values than a request can need.
+        InvalidValue: a field is missing or out of range.
     """
     content = await request.body()
     parse = partial(parse_object, content, settings_of(request).limits)
@@ -69,7 +71,8 @@ async def image_of_text(text: str, field: str) -> ImageSource:
 def options_of(query: QueryParams) -> dict[str, Any]:
     """Fields of a question that stand in an adapter's address: `?classes=cat&classes=dog&task=instance`.
 
-    Raises InvalidValue: a list was meant as several classes.
+    Raises:
+        InvalidValue: a list was meant as several classes.
     """
     fields: dict[str, Any] = {name: query[name] for name in IN_THE_ADDRESS if name in query}
     if "classes" not in query:
@@ -88,7 +91,9 @@ def prompt_of(points: Iterable[tuple[float, float, bool]], boxes: Sequence[Seque
 async def ask(request: Request, fields: Mapping[str, Any], image: ImageSource) -> WorkerAnswer:
     """The answer to a question about an image, by the way of `POST /segment`. Fields that are None are left out.
 
-    Raises ServiceError of any kind; ClientDisconnect: the client hung up.
+    Raises:
+        ServiceError: of any kind.
+        ClientDisconnect: the client hung up.
     """
 
     async def reading() -> tuple[Question, ImageSource]:

@@ -54,7 +54,8 @@ class Parameters(BaseModel):
 def asked_by(parameters: Parameters) -> dict[str, Any]:
     """The parameters as fields of a question; marks take precedence over words.
 
-    Raises InvalidValue: there are neither.
+    Raises:
+        InvalidValue: there are neither.
     """
     if marks := parameters.marks:
         points = [(mark.data[0], mark.data[1], mark.label == 1) for mark in marks if mark.type == "point"]

@@ -55,7 +55,12 @@ class Source:
             return 0
 
     def read(self, limits: Limits) -> bytes:
-        """The encoded image. Raises Unreadable: it cannot be read; TooLarge: it has more bytes than the limit."""
+        """The encoded image.
+
+        Raises:
+            Unreadable: it cannot be read.
+            TooLarge: it has more bytes than the limit.
+        """
         most = limits.max_image_bytes
         try:
             if self.path is not None:
@@ -83,7 +88,8 @@ def sources_of(arguments: Sequence[str | Path], out: Path | None = None) -> list
         out: the folder of results. Folders and patterns leave out the files in it and in the folders `out-2`, ... of
             later runs: otherwise a second run would segment the pictures that the first has written.
 
-    Raises Unreadable: a folder has no images, no file fits a pattern, or none of the files exists.
+    Raises:
+        Unreadable: a folder has no images, no file fits a pattern, or none of the files exists.
     """
     sources: dict[str, Source] = {}
     for argument in arguments:
@@ -132,8 +138,9 @@ def _without_results(files: list[Path], root: Path, out: Path | None) -> list[Pa
 def fetch(client: httpx.Client, url: str, max_bytes: int) -> bytes:
     """The content of a URL; reading stops once it exceeds `max_bytes`.
 
-    Raises httpx.HTTPStatusError: the server answers with an error status; httpx.HTTPError or httpx.InvalidURL: the
-    request cannot be sent, or breaks off.
+    Raises:
+        httpx.HTTPStatusError: the server answers with an error status.
+        httpx.HTTPError, httpx.InvalidURL: the request cannot be sent, or breaks off.
     """
     content = bytearray()
     with client.stream("GET", url) as answer:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:  # imports torch
 def check_model(settings: Settings, task: Task) -> None:
     """Refuse a model that is not there or cannot do a task, from its card alone; torch is not imported.
 
-    Raises ModelError: there is no such model, or its card is damaged; InvalidValue: it cannot do the task.
+    Raises:
+        ModelError: there is no such model, or its card is damaged.
+        InvalidValue: it cannot do the task.
     """
     card = catalogue.find(settings.default_model or settings.model, settings.models_dir).card
     if task not in card.tasks:
@@ -31,7 +33,9 @@ def check_model(settings: Settings, task: Task) -> None:
 def load(settings: Settings, task: Task) -> Segmenter:
     """Load the model of the settings, which can do a task; its card is checked before torch is imported.
 
-    Raises ModelError: it cannot be loaded; InvalidValue: it cannot do the task.
+    Raises:
+        ModelError: it cannot be loaded.
+        InvalidValue: it cannot do the task.
     """
     check_model(settings, task)
     from lexiseg_service.worker.models import served  # imports torch
@@ -54,7 +58,8 @@ def is_folder(name: str) -> bool:
 def check_named(settings: Settings, *names: str) -> None:
     """Refuse models that are not there, each NAME, NAME@VERSION or a directory, before one is loaded.
 
-    Raises ModelError: there is no such model, its card is damaged, or its weights cannot be had.
+    Raises:
+        ModelError: there is no such model, its card is damaged, or its weights cannot be had.
     """
     for name in names:
         if not is_folder(name):
@@ -77,7 +82,8 @@ def named_or_folder(settings: Settings, name: str) -> Segmenter:
 def resolved(question: Question, settings: Settings) -> Vocabulary:
     """The vocabulary of a question: its own classes, or those of the list that it names.
 
-    Raises ServiceError: the classes or a value are not as expected, or there is no such list.
+    Raises:
+        ServiceError: the classes or a value are not as expected, or there is no such list.
     """
     named = None
     if question.vocabulary:

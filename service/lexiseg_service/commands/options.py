@@ -76,7 +76,8 @@ MAIN = "Main options"  # the group that stands first
 def settings_of(options: Mapping[str, Any]) -> Settings:
     """Settings and their limits; None leaves an option to the environment.
 
-    Raises InvalidValue: an option or a `LEXISEG_*` variable is out of range, or there is no setting of that name.
+    Raises:
+        InvalidValue: an option or a `LEXISEG_*` variable is out of range, or there is no setting of that name.
     """
     refuse_unknown(os.environ)
     values = {name: value for name, value in options.items() if value is not None}
@@ -104,7 +105,8 @@ def _expected(finding: Any) -> str:
 def refuse_unknown(environment: Iterable[str]) -> None:
     """Refuse a misspelt setting, which would silently be the default.
 
-    Raises InvalidValue: a variable begins with LEXISEG_ and is no setting; it names the nearest one.
+    Raises:
+        InvalidValue: a variable begins with LEXISEG_ and is no setting; it names the nearest one.
     """
     known = {variable(name) for name in FIELDS}
     for name in sorted(environment):
@@ -134,7 +136,8 @@ def given(context: typer.Context) -> list[str]:
 def check_server(context: typer.Context, server: str | None) -> None:
     """Refuse an API key without --server, and settings of this process with it.
 
-    Raises typer.BadParameter: such an option was given.
+    Raises:
+        typer.BadParameter: such an option was given.
     """
     named = [name for name in FIELDS if flag(name) in given(context)]
     if server is None and "api_key" in named:
@@ -148,7 +151,8 @@ def check_server(context: typer.Context, server: str | None) -> None:
 def check_installed(option: str, what: str, *modules: str) -> None:
     """Refuse an option or a command whose libraries are not installed.
 
-    Raises typer.BadParameter: one is missing; the message says how to get it.
+    Raises:
+        typer.BadParameter: one is missing; the message says how to get it.
     """
     if any(find_spec(module) is None for module in modules):
         raise typer.BadParameter(f"needs {what}: pip install {' '.join(modules)}", param_hint=f"'{option}'")

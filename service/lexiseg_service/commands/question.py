@@ -53,8 +53,10 @@ def question_of(
         classes: words of `-c`, and classes with examples.
         others: what could be given in place of classes and a vocabulary, for the message.
 
-    Raises typer.BadParameter: classes beside a vocabulary, neither of them though they are `needed`, or `-c a,b`, which
-    is one class; InvalidValue: a field is out of range.
+    Raises:
+        typer.BadParameter: classes beside a vocabulary, neither of them though they are `needed`, or `-c a,b`, which is
+            one class.
+        InvalidValue: a field is out of range.
     """
     option = "'-c' / '--class'"
     try:
@@ -71,9 +73,14 @@ def question_of(
 def read_prompts(points: Sequence[str], boxes: Sequence[str], prompts: Sequence[str]) -> list[dict[str, Any]]:
     """The prompts of a command in the form of `POST /segment`: first the points, then the boxes, then the rest.
 
-    Each point `X,Y` and each box `LEFT,TOP,RIGHT,BOTTOM` is a prompt of its own. The rest are objects by several parts,
-    separated by blanks: points on it, points beside it (`-X,Y`), at most one box. Raises typer.BadParameter: a text has
-    another form, a box has no inside, or there are only points beside an object.
+    Args:
+        points: `X,Y`; each is a prompt of its own.
+        boxes: `LEFT,TOP,RIGHT,BOTTOM`; each is a prompt of its own.
+        prompts: one object by several parts, separated by blanks: points on it, points beside it (`-X,Y`), at most one
+            box.
+
+    Raises:
+        typer.BadParameter: a text has another form, a box has no inside, or there are only points beside an object.
     """
     return [
         *({"points": [_point(text)]} for text in points),
@@ -124,8 +131,13 @@ def with_examples(
 ) -> list[str | dict[str, Any]]:
     """The classes of a command in the form of `POST /segment`: words, then those that have examples alone.
 
-    A class that also has examples is looked for as a word, too; several examples of one name are one class. Raises
-    typer.BadParameter: a text has another form, a file cannot be read, or a negative's class has no examples.
+    Args:
+        classes: of `-c`; one that also has examples is looked for as a word, too.
+        examples: of `--example`; several of one name are one class.
+        negatives: of `--not`; each of a class with examples.
+
+    Raises:
+        typer.BadParameter: a text has another form, a file cannot be read, or a negative's class has no examples.
     """
     examples_of: dict[str, dict[str, Any]] = {}
     for text in examples:

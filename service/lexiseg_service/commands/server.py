@@ -63,7 +63,10 @@ def translated(url: str) -> Iterator[None]:
 class Server(AbstractContextManager["Server"]):
     """One server, for many threads. To be closed, or used as a context manager.
 
-    The settings hold the API key. Raises InvalidValue: the address or the key is not one.
+    The settings hold the API key.
+
+    Raises:
+        InvalidValue: the address or the key is not one.
     """
 
     def __init__(
@@ -94,8 +97,10 @@ class Server(AbstractContextManager["Server"]):
     def check(self, task: Task) -> None:
         """Check the server, the key, the model and its tasks, before any file is sent.
 
-        Without a model the server's default answers: then some model of it must be able to do the task. Raises
-        ServerFailure: the server cannot be asked, or there is no such model or task.
+        Without a model the server's default answers: then some model of it must be able to do the task.
+
+        Raises:
+            ServerFailure: the server cannot be asked, or there is no such model or task.
         """
         model = self._model
         with translated(self.url):
@@ -108,8 +113,10 @@ class Server(AbstractContextManager["Server"]):
     def classes_of(self, vocabulary: str) -> tuple[ClassEntry, ...]:
         """The classes of a named vocabulary, in order; things and stuff are those of the built-in list of that name.
 
-        gRPC has no call for it: there only the built-in lists are known. Raises ServerFailure: there is none of that
-        name.
+        gRPC has no call for it: there only the built-in lists are known.
+
+        Raises:
+            ServerFailure: there is none of that name.
         """
         known = built_in(vocabulary)
         things = {} if known is None else {entry.name: entry.thing for entry in known.vocabulary.classes}
@@ -120,7 +127,8 @@ class Server(AbstractContextManager["Server"]):
     def vocabulary(self, name: str) -> Vocabulary:
         """A named class list with its thresholds.
 
-        Raises ServerFailure: there is none of that name, or the server is asked over gRPC.
+        Raises:
+            ServerFailure: there is none of that name, or the server is asked over gRPC.
         """
         with translated(self.url):
             return self._first.vocabularies.get(name)
@@ -128,7 +136,8 @@ class Server(AbstractContextManager["Server"]):
     def keep_vocabulary(self, name: str, classes: Sequence[Any], base: Vocabulary) -> None:
         """Write a named class list with the background and source of a kept one, if that has not changed since.
 
-        Raises ServerFailure: it is built in, or has changed in the meantime.
+        Raises:
+            ServerFailure: it is built in, or has changed in the meantime.
         """
         etag = base.etag if name == base.name else None
         with translated(self.url):
@@ -137,7 +146,8 @@ class Server(AbstractContextManager["Server"]):
     def segment(self, image: bytes, fields: dict[str, Any]) -> Segmentation:
         """One image's masks; `fields` are those of `POST /segment`.
 
-        Raises ServiceError: the server refused it, or did not answer.
+        Raises:
+            ServiceError: the server refused it, or did not answer.
         """
         prompts = client_prompts(fields.get("prompts", ())) or None
         with translated(self.url):
@@ -146,7 +156,8 @@ class Server(AbstractContextManager["Server"]):
     def stream(self, frames: Iterator[Frame], fields: dict[str, Any]) -> Generator[FrameAnswer, None, None]:
         """One answer for each frame, in order, until the frames end or the answers are closed.
 
-        Raises ServiceError: the server refused the stream, or does not answer.
+        Raises:
+            ServiceError: the server refused the stream, or does not answer.
         """
         with translated(self.url):
             yield from self._client.stream(frames, **fields, model=self._model, timeout=SECONDS_TO_CONNECT)

@@ -85,8 +85,9 @@ def _run(planned: Planned) -> int:
 def teacher_at(url: str) -> Iterator[Teacher]:
     """The default model of the server at `url`, as a function that labels photographs.
 
-    Raises InvalidValue: `url` is not an address; ServerFailure: the server cannot be reached, or has no model with the
-    task semantic.
+    Raises:
+        InvalidValue: `url` is not an address.
+        ServerFailure: the server cannot be reached, or has no model with the task semantic.
     """
     import numpy as np
 

@@ -44,7 +44,10 @@ def read_coco(folder: Path, files: list[Path]) -> OwnPictures:
     """The photographs of COCO files; validation files or folders are held out, test files are left out.
 
     Categories without an annotation are no classes. Where masks overlap the smaller is above. Crowds, and boxes without
-    an outline, are ignored. Raises DatasetError: a file is damaged, or photographs are missing.
+    an outline, are ignored.
+
+    Raises:
+        DatasetError: a file is damaged, or photographs are missing.
     """
     tests = [path for path in files if _is_of(TEST, path)]
     contents = {path: json.loads(path.read_text(encoding="utf-8")) for path in files if path not in tests}

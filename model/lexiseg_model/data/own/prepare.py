@@ -45,7 +45,8 @@ class Prepared(NamedTuple):
 def read_own(folder: Path) -> OwnPictures:
     """The pictures of a folder in one of the layouts.
 
-    Raises DatasetError: it has none of them, or a part is missing.
+    Raises:
+        DatasetError: it has none of them, or a part is missing.
     """
     if folder.suffix == ".zip" and folder.is_file():
         raise DatasetError(f"{folder} is packed: unpack it, and name the folder")
@@ -64,8 +65,11 @@ def prepare(folder: Path, target: Path, limit: int | None = None) -> Prepared:
     """Check the pictures of a folder, and write `target/{train,val}/{images,masks}` and the class list.
 
     Of more than `limit` photographs an even selection is used; duplicates are used once, for training if possible. The
-    target appears when it is complete. Raises DatasetError: as `read_own`; there are fewer than MIN_PHOTOGRAPHS; or
-    photographs or masks cannot be read, differ in size, or hold undefined values: counts all and names some.
+    target appears when it is complete.
+
+    Raises:
+        DatasetError: as `read_own`; there are fewer than MIN_PHOTOGRAPHS; or photographs or masks cannot be read,
+            differ in size, or hold undefined values: counts all and names some.
     """
     pictures = read_own(folder)
     if limit is not None and len(pictures.train) > limit:

@@ -120,8 +120,10 @@ class Photographs(NamedTuple):
 def read_photographs(folder: Path, classes: Sequence[str], limit: int | None) -> Photographs:
     """List the photographs of a folder, of its `images` or its `train`; of more than `limit` an even selection.
 
-    Without `classes` those of the folder's class list are used. Raises DatasetError: there are no photographs or no
-    classes, or classes are not distinct.
+    Without `classes` those of the folder's class list are used.
+
+    Raises:
+        DatasetError: there are no photographs or no classes, or classes are not distinct.
     """
     images = photographs_in(folder / "train" if (folder / "train").is_dir() else folder)
     listed = read_classes(folder / CLASSES) if (folder / CLASSES).is_file() else ()
@@ -158,8 +160,9 @@ def write_labels(
     Returns:
         Name of the model that labelled the photographs.
 
-    Raises RecipeError: the folder holds masks of other settings or of another model; DatasetError: no photograph can be
-    read.
+    Raises:
+        RecipeError: the folder holds masks of other settings or of another model.
+        DatasetError: no photograph can be read.
     """
     target.mkdir(parents=True, exist_ok=True)
     about = about | {"classes": [*photographs.names], "apart": apart}
@@ -202,7 +205,8 @@ def write_labels(
 def _labelled(photographs: Photographs, path: Path, label: Teacher) -> tuple[str, bytes, bytes, bytes]:
     """Label a photograph: name of the model, and the files of photograph, mask and confidence.
 
-    Raises SampleError: the photograph cannot be read.
+    Raises:
+        SampleError: the photograph cannot be read.
     """
     truth = photographs.truth(path)
     # A person's masks follow the stored pixels.

@@ -31,7 +31,11 @@ class Described(NamedTuple):
 
 
 class FilePairs:
-    """The pairs of one listing, in one part. Raises DatasetError: there are none."""
+    """The pairs of one listing, in one part.
+
+    Raises:
+        DatasetError: there are none.
+    """
 
     damaged: Sequence[Skipped] = ()
 
@@ -120,8 +124,9 @@ def _json(path: Path) -> Any:
 def open_pairs(*paths: Path | str) -> PairSource:
     """List the pairs at one path or address, or at several as one source.
 
-    Raises OptionError: what reaches an address is not installed; DatasetError: a path does not exist, has none of the
-    expected contents, or its listing cannot be read.
+    Raises:
+        OptionError: what reaches an address is not installed.
+        DatasetError: a path does not exist, has none of the expected contents, or its listing cannot be read.
     """
     if not paths:
         raise DatasetError(f"no path to pairs; expected {EXPECTED}")

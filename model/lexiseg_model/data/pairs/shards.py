@@ -137,7 +137,8 @@ def _opened(shard: Path | Streamed) -> BinaryIO:
 def index_of(shard: Path | Streamed) -> ShardIndex:
     """The index beside a shard if it matches the file, else a new one.
 
-    Raises DatasetError: the shard is missing or compressed, or cannot be fetched.
+    Raises:
+        DatasetError: the shard is missing or compressed, or cannot be fetched.
     """
     is_here = isinstance(shard, Path)
     path = shard if isinstance(shard, Path) else shard.path
@@ -206,7 +207,8 @@ def _walk(shard: Path | Streamed) -> ShardIndex:
 def files_in(content: BinaryIO) -> Iterator[tarfile.TarInfo]:
     """Yield the files of an uncompressed tar.
 
-    Raises tarfile.TarError: it is damaged, cut off or compressed; files before the damage were yielded.
+    Raises:
+        tarfile.TarError: it is damaged, cut off or compressed; files before the damage were yielded.
     """
     with tarfile.open(fileobj=content, mode="r:") as archive:
         yield from (member for member in archive if member.isfile())

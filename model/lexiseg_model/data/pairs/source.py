@@ -60,7 +60,8 @@ class PairSource(Protocol):
     def read(self, index: int) -> StoredPair:
         """One pair; the photograph is not decoded.
 
-        Raises SampleError: photograph or caption is missing or cannot be read.
+        Raises:
+            SampleError: photograph or caption is missing or cannot be read.
         """
         ...
 
@@ -125,7 +126,8 @@ class Chosen(Rewritten):
 def set_apart(source: PairSource, n_pairs: int) -> tuple[Chosen, Chosen]:
     """Split a source at random into all but `n_pairs` pairs, and those `n_pairs`.
 
-    Raises OptionError: the source does not have more pairs than that.
+    Raises:
+        OptionError: the source does not have more pairs than that.
     """
     total = sum(source.sizes)
     if not 0 < n_pairs < total:
@@ -137,7 +139,8 @@ def set_apart(source: PairSource, n_pairs: int) -> tuple[Chosen, Chosen]:
 def decode(pair: StoredPair) -> NDArray[np.uint8]:
     """RGB [H, W, 3] after EXIF rotation, as the caption's writer saw it.
 
-    Raises SampleError: it is not an image, is cut off, or larger than MAX_PIXELS.
+    Raises:
+        SampleError: it is not an image, is cut off, or larger than MAX_PIXELS.
     """
     try:
         # Pillow warns of large pictures; the size is checked here.
@@ -199,8 +202,13 @@ def first_readable(
 ) -> tuple[Content, tuple[Skipped, ...]]:
     """The content of a sample, or of another one where it cannot be read, with the skipped ones.
 
-    `read` gives the content at an index or raises SampleError; `other` gives the index to try after so many broken
-    ones. Raises DatasetError: more than MAX_BROKEN in a row are broken.
+    Args:
+        drawn: index that is tried first.
+        read: gives the content at an index or raises SampleError.
+        other: index that is tried after so many broken ones.
+
+    Raises:
+        DatasetError: more than MAX_BROKEN in a row are broken.
     """
     skipped: list[Skipped] = []
     index = drawn

@@ -31,8 +31,10 @@ SPLITS = ("train", "val")
 def write_from_json(listing: Path, devkit: Path) -> None:
     """Write the maps and lists of both splits beside VOC 2010's photographs.
 
-    The JSON has 590 MB; reading it takes a few times as much memory. Raises DatasetError: the file is not the
-    challenge's.
+    The JSON has 590 MB; reading it takes a few times as much memory.
+
+    Raises:
+        DatasetError: the file is not the challenge's.
     """
     class_of_number = np.zeros(LARGEST + 1, np.uint8)
     class_of_number[list(NUMBERS)] = np.arange(1, len(NUMBERS) + 1)

@@ -32,7 +32,8 @@ Kind = Literal["archive", "context-json"]
 def unpack(archive: Path, target: Path) -> None:
     """Unpack a tar or a zip, and the zips inside it beside themselves.
 
-    Raises DatasetError: it is neither, is damaged, leads out of the folder, or unpacks to far more than its size.
+    Raises:
+        DatasetError: it is neither, is damaged, leads out of the folder, or unpacks to far more than its size.
     """
     target.mkdir(parents=True, exist_ok=True)
     try:
@@ -87,7 +88,8 @@ class Archive(StrictModel):
     def bring(self, source: Path, target: Path, on_archive: Callable[[str], object]) -> None:
         """Unpack it under `target`; nothing happens where it is missing, or was unpacked before.
 
-        Raises DatasetError: it is damaged.
+        Raises:
+            DatasetError: it is damaged.
         """
         if (archive := self.packed(source)) is None:
             return

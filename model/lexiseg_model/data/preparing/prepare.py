@@ -49,8 +49,9 @@ def prepare(
         on_archive: called with the name of each unpacked archive.
         on_count: called with the number of photographs of each split.
 
-    Raises MissingFilesError: neither the archives nor their contents exist; DatasetError: an archive is damaged, there
-    is no split of ours, or the folder holds other photographs.
+    Raises:
+        MissingFilesError: neither the archives nor their contents exist.
+        DatasetError: an archive is damaged, there is no split of ours, or the folder holds other photographs.
     """
     if own and official.own is None:
         with_own = ", ".join(name for name, each in official_sets().items() if each.own)
@@ -93,7 +94,8 @@ def _official_root(official: Official, source: Path, target: Path, on_archive: C
 def _splits(official: Official, source: Path, root: Path, prepared: Prepared) -> dict[str, Sequence[Scene[Labels]]]:
     """Readable splits; adds the others with the reason to `prepared.missing`.
 
-    Raises MissingFilesError or DatasetError: no split is readable.
+    Raises:
+        MissingFilesError, DatasetError: no split is readable.
     """
     splits: dict[str, Sequence[Scene[Labels]]] = {}
     for split in official.splits:

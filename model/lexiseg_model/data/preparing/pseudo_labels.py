@@ -55,8 +55,11 @@ def write_pseudo_labels(
     """Write photographs to `target/SPLIT/images` and their missing masks to `target/SPLIT/masks/NAME.png`.
 
     Photographs have distinct names. Mask values are indexes into `target/classes.json`, which begins with a background
-    if the vocabulary has one. Masks follow the stored pixels, without EXIF rotation. Raises OptionError: a mask cannot
-    hold so many classes; DatasetError: the folder holds masks of other settings.
+    if the vocabulary has one. Masks follow the stored pixels, without EXIF rotation.
+
+    Raises:
+        OptionError: a mask cannot hold so many classes.
+        DatasetError: the folder holds masks of other settings.
     """
     vocabulary = labelling.vocabulary
     classes = [BACKGROUND] * (vocabulary.background is not None) + [entry.name for entry in vocabulary.classes]

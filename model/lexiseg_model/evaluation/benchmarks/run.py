@@ -144,9 +144,11 @@ class Reduction:
 
 
 def reduce_to_labels(scores: Tensor, size: tuple[int, int], reduction: Reduction) -> NDArray[np.uint16]:
-    """Labels [H, W] of an image from scores [T', h, w] of T' >= T queries.
+    """Labels [H, W].
 
-    Rows after the owners' are only passed to `nobody`.
+    Args:
+        scores: [T', h, w] of T' >= T queries; rows after the owners' are only passed to `nobody`.
+        size: (H, W) of the image.
     """
     n_texts = len(reduction.owner)
     dropped = (

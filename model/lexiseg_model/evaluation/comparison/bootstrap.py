@@ -172,7 +172,8 @@ class Comparison:
 def read_pair(root: Path, name: str, split: str, limit: int | None = None) -> Pair:
     """List a split, or its first `limit` photographs, and TRAIN_PHOTOGRAPHS of the training split.
 
-    Raises DatasetError: the split is missing or not in the expected layout.
+    Raises:
+        DatasetError: the split is missing or not in the expected layout.
     """
     data = read_dataset(root, name, split)
     data = IndexedDataset(data.name, data.split, data.classes, data.samples[:limit])
@@ -186,7 +187,8 @@ def read_pair(root: Path, name: str, split: str, limit: int | None = None) -> Pa
 def examine(segmenter: Segmenter, pair: Pair, on_image: Callable[[], None] = lambda: None) -> Examination:
     """Run a model over the photographs; `on_image` is called after each.
 
-    Raises DatasetError: a mask is not of its photograph's size.
+    Raises:
+        DatasetError: a mask is not of its photograph's size.
     """
     examiner = Examiner(segmenter, pair.split)
     records, train = [], []

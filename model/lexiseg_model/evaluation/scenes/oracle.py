@@ -67,7 +67,8 @@ def _one_each(settings: dict[str, Any], prompt_of: Callable[[NDArray[np.bool_]],
 def point_grid(n: int) -> PromptProtocol:
     """For each object the best of all masks of an n x n grid of points, without suppression.
 
-    Raises OptionError: n is below 1.
+    Raises:
+        OptionError: n is below 1.
     """
     if n < 1:
         raise OptionError(f"expected a grid of at least one point along each side, got {n}")

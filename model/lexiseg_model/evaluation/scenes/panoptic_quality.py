@@ -26,9 +26,14 @@ IOU, MATCHES, FALSE_ALARMS, MISSES = range(4)
 
 
 def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_classes: int) -> PanopticCounts:
-    """Counts of one image, whose answer [H, W] has i + 1 for a segment of the class `labels[i]`, NOBODY for none.
+    """Counts of one image.
 
-    Raises ShapeError: the two differ in shape, or the answer holds an id that `labels` does not have.
+    Args:
+        answer: [H, W]; i + 1 for segment i, NOBODY for none.
+        labels: the class of each predicted segment.
+
+    Raises:
+        ShapeError: the two differ in shape, or the answer holds an id that `labels` does not have.
     """
     if truth.ids.shape != answer.shape:
         raise ShapeError(f"an answer of {answer.shape} for a truth of {truth.ids.shape}")

@@ -129,7 +129,8 @@ class Size(NamedTuple):
 class Destination:
     """The folder of a job, local or in an object store.
 
-    Raises OptionError: the address cannot be reached, or there are no credentials.
+    Raises:
+        OptionError: the address cannot be reached, or there are no credentials.
     """
 
     def __init__(self, url: str) -> None:
@@ -206,7 +207,8 @@ def rows_name(chunk: int) -> str:
 def planned_size(job: Job, destination: Destination) -> Size | None:
     """The size of the plan in the destination; None before there is one.
 
-    Raises OptionError: the plan belongs to another job, or its record is damaged.
+    Raises:
+        OptionError: the plan belongs to another job, or its record is damaged.
     """
     content = destination.read(RECORD)
     if content is None:
@@ -230,7 +232,8 @@ def planned_size(job: Job, destination: Destination) -> Size | None:
 def write_plan(job: Job, destination: Destination, items: Iterable[Item], rows_per_file: int) -> Size:
     """Write the plan chunk by chunk, then its record.
 
-    Raises DatasetError: there is no input, or two inputs have the same id.
+    Raises:
+        DatasetError: there is no input, or two inputs have the same id.
     """
     stream, hashes, chunks = iter(items), array("Q"), 0  # 8 bytes an input
     while batch := list(itertools.islice(stream, rows_per_file)):
@@ -269,7 +272,8 @@ def _refuse_repeated_ids(destination: Destination, hashes: array[int], chunks: i
 def count_rows(destination: Destination, size: Size) -> tuple[int, int]:
     """Compare the rows of a finished job with its plan; return the numbers of rows and of failures.
 
-    Raises DatasetError: an input has no row or more than one, or there are rows of different models.
+    Raises:
+        DatasetError: an input has no row or more than one, or there are rows of different models.
     """
     unplanned = destination.done() - set(range(size.chunks))
     if unplanned:

@@ -53,8 +53,9 @@ class Report(NamedTuple):
 class Segmenting:
     """Segments chunks with one loaded model. Not thread-safe.
 
-    Raises ModelError: the model cannot be loaded, or existing rows come from another model; ServiceError: the model
-    cannot do the task.
+    Raises:
+        ModelError: the model cannot be loaded, or existing rows come from another model.
+        ServiceError: the model cannot do the task.
     """
 
     def __init__(self, job: Job) -> None:
@@ -82,7 +83,8 @@ class Segmenting:
     def segment(self, chunk: int) -> Report:
         """Segment the inputs of a chunk and write their rows; existing rows are kept.
 
-        Raises OSError: the plan cannot be read, or the rows cannot be written.
+        Raises:
+            OSError: the plan cannot be read, or the rows cannot be written.
         """
         items = self._destination.chunk(chunk)
         before = self._destination.rows(chunk)
@@ -188,7 +190,8 @@ def _require_listening(address: str) -> None:
 def segment_on(cluster: Cluster, job: Job, chunks: Sequence[int]) -> Iterator[Report]:
     """Segment the chunks on Ray; yields a report as each chunk ends, in any order.
 
-    Raises OptionError: the cluster cannot be joined.
+    Raises:
+        OptionError: the cluster cannot be joined.
     """
     connect(cluster)
     import ray.data
@@ -224,8 +227,10 @@ def work(
 ) -> int:
     """Segment the remaining chunks, in this process without a cluster.
 
-    Returns 1 if more than a share of `max_rate` failed, 130 if Ctrl-C ended it. Raises ModelError: the model cannot be
-    loaded, or the cluster cannot be joined.
+    Returns 1 if more than a share of `max_rate` failed, 130 if Ctrl-C ended it.
+
+    Raises:
+        ModelError: the model cannot be loaded, or the cluster cannot be joined.
     """
     before = size.inputs - _inputs_of(destination, to_do, size)
     reports = _in_process(job, to_do) if cluster is None else segment_on(cluster, job, to_do)

@@ -70,7 +70,9 @@ class Source(NamedTuple):
 def source_of(url: str, kind: Kind | None, id_column: str | None, image_column: str | None) -> Source:
     """The source at a URL; a `kind` of None is recognised by suffix or by the files in the folder.
 
-    Raises DatasetError: nothing exists at the URL; OptionError: the store cannot be reached, or has no credentials.
+    Raises:
+        DatasetError: nothing exists at the URL.
+        OptionError: the store cannot be reached, or has no credentials.
     """
     first = next(_matching(url), None)
     if first is None:
@@ -196,8 +198,10 @@ def _parquet(store: Any, path: str, source: Source) -> Iterator[Item]:
 def open_parquet(content: Any) -> Any:
     """Open parquet from bytes or an open file. Read from it with `use_threads=False` only.
 
-    An Arrow thread that reads a Python file while the interpreter exits aborts the process (apache/arrow 34314). Raises
-    pyarrow.ArrowException: it is not parquet.
+    An Arrow thread that reads a Python file while the interpreter exits aborts the process (apache/arrow 34314).
+
+    Raises:
+        pyarrow.ArrowException: it is not parquet.
     """
     source = pyarrow.BufferReader(content) if isinstance(content, bytes) else content
     return pyarrow.parquet.ParquetFile(source, pre_buffer=False)
@@ -219,7 +223,12 @@ def _shard(store: Any, path: str, source: Source) -> Iterator[Item]:
 
 
 class Contents:
-    """Reads the pictures of `Item`s of a source, up to `max_bytes` of each. Thread-safe."""
+    """Reads the pictures of `Item`s. Thread-safe.
+
+    Args:
+        source: where the items come from.
+        max_bytes: limit of a picture; reading stops there.
+    """
 
     def __init__(self, source: Source, max_bytes: int) -> None:
         self._source = source

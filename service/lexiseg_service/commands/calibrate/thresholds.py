@@ -117,7 +117,8 @@ class Findings:
     def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
         """One photograph: the best score and the pixels of each class, and the truth.
 
-        Raises InvalidValue: its mask is missing or of another size.
+        Raises:
+            InvalidValue: its mask is missing or of another size.
         """
         self.answers[source.name] = (source, answer)
         best = {segment.class_index: segment.score for segment in sorted(answer, key=lambda segment: segment.score)}
@@ -138,7 +139,8 @@ class Findings:
 def refuse_missing(sources: Sequence[Source], masks: Path | None) -> None:
     """Refuse photographs without a mask of the truth before a model is loaded.
 
-    Raises InvalidValue: a mask is missing.
+    Raises:
+        InvalidValue: a mask is missing.
     """
     missing = [] if masks is None else [path for each in sources if not (path := mask_of(masks, each)).is_file()]
     if missing:

@@ -125,8 +125,9 @@ def _painted(rgb: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:
 def compared(names: tuple[str, str], folder: Path, vocabulary: Vocabulary, settings: Settings) -> Report:
     """Label the photographs of a folder by one model after the other.
 
-    Raises ServiceError: there are no photographs; ModelError: a model cannot be loaded, or none of the photographs can
-    be read.
+    Raises:
+        ServiceError: there are no photographs.
+        ModelError: a model cannot be loaded, or none of the photographs can be read.
     """
     # As PNG, which takes a hundredth of the memory.
     maps: dict[str, list[bytes]] = {source.name: [] for source in sources_of([folder])}

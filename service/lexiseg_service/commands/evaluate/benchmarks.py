@@ -29,7 +29,8 @@ ALL = "all"  # every data set of the protocol that is there
 def run(settings: Settings, options: EvalOptions) -> int:
     """Evaluate, print JSON and Markdown, and write the requested files; processes of torchrun share the images.
 
-    Raises ModelError: the protocol, the data set or the model is not as expected.
+    Raises:
+        ModelError: the protocol, the data set or the model is not as expected.
     """
     rules = protocol(options.protocol)
     loaded = LoadedModel(settings)
@@ -62,7 +63,9 @@ class LoadedModel:
 def read_sets(rules: Protocol, options: EvalOptions) -> list[AnnotatedSet]:
     """Read the data set, or of `all` those that are there.
 
-    Raises OptionError: the protocol does not cover the data set; DatasetError: it is not there, or none is.
+    Raises:
+        OptionError: the protocol does not cover the data set.
+        DatasetError: it is not there, or none is.
     """
     if options.dataset != ALL:
         rules.rule(options.dataset)
@@ -86,7 +89,8 @@ def _limited(data: AnnotatedSet, limit: int | None) -> AnnotatedSet:
 def evaluate(loaded: LoadedModel, rules: Protocol, data: AnnotatedSet, options: EvalOptions) -> BenchmarkReport:
     """Measure the model on one data set by a protocol.
 
-    Raises ModelError: the data set or the model is not as expected.
+    Raises:
+        ModelError: the data set or the model is not as expected.
     """
     rule = rules.rule(data.benchmark.name)
     segmenter = loaded.of(rule.applied_to(loaded.folder.card))
@@ -124,7 +128,8 @@ def _print(reports: list[BenchmarkReport], options: EvalOptions) -> None:
 def run_paper(settings: Settings, options: EvalOptions) -> int:
     """Measure every line of the paper whose data is there, print the tables, and write the requested files.
 
-    Raises ModelError: the paper or the model is not as expected.
+    Raises:
+        ModelError: the paper or the model is not as expected.
     """
     lines = lines_of(options.protocol)
     loaded = LoadedModel(settings)

@@ -27,7 +27,8 @@ from lexiseg_service.settings import Settings
 def run(settings: Settings, options: EvalOptions, renames: list[str], views: Views = ONE_VIEW) -> int:
     """Measure the mIoU on the first `limit` images, or all; print a table and write the report.
 
-    Raises ModelError: the data set, the model, a rename or the refinement is not as expected.
+    Raises:
+        ModelError: the data set, the model, a rename or the refinement is not as expected.
     """
     data = read_dataset(options.root, options.dataset, options.split)
     data = replace(data, samples=data.samples[: options.limit])
@@ -60,7 +61,8 @@ def _print_report(report: Report) -> None:
 def run_comparison(settings: Settings, models: tuple[str, str], datasets: list[str], options: EvalOptions) -> int:
     """Measure both models, by name or directory; print a table for each data set and write the report.
 
-    Raises ModelError: a data set or a model is not as expected.
+    Raises:
+        ModelError: a data set or a model is not as expected.
     """
     pairs = [read_pair(options.root, name, options.split, options.limit) for name in datasets]
     (digest_a, by_a), (digest_b, by_b) = (_examined(settings, name, pairs) for name in models)

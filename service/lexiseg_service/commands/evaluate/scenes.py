@@ -44,7 +44,8 @@ ANSWERED_BY: dict[str, Task] = {"panoptic": "panoptic", "instance": "instance", 
 def run(settings: Settings, options: EvalOptions) -> int:
     """Evaluate, print tables and write the report; processes of torchrun share the images.
 
-    Raises ModelError: the data set or the model is not as expected.
+    Raises:
+        ModelError: the data set or the model is not as expected.
     """
     data = read_data(options)
     on_device = settings.model_copy(update={"device": str(join(settings.device))})
@@ -58,7 +59,8 @@ def run(settings: Settings, options: EvalOptions) -> int:
 def read_data(options: EvalOptions) -> SceneSet[Any]:
     """The data set of a task, of the first `limit` images where one is given.
 
-    Raises DatasetError: it is missing, damaged, or has no truth for the task.
+    Raises:
+        DatasetError: it is missing, damaged, or has no truth for the task.
     """
     data = READERS[options.task](options.dataset, options.root, options.split, is_thing)
     return replace(data, scenes=data.scenes[: options.limit])

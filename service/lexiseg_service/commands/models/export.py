@@ -31,8 +31,9 @@ VOCABULARY = "voc21"  # whose labels are compared
 def run(settings: Settings, out: Path | None, int8: bool, photos: Path | None) -> int:
     """Write the export to its place or to `out`, and print its content.
 
-    Raises ServiceError: there are no photographs; ModelError: the model is not as expected, or cannot be written as
-    ONNX.
+    Raises:
+        ServiceError: there are no photographs.
+        ModelError: the model is not as expected, or cannot be written as ONNX.
     """
     pictures = [] if photos is None else _photographs(photos, settings.limits)
     segmenter = load_exact(settings)
@@ -69,7 +70,8 @@ def _agreement(
 def _photographs(folder: Path, limits: Limits) -> list[NDArray[np.uint8]]:
     """[H, W, 3] each, spread over the folder's photographs by name.
 
-    Raises ServiceError: there are none, or one cannot be read.
+    Raises:
+        ServiceError: there are none, or one cannot be read.
     """
     sources = sources_of([folder])
     step = max(1, len(sources) // MAX_PHOTOGRAPHS)

@@ -77,7 +77,8 @@ class Job:
 class Results:
     """Writes the results of a job; the attribute `folder` is the one in use, its `out` or `out-2` and so on.
 
-    Raises OSError: `out` is a file, or the folder cannot be created.
+    Raises:
+        OSError: `out` is a file, or the folder cannot be created.
     """
 
     def __init__(self, job: Job, classes: Sequence[ClassEntry], model: str) -> None:
@@ -193,8 +194,10 @@ def segment_files(
 ) -> Outcome:
     """Segment every image; one that fails does not end the run.
 
-    `ask` segments the bytes of one image, in threads; `keep` gets each image, its content and its answer, in order. An
-    earlier run has finished `before` images, for the progress.
+    Args:
+        ask: segments the bytes of one image; called in threads.
+        keep: called with each image, its content and its answer, in order.
+        before: number of images that an earlier run finished, for the progress.
     """
     outcome = Outcome()
 
@@ -244,9 +247,12 @@ def work(job: Job, ask: Ask, classes: Sequence[ClassEntry], model: str) -> int:
 def run(job: Job, settings: Settings, server: str | None) -> int:
     """Segment every image, in this process or by a server; with `--out -` print the result.
 
-    Returns 1 if any image failed, 130 if Ctrl-C ended it. Raises ServiceError: the classes, the prompts or a value are
-    not as expected, or the server cannot be asked; ModelError: the model cannot be loaded; typer.BadParameter: more
-    than one result would be printed.
+    Returns 1 if any image failed, 130 if Ctrl-C ended it.
+
+    Raises:
+        ServiceError: the classes, the prompts or a value are not as expected, or the server cannot be asked.
+        ModelError: the model cannot be loaded.
+        typer.BadParameter: more than one result would be printed.
     """
     if str(job.out) == STDOUT:
         return _print(job, settings, server)

@@ -59,7 +59,8 @@ class Reading:
 class Scene:
     """An open rasterio dataset; coordinates are its pixels, x to the right and y down.
 
-    Raises OptionError: there is no such band, or the numbers are complex.
+    Raises:
+        OptionError: there is no such band, or the numbers are complex.
     """
 
     def __init__(self, dataset: Any, reading: Reading) -> None:
@@ -82,7 +83,8 @@ class Scene:
     def read(self, box: Box, shrink: float = 1) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Colours [h, w, 3] of a box, and which pixels there are [h, w]; `shrink` pixels down and across are one.
 
-        Raises DatasetError: the file is damaged there.
+        Raises:
+            DatasetError: the file is damaged there.
         """
         height, width = (max(1, round(side / shrink)) for side in box.size)
         window = _window(box)
@@ -152,10 +154,15 @@ class Scene:
 
 @contextmanager
 def open_scene(path: str, reading: Reading) -> Iterator[Scene]:
-    """Open a picture of any format that GDAL reads: a file, or /vsicurl/https://..., /vsis3/bucket/key.
+    """Open a picture of any format that GDAL reads.
 
-    The window of the reading decides how much is kept of files without tiles. Raises DatasetError: no picture can be
-    read there, or its EXIF orientation is not upright; OptionError: there are no such bands.
+    Args:
+        path: a file, or what GDAL takes for one, as /vsicurl/https://..., /vsis3/bucket/key.
+        reading: which bands, and how; the window decides how much is kept of files without tiles.
+
+    Raises:
+        DatasetError: no picture can be read there, or its EXIF orientation is not upright.
+        OptionError: there are no such bands.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)

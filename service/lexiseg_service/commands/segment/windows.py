@@ -40,7 +40,8 @@ SUFFIXES = (".geojson", ".gpkg", ".tif")
 def reading_of(window: int, bands: str | None, stretch: str | None, limits: Limits) -> Reading:
     """Check the options of the command line before a model is loaded.
 
-    Raises typer.BadParameter: an option is not as expected, or its libraries are not installed.
+    Raises:
+        typer.BadParameter: an option is not as expected, or its libraries are not installed.
     """
     check_installed("--window", "the libraries of maps", "rasterio", "pyogrio", "shapely")
     from lexiseg_service.commands.segment.scene import Reading
@@ -71,8 +72,9 @@ def _range(text: str) -> tuple[float, float]:
 def run(images: list[str], question: Question, out: Path, settings: Settings, reading: Reading) -> int:
     """Segment every image; one that fails is reported and the others go on. Returns 1 if any failed.
 
-    Raises ServiceError: the classes or a value are not as expected, or none of the images exists; ModelError: the model
-    cannot be loaded.
+    Raises:
+        ServiceError: the classes or a value are not as expected, or none of the images exists.
+        ModelError: the model cannot be loaded.
     """
     vocabulary = resolved(question, settings)
     missing = [name for name in images if not name.startswith("/vsi") and not Path(name).exists()]

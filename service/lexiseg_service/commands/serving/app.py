@@ -100,7 +100,8 @@ def mcp(
 def refuse_taken(settings: Settings, *ports: str) -> None:
     """Check that the ports of these settings are free, before slow imports.
 
-    Raises PortTaken: something listens there, or the port is not allowed; names every such port.
+    Raises:
+        PortTaken: something listens there, or the port is not allowed; names every such port.
     """
     host, numbers = settings.host, {name: getattr(settings, name) for name in ports}
     refused = [

@@ -22,8 +22,10 @@ GREETING = "on {url}  (open it in a browser to try it; every route: {url}/docs),
 def run(settings: Settings, workers: Sequence[Path] = ()) -> int:
     """Serve until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
 
-    `workers` are sockets of workers on this machine, whose metrics are shown beside the gateway's own. Raises
-    InvalidValue: a setting is not as expected, or no worker is named.
+    `workers` are sockets of workers on this machine, whose metrics are shown beside the gateway's own.
+
+    Raises:
+        InvalidValue: a setting is not as expected, or no worker is named.
     """
     if not settings.workers:
         raise InvalidValue.of("--workers / LEXISEG_WORKERS", "", "HOST:PORT or dns:///HOST:PORT, between commas")

@@ -36,8 +36,9 @@ OPEN = dict.fromkeys(("api_keys", "api_keys_file", "rate_limit", "concurrency_li
 def open_server(url: str | None, settings: Settings, task: Task) -> Iterator[Server]:
     """The server at an address, not asked yet, or one in this process, whose model can do the task.
 
-    Raises InvalidValue: the address or the key is not one, or the model cannot do the task; NotReady: the model cannot
-    be loaded.
+    Raises:
+        InvalidValue: the address or the key is not one, or the model cannot do the task.
+        NotReady: the model cannot be loaded.
     """
     if url is not None:
         with Server(url, settings, model=settings.default_model) as asked:
@@ -52,7 +53,8 @@ def open_server(url: str | None, settings: Settings, task: Task) -> Iterator[Ser
 def _local_server(settings: Settings) -> Iterator[Server]:
     """A server with the model of the settings, once it is warmed up, while the block runs.
 
-    Raises NotReady: the model cannot be loaded.
+    Raises:
+        NotReady: the model cannot be loaded.
     """
     from lexiseg_service.gateway.app import create_app
     from lexiseg_service.worker.worker import ModelWorker  # imports torch: after all checks

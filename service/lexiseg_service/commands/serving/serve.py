@@ -19,8 +19,9 @@ from lexiseg_service.worker.crash_record import record_crash
 def run(settings: Settings) -> int:
     """Serve until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
 
-    Raises InvalidValue: a setting is not as expected; ModelError: in a worker, a model is unknown, or its weights or
-    its card are missing or damaged.
+    Raises:
+        InvalidValue: a setting is not as expected.
+        ModelError: in a worker, a model is unknown, or its weights or its card are missing or damaged.
     """
     names = [f"worker-{number}" for number in range(_count(settings))]
     logs.configure(settings, "serve")

@@ -48,8 +48,9 @@ FETCH_SECONDS = 300.0
 def write_site(settings: Settings, out: Path, n_words: int, server: str | None = None) -> None:
     """Write a site, whose page may ask one `server`, too, and print its size.
 
-    Raises OptionError: the folder holds something, or the server's address is none; ExportError: the model is not one
-    that browsers can run, or something cannot be fetched or written.
+    Raises:
+        OptionError: the folder holds something, or the server's address is none.
+        ExportError: the model is not one that browsers can run, or something cannot be fetched or written.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OptionError(f"{out} is not an empty folder")
@@ -91,7 +92,8 @@ def common_words(familiar: tuple[str, ...], n_words: int) -> list[str]:
 def policy(server: str | None) -> str:
     """The page's Content-Security-Policy, which permits requests to the site itself and to that server.
 
-    Raises OptionError: the address is not an HTTP one.
+    Raises:
+        OptionError: the address is not an HTTP one.
     """
     if server is None:
         return POLICY.format(server="")
@@ -157,7 +159,8 @@ def keep_offline(out: Path) -> int:
 def fetched_engine() -> Path:
     """A folder with onnxruntime-web, fetched from the npm registry once, checked, and kept in the user's cache.
 
-    Raises ExportError: the registry does not answer, or what it sends is not what is expected.
+    Raises:
+        ExportError: the registry does not answer, or what it sends is not what is expected.
     """
     folder = default_cache_dir() / f"onnxruntime-web-{ENGINE_VERSION}"
     if all((folder / name).is_file() for name in ENGINE_FILES):

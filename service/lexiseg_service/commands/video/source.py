@@ -38,10 +38,13 @@ class SourceFrame:
 
 
 class VideoSource:
-    """An open source: a file, a camera as /dev/video0, or a URL as rtsp://camera/stream; it is to be closed.
+    """An open source; it is to be closed. `live` sources do not wait for their reader.
 
-    `live` sources do not wait for their reader. Raises SourceFailure: it is not there, or holds no video that can be
-    read.
+    Args:
+        name: a file, a camera as /dev/video0, or a URL as rtsp://camera/stream.
+
+    Raises:
+        SourceFailure: it is not there, or holds no video that can be read.
     """
 
     def __init__(self, name: str) -> None:
@@ -87,7 +90,8 @@ class VideoSource:
     def frames(self) -> Iterator[SourceFrame]:
         """Decode frame after frame; damaged packets are left out, a source that breaks off ends.
 
-        Raises SourceFailure: not one frame could be decoded.
+        Raises:
+            SourceFailure: not one frame could be decoded.
         """
         first: float | None = None
         count = 0

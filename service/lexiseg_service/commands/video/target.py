@@ -46,7 +46,8 @@ class TargetFailure(ServiceError):
 class VideoTarget(AbstractContextManager["VideoTarget"]):
     """A file that takes frames of one size; use it as a context manager. Without a frame no file is left.
 
-    Raises TargetFailure: the folder is not there, or the name's ending is none of `ENCODERS`.
+    Raises:
+        TargetFailure: the folder is not there, or the name's ending is none of `ENCODERS`.
     """
 
     def __init__(self, path: Path, rate: Fraction) -> None:
@@ -70,7 +71,8 @@ class VideoTarget(AbstractContextManager["VideoTarget"]):
     def write(self, rgb: NDArray[np.uint8], seconds: float) -> None:
         """One frame [H, W, 3], shown from `seconds` on.
 
-        Raises TargetFailure: the disk is full, or the encoder fails.
+        Raises:
+            TargetFailure: the disk is full, or the encoder fails.
         """
         try:
             if self._stream is None:
@@ -125,7 +127,8 @@ def _encoder(path: Path) -> str:
 def json_lines(path: Path) -> Iterator[WriteLine]:
     """Write one line a frame, into a file or to the standard output (`-`), while the block runs.
 
-    Raises OSError: the file cannot be made.
+    Raises:
+        OSError: the file cannot be made.
     """
     with nullcontext(sys.stdout.buffer) if str(path) == STDOUT else path.open("wb") as file:
         yield partial(_write_line, file)

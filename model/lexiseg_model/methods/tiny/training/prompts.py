@@ -99,7 +99,7 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         )
         clear = Prompts(*(part[:, n:] for part in prompts))
         with self.autocast():
-            shared = self.network.shared(pixels, guide)
+            shared = self.network.maps(pixels, guide)
             clear = self._with_corrections(shared, clear, targets[:, n:], valid)
             of_points, of_clear = self.network.click_masks(shared, points), self.network.prompt_mask(shared, clear)
         point_losses = prompt_losses(of_points, targets[:, :n], valid)
