@@ -31,10 +31,17 @@ def split_architecture(architecture: str) -> tuple[str, bool]:
 
 
 def decide(architecture: str, explicit: bool | None, evidence: Evidence | None, unmarked: bool) -> bool:
-    """Whether to build with QuickGELU, by the explicit setting, the evidence of the weights, or the name.
+    """Whether to build with QuickGELU.
 
-    Else `unmarked` is assumed, which is logged. Raises OptionError if the setting contradicts the name, WeightsError if
-    it contradicts the weights.
+    Args:
+        architecture: open_clip's name, with or without `-quickgelu`.
+        explicit: the setting; None: not set.
+        evidence: of the weights; None: they have none.
+        unmarked: what to assume where nothing else decides; the assumption is logged.
+
+    Raises:
+        OptionError: the setting contradicts the name.
+        WeightsError: the setting contradicts the weights.
     """
     declared = split_architecture(architecture)[1]
     if explicit is not None:

@@ -49,7 +49,8 @@ def vectors(
 ) -> ExampleVectors:
     """One vector [1, D] of the examples of a class, their mean, and all of them for the fusion.
 
-    Raises OptionError for rows of another length than twice `width`.
+    Raises:
+        OptionError: rows of another length than twice `width`.
     """
     regions, pictures = _halves(positive, width, device)
     mean, picture = F.normalize(regions.mean(0), dim=0), F.normalize(pictures.mean(0), dim=0)

@@ -42,10 +42,14 @@ class Checkpoint(NamedTuple):
 
 
 def read_checkpoint(path: Path, *, allow_torchscript: bool = False) -> Checkpoint:
-    """Read the weights of one file: safetensors, a torch file, or a TorchScript archive.
+    """Read the weights of one file.
 
-    `allow_torchscript` runs the code of an archive to read it; for the one-time import alone. Raises WeightsError if
-    the file is missing, damaged, holds other things than tensors, or is an archive that was not allowed.
+    Args:
+        path: `.safetensors`, a torch file, or a TorchScript archive.
+        allow_torchscript: run the code of a TorchScript archive to read it; for the one-time import alone.
+
+    Raises:
+        WeightsError: no such file, damaged, holding other things than tensors, or an archive that was not allowed.
     """
     if allow_torchscript and is_torchscript(path):
         state = _read_torchscript(path)
@@ -61,7 +65,8 @@ def read_checkpoint(path: Path, *, allow_torchscript: bool = False) -> Checkpoin
 def read_tensors(path: Path) -> State:
     """Read the tensors of a file of any model as float32; names are unchanged but for wrappers around the state dict.
 
-    Raises WeightsError if it is missing, or no safetensors or torch file of plain tensors.
+    Raises:
+        WeightsError: no such file, or it is not a safetensors or torch file of plain tensors.
     """
     raw = _read(path)
     inner = _unwrapped(raw)
@@ -83,7 +88,8 @@ def is_torchscript(path: Path) -> bool:
 def tidy(raw: Mapping[str, Any]) -> State:
     """Convert a state dict to float32 and open_clip's names: no wrapper prefixes, image towers under `visual.`.
 
-    Raises WeightsError if no weights of a CLIP model are in it.
+    Raises:
+        WeightsError: no weights of a CLIP model are in it.
     """
     tensors = {name: value for name, value in raw.items() if isinstance(value, Tensor)}
     tensors = _without_prefix(tensors)
@@ -159,7 +165,8 @@ def _read_safetensors(path: Path) -> State:
 def read_torch(path: Path) -> Mapping[str, Any]:
     """Content of a torch file, read without executing code in it (`weights_only=True`).
 
-    Raises WeightsError if it is missing, damaged, or holds other things than tensors and plain values.
+    Raises:
+        WeightsError: no such file, damaged, holding other things than tensors and plain values, or no mapping.
     """
     require_file(path)
     if is_torchscript(path):
@@ -191,7 +198,8 @@ def _why_unread(error: Exception) -> str:
 def read_bare_or_wrapped(path: Path, whose: str) -> State:
     """The state dict of a torch file, bare or under `model`, as training code of many authors writes it.
 
-    Raises WeightsError, with `whose` in the message, if it is missing or holds other things than tensors.
+    Raises:
+        WeightsError: no such file, or one that holds other things than tensors; `whose` is in the message.
     """
     loaded = read_torch(path)
     state = loaded.get("model", loaded)

@@ -65,7 +65,11 @@ class DinoTower(nn.Module):
         self.vit = vit
 
     def forward(self, images: Tensor) -> Tensor:
-        """Maps [N, C, H/patch, W/patch] of images [N, 3, H, W]; ShapeError if sides are no multiples of the patch."""
+        """Maps [N, C, H/patch, W/patch] of images [N, 3, H, W].
+
+        Raises:
+            ShapeError: a side is not a multiple of the patch.
+        """
         return patch_map(self.tokens(images)[:, self.vit.num_prefix_tokens :], self._grid(images))
 
     def tokens(self, images: Tensor) -> Tensor:
@@ -107,7 +111,11 @@ class DinoTower(nn.Module):
 
 
 def kind_of(state: State) -> DinoKind:
-    """Sizes of a plain tower of DINO's make, heads of 64 numbers. Raises WeightsError if the weights are of another."""
+    """Sizes of a plain tower of DINO's make, heads of 64 numbers.
+
+    Raises:
+        WeightsError: the weights are not of such a tower.
+    """
     try:
         width, _, patch, _ = state["patch_embed.proj.weight"].shape
         cells = state["pos_embed"].shape[1] - 1
@@ -136,7 +144,11 @@ def plain_kind(*, patch: int, side: int, width: int, depth: int) -> DinoKind:
 
 
 def dino_from_state(name: DinoName, state: State) -> DinoTower:
-    """A tower from weights in timm's names or the authors'. Raises WeightsError if they are of another tower."""
+    """A tower from weights in timm's names or in those of the authors' files.
+
+    Raises:
+        WeightsError: the weights are not of this tower.
+    """
     kind = kind_of(state) if name == "dino" else KINDS[name]
     with SkipInit():
         tower = DinoTower(kind)
@@ -149,7 +161,11 @@ def dino_from_state(name: DinoName, state: State) -> DinoTower:
 
 
 def dino_from_file(name: DinoName, path: Path) -> DinoTower:
-    """A tower from a file. Raises WeightsError if it is missing, unreadable, or of another tower."""
+    """A tower from a file.
+
+    Raises:
+        WeightsError: the file is missing, unreadable, or of another tower.
+    """
     state = read_tensors(path)
     with naming_files(path):
         return dino_from_state(name, state)
@@ -158,7 +174,8 @@ def dino_from_file(name: DinoName, path: Path) -> DinoTower:
 def dino_from_hub(name: DinoName, model: str | None = None) -> DinoTower:
     """A tower from timm's hub; `model` as in `hub.fetch`.
 
-    Raises WeightsError, which says the two ways to provide them, if the weights cannot be had.
+    Raises:
+        WeightsError: the weights cannot be had; says the two ways to provide them.
     """
     if name == "dino":
         raise WeightsError("a tower of DINO's make is on no hub; expected a file of its weights")

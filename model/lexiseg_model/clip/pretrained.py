@@ -63,7 +63,8 @@ class PretrainedTextTower(ChunkedTower):
     ) -> None:
         """Place the model on the device and read its tokenizer; `clean` prepares a text for it.
 
-        Raises WeightsError if the state has no tokenizer.
+        Raises:
+            WeightsError: the state has no tokenizer.
         """
         self.device = device
         self.width = int(getattr(model.config, "projection_size", model.config.hidden_size))

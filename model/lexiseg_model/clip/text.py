@@ -78,9 +78,11 @@ class ChunkedTower(ABC):
 
 
 def end_states(transformer: Any, tokens: Tensor) -> Tensor:
-    """State [B, width] of the end mark, which has the largest number, after the last norm.
+    """State [B, width] of the end mark after the last norm.
 
-    Of open_clip's causal text transformer or CLIP, for token numbers [B, L]; tokens after the end mark may be missing.
+    Args:
+        transformer: causal text transformer or CLIP of open_clip (untyped); its end mark has the largest number.
+        tokens: token numbers [B, L], at most as long as the context; tokens after the end mark may be missing.
     """
     length = tokens.shape[1]
     hidden = transformer.token_embedding(tokens) + transformer.positional_embedding[:length]
@@ -90,9 +92,11 @@ def end_states(transformer: Any, tokens: Tensor) -> Tensor:
 
 
 def rows_digest(settings: object, state: Mapping[str, Tensor]) -> str:
-    """Digest, 16 hexadecimal digits, of all that decides a text tower's rows: its weights and other settings.
+    """Digest of all that decides a text tower's rows, 16 hexadecimal digits.
 
-    The settings, among them the tokens of `PROBE`, have a complete `repr`.
+    Args:
+        settings: settings that are not visible in the weights, among them the tokens of `PROBE`; `repr` is complete.
+        state: weights by name.
     """
     return state_digest(state, repr(settings).encode())[:16]
 

@@ -36,7 +36,11 @@ def template_names() -> tuple[str, ...]:
 
 
 def template_set(name: str) -> list[str]:
-    """The strings of a set, in their published order; `fill` puts a text in. Raises OptionError for an unknown name."""
+    """The strings of a set, in their published order; `fill` puts a text in.
+
+    Raises:
+        OptionError: no set of that name.
+    """
     sets = _data()["sets"]
     if name not in sets:
         raise OptionError(f"no template set {name!r}; there are {', '.join(template_names())}")
@@ -53,7 +57,8 @@ def fill(template: str, text: str) -> str:
 def background_words(name: str) -> tuple[str, ...]:
     """`bg26` (SCLIP, NACLIP, ProxyCLIP), `bg17` (ProxyCLIP on COCO-Object), `plain` (the word background).
 
-    Raises OptionError for any other name.
+    Raises:
+        OptionError: no list of that name.
     """
     lists = _data()["background_words"]
     if name not in lists:
@@ -66,9 +71,17 @@ ClassRule = Literal["mean_of_units", "mean_of_rows"]
 
 
 def mean_of_units(rows: Tensor, templates: int) -> Tensor:
-    """Unit rows, their mean over templates, unit again (SCLIP, NACLIP, ProxyCLIP): [T * templates, D] -> [T, D].
+    """Unit rows, their mean over templates, unit again: SCLIP, NACLIP, ProxyCLIP.
 
-    All templates of the first text come first. Raises ShapeError if the rows do not divide by the templates.
+    Args:
+        rows: [T * templates, D] float32, all templates of the first text first.
+        templates: how many rows a text has.
+
+    Returns:
+        [T, D] of unit length.
+
+    Raises:
+        ShapeError: the rows do not divide by the templates.
     """
     return F.normalize(F.normalize(_by_text(rows, templates), dim=2).mean(1), dim=1)
 
@@ -123,7 +136,8 @@ class TextSide:
     def bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         """Unit vectors of the classes' texts, on the device.
 
-        Raises ShapeError if `rows` has not one row for each of `texts(classes)`.
+        Raises:
+            ShapeError: `rows` has not one row for each of `texts(classes)`.
         """
         owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
         return TextBank(torch.from_numpy(self._vectors(len(owner), rows)).to(self._device), owner, len(classes))

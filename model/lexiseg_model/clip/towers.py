@@ -58,10 +58,17 @@ class ClipTowers:
 
 
 def from_hub(architecture: str, tag: str, *, quick_gelu: bool | None = None, model: str | None = None) -> ClipTowers:
-    """An open_clip model by its pretrained tag, such as `openai`; downloads once, then reads the hub's cache.
+    """An open_clip model by its pretrained tag; downloads once, then reads the hub's cache.
 
-    `quick_gelu` is the activation, None for the tag's; `model` as in `hub.fetch`. Raises OptionError if open_clip knows
-    no such architecture or tag, WeightsError if the weights cannot be had or do not fit.
+    Args:
+        architecture: open_clip's name, with or without `-quickgelu`.
+        tag: such as `openai` or `laion2b_s34b_b88k`.
+        quick_gelu: the activation, None to take the tag's.
+        model: as in `hub.fetch`.
+
+    Raises:
+        OptionError: open_clip knows no such architecture or tag.
+        WeightsError: the weights cannot be had, or do not fit.
     """
     name, config = _pretrained(architecture, tag)
     evidence = Evidence(bool(config.get("quick_gelu", False)), f"pretrained tag {tag}")
@@ -77,7 +84,11 @@ def hub_file(architecture: str, tag: str, model: str | None = None) -> Path:
 
 
 def _fetch(architecture: str, tag: str, config: dict[str, Any], model: str | None) -> Path:
-    """The file of one of open_clip's pretrained tags, whose entry is `config`. Raises WeightsError as `fetch`."""
+    """The file of one of open_clip's pretrained tags; `config` is open_clip's entry of it.
+
+    Raises:
+        WeightsError: as `fetch`.
+    """
     wanted = f"weights {tag} of {architecture}"
     repository, _, file = str(config.get("hf_hub", "")).rpartition("/")
     if repository:
@@ -96,11 +107,18 @@ def from_files(
     unmarked: bool = False,
     allow_torchscript: bool = False,
 ) -> ClipTowers:
-    """A model from one local file with both towers, or from one for each.
+    """A model from local files that together hold both towers.
 
-    `quick_gelu` is the activation, None to decide from the files; `unmarked` as in `decide`, `allow_torchscript` as in
-    `read_checkpoint`. Raises OptionError if open_clip knows no such architecture, WeightsError if a file is missing,
-    unreadable or of another model, or its activation contradicts `quick_gelu`.
+    Args:
+        architecture: open_clip's name, with or without `-quickgelu`.
+        paths: one file with both towers, or one for each.
+        quick_gelu: the activation; None to decide from the files.
+        unmarked: QuickGELU (True) or GELU (False) where neither name nor files decide; logged when it is used.
+        allow_torchscript: as in `read_checkpoint`.
+
+    Raises:
+        OptionError: open_clip knows no such architecture.
+        WeightsError: a file is missing, unreadable or of another model, or its activation contradicts `quick_gelu`.
     """
     name = known_architecture(architecture)
     checkpoints = [read_checkpoint(path, allow_torchscript=allow_torchscript) for path in paths]
@@ -115,7 +133,9 @@ def from_files(
 def from_state(architecture: str, state: State, *, quick_gelu: bool) -> ClipTowers:
     """A model from weights in open_clip's names (`checkpoint.tidy`).
 
-    Raises OptionError if open_clip knows no such architecture, WeightsError if weights do not fit it.
+    Raises:
+        OptionError: open_clip knows no such architecture.
+        WeightsError: weights are missing, unknown, or of another shape.
     """
     name = known_architecture(architecture)
     with SkipInit():
@@ -133,7 +153,11 @@ def from_state(architecture: str, state: State, *, quick_gelu: bool) -> ClipTowe
 
 
 def known_architecture(architecture: str) -> str:
-    """open_clip's name without `-quickgelu`. Raises OptionError if it has no such architecture."""
+    """open_clip's name without `-quickgelu`.
+
+    Raises:
+        OptionError: open_clip has no such architecture.
+    """
     name = split_architecture(architecture.replace("/", "-"))[0]
     if open_clip.get_model_config(name) is None:
         raise OptionError(f"open_clip knows no architecture {architecture!r}; `ViT-B-16` is one it knows")
@@ -141,14 +165,20 @@ def known_architecture(architecture: str) -> str:
 
 
 def configuration(architecture: str) -> dict[str, Any]:
-    """open_clip's description of an architecture, a copy: `embed_dim`, `vision_cfg`, `text_cfg`; raises as above."""
+    """open_clip's description of an architecture, a copy: `embed_dim`, `vision_cfg`, `text_cfg`.
+
+    Raises:
+        OptionError: open_clip has no such architecture.
+    """
     return deepcopy(open_clip.get_model_config(known_architecture(architecture)))
 
 
 def fresh_model(architecture: str, quick_gelu: bool) -> nn.Module:
     """open_clip's model with random weights, in training mode.
 
-    Raises OptionError if open_clip has no such architecture, WeightsError for one of other parts than two towers.
+    Raises:
+        OptionError: open_clip has no such architecture.
+        WeightsError: a model of other parts than two towers.
     """
     name, config = known_architecture(architecture), configuration(architecture)
     config["quick_gelu"] = quick_gelu
@@ -163,7 +193,10 @@ def fresh_model(architecture: str, quick_gelu: bool) -> nn.Module:
 def tokenizer(architecture: str) -> Callable[[list[str]], Tensor]:
     """Strings to token numbers [S, context] of an architecture; a string that is too long keeps its end mark.
 
-    Models that are in memory together have one of each. Raises WeightsError if it is on the hub and cannot be had.
+    Models that are in memory together have one of each.
+
+    Raises:
+        WeightsError: it is on the hub alone, and cannot be had.
     """
     name = known_architecture(architecture)
     of_open_clip: Callable[[list[str]], Tensor] | None = _tokenizers.get(name)
@@ -202,7 +235,11 @@ def _require_same(name: str, wanted: State, state: State) -> None:
 
 
 def _agreed(checkpoints: Sequence[Checkpoint]) -> Evidence | None:
-    """The evidence of all files together. Raises WeightsError if they were trained with different activations."""
+    """The evidence of all files together.
+
+    Raises:
+        WeightsError: two files were trained with different activations.
+    """
     marks = [checkpoint.evidence for checkpoint in checkpoints if checkpoint.evidence is not None]
     if len({evidence.quick_gelu for evidence in marks}) > 1:
         raise WeightsError(f"one file has {marks[0].reason}, another {marks[1].reason}: different activations")

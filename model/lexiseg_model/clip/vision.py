@@ -36,7 +36,8 @@ class Tokens(NamedTuple):
 def require_plain_vit(visual: torch.nn.Module) -> VisionTransformer:
     """The tower itself, if its last block can be opened: a class token, plain blocks, no attentional pooling.
 
-    Raises WeightsError for another kind of image tower.
+    Raises:
+        WeightsError: another kind of image tower.
     """
     if not isinstance(visual, VisionTransformer):
         raise WeightsError(
@@ -50,7 +51,11 @@ def require_plain_vit(visual: torch.nn.Module) -> VisionTransformer:
 
 
 def grid_of(visual: VisionTransformer, images: Tensor) -> Grid:
-    """Patches (rows, columns) of images [N, 3, H, W]. Raises ShapeError if a side is no multiple of the patch."""
+    """Patches (rows, columns) of images [N, 3, H, W].
+
+    Raises:
+        ShapeError: a side is no multiple of the patch size, or the images are not [N, 3, H, W].
+    """
     patch_height, patch_width = visual.patch_size
     if images.ndim != 4 or images.shape[1] != 3:
         raise ShapeError(f"expected images [N, 3, H, W], got {list(images.shape)}")
@@ -63,7 +68,17 @@ def grid_of(visual: VisionTransformer, images: Tensor) -> Grid:
 
 
 def resize_positions(positions: Tensor, pretrained: Grid, grid: Grid, rule: PositionRule) -> Tensor:
-    """Learned positions [1 + rows*columns, width], the class token's first, for another grid: [1 + h*w, width]."""
+    """Learned positions for another grid.
+
+    Args:
+        positions: [1 + rows*columns, width] of the pretrained grid, the class token's first.
+        pretrained: grid that they were learned on; the same grid gets them unchanged.
+        grid: the target grid.
+        rule: how the coordinates are chosen (`PositionRule`).
+
+    Returns:
+        [1 + h*w, width].
+    """
     if grid == pretrained:
         return positions
     first, patches = positions[:1], positions[1:]
@@ -77,7 +92,13 @@ def resize_positions(positions: Tensor, pretrained: Grid, grid: Grid, rule: Posi
 
 
 def embed(visual: VisionTransformer, images: Tensor, rule: PositionRule) -> Tokens:
-    """Tokens of normalised images [N, 3, H, W] that enter the first block, after the first layer norm."""
+    """Tokens that enter the first block: class token and patches with positions, after the first layer norm.
+
+    Args:
+        visual: an image tower (`require_plain_vit`).
+        images: [N, 3, H, W], normalised as the method wants it; sides divide by the patch size.
+        rule: how positions are resized where (H, W) is not the pretrained size.
+    """
     grid = grid_of(visual, images)
     patches = visual.conv1(images).flatten(2).transpose(1, 2)  # [N, h*w, width]
     positions = resize_positions(visual.positional_embedding, visual.grid_size, grid, rule).to(patches.dtype)

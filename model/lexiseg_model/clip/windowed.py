@@ -41,11 +41,18 @@ def plan_windows(
     options: InferenceOptions = InferenceOptions(),
     precision: Precision = "exact",
 ) -> Plan:
-    """Resize an image [H, W, 3] to its canvas and lay windows over it; without a `window` one tile is the canvas.
+    """Resize an image to its canvas and lay windows over it.
 
-    The shorter side of the canvas is `short_side` unless the longer one, also capped by `options.max_side`, would
-    exceed `long_side`. Exact takes the protocol's sides, int(side * factor + 0.5); fast the nearest multiples. Raises
-    ShapeError if the image is not a non-empty uint8 [H, W, 3].
+    Args:
+        rgb: [H, W, 3].
+        limits: sides of the canvas: the shorter side is `short_side` unless the longer would exceed `long_side`.
+        window: side of a window in pixels; None takes the whole canvas as one tile.
+        stride: step between windows.
+        options: `max_side` caps the longer side of the canvas.
+        precision: exact takes the protocol's sides, int(side * factor + 0.5); fast the nearest multiples.
+
+    Raises:
+        ShapeError: rgb is not a non-empty uint8 [H, W, 3].
     """
     size = picture_size(rgb)
     canvas = _canvas(size, limits, options.max_side, 1 if precision == "exact" else limits.multiple)
@@ -62,8 +69,10 @@ def place_windows(canvas: tuple[int, int], window: int, stride: int) -> Layout:
     """Place windows in the grid of mmsegmentation's sliding inference, row by row.
 
     Along each axis there are max(length - window + stride - 1, 0) // stride + 1 windows, `stride` apart; the last ones
-    are shifted back to end with the canvas, and windows are clipped to a smaller canvas. Raises OptionError if a length
-    is below 1, or the stride exceeds the window, which would leave gaps.
+    are shifted back to end with the canvas, and windows are clipped to a smaller canvas.
+
+    Raises:
+        OptionError: a length is below 1, or the stride exceeds the window, which would leave gaps.
     """
     if min(*canvas, window, stride) < 1 or stride > window:
         raise OptionError(f"canvas {canvas}, windows of {window} every {stride}; expected 1 <= stride <= window")
@@ -99,9 +108,12 @@ def windows_of(canvas: Pixels, layout: Layout) -> Iterator[Pixels]:
 
 
 def merge(scores: Iterable[Tensor], layout: Layout, precision: Precision) -> Tensor:
-    """Mean of window scores [K, h, w], in order, over the canvas, bilinear from each window's own resolution.
+    """Mean of window scores over the canvas, bilinear from each window's own resolution.
 
-    Exact gives [K, H, W] of the canvas, fast a `LATTICE`-th of it along each side.
+    Args:
+        scores: [K, h, w] of each window, in order; they cover the window whatever h and w are.
+        layout: where the windows lie.
+        precision: exact gives [K, H, W] of the canvas; fast a `LATTICE`-th of it along each side.
     """
     if precision == "fast":
         layout = Layout(_lattice(layout.canvas), _lattice(layout.tile), tuple(map(_lattice, layout.offsets)))

@@ -69,7 +69,10 @@ class Checkpoint(NamedTuple):
 def find_checkpoint(recipe: RunRecipe, share: Callable[[Reached], float], device: torch.device) -> Checkpoint | None:
     """The newest checkpoint of a run, or its plateau where the rate had begun to decay and the length has changed.
 
-    `share` gives the share of the run that is done. Raises RecipeError if it belongs to another recipe.
+    `share` gives the share of the run that is done.
+
+    Raises:
+        RecipeError: the checkpoint belongs to another recipe.
     """
     state = _read(recipe.out / CHECKPOINT, recipe, device)
     if state is None:

@@ -69,9 +69,13 @@ class LossPass(nn.Module):
 def averaged(parameters: Iterable[nn.Parameter], group: dist.ProcessGroup) -> DistributedDataParallel:
     """A `LossPass` whose backward pass replaces each gradient by its mean over processes, while it computes others.
 
-    It is of all parameters that are trained now. One without a gradient in any process keeps none, and so gets no
-    weight decay, as in a single process. The group is for gradients alone: losses have collectives of their own, and
-    their order differs where a process lacks a gradient.
+    A parameter without a gradient in any process keeps none, and so gets no weight decay, as in a single process. It is
+    of the parameters that are trained now.
+
+    Args:
+        parameters: all that the loss trains.
+        group: for gradients alone: losses have collectives of their own, and their order differs where a process
+            lacks a gradient.
     """
     return DistributedDataParallel(
         LossPass(nn.ParameterList(parameters)),

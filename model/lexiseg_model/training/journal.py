@@ -39,7 +39,14 @@ class Best(NamedTuple):
 def better(by: str, step: int, figures: Mapping[str, float], best: Best | None) -> Best | None:
     """The figure of a step if it beats the best so far; else None.
 
-    Of `by` larger is better; with a minus before the name, smaller. Raises RecipeError if there is no such figure.
+    Args:
+        by: name of the figure, larger is better; with a minus before it, smaller is better.
+        step: of the validation.
+        figures: of the validation.
+        best: so far.
+
+    Raises:
+        RecipeError: the validation has no such figure.
     """
     name = by.removeprefix("-")
     if name not in figures:
@@ -111,7 +118,11 @@ class Journal:
             self._tensorboard.close()
 
     def resume(self, step: int) -> None:
-        """Drop lines after `step`, which a kill undid, and start TensorBoard. Raises RecipeError if that is missing."""
+        """Drop lines after `step`, which a kill undid, and start TensorBoard.
+
+        Raises:
+            RecipeError: it is not installed.
+        """
         if not self._writes:
             return
         if self._path.exists():
@@ -175,7 +186,11 @@ class SharedSkips(Skips):
 
 
 def _tensorboard(recipe: RunRecipe, step: int) -> Any:
-    """A writer for a run that resumes at `step`, which draws no line twice."""
+    """A writer for a run that resumes at `step`, which draws no line twice.
+
+    Raises:
+        RecipeError: TensorBoard is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

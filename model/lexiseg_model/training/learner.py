@@ -54,8 +54,13 @@ def _decays(rule: DecayRule, name: str, parameter: nn.Parameter, owner: nn.Modul
 def groups(network: nn.Module, rule: DecayRule, factors: Mapping[str, float] = {}) -> list[Group]:
     """Sort every parameter into one group; for each factor first the group that decays.
 
-    `factors` are by parts of the network, of which the longest matching name counts. Raises RecipeError if it lacks
-    one.
+    Args:
+        network: whose parameters are sorted.
+        rule: which parameters decay.
+        factors: part of the network -> factor of its learning rate; the longest matching name counts.
+
+    Raises:
+        RecipeError: the network lacks a part that has a factor.
     """
     names: dict[tuple[float, bool], list[str]] = {}
     unused = set(factors)
@@ -92,9 +97,14 @@ def number_type(name: Numbers, device: torch.device) -> torch.dtype:
 
 
 def recompute(network: nn.Module, parts: Iterable[str]) -> None:
-    """Let parts of a network, of a list each member, keep no activations: the backward pass computes them again.
+    """Let parts of a network keep no activations: the backward pass computes them again.
 
-    Raises RecipeError if there is no such part, or it has batch norms, whose statistics would count twice.
+    Args:
+        network: changed in place.
+        parts: names of submodules; of a list or a sequence each member by itself.
+
+    Raises:
+        RecipeError: there is no such part, or it has batch norms, whose statistics would count twice.
     """
     for name, part in _parts(network, parts, "recompute"):
         if any(isinstance(each, _BatchNorm) for each in part.modules()):
@@ -106,7 +116,8 @@ def recompute(network: nn.Module, parts: Iterable[str]) -> None:
 def compile_parts(network: nn.Module, parts: Iterable[str], backend: str) -> None:
     """Let torch.compile translate parts of a network when they first run; names of tensors stay as they are.
 
-    Raises RecipeError if there is no such part or backend.
+    Raises:
+        RecipeError: there is no such part or backend.
     """
     if backend not in (known := torch.compiler.list_backends(exclude_tags=())):
         raise RecipeError(f"compiler: there is no backend {backend}; known: {', '.join(known)}")
@@ -130,9 +141,15 @@ class Learner(Generic[Network]):
     """A network with its optimiser and average. One step is `begin`, `backward`, `apply`."""
 
     def __init__(self, recipe: RunRecipe, network: Network, device: torch.device) -> None:
-        """Move a network to its device and prepare its optimiser; weights are rank 0's, batch norms are shared.
+        """Move a network to its device and prepare its optimiser.
 
-        Raises RecipeError if the network lacks a part that the recipe names.
+        Args:
+            recipe: rules of the optimiser, number type, clipping, pace of the average.
+            network: its weights become those of rank 0, its batch norms are shared by all processes.
+            device: where it is trained.
+
+        Raises:
+            RecipeError: the network lacks a part that has a factor of the learning rate, is computed again or compiled.
         """
         self._recipe = recipe
         self._device = device
@@ -193,9 +210,14 @@ class Learner(Generic[Network]):
         return self._averaging[1]
 
     def apply(self, loss: float, step: int) -> bool:
-        """Update weights and average from the gradients of all processes; `step` counts this one.
+        """Update weights and average from the gradients of all processes.
 
-        Returns False, with everything as before the step, where loss or gradients are not finite in any process.
+        Args:
+            loss: of the step.
+            step: number of steps with this one.
+
+        Returns:
+            False, and everything as before the step, where loss or gradients are not finite in any process.
         """
         self.scaler.unscale_(self.optimizer)
         limit = self._recipe.largest_gradient
@@ -259,7 +281,11 @@ class Learner(Generic[Network]):
         )
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Load a `state`. Raises WeightsError if it belongs to another network."""
+        """Load a `state`.
+
+        Raises:
+            WeightsError: it belongs to another network.
+        """
         if (names := state["network"].keys() ^ self.average.keys()) or state["average"].keys() != self.average.keys():
             raise WeightsError(
                 f"the checkpoint is of another network: {len(names)} tensors differ, such as {min(names, default='')}"

@@ -54,7 +54,12 @@ class Contrast(nn.Module):
         return self.log_scale.exp().clamp(max=MAX_SCALE)
 
     def forward(self, by_image: Tensor, by_text: Tensor) -> Tensor:
-        """Mean of both directions, of cosines [B, N] of this process's images, and captions, with all others."""
+        """Mean of both directions.
+
+        Args:
+            by_image: [B, N] cosines of this process's images with all captions.
+            by_text: [B, N] cosines of this process's captions with all images.
+        """
         n_own = len(by_image)
         targets = torch.arange(n_own, device=by_image.device) + rank() * n_own
         return (F.cross_entropy(self.scale * by_image, targets) + F.cross_entropy(self.scale * by_text, targets)) / 2
@@ -101,9 +106,15 @@ def focal_costs(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> 
 
 
 def matching_costs(masks: Tensor, targets: Tensor, settings: MaskLossSettings) -> Tensor:
-    """Costs [B, N, K] of assigning predictions, mask logits [B, N, h, w], to targets [B, K, H, W] of 0 or 1.
+    """Cost of assigning each prediction to each target, at the resolution of the predictions.
 
-    At the resolution of the predictions: targets are resized to the nearest pixel.
+    Args:
+        masks: logits [B, N, h, w].
+        targets: 0 or 1, [B, K, H, W]; resized to the nearest pixel.
+        settings: weights.
+
+    Returns:
+        [B, N, K] float32.
     """
     with torch.no_grad(), torch.autocast(masks.device.type, enabled=False):
         logits = masks.float().flatten(2)
@@ -122,10 +133,14 @@ class Pairs(NamedTuple):
 
 @torch.no_grad()
 def assign(costs: Tensor, present: Tensor | None = None) -> Pairs:
-    """The Hungarian assignment of least total cost for each image: min(N, its targets) pairs, on the device of `costs`.
+    """The Hungarian assignment of least total cost for each image.
 
-    Costs [B, N, K] are of N predictions with K targets; numbers that are not finite cost NOT_FINITE. `present` [B, K]
-    says which targets an image has, None: all.
+    Args:
+        costs: [B, N, K] of N predictions with K targets, on any device; numbers that are not finite cost NOT_FINITE.
+        present: [B, K] which targets an image has; None: all.
+
+    Returns:
+        min(N, targets of the image) pairs for every image, on the device of `costs`.
     """
     matrices = np.nan_to_num(costs.double().cpu().numpy(), nan=NOT_FINITE, posinf=NOT_FINITE, neginf=-NOT_FINITE)
     every = np.arange(matrices.shape[2])
@@ -150,9 +165,14 @@ def matched_mask_losses(
 ) -> MaskLosses:
     """Losses of the predictions matched to a target, resized to the targets' size; unmatched ones cost nothing.
 
-    Of mask logits [L, B, N, h, w], each layer matched by itself, targets [B, K, H, W] of 0 or 1, and `present` as in
-    `assign`. For each layer [L] it is the sum over pairs, divided by the number of targets: its mean over processes, at
-    least 1.
+    Args:
+        masks: logits [L, B, N, h, w] of L layers, each matched by itself.
+        targets: 0 or 1, [B, K, H, W].
+        settings: weights of the matching costs.
+        present: [B, K] which targets an image has; None: all.
+
+    Returns:
+        For each layer [L] the sums over pairs, divided by the number of targets: its mean over processes, at least 1.
     """
     n_layers, n_images = masks.shape[:2]
     # All layers in one call: the device is waited for once.

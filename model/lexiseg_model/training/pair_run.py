@@ -41,9 +41,14 @@ def held_out_batch(
 
 
 def recall(likeness: Tensor, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
-    """`recall_at_K` in percent: pairs among the first K of similarities [N, N], averaged over both directions.
+    """Share in percent of pairs among the first k, averaged over both directions.
 
-    Matching pairs are on the diagonal; ties count as misses.
+    Args:
+        likeness: [N, N] of photographs (rows) and captions; matching pairs on the diagonal.
+        ranks: the k.
+
+    Returns:
+        `recall_at_K` for each; ties count as misses.
     """
     matching = likeness.diagonal()
     before = [(likeness >= matching[:, None]).sum(1) - 1, (likeness >= matching[None, :]).sum(0) - 1]
@@ -100,7 +105,10 @@ class PairRun(Run[Recipe, Network, PairBatch], Generic[Recipe, Network]):
     normalisation: ClassVar[Normalisation] = "imagenet"
 
     def __init__(self, recipe: Recipe, network: Network, tokenize: Callable[[list[str]], Tensor]) -> None:
-        """Raises DatasetError if there are no pairs."""
+        """
+        Raises:
+            DatasetError: there are no pairs.
+        """
         super().__init__(recipe, network)
         self.tokenize = tokenize
         pairs: PairSource = open_pairs(*(recipe.place(name) for name in recipe.pairs))

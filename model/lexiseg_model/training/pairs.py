@@ -31,7 +31,11 @@ class Order:
     """Numbers of the pairs at positions 0, 1, 2, ... of an endless stream; each epoch has every pair once."""
 
     def __init__(self, sizes: Sequence[int], seed: int, together: int = TOGETHER) -> None:
-        """Order pairs of parts of these sizes. Raises DatasetError if there are none."""
+        """Order pairs of parts of these sizes.
+
+        Raises:
+            DatasetError: there are no pairs.
+        """
         self.sizes = np.asarray(sizes, np.int64)  # [parts]
         self.total = int(self.sizes.sum())
         if not self.total:
@@ -100,12 +104,20 @@ class PairStream:
     """Pairs of a source by position in an endless shuffled order."""
 
     def __init__(self, source: PairSource, seed: int) -> None:
-        """Draw from a source. Raises DatasetError if it has no pairs."""
+        """Draw from a source.
+
+        Raises:
+            DatasetError: the source has no pairs.
+        """
         self.source = source
         self.order = Order(source.sizes, seed)
 
     def __getitem__(self, position: int) -> Drawn:
-        """The pair at a position. Raises DatasetError if it and MAX_BROKEN replacements cannot be read."""
+        """The pair at a position.
+
+        Raises:
+            DatasetError: it and MAX_BROKEN replacements cannot be read.
+        """
 
         def read(index: int) -> tuple[StoredPair, NDArray[np.uint8]]:
             stored = self.source.read(index)
@@ -161,9 +173,16 @@ class NumberedPairs(Stream[Batch], Generic[Batch]):
     """Batches numbered over all processes: every pair comes once in an epoch."""
 
     def __init__(self, pairs: PairSource, make: Callable[[Sequence[Drawn]], Batch], batch: int, seed: int) -> None:
-        """Draw pairs in a shuffled order, `batch` at a time, which `make` turns into a batch.
+        """Draw pairs in a shuffled order.
 
-        The seed is of order, captions and views. Raises DatasetError if there are no pairs.
+        Args:
+            pairs: what is drawn from.
+            make: turns drawn pairs into a batch.
+            batch: pairs in one.
+            seed: of order, captions and views.
+
+        Raises:
+            DatasetError: there are no pairs.
         """
         super().__init__()
         self._pairs = PairStream(pairs, seed)

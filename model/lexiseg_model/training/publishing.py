@@ -37,8 +37,12 @@ UNSTATED = "Not stated: the weights inherit the terms of what they were trained 
 def origin(recipe: RunRecipe, weights: Path, start: str = "") -> dict[str, object]:
     """Fields of a card that say where its weights come from; measured fields are emptied.
 
-    A card based on a method's bundled one is updated with these, and with `training_data`. The folder of the weights
-    gives the model its name; `start` are the initial weights in words, for the lineage.
+    A card based on a method's bundled one is updated with these, and with `training_data`.
+
+    Args:
+        recipe: of the run.
+        weights: its file, in the folder that gives the model its name.
+        start: the initial weights in words, for the lineage.
     """
     measured = "Nothing is known of it beyond what was measured on validation splits of its own data."
     return {
@@ -58,7 +62,12 @@ def origin(recipe: RunRecipe, weights: Path, start: str = "") -> dict[str, objec
 
 
 def lineage(recipe: RunRecipe, start: str) -> str:
-    """Initial weights, length of training, course of the loss and what was measured on held-out data, in words."""
+    """Initial weights, length of training, course of the loss and what was measured on held-out data, in words.
+
+    Args:
+        recipe: of the run; its journal is read from `out`.
+        start: the initial weights as `Training.start` names them.
+    """
     begun = f" from {start}" if start else ""
     entries = _entries(recipe.out)
     curve = [entry for entry in entries if "loss" in entry]
@@ -167,7 +176,12 @@ def write_model(
 ) -> ModelCard:
     """Write `weights.safetensors` and `card.yaml` of a run whose checkpoint the method's import has read.
 
-    `start` are the initial weights in words, `changes` further fields of the card, `training_data` among them.
+    Args:
+        imported: card and tensors of the checkpoint.
+        folder: of the run; becomes a model directory.
+        recipe: of the run.
+        start: the initial weights in words, for the lineage.
+        changes: further fields of the card, `training_data` among them.
     """
     save_file({name: value.contiguous() for name, value in imported.state.items()}, folder / WEIGHTS)
     card = imported.card.model_copy(update={**origin(recipe, folder / WEIGHTS, start), **changes})

@@ -46,9 +46,15 @@ class Division(NamedTuple):
 
 
 def divide(global_batch: int, processes: int, micro_batch: int | None) -> Division:
-    """Split a global batch evenly, in as few forward passes as `micro_batch` examples, None: any number, allow.
+    """Split a global batch evenly, in as few forward passes as `micro_batch` allows.
 
-    Raises RecipeError if the batch is not divisible by the number of processes.
+    Args:
+        global_batch: examples of one step.
+        processes: of the run.
+        micro_batch: most examples in one forward pass; None: no limit.
+
+    Raises:
+        RecipeError: the batch is not divisible by the number of processes.
     """
     per_process, rest = divmod(global_batch, processes)
     if rest or not per_process:
@@ -213,7 +219,11 @@ def with_budget(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
 
 
 def is_begun(recipe: RunRecipe) -> bool:
-    """Whether `recipe.out` holds a run that can resume. Raises RecipeError if it used another recipe."""
+    """Whether `recipe.out` holds a run that can resume.
+
+    Raises:
+        RecipeError: the run there used another recipe.
+    """
     written = recipe.out / RECIPE
     if not written.is_file() or not (recipe.out / CHECKPOINT).is_file():
         return False
@@ -222,9 +232,15 @@ def is_begun(recipe: RunRecipe) -> bool:
 
 
 def require_same_recipe(path: Path, earlier: Mapping[str, Any], recipe: RunRecipe) -> None:
-    """Raise RecipeError if settings outside `may_differ` differ from those of a checkpoint; it names each.
+    """Compare the recipe of a checkpoint with the one that is to continue it.
 
-    A setting that is missing in `earlier` counts as its default; `path` is the checkpoint or its folder.
+    Args:
+        path: the checkpoint or its folder, for the message.
+        earlier: values of the checkpoint's recipe; a setting that is missing counts as its default.
+        recipe: of the run that resumes.
+
+    Raises:
+        RecipeError: settings outside `may_differ` differ; names each with both values.
     """
     now = recipe.model_dump(mode="json")
     differences = [

@@ -127,11 +127,16 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         return max(self.step + 1, round(self.step / max(1e-9, self.progress)))
 
     def train(self) -> Path | None:
-        """Train until the recipe's budget is used; called again, it resumes.
+        """Train until the recipe's budget is used.
 
-        Returns the path of the averaged fp16 weights; None in other processes than the first, and where the run stopped
-        early for the reason in `ending`. Raises RecipeError if the recipe does not fit the checkpoint in `recipe.out`,
-        the number of processes or the figures of validation, TrainingError if losses are not finite.
+        Returns:
+            Path of the averaged fp16 weights; None in other processes than the first, and where the run stopped early
+            for the reason in `ending`. Called again, it resumes.
+
+        Raises:
+            RecipeError: the checkpoint in `recipe.out` belongs to another recipe, the global batch is not divisible by
+                the number of processes, a single process is sharded, or validation has no figure `best_by`.
+            TrainingError: losses are not finite.
         """
         if self.recipe.sharding == "full" and world_size() == 1:
             raise RecipeError(
@@ -253,7 +258,11 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         return loss
 
     def _keep_nonfinite(self, batches: tuple[Batch, ...]) -> None:
-        """Save the batches of a step without a finite loss; raises TrainingError after too many such steps in a row."""
+        """Save the batches of a step without a finite loss or gradient.
+
+        Raises:
+            TrainingError: too many such steps in a row.
+        """
         self.nonfinite += 1
         folder = self.recipe.out / NONFINITE
         folder.mkdir(exist_ok=True)
@@ -322,13 +331,21 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
             return self._validate()
 
     def _measure_start(self, journal: Journal, by: str) -> None:
-        """Validate before the first step, so that a missing figure is found before hours of training."""
+        """Validate before the first step, so that a missing figure is found before hours of training.
+
+        Raises:
+            RecipeError: validation has no figure `by`.
+        """
         figures = self.figures()
         better(by, 0, figures, None)
         self._log_figures(journal, figures)
 
     def _validated(self, journal: Journal) -> None:
-        """Validate, and keep the averaged weights if they are the best so far."""
+        """Validate, and keep the averaged weights if they are the best so far.
+
+        Raises:
+            RecipeError: validation has no figure `best_by`.
+        """
         with self.learner.as_average():
             figures = self._validate()
         by = self.recipe.best_by

@@ -23,7 +23,8 @@ class Reached(NamedTuple):
 def share_done(recipe: RunRecipe, n_examples: int | None, reached: Reached) -> float:
     """Share of a run over `n_examples` examples that is done, 0 to 1.
 
-    Raises RecipeError for a budget in epochs where the number of examples is unknown.
+    Raises:
+        RecipeError: a budget in epochs where the number of examples is unknown.
     """
     if recipe.steps is not None:
         return min(1.0, reached.steps / recipe.steps)
@@ -42,7 +43,13 @@ class Schedule:
     recipe: RunRecipe
 
     def factor(self, step: int, done: float, warmed: float) -> float:
-        """Factor of one step, counted from 0, from the shares of the run before it and at the end of warm-up."""
+        """Factor of one step.
+
+        Args:
+            step: counted from 0.
+            done: share of the run before it.
+            warmed: share of the run at the end of warm-up.
+        """
         recipe = self.recipe
         warm = self._warm(step)
         if recipe.schedule == "multistep":

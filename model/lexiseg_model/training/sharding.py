@@ -21,8 +21,13 @@ from lexiseg_model.training.distributed import LossPass
 def shard(root: LossPass, units: Collection[nn.Module], device: torch.device) -> None:
     """Spread the parameters of a network over all processes by FSDP; scalars stay whole.
 
-    They are whole during a pass, those of `units` only while these compute, and each process keeps its share of the
-    mean gradients. A parameter without a gradient in any process gets zeros, and so its weight decay.
+    They are whole during a pass, and each process keeps its share of the mean gradients. A parameter without a gradient
+    in any process gets zeros, and so its weight decay.
+
+    Args:
+        root: of a network that is the same in every process; changed in place.
+        units: modules in the network that are whole only while they compute, not during the whole pass.
+        device: of the network.
     """
     mesh = DeviceMesh.from_group(dist.new_group(), device.type)
     scalars = {parameter for parameter in root.parameters() if parameter.ndim == 0}

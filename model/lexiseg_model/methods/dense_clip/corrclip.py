@@ -58,7 +58,12 @@ class CorrClipTower(ImageTower):
         self.multiple = math.lcm(self.visual.patch_size[0], proxy.kind.patch)
 
     def forward(self, tiles: Tensor, regions: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Unit vectors [N, D, h, w] of tiles uint8 [N, 3, s, t], one at a time; regions [N, s, t], 0 for none."""
+        """Unit vectors [N, D, h, w] of tiles uint8 [N, 3, s, t], one at a time.
+
+        Args:
+            tiles: the tiles.
+            regions: integers [N, s, t], 0 for no region; None: there are no regions.
+        """
         padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
         dtype = self.visual.conv1.weight.dtype
         images = padding.add(normalise(tiles, self.settings.normalisation)).to(dtype)
@@ -149,7 +154,8 @@ def _mask(which: Tensor, count: int) -> Tensor:
 def region_map(model: Segmenter, rgb: NDArray[np.uint8]) -> Tensor:
     """Label the pixels of a picture [H, W, 3]: int16 [H, W], 0 for no region. Larger masks cover smaller, as released.
 
-    Raises OptionError if the model has no masks.
+    Raises:
+        OptionError: the model has no masks.
     """
     masks = _masks(model, model.encode(rgb))
     labels = torch.zeros(rgb.shape[:2], dtype=torch.int16, device=masks.device)

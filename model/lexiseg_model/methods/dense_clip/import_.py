@@ -55,8 +55,9 @@ class Options(ImportOptions):
 def read(options: Options) -> Imported:
     """Read CLIP's towers and the policy's further weights.
 
-    Raises WeightsError if a file is missing, damaged, or of another model, OptionError if options do not fit the
-    policy.
+    Raises:
+        WeightsError: a file is missing, damaged, or contains another model.
+        OptionError: an option does not belong to the policy, or one is missing.
     """
     policy, proxy = options.policy, options.proxy
     published = published_policy(policy).settings.model_copy(update={"architecture": options.architecture})

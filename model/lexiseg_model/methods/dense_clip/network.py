@@ -64,9 +64,16 @@ def neighbourhood(grid: Grid, std: float, device: torch.device) -> Tensor:
 
 
 def dense_map(visual: VisionTransformer, entering: Tokens, policy: str, std: float) -> Tensor:
-    """Vectors [N, D, h, w] of patches in the text space, not of unit length, from tokens before the last block.
+    """Vectors of patches in the text space, not of unit length.
 
-    The policy is maskclip, sclip or naclip; `std` is the deviation of NACLIP's Gaussian, in patches.
+    Args:
+        visual: the image tower.
+        entering: tokens before its last block (`tokens_before_last_block`).
+        policy: maskclip, sclip or naclip.
+        std: deviation of NACLIP's Gaussian, in patches.
+
+    Returns:
+        [N, D, h, w].
     """
     block = last_block(visual)
     tokens, grid = entering
@@ -90,10 +97,22 @@ def dense_map(visual: VisionTransformer, entering: Tokens, policy: str, std: flo
 
 
 def proxy_map(visual: VisionTransformer, entering: Tokens, proxy: Tensor, beta: float, gamma: float) -> Tensor:
-    """Vectors [N, D, rows, columns] in the text space on the grid of the other tower's maps, not of unit length.
+    """Vectors in the text space on the proxy's grid, not of unit length.
 
     The released code swaps rows and columns of the values and takes the proxy's grid as square, which is the same for
     square windows and wrong for others.
+
+    Args:
+        visual: CLIP's image tower.
+        entering: tokens before its last block.
+        proxy: maps [N, C, rows, columns] of the other tower for the same images.
+        beta, gamma: as in `proxy_attention`.
+
+    Returns:
+        [N, D, rows, columns].
+
+    Raises:
+        ShapeError: the proxy maps are not [N, C, h, w].
     """
     if proxy.ndim != 4 or len(proxy) != len(entering.tokens):
         raise ShapeError(f"expected proxy maps [{len(entering.tokens)}, C, h, w], got {list(proxy.shape)}")
@@ -118,9 +137,17 @@ def values_on(visual: VisionTransformer, entering: Tokens, grid: Grid) -> Tensor
 
 
 def proxy_attention(proxy: Tensor, beta: float, gamma: float) -> Tensor:
-    """Attention [h*w, h*w] of one image's patches, the same for all heads (ProxyCLIP, eq. 6), of a map [C, h, w].
+    """Attention of one image's patches, the same for all heads (ProxyCLIP, eq. 6).
 
     softmax(gamma (S - beta mean(S))) over the patches where the logit is not negative; S are cosine similarities.
+
+    Args:
+        proxy: map [C, h, w] of the other tower.
+        beta: factor of the mean similarity that is subtracted.
+        gamma: sharpness.
+
+    Returns:
+        [h*w, h*w] float32; rows sum to 1.
     """
     units = F.normalize(proxy.float().flatten(1), dim=0)
     with torch.autocast(proxy.device.type, enabled=False):  # these numbers are compared with a threshold
@@ -144,7 +171,8 @@ class DenseNetwork(ImageTower):
     ) -> None:
         """Build the tower, with `proxy` for the policies proxyclip and trident.
 
-        Raises WeightsError if CLIP's image tower is no plain ViT, or the policy and `proxy` do not belong together.
+        Raises:
+            WeightsError: CLIP's image tower is no plain ViT, or the policy and `proxy` do not belong together.
         """
         super().__init__()
         self.visual = vision.require_plain_vit(visual)

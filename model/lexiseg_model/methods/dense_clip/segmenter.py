@@ -147,7 +147,8 @@ class TridentSegmenter(PictureSegmenter):
 def image_tower(parts: Parts, settings: DenseClipSettings) -> ImageTower:
     """Image tower of CLIP under its policy, or of timm without one.
 
-    Raises WeightsError if the tower gives no patches, or does not support the policy.
+    Raises:
+        WeightsError: the tower gives no patches, or does not support the policy.
     """
     visual = parts.towers.visual
     if not isinstance(visual, TimmModel):
@@ -161,7 +162,8 @@ def image_tower(parts: Parts, settings: DenseClipSettings) -> ImageTower:
 def load(folder: Path, card: ModelCard, execution: Execution) -> DenseClipSegmenter:
     """Load a model directory, or the hub's weights by the card's settings.
 
-    Raises WeightsError if the weights are missing, damaged, or of another model.
+    Raises:
+        WeightsError: the weights are missing, damaged, or of another model.
     """
     settings = settings_of(card, DenseClipSettings)
     parts = open_parts(folder, card, settings)
@@ -177,7 +179,11 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> DenseClipSegmen
 
 
 def require_weights(card: ModelCard) -> None:
-    """Fetch the hub's weights for a card without a weights file; raises as `fetch_from_hub`."""
+    """Fetch the hub's weights for a card without a weights file.
+
+    Raises:
+        WeightsError: they cannot be fetched; the message names the ways to provide them.
+    """
     fetch_from_hub(card)
     settings = settings_of(card, DenseClipSettings)
     if settings.policy == "corrclip":

@@ -65,14 +65,22 @@ def _published() -> dict[str, Any]:
 
 
 def known_policy(name: str) -> PolicyName:
-    """Policy of a name. Raises OptionError if there is none."""
+    """Policy of a name.
+
+    Raises:
+        OptionError: there is no such policy.
+    """
     if name not in get_args(PolicyName):
         raise OptionError(f"no policy {name!r}; there are {', '.join(get_args(PolicyName))}")
     return cast(PolicyName, name)
 
 
 def published_policy(policy: str) -> PublishedPolicy:
-    """A method as published; its settings for single data sets are in the protocols. Raises as `known_policy`."""
+    """A method as published; its settings for single data sets are in the protocols.
+
+    Raises:
+        OptionError: there is no such policy.
+    """
     name = known_policy(policy)
     entry = _published()[name]
     settings = dict(entry["settings"])

@@ -34,7 +34,8 @@ class Parts(NamedTuple):
 def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Parts:
     """Build the networks from the weights beside a card, or from the hub's if the card names none.
 
-    Raises WeightsError if the weights are missing, damaged, or of another model.
+    Raises:
+        WeightsError: the weights are missing, damaged, or of another model.
     """
     if card.weights_sha256 is None:
         return _from_hub(card, settings)
@@ -59,7 +60,8 @@ def flat_state(towers: ClipTowers, proxy: DinoTower | None, sam: Sam | None = No
 def fetch_from_hub(card: ModelCard) -> None:
     """Download the weights that a card names by tag, unless they are cached.
 
-    Raises WeightsError, which names the ways to provide them, if they cannot be fetched.
+    Raises:
+        WeightsError: they cannot be fetched; the message names the ways to provide them.
     """
     settings = settings_of(card, DenseClipSettings)
     hub_file(settings.architecture, _tag(card, settings), card.name)

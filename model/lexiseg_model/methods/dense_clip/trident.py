@@ -90,10 +90,17 @@ class Sam(nn.Module):
     def masks(
         self, embedding: Tensor, share: Tensor, min_probability: float, points: Tensor, boxes: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Masks of SAM for regions of one class: logits [R, h', w'] over the picture, and the expected IoU [R].
+        """Masks of SAM for regions of one class.
 
-        Of SAM's embedding [C, g, g], the class's probabilities `share` [h, w], of which those below `min_probability`
-        prompt nothing, points [R, 2] (x, y) and boxes [R, 4] from the first to the last cell, in cells of that map.
+        Args:
+            embedding: SAM's embedding [C, g, g].
+            share: probabilities [h, w] of the class.
+            min_probability: probability below which a pixel prompts nothing.
+            points: [R, 2], (x, y) in cells of the map.
+            boxes: [R, 4], x0, y0, x1, y1 of the first and the last cell.
+
+        Returns:
+            Logits [R, h', w'] over the picture, and the expected IoU [R].
         """
         size = (share.shape[0], share.shape[1])
         inside, low = self._fitted(size, self._side), 4 * embedding.shape[1]

@@ -43,7 +43,8 @@ class Options(ImportOptions):
 def read(options: Options) -> Imported:
     """Read both towers, the head that joins them, and the tokenizer.
 
-    Raises WeightsError if transformers or a file is missing, a file is of another kind, or the widths differ.
+    Raises:
+        WeightsError: transformers is not installed, a file is missing or of another kind, or the widths differ.
     """
     require_transformers(NAME)
     from transformers import AutoTokenizer, SiglipTextModel  # optional, and slow to import
@@ -71,7 +72,8 @@ def read(options: Options) -> Imported:
 def read_radio(path: Path) -> tuple[Any, dict[str, Tensor]]:
     """Read transformers' `RadioModel` and its SigLIP 2 teacher's head from the authors' file, running no code of it.
 
-    Raises WeightsError if the file is missing, damaged, or not a C-RADIO with a SigLIP 2 teacher.
+    Raises:
+        WeightsError: the file is missing, damaged, or not a C-RADIO with a SigLIP 2 teacher.
     """
     with torch.serialization.safe_globals([Namespace]):
         saved = read_torch(path)

@@ -131,7 +131,8 @@ class RadSegmenter(PatchTextSegmenter):
 def load(folder: Path, card: ModelCard, execution: Execution) -> RadSegmenter:
     """Load a model directory, or the hub's repositories if the card names no weights.
 
-    Raises WeightsError if transformers is not installed, or the weights are missing, damaged, or of another model.
+    Raises:
+        WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
     """
     require_transformers(NAME)
     from open_clip.tokenizer import canonicalize_text  # after lexiseg_model.clip has declared operators
@@ -173,7 +174,11 @@ def _shares(likeness: Tensor) -> Tensor:
 
 
 def _head(state: dict[str, Tensor]) -> nn.Module:
-    """C-RADIO's summary adaptor, version 2: patches [..., C] to the space of one teacher, [..., D]."""
+    """C-RADIO's summary adaptor, version 2: patches [..., C] to the space of one teacher, [..., D].
+
+    Raises:
+        WeightsError: the weights belong to another network.
+    """
 
     def layers(width: int, out: int) -> tuple[nn.Module, ...]:
         return nn.LayerNorm(width), nn.GELU(), nn.Linear(width, out)

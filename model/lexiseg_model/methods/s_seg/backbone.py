@@ -69,10 +69,16 @@ class Pyramid(nn.Module):
     """
 
     def __init__(self, name: str, drop_path: float | None = None, weights: Path | None = None) -> None:
-        """Build timm's network `name` with weights of a file, or random ones; `drop_path` is None where it has none.
+        """Build the backbone.
 
-        Raises OptionError if timm has no such network with features at these strides, WeightsError if the file does not
-        fit.
+        Args:
+            name: timm's name.
+            drop_path: stochastic depth in training; None for networks without it.
+            weights: file in timm's format; None for random weights.
+
+        Raises:
+            OptionError: timm has no such network, or it has no features at strides 4, 8, 16 and 32.
+            WeightsError: the file is missing, or lacks weights of that network.
         """
         super().__init__()
         self.body = _body(name, drop_path, weights)
@@ -88,7 +94,11 @@ class Pyramid(nn.Module):
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Maps [B, C_i, H/s, W/s] at strides s = 4, 8, 16, 32 of images [B, 3, H, W] with multiples of 32 as sides."""
+        """Maps [B, C_i, H/s, W/s] at strides s = 4, 8, 16, 32 of images [B, 3, H, W].
+
+        Raises:
+            ShapeError: a side is not a multiple of 32.
+        """
         if any(side % STRIDES[-1] for side in images.shape[2:]):
             raise ShapeError(f"expected sides divisible by {STRIDES[-1]}, got {' x '.join(map(str, images.shape[2:]))}")
         maps = self.body(images)[-len(STRIDES) :]
@@ -114,7 +124,11 @@ def _body(name: str, drop_path: float | None, weights: Path | None) -> Any:
 
 
 def _checked(name: str, weights: Path) -> State:
-    """Read the weights of a backbone and require all of them: timm would keep random weights for missing ones."""
+    """Read the weights of a backbone and require all of them: timm would keep random weights for missing ones.
+
+    Raises:
+        WeightsError: the file is missing or lacks weights.
+    """
     state = read_tensors(weights)
     whole = timm.create_model(name, num_classes=0)
     converted = getattr(sys.modules[_family(name)], "checkpoint_filter_fn", None)
@@ -126,7 +140,11 @@ def _checked(name: str, weights: Path) -> State:
 
 
 def _family(name: str) -> str:
-    """Module of timm that builds a network. Raises OptionError if timm has no such network."""
+    """Module of timm that builds a network.
+
+    Raises:
+        OptionError: timm has no such network.
+    """
     architecture = name.partition(".")[0]  # the rest names pretrained weights
     if not is_model(architecture):
         raise OptionError(f"timm has no backbone {name!r}")

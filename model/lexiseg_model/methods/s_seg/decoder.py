@@ -17,10 +17,17 @@ GROUPS = 32  # of every group norm
 
 
 def sine_positions(height: int, width: int, channels: int, like: Tensor) -> Tensor:
-    """Sinusoidal positions [channels, height, width] of cells: the first half of the channels for rows, then columns.
+    """Sinusoidal position embedding of cells: rows in the first half of the channels, columns in the second.
 
     Rows and columns count from 1 and are scaled to 2 pi; even channels are sines, odd ones cosines of the same wave.
-    The type and device are those of `like`.
+
+    Args:
+        height, width: size of the map in cells.
+        channels: a multiple of 4.
+        like: tensor whose dtype and device the result has.
+
+    Returns:
+        [channels, height, width].
     """
     half = channels // 2
     waves = TEMPERATURE ** (2 * torch.div(torch.arange(half, device=like.device), 2, rounding_mode="floor") / half)
@@ -96,10 +103,16 @@ class DecoderLayer(nn.Module):
                 nn.init.xavier_uniform_(weight)  # as DETR
 
     def forward(self, queries: Tensor, places: Tensor, cells: Tensor, cell_places: Tensor) -> Tensor:
-        """Queries [B, N, width] after the layer.
+        """Apply the layer.
 
-        `places` [B, N, width] of the queries and `cell_places` [P, width] of the map's `cells` [B, P, width] are added
-        to queries and keys, but not to values.
+        Args:
+            queries: [B, N, width].
+            places: [B, N, width], learned embeddings of the queries, added to queries and keys but not to values.
+            cells: [B, P, width], cells of the map.
+            cell_places: [P, width], positions of the cells, added to keys but not to values.
+
+        Returns:
+            [B, N, width].
         """
         placed = queries + places
         from_queries = self.self_attn(placed, placed, queries, need_weights=False)[0]
@@ -119,7 +132,14 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, places: Tensor, cells: Tensor, cell_places: Tensor) -> Tensor:
-        """Outputs [depth, B, N, width] of every layer, as in `DecoderLayer.forward`; queries start as zeros."""
+        """Outputs of every layer; queries start as zeros.
+
+        Args:
+            places, cells, cell_places: as in `DecoderLayer.forward`.
+
+        Returns:
+            [depth, B, N, width].
+        """
         queries = torch.zeros_like(places)
         outcomes = []
         for layer in self.layers:
@@ -180,14 +200,26 @@ class MaskHead(nn.Module):
         dropout: float,
         width: int = 256,
     ) -> None:
-        """Build with random weights for levels res2 to res5 with these `channels`; `n_queries` is that of masks."""
+        """Build with random weights.
+
+        Args:
+            channels: of res2 to res5.
+            n_queries: number of masks of an image.
+            depth: number of decoder layers.
+            dropout: in the decoder.
+            width: of the decoder; MaskFormer's by default.
+        """
         super().__init__()
         self.width = width
         self.pixel_decoder = PixelDecoder(channels, width)
         self.predictor = Predictor(channels[-1], width=width, n_queries=n_queries, depth=depth, dropout=dropout)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Queries [depth, B, N, width] and mask features [B, width, h, w] of levels [B, C_i, h_i, w_i]."""
+        """Queries [depth, B, N, width] of every layer and mask features [B, width, h, w].
+
+        Args:
+            features: levels [B, C_i, h_i, w_i], finest first.
+        """
         return self.predictor(features[-1]), self.pixel_decoder(features)
 
     def masks(self, queries: Tensor, mask_features: Tensor) -> Tensor:

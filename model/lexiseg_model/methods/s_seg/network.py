@@ -136,9 +136,11 @@ class ImagePass(nn.Module):
         self.network = network
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Encode tiles uint8 [B, 3, s, t] whose sides are multiples of 32, to float32.
+        """Encode tiles uint8 [B, 3, s, t] whose sides are multiples of 32.
 
-        Mask logits [B, N, s/4, t/4], queries [B, N, 256], and unit vectors of masks [B, N, D] and of tiles [B, D].
+        Returns:
+            float32 mask logits [B, N, s/4, t/4], queries [B, N, 256], and unit vectors of masks [B, N, D] and of tiles
+            [B, D].
         """
         images = normalise(tiles, "imagenet").to(next(self.network.backbone.parameters()).dtype)
         logits, queries = (part[-1].float() for part in self.network.last_masks(images))
@@ -161,8 +163,13 @@ class Trained(NamedTuple):
 def read_trained(path: Path, backbone: str | None = None) -> Trained:
     """Read the network of a training checkpoint, bare or under `model`, without the state of the training.
 
-    `backbone` is timm's name, which the weights do not show; None for the published Swin-S. Raises WeightsError if the
-    weights are not those of S-Seg over it, OptionError if timm has no such backbone with the levels that S-Seg needs.
+    Args:
+        path: safetensors, or a torch file of plain tensors.
+        backbone: timm's name, which the weights do not show; None for the published Swin-S.
+
+    Raises:
+        WeightsError: the file is missing, or its weights are not those of S-Seg over that backbone.
+        OptionError: timm has no such backbone, or it lacks the levels that S-Seg needs.
     """
     saved = read_tensors(path)
     named_in = names_in_network(saved)
@@ -174,9 +181,11 @@ def read_trained(path: Path, backbone: str | None = None) -> Trained:
 
 
 def restore(state: dict[str, Tensor], settings: SSegSettings) -> SSegNetwork:
-    """Build the network of a flat state for inference.
+    """Build the network of a flat state, in evaluation mode and without gradients.
 
-    Raises WeightsError if tensors are missing, unknown, or of the wrong shape; OptionError as `Pyramid`.
+    Raises:
+        WeightsError: tensors are missing, unknown, or of the wrong shape.
+        OptionError: as `Pyramid`.
     """
     return for_inference(SSegNetwork(settings), f"S-Seg over {settings.backbone}", state)
 

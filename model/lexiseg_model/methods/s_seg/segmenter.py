@@ -43,13 +43,29 @@ HOW_TO_PROVIDE = (
 
 
 def class_cosines(masks: Tensor, bank: TextBank) -> Tensor:
-    """Cosines [N, K] of masks, unit vectors [N, D], with the best text of each class."""
+    """Cosine of each mask and the best text of each class.
+
+    Args:
+        masks: unit vectors [N, D].
+        bank: unit vectors [T, D] of texts, and the class of each.
+
+    Returns:
+        [N, K].
+    """
     of_texts = bank.vectors @ masks.T  # [T, D] x [D, N] -> [T, N]
     return bank.best_of_texts(of_texts).T
 
 
 def class_shares(cosines: Tensor, scale: float) -> Tensor:
-    """Class probabilities [N, K] of masks, of their cosines [N, K] and the learned inverse temperature."""
+    """Class probabilities of masks: softmax over classes of the scaled cosines.
+
+    Args:
+        cosines: [N, K] of masks and classes.
+        scale: inverse temperature, learned in training.
+
+    Returns:
+        [N, K]; rows sum to 1.
+    """
     return (scale * cosines).softmax(1)
 
 
@@ -63,10 +79,16 @@ def only_likely(shares: Tensor, image: Tensor, candidates: int | None) -> Tensor
 
 
 def pixel_scores(logits: Tensor, shares: Tensor, combination: Combination) -> Tensor:
-    """Class scores [K, h, w] of pixels: sum over masks of mask times class probability (MaskFormer, section 3.4).
+    """Scores of classes at every pixel: sum over masks of mask times class probability (MaskFormer, section 3.4).
 
-    Of mask logits [N, h, w] and class probabilities `shares` [N, K]. A `sum` exceeds 1 where masks overlap; a `mean` is
-    divided by the sum of the mask probabilities. The best class is the same.
+    Args:
+        logits: mask logits [N, h, w].
+        shares: class probabilities [N, K] of masks.
+        combination: `sum`, which exceeds 1 where masks overlap, or `mean`, divided by the sum of the mask
+            probabilities, so that the scores of every pixel sum to 1.
+
+    Returns:
+        [K, h, w], not negative; the combination does not change the best class.
     """
     inside = logits.sigmoid()
     summed = torch.einsum("nk,nhw->khw", shares, inside)
@@ -74,9 +96,16 @@ def pixel_scores(logits: Tensor, shares: Tensor, combination: Combination) -> Te
 
 
 def background_level(scores: Tensor, threshold: float) -> Tensor:
-    """Score [] below which a pixel is background, as in GroupViT: the threshold, or the image's best score if lower.
+    """Score below which a pixel is background, as in GroupViT: the threshold, or the image's best score if lower.
 
-    So an image of uncertain classes does not become all background. `scores` are those of all its pixels or regions.
+    The second case keeps an image of uncertain classes from becoming all background.
+
+    Args:
+        scores: class scores of all pixels or regions of the image, of any shape.
+        threshold: a score.
+
+    Returns:
+        A scalar.
     """
     return scores.max().clamp(max=threshold) if scores.numel() else scores.new_tensor(threshold)
 
@@ -183,7 +212,8 @@ class SSegSegmenter(ClipSegmenter):
     def propose(self, features: Features) -> Proposals:
         """Masks of the queries above the least quality, which is the mean probability inside.
 
-        Raises TaskError if the image was encoded in several windows.
+        Raises:
+            TaskError: the image was encoded in several windows.
         """
         masks = self._own_masks(features)
 
@@ -200,7 +230,9 @@ class SSegSegmenter(ClipSegmenter):
         """Embeddings [N, D]: means of the embeddings of the model's masks, weighted by their IoU with the given masks.
 
         Masks are cut at logit 0. One that overlaps none of the model's gets zeros, equally similar to every class.
-        Raises TaskError as `propose`.
+
+        Raises:
+            TaskError: as `propose`.
         """
         masks_of_model = self._own_masks(features)
         resized = F.interpolate(masks.float()[:, None], size=masks_of_model.shape[1:], mode="bilinear")[:, 0]
@@ -240,8 +272,9 @@ require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)
 def load(folder: Path, card: ModelCard, execution: Execution) -> SSegSegmenter:
     """Load a model directory (`weights.safetensors` beside its card).
 
-    Raises WeightsError if the weights are missing, damaged, or of another network, or the card contradicts its
-    settings.
+    Raises:
+        WeightsError: the weights are missing, damaged, or of another network than the card's, or the card contradicts
+            its settings.
     """
     require_weights(card)
     settings = settings_of(card, SSegSettings)

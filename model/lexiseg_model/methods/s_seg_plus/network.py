@@ -91,7 +91,9 @@ class Student(nn.Module):
     def __init__(self, settings: SSegPlusSettings, start: Path | None = None) -> None:
         """Build with random weights, or with a transformer's weights in timm's format, such as MAE's.
 
-        Raises OptionError if timm has no such transformer with those blocks, WeightsError if the file does not fit it.
+        Raises:
+            OptionError: timm has no such transformer, or it lacks those blocks.
+            WeightsError: the file is missing, or of another transformer.
         """
         super().__init__()
         self.settings = settings

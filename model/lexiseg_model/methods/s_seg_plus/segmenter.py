@@ -124,7 +124,8 @@ def _known_as(text: str) -> str:
 def load(folder: Path, card: ModelCard, execution: Execution) -> SSegPlusSegmenter:
     """Load a model directory (`weights.safetensors` beside its card).
 
-    Raises WeightsError if the weights are missing, damaged, or of another network than the card's.
+    Raises:
+        WeightsError: the weights are missing, damaged, or of another network than the card's.
     """
     settings = settings_of(card, SSegPlusSettings)
     if not settings.classes or card.embedding != len(settings.classes):
@@ -136,6 +137,10 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> SSegPlusSegment
 
 
 def restore(state: dict[str, Tensor], settings: SSegPlusSettings) -> Student:
-    """Build a student for inference. Raises WeightsError if tensors are missing, unknown, or of the wrong shape."""
+    """Build a student in evaluation mode.
+
+    Raises:
+        WeightsError: tensors are missing, unknown, or of the wrong shape.
+    """
     network = Student(settings.model_copy(update={"drop_path": 0.0}))
     return for_inference(network, f"S-Seg+ over {settings.backbone}", state)

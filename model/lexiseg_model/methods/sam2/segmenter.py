@@ -51,7 +51,8 @@ class Sam2Segmenter(PromptedSegmenter):
 def load(folder: Path, card: ModelCard, execution: Execution) -> Sam2Segmenter:
     """Load a model directory, or the hub's repository if the card names no weights.
 
-    Raises WeightsError if transformers is not installed, or the weights are missing, damaged, or of another model.
+    Raises:
+        WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
     """
     require_transformers(NAME)
     card, state, digest = open_weights(

@@ -46,7 +46,8 @@ def fingerprint(tile: NDArray[np.uint8]) -> Tensor:
 def rows(regions: Sequence[Region], size: tuple[int, int], picture: Tensor) -> TextRows:
     """Encode regions of an image of `size` (H, W) with fingerprint `picture` [8]: rows [R, 16] fp16.
 
-    Raises OptionError if a region is given by points, or is an empty mask.
+    Raises:
+        OptionError: a region is given by points, or is an empty mask.
     """
     boxes = np.array([_box(region, size) for region in regions], np.float32).reshape(-1, BOX)
     high = boxes.astype(np.float16)
@@ -58,7 +59,9 @@ def rows(regions: Sequence[Region], size: tuple[int, int], picture: Tensor) -> T
 def vectors(positive: TextRows, negative: TextRows, width: int) -> ExampleVectors:
     """Pack all boxes of a class in one vector [1, width]; its last number is minus their count, negative for no text.
 
-    Raises OptionError if rows are of another method or too many, TaskError if they are of different images.
+    Raises:
+        OptionError: the rows come from another method, or there are more boxes than fit.
+        TaskError: the boxes are of different images.
     """
     parts = [(part, label) for part, label in ((positive, 1.0), (negative, 0.0)) if len(part)]
     if any(part.shape[1:] != (ROW,) for part, _ in parts):
@@ -80,7 +83,11 @@ def vectors(positive: TextRows, negative: TextRows, width: int) -> ExampleVector
 
 
 def boxes_of(vector: Tensor, picture: Tensor) -> Exemplars:
-    """Unpack the boxes of a vector [width] for the image with fingerprint `picture` [8]; TaskError if it is another."""
+    """Unpack the boxes of a vector [width] for the image with fingerprint `picture` [8].
+
+    Raises:
+        TaskError: the boxes are of another image.
+    """
     if not torch.equal(vector[:PRINT].cpu(), picture.cpu().to(vector.dtype)):
         raise TaskError(ONE_IMAGE)
     entries = vector[PRINT : PRINT - int(vector[-1]) * ENTRY].view(-1, ENTRY)

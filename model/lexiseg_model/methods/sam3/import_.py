@@ -34,7 +34,8 @@ class Options(ImportOptions):
 def read(options: Options) -> Imported:
     """Read the weights, the tokenizer, and the image processor's input size and normalisation.
 
-    Raises WeightsError if transformers is not installed, or the folder holds no SAM 3.
+    Raises:
+        WeightsError: transformers is not installed, or the folder holds no SAM 3.
     """
     require_transformers(NAME)
     from transformers import Sam3Processor  # optional, and slow to import
@@ -75,7 +76,11 @@ def _networks(folder: Path) -> tuple[Any, dict[str, Any] | None, dict[str, Tenso
 
 
 def _refuse_original_layout(path: Path) -> None:
-    """Raise ForeignWeightsError for a file of Meta's own code (sam3.pt, or SAM 3.1): what to download instead."""
+    """Refuse a file of Meta's own code (sam3.pt, or SAM 3.1), and say what to download instead.
+
+    Raises:
+        ForeignWeightsError: the path is or holds such a file.
+    """
     files = [path] if path.is_file() else sorted(path.glob("sam3*.pt"))
     if not files or (path / "config.json").is_file():
         return

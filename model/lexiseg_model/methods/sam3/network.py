@@ -103,9 +103,13 @@ class Sam3Network:
     def detect(
         self, levels: list[Tensor], words: Tensor, valid: Tensor, exemplars: Exemplars | None = None
     ) -> Detections:
-        """Decoder pass of B texts, words [B, L, C] and `valid` [B, L] (False: padding), in maps [C, h, w] of one image.
+        """Decoder pass of B texts in one image.
 
-        With exemplar boxes in this image B is 1.
+        Args:
+            levels: maps [C, h, w] from `levels`.
+            words: [B, L, C], from `tokens`.
+            valid: [B, L] bool, False at padding.
+            exemplars: exemplar boxes in this image; B is 1 with them.
         """
         from transformers.modeling_outputs import BaseModelOutputWithPooling
         from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput

@@ -195,7 +195,8 @@ def _pixel_probability(detections: Detections) -> Tensor:
 def load(folder: Path, card: ModelCard, execution: Execution) -> Sam3Segmenter:
     """Load a model directory (`weights.safetensors` beside its card).
 
-    Raises WeightsError if transformers is not installed, or the weights are missing, damaged, or of another model.
+    Raises:
+        WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
     """
     require_transformers(NAME)
     settings = settings_of(card, Sam3Settings)

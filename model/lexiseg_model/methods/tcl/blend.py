@@ -76,9 +76,17 @@ def finished_masks(
     guides: Tensor,
     settings: MaskSettings,
 ) -> Tensor:
-    """Masks [B, T, H/4, W/4] in 0..1 as TCL evaluates them, of unit text vectors [T, D].
+    """Masks as TCL evaluates them, at stride 4.
 
-    `guides` [B, 3, H/4, W/4] are those of `guide`, for PAMR.
+    Args:
+        maps: result of the image pass.
+        texts: [T, D], one vector for each class; those of texts have unit length.
+        sim2mask: the learned scale and bias.
+        guides: [B, 3, H/4, W/4] of `guide`; not used without PAMR.
+        settings: PAMR, then the average.
+
+    Returns:
+        [B, T, H/4, W/4] in 0..1.
     """
     masks = soft_masks(maps, texts, sim2mask)
     if settings.pamr is not None:

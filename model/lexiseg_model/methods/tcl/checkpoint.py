@@ -38,8 +38,10 @@ Prefixes = list[tuple[str, str]]
 def prefixes_of(architecture: str = ARCHITECTURE) -> Prefixes:
     """Prefixes of names, the authors' and ours, for a CLIP; the first matching one applies.
 
-    The learned copy of CLIP's last block has that block's number. Raises OptionError if open_clip has no such
-    architecture, or it is not a plain transformer with patches of 16.
+    The learned copy of CLIP's last block has that block's number.
+
+    Raises:
+        OptionError: open_clip has no such architecture, or it is not a plain transformer with patches of 16.
     """
     config = configuration(architecture)
     vision, text = config["vision_cfg"], config["text_cfg"]
@@ -92,10 +94,18 @@ def read_official(path: Path) -> State:
 
 
 def from_official(official: State, clip: State | None, architecture: str = ARCHITECTURE) -> State:
-    """Convert the authors' weights and CLIP's towers, in open_clip's names, to our flat state in float32.
+    """Convert the authors' weights and CLIP's towers to our flat state.
 
-    `clip` is None if `official` contains the towers; `restore` checks completeness and shapes. Raises WeightsError if
-    tensors are unknown, the towers are missing, or `clip` differs from those in `official`.
+    Args:
+        official: result of `read_official`.
+        clip: both towers in open_clip's names; None if `official` contains them.
+        architecture: open_clip's name of the towers.
+
+    Returns:
+        Tensors in float32; `restore` checks their completeness and shapes.
+
+    Raises:
+        WeightsError: tensors are unknown, the towers are missing, or `clip` differs from those in `official`.
     """
     state = {name: value.float() for name, value in _renamed(official, prefixes_of(architecture)).items()}
     if any(name.startswith(CLIP) for name in state):
@@ -114,9 +124,12 @@ def from_official(official: State, clip: State | None, architecture: str = ARCHI
 
 
 def to_official(state: State, architecture: str = ARCHITECTURE) -> State:
-    """Convert our flat state to the authors' names; their released file has the learned part, `masker.`, alone.
+    """Convert our flat state to the authors' names.
 
-    Raises WeightsError if tensors are unknown.
+    The released file contains only the learned part, the tensors of `masker.`.
+
+    Raises:
+        WeightsError: tensors are unknown.
     """
     back = [(ours, theirs) for theirs, ours in prefixes_of(architecture)]
     return _renamed({name: value for name, value in state.items() if name != _CLIP_SCALE}, back)
@@ -129,7 +142,11 @@ def _renamed(state: State, prefixes: Prefixes) -> State:
 
 
 def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
-    """Build the model of a flat state; `losses.*` is ignored. Raises WeightsError if tensors do not fit."""
+    """Build the model of a flat state; `losses.*` is ignored.
+
+    Raises:
+        WeightsError: tensors are missing, unknown, or of the wrong shape.
+    """
     towers = from_state(architecture, under(CLIP, state), quick_gelu=True)  # TCL is published over OpenAI's CLIP
     with SkipInit():
         network = TclNetwork(towers.visual)

@@ -26,9 +26,16 @@ EPSILON = 1e-6  # of every normalisation in TCL
 
 
 def value_only(block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
-    """Tokens [B, L, width] after a transformer block in which every token attends only to itself.
+    """Apply a transformer block in which every token attends only to itself.
 
     The result of attention is the projected value; unlike in MaskCLIP, residual paths and MLP stay.
+
+    Args:
+        block: block of a vision transformer; it is not changed.
+        tokens: [B, L, width].
+
+    Returns:
+        [B, L, width].
     """
     attention = block.attn
     width = tokens.shape[-1]
@@ -92,9 +99,14 @@ class Grounder(nn.Module):
         self.requires_grad_(True)  # also if the tower is frozen
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
-        """Embedding [B, D, 4h, 4w] of every 4 x 4 pixels, for patches of 16; not normalised.
+        """Embedding of every 4 x 4 pixels, for patches of 16; not normalised.
 
-        `tokens` [B, 1 + h * w, width] are those before CLIP's last block on the grid (h, w), class token first.
+        Args:
+            tokens: [B, 1 + h * w, width] before CLIP's last block, class token first.
+            grid: (h, w) of the patches.
+
+        Returns:
+            [B, D, 4h, 4w].
         """
         maps = patch_map(value_only(self.block, tokens)[:, 1:], grid)
         for stage in self.stages:
@@ -121,9 +133,14 @@ def logistic_noise(uniform: Tensor) -> Tensor:
 
 
 def hard_mask(logits: Tensor, noise: Tensor) -> Tensor:
-    """Random masks of 0 or 1 with straight-through gradients, those of sigmoid(logits + noise): Gumbel-sigmoid.
+    """Random binary masks with straight-through gradients (Gumbel-sigmoid, temperature 1).
 
-    `noise` comes from `logistic_noise`; its temperature is 1.
+    Args:
+        logits: any shape.
+        noise: result of `logistic_noise`, of the same shape.
+
+    Returns:
+        0 or 1; the gradient is that of sigmoid(logits + noise).
     """
     soft = torch.sigmoid(logits + noise)
     hard = (soft > 0.5).to(soft.dtype)

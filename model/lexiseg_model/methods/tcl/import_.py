@@ -29,7 +29,9 @@ class Options(ImportOptions):
 def read(options: Options) -> Imported:
     """Read towers and grounder.
 
-    Raises WeightsError if a file is missing, damaged, or of another model, OptionError if TCL lacks the architecture.
+    Raises:
+        WeightsError: a file is missing, damaged, or contains another model.
+        OptionError: TCL does not support the architecture.
     """
     architecture = known_architecture(options.architecture)
     prefixes_of(architecture)

@@ -31,7 +31,11 @@ class TclNetwork(nn.Module):
     """
 
     def __init__(self, visual: VisionTransformer) -> None:
-        """Freeze CLIP's image tower, and build a grounder from its end. Raises WeightsError if it is no plain ViT."""
+        """Freeze CLIP's image tower, and build a grounder from its end.
+
+        Raises:
+            WeightsError: the tower is not a plain ViT.
+        """
         super().__init__()
         vision.require_plain_vit(visual)
         self.visual = visual

@@ -96,7 +96,13 @@ class TclSegmenter(ClipSegmenter):
 
     @torch.inference_mode()
     def masks(self, features: Features, bank: TextBank, settings: MaskSettings) -> Tensor:
-        """Soft masks [K, h, w] in 0..1 over the canvas, averaged over windows, for vectors [T, D] of any length."""
+        """Soft masks [K, h, w] in 0..1 over the canvas, averaged over windows.
+
+        Args:
+            features: features of one image.
+            bank: vectors [T, D] of any length.
+            settings: refinement, and weight of CLIP's masks.
+        """
         layout = windowed.layout_of(features)
         padding = Padding.to_multiple(layout.tile, PATCH)
         padded = padding.padded(layout.tile)
@@ -133,7 +139,11 @@ require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> TclSegmenter:
-    """Load a model directory. Raises WeightsError if its weights are missing, damaged, or not TCL's."""
+    """Load a model directory (`weights.safetensors` beside its card).
+
+    Raises:
+        WeightsError: the weights are missing, damaged, or not TCL's.
+    """
     require_weights(card)
     settings = settings_of(card, TclSettings)
     state = read_weights(folder / WEIGHTS, card.weights_sha256)

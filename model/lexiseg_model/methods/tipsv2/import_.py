@@ -29,7 +29,8 @@ class Options(ImportOptions):
 def read(options: Options) -> Imported:
     """Read the weights, the configuration and the tokenizer.
 
-    Raises WeightsError if transformers is not installed, or the folder holds no TIPSv2.
+    Raises:
+        WeightsError: transformers is not installed, or the folder holds no TIPSv2.
     """
     require_transformers(NAME)
     from transformers import Tipsv2Model, Tipsv2Tokenizer  # optional, and slow to import

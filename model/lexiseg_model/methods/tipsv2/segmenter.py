@@ -34,7 +34,11 @@ class TipsSettings(TokenSettings):
 
 
 def build_tips(settings: TipsSettings, state: dict[str, Tensor]) -> Any:
-    """transformers' `Tipsv2Model` with the weights of a flat state. Raises ForeignWeightsError if they do not fit."""
+    """Build transformers' `Tipsv2Model` with the weights of a flat state.
+
+    Raises:
+        ForeignWeightsError: the weights belong to another network.
+    """
     from transformers import Tipsv2Config, Tipsv2Model  # optional, and slow to import
 
     return build_network(Tipsv2Model, Tipsv2Config(**settings.config), state, NAME)
@@ -73,7 +77,8 @@ class TipsTextTower(PretrainedTextTower):
 def load(folder: Path, card: ModelCard, execution: Execution) -> PatchTextSegmenter:
     """Load a model directory, or the hub's repository if the card names no weights.
 
-    Raises WeightsError if transformers is not installed, or the weights are missing, damaged, or of another model.
+    Raises:
+        WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
     """
     require_transformers(NAME)
     card, state, digest = open_weights(folder, card, lambda: read(require_weights(card)))

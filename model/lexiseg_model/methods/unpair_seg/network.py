@@ -129,11 +129,17 @@ def flat_state(clip: State, masks: State, adapter: State | None = None) -> State
 
 
 def read_weights(path: Path, clip: State | None = None) -> State:
-    """Read the flat state of a file in float32: the authors' stage one, or an own training of one or two stages.
+    """Read the flat state of a file, in float32: the authors' stage one, or an own training of one or two stages.
 
     Name prefixes of training wrappers and tensors of the losses are removed. Missing tensors are reported by `restore`.
-    `clip` are both towers in open_clip's names, None if the file contains them. Raises WeightsError if the file is
-    missing or holds anything but tensors, a name is unknown, or the towers are missing or differ from `clip`.
+
+    Args:
+        path: a pickle `{"model": ...}` of detectron2, a plain state dict, or safetensors.
+        clip: both towers in open_clip's names; None if the file contains them.
+
+    Raises:
+        WeightsError: the file does not exist or contains anything but tensors, a name is unknown, the towers are
+            missing, or they differ from `clip`.
     """
     saved = read_tensors(path) if path.suffix == ".safetensors" else read_bare_or_wrapped(path, "Unpair-Seg")
     state = {inside: saved[name].float() for name, inside in names_in_network(saved).items() if inside not in DERIVED}
@@ -146,7 +152,11 @@ def read_weights(path: Path, clip: State | None = None) -> State:
 
 
 def _only_towers(inside: State, beside: State | None) -> State:
-    """CLIP's towers from the file itself or from beside it; raises WeightsError if both are empty, or they differ."""
+    """CLIP's towers from the file itself or from beside it.
+
+    Raises:
+        WeightsError: both are empty, or they differ.
+    """
     if not inside and not beside:
         raise WeightsError(
             "these weights come without CLIP; its towers have to be given with them: the authors' are "
@@ -160,8 +170,13 @@ def _only_towers(inside: State, beside: State | None) -> State:
 def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
     """Build the model of a flat state, with an adapter if the state has one; sizes follow from the weights.
 
-    `architecture` is open_clip's name of the CLIP in it, a ConvNeXt. Raises OptionError if there is none of that name,
-    WeightsError if tensors are missing, unknown, or of the wrong shape.
+    Args:
+        state: result of `read_weights` or `flat_state`.
+        architecture: open_clip's name of the CLIP in the state, a ConvNeXt.
+
+    Raises:
+        OptionError: open_clip has no such architecture.
+        WeightsError: tensors are missing, unknown, or of the wrong shape.
     """
     towers = from_state(architecture, under(CLIP, state), quick_gelu=False)
     trunk = ClipTrunk(towers.visual)

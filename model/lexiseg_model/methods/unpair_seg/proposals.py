@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lexiseg_model.errors import ShapeError
 from lexiseg_model.masks.nms import suppress
 from lexiseg_model.methods.unpair_seg import compatibility
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import MASK_THRESHOLD, Prediction
@@ -38,10 +39,16 @@ class Proposals:
 
 
 def grid_points(n: int, image: Size, canvas: Size) -> Tensor:
-    """Points [n * n, 2] (x, y) of a grid over an image (height, width) in the top left corner of a canvas.
+    """Points of an n x n grid over an image in the top left corner of a canvas.
 
-    In pixels of the canvas, whose longer side the image fills. As published, the image ends at the centre of its last
-    pixel, not at its edge.
+    Args:
+        n: points along each side.
+        image: (height, width) of the original image.
+        canvas: (height, width) of the network's input, whose longer side the image fills.
+
+    Returns:
+        [n * n, 2] (x, y) in pixels of the canvas, in reading order. As published, the image ends at the centre of its
+        last pixel, not at its edge.
     """
     steps = torch.linspace(1 / (2 * n), 1 - 1 / (2 * n), n)
     last = torch.tensor([image[1] - 1, image[0] - 1], dtype=torch.float32)
@@ -59,10 +66,23 @@ def propose(
     settings: ProposalSettings = PROPOSALS,
     mode: Compatibility = "none",
 ) -> Proposals:
-    """Propose masks of one image from grid points [P, 2] (x, y) in pixels of a canvas (height, width).
+    """Propose masks of one image from a grid of points.
 
     Memory is bounded by the masks of one pass and those above the quality threshold.
+
+    Args:
+        network: the learned part of stage one.
+        features: features of one image (batch axis 1).
+        points: [P, 2] (x, y) in pixels of the network's input.
+        canvas: (height, width) of the network's input.
+        settings: quality threshold and overlap rule.
+        mode: `released` repeats the quirks of the authors' code.
+
+    Raises:
+        ShapeError: the features are not those of exactly one image.
     """
+    if len(features.masks) != 1:
+        raise ShapeError(f"expected the features of one image, got {len(features.masks)}")
     masks: list[Tensor] = []
     quality, source, inside = [], [], []
     first = 0
@@ -114,11 +134,26 @@ def prompt_masks(
     canvas: tuple[int, int],
     mode: Compatibility = "none",
 ) -> list[PromptMasks]:
-    """Predict masks for every prompt of one image: logits [M, h, w] over the input and quality [M], best first.
+    """Predict the masks of every prompt of one image.
 
-    M is 4 for a single positive point, else 1. Prompts are in pixels of the image, `scale` (x, y) takes them to those
-    of the network's input, a `canvas` (height, width). Raises OptionError if a prompt has neither points nor a box.
+    Args:
+        network: the learned part of stage one.
+        features: features of one image (batch axis 1).
+        prompts: points, boxes or both, in pixels of the image.
+        scale: (x, y) factors from image pixels to pixels of the network's input.
+        canvas: (height, width) of the network's input.
+        mode: `released` repeats the authors' handling of several points (`compatibility.misread`).
+
+    Returns:
+        One entry per prompt, in order: logits [M, h, w] over the input and their quality [M], best first. M is 4 for a
+        single positive point, 1 for any other prompt.
+
+    Raises:
+        OptionError: a prompt has neither points nor a box.
+        ShapeError: the features are not those of exactly one image.
     """
+    if len(features.masks) != 1:
+        raise ShapeError(f"expected the features of one image, got {len(features.masks)}")
     require_shown(prompts)
     alike: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
     for index, prompt in enumerate(prompts):

@@ -26,9 +26,14 @@ PIXELS_OF_A_CELL = 16  # pixels of the network's input in a mask cell
 
 
 def pool(features: Tensor, masks: Tensor) -> Tensor:
-    """Mean [B, Q, C] of features [B, C, h, w] under masks, logits [B, Q, H, W] cut at probability 0.5.
+    """Mean of the features under each mask.
 
-    Zeros for masks that are empty at the features' size.
+    Args:
+        features: [B, C, h, w].
+        masks: logits [B, Q, H, W]; resized to the features' size and cut at probability 0.5.
+
+    Returns:
+        [B, Q, C]; zeros for masks that are empty at the features' size.
     """
     small = F.interpolate(masks, size=features.shape[-2:], mode="bilinear", align_corners=False)
     inside = (small.sigmoid() >= MASK_THRESHOLD).to(features)
@@ -55,9 +60,17 @@ def legible(masks: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def class_logits(regions: Tensor, texts: Tensor, owner: Tensor, n_classes: int, scale: float | Tensor) -> Tensor:
-    """Logits [..., K] of regions [..., D]: the scaled cosine with the best of each class's texts [T, D] of unit length.
+    """Logits of regions for every class: the scaled cosine of the best of its texts, over synonyms and templates.
 
-    Every class owns at least one text; `scale` is CLIP's and limited to 100.
+    Args:
+        regions: [..., D], of any length.
+        texts: [T, D] of unit length.
+        owner: int64 [T], class of each text; every class has at least one.
+        n_classes: number of classes K.
+        scale: CLIP's logit scale, limited to 100.
+
+    Returns:
+        [..., K].
     """
     cosine = F.normalize(regions, dim=-1) @ texts.T
     index = owner.to(cosine.device).expand_as(cosine)
@@ -72,7 +85,15 @@ def class_maps(probabilities: Tensor, masks: Tensor) -> Tensor:
 
 
 def stability(masks: Tensor, middle: float = MIDDLE, around: float = AROUND) -> Tensor:
-    """Stability [N] of mask logits [N, H, W] (Segment Anything): share of the area that a higher threshold keeps."""
+    """Stability score of masks (Segment Anything): area above the higher threshold over area above the lower one.
+
+    Args:
+        masks: logits [N, H, W].
+        middle, around: the thresholds are `middle + around` and `middle - around`.
+
+    Returns:
+        [N] in 0..1; 0 for masks that are empty at the lower threshold.
+    """
     inner = (masks > middle + around).flatten(1).sum(1)
     outer = (masks > middle - around).flatten(1).sum(1)
     return inner / outer.clamp(min=1).to(torch.float32)

@@ -293,7 +293,11 @@ def _halves(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def settings_of(card: ModelCard) -> UnpairSegSettings:
-    """Settings of a card. Raises WeightsError if they are invalid, or its input is not a multiple of 32."""
+    """Settings of a card.
+
+    Raises:
+        WeightsError: they do not validate, or the card's input is not a multiple of 32.
+    """
     settings = weights.settings_of(card, UnpairSegSettings)
     if card.input.long_side % STRIDE:
         raise WeightsError(f"{card.name}: input.long_side is {card.input.long_side}; expected a multiple of {STRIDE}")
@@ -306,8 +310,9 @@ require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)
 def load(folder: Path, card: ModelCard, execution: Execution) -> UnpairSegSegmenter:
     """Load a model directory (`weights.safetensors` beside its card).
 
-    Raises OptionError if open_clip lacks the architecture, WeightsError if weights are missing, damaged or of another
-    model.
+    Raises:
+        OptionError: open_clip has no architecture of the card's name.
+        WeightsError: the weights are missing, damaged, or of another model.
     """
     require_weights(card)
     settings = settings_of(card)

@@ -43,7 +43,8 @@ PUBLISHED = Sizes()
 def sizes_of(state: Mapping[str, Tensor]) -> Sizes:
     """Sizes of `PromptableMasks` from its state dict; all other shapes follow from these.
 
-    Raises WeightsError if a tensor that determines a size is missing, or the size is impossible.
+    Raises:
+        WeightsError: a tensor that determines a size is missing, or the size is impossible.
     """
 
     def shape(name: str, axes: int) -> tuple[int, ...]:

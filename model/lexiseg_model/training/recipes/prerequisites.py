@@ -62,8 +62,11 @@ def planned_below(below: Below, above: RunRecipe) -> Planned:
 def train_first(planned: Planned) -> str:
     """Train and publish what a recipe needs; every process of a run calls it.
 
-    Returns why training stopped early, empty at the end; then it resumes at the next call. Raises RecipeError if a
-    recipe did not write the expected file.
+    Returns:
+        Why training stopped early, empty at the end. A stopped training resumes at the next call.
+
+    Raises:
+        RecipeError: a recipe did not write the expected file.
     """
     expected = {each.file.resolve() for each in planned.training.below(planned.recipe)}
     for first in list(trained_first(planned)):
@@ -89,7 +92,11 @@ def train_whole(first: Planned) -> str:
 
 
 def finish(planned: Planned, weights: Path) -> str | None:
-    """Make a model directory of weights; returns its name, None for weights that only serve other recipes."""
+    """Make a model directory of weights.
+
+    Returns:
+        The model's name; None for weights that only serve as the start of other recipes.
+    """
     card = planned.training.publish(planned.recipe, weights)
     if card is None:
         (weights.parent / FINISHED).touch()

@@ -59,7 +59,11 @@ def recipes() -> dict[str, RecipeFile]:
 
 
 def find(name: str) -> RecipeFile:
-    """The file of one recipe. Raises RecipeError, which lists the known ones, for an unknown name."""
+    """The file of one recipe.
+
+    Raises:
+        RecipeError: unknown name; lists the known ones.
+    """
     by_name = recipes()
     if name not in by_name:
         alike = get_close_matches(name, by_name, n=1)
@@ -69,7 +73,11 @@ def find(name: str) -> RecipeFile:
 
 
 def training_of(file: RecipeFile) -> Training[Any]:
-    """The training of a recipe that names no other below it. Raises RecipeError if its method does not register one."""
+    """The training of a recipe that names no other recipe below it.
+
+    Raises:
+        RecipeError: its method does not register one.
+    """
     trainings: Mapping[str, Training[Any]] = file.method.module(MODULE).TRAININGS
     if file.name not in trainings:
         known = ", ".join(trainings)
@@ -78,10 +86,14 @@ def training_of(file: RecipeFile) -> Training[Any]:
 
 
 def read_recipe(name: str, overrides: Sequence[str] = ()) -> Planned:
-    """Read and validate a recipe by its name, or by the path of a YAML file that names one, without torch or data.
+    """Read and validate a recipe; loads neither torch nor data.
 
-    Overrides are `key=value` strings, applied in order. Raises RecipeError for an unknown recipe or file, a malformed
-    override, or values out of range; names all of them.
+    Args:
+        name: of a recipe, or the path of a YAML file that names one as `recipe`.
+        overrides: `key=value` strings, applied in order.
+
+    Raises:
+        RecipeError: unknown recipe or file, a malformed override, or values out of range; names all of them.
     """
     files, layers = _layers(name)
     training = training_of(files[-1])
@@ -116,7 +128,11 @@ def _in_words(error: ErrorDetails, kind: type[RunRecipe]) -> str:
 
 
 def _layers(name: str) -> tuple[list[RecipeFile], list[dict[str, Any]]]:
-    """Follow `recipe:` down: the files from the topmost down, and the values of all layers from the lowest up."""
+    """Follow `recipe:` down to a recipe that names no other.
+
+    Returns:
+        The files from the topmost down, and the values of all layers from the lowest up.
+    """
     files: list[RecipeFile] = []
     layers: list[dict[str, Any]] = []
     values = _values(Path(name)) if re.search(r"[/\\]|\.ya?ml$", name) else {RECIPE: name}
@@ -147,7 +163,11 @@ EXAMPLE = "such as steps=30 or loss.area=0.3"
 
 
 def parse(override: str) -> tuple[str, Any]:
-    """Split a `key=value` string, whose value is YAML. Raises RecipeError for any other string."""
+    """Split a `key=value` string; the value is YAML.
+
+    Raises:
+        RecipeError: there is no `=`, or the value is not YAML.
+    """
     key, equals, value = override.partition("=")
     if not equals or not key.strip("."):
         raise RecipeError(f"override {override!r} is not key=value, {EXAMPLE}")
@@ -158,10 +178,18 @@ def parse(override: str) -> tuple[str, Any]:
 
 
 def lay(values: dict[str, Any], key: str, value: Any, kind: type[RunRecipe]) -> None:
-    """Set the value at a dotted key, names and numbers of list items, in place.
+    """Set the value at a dotted key in place.
 
-    A mapping is merged into settings of settings, such as `loss`, and replaces a free collection, such as `sets` of the
-    recipe `kind`. Raises RecipeError if the key leads through a value that has no parts.
+    A mapping is merged into settings of settings, such as `loss`, and replaces a free collection, such as `sets`.
+
+    Args:
+        values: nested mappings and lists; changed.
+        key: names of keys and numbers of list items, joined by dots.
+        value: the new value.
+        kind: the recipe that `values` is validated as later.
+
+    Raises:
+        RecipeError: the key leads through a value that has no parts.
     """
     *way, last = key.split(".")
     place: Any = values

@@ -107,7 +107,8 @@ class Training(ABC, Generic[Recipe]):
     def publish(self, recipe: Recipe, weights: Path) -> ModelCard | None:
         """Turn the folder of the weights into a model directory.
 
-        Returns its card; None for weights that only serve as the start of other recipes.
+        Returns:
+            Its card; None for weights that only serve as the start of other recipes.
         """
         return self._code(self.publish_code)(recipe, weights)
 

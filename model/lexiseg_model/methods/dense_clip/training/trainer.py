@@ -36,7 +36,9 @@ class TowerPair(nn.Module):
     def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
         """Symmetric InfoNCE over the batches of all processes (CLIP, figure 3).
 
-        Of normalised images [B, 3, S, S] and tokens [B, L] of their captions, cut after the longest.
+        Args:
+            images: [B, 3, S, S], normalised.
+            tokens: [B, L], caption of each image, cut after the longest.
         """
         by_image, by_text = F.normalize(self.clip.visual(images)), F.normalize(self.texts(tokens))
         targets = torch.arange(len(images), device=images.device) + rank() * len(images)
@@ -63,7 +65,11 @@ class PairTrainer(PairRun[ClipRecipe, TowerPair]):
     normalisation = "clip"
 
     def __init__(self, recipe: ClipRecipe) -> None:
-        """Raises DatasetError if there are no pairs, OptionError if open_clip has no such architecture."""
+        """
+        Raises:
+            DatasetError: there are no pairs.
+            OptionError: open_clip has no such architecture.
+        """
         torch.manual_seed(recipe.seed)
         super().__init__(recipe, TowerPair(recipe.architecture, recipe.quick_gelu), tokenizer(recipe.architecture))
 
@@ -108,7 +114,8 @@ def untrained(recipe: ClipRecipe) -> TowerPair:
 def publish(recipe: ClipRecipe, weights: Path) -> ModelCard | None:
     """Write a model directory beside the trained towers.
 
-    Without one for an image tower of timm, such as a ConvNeXt, which `dense-clip` does not support: None.
+    Returns:
+        Its card; None for an image tower of timm, such as a ConvNeXt, which `dense-clip` does not support.
     """
     if "timm_model_name" in configuration(recipe.architecture)["vision_cfg"]:
         return None

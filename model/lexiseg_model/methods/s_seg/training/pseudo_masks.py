@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from lexiseg_model.clip.dino import dino_from_file, dino_from_hub
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.data.indexed import IGNORE, IndexedDataset
+from lexiseg_model.errors import OptionError, ShapeError
 from lexiseg_model.evaluation.counts import count, scores
 from lexiseg_model.methods.s_seg.training import PseudoMaskSettings as PseudoMaskSettings
 
@@ -30,11 +31,28 @@ COLOUR_CELL = 8  # pixels of a cell's side, as a patch of the paper's tower
 
 @torch.no_grad()
 def k_means(points: Tensor, k: int, iterations: int, seed: int) -> Tensor:
-    """Clusters int64 [B, P] of points [B, P, C], in 0..k-1, by k-means++ and Lloyd's iterations.
+    """Cluster each set of points with k-means++ and Lloyd's iterations.
 
     An empty cluster restarts at the point farthest from its centre; further empty clusters take the next farthest
     points. Only sets with fewer than k distinct points keep empty clusters.
+
+    Args:
+        points: [B, P, C].
+        k: number of clusters of a set.
+        iterations: number of Lloyd's iterations, at least 1.
+        seed: of the first centres.
+
+    Returns:
+        Cluster of each point, int64 [B, P] in 0..k-1.
+
+    Raises:
+        ShapeError: points are not [B, P, C], or P is less than k.
+        OptionError: k or iterations is less than 1.
     """
+    if points.ndim != 3 or points.shape[1] < k:
+        raise ShapeError(f"expected points [B, P, C] with P at least {k}, got {list(points.shape)}")
+    if k < 1 or iterations < 1:
+        raise OptionError(f"expected at least 1 cluster and 1 iteration, got {k} and {iterations}")
     with torch.autocast(points.device.type, enabled=False):
         points = points.float()
         centres = _spread(points, k, seed)
@@ -139,9 +157,10 @@ def colour_maker(settings: PseudoMaskSettings, cell: int = COLOUR_CELL) -> Pseud
 
 
 def mask_maker(settings: PseudoMaskSettings, weights: Path | None = None) -> PseudoMaskMaker:
-    """Maker with the settings' tower, whose weights are those of a file, or of timm's hub; colours need none.
+    """Maker with the settings' tower and weights from a file, or from timm's hub without one; colours need neither.
 
-    Raises WeightsError if the weights cannot be read or fetched, or are of another tower.
+    Raises:
+        WeightsError: the weights cannot be read or fetched, or are of another tower.
     """
     if settings.tower == "colours":
         return colour_maker(settings)
@@ -167,8 +186,11 @@ def oracle_miou(
 ) -> float:
     """Oracle mIoU in percent over the classes of a data set, background included.
 
-    Photographs are resized to squares of `side` pixels, a multiple of the tower's patch; `advance` is called after
-    each.
+    Args:
+        maker: maker of the pseudo-masks.
+        data: photographs with masks.
+        side: side in pixels of the squares that photographs are resized to; a multiple of the tower's patch.
+        advance: called after each photograph.
     """
     counts = np.zeros((3, len(data.classes)), np.int64)
     for sample in data.samples:

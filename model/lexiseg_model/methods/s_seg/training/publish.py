@@ -62,9 +62,15 @@ CANDIDATES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # GroupViT's 0.3
 
 
 def miou_by_threshold(segmenter: Segmenter, datasets: Sequence[IndexedDataset], photographs: int) -> dict[float, float]:
-    """Mean mIoU in percent over train splits for each background threshold; the background counts as a class.
+    """Mean mIoU in percent over data sets for each background threshold; the background counts as a class.
 
-    `photographs` of each set are used, evenly spread, and encoded once. Raises DatasetError if a set has no background.
+    Args:
+        segmenter: the model; each photograph is encoded once.
+        datasets: train splits with a background.
+        photographs: number of evenly spread photographs of each set.
+
+    Raises:
+        DatasetError: a set has no background.
     """
     for data in datasets:
         if not data.has_background:

@@ -43,7 +43,13 @@ class SSegLosses(nn.Module):
         self.settings = settings
 
     def forward(self, images: Tensor, tokens: Tensor, pseudo: PseudoMasks) -> Losses:
-        """Losses of normalised images [B, 3, H, W], tokens [B, 77] of their captions, and their pseudo-masks."""
+        """Losses of one step.
+
+        Args:
+            images: [B, 3, H, W], normalised.
+            tokens: [B, 77], caption of each image.
+            pseudo: pseudo-masks of the images.
+        """
         settings = self.settings
         logits, queries = self.network(images)
         supervised = logits if settings.earlier_layers else logits[-1:]
@@ -67,7 +73,11 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
     file = WEIGHTS
 
     def __init__(self, recipe: SSegRecipe) -> None:
-        """Raises DatasetError if there are no pairs, WeightsError if weights cannot be read or fetched."""
+        """
+        Raises:
+            DatasetError: there are no pairs.
+            WeightsError: the weights of the tower or of the backbone cannot be read or fetched.
+        """
         self.maker = mask_maker(recipe.masks, recipe.tower)
         torch.manual_seed(recipe.seed)
         super().__init__(recipe, SSegLosses(SSegNetwork(recipe.network, recipe.backbone), recipe.loss), tokenize)

@@ -74,7 +74,11 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
     file = WEIGHTS
 
     def __init__(self, recipe: StudentRecipe) -> None:
-        """Raises DatasetError if a set is missing or class lists differ, WeightsError if `start` does not fit."""
+        """
+        Raises:
+            DatasetError: a set is missing, or the sets have different class lists.
+            WeightsError: the file of `start` is missing, or of another transformer.
+        """
         sets = [read_dataset(recipe.data, name, recipe.split) for name in recipe.sets]
         torch.manual_seed(recipe.seed)
         settings = settings_for(recipe, sets)

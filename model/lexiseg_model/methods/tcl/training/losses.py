@@ -47,9 +47,13 @@ class TclLosses(nn.Module):
         self.feature_contrast = Contrast()
 
     def forward(self, network: TclNetwork, images: Tensor, texts: Tensor, noise: Tensor) -> Losses:
-        """Losses of normalised images [B, 3, H, W] and rows [B, D] of their captions.
+        """Losses of one step.
 
-        The network is in training, its towers frozen; `noise` [B, H/4, W/4] of hard masks comes from `logistic_noise`.
+        Args:
+            network: the model in training, its towers frozen.
+            images: [B, 3, H, W], normalised; sides are multiples of the patch.
+            texts: rows [B, D] of the captions.
+            noise: [B, H/4, W/4], result of `logistic_noise` for the hard masks.
         """
         weight = self.settings
         embedding = network.grounder(*network.tokens(images))

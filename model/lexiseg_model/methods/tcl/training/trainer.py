@@ -63,7 +63,11 @@ class Learned(nn.Module):
 
 
 def untrained(recipe: TclRecipe) -> Learned:
-    """Untrained part of a recipe on the meta device. Raises OptionError if TCL does not support the architecture."""
+    """Untrained part of a recipe on the meta device.
+
+    Raises:
+        OptionError: TCL does not support the architecture.
+    """
     prefixes_of(recipe.architecture)
     with torch.device("meta"):
         towers = ClipTowers(fresh_model(recipe.architecture, quick_gelu=True), recipe.architecture, quick_gelu=True)
@@ -104,7 +108,11 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
     file = "learned.safetensors"
 
     def __init__(self, recipe: TclRecipe) -> None:
-        """Raises DatasetError if there are no pairs, WeightsError if the towers are missing or of another kind."""
+        """
+        Raises:
+            WeightsError: the towers are missing, of another architecture, or trained with another activation.
+            DatasetError: there are no pairs.
+        """
         prefixes_of(recipe.architecture)
         self.towers = from_files(recipe.architecture, [recipe.clip], quick_gelu=True)
         torch.manual_seed(recipe.seed)

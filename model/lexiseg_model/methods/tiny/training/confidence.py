@@ -45,9 +45,14 @@ class Segments(NamedTuple):
 def gather(
     segmenter: Segmenter, data: IndexedDataset, photographs: int, rare: Sequence[str], seed: int = 0
 ) -> Segments:
-    """Ask for random lists in at most so many photographs; the rule of the model's own card is ignored.
+    """Ask for random lists in some photographs.
 
-    `rare` are words that no photograph shows unless its data set names them.
+    Args:
+        segmenter: the model; the rule of its own card is ignored.
+        data: photographs with masks.
+        photographs: at most so many are used.
+        rare: words that no photograph shows unless its data set names them.
+        seed: of the lists.
     """
     random, rows_of = np.random.default_rng(seed), KnownRows(segmenter)
     card = segmenter.card

@@ -45,7 +45,12 @@ DATASET_FOLDER = "laid-out"  # folder of a run, of the photographs as they are t
 
 
 def teacher_card(recipe: DistilRecipe) -> tuple[Path, ModelCard]:
-    """Directory and card of a teacher in this process. Raises TaskError if it has no task semantic."""
+    """Directory and card of a teacher in this process.
+
+    Raises:
+        UnknownModelError: there is no model of that name.
+        TaskError: the model has no task semantic.
+    """
     path = Path(recipe.teacher)
     model = (path, catalogue.read_card(path)) if path.is_dir() else catalogue.find(recipe.teacher, recipe.models_dir)
     if "semantic" not in model[1].tasks:
@@ -57,7 +62,9 @@ def teacher_card(recipe: DistilRecipe) -> tuple[Path, ModelCard]:
 def label(recipe: DistilRecipe, at_address: AtAddress) -> str:
     """Have the teacher label the photographs that have no labels yet; return its name and digest.
 
-    Raises DatasetError if there is no photograph or class, RecipeError if `out` holds a run with others of them.
+    Raises:
+        DatasetError: there is no photograph, or no class.
+        RecipeError: `out` holds a run with other photographs, classes or teacher.
     """
     photographs = read_photographs(recipe.data, recipe.classes, recipe.photographs)
     sizes = [[path.name, path.stat().st_size] for path in photographs.images]

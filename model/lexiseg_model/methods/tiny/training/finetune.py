@@ -45,7 +45,12 @@ HALF_COUNT = 4  # photographs of a class that halve its weight in the regularisa
 
 
 def start_folder(recipe: FinetuneRecipe) -> Path:
-    """The model directory that tuning starts from. Raises RecipeError if the model belongs to another method."""
+    """The model directory that tuning starts from.
+
+    Raises:
+        UnknownModelError: there is no model of that name.
+        RecipeError: the model belongs to another method.
+    """
     path = Path(recipe.start)
     folder, card = (
         (path, catalogue.read_card(path)) if path.is_dir() else catalogue.find(recipe.start, recipe.models_dir)
@@ -58,7 +63,9 @@ def start_folder(recipe: FinetuneRecipe) -> Path:
 def write_dataset(recipe: FinetuneRecipe) -> TinyRecipe:
     """Check and split the pictures and write them as a data set, once; return the recipe with that data set.
 
-    Raises DatasetError if the pictures are faulty, RecipeError if `out` holds a run on others.
+    Raises:
+        DatasetError: the pictures are faulty.
+        RecipeError: `out` holds a run on other pictures.
     """
     root = recipe.out / DATASET_FOLDER
     source = _source(recipe)
@@ -167,7 +174,13 @@ class Anchors:
     def __init__(
         self, start: Tensor, classes: NDArray[np.float32], other_words: NDArray[np.float32], counts: NDArray[np.int64]
     ) -> None:
-        """Keep a projection near `start` [96, 384] for other words [N, 384] and classes [C, 384], by their `counts`."""
+        """
+        Args:
+            start: [96, 384] the projection that tuning starts from.
+            classes: [C, 384] rows of the user's classes.
+            other_words: [N, 384] rows of other words.
+            counts: [C] how many photographs show each class.
+        """
         self._groups = []
         for rows in (classes, other_words):
             alike = rows @ classes.T >= MIN_SIMILARITY  # [N, C]
@@ -206,9 +219,12 @@ def count_photographs(table: TextTable, pack: Pack, fold_of: NDArray[np.int64], 
 
 
 def without_unseen(questions: BatchQuestions, images: Tensor, visible: Tensor) -> BatchQuestions:
-    """The questions of those `images` [B] bool, without classes that no photograph shows.
+    """The questions of some images, without classes that no photograph shows.
 
-    `visible` [N] bool says for each row of the text table whether any shows its class.
+    Args:
+        questions: of B images.
+        images: [B] bool, the images to keep.
+        visible: [N] bool, whether any photograph shows the class of each row of the text table.
     """
     visible = visible[questions.rows]  # [U] of the batch's bank
 

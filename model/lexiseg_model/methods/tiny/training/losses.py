@@ -157,8 +157,10 @@ def dice_losses(logits: Tensor, questions: Questions) -> Tensor:
 def presence_losses(logits: Tensor, states: Tensor, focus: float) -> Tensor:
     """[B]: present classes weigh as much as absent ones, and of these the ones most taken for present weigh most.
 
-    Of logits [B, K] and `states` [B, K], 1 present, 0 absent, -1 unknown. With `focus` 0 absent classes weigh the same,
-    with 1 by the square of the probability that they were given.
+    Args:
+        logits: [B, K].
+        states: [B, K] of 1 present, 0 absent, -1 unknown.
+        focus: 0: absent classes weigh the same; 1: by the square of the probability that they were given.
     """
     present, absent = states == 1, states == 0
     weight = (1 - focus + focus * logits.detach().sigmoid().square()) * absent

@@ -36,14 +36,25 @@ Mask = NDArray[np.bool_]
 
 
 def read_samples(root: Path, name: str, source: MaskSet) -> tuple[Sample, ...]:
-    """The photographs of one set that are used; no class list is needed. Raises DatasetError as `list_samples`."""
+    """The photographs of one set that are used; no class list is needed.
+
+    Raises:
+        DatasetError: a folder or a mask is missing; the message says which and what was expected.
+    """
     return tuple(sample for split in source.splits for sample in list_samples(root, name, split)[:: source.every])
 
 
 def find_objects(labels: NDArray[np.uint8], source: MaskSet, smallest: float, whole: bool) -> Objects:
-    """Connected components (by sides and corners) of every value that may be an object, labelled with it.
+    """Connected components (by sides and corners) of every value that may be an object.
 
-    They have at least `smallest` pixels; with `whole` all values that may be an object are one, labelled 1.
+    Args:
+        labels: [H, W] mask values.
+        source: what they mean.
+        smallest: pixels that a component must have.
+        whole: all values that may be an object are one.
+
+    Returns:
+        Objects labelled with their value, 1 for `whole`.
     """
     values = set(np.unique(labels).tolist()) - {IGNORE, source.nothing}
     if whole:

@@ -38,8 +38,10 @@ class PromptLosses(NamedTuple):
 def prompt_losses(answers: MaskAnswers, targets: Tensor, valid: Tensor) -> PromptLosses:
     """Losses of N prompts for each of B images.
 
-    `targets` [B, N, h, w] are the shares of cells that are the object's, `valid` [B, h, w] is 1 where cells count, else
-    0.
+    Args:
+        answers: masks [B, N, M, h, w] and quality [B, N, M].
+        targets: share of each cell that is the object's, [B, N, h, w] in 0..1.
+        valid: [B, h, w], 1 where cells count, else 0.
     """
     logits = answers.masks.float()
     target, valid_cells = targets[:, :, None], valid[:, None, None]
@@ -144,8 +146,13 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
 def mistakes(predicted: Tensor, truth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """A random point in the larger error of each mask: positive in missing cells, negative in excess cells.
 
-    Of `predicted` and `truth` bool [B, N, h, w], in `valid` cells [B, h, w]: points [B, N, 2] (x, y) in pixels of the
-    crop and signs [B, N], 0 where nothing is wrong.
+    Args:
+        predicted: bool [B, N, h, w].
+        truth: bool [B, N, h, w].
+        valid: bool [B, h, w], cells that count.
+
+    Returns:
+        Points [B, N, 2] (x, y) in pixels of the crop and signs [B, N]; 0 where nothing is wrong.
     """
     width = predicted.shape[-1]
     lacking, beyond = truth & ~predicted & valid[:, None], predicted & ~truth & valid[:, None]

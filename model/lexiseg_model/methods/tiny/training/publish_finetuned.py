@@ -129,9 +129,14 @@ def cross_validate(
 ) -> tuple[float, BeforeAfter]:
     """Choose the interpolation step by cross-validation; return it and the comparison with the start.
 
-    Each photograph, in the order of training, is segmented by that of the `projections` [F + 1, 96, 384] that was not
-    trained on it. The step whose confidence interval of the gain has the highest lower end is chosen, or 0 if none of
-    them is above 0.
+    Each photograph is segmented by the projection that was not trained on it. The step whose confidence interval of the
+    gain has the highest lower end is chosen, or 0 if none of them is above 0.
+
+    Args:
+        trial: writes and measures the models.
+        projections: [F + 1, 96, 384] of the folds and of all photographs.
+        data: the photographs in the order that they were trained in.
+        recipe: number of folds and seed.
     """
     fold_of = folds(len(data.samples), count_folds(recipe), recipe.seed)
     start = trial.counts(projections[-1], 0, data)

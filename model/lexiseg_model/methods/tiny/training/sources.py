@@ -31,7 +31,14 @@ from lexiseg_model.types import Prompt
 
 
 def packed(data: Path, packs: Path, name: str, book: TextBook) -> Pack:
-    """The pack of one data set under `data`, made on first use; `book` has the nouns that count in captions."""
+    """The pack of one data set under `data`; made on first use.
+
+    Args:
+        data: folder of data sets.
+        packs: where packs are kept.
+        name: of the data set.
+        book: the nouns that count in captions.
+    """
     folder = packs / name
     if folder.exists():
         return open_pack(folder)
@@ -52,7 +59,11 @@ def packed(data: Path, packs: Path, name: str, book: TextBook) -> Pack:
 
 
 def _usable(dataset: IndexedDataset, withheld: frozenset[str], skips: Skips) -> Iterator[Photograph]:
-    """The photographs whose masks can be trained on. Raises DatasetError if there is none."""
+    """The photographs whose masks can be trained on.
+
+    Raises:
+        DatasetError: there is none.
+    """
     n_broken = 0
     for sample in dataset.samples:
         try:
@@ -117,7 +128,13 @@ def boxed_photographs(
     """Photographs of `boxes.json` with a mask: 0 outside all boxes, value k the k-th name, 255 unsure.
 
     Pixels outside all boxes are unsure, too, where the boxes are not complete. A mask in `masks/` replaces that of the
-    photograph's one person. Digests in `withheld` are left out; `captioned` are names by the photograph's stem.
+    photograph's one person.
+
+    Args:
+        source: folder of the data set, its photographs in `images` or `train/images`.
+        segmenter: segments the object in a box.
+        withheld: digests of photographs that must not be trained on.
+        captioned: names that captions mention, by the photograph's stem.
     """
     nested = source / "train" / "images"
     images = nested if nested.is_dir() else source / "images"

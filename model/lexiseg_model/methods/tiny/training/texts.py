@@ -118,7 +118,14 @@ BELOW = 5  # percent of the synonyms that the bound would call unfamiliar
 
 
 def write_words(folder: Path, names: Iterable[str], synonyms: dict[str, list[str]], tower: MiniLM) -> None:
-    """Write the names of the classes in training and their synonyms, with a bound fitted on the synonyms."""
+    """Write the names of classes and their synonyms, with a bound fitted on the synonyms.
+
+    Args:
+        folder: a model directory.
+        names: of the classes in training.
+        synonyms: other words for a name; those of other names do not count.
+        tower: of the model.
+    """
     trained = list(dict.fromkeys(name for name in names if name != BACKGROUND))
     others = [word for name in trained for word in synonyms.get(name, []) if word not in trained]
     words = list(dict.fromkeys([*trained, *others]))

@@ -153,10 +153,17 @@ class MaskDecoder(nn.Module):
             yield tokens
 
     def _layer(self, index: int, tokens: Tensor, start: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        """Tokens [B, Q, K, C] after one layer: attention to the image, attention within each prompt, feed-forward.
+        """Apply one layer: attention to the image, attention within each prompt, feed-forward.
 
-        `start` [B, Q, K, C], the prompt encoder's tokens, are positions; `keys` and `values` [B, S, C] are of one
-        level; each prompt attends to the cells of `mask` bool [B, Q, S].
+        Args:
+            index: number of the layer.
+            tokens: [B, Q, K, C].
+            start: [B, Q, K, C], the prompt encoder's tokens, used as positions.
+            keys, values: [B, S, C] of one level.
+            mask: bool [B, Q, S], cells that each prompt attends to.
+
+        Returns:
+            [B, Q, K, C].
         """
         n_tokens, width = tokens.shape[2:]
         flat, places = tokens.flatten(1, 2), start.flatten(1, 2)

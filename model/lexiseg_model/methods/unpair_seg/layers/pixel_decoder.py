@@ -56,10 +56,16 @@ class DeformableAttention(nn.Module):
             nn.init.xavier_uniform_(self.output_proj.weight)
 
     def forward(self, queries: Tensor, references: Tensor, sources: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """Attend from queries [N, Q, width] to `sources` [N, S, width], the cells of all levels: [N, Q, width].
+        """Attend from queries to all levels.
 
-        `references` [Q, 2] in 0..1 are the origins (x, y) of sampling offsets; `sizes` are (height, width) of the
-        levels.
+        Args:
+            queries: [N, Q, width].
+            references: [Q, 2], origins (x, y) of the sampling offsets, in 0..1.
+            sources: [N, S, width], cells of all levels in order, each in reading order.
+            sizes: (height, width) of each level; their areas sum to S.
+
+        Returns:
+            [N, Q, width].
         """
         n, n_queries, width = queries.shape
         shape = (n, n_queries, self.heads, self.levels, self.points)
@@ -72,10 +78,16 @@ class DeformableAttention(nn.Module):
 
 
 def sample_levels(values: Tensor, sizes: Sequence[Size], places: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum [N, Q, heads * D] of bilinear samples; zero beyond the edges.
+    """Weighted sum of bilinear samples; zero beyond the edges.
 
-    Of values [N, S, heads, D], the cells of levels of `sizes`, at places [N, Q, heads, levels, points, 2], (x, y) in
-    0..1; weights [N, Q, heads, levels, points].
+    Args:
+        values: [N, S, heads, D], cells of all levels.
+        sizes: (height, width) of each level.
+        places: [N, Q, heads, levels, points, 2], (x, y) in 0..1.
+        weights: [N, Q, heads, levels, points].
+
+    Returns:
+        [N, Q, heads * D].
     """
     n, _, heads, depth = values.shape
     n_queries = places.shape[1]

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lexiseg_model.errors import ShapeError
+
 POINT_REACH = 2.0  # pixels of the input between a point and the sides of its box
 GRANULARITIES = 4  # masks for a point
 
@@ -102,9 +104,12 @@ class PromptEncoder(nn.Module):
         self.mask_emb = nn.Parameter(torch.randn(1, 1 + GRANULARITIES, width))  # of a single mask, then by extent
 
     def points(self, points: Tensor, features: Tensor, size: tuple[int, int]) -> PromptTokens:
-        """Tokens of prompts of one positive point [B, Q, 2], (x, y) in pixels of the input, each for four masks.
+        """Tokens of prompts of one positive point, each for four masks.
 
-        `features` [B, C, h, w] of an input of `size` (height, width) are sampled at the point.
+        Args:
+            points: [B, Q, 2] (x, y) in pixels of the input.
+            features: [B, C, h, w] of the whole input, sampled at the point.
+            size: (height, width) of the input.
         """
         tokens = self._with_masks(self.corners(Places.of_points(points[:, :, None]), features, size), 1 + GRANULARITIES)
         return PromptTokens(tokens, tuple(range(3, 3 + GRANULARITIES)), tuple(range(1, 1 + GRANULARITIES)))
@@ -120,7 +125,13 @@ class PromptEncoder(nn.Module):
         return PromptTokens(self._with_masks(corners, 1), (corners.shape[2],), (0,))
 
     def corners(self, places: Places, features: Tensor, size: tuple[int, int]) -> Tensor:
-        """Two tokens per place, top left and bottom right: [B, Q, 2P, C]."""
+        """Two tokens per place, top left and bottom right: [B, Q, 2P, C].
+
+        Raises:
+            ShapeError: `places.boxes` is not [B, Q, P, 4].
+        """
+        if places.boxes.ndim != 4 or places.boxes.shape[-1] != 4:
+            raise ShapeError(f"expected boxes [B, Q, P, 4], got {list(places.boxes.shape)}")
         height, width = size
         boxes = places.boxes / places.boxes.new_tensor([width, height, width, height])
         corners = boxes.view(*boxes.shape[:-1], 2, 2)  # [B, Q, P, 2, 2]

@@ -47,9 +47,12 @@ class RegionAdapter(nn.Module):
         width: int = 256,
         blocks: int = 2,
     ) -> None:
-        """Build an adapter that starts as zero, over CLIP's maps with these `channels` at strides 4, 8, 16, 32.
+        """Build an adapter that starts as zero.
 
-        `width` and `blocks` are of its residual convolutions.
+        Args:
+            channels: of CLIP's maps at strides 4, 8, 16, 32.
+            decoder_width: channels of each of the pixel decoder's maps.
+            width, blocks: channels and number of the residual convolutions.
         """
         super().__init__()
         widths = (*channels, *[decoder_width] * LEVELS)
@@ -73,9 +76,16 @@ class RegionAdapter(nn.Module):
         return self.blocks(sum(sized[1:], sized[0]))
 
     def pooled(self, maps: Tensor, dense: Tensor, masks: Tensor, pool: Pool = regions.pool) -> Tensor:
-        """Input [N, Q, C] of CLIP's head for regions, mask logits [N, Q, h, w].
+        """Input of CLIP's head for each region.
 
-        `maps` are those of `forward`, `dense` [N, C, H/32, W/32] those of CLIP; `pool` averages both under a mask.
+        Args:
+            maps: [N, width, H/8, W/8], output of `forward`.
+            dense: [N, C, H/32, W/32] of CLIP.
+            masks: logits [N, Q, h, w].
+            pool: average under a mask, applied to both maps.
+
+        Returns:
+            [N, Q, C].
         """
         # Averaging commutes with the projection, and is cheaper before it.
         added: Tensor = self.output(pool(maps, masks))
@@ -93,7 +103,11 @@ class ClipTrunk(nn.Module):
     """Image tower of a ConvNeXt CLIP, without gradients and always in evaluation mode."""
 
     def __init__(self, visual: nn.Module) -> None:
-        """Freeze the image tower `ClipTowers.visual`. Raises WeightsError if it is not a ConvNeXt."""
+        """Freeze the image tower `ClipTowers.visual`.
+
+        Raises:
+            WeightsError: it is not a ConvNeXt.
+        """
         super().__init__()
         if not isinstance(visual, TimmModel) or not isinstance(visual.trunk, ConvNeXt):
             raise WeightsError(f"Unpair-Seg works over a ConvNeXt CLIP, this model has a {type(visual).__name__}")
@@ -119,7 +133,8 @@ class ClipTrunk(nn.Module):
     def forward(self, images: Tensor) -> TrunkMaps:
         """Maps in float32 of normalised images [N, 3, H, W], computed in the type of the weights.
 
-        Raises ShapeError if a side is not a multiple of 32.
+        Raises:
+            ShapeError: the input is not [N, 3, H, W] with multiples of 32 as sides.
         """
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % STRIDE or images.shape[3] % STRIDE:
             raise ShapeError(

@@ -87,7 +87,11 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
     file = WEIGHTS
 
     def __init__(self, recipe: AlignRecipe) -> None:
-        """Raises DatasetError if there are no pairs or entities, WeightsError if stage one and CLIP do not fit."""
+        """
+        Raises:
+            DatasetError: there are no pairs or no entities.
+            WeightsError: stage one or CLIP is missing, or they do not belong together.
+        """
         self.stage_one = frozen_stage_one(recipe.stage_one, recipe.clip, recipe.architecture)
         torch.manual_seed(recipe.seed)
         network = self.stage_one.network
@@ -230,7 +234,11 @@ def publish_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:
 
 
 def frozen_stage_one(path: Path, clip: Sequence[Path], architecture: str) -> Restored:
-    """Stage one of an own training or of the authors, for inference and without an adapter; raises as `restore`."""
+    """Stage one of an own training or of the authors, in evaluation mode and without an adapter.
+
+    Raises:
+        WeightsError: a file is missing, damaged, or of another model.
+    """
     towers = from_files(architecture, tuple(clip), quick_gelu=False) if clip else None
     state = read_weights(path, None if towers is None else towers.state)
     return restore({name: value for name, value in state.items() if not name.startswith(ADAPTER)}, architecture)

@@ -66,9 +66,16 @@ def one_by_one(source: PairSource, size: int) -> Iterator[EntityBatch]:
 
 @torch.no_grad()
 def at_sizes(trunk: ClipTrunk, images: Tensor, masks: Tensor, sizes: Sequence[int] = SIZES) -> list[Tensor]:
-    """Embeddings [B, Q, D] of regions by frozen CLIP for each size of the images [B, 3, H, W].
+    """Embeddings of regions by frozen CLIP at several sizes of the image.
 
-    Regions are mask logits [B, Q, h, w]; `sizes` are longer sides in pixels, rounded to multiples of 32.
+    Args:
+        trunk: CLIP's image tower.
+        images: normalised, [B, 3, H, W].
+        masks: logits [B, Q, h, w] over the whole images.
+        sizes: longer sides in pixels; both sides are rounded to multiples of 32.
+
+    Returns:
+        [B, Q, D] for each size, not normalised.
     """
     return [trunk.embed(regions.pool(trunk(_resized(images, size)).dense, masks)) for size in sizes]
 
@@ -100,9 +107,15 @@ def adapter_share(step: int, steps: int, settings: AlignmentSettings = ALIGNMENT
 
 @torch.no_grad()
 def entity_probabilities(scales: Sequence[Tensor], entities: Tensor, scale: float | Tensor) -> Tensor:
-    """Probabilities [R, T] of entities, text rows [T, D], for each region; rows sum to 1.
+    """Probability of each entity for each region, averaged over scales of the image.
 
-    The mean over scales of the image, with embeddings [R, D] of the regions at each; `scale` is CLIP's logit scale.
+    Args:
+        scales: embeddings [R, D] of the same regions at each scale, of any length.
+        entities: text rows [T, D].
+        scale: CLIP's logit scale.
+
+    Returns:
+        [R, T]; rows sum to 1.
     """
     texts = F.normalize(entities, dim=-1)
     each = [(scale * F.normalize(regions, dim=-1) @ texts.T).softmax(-1) for regions in scales]
@@ -117,9 +130,15 @@ def match_entities(probabilities: Tensor) -> EntityPairs:
 
 
 def alignment_loss(adapted: Sequence[Tensor], entities: Sequence[Tensor], pairs: Sequence[EntityPairs]) -> Tensor:
-    """Mean over the pairs of all images of 1 - cos(region [R, D], entity [T, D]), a scalar; 0 without pairs.
+    """Mean over the pairs of all images of 1 - cos(region, entity).
 
-    Its mean over processes weighs every pair the same.
+    Args:
+        adapted: the adapter's embeddings [R, D] of each image's regions.
+        entities: the text rows [T, D] of each image's entities.
+        pairs: matched pairs of each image.
+
+    Returns:
+        A scalar whose mean over processes weighs every pair the same; 0 without pairs.
     """
     regions = torch.cat([rows[of.region] for rows, of in zip(adapted, pairs, strict=True)])
     texts = torch.cat([rows[of.entity] for rows, of in zip(entities, pairs, strict=True)])

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model.errors import ShapeError
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
 from lexiseg_model.methods.unpair_seg.training import POINTS, PointSettings
@@ -30,9 +31,15 @@ def at_points(maps: Tensor, points: Tensor) -> Tensor:
 
 @torch.no_grad()
 def unsure_points(logits: Tensor, settings: PointSettings, draw: Draw) -> Tensor:
-    """Points [M, points, 2] (x, y) in 0..1 for mask logits [M, h, w], most of them where these are near 0 (PointRend).
+    """Points for each mask, most of them where its logits are near 0 (PointRend).
 
-    `draw` is called for the candidates first, then for the remaining points.
+    Args:
+        logits: [M, h, w].
+        settings: number of points, and shares of candidates and of uncertain points.
+        draw: called for the candidates first, then for the remaining points.
+
+    Returns:
+        [M, points, 2] (x, y) in 0..1.
     """
     n_unsure = int(settings.importance * settings.points)
     candidates = draw((len(logits), int(settings.oversample * settings.points), 2)).to(logits)
@@ -67,13 +74,26 @@ class Matches(NamedTuple):
 def match_points(
     masks: Tensor, targets: Sequence[Tensor], points: Tensor, compatibility: Compatibility = "none"
 ) -> Matches:
-    """Match the masks [B, Q, M, h, w] of every point with the objects [K, H, W] at the point [B, Q, 2].
+    """Match the masks of every point with the objects at the point.
 
     With `released`, as in the authors' code, a point is matched with all objects, and 1e6 is added in float32 to the
     cost of those that it is not on. So forbidden pairs compete with allowed ones for a mask, and cost differences are
     rounded to 1/16. Forbidden pairs are removed afterwards in both modes.
+
+    Args:
+        masks: logits [B, Q, M, h, w] at stride 4.
+        targets: objects [K, H, W] of each image, 0 or 1.
+        points: [B, Q, 2] (x, y) in pixels of the targets.
+        compatibility: rule for points that are not on an object.
+
+    Raises:
+        ShapeError: the number of target lists is not the number of images.
     """
-    return _together([_match_image(*each, compatibility) for each in zip(masks, targets, points, strict=True)])
+    _require_one_each(masks, targets)
+    by_image = [
+        _match_image(*each, compatibility) for each in zip(masks, targets, points, strict=True)
+    ]  # prediction, target and dice of each image
+    return _together(by_image)
 
 
 def _match_image(masks: Tensor, targets: Tensor, points: Tensor, compatibility: Compatibility) -> list[Tensor]:
@@ -91,9 +111,20 @@ def _match_image(masks: Tensor, targets: Tensor, points: Tensor, compatibility: 
 
 @torch.no_grad()
 def match_paired(masks: Tensor, targets: Sequence[Tensor]) -> Matches:
-    """Match mask i [B, Q, 1, h, w] with object i [Q, H, W], for prompts that were drawn from objects."""
+    """Match prediction i with target i, for prompts that were drawn from objects.
+
+    Args:
+        masks: logits [B, Q, 1, h, w].
+        targets: objects [Q, H, W] of each image, one per prompt in order.
+
+    Raises:
+        ShapeError: a prompt has several masks, or objects and prompts differ in number.
+    """
+    _require_one_each(masks, targets)
     by_image = []
     for of_image, objects in zip(masks, targets, strict=True):
+        if of_image.shape[:2] != (len(objects), 1):
+            raise ShapeError(f"expected one mask for each of {len(objects)} objects, got {list(of_image.shape[:2])}")
         logits, resized = of_image.float().flatten(1), _nearest(objects, of_image.shape[-2:])
         dice = dice_costs(logits[:, None], resized[:, None])[:, 0, 0]
         order = torch.arange(len(objects), device=masks.device)
@@ -102,9 +133,14 @@ def match_paired(masks: Tensor, targets: Sequence[Tensor]) -> Matches:
 
 
 def point_costs(masks: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Costs [Q, M, K] of matching masks [Q, M, h, w] and objects [K, H, W], and their dice part.
+    """Matching costs of masks and objects, at half the masks' resolution.
 
-    In float32 at half the masks' resolution; the position of the points has no influence.
+    Args:
+        masks: logits [Q, M, h, w].
+        targets: [K, H, W], 0 or 1.
+
+    Returns:
+        The whole costs and their dice part, float32 [Q, M, K] each; the position of the points has no influence.
     """
     with torch.autocast(masks.device.type, enabled=False):
         small = F.interpolate(masks.float(), scale_factor=0.5, mode="bilinear", align_corners=False)
@@ -132,6 +168,11 @@ def _objects_under(targets: Tensor, points: Tensor) -> Tensor:
     return targets[:, y.clamp(0, height - 1), x.clamp(0, width - 1)].T > 0
 
 
+def _require_one_each(masks: Tensor, targets: Sequence[Tensor]) -> None:
+    if len(masks) != len(targets):
+        raise ShapeError(f"expected the objects of {len(masks)} images, got {len(targets)} lists")
+
+
 def _together(by_image: Sequence[Sequence[Tensor]]) -> Matches:
     image = torch.cat([torch.full_like(each[0], index) for index, each in enumerate(by_image)])
     prediction, target, dice = (torch.cat(parts) for parts in zip(*by_image, strict=True))
@@ -157,7 +198,15 @@ def prompt_losses(
     draw: Draw,
     settings: PointSettings = POINTS,
 ) -> list[PromptLosses]:
-    """Losses of the predictions of several layers, in the order of calls of `draw`, with the last layer's matches."""
+    """Losses of the predictions of several layers with the matches of the last layer.
+
+    Args:
+        predictions: predictions of the layers, in the order of calls of `draw`.
+        targets: objects [K, H, W] of each image, 0 or 1, of one size.
+        matches: result of `match_points` or `match_paired`.
+        draw: source of the sampled points.
+        settings: number of sampled points.
+    """
     count = torch.tensor(float(len(matches.image)), device=matches.dice.device)
     n_pairs = mean_over_processes(count).clamp(min=1)
     matched = [objects[matches.target[matches.image == image]] for image, objects in enumerate(targets)]

@@ -43,7 +43,10 @@ def open_masked(root: Path, names: Sequence[str], split: str) -> list[Masked]:
     """Readers of all photographs of data sets below a folder.
 
     A set is a folder of indexed masks (SET/SPLIT/masks), whose objects are the connected regions of every class, a JSON
-    of COCO's instances, or a folder of SA-1B. Raises DatasetError for any other.
+    of COCO's instances, or a folder of SA-1B.
+
+    Raises:
+        DatasetError: a set is missing or has none of these formats.
     """
     return [photograph for name in names for photograph in _open(root, name, split)]
 
@@ -100,9 +103,17 @@ class Crop(NamedTuple):
 def draw_crop(
     photographs: Sequence[Masked], first: int, size: int, settings: CropSettings, random: np.random.Generator
 ) -> Crop:
-    """Draw a crop of `size` pixels of a photograph; if it shows no object of an allowed size, of a random other one.
+    """Draw a crop of a photograph; if it shows no object of an allowed size, of a random other one.
 
-    Raises DatasetError if ATTEMPTS photographs in a row show none.
+    Args:
+        photographs: readers of all photographs.
+        first: index of the photograph that is tried first.
+        size: side of the crop in pixels.
+        settings: variation of crops, and allowed sizes of objects.
+        random: source of every random choice.
+
+    Raises:
+        DatasetError: ATTEMPTS photographs in a row show no such object.
     """
     index = first
     skipped: list[Skipped] = []

@@ -46,7 +46,12 @@ KINDS = ("grid", "boxes", "several")
 
 
 def frozen_towers(architecture: str, files: Sequence[Path], tag: str) -> ClipTowers:
-    """CLIP's towers from files, or from the hub if there are no files; raises as `from_files` and `from_hub`."""
+    """CLIP's towers from files, or from the hub if there are no files.
+
+    Raises:
+        OptionError: open_clip has no such architecture or tag.
+        WeightsError: the weights cannot be fetched, or are of another architecture.
+    """
     if files:
         return from_files(architecture, tuple(files), quick_gelu=False)
     return from_hub(architecture, tag, quick_gelu=False)
@@ -55,7 +60,9 @@ def frozen_towers(architecture: str, files: Sequence[Path], tag: str) -> ClipTow
 def meta_trunk(architecture: str) -> ClipTrunk:
     """Image tower on the meta device, for its sizes.
 
-    Raises OptionError if open_clip has no such architecture, WeightsError if it is not a ConvNeXt.
+    Raises:
+        OptionError: open_clip has no such architecture.
+        WeightsError: it is not a ConvNeXt.
     """
     from open_clip import CLIP  # importable only after lexiseg_model.clip
 
@@ -96,7 +103,11 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
     file = FILE
 
     def __init__(self, recipe: MasksRecipe) -> None:
-        """Raises DatasetError if a data set is missing, WeightsError if CLIP's weights cannot be had."""
+        """
+        Raises:
+            DatasetError: a data set is missing.
+            WeightsError: CLIP's weights cannot be read or fetched, or it is not a ConvNeXt.
+        """
         self.towers: ClipTowers = frozen_towers(recipe.architecture, recipe.clip, recipe.clip_tag)
         trunk = ClipTrunk(self.towers.visual)
         torch.manual_seed(recipe.seed)

@@ -59,10 +59,15 @@ class Source:
 
 
 def source_of(pack: Pack, share: float, table: TextTable, balance: float, same_meaning: float, repeat: float) -> Source:
-    """What is drawn from a pack, with a `share` of the examples.
+    """What is drawn from a pack.
 
-    A class's weight in a pixel's loss is frequency ** -balance, and it is drawn with its number of photographs ** (1 -
-    repeat). Background words with a cosine of `same_meaning` with a class of the pack are dropped.
+    Args:
+        pack: the photographs.
+        share: of the examples.
+        table: concepts and texts.
+        balance: a class's weight in a pixel's loss is frequency ** -balance.
+        same_meaning: cosine with a class of the pack at which a background word is dropped.
+        repeat: a class is drawn with its number of photographs ** (1 - repeat).
     """
     names = np.array([table.index[name] for name in pack.names], np.int64)
     if not pack.classes:
