@@ -59,7 +59,7 @@ class Served(NamedTuple):
     images_per_second: float
     median_ms: float
     cpu_ms: float  # of the server's processes per image
-    busy: float | None  # share of time in image passes; None if the server has no metrics
+    passes: float | None  # image passes under way, on average; None if the server has no metrics
 
 
 def photograph() -> bytes:
@@ -103,13 +103,15 @@ async def load(url: str, process: psutil.Process, clients: int, seconds: float =
         connections = [await open_connections.enter_async_context(Connection(url)) for _ in range(clients)]
         await one_client(connections[0], time.monotonic() + 0.5)
         times.clear()
-        passes = image_seconds(url)
+        seconds_before = image_seconds(url)
         cpu_before, start = cpu_seconds(process), time.monotonic()
         await asyncio.gather(*(one_client(connection, start + seconds) for connection in connections))
         elapsed, cpu = time.monotonic() - start, cpu_seconds(process) - cpu_before
-        passes_after = image_seconds(url)
-        busy = None if passes is None or passes_after is None else (passes_after - passes) / elapsed
-    return Served(len(times) / elapsed, 1e3 * float(np.median(times)), 1e3 * cpu / len(times), busy)
+        seconds_after = image_seconds(url)
+        passes = None
+        if seconds_before is not None and seconds_after is not None:
+            passes = (seconds_after - seconds_before) / elapsed
+    return Served(len(times) / elapsed, 1e3 * float(np.median(times)), 1e3 * cpu / len(times), passes)
 
 
 def bare_forward(segmenter: Segmenter, device: torch.device, batches: Sequence[int] = BATCHES) -> tuple[float, float]:
@@ -168,7 +170,7 @@ def beside_peers() -> None:
     for (name, clients), results in rounds.items():
         rates = [served.images_per_second for served in results]
         lexiseg_rates = [served.images_per_second for served in rounds["lexiseg", clients]]
-        busy = [served.busy for served in results if served.busy is not None]
+        passes = [served.passes for served in results if served.passes is not None]
         rows.append(
             [
                 name,
@@ -177,11 +179,11 @@ def beside_peers() -> None:
                 "-" if name == "lexiseg" else median_and_range(np.divide(lexiseg_rates, rates).tolist(), 2),
                 f"{median(served.median_ms for served in results):.0f}",
                 f"{median(served.cpu_ms for served in results):.0f}",
-                f"{100 * median(busy):.0f} %" if busy else "-",
+                f"{median(passes):.1f}" if passes else "-",
             ]
         )
     head = ["server", "clients", "images/s", "lexiseg / server", "median ms", "server CPU ms per image"]
-    print_table("The same beside other servers", [*head, "time in image passes"], rows)
+    print_table("The same beside other servers", [*head, "image passes under way"], rows)
 
 
 def run() -> None:
