@@ -158,10 +158,7 @@ def assign(costs: Tensor, present: Tensor | None = None) -> Pairs:
 
 
 def matched_mask_losses(
-    masks: Tensor,
-    targets: Tensor,
-    settings: MaskLossSettings = MASKFORMER,
-    present: Tensor | None = None,
+    masks: Tensor, targets: Tensor, settings: MaskLossSettings = MASKFORMER, present: Tensor | None = None
 ) -> MaskLosses:
     """Losses of the predictions matched to a target, resized to the targets' size; unmatched ones cost nothing.
 

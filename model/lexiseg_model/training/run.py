@@ -30,13 +30,7 @@ from lexiseg_model.device import widest_float
 from lexiseg_model.errors import RecipeError, TrainingError
 from lexiseg_model.files import write_durably
 from lexiseg_model.processes import join, rank, world_size
-from lexiseg_model.training.checkpoints import (
-    PLATEAU,
-    begin_random,
-    find_checkpoint,
-    random_states,
-    restore_random,
-)
+from lexiseg_model.training.checkpoints import PLATEAU, begin_random, find_checkpoint, random_states, restore_random
 from lexiseg_model.training.distributed import gather_objects, largest, mean_over_processes
 from lexiseg_model.training.journal import SKIPPED, Best, Journal, Pace, SharedSkips, better
 from lexiseg_model.training.learner import Learner

@@ -163,12 +163,7 @@ def proxy_attention(proxy: Tensor, beta: float, gamma: float) -> Tensor:
 class DenseNetwork(ImageTower):
     """Image tower of the policies; tiles are padded with the mean colour to whole patches of every tower."""
 
-    def __init__(
-        self,
-        visual: VisionTransformer,
-        settings: DenseClipSettings,
-        proxy: DinoTower | None = None,
-    ) -> None:
+    def __init__(self, visual: VisionTransformer, settings: DenseClipSettings, proxy: DinoTower | None = None) -> None:
         """Build the tower, with `proxy` for the policies proxyclip and trident.
 
         Raises:

@@ -20,10 +20,7 @@ STRIDES = (4, 8, 16, 32)  # of res2..res5
 # Arguments for any image size of networks that are built for one. At that size their last stage has a single window,
 # which timm then never shifts; on larger images MaskFormer shifts there, too.
 _SWIN = {"strict_img_size": False, "always_partition": True}
-ANY_SIZE: dict[str, dict[str, Any]] = {
-    "timm.models.swin_transformer": _SWIN,
-    "timm.models.swin_transformer_v2": _SWIN,
-}
+ANY_SIZE: dict[str, dict[str, Any]] = {"timm.models.swin_transformer": _SWIN, "timm.models.swin_transformer_v2": _SWIN}
 
 
 class PaddedBlock(SwinTransformerBlock):

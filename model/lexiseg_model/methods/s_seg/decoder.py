@@ -192,13 +192,7 @@ class MaskHead(nn.Module):
     """
 
     def __init__(
-        self,
-        channels: Sequence[int],
-        *,
-        n_queries: int,
-        depth: int,
-        dropout: float,
-        width: int = 256,
+        self, channels: Sequence[int], *, n_queries: int, depth: int, dropout: float, width: int = 256
     ) -> None:
         """Build with random weights.
 

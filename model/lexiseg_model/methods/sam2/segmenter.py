@@ -55,12 +55,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> Sam2Segmenter:
         WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
     """
     require_transformers(NAME)
-    card, state, digest = open_weights(
-        folder,
-        card,
-        lambda: read(require_weights(card)),
-        ("input", "embedding"),
-    )
+    card, state, digest = open_weights(folder, card, lambda: read(require_weights(card)), ("input", "embedding"))
     return Sam2Segmenter(state, settings_of(card, Sam2Settings), card, image_digest(card, digest), execution)
 
 

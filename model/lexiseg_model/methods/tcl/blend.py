@@ -70,11 +70,7 @@ def blended(masks: Tensor, preserved: Tensor, weight: float) -> Tensor:
 
 
 def finished_masks(
-    maps: ImageMaps,
-    texts: Tensor,
-    sim2mask: Sim2Mask,
-    guides: Tensor,
-    settings: MaskSettings,
+    maps: ImageMaps, texts: Tensor, sim2mask: Sim2Mask, guides: Tensor, settings: MaskSettings
 ) -> Tensor:
     """Masks as TCL evaluates them, at stride 4.
 

@@ -18,15 +18,7 @@ from torch.export import Dim
 
 from lexiseg_model.export.exportable import Part, PartRunner
 from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, TinyNetwork, channel
-from lexiseg_model.methods.tiny.prompt_head import (
-    COARSE,
-    FINE,
-    GROUPING,
-    MID,
-    MaskAnswers,
-    PromptHead,
-    SharedMaps,
-)
+from lexiseg_model.methods.tiny.prompt_head import COARSE, FINE, GROUPING, MID, MaskAnswers, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import HEADS, Prompts
 
 SHARED, POINT_PART, PROMPT_PART = "prompt-maps", "lone-point", "sure-prompt"  # names of the parts

@@ -13,14 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model.methods.tiny.network import EMBEDDING, ConvNormRelu, Residual
-from lexiseg_model.methods.tiny.prompt_maps import (
-    CHANNELS,
-    HEADS,
-    POINT_CHANNELS,
-    Prompts,
-    point_maps,
-    prompt_maps,
-)
+from lexiseg_model.methods.tiny.prompt_maps import CHANNELS, HEADS, POINT_CHANNELS, Prompts, point_maps, prompt_maps
 
 MASKS = 4  # candidates for a single positive point, of different extents
 FINE, MID, COARSE = 24, 32, 48  # channels of the shared maps, and of a prompt's own maps at the same stride

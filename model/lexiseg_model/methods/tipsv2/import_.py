@@ -41,10 +41,6 @@ def read(options: Options) -> Imported:
     tokenizer = read_pretrained(folder, Tipsv2Tokenizer, NAME)
     if tokenizer.pad_token_id is None:
         raise WeightsError(f"{folder}: the tokenizer has no padding; expected TIPSv2's")
-    settings = {
-        "config": plain_config(model.config.to_dict()),
-        "tokens": TOKENS,
-        "padding": tokenizer.pad_token_id,
-    }
+    settings = {"config": plain_config(model.config.to_dict()), "tokens": TOKENS, "padding": tokenizer.pad_token_id}
     width = model.config.vision_config.hidden_size
     return from_own_card("tipsv2", flat_state(model, tokenizer), [folder], settings, embedding=width)

@@ -30,13 +30,7 @@ from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, encode_each, picture_size
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg import compatibility, proposals, regions
-from lexiseg_model.methods.unpair_seg.canvas import (
-    Canvas,
-    canvas_to_image,
-    drawn,
-    image_to_canvas,
-    lay_out,
-)
+from lexiseg_model.methods.unpair_seg.canvas import Canvas, canvas_to_image, drawn, image_to_canvas, lay_out
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE
 from lexiseg_model.methods.unpair_seg.network import EncodedImages, Restored, restore

@@ -121,9 +121,7 @@ def publish(recipe: ClipRecipe, weights: Path) -> ModelCard | None:
         return None
     imported = read(
         Options(
-            clip=(weights,),
-            architecture=recipe.architecture,
-            activation="quickgelu" if recipe.quick_gelu else "gelu",
+            clip=(weights,), architecture=recipe.architecture, activation="quickgelu" if recipe.quick_gelu else "gelu"
         )
     )
     return write_model(imported, weights.parent, recipe, "random weights", {"training_data": pairs_with_terms(recipe)})

@@ -191,11 +191,7 @@ def cut_boxes(segmenter: Segmenter, image: NDArray[np.uint8], boxes: list[Box], 
 
 
 def pack_boxes(
-    source: Path,
-    folder: Path,
-    segmenter: Segmenter,
-    withheld: frozenset[str],
-    captioned: Mapping[str, tuple[str, ...]],
+    source: Path, folder: Path, segmenter: Segmenter, withheld: frozenset[str], captioned: Mapping[str, tuple[str, ...]]
 ) -> Pack:
     """Write the pack of a data set with boxes; arguments as in `boxed_photographs`."""
     listing = json.loads((source / "boxes.json").read_text())

@@ -21,12 +21,7 @@ from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks, flat_state
 from lexiseg_model.methods.unpair_seg.settings import Sizes
 from lexiseg_model.methods.unpair_seg.training import MasksRecipe
-from lexiseg_model.methods.unpair_seg.training.criterion import (
-    drawn_on,
-    match_paired,
-    match_points,
-    prompt_losses,
-)
+from lexiseg_model.methods.unpair_seg.training.criterion import drawn_on, match_paired, match_points, prompt_losses
 from lexiseg_model.methods.unpair_seg.training.mask_batches import (
     MaskBatch,
     Masked,
