@@ -22,7 +22,7 @@ from open_clip.model import convert_to_custom_text_state_dict
 from torch import Tensor, nn
 
 from lexiseg_model.catalogue.hub import fetch, missing
-from lexiseg_model.catalogue.weights import SkipInit, naming_files
+from lexiseg_model.catalogue.weights import SkipInit, naming_files, require_tensors
 from lexiseg_model.clip.activation import Evidence, decide, split_architecture
 from lexiseg_model.clip.checkpoint import Checkpoint, State, read_checkpoint
 from lexiseg_model.errors import OptionError, WeightsError
@@ -223,15 +223,7 @@ def _require_same(name: str, wanted: State, state: State) -> None:
         names = {key for key in wanted if key.startswith("visual.") is belongs and key != "logit_scale"}
         if names.isdisjoint(state):
             raise WeightsError(f"the weights hold no {tower} tower of {name}; give a file for each tower")
-    missing = sorted(wanted.keys() - state.keys())
-    if missing:
-        raise WeightsError(f"weights of {name} lack {len(missing)} tensors, first {missing[0]}")
-    unknown = sorted(state.keys() - wanted.keys())
-    if unknown:
-        raise WeightsError(f"weights hold {len(unknown)} tensors that {name} has not, first {unknown[0]}")
-    for key, value in wanted.items():
-        if value.shape != state[key].shape:
-            raise WeightsError(f"{key} is {list(state[key].shape)}; {name} has {list(value.shape)}")
+    require_tensors(name, state, wanted)
 
 
 def _agreed(checkpoints: Sequence[Checkpoint]) -> Evidence | None:

@@ -56,19 +56,6 @@ def class_cosines(masks: Tensor, bank: TextBank) -> Tensor:
     return bank.best_of_texts(of_texts).T
 
 
-def class_shares(cosines: Tensor, scale: float) -> Tensor:
-    """Class probabilities of masks: softmax over classes of the scaled cosines.
-
-    Args:
-        cosines: [N, K] of masks and classes.
-        scale: inverse temperature, learned in training.
-
-    Returns:
-        [N, K]; rows sum to 1.
-    """
-    return (scale * cosines).softmax(1)
-
-
 def only_likely(shares: Tensor, image: Tensor, candidates: int | None) -> Tensor:
     """Shares [N, K], zero except for the `candidates` classes of largest cosine `image` [K] with the image."""
     if candidates is None or candidates >= len(image):
@@ -110,20 +97,15 @@ def background_level(scores: Tensor, threshold: float) -> Tensor:
     return scores.max().clamp(max=threshold) if scores.numel() else scores.new_tensor(threshold)
 
 
-def outlines(logits: Tensor) -> Tensor:
-    """Binary masks float32 [N, h, w] of logits, cut at probability 0.5."""
-    return (logits > 0).float()
-
-
 def sureness(logits: Tensor) -> Tensor:
     """Mean probability inside each mask of logits [N, h, w] (Mask2Former): [N] in 0.5..1, 0 for empty masks."""
-    inside = outlines(logits)
+    inside = (logits > 0).float()
     return (logits.sigmoid() * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1)
 
 
 def overlaps(masks: Tensor, others: Tensor) -> Tensor:
-    """IoU [N, M] of binary masks [N, h, w] with others [M, h, w]; 0 if both are empty."""
-    flat, against = masks.flatten(1), others.flatten(1)
+    """IoU [N, M] of masks, logits [N, h, w], with others [M, h, w]; 0 if both are empty."""
+    flat, against = ((each > 0).float().flatten(1) for each in (masks, others))
     shared = flat @ against.T  # [N, h*w] x [h*w, M] -> [N, M]
     return shared / (flat.sum(1)[:, None] + against.sum(1) - shared).clamp(min=1)
 
@@ -236,7 +218,7 @@ class SSegSegmenter(ClipSegmenter):
         """
         masks_of_model = self._own_masks(features)
         resized = F.interpolate(masks.float()[:, None], size=masks_of_model.shape[1:], mode="bilinear")[:, 0]
-        shared = overlaps(outlines(resized), outlines(masks_of_model))
+        shared = overlaps(resized, masks_of_model)
         return F.normalize(shared @ features.tensors["embeddings"][0].float(), dim=1)
 
     @torch.inference_mode()
@@ -261,7 +243,7 @@ class SSegSegmenter(ClipSegmenter):
         cosines = class_cosines(embeddings.float(), fused)
         if fused.levels is not None:
             cosines = cosines + fused.levels / self._scale
-        shares = class_shares(cosines, self._scale)
+        shares = (self._scale * cosines).softmax(1)
         image = class_cosines(features.tensors["image"][window : window + 1].float(), bank)[0]
         return only_likely(shares, image, self._settings.candidates)
 

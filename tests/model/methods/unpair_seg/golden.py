@@ -59,7 +59,8 @@ def maps() -> tuple[Tensor, ...]:
 @torch.inference_mode()
 def features() -> PixelFeatures:
     """Of those maps."""
-    return masks().features(maps())
+    decoded: PixelFeatures = masks().pixel_decoder(maps())
+    return decoded
 
 
 def prompt(name: str) -> Tensor:

@@ -45,7 +45,8 @@ def maps(images: int = 1, size: tuple[int, int] = SIZE) -> list[Tensor]:
 
 @torch.no_grad()
 def features(of: PromptableMasks, images: int = 1) -> PixelFeatures:
-    return of.features(maps(images))
+    decoded: PixelFeatures = of.pixel_decoder(maps(images))
+    return decoded
 
 
 def trunk() -> ClipTrunk:

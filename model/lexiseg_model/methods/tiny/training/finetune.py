@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import read_weights
@@ -229,8 +230,7 @@ def without_unseen(questions: BatchQuestions, images: Tensor, visible: Tensor) -
     visible = visible[questions.rows]  # [U] of the batch's bank
 
     def select(question_set: Questions) -> Questions:
-        selected = {name: each[images] for name, each in question_set._asdict().items() if each is not None}
-        part = question_set._replace(**selected)
+        part = tree_map_only(Tensor, lambda each: each[images], question_set)
         channels = part.competing & torch.cat([torch.ones_like(part.competing[:, :1]), visible[part.classes]], 1)
         answers = part.answers
         answered = channels.gather(1, answers.masked_fill(answers == IGNORE, 0))

@@ -96,10 +96,7 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         targets = self._stacked([d.targets for d in sampled]) / CELL_LABELS
         valid = self._stacked([d.valid for d in sampled])
         n = self.recipe.lone
-        points = Prompts(
-            prompts.points[:, :n, :1], prompts.signs[:, :n, :1], prompts.boxes[:, :n], prompts.has_box[:, :n]
-        )
-        clear = Prompts(*(part[:, n:] for part in prompts))
+        points, clear = _first_points(prompts, slice(n)), Prompts(*(part[:, n:] for part in prompts))
         with self.autocast():
             shared = self.network.maps(pixels, guide)
             clear = self._with_corrections(shared, clear, targets[:, n:], valid)
@@ -115,10 +112,7 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         n = self.recipe.corrected
         if not n:
             return prompts
-        first = Prompts(
-            prompts.points[:, -n:, :1], prompts.signs[:, -n:, :1], prompts.boxes[:, -n:], prompts.has_box[:, -n:]
-        )
-        first_masks = self.network.click_masks(shared, first)
+        first_masks = self.network.click_masks(shared, _first_points(prompts, slice(-n, None)))
         best = first_masks.quality.argmax(2)[..., None, None, None].expand(-1, -1, 1, *first_masks.masks.shape[-2:])
         predicted = first_masks.masks.gather(2, best)[:, :, 0] > 0
         places, signs = mistakes(predicted, targets[:, -n:] > 0.5, valid > 0)
@@ -141,6 +135,12 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
 
     def _weights(self) -> dict[str, Tensor]:
         return TinyState(self.below, self.average).merged()
+
+
+def _first_points(prompts: Prompts, some: slice) -> Prompts:
+    """Some of the prompts, without any but their first point."""
+    points, signs, boxes, has_box = (part[:, some] for part in prompts)
+    return Prompts(points[:, :, :1], signs[:, :, :1], boxes, has_box)
 
 
 def mistakes(predicted: Tensor, truth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from lexiseg_model.catalogue import read_card
 from lexiseg_model.catalogue.weights import read_weights, under
@@ -105,7 +106,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         self, features: ImageFeatures, deep: Tensor, questions: BatchQuestions, project: Callable[[Tensor], Tensor]
     ) -> Tensor:
         network, recipe = self.network.network, self.recipe
-        questions = _to_device(questions, self.device)
+        questions = tree_map_only(Tensor, lambda part: part.to(self.device, non_blocking=True), questions)
         bank = project(self.rows[questions.rows])  # [U, 96]
         pixels, image, cells = features.pixels, features.image, features.cells.float()
         flat, rough = pixels.flatten(2), _thinned(questions.full, pixels.shape[-2:])
@@ -151,17 +152,6 @@ def _thinned(questions: Questions, size: tuple[int, ...]) -> Questions:
     """The questions of every DEEP_STEP-th cell along each axis of a map of `size` (h, w)."""
     places = torch.arange(math.prod(size), device=questions.answers.device).view(size)
     return some_pixels(questions, places[DEEP_STEP // 2 :: DEEP_STEP, DEEP_STEP // 2 :: DEEP_STEP].flatten())
-
-
-def _to_device(questions: BatchQuestions, device: torch.device) -> BatchQuestions:
-    def move(part: Questions) -> Questions:
-        known = {name: value for name, value in part._asdict().items() if value is not None}
-        return part._replace(**{name: value.to(device, non_blocking=True) for name, value in known.items()})
-
-    presences = questions.presences._replace(
-        classes=questions.presences.classes.to(device), states=questions.presences.states.to(device)
-    )
-    return BatchQuestions(questions.rows.to(device), move(questions.full), move(questions.part), presences)
 
 
 def _shares(packs: list[Pack], recipe: TinyRecipe) -> list[float]:
