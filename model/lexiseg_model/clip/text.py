@@ -34,19 +34,12 @@ VOCABULARY = 49_408  # of byte pairs
 
 
 class ChunkedTower(ABC):
-    """A text tower whose strings pass in chunks.
+    """A text tower whose strings pass in chunks."""
 
-    Attributes:
-        width: width of a row.
-        digest: digest of all that decides the rows, for caching them.
-        device: where `rows` computes.
-        end_marked: `rows` reads up to the largest number of each string, so columns after it may be missing.
-    """
-
-    width: int
-    digest: str
-    device: torch.device
-    end_marked = False
+    width: int  # of a row
+    digest: str  # of all that decides the rows, for caching them
+    device: torch.device  # where `rows` computes
+    end_marked = False  # `rows` reads up to the largest number of each string, so columns after it may be missing
 
     @abstractmethod
     def tokens(self, texts: list[str]) -> Tensor:

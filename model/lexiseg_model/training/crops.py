@@ -110,35 +110,21 @@ def recoloured(crop: NDArray[np.uint8], random: np.random.Generator) -> NDArray[
 
 
 class Places(NamedTuple):
-    """N windows as tensors.
+    """N windows as tensors."""
 
-    Attributes:
-        packs: [N] the pack of each.
-        places: [N, 3] offset, height and width of the photograph in its pack.
-        steps: [N, 4] pixels of the photograph per pixel of the crop and its first one, across, then down.
-    """
-
-    packs: Tensor
-    places: Tensor
-    steps: Tensor
+    packs: Tensor  # [N] the pack of each
+    places: Tensor  # [N, 3] offset, height and width of the photograph in its pack
+    steps: Tensor  # [N, 4] pixels of the photograph per pixel of the crop and its first one, across, then down
 
 
 class Views(NamedTuple):
-    """B crops as tensors, with N objects pasted onto them; later ones cover earlier ones.
+    """B crops as tensors, with N objects pasted onto them; later ones cover earlier ones."""
 
-    Attributes:
-        windows: of the B crops.
-        colours: [B, 5] saturation, contrast, and three gains.
-        pasted: windows of the N objects.
-        onto: [N] the crop that each is pasted onto.
-        alpha: [N, S, S] uint8 opacity.
-    """
-
-    windows: Places
-    colours: Tensor
-    pasted: Places
-    onto: Tensor
-    alpha: Tensor
+    windows: Places  # of the B crops
+    colours: Tensor  # [B, 5] saturation, contrast, and three gains
+    pasted: Places  # windows of the N objects
+    onto: Tensor  # [N] the crop that each is pasted onto
+    alpha: Tensor  # [N, S, S] uint8 opacity
 
 
 class Paste(NamedTuple):

@@ -34,24 +34,16 @@ class Photograph(NamedTuple):
 
 @dataclass(frozen=True)
 class Pack:
-    """A pack that is open for reading.
-
-    Attributes:
-        classes: of mask values; empty where no photograph has a mask.
-        names: that `present` is drawn from.
-        complete: names missing in a photograph's `present` are known to be absent.
-        places: [N, 4] offset in pixels, height, width, and whether there is a mask.
-        areas: [N, K] share of each mask value.
-    """
+    """A pack that is open for reading."""
 
     name: str
-    classes: tuple[str, ...]
-    names: tuple[str, ...]
-    complete: bool
+    classes: tuple[str, ...]  # of mask values; empty where no photograph has a mask
+    names: tuple[str, ...]  # that `present` is drawn from
+    complete: bool  # names missing in a photograph's `present` are known to be absent
     photographs: tuple[str, ...]
     present: tuple[tuple[str, ...], ...]
-    places: NDArray[np.int64]
-    areas: NDArray[np.float32]
+    places: NDArray[np.int64]  # [N, 4] offset in pixels, height, width, and whether there is a mask
+    areas: NDArray[np.float32]  # [N, K] share of each mask value
     pixels: NDArray[np.uint8]
     labels: NDArray[np.uint8]
 

@@ -138,19 +138,12 @@ Views = Callable[[NDArray[np.uint8], np.random.Generator], Tensor]  # RGB [H, W,
 
 
 class PairBatch(NamedTuple):
-    """A batch of pairs.
+    """A batch of pairs."""
 
-    Attributes:
-        images: [B, 3, S, S].
-        tokens: [B, L], one caption each.
-        skipped: pairs that could not be read.
-        positions: of the pairs in the order of all draws of a run, over all processes.
-    """
-
-    images: Tensor
-    tokens: Tensor
-    skipped: tuple[Skipped, ...]
-    positions: tuple[int, ...]
+    images: Tensor  # [B, 3, S, S]
+    tokens: Tensor  # [B, L], one caption each
+    skipped: tuple[Skipped, ...]  # pairs that could not be read
+    positions: tuple[int, ...]  # of the pairs in the order of all draws of a run, over all processes
 
 
 class PairBatches:
@@ -227,13 +220,9 @@ class Shrunk(Rewritten):
 
 @dataclass
 class Mismatched(Rewritten):
-    """A control: each photograph with the captions of another one. Figures that stem from words must not rise.
+    """A control: each photograph with the captions of another one. Figures that stem from words must not rise."""
 
-    Attributes:
-        others: [n] whose captions the n-th photograph gets, counted over all parts.
-    """
-
-    others: NDArray[np.int64]
+    others: NDArray[np.int64]  # [n] whose captions the n-th photograph gets, counted over all parts
 
     @classmethod
     def of(cls, source: PairSource, seed: int) -> Mismatched:

@@ -50,17 +50,11 @@ class PromptableMasks(nn.Module):
 
 
 class EncodedImages(NamedTuple):
-    """Result of the image pass over B images, for any prompt and any vocabulary.
+    """Result of the image pass over B images, for any prompt and any vocabulary."""
 
-    Attributes:
-        features: maps of the pixel decoder.
-        dense: [B, C, H/32, W/32] of CLIP.
-        adapted: [B, width, H/8, W/8] of stage two's adapter; None without one.
-    """
-
-    features: PixelFeatures
-    dense: Tensor
-    adapted: Tensor | None
+    features: PixelFeatures  # maps of the pixel decoder
+    dense: Tensor  # [B, C, H/32, W/32] of CLIP
+    adapted: Tensor | None  # [B, width, H/8, W/8] of stage two's adapter; None without one
 
 
 class UnpairSegNetwork(nn.Module):

@@ -25,17 +25,11 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Proposals:
-    """Masks of one image, best first.
+    """Masks of one image, best first."""
 
-    Attributes:
-        masks: logits [N, h, w] over the network's input, at the mask stride.
-        quality: [N] in 0..1.
-        source: int64 [N], index among the grid's masks: 4 * point + mask of the point.
-    """
-
-    masks: Tensor
-    quality: Tensor
-    source: Tensor
+    masks: Tensor  # logits [N, h, w] over the network's input, at the mask stride
+    quality: Tensor  # [N] in 0..1
+    source: Tensor  # int64 [N], index among the grid's masks: 4 * point + mask of the point
 
 
 def grid_points(n: int, image: Size, canvas: Size) -> Tensor:

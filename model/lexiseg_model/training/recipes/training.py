@@ -32,17 +32,11 @@ AtAddress: TypeAlias = "Callable[[str], AbstractContextManager[Teacher]]"
 
 
 class Below(NamedTuple):
-    """A file that a recipe needs and that another recipe can train.
+    """A file that a recipe needs and that another recipe can train."""
 
-    Attributes:
-        key: setting of the recipe that names the file.
-        file: the file.
-        name: recipe that writes it.
-    """
-
-    key: str
+    key: str  # setting of the recipe that names the file
     file: Path
-    name: str
+    name: str  # recipe that writes it
 
     @classmethod
     def of(cls, key: str, file: Path | None, name: str | None) -> list[Below]:
@@ -58,21 +52,13 @@ class Rehearsal(NamedTuple):
 
 
 class Training(ABC, Generic[Recipe]):
-    """The training of one recipe.
+    """The training of one recipe."""
 
-    Attributes:
-        recipe: class of its values.
-        contrastive: the loss takes negatives from the whole batch, of which accumulation sees a part at a time.
-        network_code: what `network` calls, as `module:function` below the package of the training.
-        trainer_code: what `trainer` calls.
-        publish_code: what `publish` calls.
-    """
-
-    recipe: type[Recipe]
-    contrastive = False
-    network_code: str
-    trainer_code: str
-    publish_code: str
+    recipe: type[Recipe]  # class of its values
+    contrastive = False  # the loss takes negatives from the whole batch, of which accumulation sees a part at a time
+    network_code: str  # what `network` calls, as `module:function` below the package of the training
+    trainer_code: str  # what `trainer` calls
+    publish_code: str  # what `publish` calls
 
     @abstractmethod
     def start(self, recipe: Recipe) -> str:

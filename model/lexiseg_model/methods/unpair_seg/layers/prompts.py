@@ -49,17 +49,11 @@ def cell_centres(height: int, width: int, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class Places:
-    """P points and boxes for each of Q objects in B images, in pixels of the network's input.
+    """P points and boxes for each of Q objects in B images, in pixels of the network's input."""
 
-    Attributes:
-        boxes: [B, Q, P, 4] as x0, y0, x1, y1; a point is a small box.
-        is_point: bool [B, Q, P].
-        is_positive: bool [B, Q, P], whether a point lies on the object; ignored for boxes.
-    """
-
-    boxes: Tensor
-    is_point: Tensor
-    is_positive: Tensor
+    boxes: Tensor  # [B, Q, P, 4] as x0, y0, x1, y1; a point is a small box
+    is_point: Tensor  # bool [B, Q, P]
+    is_positive: Tensor  # bool [B, Q, P], whether a point lies on the object; ignored for boxes
 
     @classmethod
     def of_points(cls, points: Tensor, is_positive: Tensor | None = None) -> Places:

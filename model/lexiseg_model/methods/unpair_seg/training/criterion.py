@@ -55,19 +55,12 @@ def drawn_on(device: torch.device) -> Draw:
 
 
 class Matches(NamedTuple):
-    """M matched pairs of a batch, image by image.
+    """M matched pairs of a batch, image by image."""
 
-    Attributes:
-        image: int64 [M].
-        prediction: int64 [M], prompt * masks per prompt + mask.
-        target: int64 [M].
-        dice: [M], soft dice coefficient of each pair, the target of `quality`.
-    """
-
-    image: Tensor
-    prediction: Tensor
-    target: Tensor
-    dice: Tensor
+    image: Tensor  # int64 [M]
+    prediction: Tensor  # int64 [M], prompt * masks per prompt + mask
+    target: Tensor  # int64 [M]
+    dice: Tensor  # [M], soft dice coefficient of each pair, the target of `quality`
 
 
 @torch.no_grad()

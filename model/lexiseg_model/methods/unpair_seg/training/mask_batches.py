@@ -163,27 +163,16 @@ def _crop(
 
 
 class MaskBatch(NamedTuple):
-    """B crops with their prompts, in pixels of the crops.
+    """B crops with their prompts, in pixels of the crops."""
 
-    Attributes:
-        images: uint8 [B, 3, S, S].
-        targets: objects uint8 [K, S, S] of each image, 0 or 1.
-        boxed: int64 [B, Q], the object of each box.
-        boxes: [B, Q, 4], x0, y0, x1, y1.
-        pointed: int64 [B, P], the object of each set of points.
-        points: [B, P, n, 2], (x, y).
-        positive: bool [B, P, n], whether a point lies on the object.
-        skipped: photographs that could not be read.
-    """
-
-    images: Tensor
-    targets: list[Tensor]
-    boxed: Tensor
-    boxes: Tensor
-    pointed: Tensor
-    points: Tensor
-    positive: Tensor
-    skipped: tuple[Skipped, ...]
+    images: Tensor  # uint8 [B, 3, S, S]
+    targets: list[Tensor]  # objects uint8 [K, S, S] of each image, 0 or 1
+    boxed: Tensor  # int64 [B, Q], the object of each box
+    boxes: Tensor  # [B, Q, 4], x0, y0, x1, y1
+    pointed: Tensor  # int64 [B, P], the object of each set of points
+    points: Tensor  # [B, P, n, 2], (x, y)
+    positive: Tensor  # bool [B, P, n], whether a point lies on the object
+    skipped: tuple[Skipped, ...]  # photographs that could not be read
 
 
 def draw_prompts(crops: Sequence[Crop], settings: PromptSettings, random: np.random.Generator) -> MaskBatch:
