@@ -5,10 +5,8 @@ const EmptyFields = {
   afterLoad() {
     const sample = this.fn.getSampleSchema;
     this.fn.getSampleSchema = (schema, contentType, ...rest) => {
-      const isField = contentType === false;
-      if (!isField || schema.get("example") !== undefined || schema.get("default") !== undefined) {
-        return sample(schema, contentType, ...rest);
-      }
+      const isEmptyField = contentType === false && schema.get("example") === undefined && schema.get("default") === undefined;
+      if (!isEmptyField) return sample(schema, contentType, ...rest);
       return schema.get("type") === "array" ? "[]" : "";
     };
   },

@@ -9,6 +9,7 @@ const SURE = 0.5; // the score from which a segment of a class is not drawn fain
 const hidden = new Set(); // names
 let painter = null;
 let turn = 0;
+const list = () => refill("segments", (state.answer?.segments ?? []).map(line));
 
 // On a slow line the painter does not start before there is something to paint.
 page.addEventListener("turned", () => {
@@ -16,31 +17,9 @@ page.addEventListener("turned", () => {
   painter.onmessage = ({ data }) => data.turn === turn && state.answer && showPainted(data);
 });
 page.addEventListener("answered", () => {
-  if (!state.answer) view.clear(); // else the last one stays until the next is painted
-  view.draw();
-  show();
-});
-page.addEventListener("pictured", () => hidden.clear());
-page.addEventListener("correcting", list);
-$("threshold").addEventListener("input", repaint);
-kept("patterns", repaint);
-kept("names", repaint);
-
-function showPainted({ map: fresh, fills, lines }) {
-  if (fresh) {
-    state.map = fresh;
-    happened("mapped");
-  }
-  view.image = subject().image; // of a clip the frame that was asked about: masks never lie over another
-  const { places } = state.map;
-  const named = (one, index) => (isVisible(one) && places[index] ? [{ ...places[index], text: one.name, colour: colourOf(one.colour) }] : []);
-  Object.assign(view, { fills, lines, names: $("names").checked ? state.answer.segments.flatMap(named) : [] });
-  view.draw();
-  $("canvas").dataset.painted = String(turn);
-}
-
-function show() {
   const { answer } = state;
+  if (!answer) view.clear(); // else the last one stays until the next is painted
+  view.draw();
   state.map = null;
   turn += 1;
   list();
@@ -49,6 +28,22 @@ function show() {
   if (!answer) return;
   paint({ image: answer.size, masks: answer.segments.map((one) => one.mask) });
   tell(answer.summary ?? summary());
+});
+page.addEventListener("pictured", () => hidden.clear());
+page.addEventListener("correcting", list);
+$("threshold").addEventListener("input", () => paint());
+kept("patterns", paint);
+kept("names", paint);
+
+function showPainted({ map: fresh, fills, lines }) {
+  state.map = fresh ?? state.map;
+  happened("mapped");
+  view.image = subject().image; // of a clip the frame that was asked about: masks never lie over another
+  const { places } = state.map;
+  const named = (one, index) => (isVisible(one) && places[index] ? [{ ...places[index], text: one.name, colour: colourOf(one.colour) }] : []);
+  Object.assign(view, { fills, lines, names: $("names").checked ? state.answer.segments.flatMap(named) : [] });
+  view.draw();
+  $("canvas").dataset.painted = String(turn);
 }
 
 function summary() {
@@ -83,19 +78,16 @@ function someOf(names) {
 }
 
 /** A word that is read from right to left, so that its neighbours keep their order. */
-const isolated = (name) => /[\p{Script=Arabic}\p{Script=Hebrew}]/u.test(name) ? `\u2068${name}\u2069` : name;
+const isolated = (name) => (/[\p{Script=Arabic}\p{Script=Hebrew}]/u.test(name) ? `\u2068${name}\u2069` : name);
 
 /** What a visitor clicked on is shown with any score. */
 const isLow = ({ score, task }) => task !== "prompt" && score < Number($("threshold").value);
 
 export const isVisible = (one) => !isLow(one) && !hidden.has(one.name);
 
-function repaint() {
-  if (state.answer) paint({});
-}
-
 /** Has the painter paint what is visible of the answer; `fresh`: the size and masks of another one. */
-function paint(fresh) {
+function paint(fresh = {}) {
+  if (!state.answer) return;
   const { segments } = state.answer;
   const inks = segments.map((one) => {
     const faint = one.class_index != null && one.score < SURE;
@@ -105,33 +97,26 @@ function paint(fresh) {
   [...$("segments").children].forEach((line, index) => line.classList.toggle("low", isLow(segments[index])));
 }
 
-function list() {
-  refill("segments", (state.answer?.segments ?? []).map(line));
-}
-
 function line(one) {
   const show = ({ target }) => {
     hidden[target.checked ? "delete" : "add"](one.name);
     list();
-    repaint();
+    paint();
   };
   const box = element("input", { type: "checkbox", checked: !hidden.has(one.name), name: one.name, onchange: show });
+  const isChosen = state.correcting === one.key;
+  const choose = () => {
+    state.correcting = isChosen ? null : one.key;
+    happened("correcting");
+  };
+  const title = `Correct ${one.name}`;
+  const pen = button("✎", choose, { className: "correct", title, ariaLabel: title, ariaPressed: String(isChosen), name: `correct ${one.key}` });
   const share = (100 * one.area) / (state.answer.size[0] * state.answer.size[1]);
   return element(
     "li",
     { className: isLow(one) ? "low" : "" },
     element("label", {}, box, swatch(one.colour), one.name),
-    ...(one.key && takesPrompts() && state.mode === "picture" ? [correctButton(one)] : []),
+    ...(one.key && takesPrompts() && state.mode === "picture" ? [pen] : []),
     element("span", { className: "share", textContent: `${one.score.toFixed(2)} · ${share.toFixed(1)} %` }),
   );
-}
-
-function correctButton(one) {
-  const chosen = state.correcting === one.key;
-  const choose = () => {
-    state.correcting = chosen ? null : one.key;
-    happened("correcting");
-  };
-  const title = `Correct ${one.name}`;
-  return button("✎", choose, { className: "correct", title, ariaLabel: title, ariaPressed: String(chosen), name: `correct ${one.key}` });
 }

@@ -1,25 +1,36 @@
-// Exports: files, a request for one's own program, a link that asks the same again.
+// Exports: files of one picture or of many, a request for one's own program, a link that asks the same again.
 
 import { isVisible } from "./answer.js";
+import * as engine from "./engine/server.js";
 import { address, key, segment } from "./engine/server.js";
 import { coco, cvat, dataYaml, geojson, labelStudio, yolo, zip } from "./formats.js";
 import { pixelsOf } from "./masks.js";
-import { $, baseName, drawn, element, happened, question, state, subject, tell } from "./page.js";
+import {
+  $, baseName, drawn, element, happened, patiently, question, state, subject, tell, timeOf, wordsOf, wordsQuestion,
+} from "./page.js";
 import { combined, inTurn } from "./question.js";
 import { view } from "./view.js";
 
-const REQUESTS = ["curl", "python", "send", "link"];
+const KEY = "LEXISEG_API_KEY";
 const [WHITE, BLACK, TRANSPARENT] = [0xffffffff, 0xff000000, 0]; // ABGR
+const MAX_BYTES = 4e9; // of a zip
+const OF_A_PICTURE = [413, 415, 422]; // refusals after which others may be taken
+const MAX_NAMES = 3; // of pictures that are left out
+let control = null; // of what is asked about many pictures
 
-/** What a button does; its value is how the paths of its files begin. */
+$("cancel").addEventListener("click", () => control.abort());
+
+/** What a button does; its value is how the paths of its files begin, if it is not about a request. */
 export async function act({ id, value }) {
-  if (REQUESTS.includes(id)) return pass(id);
+  if (!value && id !== "zip") return pass(id);
   if (!state.answer) return tell("There is no answer yet.");
-  const { file, image } = subject();
+  const { file, image, width, height } = subject();
   const segments = state.answer.segments.filter(isVisible).map((one) => ({ ...one, name: one.label ?? one.name })); // without the numbers of a clip
   const picture = { name: file.name || "picture", size: state.answer.size, model: state.answer.model, segments, file };
   const base = baseName(picture.name);
-  const cutOuts = numbered(segments).map(([one, title]) => [`cut-outs/${base}-${title}.png`, () => cutOut(one, image)]);
+  const titles = distinct(segments.map(({ name }) => name));
+  const cutOuts = segments.map((one, index) => [`cut-outs/${base}-${titles[index]}.png`, () => cutOut(one, image)]);
+  const painted = () => drawn(width, height, (context) => view.paint(context, image, width, height)).convertToBlob();
   const files = [...filesOf([picture]), ...cutOuts, ["painted.png", painted]];
   if (id === "zip") return save(await zip(files), `${base}.zip`);
   for (const [path, content] of files.filter(([path]) => path.startsWith(value))) {
@@ -29,14 +40,16 @@ export async function act({ id, value }) {
 }
 
 /** Files `[path, content]` of pictures {name, size, model, segments, file} in all formats; `content` makes it. */
-export function* filesOf(pictures) {
+function* filesOf(pictures) {
   const names = [...new Set(pictures.flatMap(({ segments }) => segments.map((one) => one.name)))];
   for (const picture of pictures) {
     const base = baseName(picture.name);
     yield [`images/${picture.name}`, () => picture.file];
     yield [`labels/${base}.txt`, () => yolo(picture, names)];
     yield [`geojson/${base}.geojson`, () => geojson(picture)];
-    for (const [one, title] of numbered(picture.segments)) yield [`masks/${base}-${title}-mask.png`, () => stencilOf(one, BLACK).convertToBlob()];
+    for (const [index, title] of distinct(picture.segments.map(({ name }) => name)).entries()) {
+      yield [`masks/${base}-${title}-mask.png`, () => stencilOf(picture.segments[index], BLACK).convertToBlob()];
+    }
   }
   yield ["coco.json", () => coco(pictures, names)];
   yield ["data.yaml", () => dataYaml(names)];
@@ -44,24 +57,20 @@ export function* filesOf(pictures) {
   yield ["cvat.xml", () => cvat(pictures)];
 }
 
-function painted() {
-  const { image, width, height } = subject();
-  return drawn(width, height, (context) => view.paint(context, image, width, height)).convertToBlob();
+function save(content, name) {
+  const href = URL.createObjectURL(new Blob([content]));
+  element("a", { href, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 10_000);
 }
 
-export function save(content, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([content]));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
-/** Segments, each with a name of its own. */
-function numbered(segments) {
-  return segments.map((one, index) => {
-    const before = segments.slice(0, index).filter(({ name }) => name === one.name).length;
-    return [one, before ? `${one.name}-${before + 1}` : one.name];
+/** Names, with a number behind those that came before. */
+function distinct(names) {
+  const seen = new Set();
+  return names.map((name) => {
+    let [one, count] = [name, 1];
+    while (seen.has(one)) one = `${name}-${(count += 1)}`;
+    seen.add(one);
+    return one;
   });
 }
 
@@ -76,19 +85,72 @@ function stencilOf({ mask }, around) {
 /** The picture inside one segment, everything else transparent. */
 function cutOut(one, image) {
   const [left, top, across, down] = one.bbox;
-  const cut = drawn(across, down, (context) => {
+  return drawn(across, down, (context) => {
     context.drawImage(stencilOf(one, TRANSPARENT), -left, -top);
     context.globalCompositeOperation = "source-in";
     context.drawImage(image, -left, -top);
+  }).convertToBlob();
+}
+
+/** Asks about many pictures, one after the other, with the words of the page; `opened` gives a file as a picture. */
+export async function segmentAll(files, opened) {
+  control?.abort();
+  const question = wordsQuestion();
+  if (!question) return tell("Type the words first, or choose everything.", true);
+  if (!files.length) return tell("There are no pictures among these files.", true);
+  if (files.reduce((sum, { size }) => sum + size, 0) > MAX_BYTES) return tell("More than 4 GB do not fit into a zip: choose fewer pictures.", true);
+  const { signal } = (control = new AbortController());
+  const least = Number($("threshold").value);
+  const done = []; // run lengths of masks alone stay in memory
+  const take = async (file, path) => {
+    const { image, ...picture } = await opened(file);
+    image.close();
+    const { model, size, segments } = await patiently(() => engine.segment(picture, question, signal), signal);
+    const shown = segments.filter(({ score }) => score >= least).map((one) => ({ ...one, name: one.label ?? "object" }));
+    const name = baseName(path) + picture.file.name.slice(baseName(picture.file.name).length);
+    done.push({ name, size, model, segments: shown, file: picture.file });
+  };
+  $("progress").hidden = false;
+  $("progress").scrollIntoView({ block: "nearest" });
+  $("done-of").max = files.length;
+  tell(`Looking at ${files.length} pictures…`);
+  const refused = [];
+  const began = performance.now();
+  const takeAll = async () => {
+    for (const [index, path] of pathsOf(files).entries()) {
+      const left = Math.ceil(((performance.now() - began) / 1000 / index) * (files.length - index));
+      $("done-of").value = index;
+      $("doing").textContent = `${index + 1} of ${files.length}: ${path}${index ? `; about ${timeOf(left)} left` : ""}`;
+      signal.throwIfAborted();
+      await take(files[index], path).catch((problem) => {
+        if (!OF_A_PICTURE.includes(problem.status)) throw problem;
+        refused.push(problem.message.startsWith(files[index].name) ? problem.message : `${path}: ${problem.message}`);
+      });
+    }
+    return "";
+  };
+  const how = await takeAll().catch((problem) => {
+    if (problem.name === "AbortError") return "Cancelled.";
+    if (problem.status === undefined) throw problem;
+    return wordsOf(problem, () => null);
   });
-  return cut.convertToBlob();
+  if (signal !== control.signal) return; // others were chosen
+  $("progress").hidden = true;
+  const more = refused.length > MAX_NAMES ? ` And ${refused.length - MAX_NAMES} more.` : "";
+  const leftOut = refused.length ? ` Left out: ${refused.slice(0, MAX_NAMES).join(" ")}${more}` : "";
+  tell(`${how} ${done.length} of ${files.length} pictures are done.${leftOut}`, how !== "");
+  if (done.length) save(await zip(filesOf(done)), "pictures.zip");
+}
+
+/** Paths of files, of a chosen folder inside it; without their endings each is there once. */
+function pathsOf(files) {
+  const paths = files.map((file) => file.webkitRelativePath.split("/").slice(1).join("/") || file.name);
+  return distinct(paths.map(baseName)).map((base, index) => base + paths[index].slice(baseName(paths[index]).length));
 }
 
 /** Whether the text is on the clipboard now: pages that came without TLS are not given one, but may copy what is marked. */
 async function copied(text) {
-  if (navigator.clipboard) {
-    return navigator.clipboard.writeText(text).then(() => true, () => false);
-  }
+  if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
   const field = document.body.appendChild(element("textarea", { value: text }));
   const stood = $("export").querySelector(":focus");
   field.select();
@@ -97,8 +159,6 @@ async function copied(text) {
   stood?.focus();
   return done;
 }
-
-const KEY = "LEXISEG_API_KEY";
 
 /** The question goes to a server, or to the clipboard as a request or a link. */
 async function pass(id) {
@@ -110,7 +170,6 @@ async function pass(id) {
   tell(...((await copied(texts[id]())) ? ["Copied."] : ["This browser does not let the page copy.", true]));
 }
 
-/** Why no server can be asked, if none can. */
 function noServer(id) {
   const { server } = document.body.dataset;
   if (!address() || !$("server").checkValidity()) return "Enter the address of a server first.";
@@ -122,13 +181,11 @@ function noServer(id) {
   return subject() ? "" : "There is no picture yet.";
 }
 
-/** Asks the server what this page is asked, and shows its answer. */
 function send() {
   const query = question();
   const picture = (subject().copy ??= { file: subject().file, id: null }); // the server has its own id for it
   const take = (answer) => {
-    const both = combined(...(query.prompts ? [null, answer] : [answer, null]));
-    state.answer = { ...both, model: `${answer.model} at ${new URL(address()).host}` };
+    state.answer = { ...combined(...(query.prompts ? [null, answer] : [answer, null])), model: `${answer.model} at ${new URL(address()).host}` };
     happened("answered");
   };
   inTurn((signal) => segment(picture, query, signal), take, send);

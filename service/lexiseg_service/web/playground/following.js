@@ -2,6 +2,7 @@
 
 import { remove, request } from "./engine/server.js";
 import { $, button, element, happened, manner, named, refill, state, swatch } from "./page.js";
+import { nameOf } from "./question.js";
 
 let stream = null; // {id, model, query} of the service: its model, and its last query in JSON
 let last = 0; // number
@@ -11,14 +12,11 @@ let lastFrame = null; // that of the last answer
 window.addEventListener("pagehide", leave);
 
 /** What the next frame is asked, or null where nothing is followed. */
-export function followed() {
-  return state.followed.length ? { follow: state.followed.map(({ number }) => number), ...named(), ...manner() } : null;
-}
+export const followed = () => (state.followed.length ? { follow: state.followed.map(({ number }) => number), ...named(), ...manner() } : null);
 
 /** `frame`, a picture to come, shows one more object. */
 export function begin(prompt, frame) {
-  last += 1;
-  state.followed.push({ number: last, begins: { prompt, frame }, box: null, lost: false, label: null });
+  state.followed.push({ number: (last += 1), begins: { prompt, frame }, box: null, lost: false, label: null });
   list();
 }
 
@@ -34,7 +32,6 @@ function withdraw(number) {
   list();
 }
 
-/** All of them, as when another clip comes. */
 export function forget() {
   leave();
   [ended, lastFrame, last] = [[], null, 0];
@@ -47,13 +44,10 @@ export async function follow(grab, signal) {
   const one = state.followed.find(({ begins }) => begins);
   const over = [...ended];
   const frame = await (one ? one.begins.frame : grab());
-  let answer;
-  try {
-    answer = await ask(frame, one ? [{ track_id: one.number, prompt: one.begins.prompt }] : [], over, signal);
-  } catch (problem) {
+  const answer = await ask(frame, one ? [{ track_id: one.number, prompt: one.begins.prompt }] : [], over, signal).catch((problem) => {
     if (one && problem.status === 422) withdraw(one.number); // what cannot be shown so, is not tried again
     throw problem;
-  }
+  });
   if (one && !state.followed.includes(one)) ended.push(one.number); // stopped meanwhile
   ended = ended.filter((number) => !over.includes(number));
   if (one) one.begins = null;
@@ -103,22 +97,11 @@ function leave() {
 }
 
 /** What became of each object, in a line. */
-function said() {
-  const names = (lost) => state.followed.filter((one) => one.lost === lost).map(titleOf);
+export function said() {
+  const names = (lost) => state.followed.filter((one) => one.lost === lost).map(({ label, number }) => nameOf(label, number, number));
   const [here, gone] = [names(false), names(true)];
   const parts = [here.length && `Following ${here.join(", ")}.`, gone.length && `Lost: ${gone.join(", ")}.`];
   return parts.filter(Boolean).join(" ");
-}
-
-/** An answer of the stream as the page shows it. */
-export function followedAnswer(answer) {
-  const segments = answer.segments.map((one) => ({
-    ...one,
-    task: "prompt",
-    colour: one.track_id - 1,
-    name: titleOf({ number: one.track_id, label: one.label }),
-  }));
-  return { ...answer, segments, absent: [], warnings: answer.warnings ?? [], summary: said() };
 }
 
 function list() {
@@ -126,11 +109,8 @@ function list() {
   if (!refill("objects", state.followed.map(line)) && stood) $("canvas").focus();
 }
 
-/** An object that is followed, by the label of your words and its number. */
-const titleOf = ({ number, label }) => `${label ?? "object"} ${number}`;
-
 function line({ number, lost, label }) {
   const end = button("Stop", () => stop(number), { ariaLabel: `Stop following object ${number}`, name: `stop ${number}` });
-  const title = titleOf({ number, label }) + (lost ? ": lost" : "");
-  return element("li", { className: lost ? "lost" : "" }, swatch(number - 1), element("span", {}, title), end);
+  const title = nameOf(label, number, number) + (lost ? ": lost" : "");
+  return element("li", { className: lost ? "lost" : "" }, swatch(state.words.length + number - 1), element("span", {}, title), end);
 }

@@ -1,7 +1,6 @@
 // Segments in the formats of annotation tools, and all of them in one zip.
 
-import { pixelsOf } from "./masks.js";
-import { polygonsOf } from "./regions.js";
+import { pixelsOf, polygonsOf } from "./masks.js";
 
 const UNNAMED = "object";
 
@@ -64,22 +63,19 @@ export function cvat(pictures) {
 
 /** A feature for each segment, in pixels. */
 export function geojson({ segments }) {
-  const closed = (ring) => [...ring, ring[0]];
   return JSON.stringify({
     type: "FeatureCollection",
     features: segments.map((one, index) => ({
       type: "Feature",
       id: index + 1,
-      geometry: { type: "MultiPolygon", coordinates: polygonsOf(pixelsOf(one.mask)).map((rings) => rings.map(closed)) },
+      geometry: { type: "MultiPolygon", coordinates: polygonsOf(pixelsOf(one.mask)).map((rings) => rings.map((ring) => [...ring, ring[0]])) },
       properties: { label: one.label, score: one.score, area: one.area },
     })),
   });
 }
 
-/** YOLO's description of its classes. */
-export function dataYaml(names) {
-  return `train: images\nval: images\nnames:\n${names.map((name, index) => `  ${index}: ${JSON.stringify(name)}\n`).join("")}`;
-}
+export const dataYaml = (names) =>
+  `train: images\nval: images\nnames:\n${names.map((name, index) => `  ${index}: ${JSON.stringify(name)}\n`).join("")}`;
 
 function attributesOf(attributes) {
   const escaped = (value) => String(value).replace(/[<>&"]/g, (one) => `&#${one.charCodeAt(0)};`);

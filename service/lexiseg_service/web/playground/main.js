@@ -1,12 +1,15 @@
 // The playground: pictures and tabs, menus, and who hears whom. Video and exports are loaded when they are first used.
 
 import * as engine from "./engine/server.js";
-import { $, baseName, card, happened, jpegOf, kept, manner, page, Problem, refuse, segmentAt, state, tasks, tell } from "./page.js";
+import { $, baseName, card, happened, jpegOf, kept, manner, page, problemOf, refuse, segmentAt, state, tasks, tell } from "./page.js";
 import { addWords } from "./question.js";
 
 const FOREIGN = /\.(heic|heif|avif|tiff?)$/i; // what phones and scanners write; the service reads them
 const TRIED = "lexiseg-tried"; // kept for this tab: the question is still that of an example
 const MIN_SIDE = 16; // pixels
+
+// The question in the address, if there is one.
+const recalled = (async () => JSON.parse(decodeURIComponent(location.hash.slice(1))) ?? {})().catch(() => ({}));
 
 // Nobody waits for them before there is a picture; one imports the other, which at once would come a way later.
 const viewed = Promise.all([import("./answer.js"), import("./view.js")]);
@@ -18,8 +21,6 @@ window.addEventListener("unhandledrejection", (event) => {
   tell("A part of the page cannot be loaded: is there a network?", true);
 });
 
-// Menus
-
 let pointed = null; // the pixel that the pointer or the keyboard is at; it may rest while another answer comes
 for (const name of ["hover", "answered", "mapped"]) {
   page.addEventListener(name, ({ detail }) => {
@@ -28,14 +29,13 @@ for (const name of ["hover", "answered", "mapped"]) {
     $("hover").textContent = one ? `${one.name} ${one.score.toFixed(2)}` : "";
   });
 }
-for (const id of ["vocabulary", "tasks", "model", "refine", "background"]) {
-  $(id).addEventListener("change", () => happened("changed"));
-}
+for (const id of ["vocabulary", "tasks", "model", "refine", "background"]) $(id).addEventListener("change", () => happened("changed"));
 $("model").addEventListener("change", offerTasks);
 for (const shown of document.querySelectorAll("output")) {
   const slider = $(shown.htmlFor.value);
   slider.addEventListener("input", () => (shown.value = slider.valueAsNumber.toFixed(2)));
 }
+const offerAgain = () => offer().then(() => happened("changed"));
 kept("key", offerAgain);
 $("server").value = document.body.dataset.server ?? "";
 kept("server", () => null);
@@ -56,15 +56,10 @@ async function offer() {
     fill("model", state.models.map(({ name }) => name));
     fill("refine", [...new Set(state.models.flatMap(({ refinements = [] }) => refinements))]);
     offerTasks();
-    if (recalled().vocabulary) await listed;
+    if ((await recalled).vocabulary) await listed;
   } catch (problem) {
     refuse(problem, engine.remote ? offerAgain : () => location.reload());
   }
-}
-
-async function offerAgain() {
-  await offer();
-  happened("changed");
 }
 
 /** Tasks that the chosen model lacks cannot be chosen. */
@@ -72,8 +67,6 @@ function offerTasks() {
   for (const button of tasks) button.disabled = Boolean(card()) && !card().tasks.includes(button.value);
   if ([...tasks].some((button) => button.checked && button.disabled)) tasks.value = "semantic";
 }
-
-// Pictures
 
 let turn = 0;
 $("examples").addEventListener("click", async ({ target }) => {
@@ -99,9 +92,7 @@ for (const image of document.querySelectorAll("img")) {
   window.addEventListener("load", () => (image.src = image.dataset.src)); // after what makes the page usable
   image.addEventListener("error", () => (image.closest("button").hidden = true)); // its package is not installed
 }
-for (const id of ["background", "tasks"]) {
-  $(id).addEventListener("change", () => sessionStorage.removeItem(TRIED)); // now it is the visitor's
-}
+for (const id of ["background", "tasks"]) $(id).addEventListener("change", () => sessionStorage.removeItem(TRIED)); // now it is the visitor's
 $("another").addEventListener("click", () => {
   if (state.mode === "picture") state.picture = null;
   else state.clip = null;
@@ -125,13 +116,13 @@ async function take(file) {
   happened("pictured");
 }
 
-/** `{file, id, width, height, image, note}`; a Problem where neither browser nor service can open it. @returns {Promise<any>} */
+/** `{file, id, width, height, image, note}`; refused where neither browser nor service can open it. @returns {Promise<any>} */
 async function opened(file) {
   const name = file.name || "That";
-  if (!file.size) throw new Problem(`${name} is empty.`);
+  if (!file.size) throw problemOf(`${name} is empty.`);
   const image = await createImageBitmap(file, { imageOrientation: "from-image" }).catch(() => null);
   if (image) return within(file, image);
-  if (!FOREIGN.test(name)) throw new Problem(`${name} is not a picture that this browser can open.`);
+  if (!FOREIGN.test(name)) throw problemOf(`${name} is not a picture that this browser can open.`);
   return shownByService(file).catch((problem) => {
     problem.message = `${name}: ${problem.message}`;
     throw problem;
@@ -146,7 +137,7 @@ async function within(file, image) {
   for (let factor = Math.min(1, Math.sqrt(maxPixels / (width * height))); ; factor *= 0.75) {
     const [across, down] = [Math.floor(width * factor), Math.floor(height * factor)];
     const why = Math.min(across, down) < MIN_SIDE && `does not fit into the ${maxBytes.toLocaleString("en")} bytes that the service takes`;
-    if (why) throw new Problem(`${file.name} ${small || why}.`);
+    if (why) throw problemOf(`${file.name} ${small || why}.`);
     if (factor === 1 && file.size <= maxBytes) return { file, id: null, width, height, image };
     const smaller = await jpegOf(image, across, down, `${baseName(file.name)}.jpg`);
     if (smaller.file.size > maxBytes) continue;
@@ -193,29 +184,21 @@ for (const name of ["dragover", "dragleave", "drop"]) {
   });
 }
 
-/** Asks about all pictures of these files, one after the other. */
 async function takeMany(files) {
   $("many").open = true;
   const pictures = files.filter(({ type, name }) => type.startsWith("image/") || FOREIGN.test(name));
-  await (await import("./many.js")).segmentAll(pictures, opened);
+  await (await import("./export.js")).segmentAll(pictures, opened);
 }
 
-/** Calls `act` with what is chosen in a menu of files. */
-function chosen(id, act) {
+const takers = { file: (files) => take(files[0]), clip: (files) => openClip(files[0]), files: takeMany, folder: takeMany };
+for (const [id, act] of Object.entries(takers)) {
   $(id).addEventListener("change", () => {
     const files = [...$(id).files];
     $(id).value = ""; // the same ones may be chosen again
-    act(files);
+    if (files.length) act(files);
   });
 }
-
 page.addEventListener("file", ({ detail }) => take(detail));
-chosen("file", ([file]) => file && take(file));
-chosen("clip", ([file]) => file && openClip(file));
-chosen("files", takeMany);
-chosen("folder", takeMany);
-
-// Tabs
 
 const modes = $("modes").elements.mode;
 
@@ -238,8 +221,6 @@ function turnTo(mode) {
 page.addEventListener("tab", ({ detail }) => turnTo(detail));
 $("modes").addEventListener("change", () => turnTo(modes.value));
 
-// Video and camera
-
 const video = () => viewed.then(() => import("./video.js"));
 
 async function openClip(file) {
@@ -252,21 +233,9 @@ $("pan").addEventListener("click", async () => {
   if (await (await video()).openExample()) askAsExample($("sample").dataset);
 });
 
-// Start
-
-/** The question in the address. */
-function recalled() {
-  try {
-    const query = JSON.parse(decodeURIComponent(location.hash.slice(1)) || "{}");
-    return query && typeof query === "object" ? query : {};
-  } catch {
-    return {};
-  }
-}
-
 async function start() {
   await offer();
-  const query = recalled();
+  const query = await recalled;
   for (const id of ["vocabulary", "model", "refine"]) {
     if ([...$(id).options].some((option) => option.value === query[id])) $(id).value = query[id];
   }

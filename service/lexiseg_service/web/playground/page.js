@@ -15,8 +15,7 @@ export const $ = (id) => document.getElementById(id);
 
 export const tasks = $("tasks").elements.task; // radio buttons
 
-/** @param {string} name @param {any} [detail] */
-export function happened(name, detail) {
+export function happened(name, detail = null) {
   page.dispatchEvent(new CustomEvent(name, { detail }));
 }
 
@@ -32,7 +31,6 @@ export function element(name, properties, ...children) {
   return made;
 }
 
-/** A button with these properties. */
 export const button = (textContent, onclick, properties) => element("button", { type: "button", textContent, onclick, ...properties });
 
 const GOLDEN_ANGLE = 137.508;
@@ -64,7 +62,6 @@ export function kept(id, act) {
   });
 }
 
-/** A canvas with what `draw` draws. */
 export function drawn(width, height, draw) {
   const canvas = new OffscreenCanvas(width, height);
   draw(canvas.getContext("2d"));
@@ -78,7 +75,6 @@ export async function jpegOf(source, width, height, name) {
   return { file: new File([blob], name, { type: "image/jpeg" }), id: null, width, height, image };
 }
 
-/** Of a file, without its ending. */
 export const baseName = (name) => name.replace(/\.[^.]*$/, "");
 
 /** @type {Record<string, any>} */
@@ -104,32 +100,25 @@ export function wordsQuestion() {
   return query.classes || query.vocabulary || query.task === "everything" ? query : null;
 }
 
-/** The question about clicks and boxes, or null. */
-export const promptsQuestion = () => state.prompts.length ? { ...named(), prompts: state.prompts, ...manner() } : null;
+export const promptsQuestion = () => (state.prompts.length ? { ...named(), prompts: state.prompts, ...manner() } : null);
 
 /** The question as a program would ask it. @returns {any} */
-export function question() {
-  return (state.mode === "picture" && promptsQuestion()) || wordsQuestion() || { task: tasks.value, ...manner() };
-}
+export const question = () => (state.mode === "picture" && promptsQuestion()) || wordsQuestion() || { task: tasks.value, ...manner() };
 
 /** What is looked for; what objects are labelled with. @returns {Record<string, any>} */
 export function named() {
   const background = $("background").checked;
   if ($("vocabulary").value) return { vocabulary: $("vocabulary").value, background };
-  if (!state.words.length) return {};
-  return { classes: state.words.map(entryOf), background };
-}
-
-/** A word as an entry of `classes`: what it has besides its name, if anything. */
-function entryOf(word) {
-  const entry = Object.fromEntries(Object.entries(word).filter(([, value]) => value?.length));
-  return Object.keys(entry).length > 1 ? entry : word.name;
+  const classes = state.words.map((word) => {
+    const entry = Object.fromEntries(Object.entries(word).filter(([, value]) => value?.length));
+    return Object.keys(entry).length > 1 ? entry : word.name;
+  });
+  return classes.length ? { classes, background } : {};
 }
 
 /** The picture or frame that the answer is about. */
-export const subject = () => state.mode === "video" ? state.frame : state.picture;
+export const subject = () => (state.mode === "video" ? state.frame : state.picture);
 
-/** The segment at a pixel of the picture, or null. */
 export function segmentAt({ x, y }) {
   const { map, answer } = state;
   if (!map || !answer) return null;
@@ -139,14 +128,9 @@ export function segmentAt({ x, y }) {
 }
 
 /** Fields of every question: model and refinement. @returns {Record<string, any>} */
-export function manner() {
-  const fields = ["model", "refine"].map((id) => [id, $(id).value]);
-  return Object.fromEntries(fields.filter(([, value]) => value));
-}
+export const manner = () => Object.fromEntries(["model", "refine"].map((id) => [id, $(id).value]).filter(([, value]) => value));
 
-/** The card of the chosen model. */
-export const card = () => state.models.find((model) => model.name === $("model").value) ?? state.models[0];
-
+export const card = () => state.models.find(({ name }) => name === $("model").value);
 export const takesPrompts = () => Boolean(card()?.tasks.includes("prompt"));
 
 // Refusals of an engine: a busy one is asked again, the others are told in words.
@@ -155,15 +139,8 @@ const MAX_RETRY_TIME = 60_000; // milliseconds; a model may take longer to load 
 const MAX_WAIT = 60; // seconds that are waited for without a click on the button
 const MAX_SHOWN = 24; // characters of a refused word
 
-export class Problem extends Error {
-  /** `after`: seconds after which a busy service may be asked again, or null. */
-  constructor(detail, status = 422, type = "refused", after = null) {
-    super(detail);
-    this.status = status;
-    this.type = type;
-    this.after = after;
-  }
-}
+/** A refusal; `more`: its `type`, and seconds `after` which a busy service may be asked again. @param {any} [more] @returns {any} */
+export const problemOf = (detail, status = 422, more) => Object.assign(new Error(detail), { status, ...more });
 
 /** The result of `act`; a refusal that names a time is retried then. */
 export async function patiently(act, signal, began = performance.now()) {
@@ -198,7 +175,7 @@ const why = ({ status, message }) => `The service is ${status === 503 ? "not rea
 
 /** Shows a refusal; the last answer stays. @param {any} problem @param {() => void} retry */
 export function refuse(problem, retry) {
-  if (!(problem instanceof Problem)) throw problem;
+  if (problem.status === undefined) throw problem; // a fault of the page
   happened("refused");
   tell(wordsOf(problem, retry), true);
   if (problem.status !== 401) return;

@@ -63,12 +63,8 @@ function drawn(inks) {
   return Promise.all(layers.map((layer) => createImageBitmap(layer)));
 }
 
-function marked(pattern, x, y) {
-  if (pattern === 1) return (x + y) % 12 < 2;
-  return pattern === 2 && x % 9 < 3 && y % 9 < 3;
-}
+const marked = (pattern, x, y) => (pattern === 1 ? (x + y) % 12 < 2 : pattern === 2 && x % 9 < 3 && y % 9 < 3);
 
-/** A colour as an ABGR word. */
 function wordOf(colour, alpha, factor) {
   pen.fillStyle = colour;
   const [red, green, blue] = [1, 3, 5].map((start) => parseInt(pen.fillStyle.slice(start, start + 2), 16) * factor);

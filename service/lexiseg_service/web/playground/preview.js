@@ -2,10 +2,9 @@
 // the picture's id, one question at a time, and dropped when the pointer goes on.
 
 import * as engine from "./engine/server.js";
-import { mapOf } from "./masks.js";
+import { mapOf, polygonsOf } from "./masks.js";
 import { $, kept, manner, page, state, takesPrompts } from "./page.js";
 import { asking, corrected, correction, withPoint } from "./question.js";
-import { polygonsOf } from "./regions.js";
 import { view } from "./view.js";
 
 const REST = 180; // milliseconds

@@ -17,6 +17,7 @@ page.addEventListener("changed", ({ detail }) => {
   const { prompts, ...kept } = question(); // the address has no picture, nor what was shown in one
   history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(kept))}`);
   drawChips();
+  showButtons();
   clearTimeout(waiting);
   waiting = 0;
   if (!detail?.atOnce) known = null;
@@ -25,7 +26,6 @@ page.addEventListener("changed", ({ detail }) => {
   else waiting = setTimeout(ask, TYPING_PAUSE);
 });
 
-/** Whether a question is on its way, or about to be. */
 export const asking = () => Boolean(waiting || running);
 
 page.addEventListener("turned", stop);
@@ -70,16 +70,14 @@ async function both(words, prompts, signal) {
   return combined(...parts);
 }
 
-/** One answer, the cut-out objects on top; every segment gets its colour's number and a name. */
+/** One answer, the cut-out or followed objects on top; every segment gets its colour's number and a name. */
 export function combined(words, clicked) {
   const base = words ?? clicked;
   const first = (answer) => answer?.segments.filter((one) => !one.mask_index) ?? [];
-  const objects = first(clicked).map((one) => ({
-    ...one,
-    task: "prompt",
-    colour: state.words.length + one.prompt_index,
-    name: one.label ?? `object ${one.prompt_index + 1}`,
-  }));
+  const objects = first(clicked).map((one) => {
+    const number = one.track_id ?? one.prompt_index + 1;
+    return { ...one, task: "prompt", colour: state.words.length + number - 1, name: nameOf(one.label, number, one.track_id) };
+  });
   const ofWords = first(words).map((one) => {
     const { id, label, track_id: number } = one;
     const isClass = words.task === "semantic"; // has its key in every answer about the picture
@@ -91,7 +89,7 @@ export function combined(words, clicked) {
       task: words.task,
       // A class has the colour of its word, an object one that no word has.
       colour: isClass ? one.class_index : state.words.length + state.prompts.length + (number ?? id),
-      name: isClass || number == null ? (label ?? `object ${id}`) : `${label} ${number}`,
+      name: nameOf(label, id, isClass ? null : number),
     };
   });
   return {
@@ -103,35 +101,37 @@ export function combined(words, clicked) {
   };
 }
 
+/** A label, with the object's number in a clip. */
+export function nameOf(label, number, track) {
+  if (label == null) return `object ${number}`;
+  return track == null ? label : `${label} ${track}`;
+}
+
 function answered(answer) {
   state.answer = answer;
   if (state.correcting && !answer?.segments.some((one) => one.key === state.correcting)) endCorrecting();
   happened("answered");
 }
 
-// Words
-
 function drawChips() {
   const list = $("vocabulary").value; // asked instead of the words
   $("listed").textContent = list && `The list ${list} is asked, and not your words; adding a word ends that.`;
   const absent = new Set(state.answer?.absent ?? []);
-  $("chips").replaceChildren(
-    ...state.words.map((word, index) => {
-      const remove = () => {
-        keep(state.words.filter((other) => other !== word));
-        $("word").focus();
-      };
-      const cross = button("×", remove, { ariaLabel: `without ${word.name}` });
-      return element("li", { className: absent.has(word.name) ? "absent" : "" }, swatch(index), titleOf(word), cross);
-    }),
-  );
+  const chips = state.words.map((word, index) => {
+    const remove = () => {
+      keep(state.words.filter((other) => other !== word));
+      $("word").focus();
+    };
+    const cross = button("×", remove, { ariaLabel: `without ${word.name}` });
+    return element("li", { className: absent.has(word.name) ? "absent" : "" }, swatch(index), titleOf(word), cross);
+  });
+  $("chips").replaceChildren(...chips);
 }
 
-/** A word on its chip. */
-function titleOf({ name, synonyms, examples, negatives }) {
-  const counts = [[examples, "example"], [negatives, "counter-example"]].filter(([some]) => some?.length);
-  const count = counts.map(([some, what]) => `${some.length} ${what}${some.length > 1 ? "s" : ""}`).join(", ");
-  return [name, ...synonyms].join(" | ") + (count && ` (${count})`);
+function titleOf({ name, synonyms, examples = [], negatives = [] }) {
+  const counted = ({ length }, what) => (length ? [`${length} ${what}${length > 1 ? "s" : ""}`] : []);
+  const counts = [...counted(examples, "example"), ...counted(negatives, "counter-example")];
+  return [name, ...synonyms].join(" | ") + (counts.length ? ` (${counts.join(", ")})` : "");
 }
 
 /** One chip for each word between commas: `sofa|couch, dog` are two, the first with a synonym. */
@@ -209,8 +209,6 @@ page.addEventListener("correcting", () => {
 $("done").addEventListener("click", endCorrecting);
 $("uncorrect").addEventListener("click", undoCorrection);
 
-// Clicks and boxes
-
 let past = []; // the prompts before each point and box
 page.addEventListener("shown", ({ detail: { box, ...point } }) => {
   if (state.mode !== "picture") return; // in a clip they start an object that is followed
@@ -221,7 +219,7 @@ page.addEventListener("shown", ({ detail: { box, ...point } }) => {
   past.push(state.prompts);
   state.prompts = prompts;
   state.begun = true;
-  prompted();
+  happened("changed", { atOnce: true });
 });
 const ofCorrections = { undo: undoCorrection, clear: endCorrecting };
 for (const [name, act] of Object.entries({ next, undo, clear })) {
@@ -231,19 +229,13 @@ for (const [name, act] of Object.entries({ next, undo, clear })) {
 $("example").addEventListener("click", () => example("examples"));
 $("negative").addEventListener("click", () => example("negatives"));
 page.addEventListener("pictured", clear);
-page.addEventListener("turned", buttons);
 
 /** They are there as long as there is something to do with them; the focus goes on to the picture. */
-function buttons() {
+function showButtons() {
   const idle = state.mode !== "picture" || !state.prompts.length;
   if (idle && document.activeElement?.closest("#pointing, #showing")) $("canvas").focus();
   $("pointing").hidden = idle;
-}
-
-function prompted() {
   $("next").disabled = !state.begun;
-  buttons();
-  happened("changed", { atOnce: true });
 }
 
 function clear() {
@@ -251,13 +243,11 @@ function clear() {
   undo();
 }
 
-/** Without the last point or box. */
 function undo() {
   state.prompts = past.pop() ?? [];
-  prompted();
+  happened("changed", { atOnce: true });
 }
 
-/** The next point is of another object. */
 function next() {
   state.begun = false;
   $("next").disabled = true;

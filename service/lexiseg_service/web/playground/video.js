@@ -2,7 +2,7 @@
 // frames pass, and the next question is of the newest.
 
 import * as engine from "./engine/server.js";
-import { begin, follow, followed, followedAnswer, forget, stop } from "./following.js";
+import { begin, follow, followed, forget, said, stop } from "./following.js";
 import { $, baseName, element, happened, jpegOf, page, state, takesPrompts, tell, wordsQuestion } from "./page.js";
 import { asking, combined, inTurn, stop as stopAsking } from "./question.js";
 import { view } from "./view.js";
@@ -30,7 +30,7 @@ for (const name of ["play", "pause", "ended", "timeupdate", "seeked"]) clip.addE
 clip.addEventListener("seeking", () => drop());
 clip.addEventListener("seeked", look);
 clip.addEventListener("pause", look);
-page.addEventListener("changed", () => state.mode === "video" && again());
+page.addEventListener("changed", again);
 page.addEventListener("shown", ({ detail: { x, y, positive, box } }) => {
   if (state.mode !== "video" || !state.clip) return;
   if (!positive && !box) return tell("In a clip a click begins an object; Stop ends it.");
@@ -48,7 +48,7 @@ page.addEventListener("clear", () => {
   if (state.mode !== "video" || !state.followed.length) return;
   forget();
   drop();
-  again();
+  look();
 });
 page.addEventListener("refused", () => clip.pause());
 page.addEventListener("turned", () => {
@@ -62,7 +62,12 @@ $("play").addEventListener("click", () => (clip.paused ? clip.play() : clip.paus
 $("seek").addEventListener("input", () => (clip.currentTime = ($("seek").value / STEPS) * clip.duration));
 $("frame").addEventListener("click", async () => happened("file", (await shown()).file));
 
-clip.requestVideoFrameCallback(onFrame);
+clip.requestVideoFrameCallback(function onFrame(now, { mediaTime }) {
+  visibleTime = mediaTime;
+  if (view.image === clip) view.draw();
+  look();
+  clip.requestVideoFrameCallback(onFrame);
+});
 
 export async function openClip(file) {
   if (!(await play(file, file.name))) tell(`${file.name} is not a video that this browser can play.`, true);
@@ -130,13 +135,6 @@ function close() {
   clip.removeAttribute("src");
 }
 
-function onFrame(now, { mediaTime }) {
-  visibleTime = mediaTime;
-  if (view.image === clip) view.draw();
-  look();
-  clip.requestVideoFrameCallback(onFrame);
-}
-
 function control() {
   $("play").textContent = clip.paused ? "Play" : "Pause";
   $("seek").hidden = Boolean(clip.srcObject);
@@ -153,18 +151,13 @@ function drop() {
   scene += 1;
   lastQuery = { time: -1, text: "" };
   times = [];
-  live();
-}
-
-/** The clip itself shows, and not a frame with its masks. */
-function live() {
   view.image = clip;
   view.clear();
   view.draw();
 }
 
 /** What the visitor sees: the frame under its masks, or the clip's own. */
-const shown = async () => view.image === clip ? grab() : state.frame;
+const shown = async () => (view.image === clip ? grab() : state.frame);
 
 async function grab() {
   const time = clip.seeking ? visibleTime : clip.currentTime;
@@ -189,34 +182,30 @@ function look() {
   const take = ({ frame, answer }) => {
     lastQuery = { time: frame.time, text };
     state.frame = frame;
-    state.answer = what.follow ? followedAnswer(answer) : combined(answer, null);
+    state.answer = what.follow ? { ...combined(null, answer), summary: said() } : combined(answer, null);
     happened("answered");
-    showPace(performance.now() - began, what, answer, frame);
+    const spent = performance.now() - began;
+    // As slowly as objects can be followed.
+    clip.playbackRate = what.follow ? Math.min(1, Math.max(MIN_RATE, (1000 * FOLLOW_STEP) / spent)) : 1;
+    times = [...times, performance.now()].slice(-KEPT);
+    const passed = times.at(-1) - times[0];
+    const rate = passed ? ` ${((1000 * (times.length - 1)) / passed).toFixed(1)} frames a second,` : "";
+    const late = Math.max(0, clip.currentTime - frame.time);
+    const slow = clip.playbackRate < 1 ? `; the clip plays at ${clip.playbackRate.toFixed(1)} of its speed` : "";
+    $("timings").textContent = `${answer.model}:${rate} ${spent.toFixed(0)} ms each, ${late.toFixed(2)} s behind${slow}`;
     look();
   };
   inTurn(act, take, again);
 }
 
-/** Nothing is asked: the clip plays at its own speed. */
 function idle() {
   clip.playbackRate = 1;
   if (state.answer) {
+    view.image = clip;
     state.answer = null;
     happened("answered");
-    live();
   }
   tell(engine.remote ? "Type a word to look for, or click on an object or drag a box around it to have it followed." : "Type a word to look for.");
-}
-
-/** The clip plays as slowly as objects can be followed; speed, delay and time are shown. */
-function showPace(milliseconds, what, { model }, frame) {
-  clip.playbackRate = what.follow ? Math.min(1, Math.max(MIN_RATE, (1000 * FOLLOW_STEP) / milliseconds)) : 1;
-  times = [...times, performance.now()].slice(-KEPT);
-  const passed = times.at(-1) - times[0];
-  const rate = passed ? ` ${((1000 * (times.length - 1)) / passed).toFixed(1)} frames a second,` : "";
-  const late = Math.max(0, clip.currentTime - frame.time);
-  const slow = clip.playbackRate < 1 ? `; the clip plays at ${clip.playbackRate.toFixed(1)} of its speed` : "";
-  $("timings").textContent = `${model}:${rate} ${milliseconds.toFixed(0)} ms each, ${late.toFixed(2)} s behind${slow}`;
 }
 
 function again() {

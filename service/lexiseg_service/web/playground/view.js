@@ -19,9 +19,8 @@ class View {
     canvas.addEventListener("pointerleave", () => happened("hover", null));
     canvas.addEventListener("contextmenu", (event) => event.preventDefault());
     const acts = { pointerdown: this.#down, pointermove: this.#move, pointerup: this.#up, pointercancel: this.#up, wheel: this.#wheel, keydown: this.#key };
-    for (const [name, act] of Object.entries(acts)) {
-      canvas.addEventListener(name, (event) => this.image && act.call(this, event), { passive: false });
-    }
+    const listen = (name, act) => canvas.addEventListener(name, (event) => this.image && act.call(this, event), { passive: false });
+    for (const [name, act] of Object.entries(acts)) listen(name, act);
   }
 
   /** Whether a plain click is a positive point. */
@@ -30,20 +29,16 @@ class View {
   }
 
   show(image) {
-    this.image = image;
-    this.copy = null; // of the image, smaller
+    // The copy is smaller, the cross is the keyboard's place, the corner that of a box which a key or a drag has begun.
+    Object.assign(this, { image, copy: null, cross: null, corner: null });
     this.outline = null; // path of what a click would cut out
     this.clear();
-    this.cross = null; // the keyboard's place in the image
-    this.corner = null; // of a box that the keyboard or a drag has begun
     this.canvas.style.setProperty("--shape", String(image.width / image.height)); // a small screen has no room to lose
     this.fit();
     if (!(image instanceof ImageBitmap) || image.width <= MAX_DRAWN) return;
-    const smaller = createImageBitmap(image, { resizeWidth: MAX_DRAWN, resizeQuality: "medium" });
-    smaller.then((copy) => (this.copy = this.image === image ? copy : this.copy));
+    createImageBitmap(image, { resizeWidth: MAX_DRAWN, resizeQuality: "medium" }).then((copy) => (this.copy = this.image === image ? copy : this.copy));
   }
 
-  /** No masks and no names. */
   clear() {
     this.fills = null;
     this.lines = null;
@@ -107,16 +102,15 @@ class View {
   /** A white line inside a black one: no picture hides both. */
   #line(context, path, thin) {
     for (const [colour, width] of [["#000", 3 * thin], ["#fff", thin]]) {
-      context.strokeStyle = colour;
-      context.lineWidth = width;
+      Object.assign(context, { strokeStyle: colour, lineWidth: width });
       context.stroke(new Path2D(path));
     }
   }
 
   #dot(context, { x, y, positive }, thin) {
-    const dot = new Path2D(`M${x - 2.5 * thin} ${y}h${5 * thin}` + (positive ? `M${x} ${y - 2.5 * thin}v${5 * thin}` : ""));
-    dot.moveTo(x + 4 * thin, y);
-    dot.arc(x, y, 4 * thin, 0, 2 * Math.PI);
+    const r = 4 * thin;
+    const circle = `M${x - r} ${y}a${r} ${r} 0 1 1 ${2 * r} 0a${r} ${r} 0 1 1 ${-2 * r} 0`;
+    const dot = new Path2D(`${circle}M${x - 2.5 * thin} ${y}h${5 * thin}` + (positive ? `M${x} ${y - 2.5 * thin}v${5 * thin}` : ""));
     Object.assign(context, { fillStyle: positive ? "#16a34a" : "#dc2626", strokeStyle: "#fff", lineWidth: thin });
     context.fill(dot);
     context.stroke(dot);
@@ -131,9 +125,9 @@ class View {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.font = `600 ${high}px system-ui, sans-serif`;
     context.textBaseline = "middle";
-    for (const { x, y, text, colour } of this.names) {
+    for (const { text, colour, ...place } of this.names) {
       const wide = context.measureText(text).width + 1.9 * high;
-      const [centre, middle] = [this.left + x * this.zoom, this.top + y * this.zoom];
+      const { x: centre, y: middle } = this.#onCanvas(place);
       if (centre < 0 || middle < 0 || centre > this.canvas.width || middle > this.canvas.height) continue;
       const left = within(centre - wide / 2, this.canvas.width - wide);
       const isFree = (top) => taken.every((one) => left >= one.right || left + wide <= one.left || Math.abs(top - one.top) >= tall);
@@ -159,6 +153,10 @@ class View {
     return Math.min(this.canvas.width / this.image.width, this.canvas.height / this.image.height);
   }
 
+  #onCanvas({ x, y }) {
+    return { x: this.left + x * this.zoom, y: this.top + y * this.zoom };
+  }
+
   #pixel({ x, y }) {
     const { image, zoom } = this;
     return { x: within((x - this.left) / zoom, image.width), y: within((y - this.top) / zoom, image.height) };
@@ -173,16 +171,15 @@ class View {
     this.corner = this.pans ? null : this.#pixel(placeOf(event));
     this.dragged = null;
     clearTimeout(this.pressing);
-    if (this.corner && event.pointerType === "touch") this.pressing = setTimeout(() => this.#press(), LONG_PRESS);
-  }
-
-  /** A finger that stays is a click with the other sign. */
-  #press() {
-    if (!this.corner || this.dragged || this.pans) return;
-    happened("shown", { ...this.corner, positive: !this.adding });
-    this.corner = null;
-    navigator.vibrate?.(20);
-    this.draw();
+    if (!this.corner || event.pointerType !== "touch") return;
+    // A finger that stays is a click with the other sign.
+    this.pressing = setTimeout(() => {
+      if (!this.corner || this.dragged) return;
+      happened("shown", { ...this.corner, positive: !this.adding });
+      this.corner = null;
+      navigator.vibrate?.(20);
+      this.draw();
+    }, LONG_PRESS);
   }
 
   #move(event) {
@@ -204,7 +201,7 @@ class View {
     const positive = this.adding !== (event.shiftKey || event.button === 2);
     this.corner = null;
     this.dragged = null;
-    if (event.type === "pointerup" && !this.pans && corner) {
+    if (event.type === "pointerup" && corner) {
       if (dragged) this.#box(corner, dragged, positive);
       else happened("shown", { ...corner, positive });
     }
@@ -222,12 +219,6 @@ class View {
     const bounded = (value, room) => (room > 0 ? room / 2 : -within(-value, -room));
     this.left = bounded(left, this.canvas.width - this.image.width * this.zoom);
     this.top = bounded(top, this.canvas.height - this.image.height * this.zoom);
-  }
-
-  /** No further than it must, so that the keyboard's place is seen. */
-  #follow({ x, y }) {
-    const near = (left, place, size) => left + Math.min(0, size - (left + place)) - Math.min(0, left + place);
-    this.#put(near(this.left, x * this.zoom, this.canvas.width), near(this.top, y * this.zoom, this.canvas.height));
   }
 
   #pinch(moving, before, now) {
@@ -274,7 +265,10 @@ class View {
       backspace: () => happened("undo"),
       ...(this.cross && {
         enter: () => happened("shown", { ...this.cross, positive: this.adding !== event.shiftKey }),
-        b: () => this.#cornerOfBox(),
+        b: () => {
+          if (this.corner) this.#box(this.corner, this.cross);
+          this.corner = this.corner ? null : { ...this.cross };
+        },
       }),
     };
     const act = actions[event.key] ?? actions[event.key.toLowerCase()];
@@ -287,21 +281,16 @@ class View {
   #step(x, y) {
     const at = this.cross ?? { x: this.image.width / 2, y: this.image.height / 2 };
     this.cross = { x: within(at.x + x, this.image.width), y: within(at.y + y, this.image.height) };
-    this.#follow(this.cross);
+    // The view follows no further than it must.
+    const seen = this.#onCanvas(this.cross);
+    const beyond = (place, size) => Math.min(place, 0) + Math.max(place - size, 0);
+    this.#put(this.left - beyond(seen.x, this.canvas.width), this.top - beyond(seen.y, this.canvas.height));
     happened("hover", this.cross);
   }
 
   #zoomBy(factor) {
     const middle = { x: this.canvas.width / 2, y: this.canvas.height / 2 };
-    const at = this.cross && { x: this.left + this.cross.x * this.zoom, y: this.top + this.cross.y * this.zoom };
-    this.#scale(factor, at ?? middle);
-  }
-
-  #cornerOfBox() {
-    if (this.corner) {
-      this.#box(this.corner, this.cross);
-      this.corner = null;
-    } else this.corner = { ...this.cross };
+    this.#scale(factor, this.cross ? this.#onCanvas(this.cross) : middle);
   }
 }
 
@@ -311,10 +300,6 @@ page.addEventListener("turned", () => state.mode === "picture" && state.picture 
 $("opacity").addEventListener("input", () => view.draw());
 
 const within = (value, most) => Math.max(Math.min(value, most), 0);
-
-/** Where on the canvas an event is, in its own pixels. */
 const placeOf = ({ offsetX, offsetY }) => ({ x: offsetX * window.devicePixelRatio, y: offsetY * window.devicePixelRatio });
-
 const distance = (one, other) => Math.hypot(one.x - other.x, one.y - other.y);
-
 const boxOf = (from, to) => [Math.min(from.x, to.x), Math.min(from.y, to.y), Math.max(from.x, to.x), Math.max(from.y, to.y)];

@@ -1,6 +1,6 @@
 // The engine in this browser: a worker answers, and nothing leaves the page.
 
-import { $, Problem } from "../page.js";
+import { $, problemOf } from "../page.js";
 
 export const remote = false;
 
@@ -11,21 +11,13 @@ let last = 0;
 worker.onmessage = ({ data: { id, answer, problem } }) => {
   const one = waiting.get(id);
   waiting.delete(id);
-  if (problem) one?.reject(new Problem(problem.detail, problem.status));
+  if (problem) one?.reject(problemOf(problem.detail, problem.status));
   else one?.resolve(answer);
 };
 worker.onerror = () => {
-  for (const { reject } of waiting.values()) reject(new Problem("The part of this page that finds things cannot start in this browser."));
+  for (const { reject } of waiting.values()) reject(problemOf("The part of this page that finds things cannot start in this browser."));
   waiting.clear();
 };
-
-/** How many bytes have arrived of what is loaded once, in words and a bar. */
-function showArriving({ what, loaded, total }) {
-  $("loading").hidden = loaded >= total;
-  Object.assign($("loading-bar"), { max: total, value: loaded });
-  const [some, all] = [loaded, total].map((bytes) => (bytes / 1e6).toFixed(0));
-  $("loading-words").textContent = `Loading ${what}, once: ${some} of ${all} MB. Pictures and words may be chosen meanwhile.`;
-}
 
 function ask(act, args, signal) {
   const id = (last += 1);
@@ -51,7 +43,12 @@ export const vocabularies = async () => []; // they are of a server
 
 /** All files, so that they are fetched once; when that fails, each is fetched as it is needed. */
 async function keepOffline() {
-  navigator.serviceWorker.onmessage = ({ data }) => showArriving(data);
+  navigator.serviceWorker.onmessage = ({ data: { what, loaded, total } }) => {
+    $("loading").hidden = loaded >= total;
+    Object.assign($("loading-bar"), { max: total, value: loaded });
+    const [some, all] = [loaded, total].map((bytes) => (bytes / 1e6).toFixed(0));
+    $("loading-words").textContent = `Loading ${what}, once: ${some} of ${all} MB. Pictures and words may be chosen meanwhile.`;
+  };
   const { installing } = await navigator.serviceWorker.register("./offline.js");
   if (!installing) return;
   await new Promise((ended) => (installing.onstatechange = () => ["activated", "redundant"].includes(installing.state) && ended()));
@@ -62,7 +59,6 @@ const about = (act) => (picture, question, signal) => {
   picture.id ??= `${Date.now()}-${Math.random()}`;
   return ask(act, [{ key: picture.id, file: picture.file }, question, picture.scene], signal);
 };
-// What is shown in a picture, as a question has it, is kept in this browser.
 export const [segment, prompt, examples] = ["segment", "prompt", "examples"].map(about);
 
 export { segment as frame, prompt as hover };

@@ -13,7 +13,9 @@ export async function proposed(rules, picture, run) {
   const shared = await picture.shared();
   const [rows, columns] = shared.mid.dims.slice(2);
   const whole = { top: 0, left: 0, rows, columns };
-  const size = [rows, columns].map((side) => Math.min(side, Math.max(MIN_SIDE, Math.ceil(side / (2 * STEP)) * STEP)));
+  const [high, wide] = [rows, columns].map((side) => Math.min(side, Math.max(MIN_SIDE, Math.ceil(side / (2 * STEP)) * STEP)));
+  const corner = (middle, length, end) => Math.min(Math.max(2 * halfToEven((middle - length / 2) / 2), 0), end - length);
+  const around = ({ x, y }) => ({ top: corner(y, high, rows), left: corner(x, wide, columns), rows: high, columns: wide });
   const grid = Array.from({ length: settings.grid ** 2 }, (_, i) => {
     const share = (place) => Math.fround(Math.fround(place + 0.5) / settings.grid);
     return { x: Math.fround(share(i % settings.grid) * columns), y: Math.fround(share(Math.floor(i / settings.grid)) * rows) };
@@ -21,17 +23,10 @@ export async function proposed(rules, picture, run) {
   const search = searchOf(rules, grid, shared.grouping);
   const good = []; // {mask, quality, area, touches}
   let left = settings.most * rows * columns;
-  const covers = (mask, least) => grid.map(({ x, y }) => mask[Math.floor(FINER * y) * FINER * columns + Math.floor(FINER * x)] > least);
-
-  function keep(answers) {
-    for (const { point, each } of answers) search.answered(point, Math.max(0, ...each.map((one) => one.quality)));
-    for (const one of answers.flatMap(({ each }) => each)) {
-      if (one.quality < settings.quality || one.area < MIN_CELLS) continue;
-      good.push(one);
-      const explains = one.area <= settings.explains * one.mask.length;
-      search.cover(covers(one.mask, 0), explains ? covers(one.mask, settings.inside) : []);
-    }
-  }
+  const cellOf = ({ x, y }) => Math.floor(FINER * y) * FINER * columns + Math.floor(FINER * x);
+  const pointsIn = (mask, least) => [...grid.keys()].filter((point) => mask[cellOf(grid[point])] > least);
+  const isGood = ({ quality, area }) => quality >= settings.quality && area >= MIN_CELLS;
+  const openShare = (points) => (points.length ? points.reduce((sum, point) => sum + search.open[point], 0) / points.length : 1);
 
   /** Prompt in a window around each point; again in the whole picture if the best mask is cut by its window and mostly uncovered. */
   async function ask(points, windowOf) {
@@ -47,31 +42,35 @@ export async function proposed(rules, picture, run) {
     let waiting = answers.filter(({ cut }) => cut).sort((one, other) => other.cut.quality - one.cut.quality);
     const done = new Set();
     while (waiting.length) {
-      waiting = waiting.filter(({ cut }) => search.openShare(covers(cut.mask, 0)) >= NEW);
+      waiting = waiting.filter(({ cut }) => openShare(pointsIn(cut.mask, 0)) >= NEW);
       const again = waiting.splice(0, Math.min(AGAIN, Math.floor(left / (rows * columns))));
       if (!again.length) break;
       await ask(again.map(({ point }) => point), () => whole);
       again.forEach((answer) => done.add(answer));
     }
-    keep(answers.filter((answer) => !done.has(answer)));
+    const kept = answers.filter((answer) => !done.has(answer));
+    for (const { point, each } of kept) search.answered(point, Math.max(0, ...each.map((one) => one.quality)));
+    for (const one of kept.flatMap(({ each }) => each.filter(isGood))) {
+      good.push(one);
+      for (const point of pointsIn(one.mask, 0)) search.open[point] = 0;
+      if (one.area > settings.explains * one.mask.length) continue;
+      for (const point of pointsIn(one.mask, settings.inside)) search.waits[point] = 0;
+    }
   }
 
   for (const [index, rank] of rules.ranks.entries()) {
-    const near = index > 0 && (size[0] < rows || size[1] < columns);
-    const cost = near ? size[0] * size[1] : rows * columns;
+    const near = index > 0 && (high < rows || wide < columns);
+    const cost = near ? high * wide : rows * columns;
     for (;;) {
       const some = search.next(rank, Math.min(PER_PASS, Math.floor(left / cost)), index === 0);
       if (!some.length) break;
-      await ask(some, near ? (point) => around(point, size, whole) : () => whole);
+      await ask(some, near ? around : () => whole);
     }
   }
-  return unsuppressed(good, settings.rule);
+  return withoutDuplicates(good, settings.rule);
 }
 
-/**
- * Masks [h * w] of the picture for a point, each with its quality, its area, and the number of its pixels that touch edges
- * of the window which are not the picture's.
- */
+/** Masks [h * w] of the picture for a point; `touches`: pixels along edges of the window which are not the picture's. */
 async function masksAt({ x, y }, window, isWhole, shared, run) {
   const lines = (start, count) => [BigInt64Array.from({ length: count / 2 }, (_, i) => BigInt(start / 2 + i)), [count / 2]];
   const place = { rows: lines(window.top, window.rows), columns: lines(window.left, window.columns) };
@@ -85,13 +84,6 @@ async function masksAt({ x, y }, window, isWhole, shared, run) {
     area: areas.data[i],
     touches: touches.data[i],
   }));
-}
-
-/** The window of a size centred on a place, shifted to lie inside the picture. @param {any} point @param {number[]} size */
-function around({ x, y }, size, whole) {
-  const [rows, columns] = size;
-  const corner = (middle, length, end) => Math.min(Math.max(2 * halfToEven((middle - length / 2) / 2), 0), end - length);
-  return { top: corner(y, rows, whole.rows), left: corner(x, columns, whole.columns), rows, columns };
 }
 
 /** Chooses the next grid points by the expected quality of their masks: kernel regression over the answers so far. */
@@ -110,6 +102,8 @@ function searchOf(rules, grid, { data, dims: [, channels, height, width] }) {
     return sums[point] / weights[point] + CROWD * Math.sqrt(crowd);
   };
   return {
+    waits,
+    open,
     next(rank, most, unseen) {
       const waiting = rank.filter((point) => waits[point]);
       if (unseen) return waiting.slice(0, most);
@@ -125,19 +119,10 @@ function searchOf(rules, grid, { data, dims: [, channels, height, width] }) {
         sums[other] += best * near;
       }
     },
-    cover(covered, spared) {
-      covered.forEach((each, point) => each && (open[point] = 0));
-      spared.forEach((each, point) => each && (waits[point] = 0));
-    },
-    openShare(covered) {
-      const some = open.filter((_, point) => covered[point]);
-      return some.length ? some.reduce((sum, each) => sum + each, 0) / some.length : 1;
-    },
   };
 }
 
-/** Non-maximum suppression: the masks that stay, the best first. */
-function unsuppressed(good, rule) {
+function withoutDuplicates(good, rule) {
   const stay = [];
   for (const one of good.sort((one, other) => other.quality - one.quality)) {
     const goes = stay.some((better) => {

@@ -51,8 +51,6 @@ function unit(row) {
 
 export const dot = (one, other) => one.reduce((sum, value, i) => sum + value * other[i], 0);
 
-// Rows in this browser
-
 const ended = (request) =>
   new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
@@ -66,7 +64,6 @@ async function stored(act) {
   return ended(act(database.transaction(STORE, "readwrite").objectStore(STORE))).finally(() => database.close());
 }
 
-/** The number under which a row is kept. */
 export const keep = (row) => stored((rows) => rows.add(row));
 
 async function recalled(number, name) {

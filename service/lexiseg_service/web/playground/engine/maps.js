@@ -48,12 +48,10 @@ function taps(from, to, area, steps, whole) {
 }
 
 /**
- * A picture at another size, to the bit as OpenCV makes it: by area where it becomes smaller, else linear.
+ * A picture, rows of pixels of `channels` numbers of which `kept` are kept, at another size [height, width], to the bit as
+ * OpenCV makes it: by area where it becomes smaller, else linear.
  *
- * @param {any} source rows of pixels of `channels` numbers, of which `kept` are kept
- * @param {number[]} from [height, width]
- * @param {number[]} to [rows, columns]
- * @param {any} Kind of the array; clamped bytes are rounded, halves to the even number
+ * @param {number[]} from @param {number[]} to @param {any} Kind of the array; clamped bytes are rounded, halves to even
  */
 export function resized(source, from, to, channels, kept, linear = false, Kind = Uint8ClampedArray) {
   const [[height, width], [rows, columns]] = [from, to];
@@ -154,9 +152,8 @@ function candidates(scores, count, cells, cell, w, able) {
 }
 
 /** For each cell the first output from it on: [cells + 1], the last entry is the number of outputs. */
-function spans(low, cells) {
-  return Int32Array.from({ length: cells + 1 }, (_, cell) => (low.findIndex((each) => each >= cell) + 1 || low.length + 1) - 1);
-}
+const spans = (low, cells) =>
+  Int32Array.from({ length: cells + 1 }, (_, cell) => (low.findIndex((each) => each >= cell) + 1 || low.length + 1) - 1);
 
 /** [cells] of scores [count, cells]. */
 function logSumExp(scores, count, cells) {

@@ -15,15 +15,14 @@ scope.addEventListener("fetch", (event) => new URL(event.request.url).origin ===
 async function keepAll() {
   const cache = await caches.open(CACHE);
   const count = await counterOf("the model", TOTAL);
-  await Promise.all(
-    FILES.map(async (file) => {
-      const kept = await cache.match(file);
-      if (kept) return count((await kept.blob()).size);
-      const answer = await fetch(file, { cache: "no-cache" });
-      if (!answer.ok) throw new Error(`${file}: ${answer.status}`);
-      return cache.put(file, counted(answer, count));
-    }),
-  );
+  const keep = async (file) => {
+    const kept = await cache.match(file);
+    if (kept) return count((await kept.blob()).size);
+    const answer = await fetch(file, { cache: "no-cache" });
+    if (!answer.ok) throw new Error(`${file}: ${answer.status}`);
+    return cache.put(file, counted(answer, count));
+  };
+  await Promise.all(FILES.map(keep));
 }
 
 /** Takes numbers of bytes that have arrived; pages are told their sum. */
@@ -45,8 +44,7 @@ function counted(answer, count) {
 }
 
 async function forgetOthers() {
-  const names = await caches.keys();
-  await Promise.all(names.filter((name) => name.startsWith(`${SITE} `) && name !== CACHE).map((name) => caches.delete(name)));
+  for (const name of await caches.keys()) if (name.startsWith(`${SITE} `) && name !== CACHE) await caches.delete(name);
 }
 
 /** A file from the cache; what a word needs beside, the text tower, is kept when it comes. */

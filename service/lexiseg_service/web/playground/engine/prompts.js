@@ -4,8 +4,7 @@
 // graphs share of it), and `look(look)`, the view of a part. Masks are logits [h * w].
 
 import { axis, cut, encoded, resized, scaled } from "./maps.js";
-import { paint } from "../masks.js";
-import { parts } from "../regions.js";
+import { paint, parts } from "../masks.js";
 
 /** The answer to a prompt: its `logits`, its mask's run lengths, area and box, and its quality. */
 export async function cutOut(rules, picture, prompt, run) {
@@ -14,20 +13,35 @@ export async function cutOut(rules, picture, prompt, run) {
   return { logits: mask, quality, ...encoded(cut(mask, picture.cells, picture.size), 2, picture.size)[1] };
 }
 
-/** The mask of a prompt without its negative points, less what each of these removes. */
+/** The mask of a prompt without its negative points, less what each of these removes by what the head answers to it. */
 async function withPoints(rules, picture, prompt, run) {
+  const { OUTSIDE, MAX_ANSWERS } = rules.constants.negative_points;
   const [positives, negatives] = bySign(prompt.points);
   if (!negatives.length || (!positives.length && !prompt.box)) return predict(rules, picture, prompt, run);
   const first = await predict(rules, picture, { ...prompt, points: positives }, run);
   const replies = [];
-  for (let n = 1; n <= Math.min(negatives.length, rules.constants.negative_points.MAX_ANSWERS); n++) {
+  for (let n = 1; n <= Math.min(negatives.length, MAX_ANSWERS); n++) {
     replies.push(await predict(rules, picture, { ...prompt, points: [...positives, ...negatives.slice(0, n)] }, run));
   }
-  const mask = withoutPoints(rules, picture, first.mask, positives, negatives, replies.map((reply) => reply.mask));
-  return { mask, quality: replies.at(-1).quality };
+  const { cells: [, w] } = picture;
+  const left = Float32Array.from(first.mask);
+  const corners = positives.map((point) => neighbours(point, picture));
+  const toPositive = (cell) => Math.min(Infinity, ...corners.map(([first]) => distance(cell, first, w)));
+  negatives.forEach((point, number) => {
+    const { mask: answer } = replies[Math.min(number, replies.length - 1)];
+    const cells = neighbours(point, picture);
+    const inside = Uint8Array.from(left, (logit) => Number(logit >= 0));
+    let removed = partAround(inside.map((each, cell) => each && Number(answer[cell] < 0)), cells, w);
+    if (corners.some((some) => some.some((cell) => removed[cell]))) {
+      removed = partAround(removed.map((each, cell) => each && Number(distance(cell, cells[0], w) < toPositive(cell))), cells, w);
+    }
+    if (removed.includes(1)) removed.forEach((each, cell) => each && (left[cell] = Math.min(left[cell], answer[cell])));
+    else if (cells.some((cell) => inside[cell])) discOf(rules, inside, cells, corners, w).forEach((each, cell) => each && (left[cell] = OUTSIDE));
+    for (const cell of cells) left[cell] = Math.min(left[cell], OUTSIDE);
+  });
+  return { mask: left, quality: replies.at(-1).quality };
 }
 
-/** Positive and negative points. */
 const bySign = (points = []) => [true, false].map((sign) => points.filter(({ positive = true }) => positive === sign));
 
 /** The mask of a prompt, with its negative points as the head takes them. */
@@ -123,30 +137,6 @@ async function lookedAt(picture, look, prompt, run) {
   return { mask: (await run("widen", { mask, ...place })).whole, quality };
 }
 
-// Negative points
-
-/** A mask less what each negative point removes, by what the head answers `without` the first of them, the first two, ... */
-function withoutPoints(rules, picture, mask, positives, negatives, without) {
-  const { OUTSIDE } = rules.constants.negative_points;
-  const { cells: [, w] } = picture;
-  const left = Float32Array.from(mask);
-  const corners = positives.map((point) => neighbours(point, picture));
-  const toPositive = (cell) => Math.min(Infinity, ...corners.map(([first]) => distance(cell, first, w)));
-  negatives.forEach((point, number) => {
-    const answer = without[Math.min(number, without.length - 1)];
-    const cells = neighbours(point, picture);
-    const inside = Uint8Array.from(left, (logit) => Number(logit >= 0));
-    let removed = partAround(inside.map((each, cell) => each && Number(answer[cell] < 0)), cells, w);
-    if (corners.some((some) => some.some((cell) => removed[cell]))) {
-      removed = partAround(removed.map((each, cell) => each && Number(distance(cell, cells[0], w) < toPositive(cell))), cells, w);
-    }
-    if (removed.includes(1)) removed.forEach((each, cell) => each && (left[cell] = Math.min(left[cell], answer[cell])));
-    else if (cells.some((cell) => inside[cell])) discOf(rules, inside, cells, corners, w).forEach((each, cell) => each && (left[cell] = OUTSIDE));
-    for (const cell of cells) left[cell] = Math.min(left[cell], OUTSIDE);
-  });
-  return left;
-}
-
 /** The cells between which the pixel of a point is interpolated. */
 function neighbours({ x, y }, { cells, size }) {
   const [rows, columns] = [y, x].map((place, side) => {
@@ -159,16 +149,13 @@ function neighbours({ x, y }, { cells, size }) {
 
 const distance = (one, other, w) => Math.hypot(Math.floor(one / w) - Math.floor(other / w), (one % w) - (other % w));
 
-/** The distance of a cell to the nearest outside of a mask, or of the picture. */
-function depthOf(inside, cell, [h, w]) {
-  const [row, column] = [Math.floor(cell / w), cell % w];
-  const toEdge = Math.min(row + 1, column + 1, h - row, w - column);
-  return inside.reduce((least, each, other) => (each ? least : Math.min(least, distance(cell, other, w))), toEdge);
-}
-
 /** What of a mask is around some cells: part of the way to its outline, or to the nearest positive point's `corners`. */
 function discOf(rules, inside, cells, corners, w) {
-  const depths = cells.map((cell) => depthOf(inside, cell, [inside.length / w, w]));
+  const depths = cells.map((cell) => {
+    const [row, column] = [Math.floor(cell / w), cell % w];
+    const toEdge = Math.min(row + 1, column + 1, inside.length / w - row, w - column); // of the picture
+    return inside.reduce((least, each, other) => (each ? least : Math.min(least, distance(cell, other, w))), toEdge);
+  });
   const reach = Math.min(...corners.flat().map((cell) => distance(cell, cells[0], w)), Math.max(...depths));
   return inside.map((each, cell) => each && Number(distance(cell, cells[0], w) < rules.constants.negative_points.DISC * reach));
 }

@@ -2,7 +2,7 @@
 
 import { dot, learned } from "./examples.js";
 import { encoded, winners } from "./maps.js";
-import { parts } from "../regions.js";
+import { parts } from "../masks.js";
 
 /**
  * The classes of a question, read: `classes` {name, threshold, texts, stuff}, `texts` of all of them with those of examples,
@@ -11,7 +11,6 @@ import { parts } from "../regions.js";
 export async function bankOf(rules, question, read, run) {
   const entries = (question.classes ?? []).map((one) => (typeof one === "string" ? { name: one } : one));
   if (!entries.length) throw new Error("Type a word first.");
-  const stuff = new Set(rules.stuff);
   const classes = [];
   const texts = []; // {text, owner, vector, level, ...}, without a text for what an example shows
   const groups = []; // of cells, of classes with negative examples
@@ -20,7 +19,7 @@ export async function bankOf(rules, question, read, run) {
     const made = await learned(rules, entry, run);
     groups.push(...made.groups.map((group) => ({ owner, ...group })));
     const own = synonyms.length || !made.vectors.length ? [entry.name, ...synonyms] : [];
-    classes.push({ ...entry, texts: own, stuff: stuff.has(entry.name.toLowerCase()) });
+    classes.push({ ...entry, texts: own, stuff: rules.stuff.includes(entry.name.toLowerCase()) });
     for (const text of own) {
       const one = await read(text);
       texts.push({ text, owner, ...one, vector: made.turned(one.vector) });
@@ -85,13 +84,9 @@ export async function namesOf(view, bank, masks, run) {
   });
 }
 
-/** The number of rows that compete: nobody has one where pixels may drop out. */
-const rowsOf = ({ classes, drops }) => classes.length + (drops ? 1 : 0);
+const rowsOf = ({ classes, drops }) => classes.length + (drops ? 1 : 0); // nobody competes where pixels may drop out
 
-/**
- * The answer to a question about words in a picture. `memory`: of a video, where nothing is dropped by a single frame, for
- * that would flicker.
- */
+/** The answer to a question about words in a picture; of a video with a `memory` nothing is dropped by a single frame: it would flicker. */
 export async function segmentsOf(rules, question, bank, { features, cells, size }, run, memory = null) {
   const { classes, drops } = bank;
   const seen = await run("scores", { ...features, ...bank.inputs }); // of classes, and of nobody in the last row

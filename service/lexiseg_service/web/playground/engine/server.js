@@ -1,21 +1,16 @@
 // The engine on a server, over REST: a picture is sent once and asked about by its id afterwards. `lexiseg site` writes the
 // browser's own in its place where all of it is imported as `engine`.
 
-import { $, Problem, tell } from "../page.js";
+import { $, problemOf, tell } from "../page.js";
 
 export const remote = true; // vocabularies, streams and keys are of a server
 
 /** Of the server, without a slash at its end: the page's own, or the one that the visitor of a site named. */
-export function address() {
-  return document.body.matches(".local") ? $("server").value.trim().replace(/\/+$/, "") : location.origin;
-}
+export const address = () => (document.body.matches(".local") ? $("server").value.trim().replace(/\/+$/, "") : location.origin);
 
-/** Cards of the models. */
 export const describe = async () => (await request("GET", "/v1/models")).models;
-
 export const vocabularies = async () => (await request("GET", "/v1/vocabularies")).vocabularies;
 
-/** The API key that the visitor has entered. */
 export const key = () => localStorage.getItem("lexiseg-key") ?? "";
 
 /** Goes out even when the page is left. */
@@ -23,14 +18,11 @@ export const remove = (path) => fetch(path, { method: "DELETE", keepalive: true,
 
 /** Segments of a picture `{file, id}`; the id from the answer is stored in the picture. `report` gets the upload's progress. */
 export async function segment(picture, question, signal, report = tell) {
-  if (picture.id) {
-    try {
-      return await request("POST", "/v1/segment", { image: { id: picture.id }, ...question }, signal);
-    } catch (problem) {
-      if (problem.type !== "image-expired") throw problem;
-      picture.id = null;
-    }
-  }
+  const known = { image: { id: picture.id }, ...question };
+  const answer = picture.id && (await request("POST", "/v1/segment", known, signal).catch((problem) => {
+    if (problem.type !== "image-expired") throw problem;
+  }));
+  if (answer) return answer;
   const form = new FormData();
   form.append("image", picture.file, picture.file.name || "picture");
   form.append("request", JSON.stringify(question));
@@ -56,20 +48,19 @@ export function request(method, path, body = null, signal = null, report = tell)
     }
     sent.onload = () => {
       const { status, response } = sent; // null where it is no JSON, as a proxy's error page
-      const isContent = response || status === 204;
-      if (status >= 200 && status < 300 && isContent) return resolve(response);
+      if (status >= 200 && status < 300 && (response || status === 204)) return resolve(response);
       const detail = response?.detail ?? `The server answered ${status}.`;
-      reject(new Problem(detail, status, response?.type, Number(sent.getResponseHeader("retry-after")) || null));
+      reject(problemOf(detail, status, { type: response?.type, after: Number(sent.getResponseHeader("retry-after")) }));
     };
     const allowed = address() === location.origin ? "" : `, and does its LEXISEG_CORS_ORIGINS name ${location.origin}`;
-    sent.onerror = () => reject(new Problem(`The server does not answer. Is it running${allowed}?`, 0));
+    sent.onerror = () => reject(problemOf(`The server does not answer. Is it running${allowed}?`, 0));
     sent.onabort = () => reject(new DOMException("", "AbortError"));
     sent.onloadend = () => signal?.removeEventListener("abort", abort);
     sent.send(isForm ? body : JSON.stringify(body));
   });
 }
 
-const authorization = () => key() ? { authorization: `Bearer ${key()}` } : {};
+const authorization = () => (key() ? { authorization: `Bearer ${key()}` } : {});
 
 /** As `segment`, where the visitor has asked for nothing that could be reported: a preview, or the next frame of a clip. */
 export const hover = (picture, question, signal) => segment(picture, question, signal, () => null);

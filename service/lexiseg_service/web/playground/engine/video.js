@@ -54,13 +54,7 @@ export function videoMemory(rules, run) {
     return (past = average.data);
   }
 
-  /**
-   * A number for each segment, or null for one that is too small.
-   *
-   * @param {any} labels piece of each pixel, down the columns
-   * @param {any[]} segments each with `piece` and `class_index`
-   * @param {number[]} image [height, width]
-   */
+  /** A number for each segment {piece, class_index}, or null for a small one; `labels`: the piece of each pixel, down the columns. */
   function follow(labels, segments, [H, W]) {
     const { MIN_OVERLAP, MAX_MISSED, MAX_TRACKS } = rules.constants.tracking;
     const [height, width] = picture.size;
@@ -70,7 +64,13 @@ export function videoMemory(rules, run) {
     });
     const masks = segments.map(({ piece }) => maskOf(small.length, (cell) => small[cell] === piece));
     if (!motion) tracks = [];
-    for (const track of tracks) track.mask = moved(track.mask);
+    for (const track of tracks) {
+      const { cells } = track.mask;
+      track.mask = maskOf(cells.length, (cell) => {
+        const [column, row] = [Math.round(motion.x[cell]), Math.round(motion.y[cell])];
+        return column >= 0 && row >= 0 && column < width && row < height && cells[row * width + column] > 0;
+      });
+    }
     const pairs = tracks.flatMap((track) =>
       segments.flatMap(({ class_index: label }, index) => (label === track.label ? [{ track, index, overlap: overlapOf(track.mask, masks[index]) }] : [])),
     );
@@ -90,15 +90,6 @@ export function videoMemory(rules, run) {
     return current.map((track) => track?.number ?? null);
   }
 
-  /** A mask of the frame before, where it is now. */
-  function moved({ cells }) {
-    const [height, width] = picture.size;
-    return maskOf(cells.length, (cell) => {
-      const [column, row] = [Math.round(motion.x[cell]), Math.round(motion.y[cell])];
-      return column >= 0 && row >= 0 && column < width && row < height && cells[row * width + column] > 0;
-    });
-  }
-
   return { look, steady, follow };
 }
 
@@ -107,10 +98,9 @@ function maskOf(length, isInside) {
   return { cells, area: cells.reduce((sum, each) => sum + each, 0) };
 }
 
-/** Intersection over union. */
 function overlapOf(one, other) {
   const both = one.cells.reduce((sum, each, cell) => sum + (each & other.cells[cell]), 0);
-  return both ? both / (one.area + other.area - both) : 0;
+  return both ? both / (one.area + other.area - both) : 0; // intersection over union
 }
 
 /** @param {number[]} from @param {number[]} to */

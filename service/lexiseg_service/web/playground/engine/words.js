@@ -7,15 +7,7 @@ const MAX_TOKENS = 128;
 const { Float16Array } = /** @type {any} */ (self); // unknown to the checks of es2023
 const LONGEST = 100; // characters of a token; a longer word is unknown
 
-/**
- * A reader of texts.
- *
- * @param {any} rules `model.json`
- * @param {string[]} words of the table
- * @param {ArrayBuffer} content `words.bin`
- * @param {{run: any, load: any}} graphs runs a graph by name, and loads a file
- * @returns {(text: string) => Promise<{vector: Float32Array, level: number, same: boolean[], likeness: number, foreign: boolean}>}
- */
+/** A reader of texts, which gives {vector, level, same, likeness, foreign}; `content`: of the table of `words`. */
 export function readerOf(rules, words, content, { run, load }) {
   const { background: { words: background, same_meaning: sameMeaning } } = rules.card;
   const { EMBEDDING: width } = rules.constants.network;

@@ -15,7 +15,7 @@ const NETWORK = "network"; // the cause of errors after which a retry may help
 const UNREACHABLE = "The page's files cannot be loaded: it was never opened online, its server is gone, or the line broke.";
 const port = /** @type {any} */ (self); // of a worker, which has another postMessage than a window
 const root = new URL("../../model/", import.meta.url);
-const sessions = new Map();
+const sessions = {};
 const [pictures, memories] = [new Map(), new Map()]; // the latest last
 let ready = null;
 let [rules, read, Ort] = /** @type {any[]} */ ([]); // once it is: `model.json`, a reader of texts, and the runtime of graphs
@@ -39,10 +39,18 @@ async function answer(id, act, args) {
   }
 }
 
+/** What `act` answers about the view of a picture, with the model and the time that it took. */
+const timed = (act) => async (picture, question, scene) => {
+  const began = performance.now();
+  const view = await pictureOf(picture);
+  const content = await act(view, question, scene);
+  const { name, version } = rules.card;
+  return { model: `${name}@${version}`, size: view.size, timings_ms: { total: performance.now() - began }, ...content };
+};
 const acts = {
   describe: () => [rules.card],
-  segment,
-  prompt,
+  segment: timed(segment),
+  prompt: timed(prompt),
   // What is shown in a picture, as a question has it.
   examples: async (picture, prompt) => ({ kept: await keep(await rowOf(rules, await pictureOf(picture), prompt, run)) }),
 };
@@ -73,12 +81,9 @@ async function load(name) {
 }
 
 function sessionOf(name) {
-  if (!sessions.has(name)) {
-    const made = load(`${name}.onnx`).then((bytes) => Ort.InferenceSession.create(bytes));
-    made.catch(() => sessions.delete(name)); // it may come another time
-    sessions.set(name, made);
-  }
-  return sessions.get(name);
+  const made = (sessions[name] ??= load(`${name}.onnx`).then((bytes) => Ort.InferenceSession.create(bytes)));
+  made.catch(() => delete sessions[name]); // it may come another time
+  return made;
 }
 
 /** A graph's outputs by name, maps by that of the inputs that they become; inputs are tensors, or numbers and their dimensions. */
@@ -90,8 +95,6 @@ async function run(name, inputs) {
   const outputs = await session.run(Object.fromEntries(feeds));
   return Object.fromEntries(Object.entries(outputs).map(([output, tensor]) => [output.replace(/_maps$/, ""), tensor]));
 }
-
-// Pictures
 
 /** The view of a picture `{key, file}`, encoded once. */
 const pictureOf = ({ key, file }) => recent(pictures, key, KEPT_PICTURES, () => opened(file));
@@ -137,7 +140,6 @@ async function opened(file) {
   return { ...view, rgb, kept: { size: kept }, look: (look) => recent(looks, JSON.stringify(look), MAX_LOOKS, () => lookAt(look)) };
 }
 
-/** A canvas with the picture at a size. */
 async function drawn(file, height, width) {
   const whole = await decoded(file);
   const isNear = 2 * height >= whole.height && 2 * width >= whole.width; // needs no means
@@ -160,32 +162,21 @@ async function viewOf(rgb, tile, size) {
   return { size, tile, cells: [height / 4, width / 4], features, palette, shared: () => (shared ??= maps()) };
 }
 
-// Questions
-
 /** `scene`: of a video, of which the frames before this one are remembered. */
-async function segment(picture, question, scene = null) {
-  const began = performance.now();
-  const view = await pictureOf(picture);
-  if (question.task === "everything") return answerOf(view, began, await everything(view, question));
+async function segment(view, question, scene) {
+  if (question.task === "everything") return everything(view, question);
   const bank = await bankOf(rules, question, read, run);
-  const made = await segmentsOf(rules, question, bank, view, run, scene && (await memoryOf([scene, question], view)));
-  return answerOf(view, began, { ...made, warnings: warningsOf(rules, bank, question.task) });
+  const memory = scene && (await recent(memories, JSON.stringify([scene, question]), 1, () => videoMemory(rules, run)));
+  await memory?.look(view.rgb, view.tile);
+  const made = await segmentsOf(rules, question, bank, view, run, memory);
+  return { ...made, warnings: warningsOf(rules, bank, question.task) };
 }
 
-/** What is remembered of the frames of a scene and question, of which this is the next. */
-async function memoryOf(name, { rgb, tile }) {
-  const memory = await recent(memories, JSON.stringify(name), 1, () => videoMemory(rules, run));
-  await memory.look(rgb, tile);
-  return memory;
-}
-
-async function prompt(picture, question) {
-  const began = performance.now();
-  const view = await pictureOf(picture);
+async function prompt(view, question) {
   const masks = [];
   for (const [index, one] of question.prompts.entries()) masks.push({ prompt_index: index, mask_index: 0, ...(await cutOut(rules, view, one, run)) });
   const named = await namedMasks(view, question, masks);
-  return answerOf(view, began, { task: "prompt", ...named, warnings: [...warningsOfPrompts(rules, question.prompts), ...named.warnings] });
+  return { task: "prompt", ...named, warnings: [...warningsOfPrompts(rules, question.prompts), ...named.warnings] };
 }
 
 /** Every mask that the head proposes and that has pixels. */
@@ -205,9 +196,4 @@ async function namedMasks(view, question, masks) {
   });
   const segments = named.filter(({ score, least }) => score >= least).map(({ least: _, ...one }, index) => ({ id: index + 1, ...one }));
   return { segments, absent: [], warnings: bank ? warningsOf(rules, bank) : [] };
-}
-
-function answerOf({ size }, began, content) {
-  const total = performance.now() - began;
-  return { model: `${rules.card.name}@${rules.card.version}`, size, timings_ms: { total }, ...content };
 }
