@@ -32,7 +32,11 @@ class Health:
 
 
 def model_of(card: dict[str, Any]) -> Model:
-    """A model from its JSON. Raises TypeError, ValueError or LookupError: a member is missing or invalid."""
+    """A model from its JSON.
+
+    Raises:
+        TypeError, ValueError, LookupError: a member is missing or invalid.
+    """
     return Model(
         name=card["name"],
         version=card["version"],

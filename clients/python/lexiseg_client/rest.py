@@ -123,7 +123,8 @@ def _with_tag(reply: Reply) -> Vocabulary:
 def read(content: bytes, build: Callable[[dict[str, Any]], T]) -> T:
     """Parse a JSON object and pass it to `build`.
 
-    Raises UnreadableAnswer: not a JSON object, or a member is missing or invalid.
+    Raises:
+        UnreadableAnswer: not a JSON object, or a member is missing or invalid.
     """
     try:
         document = json.loads(content)

@@ -30,7 +30,9 @@ PROBE_TIMEOUT = 5.0  # seconds for one health check
 class Calls:
     """All calls to one server, with the ids of images sent to it. Thread-safe. Arguments as for `Client`.
 
-    Raises ValueError: an invalid address or key; MissingLibrary: a gRPC address, and gRPC is not installed.
+    Raises:
+        ValueError: an invalid address or key.
+        MissingLibrary: a gRPC address, and gRPC is not installed.
     """
 
     def __init__(

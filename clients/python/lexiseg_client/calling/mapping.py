@@ -63,7 +63,8 @@ class MapPlan(NamedTuple):
 def map_plan(images: Iterable[Any], on_error: str, options: MapOptions) -> MapPlan:
     """Check the arguments of `map` before anything is sent.
 
-    Raises ValueError: concurrency below 1, or an unknown `on_error`.
+    Raises:
+        ValueError: concurrency below 1, or an unknown `on_error`.
     """
     of_request: dict[str, Any] = {**options}
     concurrency, progress = of_request.pop("concurrency", 8), of_request.pop("progress", None)

@@ -73,7 +73,9 @@ def with_retries(
         read: parses its outcome; may raise.
         repeatable: whether the operation is idempotent.
 
-    Raises ProblemError: the server refused the last attempt; Unreachable or TimedOut: the last attempt got no answer.
+    Raises:
+        ProblemError: the server refused the last attempt.
+        Unreachable, TimedOut: the last attempt got no answer.
     """
     count = 0
     while True:

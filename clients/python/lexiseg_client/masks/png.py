@@ -35,7 +35,8 @@ def encode(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
 def decode_gray(content: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Decode a gray, non-interlaced PNG of 8 or 16 bits (label map, confidence) to pixels [H, W].
 
-    Raises UnreadableAnswer: a damaged file, or another kind of PNG.
+    Raises:
+        UnreadableAnswer: a damaged file, or another kind of PNG.
     """
     try:
         width, height, bits, colour, interlaced, packed = _read_chunks(content)

@@ -21,7 +21,8 @@ SIGN = 0x10
 def decode(counts: str, size: tuple[int, int]) -> NDArray[np.bool_]:
     """Decode to a bool mask [H, W] of a size, equal to `pycocotools.mask.decode`.
 
-    Raises UnreadableAnswer: malformed text, or runs that do not sum to height x width.
+    Raises:
+        UnreadableAnswer: malformed text, or runs that do not sum to height x width.
     """
     height, width = size
     runs = _runs(counts)

@@ -78,8 +78,9 @@ KNOWN = frozenset(Options.__annotations__)
 def question_json(classes: Classes | None, options: Mapping[str, Any], known: frozenset[str] = KNOWN) -> dict[str, Any]:
     """The JSON fields of a request; None values are omitted.
 
-    Raises TypeError: an unknown option, one string instead of a list of classes, or a prompt of the wrong type;
-    ValueError: an invalid prompt.
+    Raises:
+        TypeError: an unknown option, one string instead of a list of classes, or a prompt of the wrong type.
+        ValueError: an invalid prompt.
     """
     if unknown := options.keys() - known:
         raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; expected one of {', '.join(sorted(known))}")

@@ -43,7 +43,9 @@ Prompts: TypeAlias = Sequence[Prompt | Point]  # a point alone is a prompt of it
 def prompts_json(prompts: Prompts) -> list[dict[str, Any]]:
     """Prompts as JSON, in order; the server checks ranges.
 
-    Raises TypeError: not a list of prompts and points; ValueError: a mask that is not [H, W].
+    Raises:
+        TypeError: not a list of prompts and points.
+        ValueError: a mask that is not [H, W].
     """
     if isinstance(prompts, (Prompt, Point)):
         raise TypeError(f"prompts is a list; did you mean [{prompts}]?")
@@ -98,8 +100,10 @@ class Example:
 def example_json(example: object, field: str) -> dict[str, Any]:
     """An example as JSON, including its image.
 
-    Raises TypeError: not an Example, or a part of it has the wrong type; ValueError: neither box, points nor mask, or a
-    mask beside the others; UnusableImage: its image cannot be read.
+    Raises:
+        TypeError: not an Example, or a part of it has the wrong type.
+        ValueError: neither box, points nor mask, or a mask beside the others.
+        UnusableImage: its image cannot be read.
     """
     if not isinstance(example, Example):
         raise TypeError(f"{field}: expected an Example, got {example!r:.60}")

@@ -49,7 +49,8 @@ KNOWN = frozenset(VocabularyOptions.__annotations__)
 def vocabulary_json(classes: Classes, options: VocabularyOptions) -> dict[str, Any]:
     """The JSON of a vocabulary to write.
 
-    Raises TypeError: an unknown option, or one string instead of a list of classes.
+    Raises:
+        TypeError: an unknown option, or one string instead of a list of classes.
     """
     if unknown := options.keys() - KNOWN:
         raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; expected one of {', '.join(sorted(KNOWN))}")
@@ -92,7 +93,8 @@ def background_of(rule: bool | Mapping[str, Any]) -> bool | Background:
 def summary_of(entry: Mapping[str, Any]) -> VocabularySummary:
     """A vocabulary without its classes from its JSON.
 
-    Raises TypeError, ValueError or LookupError: a member is missing or invalid.
+    Raises:
+        TypeError, ValueError, LookupError: a member is missing or invalid.
     """
     return VocabularySummary(
         name=entry["name"],

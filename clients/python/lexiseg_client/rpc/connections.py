@@ -56,8 +56,9 @@ class Connection:
     def stream(self, first: pb.SegmentVideoRequest, items: Iterable[StreamItem]) -> Generator[FrameAnswer, None, None]:
         """Send frames and yield answers in frame order, until the frames end or the caller stops.
 
-        Raises LexisegError: no server, the server refuses the stream, or the connection breaks; Exception: raised by
-        `items`.
+        Raises:
+            LexisegError: no server, the server refuses the stream, or the connection breaks.
+            Exception: raised by `items`.
         """
         frame_errors: list[Exception] = []
         started = threading.Event()

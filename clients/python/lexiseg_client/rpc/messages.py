@@ -36,7 +36,8 @@ M = TypeVar("M", pb.SegmentRequest, pb.StreamConfig)
 def segment_request(source: Source, question: Mapping[str, Any]) -> pb.SegmentRequest:
     """The request message for an image; `question` comes from `question_json`.
 
-    Raises ValueError: an unknown enum value, or a value of the wrong type.
+    Raises:
+        ValueError: an unknown enum value, or a value of the wrong type.
     """
     message = _set_fields(pb.SegmentRequest(), question)
     if isinstance(source, ImageId):
@@ -104,8 +105,10 @@ def _config_message(fields: Mapping[str, Any]) -> pb.SegmentVideoRequest:
 def item_message(item: StreamItem) -> pb.SegmentVideoRequest:
     """The stream message of a frame, or of a `NewQuestion`.
 
-    Raises UnusableImage: not an image, or a URL or id; OSError: the image file cannot be read; TypeError or ValueError:
-    an invalid option, prompt or track id.
+    Raises:
+        UnusableImage: not an image, or a URL or id.
+        OSError: the image file cannot be read.
+        TypeError, ValueError: an invalid option, prompt or track id.
     """
     if isinstance(item, NewQuestion):
         return _config_message(item.fields)
