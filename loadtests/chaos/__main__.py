@@ -96,6 +96,9 @@ async def play(
     began = loop.time()
     await asyncio.gather(honest.ask(began + 10), honest.call(began + 10), hostile.overload(began + 10))
     per_second = max(1, judge.right("crowd")) / (loop.time() - began)
+    attacks = (hostile.keys, hostile.halves, hostile.streams, hostile.long_lists)
+    pressed = loop.time() + 10
+    await asyncio.gather(hostile.flood(4.0, per_second, pressed), *(attack(pressed) for attack in attacks))
     await asyncio.sleep(AT_REST)  # or it would be measured by what a crowd takes for a moment
     before = levels(deployment)
 
