@@ -5,8 +5,8 @@ A batch begins with the job of the client (source) that has had the fewest tiles
 bucket). A new client starts with the tile count of the client served last, so idle time earns no credit.
 
 A thread takes the next batch, up to max_batch tiles of one model and one bucket. Between two batches it runs other work
-for the device, such as the warm-up of a model. A GPU has one thread. A CPU gains nothing from batches, so there several
-threads take tile after tile: the cores that one pass leaves idle, between two of its operators, another uses.
+for the device, such as the warm-up of a model. A GPU has one thread. A CPU gains nothing from batches: one thread
+a core takes tile after tile, and the cores that a pass leaves idle between two of its operators serve another.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     accept   refuse at once a request without a place or that would miss its deadline; acquire the model
     decode   image id, header check, pixels, plan; an image whose features are kept skips compute
     compute  owns the device for all models: takes what waits, up to max_batch tiles of one model and bucket; on a CPU
-             tile by tile, several at a time
+             a tile a core
     texts    text rows that are not in memory, a chunk at a time
     finish   scores, arg-max, RLE, overlay, or another `render` of the job
 
@@ -50,7 +50,6 @@ from lexiseg_service.worker.texts import TextCaches, TextStage
 
 # Decode and finish together, and one more for small work; more large images at a time would take gigabytes.
 THREADS = min(5, max(2, COMPUTE_THREADS))
-MAX_PASSES = 4  # image passes at a time on a CPU: each holds its own intermediate results
 BEHIND = 0.25  # of the deadline: work that waits so long for a finish thread makes the worker degraded
 
 
@@ -79,7 +78,7 @@ class Engine:
         # One executor for both, so that large images in one stage and in the other together leave a core to small ones.
         self._threads = FairExecutor("decode-post", THREADS, lambda: self._admission.has_small)
         on_cpu = choose_device(settings.device).type == "cpu"
-        max_batch, passes = (1, min(MAX_PASSES, COMPUTE_THREADS)) if on_cpu else (settings.max_batch, 1)
+        max_batch, passes = (1, COMPUTE_THREADS) if on_cpu else (settings.max_batch, 1)
         self._compute = ComputeStage(max_batch, passes, metrics, self._encoded)
         self._finishing = FinishStage(self._threads, self.feature_cache, metrics)
         self._reading = TextStage(self.text_caches, self._finishing.put)
