@@ -1,23 +1,23 @@
 """When the client asks again: its steps, taken by hand."""
 
-import json
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
 
+import httpx
 import pytest
 
 from lexiseg_client.calling.retries import Retry, RetryPolicy, exchange, retry_after
-from lexiseg_client.calling.steps import Reply, Send, Wait
+from lexiseg_client.calling.steps import Send, Wait
 from lexiseg_client.errors import ProblemError, QueueFull, Unreachable
 
 GET = Send("GET", "/models")
-WELL = Reply(200, {}, b"{}")
+WELL = httpx.Response(200, content=b"{}")
 
 
-def refusal(status: int, kind: str, wait: str | None = None) -> Reply:
+def refusal(status: int, kind: str, wait: str | None = None) -> httpx.Response:
     headers = {"content-type": "application/problem+json", **({} if wait is None else {"retry-after": wait})}
-    return Reply(status, headers, json.dumps({"type": kind, "status": status, "detail": "no"}).encode())
+    return httpx.Response(status, headers=headers, json={"type": kind, "status": status, "detail": "no"})
 
 
 FULL = refusal(429, "queue-full", "1")
@@ -28,12 +28,12 @@ NOT_READY = refusal(503, "not-ready")
 class Hand:
     """Takes the steps of an exchange: gives it the outcomes in order, and its waits pass on a clock of its own."""
 
-    outcomes: list[Reply | Exception]
+    outcomes: list[httpx.Response | Exception]
     now: float = 0.0
     waits: list[float] = field(default_factory=list)
     timeouts: list[float] = field(default_factory=list)
 
-    def take(self, request: Send = GET, until: float = 60.0, **rule: Any) -> Reply:
+    def take(self, request: Send = GET, until: float = 60.0, **rule: Any) -> httpx.Response:
         patience = RetryPolicy(Retry(**rule), clock=lambda: self.now, jitter=lambda: 0.0)
         call = exchange(request, patience, until)
         step = next(call)
@@ -49,7 +49,7 @@ class Hand:
                 outcome = self.outcomes.pop(0)
                 step = call.throw(outcome) if isinstance(outcome, Exception) else call.send(outcome)
             except StopIteration as done:
-                reply: Reply = done.value
+                reply: httpx.Response = done.value
                 return reply
 
 
@@ -80,7 +80,7 @@ def test_what_cannot_end_in_time_is_not_waited_for() -> None:
     ],
 )
 def test_what_may_not_be_done_twice_is_tried_again_only_if_it_was_not_done(
-    outcome: Reply | Exception, again: bool
+    outcome: httpx.Response | Exception, again: bool
 ) -> None:
     hand = Hand([outcome, WELL])
     write = Send("PUT", "/vocabularies/a", {"If-None-Match": "*"}, repeatable=False)

@@ -20,7 +20,7 @@ from lexiseg_client.images import ImageLike
 from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Classes, Options, Unpack
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularyOptions, VocabularySummary
-from lexiseg_client.rest import arguments, reply_of, translate_errors
+from lexiseg_client.rest import arguments, translate_errors
 from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
 
@@ -177,7 +177,7 @@ class AsyncClient:
         if isinstance(step, Send):
             keywords = arguments(self._calls.address, step)
             with translate_errors(self._calls.address.url):
-                return reply_of(await self._http.request(**keywords))
+                return await self._http.request(**keywords)
         if isinstance(step, Invoke):
             return await self._rpc().invoke(step)
         if isinstance(step, Wait):

@@ -13,7 +13,7 @@ import httpx
 
 from lexiseg_client.address import USER_AGENT, Address
 from lexiseg_client.calling.retries import RetryPolicy, exchange
-from lexiseg_client.calling.steps import Call, Reply, Send
+from lexiseg_client.calling.steps import Call, Send
 from lexiseg_client.errors import NotOffered, TimedOut, Unreachable, UnreadableAnswer
 from lexiseg_client.images import Source, Upload
 from lexiseg_client.models import Health, Model, model_of
@@ -71,10 +71,10 @@ class RestTransport:
         )
 
     def _probe(self, path: str, timeout: float) -> Call[dict[str, Any]]:
-        reply: Reply = yield Send("GET", path, timeout=timeout)
+        reply: httpx.Response = yield Send("GET", path, timeout=timeout)
         health = read(reply.content, dict)
         if not {"status", "detail"} <= health.keys():
-            raise UnreadableAnswer(f"the server that answered {path} with {reply.status} is not lexiseg")
+            raise UnreadableAnswer(f"the server that answered {path} with {reply.status_code} is not lexiseg")
         return health
 
     def _ask(self, request: Send, build: Callable[[dict[str, Any]], T], deadline: float) -> Call[T]:
@@ -115,7 +115,7 @@ def _path(name: str) -> str:
     return f"{PREFIX}/vocabularies/{quote(name, safe='')}"
 
 
-def _with_tag(reply: Reply) -> Vocabulary:
+def _with_tag(reply: httpx.Response) -> Vocabulary:
     etag = reply.headers.get("etag", "")
     return read(reply.content, lambda document: vocabulary_of(document, etag))
 
@@ -150,12 +150,6 @@ def arguments(address: Address, request: Send) -> dict[str, Any]:
     elif request.json is not None:
         keywords["json"] = request.json
     return keywords
-
-
-def reply_of(response: httpx.Response) -> Reply:
-    """An httpx response as a `Reply`."""
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return Reply(response.status_code, headers, response.content)
 
 
 @contextmanager

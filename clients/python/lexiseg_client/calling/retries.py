@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from lexiseg_client.calling.steps import Call, Reply, Send, Step, Wait
+import httpx
+
+from lexiseg_client.calling.steps import Call, Send, Step, Wait
 from lexiseg_client.errors import (
     Busy,
     FieldError,
@@ -96,7 +98,7 @@ def with_retries(
         count += 1
 
 
-def exchange(request: Send, policy: RetryPolicy, deadline: float) -> Call[Reply]:
+def exchange(request: Send, policy: RetryPolicy, deadline: float) -> Call[httpx.Response]:
     """Send a request with retries; the reply is 2xx. Errors as for `with_retries`."""
 
     def attempt(seconds: float) -> Send:
@@ -105,8 +107,8 @@ def exchange(request: Send, policy: RetryPolicy, deadline: float) -> Call[Reply]
     return with_retries(attempt, _raise_for_status, policy, deadline, repeatable=request.repeatable)
 
 
-def _raise_for_status(reply: Reply) -> Reply:
-    if reply.status < 300:
+def _raise_for_status(reply: httpx.Response) -> httpx.Response:
+    if reply.is_success:
         return reply
     raise problem_of(reply)
 
@@ -122,20 +124,20 @@ def is_retryable(error: LexisegError, *, repeatable: bool) -> bool:
     )
 
 
-def problem_of(reply: Reply) -> ProblemError:
+def problem_of(reply: httpx.Response) -> ProblemError:
     """The error of an HTTP error reply; a proxy's reply without a problem document gets a generic one."""
-    problem = read_problem(_document(reply), reply.status)
+    problem = read_problem(_document(reply), reply.status_code)
     return error_of(problem, retry_after(reply.headers.get("retry-after")))
 
 
-def _document(reply: Reply) -> dict[str, object]:
+def _document(reply: httpx.Response) -> dict[str, object]:
     try:
         document = json.loads(reply.content) if "json" in reply.headers.get("content-type", "") else None
     except ValueError:
         document = None
     if isinstance(document, dict):
         return document
-    return {"detail": f"the server answered {reply.status} without a problem document"}
+    return {"detail": f"the server answered {reply.status_code} without a problem document"}
 
 
 def read_problem(document: dict[str, object], status: int) -> Problem:

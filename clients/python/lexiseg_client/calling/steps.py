@@ -11,17 +11,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Reply:
-    """One HTTP response; header names in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    content: bytes = field(repr=False)
-
-
-@dataclass(frozen=True)
 class Send:
-    """Send one HTTP request, with either `json` or `image` and `fields` (multipart). Result: a `Reply`.
+    """Send one HTTP request, with either `json` or `image` and `fields` (multipart). Result: an `httpx.Response`.
 
     Raises, into the call:
         Unreachable, TimedOut.
