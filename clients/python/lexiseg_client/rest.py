@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -42,12 +41,13 @@ class RestTransport:
 
     def segment(self, source: Source, question: Mapping[str, Any], deadline: float) -> Call[Segmentation]:
         """POST /segment."""
-        request = Send("POST", f"{PREFIX}/segment")
+        body: dict[str, Any]
         if isinstance(source, Upload) and not has_files(question):
-            request = replace(request, image=source.content, fields=json.dumps(question, allow_nan=False))
+            form = {"request": json.dumps(question, allow_nan=False)}
+            body = {"files": {"image": ("image", source.content)}, "data": form}
         else:
-            request = replace(request, json={"image": source_json(source), **question})
-        return self._ask(request, Segmentation.from_dict, deadline)
+            body = {"json": {"image": source_json(source), **question}}
+        return self._ask(Send("POST", f"{PREFIX}/segment", body=body), Segmentation.from_dict, deadline)
 
     def models(self, deadline: float) -> Call[list[Model]]:
         """GET /models."""
@@ -101,7 +101,7 @@ class RestTransport:
             conditions["If-None-Match"] = "*"
         document = vocabulary_json(classes, options)
         # Conditional writes are not idempotent: a retry after success fails its own condition.
-        request = Send("PUT", _path(name), conditions, json=document, repeatable=not conditions)
+        request = Send("PUT", _path(name), conditions, {"json": document}, repeatable=not conditions)
         reply = yield from exchange(request, self._policy, deadline)
         return _with_tag(reply)
 
@@ -139,17 +139,13 @@ def arguments(address: Address, request: Send) -> dict[str, Any]:
     """The keyword arguments of `httpx.Client.request` for a step. Raises NotOffered: a gRPC address."""
     if address.protocol == "grpc":
         raise NotOffered("vocabularies are available over REST only: use a client with the http address")
-    keywords: dict[str, Any] = {
+    return {
         "method": request.method,
         "url": address.url + request.path,
         "headers": {"User-Agent": USER_AGENT, **address.headers, **request.headers},
         "timeout": httpx.Timeout(request.timeout, connect=min(CONNECT_TIMEOUT, request.timeout)),
+        **request.body,
     }
-    if request.image is not None:
-        keywords |= {"files": {"image": ("image", request.image)}, "data": {"request": request.fields}}
-    elif request.json is not None:
-        keywords["json"] = request.json
-    return keywords
 
 
 @contextmanager

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Send:
-    """Send one HTTP request, with either `json` or `image` and `fields` (multipart). Result: an `httpx.Response`.
+    """Send one HTTP request; `body` has httpx's arguments for it. Result: an `httpx.Response`.
 
     Raises, into the call:
         Unreachable, TimedOut.
@@ -21,9 +21,7 @@ class Send:
     method: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    json: Any = None
-    image: bytes | None = field(default=None, repr=False)
-    fields: str | None = None  # JSON text beside the image
+    body: Mapping[str, Any] = field(default_factory=dict, repr=False)
     repeatable: bool = True  # idempotent: can be sent again after it may have arrived
     timeout: float = 0.0  # seconds for each read and write
 
