@@ -116,14 +116,13 @@ def merge(scores: Iterable[Tensor], layout: Layout, precision: Precision) -> Ten
         precision: exact gives [K, H, W] of the canvas; fast a `LATTICE`-th of it along each side.
     """
     if precision == "fast":
-        layout = Layout(_lattice(layout.canvas), _lattice(layout.tile), tuple(map(_lattice, layout.offsets)))
+        layout = _coarser(layout, LATTICE)
     return mean_of_windows((resize(each, layout.tile) for each in scores), layout)
 
 
 def spliced(parts: Iterable[Tensor], layout: Layout, side: int) -> Tensor:
     """Mean of windows' patches [D, h, w] of `side` pixels over the canvas: [D, H, W]. All lengths are whole patches."""
-    canvas, tile, *offsets = ((y // side, x // side) for y, x in (layout.canvas, layout.tile, *layout.offsets))
-    return mean_of_windows((each.float() for each in parts), Layout(canvas, tile, tuple(offsets)))
+    return mean_of_windows((each.float() for each in parts), _coarser(layout, side))
 
 
 def mean_of_windows(scores: Iterable[Tensor], layout: Layout) -> Tensor:
@@ -159,5 +158,7 @@ def _canvas(size: tuple[int, int], limits: InputSize, max_side: int | None, mult
     return height, width
 
 
-def _lattice(length: tuple[int, int]) -> tuple[int, int]:
-    return length[0] // LATTICE, length[1] // LATTICE
+def _coarser(layout: Layout, side: int) -> Layout:
+    """A layout in cells of `side` pixels."""
+    canvas, tile, *offsets = ((y // side, x // side) for y, x in (layout.canvas, layout.tile, *layout.offsets))
+    return Layout(canvas, tile, tuple(offsets))

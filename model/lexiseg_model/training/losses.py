@@ -60,9 +60,13 @@ class Contrast(nn.Module):
             by_image: [B, N] cosines of this process's images with all captions.
             by_text: [B, N] cosines of this process's captions with all images.
         """
-        n_own = len(by_image)
-        targets = torch.arange(n_own, device=by_image.device) + rank() * n_own
-        return (F.cross_entropy(self.scale * by_image, targets) + F.cross_entropy(self.scale * by_text, targets)) / 2
+        return info_nce(self.scale * by_image, self.scale * by_text, rank() * len(by_image))
+
+
+def info_nce(by_image: Tensor, by_text: Tensor, first: int = 0) -> Tensor:
+    """Symmetric InfoNCE of logits [B, N] of images and of texts; row i matches column `first` + i."""
+    targets = torch.arange(len(by_image), device=by_image.device) + first
+    return (F.cross_entropy(by_image, targets) + F.cross_entropy(by_text, targets)) / 2
 
 
 class MaskLosses(NamedTuple):

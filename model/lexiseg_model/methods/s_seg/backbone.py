@@ -35,8 +35,7 @@ class PaddedBlockV2(SwinTransformerV2Block):
     """Swin v2 block with such padding; its norms follow the attention."""
 
     def _attn(self, maps: Tensor) -> Tensor:  # [B, h, w, C]
-        attended: Tensor = super()._attn(_padded(maps, self.window_size))
-        return attended[:, : maps.shape[1], : maps.shape[2]]
+        return super()._attn(_padded(maps, self.window_size))[:, : maps.shape[1], : maps.shape[2]]
 
 
 PADDED: dict[type[nn.Module], type[nn.Module]] = {

@@ -68,8 +68,7 @@ class Projector(nn.Module):
     def forward(self, vectors: Tensor) -> Tensor:
         """Project [..., before] to [..., after]; the batch norm counts all leading axes as batch."""
         rows = self.norm(self.first(vectors.flatten(0, -2)))
-        projected: Tensor = self.second(F.relu(rows))
-        return projected.view(*vectors.shape[:-1], -1)
+        return self.second(F.relu(rows)).view(*vectors.shape[:-1], -1)
 
 
 class SSegNetwork(nn.Module):

@@ -136,8 +136,7 @@ class MaskOutput(nn.Module):
         upsampled = F.interpolate(narrow, size=(height, width), mode="bilinear")
         upsampled = upsampled.view(batch, -1, channels + self.masks, height, width)
         gates, coarse_logits = upsampled[:, :, :channels], upsampled[:, :, channels:]
-        edges: Tensor = self.edges((gates * fine[:, None]).flatten(0, 1))
-        return coarse_logits + edges.view_as(coarse_logits)
+        return coarse_logits + self.edges((gates * fine[:, None]).flatten(0, 1)).view_as(coarse_logits)
 
     def _quality(self, maps: Tensor, pixels: Tensor, logits: Tensor) -> Tensor:
         """Quality logits [B, N, M], from the features under each mask and the sharpness of its edge."""
@@ -153,8 +152,7 @@ class MaskOutput(nn.Module):
         size = (total / inside.shape[2] + 1e-4).log()
         inputs = torch.cat([prompt_mean, pixel_mean, confidence, blur, size], 2).to(maps.dtype)
         hidden = self.seen(inputs) + self.which
-        quality: Tensor = self.quality(hidden)
-        return quality[..., 0].view(batch, n, self.masks)
+        return self.quality(hidden)[..., 0].view(batch, n, self.masks)
 
 
 class PromptHead(nn.Module):

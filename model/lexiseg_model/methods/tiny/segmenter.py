@@ -123,8 +123,7 @@ class TinySegmenter(Exportable):
         return Features(plan.size, tensors | {name: torch.from_numpy(array) for name, array in arrays.items()})
 
     def guide(self, features: Features) -> Tensor:
-        normalised: Tensor = self._normalise(features.tensors["guide"].to(self._device))
-        return normalised[0]
+        return self._normalise(features.tensors["guide"].to(self._device))[0]
 
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
         return [TEMPLATE.format(text) for entry in classes for text in entry.texts]

@@ -7,6 +7,7 @@ under `backbone.clip_model.`. The authors published no stage two; ours adds `ada
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,9 +26,9 @@ from lexiseg_model.clip.checkpoint import read_bare_or_wrapped, read_tensors, re
 from lexiseg_model.clip.towers import ClipTowers, from_state
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.unpair_seg import regions
-from lexiseg_model.methods.unpair_seg.layers.mask_decoder import MaskDecoder
+from lexiseg_model.methods.unpair_seg.layers.mask_decoder import MaskDecoder, Prediction
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelDecoder, PixelFeatures
-from lexiseg_model.methods.unpair_seg.layers.prompts import PromptEncoder
+from lexiseg_model.methods.unpair_seg.layers.prompts import PromptEncoder, PromptTokens
 from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, RegionAdapter
 from lexiseg_model.methods.unpair_seg.regions import Pool
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PUBLISHED, Sizes, sizes_of
@@ -47,6 +48,14 @@ class PromptableMasks(nn.Module):
         self.predictor = MaskDecoder(
             PromptEncoder(width), width, heads, sizes.decoder_layers, sizes.decoder_feed_forward
         )
+
+    def features(self, maps: Sequence[Tensor]) -> PixelFeatures:
+        """Decode image maps [B, channels, h, w] at strides 4, 8, 16, 32."""
+        return self.pixel_decoder(maps)
+
+    def decode(self, features: PixelFeatures, prompt: PromptTokens) -> Prediction:
+        """Predict masks for encoded prompts."""
+        return self.predictor(features, prompt)
 
 
 class EncodedImages(NamedTuple):
@@ -69,7 +78,7 @@ class UnpairSegNetwork(nn.Module):
     def forward(self, images: Tensor) -> EncodedImages:
         """Encode normalised images [B, 3, H, W] whose sides are multiples of 32."""
         maps = self.trunk(images)
-        features = self.masks.pixel_decoder(maps.stages)
+        features = self.masks.features(maps.stages)
         # Stage two trains only the adapter: no gradients for stage one.
         levels = [level.detach() for level in features.levels]
         adapted = None if self.adapter is None else self.adapter(maps.stages, levels)

@@ -82,7 +82,7 @@ def propose(
     first = 0
     for some in torch.split(points.to(features.masks), settings.points_per_pass):
         tokens = network.predictor.prompt_encoder.points(some[None], features.masks, canvas)
-        prediction = network.predictor(features, tokens)
+        prediction = network.decode(features, tokens)
         of_some = predicted_quality(prediction, mode).flatten()
         good = (of_some >= threshold(settings, mode)).nonzero()[:, 0]
         some_masks = prediction.masks.flatten(0, 2)[good]
@@ -178,13 +178,13 @@ def _pass(
     if has_box:
         boxes = features.masks.new_tensor([[prompt.box for prompt in prompts]]) * by_axis.repeat(2)
         if not n_points:
-            return network.predictor(features, encoder.boxes(boxes, features.masks, canvas))
+            return network.decode(features, encoder.boxes(boxes, features.masks, canvas))
         together = Places.of_boxes(boxes).beside(Places.of_points(places, positive))
-        return network.predictor(features, encoder.together(together, features.masks, canvas))
+        return network.decode(features, encoder.together(together, features.masks, canvas))
     if n_points == 1 and positive.all():
-        return network.predictor(features, encoder.points(places[:, :, 0], features.masks, canvas))
+        return network.decode(features, encoder.points(places[:, :, 0], features.masks, canvas))
     tokens = encoder.together(Places.of_points(places, positive), features.masks, canvas)
-    return network.predictor(features, compatibility.misread(tokens) if mode == "released" else tokens)
+    return network.decode(features, compatibility.misread(tokens) if mode == "released" else tokens)
 
 
 def _best_first(masks: Tensor, quality: Tensor) -> PromptMasks:

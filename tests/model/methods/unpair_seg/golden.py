@@ -59,8 +59,7 @@ def maps() -> tuple[Tensor, ...]:
 @torch.inference_mode()
 def features() -> PixelFeatures:
     """Of those maps."""
-    decoded: PixelFeatures = masks().pixel_decoder(maps())
-    return decoded
+    return masks().features(maps())
 
 
 def prompt(name: str) -> Tensor:

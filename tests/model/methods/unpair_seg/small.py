@@ -45,8 +45,7 @@ def maps(images: int = 1, size: tuple[int, int] = SIZE) -> list[Tensor]:
 
 @torch.no_grad()
 def features(of: PromptableMasks, images: int = 1) -> PixelFeatures:
-    decoded: PixelFeatures = of.pixel_decoder(maps(images))
-    return decoded
+    return of.features(maps(images))
 
 
 def trunk() -> ClipTrunk:

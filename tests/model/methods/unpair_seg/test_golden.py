@@ -77,7 +77,7 @@ def test_layers_in_between_predict_as_the_reference_s(layer: int) -> None:
 
 @torch.inference_mode()
 def test_several_points_read_as_released_give_the_released_mask() -> None:
-    found = golden.masks().predictor(golden.features(), compatibility.misread(tokens("multi")))
+    found = golden.masks().decode(golden.features(), compatibility.misread(tokens("multi")))
 
     assert_close(found.masks[0, :, :, 2::4, 2::4], "multi_masks_quirk", golden.MASKS)
     assert_close(found.quality[0].sigmoid(), "multi_ious_quirk", golden.QUALITY)
@@ -91,7 +91,7 @@ def test_the_grid_lies_over_the_image_alone() -> None:
 def test_the_grid_s_qualities_are_the_reference_s() -> None:
     encoder, features = golden.masks().predictor.prompt_encoder, golden.features()
 
-    found = golden.masks().predictor(features, encoder.points(grid()[None], features.masks, golden.SIZE))
+    found = golden.masks().decode(features, encoder.points(grid()[None], features.masks, golden.SIZE))
 
     assert_close(found.quality.sigmoid().flatten(), "grid_ious_all", golden.QUALITY)
 

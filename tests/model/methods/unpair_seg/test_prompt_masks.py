@@ -23,8 +23,7 @@ def test_a_box_with_a_point_and_signs_reach_the_network() -> None:
 
     def masks(places: Places) -> torch.Tensor:
         tokens = network.predictor.prompt_encoder.together(places, features.masks, small.SIZE)
-        logits: torch.Tensor = network.predictor(features, tokens).masks[0, 0]
-        return logits
+        return network.decode(features, tokens).masks[0, 0]
 
     points = torch.tensor([[[[20.0, 30.0], [50.0, 10.0]]]])
     box = Places.of_boxes(torch.tensor([[[10.0, 8.0, 60.0, 40.0]]]))

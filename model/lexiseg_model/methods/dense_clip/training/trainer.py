@@ -16,7 +16,7 @@ from lexiseg_model.methods.dense_clip.import_ import Options, read
 from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
 from lexiseg_model.processes import rank
 from lexiseg_model.training.distributed import gather
-from lexiseg_model.training.losses import MAX_SCALE
+from lexiseg_model.training.losses import MAX_SCALE, info_nce
 from lexiseg_model.training.pair_run import PairRun, recall
 from lexiseg_model.training.pairs import PairBatch
 from lexiseg_model.training.publishing import pairs_with_terms, write_model
@@ -41,12 +41,9 @@ class TowerPair(nn.Module):
             tokens: [B, L], caption of each image, cut after the longest.
         """
         by_image, by_text = F.normalize(self.clip.visual(images)), F.normalize(self.texts(tokens))
-        targets = torch.arange(len(images), device=images.device) + rank() * len(images)
-        losses = [
-            F.cross_entropy(self.scale * (rows @ gather(others).T).float(), targets)
-            for rows, others in ((by_image, by_text), (by_text, by_image))
-        ]
-        return torch.stack(losses).mean()
+        of_images = self.scale * (by_image @ gather(by_text).T).float()
+        of_texts = self.scale * (by_text @ gather(by_image).T).float()
+        return info_nce(of_images, of_texts, rank() * len(images))
 
     @property
     def scale(self) -> Tensor:
@@ -89,9 +86,7 @@ class PairTrainer(PairRun[ClipRecipe, TowerPair]):
         by_image, by_text = F.normalize(self.network.clip.visual(images)), F.normalize(self.network.texts(tokens))
         likeness = by_image @ by_text.T
         logits = likeness * self.network.scale
-        targets = torch.arange(len(logits), device=self.device)
-        loss = (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
-        return {"held_out_loss": loss.item()} | recall(likeness)
+        return {"held_out_loss": info_nce(logits, logits.T).item()} | recall(likeness)
 
     def _extra_figures(self) -> dict[str, float]:
         return {"scale": round(self.network.clip.logit_scale.exp().item(), 2)}

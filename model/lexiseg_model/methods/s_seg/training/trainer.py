@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model.catalogue.weights import WEIGHTS
@@ -17,7 +16,7 @@ from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.training import PUBLISHED, LossSettings, SSegRecipe
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks, mask_maker
 from lexiseg_model.training.distributed import gather
-from lexiseg_model.training.losses import LossParts, matched_mask_losses
+from lexiseg_model.training.losses import LossParts, info_nce, matched_mask_losses
 from lexiseg_model.training.pair_run import PairRun, recall
 from lexiseg_model.training.pairs import PairBatch
 
@@ -106,9 +105,8 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
         ]
         texts = [network.embed_texts(some.to(self.device)) for some in torch.split(pairs.tokens, BATCH)]
         cosines = torch.cat(images) @ torch.cat(texts).T
-        logits, targets = network.contrast.scale * cosines, torch.arange(len(cosines), device=self.device)
-        loss = F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)
-        return {"held_out_contrast": loss.item()} | recall(cosines, (10,))
+        logits = network.contrast.scale * cosines
+        return {"held_out_contrast": 2 * info_nce(logits, logits.T).item()} | recall(cosines, (10,))
 
     def _weights(self) -> dict[str, Tensor]:
         return {name.removeprefix(NETWORK): value for name, value in self.average.items()}

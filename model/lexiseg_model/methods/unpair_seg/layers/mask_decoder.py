@@ -96,9 +96,7 @@ class Perceptron(nn.Module):
 class MaskDecoder(nn.Module):
     """Masks from prompt tokens and pixel features, after the last layer or after every layer."""
 
-    def __init__(
-        self, prompt_encoder: PromptEncoder, width: int = 256, heads: int = 8, depth: int = 9, feed_forward: int = 2048
-    ) -> None:
+    def __init__(self, prompt_encoder: PromptEncoder, width: int, heads: int, depth: int, feed_forward: int) -> None:
         super().__init__()
         self.prompt_encoder = prompt_encoder
         self.pe_layer = FourierPositions(width)

@@ -170,14 +170,7 @@ class PixelDecoder(nn.Module):
         heads, depth, feed_forward: sizes of the transformer encoder.
     """
 
-    def __init__(
-        self,
-        channels: Sequence[int] = (192, 384, 768, 1536),
-        width: int = 256,
-        heads: int = 8,
-        depth: int = 6,
-        feed_forward: int = 1024,
-    ) -> None:
+    def __init__(self, channels: Sequence[int], width: int, heads: int, depth: int, feed_forward: int) -> None:
         super().__init__()
         fine, *coarse = channels
         self.pe_layer = FourierPositions(width)

@@ -132,7 +132,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         images = normalise(batch.images.to(self.device), "clip")
         with torch.no_grad():
             maps = self.trunk(images)
-            features = self.masks.pixel_decoder(maps.stages)
+            features = self.masks.features(maps.stages)
             regions = [self._propose(features, index, canvas) for index, canvas in enumerate(batch.canvases)]
         texts = [self._texts(entities) for entities in batch.entities]
         pairs = [

@@ -120,7 +120,7 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         targets = [objects.to(self.device) for objects in batch.targets]
         kinds = [kind for kind in KINDS if getattr(self.recipe.prompts, kind)]
         with self.autocast():
-            features = self.network.pixel_decoder(self.trunk(images).stages)
+            features = self.network.features(self.trunk(images).stages)
             losses = {kind: self._prompted(kind, batch, features, targets) for kind in kinds}
         self.note(**{kind: loss.item() for kind, loss in losses.items()})
         return torch.stack(list(losses.values())).sum()

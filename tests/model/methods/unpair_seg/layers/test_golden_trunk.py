@@ -116,11 +116,11 @@ def test_the_interface_names_regions_as_the_reference(segmenter: UnpairSegSegmen
 
 @torch.inference_mode()
 def test_pixels_become_the_reference_s_proposals(restored: Restored, maps: TrunkMaps) -> None:
-    features = restored.network.masks.pixel_decoder(maps.stages)
+    features = restored.network.masks.features(maps.stages)
     points = grid_points(5, IMAGE, golden.SIZE)
     tokens = restored.network.masks.predictor.prompt_encoder.points(points[None], features.masks, golden.SIZE)
 
-    quality = restored.network.masks.predictor(features, tokens).quality.sigmoid()
+    quality = restored.network.masks.decode(features, tokens).quality.sigmoid()
     found = propose(restored.network.masks, features, points, golden.SIZE, mode="released")
     masks = compatibility.to_image(compatibility.enlarged(found.masks, golden.SIZE), IMAGE)
 

@@ -70,7 +70,7 @@ def test_what_is_held_out_is_measured_by_what_frozen_clip_matches(data: Path, tm
         texts = F.normalize(trainer._texts(batch.entities[0]), dim=1)
         image = normalise(batch.images, "clip")
         with torch.no_grad():
-            features = trainer.masks.pixel_decoder(trainer.trunk(image).stages)
+            features = trainer.masks.features(trainer.trunk(image).stages)
             masks = trainer._propose(features, 0, batch.canvases[0])
             views = [F.normalize(view[0], dim=1) for view in at_sizes(trainer.trunk, image, masks[None], (SIDE, 96))]
             regions = trainer._align(batch, 0.0).regions[0]
