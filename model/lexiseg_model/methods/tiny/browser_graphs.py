@@ -38,7 +38,7 @@ ABSENT = -1e4  # logit of what is not there
 
 
 class Scores(nn.Module):
-    """Scores of classes and of nobody for an image's cells, as `PixelScores` with the background words as nobody.
+    """Scores of classes and of nobody for an image's cells, as `class_scores` with the background words as nobody.
 
     Args:
         tiny: the network.
@@ -121,7 +121,7 @@ def _is_excluded(rows: Tensor, cosines: Tensor, bound: Tensor, owner: Tensor) ->
 
 
 class Presence(nn.Module):
-    """Outputs of `Scores` -> presence [K] of the classes, as `PixelScores.presence`."""
+    """Outputs of `Scores` -> presence [K] of the classes, as `TinySegmenter.presence`."""
 
     def __init__(self, tiny: TinyNetwork) -> None:
         super().__init__()

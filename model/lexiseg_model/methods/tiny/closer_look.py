@@ -8,7 +8,7 @@ crops are cached with the features: correcting a box by points encodes nothing a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,13 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.features import Derived, Features
+from lexiseg_model.features import Derived, Features, Plan
 from lexiseg_model.lru import Lru
 from lexiseg_model.methods.tiny.image_pass import resize_to
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompting import is_exact
 from lexiseg_model.methods.tiny.settings import LookRule
-from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Point, Prompt
 
 KEPT = 2  # largest side of the kept picture, in sides of the network's input
@@ -33,8 +32,6 @@ MIN_SIDE = 64.0  # pixels of the network's input; the smallest crop has the area
 NOWHERE = -8.0  # logits outside the crop
 
 Size = tuple[int, int]  # (height, width)
-Encode = Callable[[NDArray[np.uint8], Size], Features]  # (tile, size of the crop) -> features
-Predict = Callable[[Features, Sequence[Prompt]], list[PromptMasks]]  # masks of prompts in a crop
 
 
 class WholeImage(NamedTuple):
@@ -86,26 +83,15 @@ def kept_picture(rgb: NDArray[np.uint8], tile: Size) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(rgb, (width, height), interpolation=method), np.uint8)
 
 
-def masks_of_small_boxes(
-    prompts: Sequence[Prompt], whole: WholeImage, multiple: int, rule: LookRule, encode: Encode, predict: Predict
-) -> dict[int, PromptMasks]:
-    """Masks of the prompts whose box is small, by index, on the cells of the whole image.
-
-    Sides of the network's input are multiples of `multiple`; `encode` returns the features of a crop, `predict` the
-    masks of prompts in it.
-    """
-    masks_by_prompt, cache = {}, whole.derived.once("looks", lambda: CropCache(MAX_LOOKS))
-    for index, prompt in enumerate(prompts):
-        crop = crop_for(prompt, whole, multiple, rule)
-        if crop is not None:
-            features = cache.get(crop)
-            if features is None:
-                pixels = whole.picture[crop.top : crop.bottom, crop.left : crop.right].contiguous()
-                features = encode(resize_to(pixels.numpy(), crop.input)[None], crop.size)
-                cache.put(crop, features)
-            [(masks, quality)] = predict(features, [_to_crop(prompt, whole, crop)])
-            masks_by_prompt[index] = PromptMasks(to_image_cells(masks, crop, whole), quality)
-    return masks_by_prompt
+def encode_crop(crop: Crop, whole: WholeImage, encode: Callable[[Plan], Features]) -> Features:
+    """The features of a crop, cached with the image."""
+    cache = whole.derived.once("looks", lambda: CropCache(MAX_LOOKS))
+    features = cache.get(crop)
+    if features is None:
+        pixels = whole.picture[crop.top : crop.bottom, crop.left : crop.right].contiguous()
+        features = encode(Plan(crop.size, resize_to(pixels.numpy(), crop.input)[None]))
+        cache.put(crop, features)
+    return features
 
 
 def crop_for(prompt: Prompt, whole: WholeImage, multiple: int, rule: LookRule) -> Crop | None:
@@ -136,18 +122,18 @@ def _span(middle: float, length: float, tile_side: int, kept_side: int) -> tuple
     return start, min(kept_side, start + math.ceil(length * kept_side / tile_side))
 
 
-def _to_crop(prompt: Prompt, whole: WholeImage, crop: Crop) -> Prompt:
+def to_crop(prompt: Prompt, whole: WholeImage, crop: Crop) -> Prompt:
     """A prompt in pixels of the crop, without the points outside it."""
     y_scale, x_scale = (kept / sent for kept, sent in zip(whole.kept, whole.size, strict=True))
     height, width = crop.size
 
-    def to_crop(x: float, y: float) -> tuple[float, float]:
+    def move(x: float, y: float) -> tuple[float, float]:
         return x * x_scale - crop.left, y * y_scale - crop.top
 
-    points = tuple(Point(*to_crop(point.x, point.y), point.positive) for point in prompt.points)
+    points = tuple(Point(*move(point.x, point.y), point.positive) for point in prompt.points)
     inside = tuple(point for point in points if 0 <= point.x <= width and 0 <= point.y <= height)
     assert prompt.box is not None
-    return replace(prompt, points=inside, box=to_crop(*prompt.box[:2]) + to_crop(*prompt.box[2:]))
+    return replace(prompt, points=inside, box=move(*prompt.box[:2]) + move(*prompt.box[2:]))
 
 
 def to_image_cells(masks: Tensor, crop: Crop, whole: WholeImage) -> Tensor:

@@ -75,38 +75,19 @@ class PointPass(nn.Module):
         super().__init__()
         self.head = head
 
-    def forward(
-        self, point: Tensor, fine: Tensor, mid: Tensor, coarse: Tensor, grouping: Tensor, pixels: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        shared = SharedMaps(fine, mid, coarse, grouping, pixels)
+    def forward(self, point: Tensor, *shared: Tensor) -> tuple[Tensor, Tensor]:
         no_box = point.new_zeros(1, 1, 4)
         prompts = Prompts(point[None, None, None], point.new_ones(1, 1, 1), no_box, no_box[..., 0])
-        masks, quality = self.head.click_masks(shared, prompts)
+        masks, quality = self.head.click_masks(SharedMaps(*shared), prompts)
         return masks[0, 0], quality[0, 0]
 
 
-class PromptPass(nn.Module):
+class PromptPass(PointPass):
     """Points [K, 2], signs [K], a box [4] if `has_box` is 1, and SharedMaps -> mask [1, 2h, 2w] and quality [1]."""
 
-    def __init__(self, head: PromptHead) -> None:
-        super().__init__()
-        self.head = head
-
-    def forward(
-        self,
-        points: Tensor,
-        signs: Tensor,
-        box: Tensor,
-        has_box: Tensor,
-        fine: Tensor,
-        mid: Tensor,
-        coarse: Tensor,
-        grouping: Tensor,
-        pixels: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        shared = SharedMaps(fine, mid, coarse, grouping, pixels)
-        prompts = Prompts(*(part[None, None] for part in (points, signs, box, has_box)))
-        masks, quality = self.head.prompt_mask(shared, prompts)
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        prompts = Prompts(*(part[None, None] for part in tensors[:4]))
+        masks, quality = self.head.prompt_mask(SharedMaps(*tensors[4:]), prompts)
         return masks[0, 0], quality[0, 0]
 
 
@@ -166,7 +147,7 @@ def _prompt_inputs(rows: int, columns: int) -> list[Tensor]:
 
 
 class PromptGraphs:
-    """A `MaskPredictor` that runs the exported graphs on a CPU; `prompt_mask` takes one image at a time."""
+    """The prompt head by its exported graphs on a CPU; `prompt_mask` takes one image at a time."""
 
     def __init__(self, runners: Mapping[str, PartRunner], threads: int) -> None:
         self._runners = runners
@@ -197,6 +178,9 @@ class PromptGraphs:
         outputs = list(run_all(self._runners[part], inputs))
         masks, quality = (torch.from_numpy(np.stack(arrays))[None] for arrays in zip(*outputs, strict=True))
         return MaskAnswers(masks, quality)
+
+
+MaskPredictor = PromptHead | PromptGraphs
 
 
 def _arrays(shared: SharedMaps) -> dict[str, NDArray[Any]]:

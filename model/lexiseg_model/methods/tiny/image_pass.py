@@ -26,17 +26,7 @@ def resize_to(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     return np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)
 
 
-def halve(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Average 2 x 2 pixels: [N, 2h, 2w] -> [N, h, w]; ties round to even."""
-    pairs = planes[:, :, ::2].astype(np.uint16) + planes[:, :, 1::2]
-    total = pairs[:, ::2] + pairs[:, 1::2]
-    return ((total + 1 + (total >> 2 & 1)) >> 2).astype(np.uint8)
-
-
 def buckets(limits: InputSize) -> tuple[tuple[int, int], ...]:
-    """All input shapes (height, width) of images with an aspect ratio up to long_side / short_side (2.2 for tiny).
-
-    Longer images have other shapes, whose first image pass takes slightly longer.
-    """
+    """All input shapes (height, width) of images with an aspect ratio up to long_side / short_side (2.2 for tiny)."""
     wide = [(limits.short_side, side) for side in range(limits.short_side, limits.long_side + 1, limits.multiple)]
     return tuple(sorted({*wide, *((width, height) for height, width in wide)}))

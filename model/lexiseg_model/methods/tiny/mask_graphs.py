@@ -21,7 +21,7 @@ from lexiseg_model.methods.tiny.mask_rules import (
     Contrast,
     clip_to_box,
     colour_bins,
-    contrast_of_cells,
+    contrast,
     count_cells,
     weigh_colours,
     worth,
@@ -50,7 +50,7 @@ class Palette(nn.Module):
         cells = self.normalise(F.avg_pool2d(guide, 2))[0]
         bins = colour_bins(cells.double())  # sums in float32 move cells to other bins than the service's
         bins = bins.view(cells.shape[1:])
-        return guide[0].to(torch.uint8), bins, affinity(cells, SMOOTHING.dilations), *contrast_of_cells(cells)
+        return guide[0].to(torch.uint8), bins, affinity(cells, SMOOTHING.dilations), *contrast(cells)
 
 
 class ChooseMask(nn.Module):

@@ -37,7 +37,6 @@ COUNT = 256  # histogram count of a cell with probability 1
 MAX_LOGIT = 8.0  # the head's logits are clipped to it
 MAX_LOG_RATIO = 3.0
 MIN_SHARE = 0.2 / BINS**3  # added to each bin's share
-MAX_MASKS = 32  # in one pass; their histograms fit into a core's cache
 SMOOTHING = PamrSettings(iterations=2, dilations=(1, 2))
 # Lightness, red minus blue, green minus both: colours spread evenly enough along these axes.
 AXES = ((1 / 3, 1 / 3, 1 / 3), (0.5, 0.0, -0.5), (-0.25, 0.5, -0.25))
@@ -50,12 +49,7 @@ class Contrast(NamedTuple):
     down: Tensor
 
 
-def contrast(guide: Tensor, size: tuple[int, int]) -> Contrast:
-    """The contrast of normalised colours [3, H, W] at the (h, w) cells of masks."""
-    return contrast_of_cells(F.interpolate(guide[None].float(), size=size, mode="area")[0])
-
-
-def contrast_of_cells(cells: Tensor) -> Contrast:
+def contrast(cells: Tensor) -> Contrast:
     """The contrast of normalised colours [3, h, w]."""
     across, down = cells[:, :, 1:] - cells[:, :, :-1], cells[:, 1:] - cells[:, :-1]
     return Contrast(*((difference * difference).sum(0).sqrt() for difference in (across, down)))
@@ -116,12 +110,6 @@ def by_own_colours(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palet
     Cells outside of `boxes` [N, 4], x0, y0, x1, y1 in pixels of the network's input, never count as the object's. Where
     `has_box` [N] is false, the histograms cover the surroundings of the mask.
     """
-    batches = zip(*(torch.split(part, MAX_MASKS) for part in (masks, boxes, has_box)), strict=True)
-    refined = [_refine_batch(logits, sides, flags, palette, rule) for logits, sides, flags in batches]
-    return refined[0] if len(refined) == 1 else torch.cat(refined)
-
-
-def _refine_batch(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palette, rule: OwnColours) -> Tensor:
     counts, around = count_cells(masks, boxes, has_box, rule)
     # Integers of this size sum exactly.
     rows = counts.flatten(1).to(widest_float(counts.device))

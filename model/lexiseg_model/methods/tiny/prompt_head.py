@@ -6,7 +6,7 @@ convolutions at strides 16 and 8, and one product with the finest shared map.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -40,18 +40,8 @@ class MaskAnswers(NamedTuple):
     quality: Tensor
 
 
-class MaskPredictor(Protocol):
-    """Predicts masks of prompts: the head in torch, or its ONNX graphs (`graphs.PromptGraphs`)."""
-
-    def click_masks(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
-        """Four masks for each prompt, a single positive point."""
-
-    def prompt_mask(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
-        """One mask for each prompt: a box, several points, or both."""
-
-
 class SharedNetwork(nn.Module):
-    """U-net: embeddings and colours of an image -> SharedMaps."""
+    """U-net: embeddings [B, 96, h, w] and normalised colours [B, 3, 2h, 2w] -> SharedMaps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,7 +146,7 @@ class MaskOutput(nn.Module):
 
 
 class PromptHead(nn.Module):
-    """The promptable head: `maps` once per image, then `click_masks` and `prompt_mask` for its prompts."""
+    """The promptable head: `shared` once per image, then `click_masks` and `prompt_mask` for its prompts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -171,10 +161,6 @@ class PromptHead(nn.Module):
         self.enter = nn.Sequential(nn.BatchNorm2d(COARSE), nn.ReLU(inplace=True))
         self.of_lone = MaskOutput(MASKS)
         self.of_sure = MaskOutput(1)
-
-    def maps(self, pixels: Tensor, guide: Tensor) -> SharedMaps:
-        """Embeddings [B, 96, h, w] and normalised colours [B, 3, 2h, 2w] -> maps that prompts share."""
-        return self.shared(pixels, guide)
 
     def click_masks(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         """Four masks for each prompt, a single positive point."""

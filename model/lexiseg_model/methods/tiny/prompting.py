@@ -10,40 +10,28 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
-from lexiseg_model.methods.tiny.mask_rules import clip_to_box
-from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, MaskPredictor, SharedMaps
+from lexiseg_model.methods.tiny.graphs import MaskPredictor
+from lexiseg_model.methods.tiny.mask_rules import Palette, by_own_colours, clip_to_box
+from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
-from lexiseg_model.methods.tiny.settings import BoxRule
+from lexiseg_model.methods.tiny.settings import BoxRule, OwnColours
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Point, Prompt
 
 MAX_BATCH = 50  # prompts in one pass through the head
 NO_BOX = (0.0, 0.0, 0.0, 0.0)
 
-# (logits [N, M, h, w], quality [N, M] in 0..1) -> indices of the masks [N, M], best first.
-Order = Callable[[Tensor, Tensor], Tensor]
-
-# (logits [N, h, w], boxes [N, 4] in pixels of the network's input, has_box [N]) -> logits [N, h, w].
-Colours = Callable[[Tensor, Tensor, Tensor], Tensor]
+Scale = tuple[float, float]  # (x, y): pixels of the network's input per pixel of the image
+Order = Callable[[Tensor, Tensor], Tensor]  # masks [N, M, h, w], quality [N, M] -> indices [N, M], best first
 
 
 def predict_masks(
-    head: MaskPredictor,
-    shared: SharedMaps,
-    prompts: Sequence[Prompt],
-    scale: tuple[float, float],
-    order: Order,
+    head: MaskPredictor, shared: SharedMaps, prompts: Sequence[Prompt], scale: Scale, order: Order
 ) -> list[PromptMasks]:
-    """Predict masks of prompts in one image, logits at stride 4: four for a single positive point, else one.
-
-    Prompts are in pixels of the image, which `scale` (x, y) takes to those of the network's input.
-    """
-    clicks: list[int] = []
-    others: list[int] = []
-    for index, prompt in enumerate(prompts):
-        (clicks if prompt.is_lone_click else others).append(index)
+    """Predict masks of prompts in one image, logits at stride 4: four for a single positive point, else one."""
     answers: dict[int, PromptMasks] = {}
-    for indices, predict in ((clicks, head.click_masks), (others, head.prompt_mask)):
+    for is_click, predict in ((True, head.click_masks), (False, head.prompt_mask)):
+        indices = [index for index, prompt in enumerate(prompts) if prompt.is_lone_click == is_click]
         for start in range(0, len(indices), MAX_BATCH):
             batch = indices[start : start + MAX_BATCH]
             predicted = predict(shared, as_tensors([prompts[index] for index in batch], scale, shared.fine.device))
@@ -52,46 +40,25 @@ def predict_masks(
 
 
 def refine_by_colours(
-    answers: Sequence[PromptMasks], prompts: Sequence[Prompt], scale: tuple[float, float], colours: Colours
-) -> list[PromptMasks]:
-    """Refine masks by the colours of their objects, for prompts that are `is_exact`."""
-    exact = _exact(prompts)
-    if not exact:
-        return list(answers)
-    masks = torch.cat([answers[index].masks for index in exact])
-    prompt_of_mask = [prompts[index] for index in exact for _ in answers[index].masks]
-    has_box = torch.tensor([prompt.box is not None for prompt in prompt_of_mask], device=masks.device)
-    return _with_masks(answers, exact, colours(masks, _boxes(prompt_of_mask, scale, masks.device), has_box))
+    answer: PromptMasks, prompt: Prompt, scale: Scale, palette: Palette, rule: OwnColours
+) -> PromptMasks:
+    """Refine the masks of a prompt by the colours of their object if it `is_exact`."""
+    if not is_exact(prompt):
+        return answer
+    masks = answer.masks
+    has_box = torch.full((len(masks),), prompt.box is not None, device=masks.device)
+    boxes = _boxes([prompt], scale, masks.device).expand(len(masks), -1)
+    return answer._replace(masks=by_own_colours(masks, boxes, has_box, palette, rule))
 
 
-def clip_and_clean(
-    answers: Sequence[PromptMasks],
-    prompts: Sequence[Prompt],
-    scale: tuple[float, float],
-    rules: Sequence[BoxRule],
-    crumbs: CrumbRule,
-) -> list[PromptMasks]:
-    """Clip masks to their box by its rule, and remove small islands and holes, for prompts that are `is_exact`."""
-    exact = _exact(prompts)
-    if not exact:
-        return list(answers)
-    clipped = [
-        answers[index].masks
-        if prompts[index].box is None
-        else clip_to_box(*answers[index], _boxes([prompts[index]], scale, answers[0].masks.device)[0], rules[index])
-        for index in exact
-    ]
-    return _with_masks(answers, exact, without_crumbs(torch.cat(clipped), crumbs))
-
-
-def _exact(prompts: Sequence[Prompt]) -> list[int]:
-    return [index for index, prompt in enumerate(prompts) if is_exact(prompt)]
-
-
-def _with_masks(answers: Sequence[PromptMasks], indices: Sequence[int], masks: Tensor) -> list[PromptMasks]:
-    """The answers, of which those at `indices` have the masks [N, h, w], one after the other."""
-    changed = dict(zip(indices, masks.split_with_sizes([len(answers[index].masks) for index in indices]), strict=True))
-    return [answer._replace(masks=changed.get(index, answer.masks)) for index, answer in enumerate(answers)]
+def clip_and_clean(answer: PromptMasks, prompt: Prompt, scale: Scale, rule: BoxRule, crumbs: CrumbRule) -> PromptMasks:
+    """Clip the masks of a prompt to its box, and remove small islands and holes, if it `is_exact`."""
+    if not is_exact(prompt):
+        return answer
+    masks = answer.masks
+    if prompt.box is not None:
+        masks = clip_to_box(*answer, _boxes([prompt], scale, masks.device)[0], rule)
+    return answer._replace(masks=without_crumbs(masks, crumbs))
 
 
 def is_exact(prompt: Prompt) -> bool:
@@ -104,13 +71,13 @@ def _holds(box: tuple[float, float, float, float], point: Point) -> bool:
     return not point.positive or (box[0] <= point.x <= box[2] and box[1] <= point.y <= box[3])
 
 
-def _boxes(prompts: Sequence[Prompt], scale: tuple[float, float], device: torch.device) -> Tensor:
+def _boxes(prompts: Sequence[Prompt], scale: Scale, device: torch.device) -> Tensor:
     """Boxes [N, 4] in pixels of the network's input; NO_BOX for prompts without one."""
     boxes = torch.tensor([prompt.box or NO_BOX for prompt in prompts], device=device)
     return boxes * torch.tensor(scale * 2, device=device)
 
 
-def as_tensors(prompts: Sequence[Prompt], scale: tuple[float, float], device: torch.device) -> Prompts:
+def as_tensors(prompts: Sequence[Prompt], scale: Scale, device: torch.device) -> Prompts:
     """Convert the prompts of one image to tensors, padded to the largest number of points."""
     longest = max(1, *(len(prompt.points) for prompt in prompts))
     points = np.zeros((1, len(prompts), longest, 2), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,16 +20,26 @@ from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable, Part, PartRunner
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
-from lexiseg_model.methods.tiny import by_example, closer_look, prompting
-from lexiseg_model.methods.tiny.graphs import ImagePass, Normalise, PromptGraphs, prompt_parts
-from lexiseg_model.methods.tiny.image_pass import buckets, halve, input_shape, resize_to
-from lexiseg_model.methods.tiny.mask_rules import best_first, by_own_colours, contrast, palette
-from lexiseg_model.methods.tiny.network import STRIDE, ImageFeatures, TinyNetwork
-from lexiseg_model.methods.tiny.pixel_scores import PixelScores, mask_means
-from lexiseg_model.methods.tiny.prompt_head import MaskPredictor, PromptHead, SharedMaps
+from lexiseg_model.methods.tiny import by_example
+from lexiseg_model.methods.tiny.closer_look import (
+    Crop,
+    WholeImage,
+    crop_for,
+    encode_crop,
+    kept_picture,
+    to_crop,
+    to_image_cells,
+)
+from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, Normalise, PromptGraphs, prompt_parts
+from lexiseg_model.methods.tiny.image_pass import buckets, input_shape, resize_to
+from lexiseg_model.methods.tiny.mask_rules import Palette, best_first, contrast, palette
+from lexiseg_model.methods.tiny.network import STRIDE, ImageFeatures, TinyNetwork, log_presence
+from lexiseg_model.methods.tiny.pixel_scores import EXCLUDED, SUREST, best_per_class, is_excluded, mask_means
+from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.prompting import clip_and_clean, predict_masks, refine_by_colours
 from lexiseg_model.methods.tiny.proposals.proposing import propose
 from lexiseg_model.methods.tiny.settings import TinySettings
-from lexiseg_model.methods.tiny.weights import TEMPLATE, cast_weights, fold_batch_norms, read_networks
+from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, cast_weights, fold_batch_norms, read_networks
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.words.tower_files import tower_folder
@@ -43,8 +54,9 @@ from lexiseg_model.segmenter import (
     require_shown,
 )
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
+from lexiseg_model.vocabulary.bank import directions
 
-WEIGHTS_FILE = "tiny.safetensors"  # the folder also holds familiar.safetensors
+WEIGHTS_FILE = FILE  # the folder also holds familiar.safetensors
 IMAGE_PARTS = ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head", "evidence")
 
 
@@ -72,7 +84,8 @@ class TinySegmenter(Exportable):
         # On a CPU the ONNX graphs are faster than any type of torch; float32 gives the same results without them.
         self._dtype = torch.float32 if device.type == "cpu" else execution.dtype
         self.network = fold_batch_norms(network).to(device)
-        self._scores = PixelScores(self.network, settings, device)
+        self._scale = network.log_scale.exp().item()
+        self._nobody = self._scale * network.nobody.item()
         # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
         for name in IMAGE_PARTS:
             getattr(self.network, name).to(self._dtype)
@@ -101,7 +114,7 @@ class TinySegmenter(Exportable):
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
         size = picture_size(rgb)
         height, width = input_shape(size, self.card.input, options.max_side)
-        picture = None if self._head is None else closer_look.kept_picture(rgb, (height, width))
+        picture = None if self._head is None else kept_picture(rgb, (height, width))
         return Plan(size, resize_to(rgb, (height, width))[None], picture=picture)
 
     @torch.inference_mode()
@@ -119,8 +132,10 @@ class TinySegmenter(Exportable):
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         tensors = {name: part[0] for name, part in zip(ImageFeatures._fields, tile_features, strict=True)}
-        arrays = {"guide": halve(plan.tiles[0])} | ({} if plan.picture is None else {"picture": plan.picture})
-        return Features(plan.size, tensors | {name: torch.from_numpy(array) for name, array in arrays.items()})
+        tensors["guide"] = F.avg_pool2d(torch.from_numpy(plan.tiles[0]).float(), 2).round().to(torch.uint8)
+        if plan.picture is not None:
+            tensors["picture"] = torch.from_numpy(plan.picture)
+        return Features(plan.size, tensors)
 
     def guide(self, features: Features) -> Tensor:
         return self._normalise(features.tensors["guide"].to(self._device))[0]
@@ -142,16 +157,41 @@ class TinySegmenter(Exportable):
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        return self._scores.of_pixels(features.tensors["pixels"], bank, self._scores.of_texts(features, bank))
+        return self._scores_of(features.tensors["pixels"], bank, self._presence_of_texts(features, bank))
+
+    def _presence_of_texts(self, features: Features, bank: TextBank) -> Tensor:
+        """The presence logit [T] of each text in the whole image."""
+        image, cells = (features.tensors[name].to(self._device, torch.float32) for name in ("image", "cells"))
+        return self.network.presence(image, cells, directions(bank))
+
+    def _scores_of(self, pixels: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
+        """Scores [K, h, w] of embeddings [96, h, w], by the presence [T] of each text."""
+        added = log_presence(presence).mul_(self.settings.presence)
+        if bank.levels is not None:
+            added += bank.levels
+        on_device = pixels.to(self._device).float()
+        scores = best_per_class(on_device, bank, added, self._scale)
+        for index, excluded in bank.excluded.items():
+            scores[index].masked_fill_(is_excluded(on_device.flatten(1), excluded).view(scores.shape[1:]), EXCLUDED)
+        return scores
 
     @torch.inference_mode()
     def presence(self, features: Features, bank: TextBank) -> Tensor:
-        return self._scores.presence(features, bank)
+        """Presence [K]: the logit of each class's most present text plus the log probability of its surest pixels.
+
+        The whole-image head ignores the other classes; pixel probabilities include the competition with them.
+        """
+        of_texts = self._presence_of_texts(features, bank)
+        scores = self._scores_of(features.tensors["pixels"], bank, of_texts).flatten(1)
+        scores -= torch.logaddexp(scores.logsumexp(0), scores.new_tensor(self._nobody))
+        n = max(1, round(SUREST * scores.shape[1]))
+        surest = scores.topk(n, dim=1, sorted=False).values.logsumexp(1) - math.log(n)
+        return bank.best_of_texts(of_texts) + surest
 
     @torch.inference_mode()
     def whole_image(self, features: Features, bank: TextBank) -> Tensor:
         """The presence logit [K] of each class's most present text, from the whole-image head."""
-        return bank.best_of_texts(self._scores.of_texts(features, bank))
+        return bank.best_of_texts(self._presence_of_texts(features, bank))
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         return [] if self.familiar is None else self.familiar.unfamiliar(classes, rows_of)
@@ -172,7 +212,9 @@ class TinySegmenter(Exportable):
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        return self._scores.nobody_logit(threshold)
+        """The logit [] that a class must exceed; a `threshold` of probability shifts the learned one."""
+        clipped = 0.5 if threshold is None else min(max(threshold, 1e-6), 1 - 1e-6)
+        return logits.new_tensor(self._nobody + math.log(clipped / (1 - clipped)))
 
     # masks
 
@@ -189,41 +231,42 @@ class TinySegmenter(Exportable):
     @torch.inference_mode()
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         require_shown(prompts)
-        enlarged = self._masks_of_small_boxes(features, prompts)
-        others = [prompt for index, prompt in enumerate(prompts) if index not in enlarged]
-        rest = iter(self._refined_masks(features, others) if others else ())
-        answers = [enlarged[index] if index in enlarged else next(rest) for index in range(len(prompts))]
-        settings = self.settings
-        rules = [settings.looks.boxes if index in enlarged else settings.boxes for index in range(len(prompts))]
-        return prompting.clip_and_clean(answers, prompts, self._scale_of(features), rules, settings.crumbs)
+        self._required_head()
+        settings, scale = self.settings, self._scale_of(features)
+        whole = WholeImage(features.size, features.tensors["picture"], self._cells(features), features.derived)
+        crops = [crop_for(prompt, whole, self.card.input.multiple, settings.looks) for prompt in prompts]
+        not_enlarged = [prompt for prompt, crop in zip(prompts, crops, strict=True) if crop is None]
+        usual = iter(self._refined_masks(features, not_enlarged) if not_enlarged else ())
+        answers = []
+        for prompt, crop in zip(prompts, crops, strict=True):
+            masks = next(usual) if crop is None else self._look_closer(prompt, crop, whole)
+            rule = settings.boxes if crop is None else settings.looks.boxes
+            answers.append(clip_and_clean(masks, prompt, scale, rule, settings.crumbs))
+        return answers
 
-    def _masks_of_small_boxes(self, features: Features, prompts: Sequence[Prompt]) -> dict[int, PromptMasks]:
-        """Masks from enlarged crops, by index of the prompt, on the cells of the whole image."""
-        if "picture" not in features.tensors:
-            return {}
-        picture, cells = features.tensors["picture"], self._cells(features)
-        whole = closer_look.WholeImage(features.size, picture, cells, features.derived)
-
-        def encode(tile: NDArray[np.uint8], size: tuple[int, int]) -> Features:
-            return self.assemble(Plan(size, tile), self.encode_tiles(tile))
-
-        multiple, rule = self.card.input.multiple, self.settings.looks
-        return closer_look.masks_of_small_boxes(prompts, whole, multiple, rule, encode, self._refined_masks)
+    def _look_closer(self, prompt: Prompt, crop: Crop, whole: WholeImage) -> PromptMasks:
+        """Masks of a small box from an enlarged crop, on the cells of the whole image."""
+        features = encode_crop(crop, whole, lambda plan: self.assemble(plan, self.encode_tiles(plan.tiles)))
+        [(masks, quality)] = self._refined_masks(features, [to_crop(prompt, whole, crop)])
+        return PromptMasks(to_image_cells(masks, crop, whole), quality)
 
     def _refined_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Masks of the head, refined by their objects' colours."""
-        image = features.derived.once("palette", lambda: palette(self.guide(features), self._cells(features)))
-        colours = partial(by_own_colours, palette=image, rule=self.settings.colours)
-        masks = self.head_masks(features, prompts)
-        return prompting.refine_by_colours(masks, prompts, self._scale_of(features), colours)
+        image = self._palette(features)
+        scale, rule = self._scale_of(features), self.settings.colours
+        answers = zip(self.head_masks(features, prompts), prompts, strict=True)
+        return [refine_by_colours(masks, prompt, scale, image, rule) for masks, prompt in answers]
+
+    def _palette(self, features: Features) -> Palette:
+        return features.derived.once("palette", lambda: palette(self.guide(features), self._cells(features)))
 
     @torch.inference_mode()
     def head_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """The ordered masks of the head, before refinement by colours and boxes."""
         head, shared = self._predictor(), self._shared(features)
-        edges = features.derived.once("contrast", lambda: contrast(self.guide(features), self._cells(features)))
+        edges = features.derived.once("contrast", lambda: contrast(self._palette(features).cells))
         order = partial(best_first, contrast=edges, rule=self.settings.clicks)
-        return prompting.predict_masks(head, shared, prompts, self._scale_of(features), order)
+        return predict_masks(head, shared, prompts, self._scale_of(features), order)
 
     def places(self, features: Features) -> Tensor:
         """Unit embeddings [96, h, w] float32 at stride 8."""
@@ -242,7 +285,7 @@ class TinySegmenter(Exportable):
     @torch.inference_mode()
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """Class scores [K, N] of regions: the mean of `class_scores` over a region if each class has one text."""
-        return self._scores.of_regions(features, embeddings, bank)
+        return self._scores_of(embeddings.T[..., None], bank, self._presence_of_texts(features, bank))[..., 0]
 
     def _required_head(self) -> PromptHead:
         if self._head is None:
@@ -254,13 +297,13 @@ class TinySegmenter(Exportable):
 
     def _shared(self, features: Features) -> SharedMaps:
         """The maps that all prompts of an image share, computed once."""
-        head = self._required_head()
 
         def make() -> SharedMaps:
+            pixels = features.tensors["pixels"]
             if self._graphs is not None:
-                return self._graphs.maps(features.tensors["pixels"], features.tensors["guide"])
-            pixels = features.tensors["pixels"].to(self._device, self._dtype)[None]
-            return head.maps(pixels, self.guide(features)[None].to(self._dtype))
+                return self._graphs.maps(pixels, features.tensors["guide"])
+            guide = self.guide(features)[None].to(self._dtype)
+            return self._required_head().shared(pixels.to(self._device, self._dtype)[None], guide)
 
         return features.derived.once("shared", make)
 

@@ -49,12 +49,6 @@ def load_tensors(module: Module, tensors: dict[str, Tensor], origin: Path) -> Mo
         return for_inference(module, "tiny", tensors)
 
 
-def network_for(tensors: dict[str, Tensor]) -> TinyNetwork:
-    """An uninitialised network of the width of the tensors."""
-    first = tensors.get("stem.1.0.weight")
-    return TinyNetwork(width=1.0 if first is None else len(first) / WIDTHS[0])
-
-
 def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork, PromptHead | None]:
     """Read the image network of a model directory, and its prompt head if it has one.
 
@@ -62,8 +56,10 @@ def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork
     width, or the task prompt without a prompt head in the file.
     """
     folder, state = file.parent, TinyState.of(read_weights(file, sha256))
+    first = state.network.get("stem.1.0.weight")
     with SkipInit():
-        network, head = network_for(state.network), PromptHead() if state.prompts else None
+        network = TinyNetwork(width=1.0 if first is None else len(first) / WIDTHS[0])
+        head = PromptHead() if state.prompts else None
     network = load_tensors(network, state.network, folder)
     if card.embedding != EMBEDDING:
         raise WeightsError(f"{folder}: the card says {card.embedding}-dimensional embeddings, tiny has {EMBEDDING}")
@@ -74,17 +70,10 @@ def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork
 
 def fold_batch_norms(module: Module) -> Module:
     """Fold every batch norm into the convolution before it in a sequence; in place."""
-
-    def walk(parent: nn.Module) -> None:
-        for child in parent.children():
-            if isinstance(child, nn.Sequential) and len(child) > 1 and isinstance(child[1], nn.BatchNorm2d):
-                if isinstance(child[0], nn.Conv2d):
-                    child[0] = fuse_conv_bn_eval(child[0], child[1])
-                    child[1] = nn.Identity()
-            else:
-                walk(child)
-
-    walk(module)
+    for part in module.modules():
+        match part, [*part.children()]:
+            case nn.Sequential(), [nn.Conv2d() as convolution, nn.BatchNorm2d() as norm, *_]:
+                part[0], part[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
     return convert_conv2d_weight_memory_format(module, torch.channels_last)
 
 

@@ -27,7 +27,8 @@ def shared(head: PromptHead, tiny: TinySegmenter, photographs: dict[str, NDArray
     plan = tiny.plan(photographs["coffee"], InferenceOptions(max_side=WIDTH))
     features = tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
     assert plan.bucket == (HEIGHT, WIDTH)
-    return head.maps(features.tensors["pixels"][None].float(), tiny.guide(features)[None])
+    maps: SharedMaps = head.shared(features.tensors["pixels"][None].float(), tiny.guide(features)[None])
+    return maps
 
 
 @pytest.fixture

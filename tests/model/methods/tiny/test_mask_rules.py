@@ -97,7 +97,7 @@ def halves() -> Contrast:
     """A picture whose left half has another colour than its right half."""
     guide = torch.zeros(3, 2 * SIZE[0], 2 * SIZE[1])
     guide[:, :, SIZE[1] :] = 2.0
-    return contrast(guide, SIZE)
+    return contrast(palette(guide, SIZE).cells)
 
 
 def left(columns: int, inside: float = 5.0, outside: float = -5.0) -> Tensor:
@@ -138,7 +138,8 @@ def test_masks_of_a_click_are_ordered_by_the_rule_of_the_card(
     tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]
 ) -> None:
     features = tiny.encode(photographs["coffee"])
-    places = contrast(tiny.guide(features), (features.tensors["pixels"].shape[1], features.tensors["pixels"].shape[2]))
+    cells = features.tensors["pixels"].shape[1], features.tensors["pixels"].shape[2]
+    places = contrast(palette(tiny.guide(features), cells).cells)
     prompts = [Prompt((Point(x, y),)) for x in (100.0, 250.0, 400.0) for y in (80.0, 200.0, 320.0)]
 
     answers = tiny.head_masks(features, prompts)

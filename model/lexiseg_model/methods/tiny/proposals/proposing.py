@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.masks.nms import suppress
+from lexiseg_model.methods.tiny.graphs import MaskPredictor
 from lexiseg_model.methods.tiny.network import STRIDE
-from lexiseg_model.methods.tiny.prompt_head import MaskPredictor, SharedMaps
+from lexiseg_model.methods.tiny.prompt_head import SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import MAP_STRIDE, Prompts
 from lexiseg_model.methods.tiny.proposals import windows
 from lexiseg_model.methods.tiny.proposals.search import Floats, Indices, Search
-from lexiseg_model.methods.tiny.proposals.windows import Windows
 from lexiseg_model.methods.tiny.settings import ProposalSettings
 from lexiseg_model.segmenter import PromptMasks
 
@@ -31,12 +31,12 @@ NOTHING = -20.0  # logit of pixels outside a window
 
 
 class Answers(NamedTuple):
-    """Masks of n grid `points`: logits [n, M, h, w] of their windows at stride 4, quality [n, M] in 0..1."""
+    """Masks of n grid `points`: logits [n, M, H, W] at stride 4, quality [n, M] in 0..1; `cut` [n, M]: truncated."""
 
     points: Indices
     logits: Floats
     quality: Floats
-    where: Windows
+    cut: NDArray[np.bool_]
 
 
 class Picture:
@@ -52,25 +52,29 @@ class Picture:
         self._points = grid(settings.grid, shared)
         column, row = (self._points / MAP_STRIDE).long().unbind(1)
         self.search = Search(shared.grouping[0][:, row, column].T.float().cpu().numpy(), settings)
-        self._pixels = (self._points / STRIDE).long().flip(1).cpu().numpy()  # (row, column) of each point in a mask
-        self._shapes: list[NDArray[np.bool_]] = []  # of good masks, in the whole image
+        self._pixels = (self._points / STRIDE).long().flip(1).cpu().numpy().T  # rows, columns of points in a mask
+        self._masks: list[Floats] = []  # logits of good masks, in the whole image
         self._quality: list[Floats] = []
-        self._masks: list[tuple[Floats, Indices]] = []  # logits of a window, and its corner
 
     def evaluate(self, points: Indices) -> Answers:
         """Predict the masks of points in the whole image."""
         self.budget -= len(points) * self.cells[0] * self.cells[1]
-        masks, quality = self._head.click_masks(self._shared, clicks(self._coordinates(points)[None]))
-        return _answers(points, masks, quality, Windows(np.zeros((len(points), 2), np.int64), self.cells))
+        answers = self._head.click_masks(self._shared, clicks(self._coordinates(points)[None]))
+        logits, quality = _arrays(answers.masks[0], answers.quality[0])
+        return Answers(points, logits, quality, np.zeros(quality.shape, bool))
 
     def evaluate_in_windows(self, points: Indices) -> Answers:
         """Predict the masks of points in windows around them."""
-        where = windows.windows_around(self._coordinates(points), self.cells)
-        self.budget -= len(points) * where.size[0] * where.size[1]
-        crops = SharedMaps(*(windows.crop(maps, where, self.cells) for maps in self._shared))  # a batch of N images
-        corners = torch.from_numpy(where.corners[:, ::-1] * MAP_STRIDE).to(self._points)
-        masks, quality = self._head.click_masks(crops, clicks((self._coordinates(points) - corners)[:, None]))
-        return _answers(points, masks.transpose(0, 1), quality.transpose(0, 1), where)
+        rows, columns = windows.window_size(self.cells)
+        self.budget -= len(points) * rows * columns
+        places = self._coordinates(points)
+        corners = windows.corners_around(places, self.cells)
+        crops = SharedMaps(*(windows.crop(maps, corners, self.cells) for maps in self._shared))  # a batch of N images
+        inside = places - torch.from_numpy(corners[:, ::-1] * MAP_STRIDE).to(places)
+        answers = self._head.click_masks(crops, clicks(inside[:, None]))
+        logits, quality = _arrays(answers.masks[:, 0], answers.quality[:, 0])
+        cut = windows.inner_edge_pixels(logits, corners, self.cells) > TOUCHES
+        return Answers(points, windows.paste(logits, corners, self.cells, NOTHING), quality, cut)
 
     def _coordinates(self, points: Indices) -> Tensor:
         return self._points[torch.from_numpy(points).to(self._points.device)]
@@ -79,33 +83,27 @@ class Picture:
         """Collect the good masks, and inform the search of all."""
         self.search.record_quality(answers.points, answers.quality.max(1))
         point, rank = np.nonzero(answers.quality >= self._settings.quality)
-        shapes = answers.logits[point, rank] > 0
-        areas = np.count_nonzero(shapes, axis=(1, 2))
+        areas = np.count_nonzero(answers.logits[point, rank] > 0, axis=(1, 2))
         is_large = areas >= MIN_CELLS
         if not is_large.any():
             return
-        point, rank, areas, shapes = point[is_large], rank[is_large], areas[is_large], shapes[is_large]
-        masks, where = answers.logits[point, rank], answers.where.select(point)
-        explains = areas <= self._settings.explains * self.cells[0] * self.cells[1] * windows.FINER**2
-        at_points = windows.sample(self._pixels, masks, where, NOTHING)
+        point, rank, areas = point[is_large], rank[is_large], areas[is_large]
+        (rows, columns), masks = self._pixels, answers.logits[point, rank]
+        explains = areas <= self._settings.explains * masks[0].size
+        at_points = masks[:, rows, columns]
         covered, skipped = at_points > 0, at_points[explains] > self._settings.inside
         self.search.record_masks(np.any(covered, axis=0), np.any(skipped, axis=0))
-        self._shapes.append(windows.paste(shapes, where, self.cells))
+        self._masks.append(masks)
         self._quality.append(answers.quality[point, rank])
-        self._masks += zip(masks, where.corners, strict=True)
 
-    def truncated(self, answers: Answers, cut: NDArray[np.bool_]) -> list[tuple[int, NDArray[np.bool_]]]:
-        """Points whose best mask is good and truncated, best first, and the grid points [grid * grid] that it covers.
-
-        `cut` [n, M] says which masks are truncated by their window.
-        """
-        cut_quality = answers.quality * cut
+    def truncated(self, answers: Answers) -> list[tuple[int, NDArray[np.bool_]]]:
+        """Points whose best mask is good and truncated, best first, and the grid points [grid ** 2] that it covers."""
+        cut_quality = answers.quality * answers.cut
         best, rank = cut_quality.max(1), cut_quality.argmax(1)
-        selected = (best >= self._settings.quality) & (best > (answers.quality * ~cut).max(1))
+        selected = (best >= self._settings.quality) & (best > (answers.quality * ~answers.cut).max(1))
         order = np.argsort(-best, kind="stable")
         points = order[selected[order]]
-        masks = answers.logits[points, rank[points]]
-        at_points = windows.sample(self._pixels, masks, answers.where.select(points), NOTHING)
+        at_points = answers.logits[points[:, None], rank[points, None], *self._pixels]
         return list(zip(points.tolist(), at_points > 0, strict=True))
 
     def best(self) -> PromptMasks:
@@ -113,18 +111,13 @@ class Picture:
         fine = self._shared.fine
         if not self._masks:
             return PromptMasks(fine.new_zeros(0, *fine.shape[-2:], dtype=torch.float16), self._points.new_zeros(0))
-        quality = torch.from_numpy(np.concatenate(self._quality))
-        best = suppress(torch.from_numpy(np.concatenate(self._shapes)), quality, self._settings.rule)
-        pasted = [
-            windows.paste(mask[None], Windows(corner[None], self.cells), self.cells, NOTHING)
-            for mask, corner in (self._masks[index] for index in best.tolist())
-        ]
-        masks = torch.from_numpy(np.concatenate(pasted)).half()
-        return PromptMasks(masks.to(fine.device), quality[best].to(fine.device))
+        masks, quality = (torch.from_numpy(np.concatenate(parts)) for parts in (self._masks, self._quality))
+        best = suppress(masks > 0, quality, self._settings.rule)
+        return PromptMasks(masks[best].half().to(fine.device), quality[best].to(fine.device))
 
 
-def _answers(points: Indices, masks: Tensor, quality: Tensor, where: Windows) -> Answers:
-    return Answers(points, masks[0].float().cpu().numpy(), quality[0].float().sigmoid().cpu().numpy(), where)
+def _arrays(masks: Tensor, quality: Tensor) -> tuple[Floats, Floats]:
+    return masks.float().cpu().numpy(), quality.float().sigmoid().cpu().numpy()
 
 
 def propose(head: MaskPredictor, shared: SharedMaps, settings: ProposalSettings) -> PromptMasks:
@@ -156,8 +149,7 @@ def _evaluate(picture: Picture, points: Indices) -> None:
 def _evaluate_in_windows(picture: Picture, points: Indices) -> None:
     """Evaluate points in windows, and again in the whole image if their best mask is truncated and largely new."""
     answers = picture.evaluate_in_windows(points)
-    cut = windows.inner_edge_pixels(answers.logits, answers.where, picture.cells) > TOUCHES
-    waiting, remaining = picture.truncated(answers, cut), np.ones(len(points), bool)
+    waiting, remaining = picture.truncated(answers), np.ones(len(points), bool)
     while waiting:
         waiting = [(index, covered) for index, covered in waiting if picture.search.uncovered_share(covered) >= NEW]
         again = [index for index, _ in waiting[: _affordable(picture, picture.cells, AGAIN)]]
@@ -166,8 +158,8 @@ def _evaluate_in_windows(picture: Picture, points: Indices) -> None:
         _evaluate(picture, points[again])
         waiting, remaining[again] = waiting[AGAIN:], False
     if remaining.any():
-        quality, where = (answers.quality * ~cut)[remaining], answers.where.select(np.flatnonzero(remaining))
-        picture.keep(Answers(points[remaining], answers.logits[remaining], quality, where))
+        quality, cut = (answers.quality * ~answers.cut)[remaining], answers.cut[remaining]
+        picture.keep(Answers(points[remaining], answers.logits[remaining], quality, cut))
 
 
 def clicks(points: Tensor) -> Prompts:

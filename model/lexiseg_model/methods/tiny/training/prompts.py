@@ -98,7 +98,7 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         n = self.recipe.lone
         points, clear = _first_points(prompts, slice(n)), Prompts(*(part[:, n:] for part in prompts))
         with self.autocast():
-            shared = self.network.maps(pixels, guide)
+            shared = self.network.shared(pixels, guide)
             clear = self._with_corrections(shared, clear, targets[:, n:], valid)
             of_points, of_clear = self.network.click_masks(shared, points), self.network.prompt_mask(shared, clear)
         point_losses = prompt_losses(of_points, targets[:, :n], valid)

@@ -56,12 +56,9 @@ class Familiar:
         """Return the nearest training word of each text."""
         rows = unit_rows(np.asarray(rows_of(texts), np.float32))
         cosines = rows @ self.rows.T  # [F, D] x [D, N]
-        best, likeness = cosines.argmax(1), cosines.max(1)
-        are_foreign = self._are_foreign(texts, rows, likeness)
-        return [
-            Nearest(self.words[index], float(cosine), bool(is_foreign))
-            for index, cosine, is_foreign in zip(best, likeness, are_foreign, strict=True)
-        ]
+        likeness = cosines.max(1)
+        words = [self.words[index] for index in cosines.argmax(1)]
+        return list(map(Nearest, words, likeness.tolist(), self._are_foreign(texts, rows, likeness).tolist()))
 
     def _are_foreign(
         self, texts: list[str], rows: NDArray[np.float32], likeness: NDArray[np.float32]
@@ -75,17 +72,13 @@ class Familiar:
 
     def unfamiliar(self, classes: Sequence[ClassEntry], rows_of: RowsOf) -> list[Unfamiliar]:
         """Return the classes that are unlike all training words, or not English."""
-        texts_of = [[TEMPLATE.format(text) for text in entry.texts] for entry in classes]
+        nearest = iter(self.nearest([TEMPLATE.format(text) for entry in classes for text in entry.texts], rows_of))
+        most_familiar = [max((next(nearest) for _ in entry.texts), key=lambda word: word.likeness) for entry in classes]
         return [
-            Unfamiliar(index, nearest.word, nearest.likeness, self.bound, nearest.is_foreign)
-            for index, nearest in enumerate(self.best(texts_of, rows_of))
-            if nearest.likeness < self.bound or nearest.is_foreign
+            Unfamiliar(index, word.word, word.likeness, self.bound, word.is_foreign)
+            for index, word in enumerate(most_familiar)
+            if word.likeness < self.bound or word.is_foreign
         ]
-
-    def best(self, texts_of: Sequence[Sequence[str]], rows_of: RowsOf) -> list[Nearest]:
-        """Return for each class the nearest training word of its most familiar text."""
-        nearest = iter(self.nearest([text for texts in texts_of for text in texts], rows_of))
-        return [max((next(nearest) for _ in texts), key=lambda word: word.likeness) for texts in texts_of]
 
 
 def read_familiar(folder: Path, text_digest: str) -> Familiar | None:

@@ -41,16 +41,12 @@ def check(folder: Path) -> None:
     for name, expected in SHA256.items():
         path = folder / name
         try:
-            digest = _sha256(path)
+            status = path.stat()
+            digest = _digest(path, status.st_mtime_ns, status.st_size)
         except OSError as error:
             raise WeightsError(f"{path} of the text tower cannot be read ({error.strerror})") from None
         if digest != expected:
             raise WeightsError(f"{path} of the text tower has sha256 {digest} instead of {expected}")
-
-
-def _sha256(path: Path) -> str:
-    status = path.stat()
-    return _digest(path, status.st_mtime_ns, status.st_size)
 
 
 @cache
