@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page, Playwright, expect
+from playwright.sync_api import BrowserContext, Page, Playwright, Route, expect
 
 from tests import chromium, coco, pictures
 from tests.http_server import QuietFiles, serving
@@ -269,6 +269,18 @@ def test_a_browser_without_web_assembly_is_told(playwright: Playwright, site: st
         page = opened(browser.new_context(), site)
 
         expect_result(page, "This browser has no WebAssembly")
+
+
+def test_a_browser_of_before_2025_is_told_what_it_lacks(context: BrowserContext, site: str) -> None:
+    def older(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body="delete globalThis.Float16Array;\n" + response.text())
+
+    context.route("**/engine/worker.js", older)
+
+    page = opened(context, site)
+
+    expect_result(page, "This browser has no Float16Array")
 
 
 class Cramped(QuietFiles):

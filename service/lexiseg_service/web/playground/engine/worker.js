@@ -56,7 +56,9 @@ const acts = {
 };
 
 async function loaded() {
-  if (typeof WebAssembly === "undefined") throw new Error("This browser has no WebAssembly, which the page needs to find things by itself.");
+  for (const needed of ["WebAssembly", "Float16Array"]) {
+    if (!(needed in globalThis)) throw new Error(`This browser has no ${needed}, which the page needs to find things by itself.`);
+  }
   const [model, words, content, { names: stuff }] = await Promise.all(["model.json", "words.json", "words.bin", "stuff.json"].map(load));
   Ort = await import(new URL("ort.wasm.min.mjs", root).href);
   Ort.env.wasm.numThreads = port.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
