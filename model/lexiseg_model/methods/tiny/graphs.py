@@ -100,17 +100,13 @@ def prompt_parts(head: PromptHead) -> list[Part]:
         name: {2: scale * rows, 3: scale * columns} for name, scale in zip(SharedMaps._fields, SCALES, strict=True)
     }
     n = Dim("points", min=1, max=MAX_POINTS)
-    return with_templates(
-        [
-            Part(SHARED, SharedPass(head), _embeddings, embeddings, [f"{name}_maps" for name in SharedMaps._fields]),
-            Part(POINT_PART, PointPass(head), _point_inputs, {"point": {}, **shared}, ("masks", "quality")),
-            Part(
-                *(PROMPT_PART, PromptPass(head), _prompt_inputs),
-                {"points": {0: n}, "signs": {0: n}, "box": {}, "has_box": {}, **shared},
-                ("masks", "quality"),
-            ),
-        ]
+    prompt = {"points": {0: n}, "signs": {0: n}, "box": {}, "has_box": {}, **shared}
+    parts = (
+        Part(SHARED, SharedPass(head), _embeddings, embeddings, [f"{name}_maps" for name in SharedMaps._fields]),
+        Part(POINT_PART, PointPass(head), _point_inputs, {"point": {}, **shared}, MaskAnswers._fields),
+        Part(PROMPT_PART, PromptPass(head), _prompt_inputs, prompt, MaskAnswers._fields),
     )
+    return with_templates(parts)
 
 
 def with_templates(parts: Iterable[Part]) -> list[Part]:

@@ -56,10 +56,7 @@ def contrast(cells: Tensor) -> Contrast:
 
 
 def evidence(masks: Tensor, contrast: Contrast) -> Tensor:
-    """Cues [N, M, 3] for the quality of masks, logits [N, M, h, w].
-
-    Stability score, logarithm of the share of the image, mean contrast along the contour.
-    """
+    """Cues [N, M, 3] of masks [N, M, h, w]: stability, logarithm of the share of the image, contrast of the contour."""
     sampled = masks[..., ::EVERY, ::EVERY]
     area, inner, outer = ((sampled > threshold).float().sum((2, 3)) for threshold in (0.0, AROUND, -AROUND))
     inside = masks > 0

@@ -20,16 +20,8 @@ from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable, Part, PartRunner
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
-from lexiseg_model.methods.tiny import by_example
-from lexiseg_model.methods.tiny.closer_look import (
-    Crop,
-    WholeImage,
-    crop_for,
-    encode_crop,
-    kept_picture,
-    to_crop,
-    to_image_cells,
-)
+from lexiseg_model.methods.tiny import by_example, closer_look
+from lexiseg_model.methods.tiny.closer_look import Crop, WholeImage
 from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, Normalise, PromptGraphs, prompt_parts
 from lexiseg_model.methods.tiny.image_pass import buckets, input_shape, resize_to
 from lexiseg_model.methods.tiny.mask_rules import Palette, best_first, contrast, palette
@@ -114,7 +106,7 @@ class TinySegmenter(Exportable):
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
         size = picture_size(rgb)
         height, width = input_shape(size, self.card.input, options.max_side)
-        picture = None if self._head is None else kept_picture(rgb, (height, width))
+        picture = None if self._head is None else closer_look.kept_picture(rgb, (height, width))
         return Plan(size, resize_to(rgb, (height, width))[None], picture=picture)
 
     @torch.inference_mode()
@@ -231,10 +223,10 @@ class TinySegmenter(Exportable):
     @torch.inference_mode()
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         require_shown(prompts)
-        self._required_head()
+        self._predictor()  # raises without one
         settings, scale = self.settings, self._scale_of(features)
         whole = WholeImage(features.size, features.tensors["picture"], self._cells(features), features.derived)
-        crops = [crop_for(prompt, whole, self.card.input.multiple, settings.looks) for prompt in prompts]
+        crops = [closer_look.crop_for(prompt, whole, self.card.input.multiple, settings.looks) for prompt in prompts]
         not_enlarged = [prompt for prompt, crop in zip(prompts, crops, strict=True) if crop is None]
         usual = iter(self._refined_masks(features, not_enlarged) if not_enlarged else ())
         answers = []
@@ -246,9 +238,9 @@ class TinySegmenter(Exportable):
 
     def _look_closer(self, prompt: Prompt, crop: Crop, whole: WholeImage) -> PromptMasks:
         """Masks of a small box from an enlarged crop, on the cells of the whole image."""
-        features = encode_crop(crop, whole, lambda plan: self.assemble(plan, self.encode_tiles(plan.tiles)))
-        [(masks, quality)] = self._refined_masks(features, [to_crop(prompt, whole, crop)])
-        return PromptMasks(to_image_cells(masks, crop, whole), quality)
+        features = closer_look.encode_crop(crop, whole, lambda plan: self.assemble(plan, self.encode_tiles(plan.tiles)))
+        [(masks, quality)] = self._refined_masks(features, [closer_look.to_crop(prompt, whole, crop)])
+        return PromptMasks(closer_look.to_image_cells(masks, crop, whole), quality)
 
     def _refined_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Masks of the head, refined by their objects' colours."""
@@ -287,23 +279,20 @@ class TinySegmenter(Exportable):
         """Class scores [K, N] of regions: the mean of `class_scores` over a region if each class has one text."""
         return self._scores_of(embeddings.T[..., None], bank, self._presence_of_texts(features, bank))[..., 0]
 
-    def _required_head(self) -> PromptHead:
+    def _predictor(self) -> MaskPredictor:
         if self._head is None:
             raise TaskError(f"{self.card.name} has no prompt head: it takes no prompts and proposes no masks")
-        return self._head
-
-    def _predictor(self) -> MaskPredictor:
-        return self._graphs or self._required_head()
+        return self._graphs or self._head
 
     def _shared(self, features: Features) -> SharedMaps:
         """The maps that all prompts of an image share, computed once."""
 
         def make() -> SharedMaps:
-            pixels = features.tensors["pixels"]
-            if self._graphs is not None:
-                return self._graphs.maps(pixels, features.tensors["guide"])
+            pixels, head = features.tensors["pixels"], self._predictor()
+            if isinstance(head, PromptGraphs):
+                return head.maps(pixels, features.tensors["guide"])
             guide = self.guide(features)[None].to(self._dtype)
-            return self._required_head().shared(pixels.to(self._device, self._dtype)[None], guide)
+            return head.shared(pixels.to(self._device, self._dtype)[None], guide)
 
         return features.derived.once("shared", make)
 

@@ -67,12 +67,9 @@ class MiniLM:
                 indices = list(same_length)
                 for start in range(0, len(indices), BATCH):
                     batch = indices[start : start + BATCH]
-                    rows[batch] = self.forward(torch.tensor([tokens[index] for index in batch])).numpy()
+                    ids = torch.tensor([tokens[index] for index in batch])  # [B, L]
+                    rows[batch] = pooled(self.weights, self.weights[TOKENS][ids]).numpy()
         return rows
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Token ids [B, L] without padding -> unit rows [B, 384]."""
-        return pooled(self.weights, self.weights[TOKENS][ids])
 
 
 def pooled(weights: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
@@ -129,6 +126,4 @@ def load_text_tower(user_folder: Path | None = None) -> MiniLM:
     return _read(tower_folder(user_folder))
 
 
-@cache
-def _read(folder: Path) -> MiniLM:
-    return MiniLM(folder)
+_read = cache(MiniLM)
