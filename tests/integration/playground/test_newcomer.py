@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests import pictures
 from tests.integration.playground.asking import CHINA, SIZE, add, choose, expect_result, place, segments
@@ -34,6 +34,21 @@ def test_a_picture_after_the_photograph_to_try_is_asked_for_the_visitor_s_words_
     assert question_of(page)["classes"] == ["flower"]
     assert question_of(page)["background"] is True
     expect(page.locator("#chips li")).to_have_count(1)
+
+
+def test_words_of_before_the_models_are_known_stay(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/v1/models", lambda route: held.append(route))
+    page.reload()
+    page.click("#sample")
+    expect(page.locator("#chips li")).to_have_count(3)
+
+    for route in held:
+        route.continue_()
+    page.locator("body[data-ready]").wait_for()
+
+    expect_result(page, "Found sky, building, trees")
+    expect(page.locator("#chips li")).to_have_count(3)
 
 
 def test_what_the_visitor_chose_of_the_background_stays(page: Page) -> None:

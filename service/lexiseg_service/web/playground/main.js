@@ -234,14 +234,14 @@ $("pan").addEventListener("click", async () => {
 });
 
 async function start() {
-  await offer();
   const query = await recalled;
-  for (const id of ["vocabulary", "model", "refine"]) {
-    if ([...$(id).options].some((option) => option.value === query[id])) $(id).value = query[id];
-  }
   if ([...tasks].some((button) => button.value === query.task)) tasks.value = query.task;
   if (query.background === false) $("background").checked = false;
   state.words = (query.classes ?? []).map((one) => (one.name ? { synonyms: [], ...one } : { name: one, synonyms: [] }));
+  await offer(); // meanwhile the visitor may add words
+  for (const id of ["vocabulary", "model", "refine"]) {
+    if ([...$(id).options].some((option) => option.value === query[id])) $(id).value = query[id];
+  }
   await viewed;
   happened("answered");
   document.body.dataset.ready = "yes";
