@@ -12,7 +12,7 @@ from tests.integration.bulk import playing
 from tests.s3_server import bucket
 from tests.service.commands.bulk import jobs
 
-INPUTS, EACH = 100, 4
+INPUTS, EACH = 60, 4
 
 
 @pytest.fixture
