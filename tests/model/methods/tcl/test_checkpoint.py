@@ -141,7 +141,7 @@ def test_it_is_imported_and_segments(tmp_path: Path) -> None:
     assert segmenter.card.embedding == 128
     assert segmenter.card.lineage == "Imported from tcl.pth, clip.pt."
     assert segmenter.card.weights_sha256 is not None
-    with pytest.raises(WeightsError, match="weights of ViT-B-16 lack"):
+    with pytest.raises(WeightsError, match="not the weights of ViT-B-16: missing"):
         imported("tcl", "as-published", tmp_path, **files)
 
 
