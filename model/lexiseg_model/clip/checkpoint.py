@@ -113,7 +113,8 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 def _unwrapped(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     wrapper = next((key for key in WRAPPERS if isinstance(raw.get(key), Mapping)), None)
-    return raw if wrapper is None else raw[wrapper]
+    inner: Mapping[str, Any] = raw if wrapper is None else raw[wrapper]
+    return inner
 
 
 def _evidence(path: Path, raw: Mapping[str, Any], inner: Mapping[str, Any]) -> Evidence | None:

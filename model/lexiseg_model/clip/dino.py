@@ -76,11 +76,13 @@ class DinoTower(nn.Module):
         """Tokens [N, 1 + registers + patches, C] of images [N, 3, H, W], class token first; raises as `forward`."""
         grid = self._grid(images)
         if self.kind.positions == "timm":
-            return self.vit.forward_features(images)
+            tokens: Tensor = self.vit.forward_features(images)
+            return tokens
         tokens = self._embed(images, grid)
         for block in self.vit.blocks:
             tokens = block(tokens)
-        return self.vit.norm(tokens)
+        normed: Tensor = self.vit.norm(tokens)
+        return normed
 
     def queries_and_keys(self, images: Tensor) -> Tensor:
         """Sum [N, C, H/patch, W/patch] of queries and keys in DINO's last block; raises as `forward`."""

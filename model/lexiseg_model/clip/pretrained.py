@@ -79,4 +79,5 @@ class PretrainedTextTower(ChunkedTower):
         return tokens
 
     def rows(self, tokens: Tensor) -> Tensor:
-        return self._model(input_ids=tokens).pooler_output
+        rows: Tensor = self._model(input_ids=tokens).pooler_output
+        return rows

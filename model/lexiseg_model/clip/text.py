@@ -81,7 +81,8 @@ def end_states(transformer: Any, tokens: Tensor) -> Tensor:
     hidden = transformer.token_embedding(tokens) + transformer.positional_embedding[:length]
     hidden = transformer.transformer(hidden, attn_mask=transformer.attn_mask[:length, :length])
     last = hidden[torch.arange(len(tokens), device=tokens.device), tokens.argmax(1)]
-    return transformer.ln_final(last)
+    states: Tensor = transformer.ln_final(last)
+    return states
 
 
 def rows_digest(settings: object, state: Mapping[str, Tensor]) -> str:
@@ -125,7 +126,8 @@ def fresh_text_tower(width: int, layers: int) -> TextTransformer:
 
 def tokenize(texts: list[str]) -> Tensor:
     """Token numbers int64 [S, 77]; texts that are too long are cut before their end mark."""
-    return open_clip.tokenize(texts, context_length=CONTEXT)
+    tokens: Tensor = open_clip.tokenize(texts, context_length=CONTEXT)
+    return tokens
 
 
 class TextTower(ChunkedTower):
@@ -145,10 +147,12 @@ class TextTower(ChunkedTower):
 
     def rows(self, tokens: Tensor) -> Tensor:
         if not self.end_marked:
-            return self._model.encode_text(tokens)
+            rows: Tensor = self._model.encode_text(tokens)
+            return rows
         last = end_states(self._model, tokens)
         projection = self._model.text_projection
-        return projection(last) if isinstance(projection, nn.Linear) else last @ projection
+        projected: Tensor = projection(last) if isinstance(projection, nn.Linear) else last @ projection
+        return projected
 
 
 def _digest(towers: ClipTowers, probe: Tensor) -> str:

@@ -27,7 +27,8 @@ VOWELS = "aeiou"
 
 @cache
 def _data() -> dict[str, Any]:
-    return json.loads(DATA.read_text())
+    data: dict[str, Any] = json.loads(DATA.read_text())
+    return data
 
 
 def template_names() -> tuple[str, ...]:
@@ -152,4 +153,7 @@ class TextSide:
             raise ShapeError(f"expected text rows {list(expected)}, got {list(rows.shape)}")
         if not n_texts:
             return np.empty((0, self.tower.width), np.float32)
-        return class_vectors(torch.from_numpy(rows.astype(np.float32)), len(self._templates), self._rule).numpy()
+        vectors: NDArray[np.float32] = class_vectors(
+            torch.from_numpy(rows.astype(np.float32)), len(self._templates), self._rule
+        ).numpy()
+        return vectors

@@ -187,7 +187,8 @@ def fresh_model(architecture: str, quick_gelu: bool) -> nn.Module:
         raise WeightsError(f"{name} is a captioning model; expected one with an image and a text tower only")
     for part in ("vision_cfg", "text_cfg"):  # towers are filled from the checkpoint, never one by one from a hub
         config[part].update({key: False for key in config[part] if key.endswith("model_pretrained")})
-    return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
+    model: nn.Module = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
+    return model
 
 
 def tokenizer(architecture: str) -> Callable[[list[str]], Tensor]:

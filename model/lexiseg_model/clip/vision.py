@@ -122,7 +122,8 @@ def last_block(visual: VisionTransformer) -> ResidualAttentionBlock:
 
 def project(visual: VisionTransformer, tokens: Tensor) -> Tensor:
     """CLIP's last layers: layer norm, then projection into the text space. [..., width] -> [..., D], not normalised."""
-    return visual.ln_post(tokens) @ visual.proj
+    projected: Tensor = visual.ln_post(tokens) @ visual.proj
+    return projected
 
 
 def image_embedding(visual: VisionTransformer, tokens: Tokens) -> Tensor:

@@ -183,7 +183,8 @@ def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> Scene
 
 def read_ids(path: Path) -> Ids:
     """Ids [H, W] of one PNG. Raises DatasetError: the file is not an RGB image."""
-    return read_rgb(path, "id = red + 256 green + 65536 blue") @ np.array([1, 256, 65536], np.int32)
+    ids: Ids = read_rgb(path, "id = red + 256 green + 65536 blue") @ np.array([1, 256, 65536], np.int32)
+    return ids
 
 
 def _is_coco(name: str) -> bool:

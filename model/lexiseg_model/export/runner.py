@@ -92,7 +92,8 @@ class PartSession:
         self._session = _open(folder, graph, onnx_runtime.providers(torch.device("cpu"), exact=True), 1)
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        return _run(self._session, inputs)
+        outputs: list[NDArray[Any]] = _run(self._session, inputs)
+        return outputs
 
 
 def _session(folder: Path, graph: Graph, device: torch.device, exact: bool, engine: Engine) -> Any:

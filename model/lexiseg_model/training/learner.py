@@ -271,7 +271,7 @@ class Learner(Generic[Network]):
 
     def state(self) -> dict[str, Any]:
         """Everything a checkpoint needs, the same of a sharded network; in rank 0, every process calls it."""
-        return gathered(
+        state: dict[str, Any] = gathered(
             {
                 "network": dict(self.network.state_dict()),
                 "average": self.average,
@@ -279,6 +279,7 @@ class Learner(Generic[Network]):
                 "scaler": self.scaler.state_dict(),
             }
         )
+        return state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Load a `state`.

@@ -420,7 +420,8 @@ def _box(mask: Tensor, size: tuple[int, int]) -> Box | None:
     if not width:
         return None
     scale = np.tile([size[1] / mask.shape[1], size[0] / mask.shape[0]], 2)
-    return np.array([x, y, x + width, y + height]) * scale
+    edges: Box = np.array([x, y, x + width, y + height]) * scale
+    return edges
 
 
 def _first_box(prompt: Prompt, mask: Tensor, size: tuple[int, int]) -> Box:

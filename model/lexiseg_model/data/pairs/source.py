@@ -117,7 +117,8 @@ class Chosen(Rewritten):
     @property
     def sizes(self) -> list[int]:
         ends = np.searchsorted(self.kept, np.cumsum(self.source.sizes))
-        return np.diff(ends, prepend=0).tolist()
+        sizes: list[int] = np.diff(ends, prepend=0).tolist()
+        return sizes
 
     def read(self, index: int) -> StoredPair:
         return self.source.read(int(self.kept[index]))

@@ -140,7 +140,8 @@ class Official(StrictModel):
 
 @cache
 def _content() -> dict[str, Any]:
-    return yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    content: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    return content
 
 
 @cache

@@ -97,7 +97,8 @@ class _BenchmarkJudge:
             best = classes.amax(0)
             classes[0] = torch.where(best < self._rule.threshold, best, classes[0])
         refined = self._segmenter.by_regions(features, classes.clamp_min(MIN_PROBABILITY).log())
-        return windowed.resize(refined, features.size).argmax(0).cpu().numpy().astype(np.uint16)
+        labels: NDArray[np.uint16] = windowed.resize(refined, features.size).argmax(0).cpu().numpy().astype(np.uint16)
+        return labels
 
     def _reduce_refined(self, scores: Tensor, features: Features) -> NDArray[np.uint16]:
         """PAMR for methods without a refinement of their own: the background competes before it."""

@@ -120,7 +120,8 @@ def _area(value: NDArray[np.float64], present: NDArray[np.bool_], weights: Weigh
 def _ratio(of: NDArray[np.number], to: NDArray[np.number]) -> NDArray[np.float64]:
     """Quotients; NaN where there is nothing to compare with."""
     ratio: NDArray[np.float64] = np.full(of.shape, np.nan)
-    return np.divide(of, to, out=ratio, where=to > 0)
+    np.divide(of, to, out=ratio, where=to > 0)
+    return ratio
 
 
 class Pair(NamedTuple):

@@ -118,7 +118,8 @@ class Examiner:
         segments = components(labels.astype(np.uint8), range(self._n), 1)
         counted = truth < self._n
         pairs = np.bincount((segments.ids * self._n + truth)[counted], minlength=(len(segments.labels) + 1) * self._n)
-        return pairs.reshape(-1, self._n).argmax(1)[segments.ids]
+        renamed: Labels = pairs.reshape(-1, self._n).argmax(1)[segments.ids]
+        return renamed
 
     def _recall(
         self, features: Features, truth: NDArray[np.uint8], visible: list[int], name: str
@@ -143,4 +144,5 @@ class Examiner:
 
     def _won(self, features: Features, values: list[int]) -> NDArray[np.bool_]:
         """Cells [h, w] that the first of `values` wins, with the background rule."""
-        return self._logits(features, values, Background()).argmax(0).cpu().numpy() == 0
+        first: NDArray[np.bool_] = self._logits(features, values, Background()).argmax(0).cpu().numpy() == 0
+        return first

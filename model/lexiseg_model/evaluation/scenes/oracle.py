@@ -126,4 +126,5 @@ def _overlaps(masks: Tensor, numbers: NDArray[np.int64], n_objects: int) -> NDAr
     truth = np.bincount(numbers.reshape(-1), minlength=width)[1 : n_objects + 1]
     answered = shared[:, : n_objects + 1].sum(1, keepdims=True)
     common = shared[:, 1 : n_objects + 1]
-    return common / np.maximum(answered + truth - common, 1)
+    ious: NDArray[np.float64] = common / np.maximum(answered + truth - common, 1)
+    return ious

@@ -104,7 +104,8 @@ class CorrClipTower(ImageTower):
         """Values of the last block on the fine grid, averaged by `shares` [P, P]: [1, P, width]."""
         values = values_on(self.visual, vision.Tokens(tokens, grid), fine).flatten(2).transpose(1, 2)
         block = vision.last_block(self.visual)
-        return self.visual.ln_post(block.ls_1(block.attn.out_proj(shares.to(values.dtype) @ values)))
+        mixed: Tensor = self.visual.ln_post(block.ls_1(block.attn.out_proj(shares.to(values.dtype) @ values)))
+        return mixed
 
 
 def merged(cells: Tensor, units: Tensor) -> Tensor:

@@ -61,7 +61,8 @@ class PublishedPolicy(StrictModel):
 
 @cache
 def _published() -> dict[str, Any]:
-    return yaml.safe_load((DATA / "policies.yaml").read_text())
+    published: dict[str, Any] = yaml.safe_load((DATA / "policies.yaml").read_text())
+    return published
 
 
 def known_policy(name: str) -> PolicyName:

@@ -53,7 +53,8 @@ class Sam(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """Configuration for `sam_from_state`."""
-        return plain_config(self.model.config.to_dict())
+        config: dict[str, Any] = plain_config(self.model.config.to_dict())
+        return config
 
     def _fitted(self, size: tuple[int, int], side: int) -> tuple[int, int]:
         """Size (height, width) scaled to a longer side of `side`."""

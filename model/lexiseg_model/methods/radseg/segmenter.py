@@ -55,7 +55,8 @@ class Residual(nn.Sequential):
 
     def forward(self, hidden: Tensor) -> Tensor:
         norm, activation, linear = self
-        return hidden + linear(activation(norm(hidden)))
+        result: Tensor = hidden + linear(activation(norm(hidden)))
+        return result
 
 
 class RadImageTower(PretrainedImageTower):

@@ -52,7 +52,8 @@ class NormedConvolution(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Maps [B, after, h, w] of maps [B, before, h, w]."""
-        return self.norm(super().forward(input))
+        normed: Tensor = self.norm(super().forward(input))
+        return normed
 
 
 class PixelDecoder(nn.Module):
@@ -82,7 +83,8 @@ class PixelDecoder(nn.Module):
             lateral = self.get_submodule(f"adapter_{level}")(features[level - 1])
             merged = lateral + F.interpolate(merged, size=lateral.shape[-2:], mode="nearest")
             merged = F.relu(self.get_submodule(f"layer_{level}")(merged))
-        return self.mask_features(merged)
+        mask_features: Tensor = self.mask_features(merged)
+        return mask_features
 
 
 class DecoderLayer(nn.Module):
@@ -120,7 +122,8 @@ class DecoderLayer(nn.Module):
         from_cells = self.multihead_attn(queries + places, cells + cell_places, cells, need_weights=False)[0]
         queries = self.norm2(queries + self.dropout(from_cells))
         from_itself = self.linear2(self.dropout(F.relu(self.linear1(queries))))
-        return self.norm3(queries + self.dropout(from_itself))
+        settled: Tensor = self.norm3(queries + self.dropout(from_itself))
+        return settled
 
 
 class Decoder(nn.Module):
@@ -158,7 +161,8 @@ class MaskEmbedding(nn.Module):
     def forward(self, queries: Tensor) -> Tensor:
         """Embed queries [..., width]; the shape stays."""
         first, second, third = self.layers
-        return third(F.relu(second(F.relu(first(queries)))))
+        embedded: Tensor = third(F.relu(second(F.relu(first(queries)))))
+        return embedded
 
 
 class Predictor(nn.Module):

@@ -46,7 +46,8 @@ class SSegTextTower(ChunkedTower):
         return tokenize(texts)
 
     def rows(self, tokens: Tensor) -> Tensor:
-        return self._projector(end_states(self._transformer, tokens))
+        rows: Tensor = self._projector(end_states(self._transformer, tokens))
+        return rows
 
 
 class Masks(NamedTuple):
@@ -68,7 +69,8 @@ class Projector(nn.Module):
     def forward(self, vectors: Tensor) -> Tensor:
         """Project [..., before] to [..., after]; the batch norm counts all leading axes as batch."""
         rows = self.norm(self.first(vectors.flatten(0, -2)))
-        return self.second(F.relu(rows)).view(*vectors.shape[:-1], -1)
+        projected: Tensor = self.second(F.relu(rows))
+        return projected.view(*vectors.shape[:-1], -1)
 
 
 class SSegNetwork(nn.Module):

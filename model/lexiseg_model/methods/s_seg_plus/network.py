@@ -82,7 +82,8 @@ class UperHead(nn.Module):
         smoothed = [smooth(one) for smooth, one in zip(reversed(self.smooth), above, strict=True)]
         finest = smoothed[-1]
         together = torch.cat([_sized(one, finest) for one in (*reversed(smoothed), coarsest)], 1)
-        return self.classifier(self.dropout(self.fusion(together)))
+        logits: Tensor = self.classifier(self.dropout(self.fusion(together)))
+        return logits
 
 
 class Student(nn.Module):

@@ -100,7 +100,8 @@ class SSegPlusSegmenter(Segmenter):
             return logits.logsumexp(0) + float(np.log(max(threshold, 1e-6)))
         if features is None or self.settings.classes[0] != BACKGROUND or refine != "none":
             return logits.new_tensor(NOWHERE)
-        return features.tensors["logits"][0].float()
+        background: Tensor = features.tensors["logits"][0].float()
+        return background
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         """Classes that the student was not trained on."""

@@ -41,7 +41,8 @@ def value_only(block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
     width = tokens.shape[-1]
     values = F.linear(block.ln_1(tokens), attention.in_proj_weight[2 * width :], attention.in_proj_bias[2 * width :])
     tokens = tokens + block.ls_1(attention.out_proj(values))
-    return tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+    mixed: Tensor = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+    return mixed
 
 
 class GatedConvolution(nn.Module):
@@ -56,7 +57,8 @@ class GatedConvolution(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Residual [B, C, h, w] for maps [B, C, h, w]."""
         normed = self.norm(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return torch.tanh(self.gate) * self.conv(F.gelu(normed))
+        added: Tensor = torch.tanh(self.gate) * self.conv(F.gelu(normed))
+        return added
 
 
 class DecoderStage(nn.Module):
@@ -71,7 +73,8 @@ class DecoderStage(nn.Module):
         """Maps [B, C, 2h, 2w] of maps [B, C, h, w]."""
         maps = F.interpolate(maps, scale_factor=2, mode="nearest")
         maps = maps + self.first(maps)
-        return maps + self.second(maps)
+        refined: Tensor = maps + self.second(maps)
+        return refined
 
 
 class PixelProjection(nn.Module):
@@ -111,7 +114,8 @@ class Grounder(nn.Module):
         maps = patch_map(value_only(self.block, tokens)[:, 1:], grid)
         for stage in self.stages:
             maps = stage(maps)
-        return self.projection(maps)
+        embedding: Tensor = self.projection(maps)
+        return embedding
 
 
 class Sim2Mask(nn.Module):

@@ -57,7 +57,8 @@ def region_rows(
     centred = subtract_image(mean_embeddings(cells, pixels), pixels.flatten(1).mean(1), apart)
     own = [pixels[:, part.to(pixels.device)].T for part in cells]
     groups = torch.stack([cell_groups(part, part.new_ones(len(part))) for part in own])
-    return torch.cat([centred, groups.flatten(1)], 1).cpu().numpy().astype(np.float16)
+    rows: NDArray[np.float16] = torch.cat([centred, groups.flatten(1)], 1).cpu().numpy().astype(np.float16)
+    return rows
 
 
 def cell_groups(cells: Tensor, inside: Tensor) -> Tensor:
@@ -84,7 +85,8 @@ def cell_groups(cells: Tensor, inside: Tensor) -> Tensor:
 
 def subtract_image(means: Tensor, image: Tensor, apart: float) -> Tensor:
     """Subtract `apart` times the image's mean [96] from the directions of means [R, 96]; their lengths stay."""
-    return means.norm(dim=1, keepdim=True) * F.normalize(F.normalize(means, dim=1) - apart * image, dim=1)
+    centred: Tensor = means.norm(dim=1, keepdim=True) * F.normalize(F.normalize(means, dim=1) - apart * image, dim=1)
+    return centred
 
 
 def vectors(positive: TextRows, negative: TextRows, rule: ExampleRule, words: Tensor) -> ExampleVectors:

@@ -98,7 +98,8 @@ def colour_bins(cells: Tensor) -> Tensor:
     spread = axes.std(dim=1, keepdim=True, correction=0) + 0.01
     bins = ((axes - axes.mean(dim=1, keepdim=True)) / (WIDTH * spread) + 0.5) * BINS
     lightness, warmth, green = bins.long().clamp(0, BINS - 1)
-    return (lightness * BINS + warmth) * BINS + green
+    bin_of: Tensor = (lightness * BINS + warmth) * BINS + green
+    return bin_of
 
 
 def by_own_colours(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palette, rule: OwnColours) -> Tensor:

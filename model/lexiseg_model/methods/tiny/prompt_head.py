@@ -126,7 +126,8 @@ class MaskOutput(nn.Module):
         upsampled = F.interpolate(narrow, size=(height, width), mode="bilinear")
         upsampled = upsampled.view(batch, -1, channels + self.masks, height, width)
         gates, coarse_logits = upsampled[:, :, :channels], upsampled[:, :, channels:]
-        return coarse_logits + self.edges((gates * fine[:, None]).flatten(0, 1)).view_as(coarse_logits)
+        edges: Tensor = self.edges((gates * fine[:, None]).flatten(0, 1))
+        return coarse_logits + edges.view_as(coarse_logits)
 
     def _quality(self, maps: Tensor, pixels: Tensor, logits: Tensor) -> Tensor:
         """Quality logits [B, N, M], from the features under each mask and the sharpness of its edge."""
@@ -142,7 +143,8 @@ class MaskOutput(nn.Module):
         size = (total / inside.shape[2] + 1e-4).log()
         inputs = torch.cat([prompt_mean, pixel_mean, confidence, blur, size], 2).to(maps.dtype)
         hidden = self.seen(inputs) + self.which
-        return self.quality(hidden)[..., 0].view(batch, n, self.masks)
+        quality: Tensor = self.quality(hidden)
+        return quality[..., 0].view(batch, n, self.masks)
 
 
 class PromptHead(nn.Module):
@@ -169,13 +171,15 @@ class PromptHead(nn.Module):
         maps = self._own_maps(
             shared, inputs, self.first.weight[:, POINT_CHANNELS], self.second.weight[:, POINT_CHANNELS]
         )
-        return self.of_lone(maps, shared)
+        answers: MaskAnswers = self.of_lone(maps, shared)
+        return answers
 
     def prompt_mask(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         """One mask for each prompt: a box, several points, or both."""
         inputs = prompt_maps(prompts, shared.grouping, shared.pixels)
         maps = self._own_maps(shared, inputs, self.first.weight, self.second.weight)
-        return self.of_sure(maps, shared)
+        answers: MaskAnswers = self.of_sure(maps, shared)
+        return answers
 
     def _own_maps(self, shared: SharedMaps, inputs: Tensor, first: Tensor, second: Tensor) -> Tensor:
         """A prompt's own maps [B * N, MID, h/2, w/2] from its inputs [B, N, C, h/2, w/2] and the filters for them."""
@@ -185,7 +189,8 @@ class PromptHead(nn.Module):
         coarse = self.middle(self.enter(_add_shared(coarse, shared.coarse, n)))
         upsampled = F.interpolate(self.widen(coarse), size=inputs.shape[-2:], mode="bilinear")
         own = F.conv2d(inputs, second, self.second.bias).add_(upsampled)
-        return self.last(_add_shared(own, shared.mid, n))
+        maps: Tensor = self.last(_add_shared(own, shared.mid, n))
+        return maps
 
 
 def _add_shared(maps: Tensor, shared: Tensor, n: int) -> Tensor:

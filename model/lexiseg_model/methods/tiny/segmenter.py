@@ -129,7 +129,8 @@ class TinySegmenter(Exportable):
         return Features(plan.size, tensors)
 
     def guide(self, features: Features) -> Tensor:
-        return self._normalise(features.tensors["guide"].to(self._device))[0]
+        normalised: Tensor = self._normalise(features.tensors["guide"].to(self._device))
+        return normalised[0]
 
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
         return [TEMPLATE.format(text) for entry in classes for text in entry.texts]
@@ -144,7 +145,8 @@ class TinySegmenter(Exportable):
         return replace(bank, vectors=vectors, levels=levels)
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
-        return torch.from_numpy(rows).float().numpy()  # ten times faster than numpy's cast
+        vectors: NDArray[np.float32] = torch.from_numpy(rows).float().numpy()  # ten times faster than numpy's cast
+        return vectors
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
@@ -291,7 +293,8 @@ class TinySegmenter(Exportable):
             if isinstance(head, PromptGraphs):
                 return head.maps(pixels, features.tensors["guide"])
             guide = self.guide(features)[None].to(self._dtype)
-            return head.shared(pixels.to(self._device, self._dtype)[None], guide)
+            maps: SharedMaps = head.shared(pixels.to(self._device, self._dtype)[None], guide)
+            return maps
 
         return features.derived.once("shared", make)
 

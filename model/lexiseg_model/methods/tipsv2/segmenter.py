@@ -71,7 +71,8 @@ class TipsTextTower(PretrainedTextTower):
 
     def rows(self, tokens: Tensor) -> Tensor:
         mask = (tokens != self._padding).long()
-        return self._model(input_ids=tokens, attention_mask=mask).pooler_output
+        rows: Tensor = self._model(input_ids=tokens, attention_mask=mask).pooler_output
+        return rows
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> PatchTextSegmenter:

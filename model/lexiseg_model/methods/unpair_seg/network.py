@@ -51,11 +51,13 @@ class PromptableMasks(nn.Module):
 
     def features(self, maps: Sequence[Tensor]) -> PixelFeatures:
         """Decode image maps [B, channels, h, w] at strides 4, 8, 16, 32."""
-        return self.pixel_decoder(maps)
+        features: PixelFeatures = self.pixel_decoder(maps)
+        return features
 
     def decode(self, features: PixelFeatures, prompt: PromptTokens) -> Prediction:
         """Predict masks for encoded prompts."""
-        return self.predictor(features, prompt)
+        prediction: Prediction = self.predictor(features, prompt)
+        return prediction
 
 
 class EncodedImages(NamedTuple):

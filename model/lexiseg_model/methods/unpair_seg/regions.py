@@ -110,7 +110,8 @@ def without_specks(mask: NDArray[np.bool_], smallest: int = SMALLEST) -> NDArray
         return filled
     large = areas >= smallest
     large[areas.argmax()] = True
-    return np.concatenate([[False], large])[parts]
+    cleaned: NDArray[np.bool_] = np.concatenate([[False], large])[parts]
+    return cleaned
 
 
 def tidied(masks: Tensor, specks: int) -> Tensor:
@@ -131,7 +132,8 @@ def tidied(masks: Tensor, specks: int) -> Tensor:
 
 def _small_parts(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
     _, parts, areas = _parts(mask)
-    return np.concatenate([[False], areas < smallest])[parts]
+    small: NDArray[np.bool_] = np.concatenate([[False], areas < smallest])[parts]
+    return small
 
 
 def _parts(mask: NDArray[np.bool_]) -> tuple[int, NDArray[np.int32], NDArray[np.int32]]:

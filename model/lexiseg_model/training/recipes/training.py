@@ -77,11 +77,13 @@ class Training(ABC, Generic[Recipe]):
 
     def network(self, recipe: Recipe) -> nn.Module:
         """The network in its final shape, without its weights; used to count parameters before data is read."""
-        return self._code(self.network_code)(recipe)
+        network: nn.Module = self._code(self.network_code)(recipe)
+        return network
 
     def trainer(self, recipe: Recipe) -> Run[Recipe, Any, Any]:
         """Read the data and weights that the first step needs; files of `below` exist."""
-        return self._code(self.trainer_code)(recipe)
+        trainer: Run[Recipe, Any, Any] = self._code(self.trainer_code)(recipe)
+        return trainer
 
     def rehearsal(self, recipe: Recipe, folder: Path) -> Rehearsal:
         """A trainer for a dry run, ready within seconds; its files are below `folder`, which is deleted afterwards.
@@ -96,7 +98,9 @@ class Training(ABC, Generic[Recipe]):
         Returns:
             Its card; None for weights that only serve as the start of other recipes.
         """
-        return self._code(self.publish_code)(recipe, weights)
+        card: ModelCard | None = self._code(self.publish_code)(recipe, weights)
+        return card
 
     def _code(self, place: str) -> Callable[..., Any]:
-        return resolve_name(f"{type(self).__module__}.{place}")
+        code: Callable[..., Any] = resolve_name(f"{type(self).__module__}.{place}")
+        return code

@@ -48,11 +48,13 @@ class TowerPair(nn.Module):
     @property
     def scale(self) -> Tensor:
         """Scalar factor of the cosines."""
-        return self.clip.logit_scale.exp().clamp(max=MAX_SCALE)
+        scale: Tensor = self.clip.logit_scale.exp().clamp(max=MAX_SCALE)
+        return scale
 
     def texts(self, tokens: Tensor) -> Tensor:
         """Rows [B, D] of tokens [B, L], not of unit length."""
-        return end_states(self.clip, tokens) @ self.clip.text_projection
+        rows: Tensor = end_states(self.clip, tokens) @ self.clip.text_projection
+        return rows
 
 
 class PairTrainer(PairRun[ClipRecipe, TowerPair]):

@@ -63,7 +63,8 @@ class SSegLosses(nn.Module):
 
     def _contrast(self, images: Tensor, texts: Tensor) -> Tensor:
         """Sum of image-to-text and text-to-image InfoNCE over all processes, of unit vectors [B, D] each."""
-        return 2 * self.network.contrast(images @ gather(texts).T, texts @ gather(images).T)
+        both: Tensor = 2 * self.network.contrast(images @ gather(texts).T, texts @ gather(images).T)
+        return both
 
 
 class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
@@ -89,7 +90,8 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
         with self.autocast():
             losses = self.network(images, batch.tokens.to(self.device, non_blocking=True), pseudo)
         self.note(**losses.figures)
-        return losses.total
+        total: Tensor = losses.total
+        return total
 
     def _extra_figures(self) -> dict[str, float]:
         return {"scale": round(self.network.network.contrast.scale.item(), 2)}

@@ -78,14 +78,16 @@ class TclLosses(nn.Module):
         """Contrast of masked images, embeddings [B, D], with captions [N, D] of unit length."""
         images = F.normalize(images, dim=1, eps=EPSILON)
         own_texts = all_texts[first : first + len(images)]
-        return self.image_contrast(images @ all_texts.T, own_texts @ gather(images).T)
+        loss: Tensor = self.image_contrast(images @ all_texts.T, own_texts @ gather(images).T)
+        return loss
 
     def _feature_contrast(self, embedding: Tensor, masks: Tensor, all_texts: Tensor, first: int) -> Tensor:
         """Contrast of images and captions by the mean embedding under the caption's mask."""
         pooled = F.normalize(masked_mean(embedding, masks), dim=2, eps=EPSILON)  # [B, N, D]
         cosine = torch.einsum("bnd,nd->bn", pooled, all_texts)
         by_text = gather(cosine)[:, first : first + len(embedding)].T  # own captions over all images
-        return self.feature_contrast(cosine, by_text)
+        loss: Tensor = self.feature_contrast(cosine, by_text)
+        return loss
 
 
 def masked_mean(embedding: Tensor, masks: Tensor) -> Tensor:

@@ -55,7 +55,8 @@ class Learned(nn.Module):
 
     def forward(self, images: Tensor, texts: Tensor, noise: Tensor) -> Losses:
         """Losses of one step; arguments as in `TclLosses.forward`."""
-        return self.losses(self._over[0], images, texts, noise)
+        losses: Losses = self.losses(self._over[0], images, texts, noise)
+        return losses
 
     def trained(self) -> Iterator[nn.Parameter]:
         """Parameters that currently learn."""
@@ -142,7 +143,8 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
         """Rows [B, D] of the frozen text tower for tokens [B, 77]."""
         model: Any = self.towers.model  # open_clip is untyped
         read = tokens[:, : int(tokens.argmax(1).max()) + 1]  # tokens after the end mark have no influence
-        return end_states(model, read) @ model.text_projection
+        rows: Tensor = end_states(model, read) @ model.text_projection
+        return rows
 
     def _extra_figures(self) -> dict[str, float]:
         return {

@@ -45,7 +45,8 @@ class Search:
         crowd = self._similar[pending] @ self._uncovered / np.float32(len(self._uncovered))
         expected = self._sums[pending] / self._weights[pending] + np.float32(CROWD) * np.sqrt(crowd)
         order = np.argsort(-expected, kind="stable")
-        return pending[order[expected[order] >= self._settings.hope]][:n]
+        best: Indices = pending[order[expected[order] >= self._settings.hope]][:n]
+        return best
 
     def record_quality(self, points: Indices, best: Floats) -> None:
         """Record the best quality of evaluated points."""

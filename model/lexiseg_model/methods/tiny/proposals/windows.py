@@ -53,7 +53,8 @@ def inner_edge_pixels(logits: NDArray[np.float32], corners: Corners, cells: Size
     edges = (logits[:, :, 0], logits[:, :, -1], logits[..., 0], logits[..., -1])
     inner = (starts[:, 0], ends[:, 0], starts[:, 1], ends[:, 1])
     counts = [np.count_nonzero(edge > 0, axis=2) for edge in edges]
-    return np.sum([n * mask[:, None] for n, mask in zip(counts, inner, strict=True)], axis=0)
+    total: NDArray[np.int64] = np.sum([n * mask[:, None] for n, mask in zip(counts, inner, strict=True)], axis=0)
+    return total
 
 
 def paste(masks: NDArray[np.float32], corners: Corners, cells: Size, fill: float) -> NDArray[np.float32]:

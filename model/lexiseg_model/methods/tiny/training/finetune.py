@@ -234,7 +234,8 @@ def without_unseen(questions: BatchQuestions, images: Tensor, visible: Tensor) -
         channels = part.competing & torch.cat([torch.ones_like(part.competing[:, :1]), visible[part.classes]], 1)
         answers = part.answers
         answered = channels.gather(1, answers.masked_fill(answers == IGNORE, 0))
-        return part._replace(competing=channels, answers=answers.masked_fill(~answered, IGNORE))
+        questions: Questions = part._replace(competing=channels, answers=answers.masked_fill(~answered, IGNORE))
+        return questions
 
     classes, states = questions.presences.classes[images], questions.presences.states[images]
     presences = Presences(classes, states.masked_fill(~visible[classes], -1))

@@ -104,7 +104,8 @@ def replaced(settings: TinySettings, name: str, value: float) -> TinySettings:
 
 def _number(settings: TinySettings, name: str) -> float:
     rule, number = name.split(".")
-    return getattr(getattr(settings, rule), number)
+    value: float = getattr(getattr(settings, rule), number)
+    return value
 
 
 def _prompts(mask: Any) -> list[Prompt]:

@@ -112,7 +112,8 @@ def _is_readable(character: str) -> bool:
 
 def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows [N, D] scaled to unit length."""
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-6)
+    unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-6)
+    return unit
 
 
 def foreign(texts: list[str]) -> list[bool]:

@@ -46,7 +46,8 @@ class Attention(nn.Module):
         q, k, v = (F.linear(x, w, b).view(*x.shape[:2], self.heads, -1).transpose(1, 2) for x, w, b in triples)
         mask = None if seen is None else seen[:, None]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.out_proj(mixed.transpose(1, 2).flatten(2))
+        attended: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        return attended
 
 
 class NormedAttention(nn.Module):
@@ -63,7 +64,8 @@ class NormedAttention(nn.Module):
     ) -> Tensor:
         """Attend from tokens [N, Q, C] with positions [N, Q, C] to [N, S, C]: [N, Q, C]; `mask` as in `Attention`."""
         queries = tokens if query_positions is None else tokens + query_positions
-        return self.norm(tokens + getattr(self, self._name)(queries, keys, values, mask))
+        normed: Tensor = self.norm(tokens + getattr(self, self._name)(queries, keys, values, mask))
+        return normed
 
 
 class FeedForward(nn.Module):
@@ -77,7 +79,8 @@ class FeedForward(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Apply the layers to tokens [..., C]; the shape stays."""
-        return self.norm(tokens + self.linear2(F.relu(self.linear1(tokens))))
+        normed: Tensor = self.norm(tokens + self.linear2(F.relu(self.linear1(tokens))))
+        return normed
 
 
 class Perceptron(nn.Module):
@@ -90,7 +93,8 @@ class Perceptron(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map vectors [..., width] to [..., outputs]."""
         first, second, last = self.layers
-        return last(F.relu(second(F.relu(first(x)))))
+        out: Tensor = last(F.relu(second(F.relu(first(x)))))
+        return out
 
 
 class MaskDecoder(nn.Module):
@@ -165,7 +169,8 @@ class MaskDecoder(nn.Module):
         by_prompt, places = (x.view(-1, n_tokens, width) for x in (flat, places))  # [B * Q, K, C]
         within = self.transformer_self_attention_layers[index]
         by_prompt = within(by_prompt, places, by_prompt + places, by_prompt)
-        return self.transformer_ffn_layers[index](by_prompt).view(tokens.shape)
+        shaped: Tensor = self.transformer_ffn_layers[index](by_prompt).view(tokens.shape)
+        return shaped
 
     def _level(self, maps: Tensor, mark: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values, [B, h * w, C] each, of a level [B, C, h, w] with its embedding [C]."""

@@ -74,7 +74,8 @@ class DeformableAttention(nn.Module):
         places = references[:, None, None, None] + offsets
         weights = self.attention_weights(queries).view(*shape[:3], -1).softmax(-1).view(shape)
         values = self.value_proj(sources).view(n, -1, self.heads, width // self.heads)
-        return self.output_proj(sample_levels(values, sizes, places, weights))
+        attended: Tensor = self.output_proj(sample_levels(values, sizes, places, weights))
+        return attended
 
 
 def sample_levels(values: Tensor, sizes: Sequence[Size], places: Tensor, weights: Tensor) -> Tensor:
@@ -125,7 +126,8 @@ class EncoderLayer(nn.Module):
     def forward(self, cells: Tensor, positions: Tensor, references: Tensor, sizes: Sequence[Size]) -> Tensor:
         """Encode cells [N, S, width] with positions [S, width] and references [S, 2]: [N, S, width]."""
         cells = self.norm1(cells + self.self_attn(cells + positions, references, cells, sizes))
-        return self.norm2(cells + self.linear2(F.relu(self.linear1(cells))))
+        encoded: Tensor = self.norm2(cells + self.linear2(F.relu(self.linear1(cells))))
+        return encoded
 
 
 class LevelEncoder(nn.Module):
@@ -158,7 +160,8 @@ class FusionConvolution(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Maps [N, width, h, w] of maps [N, C, h, w]."""
-        return self.norm(super().forward(input))
+        normed: Tensor = self.norm(super().forward(input))
+        return normed
 
 
 class PixelDecoder(nn.Module):

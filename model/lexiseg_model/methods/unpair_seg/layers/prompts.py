@@ -37,7 +37,8 @@ class FourierPositions(nn.Module):
     def grid(self, height: int, width: int) -> Tensor:
         """Encode the centres of height x width cells in reading order: [height * width, width of the vectors]."""
         matrix = self.positional_encoding_gaussian_matrix
-        return self(cell_centres(height, width, matrix.device).to(matrix))
+        vectors: Tensor = self(cell_centres(height, width, matrix.device).to(matrix))
+        return vectors
 
 
 def cell_centres(height: int, width: int, device: torch.device) -> Tensor:

@@ -73,7 +73,8 @@ class RegionAdapter(nn.Module):
             else F.interpolate(each, size=size, mode="bilinear", align_corners=False)
             for each in projected
         ]
-        return self.blocks(sum(sized[1:], sized[0]))
+        mixed: Tensor = self.blocks(sum(sized[1:], sized[0]))
+        return mixed
 
     def pooled(self, maps: Tensor, dense: Tensor, masks: Tensor, pool: Pool = regions.pool) -> Tensor:
         """Input of CLIP's head for each region.

@@ -246,4 +246,5 @@ def frozen_stage_one(path: Path, clip: Sequence[Path], architecture: str) -> Res
 
 def _of_image(maps: Maps, index: int) -> Maps:
     """Maps of one image of a batch, which stays an axis."""
-    return tree_map(lambda part: part[index : index + 1], maps)
+    one: Maps = tree_map(lambda part: part[index : index + 1], maps)
+    return one
