@@ -5,6 +5,7 @@ import re
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests import pictures
 from tests.integration.playground.asking import add, asked_directly, choose, expect_result, place, segments
 from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.server import Server
@@ -49,6 +50,21 @@ def test_the_switch_makes_a_click_remove(page: Page) -> None:
 
     (prompt,) = json.loads(asked.value.post_data or "")["prompts"]
     assert [point["positive"] for point in prompt["points"]] == [True, False]
+
+
+def test_a_drag_beside_the_picture_is_no_click_on_its_edge(page: Page) -> None:
+    choose(page, pictures.encoded(pictures.photograph("china").rotate(90, expand=True), "JPEG"))
+    expect_result(page, "Type a word")
+    box = page.locator("#canvas").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 20, box["y"] + 200)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 80, box["y"] + 200, steps=3)
+
+    page.mouse.up()
+
+    expect(page.locator("#pointing")).to_be_hidden()
+    expect_result(page, "Type a word")
 
 
 def test_a_long_press_of_a_finger_removes(browser: Browser, server: Server) -> None:

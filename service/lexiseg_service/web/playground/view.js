@@ -164,11 +164,11 @@ class View {
 
   #down(event) {
     this.canvas.setPointerCapture(event.pointerId);
-    this.pointers.set(event.pointerId, placeOf(event));
+    this.pointers.set(event.pointerId, (this.began = placeOf(event)));
     happened("hover", null);
     this.cross = null;
     this.pans = event.button === 1 || event.altKey || this.pointers.size === 2;
-    this.corner = this.pans ? null : this.#pixel(placeOf(event));
+    this.corner = this.pans ? null : this.#pixel(this.began);
     this.dragged = null;
     clearTimeout(this.pressing);
     if (!this.corner || event.pointerType !== "touch") return;
@@ -189,7 +189,7 @@ class View {
     if (!before) return event.pointerType !== "touch" && happened("hover", pixel);
     if (this.pointers.size === 2) this.#pinch(event.pointerId, before, place);
     else if (this.pans) this.#put(this.left + place.x - before.x, this.top + place.y - before.y);
-    else if (this.corner && this.zoom * distance(pixel, this.corner) > NEAR) this.dragged = pixel;
+    else if (this.corner && distance(place, this.began) > NEAR) this.dragged = pixel;
     this.pointers.set(event.pointerId, place);
     this.draw();
   }
