@@ -2,10 +2,10 @@
 
 import json
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from tests import pictures
 from tests.integration.playground.asking import CHINA, SIZE, add, choose, expect_result, place, segments
@@ -19,6 +19,10 @@ def question_of(page: Page) -> dict[str, Any]:
     """What the page asks, as its address keeps it: a browser does not tell what a form with a picture says."""
     question: dict[str, Any] = json.loads(unquote(page.evaluate("location.hash.slice(1)")))
     return question
+
+
+def link(server: Server, question: dict[str, Any]) -> str:
+    return f"{server.url}/#{quote(json.dumps(question))}"
 
 
 def test_a_picture_after_the_photograph_to_try_is_asked_for_the_visitor_s_words_alone(page: Page) -> None:
@@ -49,6 +53,39 @@ def test_words_of_before_the_models_are_known_stay(page: Page) -> None:
 
     expect_result(page, "Found sky, building, trees")
     expect(page.locator("#chips li")).to_have_count(3)
+
+
+@pytest.mark.parametrize("classes", ["sky", [None]])
+def test_a_link_with_a_damaged_question_opens_the_page_without_one(
+    context: BrowserContext, server: Server, classes: Any
+) -> None:
+    page = opened(context, link(server, {"classes": classes}))
+
+    expect(page.locator("#model option")).to_have_count(1)
+    expect(page.locator("#chips li")).to_have_count(0)
+
+
+def test_a_word_of_a_link_may_have_empty_fields(context: BrowserContext, server: Server) -> None:
+    page = opened(context, link(server, {"classes": [{"name": "sky", "synonyms": None, "examples": None}]}))
+
+    expect(page.locator("#chips li")).to_contain_text("sky")
+
+
+def test_a_link_keeps_a_task_that_its_own_model_has_and_the_first_lacks(
+    context: BrowserContext, server: Server
+) -> None:
+    def behind_another(route: Route) -> None:
+        cards = route.fetch().json()
+        cards["models"].insert(0, {**cards["models"][0], "name": "regions-only", "tasks": ["semantic"]})
+        route.fulfill(json=cards)
+
+    context.route("**/v1/models", behind_another)
+
+    page = opened(context, link(server, {"classes": ["sky"], "task": "panoptic", "model": "tiny"}))
+
+    expect(page.locator("#model")).to_have_value("tiny")
+    expect(page.locator("[name=task][value=panoptic]")).to_be_checked()
+    expect(page.locator("[name=task][value=panoptic]")).to_be_enabled()
 
 
 def test_what_the_visitor_chose_of_the_background_stays(page: Page) -> None:

@@ -8,8 +8,10 @@ const FOREIGN = /\.(heic|heif|avif|tiff?)$/i; // what phones and scanners write;
 const TRIED = "lexiseg-tried"; // kept for this tab: the question is still that of an example
 const MIN_SIDE = 16; // pixels
 
-// The question in the address, if there is one.
-const recalled = (async () => JSON.parse(decodeURIComponent(location.hash.slice(1))) ?? {})().catch(() => ({}));
+// The question in the address with its words; none where it is damaged.
+const recalled = (async () => JSON.parse(decodeURIComponent(location.hash.slice(1))))()
+  .then(({ classes, ...query }) => ({ ...query, words: (classes ?? []).map((one) => (one.name ? { synonyms: [], ...one } : { name: one, synonyms: [] })) }))
+  .catch(() => ({ words: [] }));
 
 // Nobody waits for them before there is a picture; one imports the other, which at once would come a way later.
 const viewed = Promise.all([import("./answer.js"), import("./view.js")]);
@@ -32,10 +34,9 @@ for (const name of ["hover", "answered", "mapped"]) {
 for (const id of ["vocabulary", "tasks", "model", "refine", "background"]) $(id).addEventListener("change", () => happened("changed"));
 $("model").addEventListener("change", offerTasks);
 for (const shown of document.querySelectorAll("output")) {
-  const slider = $(shown.htmlFor.value);
-  slider.addEventListener("input", () => (shown.value = slider.valueAsNumber.toFixed(2)));
+  $(shown.htmlFor.value).addEventListener("input", ({ target }) => (shown.value = target.valueAsNumber.toFixed(2)));
 }
-const offerAgain = () => offer().then(() => happened("changed"));
+const offerAgain = () => offer().then(offerTasks).then(() => happened("changed"));
 kept("key", offerAgain);
 $("server").value = document.body.dataset.server ?? "";
 kept("server", () => null);
@@ -55,7 +56,6 @@ async function offer() {
     const listed = engine.vocabularies().then((all) => fill("vocabulary", all.map(({ name }) => name)), () => null);
     fill("model", state.models.map(({ name }) => name));
     fill("refine", [...new Set(state.models.flatMap(({ refinements = [] }) => refinements))]);
-    offerTasks();
     if ((await recalled).vocabulary) await listed;
   } catch (problem) {
     refuse(problem, engine.remote ? offerAgain : () => location.reload());
@@ -237,11 +237,12 @@ async function start() {
   const query = await recalled;
   if ([...tasks].some((button) => button.value === query.task)) tasks.value = query.task;
   if (query.background === false) $("background").checked = false;
-  state.words = (query.classes ?? []).map((one) => (one.name ? { synonyms: [], ...one } : { name: one, synonyms: [] }));
+  state.words = query.words;
   await offer(); // meanwhile the visitor may add words
   for (const id of ["vocabulary", "model", "refine"]) {
     if ([...$(id).options].some((option) => option.value === query[id])) $(id).value = query[id];
   }
+  offerTasks(); // of the model in the address
   await viewed;
   happened("answered");
   document.body.dataset.ready = "yes";

@@ -128,10 +128,10 @@ function drawChips() {
   $("chips").replaceChildren(...chips);
 }
 
-function titleOf({ name, synonyms, examples = [], negatives = [] }) {
-  const counted = ({ length }, what) => (length ? [`${length} ${what}${length > 1 ? "s" : ""}`] : []);
+function titleOf({ name, synonyms, examples, negatives }) {
+  const counted = (some, what) => (some?.length ? [`${some.length} ${what}${some.length > 1 ? "s" : ""}`] : []);
   const counts = [...counted(examples, "example"), ...counted(negatives, "counter-example")];
-  return [name, ...synonyms].join(" | ") + (counts.length ? ` (${counts.join(", ")})` : "");
+  return [name, ...(synonyms ?? [])].join(" | ") + (counts.length ? ` (${counts.join(", ")})` : "");
 }
 
 /** One chip for each word between commas: `sofa|couch, dog` are two, the first with a synonym. */
