@@ -97,6 +97,8 @@ def test_a_key_is_asked_for_once_and_kept(context: BrowserContext, locked: Serve
     page.fill("#key", "wrong")
     page.press("#key", "Tab")
     expect_result(page, "The service does not know this API key")
+    page.wait_for_timeout(500)  # longer than the pause after a change that is asked about
+    expect_result(page, "The service does not know this API key")
     page.fill("#key", "right")
     page.press("#key", "Tab")
     expect(page.locator("#model option")).to_have_count(1)

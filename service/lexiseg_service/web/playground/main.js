@@ -36,7 +36,8 @@ $("model").addEventListener("change", offerTasks);
 for (const shown of document.querySelectorAll("output")) {
   $(shown.htmlFor.value).addEventListener("input", ({ target }) => (shown.value = target.valueAsNumber.toFixed(2)));
 }
-const offerAgain = () => offer().then(offerTasks).then(() => happened("changed"));
+const unoffered = (problem) => refuse(problem, engine.remote ? offerAgain : () => location.reload());
+const offerAgain = () => offer().then(offerTasks).then(() => happened("changed"), unoffered); // a change would wipe out the refusal
 kept("key", offerAgain);
 $("server").value = document.body.dataset.server ?? "";
 kept("server", () => null);
@@ -51,15 +52,11 @@ function fill(id, names) {
 
 /** Models and vocabularies, for the menus: none without a key that is needed, which may not be good for vocabularies. */
 async function offer() {
-  try {
-    state.models = await engine.describe();
-    const listed = engine.vocabularies().then((all) => fill("vocabulary", all.map(({ name }) => name)), () => null);
-    fill("model", state.models.map(({ name }) => name));
-    fill("refine", [...new Set(state.models.flatMap(({ refinements = [] }) => refinements))]);
-    if ((await recalled).vocabulary) await listed;
-  } catch (problem) {
-    refuse(problem, engine.remote ? offerAgain : () => location.reload());
-  }
+  state.models = await engine.describe();
+  const listed = engine.vocabularies().then((all) => fill("vocabulary", all.map(({ name }) => name)), () => null);
+  fill("model", state.models.map(({ name }) => name));
+  fill("refine", [...new Set(state.models.flatMap(({ refinements = [] }) => refinements))]);
+  if ((await recalled).vocabulary) await listed;
 }
 
 /** Tasks that the chosen model lacks cannot be chosen. */
@@ -238,7 +235,7 @@ async function start() {
   if ([...tasks].some((button) => button.value === query.task)) tasks.value = query.task;
   if (query.background === false) $("background").checked = false;
   state.words = query.words;
-  await offer(); // meanwhile the visitor may add words
+  await offer().catch(unoffered); // meanwhile the visitor may add words
   for (const id of ["vocabulary", "model", "refine"]) {
     if ([...$(id).options].some((option) => option.value === query[id])) $(id).value = query[id];
   }
