@@ -99,7 +99,8 @@ function paint(fresh = {}) {
 
 function line(one) {
   const show = ({ target }) => {
-    hidden[target.checked ? "delete" : "add"](one.name);
+    if (target.checked) hidden.delete(one.name);
+    else hidden.add(one.name);
     list();
     paint();
   };
