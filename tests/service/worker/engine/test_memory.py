@@ -49,7 +49,9 @@ def test_features_are_those_of_the_key_that_sent_the_image(bench: Bench) -> None
 
 def test_features_keep_no_memory_of_the_images_in_their_batch(bench: Bench) -> None:
     bench.segmenter.gate.clear()
-    asked = [bench.engine.submit(ask("red", owner=owner)) for owner in ("first", "me", "you")]
+    asked = [bench.engine.submit(ask("red", owner="first"))]
+    assert bench.segmenter.entered.acquire(timeout=SOON)
+    asked += [bench.engine.submit(ask("red", owner=owner)) for owner in ("me", "you")]
     until(lambda: bench.engine._metrics.registry.get_sample_value("lexiseg_queue_depth") == 2)
     bench.segmenter.gate.set()
     for answer in asked:
