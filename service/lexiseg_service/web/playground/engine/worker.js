@@ -59,10 +59,11 @@ async function loaded() {
   for (const needed of ["WebAssembly", "Float16Array"]) {
     if (!(needed in globalThis)) throw new Error(`This browser has no ${needed}, which the page needs to find things by itself.`);
   }
-  const [model, words, content, { names: stuff }] = await Promise.all(["model.json", "words.json", "words.bin", "stuff.json"].map(load));
+  const files = ["model.json", "words.json", "words.bin", "stuff.json", "ort-wasm-simd-threaded.wasm"];
+  const [model, words, content, { names: stuff }, wasmBinary] = await Promise.all(files.map(load));
   Ort = await import(new URL("ort.wasm.min.mjs", root).href);
-  Ort.env.wasm.numThreads = port.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
-  Ort.env.wasm.wasmPaths = root.href;
+  const numThreads = port.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
+  Object.assign(Ort.env.wasm, { numThreads, wasmBinary, wasmPaths: root.href });
   rules = { ...model, stuff };
   read = readerOf(rules, words, content, { run, load });
   await Promise.all(["image", "scores"].map(sessionOf));
