@@ -42,27 +42,38 @@ def unpack(archive: Path, target: Path) -> None:
             _unzip(archive, target, budget)
         else:
             with tarfile.open(archive) as content:
-                if sum(member.size for member in content) > budget:
-                    raise DatasetError(f"{archive} unpacks to more than {MAX_RATIO} times its size and 1 GiB")
-                content.extractall(target, filter="data")
+                members = [member for member in content if member.isfile() or member.isdir()]
+                _check_entries(archive, target, [(member.name, member.size) for member in members], budget)
+                # Python 3.11 has it from 3.11.4 on; without it the check above is what protects.
+                content.extraction_filter = getattr(tarfile, "data_filter", None)
+                content.extractall(target, members)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise DatasetError(f"{archive} cannot be unpacked: {error}") from None
 
 
 def _unzip(archive: Path, target: Path, budget: int) -> None:
     with zipfile.ZipFile(archive) as content:
-        budget -= sum(entry.file_size for entry in content.infolist())
-        if budget < 0:
-            raise DatasetError(f"{archive} unpacks to more than {MAX_RATIO} times its size and 1 GiB")
-        for name in content.namelist():
-            if not (target / name).resolve().is_relative_to(target.resolve()):
-                raise DatasetError(f"{archive}: {name!r} leads out of the folder")
+        entries = [(entry.filename, entry.file_size) for entry in content.infolist()]
+        budget = _check_entries(archive, target, entries, budget)
         content.extractall(target)
-        for path in (
-            target / name for name in content.namelist() if name.endswith(".zip")
-        ):  # COCO's panoptic PNG files
-            _unzip(path, path.parent, budget)
-            path.unlink()
+    for inner in [target / name for name, _ in entries if name.endswith(".zip")]:  # COCO's panoptic PNG files
+        _unzip(inner, inner.parent, budget)
+        inner.unlink()
+
+
+def _check_entries(archive: Path, target: Path, entries: Sequence[tuple[str, int]], budget: int) -> int:
+    """Check names and sizes of an archive's entries against a folder and a number of bytes; return the bytes left.
+
+    Raises:
+        DatasetError: a name leads out of the folder, or the sizes exceed the budget.
+    """
+    left = budget - sum(size for _, size in entries)
+    if left < 0:
+        raise DatasetError(f"{archive} unpacks to more than {MAX_RATIO} times its size and 1 GiB")
+    for name, _ in entries:
+        if not (target / name).resolve().is_relative_to(target.resolve()):
+            raise DatasetError(f"{archive}: {name!r} leads out of the folder")
+    return left
 
 
 UNPACKED_BY: dict[Kind, Callable[[Path, Path], None]] = {"archive": unpack, "context-json": write_from_json}

@@ -121,7 +121,7 @@ def test_an_archive_with_a_path_outside_its_folder_is_refused(tmp_path: Path, su
         with tarfile.open(archive, "w") as tape:
             tape.add(tmp_path / "x", "../../outside")
 
-    with pytest.raises(DatasetError, match=r"leads out of the folder|cannot be unpacked"):
+    with pytest.raises(DatasetError, match="leads out of the folder"):
         run("voc2012", tmp_path / "downloads", tmp_path / "sets" / "deep")
 
     assert not (tmp_path / "outside").exists()
