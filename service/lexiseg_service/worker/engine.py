@@ -48,8 +48,9 @@ from lexiseg_service.worker.job import Admission, AnyJob, Job, Render, T
 from lexiseg_service.worker.models.pool import COMPUTE_THREADS, GOING_DOWN, Loaded, ModelPool, give_up
 from lexiseg_service.worker.texts import TextCaches, TextStage
 
-# Decode and finish together, and one more for small work; more large images at a time would take gigabytes.
-THREADS = min(5, max(2, COMPUTE_THREADS))
+# Decode and finish together, and one more for small work. Image passes use every core already: with more threads the
+# event loop of a gateway on the same machine waits. More large images at a time would take gigabytes, too.
+THREADS = min(5, max(1, COMPUTE_THREADS - 1))
 BEHIND = 0.25  # of the deadline: work that waits so long for a finish thread makes the worker degraded
 
 
