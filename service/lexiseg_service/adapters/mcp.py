@@ -137,8 +137,8 @@ class ToolService:
     ) -> CallToolResult:
         """How many objects of each word there are."""
         answer = await self._ask(context, image, "instance", classes=words, threshold=threshold, model=model)
-        counted = Counter(one.label for one in answer.segments)
-        return result({**table(answer), "counts": {word: counted[word] for word in words}})
+        counted = Counter(one.class_index for one in answer.segments)
+        return result({**table(answer), "counts": {word: counted[index] for index, word in enumerate(words)}})
 
     async def measure(
         self,

@@ -96,6 +96,13 @@ async def test_a_picture_is_asked_about_again_by_its_id(folder: Path) -> None:
         assert second["segments"][0]["centre"] == [40, 8]
 
 
+async def test_a_word_with_blanks_around_it_is_counted(folder: Path) -> None:
+    async with talking(folder) as client:
+        content = await told(client, "count", image="a.png", words=[" red ", "green"])
+
+        assert content["counts"] == {" red ": 1, "green": 0}
+
+
 @pytest.mark.parametrize("what", [{"word": "blue"}, {"point": [40, 4]}, {"box": [30, 0, 48, 18]}])
 async def test_what_is_cut_out_is_transparent_around_it(folder: Path, what: dict[str, Any]) -> None:
     async with talking(folder) as client:
