@@ -127,7 +127,7 @@ def _prompt(text: str) -> dict[str, Any]:
 
 
 def with_examples(
-    classes: Sequence[str], examples: Sequence[str], negatives: Sequence[str]
+    classes: Sequence[str], examples: Sequence[str], negatives: Sequence[str], limits: Limits
 ) -> list[str | dict[str, Any]]:
     """The classes of a command in the form of `POST /segment`: words, then those that have examples alone.
 
@@ -135,24 +135,25 @@ def with_examples(
         classes: of `-c`; one that also has examples is looked for as a word, too.
         examples: of `--example`; several of one name are one class.
         negatives: of `--not`; each of a class with examples.
+        limits: of the files that they name.
 
     Raises:
         typer.BadParameter: a text has another form, a file cannot be read, or a negative's class has no examples.
     """
     examples_of: dict[str, dict[str, Any]] = {}
     for text in examples:
-        name, example = _example(text, "--example")
+        name, example = _example(text, "--example", limits)
         entry = examples_of.setdefault(name, {"name": name, "examples": [], "words": name in classes})
         entry["examples"].append(example)
     for text in negatives:
-        name, example = _example(text, "--not")
+        name, example = _example(text, "--not", limits)
         if name not in examples_of:
             raise typer.BadParameter(f"{name!r} has no --example beside it", param_hint="'--not'")
         examples_of[name].setdefault("negatives", []).append(example)
     return [*(examples_of.pop(name, name) for name in classes), *examples_of.values()]
 
 
-def _example(text: str, option: str) -> tuple[str, dict[str, Any]]:
+def _example(text: str, option: str, limits: Limits) -> tuple[str, dict[str, Any]]:
     name, equals, rest = text.partition("=")
     file, at, place = rest.rpartition("@")
     if not (equals and at and name.strip() and file):
@@ -160,7 +161,7 @@ def _example(text: str, option: str) -> tuple[str, dict[str, Any]]:
     is_point = place.count(",") == 1
     (prompt,) = read_prompts([place] if is_point else [], [] if is_point else [place], [])
     try:
-        content = Source(file, Path(file)).read(Limits())
+        content = Source(file, Path(file)).read(limits)
     except (Unreadable, TooLarge) as error:
         raise typer.BadParameter(f"{file} cannot be read: {error}", param_hint=f"'{option}'") from None
     return name.strip(), {**prompt, "image": {"base64": base64.b64encode(content).decode()}}

@@ -104,6 +104,17 @@ def test_a_dry_run_keeps_nothing_and_a_built_in_list_is_kept_under_another_name(
     assert [entry["name"] for entry in kept("other").document["classes"]] == ["sky", "fruit", "zebra"]
 
 
+def test_the_report_reads_photographs_within_the_limits_of_the_command_line(
+    lexiseg: CommandLine, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEXISEG_MAX_PIXELS", "1000")
+    command = ("calibrate", photos, "--vocabulary", "mine", "--dry-run", "--out", tmp_path / "report")
+
+    outcome = lexiseg(*command, "--max-pixels", 1_000_000)
+
+    assert outcome.status == 0, outcome.err
+
+
 def test_what_cannot_be_calibrated_is_told(lexiseg: CommandLine, photos: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -112,11 +123,13 @@ def test_what_cannot_be_calibrated_is_told(lexiseg: CommandLine, photos: Path, t
     unknown = lexiseg("calibrate", photos, "--vocabulary", "nobodys")
     everywhere = lexiseg("calibrate", photos, "--vocabulary", "cityscapes")
     over_grpc = lexiseg("calibrate", photos, "--vocabulary", "mine", "--server", "localhost:50051")
+    piped = lexiseg("calibrate", "-", "--vocabulary", "mine")
 
     assert "china.png" in unmasked.err
     assert "no 'nobodys' here" in unknown.err
     assert "background" in everywhere.err
     assert "gRPC has no vocabularies: name the server by its http address" in over_grpc.err
+    assert "not from the standard input" in piped.err
     assert {unmasked.status, unknown.status, everywhere.status, over_grpc.status} == {1}
     assert kept("mine").document["classes"][0]["threshold"] is None
 

@@ -51,7 +51,7 @@ def calibrate(
     """
     from lexiseg_service.commands.calibrate.report import write_report
     from lexiseg_service.commands.calibrate.thresholds import Findings, choose, refuse_missing
-    from lexiseg_service.commands.image_files import sources_of
+    from lexiseg_service.commands.image_files import STDIN, sources_of
     from lexiseg_service.commands.question import question_of
     from lexiseg_service.commands.segment.run import segment_files
     from lexiseg_service.commands.serving.local import open_server
@@ -64,6 +64,8 @@ def calibrate(
             "name a running server by --server, or give --dry-run",
             param_hint="'--vocabulary'",
         )
+    if STDIN in images:
+        raise typer.BadParameter("not from the standard input: the report reads them again", param_hint="'IMAGE...'")
     sources = sources_of(images)
     refuse_missing(sources, masks)
     if server is None:
@@ -95,7 +97,7 @@ def calibrate(
             outcome = f"{len(thresholds)} of {len(choices)} classes have a threshold in the vocabulary {target}."
         else:
             outcome = "No class got a threshold; the vocabulary stays as it was."
-    path = write_report(out, vocabulary, choices, findings, outcome)
+    path = write_report(out, vocabulary, choices, findings, outcome, settings.limits)
     if not quiet:
         for name, choice in named.items():
             threshold = "-" if choice.threshold is None else f"{choice.threshold:.3f}"

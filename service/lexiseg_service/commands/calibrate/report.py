@@ -40,7 +40,9 @@ PAGE = """\
 """
 
 
-def write_report(folder: Path, vocabulary: str, choices: Sequence[Choice], findings: Findings, outcome: str) -> Path:
+def write_report(
+    folder: Path, vocabulary: str, choices: Sequence[Choice], findings: Findings, outcome: str, limits: Limits
+) -> Path:
     """Write report.html into a folder; `outcome` is one sentence on whether the thresholds were kept."""
     rows: list[dict[str, Any]] = []
     for index, (name, choice) in enumerate(zip(findings.names, choices, strict=True)):
@@ -50,7 +52,7 @@ def write_report(folder: Path, vocabulary: str, choices: Sequence[Choice], findi
                 "name": name,
                 "numbers": (choice.threshold, choice.before, choice.after),
                 "reason": choice.reason,
-                "figures": [_figure(findings, index, finding, choice) for finding in near],
+                "figures": [_figure(findings, index, finding, choice, limits) for finding in near],
             }
         )
     path = folder / "report.html"
@@ -70,11 +72,11 @@ def _near(findings: Sequence[Finding], choice: Choice) -> list[Finding]:
     return [*below[-PICTURES:], *above[:PICTURES]]
 
 
-def _figure(findings: Findings, index: int, finding: Finding, choice: Choice) -> tuple[str, str]:
+def _figure(findings: Findings, index: int, finding: Finding, choice: Choice, limits: Limits) -> tuple[str, str]:
     """One class painted on one photograph, and its caption."""
     source, answer = findings.answers[finding.image]
     of_class = tuple(segment for segment in answer if segment.class_index == index)
-    picture = Image.fromarray(replace(answer, segments=of_class).paint(source.pixels(Limits())))
+    picture = Image.fromarray(replace(answer, segments=of_class).paint(source.pixels(limits)))
     picture.thumbnail((MAX_SIDE, MAX_SIDE))
     dropped = choice.threshold is not None and (finding.score or 0.0) < choice.threshold
     caption = f"{Path(finding.image).name}: {finding.score:.3f}, {'dropped' if dropped else 'kept'}"

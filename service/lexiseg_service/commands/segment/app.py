@@ -116,7 +116,7 @@ def segment(
     from lexiseg_service.commands.segment.run import Job, run
 
     prompt_list = read_prompts(points or [], boxes or [], prompts or [])
-    class_list = with_examples(classes or (), examples or (), negatives or ())
+    class_list = with_examples(classes or (), examples or (), negatives or (), settings.limits)
     is_free = bool(prompt_list) or task == "everything"
     if prompt_list and task is not None:
         raise typer.BadParameter(f"points and boxes are a task of their own, not {task}", param_hint="'--task'")

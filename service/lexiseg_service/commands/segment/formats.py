@@ -45,6 +45,7 @@ class Image(NamedTuple):
     source: Source
     content: bytes  # the encoded image
     relative_to: Path  # folder that paths to the image are relative to
+    limits: Limits  # within which it was read
 
 
 class Writer:
@@ -241,7 +242,7 @@ class Cutout(Writer):
     what = "one picture for each segment"
 
     def files(self, image: Image) -> Files:
-        rgb = decode(image.content, Limits(), None).rgb
+        rgb = decode(image.content, image.limits, None).rgb
         files: Files = {}
         for segment in exportable(image.answer.segments):
             x, y, width, height = segment.bbox

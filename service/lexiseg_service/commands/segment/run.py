@@ -91,6 +91,7 @@ class Results:
         self.folder, before = _folder_for(job.out, question, self._format.ledger)
         self._saved = 0.0
         self._relative_to = Path() if job.is_printed else self.folder
+        self._limits = job.limits
         self._content: Content = before or {QUESTION_KEY: question, "images": [], "annotations": []}
         self._images: list[Content] = self._content["images"]
         self._stamps = {image["file_name"]: image.get("modified") for image in self._images}
@@ -111,7 +112,7 @@ class Results:
     def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
         """Write the files of one image now; images of the same name from different folders get numbered files."""
         for stem in numbered(source.stem):
-            image = Image(len(self._images) + 1, answer, stem, source, content, self._relative_to)
+            image = Image(len(self._images) + 1, answer, stem, source, content, self._relative_to, self._limits)
             files = self._format.files(image)
             if not any((self.folder / name).resolve() in self._used_paths for name in files):
                 break

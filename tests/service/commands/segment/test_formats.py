@@ -71,6 +71,17 @@ def test_every_format_holds_the_same_masks(lexiseg: CommandLine, photo: Path, tm
             assert (np.asarray(picture)[..., 3] == 255).sum() == (expected == index + 1).sum()
 
 
+def test_an_image_is_cut_out_within_the_limits_of_the_command_line(
+    lexiseg: CommandLine, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEXISEG_MAX_PIXELS", "1000")
+    command = ("segment", photo, *QUESTION, "--format", "cutout", "--out", tmp_path / "out")
+
+    outcome = lexiseg(*command, "--max-pixels", 1_000_000)
+
+    assert outcome.status == 0, outcome.err
+
+
 @pytest.mark.parametrize("kind", ["coco", "labelmap"])
 def test_what_is_there_can_be_skipped_even_if_it_changed(
     lexiseg: CommandLine, photo: Path, tmp_path: Path, kind: str
