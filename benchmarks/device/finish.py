@@ -12,15 +12,14 @@ from benchmarks.device.workload import Workload
 from benchmarks.finish import CASES, smooth_scores
 from benchmarks.serving import MIN_EQUAL
 from benchmarks.timing import median_and_range, print_table, rounds, synchronised
-from lexiseg_model.masks.rle import encode_label_map, encode_label_runs
+from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.types import Rle
 
 
 def class_rles(scores: Tensor, size: tuple[int, int]) -> list[Rle]:
     """One RLE per class at image size (height, width), from scores [K, h, w]."""
-    won = winners(scores, size)
-    return encode_label_map(won.labels, len(scores)) if won.runs is None else encode_label_runs(won.runs, len(scores))
+    return encode_label_map(winners(scores, size).labels, len(scores))
 
 
 def finish(device: torch.device, workload: Workload) -> None:

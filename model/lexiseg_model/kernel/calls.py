@@ -80,29 +80,9 @@ def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
     size = height, width = labels.shape
     changes = np.empty(width + 1, np.int64), np.empty(labels.size, np.int32), np.empty(height, np.int64)
     n_runs = call("count_runs", labels, height, width, is_wide(labels), *changes)
-    summaries, text = _rle_buffers(n_runs, n_classes)
+    summaries, text = np.empty((n_classes, 6), np.int64), np.empty(MAX_CHARACTERS * (n_runs + n_classes), np.uint8)
     call("encode_runs", labels, height, width, is_wide(labels), *changes, n_runs, n_classes, summaries, text)
     return _rles(summaries, text, size)
-
-
-def encode_known_runs(
-    start: NDArray[np.int64], value: NDArray[np.int32], size: tuple[int, int], n_classes: int
-) -> list[Rle]:
-    """One RLE per class of a label map [H, W] that is given by its N column-major runs.
-
-    Args:
-        start: [N + 1] offsets x * H + y of the runs, ascending from 0, and H * W.
-        value: [N] labels of the runs; values >= n_classes are background.
-        size: (H, W).
-        n_classes: K.
-    """
-    summaries, text = _rle_buffers(len(value), n_classes)
-    call("encode_known_runs", start, value, len(value), n_classes, size[0], summaries, text)
-    return _rles(summaries, text, size)
-
-
-def _rle_buffers(n_runs: int, n_classes: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    return np.empty((n_classes, 6), np.int64), np.empty(MAX_CHARACTERS * (n_runs + n_classes), np.uint8)
 
 
 def _rles(summaries: NDArray[np.int64], text: NDArray[np.uint8], size: tuple[int, int]) -> list[Rle]:

@@ -177,17 +177,6 @@ API int64_t lexiseg_encode_runs(const void *labels, int64_t height, int64_t widt
     return 0;
 }
 
-/* The same of runs that are known: places [N + 1] at which they begin, one past the last pixel behind them, and their
- * labels [N]. */
-API int64_t lexiseg_encode_known_runs(const int64_t *start, const int32_t *value, int64_t n, int64_t k, int64_t height,
-                                      int64_t *summaries, char *text) {
-    int64_t *room = malloc((size_t)(n + k + 1) * sizeof(int64_t));
-    if (!room) return OUT_OF_MEMORY;
-    encode_classes(start, value, n, k, height, room, summaries, text);
-    free(room);
-    return 0;
-}
-
 /* Run lengths of one mask that is known by its n runs, spans [n, 2]; summary [6], text of 14 * n + 7 characters as of
  * `lexiseg_encode_runs`. */
 API int64_t lexiseg_encode_spans(const int64_t *spans, int64_t n, int64_t height, int64_t pixels, int64_t *summary,

@@ -7,8 +7,6 @@ base-32 text in which each run from the fourth on is stored as its difference to
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
@@ -23,17 +21,6 @@ DIGITS = 7  # 35 bits: more than any run of a 40-megapixel image needs
 FIRST_CHARACTER = 48  # "0"
 CONTINUES = 0x20
 SIGN = 0x10
-
-
-class LabelRuns(NamedTuple):
-    """The N column-major runs of a label map [H, W].
-
-    `start` [N + 1]: offsets x * H + y of the runs, ascending from 0, and H * W; `value` [N]: their labels.
-    """
-
-    size: tuple[int, int]
-    start: NDArray[np.int64]
-    value: NDArray[np.int32]
 
 
 def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
@@ -53,18 +40,18 @@ def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
         raise ShapeError(f"expected a non-empty [H, W] map of unsigned integers, got {labels.dtype} {labels.shape}")
     if library.ready() and labels.itemsize <= 2:
         return compiled.encode_label_map(labels, n_classes)
+    if not n_classes:
+        return []
     size = (labels.shape[0], labels.shape[1])
     # Columns first: COCO counts run down the image.
     flat = np.ascontiguousarray(labels.T).reshape(-1)
     start = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
-    return _encode_runs(LabelRuns(size, np.append(start, flat.size), flat[start].astype(np.int32)), n_classes)
-
-
-def encode_label_runs(runs: LabelRuns, n_classes: int) -> list[Rle]:
-    """One COCO RLE per class of a label map given by its runs, as `encode_label_map`."""
-    if library.ready():
-        return compiled.encode_known_runs(runs.start, runs.value, runs.size, n_classes)
-    return _encode_runs(runs, n_classes)
+    end, value = np.append(start[1:], flat.size), flat[start]
+    # Runs by class, in column-major order within each; those of nobody are left out.
+    order = np.argsort(value, kind="stable")[: np.count_nonzero(value < n_classes)]
+    spans = np.stack([start[order], end[order]], 1)
+    class_starts = np.searchsorted(value[order], np.arange(1, n_classes))
+    return [encode_spans(of_class, size) for of_class in np.split(spans, class_starts)]
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> Rle:
@@ -132,14 +119,6 @@ def _checked_counts(rle: Rle) -> NDArray[np.int64]:
     if (counts < 0).any() or counts.sum() != height * width:
         raise ShapeError(f"the runs of an RLE of {height} x {width} must sum to {height * width}, not {counts.sum()}")
     return counts
-
-
-def _encode_runs(runs: LabelRuns, n_classes: int) -> list[Rle]:
-    of_classes = np.flatnonzero(runs.value < n_classes)
-    order = of_classes[np.argsort(runs.value[of_classes], kind="stable")]
-    spans = np.stack([runs.start[order], runs.start[order + 1]], 1)
-    ends = np.searchsorted(runs.value[order], np.arange(1, n_classes))
-    return [encode_spans(part, runs.size) for part in np.split(spans, ends)] if n_classes else []
 
 
 def _counts(spans: Spans, size: tuple[int, int]) -> NDArray[np.int64]:

@@ -21,7 +21,6 @@ from lexiseg_model.device import widest_float
 from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.bilinear import BAND_PIXELS, Axis, axes, axis
-from lexiseg_model.masks.rle import LabelRuns
 from lexiseg_model.types import LabelMap
 
 SLACK = 1e-4  # of the scores: rounding must not lose a class
@@ -37,7 +36,6 @@ class Winners(NamedTuple):
     labels: LabelMap  # [H, W], the winning row of the scores: uint8 up to 256 rows, else uint16
     votes: NDArray[np.float64]  # [K], sum over a row's pixels of its probability among all rows
     probability: NDArray[np.float32] | None  # [H, W] of the winner, when asked for
-    runs: LabelRuns | None = None  # of the labels, where they were found by torch
 
 
 class Tile(NamedTuple):
@@ -77,7 +75,7 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
         numbers, places = scores.float().contiguous().numpy(force=True), axes((scores.shape[1], scores.shape[2]), size)
         won = compiled.outcome(numbers, places, len(scores), keep_probability=keep_probability, encode=False)
         return Winners(*won[:3])
-    # By torch on the device of the scores: a GPU returns the label map and its runs, not all scores. Every pixel is
+    # By torch on the device of the scores: a GPU returns the label map, not all scores. Every pixel is
     # computed as by the kernel, sum by sum, so the labels are equal to the last bit.
     scores = scores.float().clamp_min(MIN_SCORE)
     n_rows, device = len(scores), scores.device
@@ -95,7 +93,7 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
     if n_rows > 256:
         label_map = label_map.astype(np.uint16)
     shares = None if probability is None else probability.cpu().numpy()
-    return Winners(label_map, votes.cpu().double().numpy(), shares, runs_of(labels))
+    return Winners(label_map, votes.cpu().double().numpy(), shares)
 
 
 @torch.inference_mode()
@@ -162,18 +160,6 @@ def _score_at(padded: Tensor, row: Tensor, corner: Tensor, down: Tensor, across:
         value = flat.take(upper)
         sides.append(value + down * (flat.take(upper + width) - value))
     return sides[0] + across * (sides[1] - sides[0])
-
-
-def runs_of(labels: Tensor) -> LabelRuns:
-    """Runs of a label map [H, W], found on its device."""
-    flat = labels.T.reshape(-1)
-    begin = flat.new_ones(len(flat), dtype=torch.bool)
-    torch.ne(flat[1:], flat[:-1], out=begin[1:])
-    start = begin.nonzero()[:, 0]
-    value = flat[start].to(torch.int32)
-    end = start.new_full((1,), len(flat))
-    size = (labels.shape[0], labels.shape[1])
-    return LabelRuns(size, torch.cat([start, end]).cpu().numpy(), value.cpu().numpy())
 
 
 def strips(scores: Tensor, size: tuple[int, int]) -> Iterator[Tile]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.bilinear import axes
-from lexiseg_model.masks.rle import encode_label_map, encode_label_runs
+from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.types import LabelMap, Rle, ScoreRule, Segment, Segmentation, Task
@@ -48,8 +48,7 @@ def outcome(
         places = axes((logits.shape[1], logits.shape[2]), size)
         return Outcome(*compiled.outcome(numbers, places, n_classes, keep_probability=keep_probability, encode=encode))
     won = winners(logits, size, keep_probability)
-    rles = encode_label_runs(won.runs, n_classes) if encode and won.runs is not None else None
-    return Outcome(won.labels, won.votes, won.probability, rles)
+    return Outcome(*won, encode_label_map(won.labels, n_classes) if encode else None)
 
 
 class Pieces(NamedTuple):

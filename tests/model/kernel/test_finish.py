@@ -14,7 +14,10 @@ from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
 from lexiseg_model.masks.regions import Regions, split
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import Winners, winners
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.tasks import segment
 from lexiseg_model.tasks.outcome import Outcome, outcome
+from lexiseg_model.types import ClassEntry, Vocabulary
 from tests.kernel import both_ways
 from tests.model.masks.test_upsample import CASES
 
@@ -157,3 +160,14 @@ def test_any_masks(masks: NDArray[np.float32], rule: CrumbRule) -> None:
     compiled, plain = both_ways(lambda: without_crumbs(torch.from_numpy(masks.copy()), rule))
 
     assert torch.equal(compiled, plain)
+
+
+def test_an_answer_is_the_same_without_the_kernel(tiny: TinySegmenter) -> None:
+    features = tiny.encode(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8))
+    vocabulary = Vocabulary((ClassEntry("sky"), ClassEntry("grass"), ClassEntry("stone")))
+
+    compiled, plain = both_ways(lambda: segment("semantic", tiny, features, vocabulary))
+
+    assert [each.mask for each in plain.segments] == [each.mask for each in compiled.segments]
+    scores = [each.score for each in compiled.segments]
+    assert [each.score for each in plain.segments] == pytest.approx(scores, abs=1e-6)
