@@ -89,15 +89,15 @@ def check_pairs(source: PairSource, on_step: OnStep = lambda: None, on_count: On
     on_count(total)
     problems = [Problem("unreadable", skipped.name, skipped.reason) for skipped in source.damaged]
 
-    def look(index: int) -> list[Problem]:
+    def check(index: int) -> list[Problem]:
         try:
             decode(source.read(index))
         except SampleError as error:
-            kind = "no caption" if "caption" in error.reason else "unreadable"
+            kind = "no caption" if error.reason.startswith("has no caption") else "unreadable"
             return [Problem(kind, error.sample, error.reason)]
         return []
 
-    for _, of_pair in read_ahead(range(total), look, AHEAD):
+    for _, of_pair in read_ahead(range(total), check, AHEAD):
         problems += of_pair
         on_step()
     return Checked({"pairs": total}, problems)
@@ -105,19 +105,19 @@ def check_pairs(source: PairSource, on_step: OnStep = lambda: None, on_count: On
 
 def check_masks(folder: Path, on_step: OnStep = lambda: None, on_count: OnCount = lambda _: None) -> Checked:
     """Read every photograph and mask of every split of a set; arguments as in `check_pairs`."""
-    classes, problems = _classes(folder)
+    classes, problems = _check_classes(folder)
     places = [path for path in sorted(folder.glob("*/images")) if path.is_dir()]
     if not places:
         problems.append(Problem("layout", str(folder), "no SPLIT/images; expected train/images and train/masks"))
     listed = {images.parent: sorted(path for path in images.iterdir() if path.is_file()) for images in places}
     on_count(sum(map(len, listed.values())))
     hashes: dict[Path, Hash] = {}
-    look = partial(_look, n_classes=len(classes) or IGNORE)
+    check = partial(_check_photograph, n_classes=len(classes) or IGNORE)
     for split, images in listed.items():
         if not images:
             problems.append(Problem("layout", str(split / "images"), "holds no photographs"))
         present = np.zeros(IGNORE + 1, np.bool_)
-        for image, (of_image, hashed, values) in read_ahead(images, look, AHEAD):
+        for image, (of_image, hashed, values) in read_ahead(images, check, AHEAD):
             problems += of_image
             present |= values
             if hashed is not None:
@@ -136,7 +136,7 @@ def perceptual_hash(image: NDArray[np.uint8]) -> Hash:
     return np.packbits(cells[:, 1:] > cells[:, :-1]).view(np.uint64)
 
 
-def _classes(folder: Path) -> tuple[tuple[str, ...], list[Problem]]:
+def _check_classes(folder: Path) -> tuple[tuple[str, ...], list[Problem]]:
     """Class names of a set, empty for sets of regions; and what is wrong with the list."""
     listing = folder / CLASSES
     if not listing.exists():
@@ -150,7 +150,7 @@ def _classes(folder: Path) -> tuple[tuple[str, ...], list[Problem]]:
     return classes, [Problem("layout", str(listing), f"the class {name!r} occurs twice") for name in twice]
 
 
-def _look(image: Path, n_classes: int) -> tuple[list[Problem], Hash | None, NDArray[np.bool_]]:
+def _check_photograph(image: Path, n_classes: int) -> tuple[list[Problem], Hash | None, NDArray[np.bool_]]:
     """Problems and perceptual hash of one photograph, and which values [256] its mask holds."""
     sample = Sample(image, image.parents[1] / "masks" / f"{image.stem}.png")
     problems: list[Problem] = []

@@ -126,15 +126,17 @@ def test_an_invalid_class_list_is_found(pets: Path, listing: str | None, detail:
 
 def test_every_broken_pair_is_reported(tmp_path: Path) -> None:
     broken = {"a.jpg": b"<html>", "a.txt": b"words", "b.png": photograph(1), "c.txt": b"words"}
+    broken |= {"d.png": photograph(1), "d.txt": b"caf\xe9"}
     write_tar(tmp_path / "0.tar", pair(1) | broken | pair(2))
 
     checked = check_pairs(open_pairs(tmp_path))
 
-    assert checked.photographs == {"pairs": 5}
+    assert checked.photographs == {"pairs": 6}
     assert [(entry.kind, entry.file[-1]) for entry in checked.problems] == [
         ("unreadable", "a"),
         ("no caption", "b"),
         ("unreadable", "c"),
+        ("unreadable", "d"),
     ]
 
 
