@@ -93,11 +93,11 @@ def read_folders(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
     bases = list(dict.fromkeys(root / name for name in benchmark.roots))
     for base in bases:
         for layout in layouts:
-            names = _names(base, layout, folder)
-            if names and (base / _path(layout.annotation, folder, names[0])).exists():
+            names = _sample_ids(base, layout, folder)
+            if names and (base / _filled_in(layout.annotation, folder, names[0])).exists():
                 table = label_table(benchmark, layout)
                 pairs = [
-                    (base / _path(layout.image, folder, name), base / _path(layout.annotation, folder, name))
+                    (base / _filled_in(layout.image, folder, name), base / _filled_in(layout.annotation, folder, name))
                     for name in names
                 ]
                 require_files(benchmark.name, [path for pair in pairs for path in pair])
@@ -107,7 +107,7 @@ def read_folders(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
                 )
                 return AnnotatedSet(benchmark, split, samples)
     expected = "; or ".join(
-        _path(f"{layout.listing or layout.image} with {layout.annotation}", folder, "ID") for layout in layouts
+        _filled_in(f"{layout.listing or layout.image} with {layout.annotation}", folder, "ID") for layout in layouts
     )
     raise DatasetError(f"{benchmark.name}, split {split!r}: none of {', '.join(map(str, bases))} holds {expected}")
 
@@ -185,22 +185,25 @@ def read_lvis(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
 
 
 def _paint(instances: list[dict[str, Any]], size: tuple[int, int]) -> Labels:
+    """Labels [H, W] of the masks of LVIS instances; later ones cover earlier ones."""
     labels = np.full(size, IGNORED, np.uint16)
     for instance in instances:
         labels[decode(read_segmentation(instance["segmentation"], size))] = instance["category_id"] - 1
     return labels
 
 
-def _names(base: Path, layout: FolderLayout, folder: str) -> list[str]:
+def _sample_ids(base: Path, layout: FolderLayout, folder: str) -> list[str]:
+    """What `{id}` stands for in the paths of each sample: from the listing, else from the names of files."""
     if layout.listing is not None:
         listing = base / layout.listing.replace("{split}", folder)
         return listing.read_text().split() if listing.exists() else []
     pattern = layout.image if layout.listed_by == "images" else layout.annotation
-    above, suffix = pattern.replace("{split}", folder).split("{id}")
-    where = base / above
-    paths = (path.relative_to(where).as_posix() for path in where.rglob(f"*{suffix}") if path.name[0] != ".")
+    parent, suffix = pattern.replace("{split}", folder).split("{id}")
+    files = (base / parent).rglob(f"*{suffix}")
+    paths = (path.relative_to(base / parent).as_posix() for path in files if path.name[0] != ".")
     return sorted(path.removesuffix(suffix) for path in paths)
 
 
-def _path(pattern: str, folder: str, name: str) -> str:
+def _filled_in(pattern: str, folder: str, name: str) -> str:
+    """A path pattern of a layout with the split's folder and a sample's id."""
     return pattern.replace("{split}", folder).replace("{id}", name)

@@ -38,7 +38,6 @@ from lexiseg_model.data.pairs.source import photographs_beside
 from lexiseg_model.data.scenes import (
     VOID,
     Annotation,
-    Ids,
     Objects,
     PanopticTruth,
     Scene,
@@ -111,7 +110,7 @@ def read_object_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> 
         DatasetError: as `read_panoptic_scenes`.
     """
     if _is_coco(name):
-        return read_coco(name, root, split, _draw)
+        return read_coco(name, root, split, _visible_objects)
     if name in names(PANOPTIC_FOLDER):
         panoptic = read_panoptic(panoptic_benchmark(name), root, split)
         return with_truth(panoptic, lambda truth: objects_in(truth, panoptic.classes))
@@ -129,21 +128,7 @@ def object_scenes(root: Path, name: str, split: str, is_thing: IsThing) -> Scene
         return with_truth(scenes, lambda labels: objects_of(labels, range(len(scenes.classes)), IGNORED))
     regions = tuple(_mask_scene(sample, _label_table(0, IGNORE)) for sample in list_samples(root, name, split))
     unnamed = SceneSet(name, split, (REGION,), True, "components", len(regions), regions)
-    return with_truth(unnamed, _as_regions)
-
-
-def _read_segments(mask: Path, segments: tuple[TruthSegment, ...]) -> PanopticTruth:
-    ids = read_ids(mask)
-    known = {VOID, *(segment.id for segment in segments)}
-    unknown = [value for value in np.unique(ids).tolist() if value not in known]
-    if unknown:
-        raise DatasetError(f"{mask} holds the ids {unknown[:5]}, which its segments_info does not list")
-    return PanopticTruth(ids, segments)
-
-
-def _mask_scene(sample: Sample, table: Labels, values: int = IGNORE) -> Scene[Labels]:
-    """A photograph and its label map; `table` [256] maps the first `values` mask values to labels."""
-    return Scene(sample.name, sample.read_image, lambda: table[sample.read_fitting_mask(values)])
+    return with_truth(unnamed, _regions_of)
 
 
 def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> SceneSet[PanopticTruth]:
@@ -167,7 +152,7 @@ def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> Scene
         entries = sorted(content["annotations"], key=lambda entry: str(entry["file_name"]))
         folders = (base / name for name in layout.masks if entries and (base / name / entries[0]["file_name"]).exists())
         masks = next(folders, base / layout.masks[0])
-        segments = [_segments(benchmark, entry, files) for entry in entries]
+        segments = [_truth_segments(benchmark, entry, files) for entry in entries]
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{listing} is not a panoptic annotation file: {error!r}") from None
     scenes, needed = [], []
@@ -176,15 +161,39 @@ def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> Scene
         image = base / layout.image.format(file=files[name], id=name, city=name.partition("_")[0])
         mask = masks / entry["file_name"]
         needed += [image, mask]
-        scenes.append(Scene(name, partial(read_photograph, image), partial(_read_segments, mask, of_image)))
+        scenes.append(Scene(name, partial(read_photograph, image), partial(_read_truth, mask, of_image)))
     require_files(benchmark.name, needed)
     return SceneSet(benchmark.name, split, benchmark.classes, False, "annotated", layout.images, tuple(scenes))
 
 
-def read_ids(path: Path) -> Ids:
-    """Ids [H, W] of one PNG. Raises DatasetError: the file is not an RGB image."""
-    ids: Ids = read_rgb(path, "id = red + 256 green + 65536 blue") @ np.array([1, 256, 65536], np.int32)
-    return ids
+def _truth_segments(
+    benchmark: PanopticBenchmark, entry: dict[str, Any], files: dict[str, str]
+) -> tuple[TruthSegment, ...]:
+    """The segments of one image's entry in `annotations`; `files` has the file of each image by its id."""
+    name = str(entry["image_id"])
+    if name not in files:
+        raise DatasetError(f"{benchmark.name}: annotations of the image {name!r}, which is not among the images")
+    segments = []
+    for info in entry["segments_info"]:
+        category = int(info["category_id"])
+        if category not in benchmark.class_of:
+            raise DatasetError(
+                f"{benchmark.name}: the image {name!r} has a segment of the unknown category {category}; expected one "
+                f"of the {len(benchmark.categories)} ids of the benchmark"
+            )
+        crowd = bool(info.get("iscrowd", 0))
+        segments.append(TruthSegment(int(info["id"]), benchmark.class_of[category], int(info["area"]), crowd))
+    return tuple(segments)
+
+
+def _read_truth(mask: Path, segments: tuple[TruthSegment, ...]) -> PanopticTruth:
+    """The truth of one PNG. Raises DatasetError: it is not an RGB image, or holds an id that `segments` lack."""
+    ids = read_rgb(mask, "id = red + 256 green + 65536 blue") @ np.array([1, 256, 65536], np.int32)
+    known = {VOID, *(segment.id for segment in segments)}
+    unknown = [value for value in np.unique(ids).tolist() if value not in known]
+    if unknown:
+        raise DatasetError(f"{mask} holds the ids {unknown[:5]}, which its segments_info does not list")
+    return PanopticTruth(ids, segments)
 
 
 def _is_coco(name: str) -> bool:
@@ -216,45 +225,14 @@ def read_coco(name: str, root: Path, split: str, read: Callable[[Size, list[Anno
     if unknown := used - class_of.keys():
         raise DatasetError(f"{listing}: unknown category {unknown.pop()}; expected one of {sorted(class_of)}")
     scenes = _coco_scenes(content, photographs_beside(listing), class_of, read)
-    shown, number = (listing.stem, None) if official is None else (name, official.images)
-    return SceneSet(shown, split, tuple(classes.values()), True, "annotated", number, scenes)
-
-
-def _draw(size: Size, entries: list[Annotation]) -> Objects:
-    """Objects of the annotations of a photograph [H, W]."""
-    ids, ignored = np.zeros(size, np.int32), np.zeros(size, np.bool_)
-    drawn = [(decode(read_segmentation(each["segmentation"], size)), each) for each in entries]
-    things = sorted((each for each in drawn if not each[1]["iscrowd"]), key=lambda each: -int(each[0].sum()))
-    for number, (mask, _) in enumerate(things, 1):
-        ids[mask] = number
-    for mask, each in drawn:
-        if each["iscrowd"]:
-            ignored |= mask
-    visible = np.unique(ids[ids > 0])  # the others are hidden by smaller ones
-    labels = tuple(int(things[number - 1][1]["category_id"]) - 1 for number in visible.tolist())
-    return Objects(np.searchsorted(visible, ids, "right").astype(np.int32), labels, ignored & (ids == 0))
-
-
-def _segments(benchmark: PanopticBenchmark, entry: dict[str, Any], files: dict[str, str]) -> tuple[TruthSegment, ...]:
-    name = str(entry["image_id"])
-    if name not in files:
-        raise DatasetError(f"{benchmark.name}: annotations of the image {name!r}, which is not among the images")
-    segments = []
-    for info in entry["segments_info"]:
-        category = int(info["category_id"])
-        if category not in benchmark.class_of:
-            raise DatasetError(
-                f"{benchmark.name}: the image {name!r} has a segment of the unknown category {category}; expected one "
-                f"of the {len(benchmark.categories)} ids of the benchmark"
-            )
-        crowd = bool(info.get("iscrowd", 0))
-        segments.append(TruthSegment(int(info["id"]), benchmark.class_of[category], int(info["area"]), crowd))
-    return tuple(segments)
+    set_name, n_official = (listing.stem, None) if official is None else (name, official.images)
+    return SceneSet(set_name, split, tuple(classes.values()), True, "annotated", n_official, scenes)
 
 
 def _coco_scenes(
     content: CocoFile, folder: Path, class_of: dict[int, int], read: Callable[[Size, list[Annotation]], Truth]
 ) -> tuple[Scene[Truth], ...]:
+    """One scene for each image; `read` as in `read_coco`. Raises DatasetError: a photograph or a key is missing."""
 
     def annotation(entry: dict[str, Any]) -> Annotation:
         try:
@@ -273,20 +251,33 @@ def _coco_scenes(
     return tuple(map(scene, content.images))
 
 
-def _as_regions(labels: Labels) -> Objects:
-    """Components of every value, all of class 0."""
-    regions = objects_of(labels, range(IGNORE), IGNORED)
-    return Objects(regions.ids, (0,) * len(regions.labels), regions.ignored)
+def _visible_objects(size: Size, entries: list[Annotation]) -> Objects:
+    """Objects of the annotations of a photograph [H, W]; smaller ones cover larger ones, groups are ignored."""
+    ids, ignored = np.zeros(size, np.int32), np.zeros(size, np.bool_)
+    drawn = [(decode(read_segmentation(each["segmentation"], size)), each) for each in entries]
+    things = sorted((each for each in drawn if not each[1]["iscrowd"]), key=lambda each: -int(each[0].sum()))
+    for number, (mask, _) in enumerate(things, 1):
+        ids[mask] = number
+    for mask, each in drawn:
+        if each["iscrowd"]:
+            ignored |= mask
+    visible = np.unique(ids[ids > 0])  # the others are hidden by smaller ones
+    labels = tuple(int(things[number - 1][1]["category_id"]) - 1 for number in visible.tolist())
+    return Objects(np.searchsorted(visible, ids, "right").astype(np.int32), labels, ignored & (ids == 0))
 
 
 def _indexed_scenes(dataset: IndexedDataset, is_thing: IsThing) -> SceneSet[Labels]:
-    """Label maps whose background is not among the classes."""
+    """Scenes of an indexed set; labels count without its background, which becomes NO_CLASS."""
     first = int(dataset.has_background)
-    names = dataset.classes[first:]
-    classes = tuple(SceneClass(name, (name,), thing=is_thing(name) is not False) for name in names)
+    classes = tuple(SceneClass(name, (name,), is_thing(name) is not False) for name in dataset.classes[first:])
     table = _label_table(first, len(dataset.classes))
     scenes = tuple(_mask_scene(sample, table, len(dataset.classes)) for sample in dataset.samples)
     return SceneSet(dataset.name, dataset.split, classes, dataset.has_background, "components", len(scenes), scenes)
+
+
+def _mask_scene(sample: Sample, table: Labels, values: int = IGNORE) -> Scene[Labels]:
+    """A photograph and its label map; `table` [256] maps the first `values` mask values to labels."""
+    return Scene(sample.name, sample.read_image, lambda: table[sample.read_fitting_mask(values)])
 
 
 def _label_table(first: int, n_values: int) -> Labels:
@@ -295,3 +286,9 @@ def _label_table(first: int, n_values: int) -> Labels:
     table[:first] = NO_CLASS
     table[first:n_values] = np.arange(n_values - first)
     return table
+
+
+def _regions_of(labels: Labels) -> Objects:
+    """Components of every value, all of class 0."""
+    regions = objects_of(labels, range(IGNORE), IGNORED)
+    return Objects(regions.ids, (0,) * len(regions.labels), regions.ignored)

@@ -61,7 +61,7 @@ class ShardPairs:
         self.damaged = [
             Skipped(str(path), damage) for path, (_, damage) in zip(self.shards, sizes, strict=True) if damage
         ]
-        self._forget()
+        self._reset_caches()
 
     def read(self, index: int) -> StoredPair:
         part = bisect_right(self._ends, index)
@@ -84,13 +84,13 @@ class ShardPairs:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._forget()
+        self._reset_caches()
 
     def __del__(self) -> None:
         for file in getattr(self, "_files", {}).values():
             os.close(file)
 
-    def _forget(self) -> None:
+    def _reset_caches(self) -> None:
         self._files: Lru[int, int] = Lru(MAX_OPEN_FILES)  # part -> descriptor
         self._tables: Lru[int, ShardIndex] = Lru(MAX_INDEXES)
         self._ends = list(accumulate(self.sizes))
@@ -130,7 +130,7 @@ class ShardPairs:
 
 
 def _opened(shard: Path | Streamed) -> BinaryIO:
-    """Raises DatasetError: it cannot be fetched."""
+    """A shard open for reading. Raises DatasetError: it cannot be fetched."""
     return shard.open() if isinstance(shard, Streamed) else shard.open("rb")
 
 
@@ -151,13 +151,14 @@ def index_of(shard: Path | Streamed) -> ShardIndex:
                 return ShardIndex(tuple(names), stored["places"], bytes(stored["damage"]).decode())
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         pass  # missing, or incomplete after a kill
-    index = _walk(shard)
+    index = _scan(shard)
     if is_here or not index.damage:  # what was cut off on its way is fetched again
-        _keep(index_file, index, state)
+        _write_index(index_file, index, state)
     return index
 
 
 def _state(path: Path) -> NDArray[np.int64]:
+    """Size and modification time [2] of a tar, by which its index is known to be of this file."""
     try:
         status = path.stat()
     except OSError as error:
@@ -166,11 +167,12 @@ def _state(path: Path) -> NDArray[np.int64]:
 
 
 def _size(shard: Path | Streamed) -> tuple[int, str]:
+    """Number of pairs of a shard, and its damage."""
     index = index_of(shard)
     return len(index.names), index.damage
 
 
-def _keep(path: Path, index: ShardIndex, state: NDArray[np.int64]) -> None:
+def _write_index(path: Path, index: ShardIndex, state: NDArray[np.int64]) -> None:
     """Write atomically; a read-only folder gets no index."""
     fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
@@ -186,7 +188,7 @@ def _as_array(text: str) -> NDArray[np.uint8]:
     return np.frombuffer(text.encode(), np.uint8)
 
 
-def _walk(shard: Path | Streamed) -> ShardIndex:
+def _scan(shard: Path | Streamed) -> ShardIndex:
     """Read the headers of a tar."""
     rows: dict[str, list[int]] = {}
     damage = ""
@@ -225,6 +227,7 @@ def _stem(name: str) -> str:
 
 
 def _column(name: str) -> int | None:
+    """First of the two columns of `ShardIndex.places` for a file; None for a file that is no part of a pair."""
     last = name.rpartition("/")[2]
     if last.startswith("."):
         return None
