@@ -19,8 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
+from lexiseg_model.data.indexed import to_jpeg
 from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair, decode
 from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import SampleError
@@ -28,7 +30,6 @@ from lexiseg_model.files import claim, replace_file
 
 ABOUT, QUARANTINE = "pack.json", "quarantine"
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
-JPEG_QUALITY = 95  # of shrunk photographs
 AHEAD = 64  # pairs submitted to the threads at once
 
 
@@ -127,12 +128,10 @@ def _files(key: str, pair: StoredPair, side: int | None) -> dict[str, bytes]:
         suffix = SUFFIXES.get(picture.format or "")
     shrink = 1.0 if side is None else min(1.0, side / min(image.size))
     if suffix is None or shrink < 1.0:
-        suffix, written = ".jpg", io.BytesIO()
         if shrink < 1.0:
             width, height = (max(1, round(each * shrink)) for each in image.size)
             image = image.resize((width, height), Image.Resampling.LANCZOS)
-        image.save(written, "JPEG", quality=JPEG_QUALITY)
-        content = written.getvalue()
+        suffix, content = ".jpg", to_jpeg(np.asarray(image))
     about = {
         "key": key,
         "name": pair.name,

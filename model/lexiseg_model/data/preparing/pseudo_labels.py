@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, Sample, read_classes, write_classes
+from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, read_classes, read_photograph, write_classes
 from lexiseg_model.data.pairs.source import Skipped, Skips
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from lexiseg_model.features import InferenceOptions
@@ -80,7 +80,7 @@ def write_pseudo_labels(
     for path in missing:
         mask_path = folder / "masks" / f"{path.stem}.png"
         try:
-            mask = _mask(segmenter, Sample(path, mask_path).read_image(), labelling, rows_of)
+            mask = _mask(segmenter, read_photograph(path), labelling, rows_of)
         except SampleError as error:
             skips.add([Skipped(error.sample, error.reason)])
         else:
