@@ -1,24 +1,24 @@
-/* Crumbs of masks: `lexiseg_model.masks.crumbs`, with the same cells. */
+/* Remove crumbs (small islands and holes) from masks: `lexiseg_model.masks.crumbs`, cell for cell. */
 #include "kernel.h"
 
 typedef struct {
-    uint8_t *labels; /* [h, w]: 1 where the mask holds */
-    int64_t *ends, *areas;
+    uint8_t *labels; /* [h, w]: 1 inside the mask */
+    int64_t *ends, *areas;      /* these four as of `lexiseg_connect` */
     int32_t *of_run, *classes;
-    uint8_t *edge; /* of each region, whether it touches the picture's edge, then whether it is a crumb */
+    uint8_t *flags; /* of each region: first whether it touches the picture's edge, then whether it is a crumb */
 } Room;
 
-/* Which regions touch the edge. */
+/* Flag the regions that touch the picture's edge. */
 static void find_edges(const Room *room, int64_t n_runs, int64_t n_regions, int64_t h, int64_t w) {
-    memset(room->edge, 0, (size_t)n_regions);
+    memset(room->flags, 0, (size_t)n_regions);
     for (int64_t run = 0, start = 0; run < n_runs; start = room->ends[run++]) {
         int64_t y = start / w, left = start % w, right = left + room->ends[run] - start;
-        if (!y || y == h - 1 || !left || right == w) room->edge[room->of_run[run]] = 1;
+        if (!y || y == h - 1 || !left || right == w) room->flags[room->of_run[run]] = 1;
     }
 }
 
-/* Cells of a mask whose parts are small beside its largest (`island`) or, left out and amid it, beside all of it
- * (`hole`): their logits change sign. Returns at how many. */
+/* Flip the sign of the logits of a mask's crumbs; returns the number of cells. A part is a crumb below the share `island`
+ * of the largest part's area; a hole, which does not touch the edge, below the share `hole` of the whole mask's. */
 static int64_t tidy_mask(float *mask, int64_t h, int64_t w, double island, double hole, Room *room, int64_t n_runs) {
     int64_t n = lexiseg_connect(room->labels, h, w, 0, n_runs, room->ends, room->of_run, room->areas, room->classes);
     if (n < 2) return 0;
@@ -31,20 +31,20 @@ static int64_t tidy_mask(float *mask, int64_t h, int64_t w, double island, doubl
     }
     for (int64_t i = 0; i < n; i++) {
         double area = (double)room->areas[i];
-        int crumb = room->classes[i] ? area < island * (double)largest : !room->edge[i] && area < hole * (double)total;
-        room->edge[i] = (uint8_t)crumb;
+        int crumb = room->classes[i] ? area < island * (double)largest : !room->flags[i] && area < hole * (double)total;
+        room->flags[i] = (uint8_t)crumb;
         crumbs += crumb;
     }
     if (!crumbs) return 0;
     for (int64_t run = 0, at = 0; run < n_runs; at = room->ends[run++]) {
-        if (!room->edge[room->of_run[run]]) continue;
+        if (!room->flags[room->of_run[run]]) continue;
         for (int64_t i = at; i < room->ends[run]; i++) mask[i] = -mask[i];
         changed += room->ends[run] - at;
     }
     return changed;
 }
 
-/* masks [n, h, w] logits, changed in place. Returns how many cells of all masks were. */
+/* Remove the crumbs of masks [n, h, w], logits, in place; returns the number of changed cells of all masks. */
 API int64_t lexiseg_crumbs(float *masks, int64_t n, int64_t h, int64_t w, double island, double hole) {
     int64_t cells = h * w, changed = 0;
     uint8_t *labels = malloc((size_t)cells);
@@ -59,7 +59,7 @@ API int64_t lexiseg_crumbs(float *masks, int64_t n, int64_t h, int64_t w, double
         room.areas = room.ends + runs;
         room.of_run = (int32_t *)(room.areas + runs);
         room.classes = room.of_run + runs;
-        room.edge = (uint8_t *)(room.classes + runs);
+        room.flags = (uint8_t *)(room.classes + runs);
         changed += tidy_mask(masks, h, w, island, hole, &room, runs);
         free(room.ends);
     }

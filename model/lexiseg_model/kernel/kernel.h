@@ -1,5 +1,5 @@
-/* What the parts of the kernel share. Plain C, without Python's headers: called through ctypes, which lets go of the
- * interpreter's lock meanwhile. All arrays are contiguous and belong to the caller. */
+/* Shared declarations of the kernel. Plain C without Python's headers: called through ctypes, which releases the GIL. All
+ * arrays are contiguous and belong to the caller. */
 #ifndef LEXISEG_KERNEL_H
 #define LEXISEG_KERNEL_H
 
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* To be raised with every change of a signature or of a meaning; `library.py` has the same number. */
+/* Count up with every change of a signature or its meaning; `library.py` has the same number. */
 #define LEXISEG_KERNEL_VERSION 27
 
 #if defined(_WIN32)
@@ -17,39 +17,46 @@
 #define API __attribute__((visibility("default")))
 #endif
 
-/* A function is compiled for several processors, and the loader takes the one that fits. Products and sums are not fused
- * (setup.py), so that all round alike. */
+/* Compiles a function for several processors; the loader picks the version that fits. Products and sums are not fused
+ * (setup.py), so that all versions round alike. */
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 #define WIDEST __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define WIDEST
 #endif
-#define INLINE static inline __attribute__((always_inline)) /* into each processor's version */
+#define INLINE static inline __attribute__((always_inline)) /* also into each version of a WIDEST function */
 
-/* What is wrong; otherwise 0. */
+/* Results below 0 are errors. */
 enum { OUT_OF_MEMORY = -1 };
 
-/* exp(x) for -87 <= x <= 0, to 2 units in the last place, in loops that a compiler brings into vectors: 2^n times a
- * polynomial (Cephes' coefficients). */
-INLINE float power_of_e(float x) {
-    float n = (x * 1.44269504088896341f + 12582912.0f) - 12582912.0f; /* the nearest whole number */
-    x = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    float p = x * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * x + 8.3334519073e-3f;
-    p = p * x + 4.1665795894e-2f;
-    p = p * x + 1.6666665459e-1f;
-    p = p * x + 5.0000001201e-1f;
-    p = p * x * x + x + 1.0f;
-    union {
-        int32_t bits;
-        float number;
-    } two = {.bits = ((int32_t)n + 127) << 23};
-    return p * two.number;
+/* Vectors of 32 bytes: GCC splits longer ones badly on AVX2. */
+enum { LANES = 8 };
+typedef float Eight __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t Places __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+/* Lane by lane `one` where the mask is set, else `other`. */
+#define CHOOSE(mask, one, other) (((Places)(one) & (mask)) | ((Places)(other) & ~(mask)))
+
+/* exp(x) for x in -87..0, in place, to 2 units in the last place: 2^n times a polynomial (Cephes' coefficients). */
+INLINE void exp_below(Eight *number) {
+    Eight x = *number;
+    Places whole = __builtin_convertvector(x * 1.44269504088896341f - 0.5f, Places); /* to the nearest below 0 */
+    Eight n = __builtin_convertvector(whole, Eight);
+    Eight rest = x - n * 0.693359375f - n * -2.12194440e-4f;
+    Eight square = rest * rest, first = rest * 1.9875691500e-4f + 1.3981999507e-3f;
+    Eight second = rest * 8.3334519073e-3f + 4.1665795894e-2f, third = rest * 1.6666665459e-1f + 5.0000001201e-1f;
+    Eight y = (first * square + second) * square + third; /* in few steps that wait for each other */
+    *number = (y * square + (rest + 1.0f)) * (Eight)((whole + 127) << 23);
 }
 
 enum { MAX_CHARACTERS = 14 }; /* of a run: the zeros before it and its ones, seven each */
 
-/* For other parts: of regions.c, winners.c and runs.c. */
+/* The label at an index of a map of 1-byte or (`wide`) 2-byte labels. */
+static inline uint32_t label_at(const void *labels, int64_t place, int wide) {
+    return wide ? ((const uint16_t *)labels)[place] : ((const uint8_t *)labels)[place];
+}
+
+/* Defined in regions.c, winners.c and runs.c, and called from other files. */
 API int64_t lexiseg_count_row_runs(const void *labels, int64_t height, int64_t width, int64_t wide);
 API int64_t lexiseg_connect(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t n, int64_t *ends,
                             int32_t *region, int64_t *areas, int32_t *classes);

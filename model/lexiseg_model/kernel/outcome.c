@@ -3,9 +3,9 @@
  * One call for all steps: each return to Python between them would wait for the GIL and lose the CPU's cache. */
 #include "kernel.h"
 
-/* Finds the class of each pixel (`lexiseg_winners_of_some`) and, if `text` is not NULL, writes the run lengths of all
- * classes (`lexiseg_encode_runs`). Returns the bytes of text that are enough in any case; writes nothing if `room` is
- * less. Without `probability`, not all votes of the background are counted. */
+/* Find the class of each pixel (`lexiseg_winners_of_some`) and, if `text` is not NULL, encode the run lengths of all
+ * classes (`lexiseg_encode_runs`). Returns an upper bound of the bytes of text; no text is written if `room` is smaller.
+ * Without `probability`, the votes of the background are incomplete. */
 API int64_t lexiseg_outcome(const float *logits, int64_t k, int64_t h, int64_t w, int64_t n_classes,
                             const int64_t *y_low, const float *y_weight, int64_t height, const int64_t *x_low,
                             const float *x_weight, int64_t width, void *labels, int64_t wide, float *probability,
@@ -15,7 +15,7 @@ API int64_t lexiseg_outcome(const float *logits, int64_t k, int64_t h, int64_t w
     if (failed < 0 || !text) return failed;
 
     int64_t *first = malloc((size_t)(width + 1 + height) * sizeof(int64_t));
-    int32_t *columns = malloc((size_t)(height * width) * sizeof(int32_t)); /* touched as far as there are changes */
+    int32_t *columns = malloc((size_t)(height * width) * sizeof(int32_t)); /* the system maps only the part that is written */
     int64_t needed = OUT_OF_MEMORY;
     if (first && columns) {
         int64_t *ends = first + width + 1, n = lexiseg_count_runs(labels, height, width, wide, first, columns, ends);

@@ -1,4 +1,4 @@
-/* Outlines of a mask from its runs: `lexiseg_model.masks.polygons` without reading pixels.
+/* Trace the outlines of a mask from its runs: `lexiseg_model.masks.polygons` without reading pixels.
  *
  * Between two neighbouring columns the outline has a corner where only one column enters or leaves the mask, and two
  * where both change in opposite directions. So one merge of the changes of both columns finds the corners, and links
@@ -6,19 +6,20 @@
 #include "kernel.h"
 
 typedef struct {
-    int64_t *x, *y;       /* corners; one that the outline passes twice is stored twice */
-    int64_t *across;      /* the partner in the row */
-    int64_t *along;       /* the partner in the column */
-    int64_t *run;         /* the corner at which the upper edge of the same run began, -1 where nothing begins */
-    uint8_t *forward;     /* whether the border, with the mask on its right, leaves along the row */
+    int64_t *x, *y;       /* of each corner; one that the outline passes twice is stored twice */
+    int64_t *across;      /* index of the neighbouring corner in the same row */
+    int64_t *along;       /* index of the neighbouring corner in the same column */
+    int64_t *run;         /* where a run's lower edge begins: the corner where its upper edge begins; else -1 */
+    uint8_t *forward;     /* whether the outline, with the mask on its right, leaves the corner along the row */
     int64_t n;
 } Corners;
 
 typedef struct {
     int64_t y;
-    int64_t from; /* the corner at which this edge of a column began */
+    int64_t from; /* index of the corner where this edge began */
 } Edge;
 
+/* Append a corner; returns its index. */
 static int64_t corner(Corners *c, int64_t x, int64_t y) {
     c->x[c->n] = x;
     c->y[c->n] = y;
@@ -26,7 +27,7 @@ static int64_t corner(Corners *c, int64_t x, int64_t y) {
     return c->n++;
 }
 
-/* Ends an edge of the column before at a corner. Upper edges are walked to the right, lower ones to the left. */
+/* End a horizontal edge at a corner. Upper edges run to the right, lower ones to the left. */
 static void end(Corners *c, const Edge *edge, int64_t at, int lower) {
     c->across[at] = edge->from;
     c->across[edge->from] = at;
@@ -34,7 +35,8 @@ static void end(Corners *c, const Edge *edge, int64_t at, int lower) {
     c->forward[at] = (uint8_t)lower;
 }
 
-/* Changes of one column after those of the column before: y, alternating into the mask and out of it. */
+/* Add the corners between two columns, `left` of x and `right` of it. Edges are sorted by y; even ones enter the mask, odd
+ * ones leave it. */
 static void border(Corners *c, int64_t x, const Edge *left, int64_t n_left, Edge *right, int64_t n_right) {
     int64_t i = 0, j = 0, first = c->n;
     while (i < n_left || j < n_right) {
@@ -63,14 +65,18 @@ static void border(Corners *c, int64_t x, const Edge *left, int64_t n_left, Edge
     for (int64_t k = first; k < c->n; k++) c->along[k] = first + ((k - first) ^ 1);
 }
 
+/* The representative of a loop's part: union-find with path halving. */
 static int64_t root(int64_t *parent, int64_t loop) {
     while (parent[loop] != loop) loop = parent[loop] = parent[parent[loop]];
     return loop;
 }
 
-/* Spans [n, 2] of places x * H + y, in order; corners [capacity, 2], of which there are at most four for each column of each
- * run; loops [capacity / 4, 3]: one past its last corner, twice its area (less than 0 of a hole), the number of its part.
- * Returns how many loops. Each begins at its uppermost corner, of several at the leftmost, the mask on its right. */
+/* Trace all outlines; returns the number of loops.
+ *
+ * spans [n, 2]: begin and end of the mask's runs as x * H + y, ascending. capacity: at least four corners for each column of
+ * each run. Outputs: corners [capacity, 2] as x, y; loops [capacity / 4, 3]: one past the loop's last corner, twice its
+ * signed area (negative for a hole), the number of its part. A loop begins at its uppermost, then leftmost corner and keeps
+ * the mask on its right. */
 API int64_t lexiseg_outlines(const int64_t *spans, int64_t n, int64_t height, int64_t width, int64_t capacity,
                              int64_t *corners, int64_t *loops) {
     int64_t *block = malloc((size_t)capacity * (7 * sizeof(int64_t) + 2 * sizeof(Edge) + 2));
@@ -81,7 +87,7 @@ API int64_t lexiseg_outlines(const int64_t *spans, int64_t n, int64_t height, in
     c.forward = (uint8_t *)(now + capacity);
     uint8_t *seen = c.forward + capacity;
 
-    int64_t n_before = 0, k = 0, at = n ? spans[0] : 0; /* where the rest of span k begins */
+    int64_t n_before = 0, k = 0, at = n ? spans[0] : 0; /* where the remainder of span k begins */
     for (int64_t x = n ? spans[0] / height : 0; x <= width && (k < n || n_before); x++) {
         int64_t n_now = 0, last = (x + 1) * height;
         while (k < n && at < last && x < width) {
@@ -122,7 +128,7 @@ API int64_t lexiseg_outlines(const int64_t *spans, int64_t n, int64_t height, in
                 p = next;
             }
         } while (!seen[p]);
-        /* Turned so that the uppermost corner comes first; x and y are free now as far as this loop goes. */
+        /* Rotate, so that the uppermost corner comes first. */
         int64_t length = written - begin, shift = top - begin;
         if (shift) {
             int64_t *turned = (int64_t *)now; /* the column buffer is free now */

@@ -1,9 +1,8 @@
 /* Pixel-adaptive mask refinement: `lexiseg_model.masks.pamr`.
  *
- * A row is worked on in blocks of pixels, each a vector, or some, of whatever width the processor has. The weights of a
- * block lie beside each other, neighbour by neighbour. Sums of a block stay in registers; all maps of a group go over it
- * while its weights are in the cache. A picture is worked on in strips of columns, so that the rows around a row stay in
- * the cache, too. */
+ * A row is processed in blocks of pixels, one vector each. The weights of a block are contiguous, neighbour by neighbour. Sums
+ * of a block stay in registers, and all maps of a group are processed while its weights are in the cache. A picture is
+ * processed in strips of columns, so that the rows around a row stay in the cache, too. */
 #include "kernel.h"
 
 #include <math.h>
@@ -13,15 +12,21 @@
 
 #pragma GCC optimize("fp-contract=fast")
 
-/* Pixels of a block; blocks whose weights fit the first cache; blocks of a strip and maps of a group, which fit the second. */
-enum { BLOCK = 8, NEIGHBOURS = 8, PANEL = 8, STRIP = 24, STEPS = 5, GROUP = 12 };
+enum {
+    BLOCK = LANES,  /* pixels */
+    NEIGHBOURS = 8, /* of a pixel, at each dilation */
+    PANEL = 8,      /* blocks whose weights fit the L1 cache */
+    STRIP = 24,     /* blocks of a strip: with the maps of a group they fit the L2 cache */
+    GROUP = 12,     /* maps */
+    STEPS = 5,      /* iterations that run close behind each other */
+};
 enum { HUGE_PAGE = 2 << 20, MIN_MAPPED = 32 << 20 }; /* bytes */
 static const float EPSILON = 1e-8f, SHARPNESS = 0.1f;
 
-typedef float Block __attribute__((vector_size(4 * BLOCK), aligned(4), may_alias));
+typedef Eight Block;
 
-/* A picture, or maps of one: planes of h rows of `row` numbers, in which pixels stand behind a margin. Margins repeat the
- * outermost pixels. */
+/* Layout of a picture or of maps: planes of h rows of `row` numbers. A row has a margin on either side of its w pixels, which
+ * repeats the outermost ones. */
 typedef struct {
     int64_t h, w, blocks, margin, row, plane;
 } Shape;
@@ -30,11 +35,10 @@ static int64_t blocks_of(int64_t pixels) { return (pixels + BLOCK - 1) / BLOCK; 
 
 static Shape shape_of(int64_t h, int64_t w, int64_t reach) {
     int64_t blocks = blocks_of(w), margin = blocks_of(reach) * BLOCK, row = blocks * BLOCK + 2 * margin;
-    return (Shape){h, w, blocks, margin, row, h * row + BLOCK}; /* planes do not begin a power of two apart */
+    return (Shape){h, w, blocks, margin, row, h * row + BLOCK}; /* + BLOCK: planes a power of two apart would share cache sets */
 }
 
-/* Memory in huge pages, where it is so large that malloc always maps new pages: clearing those one by one takes as long as
- * an iteration. */
+/* Allocate memory, in huge pages if it is large: page faults of small pages take as long as an iteration. */
 static void *reserve(int64_t numbers) {
     const size_t bytes = (size_t)numbers * sizeof(float), page = bytes < MIN_MAPPED ? 64 : HUGE_PAGE;
     const size_t whole = (bytes + page - 1) / page * page;
@@ -45,14 +49,14 @@ static void *reserve(int64_t numbers) {
     return room;
 }
 
-/* Repeats the outermost pixels of a row beside it. */
+/* Fill the margins of a row with its outermost pixels. */
 static void fill_margins(float *row, Shape s) {
     float *pixels = row + s.margin;
     for (int64_t x = 0; x < s.margin; x++) row[x] = pixels[0];
     for (int64_t x = s.w; x < s.row - s.margin; x++) pixels[x] = pixels[s.w - 1];
 }
 
-/* n maps [n, h, w] to planes with margins. */
+/* Copy n maps [n, h, w] to planes with margins. */
 static void spread(const float *maps, int64_t n, Shape s, float *planes) {
     for (int64_t i = 0; i < n; i++)
         for (int64_t y = 0; y < s.h; y++) {
@@ -62,7 +66,7 @@ static void spread(const float *maps, int64_t n, Shape s, float *planes) {
         }
 }
 
-/* From a pixel of row y to each of its neighbours at each dilation, in the order of `NEIGHBOURS` in masks/pamr.py. */
+/* Offsets from a pixel of row y to each of its neighbours at each of n dilations, ordered as NEIGHBOURS in masks/pamr.py. */
 static void find_neighbours(Shape s, const int64_t *dilations, int64_t n, int64_t y, int64_t *shift) {
     for (int64_t i = 0; i < n; i++)
         for (int64_t place = 0; place < NEIGHBOURS + 1; place++) {
@@ -73,21 +77,15 @@ static void find_neighbours(Shape s, const int64_t *dilations, int64_t n, int64_
         }
 }
 
-/* e to the power of what is at most 0. */
-INLINE void raise(const Block *power, Block *result) {
-    for (int i = 0; i < BLOCK; i++) (*result)[i] = power_of_e((*power)[i] < -87.0f ? -87.0f : (*power)[i]);
-}
-
 /* Weights [n, BLOCK] of the neighbours of a block of pixels of `c` channels, which sum to 1. A deviation is taken of the
  * neighbours and, once for each dilation, the pixel itself. */
-INLINE void weigh_block(const float *pixels, int64_t c, Shape s,
-                                                              const int64_t *shift, int64_t n, Block *weights) {
+INLINE void weigh_block(const float *pixels, int64_t c, Shape s, const int64_t *shift, int64_t n, Block *weights) {
     const float samples = (float)(n + n / NEIGHBOURS);
     for (int64_t i = 0; i < n; i++) weights[i] = (Block){0};
     for (int64_t channel = 0; channel < c; channel++, pixels += s.plane) {
         const Block own = *(const Block *)pixels;
         Block total = {0}, squares = {0}, scale;
-        /* Around the pixel itself: rounding does little to small squares. */
+        /* Differences to the pixel itself are small, so their squares lose little by rounding. */
         for (int64_t i = 0; i < n; i++) {
             Block difference = *(const Block *)(pixels + shift[i]) - own;
             total += difference;
@@ -107,8 +105,9 @@ INLINE void weigh_block(const float *pixels, int64_t c, Shape s,
     for (int64_t i = 1; i < n; i++)
         for (int lane = 0; lane < BLOCK; lane++) top[lane] = weights[i][lane] > top[lane] ? weights[i][lane] : top[lane];
     for (int64_t i = 0; i < n; i++) {
-        Block power = weights[i] - top;
-        raise(&power, weights + i);
+        Block power = weights[i] - top, lowest = (Block){0} - 87.0f;
+        weights[i] = (Block)CHOOSE(power > lowest, power, lowest);
+        exp_below(&weights[i]);
         sum += weights[i];
     }
     sum = 1.0f / sum;
@@ -121,10 +120,9 @@ WIDEST static void weigh_row(const float *pixels, int64_t c, Shape s, const int6
         weigh_block(pixels, c, s, shift, n, weights);
 }
 
-/* Weighted sums of the neighbours of so many blocks side by side, in so many maps; at most eight of them. */
-INLINE void mix_block(const int maps, const int blocks, const float *from, Shape s,
-                                                            const Block *weights, const int64_t *shift, int64_t n,
-                                                            float *to) {
+/* Weighted sums of the n neighbours, of `blocks` adjacent blocks in `maps` maps; maps * blocks is at most 8. */
+INLINE void mix_block(const int maps, const int blocks, const float *from, Shape s, const Block *weights,
+                      const int64_t *shift, int64_t n, float *to) {
     Block sums[8];
     for (int i = 0; i < maps * blocks; i++) sums[i] = (Block){0};
     for (int64_t i = 0; i < n; i++)
@@ -138,23 +136,21 @@ INLINE void mix_block(const int maps, const int blocks, const float *from, Shape
             *(Block *)(to + map * s.plane + block * BLOCK) = sums[map * blocks + block];
 }
 
-/* So many blocks of `maps` maps, two at a time. */
-INLINE void mix_blocks(const int maps, int64_t blocks, const float *from, Shape s,
-                                                             const Block *weights, const int64_t *shift, int64_t n,
-                                                             float *to) {
+/* As `mix_block` for any number of blocks, two at a time. */
+INLINE void mix_blocks(const int maps, int64_t blocks, const float *from, Shape s, const Block *weights,
+                       const int64_t *shift, int64_t n, float *to) {
     for (; blocks >= 2; blocks -= 2, weights += 2 * n, from += 2 * BLOCK, to += 2 * BLOCK)
         mix_block(maps, 2, from, s, weights, shift, n, to);
     if (blocks) mix_block(maps, 1, from, s, weights, shift, n, to);
 }
 
-/* Blocks `first` to `end` of a row of `maps` maps, a panel after the other: its weights stay in the first cache while all
- * maps go over it. */
+/* Blocks `first` to `end` of a row of `maps` maps, panel by panel: its weights stay in the L1 cache for all maps. */
 WIDEST static void mix_row(const float *from, int64_t maps, Shape s, const Block *weights, const int64_t *shift,
                            int64_t n, int64_t first, int64_t end, float *to) {
     for (; first < end; first += PANEL) {
         const int64_t blocks = end - first < PANEL ? end - first : PANEL;
         const Block *some = weights + first * n;
-        /* Groups of about as many maps each: a single map would wait for its own sums. */
+        /* Groups of similar size, at most 4 maps: the additions of a single map would wait for each other. */
         int64_t groups = (maps + 3) / 4, map = 0, at = first * BLOCK;
         for (int64_t count; groups; groups--, map += count, at += count * s.plane) {
             count = (maps - map + groups - 1) / groups;
@@ -167,7 +163,7 @@ WIDEST static void mix_row(const float *from, int64_t maps, Shape s, const Block
     }
 }
 
-/* Blocks `first` to `end` of row y of an iteration, from planes to planes. */
+/* One iteration for blocks `first` to `end` of row y, from planes to planes. */
 static void mix_maps(const float *from, int64_t maps, Shape s, const Block *weights, const int64_t *dilations,
                      int64_t n_dilations, int64_t y, int64_t first, int64_t end, float *to) {
     int64_t n = n_dilations * NEIGHBOURS, start = y * s.row + s.margin, shift[n];
@@ -177,9 +173,10 @@ static void mix_maps(const float *from, int64_t maps, Shape s, const Block *weig
         for (int64_t map = 0; map < maps; map++) fill_margins(to + map * s.plane + y * s.row, s);
 }
 
-/* Some iterations of some maps, from planes[0] to planes[1], back, and so on. Each follows the one before as closely as it
- * may, while the weights are still in the cache. Its strips lie further to the left, because it needs what that one has
- * made around them. What it makes goes where that one has read for the last time. */
+/* `steps` iterations of some maps, alternately from planes[0] to planes[1] and back.
+ *
+ * Each iteration runs as close behind the previous one as its neighbours allow, while the weights are still in the cache: one
+ * margin further up and to the left. It overwrites only pixels that the previous one no longer reads. */
 static void iterate(float *const planes[2], int64_t maps, Shape s, const Block *weights, const int64_t *dilations,
                     int64_t n_dilations, int64_t steps) {
     const int64_t reach = s.margin / BLOCK;
@@ -193,7 +190,7 @@ static void iterate(float *const planes[2], int64_t maps, Shape s, const Block *
             }
 }
 
-/* Maps [k, h, w] refined by an image [c, h, w], so many times, at least once: by eight neighbours of each pixel at each
+/* Refine maps [k, h, w] by an image [c, h, w], in `iterations` >= 1 iterations over the eight neighbours of each pixel at each
  * of `n_dilations` dilations. `refined` [k, h, w] may be `maps`. */
 API int64_t lexiseg_pamr(const float *maps, float *refined, int64_t k, int64_t h, int64_t w, const float *image,
                          int64_t c, const int64_t *dilations, int64_t n_dilations, int64_t iterations) {

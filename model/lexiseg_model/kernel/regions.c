@@ -1,11 +1,7 @@
-/* Connected regions of a label map, all classes in one reading: runs along the rows, joined with those above. */
+/* Connected regions of a label map, all classes in one pass: runs along the rows, joined with those of the row above. */
 #include "kernel.h"
 
-static inline uint32_t label_at(const void *labels, int64_t place, int wide) {
-    return wide ? ((const uint16_t *)labels)[place] : ((const uint8_t *)labels)[place];
-}
-
-/* Where the run that begins at `from` ends, at most at `limit`: eight bytes at a time while they are the same. */
+/* End (exclusive) of the run that begins at `from`, at most `limit`; compares eight bytes at a time. */
 static inline int64_t end_of_run(const void *labels, int64_t from, int64_t limit, int wide) {
     uint32_t value = label_at(labels, from, wide);
     uint64_t eight = wide ? value * 0x0001000100010001ull : value * 0x0101010101010101ull;
@@ -19,13 +15,13 @@ static inline int64_t end_of_run(const void *labels, int64_t from, int64_t limit
     return at;
 }
 
-/* The first run of a run's region, with shorter ways for who asks later. */
+/* The first run of a run's region: union-find with path halving. */
 static inline int32_t root_of(int32_t *parent, int32_t run) {
     while (parent[run] != run) run = parent[run] = parent[parent[run]];
     return run;
 }
 
-/* How many runs the map [H, W] has along its rows; each row begins one. */
+/* Number of runs of a map [H, W] along its rows; each row begins a new one. */
 API int64_t lexiseg_count_row_runs(const void *labels, int64_t height, int64_t width, int64_t wide) {
     int64_t n = 0;
     for (int64_t at = 0, limit = width; limit <= height * width; limit += width)
@@ -33,10 +29,10 @@ API int64_t lexiseg_count_row_runs(const void *labels, int64_t height, int64_t w
     return n;
 }
 
-/* Regions connected by sides, in the order of their first pixels row by row; returns how many.
+/* Find the 4-connected regions, in row-major order of their first pixels; returns their number.
  *
- * n runs as counted; ends [n], y * W + x one past each run; region [n], of each run; areas and classes [n], of each
- * region. */
+ * n: number of runs, of `lexiseg_count_row_runs`. Outputs: ends [n], y * W + x one past each run; region [n] of each run;
+ * areas (pixels) and classes of each region, room for [n]. */
 API int64_t lexiseg_connect(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t n, int64_t *ends,
                             int32_t *region, int64_t *areas, int32_t *classes) {
     int64_t above = 0, above_end = 0; /* the runs of the row above */
@@ -47,8 +43,8 @@ API int64_t lexiseg_connect(const void *labels, int64_t height, int64_t width, i
         for (int64_t at = limit - width; at < limit; run++) {
             ends[run] = end_of_run(labels, at, limit, (int)wide);
             classes[run] = (int32_t)label_at(labels, at, (int)wide);
-            region[run] = (int32_t)run; /* its parent, until all are joined */
-            /* Those above that reach beyond `at` and begin before the run's end. */
+            region[run] = (int32_t)run; /* its parent in the union-find, until all are joined */
+            /* The runs above that overlap this one. */
             while (upper < above_end && ends[upper] <= at - width) upper++;
             for (int64_t over = upper; over < above_end; over++) {
                 if (classes[over] == classes[run]) {
@@ -63,7 +59,7 @@ API int64_t lexiseg_connect(const void *labels, int64_t height, int64_t width, i
         above = first;
         above_end = run;
     }
-    /* Parents come before their runs, so one pass gives every run the number of its region. */
+    /* A parent precedes its runs, so one pass numbers all regions. */
     int64_t n_regions = 0;
     for (int64_t i = 0, at = 0; i < n; at = ends[i++]) {
         int32_t number = region[i] == i ? (int32_t)n_regions++ : region[region[i]];
@@ -77,7 +73,8 @@ API int64_t lexiseg_connect(const void *labels, int64_t height, int64_t width, i
     return n_regions;
 }
 
-/* The map [H, W] of what `of_region` has for each region: runs and regions as of `lexiseg_connect`. */
+/* Paint a map [H, W] with a value for each region, `of_region` [N]; `ends` and `region` [n] are those of
+ * `lexiseg_connect`. */
 API int64_t lexiseg_paint_regions(const int64_t *ends, const int32_t *region, int64_t n, const uint16_t *of_region,
                                   uint16_t *painted) {
     for (int64_t i = 0, at = 0; i < n; i++) {

@@ -1,22 +1,18 @@
-/* COCO run lengths of a whole label map: `lexiseg_model.masks.rle` in two readings of the map, byte for byte.
+/* COCO run lengths of a whole label map: `lexiseg_model.masks.rle` in two passes over the map, byte for byte.
  *
- * Runs go down the columns while the map lies in rows. So each row is compared with the one above, eight pixels at a
- * time where nothing changes, and the changes are put in order by their column. */
+ * COCO's runs go down the columns, but the map is stored row by row. So each row is compared with the one above, eight bytes
+ * at a time, and the changes are then sorted by column. */
 #include "kernel.h"
 
 #define FIRST_CHARACTER 48 /* '0' */
 
-/* Of one class, as `lexiseg_encode_runs` gives it. */
+/* One row of `summaries`, an output of `lexiseg_encode_runs`: a class's area, box, and end of its text. */
 typedef struct {
     int64_t area, left, top, width, height, text_end;
 } Summary;
 
-static inline uint32_t label_at(const void *labels, int64_t place, int wide) {
-    return wide ? ((const uint16_t *)labels)[place] : ((const uint8_t *)labels)[place];
-}
-
-/* Writes down every x at which two rows differ, and returns where the next goes. Of eight bytes that differ each pixel is
- * written, and kept if it does: to guess which would take longer. `wide` is known where this is inlined. */
+/* Append every x at which two rows differ to `column`; returns its new end. Without a branch for each pixel: every x is
+ * written, and the end advances if the pixel differs. */
 static inline int32_t *changes(const char *above, const char *here, int64_t width, int wide, int32_t *column) {
     const int64_t step = 8 >> wide;
     int64_t x = 0;
@@ -35,14 +31,15 @@ static inline int32_t *changes(const char *above, const char *here, int64_t widt
     return column;
 }
 
-/* Whether the run at the top of a column goes on from the bottom of the one before. */
+/* Whether the run at the top of column x continues the one at the bottom of the column before. */
 static inline int goes_on(const void *labels, int64_t height, int64_t width, int64_t x, int wide) {
     return x > 0 && label_at(labels, x, wide) == label_at(labels, (height - 1) * width + x - 1, wide);
 }
 
-/* How many runs the map [H, W] has down its columns. first [W + 1] is where those that begin in each column start;
- * columns, at most H * W, are those in which rows from the second on differ from the row above, and ends [H] where those
- * of each row end. */
+/* Count the runs of a map [H, W] down its columns.
+ *
+ * Outputs: first [W + 1], index of the first run that begins in each column; columns, room for [H * W], row after row the x at
+ * which a row differs from the row above; ends [H], where those of each row end. */
 API int64_t lexiseg_count_runs(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t *first,
                                int32_t *columns, int64_t *ends) {
     const char *rows = labels;
@@ -61,8 +58,8 @@ API int64_t lexiseg_count_runs(const void *labels, int64_t height, int64_t width
     return first[width];
 }
 
-/* Places x * H + y at which runs begin, ascending, and their labels: [N] each; `first`, `columns` and `ends` as counted,
- * of which `first` is used up. */
+/* Sort the runs: `start` [N], x * H + y where each begins, ascending, and `value` [N], their labels. `first`, `columns` and
+ * `ends` come from `lexiseg_count_runs`; `first` is overwritten. */
 static void place_runs(const void *labels, int64_t height, int64_t width, int wide, int64_t *first,
                        const int32_t *columns, const int64_t *ends, int64_t *start, int32_t *value) {
     for (int64_t x = 0; x < width; x++) {
@@ -78,10 +75,11 @@ static void place_runs(const void *labels, int64_t height, int64_t width, int wi
         }
 }
 
-/* One count in base 32, least digit first: five bits and one that says whether more follow. There is room for 7. */
+/* Write a count in base 32, least digit first; each character has five bits, and one that says whether more follow. At most
+ * 7 characters; returns the end. */
 static inline char *write_count(char *text, int64_t count) {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    if (count >= -(1 << 19) && count < 1 << 19) { /* four digits at once, for to ask whether more follow takes longer */
+    if (count >= -(1 << 19) && count < 1 << 19) { /* four digits at once: a branch for each digit takes longer */
         uint32_t bits = (uint32_t)count, size = (uint32_t)(count < 0 ? ~count : count);
         int n = (37 - __builtin_clz(size | 1)) / 5; /* digits that hold `size` and a sign */
         uint32_t digits = (bits & 0x1f) | (bits << 3 & 0x1f00) | (bits << 6 & 0x1f0000) | (bits << 9 & 0x1f000000);
@@ -99,12 +97,12 @@ static inline char *write_count(char *text, int64_t count) {
     }
 }
 
-/* Counts of one class as a text, with area and box. Its runs start and end at the places of `order`; NULL: at every
- * second place. */
+/* Write the counts of one class as text, with its area and box; returns the end of the text. Its n runs are those at the
+ * indices `order` of `start` and `end`; with NULL, every second index. */
 static char *encode_class(const int64_t *order, int64_t n, const int64_t *start, const int64_t *end, int64_t height,
                           int64_t pixels, char *text, Summary *summary) {
     int64_t area = 0, left = pixels, top = height, right = -1, bottom = -1;
-    int64_t counts[2] = {0, 0}; /* of zeros and of ones, the last of each */
+    int64_t counts[2] = {0, 0}; /* the last count of zeros, and of ones */
     int64_t last = 0, column = -1, column_end = 0;
     for (int64_t i = 0; i < n; i++) {
         int64_t at = order ? order[i] : 2 * i, from = start[at], to = end[at];
@@ -125,7 +123,7 @@ static char *encode_class(const int64_t *order, int64_t n, const int64_t *start,
             if (first_y < top) top = first_y;
             if (first_y + ones - 1 > bottom) bottom = first_y + ones - 1;
             if (column > right) right = column;
-        } else { /* it goes on into the next column: the bottom of one, the top of the other */
+        } else { /* it continues into the next column, so it touches the bottom and the top */
             top = 0;
             bottom = height - 1;
             column = (to - 1) / height;
@@ -139,8 +137,8 @@ static char *encode_class(const int64_t *order, int64_t n, const int64_t *start,
     return text;
 }
 
-/* Of n runs that begin at the places `start` (one past the last pixel behind them) with the labels `value`, the run
- * lengths of the classes 0 to K - 1. room [N + K + 1]. */
+/* Encode the run lengths of the classes 0 to K - 1 from n runs: `start` [N + 1] where they begin, and H * W; `value` [N] their
+ * labels. room [N + K + 1]: working memory. */
 static void encode_classes(const int64_t *start, const int32_t *value, int64_t n, int64_t k, int64_t height,
                            int64_t *room, int64_t *summaries, char *text) {
     int64_t *order = room, *of_class = order + n; /* order [N], of_class [K + 1] */
@@ -159,10 +157,10 @@ static void encode_classes(const int64_t *start, const int32_t *value, int64_t n
     }
 }
 
-/* Run lengths of the classes 0 to K - 1; values from K on are nobody's.
+/* Encode the run lengths of the classes 0 to K - 1; labels from K on belong to nobody.
  *
- * `first`, `columns`, `ends` and the number of runs n as of `lexiseg_count_runs`; summaries [K, 6]: area, box, end of its text;
- * text of at least 14 * n + 7 * K characters. */
+ * `first`, `columns`, `ends` and the number of runs n come from `lexiseg_count_runs`. Outputs: summaries [K, 6], area, box, end
+ * of its text; text, room for 14 * n + 7 * K characters. */
 API int64_t lexiseg_encode_runs(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t *first,
                                 const int32_t *columns, const int64_t *ends, int64_t n, int64_t k, int64_t *summaries,
                                 char *text) {
@@ -177,8 +175,8 @@ API int64_t lexiseg_encode_runs(const void *labels, int64_t height, int64_t widt
     return 0;
 }
 
-/* Run lengths of one mask that is known by its n runs, spans [n, 2]; summary [6], text of 14 * n + 7 characters as of
- * `lexiseg_encode_runs`. */
+/* Encode the run lengths of one mask from its n runs, spans [n, 2]; summary [6] and text (room for 14 * n + 7 characters) as
+ * in `lexiseg_encode_runs`. */
 API int64_t lexiseg_encode_spans(const int64_t *spans, int64_t n, int64_t height, int64_t pixels, int64_t *summary,
                                  char *text) {
     char *end = encode_class(NULL, n, spans, spans + 1, height, pixels, text, (Summary *)summary);

@@ -1,7 +1,10 @@
-/* A mask's logits cut at 0, as runs: `lexiseg_model.masks.bilinear.cut` with the same roundings. */
+/* Cut the upsampled logits of a mask at 0 into runs: `lexiseg_model.masks.bilinear.cut`, with the same rounding.
+ *
+ * A *knot* is a low-resolution row: between two knots a column of pixels is linear, so a binary search finds where it crosses
+ * 0. */
 #include "kernel.h"
 
-/* Values of one column of pixels at the low-resolution rows: [n]. */
+/* Values [n] of one column of pixels at its knots, and whether they are inside the mask. */
 WIDEST static void mix(const float *left, const float *right, float weight, int64_t n, float *restrict mixed,
                        uint8_t *restrict inside) {
     for (int64_t i = 0; i < n; i++) {
@@ -10,7 +13,7 @@ WIDEST static void mix(const float *left, const float *right, float weight, int6
     }
 }
 
-/* The first pixel of low..high from which on a column is on the other side of 0. */
+/* The first pixel in low..high after the crossing of 0 between two knots. */
 static inline int64_t crossing(float upper, float step, const float *weight, int64_t low, int64_t high) {
     int rising = step > 0;
     while (low < high) {
@@ -23,7 +26,7 @@ static inline int64_t crossing(float upper, float step, const float *weight, int
     return low;
 }
 
-/* From which row of a column on it is inside somewhere, and the last where it is; none: `knots` and -1. */
+/* The first and the last knot of a column that is inside the mask; `knots` and -1 where there is none. */
 static void reach(const float *column, int64_t knots, int64_t *first, int64_t *last) {
     int64_t k = 0, end = knots - 1;
     while (k < knots && !(column[k] >= 0)) k++;
@@ -33,12 +36,12 @@ static void reach(const float *column, int64_t knots, int64_t *first, int64_t *l
     *first = k, *last = end;
 }
 
-/* Places x * H + y at which a mask begins and ends, in turn; returns how many.
+/* Find where runs of the mask begin and end, alternately, as x * H + y; returns the number of these places.
  *
- * logits [h, w]; y_low, y_weight [H]; x_low, x_weight [W]; places of at least W * (h + 2) + 2 numbers. */
+ * logits [h, w]; y_low, y_weight [H]; x_low, x_weight [W]; places: room for W * (h + 2) + 2 numbers. */
 API int64_t lexiseg_cut(const float *logits, int64_t h, int64_t w, const int64_t *y_low, const float *y_weight,
                         int64_t height, const int64_t *x_low, const float *x_weight, int64_t width, int64_t *places) {
-    int64_t knots = h + 1; /* the last is a copy, so that every pixel lies between two */
+    int64_t knots = h + 1; /* the last row is repeated, so that every pixel lies between two */
     int64_t *start = malloc((size_t)(knots + 1 + 2 * (w + 1)) * sizeof(int64_t) +
                             (size_t)((w + 2) * knots) * sizeof(float) + (size_t)knots);
     if (!start) return OUT_OF_MEMORY;
@@ -58,7 +61,7 @@ API int64_t lexiseg_cut(const float *logits, int64_t h, int64_t w, const int64_t
     int64_t n = 0;
     for (int64_t x = 0; x < width; x++) {
         int64_t low = x_low[x];
-        /* Between two numbers below 0 none is 0: no other rows are inside, and one more on either side is looked at. */
+        /* Pixels between two negative knots are outside: only the knots that are inside matter, and one on either side. */
         int64_t top = first[low] < first[low + 1] ? first[low] : first[low + 1];
         int64_t bottom = last[low] > last[low + 1] ? last[low] : last[low + 1];
         int64_t from = top > 0 ? top - 1 : 0, end = bottom + 2 < knots ? bottom + 2 : knots;
@@ -77,7 +80,7 @@ API int64_t lexiseg_cut(const float *logits, int64_t h, int64_t w, const int64_t
             before = here;
             int64_t y = start[k];
             if (k > 0 && k < knots) y = crossing(mixed[k - 1], mixed[k] - mixed[k - 1], y_weight, start[k - 1], start[k]);
-            /* Where no pixel lies between two crossings, or the next column goes on, they undo each other. */
+            /* An end and a beginning at the same place cancel: no pixel lies between them, or the run continues here. */
             if (n && places[n - 1] == base + y)
                 n--;
             else

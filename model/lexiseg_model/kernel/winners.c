@@ -1,16 +1,15 @@
 /* The arg-max class of each pixel after bilinear upsampling: `lexiseg_model.masks.upsample` in one pass, bit for bit.
  *
- * A row of low-resolution cells at a time: first the candidates of each cell, then the rows of pixels that lie in it.
+ * One row of low-resolution cells at a time: first the candidates of each cell, then the rows of pixels inside it.
  * The order of operations does not depend on the vector width, so results are equal on all processors. */
 #include "kernel.h"
 
 #include <math.h>
 
-#define LANES 8
-#define BLOCK 16 /* cells that are tested for candidates together */
+#define BLOCK 16   /* cells that are tested for candidates together */
 #define SUMMED 512 /* pixels in one float sum; longer sums lose small terms */
-#define ROWS 32  /* rows in one partial sum of exponentials; longer sums lose small terms */
-static const float SLACK = 1e-4f;
+#define ROWS 32    /* rows of scores in one partial sum of exponentials; longer sums lose small terms */
+static const float SLACK = 1e-4f; /* of the scores: rounding must not lose a candidate */
 static const float LOWEST = -1e30f; /* replaces -inf, as interpolation between infinite corners gives NaN */
 
 /* Scores of a candidate at the upper corners of its cell, and the differences to the lower corners. */
@@ -19,28 +18,28 @@ typedef struct {
     int32_t row;
 } Corners;
 
-/* Of one row of cells: the rows of the scores that can win in cell x are rows[x * K] and behind it, as many as count. The
- * first of each has its corners in arrays of their own; the others have them one after the other. */
+/* The rows of the scores that can win, for one row of cells: count[x] of them in cell x, from rows[x * K] on. The corners of a
+ * cell's first candidate are in arrays by cell, so that many cells are compared at a time; those of the others in `corners`. */
 typedef struct {
     float *highest;   /* [K, w], of a cell's four corners */
-    float *floor;     /* [w], what the best row never falls below, less SLACK */
+    float *floor;     /* [w], lower bound of the best row inside the cell, minus SLACK */
     int32_t *rows;    /* [w, K] */
     int32_t *count;   /* [w] */
     int32_t *first;   /* [w], the first of each */
     float *left, *right, *left_more, *right_more;
-    Corners *corners; /* of the contested cells: at most [w * (K - 1)] */
+    Corners *corners; /* of the other candidates, cell by cell: at most [w * (K - 1)] */
     int32_t *contested; /* cells with several candidates */
     int64_t n_contested;
 } Candidates;
 
-/* Positions of a row's pixels between the cells, padded to whole vectors. */
+/* Interpolation of a row's pixels between cells; the same for all rows. Padded to whole vectors. */
 typedef struct {
     int64_t w, width;
     int64_t *start;  /* [w + 1], first pixel of each cell */
-    int64_t *base;   /* of each vector of pixels the cell of the first */
-    int32_t *places; /* [width], of each pixel its cell, from there on */
+    int64_t *base;   /* the cell of the first pixel of each vector */
+    int32_t *places; /* [width], the cell of each pixel, counted from its vector's base */
     float *weight;   /* [width] */
-    int near;        /* whether each vector of pixels has its cells within as many */
+    int near;        /* whether all places are below LANES, so that one shuffle reads them */
 } Across;
 
 /* The pixels of a row whose probability is needed, in whole vectors. */
@@ -56,30 +55,13 @@ typedef struct {
 typedef struct {
     float *left, *step, *normal, *normal_step; /* of the cells */
     float *best;                               /* of the pixels */
-    int32_t *winner; /* where nobody contests a cell, as in the row of pixels before */
+    int32_t *winner; /* of the pixels; kept from row to row in cells with one candidate */
 } Space;
 
 static inline float larger(float a, float b) { return a > b ? a : b; }
 static inline float smaller(float a, float b) { return a < b ? a : b; }
 
-typedef float Eight __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef int32_t Places __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-
-#define CHOOSE(mask, one, other) (((Places)(one) & (mask)) | ((Places)(other) & ~(mask)))
-
-/* exp(x) for x in -87..0, in place, to 2 units in the last place: 2^n times a polynomial (Cephes' coefficients). */
-INLINE void exp_below(Eight *number) {
-    Eight x = *number;
-    Places whole = __builtin_convertvector(x * 1.44269504088896341f - 0.5f, Places); /* to the nearest below 0 */
-    Eight n = __builtin_convertvector(whole, Eight);
-    Eight rest = x - n * 0.693359375f - n * -2.12194440e-4f;
-    Eight square = rest * rest, first = rest * 1.9875691500e-4f + 1.3981999507e-3f;
-    Eight second = rest * 8.3334519073e-3f + 4.1665795894e-2f, third = rest * 1.6666665459e-1f + 5.0000001201e-1f;
-    Eight y = (first * square + second) * square + third; /* in few steps that wait for each other */
-    *number = (y * square + (rest + 1.0f)) * (Eight)((whole + 127) << 23);
-}
-
-/* Of the numbers `from` on those at the places, which are all within LANES where they are `near`. */
+/* Gather from[at[lane]] for each lane; where `near`, by one shuffle. */
 #define PICK(picked, from, at)                                                                                         \
     do {                                                                                                               \
         if (near) (picked) = __builtin_shuffle(*(const __typeof__(picked) *)(from), *(const Places *)(at));            \
@@ -107,7 +89,7 @@ WIDEST static void find_reaching(const float *highest, const float *floor, int64
     }
 }
 
-/* For each pixel the first candidate of its cell; equal for all rows of pixels in a row of cells. */
+/* Set the winner of each pixel to the first candidate of its cell; the same for all rows of pixels in a row of cells. */
 WIDEST static void lead(const Across *across, const Candidates *candidates, int32_t *restrict winner) {
     const int near = across->near;
     for (int64_t p = 0; p < across->width; p += LANES) {
@@ -124,8 +106,8 @@ WIDEST static void narrow(const int32_t *restrict winner, int64_t n, void *restr
         for (int64_t p = 0; p < n; p++) ((uint8_t *)labels)[p] = (uint8_t)winner[p];
 }
 
-/* One row of pixels: who wins each, and the probability of those in spans. Of a cell the first candidate,
- * who leads, is compared for many cells at a time, those behind it cell by cell. upper and lower: the normaliser around. */
+/* Find the winners of one row of pixels, and their probability inside the spans. The first candidates are evaluated for many
+ * cells at a time, the others cell by cell. `upper` and `lower`: the normaliser at the rows of cells above and below. */
 INLINE void win_row(const int near, const Across *across, float wy, const Candidates *candidates, const Spans *spans,
                     const float *upper, const float *lower, Space *space) {
     const int64_t w = across->w, *restrict base = across->base;
@@ -189,8 +171,8 @@ WIDEST static void win(const Across *across, float wy, const Candidates *candida
     else win_row(0, across, wy, candidates, spans, upper, lower, space);
 }
 
-/* Adds to sum[i] the exponentials of what rows `from` to `to` are below the highest, for cells from i on as long as there
- * are LANES of them before the end; returns where that is. */
+/* Add exp(score - highest) of the rows `from` to `to` to sum[i], for whole vectors of cells from i to `end`; returns the first
+ * cell that is not done. */
 WIDEST static int64_t add_exponentials(const float *scores, int64_t from, int64_t to, int64_t n, int64_t i, int64_t end,
                                        const float *highest, float *sum) {
     for (; i + LANES <= end; i += LANES) {
@@ -206,6 +188,7 @@ WIDEST static int64_t add_exponentials(const float *scores, int64_t from, int64_
     return i;
 }
 
+/* List the candidates of each cell in row y: those whose highest corner reaches the cell's floor. */
 static void find_candidates(const float *scores, int64_t k, int64_t h, int64_t w, int64_t y, Candidates *candidates,
                             uint8_t *reaching) {
     int64_t below = y + 1 < h ? w : 0;
@@ -231,7 +214,7 @@ static void find_candidates(const float *scores, int64_t k, int64_t h, int64_t w
 }
 
 /* Copy the corners of all candidates side by side, once per row of cells: a cell's scores are far apart in memory.
- * `below`: cells from an upper to a lower row, 0 in the last one. */
+ * `plane`: numbers from one row of the scores to the next; `below`: from one row of cells to the next, 0 in the last one. */
 static void gather_corners(const float *scores, int64_t k, int64_t plane, int64_t w, int64_t below,
                            Candidates *candidates) {
     Corners *corners = candidates->corners;
@@ -257,15 +240,15 @@ static void gather_corners(const float *scores, int64_t k, int64_t plane, int64_
     }
 }
 
-/* Pixels of a row whose probabilities are one sum: of cells side by side that have one candidate, the same. Of a cell with
- * several candidates each pixel counts for itself. */
+/* Adjacent pixels of a row whose votes are summed together: of cells with the same single candidate. In a contested cell each
+ * pixel votes for its own winner. */
 typedef struct {
     int64_t from, to;
-    int64_t row; /* whose they are; CONTESTED */
+    int64_t row; /* the candidate; or CONTESTED */
 } Group;
 enum { CONTESTED = -1 };
 
-/* For all rows of pixels in a row of cells: how many groups there are. groups [w]. */
+/* Group the pixels, for all rows of pixels in a row of cells; groups: room for [w]. Returns their number. */
 static int64_t group_pixels(const Candidates *candidates, const int64_t *start, int64_t w, Group *groups) {
     int64_t n = 0;
     for (int64_t x = 0, next; x < w; x = next) {
@@ -282,7 +265,7 @@ static int64_t group_pixels(const Candidates *candidates, const int64_t *start, 
     return n;
 }
 
-/* For all rows of pixels in a row of cells: where one of the first `counted` rows may win. voting [w]: in which cells. */
+/* Find where one of the first `counted` rows may win, for all rows of pixels in a row of cells; voting [w]: in which cells. */
 static void find_spans(const Candidates *candidates, const int64_t *start, int64_t w, int64_t counted, Spans *spans,
                        uint8_t *voting) {
     spans->n = 0;
@@ -296,7 +279,7 @@ static void find_spans(const Candidates *candidates, const int64_t *start, int64
     }
 }
 
-/* Adds every pixel's probability to its winner's, where that may be one of the first `counted` rows. */
+/* Add each pixel's probability to the votes of its winner, in groups that may be of the first `counted` rows. */
 WIDEST static void count_votes(const float *value, const int32_t *winner, const Group *groups, int64_t n,
                                int64_t counted, double *votes) {
     for (const Group *group = groups; group < groups + n; group++) {
@@ -321,13 +304,13 @@ WIDEST static void find_highest(const float *scores, int64_t k, int64_t n, int64
         for (int64_t i = from; i < to; i++) highest[i] = larger(scores[row * n + i], highest[i]);
 }
 
-/* log(sum(exp(scores))) over the K rows, of the n cells those in blocks `from` to `to`: [K, n] -> sum [n]. */
+/* log(sum(exp(scores))) over the K rows, scores [K, n] -> sum [n], for the cells in blocks `from` to `to`. */
 static void normalise(const float *scores, int64_t k, int64_t n, int64_t from, int64_t to, float *restrict highest,
                       float *restrict sum) {
     const int64_t first = from * BLOCK, end = to * BLOCK < n ? to * BLOCK : n;
     find_highest(scores, k, n, first, end, highest);
     memset(sum + first, 0, (size_t)(end - first) * sizeof(float));
-    for (int64_t row = 0; row < k; row += ROWS) { /* sums of sums: thousands of small terms, one by one, get lost */
+    for (int64_t row = 0; row < k; row += ROWS) { /* partial sums: thousands of small terms would get lost */
         int64_t last = row + ROWS < k ? row + ROWS : k;
         int64_t i = add_exponentials(scores, row, last, n, first, end, highest, sum);
         for (; i < end; i++) {
@@ -339,7 +322,7 @@ static void normalise(const float *scores, int64_t k, int64_t n, int64_t from, i
     for (int64_t i = first; i < end; i++) sum[i] = highest[i] + logf(sum[i]);
 }
 
-/* The same of all blocks with cells from `first` to `last`, as far as that is not `done`. */
+/* As `normalise`, for all blocks with cells from `first` to `last` that are not `done` yet. */
 static void normalise_around(const float *scores, int64_t k, int64_t n, int64_t first, int64_t last, uint8_t *done,
                              float *highest, float *sum) {
     for (int64_t from = first / BLOCK, end = last / BLOCK + 1; from < end; from++) {
@@ -356,6 +339,7 @@ static void *take(float **at, size_t n) {
     return first;
 }
 
+/* Compute the interpolation of a row's pixels. */
 static void place(Across *across, const int64_t *x_low, const float *x_weight) {
     across->near = 1;
     for (int64_t from = 0, vector = 0; from < across->width; from += LANES, vector++) {
@@ -370,10 +354,10 @@ static void place(Across *across, const int64_t *x_low, const float *x_weight) {
     }
 }
 
-/* Labels, votes and probabilities of all pixels; without `probability`, the votes of the first `counted` rows alone.
+/* Compute labels, votes and probabilities of all pixels; without `probability`, votes of the first `counted` rows only.
  *
- * scores [K, h, w]; y_low, y_weight [H]; x_low, x_weight [W], their values ascending;
- * labels [H, W] of 1 or 2 (`wide`) bytes; probability [H, W] or NULL; votes [K], added to. */
+ * scores [K, h, w]; y_low, y_weight [H] and x_low, x_weight [W]: interpolation, `low` ascending. Outputs: labels [H, W] of 1 or
+ * (`wide`) 2 bytes; probability [H, W] or NULL; votes [K], which are added to. */
 int64_t lexiseg_winners_of_some(const float *scores, int64_t k, int64_t h, int64_t w, const int64_t *y_low,
                                 const float *y_weight, int64_t height, const int64_t *x_low, const float *x_weight,
                                 int64_t width, void *labels, int64_t wide, float *probability, double *votes,
@@ -383,7 +367,7 @@ int64_t lexiseg_winners_of_some(const float *scores, int64_t k, int64_t h, int64
     bytes += (size_t)w * sizeof(Span);
     bytes += (4 * pixels + 12 * cells + (size_t)(2 * k * w) + 2 * all) * 4 + ((size_t)w / BLOCK + 1) * 2;
     bytes += (size_t)w + (size_t)(h * w) / BLOCK + 1; /* voting, done */
-    /* Of the corners only as many are touched as there are candidates, mostly one or two a cell. */
+    /* The system maps only the part of `corners` that is written: mostly one or two candidates a cell. */
     Corners *corners = malloc((size_t)(w * k) * sizeof(Corners));
     int64_t *room = calloc(1, bytes);
     if (!room || !corners) {
@@ -422,7 +406,7 @@ int64_t lexiseg_winners_of_some(const float *scores, int64_t k, int64_t h, int64
     place(&across, x_low, x_weight);
     if (probability) counted = k;
     if (counted >= k) normalise_around(scores, k, h * w, 0, h * w - 1, done, highest, normaliser);
-    int64_t row = -1, n_groups = 0; /* of cells whose candidates are known */
+    int64_t row = -1, n_groups = 0; /* the row of cells whose candidates are known */
     for (int64_t y = 0; y < height; y++) {
         int64_t below = y_low[y] + 1 < h ? w : 0;
         if (y_low[y] != row) {
@@ -432,7 +416,7 @@ int64_t lexiseg_winners_of_some(const float *scores, int64_t k, int64_t h, int64
             find_spans(&candidates, across.start, w, counted, &spans, voting);
             lead(&across, &candidates, space.winner);
             for (int64_t x = 0, next; x < w; x = next + 1) {
-                for (next = x; next < w && voting[next]; next++) {} /* and the cell behind them, whose corners count */
+                for (next = x; next < w && voting[next]; next++) {} /* the next cell's values are their right corners */
                 int64_t first = row * w + x, last = row * w + (next < w ? next : w - 1);
                 if (next == x) continue;
                 normalise_around(scores, k, h * w, first, last, done, highest, normaliser);
