@@ -2,7 +2,8 @@
 
 The label map is read once, column by column, and its runs are split by class, so the cost does not grow with the number
 of classes. Format (COCO API, `maskApi.c`): alternating column-major runs of zeros and ones, zeros first; `counts` is a
-base-32 text in which each run from the fourth on is stored as its difference to the run two before.
+base-32 text in which each run from the fourth on is stored as its difference to the run two before. Where the kernel is
+compiled, `kernel/runs.c` does the same.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Commands of the command line; cli.py puts them together."""
+"""Commands of the command line, a module or a folder each; `cli.py` imports and names them."""

@@ -1,1 +1,1 @@
-"""Recipes by name: contributed by methods, read from YAML, changed by `key=value`; free of torch."""
+"""Find recipes by name and apply `key=value`; their YAML is in `methods/NAME/training/recipes/`. Free of torch."""
