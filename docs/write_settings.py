@@ -132,7 +132,7 @@ def _default(name: str, field: FieldInfo) -> str:
         return "-"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    if name.endswith("_bytes") and value and value % MIB == 0:
+    if "_bytes" in name and value and value % MIB == 0:
         return f"`{value}` ({value // MIB} MiB)"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 

@@ -132,7 +132,7 @@ class Settings(BaseSettings):
     )
     device: Annotated[str, Read(LOADERS, MODELS)] = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     runtime: Annotated[Literal["auto", "torch", "onnx", "onnx-int8", "openvino"], Read(LOADERS, MODELS)] = Field(
-        "auto", description="who does the image pass: auto, torch, onnx, onnx-int8 or openvino"
+        "auto", description="what computes the image pass: auto, torch, onnx, onnx-int8 or openvino"
     )
     precision: Annotated[Literal["fast", "exact"], Read(ENGINES, MODELS)] = Field(
         "fast", description="fast: bfloat16 where the hardware has it; exact: float32"
@@ -140,17 +140,17 @@ class Settings(BaseSettings):
 
     max_batch: Annotated[int, Read(ENGINES, WORK)] = Field(8, ge=1, description="tiles in one image pass on a GPU")
     queue_limit: Annotated[int, Read(ENGINES, WORK)] = Field(
-        64, ge=1, description="requests accepted and not yet answered; half as many again keep it fair, more get 429"
+        64, ge=1, description="unanswered requests of one client, half as many again of all clients; more get 429"
     )
     deadline_seconds: Annotated[float, Read((*SERVERS, "video"), WORK)] = Field(
-        30.0, gt=0, description="for the answer to a request"
+        30.0, gt=0, description="to answer a request"
     )
 
     api_keys_file: Annotated[Path | None, Read(GATEWAYS, ADMISSION)] = Field(
         None, description="lines of ID and SHA-256; with none, everybody may ask"
     )
     api_keys: Annotated[SecretStr | None, Read(GATEWAYS, ADMISSION)] = Field(
-        None, description="the same lines, or parts between commas"
+        None, description="the same lines, or between commas"
     )
     metrics_need_key: Annotated[bool, Read(GATEWAYS, ADMISSION)] = Field(
         False, description="/metrics asks for an API key too"
@@ -167,14 +167,13 @@ class Settings(BaseSettings):
     max_bytes_in_flight: Annotated[int, Read(GATEWAYS, ADMISSION)] = Field(
         512 * 2**20,
         ge=1,
-        description="bytes of requests held at a time; half as many of images by URL, and of answers not taken, "
-        "a quarter of frames that come before there is room",
+        description="bytes of requests held at a time; half as many more of images by URL",
     )
     url_fetch: Annotated[bool, Read(GATEWAYS, ADMISSION)] = Field(
         False, description="takes images by URL, from public HTTPS hosts"
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, ADMISSION)] = Field(
-        (), description="web pages that may ask, between commas; * is every one"
+        (), description="origins of web pages that may ask, between commas; * is every one"
     )
     adapters: Annotated[tuple[Adapter, ...], NoDecode, Read(GATEWAYS, ADAPTERS)] = Field(
         (), description="other tools' protocols that are answered, between commas"
@@ -188,14 +187,14 @@ class Settings(BaseSettings):
     label_studio_api_key: Annotated[SecretStr | None, Read(GATEWAYS, ADAPTERS)] = Field(
         None, description="its access token, to fetch them"
     )
-    api_key: Annotated[SecretStr | None, Read(CLIENTS, ADMISSION)] = Field(None, description="what `--server` is shown")
+    api_key: Annotated[SecretStr | None, Read(CLIENTS, ADMISSION)] = Field(None, description="sent to `--server`")
 
     feature_cache_bytes: Annotated[int, Read(ENGINES, CACHES)] = Field(
         256 * 2**20, ge=0, description="features and images kept for a second question"
     )
 
     state_dir: Annotated[Path | None, Read((*ASKERS, "vocabularies"), VOCABULARIES)] = Field(
-        None, description="what outlives the process: users' vocabularies"
+        None, description="folder that keeps users' vocabularies"
     )
 
     redis_url: Annotated[SecretStr | None, Read((*SERVERS, *FILES, "vocabularies"), REDIS)] = Field(
