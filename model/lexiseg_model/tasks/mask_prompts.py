@@ -22,7 +22,7 @@ from lexiseg_model.errors import ShapeError
 from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.regions import tight_box
-from lexiseg_model.masks.rle import decode, encode_mask
+from lexiseg_model.masks.rle import decode, encode_mask, encode_spans
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.tasks.negative_points import MAX_ANSWERS, OUTSIDE, Cells, disc, neighbours, part_around
 from lexiseg_model.tasks.options import Query
@@ -55,9 +55,8 @@ def correct(query: Query, prompt: Prompt) -> Corrected:
     size = query.features.size
     if query.segmenter.takes_masks:
         own = _ask(query, [replace(prompt, segment=None)])[0]
-        return Corrected(
-            encode_mask(_cut(own.masks[0].numpy(force=True), size)), own.masks[0].cpu(), float(own.quality[0])
-        )
+        own_logits = own.masks[0].cpu()
+        return Corrected(encode_spans(cut(own_logits.numpy(), size), size), own_logits, float(own.quality[0]))
     mask = decode(prompt.mask)
     positives = tuple(point for point in prompt.points if point.positive)
     negatives = tuple(point for point in prompt.points if not point.positive)
@@ -114,8 +113,4 @@ def _logits(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> Logits:
 
 def _cut(logits: Logits, size: tuple[int, int]) -> NDArray[np.bool_]:
     """Mask of the pixels where logits [h, w], upsampled to the image's size, are not below 0."""
-    changes = np.zeros(size[0] * size[1] + 1, np.int8)
-    spans = cut(np.ascontiguousarray(logits, np.float32), size)
-    changes[spans[:, 0]] += 1
-    changes[spans[:, 1]] -= 1
-    return np.cumsum(changes[:-1]).astype(bool).reshape(size[1], size[0]).T
+    return decode(encode_spans(cut(logits, size), size))
