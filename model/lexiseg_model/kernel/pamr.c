@@ -35,7 +35,7 @@ static int64_t blocks_of(int64_t pixels) { return (pixels + BLOCK - 1) / BLOCK; 
 
 static Shape shape_of(int64_t h, int64_t w, int64_t reach) {
     int64_t blocks = blocks_of(w), margin = blocks_of(reach) * BLOCK, row = blocks * BLOCK + 2 * margin;
-    return (Shape){h, w, blocks, margin, row, h * row + BLOCK}; /* + BLOCK: planes a power of two apart would share cache sets */
+    return (Shape){h, w, blocks, margin, row, h * row + BLOCK}; /* + BLOCK: not a power of two, or planes share cache sets */
 }
 
 /* Allocate memory, in huge pages if it is large: page faults of small pages take as long as an iteration. */

@@ -8,7 +8,7 @@ in one pass; a GPU upsamples every class.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -20,12 +20,12 @@ from torch import Tensor
 from lexiseg_model.device import widest_float
 from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
-from lexiseg_model.masks.bilinear import BAND_PIXELS, Axis, axes, axis
+from lexiseg_model.masks.bilinear import axes, axis, bands
 from lexiseg_model.types import LabelMap
 
 SLACK = 1e-4  # of the scores: rounding must not lose a class
 MIN_SCORE = -1e30  # replaces -inf: interpolation between infinite corners gives NaN
-ROOM = 1 << 24  # numbers of a strip, upsampled at a time on a GPU: 64 MB, and a few times that beside them
+ROOM = 1 << 24  # numbers of a strip of all maps, upsampled at a time on a GPU: 64 MB, and a few times that beside them
 # (scores, indices of their rows, which may broadcast) -> values that compete; monotonic in the score.
 Worth = Callable[[Tensor, Tensor], Tensor]
 
@@ -38,22 +38,22 @@ class Winners(NamedTuple):
     probability: NDArray[np.float32] | None  # [H, W] of the winner, when asked for
 
 
-class Tile(NamedTuple):
-    """Part of an output: its pixels and, along each axis, `cells` between which they are interpolated.
+class Strip(NamedTuple):
+    """Rows of an output, and the rows of `cells` between which they are interpolated.
 
-    `y`, `x`: the place among these cells of each pixel's lower one, and the weight of the next.
+    `y` [R] and `x` [W]: each pixel's lower cell, counted from the strip's first one, and the weight of the next.
     """
 
-    pixels: tuple[slice, slice]
-    cells: tuple[slice, slice]
+    rows: slice
+    cells: slice
     y: tuple[Tensor, Tensor]
     x: tuple[Tensor, Tensor]
 
 
 class Won(NamedTuple):
-    """A tile of the output: the `best` worth and its row of the scores, [R, W] each, on the device of the scores."""
+    """A strip of the output: the `best` worth and its row of the scores, [R, W] each, on the device of the scores."""
 
-    tile: Tile
+    strip: Strip
     best: Tensor
     winner: Tensor
 
@@ -83,12 +83,12 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
     votes = torch.zeros(n_rows, dtype=widest_float(device), device=device)
     labels = torch.empty(size, dtype=torch.uint8 if n_rows <= 256 else torch.int32, device=device)
     probability = torch.empty(size, device=device) if keep_probability else None
-    for tile, best, winner in contest(scores, size):
-        share = (best - upsampled(normaliser[:, *tile.cells], tile)[0]).clamp_max_(0).exp_()
+    for strip, best, winner in contest(scores, size):
+        share = (best - upsampled(normaliser, strip)[0]).clamp_max_(0).exp_()
         votes.index_add_(0, winner.flatten(), share.flatten().to(votes.dtype))
-        labels[tile.pixels] = winner.to(labels.dtype)
+        labels[strip.rows] = winner.to(labels.dtype)
         if probability is not None:
-            probability[tile.pixels] = share
+            probability[strip.rows] = share
     label_map: LabelMap = labels.cpu().numpy()
     if n_rows > 256:
         label_map = label_map.astype(np.uint16)
@@ -98,7 +98,7 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
 
 @torch.inference_mode()
 def contest(scores: Tensor, size: tuple[int, int], worth: Worth = lambda scores, rows: scores) -> Iterator[Won]:
-    """Find the winner of each pixel after bilinear upsampling (align_corners=False), tile by tile.
+    """Find the winner of each pixel after bilinear upsampling (align_corners=False), strip by strip.
 
     Args:
         scores: [K, h, w] float32; K is at least 1. -inf as for `winners`.
@@ -106,15 +106,15 @@ def contest(scores: Tensor, size: tuple[int, int], worth: Worth = lambda scores,
         worth: maps scores to the values that compete.
 
     Returns:
-        Tiles from top to bottom; ties go to the lower row of the scores.
+        Strips from top to bottom; ties go to the lower row of the scores.
     """
     scores = scores.clamp_min(MIN_SCORE)
     if scores.device.type == "cpu":
         yield from _contest_by_cells(scores, size, worth)
         return
     rows = torch.arange(len(scores), device=scores.device)[:, None, None]
-    for tile in strips(scores, size):
-        yield Won(tile, *worth(upsampled(scores[:, *tile.cells], tile), rows).max(0))
+    for strip in strips(scores, size):
+        yield Won(strip, *worth(upsampled(scores, strip), rows).max(0))
 
 
 def _contest_by_cells(scores: Tensor, size: tuple[int, int], worth: Worth) -> Iterator[Won]:
@@ -125,10 +125,10 @@ def _contest_by_cells(scores: Tensor, size: tuple[int, int], worth: Worth) -> It
     cell_of, rivals = (highest >= lowest.amax(0) - SLACK).flatten(1).T.nonzero(as_tuple=True)
     count = cell_of.bincount(minlength=lowest[0].numel())
     first = count.cumsum(0) - count
-    for tile in _tiles(scores, size, (max(1, BAND_PIXELS // size[1]), size[1])):
-        (y, down), (x, across) = tile.y, tile.x
+    for strip in _strips(scores, size, bands(size)):
+        (y, down), (x, across) = strip.y, strip.x
         shape = (len(y), len(x))
-        y, x = y + tile.cells[0].start, x + tile.cells[1].start
+        y = y + strip.cells.start
         cell = (y[:, None] * scores.shape[2] + x).flatten()
         corner = (y[:, None] * padded.shape[2] + x).flatten()
         down, across = down[:, None].expand(shape).flatten(), across.expand(shape).flatten()
@@ -142,7 +142,7 @@ def _contest_by_cells(scores: Tensor, size: tuple[int, int], worth: Worth) -> It
             best[better], winner[better] = value[is_better], row[is_better]
             more = (count.take(cell) > rank + 1).nonzero()[:, 0]
             pixels, cell, corner, down, across = (each.take(more) for each in (pixels, cell, corner, down, across))
-        yield Won(tile, best.view(shape), winner.view(shape))
+        yield Won(strip, best.view(shape), winner.view(shape))
 
 
 def _over_cells(choose: Callable[[Tensor, Tensor], Tensor], padded: Tensor) -> Tensor:
@@ -162,34 +162,30 @@ def _score_at(padded: Tensor, row: Tensor, corner: Tensor, down: Tensor, across:
     return sides[0] + across * (sides[1] - sides[0])
 
 
-def strips(scores: Tensor, size: tuple[int, int]) -> Iterator[Tile]:
-    """Tiles of whole rows, from top to bottom, of which all maps [K, h, w] may be upsampled at once."""
-    return _tiles(scores, size, (max(1, ROOM // (len(scores) * size[1])), size[1]))
+def strips(scores: Tensor, size: tuple[int, int]) -> Iterator[Strip]:
+    """Strips of an output of `size` (H, W), top to bottom, small enough to upsample all maps [K, h, w] at once."""
+    step = max(1, ROOM // (len(scores) * size[1]))
+    return _strips(scores, size, (slice(start, start + step) for start in range(0, size[0], step)))
 
 
-def _tiles(scores: Tensor, size: tuple[int, int], side: tuple[int, int]) -> Iterator[Tile]:
-    down, across = (
-        [
-            _interpolated(axis(cells, pixels), slice(first, first + step), scores.device)
-            for first in range(0, pixels, step)
-        ]
-        for cells, pixels, step in zip(scores.shape[1:], size, side, strict=True)
-    )
-    for rows, upper, y in down:
-        for columns, left, x in across:
-            yield Tile((rows, columns), (upper, left), y, x)
+def _strips(scores: Tensor, size: tuple[int, int], bands_of_rows: Iterable[slice]) -> Iterator[Strip]:
+    down, across = (axis(cells, pixels) for cells, pixels in zip(scores.shape[1:], size, strict=True))
+    x = _on_device(across.low, across.weight, scores.device)
+    for rows in bands_of_rows:
+        low = down.low[rows]
+        cells = slice(int(low[0]), int(low[-1]) + 2)
+        yield Strip(rows, cells, _on_device(low - low[0], down.weight[rows], scores.device), x)
 
 
-def _interpolated(whole: Axis, pixels: slice, device: torch.device) -> tuple[slice, slice, tuple[Tensor, Tensor]]:
-    """Pixels along an axis, the cells between which they are interpolated, and how."""
-    low, weight = whole.low[pixels], whole.weight[pixels]
-    cells = slice(int(low[0]), int(low[-1]) + 2)
-    return pixels, cells, (torch.from_numpy(low - low[0]).to(device), torch.from_numpy(weight.copy()).to(device))
+def _on_device(low: NDArray[np.intp], weight: NDArray[np.float32], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Copies of read-only arrays as tensors."""
+    return torch.tensor(low, device=device), torch.tensor(weight, device=device)
 
 
-def upsampled(corners: Tensor, tile: Tile) -> Tensor:
-    """Upsample a tile's cells [K, h, w] to [K, R, W]: rows first, then columns, one unfused product and sum each."""
-    (y, down), (x, across) = tile.y, tile.x
+def upsampled(scores: Tensor, strip: Strip) -> Tensor:
+    """Upsample scores [K, h, w] to a strip [K, R, W]: rows first, then columns, one unfused product and sum each."""
+    (y, down), (x, across) = strip.y, strip.x
+    corners = scores[:, strip.cells]
     upper, lower = corners[:, y], corners[:, (y + 1).clamp_max(corners.shape[1] - 1)]
     rows = upper + down[:, None] * (lower - upper)
     left, right = rows[:, :, x], rows[:, :, (x + 1).clamp_max(corners.shape[2] - 1)]

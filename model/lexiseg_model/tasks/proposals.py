@@ -54,7 +54,7 @@ def merge(
         size: (H, W) of the result; masks are upsampled bilinearly (align_corners=False).
         overlap: a mask that wins less than this share of the pixels it covers is dropped.
         keep_probability: also return share * sigmoid(mask) of every pixel's owner; 1 minus it for nobody.
-        check: called before each tile and each mask; may raise to cancel.
+        check: called before each strip and each mask; may raise to cancel.
     """
     n = len(masks)
     labels = np.full(size, n, np.uint16)
@@ -68,12 +68,12 @@ def merge(
 
     edge = worth(masks.new_zeros(n), torch.arange(n, device=masks.device))  # worth of a pixel on a mask's contour
     won = np.zeros(n, np.int64)
-    for tile, best, winner in contest(masks, size, worth):
+    for strip, best, winner in contest(masks, size, worth):
         check()
         won += winner.flatten().bincount(minlength=n).numpy(force=True)
-        labels[tile.pixels] = torch.where(best >= edge[winner], winner, n).numpy(force=True)
+        labels[strip.rows] = torch.where(best >= edge[winner], winner, n).numpy(force=True)
         if probability is not None:
-            probability[tile.pixels] = best.exp().numpy(force=True)
+            probability[strip.rows] = best.exp().numpy(force=True)
     covered = np.zeros(n, np.int64)
     for number, mask in enumerate(masks.cpu().numpy()):
         check()

@@ -158,15 +158,15 @@ def reduce_to_labels(scores: Tensor, size: tuple[int, int], reduction: Reduction
     labels = np.empty(size, np.uint16)
     owner = torch.from_numpy(reduction.owner).to(scores.device)
     for strip in strips(scores, size):
-        logits = reduction.scale * upsampled(scores[:, *strip.cells], strip)
+        logits = reduction.scale * upsampled(scores, strip)
         competing = logits[:n_texts]
         if dropped is not None:
             competing = competing.masked_fill(dropped[:, None, None], -math.inf)
         best, winner = competing.max(0)
         won = owner[winner]
         if reduction.nobody is not None:
-            won = torch.where(best < reduction.nobody(logits, strip.pixels[0]), 0, won)
-        labels[strip.pixels] = won.cpu().numpy()
+            won = torch.where(best < reduction.nobody(logits, strip.rows), 0, won)
+        labels[strip.rows] = won.cpu().numpy()
     return labels
 
 
@@ -174,7 +174,7 @@ def _too_small(scores: Tensor, size: tuple[int, int], reduction: Reduction, shar
     """[T] queries whose label wins too little of the foreground, before the background rule."""
     area = np.zeros(int(reduction.owner.max()) + 1)
     for strip in strips(scores, size):
-        winner = upsampled(scores[:, *strip.cells], strip)[: len(reduction.owner)].argmax(0).cpu().numpy()
+        winner = upsampled(scores, strip)[: len(reduction.owner)].argmax(0).cpu().numpy()
         area += np.bincount(reduction.owner[winner].reshape(-1), minlength=len(area))
     small = area <= share * area[1:].sum()
     small[0] = False
