@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Plan
 
 TOLERANCE = 12.0  # gray levels of error at which trust falls to 1/e
@@ -22,9 +21,9 @@ BINS = 8  # of each colour
 OTHER_COLOURS = 0.3
 SAME_SHAPES = 0.7
 MIN_SIDE = 16  # pixels, for the patches of the search
+MAX_SIDE = 256  # pixels; optical flow gains nothing from more (docs/video.md)
 
 Gray = NDArray[np.uint8]  # [h, w]
-MAX_SIDE = 256  # pixels; optical flow gains nothing from more (docs/video.md)
 Picture = NDArray[np.uint8]  # [h, w, 3] RGB
 
 
@@ -48,9 +47,7 @@ class MotionEstimator:
         self._flow = _dense_flow()
 
     def compare(self, before: Picture, now: Picture) -> Motion:
-        """The motion from one picture to the next. Raises ShapeError: the two differ in size."""
-        if before.shape != now.shape:
-            raise ShapeError(f"a picture of {now.shape[:2]} cannot be compared with one of {before.shape[:2]}")
+        """The motion from one picture to the next, of the same size."""
         gray_before, gray_now = _gray(before), _gray(now)
         height, width = gray_now.shape
         source = self._shifts(gray_before, gray_now)

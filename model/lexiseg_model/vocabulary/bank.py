@@ -134,13 +134,13 @@ def _build(segmenter: Segmenter, classes: Classes, background: tuple[str, ...], 
         rows = word_rows if rows is None else np.concatenate([rows, word_rows])
     bank = segmenter.text_bank(classes + words, rows) if rows is not None and len(rows) else None
     if bank is not None:
-        bank = replace(bank, levels=_of_classes(bank, len(classes)), n_background=len(words))
-    if bank is not None and not examples:
-        return bank
-    return replace(with_examples(bank, examples, len(classes) + len(words)), n_background=len(words))
+        bank = replace(bank, levels=_class_levels(bank, len(classes)))
+    if bank is None or examples:
+        bank = with_examples(bank, examples, len(classes) + len(words))
+    return replace(bank, n_background=len(words))
 
 
-def _of_classes(bank: TextBank, n_classes: int) -> Tensor | None:
+def _class_levels(bank: TextBank, n_classes: int) -> Tensor | None:
     """Levels [T] of a bank with 0 for background words: levels are fitted for classes."""
     if bank.levels is None:
         return None

@@ -58,8 +58,6 @@ def push_from_negatives(vectors: Tensor, mean: Tensor, negatives: Tensor) -> Ten
 
 def with_examples(bank: TextBank | None, examples: dict[int, ExampleVectors], n_classes: int) -> TextBank:
     """Add example vectors to a text bank (None: no class has texts), after the texts of their class."""
-    if not examples and bank is not None:
-        return bank
     vectors = [] if bank is None else [bank.vectors]
     owners = [] if bank is None else [bank.owner]
     for class_index, example in examples.items():

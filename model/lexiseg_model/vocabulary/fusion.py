@@ -83,7 +83,7 @@ def training_rows(cells: Tensor, support: Support, n_classes: int) -> Rows:
     """Retrieved examples, mixtures and pseudo-examples for cells [N, D], in this order."""
     examples, texts = support.examples, support.texts
     by_class = F.one_hot(support.text_owner, n_classes).float()  # [T, K]
-    retrieved = _distinct((cells @ examples.T).topk(min(N_NEAREST, len(examples)), 1).indices)
+    retrieved = torch.unique((cells @ examples.T).topk(min(N_NEAREST, len(examples)), 1).indices)
     owner = support.example_owner[retrieved]
     means = _means(examples, support.example_owner, n_classes)
 
@@ -92,12 +92,12 @@ def training_rows(cells: Tensor, support: Support, n_classes: int) -> Rows:
     mixed_owner = support.text_owner[has_examples].repeat(len(SHARES))
 
     best = (cells @ texts.T).argmax(1)
-    unsupported = _distinct(best)
+    unsupported = torch.unique(best)
     unsupported = unsupported[~torch.isin(support.text_owner[unsupported], support.example_owner)]
     pseudo = _mixtures(_means(cells, best, len(texts))[unsupported], texts[unsupported])
     soft = (TEXT_SCALE * pseudo @ texts.T).softmax(1) @ by_class  # [M, T] x [T, K]
     hard = F.one_hot(torch.cat([owner, mixed_owner]), n_classes).float()
-    possible = _distinct(torch.cat([owner, mixed_owner, soft.argmax(1)]))
+    possible = torch.unique(torch.cat([owner, mixed_owner, soft.argmax(1)]))
     is_possible = torch.zeros(n_classes, device=cells.device).index_fill(0, possible, 1.0)
     soft = soft * is_possible / (soft @ is_possible)[:, None]
     labels = torch.cat([hard, soft])
@@ -134,12 +134,6 @@ def _class_weights(cells: Tensor, support: Support, by_class: Tensor) -> Tensor:
 def _means(vectors: Tensor, owner: Tensor, n: int) -> Tensor:
     """Unit means [n, D] of vectors [M, D] by owner [M]; zero for owners without vectors."""
     return F.normalize(vectors.new_zeros(n, vectors.shape[1]).index_add(0, owner, vectors), dim=1)
-
-
-def _distinct(numbers: Tensor) -> Tensor:
-    """The distinct numbers, ascending."""
-    distinct: Tensor = torch.unique(numbers)
-    return distinct
 
 
 def _mixtures(visual: Tensor, texts: Tensor) -> Tensor:
