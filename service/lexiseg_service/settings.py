@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from lexiseg_model.types import Runtime
+
 STREAM_IDLE_SECONDS = 60.0  # without a message, then a video stream is ended
 BODY_SECONDS = 60.0  # for the whole body of a request, or one gRPC message
 BYTES_PER_POINT = 96  # in JSON, with all digits
@@ -131,7 +133,7 @@ class Settings(BaseSettings):
         None, description="lines of NAME@VERSION PERCENT key|image: who gets which version without naming one"
     )
     device: Annotated[str, Read(LOADERS, MODELS)] = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
-    runtime: Annotated[Literal["auto", "torch", "onnx", "onnx-int8", "openvino"], Read(LOADERS, MODELS)] = Field(
+    runtime: Annotated[Runtime, Read(LOADERS, MODELS)] = Field(
         "auto", description="what computes the image pass: auto, torch, onnx, onnx-int8 or openvino"
     )
     precision: Annotated[Literal["fast", "exact"], Read(ENGINES, MODELS)] = Field(

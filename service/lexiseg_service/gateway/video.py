@@ -15,12 +15,13 @@ from typing import TypeVar
 
 from pydantic import Field, field_validator
 
+from lexiseg_model.types import StrictModel
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady, ServiceError
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.image.header import read_header
 from lexiseg_service.question.messages import DropPolicy, FrameAnswer, StreamQuestion, VideoFrame
-from lexiseg_service.question.schemas import Question, Strict
+from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import STREAM_IDLE_SECONDS, Settings
 from lexiseg_service.shares import Hold
 from lexiseg_service.watch.metrics import Metrics, failure_reason
@@ -32,7 +33,7 @@ GOING_DOWN = "the service is going down; open the stream again"
 Accepted = Callable[[], Awaitable[object]]
 
 
-class StreamConfig(Strict):
+class StreamConfig(StrictModel):
     """The question for all frames from now on, before its classes and its model are resolved."""
 
     question: Question

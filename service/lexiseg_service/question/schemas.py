@@ -8,36 +8,31 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic.dataclasses import dataclass
 
 from lexiseg_model.available import AvailableModel
-from lexiseg_model.types import ModelCard, Rle
+from lexiseg_model.types import ModelCard, Refinement, Rle, StrictModel, Task
+from lexiseg_service.question.messages import MaskFormat
 
 Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 TrackId = Annotated[int, Field(ge=1, lt=2**53, strict=True)]  # as exact as JSON's numbers are to a browser
 
 
-def _no_truth(value: object) -> object:
+def _refuse_bool(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("Input should be a number")
     return value
 
 
-Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_no_truth)]
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_refuse_bool)]
 
 
-class Strict(BaseModel):
-    """Unknown fields are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class BackgroundInput(Strict):
+class BackgroundInput(StrictModel):
     """Overrides of the model card's background rule."""
 
     threshold: Probability | None = Field(None, description="probability below which a class owns no pixel")
     words: list[Text] | None = Field(None, fail_fast=True, description="what else may be in the picture")
 
 
-class ImageInput(Strict):
+class ImageInput(StrictModel):
     """An image inside JSON: exactly one of the three."""
 
     base64: str | None = Field(None, description="the encoded file")
@@ -57,7 +52,7 @@ class PointInput:
     positive: StrictBool = Field(True, description="on the object, or on what is not the object")
 
 
-class ShownInput(Strict):
+class ShownInput(StrictModel):
     """One object, shown by points, by a box, or by both; without a box, at least one point is positive."""
 
     points: list[PointInput] = Field(
@@ -68,7 +63,7 @@ class ShownInput(Strict):
     )
 
 
-class MaskInput(Strict):
+class MaskInput(StrictModel):
     """A mask of the image's size, as an answer gives it (`coco_rle`)."""
 
     format: Literal["coco_rle"] = Field("coco_rle", description="of the mask")
@@ -102,7 +97,7 @@ class ExampleInput(ShownInput):
     mask: MaskInput | None = Field(None, description="instead of a box and points")
 
 
-class ClassInput(Strict):
+class ClassInput(StrictModel):
     """A class with more than a name."""
 
     name: Text = Field(description="what to look for, and the `label` of its segments")
@@ -123,7 +118,7 @@ class ClassInput(Strict):
     )
 
 
-class Asked(Strict):
+class Asked(StrictModel):
     """What a question about an image and one about a stream have in common."""
 
     classes: list[Text | ClassInput] | None = Field(
@@ -148,7 +143,7 @@ class Asked(Strict):
 class Question(Asked):
     """Everything of a request but the image."""
 
-    task: Literal["semantic", "instance", "panoptic", "prompt", "everything"] | None = Field(
+    task: Task | None = Field(
         None,
         description="default: prompt when there are prompts, else semantic; everything: all masks that the model "
         "proposes, named where there are classes",
@@ -161,13 +156,11 @@ class Question(Asked):
         fail_fast=True,
         examples=[[{"points": [{"x": 12, "y": 40, "positive": True}]}]],
     )
-    mask: Literal["rle", "polygon", "png", "none"] = Field(
-        "rle", description="png answers one label map instead of a mask for each segment"
-    )
+    mask: MaskFormat = Field("rle", description="png answers one label map instead of a mask for each segment")
     simplify: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = Field(
         0.0, description="of mask=polygon: how far in pixels a border may stray; 0 keeps every corner"
     )
-    refine: Literal["none", "pamr", "lposs", "regions"] | None = Field(
+    refine: Refinement | None = Field(
         None,
         description="pamr follows colours, lposs likeness of patches and colours, regions let the model's proposals "
         "vote; null: the card's default. What a model offers stands on its card (`refinements`)",
@@ -351,20 +344,20 @@ class StreamOutput(BaseModel):
     idle_seconds: float = Field(description="without a frame for so long it is ended")
 
 
-class FollowInput(Strict):
+class FollowInput(StrictModel):
     """An object that begins in this frame."""
 
     track_id: TrackId = Field(description="its number from now on; one that is followed already begins anew")
     prompt: PromptInput = Field(description="what shows it in this frame")
 
 
-class FrameImageInput(Strict):
+class FrameImageInput(StrictModel):
     """The picture of a frame."""
 
     base64: str = Field(description="the encoded file")
 
 
-class FrameInput(Strict):
+class FrameInput(StrictModel):
     """The next frame of a stream."""
 
     image: FrameImageInput = Field(description="the encoded picture")

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from lexiseg_service.question.schemas import BackgroundInput, ClassInput, ExampleInput, Strict, Text
+from lexiseg_model.types import StrictModel
+from lexiseg_service.question.schemas import BackgroundInput, ClassInput, ExampleInput, Text
 
 EXAMPLE: dict[str, JsonValue] = {
     "classes": ["floor", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}, "lamp"],
@@ -19,7 +20,7 @@ EXAMPLE: dict[str, JsonValue] = {
 READ_ONLY = {"name", "n_classes", "built_in", "own"}
 
 
-class VocabularyInput(Strict):
+class VocabularyInput(StrictModel):
     """A class list to keep under a name."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
