@@ -1,7 +1,8 @@
-"""Protobuf messages from objects and back, by the names of their fields.
+"""Convert protobuf messages from and to dataclasses or JSON values, by the names of their fields.
 
-A message and its counterpart, a dataclass or JSON, give the same names to the same things, so that only what differs
-has to be written out:
+    object -> write -> message -> read -> values by field name -> the object that `kinds` make of them
+
+A message and its counterpart use the same field names, so that only the differences have to be written out:
 
     field of a message            value of an object
     optional and not set          None; left out when it is read
@@ -16,15 +17,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
 from google.protobuf.message import Message
 
 M = TypeVar("M", bound=Message)
-# By the name of a message's type: what makes an object of its fields, which are the keyword arguments.
+# By the name of a message type: makes an object of its fields, passed as keyword arguments.
 Kinds = Mapping[str, Callable[..., Any]]
-_Field = tuple[str, bool, bool, Descriptor | None, EnumDescriptor | None]  # name, is optional, is repeated, its type
+
+
+class _Field(NamedTuple):
+    """A field of a message type; `message` or `enum` is the type of its values, if it is one of these."""
+
+    name: str
+    optional: bool
+    repeated: bool
+    message: Descriptor | None
+    enum: EnumDescriptor | None
 
 
 def write(kind: type[M], source: Any, **others: Any) -> M:
@@ -32,15 +42,47 @@ def write(kind: type[M], source: Any, **others: Any) -> M:
     return kind(**arguments(kind.DESCRIPTOR, source, **others))  # type: ignore[arg-type]  # one class of two names
 
 
+def arguments(kind: Descriptor, source: Any, **others: Any) -> dict[str, Any]:
+    """Keyword arguments of a message's constructor, as for `write`; nested messages may be such dicts, too.
+
+    Args:
+        kind: the message type.
+        source: an object with attributes of the names of the fields; a tuple or list of their values, or of the items
+            of the first field, if that is repeated.
+        others: values of fields in place of the object's own.
+    """
+    fields = _fields(kind)
+    if not isinstance(source, (tuple, list)):
+        values = {field.name: getattr(source, field.name, None) for field in fields}
+    elif fields[0].repeated:
+        values = {fields[0].name: source}
+    else:
+        values = {field.name: value for field, value in zip(fields, source, strict=True)}
+    values |= others
+    return {
+        name: value if message is None and enum is None else _argument(repeated, message, enum, value)
+        for name, _, repeated, message, enum in fields
+        if (value := values[name]) is not None
+    }
+
+
+def _argument(repeated: bool, kind: Descriptor | None, enum: EnumDescriptor | None, value: Any) -> Any:
+    if kind is None:
+        return value if enum is None else name_of(enum, value)
+    if repeated:
+        return [each if isinstance(each, (Message, dict)) else arguments(kind, each) for each in value]
+    return value if isinstance(value, (Message, dict)) else arguments(kind, value)
+
+
 def read(message: Message, kinds: Kinds, names: Container[str] | None = None) -> dict[str, Any]:
-    """The fields of a message by name, all or those of `names`; of messages in them `kinds` make objects."""
+    """The values of a message by field name, of all fields or those in `names`; `kinds` convert nested messages."""
     values: dict[str, Any] = {}
-    for name, optional, repeated, kind, enum in _fields(message.DESCRIPTOR):
+    for name, optional, repeated, nested, enum in _fields(message.DESCRIPTOR):
         if (names is not None and name not in names) or (optional and not message.HasField(name)):
             continue
         value = getattr(message, name)
-        if kind is not None:
-            make = kinds[kind.name]
+        if nested is not None:
+            make = kinds[nested.name]
             value = tuple([make(**read(each, kinds)) for each in value]) if repeated else make(**read(value, kinds))
         elif repeated:
             value = tuple(value)
@@ -58,25 +100,25 @@ def made(message: Message, kinds: Kinds) -> Any:
 
 
 def row(**values: Any) -> tuple[Any, ...]:
-    """A kind of message that is a tuple of its values."""
+    """The tuple of a message's values: the kind of messages such as Size and Box."""
     return tuple(values.values())
 
 
 def word_of(enum: EnumDescriptor, number: int) -> str:
-    """The word of a number; of one that only a newer release knows, its digits."""
+    """The word of an enum value, such as "semantic"; the digits of a value that only a newer release knows."""
     value = enum.values_by_number.get(number)
     return str(number) if value is None else value.name.removeprefix(_prefix(enum)).lower()
 
 
 def name_of(enum: EnumDescriptor, word: str) -> str:
-    """The name of a word in an enum, as constructors of messages take it."""
+    """The name of an enum value, such as TASK_SEMANTIC, as message constructors take it."""
     return _prefix(enum) + word.upper()
 
 
 @cache
 def _fields(kind: Descriptor) -> tuple[_Field, ...]:
     return tuple(
-        (field.name, field.has_presence, field.is_repeated, field.message_type, field.enum_type)
+        _Field(field.name, field.has_presence, field.is_repeated, field.message_type, field.enum_type)
         for field in kind.fields
     )
 
@@ -84,28 +126,3 @@ def _fields(kind: Descriptor) -> tuple[_Field, ...]:
 @cache
 def _prefix(enum: EnumDescriptor) -> str:
     return enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
-
-
-def arguments(kind: Descriptor, source: Any, **others: Any) -> dict[str, Any]:
-    """As `write`, the arguments of the message's constructor, which takes them for messages in a message, too."""
-    fields = _fields(kind)
-    if not isinstance(source, (tuple, list)):
-        values = {field[0]: getattr(source, field[0], None) for field in fields}
-    elif fields[0][2]:
-        values = {fields[0][0]: source}
-    else:
-        values = {field[0]: value for field, value in zip(fields, source, strict=True)}
-    values |= others
-    return {
-        name: value if nested is None and enum is None else _argument(repeated, nested, enum, value)
-        for name, _, repeated, nested, enum in fields
-        if (value := values[name]) is not None
-    }
-
-
-def _argument(repeated: bool, kind: Descriptor | None, enum: EnumDescriptor | None, value: Any) -> Any:
-    if kind is None:
-        return value if enum is None else name_of(enum, value)
-    if repeated:
-        return [each if isinstance(each, (Message, dict)) else arguments(kind, each) for each in value]
-    return value if isinstance(value, (Message, dict)) else arguments(kind, value)
