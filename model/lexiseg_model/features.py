@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TypeVar, cast
 
 import numpy as np
@@ -68,7 +67,6 @@ class Derived:
         self._guard = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._values: dict[str, Iterable[Tensor | Features]] = {}
-        self._bytes: dict[str, int] = {}  # of values whose size is fixed
         self.answered: set[str] = set()  # tasks whose derived values exist
 
     def once(self, name: str, make: Callable[[], T]) -> T:
@@ -81,16 +79,12 @@ class Derived:
                 lock = self._locks.setdefault(name, threading.Lock())
             with lock:
                 if name not in self._values:
-                    value = make()
-                    if isinstance(value, tuple) and all(isinstance(part, Tensor) for part in value):
-                        self._bytes[name] = _nbytes(value)
-                    self._values[name] = value
+                    self._values[name] = make()
         return cast(T, self._values[name])
 
     @property
     def nbytes(self) -> int:
-        values = [*self._values.items()]
-        return sum(self._bytes[name] if name in self._bytes else _nbytes(value) for name, value in values)
+        return sum(map(_nbytes, tuple(self._values.values())))
 
 
 @dataclass(frozen=True)
@@ -107,11 +101,7 @@ class Features:
 
     @property
     def nbytes(self) -> int:
-        return self._own_bytes + self.derived.nbytes
-
-    @cached_property
-    def _own_bytes(self) -> int:
-        return _nbytes(self.tensors.values())
+        return _nbytes(self.tensors.values()) + self.derived.nbytes
 
 
 def _nbytes(parts: Iterable[Tensor | Features]) -> int:
