@@ -27,7 +27,7 @@ def list_models(
 ) -> None:
     """List models: where their weights are, tasks, commercial use, licences.
 
-    Weights "to be had" come from the hub, or are imported first: `lexiseg serve --model NAME` says how. Where none were
+    Published weights come from the hub, or are imported first: `lexiseg serve --model NAME` says how. Where none were
     published you train your own. Commercial use is yes, no, or ask: then the terms are unknown.
 
     Example:  lexiseg models list --json
@@ -60,7 +60,7 @@ def _weights(card: ModelCard) -> str:
     if card.weights_sha256 is not None:
         return "here"
     method = methods().get(card.method)
-    return "to be had" if method is None or method.weights_published else "unpublished"
+    return "published" if method is None or method.weights_published else "unpublished"
 
 
 @models.command("available", cls=Grouped)

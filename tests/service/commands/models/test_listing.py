@@ -15,7 +15,7 @@ def test_of_every_model_it_says_whether_its_weights_are_here(lexiseg: CommandLin
     assert weights.pop("tiny@1") == "here"
     assert weights.pop("s-seg@1") == "unpublished"
     assert {"dense-clip@1", "tcl@1", "tipsv2-b14@1", "unpair-seg@1"} <= weights.keys()
-    assert set(weights.values()) == {"to be had"}
+    assert set(weights.values()) == {"published"}
 
 
 def test_the_whole_licence_of_every_model_is_printed_and_a_word_for_commercial_use(lexiseg: CommandLine) -> None:
