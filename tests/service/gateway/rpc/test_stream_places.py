@@ -48,7 +48,7 @@ async def test_a_stream_that_is_silent_is_ended(monkeypatch: pytest.MonkeyPatch)
             break
 
     assert len(answers) == 1
-    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED, details
     assert f"{seconds:g} seconds" in details
 
 
@@ -128,5 +128,5 @@ async def test_a_client_that_reads_no_answers_loses_its_place_and_gets_the_reaso
         if "no message" not in details:
             break
 
-    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED, details
     assert f"the client read no answer for {seconds:g} seconds" in details
