@@ -18,7 +18,7 @@ FILE = Path(__file__).with_suffix(".yaml")
 
 
 class AvailableModel(StrictModel):
-    """One line of the list."""
+    """One model of the list."""
 
     name: str = Field(description="what `lexiseg serve --model` and a request call it")
     method: str = Field(description="the code that runs it")

@@ -21,15 +21,15 @@ from redis.retry import Retry
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
-FAILURES = 3
-COOL_DOWN_SECONDS = 5.0
 logger = structlog.get_logger("lexiseg.redis")
 T = TypeVar("T")
+FAILURES = 3  # in a row that open the breaker
+COOL_DOWN_SECONDS = 5.0  # of an open breaker, until one call is tried
 TIMEOUT_SECONDS = 0.2  # for a connect, or an answer
 
 
 class State(IntEnum):
-    """The state, with its value in the metrics."""
+    """State of a circuit breaker, with its value in the metrics."""
 
     CLOSED = 0
     HALF_OPEN = 1
@@ -37,7 +37,7 @@ class State(IntEnum):
 
 
 class Breaker:
-    """Decides whether to call, from the outcomes of earlier calls; thread-safe."""
+    """Circuit breaker: whether to call, by the outcomes of earlier calls; thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""Axes of bilinear upsampling as torch's with align_corners=False; masks upsampled and cut at 0."""
+"""Bilinear upsampling as torch's (align_corners=False): its weights, and masks upsampled and cut at 0."""
 
 from __future__ import annotations
 

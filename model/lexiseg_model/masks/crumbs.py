@@ -17,8 +17,8 @@ from lexiseg_model.types import StrictModel
 class CrumbRule(StrictModel):
     """Definition of a crumb; chosen on training photographs (docs/tiny-ablation.md)."""
 
-    island: float = Field(0.2, ge=0, le=1, description="of a mask's largest part, below which a part is left out")
-    hole: float = Field(0.05, ge=0, le=1, description="of what a mask holds, below which a hole is filled")
+    island: float = Field(0.2, ge=0, le=1, description="share of a mask's largest part below which a part is left out")
+    hole: float = Field(0.05, ge=0, le=1, description="share of a mask's area below which a hole is filled")
 
 
 def without_crumbs(masks: Tensor, rule: CrumbRule) -> Tensor:

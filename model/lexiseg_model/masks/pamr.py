@@ -1,7 +1,7 @@
 """PAMR: pixel-adaptive mask refinement (Araslanov and Roth, CVPR 2020), without unfolding the neighbourhoods.
 
-Every pixel's scores become a weighted mean of its neighbours' scores, weighted by how alike the colours are, again
-and again. The plain formulation copies each map once per neighbour (48 times); here shifted views are summed, so that
+In each iteration a pixel's scores become the mean of its neighbours' scores, weighted by how alike the colours are. The
+plain formulation copies each map once per neighbour (48 times); here shifted views are summed, so that
 memory does not grow with the neighbours. `lexiseg_model.kernel` is several times as fast, where it was compiled.
 """
 
@@ -34,7 +34,7 @@ class PamrSettings:
 
 @torch.inference_mode()
 def refine(maps: Tensor, image: Tensor, settings: PamrSettings = PamrSettings()) -> Tensor:
-    """Refines maps by an image's colours.
+    """Refine maps by an image's colours.
 
     Args:
         maps: [K, h, w] float32; resized to the image's size first (bilinear, align_corners=True) where it differs.
@@ -64,7 +64,7 @@ def _at_size(maps: Tensor, image: Tensor) -> Tensor:
 
 
 def _refined(maps: Tensor, into: Tensor | None, image: Tensor, settings: PamrSettings) -> Tensor:
-    """Maps of the image's size, refined `into` others of that size, which may be the same; None: into new ones."""
+    """Refine maps of the image's size, and write them `into` others, which may be the same; None: into new ones."""
     if library.ready() and maps.device.type == "cpu" and settings.iterations:
         return _compiled(maps, into, image, settings)
     weights = affinity(image, settings.dilations)
@@ -77,14 +77,14 @@ def _refined(maps: Tensor, into: Tensor | None, image: Tensor, settings: PamrSet
 
 
 def _compiled(maps: Tensor, into: Tensor | None, image: Tensor, settings: PamrSettings) -> Tensor:
-    colours, room = image.float().numpy(), None if into is None else into.numpy()
-    refined = compiled.refine_maps(maps.numpy(), colours, settings.dilations, settings.iterations, room)
+    colours, output = image.float().numpy(), None if into is None else into.numpy()
+    refined = compiled.refine_maps(maps.numpy(), colours, settings.dilations, settings.iterations, output)
     return torch.from_numpy(refined)
 
 
-@torch.inference_mode()  # without it nothing may be written where `refine` has
+@torch.inference_mode()  # inference tensors may be changed in place in this mode only
 def refine_masks(logits: Tensor, guide: Tensor) -> Tensor:
-    """PAMR on the probability of each mask by itself. Beside the logits, one set of maps of the guide's size is held.
+    """Refine the probability of each mask by itself, in one set of maps of the guide's size.
 
     Args:
         logits: [N, h, w] of masks, whatever they may share; N may be 0.

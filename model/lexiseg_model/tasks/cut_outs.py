@@ -29,8 +29,8 @@ from lexiseg_model.types import LabelMap, Prompt, Rle, Segment, Segmentation, Ta
 from lexiseg_model.vocabulary.scoring import score_regions
 
 MASKS_AT_ONCE = 32  # masks, or passes through the prompt head, between two calls of `Options.check`
-CLOSE = 32  # prompts of a request whose small objects may be encoded again at a larger scale; bounds its time
-CLOSE_AT_ONCE = 8  # passes between two checks among these, if any has a box, which may be encoded again
+MAX_CLOSER_LOOKS = 32  # prompts whose small objects may be encoded again at a larger scale; bounds a request's time
+CLOSER_LOOKS_AT_ONCE = 8  # passes between two checks among these, if any has a box, which may be encoded again
 
 
 class CutOut(NamedTuple):
@@ -173,22 +173,22 @@ def _answers(query: Query) -> Iterator[tuple[Sequence[int], list[Answer]]]:
         options.check()
         places = [uncorrected[number] for number in chunk]
         chunk_prompts = [options.prompts[place] for place in places]
-        if chunk.start >= CLOSE:
+        if chunk.start >= MAX_CLOSER_LOOKS:
             chunk_prompts = [replace(prompt, glance=True) for prompt in chunk_prompts]
         yield places, negative_points.ask(segmenter, features, chunk_prompts)
 
 
 def _chunks(prompts: Sequence[Prompt]) -> Iterator[range]:
-    """Indices of prompts that share a call of the head; the first CLOSE prompts and the others are in different chunks.
+    """Indices of prompts that share a call of the head; no chunk holds prompts before and after MAX_CLOSER_LOOKS.
 
     Each chunk is at most MASKS_AT_ONCE passes through the head (or one prompt), so that it takes a bounded time.
     """
-    boxes = any(prompt.box is not None for prompt in prompts[:CLOSE])
+    boxes = any(prompt.box is not None for prompt in prompts[:MAX_CLOSER_LOOKS])
     start = passes = 0
     for place, prompt in enumerate(prompts):
-        at_once = CLOSE_AT_ONCE if boxes and place < CLOSE else MASKS_AT_ONCE
+        at_once = CLOSER_LOOKS_AT_ONCE if boxes and place < MAX_CLOSER_LOOKS else MASKS_AT_ONCE
         passes += negative_points.n_asked(prompt)
-        if place > start and (passes > at_once or place == CLOSE):
+        if place > start and (passes > at_once or place == MAX_CLOSER_LOOKS):
             yield range(start, place)
             start, passes = place, negative_points.n_asked(prompt)
     yield range(start, len(prompts))

@@ -30,7 +30,7 @@ from lexiseg_model.types import Prompt, Rle
 
 Logits = NDArray[np.float32]
 
-MOST = 0.5  # of a mask; a negative point on a larger part of it is of the object itself
+MAX_REMOVED = 0.5  # share of a mask; a negative point on a larger part removes a disc instead
 CERTAIN = 4.0  # logit of a cell that is wholly inside the mask, and minus that of one outside
 
 
@@ -87,7 +87,7 @@ def _removed(logits: Logits, shown: Logits, place: Cells, positives: Sequence[Ce
     inside = logits >= 0
     both = inside & (shown >= 0)
     part = part_around(both, place)
-    if part.any() and part.sum() <= MOST * inside.sum() and not any(part[cells].any() for cells in positives):
+    if part.any() and part.sum() <= MAX_REMOVED * inside.sum() and not any(part[cells].any() for cells in positives):
         removed = np.where(both & ~part, -CERTAIN, shown)
     else:
         removed = np.where(inside & disc(inside, place, positives), CERTAIN, -CERTAIN)

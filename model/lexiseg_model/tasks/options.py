@@ -62,7 +62,7 @@ class Query(NamedTuple):
         return self.options.refine or self.segmenter.card.refine
 
     def check_vocabulary(self) -> None:
-        """Check what must hold whenever classes compete.
+        """Check the vocabulary and the thresholds of a task in which classes compete.
 
         Raises:
             TaskError: the model has no words.

@@ -18,7 +18,7 @@ from lexiseg_model.types import LabelMap, Rle, ScoreRule, Segment, Segmentation,
 
 
 class Outcome(NamedTuple):
-    """As `Winners`, with the votes of the classes alone, and their run lengths if asked for."""
+    """As `Winners`, where votes of nobody may be incomplete; and the RLEs of the classes if requested."""
 
     labels: LabelMap
     votes: NDArray[np.float64]
@@ -73,7 +73,7 @@ class Calibration(NamedTuple):
     presence: NDArray[np.float64]
 
     def score(self, index: int, probability: float, area: float) -> float:
-        """Return the score of a segment of a class, by its mean probability and its share of the image."""
+        """Return the score, 0..1, of a segment of class `index`, by its mean probability and its share of the image."""
         return self.rule.score(float(self.presence[index]), probability, len(self.presence), area)
 
 
@@ -105,7 +105,7 @@ def segmentation(task: Task, pieces: Pieces, query: Query, calibration: Calibrat
         segments.append(Segment(len(segments) + 1, entry.name, index, score, rle, is_thing))
         pieces_of.append(piece)
     size = (pieces.labels.shape[0], pieces.labels.shape[1])
-    # In a video its segments are followed from map to map.
+    # Tracking in a video compares the maps of two frames.
     label_map: LabelMap = np.zeros((0, 0), np.uint8)
     if options.keep_label_map or options.steady is not None:
         label_map = _laid_out(pieces.labels, pieces_of)

@@ -109,13 +109,14 @@ def _regions(task: Task, query: Query) -> tuple[Regions, NDArray[np.float64], ND
 
 
 def _presence(query: Query) -> NDArray[np.float64]:
+    """Logits [K] of each class being in the image, without background words."""
     bank = bank_of(query.segmenter, query.vocabulary, query.rows_of)
     presence: NDArray[np.float64] = query.segmenter.presence(query.features, bank).cpu().double().numpy()
     return presence[: len(query.vocabulary.classes)]
 
 
 def _calibration(query: Query) -> Calibration | None:
-    """Return what calibrates scores; None where the card does not say how."""
+    """The card's rule for scores with the whole-image logits of the classes; None if the card has no rule."""
     segmenter, rule = query.segmenter, query.segmenter.card.score
     if rule is None:
         return None
@@ -129,6 +130,7 @@ def _things(vocabulary: Vocabulary) -> list[int]:
 
 
 def _compete(query: Query, *, encode: bool) -> Outcome:
+    """The winning class of each pixel; `encode`: also the RLEs of the classes."""
     query.check_vocabulary()
     segmenter, features, vocabulary, options, rows_of = query
     logits = score_vocabulary(segmenter, features, vocabulary, rows_of, query.refine, options.steady)

@@ -26,11 +26,11 @@ MAX_SCORES = 1 << 22  # remembered by one stream: 16 MiB
 
 
 class ScoreSmoother:
-    """The average of one stream."""
+    """Moving average of the scores of one stream; bounded in size."""
 
     def __init__(self, weight: float = 0.0) -> None:
-        self._rows: Tensor | None = None  # of the scores, that the past is of; None: all
-        self._past: Tensor | None = None
+        self._past: Tensor | None = None  # average of the frame before
+        self._rows: Tensor | None = None  # indices of the rows of the scores that `_past` holds; None: all
         self._shape: torch.Size | None = None  # of the scores
         self.adjust(weight)
 
@@ -102,7 +102,7 @@ def _worth_keeping(scores: Tensor) -> Tensor | None:
 
 
 class VideoMemory:
-    """For each frame, in order: `look` at it, `steady` its scores, `follow` its segments. One thread at a time."""
+    """State of one stream. For each frame call `look`, `steady` and `follow`, in this order; not thread-safe."""
 
     def __init__(self, smoothing: float = 0.0, tracking: bool = False) -> None:
         self._smoother = ScoreSmoother()

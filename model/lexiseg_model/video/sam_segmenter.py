@@ -21,7 +21,7 @@ from lexiseg_model.video.sam import LEVELS, PromptHead, SamMemory
 
 
 class SquareSettings(StrictModel):
-    """How a picture becomes the network's input."""
+    """Size and normalisation of the network's input."""
 
     side: int = Field(gt=0, description="of the network's input in pixels; pictures are brought to this square")
     mean: tuple[float, float, float] = Field(description="of colours in 0..1")
@@ -72,7 +72,7 @@ class SquareSegmenter(Segmenter):
 
 
 class PromptedSegmenter(SquareSegmenter):
-    """One with a SAM's head: masks for clicks, boxes and masks, and objects followed through a video."""
+    """A model with a SAM's head: masks for clicks, boxes and masks, and objects followed through a video."""
 
     takes_masks = True
 

@@ -45,9 +45,8 @@ def vectors_of(segmenter: Segmenter, classes: Sequence[ClassEntry]) -> dict[int,
 def push_from_negatives(vectors: Tensor, mean: Tensor, negatives: Tensor) -> Tensor:
     """Change class vectors [V, D] so that negatives [N, D] score at most MAX_NEGATIVE_SCORE of the examples' score.
 
-    Negatives that are much like the examples score more.
-
-    The smallest change orthogonal to the mean [1, D] of the examples, whose score therefore stays.
+    The smallest change orthogonal to the mean [1, D] of the examples, whose score therefore stays. Negatives that are
+    much like the examples score more.
     """
     for negative in negatives:
         direction = negative - (negative @ mean[0]) * mean[0]

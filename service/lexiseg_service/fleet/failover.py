@@ -55,7 +55,7 @@ class RemoteStream:
         Raises:
             ServiceError: no worker can take the stream, or one refuses it.
         """
-        taking = asyncio.ensure_future(self._take(steps))
+        taking = asyncio.ensure_future(self._take_steps(steps))
         try:
             async with aclosing(self._relay()) as answers:
                 async for answer in answers:
@@ -67,7 +67,7 @@ class RemoteStream:
             with suppress(asyncio.CancelledError):
                 await taking
 
-    async def _take(self, steps: AsyncIterator[Step]) -> None:
+    async def _take_steps(self, steps: AsyncIterator[Step]) -> None:
         """Take steps while there is room for them."""
         question: StreamQuestion | None = None
         try:
@@ -100,7 +100,7 @@ class RemoteStream:
             if moved:
                 self._on_failover()
             with suppress(WorkerLost):
-                async with aclosing(self._on(_Connection(link, moved))) as answers:
+                async with aclosing(self._answers_on(_Connection(link, moved))) as answers:
                     async for answer in answers:
                         tried.clear()
                         yield replace(answer, state_reset=answer.state_reset or moved)
@@ -116,7 +116,7 @@ class RemoteStream:
             await self._changed.wait_for(lambda: self._unanswered or self._ended)
             return self._unanswered[0][0] if self._unanswered else None
 
-    async def _on(self, connection: _Connection) -> AsyncGenerator[FrameAnswer, None]:
+    async def _answers_on(self, connection: _Connection) -> AsyncGenerator[FrameAnswer, None]:
         """Answers of one worker, until all is answered, it shuts down, or it lacks the next model."""
         try:
             async with aclosing(connection.link.stream(self._messages(connection))) as messages:

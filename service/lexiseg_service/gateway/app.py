@@ -121,7 +121,7 @@ def create_app(
 
 
 def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
-    """The routes, with nothing behind them yet."""
+    """An application with all routes, and nothing behind them: enough to describe them as OpenAPI."""
     app = FastAPI(
         title="lexiseg",
         version=version("lexiseg"),

@@ -29,7 +29,7 @@ MAX_REPETITION = 4
 
 
 class ExampleDesk:
-    """Turns examples into embeddings, by asking workers.
+    """Embeds examples, by requests to workers.
 
     Args:
         exemplify: as `Backend.exemplify`.
@@ -88,13 +88,13 @@ class ExampleDesk:
         if repeated > MAX_REPETITION * limit:
             came = f"{repeated:,} bytes of pictures, each as often as it has examples"
             raise InvalidValue.of("classes", came, f"at most {MAX_REPETITION * limit:,}")
-        new: dict[str, dict[str, Any]] = {}
+        by_field: dict[str, dict[str, Any]] = {}
         for each, of_image in embedded:
             image = ImageInput(base64=base64.b64encode(each.picture).decode(), url=None, id=None)
             for example, region in zip(of_image, each.regions, strict=True):
-                new[example.shown.field] = _input(region, image)
+                by_field[example.shown.field] = _stored_example(region, image)
         return class_list.model_copy(
-            update={"classes": [_with(entry, place, new) for place, entry in enumerate(class_list.classes)]}
+            update={"classes": [_with_stored(entry, place, by_field) for place, entry in enumerate(class_list.classes)]}
         )
 
     async def _embedded(
@@ -141,17 +141,19 @@ class ExampleDesk:
         return replace(request, image=image, image_id=None, size=size)
 
 
-def _with(entry: str | ClassInput, place: int, new: dict[str, dict[str, Any]]) -> str | ClassInput:
+def _with_stored(entry: str | ClassInput, place: int, by_field: dict[str, dict[str, Any]]) -> str | ClassInput:
     if isinstance(entry, str):
         return entry
     update = {
-        name: [ExampleInput.model_validate(new[f"classes.{place}.{name}.{number}"]) for number in range(len(examples))]
+        name: [
+            ExampleInput.model_validate(by_field[f"classes.{place}.{name}.{number}"]) for number in range(len(examples))
+        ]
         for name, examples in (("examples", entry.examples), ("negatives", entry.negatives))
     }
     return entry.model_copy(update=update)
 
 
-def _input(region: Region, image: ImageInput) -> dict[str, Any]:
+def _stored_example(region: Region, image: ImageInput) -> dict[str, Any]:
     """A region as the JSON of an example."""
     if region.mask is not None:
         return {"image": image, "mask": MaskInput(format="coco_rle", size=region.mask.size, counts=region.mask.counts)}

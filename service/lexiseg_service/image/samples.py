@@ -17,7 +17,7 @@ class NoSample(ServiceError):
 
 
 def photograph(name: str) -> bytes:
-    """The file.
+    """The JPEG file of a sample photograph.
 
     Raises:
         NoSample: there is no such photograph, or scikit-learn is not installed.

@@ -17,14 +17,14 @@ from lexiseg_service.settings import Limits
 
 
 @cache
-def _names() -> frozenset[str]:
+def _stuff_names() -> frozenset[str]:
     content = resources.files("lexiseg_service.question").joinpath("stuff.json").read_bytes()
     return frozenset(orjson.loads(content)["names"])
 
 
 def is_thing(name: str) -> bool | None:
     """False for a name of stuff that cannot be counted, as sky or grass; None for other names."""
-    return False if name.casefold() in _names() else None
+    return False if name.casefold() in _stuff_names() else None
 
 
 def resolve(question: Question, limits: Limits, named: Vocabulary | None = None) -> Vocabulary:

@@ -82,7 +82,7 @@ def resolve_follow(objects: Iterable[tuple[int, PromptInput]], field: str, limit
     followed: dict[int, Followed] = {}
     for index, (track_id, prompt) in enumerate(objects):
         if index == limits.max_prompts:
-            raise InvalidValue.of(field, "more objects", f"at most {limits.max_prompts}")
+            raise InvalidValue.of(field, f"more than {index} objects", f"at most {limits.max_prompts}")
         if not track_id or track_id in followed:
             raise InvalidValue.of(f"{field}.{index}.track_id", track_id, "a number from 1, different for each object")
         if prompt.mask is not None or prompt.segment is not None:
@@ -243,7 +243,8 @@ def _examples(entries: Sequence[str | ClassInput], limits: Limits) -> Iterator[C
             continue
         left -= len(entry.examples) + len(entry.negatives)
         if left < 0:
-            raise InvalidValue.of(f"classes.{place}.examples", "more", f"at most {limits.max_examples} in all")
+            n_examples = f"{limits.max_examples - left} examples so far"
+            raise InvalidValue.of(f"classes.{place}.examples", n_examples, f"at most {limits.max_examples} in all")
         if entry.negatives and not entry.examples:
             raise InvalidValue.of(f"classes.{place}.negatives", len(entry.negatives), "examples beside them")
         for name, examples in (("examples", entry.examples), ("negatives", entry.negatives)):

@@ -39,7 +39,7 @@ _PARSER = ThreadPoolExecutor(1, "parse")
 
 
 async def off_event_loop(n_bytes: int, work: Callable[[], T]) -> T:
-    """Call `work`, which parses or writes that many bytes; in the process's thread for that where they are many."""
+    """Call `work`, which parses or writes `n_bytes`: on the event loop, or in the parser's thread if they are many."""
     if n_bytes <= MAX_BYTES_ON_EVENT_LOOP:
         return work()
     return await asyncio.get_running_loop().run_in_executor(_PARSER, work)

@@ -19,7 +19,7 @@ LARGEST = frozenset({"lexiseg_redis_breaker_state", "lexiseg_stage_longest_wait_
 
 
 class Gathered(Collector):
-    """Metric families for an encoder."""
+    """Collector of known metric families, as the encoders of prometheus_client take it."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
@@ -34,7 +34,7 @@ def metrics_socket(worker: Path) -> Path:
 
 
 async def gather(gateway: Iterable[Metric], workers: Sequence[Path]) -> Gathered:
-    """The families of the gateway and of its workers, named by their sockets."""
+    """The metric families of a gateway and of workers, given by their sockets; equal series are combined."""
     texts = await asyncio.gather(*map(_ask, workers))
     families = {family.name: family for family in gateway}
     for text in texts:
@@ -55,6 +55,7 @@ async def _ask(worker: Path) -> str:
 
 
 def _add(mine: Metric, other: Metric) -> None:
+    """Add the samples of a family to those of another: sums, or the largest value (`LARGEST`, `_info`)."""
     at = {_series(sample): place for place, sample in enumerate(mine.samples)}
     combine = max if mine.name in LARGEST or mine.name.endswith("_info") else operator.add
     for sample in other.samples:

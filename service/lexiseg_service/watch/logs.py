@@ -11,9 +11,9 @@ import structlog
 
 from lexiseg_service.settings import Settings
 
-GRPC = "grpc._cython.cygrpc"
-LEFT = "ExecuteBatchError"
-CHATTY = ("httpx", "onnx_ir", "onnxscript")
+GRPC = "grpc._cython.cygrpc"  # gRPC's logger
+DISCONNECT_ERROR = "ExecuteBatchError"  # what gRPC logs when a client resets its call
+CHATTY = ("httpx", "onnx_ir", "onnxscript")  # loggers whose level INFO is left out
 # Request ids that clients may choose: harmless in log lines and headers.
 ACCEPTABLE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -77,4 +77,4 @@ def _with_process(
 def _is_not_a_disconnect(record: logging.LogRecord) -> bool:
     """Drop gRPC's traceback about a client that resets its call while the answer is sent."""
     error = record.exc_info[1] if record.exc_info else None
-    return type(error).__name__ != LEFT
+    return type(error).__name__ != DISCONNECT_ERROR

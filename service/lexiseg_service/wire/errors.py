@@ -88,9 +88,9 @@ def details_of(error: ServiceError, request_id: str) -> tuple[tuple[str, bytes],
 
 
 def end(context: Any, error: ServiceError, request_id: str, also: Trailers = ()) -> None:
-    """Give a call that returns now the status of an error; `also` goes before its details.
+    """Set the status of a call to that of an error, before its handler returns; `also` are further trailers.
 
-    Not by `abort`: the context keeps the exception that it raises, whose frames keep the context and the message.
+    Not by `abort`, which raises: the context would keep the exception, whose frames keep the message in memory.
     """
     context.set_code(code_of(error))
     context.set_details(message_of(error))

@@ -201,7 +201,7 @@ def _read_segment(
     return Segment(label=label, class_index=class_index, mask=rle, rings=shape.get("polygon", ()), **fields)
 
 
-# What messages become.
+# The object that each type of message becomes when it is read.
 KINDS: Kinds = {
     "Background": Background,
     "BoundingBox": row,

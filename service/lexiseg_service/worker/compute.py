@@ -5,8 +5,8 @@ A batch begins with the job of the client (source) that has had the fewest tiles
 bucket). A new client starts with the tile count of the client served last, so idle time earns no credit.
 
 A thread takes the next batch, up to max_batch tiles of one model and one bucket. Between two batches it runs other work
-for the device, such as the warm-up of a model. A GPU has one thread. A CPU gains nothing from batches: one thread
-a core takes tile after tile, and the cores that a pass leaves idle between two of its operators serve another.
+for the device, such as the warm-up of a model. A GPU has one thread. A CPU gains nothing from batches: it has one
+thread for each core, whose passes of one tile each use the cores that others leave idle between two operators.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ class ComputeStage:
                 own = tuple(part[start:end] for part in tile_features)
                 if len(batch) > 1:  # views would keep the whole batch in memory while this image is cached
                     own = tuple(part.clone() for part in own)
-                if self._complete(job, first, own):
+                if self._keep_part(job, first, own):
                     _assemble(job, segmenter)
                     complete.append(job)
                 start = end
@@ -251,7 +251,7 @@ class ComputeStage:
                 job.computed, job.parts = ended, {}
                 self._encoded(job)
 
-    def _complete(self, job: AnyJob, first: int, part: TileFeatures) -> bool:
+    def _keep_part(self, job: AnyJob, first: int, part: TileFeatures) -> bool:
         """Keep the features of a job's tiles from `first` on; return whether all of its tiles have theirs now."""
         with self._changed:
             job.parts[first] = part

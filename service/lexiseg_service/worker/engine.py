@@ -85,8 +85,8 @@ class Engine:
         self._reading = TextStage(self.text_caches, self._finishing.put)
         metrics.in_flight.set_function(lambda: self.in_flight)
         metrics.held("features", lambda: self.feature_cache.weight)
-        self._show("text", self._reading.executor)
-        self._show("decode-post", self._threads)
+        self._report_waits("text", self._reading.executor)
+        self._report_waits("decode-post", self._threads)
 
     # Accept
 
@@ -303,7 +303,7 @@ class Engine:
         queue = ("finish queue",) if behind else ()
         return (*texts, *queue, *(f"model {name}" for name in self.models.failures))
 
-    def _show(self, stage: str, threads: FairExecutor) -> None:
+    def _report_waits(self, stage: str, threads: FairExecutor) -> None:
         """Report the work that waits for the threads of a stage in the metrics."""
         self._metrics.waiting.labels(stage).set_function(lambda: len(threads.waits))
         self._metrics.longest_wait.labels(stage).set_function(lambda: max(threads.waits, default=0.0))

@@ -32,12 +32,13 @@ from lexiseg_service.worker.executor import FairExecutor
 from lexiseg_service.worker.feature_cache import FeatureCache, key_of
 from lexiseg_service.worker.job import AnyJob, Job, T
 
+# Types of warnings.
 UNFAMILIAR = "unfamiliar-word"
 UNSPLIT = "unsplit-words"
 STUFF = "stuff-as-instances"
 NO_MASK_PROMPTS = "no-mask-prompts"
 MAX_WARNINGS = 16  # of a kind; one more line sums up the rest
-Go = Callable[[], None]
+Callback = Callable[[], None]
 
 
 class FinishStage:
@@ -95,32 +96,32 @@ class FinishStage:
 
 
 class SingleFlight:
-    """Callbacks by key, of which one is under way at a time until one succeeds; thread-safe."""
+    """Runs one callback of a key at a time until one succeeds, then all that wait; thread-safe."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Hashable, deque[Go]] = {}
+        self._waiting: dict[Hashable, deque[Callback]] = {}
         self._guard = threading.Lock()
 
-    def join(self, key: Hashable, go: Go) -> None:
-        """Call `go`: now for the first of a key, else after `leave`."""
+    def join(self, key: Hashable, callback: Callback) -> None:
+        """Call `callback`: now if it is the first of its key, else after a `leave`."""
         with self._guard:
             if key in self._waiting:
-                self._waiting[key].append(go)
+                self._waiting[key].append(callback)
                 return
             self._waiting[key] = deque()
-        go()
+        callback()
 
     def leave(self, key: Hashable, *, succeeded: bool) -> None:
-        """End the one under way: if it succeeded all others go on, else the next one tries."""
+        """End the callback under way: if it succeeded all that wait are called, else the next one."""
         with self._guard:
             waiting = self._waiting.get(key)
-            if waiting is None:  # it went on after another one's success
+            if waiting is None:  # it was called after another one's success
                 return
-            going = [waiting.popleft()] if waiting and not succeeded else [*waiting]
-            if succeeded or not going:
+            ready = [waiting.popleft()] if waiting and not succeeded else [*waiting]
+            if succeeded or not ready:
                 del self._waiting[key]
-        for go in going:
-            go()
+        for callback in ready:
+            callback()
 
 
 def _flight_of(job: AnyJob) -> tuple[int, str] | None:
@@ -254,15 +255,17 @@ def warnings_about(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf
 
     Of a request's own classes one each, up to `MAX_WARNINGS`, and one for the rest; of a named vocabulary one in all.
     """
-    strangers = unfamiliar_classes(segmenter, vocabulary, rows_of) if vocabulary.classes else []
+    unfamiliar = unfamiliar_classes(segmenter, vocabulary, rows_of) if vocabulary.classes else []
     field = "classes" if vocabulary.name is None else "vocabulary"
-    n_alone = len(strangers) if len(strangers) <= MAX_WARNINGS else MAX_WARNINGS - 1
+    n_alone = len(unfamiliar) if len(unfamiliar) <= MAX_WARNINGS else MAX_WARNINGS - 1
     if vocabulary.name is not None:
         n_alone = 0
     model = segmenter.card.name
-    warnings = [_about_one(each, vocabulary.classes[each.class_index].name, model) for each in strangers[:n_alone]]
-    if rest := [vocabulary.classes[each.class_index].name for each in strangers[n_alone:]]:
-        warnings.append(_about_many(rest, len(vocabulary.classes), model, field))
+    warnings = [
+        _unfamiliar_word(each, vocabulary.classes[each.class_index].name, model) for each in unfamiliar[:n_alone]
+    ]
+    if rest := [vocabulary.classes[each.class_index].name for each in unfamiliar[n_alone:]]:
+        warnings.append(_summary(rest, len(vocabulary.classes), model, field))
     return tuple(warnings)
 
 
@@ -296,20 +299,20 @@ def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning
     return (*unsplit[:MAX_WARNINGS], *stuff[:MAX_WARNINGS])
 
 
-def _about_one(stranger: Unfamiliar, name: str, model: str) -> AnswerWarning:
-    if stranger.is_foreign:
-        hint = f" (the nearest word of training is {stranger.nearest!r})" if stranger.nearest else ""
+def _unfamiliar_word(word: Unfamiliar, name: str, model: str) -> AnswerWarning:
+    if word.is_foreign:
+        hint = f" (the nearest word of training is {word.nearest!r})" if word.nearest else ""
         reason = f"{name!r} does not look like an English word, and {model} reads English"
     else:
         reason = f"{name!r} is far from every word that {model} was trained on"
         hint = (
-            f" (the nearest is {stranger.nearest!r} with a likeness of {stranger.likeness:.2f}, familiar words have "
-            f"{stranger.bound:.2f})"
+            f" (the nearest is {word.nearest!r} with a likeness of {word.likeness:.2f}, familiar words have "
+            f"{word.bound:.2f})"
         )
-    return AnswerWarning(UNFAMILIAR, f"{reason}; what it marks is a guess{hint}", f"classes.{stranger.class_index}")
+    return AnswerWarning(UNFAMILIAR, f"{reason}; what it marks is a guess{hint}", f"classes.{word.class_index}")
 
 
-def _about_many(names: list[str], n_classes: int, model: str, field: str) -> AnswerWarning:
+def _summary(names: list[str], n_classes: int, model: str, field: str) -> AnswerWarning:
     listed = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
     return AnswerWarning(
         UNFAMILIAR,

@@ -33,7 +33,7 @@ class Caller:
 
 @dataclass(frozen=True)
 class AccessControl:
-    """Shared by all protocols, so that they count together."""
+    """API keys, limits and shares of a gateway; one for all protocols, so that they count together."""
 
     keys: Keys
     limits: ClientLimits

@@ -103,7 +103,7 @@ async def _read_multipart(request: Request, limits: Limits) -> tuple[Question, I
     try:
         files = [value for value in form.getlist("image") if isinstance(value, UploadFile)]
         if len(files) != 1:
-            raise InvalidValue.of("image", _found_instead(form, len(files)), IMAGE)
+            raise InvalidValue.of("image", _what_came(form, len(files)), IMAGE)
         n_bytes = sum(len(value) for _, value in form.multi_items() if isinstance(value, str))
         question = await off_event_loop(n_bytes, lambda: validate(Question, _fields(form, limits)))
         return question, ImageSource(await files[0].read())
@@ -111,8 +111,8 @@ async def _read_multipart(request: Request, limits: Limits) -> tuple[Question, I
         await form.close()
 
 
-def _found_instead(form: FormData, files: int) -> str:
-    """Description of a value that is not one file: without @, curl sends the file's name."""
+def _what_came(form: FormData, files: int) -> str:
+    """What came instead of one file, for an error; without @, curl sends the file's name as text."""
     texts = [value for value in form.getlist("image") if isinstance(value, str)]
     if texts and not files:
         return f"the text {texts[0][:80]!r}"
@@ -196,7 +196,7 @@ def _fields(form: FormData | QueryParams, limits: Limits) -> dict[str, Any]:
 
 
 def _flat(name: str, value: Any, limits: Limits) -> Any:
-    """The value of a flat field; validation refuses what is not clear."""
+    """The value of a flat field, for validation: an empty optional field is null, and JSON is parsed."""
     if name in ("task", "model", "vocabulary", "max_side", "background", "refine", "prompts") and value == "":
         return None
     if name == "prompts" or (name == "background" and value.lstrip().startswith("{")):

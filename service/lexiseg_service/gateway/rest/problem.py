@@ -18,7 +18,7 @@ from lexiseg_service.errors import ServiceError, unexpected
 from lexiseg_service.gateway.rest.paths import methods_of
 
 logger = structlog.get_logger("lexiseg.gateway")
-KINDS = {404: "no-such-route", 405: "method-not-allowed", 400: "malformed-request", 413: "too-large"}
+TYPES_BY_STATUS = {404: "no-such-route", 405: "method-not-allowed", 400: "malformed-request", 413: "too-large"}
 
 
 def response(error: ServiceError, request_id: str | None) -> Response:
@@ -54,7 +54,7 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
-        kind = KINDS.get(error.status_code, "http-error")
+        kind = TYPES_BY_STATUS.get(error.status_code, "http-error")
         headers, detail = dict(error.headers or {}), str(error.detail)
         path = request.scope["path"]
         # The router names the methods of the first route of the path only.

@@ -46,7 +46,7 @@ class _Ended(Exception):
 
 
 class _Call:
-    """An accepted call."""
+    """A call in progress; `caller` is set once its key is checked."""
 
     caller: Caller
     answered = 0.0  # time.monotonic() when the answer of a unary call was ready; 0: not yet

@@ -75,7 +75,7 @@ class Store:
         return None
 
     async def start(self) -> None:
-        """Begin to keep up with other writers."""
+        """Begin to read what other gateways write."""
 
     async def close(self) -> None:
         """Close the connections."""
