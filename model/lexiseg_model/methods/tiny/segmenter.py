@@ -33,7 +33,7 @@ from lexiseg_model.methods.tiny.proposals.proposing import propose
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, cast_weights, fold_batch_norms, read_networks
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
-from lexiseg_model.methods.tiny.words.text_tower import load_text_tower, tower_folder
+from lexiseg_model.methods.tiny.words.text_tower import check, load_text_tower, tower_folder
 from lexiseg_model.segmenter import (
     ExampleVectors,
     PromptMasks,
@@ -312,8 +312,8 @@ class TinySegmenter(Exportable):
 
 
 def require_text_tower(folder: Path | None) -> None:
-    """Find or download the text tower. Raises WeightsError as `tower_folder`."""
-    tower_folder(folder)
+    """Find and check the files of the text tower. Raises WeightsError as `tower_folder` and `check`."""
+    check(tower_folder(folder))
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:

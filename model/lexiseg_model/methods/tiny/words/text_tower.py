@@ -134,7 +134,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def load_text_tower(user_folder: Path | None = None) -> MiniLM:
-    """The text tower, loaded once a process (91 MB). Raises WeightsError as `tower_folder`."""
+    """The text tower, loaded once a process (91 MB). Raises WeightsError as `tower_folder` and `check`."""
     return _read(tower_folder(user_folder))
 
 
@@ -142,9 +142,9 @@ _read = cache(MiniLM)
 
 
 def tower_folder(user_folder: Path | None = None) -> Path:
-    """A folder with the text tower's files, their digests checked: the installed package's, or else the user's.
+    """The folder of the text tower's files: the installed package's, or else the user's.
 
-    Raises WeightsError, which says how to provide them, if neither has them.
+    Raises WeightsError, which says how to provide the files, if there is neither.
     """
     spec = importlib.util.find_spec(PACKAGE)
     folder = user_folder if spec is None or spec.origin is None else Path(spec.origin).parent / "model"
@@ -153,7 +153,6 @@ def tower_folder(user_folder: Path | None = None) -> Path:
             f"the text tower (all-MiniLM-L6-v2) is missing: `{INSTALL}`, or name a folder with {' and '.join(SHA256)} "
             f"by --text-tower or {SETTING}"
         )
-    check(folder)
     return folder
 
 
@@ -162,15 +161,8 @@ def check(folder: Path) -> None:
     for name, expected in SHA256.items():
         path = folder / name
         try:
-            status = path.stat()
-            digest = _digest(path, status.st_mtime_ns, status.st_size)
+            digest = file_digest(path)
         except OSError as error:
             raise WeightsError(f"{path} of the text tower cannot be read ({error.strerror})") from None
         if digest != expected:
             raise WeightsError(f"{path} of the text tower has sha256 {digest} instead of {expected}")
-
-
-@cache
-def _digest(path: Path, changed_at: int, size: int) -> str:
-    """SHA-256, cached by modification time: 91 MB are read once for the check at startup and for loading."""
-    return file_digest(path)

@@ -81,7 +81,7 @@ def test_a_damaged_file_is_refused_by_its_digest(originals: Path, bare: None, tm
     damage(own / name)
 
     with pytest.raises(WeightsError, match=rf"{name} of .* has sha256 [0-9a-f]{{64}} instead of {SHA256[name]}"):
-        tower_folder(own)
+        MiniLM(own)
 
 
 def test_a_missing_tower_is_reported_with_two_remedies(bare: None) -> None:
