@@ -23,7 +23,6 @@ BLOCKS = (1, 2, 4, 2)
 EMBEDDING = 96
 TEXT_WIDTH = 384  # of rows of the text tower
 PRESENCE_FLOOR = -6.0  # log probability; bounds the penalty of an absent class, so that pixels can overrule the image
-PRESENCE_WEIGHT = 0.3  # of log presence in a pixel's score, in training
 EVIDENCE = 256  # hidden channels of the evidence head
 COARSE_LEVEL = 2  # of the pyramid, stride 16
 
@@ -183,7 +182,3 @@ class TinyNetwork(nn.Module):
         flat = cells.flatten(-2)
         evidence = torch.logsumexp(texts @ flat, -1) - math.log(flat.shape[-1])
         return self.presence_log_scale.exp() * whole + evidence + self.presence_bias
-
-    def presence_bonus(self, image: Tensor, cells: Tensor, texts: Tensor) -> Tensor:
-        """Penalty of a class's pixel scores for low presence, at most 0; shapes as in `presence`."""
-        return PRESENCE_WEIGHT * log_presence(self.presence(image, cells, texts))

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.methods.tiny.network import TinyNetwork
+from lexiseg_model.methods.tiny.network import TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.training.drawn.requests import Question
 
 NEVER = -1e4  # logit of a channel that does not compete
+PRESENCE_WEIGHT = 0.3  # of log presence in the logits of a class's pixels
 
 
 class Questions(NamedTuple):
@@ -81,6 +82,14 @@ def stack(questions: list[ImageQuestions]) -> BatchQuestions:
         _stack_questions([entry.part for entry in questions], rows),
         Presences(torch.from_numpy(presence), torch.from_numpy(states)),
     )
+
+
+def presence_bonus(network: TinyNetwork, image: Tensor, cells: Tensor, texts: Tensor) -> Tensor:
+    """Penalty [..., T] of the pixel scores of texts for low presence, at most 0; shapes as in `TinyNetwork.presence`.
+
+    Detached: presence learns from its own loss, not from that of pixels.
+    """
+    return PRESENCE_WEIGHT * log_presence(network.presence(image, cells, texts)).detach()
 
 
 def _stack_questions(questions: list[Question], rows: NDArray[np.int64]) -> Questions:

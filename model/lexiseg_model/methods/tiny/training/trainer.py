@@ -20,6 +20,7 @@ from lexiseg_model.methods.tiny.training.losses import (
     BatchQuestions,
     Questions,
     dice_losses,
+    presence_bonus,
     presence_losses,
     question_logits,
     question_losses,
@@ -119,10 +120,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
                 full=some_pixels(questions.full, sampled), part=some_pixels(questions.part, sampled)
             )
         presence = network.presence(image, cells, bank[questions.presences.classes])
-        # Detached: presence learns from its own loss, the pixels learn to live with it.
-        bonuses = [
-            network.presence_bonus(image, cells, bank[q.classes]).detach() for q in (questions.full, questions.part)
-        ]
+        bonuses = [presence_bonus(network, image, cells, bank[q.classes]) for q in (questions.full, questions.part)]
         full = question_logits(network, flat, bonuses[0], questions.full, bank)
         part = question_logits(network, flat, bonuses[1], questions.part, bank)
         known = presence_losses(presence, questions.presences.states, recipe.presence_focus).mean()

@@ -15,6 +15,7 @@ from lexiseg_model.methods.tiny.training.losses import (
     ImageQuestions,
     Questions,
     dice_losses,
+    presence_bonus,
     question_logits,
     question_losses,
     stack,
@@ -59,7 +60,7 @@ def alone(network: TinyNetwork, pixels: Tensor, image: Tensor, question: Questio
             nobody = torch.maximum(nobody, (scale * table[question.words] @ flat).amax(0, keepdim=True))
         channels.append(nobody)
     bank = table[question.rows]
-    bonus = network.presence_bonus(image, CELLS, bank).detach()
+    bonus = presence_bonus(network, image, CELLS, bank)
     channels.append(scale * (bank @ flat) + bonus[:, None])
     logits = torch.cat(channels)
     if question.forbidden is not None:
@@ -71,7 +72,7 @@ def alone(network: TinyNetwork, pixels: Tensor, image: Tensor, question: Questio
 
 
 def batched(network: TinyNetwork, pixels: Tensor, image: Tensor, questions: Questions, bank: Tensor) -> Tensor:
-    bonus = network.presence_bonus(image, CELLS.expand(len(image), -1, -1, -1), bank[questions.classes]).detach()
+    bonus = presence_bonus(network, image, CELLS.expand(len(image), -1, -1, -1), bank[questions.classes])
     return question_losses(question_logits(network, pixels.flatten(2), bonus, questions, bank), questions)
 
 
