@@ -70,13 +70,10 @@ class CropCache(Lru[Crop, Features]):
 
 
 def kept_picture(rgb: NDArray[np.uint8], tile: Size) -> NDArray[np.uint8]:
-    """The image [H, W, 3], shrunk to KEPT times the sides of its tile if it is larger.
-
-    An image that owns its pixels is not copied: `Segmenter.plan` requires that they do not change.
-    """
+    """A copy of the image [H, W, 3], shrunk to KEPT times the sides of its tile if it is larger."""
     height, width = (KEPT * side for side in tile)
     if height * width >= rgb.shape[0] * rgb.shape[1]:
-        return rgb if rgb.flags.owndata and rgb.flags.c_contiguous and rgb.flags.writeable else rgb.copy()
+        return rgb.copy()
     # Every request pays for this: area averaging only where it matters.
     is_near = 2 * height >= rgb.shape[0] and 2 * width >= rgb.shape[1]
     method = cv2.INTER_LINEAR if is_near else cv2.INTER_AREA

@@ -77,14 +77,6 @@ def _stage(widths: list[int], index: int) -> nn.Sequential:
     return nn.Sequential(*entry, *(Residual(width) for _ in range(BLOCKS[index])))
 
 
-def coarse_cells(pyramid: list[Tensor]) -> Tensor:
-    """The two coarsest levels [B, 576, H/32, W/32], the input of the image and evidence heads."""
-    # At half size, bilinear is the mean of 2 x 2. Pooling gives another size formula, which an export with dynamic
-    # sides cannot unify.
-    finer = F.interpolate(pyramid[-2], size=pyramid[-1].shape[-2:], mode="bilinear")
-    return torch.cat([pyramid[-1], finer], 1)
-
-
 def log_presence(presence: Tensor) -> Tensor:
     """The log probability of `presence` logits, at least PRESENCE_FLOOR."""
     return F.logsigmoid(presence).clamp_min(PRESENCE_FLOOR)
@@ -145,7 +137,7 @@ class TinyNetwork(nn.Module):
             decoded = self.smooth[level](lateral + decoded)
             if level == COARSE_LEVEL:
                 coarse = decoded
-        image, cells = self.names(coarse_cells(pyramid))
+        image, cells = self._whole_image(pyramid)
         return ImageFeatures(_unit(self.pixel_head(decoded)), image, cells), coarse
 
     def trunk(self, images: Tensor) -> list[Tensor]:
@@ -159,9 +151,13 @@ class TinyNetwork(nn.Module):
         pyramid[-1] = self.context(torch.cat([maps, mean.expand_as(maps)], 1))
         return pyramid
 
-    def names(self, cells: Tensor) -> tuple[Tensor, Tensor]:
-        """`coarse_cells` -> `image` and `cells` of the features."""
-        coarse = cells[:, : self.widths[-1]]
+    def _whole_image(self, pyramid: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """`image` and `cells` of the features, from the two coarsest levels of the trunk."""
+        finer, coarse = pyramid[-2:]
+        # At half size, bilinear is the mean of 2 x 2. Pooling gives another size formula, which an export with dynamic
+        # sides cannot unify.
+        finer = F.interpolate(finer, size=coarse.shape[-2:], mode="bilinear")
+        cells = torch.cat([coarse, finer], 1)  # [B, 576, H/32, W/32]
         pooled = torch.cat([coarse.mean((2, 3)), coarse.amax((2, 3))], 1)
         return _unit(self.image_head(pooled)), self.evidence(cells)
 

@@ -64,7 +64,7 @@ class TinySegmenter(Exportable):
         card: ModelCard,
         digest: str,
         execution: Execution,
-        familiar: Familiar | None = None,
+        familiar: Familiar | None,
     ) -> None:
         device = execution.device
         self.card = card
@@ -144,10 +144,6 @@ class TinySegmenter(Exportable):
             vectors, levels = self.network.project_texts(bank.vectors), self.network.levels_of(bank.vectors)
         return replace(bank, vectors=vectors, levels=levels)
 
-    def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
-        vectors: NDArray[np.float32] = torch.from_numpy(rows).float().numpy()  # ten times faster than numpy's cast
-        return vectors
-
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         return self._scores_of(features.tensors["pixels"], bank, self._presence_of_texts(features, bank))
@@ -192,9 +188,12 @@ class TinySegmenter(Exportable):
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:
         """Rows [R, ROW] of regions: of the prompt head's mask for a box or points, or of the given mask."""
-        indices = [index for index, region in enumerate(regions) if region.prompt is not None and self._head]
-        prompts = [replace(prompt, glance=True) for index in indices if (prompt := regions[index].prompt) is not None]
-        masks = dict(zip(indices, self.prompt(features, prompts) if prompts else (), strict=True))
+        prompts = {
+            index: replace(region.prompt, glance=True)
+            for index, region in enumerate(regions)
+            if region.prompt is not None and self._head is not None
+        }
+        masks = dict(zip(prompts, self.prompt(features, [*prompts.values()]) if prompts else (), strict=True))
         pixels = self._pixels(features)
         return by_example.region_rows(pixels, features.size, regions, masks, self.settings.examples.apart)
 
@@ -270,10 +269,7 @@ class TinySegmenter(Exportable):
     @torch.inference_mode()
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
         """The mean embedding [N, 96] float32 under each mask; of its highest cell if it is empty."""
-        pixels = self._pixels(features)
-        if not len(masks):
-            return pixels.new_zeros(0, len(pixels))
-        return mask_means(masks, pixels)
+        return mask_means(masks, self._pixels(features))
 
     @torch.inference_mode()
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:

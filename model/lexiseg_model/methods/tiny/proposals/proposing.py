@@ -85,11 +85,9 @@ class Picture:
         point, rank = np.nonzero(answers.quality >= self._settings.quality)
         areas = np.count_nonzero(answers.logits[point, rank] > 0, axis=(1, 2))
         is_large = areas >= MIN_CELLS
-        if not is_large.any():
-            return
         point, rank, areas = point[is_large], rank[is_large], areas[is_large]
         (rows, columns), masks = self._pixels, answers.logits[point, rank]
-        explains = areas <= self._settings.explains * masks[0].size
+        explains = areas <= self._settings.explains * np.prod(answers.logits.shape[2:])
         at_points = masks[:, rows, columns]
         covered, skipped = at_points > 0, at_points[explains] > self._settings.inside
         self.search.record_masks(np.any(covered, axis=0), np.any(skipped, axis=0))
@@ -108,12 +106,9 @@ class Picture:
 
     def best(self) -> PromptMasks:
         """Collected masks after non-maximum suppression, best first: logits [N, h, w] and quality [N]."""
-        fine = self._shared.fine
-        if not self._masks:
-            return PromptMasks(fine.new_zeros(0, *fine.shape[-2:], dtype=torch.float16), self._points.new_zeros(0))
         masks, quality = (torch.from_numpy(np.concatenate(parts)) for parts in (self._masks, self._quality))
         best = suppress(masks > 0, quality, self._settings.rule)
-        return PromptMasks(masks[best].half().to(fine.device), quality[best].to(fine.device))
+        return PromptMasks(masks[best].half().to(self._points.device), quality[best].to(self._points.device))
 
 
 def _arrays(masks: Tensor, quality: Tensor) -> tuple[Floats, Floats]:
@@ -150,16 +145,14 @@ def _evaluate_in_windows(picture: Picture, points: Indices) -> None:
     """Evaluate points in windows, and again in the whole image if their best mask is truncated and largely new."""
     answers = picture.evaluate_in_windows(points)
     waiting, remaining = picture.truncated(answers), np.ones(len(points), bool)
-    while waiting:
-        waiting = [(index, covered) for index, covered in waiting if picture.search.uncovered_share(covered) >= NEW]
+    while waiting := [(index, covered) for index, covered in waiting if picture.search.uncovered_share(covered) >= NEW]:
         again = [index for index, _ in waiting[: _affordable(picture, picture.cells, AGAIN)]]
         if not again:
             break
         _evaluate(picture, points[again])
         waiting, remaining[again] = waiting[AGAIN:], False
-    if remaining.any():
-        quality, cut = (answers.quality * ~answers.cut)[remaining], answers.cut[remaining]
-        picture.keep(Answers(points[remaining], answers.logits[remaining], quality, cut))
+    quality, cut = (answers.quality * ~answers.cut)[remaining], answers.cut[remaining]
+    picture.keep(Answers(points[remaining], answers.logits[remaining], quality, cut))
 
 
 def clicks(points: Tensor) -> Prompts:
