@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, model_validator
 
 from lexiseg_model.data.drawn_shapes import DRAWN, write_drawn
 from lexiseg_model.training.recipe import RunRecipe
 from lexiseg_model.training.recipes.training import AtAddress, Rehearsal, Training
+from lexiseg_model.types import StrictModel
 
 if TYPE_CHECKING:
     from lexiseg_model.training.run import Run
-import re
-from typing import Annotated, Literal
-
-from pydantic import Field, model_validator
-
-from lexiseg_model.types import StrictModel
 
 OWN = "pictures"  # the set that a user's pictures become
 TEXTS = Path(__file__).with_name("texts.yaml")  # names and synonyms of things

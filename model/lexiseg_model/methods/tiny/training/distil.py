@@ -52,11 +52,13 @@ def teacher_card(recipe: DistilRecipe) -> tuple[Path, ModelCard]:
         TaskError: the model has no task semantic.
     """
     path = Path(recipe.teacher)
-    model = (path, catalogue.read_card(path)) if path.is_dir() else catalogue.find(recipe.teacher, recipe.models_dir)
-    if "semantic" not in model[1].tasks:
-        tasks = ", ".join(model[1].tasks)
+    folder, card = (
+        (path, catalogue.read_card(path)) if path.is_dir() else catalogue.find(recipe.teacher, recipe.models_dir)
+    )
+    if "semantic" not in card.tasks:
+        tasks = ", ".join(card.tasks)
         raise TaskError(f"teacher={recipe.teacher} gives pixels no class and no score; it can: {tasks}")
-    return model[0], model[1]
+    return folder, card
 
 
 def label(recipe: DistilRecipe, at_address: AtAddress) -> str:

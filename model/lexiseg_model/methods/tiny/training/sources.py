@@ -29,6 +29,14 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.packs import Pack, Photograph, open_pack, write_pack
 from lexiseg_model.types import Prompt
 
+MAX_SIDE = 320  # pixels of the image pass
+SMALLEST = 0.004  # share of a photograph: all pixels of a smaller box are ignored
+CROWDED = 7  # boxes of a photograph; with more, only their names are used
+QUALITY = 0.6  # lower bound of a mask's predicted quality
+AGREEMENT = 0.65  # lower bound of the IoU of a mask's tight box with its box
+OBJECT_PROBABILITY = 0.6  # lower bound of an object's pixel
+BACKGROUND_PROBABILITY = 0.2  # upper bound of a pixel that is none
+
 
 def packed(data: Path, packs: Path, name: str, book: TextBook) -> Pack:
     """The pack of one data set under `data`; made on first use.
@@ -104,15 +112,6 @@ def caption_concepts(listing: Path, book: TextBook) -> dict[str, tuple[str, ...]
 
 def _pattern(words: list[str]) -> re.Pattern[str]:
     return re.compile(rf"\b(?:{'|'.join(map(re.escape, words))})(?:s|es)?\b", re.IGNORECASE)
-
-
-MAX_SIDE = 320  # pixels of the image pass
-SMALLEST = 0.004  # share of a photograph: all pixels of a smaller box are ignored
-CROWDED = 7  # boxes of a photograph; with more, only their names are used
-QUALITY = 0.6  # lower bound of a mask's predicted quality
-AGREEMENT = 0.65  # lower bound of the IoU of a mask's tight box with its box
-OBJECT_PROBABILITY = 0.6  # lower bound of an object's pixel
-BACKGROUND_PROBABILITY = 0.2  # upper bound of a pixel that is none
 
 
 class Box(NamedTuple):

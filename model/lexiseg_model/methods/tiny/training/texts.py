@@ -22,6 +22,8 @@ from lexiseg_model.methods.tiny.words.familiar import FILE, INT8_SCALE, unit_row
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.types import StrictModel
 
+UNFAMILIAR_PERCENT = 5  # of the held-out synonyms, whose cosine is below the fitted bound
+
 
 class TextEncoder(Protocol):
     """Anything that turns strings into rows [T, D]."""
@@ -114,9 +116,6 @@ class TextTable:
         return int(random.integers(chosen.start, chosen.stop))
 
 
-BELOW = 5  # percent of the synonyms that the bound would call unfamiliar
-
-
 def write_words(folder: Path, names: Iterable[str], synonyms: dict[str, list[str]], tower: MiniLM) -> None:
     """Write the names of classes and their synonyms, with a bound fitted on the synonyms.
 
@@ -133,7 +132,7 @@ def write_words(folder: Path, names: Iterable[str], synonyms: dict[str, list[str
     cosines = rows @ rows.T
     np.fill_diagonal(cosines, -1)
     left_out = cosines.max(1)[len(trained) :]
-    bound = float(np.percentile(left_out if len(left_out) else cosines.max(1), BELOW))
+    bound = float(np.percentile(left_out if len(left_out) else cosines.max(1), UNFAMILIAR_PERCENT))
     write_familiar(folder, words, rows, bound, tower.digest)
 
 

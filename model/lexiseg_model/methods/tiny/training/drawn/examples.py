@@ -44,6 +44,12 @@ SMALLEST = 0.01  # share of a photograph: a smaller piece is not cut out
 LENGTHS = (0.3, 0.95)  # of an object's longer side, as a share of the crop's
 ENLARGED = 2.0  # largest enlargement; more would show the pixels
 INNER = 0.1  # of the crop: margin on each side that no object's middle is in
+FAVOURED = 0.5  # share of examples, of a source with favoured photographs
+PERSON_VIEW = 0.25  # share of fashion photographs that are read as "person against background"
+VISIBLE_SHARE = 0.003  # of the crop; a class with fewer pixels counts neither as present nor as absent
+FOREIGN_ABSENT = 6  # concepts of other sets that count as absent in an image
+NAMES_ABSENT = 48  # likewise, in a photograph with names only
+UNLIKE = 0.55  # cosine of two names that can hardly both fit one object
 
 
 class Pasting(NamedTuple):
@@ -118,14 +124,6 @@ def paste(
     labels[outside == 0] = value
     photograph = sources[cut.source].pack.places[cut.photograph, :3].tolist()
     return Paste(cut.source, photograph, matrix, alpha)
-
-
-FAVOURED = 0.5  # share of examples, of a source with favoured photographs
-PERSON_VIEW = 0.25  # share of fashion photographs that are read as "person against background"
-VISIBLE_SHARE = 0.003  # of the crop; a class with fewer pixels counts neither as present nor as absent
-FOREIGN_ABSENT = 6  # concepts of other sets that count as absent in an image
-NAMES_ABSENT = 48  # likewise, in a photograph with names only
-UNLIKE = 0.55  # cosine of two names that can hardly both fit one object
 
 
 class Batch(NamedTuple):

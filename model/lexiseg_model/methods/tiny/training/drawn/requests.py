@@ -95,9 +95,7 @@ class Question:
 
 def background_words(table: TextTable, concepts: NDArray[np.int64], same_meaning: float) -> list[int]:
     """Concepts of the background words that mean none of the classes asked for."""
-    if not len(concepts):
-        return [int(word) for word in table.background]
-    like = table.likeness[np.ix_(table.background, concepts)].max(1)
+    like = table.likeness[np.ix_(table.background, concepts)].max(1, initial=-1)
     return [int(word) for word, likeness in zip(table.background, like, strict=True) if likeness < same_meaning]
 
 
