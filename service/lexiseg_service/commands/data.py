@@ -298,12 +298,8 @@ def measure_oracle(
     labelled = read_dataset(root, dataset, split)
     labelled = replace(labelled, samples=labelled.samples[:limit])
     from lexiseg_model.clip.dino import DinoTower  # imports torch, as the next ones
-    from lexiseg_model.methods.s_seg.training.pseudo_masks import (
-        PseudoMaskSettings,
-        colour_maker,
-        mask_maker,
-        oracle_miou,
-    )
+    from lexiseg_model.methods.s_seg.training import PseudoMaskSettings
+    from lexiseg_model.methods.s_seg.training.pseudo_masks import colour_maker, mask_maker, oracle_miou
 
     settings = PseudoMaskSettings(tower=tower, k=masks)
     maker = mask_maker(settings, weights)

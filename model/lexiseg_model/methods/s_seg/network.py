@@ -26,6 +26,11 @@ from lexiseg_model.methods.s_seg.decoder import MaskHead
 from lexiseg_model.methods.s_seg.settings import SSegSettings, SSegSizes
 from lexiseg_model.training.losses import Contrast
 
+HEAD = "sem_seg_head."
+CLASS_HEAD = f"{HEAD}predictor.class_embed."  # of MaskFormer, not in S-Seg
+DECODER_LAYER = re.compile(re.escape(f"{HEAD}predictor.transformer.decoder.layers.") + r"(\d+)\.")
+TEXT_LAYER = re.compile(r"text\.transformer\.resblocks\.(\d+)\.")
+
 
 class SSegTextTower(ChunkedTower):
     """Text tower of the text transformer and its projector."""
@@ -146,12 +151,6 @@ class ImagePass(nn.Module):
         images = normalise(tiles, "imagenet").to(next(self.network.backbone.parameters()).dtype)
         logits, queries = (part[-1].float() for part in self.network.last_masks(images))
         return logits, queries, self.network.embed_masks(queries), self.network.embed_images(queries)
-
-
-HEAD = "sem_seg_head."
-CLASS_HEAD = f"{HEAD}predictor.class_embed."  # of MaskFormer, not in S-Seg
-DECODER_LAYER = re.compile(re.escape(f"{HEAD}predictor.transformer.decoder.layers.") + r"(\d+)\.")
-TEXT_LAYER = re.compile(r"text\.transformer\.resblocks\.(\d+)\.")
 
 
 class Trained(NamedTuple):

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from lexiseg_model.clip.dino import dino_from_file, dino_from_hub
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.data.indexed import IGNORE, IndexedDataset
-from lexiseg_model.errors import OptionError, ShapeError
+from lexiseg_model.errors import ShapeError
 from lexiseg_model.evaluation.counts import count, scores
-from lexiseg_model.methods.s_seg.training import PseudoMaskSettings as PseudoMaskSettings
+from lexiseg_model.methods.s_seg.training import PseudoMaskSettings
 
 COLOUR_CELL = 8  # pixels of a cell's side, as a patch of the paper's tower
 
@@ -39,7 +39,7 @@ def k_means(points: Tensor, k: int, iterations: int, seed: int) -> Tensor:
     Args:
         points: [B, P, C].
         k: number of clusters of a set.
-        iterations: number of Lloyd's iterations, at least 1.
+        iterations: number of Lloyd's iterations.
         seed: of the first centres.
 
     Returns:
@@ -47,12 +47,9 @@ def k_means(points: Tensor, k: int, iterations: int, seed: int) -> Tensor:
 
     Raises:
         ShapeError: points are not [B, P, C], or P is less than k.
-        OptionError: k or iterations is less than 1.
     """
     if points.ndim != 3 or points.shape[1] < k:
         raise ShapeError(f"expected points [B, P, C] with P at least {k}, got {list(points.shape)}")
-    if k < 1 or iterations < 1:
-        raise OptionError(f"expected at least 1 cluster and 1 iteration, got {k} and {iterations}")
     with torch.autocast(points.device.type, enabled=False):
         points = points.float()
         centres = _spread(points, k, seed)

@@ -21,6 +21,7 @@ from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 TEST_BY_TRAINING = 2  # ratio of image sides in inference and training: GroupViT's 448 and 224
+THRESHOLDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # GroupViT's 0.35 and 0.95 among them
 
 
 def publish(recipe: SSegRecipe, weights: Path) -> ModelCard:
@@ -58,9 +59,6 @@ def _with_threshold(card: ModelCard, recipe: SSegRecipe, folder: Path) -> ModelC
     return card.model_copy(update={"quality": quality})
 
 
-CANDIDATES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # GroupViT's 0.35 and 0.95 among them
-
-
 def miou_by_threshold(segmenter: Segmenter, datasets: Sequence[IndexedDataset], photographs: int) -> dict[float, float]:
     """Mean mIoU in percent over data sets for each background threshold; the background counts as a class.
 
@@ -76,18 +74,18 @@ def miou_by_threshold(segmenter: Segmenter, datasets: Sequence[IndexedDataset], 
         if not data.has_background:
             raise DatasetError(f"{data.name} has no class {BACKGROUND!r}; no threshold can be chosen on it")
     by_set = np.array([_by_threshold(segmenter, data, photographs) for data in datasets])  # [sets, thresholds]
-    return dict(zip(CANDIDATES, by_set.mean(0).tolist(), strict=True))
+    return dict(zip(THRESHOLDS, by_set.mean(0).tolist(), strict=True))
 
 
 def _by_threshold(segmenter: Segmenter, data: IndexedDataset, photographs: int) -> list[float]:
     classes = tuple(ClassEntry(name) for name in data.classes[1:])
     value_of = np.append(np.arange(1, len(data.classes)), 0)  # mask value of each row of the scores; last: background
     rows_of = KnownRows(segmenter)
-    counts = np.zeros((len(CANDIDATES), 3, len(data.classes)), np.int64)
+    counts = np.zeros((len(THRESHOLDS), 3, len(data.classes)), np.int64)
     for sample in data.samples[:: max(1, len(data.samples) // photographs)][:photographs]:
         features = segmenter.encode(sample.read_image())
         truth = sample.read_mask()
-        for index, threshold in enumerate(CANDIDATES):
+        for index, threshold in enumerate(THRESHOLDS):
             vocabulary = Vocabulary(classes, Background(threshold=threshold))
             labels = winners(score_vocabulary(segmenter, features, vocabulary, rows_of), features.size).labels
             counts[index] += count(truth, value_of[labels], len(data.classes))

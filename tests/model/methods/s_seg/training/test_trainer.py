@@ -13,8 +13,8 @@ from torch import Tensor
 
 from lexiseg_model import catalogue
 from lexiseg_model.clip.dino import DinoTower, plain_kind
-from lexiseg_model.methods.s_seg.training import SSegRecipe
-from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks, PseudoMaskSettings
+from lexiseg_model.methods.s_seg.training import PseudoMaskSettings, SSegRecipe
+from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks
 from lexiseg_model.methods.s_seg.training.publish import publish
 from lexiseg_model.methods.s_seg.training.trainer import SSegTrainer
 from lexiseg_model.training.pairs import PairBatch
