@@ -33,6 +33,13 @@ from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, RegionAdapt
 from lexiseg_model.methods.unpair_seg.regions import Pool
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PUBLISHED, Sizes, sizes_of
 
+State = dict[str, Tensor]
+
+# Prefixes of the weights' names.
+CLIP, MASKS, ADAPTER = "backbone.clip_model.", "sem_seg_head.", "adapter."
+# Constants of the preprocessing, which some versions store with the weights.
+DERIVED = ("pixel_mean", "pixel_std")
+
 
 class PromptableMasks(nn.Module):
     """Pixel decoder, prompt encoder and mask decoder over maps at strides 4, 8, 16, 32 of a frozen image tower."""
@@ -96,13 +103,6 @@ class UnpairSegNetwork(nn.Module):
         else:
             pooled = self.adapter.pooled(encoded.adapted, encoded.dense, masks, pool)
         return self.trunk.embed(pooled)
-
-
-State = dict[str, Tensor]
-
-CLIP, MASKS, ADAPTER = "backbone.clip_model.", "sem_seg_head.", "adapter."
-# Constants of the preprocessing, which some versions store with the weights.
-DERIVED = ("pixel_mean", "pixel_std")
 
 
 class Restored(NamedTuple):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lexiseg_model.errors import ShapeError
 from lexiseg_model.masks.nms import suppress
 from lexiseg_model.methods.unpair_seg import compatibility
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import MASK_THRESHOLD, Prediction
@@ -22,14 +20,7 @@ from lexiseg_model.types import Prompt
 
 Size = tuple[int, int]
 
-
-@dataclass(frozen=True)
-class Proposals:
-    """Masks of one image, best first."""
-
-    masks: Tensor  # logits [N, h, w] over the network's input, at the mask stride
-    quality: Tensor  # [N] in 0..1
-    source: Tensor  # int64 [N], index among the grid's masks: 4 * point + mask of the point
+PER_PASS = 100  # prompts that go through the mask decoder together, as released
 
 
 def grid_points(n: int, image: Size, canvas: Size) -> Tensor:
@@ -59,8 +50,8 @@ def propose(
     canvas: Size,
     settings: ProposalSettings = PROPOSALS,
     mode: Compatibility = "none",
-) -> Proposals:
-    """Propose masks of one image from a grid of points.
+) -> PromptMasks:
+    """Propose masks of one image from a grid of points, best first, as logits over the network's input.
 
     Memory is bounded by the masks of one pass and those above the quality threshold.
 
@@ -71,15 +62,9 @@ def propose(
         canvas: (height, width) of the network's input.
         settings: quality threshold and overlap rule.
         mode: `released` repeats the quirks of the authors' code.
-
-    Raises:
-        ShapeError: the features are not those of exactly one image.
     """
-    if len(features.masks) != 1:
-        raise ShapeError(f"expected the features of one image, got {len(features.masks)}")
     masks: list[Tensor] = []
-    quality, source, inside = [], [], []
-    first = 0
+    quality, inside = [], []
     for some in torch.split(points.to(features.masks), settings.points_per_pass):
         tokens = network.predictor.prompt_encoder.points(some[None], features.masks, canvas)
         prediction = network.decode(features, tokens)
@@ -89,13 +74,11 @@ def propose(
         masks.extend(some_masks)
         inside.append(binarised(some_masks, canvas, mode))
         quality.append(of_some[good])
-        source.append(good + first)
-        first += len(of_some)
     by_quality = torch.cat(quality)
     best = suppress(torch.cat(inside), by_quality, settings.rule)
     chosen = [masks[index] for index in best.tolist()]
     empty = features.masks.new_zeros(0, *features.masks.shape[2:])
-    return Proposals(torch.stack(chosen) if chosen else empty, by_quality[best], torch.cat(source)[best])
+    return PromptMasks(torch.stack(chosen) if chosen else empty, by_quality[best])
 
 
 def predicted_quality(prediction: Prediction, mode: Compatibility) -> Tensor:
@@ -114,9 +97,6 @@ def binarised(masks: Tensor, canvas: Size, mode: Compatibility) -> Tensor:
     if mode == "released":
         return compatibility.binarised(masks, canvas)
     return masks.sigmoid() >= MASK_THRESHOLD
-
-
-PER_PASS = 100  # prompts that go through the mask decoder together, as released
 
 
 @torch.no_grad()
@@ -144,10 +124,7 @@ def prompt_masks(
 
     Raises:
         OptionError: a prompt has neither points nor a box.
-        ShapeError: the features are not those of exactly one image.
     """
-    if len(features.masks) != 1:
-        raise ShapeError(f"expected the features of one image, got {len(features.masks)}")
     require_shown(prompts)
     alike: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
     for index, prompt in enumerate(prompts):

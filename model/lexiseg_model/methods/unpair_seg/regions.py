@@ -19,9 +19,7 @@ LARGEST_SCALE = 100.0  # of the logits, as in CLIP
 
 # Vectors [B, Q, C] of masks from features [B, C, h, w] and mask logits [B, Q, H, W].
 Pool = Callable[[Tensor, Tensor], Tensor]
-# Values of the released demo: Segment Anything's stability score around 0.5, applied to logits; minimum area of parts.
-MIDDLE, AROUND = 0.5, 0.1
-SMALLEST = 15  # pixels
+LOWER, HIGHER = 0.4, 0.6  # logits of the stability score in the released demo
 PIXELS_OF_A_CELL = 16  # pixels of the network's input in a mask cell
 
 
@@ -84,22 +82,21 @@ def class_maps(probabilities: Tensor, masks: Tensor) -> Tensor:
     return torch.einsum("qk,qhw->khw", probabilities, masks.float().sigmoid())
 
 
-def stability(masks: Tensor, middle: float = MIDDLE, around: float = AROUND) -> Tensor:
+def stability(masks: Tensor) -> Tensor:
     """Stability score of masks (Segment Anything): area above the higher threshold over area above the lower one.
 
     Args:
         masks: logits [N, H, W].
-        middle, around: the thresholds are `middle + around` and `middle - around`.
 
     Returns:
         [N] in 0..1; 0 for masks that are empty at the lower threshold.
     """
-    inner = (masks > middle + around).flatten(1).sum(1)
-    outer = (masks > middle - around).flatten(1).sum(1)
+    inner = (masks > HIGHER).flatten(1).sum(1)
+    outer = (masks > LOWER).flatten(1).sum(1)
     return inner / outer.clamp(min=1).to(torch.float32)
 
 
-def without_specks(mask: NDArray[np.bool_], smallest: int = SMALLEST) -> NDArray[np.bool_]:
+def without_specks(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
     """Fill holes of a mask bool [H, W] with fewer than `smallest` pixels, then remove such parts.
 
     Parts are connected by sides or corners. If every part is small, the largest stays.

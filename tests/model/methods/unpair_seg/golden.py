@@ -82,3 +82,8 @@ def blobs(name: str, count: int, height: int, width: int) -> Tensor:
 
 def assert_close(ours: Tensor, name: str, atol: float) -> None:
     weights.assert_close(ours, reference()[name], atol)
+
+
+def places_among(found: Tensor, every: Tensor) -> list[int]:
+    """Index of each mask [N, h, w] among all masks of a decoder pass [1, Q, M, h, w]: that of the nearest one."""
+    return torch.cdist(found.flatten(1), every.flatten(0, 2).flatten(1)).argmin(1).tolist()

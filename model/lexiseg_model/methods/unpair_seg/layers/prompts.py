@@ -14,8 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lexiseg_model.errors import ShapeError
-
 POINT_REACH = 2.0  # pixels of the input between a point and the sides of its box
 GRANULARITIES = 4  # masks for a point
 
@@ -120,13 +118,7 @@ class PromptEncoder(nn.Module):
         return PromptTokens(self._with_masks(corners, 1), (corners.shape[2],), (0,))
 
     def corners(self, places: Places, features: Tensor, size: tuple[int, int]) -> Tensor:
-        """Two tokens per place, top left and bottom right: [B, Q, 2P, C].
-
-        Raises:
-            ShapeError: `places.boxes` is not [B, Q, P, 4].
-        """
-        if places.boxes.ndim != 4 or places.boxes.shape[-1] != 4:
-            raise ShapeError(f"expected boxes [B, Q, P, 4], got {list(places.boxes.shape)}")
+        """Two tokens per place, top left and bottom right: [B, Q, 2P, C]."""
         height, width = size
         boxes = places.boxes / places.boxes.new_tensor([width, height, width, height])
         corners = boxes.view(*boxes.shape[:-1], 2, 2)  # [B, Q, P, 2, 2]

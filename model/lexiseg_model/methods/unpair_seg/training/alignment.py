@@ -19,9 +19,7 @@ from lexiseg_model.data.pairs.source import PairSource, Skipped, readable_pairs
 from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, ClipTrunk
-from lexiseg_model.methods.unpair_seg.training import ALIGNMENT as ALIGNMENT
-from lexiseg_model.methods.unpair_seg.training import SIZES
-from lexiseg_model.methods.unpair_seg.training import AlignmentSettings as AlignmentSettings
+from lexiseg_model.methods.unpair_seg.training import ALIGNMENT, SIZES, AlignmentSettings
 from lexiseg_model.training.distributed import mean_over_processes
 from lexiseg_model.training.losses import assign
 from lexiseg_model.training.pairs import Drawn

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.errors import ShapeError
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
 from lexiseg_model.methods.unpair_seg.training import POINTS, PointSettings
@@ -78,11 +77,7 @@ def match_points(
         targets: objects [K, H, W] of each image, 0 or 1.
         points: [B, Q, 2] (x, y) in pixels of the targets.
         compatibility: rule for points that are not on an object.
-
-    Raises:
-        ShapeError: the number of target lists is not the number of images.
     """
-    _require_one_each(masks, targets)
     by_image = [
         _match_image(*each, compatibility) for each in zip(masks, targets, points, strict=True)
     ]  # prediction, target and dice of each image
@@ -109,15 +104,9 @@ def match_paired(masks: Tensor, targets: Sequence[Tensor]) -> Matches:
     Args:
         masks: logits [B, Q, 1, h, w].
         targets: objects [Q, H, W] of each image, one per prompt in order.
-
-    Raises:
-        ShapeError: a prompt has several masks, or objects and prompts differ in number.
     """
-    _require_one_each(masks, targets)
     by_image = []
     for of_image, objects in zip(masks, targets, strict=True):
-        if of_image.shape[:2] != (len(objects), 1):
-            raise ShapeError(f"expected one mask for each of {len(objects)} objects, got {list(of_image.shape[:2])}")
         logits, resized = of_image.float().flatten(1), _nearest(objects, of_image.shape[-2:])
         dice = dice_costs(logits[:, None], resized[:, None])[:, 0, 0]
         order = torch.arange(len(objects), device=masks.device)
@@ -159,11 +148,6 @@ def _objects_under(targets: Tensor, points: Tensor) -> Tensor:
     height, width = targets.shape[-2:]
     x, y = points.long().unbind(-1)
     return targets[:, y.clamp(0, height - 1), x.clamp(0, width - 1)].T > 0
-
-
-def _require_one_each(masks: Tensor, targets: Sequence[Tensor]) -> None:
-    if len(masks) != len(targets):
-        raise ShapeError(f"expected the objects of {len(masks)} images, got {len(targets)} lists")
 
 
 def _together(by_image: Sequence[Sequence[Tensor]]) -> Matches:

@@ -14,9 +14,9 @@ from lexiseg_model import catalogue
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.data.entities import LISTING, from_captions, plain_phrases, write_entities
 from lexiseg_model.data.pairs.files import open_pairs
-from lexiseg_model.methods.unpair_seg.training import AdapterSize, AlignRecipe
+from lexiseg_model.methods.unpair_seg.training import AdapterSize, AlignmentSettings, AlignRecipe
 from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer, publish_aligned
-from lexiseg_model.methods.unpair_seg.training.alignment import AlignmentSettings, at_sizes, one_by_one
+from lexiseg_model.methods.unpair_seg.training.alignment import at_sizes, one_by_one
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.types import ClassEntry
 from tests.model.conformance.asking import bank_of
