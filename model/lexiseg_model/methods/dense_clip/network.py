@@ -174,7 +174,8 @@ class DenseNetwork(ImageTower):
         self.proxy = proxy
         self.settings = settings
         if settings.has_proxy != (proxy is not None):
-            raise WeightsError(f"policy {settings.policy}: a proxy tower belongs to proxyclip and trident alone")
+            expected = "a proxy tower, got none" if settings.has_proxy else "no proxy tower, got one"
+            raise WeightsError(f"policy {settings.policy}: expected {expected}")
         patch = visual.patch_size[0]
         # Both grids must be whole: a common multiple of 16 and 14 pixels is 112.
         self.multiple = patch if proxy is None else math.lcm(patch, proxy.kind.patch)

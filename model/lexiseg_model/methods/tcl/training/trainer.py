@@ -33,6 +33,10 @@ from lexiseg_model.training.publishing import pairs_with_terms, write_model
 from lexiseg_model.types import InputSize, ModelCard
 
 NOISE = 5  # number of the random stream, distinct from those of `lexiseg_model.training.pairs`
+OFFICIAL = "tcl.pth"  # beside the checkpoint: file for `lexiseg models import --method tcl`
+BEST_OFFICIAL = "best.pth"  # such a file of the step with the best validation
+BATCH = 32  # held-out pairs per pass; the last pass may have fewer
+TEST_BY_TRAINING = 2  # ratio of a window in inference and a crop in training: TCL's 448 and 224
 
 
 class Learned(nn.Module):
@@ -95,12 +99,6 @@ def official_names(learned: State, architecture: str) -> State:
     """State of `Learned`, without temperatures, under the names of the released file."""
     ours = {name: value for name, value in flat(learned).items() if not name.startswith(LOSSES)}
     return to_official(ours, architecture)
-
-
-OFFICIAL = "tcl.pth"  # beside the checkpoint: file for `lexiseg models import --method tcl`
-BEST_OFFICIAL = "best.pth"  # such a file of the step with the best validation
-TOGETHER = 32  # held-out pairs per pass; the last pass may have fewer
-TEST_BY_TRAINING = 2  # ratio of a window in inference and a crop in training: TCL's 448 and 224
 
 
 class TclTrainer(PairRun[TclRecipe, Learned]):
@@ -178,8 +176,8 @@ def held_out_figures(trainer: TclTrainer, pairs: PairBatch) -> dict[str, float]:
     rows: list[Tensor] = []
     all_texts = F.normalize(trainer.texts(pairs.tokens.to(trainer.device)), dim=1, eps=EPSILON)
     network = trainer.tcl
-    for first in range(0, len(pairs.images), TOGETHER):
-        few = slice(first, first + TOGETHER)
+    for first in range(0, len(pairs.images), BATCH):
+        few = slice(first, first + BATCH)
         some = PairBatch(pairs.images[few], pairs.tokens[few], (), pairs.positions[few])
         losses = trainer.losses(some, noise_of(0, some.positions, some.images))
         parts.append((losses.total.item(), (losses.image_contrast + losses.feature_contrast).item()))
