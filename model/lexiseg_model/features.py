@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
+from lexiseg_model.memory import held_bytes
 
 TileFeatures = tuple[Tensor, ...]  # the first dimension of every tensor counts tiles
-T = TypeVar("T", bound="Iterable[Tensor | Features]")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Derived:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
-        self._values: dict[str, Iterable[Tensor | Features]] = {}
+        self._values: dict[str, Any] = {}
         self.answered: set[str] = set()  # tasks whose derived values exist
 
     def once(self, name: str, make: Callable[[], T]) -> T:
@@ -84,7 +85,8 @@ class Derived:
 
     @property
     def nbytes(self) -> int:
-        return sum(map(_nbytes, tuple(self._values.values())))
+        """Bytes of all values; those that are caches themselves grow with use."""
+        return held_bytes(self._values)
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,7 @@ class Features:
 
     @property
     def nbytes(self) -> int:
-        return _nbytes(self.tensors.values()) + self.derived.nbytes
-
-
-def _nbytes(parts: Iterable[Tensor | Features]) -> int:
-    return sum(part.nbytes for part in parts)
+        return sum(tensor.nbytes for tensor in self.tensors.values()) + self.derived.nbytes
 
 
 def picture_size(rgb: NDArray[np.uint8]) -> tuple[int, int]:

@@ -8,7 +8,7 @@ crops are cached with the features: correcting a box by points encodes nothing a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.features import Derived, Features, Plan
+from lexiseg_model.features import Features, Plan
 from lexiseg_model.lru import Lru
-from lexiseg_model.methods.tiny.image_pass import resize_to
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompting import is_exact
+from lexiseg_model.methods.tiny.resizing import resize_to
 from lexiseg_model.methods.tiny.settings import LookRule
 from lexiseg_model.types import Point, Prompt
 
@@ -32,20 +32,6 @@ MIN_SIDE = 64.0  # pixels of the network's input; the smallest crop has the area
 NOWHERE = -8.0  # logits outside the crop
 
 Size = tuple[int, int]  # (height, width)
-
-
-class WholeImage(NamedTuple):
-    """An image: its `size` as sent, the kept `picture` [H, W, 3], its `cells` (h, w) at STRIDE, and its cache."""
-
-    size: Size
-    picture: Tensor
-    cells: Size
-    derived: Derived
-
-    @property
-    def kept(self) -> Size:
-        """(height, width) of the kept picture."""
-        return self.picture.shape[0], self.picture.shape[1]
 
 
 class Crop(NamedTuple):
@@ -62,13 +48,6 @@ class Crop(NamedTuple):
         return self.bottom - self.top, self.right - self.left
 
 
-class CropCache(Lru[Crop, Features]):
-    """Features of the crops encoded last; their bytes count as those of the image."""
-
-    def __iter__(self) -> Iterator[Features]:
-        return iter(self.values())
-
-
 def kept_picture(rgb: NDArray[np.uint8], tile: Size) -> NDArray[np.uint8]:
     """A copy of the image [H, W, 3], shrunk to KEPT times the sides of its tile if it is larger."""
     height, width = (KEPT * side for side in tile)
@@ -80,34 +59,44 @@ def kept_picture(rgb: NDArray[np.uint8], tile: Size) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(rgb, (width, height), interpolation=method), np.uint8)
 
 
-def encode_crop(crop: Crop, whole: WholeImage, encode: Callable[[Plan], Features]) -> Features:
-    """The features of a crop, cached with the image."""
-    cache = whole.derived.once("looks", lambda: CropCache(MAX_LOOKS))
+def cells_of(whole: Features) -> Size:
+    """(h, w) of an image's cells at STRIDE."""
+    return whole.tensors["pixels"].shape[1], whole.tensors["pixels"].shape[2]
+
+
+def _kept_size(whole: Features) -> Size:
+    return whole.tensors["picture"].shape[0], whole.tensors["picture"].shape[1]
+
+
+def encode_crop(crop: Crop, whole: Features, encode: Callable[[Plan], Features]) -> Features:
+    """The features of a crop of an image, cached with those of the whole image."""
+    cache = whole.derived.once("looks", lambda: Lru[Crop, Features](MAX_LOOKS))
     features = cache.get(crop)
     if features is None:
-        pixels = whole.picture[crop.top : crop.bottom, crop.left : crop.right].contiguous()
+        pixels = whole.tensors["picture"][crop.top : crop.bottom, crop.left : crop.right].contiguous()
         features = encode(Plan(crop.size, resize_to(pixels.numpy(), crop.input)[None]))
         cache.put(crop, features)
     return features
 
 
-def crop_for(prompt: Prompt, whole: WholeImage, multiple: int, rule: LookRule) -> Crop | None:
+def crop_for(prompt: Prompt, whole: Features, multiple: int, rule: LookRule) -> Crop | None:
     """The crop around the box of a prompt; None without a box, or if it would be enlarged too little."""
     if prompt.box is None or prompt.glance or not is_exact(prompt):
         return None
-    tile = whole.cells[0] * STRIDE, whole.cells[1] * STRIDE
-    x, y = (tile[1 - axis] / whole.size[1 - axis] for axis in (0, 1))
+    tile, kept = [STRIDE * side for side in cells_of(whole)], _kept_size(whole)
+    # Lengths are in pixels of the tile; `y` and `x` scale those of the image to them.
+    y, x = (side / sent for side, sent in zip(tile, whole.size, strict=True))
     x0, y0, x1, y1 = prompt.box
     wide, high = rule.around * max((x1 - x0) * x, 1.0), rule.around * max((y1 - y0) * y, 1.0)
-    width, height = max(wide, high / 2), max(high, wide / 2)
+    width, height = max(wide, high / 2), max(high, wide / 2)  # one side is at most twice the other
     growth = max(1.0, MIN_SIDE / math.sqrt(width * height))
     width, height = min(width * growth, tile[1]), min(height * growth, tile[0])
     zoom = min(rule.most, rule.side / math.sqrt(width * height), max(tile) / max(width, height))
     if zoom < rule.least:
         return None
-    left, right = _span((x0 + x1) / 2 * x, width, tile[1], whole.kept[1])
-    top, bottom = _span((y0 + y1) / 2 * y, height, tile[0], whole.kept[0])
-    sides = (bottom - top) * tile[0] / whole.kept[0], (right - left) * tile[1] / whole.kept[1]
+    left, right = _span((x0 + x1) / 2 * x, width, tile[1], kept[1])
+    top, bottom = _span((y0 + y1) / 2 * y, height, tile[0], kept[0])
+    sides = (bottom - top) * tile[0] / kept[0], (right - left) * tile[1] / kept[1]
     rows, columns = (max(multiple, round(side * zoom / multiple) * multiple) for side in sides)
     return Crop(top, left, bottom, right, (rows, columns))
 
@@ -119,9 +108,9 @@ def _span(middle: float, length: float, tile_side: int, kept_side: int) -> tuple
     return start, min(kept_side, start + math.ceil(length * kept_side / tile_side))
 
 
-def to_crop(prompt: Prompt, whole: WholeImage, crop: Crop) -> Prompt:
+def to_crop(prompt: Prompt, whole: Features, crop: Crop) -> Prompt:
     """A prompt in pixels of the crop, without the points outside it."""
-    y_scale, x_scale = (kept / sent for kept, sent in zip(whole.kept, whole.size, strict=True))
+    y_scale, x_scale = (kept / sent for kept, sent in zip(_kept_size(whole), whole.size, strict=True))
     height, width = crop.size
 
     def move(x: float, y: float) -> tuple[float, float]:
@@ -133,10 +122,10 @@ def to_crop(prompt: Prompt, whole: WholeImage, crop: Crop) -> Prompt:
     return replace(prompt, points=inside, box=move(*prompt.box[:2]) + move(*prompt.box[2:]))
 
 
-def to_image_cells(masks: Tensor, crop: Crop, whole: WholeImage) -> Tensor:
+def to_image_cells(masks: Tensor, crop: Crop, whole: Features) -> Tensor:
     """Logits [M, a, b] of a crop -> [M, h, w] of the whole image, by area averaging; NOWHERE outside the crop."""
-    y, x = (side / kept for side, kept in zip(whole.cells, whole.kept, strict=True))
-    cells = [torch.arange(side) for side in whole.cells]
+    y, x = (side / kept for side, kept in zip(cells_of(whole), _kept_size(whole), strict=True))
+    cells = [torch.arange(side) for side in cells_of(whole)]
     rows = shares(cells[0], masks.shape[1], crop.top * y, crop.bottom * y).to(masks.device)
     columns = shares(cells[1], masks.shape[2], crop.left * x, crop.right * x).to(masks.device)
     covered = (rows.sum(1) > 0)[:, None] & (columns.sum(1) > 0)

@@ -55,7 +55,7 @@ def contrast(cells: Tensor) -> Contrast:
     return Contrast(*((difference * difference).sum(0).sqrt() for difference in (across, down)))
 
 
-def evidence(masks: Tensor, contrast: Contrast) -> Tensor:
+def cues(masks: Tensor, contrast: Contrast) -> Tensor:
     """Cues [N, M, 3] of masks [N, M, h, w]: stability, logarithm of the share of the image, contrast of the contour."""
     sampled = masks[..., ::EVERY, ::EVERY]
     area, inner, outer = ((sampled > threshold).float().sum((2, 3)) for threshold in (0.0, AROUND, -AROUND))
@@ -68,15 +68,10 @@ def evidence(masks: Tensor, contrast: Contrast) -> Tensor:
     return torch.stack([inner / outer.clamp_min(1e-6 * cells), size, edges / (sides + 1)], 2)
 
 
-def best_first(masks: Tensor, quality: Tensor, contrast: Contrast, rule: ClickOrder) -> Tensor:
-    """Indices [N, M] of masks, best first, from logits [N, M, h, w] and quality [N, M] in 0..1."""
-    return worth(masks, quality, contrast, rule).argsort(dim=1, descending=True, stable=True)
-
-
 def worth(masks: Tensor, quality: Tensor, contrast: Contrast, rule: ClickOrder) -> Tensor:
-    """What masks are ordered by [N, M], from logits [N, M, h, w] and quality [N, M] in 0..1."""
+    """Worth [N, M] of masks, the highest for the best, from logits [N, M, h, w] and quality [N, M] in 0..1."""
     weights = torch.tensor((rule.stability, rule.area, rule.edges), device=masks.device)
-    return quality.float() + evidence(masks, contrast) @ weights
+    return quality.float() + cues(masks, contrast) @ weights
 
 
 class Palette(NamedTuple):
@@ -105,8 +100,8 @@ def colour_bins(cells: Tensor) -> Tensor:
 def by_own_colours(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palette, rule: OwnColours) -> Tensor:
     """Refine masks, logits [N, h, w], by the colours of their objects; the results lie within `rule.bound`.
 
-    Cells outside of `boxes` [N, 4], x0, y0, x1, y1 in pixels of the network's input, never count as the object's. Where
-    `has_box` [N] is false, the histograms cover the surroundings of the mask.
+    Cells outside of `boxes`, [N, 4] or [1, 4] of x0, y0, x1, y1 in pixels of the network's input, never count as the
+    object's. Where `has_box`, [N] or [1], is false, the histograms cover the surroundings of the mask.
     """
     counts, around = count_cells(masks, boxes, has_box, rule)
     # Integers of this size sum exactly.

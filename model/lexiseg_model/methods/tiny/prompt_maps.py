@@ -39,6 +39,12 @@ class Prompts(NamedTuple):
     has_box: Tensor
 
 
+def clicks(points: Tensor) -> Prompts:
+    """Prompts of single positive points [B, N, 2] in B images."""
+    no_box = points.new_zeros(*points.shape[:2], 4)
+    return Prompts(points[:, :, None], torch.ones_like(points[..., :1]), no_box, no_box[..., 0])
+
+
 def prompt_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
     """Encode N prompts for each of B images as maps [B, N, CHANNELS, h, w] in -2..2.
 

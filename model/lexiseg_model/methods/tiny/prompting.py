@@ -22,11 +22,11 @@ MAX_BATCH = 50  # prompts in one pass through the head
 NO_BOX = (0.0, 0.0, 0.0, 0.0)
 
 Scale = tuple[float, float]  # (x, y): pixels of the network's input per pixel of the image
-Order = Callable[[Tensor, Tensor], Tensor]  # masks [N, M, h, w], quality [N, M] -> indices [N, M], best first
+Worth = Callable[[Tensor, Tensor], Tensor]  # masks [N, M, h, w], quality [N, M] -> [N, M], the highest for the best
 
 
 def predict_masks(
-    head: MaskPredictor, shared: SharedMaps, prompts: Sequence[Prompt], scale: Scale, order: Order
+    head: MaskPredictor, shared: SharedMaps, prompts: Sequence[Prompt], scale: Scale, worth: Worth
 ) -> list[PromptMasks]:
     """Predict masks of prompts in one image, logits at stride 4: four for a single positive point, else one."""
     answers: dict[int, PromptMasks] = {}
@@ -35,7 +35,7 @@ def predict_masks(
         for start in range(0, len(indices), MAX_BATCH):
             batch = indices[start : start + MAX_BATCH]
             predicted = predict(shared, as_tensors([prompts[index] for index in batch], scale, shared.fine.device))
-            answers |= zip(batch, _in_order(predicted, order), strict=True)
+            answers |= zip(batch, _best_first(predicted, worth), strict=True)
     return [answers[index] for index in range(len(prompts))]
 
 
@@ -46,9 +46,9 @@ def refine_by_colours(
     if not is_exact(prompt):
         return answer
     masks = answer.masks
-    has_box = torch.full((len(masks),), prompt.box is not None, device=masks.device)
-    boxes = _boxes([prompt], scale, masks.device).expand(len(masks), -1)
-    return answer._replace(masks=by_own_colours(masks, boxes, has_box, palette, rule))
+    has_box = torch.tensor([prompt.box is not None], device=masks.device)
+    box = _boxes([prompt], scale, masks.device)
+    return answer._replace(masks=by_own_colours(masks, box, has_box, palette, rule))
 
 
 def clip_and_clean(answer: PromptMasks, prompt: Prompt, scale: Scale, rule: BoxRule, crumbs: CrumbRule) -> PromptMasks:
@@ -92,10 +92,9 @@ def as_tensors(prompts: Sequence[Prompt], scale: Scale, device: torch.device) ->
     return Prompts(tensors[0], tensors[1], _boxes(prompts, scale, device)[None], tensors[2])
 
 
-def _in_order(predicted: MaskAnswers, order: Order) -> list[PromptMasks]:
+def _best_first(predicted: MaskAnswers, worth: Worth) -> list[PromptMasks]:
     masks, quality = predicted.masks[0].float(), predicted.quality[0].float().sigmoid()
     if masks.shape[1] > 1:
-        indices = order(masks, quality)
-        rows = torch.arange(len(indices), device=indices.device)[:, None]
-        masks, quality = masks[rows, indices], quality.gather(1, indices)
+        indices = worth(masks, quality).argsort(dim=1, descending=True, stable=True)
+        masks, quality = masks.take_along_dim(indices[..., None, None], 1), quality.gather(1, indices)
     return [PromptMasks(*answer) for answer in zip(masks, quality, strict=True)]

@@ -21,15 +21,15 @@ from lexiseg_model.export.exportable import Exportable, Part, PartRunner
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
 from lexiseg_model.methods.tiny import by_example, closer_look
-from lexiseg_model.methods.tiny.closer_look import Crop, WholeImage
+from lexiseg_model.methods.tiny.closer_look import Crop, cells_of
 from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, Normalise, PromptGraphs, prompt_parts
-from lexiseg_model.methods.tiny.image_pass import buckets, input_shape, resize_to
-from lexiseg_model.methods.tiny.mask_rules import Palette, best_first, contrast, palette
+from lexiseg_model.methods.tiny.mask_rules import Palette, contrast, palette, worth
 from lexiseg_model.methods.tiny.network import STRIDE, ImageFeatures, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.pixel_scores import EXCLUDED, SUREST, best_per_class, is_excluded, mask_means
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompting import clip_and_clean, predict_masks, refine_by_colours
 from lexiseg_model.methods.tiny.proposals.proposing import propose
+from lexiseg_model.methods.tiny.resizing import buckets, input_shape, resize_to
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, cast_weights, fold_batch_norms, read_networks
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
@@ -62,13 +62,12 @@ class TinySegmenter(Exportable):
         head: PromptHead | None,
         settings: TinySettings,
         card: ModelCard,
-        digest: str,
         execution: Execution,
         familiar: Familiar | None,
     ) -> None:
         device = execution.device
         self.card = card
-        self.digest = digest
+        self.digest = str(card.weights_sha256)[:16]
         self.tower = load_text_tower(execution.text_tower)
         self.text_digest = self.tower.digest
         self._device = device
@@ -140,8 +139,7 @@ class TinySegmenter(Exportable):
 
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         bank = TextBank.of_rows(classes, rows, self.tower.width, self._device)
-        with torch.no_grad():
-            vectors, levels = self.network.project_texts(bank.vectors), self.network.levels_of(bank.vectors)
+        vectors, levels = self.network.project_texts(bank.vectors), self.network.levels_of(bank.vectors)
         return replace(bank, vectors=vectors, levels=levels)
 
     @torch.inference_mode()
@@ -225,18 +223,17 @@ class TinySegmenter(Exportable):
         require_shown(prompts)
         self._predictor()  # raises without one
         settings, scale = self.settings, self._scale_of(features)
-        whole = WholeImage(features.size, features.tensors["picture"], self._cells(features), features.derived)
-        crops = [closer_look.crop_for(prompt, whole, self.card.input.multiple, settings.looks) for prompt in prompts]
+        crops = [closer_look.crop_for(prompt, features, self.card.input.multiple, settings.looks) for prompt in prompts]
         not_enlarged = [prompt for prompt, crop in zip(prompts, crops, strict=True) if crop is None]
         usual = iter(self._refined_masks(features, not_enlarged) if not_enlarged else ())
         answers = []
         for prompt, crop in zip(prompts, crops, strict=True):
-            masks = next(usual) if crop is None else self._look_closer(prompt, crop, whole)
+            masks = next(usual) if crop is None else self._look_closer(prompt, crop, features)
             rule = settings.boxes if crop is None else settings.looks.boxes
             answers.append(clip_and_clean(masks, prompt, scale, rule, settings.crumbs))
         return answers
 
-    def _look_closer(self, prompt: Prompt, crop: Crop, whole: WholeImage) -> PromptMasks:
+    def _look_closer(self, prompt: Prompt, crop: Crop, whole: Features) -> PromptMasks:
         """Masks of a small box from an enlarged crop, on the cells of the whole image."""
         features = closer_look.encode_crop(crop, whole, lambda plan: self.assemble(plan, self.encode_tiles(plan.tiles)))
         [(masks, quality)] = self._refined_masks(features, [closer_look.to_crop(prompt, whole, crop)])
@@ -244,21 +241,20 @@ class TinySegmenter(Exportable):
 
     def _refined_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Masks of the head, refined by their objects' colours."""
-        image = self._palette(features)
+        colours = self._palette(features)
         scale, rule = self._scale_of(features), self.settings.colours
         answers = zip(self.head_masks(features, prompts), prompts, strict=True)
-        return [refine_by_colours(masks, prompt, scale, image, rule) for masks, prompt in answers]
+        return [refine_by_colours(masks, prompt, scale, colours, rule) for masks, prompt in answers]
 
     def _palette(self, features: Features) -> Palette:
-        return features.derived.once("palette", lambda: palette(self.guide(features), self._cells(features)))
+        return palette(self.guide(features), cells_of(features))
 
     @torch.inference_mode()
     def head_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """The ordered masks of the head, before refinement by colours and boxes."""
         head, shared = self._predictor(), self._shared(features)
-        edges = features.derived.once("contrast", lambda: contrast(self._palette(features).cells))
-        order = partial(best_first, contrast=edges, rule=self.settings.clicks)
-        return predict_masks(head, shared, prompts, self._scale_of(features), order)
+        by_rule = partial(worth, contrast=contrast(self._palette(features).cells), rule=self.settings.clicks)
+        return predict_masks(head, shared, prompts, self._scale_of(features), by_rule)
 
     def places(self, features: Features) -> Tensor:
         """Unit embeddings [96, h, w] float32 at stride 8."""
@@ -298,12 +294,9 @@ class TinySegmenter(Exportable):
         """The unit embeddings [96, h, w] float32."""
         return features.tensors["pixels"].to(self._device).float()
 
-    def _cells(self, features: Features) -> tuple[int, int]:
-        return features.tensors["pixels"].shape[1], features.tensors["pixels"].shape[2]
-
     def _scale_of(self, features: Features) -> tuple[float, float]:
         """Pixels of the network's input per pixel of the image, x and y."""
-        (rows, columns), (height, width) = self._cells(features), features.size
+        (rows, columns), (height, width) = cells_of(features), features.size
         return columns * STRIDE / width, rows * STRIDE / height
 
 
@@ -322,4 +315,4 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:
     settings = settings_of(card, TinySettings)
     network, head = read_networks(folder / WEIGHTS_FILE, card, card.weights_sha256)
     familiar = read_familiar(folder, load_text_tower(execution.text_tower).digest)
-    return TinySegmenter(network, head, settings, card, card.weights_sha256[:16], execution, familiar)
+    return TinySegmenter(network, head, settings, card, execution, familiar)

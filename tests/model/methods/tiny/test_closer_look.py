@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.features import Derived, Features
-from lexiseg_model.methods.tiny.closer_look import CropCache, WholeImage, crop_for
+from lexiseg_model.lru import Lru
+from lexiseg_model.methods.tiny.closer_look import Crop, crop_for
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import LookRule
 from lexiseg_model.types import Point, Prompt
@@ -19,9 +20,11 @@ SMALL = Prompt(box=(100, 100, 140, 130))
 Photographs = dict[str, NDArray[np.uint8]]
 
 
-def whole(size: tuple[int, int] = (288, 384), kept: tuple[int, int] = (288, 384)) -> WholeImage:
-    """An image whose input has 288 x 384 pixels."""
-    return WholeImage(size, torch.zeros(*kept, 3, dtype=torch.uint8), (72, 96), Derived())
+def whole() -> Features:
+    """An image of 288 x 384 pixels, as large as the network's input."""
+    return Features(
+        (288, 384), {"picture": torch.zeros(288, 384, 3, dtype=torch.uint8), "pixels": torch.zeros(1, 72, 96)}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -78,5 +81,6 @@ def test_a_corrected_box_reuses_its_closer_look(tiny: TinySegmenter, coffee: Fea
         tiny.prompt(fresh, [replace(spoon, points=(Point(180, 140, positive=False),))])
 
     assert torch.equal(again.masks, first.masks)
-    [look] = fresh.derived.once("looks", lambda: CropCache(1))
+    looks: Lru[Crop, Features] = fresh.derived.once("looks", lambda: Lru[Crop, Features](1))
+    [look] = looks.values()
     assert grown - before == look.nbytes > 100_000  # what the look holds weighs with the image

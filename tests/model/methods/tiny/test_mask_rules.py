@@ -6,22 +6,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.kernel import library
 from lexiseg_model.methods.tiny import mask_rules
 from lexiseg_model.methods.tiny.mask_rules import (
     Contrast,
     Palette,
-    best_first,
     by_own_colours,
     contrast,
-    evidence,
     palette,
+    worth,
 )
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import ClickOrder, OwnColours
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Point, Prompt
-from tests.kernel import require_kernel
 
 SIZE = (24, 32)  # cells of a mask
 WITH, WITHOUT = torch.tensor([True]), torch.tensor([False])
@@ -118,20 +115,7 @@ def test_each_weight_of_the_rule_can_decide_the_order(halves: Contrast, rule: Cl
     soft_on_the_edge = torch.linspace(3, -3, SIZE[1]).expand(SIZE)
     masks = torch.stack([left(24), soft_on_the_edge, left(4, inside=0.5, outside=-0.5)])[None]
 
-    assert best_first(masks, torch.full((1, 3), 0.5), halves, rule)[0, 0] == first
-
-
-def test_the_kernel_and_torch_give_the_same_order(halves: Contrast, monkeypatch: pytest.MonkeyPatch) -> None:
-    require_kernel()
-    random = torch.Generator().manual_seed(0)
-    masks = 4 * torch.randn(8, 4, *SIZE, generator=random) + torch.randn(8, 4, 1, 1, generator=random)
-    quality = torch.rand(8, 4, generator=random)
-    compiled = best_first(masks, quality, halves, ClickOrder()), evidence(masks, halves)
-
-    monkeypatch.setattr(library, "ready", lambda: False)
-
-    assert torch.equal(compiled[0], best_first(masks, quality, halves, ClickOrder()))
-    torch.testing.assert_close(compiled[1], evidence(masks, halves))
+    assert worth(masks, torch.full((1, 3), 0.5), halves, rule)[0].argmax() == first
 
 
 def test_masks_of_a_click_are_ordered_by_the_rule_of_the_card(
@@ -148,7 +132,7 @@ def test_masks_of_a_click_are_ordered_by_the_rule_of_the_card(
         assert torch.equal(answer.quality, served.quality)
     by_quality_alone = 0
     for answer in answers:
-        order = best_first(answer.masks[None], answer.quality[None], places, ClickOrder())
-        assert order.tolist() == [[0, 1, 2, 3]]
+        [worths] = worth(answer.masks[None], answer.quality[None], places, ClickOrder())
+        assert (worths.diff() <= 0).all()
         by_quality_alone += bool((answer.quality.diff() <= 0).all())
     assert by_quality_alone < len(answers)  # or nothing was changed

@@ -13,7 +13,7 @@ from lexiseg_model.masks.nms import suppress
 from lexiseg_model.methods.tiny.graphs import MaskPredictor
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompt_head import SharedMaps
-from lexiseg_model.methods.tiny.prompt_maps import MAP_STRIDE, Prompts
+from lexiseg_model.methods.tiny.prompt_maps import MAP_STRIDE, clicks
 from lexiseg_model.methods.tiny.proposals import windows
 from lexiseg_model.methods.tiny.proposals.search import Floats, Indices, Search
 from lexiseg_model.methods.tiny.settings import ProposalSettings
@@ -153,12 +153,6 @@ def _evaluate_in_windows(picture: Picture, points: Indices) -> None:
         waiting, remaining[again] = waiting[AGAIN:], False
     quality, cut = (answers.quality * ~answers.cut)[remaining], answers.cut[remaining]
     picture.keep(Answers(points[remaining], answers.logits[remaining], quality, cut))
-
-
-def clicks(points: Tensor) -> Prompts:
-    """Prompts of single positive points [B, n, 2] in B images."""
-    no_box = points.new_zeros(*points.shape[:2], 4)
-    return Prompts(points[:, :, None], torch.ones_like(points[..., :1]), no_box, no_box[..., 0])
 
 
 def ranks(n: int) -> list[Tensor]:

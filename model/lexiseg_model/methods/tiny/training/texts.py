@@ -18,10 +18,11 @@ from safetensors.numpy import save_file
 
 from lexiseg_model.data.indexed import BACKGROUND, CLASSES
 from lexiseg_model.methods.tiny.weights import TEMPLATE
-from lexiseg_model.methods.tiny.words.familiar import FILE, INT8_SCALE, unit_rows
+from lexiseg_model.methods.tiny.words.familiar import FILE, unit_rows
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.types import StrictModel
 
+INT8_SCALE = 127  # of the components of unit rows in the file; cosines are accurate to 0.01
 UNFAMILIAR_PERCENT = 5  # of the held-out synonyms, whose cosine is below the fitted bound
 
 

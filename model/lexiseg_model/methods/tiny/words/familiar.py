@@ -26,7 +26,6 @@ from lexiseg_model.segmenter import RowsOf, Unfamiliar
 from lexiseg_model.types import ClassEntry
 
 FILE = "familiar.safetensors"
-INT8_SCALE = 127  # of the components of unit rows in the file; cosines are accurate to 0.01
 MAX_FOREIGN_LIKENESS = 0.9  # cosine with a training word above which a word is not foreign
 
 

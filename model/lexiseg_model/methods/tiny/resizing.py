@@ -1,4 +1,4 @@
-"""Input shapes of tiny's image pass, and resizing of images to them."""
+"""Shapes of the network's input for images of any size, and resizing of images to them."""
 
 from __future__ import annotations
 
