@@ -17,8 +17,8 @@ from pydantic import Field
 from safetensors.numpy import save_file
 
 from lexiseg_model.data.indexed import BACKGROUND, CLASSES
-from lexiseg_model.methods.tiny.weights import TEMPLATE
-from lexiseg_model.methods.tiny.words.familiar import FILE, unit_rows
+from lexiseg_model.methods.tiny.weights import FOLDER, TEMPLATE
+from lexiseg_model.methods.tiny.words.familiar import FILE, read_familiar, unit_rows
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.types import StrictModel
 
@@ -120,6 +120,8 @@ class TextTable:
 def write_words(folder: Path, names: Iterable[str], synonyms: dict[str, list[str]], tower: MiniLM) -> None:
     """Write the names of classes and their synonyms, with a bound fitted on the synonyms.
 
+    The regression that tells words of other languages depends on the text tower alone: it is that of the bundled model.
+
     Args:
         folder: a model directory.
         names: of the classes in training.
@@ -134,7 +136,8 @@ def write_words(folder: Path, names: Iterable[str], synonyms: dict[str, list[str
     np.fill_diagonal(cosines, -1)
     left_out = cosines.max(1)[len(trained) :]
     bound = float(np.percentile(left_out if len(left_out) else cosines.max(1), UNFAMILIAR_PERCENT))
-    write_familiar(folder, words, rows, bound, tower.digest)
+    bundled = read_familiar(FOLDER, tower.digest)
+    write_familiar(folder, words, rows, bound, tower.digest, None if bundled is None else bundled.foreign)
 
 
 def write_familiar(
@@ -145,7 +148,7 @@ def write_familiar(
     text_digest: str,
     foreign: NDArray[np.float32] | None = None,
 ) -> None:
-    """Write words, rows [N, D], bound and the direction of foreign words [D + 1] beside the weights."""
+    """Write words, rows [N, D], bound and the regression of foreign words [D + 1] beside the weights."""
     metadata = {
         "words": json.dumps(list(words), ensure_ascii=False),
         "bound": f"{bound:.2f}",

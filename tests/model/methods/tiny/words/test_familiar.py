@@ -48,6 +48,16 @@ def test_the_bound_is_fitted_on_held_out_synonyms(tmp_path: Path, tower: MiniLM)
     assert far.likeness < familiar.bound
 
 
+def test_words_of_other_languages_are_told_by_a_trained_model_as_well(tmp_path: Path, tower: MiniLM) -> None:
+    write_words(tmp_path, ["background", "dog", "car"], {"dog": ["puppy"]}, tower)
+
+    familiar = read_familiar(tmp_path, tower.digest)
+
+    assert familiar is not None
+    texts = ["a photo of a Fenster.", "a photo of a window."]
+    assert [word.is_foreign for word in familiar.nearest(texts, tower.encode)] == [True, False]
+
+
 def test_words_the_bundled_model_was_not_trained_on_are_unfamiliar(tiny: TinySegmenter) -> None:
     words = ("dog", "puppy", "sky", "quark", "blouse", "violin", "a red car")
     classes = tuple(ClassEntry(word) for word in words)
