@@ -57,11 +57,6 @@ class Sam3Segmenter(SquareSegmenter):
         self.text_digest = self._text.digest
         self._word: Tensor | None = None
 
-    @property
-    def nbytes(self) -> int:
-        tracker = {} if self.network.head is None else self.network.tracker.state_dict()
-        return sum(value.nbytes for value in (*self.network.model.state_dict().values(), *tracker.values()))
-
     # images
 
     def image_maps(self, pixels: Tensor) -> tuple[Tensor, ...]:
