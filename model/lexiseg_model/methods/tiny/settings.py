@@ -10,7 +10,7 @@ from lexiseg_model.types import StrictModel
 
 
 class ProposalSettings(StrictModel):
-    """A grid of points asks for everything; four masks answer each, those good enough and not yet there are kept.
+    """Proposals from a grid of points: four masks for each, of which the good ones without a better duplicate stay.
 
     `explains`, `inside`, `hope` and `most` were tuned on training photographs for the IoU of objects with their best
     proposal and for the share of the image that proposals cover.
@@ -35,9 +35,9 @@ class ClickOrder(StrictModel):
     Fitted on training photographs (`training/prompt_rules.py`); zeros: order by quality only.
     """
 
-    stability: float = Field(0.9, description="of the share of its area, 0..1, that a mask keeps a logit higher")
-    area: float = Field(-0.12, description="of the natural logarithm of a mask's share of the picture")
-    edges: float = Field(0.2, description="of the mean change of normalised colour across a mask's outline")
+    stability: float = Field(0.9, description="of the stability: area above logit 1 over that above -1, 0..1")
+    area: float = Field(-0.12, description="of the natural logarithm of a mask's share of the image")
+    edges: float = Field(0.2, description="of the mean change of normalised colour across a mask's contour")
 
 
 class BoxRule(StrictModel):
@@ -48,26 +48,26 @@ class BoxRule(StrictModel):
     """
 
     more: float = Field(0.0, description="added to the logits inside")
-    doubt: float = Field(2.0, ge=0, description="times -ln(quality) is added as well")
-    small: float = Field(24.0, ge=0, description="divided by the cells of the box is added as well")
+    doubt: float = Field(2.0, ge=0, description="weight of -ln(quality), added as well")
+    small: float = Field(24.0, ge=0, description="divided by the area of the box in cells, added as well")
     slack: float = Field(0.02, ge=0, description="share of a side that a mask may extend beyond it")
 
 
 class LookRule(StrictModel):
-    """Which boxes are looked at closer, and how close; chosen on training photographs (docs/tiny-ablation.md)."""
+    """Which boxes get an enlarged crop (`closer_look`), and how large; chosen on training photographs."""
 
-    around: float = Field(2.0, ge=1, description="of the sides of a box, that are looked at")
-    side: float = Field(224.0, gt=0, description="of a square as large as what the network is given, in pixels")
-    most: float = Field(2.5, ge=1, description="times as large as in the whole picture")
-    least: float = Field(1.25, ge=1, description="likewise: where it would be less, the whole picture is enough")
-    boxes: BoxRule = Field(BoxRule(doubt=1.0), description="how these masks are kept inside of their boxes")
+    around: float = Field(2.0, ge=1, description="sides of the crop, in sides of the box")
+    side: float = Field(224.0, gt=0, description="in pixels, of a square with the area of the crop's input")
+    most: float = Field(2.5, ge=1, description="largest enlargement, relative to the input for the whole image")
+    least: float = Field(1.25, ge=1, description="smallest enlargement; below it the whole image serves")
+    boxes: BoxRule = Field(BoxRule(doubt=1.0), description="limits of these masks to their boxes")
 
 
 class OwnColours(StrictModel):
     """Refinement of a mask by the colours inside and around it; fitted with the rules of boxes."""
 
-    weight: float = Field(3.0, ge=0, description="of the logarithm of the ratio of a colour's shares")
-    bound: float = Field(3.0, gt=0, description="of logits, before they are smoothed along edges")
+    weight: float = Field(3.0, ge=0, description="of the log ratio of a colour's shares inside and outside")
+    bound: float = Field(3.0, gt=0, description="of the logits' magnitude, before they are smoothed along edges")
     ring: float = Field(0.25, gt=0, description="margin around the box or mask that counts as outside, in its sides")
 
 
@@ -80,16 +80,16 @@ class ExampleRule(StrictModel):
 
     length: float = Field(0.7, gt=0, description="of the vectors of a class whose pixels are all alike")
     level: float = Field(0.5, ge=0, le=1, description="0: no matter how alike; 1: all score the same on their examples")
-    own: float = Field(0.35, ge=0, le=1, description="of each example in its vector, beside what all have in common")
-    apart: float = Field(0.45, ge=0, description="of the mean of an example's picture, taken from its direction")
-    words: float = Field(0.75, ge=0, description="of the known words that an example is like, in its vector")
-    beside_words: float = Field(0.75, gt=0, description="of the vectors, if the class is asked by words as well")
+    own: float = Field(0.35, ge=0, le=1, description="of an example's own direction in its vector, beside their mean")
+    apart: float = Field(0.45, ge=0, description="of the mean of an example's image, subtracted from its direction")
+    words: float = Field(0.75, ge=0, description="of the training words most similar to an example, in its vector")
+    beside_words: float = Field(0.75, gt=0, description="scale of the vectors of a class that has words as well")
 
 
 class TinySettings(StrictModel):
     """Settings of a card of this method."""
 
-    presence: float = Field(0.3, ge=0, description="of a class's presence (its logarithm) in the logits of its pixels")
+    presence: float = Field(0.3, ge=0, description="of the log presence of a class in the logits of its pixels")
     proposals: ProposalSettings = ProposalSettings()
     clicks: ClickOrder = ClickOrder()
     boxes: BoxRule = BoxRule()

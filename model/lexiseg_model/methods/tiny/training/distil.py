@@ -1,7 +1,7 @@
-"""Distillation: a student of `tiny`'s network learns from the masks and probabilities of another model, and its card.
+"""Distillation: a network of `tiny`, the student, is trained on another model's masks, and published.
 
-Every pixel counts by its teacher's probability. So a teacher in this process and one at an address teach the same: both
-give the winner of a pixel and its probability.
+The loss of a pixel is weighted by the teacher's probability of its class. A teacher in this process and one at an
+address give the same: the best class of each pixel and its probability.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _local_teacher(recipe: DistilRecipe) -> AbstractContextManager[Teacher]:
 
 
 def tiny_recipe(recipe: DistilRecipe) -> TinyRecipe:
-    """The recipe as `tiny` trains by it, of the labelled photographs."""
+    """The recipe of `tiny` for the labelled photographs."""
     root = recipe.out / DATASET_FOLDER
     folders = {"data": root, "packs": root / "packs"}
     return recipe.model_copy(update=folders | {"start": recipe.begin, "sets": {OWN: 1.0}, "paste": 0.0})
@@ -95,7 +95,7 @@ class DistilTrainer(TinyTrainer):
     """
 
     def __init__(self, recipe: DistilRecipe) -> None:
-        """The photographs are labelled."""
+        """Expects labelled photographs (`label`)."""
         inner = tiny_recipe(recipe)
         super().__init__(inner)
         self.recipe = recipe
@@ -116,7 +116,7 @@ class DistilTrainer(TinyTrainer):
 
 
 def read_shares(pack: Pack, folder: Path, file: Path) -> NDArray[np.uint8]:
-    """[N] of all pixels of a pack, in its order; read from the photographs' files once, then from one mapped `file`."""
+    """Confidences [N] of all pixels of a pack, in its order; gathered once into `file`, which is memory-mapped."""
     if not file.exists():
         fresh = file.with_name(f"{file.name}.{os.getpid()}")
         with fresh.open("wb") as content:
@@ -133,7 +133,7 @@ def is_own(shares: NDArray[np.uint8], place: Sequence[int]) -> bool:
 
 
 def shares_in(shares: Tensor, windows: Places, size: int) -> Tensor:
-    """[B, P] in 0..1 at the centres of the cells of B crops; shares [N] uint8 of all pixels of a pack."""
+    """Confidences [B, P] in 0..1 at the cell centres of B crops, from those of all pixels of a pack, [N] uint8."""
     at = torch.arange(STRIDE // 2, size, STRIDE)
     crops = []
     for (offset, height, width), step in zip(windows.places.tolist(), windows.steps.double().tolist(), strict=True):

@@ -1,6 +1,6 @@
-"""The losses of `tiny` for a whole batch at once: questions are padded into tensors, one bank of texts serves them all.
+"""The losses of `tiny` for a whole batch: questions padded to tensors, over one bank of texts.
 
-A step's losses are a few hundred tensor operations, however many photographs and classes the batch holds.
+A step's losses are a few hundred tensor operations, whatever the number of photographs and classes in the batch.
 """
 
 from __future__ import annotations

@@ -23,13 +23,13 @@ from lexiseg_model.training.stream import Stream
 
 LABEL_STRIDE = 2  # pixels of the crop per label: several make one cell of a target
 CELL_LABELS = (STRIDE // LABEL_STRIDE) ** 2
-SMALLEST = 0.002  # of a crop
+SMALLEST = 0.002  # share of a crop that an object must have
 MAX_POINTS = 4
-DEEP = 0.4  # share of points that lie well inside their object
-BESIDE = 0.35  # of a box's side: so far around an object do negative points lie
+DEEP = 0.4  # share of positive points that lie well inside their object
+BESIDE = 0.35  # largest distance of negative points from an object's box, in sides of the box
 JITTERED = 0.5  # share of boxes that are not tight
-JITTER = 0.05  # of a box's side, the deviation of each edge of those
-KINDS, KIND_SHARES = ("box", "both", "points"), (0.55, 0.2, 0.25)  # of prompts that leave little open
+JITTER = 0.05  # standard deviation of each edge of those, in sides of the box
+KINDS, KIND_SHARES = ("box", "both", "points"), (0.55, 0.2, 0.25)  # of the unambiguous prompts
 ZOOM = (0.55, 1.3)  # of the shorter side of a photograph that a crop shows
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -67,7 +67,7 @@ def find_objects(labels: NDArray[np.uint8], source: MaskSet, smallest: float, wh
 
 
 class Drawn(NamedTuple):
-    """Prompts of one crop with what they mean, in pixels of the crop.
+    """Prompts of one crop and their targets, in pixels of the crop.
 
     `points` [N, K, 2], `signs` [N, K], `boxes` [N, 4], `has_box` [N] as in `Prompts`; `targets` [N, h, w] say how many
     of four labels in a cell are the object's, `valid` [h, w] whether the cell counts.
@@ -83,9 +83,9 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class PromptCrops(Stream[list[tuple[NDArray[np.uint8], Drawn]]]):
-    """An endless stream of batches of crops [size, size, 3]: `lone` lone points first, then `sure` boxes and groups.
+    """An endless stream of batches of crops [size, size, 3], with `lone` single points and then `sure` clear prompts.
 
-    The last `corrected` of these are one point each: what comes after it depends on the mask that it gets.
+    The last `corrected` of these are one point each; the trainer adds a second where the mask of the first is wrong.
     """
 
     sources: list[tuple[MaskSet, tuple[Sample, ...]]]
@@ -122,9 +122,9 @@ class PromptCrops(Stream[list[tuple[NDArray[np.uint8], Drawn]]]):
 
 
 def draw(objects: Objects, n_points: int, n_clear: int, random: np.random.Generator, corrected: int = 0) -> Drawn:
-    """`n_points` single points, then `n_clear` prompts that leave less open, each of an object drawn at random.
+    """Draw `n_points` single points, then `n_clear` boxes or groups of points, each for a random object.
 
-    The last `corrected` are single points again.
+    The last `corrected` are single points, to be corrected by a second.
     """
     n = n_points + n_clear
     points = np.zeros((n, MAX_POINTS, 2), np.float32)

@@ -1,4 +1,4 @@
-"""Examples of `tiny`: a crop or a whole picture, the questions asked about it, and what is known to be in it.
+"""Training examples of `tiny`: a crop or a whole photograph, its class questions, and which classes it shows.
 
 Objects of other photographs are cut out by their masks and pasted onto crops: Ghiasi et al., "Simple Copy-Paste is a
 Strong Data Augmentation Method for Instance Segmentation" (arXiv 2012.07177); worth most where labels are few.
@@ -45,7 +45,7 @@ LENGTHS = (0.3, 0.95)  # of an object's longer side, as a share of the crop's
 ENLARGED = 2.0  # largest enlargement; more would show the pixels
 INNER = 0.1  # of the crop: margin on each side that no object's middle is in
 FAVOURED = 0.5  # share of examples, of a source with favoured photographs
-PERSON_VIEW = 0.25  # share of fashion photographs that are read as "person against background"
+PERSON_VIEW = 0.25  # share of fashion photographs whose classes are merged to "person" against background
 VISIBLE_SHARE = 0.003  # of the crop; a class with fewer pixels counts neither as present nor as absent
 FOREIGN_ABSENT = 6  # concepts of other sets that count as absent in an image
 NAMES_ABSENT = 48  # likewise, in a photograph with names only

@@ -39,7 +39,7 @@ class LabelSpace:
 
 @dataclass(frozen=True)
 class Source:
-    """A pack as training draws from it."""
+    """A pack with its share of the examples and the indices by which training draws from it."""
 
     pack: Pack
     share: float  # of the examples
@@ -49,7 +49,7 @@ class Source:
     by_class: list[NDArray[np.int64]]  # photographs of each class that is in any
     class_shares: NDArray[np.float64]
     values: NDArray[np.int64]  # mask values of the classes of `by_class`
-    favoured: tuple[int, ...] = ()  # photographs that are drawn as often as all together
+    favoured: tuple[int, ...] = ()  # photographs from which a share of the examples is drawn
 
     def drawn_by_class(self, random: np.random.Generator) -> tuple[int, int]:
         """A class, by its share, and one of the photographs that show it: the class's mask value, the photograph."""
@@ -59,7 +59,7 @@ class Source:
 
 
 def source_of(pack: Pack, share: float, table: TextTable, balance: float, same_meaning: float, repeat: float) -> Source:
-    """What is drawn from a pack.
+    """The source of a pack.
 
     Args:
         pack: the photographs.
@@ -116,7 +116,7 @@ def full_question(
 def random_question(
     labels: NDArray[np.uint8], space: LabelSpace, table: TextTable, same_meaning: float, random: np.random.Generator
 ) -> Question:
-    """A request as a user makes it: some classes, present or not; everything else is background."""
+    """A question as in a user's request: some classes, present or absent; all other pixels are background."""
     flat = labels.reshape(-1).astype(np.int64)
     shift = int(space.has_background)
     present = np.setdiff1d(np.unique(flat), [IGNORE]) - shift
