@@ -35,7 +35,7 @@ Prefixes = list[tuple[str, str]]
 
 
 @cache
-def prefixes_of(architecture: str = ARCHITECTURE) -> Prefixes:
+def prefixes_of(architecture: str) -> Prefixes:
     """Prefixes of names, the authors' and ours, for a CLIP; the first matching one applies.
 
     The learned copy of CLIP's last block has that block's number.

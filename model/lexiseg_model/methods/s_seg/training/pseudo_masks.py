@@ -178,9 +178,7 @@ def divide(maps: Tensor, settings: PseudoMaskSettings) -> PseudoMasks:
     return PseudoMasks(masks, present)
 
 
-def oracle_miou(
-    maker: PseudoMaskMaker, data: IndexedDataset, side: int, advance: Callable[[], object] = lambda: None
-) -> float:
+def oracle_miou(maker: PseudoMaskMaker, data: IndexedDataset, side: int, advance: Callable[[], object]) -> float:
     """Oracle mIoU in percent over the classes of a data set, background included.
 
     Args:

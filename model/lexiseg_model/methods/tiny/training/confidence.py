@@ -84,7 +84,7 @@ def fit(segments: Segments) -> ScoreRule:
     )
 
 
-def fit_scores(segmenter: Segmenter, train: Sequence[IndexedDataset], seed: int = 0) -> ScoreRule:
+def fit_scores(segmenter: Segmenter, train: Sequence[IndexedDataset], seed: int) -> ScoreRule:
     """Fit the rule of a model on the training splits of data sets, and print its calibration error there."""
     rare = TextBook.read(TEXTS).rare
     share = PHOTOGRAPHS / sum(len(data.samples) for data in train)

@@ -44,7 +44,7 @@ class Familiar:
     """
 
     def __init__(
-        self, words: Sequence[str], rows: NDArray[np.float32], bound: float, foreign: NDArray[np.float32] | None = None
+        self, words: Sequence[str], rows: NDArray[np.float32], bound: float, foreign: NDArray[np.float32] | None
     ) -> None:
         self.bound = bound
         self.words = tuple(words)

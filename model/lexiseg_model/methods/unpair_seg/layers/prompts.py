@@ -87,7 +87,7 @@ class PromptTokens(NamedTuple):
 class PromptEncoder(nn.Module):
     """Prompt tokens from places and the features at them."""
 
-    def __init__(self, width: int = 256) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.pos_emb = FourierPositions(width)
         self.corner_emb = nn.Parameter(torch.randn(1, 2, width))  # top left, bottom right

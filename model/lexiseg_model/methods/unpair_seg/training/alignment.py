@@ -19,7 +19,7 @@ from lexiseg_model.data.pairs.source import PairSource, Skipped, readable_pairs
 from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, ClipTrunk
-from lexiseg_model.methods.unpair_seg.training import ALIGNMENT, SIZES, AlignmentSettings
+from lexiseg_model.methods.unpair_seg.training import ALIGNMENT, AlignmentSettings
 from lexiseg_model.training.distributed import mean_over_processes
 from lexiseg_model.training.losses import assign
 from lexiseg_model.training.pairs import Drawn
@@ -63,7 +63,7 @@ def one_by_one(source: PairSource, size: int) -> Iterator[EntityBatch]:
 
 
 @torch.no_grad()
-def at_sizes(trunk: ClipTrunk, images: Tensor, masks: Tensor, sizes: Sequence[int] = SIZES) -> list[Tensor]:
+def at_sizes(trunk: ClipTrunk, images: Tensor, masks: Tensor, sizes: Sequence[int]) -> list[Tensor]:
     """Embeddings of regions by frozen CLIP at several sizes of the image.
 
     Args:

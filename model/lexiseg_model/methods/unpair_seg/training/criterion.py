@@ -63,9 +63,7 @@ class Matches(NamedTuple):
 
 
 @torch.no_grad()
-def match_points(
-    masks: Tensor, targets: Sequence[Tensor], points: Tensor, compatibility: Compatibility = "none"
-) -> Matches:
+def match_points(masks: Tensor, targets: Sequence[Tensor], points: Tensor, compatibility: Compatibility) -> Matches:
     """Match the masks of every point with the objects at the point.
 
     With `released`, as in the authors' code, a point is matched with all objects, and 1e6 is added in float32 to the
