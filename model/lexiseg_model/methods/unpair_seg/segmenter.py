@@ -204,13 +204,12 @@ class UnpairSegSegmenter(Segmenter):
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:
         """Rows [R, 2 D]: the embedding of each region (of a prompt, its best mask) and that of the picture."""
-        places = [place for place, region in enumerate(regions) if region.prompt is not None]
-        prompts = [prompt for place in places if (prompt := regions[place].prompt) is not None]
-        answers = dict(zip(places, self.prompt(features, prompts) if prompts else (), strict=True))
+        prompts = {index: region.prompt for index, region in enumerate(regions) if region.prompt is not None}
+        answers = dict(zip(prompts, self.prompt(features, [*prompts.values()]) if prompts else (), strict=True))
         grid = (features.tensors["guide"].shape[1], features.tensors["guide"].shape[2])
         masks = [
-            _inside(region, features.size, answers[place].masks[0], grid) if place in answers else _logits(region, grid)
-            for place, region in enumerate(regions)
+            _inside(region, features.size, answers[index].masks[0], grid) if index in answers else _logits(region, grid)
+            for index, region in enumerate(regions)
         ]
         everything = torch.full(grid, CERTAIN_LOGIT)
         embedded = self.embed_masks(features, torch.stack([*masks, everything]))
