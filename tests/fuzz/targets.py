@@ -12,7 +12,7 @@ from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.catalogue import read_card
 from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.errors import ModelError, ShapeError
-from lexiseg_model.masks.rle import decode, decode_in_box, encode_mask
+from lexiseg_model.masks.rle import decode, decode_spans, encode_mask, encode_spans
 from lexiseg_model.types import Rle
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.gateway.rpc.parse import read_question
@@ -47,7 +47,7 @@ def rle(content: bytes) -> None:
     with suppress(ShapeError):
         mask = decode(given)
         assert mask.shape == size
-        np.testing.assert_array_equal(decode_in_box(given), mask)
+        np.testing.assert_array_equal(decode(encode_spans(decode_spans(given), size)), mask)
         np.testing.assert_array_equal(decode(encode_mask(mask)), mask)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.kernel import library
 from lexiseg_model.kernel.calls import outlines
-from lexiseg_model.masks.rle import decode_in_box, decode_spans
+from lexiseg_model.masks.rle import decode, decode_spans
 from lexiseg_model.types import Ring, Rle
 
 Loop: TypeAlias = NDArray[np.int64]  # [n, 2] corners as x, y
@@ -24,7 +24,7 @@ AROUND = ((0, 1), (1, 0), (1, 2), (2, 1))  # first row and column, in a mask wit
 
 
 def rings_of(rle: Rle, simplify: float = 0.0) -> list[Ring]:
-    """Polygons of an encoded mask, at a cost proportional to its runs.
+    """Polygons of an encoded mask; by the kernel at a cost proportional to its runs.
 
     Args:
         rle: the mask.
@@ -41,8 +41,9 @@ def rings_of(rle: Rle, simplify: float = 0.0) -> list[Ring]:
     if library.ready():
         parts = outlines(decode_spans(rle), rle.size)
     else:
-        x, y, _, _ = rle.bbox
-        parts = [[loop + np.array((x, y)) for loop in part] for part in _parts(decode_in_box(rle))]
+        x, y, width, height = rle.bbox
+        inside = decode(rle)[y : y + height, x : x + width]
+        parts = [[loop + np.array((x, y)) for loop in part] for part in _parts(inside)]
     if simplify:
         parts = [_simplified(part, simplify) for part in parts]
     return [Ring(part[0].reshape(-1).tolist(), [hole.reshape(-1).tolist() for hole in part[1:]]) for part in parts]

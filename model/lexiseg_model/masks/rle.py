@@ -100,20 +100,6 @@ def decode(rle: Rle) -> NDArray[np.bool_]:
     return flat.reshape(width, height).T
 
 
-def decode_in_box(rle: Rle) -> NDArray[np.bool_]:
-    """The part of a mask inside its `bbox`: [height, width] bool, at the cost of the columns that it spans.
-
-    Raises:
-        ShapeError: as `decode`.
-    """
-    x, y, width, height = rle.bbox
-    ends = np.cumsum(_checked_counts(rle))
-    first, last = x * rle.size[0], (x + width) * rle.size[0]
-    inside = ends.clip(first, last)
-    flat = np.repeat(np.arange(len(ends)) % 2 == 1, np.diff(inside, prepend=first))
-    return flat.reshape(width, rle.size[0]).T[y : y + height]
-
-
 def _checked_counts(rle: Rle) -> NDArray[np.int64]:
     height, width = rle.size
     counts = _from_text(rle.counts)

@@ -10,7 +10,7 @@ from pycocotools import mask as coco
 
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.masks.polygons import rings_of
-from lexiseg_model.masks.rle import decode, decode_in_box, encode_label_map, encode_mask, encode_spans
+from lexiseg_model.masks.rle import decode, encode_label_map, encode_mask, encode_spans
 from lexiseg_model.types import LabelMap, Ring, Rle
 from tests.model.masks.filled import fill
 
@@ -49,15 +49,6 @@ def test_runs_have_the_bytes_area_and_box_of_their_mask(mask: NDArray[np.bool_])
     spans = np.flatnonzero(np.diff(mask.T.reshape(-1), prepend=False, append=False)).reshape(-1, 2)
 
     assert encode_spans(spans, mask.shape) == reference(mask)
-
-
-@given(arrays(np.bool_, SHAPES))
-@settings(max_examples=200, deadline=None)
-def test_decoding_in_its_box_gives_that_part_of_the_mask(mask: NDArray[np.bool_]) -> None:
-    rle = encode_mask(mask)
-    x, y, width, height = rle.bbox
-
-    np.testing.assert_array_equal(decode_in_box(rle), mask[y : y + height, x : x + width])
 
 
 @given(arrays(np.bool_, SHAPES))
