@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, cast
 
 from redis import Redis
@@ -262,7 +261,6 @@ def _keys(client: str) -> tuple[str, str, str]:
     return f"{place}:due", f"{place}:places", f"{place}:day"
 
 
-@lru_cache(1024)
 def client_of(key_id: str | None, address: str | None) -> str:
     """The client that a request counts for: its API key, else its address (of IPv6 the /64)."""
     if key_id is not None:
