@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -12,11 +12,6 @@ from torch import Tensor
 
 from lexiseg_model.masks.rle import decode_spans
 from lexiseg_model.types import LabelMap, Rle
-
-
-def first_of_each(groups: Sequence[Hashable]) -> list[int]:
-    """Indices of the first member of each group, ascending."""
-    return sorted(dict(zip(reversed(groups), reversed(range(len(groups))), strict=True)).values())
 
 
 def label_map(

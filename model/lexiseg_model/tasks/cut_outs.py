@@ -209,10 +209,7 @@ def _mask_logits(answers: Sequence[Answer], query: Query) -> tuple[Tensor, list[
 
 
 def _segmentation(task: Task, masks: Sequence[CutOut], query: Query) -> Segmentation:
-    """Masks that reach their threshold as segments, in order.
-
-    Overlaps are computed only if a label map or the confidence is requested.
-    """
+    """Masks that reach their threshold as segments, in order."""
     options, size = query.options, query.features.size
     names = _names(masks, query)
     confident = [(mask, name) for mask, name in zip(masks, names, strict=True) if name.score >= name.min_score]
@@ -222,7 +219,7 @@ def _segmentation(task: Task, masks: Sequence[CutOut], query: Query) -> Segmenta
         _segment(next(free_ids) if mask.source is None else mask.source.id, mask, name) for mask, name in confident
     )
     label_map: LabelMap = np.zeros((0, 0), np.uint8)
-    if not _is_laid_out(query):
+    if not (options.keep_label_map or options.keep_probability):  # overlaps need the run lengths of all masks
         return Segmentation(size, task, segments, label_map)
     rles = [segment.mask for segment in segments]
     overlapping = layers.overlapping(rles, size, options.check)
@@ -236,16 +233,12 @@ def _segmentation(task: Task, masks: Sequence[CutOut], query: Query) -> Segmenta
     return Segmentation(size, task, segments, label_map, probability, overlapping)
 
 
-def _is_laid_out(query: Query) -> bool:
-    """Whether a label map or the confidence is requested: both need the run lengths of all masks."""
-    return query.options.keep_label_map or query.options.keep_probability
-
-
 def _visible(masks: Sequence[CutOut]) -> Sequence[int]:
     """Indices of the overlapping masks in a label map, top first: each prompt's best; or all by area."""
     prompts = [mask.prompt_index for mask in masks if mask.prompt_index is not None]
     if len(prompts) == len(masks):
-        return layers.first_of_each(prompts)
+        _, first = np.unique(prompts, return_index=True)
+        return [int(number) for number in first]
     return sorted(range(len(masks)), key=lambda number: masks[number].rle.area)
 
 
