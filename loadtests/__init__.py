@@ -1,1 +1,1 @@
-"""Load and speed: benchmarks that print ratios against a baseline of the same run."""
+"""Load tests: locust users, hostile clients, fault injection, and other servers to compare with."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection as Pipe
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-TO_START = 60.0  # seconds
+START_SECONDS = 60.0
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -37,7 +37,7 @@ def _serve(pipe: Pipe) -> None:
 
 @contextmanager
 def bystander() -> Iterator[str]:
-    """Its base URL, while the block runs.
+    """The base URL of an idle process, while the block runs.
 
     Raises:
         RuntimeError: it does not start.
@@ -47,8 +47,8 @@ def bystander() -> Iterator[str]:
     process = context.Process(target=_serve, args=(theirs,), daemon=True)
     process.start()
     try:
-        if not ours.poll(TO_START):
-            raise RuntimeError("the bystander does not start")
+        if not ours.poll(START_SECONDS):
+            raise RuntimeError(f"the idle process did not listen within {START_SECONDS:g} seconds")
         yield f"http://127.0.0.1:{ours.recv()}"
     finally:
         process.kill()

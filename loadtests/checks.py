@@ -1,4 +1,4 @@
-"""Whether an answer can be right, whatever the picture shows."""
+"""Check what must hold of every answer, whatever the image shows."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from lexiseg_client import Segment, Segmentation
 
 
 def fault_of(answer: Segmentation, classes: Sequence[str], *, covers: bool) -> str | None:
-    """What is wrong with the answer to a semantic question; None if nothing is.
+    """The first fault of a semantic answer; None if there is none.
 
     Args:
-        classes: what was asked for.
-        covers: every pixel must have a class (asked with background=False).
+        answer: with a mask in each segment.
+        classes: those of the request.
+        covers: every pixel must have a class (requested with background=False).
     """
     owners = np.zeros(answer.size, np.int64)
     for segment in answer:
@@ -33,7 +34,7 @@ def fault_of(answer: Segmentation, classes: Sequence[str], *, covers: bool) -> s
 
 
 def fault_of_prompts(answer: Segmentation, n_prompts: int) -> str | None:
-    """What is wrong with the answer to prompts without classes; None if nothing is."""
+    """The first fault of an answer to prompts without classes; None if there is none."""
     places = [(segment.prompt_index, segment.mask_index) for segment in answer]
     expected = [(index, rank) for index in range(n_prompts) for rank in range(len(answer.of_prompt(index)))]
     if places != expected or {index for index, _ in places} != set(range(n_prompts)):

@@ -1,4 +1,4 @@
-"""Legal requests that are as expensive as they can be, for hostile clients."""
+"""The most expensive requests that the limits allow, for hostile clients."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from loadtests.scenes import MARK_BYTES, SIZE, generated
 
 LARGE = (5472, 3648)  # 20 megapixels
 THUMBNAIL = (160, 120)
-N_CLASSES, N_SYNONYMS, TEXT_LENGTH = 2048, 8, 13  # as many as are taken; together less than 256 KiB
-N_PROMPTS, N_POINTS = 256, 32  # likewise
-SHAPES = ("prompts", "expensive")  # expensive by what is asked of one image
+N_CLASSES, N_SYNONYMS, TEXT_LENGTH = 2048, 8, 13  # the limits; all texts together stay below theirs of 256 KiB
+N_PROMPTS, N_POINTS = 256, 32  # the limits
+SHAPES = ("prompts", "expensive")  # requests that are expensive for one image
 
 
 class Pictures:
-    """Requests about pictures that no cache has seen."""
+    """Encoded requests about images that no cache has seen."""
 
     def __init__(self) -> None:
         self._chance = random.Random(0)
@@ -39,7 +39,7 @@ class Pictures:
         }
 
     def _prompts(self, size: tuple[int, int]) -> list[dict[str, Any]]:
-        """As many prompts of as many points as one request may have, in an image of (width, height)."""
+        """The largest number of prompts and points in one request, in an image of (width, height)."""
         width, height = size
         return [
             {
@@ -56,16 +56,16 @@ class Pictures:
         ]
 
     def request(self, picture: bytes, n_classes: int, key: str | None = None) -> bytes:
-        """A request about the first classes of a known vocabulary."""
-        return posted(picture + self._chance.randbytes(MARK_BYTES), {"classes": self._names[:n_classes]}, key)
+        """A request for the first classes of ADE20K's vocabulary."""
+        return self.marked(picture, n_classes, key)[0]
 
-    def marked(self, picture: bytes, n_classes: int, key: str) -> tuple[bytes, bytes]:
-        """The same, and the bytes that make the picture new: for `WithSerial`."""
+    def marked(self, picture: bytes, n_classes: int, key: str | None) -> tuple[bytes, bytes]:
+        """As `request`, with the bytes that make its image new, for `WithSerial`."""
         mark = self._chance.randbytes(MARK_BYTES)
         return posted(picture + mark, {"classes": self._names[:n_classes]}, key), mark
 
     def shaped(self, shape: str, key: str) -> list[tuple[bytes, bytes]]:
-        """Requests of one of SHAPES, each with the bytes that make its picture new: for `WithSerial`."""
+        """Requests of one of SHAPES, each with the bytes that make its image new, for `WithSerial`."""
         requests = []
         for picture, question in self._shapes[shape]:
             mark = self._chance.randbytes(MARK_BYTES)
@@ -73,7 +73,7 @@ class Pictures:
         return requests
 
     def long_list(self, key: str) -> bytes:
-        """A request with as many new words as one may have."""
+        """A request with the largest number of words, none of them seen before."""
         words = iter(lambda: f"{self._chance.getrandbits(48):0{TEXT_LENGTH}x}", "")
         classes = [
             {"name": next(words), "synonyms": [next(words) for _ in range(N_SYNONYMS)]} for _ in range(N_CLASSES)

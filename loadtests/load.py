@@ -1,4 +1,4 @@
-"""What all users of one load share: its options, its photographs and class lists, and the count of checks."""
+"""State that all users of a load share: options, images, class lists, and the number of checked answers."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from lexiseg_client.video import DropPolicy
 from loadtests.report import Checked
 from loadtests.scenes import frames, photographs
 
-LENGTHS = (5, 20, 150)  # classes of a question
-VOCABULARY = "ade20k"  # 150 names, in an order that begins with the commonest
+CLASS_COUNTS = (5, 20, 150)  # of a request
+VOCABULARY = "ade20k"  # 150 names, the most frequent first
 FRAMES = 60
 DEFAULT_HOST = "http://localhost:8000"
-SEEDS = 1_000_000  # of one process: no two of them send the same photographs
-ASKED = ("shape", "num_users", "run_time", "repeat", "prompts", "check", "streams", "fps", "frames", "drop", "images")
+SEEDS_PER_PROCESS = 1_000_000  # so that no two processes send the same images
+REPORTED_OPTIONS = (
+    *("shape", "num_users", "run_time", "repeat", "prompts", "check", "streams", "fps", "frames", "drop", "images"),
+)
 
 
 @dataclass
 class Load:
-    """Filled by `begin`, before the first user starts."""
+    """One load; `begin` fills it before the first user starts."""
 
     repeat: float = 0.0
     prompts: float = 0.0
@@ -42,29 +44,29 @@ class Load:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What every request carries."""
+        """Headers of every request."""
         return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
     def next_seed(self) -> int:
-        """Another one for each user, the same ones in each run."""
+        """A seed for the next user, the same in each run."""
         seed: int = next(self._seeds)
         return seed
 
     def client(self) -> Client:
-        """One of the service under load."""
+        """A client of the service under load."""
         return Client(self.host, api_key=self.api_key, grpc_target=self.grpc_target, timeout=120)
 
     def begin(self, host: str, options: Namespace, process: int = 0) -> None:
-        """Gets everything ready that would disturb the measurement later.
+        """Prepare images, frames and class lists, which would disturb the measurement later.
 
         Args:
-            host: base URL of the service; none is this machine's.
+            host: base URL of the service; "": DEFAULT_HOST.
             options: of the command line.
-            process: which of several that make one load together.
+            process: index of this process in a distributed load.
 
         Raises:
-            FileNotFoundError: the folder of photographs holds none.
-            LexisegError: no service answers.
+            FileNotFoundError: the folder holds no images.
+            LexisegError: the service does not become ready.
         """
         self.host = host or DEFAULT_HOST
         self.repeat, self.check, self.prompts = options.repeat, options.check, options.prompts
@@ -76,10 +78,10 @@ class Load:
         with self.client() as client:
             client.wait_until_ready(timeout=options.wait)
             names = [entry.name for entry in client.vocabularies.get(VOCABULARY).classes]
-        self.class_lists = [names[:length] for length in LENGTHS]
+        self.class_lists = [names[:count] for count in CLASS_COUNTS]
         self.checked = Checked()
-        self._seeds = itertools.count(process * SEEDS)
+        self._seeds = itertools.count(process * SEEDS_PER_PROCESS)
 
 
-# locust makes the users itself and hands them nothing of ours.
+# Global, because locust creates the users and passes them no arguments.
 LOAD = Load()

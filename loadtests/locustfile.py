@@ -1,6 +1,6 @@
-"""A load on lexiseg: `locust -f loadtests/locustfile.py --host http://localhost:8000`, or `make loadtest`.
+"""The locust file: `locust -f loadtests/locustfile.py --host http://localhost:8000`, or `make loadtest`.
 
-REST users ask one question after another; video users stream over gRPC. docs/load-testing.md has the options.
+REST users send one request after another; video users stream over gRPC. docs/load-testing.md has the options.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ from locust.runners import DistributedRunner, WorkerRunner
 
 from lexiseg_client import LexisegError
 from loadtests import report
-from loadtests.load import ASKED, LOAD
+from loadtests.load import LOAD, REPORTED_OPTIONS
 from loadtests.report import Checked
 from loadtests.rest_user import RestUser
 from loadtests.shapes import SHAPES, stage_at
 from loadtests.video_user import VideoUser
 
-# locust has made the standard library wait in greenlets; gRPC's own waiting must follow, before its first channel.
+# locust has patched the standard library for gevent; gRPC must be patched as well, before its first channel.
 grpc.experimental.gevent.init_gevent()
 
 __all__ = ["RestUser", "Shape", "VideoUser"]
 
-SECONDS = 60.0  # of a load without --run-time
+DEFAULT_SECONDS = 60.0  # of a load without --run-time
 
 
 class Shape(LoadTestShape):
-    """The shape that `--shape` names, over `--users` and `--run-time`."""
+    """The shape of `--shape`, scaled to `--users` and `--run-time`."""
 
     use_common_options = True
 
     def tick(self) -> tuple[int, float] | None:
-        """Users and rate of now."""
+        """Current number of users and rate; None ends the load."""
         assert self.runner is not None
         options = self.runner.environment.parsed_options
         assert options is not None
         if options.answers and report.fewest_answers(self.runner.stats, bool(options.streams)) >= options.answers:
             return None
-        stages = SHAPES[options.shape](options.num_users or 1, float(options.run_time or SECONDS))
+        stages = SHAPES[options.shape](options.num_users or 1, float(options.run_time or DEFAULT_SECONDS))
         now = stage_at(stages, time.perf_counter() - self.start_time)
         return None if now is None else (now.users, now.rate)
 
 
 @events.init_command_line_parser.add_listener
 def add_options(parser: LocustArgumentParser) -> None:
-    """What a load test can be told besides locust's own options."""
+    """Options of a load test besides locust's own."""
     group = parser.add_argument_group("lexiseg")
     group.add_argument("--shape", choices=sorted(SHAPES), default="flat", help="users over time, up to --users")
     group.add_argument("--answers", type=int, default=0, help="end after so many, of images and of frames; 0: by time")
@@ -74,7 +74,7 @@ def add_options(parser: LocustArgumentParser) -> None:
 
 @events.init.add_listener
 def choose_users(environment: Environment, **_: Any) -> None:
-    """So many streams as asked for; the rest are users of REST. Of many processes the master's choice holds."""
+    """Make `--streams` of the users video users and the rest REST users; in a distributed load the master decides."""
     options = environment.parsed_options
     assert options is not None
     if isinstance(environment.runner, WorkerRunner):
@@ -89,10 +89,10 @@ def choose_users(environment: Environment, **_: Any) -> None:
 
 @events.init.add_listener
 def begin(environment: Environment, **_: Any) -> None:
-    """Photographs and class lists, before the clock starts; without a service there is no load."""
+    """Prepare the load before the clock starts; exits if the service does not answer."""
     options = environment.parsed_options
     assert options is not None
-    if isinstance(environment.runner, DistributedRunner):  # its workers do, when they hear of the options
+    if isinstance(environment.runner, DistributedRunner):  # workers prepare in `begin_in_worker`
         return
     try:
         LOAD.begin(environment.host or "", options)
@@ -101,35 +101,35 @@ def begin(environment: Environment, **_: Any) -> None:
 
 
 @events.test_start.add_listener
-def join(environment: Environment, **_: Any) -> None:
-    """A worker: the same, with the master's options; in a thread, for heartbeats go on."""
+def begin_in_worker(environment: Environment, **_: Any) -> None:
+    """Prepare the load in a worker with the master's options; in a thread, so that heartbeats go on."""
     worker, options = environment.runner, environment.parsed_options
     if isinstance(worker, WorkerRunner):
-        asked = environment.host or "", options, worker.worker_index
-        gevent.get_hub().threadpool.apply(LOAD.begin, asked)
+        arguments = environment.host or "", options, worker.worker_index
+        gevent.get_hub().threadpool.apply(LOAD.begin, arguments)
 
 
 @events.report_to_master.add_listener
 def report_checks(data: dict[str, Any], **_: Any) -> None:
-    """Of a worker, since it did so last."""
+    """In a worker: send the checks since the last report."""
     data["checked"] = LOAD.checked.answers, LOAD.checked.wrong
     LOAD.checked = Checked()
 
 
 @events.worker_report.add_listener
 def add_checks(data: dict[str, Any], **_: Any) -> None:
-    """At the master, of one of its workers."""
+    """In the master: add the checks of a worker."""
     LOAD.checked.add(*data.get("checked", (0, 0)))
 
 
 @events.quitting.add_listener
-def tell(environment: Environment, **_: Any) -> None:
-    """The figures, as a file; locust itself shows them on the terminal."""
+def write_report(environment: Environment, **_: Any) -> None:
+    """Write the report and print the number of checks; locust prints the other figures."""
     options = environment.parsed_options
     assert options is not None
-    if isinstance(environment.runner, WorkerRunner):  # its figures are with the master
+    if isinstance(environment.runner, WorkerRunner):  # the master has its figures
         return
     if options.report:
-        asked = {name: getattr(options, name) for name in ASKED}
-        report.write(Path(options.report), report.content(environment, LOAD.checked, asked))
+        reported = {name: getattr(options, name) for name in REPORTED_OPTIONS}
+        report.write(Path(options.report), report.content(environment, LOAD.checked, reported))
     print(f"{LOAD.checked.answers} answers checked, {LOAD.checked.wrong} of them wrong")

@@ -1,6 +1,6 @@
-"""A client that costs next to no CPU: requests are made beforehand, answers are read and not parsed.
+"""An HTTP client that takes almost no CPU: requests are encoded beforehand, response bodies are not parsed.
 
-For loads on the machine of the service: a client that parses would take the service's cores.
+For load on the machine of the service: a client that parses would take the service's cores.
 """
 
 from __future__ import annotations
@@ -17,44 +17,37 @@ from urllib.parse import urlsplit
 
 import httpx
 
-GONE = 0  # the connection ended without an answer
+GONE = 0  # in place of a status: the connection ended without a response
 
 
-class Answered(NamedTuple):
-    """The status, GONE for none; how long it took; what a refusal asks to wait."""
-
-    status: int
-    seconds: float
-    retry_after: float = 1.0
-
-
-class Whole(NamedTuple):
-    """An answer with its body; a status of GONE for none."""
+class Response(NamedTuple):
+    """A response and how long it took; the status GONE for none."""
 
     status: int
     body: bytes = b""
-    retry_after: float = 1.0
+    retry_after: float = 1.0  # seconds, from its header
+    seconds: float = 0.0  # from the request to the end of the body
 
 
 def posted(image: bytes, question: Mapping[str, Any], key: str | None = None) -> bytes:
-    """`POST /segment` as it goes over the wire."""
+    """The bytes of a `POST /segment` request."""
     return posted_form(image, {"request": json.dumps(question)}, key)
 
 
 def posted_form(
     image: bytes, fields: Mapping[str, str | Sequence[str]], key: str | None = None, encoding: str = "identity"
 ) -> bytes:
-    """The same of a form with other fields, whose answer may come in an `encoding`."""
+    """As `posted`, for a form with any fields; `encoding` is what the client accepts."""
     form = httpx.Request("POST", "http://-", files={"image": image}, data=fields)
     body = form.read()
     return _head("POST", "/segment", key, len(body), form.headers["content-type"], encoding) + body
 
 
 class WithSerial:
-    """An endless cycle of requests, each time about a picture that no cache has seen.
+    """An endless cycle of requests, each time about an image that no cache has seen.
 
     Args:
-        requests: as `posted` makes them, and what the file in each ends with: each time as many other bytes.
+        requests: as `posted` makes them, each with the bytes at the end of its image, which random bytes replace.
     """
 
     def __init__(self, *requests: tuple[bytes, bytes]) -> None:
@@ -66,7 +59,7 @@ class WithSerial:
 
 
 def got(path: str) -> bytes:
-    """`GET path` as it goes over the wire."""
+    """The bytes of a `GET` request."""
     return _head("GET", path, None, 0, "text/plain")
 
 
@@ -79,7 +72,7 @@ def _head(method: str, path: str, key: str | None, length: int, kind: str, encod
 
 
 class Connection:
-    """One kept-alive connection; opened again when it is gone."""
+    """One keep-alive connection, which is reopened after it was closed."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -95,19 +88,14 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Hangs up."""
+        """Close the connection."""
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
 
-    async def ask(self, request: bytes) -> Answered:
-        """Sends a request and reads its answer to the end."""
+    async def ask(self, request: bytes) -> Response:
+        """Send a request and read its response to the end."""
         began = time.perf_counter()
-        answer = await self.ask_whole(request)
-        return Answered(answer.status, time.perf_counter() - began, answer.retry_after)
-
-    async def ask_whole(self, request: bytes) -> Whole:
-        """As `ask`, with the body of the answer."""
         try:
             if self._streams is not None and self._streams[0].at_eof():
                 self.close()  # the service closes idle connections
@@ -116,19 +104,19 @@ class Connection:
             reader, writer = self._streams
             writer.write(request)
             await writer.drain()
-            answer, is_last = await _answer(reader)
+            response, is_last = await _read_response(reader)
         except (OSError, asyncio.IncompleteReadError):
             self.close()
-            return Whole(GONE)
+            response, is_last = Response(GONE), False
         if is_last:
             self.close()
-        return answer
+        return response._replace(seconds=time.perf_counter() - began)
 
 
-async def _answer(reader: asyncio.StreamReader) -> tuple[Whole, bool]:
-    """The next one, and whether it is the last of its connection."""
+async def _read_response(reader: asyncio.StreamReader) -> tuple[Response, bool]:
+    """The next response, and whether the server closes the connection after it."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
     headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
     body = await reader.readexactly(int(headers.get("content-length", "0")))
-    answer = Whole(int(head.split(" ", 2)[1]), body, float(headers.get("retry-after", 1)))
-    return answer, headers.get("connection") == "close"
+    response = Response(int(head.split(" ", 2)[1]), body, float(headers.get("retry-after", 1)))
+    return response, headers.get("connection") == "close"

@@ -1,4 +1,4 @@
-"""Ports for servers that cannot be told to take any."""
+"""Free ports for servers that need a number in advance."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from contextlib import suppress
 
 
 def free_port() -> int:
-    """For what cannot be told to take any.
+    """A free TCP port on 127.0.0.1, below the range from which the system assigns ports.
 
-    Below those that the system gives to whoever takes any, and to clients: nobody else gets it until it is listened on,
-    nor while its server is away.
+    So no client and no server that binds port 0 gets it before its server listens, or while that restarts.
     """
     while True:
         port = random.SystemRandom().randrange(10_000, 30_000)

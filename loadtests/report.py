@@ -1,4 +1,4 @@
-"""What a load test measured, as JSON and as a table."""
+"""The report of a load test as JSON."""
 
 from __future__ import annotations
 
@@ -12,38 +12,36 @@ from locust.env import Environment
 from locust.stats import RequestStats, StatsEntry
 
 PERCENTILES = {"median_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
-
-
-KINDS = ("/segment", "SegmentVideo frame")  # how names of requests that were answered begin: images, frames
+ANSWERED_PREFIXES = ("/segment", "SegmentVideo frame")  # of request names: answers about images, about frames
 
 
 def fewest_answers(stats: RequestStats, with_streams: bool) -> int:
-    """How many answers there are of images or of frames, whichever has fewer."""
-    kinds = KINDS if with_streams else KINDS[:1]
+    """The number of answers about images or, with streams, about frames, whichever is smaller."""
+    prefixes = ANSWERED_PREFIXES if with_streams else ANSWERED_PREFIXES[:1]
     named = [(entry.name, entry.num_requests) for entry in stats.entries.values()]
-    return min(sum(count for name, count in named if name.startswith(kind)) for kind in kinds)
+    return min(sum(count for name, count in named if name.startswith(prefix)) for prefix in prefixes)
 
 
 class Checked:
-    """How many answers were looked at, and how many of them were wrong."""
+    """Numbers of checked and of wrong answers."""
 
     def __init__(self) -> None:
         self.answers = 0
         self.wrong = 0
 
     def note(self, fault: str | None) -> None:
-        """One answer was looked at."""
+        """Count a checked answer; None: it is right."""
         self.answers += 1
         self.wrong += fault is not None
 
     def add(self, answers: int, wrong: int) -> None:
-        """What another process has looked at."""
+        """Add the numbers of another process."""
         self.answers += answers
         self.wrong += wrong
 
 
 def content(environment: Environment, checked: Checked, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The report: times in ms, rates per second. `options` are the options of the load."""
+    """The report's JSON: times in milliseconds, rates per second; `options` are those of the load."""
     stats = environment.stats
     entries = sorted(stats.entries.values(), key=lambda entry: (entry.method, entry.name))
     return {
@@ -72,6 +70,6 @@ def _row(entry: StatsEntry) -> dict[str, Any]:
 
 
 def write(path: Path, report: Mapping[str, Any]) -> None:
-    """As JSON; folders are made."""
+    """Write the report as JSON with the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A user of the REST interface: one question after another, about new photographs and known ones."""
+"""A locust user of the REST interface: one request after another, about new images and known ones."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ EXPIRED = "/segment by id, expired"
 
 
 class RestUser(FastHttpUser):
-    """Asks as the Python client does: a photograph is sent once, and named when it is asked about again."""
+    """Sends each image once and later refers to it by its id, as the Python client does."""
 
     weight = 1
     network_timeout = connection_timeout = 120.0
 
     def on_start(self) -> None:
-        """Begins."""
+        """Seed the user's random numbers."""
         self._chance = random.Random(LOAD.next_seed())
         self._supply = Supply(LOAD.photographs, LOAD.repeat, self._chance)
 
     @task
     def ask(self) -> None:
-        """One question: a click, or a class list of one of the lengths."""
+        """Send one request: a click, or one of the class lists."""
         subject = self._supply.next()
         if self._chance.random() < LOAD.prompts:
             question = self._click(subject.content if isinstance(subject, Sent) else subject)
@@ -44,35 +44,35 @@ class RestUser(FastHttpUser):
             classes = self._chance.choice(LOAD.class_lists)
             question = {"classes": classes, "background": self._chance.random() < 0.5}
         if isinstance(subject, Sent):
-            self._name(subject, question)
+            self._post_id(subject, question)
         else:
-            self._send(subject, question)
+            self._post_image(subject, question)
 
     def _click(self, photograph: bytes) -> dict[str, Any]:
         side = shorter_side(photograph)
         place = {"x": round(self._chance.uniform(0, side), 1), "y": round(self._chance.uniform(0, side), 1)}
         return {"prompts": [{"points": [place]}]}
 
-    def _send(self, photograph: bytes, question: dict[str, Any]) -> None:
-        # Made by a library that knows how; sent by one that can send much.
+    def _post_image(self, photograph: bytes, question: dict[str, Any]) -> None:
+        # httpx encodes the form; locust's faster client sends it.
         form = httpx.Request("POST", "http://-", files={"image": photograph}, data={"request": json.dumps(question)})
         image_id = self._post(f"/segment, {_kind(question)}", form.read(), form.headers["content-type"], question)
         if image_id is not None:
             self._supply.answered(photograph, image_id)
 
-    def _name(self, sent: Sent, question: dict[str, Any]) -> None:
+    def _post_id(self, sent: Sent, question: dict[str, Any]) -> None:
         body = json.dumps({"image": {"id": sent.image_id}, **question}).encode()
         self._post(f"/segment by id, {_kind(question)}", body, "application/json", question, sent)
 
     def _post(
         self, name: str, body: bytes, kind: str, question: dict[str, Any], named: Sent | None = None
     ) -> str | None:
-        """Asks, and looks at a share of the answers. Gives the image's id; None without an answer."""
+        """Send a request and check a share of the answers; returns the image's id, None without an answer."""
         headers = {"Content-Type": kind, **LOAD.headers}
-        sent: Any = body  # locust's types know no bytes; its client does
+        sent: Any = body  # locust's types do not allow bytes, its client does
         with self.client.post("/segment", data=sent, headers=headers, name=name, catch_response=True) as response:
             if response.status_code in BUSY:
-                # To be refused in good time is what a busy service promises; it counts apart, and costs a wait.
+                # A busy service should refuse at once: no failure, counted under its own name, and followed by a wait.
                 response.request_meta["name"] = REFUSED
                 response.success()
                 pause = retry_after(response.headers.get("retry-after")) or 1.0
@@ -85,11 +85,12 @@ class RestUser(FastHttpUser):
                 response.failure(f"{response.status_code} {(response.text or '')[:200]}")
                 return None
             else:
-                return self._look_at(response, question)
+                return self._checked(response, question)
         gevent.sleep(pause)
         return None
 
-    def _look_at(self, response: Any, question: dict[str, Any]) -> str | None:
+    def _checked(self, response: Any, question: dict[str, Any]) -> str | None:
+        """The image's id; None, and the response is a failure, if the answer cannot be read."""
         try:
             answer = read(response.content, Segmentation.from_dict)
             if self._chance.random() < LOAD.check:
@@ -105,7 +106,7 @@ class RestUser(FastHttpUser):
 
 
 def _kind(question: dict[str, Any]) -> str:
-    """Under which its times are counted."""
+    """The kind of a request in its name, by which locust groups times."""
     return "a click" if "prompts" in question else f"{len(question['classes'])} classes"
 
 

@@ -1,4 +1,4 @@
-"""Photographs for a load: from a folder, or made here; each as new to the service as the repeat rate says."""
+"""Images of a load: from a folder or generated; a repeat rate says how many the service has seen before."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REMEMBERED = 64  # photographs that a user may ask about again
 
 
 def photographs(folder: Path | None, seed: int = 0) -> list[bytes]:
-    """Encoded photographs: the first of a folder (in the order of their names), or generated ones.
+    """Encoded images: the first MAX_FILES of a folder by name, or generated ones.
 
     Raises:
         FileNotFoundError: the folder holds none.
@@ -34,18 +34,18 @@ def photographs(folder: Path | None, seed: int = 0) -> list[bytes]:
 
 
 def generated(seed: int) -> bytes:
-    """A JPEG with a sky, a ground, coloured shapes and grain: it costs what a photograph costs."""
+    """A JPEG with sky, ground, coloured shapes and grain: as expensive to decode as a photograph."""
     return _encoded(_scene(np.random.default_rng(seed), SIZE))
 
 
 def shorter_side(photograph: bytes) -> int:
-    """In pixels, from the file's header: a square of it lies in the image however it was turned."""
+    """Pixels of the shorter side, from the header: a square of it lies in the image in any EXIF orientation."""
     with Image.open(io.BytesIO(photograph)) as picture:
         return min(picture.size)
 
 
 def frames(seed: int, count: int) -> list[bytes]:
-    """JPEG frames of a camera that pans over a wide scene, to and fro."""
+    """JPEG frames of a camera that pans over a wide scene and back."""
     width, height = SIZE
     wide = _scene(np.random.default_rng(seed), (2 * width, height))
     there_and_back = np.abs(np.linspace(-1, 1, count))
@@ -53,7 +53,7 @@ def frames(seed: int, count: int) -> list[bytes]:
 
 
 def _scene(chance: np.random.Generator, size: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """[H, W, 3]."""
+    """Pixels [H, W, 3] of a random scene."""
     width, height = size
     y, x = np.mgrid[:height, :width].astype(np.float32)
     horizon = height * chance.uniform(0.3, 0.6)
@@ -78,19 +78,19 @@ def _encoded(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
 
 @dataclass(frozen=True)
 class Sent:
-    """A photograph that the service has answered about."""
+    """An image that the service knows by an id."""
 
     content: bytes = field(repr=False)
     image_id: str
 
 
 class Supply:
-    """Next photograph of a user: a new one, or one that it has sent before.
+    """Images of one user's questions: new ones, and some that it has sent before.
 
     Args:
         originals: encoded files.
-        repeat: share of questions about a photograph sent before, 0 to 1.
-        chance: decides.
+        repeat: share of questions about an image sent before, 0 to 1.
+        chance: random numbers of this user.
     """
 
     def __init__(self, originals: list[bytes], repeat: float, chance: random.Random) -> None:
@@ -100,17 +100,17 @@ class Supply:
         self._sent: list[Sent] = []
 
     def next(self) -> bytes | Sent:
-        """New bytes to send, or a photograph to name."""
+        """A new file to send, or an image to refer to by its id."""
         if self._sent and self._chance.random() < self._repeat:
             return self._chance.choice(self._sent)
-        # A few bytes behind the end of the file: another image to every cache, the same work to decode.
+        # Bytes after the end of the file: new to every cache, equal work to decode.
         return self._chance.choice(self._originals) + self._chance.randbytes(MARK_BYTES)
 
     def answered(self, content: bytes, image_id: str) -> None:
-        """The service has it under this id."""
+        """Remember the id of an image that was sent."""
         self._sent.append(Sent(content, image_id))
         del self._sent[:-REMEMBERED]
 
     def forgotten(self, sent: Sent) -> None:
-        """The service has it no more."""
+        """Forget an image that the service no longer has."""
         self._sent.remove(sent)

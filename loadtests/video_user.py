@@ -1,4 +1,4 @@
-"""A user of the gRPC interface: one video stream after another, at the pace of a camera."""
+"""A locust user of the gRPC interface: one video stream after another, at a camera's frame rate."""
 
 from __future__ import annotations
 
@@ -16,28 +16,27 @@ from lexiseg_client import Frame, FrameAnswer, LexisegError
 from loadtests.checks import fault_of
 from loadtests.load import LOAD
 
-KIND = "gRPC"
-OVER = (STATE_STOPPING, STATE_STOPPED, STATE_CLEANUP)
+ENDING = (STATE_STOPPING, STATE_STOPPED, STATE_CLEANUP)
 DROPPED = "SegmentVideo frame, dropped"
 
 
 class VideoUser(User):
-    """Streams frames with tracking and smoothing; the time of a frame counts from when it was handed over."""
+    """Streams frames with tracking and smoothing; a frame's time counts from when gRPC takes it."""
 
     weight = 1
 
     def on_start(self) -> None:
-        """Begins."""
+        """Connect."""
         self._chance = random.Random(LOAD.next_seed())
         self._client = LOAD.client()
 
     def on_stop(self) -> None:
-        """Leaves."""
+        """Disconnect."""
         self._client.close()
 
     @task
     def watch(self) -> None:
-        """One stream."""
+        """Send one stream and count its answers."""
         classes = self._chance.choice(LOAD.class_lists)
         name = f"SegmentVideo frame, {len(classes)} classes"
         handed_over: dict[str, float] = {}
@@ -61,12 +60,12 @@ class VideoUser(User):
             gevent.sleep(1)
 
     def _frames(self, handed_over: dict[str, float]) -> Iterator[Frame]:
-        """Frames at the pace of a camera; with no pace, as fast as they are taken."""
+        """Frames at the frame rate; with a rate of 0, as fast as they are taken."""
         pause = 1 / LOAD.frames_per_second if LOAD.frames_per_second else 0.0
         due = time.perf_counter()
         for index, image in enumerate(islice(cycle(LOAD.frames), LOAD.frames_per_stream)):
-            if self.environment.runner is None or self.environment.runner.state in OVER:
-                return  # the load is over: what was handed over is still answered
+            if self.environment.runner is None or self.environment.runner.state in ENDING:
+                return  # frames already sent are still answered
             due += pause
             gevent.sleep(max(0.0, due - time.perf_counter()))
             handed_over[str(index)] = time.perf_counter()
@@ -76,7 +75,7 @@ class VideoUser(User):
         if answer.error is not None:
             return answer.error
         if answer.answer is None:
-            return RuntimeError("an answer without segments, an error, or the word that it was dropped")
+            return RuntimeError("expected segments, an error or `dropped`; got none of them")
         if self._chance.random() >= LOAD.check:
             return None
         try:
@@ -88,7 +87,7 @@ class VideoUser(User):
 
     def _count(self, name: str, seconds: float, error: Exception | None) -> None:
         fired: dict[str, Any] = {
-            "request_type": KIND,
+            "request_type": "gRPC",
             "name": name,
             "response_time": 1e3 * seconds,
             "response_length": 0,

@@ -1,1 +1,1 @@
-"""Everything at once that may go wrong, with known answers: `python -m loadtests.chaos`."""
+"""Fault injection under hostile load, with known answers: `python -m loadtests.chaos`."""

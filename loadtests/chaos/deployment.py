@@ -1,4 +1,4 @@
-"""A Redis, two workers and a gateway as processes of their own, and what can be done to them."""
+"""Redis, two workers and a gateway as processes that can be stopped, killed and restarted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import NamedTuple, Self
 import psutil
 
 from loadtests.ports import free_port
-from loadtests.run import ROOT, TO_START, TO_STOP, until_ready
+from loadtests.run import ROOT, START_SECONDS, STOP_SECONDS, until_ready
 
 COMMAND = (sys.executable, "-m", "lexiseg_service.cli")
 CACHES = re.compile(r"^lexiseg_cache_bytes\{\S+\} (\S+)$", re.MULTILINE)
@@ -26,15 +26,15 @@ PORT = re.compile(r"localhost:(\d+)")
 
 
 class Level(NamedTuple):
-    """What a process holds."""
+    """Resources of a process."""
 
     descriptors: int
     resident: int  # bytes
-    caches: float  # bytes that it says it keeps on purpose
+    caches: float  # bytes, by the gauges of its caches
 
 
 class Process:
-    """One process, which may be killed, stopped and started again on the same port."""
+    """A process that can be killed, stopped and restarted on the same port."""
 
     def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
         self.name = name
@@ -43,19 +43,19 @@ class Process:
         self.start()
 
     def start(self) -> None:
-        """Starts it; what it says on its errors is added to its log."""
+        """Start it; its standard error is appended to its log."""
         with self._log.open("ab") as errors:
             self.running = subprocess.Popen(
                 self._command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
             )
 
     def ports(self) -> list[int]:
-        """The ports that it says it listens on; waits until it does.
+        """Wait for its greeting and return the ports in it.
 
         Raises:
             RuntimeError: it does not start.
         """
-        guard = threading.Timer(TO_START, self.running.kill)
+        guard = threading.Timer(START_SECONDS, self.running.kill)
         guard.start()
         assert self.running.stdout is not None
         greeting = self.running.stdout.readline()
@@ -65,23 +65,23 @@ class Process:
         return [int(port) for port in PORT.findall(greeting)]
 
     def send(self, number: signal.Signals) -> None:
-        """Sends a signal, if it runs."""
+        """Send a signal, if it runs."""
         with suppress(ProcessLookupError):
             self.running.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL; comes back when it is gone."""
+        """Kill it and wait for its end."""
         self.running.kill()
-        self.running.wait(TO_STOP)
+        self.running.wait(STOP_SECONDS)
         if self.running.stdout is not None:
             self.running.stdout.close()
 
     def end(self) -> int:
-        """Lets it end in peace; the exit status, -9 if it had to be killed."""
+        """Terminate it; returns its exit status, -9 if it had to be killed."""
         self.send(signal.SIGCONT)
         self.send(signal.SIGTERM)
         try:
-            status = self.running.wait(TO_STOP)
+            status = self.running.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
             return -int(signal.SIGKILL)
@@ -90,7 +90,7 @@ class Process:
         return status
 
     def level(self, metrics: str | None = None) -> Level:
-        """What it holds now; `metrics` is its address, where it has one."""
+        """Its current resources; `metrics` is the base URL of its /metrics, None for Redis."""
         process = psutil.Process(self.running.pid)
         caches = 0.0
         if metrics is not None:
@@ -100,7 +100,7 @@ class Process:
 
 
 class Deployment:
-    """All of them; `mortal` and `patient` are the workers, of which one is killed and one only stopped."""
+    """All processes; of the workers, `mortal` gets killed and `patient` only stopped."""
 
     def __init__(self, folder: Path, keys: Path) -> None:
         self._folder = folder
@@ -145,13 +145,13 @@ class Deployment:
         self.close()
 
     def restart_mortal(self) -> None:
-        """Starts the worker that was killed; it is found again by itself."""
+        """Restart the killed worker; the gateway finds it again."""
         self.mortal.start()
         self.mortal.ports()
 
-    def wait_for_workers(self, seconds: float = TO_START) -> bool:
-        """Until the gateway knows both workers to be ready."""
-        deadline = time.monotonic() + seconds
+    def wait_for_workers(self) -> bool:
+        """Wait until both workers are ready for the gateway; False if that takes more than START_SECONDS."""
+        deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             with suppress(OSError), urllib.request.urlopen(f"{self.url}/readyz", timeout=10) as response:
                 if b'"2 ' in response.read():
@@ -160,9 +160,9 @@ class Deployment:
         return False
 
     def close(self) -> dict[str, int]:
-        """Ends everything; the exit statuses."""
+        """Terminate all processes; returns their exit statuses."""
         return {process.name: process.end() for process in reversed(self._all) if process.running.poll() is None}
 
     def logs(self) -> dict[str, str]:
-        """What each process wrote on its errors."""
+        """The standard error of each process."""
         return {path.stem: path.read_text(errors="replace") for path in sorted(self._folder.glob("*.log"))}

@@ -1,4 +1,4 @@
-"""Clients that ask what they may, and compare with answers that were taken before anything went wrong."""
+"""Honest clients: they compare every answer with the one from before the first fault."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:  # known to the type checker alone
 CLASSES = ("sky", "building", "tree", "car", "grass")
 FRAMES = 6
 MAX_SECONDS = 120.0  # seconds for one answer
-MAX_PAUSE = 5.0
+MAX_PAUSE = 5.0  # seconds before a retry
 
 
 class Known(NamedTuple):
-    """A question as it goes over the wire, and its answer."""
+    """An encoded request and its right answer."""
 
     name: str
     request: bytes
@@ -35,7 +35,7 @@ class Known(NamedTuple):
 
 
 class Honest:
-    """One key's questions, over both protocols."""
+    """Requests of one API key, over both protocols."""
 
     def __init__(self, url: str, target: str, key: str, judge: Judge) -> None:
         pictures = Pictures()
@@ -54,36 +54,38 @@ class Honest:
         self._video: list[bytes] = []
 
     async def learn(self) -> dict[str, Shown]:
-        """Takes the answers to all questions, each twice over REST, as what is kept must change none; by name.
+        """Ask all questions of an undisturbed service and keep the answers; returns them by name.
+
+        REST questions are asked twice: cached features must not change an answer.
 
         Raises:
-            RuntimeError: an undisturbed service refuses a question, or answers it in two ways.
+            RuntimeError: a question is refused, or its two answers differ.
         """
-        taken: dict[str, Shown] = {}
+        learned: dict[str, Shown] = {}
         async with Connection(self._url) as connection:
             for name, request in self._requests.items():
-                answers = [await connection.ask_whole(request) for _ in range(2)]
+                answers = [await connection.ask(request) for _ in range(2)]
                 if any(answer.status != 200 for answer in answers):
                     raise RuntimeError(
-                        f"{name}: {[answer.status for answer in answers]}, and nothing has gone wrong yet"
+                        f"{name}: expected status 200 twice without any fault, got {[each.status for each in answers]}"
                     )
                 first, second = (lasting(answer.body) for answer in answers)
                 if first != second:
                     raise RuntimeError(f"{name}: two answers to one question differ")
                 self._known.append(Known(name, request, first))
-                taken[name] = shown(first)
+                learned[name] = shown(first)
         async with grpc.aio.insecure_channel(self._target) as channel:
             stub: SegmentationAsyncStub = SegmentationStub(channel)
             answer = await stub.Segment(self._message(), metadata=self._metadata, timeout=MAX_SECONDS)
             self._segment = _lasting(answer)
-            taken["gRPC"] = shown(answer)
+            learned["gRPC"] = shown(answer)
             async for frame in self._stream(stub):
-                taken[f"frame {len(self._video)}"] = shown(frame.answer)
+                learned[f"frame {len(self._video)}"] = shown(frame.answer)
                 self._video.append(_lasting(frame.answer))
-        return taken
+        return learned
 
     async def ask(self, until: float) -> None:
-        """Every question in turn, over REST, until a time of the loop's clock."""
+        """Ask every question in turn over REST, until a time of the event loop's clock."""
         loop = asyncio.get_running_loop()
         async with Connection(self._url) as connection:
             for known in itertools.cycle(self._known):
@@ -92,7 +94,7 @@ class Honest:
                 who = f"REST, {known.name}"
                 try:
                     async with asyncio.timeout(MAX_SECONDS):
-                        answer = await connection.ask_whole(known.request)
+                        answer = await connection.ask(known.request)
                 except TimeoutError:
                     connection.close()
                     self._judge.surprise(who, f"no answer within {MAX_SECONDS:g} seconds")
@@ -101,7 +103,7 @@ class Honest:
                     await asyncio.sleep(min(answer.retry_after, MAX_PAUSE))
 
     async def call(self, until: float) -> None:
-        """One question over gRPC, again and again."""
+        """Ask one question over gRPC, again and again."""
         loop = asyncio.get_running_loop()
         async with grpc.aio.insecure_channel(self._target) as channel:
             stub: SegmentationAsyncStub = SegmentationStub(channel)
@@ -118,7 +120,7 @@ class Honest:
                     self._judge.surprise("gRPC", f"a wrong answer: {str(answer)[:300]}")
 
     async def watch(self, until: float) -> None:
-        """One short video after another: an answer for each frame, in order, the known one or an error."""
+        """Stream one short video after another; expects one answer per frame, in order, the known one or an error."""
         loop = asyncio.get_running_loop()
         async with grpc.aio.insecure_channel(self._target) as channel:
             stub: SegmentationAsyncStub = SegmentationStub(channel)
@@ -135,6 +137,7 @@ class Honest:
                     await asyncio.sleep(1.0)
 
     def _frame(self, answer: pb.SegmentVideoResponse, number: int) -> None:
+        """Judge the answer to a frame."""
         if answer.frame_id != str(number):
             self._judge.surprise("video", f"frame {answer.frame_id!r} in the place of {number}")
         elif answer.HasField("error"):
@@ -149,7 +152,7 @@ class Honest:
 
     async def _stream(self, stub: SegmentationAsyncStub) -> AsyncIterator[pb.SegmentVideoResponse]:
         async def messages() -> AsyncIterator[pb.SegmentVideoRequest]:
-            # No smoothing and no tracks: what a frame is answered depends on no frame before it.
+            # Without smoothing and tracking, an answer does not depend on earlier frames.
             yield pb.SegmentVideoRequest(config=pb.StreamConfig(classes=_classes()))
             for number, image in enumerate(self._frames):
                 yield pb.SegmentVideoRequest(frame=pb.Frame(image=image, id=str(number)))
@@ -163,7 +166,7 @@ def _classes() -> list[pb.Class]:
 
 
 def _lasting(answer: pb.SegmentResponse) -> bytes:
-    """What of an answer does not depend on the occasion."""
+    """An answer without the fields that differ from request to request."""
     kept = pb.SegmentResponse()
     kept.CopyFrom(answer)
     for name in ("id", "timings_ms", "cache"):

@@ -1,4 +1,4 @@
-"""Clients that ask for too much, send too little, take nothing, or show keys that are none."""
+"""Hostile clients: overload, incomplete requests, responses that are not read, silent streams, bad API keys."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from loadtests.chaos.judge import BUSY, Judge
 from loadtests.hostile import Pictures
-from loadtests.plain_client import Connection, Whole, posted
+from loadtests.plain_client import GONE, Connection, Response, posted
 
 if TYPE_CHECKING:  # known to the type checker alone
     from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
 
 SLOW = frozenset({"too-slow", "malformed-request", "too-large"}) | BUSY
-SILENCE = 20.0  # seconds for which a half-open client waits
+SILENCE = 20.0  # seconds for which a client with an incomplete request waits
 MAX_SECONDS = 120.0
 STREAMS, HALVES, CROWD = 24, 12, 24
-MAX_IN_FLIGHT = 200  # below what one address may have of connections
-TOO_EXPENSIVE = frozenset({"too-large"}) | BUSY  # what takes longer than the deadline even alone
+MAX_IN_FLIGHT = 200  # below the limit of connections from one address
+TOO_EXPENSIVE = frozenset({"too-large"}) | BUSY  # errors of requests that exceed the deadline even alone
 
 
 class Hostile:
-    """Two keys at their limits, and some without."""
+    """Clients with two API keys, and some with bad ones."""
 
     def __init__(self, url: str, target: str, keys: Sequence[str], judge: Judge, seed: int) -> None:
         self._url, self._target, self._keys, self._judge = url, target, keys, judge
@@ -38,7 +38,7 @@ class Hostile:
         self._chance = random.Random(seed)
 
     async def overload(self, until: float, n_clients: int = CROWD) -> None:
-        """A crowd of each key: photographs of every size, new to every cache, and no patience with refusals."""
+        """Closed loops of `n_clients`: images of every size, new to every cache, soon sent again after a refusal."""
 
         async def one(key: str) -> None:
             kinds = itertools.cycle(self._kinds())
@@ -51,7 +51,7 @@ class Hostile:
         await asyncio.gather(*(one(key) for key, _ in zip(itertools.cycle(self._keys), range(n_clients))))
 
     async def flood(self, times: float, per_second: float, until: float) -> None:
-        """The same, so many times what is answered in a second, whatever became of those before."""
+        """An open loop of such requests, at `times` x `per_second` requests a second."""
         who, idle, asking = f"{times:g}x overload", list[Connection](), set[asyncio.Task[None]]()
         mixed = zip(itertools.cycle(self._kinds()), itertools.cycle(self._keys))
 
@@ -72,12 +72,12 @@ class Hostile:
             connection.close()
 
     def _kinds(self) -> list[tuple[bytes, int]]:
-        """Photographs of every size, with the classes to ask for."""
+        """Images of every size, each with a number of classes."""
         pictures = self._pictures
         return [(pictures.photograph, 20), (pictures.large, 150), (pictures.thumbnail, 5)]
 
     async def long_lists(self, until: float) -> None:
-        """As many new words as a question may have."""
+        """Send requests with the largest number of new words."""
         async with Connection(self._url) as connection:
             for key in itertools.cycle(self._keys):
                 if self._time() >= until:
@@ -86,7 +86,7 @@ class Hostile:
                 await asyncio.sleep(1.0)
 
     async def halves(self, until: float) -> None:
-        """Half a head, half a body, a slow body, an answer that is not read; then silence."""
+        """Send half a head, half a body, the start of a body, or read no response; then stay silent."""
         request = self._pictures.request(self._pictures.large, 20, self._keys[0])
         head = request.index(b"\r\n\r\n")
 
@@ -103,7 +103,7 @@ class Hostile:
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=2**20)
         try:
             writer.write(sent)
-            if whole:  # takes nothing of the answer
+            if whole:  # does not read the response
                 await asyncio.sleep(self._chance.uniform(1, SILENCE))
                 return
             with suppress(TimeoutError):
@@ -111,41 +111,41 @@ class Hostile:
                     line = await reader.readuntil(b"\r\n\r\n")
                     length = int(line.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
                     body = await reader.readexactly(length)
-                    self._judge.rest("halves", Whole(int(line.split()[1]), body), may=SLOW)
+                    self._judge.rest("halves", Response(int(line.split()[1]), body), may=SLOW)
                     return
             self._judge.count("halves", "left")
         finally:
             writer.transport.abort()
 
     async def streams(self, until: float) -> None:
-        """Video streams that say nothing, or nothing more."""
+        """Open video streams that send nothing, or a config alone."""
 
-        async def one(key: str, says: bool) -> None:
+        async def one(key: str, configures: bool) -> None:
             async with grpc.aio.insecure_channel(self._target) as channel:
                 stub: SegmentationAsyncStub = SegmentationStub(channel)
                 while self._time() < until:
                     call = stub.SegmentVideo(metadata=(("x-api-key", key),))
                     try:
-                        if says:
+                        if configures:
                             config = pb.StreamConfig(classes=[pb.Class(name="sky")])
                             await call.write(pb.SegmentVideoRequest(config=config))
                         async with asyncio.timeout(SILENCE):
                             await call.read()
-                        self._judge.surprise("silent streams", "an answer to nothing")
+                        self._judge.surprise("silent streams", "an answer without a frame")
                     except TimeoutError:
                         self._judge.count("silent streams", "left")
                         call.cancel()
                     except grpc.aio.AioRpcError as failure:
                         self._judge.call("silent streams", failure)
                         await asyncio.sleep(0.5)
-                    except asyncio.InvalidStateError:  # ended while it was written to
+                    except asyncio.InvalidStateError:  # the stream ended during the write
                         self._judge.count("silent streams", "ended")
 
-        some = zip(itertools.cycle(self._keys), range(STREAMS))
-        await asyncio.gather(*(one(key, number % 2 == 0) for key, number in some))
+        streams = zip(itertools.cycle(self._keys), range(STREAMS))
+        await asyncio.gather(*(one(key, number % 2 == 0) for key, number in streams))
 
     async def keys(self, until: float) -> None:
-        """No key, an unknown one, two keys: each gets its error and nothing else."""
+        """Send no key, an unknown key, or two keys; each must get its own error."""
         image, question = self._pictures.thumbnail, {"classes": ["sky"]}
         none, wrong = posted(image, question), posted(image, question, "lexiseg_unknown")
         doubled = posted(image, question, self._keys[0]).replace(b"Host:", b"Authorization: Bearer x\r\nHost:", 1)
@@ -154,19 +154,19 @@ class Hostile:
             for request, expected in itertools.cycle(requests):
                 if self._time() >= until:
                     return
-                answer = await connection.ask_whole(request)
+                answer = await connection.ask(request)
                 if self._judge.rest("bad keys", answer, may=frozenset(expected) | BUSY) == "right":
-                    self._judge.surprise("bad keys", "let in")
+                    self._judge.surprise("bad keys", "a bad key was accepted")
                 await asyncio.sleep(0.2)
 
-    async def _ask(self, connection: Connection, request: bytes, who: str) -> Whole:
+    async def _ask(self, connection: Connection, request: bytes, who: str) -> Response:
         try:
             async with asyncio.timeout(MAX_SECONDS):
-                answer = await connection.ask_whole(request)
+                answer = await connection.ask(request)
         except TimeoutError:
             connection.close()
             self._judge.surprise(who, f"no answer within {MAX_SECONDS:g} seconds")
-            return Whole(0)
+            return Response(GONE)
         self._judge.rest(who, answer, may=TOO_EXPENSIVE)
         return answer
 

@@ -1,4 +1,4 @@
-"""What an answer may be while everything goes wrong: the one that is known, or an error that says what it is."""
+"""Judge answers under faults: each must be the known one or a typed error."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ import grpc
 
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.wire.errors import read_error
-from loadtests.plain_client import GONE, Whole
+from loadtests.plain_client import GONE, Response
 
-OF_THE_OCCASION = ("id", "timings_ms", "cache")
+VOLATILE_FIELDS = ("id", "timings_ms", "cache")  # of an answer: they differ from request to request
 BUSY = frozenset({"queue-full", "rate-limited", "not-ready", "deadline-exceeded"})
 MAX_SURPRISES = 50
 
 
 def kinds() -> Mapping[str, int]:
-    """The statuses of all typed errors."""
-    classes, found = [ServiceError], dict[str, int]()
+    """The HTTP status of each type of error."""
+    classes, statuses = [ServiceError], dict[str, int]()
     while classes:
         each = classes.pop()
         classes += each.__subclasses__()
         if each is not ServiceError:
-            found[each.type] = each.status
-    return found
+            statuses[each.type] = each.status
+    return statuses
 
 
 @dataclass
 class Judge:
-    """Counts answers by who asked, and keeps what should not have come."""
+    """Counts answers by client, and keeps descriptions of those that are neither right nor a typed error."""
 
     kinds: Mapping[str, int] = field(default_factory=kinds)
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     surprises: list[str] = field(default_factory=list)
 
     def count(self, who: str, what: str) -> None:
-        """One answer."""
+        """Count an answer."""
         self.counts.setdefault(who, Counter())[what] += 1
 
     def right(self, who: str) -> int:
-        """How many right answers somebody had."""
+        """The number of right answers to a client."""
         return self.counts[who]["right"] if who in self.counts else 0
 
     def surprise(self, who: str, what: str) -> None:
-        """One that is neither right nor an error with a type."""
+        """Count and keep an answer that is neither right nor a typed error."""
         self.count(who, "surprise")
         if len(self.surprises) < MAX_SURPRISES:
             self.surprises.append(f"{who}: {what}")
 
-    def rest(self, who: str, answer: Whole, known: Any = None, *, may: frozenset[str] = BUSY) -> str:
-        """Over REST: a 200 that is `known` (anything, if that is None), or an error of a type that `may` be."""
+    def rest(self, who: str, answer: Response, known: Any = None, *, may: frozenset[str] = BUSY) -> str:
+        """Judge a REST response: right is a 200 that equals `known` (None: any), or an error of a type in `may`."""
         if answer.status == 200:
             content = lasting(answer.body)
             if known is not None and content != known:
@@ -72,7 +72,7 @@ class Judge:
         return self._typed(who, kind, answer.status, may)
 
     def call(self, who: str, failure: grpc.RpcError, *, may: frozenset[str] = BUSY) -> None:
-        """Over gRPC: a failed call is an error of a type that `may` be."""
+        """Judge a failed gRPC call, which must be an error of a type in `may`."""
         assert isinstance(failure, grpc.aio.AioRpcError)
         error = read_error(failure)
         if error is not None:
@@ -84,14 +84,14 @@ class Judge:
 
     def _typed(self, who: str, kind: str, status: int, may: frozenset[str]) -> str:
         if self.kinds.get(kind) != status:
-            self.surprise(who, f"{status} of type {kind!r}")
+            self.surprise(who, f"status {status} of type {kind!r}, expected {self.kinds.get(kind)}")
         elif kind not in may:
-            self.surprise(who, f"{kind}, which nothing calls for")
+            self.surprise(who, f"{kind}, expected one of {', '.join(sorted(may))}")
         else:
             self.count(who, kind)
         return kind
 
 
 def lasting(body: bytes) -> dict[str, Any]:
-    """What of an answer does not depend on the occasion."""
-    return {name: value for name, value in json.loads(body).items() if name not in OF_THE_OCCASION}
+    """An answer's JSON without the fields that differ from request to request."""
+    return {name: value for name, value in json.loads(body).items() if name not in VOLATILE_FIELDS}

@@ -1,6 +1,6 @@
-"""The stored right answers, and how far an answer is from them: CPUs round differently, a fault does more.
+"""The stored reference answers, and comparison with a tolerance for the rounding of other CPUs.
 
-`python -m loadtests.chaos --write-reference` writes them anew, for weights or questions that have changed.
+`python -m loadtests.chaos --write-reference` renews them after a change of weights or questions.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from lexiseg_model.types import Rle
 FILE = Path(__file__).with_name("reference.json.gz")
 MIN_AGREEMENT = 0.999  # of pixels
 MAX_SCORE_DIFFERENCE = 0.01
-MIN_SHARE = 0.001  # of the picture: the score of fewer pixels says little
+MIN_SHARE = 0.001  # of the image; scores of smaller segments are not compared
 
 
 class Shown(NamedTuple):
-    """What an answer says: of each label its score and its mask [H, W]."""
+    """Score (0 to 1) and mask [H, W] of each label in an answer."""
 
     scores: dict[str, float]
     masks: dict[str, NDArray[np.bool_]]
 
 
 def shown(answer: Mapping[str, Any] | Message) -> Shown:
-    """Of an answer over REST or gRPC, with masks of either format."""
+    """Scores and masks of an answer over REST or gRPC, with masks as RLE or polygons."""
     content = MessageToDict(answer, preserving_proto_field_name=True) if isinstance(answer, Message) else answer
     size = content["size"]
     shape = (int(size["height"]), int(size["width"])) if isinstance(size, Mapping) else (int(size[0]), int(size[1]))
@@ -44,7 +44,7 @@ def shown(answer: Mapping[str, Any] | Message) -> Shown:
 
 
 def differences(name: str, seen: Shown, right: Shown) -> list[str]:
-    """What is beyond rounding, a line each; none of an answer that is right."""
+    """Differences beyond rounding, one line each."""
     wrong = []
     for label, mask in {**seen.masks, **right.masks}.items():
         nobody = np.zeros_like(mask)
@@ -60,7 +60,7 @@ def differences(name: str, seen: Shown, right: Shown) -> list[str]:
 
 
 def read_reference() -> dict[str, Shown]:
-    """By the name of the question."""
+    """The reference answers by the name of their question."""
     stored = json.loads(gzip.decompress(FILE.read_bytes()))
     return {
         name: Shown(
@@ -72,7 +72,7 @@ def read_reference() -> dict[str, Shown]:
 
 
 def write_reference(answers: Mapping[str, Shown]) -> None:
-    """Replaces the stored answers."""
+    """Replace the reference answers."""
     stored = {
         name: {
             label: {"score": round(answer.scores[label], 4), "size": mask.shape, "counts": encode_mask(mask).counts}
@@ -84,7 +84,7 @@ def write_reference(answers: Mapping[str, Shown]) -> None:
 
 
 def _mask(mask: Mapping[str, Any], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Of REST, {"format": "coco_rle", "counts": ...}, and gRPC, {"coco_rle": {"counts": ...}}; likewise of polygons."""
+    """Decode REST's {"format": "coco_rle", "counts": ...} or gRPC's {"coco_rle": {"counts": ...}}, or polygons."""
     content = mask if "format" in mask else next(iter(mask.values()))
     if "counts" in content:
         return _decoded(size, content["counts"])
@@ -93,7 +93,7 @@ def _mask(mask: Mapping[str, Any], size: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def _corners(content: Any) -> NDArray[np.int64]:
-    """[n, 2] from [x, y, x, y, ...]; gRPC puts the list in a message."""
+    """Corners [n, 2] from [x, y, x, y, ...]; gRPC's list is in a message."""
     flat = content["corners"] if isinstance(content, Mapping) else content
     return np.asarray(flat, np.int64).reshape(-1, 2)
 

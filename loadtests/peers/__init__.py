@@ -1,1 +1,1 @@
-"""The same model behind other servers, for comparison."""
+"""lexiseg's model behind other serving frameworks, for benchmarks/serving.py."""

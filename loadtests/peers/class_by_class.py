@@ -1,4 +1,4 @@
-"""The usual way from a label map to answers: a boolean mask for each class, through pycocotools."""
+"""The usual way to encode a label map: one boolean mask for each class, through pycocotools."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pycocotools import mask as coco
 
 
 def segments_of(labels: Any, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Label, counts, area and box of every class that owns pixels of `labels` [H, W]."""
+    """Label, RLE counts, area and box of every class with pixels in a map of class indices [H, W]."""
     segments = []
     for index, name in enumerate(classes):
         mask = np.asfortranarray((labels == index).astype(np.uint8))

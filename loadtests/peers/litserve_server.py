@@ -1,4 +1,4 @@
-"""The same model behind LitServe, batched as its documentation shows."""
+"""The model behind LitServe, batched as its documentation shows."""
 
 import os
 
@@ -9,7 +9,7 @@ from typing import Any
 import litserve
 from fastapi import Request
 
-from loadtests.peers.model import BATCH, WAIT_SECONDS, Asked, BatchedModel, pixels_of
+from loadtests.peers.model import BATCH, WAIT_SECONDS, BatchedModel, Question, pixels_of
 from loadtests.ports import free_port
 
 
@@ -19,12 +19,12 @@ class SegmentAPI(litserve.LitAPI):
     def setup(self, device: str) -> None:
         self.model = BatchedModel()
 
-    def decode_request(self, request: Request) -> Asked:
-        # LitServe hands over the parsed form, although its hook is typed as the request.
+    def decode_request(self, request: Request) -> Question:
+        # LitServe passes the parsed form, although the parameter is typed as the request.
         form: Any = request
         return pixels_of(form["image"].file.read()), tuple(form.getlist("classes"))
 
-    def predict(self, requests: list[Asked]) -> list[list[dict[str, Any]]]:
+    def predict(self, requests: list[Question]) -> list[list[dict[str, Any]]]:
         return self.model.segments(requests)
 
     def encode_response(self, output: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The same model as peers serve it: whole batches in an image pass, every class upsampled, masks class by class."""
+"""The model as the other servers run it: batched image passes, every class upsampled, masks class by class."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from loadtests.peers.class_by_class import segments_of
 BATCH = 8
 WAIT_SECONDS = 0.005
 
-Asked = tuple[Any, tuple[str, ...]]  # pixels [H, W, 3] and the classes
+Question = tuple[Any, tuple[str, ...]]  # pixels [H, W, 3] and the classes
 
 
 def pixels_of(image: bytes) -> Any:
-    """[H, W, 3] of an image file."""
+    """RGB pixels [H, W, 3] of an image file."""
     return np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))
 
 
 def load(device: str | None = None, runtime: Runtime | None = None) -> Segmenter:
-    """The bundled model; device and runtime are lexiseg's own, by the same variables, unless they are named."""
+    """Load the bundled model; device and runtime default to lexiseg's settings, from the same variables."""
     settings = Settings()
     return catalogue.load("tiny", device=device or settings.device, runtime=runtime or settings.runtime)
 
@@ -42,8 +42,8 @@ class BatchedModel:
         self._segmenter = load(device, runtime)
         self._rows = KnownRows(self._segmenter)
 
-    def segments(self, batch: list[Asked]) -> list[list[dict[str, Any]]]:
-        """For each request its masks."""
+    def segments(self, batch: list[Question]) -> list[list[dict[str, Any]]]:
+        """The segments of each request."""
         plans = [self._segmenter.plan(rgb) for rgb, _ in batch]
         encoded = self._segmenter.encode_tiles(np.concatenate([plan.tiles for plan in plans]))
         answers = []

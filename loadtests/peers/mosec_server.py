@@ -1,4 +1,4 @@
-"""The same model behind Mosec: one worker that takes batches, and reads the form itself, which Mosec leaves alone."""
+"""The model behind Mosec: one worker that takes batches and parses the form, which Mosec does not."""
 
 import os
 
@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from mosec import Server, Worker
 
-from loadtests.peers.model import BATCH, WAIT_SECONDS, Asked, BatchedModel, pixels_of
+from loadtests.peers.model import BATCH, WAIT_SECONDS, BatchedModel, Question, pixels_of
 from loadtests.ports import free_port
 
 
@@ -22,7 +22,7 @@ class SegmentWorker(Worker):
         super().__init__()
         self.model = BatchedModel()
 
-    def deserialize(self, data: bytes) -> Asked:
+    def deserialize(self, data: bytes) -> Question:
         boundary = data[2 : data.index(b"\r\n")]
         head = b"Content-Type: multipart/form-data; boundary=" + boundary + b"\r\n\r\n"
         parts: dict[str, list[Any]] = {}
@@ -31,7 +31,7 @@ class SegmentWorker(Worker):
             parts.setdefault(name, []).append(part.get_payload(decode=True))
         return pixels_of(parts["image"][0]), tuple(name.decode() for name in parts["classes"])
 
-    def forward(self, data: list[Asked]) -> list[list[dict[str, Any]]]:
+    def forward(self, data: list[Question]) -> list[list[dict[str, Any]]]:
         return self.model.segments(data)
 
     def serialize(self, data: list[dict[str, Any]]) -> bytes:

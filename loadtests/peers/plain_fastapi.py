@@ -1,4 +1,4 @@
-"""The usual home-made server: FastAPI, one image at a time, every class upsampled, pycocotools class by class."""
+"""A plain FastAPI server: one image at a time, every class upsampled, masks by pycocotools class by class."""
 
 from __future__ import annotations
 

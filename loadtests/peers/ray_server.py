@@ -1,4 +1,4 @@
-"""The same model behind Ray Serve: a FastAPI ingress whose batches are made by `serve.batch`."""
+"""The model behind Ray Serve: a FastAPI ingress whose batches are made by `serve.batch`."""
 
 import os
 
@@ -13,13 +13,13 @@ import ray
 from fastapi import FastAPI, File, Form
 from ray import serve
 
-from loadtests.peers.model import BATCH, WAIT_SECONDS, Asked, BatchedModel, pixels_of
+from loadtests.peers.model import BATCH, WAIT_SECONDS, BatchedModel, Question, pixels_of
 from loadtests.ports import free_port
 
 app = FastAPI()
 
 
-# As many requests at once as there are clients, or batches would stay small.
+# At least the number of clients: fewer concurrent requests would make small batches.
 @serve.deployment(max_ongoing_requests=64, ray_actor_options={"num_cpus": 2})
 @serve.ingress(app)
 class SegmentDeployment:
@@ -29,7 +29,7 @@ class SegmentDeployment:
         self.model = BatchedModel()
 
     @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=WAIT_SECONDS)
-    async def together(self, batch: list[Asked]) -> list[list[dict[str, Any]]]:
+    async def together(self, batch: list[Question]) -> list[list[dict[str, Any]]]:
         return self.model.segments(batch)
 
     @app.post("/segment")
@@ -43,7 +43,7 @@ class SegmentDeployment:
 
 if __name__ == "__main__":
     port = free_port()
-    # Its own cluster: whatever else runs on this machine is left alone.
+    # A cluster of its own, which shares nothing with others on this machine.
     ray.init("local", num_cpus=2, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     serve.start(http_options={"host": "127.0.0.1", "port": port}, logging_config={"enable_access_log": False})
     deployment: Any = SegmentDeployment  # typed as the class that it was made from

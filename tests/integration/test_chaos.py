@@ -193,7 +193,7 @@ async def test_the_service_answers_as_stored(server: Server) -> None:
     await check(honest(server))
 
 
-async def test_a_constant_fault_is_wrong_before_anything_has_gone_wrong(tmp_path: Path) -> None:
+async def test_wrong_weights_are_found_before_any_fault(tmp_path: Path) -> None:
     faulty = tmp_path / "models" / "faulty"
     shutil.copytree(FOLDER, faulty)
     weights = load_file(faulty / "tiny.safetensors")
@@ -206,6 +206,6 @@ async def test_a_constant_fault_is_wrong_before_anything_has_gone_wrong(tmp_path
     settings = {"LEXISEG_MODEL": "faulty", "LEXISEG_MODELS_DIR": str(tmp_path / "models")}
     with (
         Server(tmp_path / "log.jsonl", LEXISEG_RUNTIME="torch", **settings) as server,  # `auto` would first export it
-        pytest.raises(RuntimeError, match=r"wrong before anything has gone wrong:\n.*the stored"),
+        pytest.raises(RuntimeError, match=r"wrong answers without any fault:\n.*the stored"),
     ):
         await check(honest(server))

@@ -12,7 +12,7 @@ from loadtests.chaos.__main__ import beyond
 from loadtests.chaos.deployment import Level
 from loadtests.chaos.judge import Judge
 from loadtests.checks import fault_of, fault_of_prompts
-from loadtests.plain_client import GONE, Whole
+from loadtests.plain_client import GONE, Response
 
 CLASSES = ["sky", "tree"]
 SKY = Segment(1, "sky", 0, 0.9, 8, (0, 0, 2, 4), RunLengths((4, 4), "088"))  # the left half of 4 x 4
@@ -85,7 +85,7 @@ def body(**content: Any) -> bytes:
 
 def judged(status: int, content: bytes, **options: Any) -> tuple[dict[str, int], list[str]]:
     judge = Judge()
-    judge.rest("x", Whole(status, content), KNOWN, **options)
+    judge.rest("x", Response(status, content), KNOWN, **options)
     return dict(judge.counts["x"]), judge.surprises
 
 
