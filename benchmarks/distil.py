@@ -25,8 +25,8 @@ CONDITIONS = ("masks alone", "taught")
 COMPARED = "before-after.json"  # of a run, in its folder
 
 
-def laid_out(source: Path, folder: Path, n_masks: int, taught: bool, seed: int) -> Path:
-    """A folder of links to `n_masks` random frames with masks; where `taught`, also to all frames without theirs."""
+def link_photographs(source: Path, folder: Path, n_masks: int, taught: bool, seed: int) -> Path:
+    """Link `n_masks` random frames with their masks into a folder; if `taught`, the other frames without masks, too."""
     images = photographs_in(source / "train")
     chosen = np.random.default_rng(seed).permutation(len(images))[:n_masks].tolist()
     for part in ("images", "masks"):
@@ -46,11 +46,11 @@ def _link(path: Path, target: Path) -> None:
         path.symlink_to(target.resolve())
 
 
-def trained(source: Path, out: Path, condition: str, seed: int, n_masks: int, overrides: Sequence[str]) -> float:
-    """mIoU in percent of one run of `lexiseg train distil`; a run that was stopped goes on."""
+def train(source: Path, out: Path, condition: str, seed: int, n_masks: int, overrides: Sequence[str]) -> float:
+    """Run `lexiseg train distil`, or resume it; returns mIoU in percent."""
     run = out / f"{condition.replace(' ', '-')}-{seed}"
     if not (run / COMPARED).is_file():
-        data = laid_out(source, run / "photographs", n_masks, condition == "taught", seed)
+        data = link_photographs(source, run / "photographs", n_masks, condition == "taught", seed)
         values = [f"data={data}", f"out={run}", f"seed={seed}", "teacher=tiny", "width=0.5", "samples=0", *overrides]
         subprocess.run([sys.executable, "-m", "lexiseg_service.cli", "train", "distil", *values], check=True)
     report = json.loads((run / COMPARED).read_text(encoding="utf-8"))
@@ -65,14 +65,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--masks", type=int, default=5, help="frames with masks")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark-distil"))
-    given = parser.parse_intermixed_args(arguments)
-    steps = ["steps=1600", "decay_steps=1000", *given.overrides]
+    options = parser.parse_intermixed_args(arguments)
+    steps = ["steps=1600", "decay_steps=1000", *options.overrides]
     rows = []
     for condition in CONDITIONS:
         figures = []
-        for seed in range(given.seeds):
-            figures.append(trained(given.root / SET, given.out, condition, seed, given.masks, steps))
+        for seed in range(options.seeds):
+            figures.append(train(options.root / SET, options.out, condition, seed, options.masks, steps))
             print(f"{condition}, seed {seed}: mIoU {figures[-1]:.1f}", flush=True)
         spread = stdev(figures) if len(figures) > 1 else 0.0
         rows.append([condition, ", ".join(f"{each:.1f}" for each in figures), f"{mean(figures):.1f} ± {spread:.1f}"])
-    print_table(f"mIoU of CamVid's val, {given.masks} masks", ["student", "by seed", "mean"], rows)
+    print_table(f"mIoU of CamVid's val, {options.masks} masks", ["student", "by seed", "mean"], rows)

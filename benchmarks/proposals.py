@@ -56,10 +56,9 @@ def photographs(segmenter: Segmenter, root: Path = DATA) -> list[Photograph]:
 
 
 def _photograph(segmenter: Segmenter, sample: Sample, classes: list[int]) -> Photograph:
-    plan, labels = segmenter.plan(sample.read_image()), sample.read_mask()
+    labels = sample.read_mask()
     objects = components(labels, classes, MIN_AREA * labels.size)
-    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-    return Photograph(features, objects.ids, labels != IGNORE, len(objects.labels))
+    return Photograph(segmenter.encode(sample.read_image()), objects.ids, labels != IGNORE, len(objects.labels))
 
 
 def at_cells(picture: NDArray[Number], cells: tuple[int, int]) -> NDArray[Number]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from functools import partial
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -15,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.kernel import kernel_disabled
-from benchmarks.memory import max_resident
 from benchmarks.timing import cost, print_table
 from lexiseg_model.masks.pamr import NEIGHBOURS, PamrSettings, affinity, refine
 
@@ -50,6 +50,12 @@ def pictures(n_classes: int, size: tuple[int, int] = (SIDE, SIDE)) -> tuple[Tens
     random = torch.Generator().manual_seed(0)
     image = F.interpolate(torch.randn(1, 3, 40, 40, generator=random), size=size, mode="bicubic")[0]
     return torch.rand(n_classes, *size, generator=random), image
+
+
+def max_resident() -> float:
+    """Peak resident memory of this process in MiB. Not `ru_maxrss`, which a child inherits from its parent."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
 
 
 def _memory(unfolded: bool, n_classes: int) -> tuple[float, float]:

@@ -32,7 +32,7 @@ PAIRS = (("dog", "cat"), ("horse", "cow"), ("sheep", "cow"), ("bus", "train"), (
 
 
 class Scored(NamedTuple):
-    """A segment: how many words were asked, its score, and whether the photograph shows its class."""
+    """A segment: number of words in the request, its score, and whether the photograph shows its class."""
 
     n_words: int
     score: float
@@ -48,20 +48,20 @@ class Theft(NamedTuple):
     painted: float
 
 
-class Asked:
-    """A model that is asked for words of a data set."""
+class WordModel:
+    """Segments images by words; converts answers to mask values of a data set."""
 
     def __init__(self, segmenter: Segmenter, data: IndexedDataset) -> None:
         self.segmenter, self.classes = segmenter, data.classes
         self._rows_of = KnownRows(segmenter)
 
     def answer(self, features: Features, words: Sequence[str], threshold: float | None = None) -> Segmentation:
-        """The segments of a list of words; without a threshold by that of the card."""
+        """Segments of a list of words; the threshold defaults to that of the model's card."""
         vocabulary = Vocabulary(tuple(map(ClassEntry, words)), Background())
         return segment("semantic", self.segmenter, features, vocabulary, Options(threshold), self._rows_of)
 
     def values(self, answer: Segmentation, threshold: float = 0.0) -> NDArray[np.uint8]:
-        """[H, W] mask values of the data set; 0 where no segment of that score is."""
+        """[H, W] mask values of the data set; 0 where no segment has at least the threshold."""
         value_of = [0, *(self.classes.index(str(one.label)) * (one.score >= threshold) for one in answer.segments)]
         return np.array(value_of, np.uint8)[answer.label_map]
 
@@ -87,14 +87,14 @@ def thresholds(segments: Sequence[Scored], n_there: int, counts: dict[float, Cou
         yield f"| {threshold:.2f} | {right[kept].mean():.3f} | {right[kept].sum() / n_there:.3f} | {miou:.1f} |"
 
 
-def thefts(asked: Asked, features: Features, truth: NDArray[np.uint8]) -> Iterator[tuple[tuple[str, str], Theft]]:
+def thefts(model: WordModel, features: Features, truth: NDArray[np.uint8]) -> Iterator[tuple[tuple[str, str], Theft]]:
     """What each class of PAIRS loses to the other in a photograph that shows only the first."""
     present = set(np.unique(truth).tolist())
     for pair in (*PAIRS, *((other, one) for one, other in PAIRS)):
-        own, other = (asked.classes.index(word) for word in pair)
+        own, other = (model.classes.index(word) for word in pair)
         if own not in present or other in present:
             continue
-        alone, sibling, both = (asked.values(asked.answer(features, words)) for words in (pair[:1], pair[1:], pair))
+        alone, sibling, both = (model.values(model.answer(features, words)) for words in (pair[:1], pair[1:], pair))
         inside, counted = truth == own, truth != IGNORE
         ious = [
             float((inside & (found == own)).sum() / ((inside | (found == own)) & counted).sum())
@@ -113,7 +113,7 @@ def _in_six(classes: Sequence[str], labels: NDArray[np.uint8]) -> NDArray[np.uin
 
 def measure(segmenter: Segmenter, data: IndexedDataset) -> Iterator[str]:
     """Ask for every list of words in every photograph; lines of the tables."""
-    asked, words = Asked(segmenter, data), [name for name in data.classes if name != BACKGROUND]
+    model, words = WordModel(segmenter, data), [name for name in data.classes if name != BACKGROUND]
     lists = [*([word] for word in words), SIX, words]
     segments: list[Scored] = []
     counts, n_there = {threshold: np.zeros((3, len(SIX) + 1), np.int64) for threshold in THRESHOLDS}, 0
@@ -122,14 +122,14 @@ def measure(segmenter: Segmenter, data: IndexedDataset) -> Iterator[str]:
         image, truth = sample.read(len(data.classes))
         features, present = segmenter.encode(image), {data.classes[value] for value in np.unique(truth[truth < IGNORE])}
         for some in lists:
-            answer = asked.answer(features, some, threshold=0.0)
+            answer = model.answer(features, some, threshold=0.0)
             segments += [Scored(len(some), one.score, one.label in present) for one in answer.segments]
             if some is SIX:
                 n_there += len(present & {*SIX})
                 for threshold in THRESHOLDS:
-                    labels = _in_six(data.classes, asked.values(answer, threshold))
+                    labels = _in_six(data.classes, model.values(answer, threshold))
                     counts[threshold] += count(_in_six(data.classes, truth), labels, len(SIX) + 1)
-        for pair, theft in thefts(asked, features, truth):
+        for pair, theft in thefts(model, features, truth):
             stolen.setdefault(pair, []).append(theft)
     rule = segmenter.card.score
     yield from calibration(segments, rule.threshold if rule else 0.0)

@@ -9,7 +9,7 @@ import io
 import json
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import count, cycle
 from statistics import median
@@ -21,7 +21,7 @@ import psutil
 from PIL import Image
 
 from benchmarks.calls.servers import checkouts, running_server, server_of
-from benchmarks.serving import CLASSES, photograph
+from benchmarks.serving import CLASSES, photograph, unique_images
 from benchmarks.timing import print_table
 
 ROUNDS = 9
@@ -51,11 +51,6 @@ def phone_photograph() -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.clip(picture + grain, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90, exif=exif)
     return buffer.getvalue()
-
-
-def unique_images(image: bytes) -> Iterator[bytes]:
-    """JPEGs that differ only in bytes after their end: new to every cache, equal work to decode."""
-    return (image + serial.to_bytes(8, "little") for serial in count())
 
 
 def requests_by_kind(client: httpx.Client, phone: bytes) -> dict[str, tuple[str, Ask]]:

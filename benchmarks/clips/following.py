@@ -136,8 +136,7 @@ def _box(mask: Mask) -> Box | None:
 
 def _features(segmenter: Segmenter, clip: str, step: int) -> Iterator[Features]:
     for path in sorted((CLIPS / clip / "images").iterdir())[::step]:
-        plan = segmenter.plan(np.asarray(Image.open(path).convert("RGB")))
-        yield segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+        yield segmenter.encode(np.asarray(Image.open(path).convert("RGB")))
 
 
 def _truths(clip: str) -> Iterator[Mask]:
