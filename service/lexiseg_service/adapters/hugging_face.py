@@ -1,6 +1,6 @@
 """Hugging Face's image-segmentation task: `InferenceClient.image_segmentation(image, model=URL)`.
 
-The words stand in the address, `/adapters/hugging-face?classes=cat&classes=sofa`: the task has no field for them.
+Classes are query parameters, `/adapters/hugging-face?classes=cat&classes=sofa`: the task has no field for them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from lexiseg_client.masks import png, rle
 from lexiseg_model.types import Segment
-from lexiseg_service.adapters.tools import ask, each, image_of_text, options_of, read_as
+from lexiseg_service.adapters.tools import ask, convert, image_of_text, options_of, read_as
 from lexiseg_service.gateway.rest.routes import as_json
 from lexiseg_service.question.messages import ImageSource
 
@@ -34,7 +34,7 @@ class Parameters(BaseModel):
 
 
 class Body(BaseModel):
-    """A request with parameters; without any it is the image file itself."""
+    """A request with parameters; without parameters the body is the image file."""
 
     inputs: str
     parameters: Parameters = Parameters()
@@ -52,7 +52,7 @@ async def image_segmentation(request: Request) -> Response:
     else:
         image = ImageSource(await request.body())
     answer = await ask(request, fields, image)
-    return as_json(await each(answer, _element))
+    return as_json(await convert(answer, _element))
 
 
 def _element(segment: Segment) -> dict[str, Any]:

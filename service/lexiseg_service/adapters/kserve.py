@@ -1,6 +1,6 @@
-"""The Open Inference Protocol (KServe's V2, Triton's) over REST at /v2 with its binary tensors, and over gRPC.
+"""The Open Inference Protocol (KServe's V2, Triton's): REST at /v2 with binary tensors, and gRPC.
 
-First the tensors of both, then REST, then gRPC.
+The module goes from the tensors, which both share, to the REST routes and then to the gRPC servicer.
 """
 
 from __future__ import annotations
@@ -38,15 +38,16 @@ from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.server import Context
 
-IMAGE, CLASSES = "image", "classes"
+IMAGE, CLASSES = "image", "classes"  # names of the input tensors
+# Parameters that are fields of a question: as they are, or as JSON in a string.
 PLAIN = ("vocabulary", "task", "threshold", "refine", "max_side")
-STRUCTURED = ("background", "classes", "prompts")  # JSON in a string
+STRUCTURED = ("background", "classes", "prompts")
 HEADER = "inference-header-content-length"
 MAX_DIMENSIONS = 8
 PLATFORM = "lexiseg"
 Datatype = Literal["BYTES", "FP32", "INT32"]
 DATATYPES: dict[str, Datatype] = {"O": "BYTES", "i": "INT32", "f": "FP32"}  # by numpy's kind
-LENGTH = struct.Struct("<I")  # in front of each element
+LENGTH = struct.Struct("<I")  # of an element of BYTES, in front of it
 FIELDS = {"INT32": "int_contents", "FP32": "fp32_contents", "BYTES": "bytes_contents"}
 TRITON_TYPES = {"BYTES": "TYPE_STRING", "INT32": "TYPE_INT32", "FP32": "TYPE_FP32"}
 INPUTS = (
@@ -65,7 +66,7 @@ OUTPUTS = (
 
 
 class InputTensor(BaseModel):
-    """One input; its data, or how many bytes of it follow."""
+    """An input tensor: `data`, or a parameter with the number of bytes that follow the JSON."""
 
     name: str
     datatype: str
@@ -75,18 +76,18 @@ class InputTensor(BaseModel):
 
     @property
     def binary_size(self) -> int | None:
-        """The number of bytes behind the JSON that are its data."""
+        """The number of bytes of its data behind the JSON; None if the JSON holds them."""
         size = self.parameters.get("binary_data_size")
         return size if isinstance(size, int) and size >= 0 else None
 
 
-# One input of a request over REST or gRPC, and its elements.
+# An input tensor over REST or gRPC, and its elements.
 Tensor = InputTensor | pb.ModelInferRequest.InferInputTensor
 Parts = list[bytes] | list[str]
 
 
 class OutputTensor(NamedTuple):
-    """One output: an array of int32, float32, or of bytes objects, which are BYTES."""
+    """An output tensor: an array of int32 or float32, or for BYTES an object array of bytes."""
 
     name: str
     values: NDArray[Any]
@@ -103,11 +104,11 @@ class OutputTensor(NamedTuple):
         return self.values.tobytes()
 
 
-def unpacked(raw: bytes, field: str, max_parts: int) -> list[bytes]:
-    """Decode a BYTES tensor into its elements.
+def unpack(raw: bytes, field: str, max_parts: int) -> list[bytes]:
+    """Decode a raw BYTES tensor into its elements.
 
     Raises:
-        InvalidValue: their lengths do not fill it, or they are more than `max_parts`.
+        InvalidValue: the lengths do not add up to its size, or there are more than `max_parts` elements.
     """
     parts: list[bytes] = []
     at = 0
@@ -126,17 +127,17 @@ def unpacked(raw: bytes, field: str, max_parts: int) -> list[bytes]:
 
 
 def max_elements(tensor: Tensor, limits: Limits) -> int:
-    """Maximum number of elements of an input. Raises InvalidValue: there is no such input."""
+    """The largest number of elements of an input tensor. Raises InvalidValue: its name or type is unknown."""
     if tensor.name not in (IMAGE, CLASSES) or tensor.datatype != "BYTES":
         raise InvalidValue.of(f"inputs.{tensor.name}", tensor.datatype, f"`{IMAGE}` or `{CLASSES}`, each BYTES")
     return 1 if tensor.name == IMAGE else limits.max_classes
 
 
 def inputs_of(tensors: Iterable[tuple[Tensor, Parts]]) -> tuple[ImageSource, list[str] | None]:
-    """The image, and the words where they were sent.
+    """The image, and the classes if there is a tensor of them.
 
     Raises:
-        InvalidValue: a tensor is not as its shape says, or there is no image.
+        InvalidValue: a tensor has another shape than its elements, a tensor comes twice, or there is no image.
     """
     image, classes = None, None
     names: list[str] = []
@@ -144,7 +145,7 @@ def inputs_of(tensors: Iterable[tuple[Tensor, Parts]]) -> tuple[ImageSource, lis
         field, n = f"inputs.{tensor.name}", len(parts)
         if len(tensor.shape) > MAX_DIMENSIONS or math.prod(tensor.shape) != n:
             raise InvalidValue.of(
-                field, f"shape {list(tensor.shape[:MAX_DIMENSIONS])}", f"that of the {n} elements that came"
+                field, f"shape {list(tensor.shape[:MAX_DIMENSIONS])}", f"the shape of the {n} elements received"
             )
         if tensor.name in names:
             raise InvalidValue.of(field, "two tensors", "one")
@@ -162,10 +163,10 @@ def inputs_of(tensors: Iterable[tuple[Tensor, Parts]]) -> tuple[ImageSource, lis
 
 
 def outputs_of(answer: WorkerAnswer, names: list[str]) -> list[OutputTensor]:
-    """The wanted outputs, in that order; all where none is named. A mask is the JSON of COCO's run lengths.
+    """The requested output tensors, in that order; all if `names` is empty. A mask is JSON of COCO's run lengths.
 
     Raises:
-        InvalidValue: there is none of a name, or one is wanted twice.
+        InvalidValue: there is no output of a name, or a name comes twice.
     """
     segments = answer.segments
     outputs: dict[str, tuple[Any, Any]] = {
@@ -179,14 +180,14 @@ def outputs_of(answer: WorkerAnswer, names: list[str]) -> list[OutputTensor]:
     }
     for name in names:
         if name not in outputs:
-            raise InvalidValue.of("outputs", name, f"of {', '.join(outputs)}")
-    if len(names) > len(set(names)):  # each repeats all masks
+            raise InvalidValue.of("outputs", name, f"one of {', '.join(outputs)}")
+    if len(names) > len(set(names)):  # repeated masks would make a huge answer of a small request
         raise InvalidValue.of("outputs", f"{len(names)} names", "each name once")
     return [OutputTensor(name, np.array(*outputs[name])) for name in names or outputs]
 
 
 def fields_of(parameters: Mapping[str, Any], classes: list[str] | None, limits: Limits) -> dict[str, Any]:
-    """Fields of a question, from the parameters of a request and its tensor of words."""
+    """Fields of a question from the parameters of a request and its tensor of classes."""
     fields = {name: parameters[name] for name in PLAIN if name in parameters}
     for name in STRUCTURED:
         if name in parameters:
@@ -195,8 +196,8 @@ def fields_of(parameters: Mapping[str, Any], classes: list[str] | None, limits: 
     return fields if classes is None else {**fields, "classes": classes}
 
 
-def named(name: str, version: str) -> str:
-    """NAME or NAME@VERSION, as a question names a model."""
+def full_name(name: str, version: str) -> str:
+    """NAME or NAME@VERSION, as in a question; `version` may be empty."""
     return f"{name}@{version}" if version else name
 
 
@@ -231,7 +232,7 @@ def model_config(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class WantedOutput(BaseModel):
-    """An output by name, and whether as bytes."""
+    """A requested output; a parameter says whether it is sent as bytes."""
 
     name: str
     parameters: dict[str, Any] = {}
@@ -254,7 +255,17 @@ class Infer(BaseModel):
 
 
 def read(content: bytes, header: str | None, limits: Limits) -> tuple[Infer, ImageSource, list[str] | None]:
-    """Parse a request: its JSON, and the tensors in the JSON or behind it."""
+    """Parse a REST request: its JSON, the image, and the classes if there are any.
+
+    Args:
+        content: the body: JSON, then binary tensors.
+        header: HEADER, the number of bytes of the JSON; None: all.
+        limits: of the request.
+
+    Raises:
+        MalformedRequest, TooLarge: the header or the JSON cannot be read.
+        InvalidValue: a tensor or a field is missing or out of range.
+    """
     if header is not None and not (header.isascii() and header.isdigit() and int(header) <= len(content)):
         raise MalformedRequest(f"{HEADER} {header[:20]!r}; expected at most the body's {len(content)} bytes")
     length = len(content) if header is None else int(header)
@@ -270,7 +281,7 @@ def _tensors(body: Infer, behind: bytes, limits: Limits) -> Iterator[tuple[Tenso
         if size is None:
             yield tensor, strings(tensor.data or [], field)
         else:
-            yield tensor, unpacked(behind[at : at + size], field, limit)
+            yield tensor, unpack(behind[at : at + size], field, limit)
             at += size
 
 
@@ -284,8 +295,8 @@ def strings(data: list[Any], field: str) -> list[str]:
     return flat
 
 
-def written(head: dict[str, Any], outputs: list[OutputTensor], raw: set[str]) -> Response:
-    """An answer, the outputs named in `raw` as bytes behind its JSON."""
+def infer_response(head: dict[str, Any], outputs: list[OutputTensor], raw: set[str]) -> Response:
+    """A REST response; the outputs named in `raw` are bytes behind its JSON."""
     described, tails = [], []
     for output in outputs:
         plain = {"name": output.name, "datatype": output.datatype, "shape": output.values.shape}
@@ -329,7 +340,7 @@ async def live() -> dict[str, bool]:
 
 @router.get("/health/ready")
 async def ready(request: Request) -> dict[str, bool]:
-    """Whether requests are answered; 503 where not."""
+    """Whether requests are answered; 503 if not."""
     health = use_case_of(request).health()
     if not health.ready:
         raise NotReady(health.detail)
@@ -340,22 +351,22 @@ async def ready(request: Request) -> dict[str, bool]:
 @router.get("/models/{name}/versions/{version}")
 async def model(request: Request, name: str, version: str = "") -> dict[str, Any]:
     """A model's inputs and outputs."""
-    return model_metadata(use_case_of(request).model(named(name, version)))
+    return model_metadata(use_case_of(request).model(full_name(name, version)))
 
 
 @router.get("/models/{name}/config")
 @router.get("/models/{name}/versions/{version}/config")
 async def config(request: Request, name: str, version: str = "") -> dict[str, Any]:
     """Triton's extension for a model's configuration."""
-    return model_config(use_case_of(request).model(named(name, version)))
+    return model_config(use_case_of(request).model(full_name(name, version)))
 
 
 @router.get("/models/{name}/ready")
 @router.get("/models/{name}/versions/{version}/ready")
 async def model_ready(request: Request, name: str, version: str = "") -> dict[str, Any]:
-    """Whether a model is loaded; 503 where not."""
-    if not use_case_of(request).model(named(name, version))["loaded"]:
-        raise NotReady(f"{name} is not loaded")
+    """Whether a model is loaded; 503 if not."""
+    if not use_case_of(request).model(full_name(name, version))["loaded"]:
+        raise NotReady(f"{full_name(name, version)} is not loaded")
     return {"name": name, "ready": True}
 
 
@@ -366,25 +377,25 @@ async def infer(request: Request, name: str, version: str = "") -> Response:
     content, limits = await request.body(), settings_of(request).limits
     reading = partial(read, content, request.headers.get(HEADER), limits)
     body, image, classes = await off_event_loop(len(content), reading)
-    fields = {**fields_of(body.parameters, classes, limits), "model": named(name, version)}
+    fields = {**fields_of(body.parameters, classes, limits), "model": full_name(name, version)}
     answer = await ask(request, fields, image)
     outputs = outputs_of(answer, [output.name for output in body.outputs])
     digest = answer.model_digest
     head = {"model_name": name, "model_version": version or None, "id": body.id, "parameters": {"digest": digest}}
-    return written(head, outputs, body.raw_among(outputs))
+    return infer_response(head, outputs, body.raw_among(outputs))
 
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
 
 def service(app: FastAPI, settings: Settings) -> MoreService:
-    """The service over an application's use case."""
+    """The gRPC service of the adapter, over an application's use case."""
     servicer = Servicer(app.state.use_case, settings.limits, app.state.metrics)
     return MoreService(SERVICE, lambda server: add_GRPCInferenceServiceServicer_to_server(servicer, server))
 
 
 class Servicer(GRPCInferenceServiceServicer):
-    """`inference.GRPCInferenceService`."""
+    """The methods of `inference.GRPCInferenceService`."""
 
     def __init__(self, use_case: UseCase, limits: Limits, metrics: Metrics) -> None:
         self._use_case = use_case
@@ -401,7 +412,7 @@ class Servicer(GRPCInferenceServiceServicer):
 
     async def ModelReady(self, request: pb.ModelReadyRequest, context: Context) -> pb.ModelReadyResponse:
         """Whether a model is loaded."""
-        return pb.ModelReadyResponse(ready=self._use_case.model(named(request.name, request.version))["loaded"])
+        return pb.ModelReadyResponse(ready=self._use_case.model(full_name(request.name, request.version))["loaded"])
 
     async def ServerMetadata(self, request: pb.ServerMetadataRequest, context: Context) -> pb.ServerMetadataResponse:
         """Name, version and extensions of the server."""
@@ -409,35 +420,37 @@ class Servicer(GRPCInferenceServiceServicer):
 
     async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Context) -> pb.ModelMetadataResponse:
         """A model's inputs and outputs."""
-        return pb.ModelMetadataResponse(**model_metadata(self._use_case.model(named(request.name, request.version))))
+        return pb.ModelMetadataResponse(
+            **model_metadata(self._use_case.model(full_name(request.name, request.version)))
+        )
 
     async def ModelConfig(self, request: pb.ModelConfigRequest, context: Context) -> pb.ModelConfigResponse:
         """Triton's extension for a model's configuration."""
-        config = model_config(self._use_case.model(named(request.name, request.version)))
+        config = model_config(self._use_case.model(full_name(request.name, request.version)))
         return pb.ModelConfigResponse(config=ParseDict(config, pb.ModelConfig()))
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
-        """Segments of one image; tensors go as they came, raw or by their type."""
+        """Segments of one image; output tensors are raw if the input tensors are."""
         async with counted(context, self._metrics) as caller:
             question, image = await off_event_loop(request.ByteSize(), partial(question_of, request, self._limits))
             head = pb.ModelInferResponse(
                 model_name=request.model_name, model_version=request.model_version, id=request.id
             )
             names, raw = [output.name for output in request.outputs], bool(request.raw_input_contents)
-            del request  # with its own copy of the image
+            del request  # frees its copy of the image
             answer = await self._use_case.segment(question, image, caller)
             head.parameters["digest"].string_param = answer.model_digest
             for output in outputs_of(answer, names):
-                add(head, output, raw)
+                add_output(head, output, raw)
             check_answer_size(head, self._limits)
         return head
 
 
 def question_of(request: pb.ModelInferRequest, limits: Limits) -> tuple[Question, ImageSource]:
-    """An image and a question. Raises InvalidValue: a tensor or a field is missing or out of range."""
+    """Convert a gRPC request to a question. Raises InvalidValue: a tensor or a field is missing or out of range."""
     image, classes = inputs_of(_rpc_tensors(request, limits))
     fields = fields_of(_values(request.parameters), classes, limits)
-    fields["model"] = named(request.model_name, request.model_version) or None
+    fields["model"] = full_name(request.model_name, request.model_version) or None
     return validate(Question, fields), image
 
 
@@ -445,7 +458,7 @@ def _rpc_tensors(request: pb.ModelInferRequest, limits: Limits) -> Iterator[tupl
     """The inputs with their elements, from `contents` or `raw_input_contents`.
 
     Raises:
-        InvalidValue: they stand in both, or in neither.
+        InvalidValue: a tensor has its elements in both, or there is not one raw entry for each tensor.
     """
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
@@ -459,7 +472,7 @@ def _rpc_tensors(request: pb.ModelInferRequest, limits: Limits) -> Iterator[tupl
             raise InvalidValue.of(field, "contents beside raw_input_contents", "one of the two")
         if len(typed) > limit:
             raise InvalidValue.of(field, f"{len(typed)} elements", f"at most {limit}")
-        yield tensor, unpacked(raw[place], field, limit) if raw else list(typed)
+        yield tensor, unpack(raw[place], field, limit) if raw else list(typed)
 
 
 def _values(parameters: Mapping[str, pb.InferParameter]) -> dict[str, Any]:
@@ -467,8 +480,8 @@ def _values(parameters: Mapping[str, pb.InferParameter]) -> dict[str, Any]:
     return {name: getattr(parameters[name], kind) for name, kind in kinds.items() if kind is not None}
 
 
-def add(answer: pb.ModelInferResponse, output: OutputTensor, raw: bool) -> None:
-    """Add an output to an answer, as bytes or by its type."""
+def add_output(answer: pb.ModelInferResponse, output: OutputTensor, raw: bool) -> None:
+    """Add an output tensor to a gRPC answer: raw, or in the field of its type."""
     described = answer.outputs.add(name=output.name, datatype=output.datatype, shape=output.values.shape)
     if raw:
         answer.raw_output_contents.append(output.raw())

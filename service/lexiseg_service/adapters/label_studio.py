@@ -18,7 +18,7 @@ from starlette.responses import Response
 from lexiseg_client.formats.annotation_tools import brush_runs
 from lexiseg_client.masks import rle
 from lexiseg_model.types import Segment
-from lexiseg_service.adapters.tools import SIMPLIFY, ask, each, image_of_text, outline, prompt_of, read_as
+from lexiseg_service.adapters.tools import SIMPLIFY, ask, convert, image_of_text, outline, prompt_of, read_as
 from lexiseg_service.errors import DeadlineExceeded, ImageNotFetched, InvalidValue, QueueFull, RateLimited, ServiceError
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of, use_case_of
@@ -28,18 +28,18 @@ from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Settings
 
 MAX_CHARACTERS, MAX_TAGS = 2**18, 2**13  # thousands of labels with their words
-SECONDS = 10.0
+FETCH_SECONDS = 10.0  # for one upload of Label Studio
 FIELD = "label_config"
 Kind = Literal["brushlabels", "polygonlabels", "rectanglelabels"]
-# Tags that take masks or boxes, the best first: of several of a configuration the first kind is answered for.
+# Tags for masks and boxes; of several in a configuration, the first kind of this order is predicted.
 CONTROL_TAGS = ("BrushLabels", "PolygonLabels", "RectangleLabels")
 
 
 def root_of(text: str, field: str) -> Element:
-    """Parse a configuration in XML, with limits on its size; returns the outermost tag.
+    """Parse a configuration in XML, with limits on its size; returns the root element.
 
     Raises:
-        InvalidValue: no XML, too much of it, or more than tags.
+        InvalidValue: it is not XML, too large, or has a document type or entities.
     """
     if len(text) > MAX_CHARACTERS:
         raise InvalidValue.of(field, f"{len(text):,} characters", f"at most {MAX_CHARACTERS:,}")
@@ -49,13 +49,13 @@ def root_of(text: str, field: str) -> Element:
         raise InvalidValue.of(field, "a document type or an entity", "tags alone")
     try:
         return fromstring(text)
-    except (ParseError, UnicodeEncodeError) as error:  # half a character is none in XML
+    except (ParseError, UnicodeEncodeError) as error:  # the latter for lone surrogates
         raise InvalidValue.of(field, f"{len(text):,} characters", f"XML ({error})") from None
 
 
 @dataclass(frozen=True)
 class Control:
-    """A tag that is annotated with, and the data field of the image it stands for."""
+    """A control tag: where its results go, what it asks, and the data field with the image."""
 
     name: str  # `from_name` of its results
     to_name: str
@@ -68,11 +68,11 @@ class Control:
 def control_of(label_config: str) -> Control:
     """Find the control tag whose labels are predicted.
 
-    A label may bring words of its own, `predicted_values="car,lorry"`; the tag a `model_score_threshold`, a
-    `model_name` and a `model_task`.
+    A label may have words, `predicted_values="car,lorry"`; the tag may have `model_score_threshold`, `model_name` and
+    `model_task`.
 
     Raises:
-        InvalidValue: no XML, too much of it, or none of the tags in it belongs to an image.
+        InvalidValue: as `root_of`, or no control tag belongs to an image.
     """
     root = root_of(label_config, FIELD)
     images = {tag.get("name"): tag.get("value", "").removeprefix("$") for tag in root.iter("Image")}
@@ -97,7 +97,7 @@ def _class(label: Element) -> dict[str, Any]:
 
 
 class Value(BaseModel):
-    """A point, or a box with its left upper corner; percent of the image. Its labels stand under its type."""
+    """A point, or a box by its top left corner and size, in percent of the image; its labels are extra fields."""
 
     model_config = {"extra": "allow"}
 
@@ -108,7 +108,7 @@ class Value(BaseModel):
 
 
 class Drawn(BaseModel):
-    """One point or box."""
+    """A point or box that an annotator has drawn."""
 
     type: str
     value: Value
@@ -124,7 +124,7 @@ class Context(BaseModel):
 
 
 def fields_of(context: Context) -> dict[str, Any]:
-    """A region as fields of a question."""
+    """The points and boxes of a region as fields of a question, in pixels."""
     points, boxes = [], []
     for drawn in context.result:
         value, width, height = drawn.value, drawn.original_width / 100, drawn.original_height / 100
@@ -137,7 +137,7 @@ def fields_of(context: Context) -> dict[str, Any]:
 
 
 def label_of(context: Context) -> str | None:
-    """The label that was chosen for the region."""
+    """The label that the annotator chose for the region; None without one."""
     for drawn in context.result:
         extra = drawn.value.model_extra or {}
         labels = extra.get(drawn.type) or extra.get("labels")
@@ -147,12 +147,12 @@ def label_of(context: Context) -> str | None:
 
 
 async def image_of(request: Request, value: str, field: str) -> ImageSource:
-    """A task's image: its bytes, or a URL that the service fetches under its own rules.
+    """A task's image: an upload is fetched from Label Studio, any other URL by the service's own rules.
 
     Raises:
-        InvalidValue: it is neither an image nor a place of one, or an upload of no Label Studio that is known here.
-        ImageNotFetched: Label Studio gave no image.
-        TooLarge: it gave one that is over the limit.
+        InvalidValue: neither a URL nor a data URI, or an upload while LEXISEG_LABEL_STUDIO_URL is not set.
+        ImageNotFetched: Label Studio did not send the upload.
+        TooLarge: the upload is over the limit.
     """
     settings = settings_of(request)
     home = settings.label_studio_url
@@ -166,7 +166,7 @@ async def image_of(request: Request, value: str, field: str) -> ImageSource:
 
 
 def upload_url(value: str, home: str) -> httpx.URL | None:
-    """Resolve a task's value against Label Studio's address; None if the result leads to another host.
+    """Resolve a task's value against Label Studio's address; None if it leads to another host.
 
     The URL that is compared is the one that is requested, so that no second parser can read it differently.
     """
@@ -182,28 +182,28 @@ def upload_url(value: str, home: str) -> httpx.URL | None:
 
 
 async def _upload(url: httpx.URL, settings: Settings) -> bytes:
-    """Fetch an upload with the token. Redirects are not followed: they might lead to another host."""
+    """Fetch an upload with the token. Redirects, which may lead to another host, are not followed."""
     key = settings.label_studio_api_key
     try:
-        async with asyncio.timeout(SECONDS), httpx.AsyncClient(timeout=SECONDS, trust_env=False) as client:
+        async with asyncio.timeout(FETCH_SECONDS), httpx.AsyncClient(timeout=FETCH_SECONDS, trust_env=False) as client:
             headers = dict(IMAGE_HEADERS)
             if key is not None:
                 headers["Authorization"] = await _authorization(client, url, key.get_secret_value())
             async with client.stream("GET", url, headers=headers) as response:
                 return await content_of(response, "Label Studio", settings.limits.max_image_bytes)
     except TimeoutError:
-        raise ImageNotFetched(f"Label Studio did not send an upload within {SECONDS:g} seconds") from None
+        raise ImageNotFetched(f"Label Studio did not send an upload within {FETCH_SECONDS:g} seconds") from None
     except httpx.HTTPError:
         raise ImageNotFetched("Label Studio could not be asked for an upload") from None
 
 
 async def _authorization(client: httpx.AsyncClient, url: httpx.URL, key: str) -> str:
-    """The Authorization header for a token of Label Studio: a legacy one, or a personal one.
+    """The Authorization header for a legacy or a personal token of Label Studio.
 
-    A personal token, the default since 1.18, is a JWT that buys access tokens of five minutes.
+    A personal token, the default since 1.18, is a JWT that is exchanged for an access token of five minutes.
 
     Raises:
-        ImageNotFetched: Label Studio does not take the personal token.
+        ImageNotFetched: Label Studio refuses the personal token.
     """
     if key.count(".") != 2:
         return f"Token {key}"
@@ -219,7 +219,7 @@ async def _authorization(client: httpx.AsyncClient, url: httpx.URL, key: str) ->
 async def prediction_of(
     request: Request, answer: WorkerAnswer, control: Control, label: str | None = None
 ) -> dict[str, Any]:
-    """One task's prediction; `label` is that of a click, whose segments have none.
+    """A task's prediction in Label Studio's format; `label` is for segments without one, as those of a click.
 
     Raises:
         ClientDisconnect: Label Studio hung up.
@@ -242,7 +242,7 @@ async def prediction_of(
             for index, shape in enumerate(_shapes(segment, answer.size, control.kind))
         ]
 
-    regions = list(chain.from_iterable(await each(answer, regions_of)))
+    regions = list(chain.from_iterable(await convert(answer, regions_of)))
     scores = [region["score"] for region in regions]
     return {
         "result": regions,
@@ -252,14 +252,15 @@ async def prediction_of(
 
 
 def version_of(model: str, digest: str | None) -> str:
-    """Version of predictions: model and weights."""
+    """The version of predictions, from model and weights: Label Studio groups predictions by it."""
     return f"lexiseg-{model}-{(digest or 'unloaded')[:12]}"
 
 
 def _shapes(segment: Segment, size: tuple[int, int], kind: Kind) -> list[dict[str, Any]]:
+    """A segment as values of a control tag: a polygon for each part, or one box or brush; in percent of the image."""
     height, width = size
     if kind == "polygonlabels":
-        # Label Studio's polygons have no holes: a brush keeps them.
+        # Label Studio's polygons have no holes; brushes do.
         parts = [[[100 * x / width, 100 * y / height] for x, y in outline(ring)] for ring in segment.rings]
         return [{"points": points, "closed": True} for points in parts]
     if kind == "rectanglelabels":
@@ -270,15 +271,15 @@ def _shapes(segment: Segment, size: tuple[int, int], kind: Kind) -> list[dict[st
 
 
 class Task(BaseModel):
-    """One picture of a project."""
+    """A task of a project; one of its data fields is the image."""
 
     data: dict[str, Any]
 
 
-async def predicted(
+async def predict_task(
     request: Request, control: Control, task: Task, context: Context | None, index: int
 ) -> dict[str, Any]:
-    """The prediction for the task at a place: its labels' masks, or the mask of what was clicked.
+    """Predict task number `index`: the masks of its labels, or the mask for an annotator's clicks.
 
     Raises:
         ServiceError: of any kind.
@@ -293,7 +294,7 @@ async def predicted(
     if control.kind == "polygonlabels":
         fields |= {"mask": "polygon", "simplify": SIMPLIFY}
     if context is not None and context.result:
-        fields |= {"threshold": None, **fields_of(context)}  # the annotator's threshold is meant for words
+        fields |= {"threshold": None, **fields_of(context)}  # the tag's threshold is meant for words
         answer = await ask(request, fields, image)
         return await prediction_of(request, answer, control, label_of(context))
     answer = await ask(request, {**fields, "classes": control.classes}, image)
@@ -304,7 +305,7 @@ router = APIRouter()
 
 
 class Parameters(BaseModel):
-    """`context` is what an annotator has drawn, for interactive predictions."""
+    """`context`: an annotator's marks, for interactive predictions."""
 
     context: Context | None = None
 
@@ -344,10 +345,10 @@ async def webhook() -> dict[str, Any]:
 
 @router.post("/predict")
 async def predict(request: Request) -> Response:
-    """A prediction for each task: its labels' masks, or the mask of what was clicked.
+    """A prediction for each task: the masks of its labels, or the mask for an annotator's clicks.
 
-    Each task counts as a request, and all share one deadline. When a later task fails, what is done is returned, with
-    `error` in place of the regions of the others.
+    Each task counts as a request, and all share one deadline. If a later task fails, finished predictions are returned;
+    the others have an `error` and no regions.
     """
     body = await read_as(Predict, request)
     control = await off_event_loop(len(body.label_config), partial(control_of, body.label_config))
@@ -361,7 +362,7 @@ async def predict(request: Request) -> Response:
             for index, task in enumerate(body.tasks):
                 if index:  # the request itself counts for the first
                     await limits.count(caller_of(request).client)
-                results.append(await predicted(request, control, task, context, index))
+                results.append(await predict_task(request, control, task, context, index))
     except TimeoutError:
         refusal = DeadlineExceeded(f"no answer within the deadline of {seconds:g} seconds for all tasks")
     except (RateLimited, QueueFull, DeadlineExceeded) as error:

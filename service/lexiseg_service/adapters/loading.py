@@ -17,18 +17,18 @@ from lexiseg_service.gateway.admission.keys import key_of
 from lexiseg_service.settings import Settings
 
 PREFIX = "/adapters"
-OVER_GRPC = ("kserve",)  # adapters with a gRPC service, too
-PATHS = ("/adapters/", "/v2")
+WITH_GRPC = ("kserve",)  # adapters with a gRPC service as well
+PATHS = ("/adapters/", "/v2")  # prefixes of all adapters' routes
 
 
 def install(app: FastAPI, settings: Settings) -> None:
-    """Add routes and gRPC services of the adapters that are switched on; modules of the others are not imported.
+    """Add routes and gRPC services of the enabled adapters; modules of the others are not imported.
 
-    Below /adapters/NAME, but for an adapter that says its own prefix. They are other tools' interfaces and none of
-    ours, so OpenAPI lists none of them.
+    Routes are below /adapters/NAME, unless the adapter's router has a prefix of its own. OpenAPI does not list them:
+    they are interfaces of other tools.
 
     Raises:
-        InvalidValue: what an adapter needs is not installed.
+        InvalidValue: a library that an adapter needs is not installed.
     """
     for name in settings.adapters:
         if name == "mcp":  # an application of its own, not routes
@@ -39,20 +39,20 @@ def install(app: FastAPI, settings: Settings) -> None:
         router: APIRouter = module.router
         prefix = "" if router.prefix else f"{PREFIX}/{name}"
         app.include_router(router, prefix=prefix, include_in_schema=False)
-        if name in OVER_GRPC:
+        if name in WITH_GRPC:
             app.state.more_services.append(module.service(app, settings))
     if settings.adapters:
         app.add_middleware(KeysOfTools)
 
 
 def require_sdk() -> None:
-    """Check the library of the adapter `mcp`, the only one that needs one. Raises InvalidValue: it is not installed."""
+    """Check that the library of the adapter `mcp` is installed. Raises InvalidValue: it is not."""
     if find_spec("mcp") is None:
         raise InvalidValue("MCP needs the SDK of the Model Context Protocol: pip install mcp")
 
 
 class KeysOfTools:
-    """Add `X-API-Key` to a tool's request that has its key elsewhere."""
+    """ASGI middleware: copies an API key from where a tool sends it to the header `X-API-Key`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -61,14 +61,14 @@ class KeysOfTools:
         if scope["type"] == "http" and scope["path"].startswith(PATHS):
             headers = Headers(scope=scope)
             if key_of(headers.get("authorization"), headers.get("x-api-key")) is None and (key := _key_of_tool(scope)):
-                # latin-1 is what headers are; no key of ours has anything else.
+                # Headers are latin-1, and so are all valid keys.
                 added = (b"x-api-key", key.encode("latin-1", "replace"))
                 scope = {**scope, "headers": [*(pair for pair in scope["headers"] if pair[0] != added[0]), added]}
         await self._app(scope, receive, send)
 
 
 def _key_of_tool(scope: Scope) -> str | None:
-    """`Token: KEY` (X-AnyLabeling), the password of HTTP's Basic (Label Studio), or `?api_key=KEY` (Roboflow)."""
+    """The key of `Token: KEY` (X-AnyLabeling), HTTP Basic's password (Label Studio), or `?api_key=KEY` (Roboflow)."""
     headers = Headers(scope=scope)
     if token := headers.get("token", "").strip():
         return token

@@ -1,4 +1,7 @@
-"""Tools for language models over the Model Context Protocol: `lexiseg mcp`, and /mcp of a gateway."""
+"""Tools for language models over the Model Context Protocol: `lexiseg mcp`, and /mcp of a gateway.
+
+The tools, what they write, and the two ways to serve them: over HTTP and over standard input and output.
+"""
 
 from __future__ import annotations
 
@@ -50,12 +53,11 @@ CardScore = Annotated[float | None, Field(ge=0, le=1, description="lowest score 
 Call = Context[Any, Any]
 CallerOf = Callable[[Call], Caller]
 Tool = Callable[..., Awaitable[CallToolResult]]
-OF_ONE = Caller(client="stdio")
-DIGITS = 3
-PERCENT = 100.0
+STDIO_CALLER = Caller(client="stdio")
+DIGITS = 3  # of scores and percentages
 BY_ID = "id:"
 WITHOUT_FILES = "a URL, a data URL or id:IMAGE_ID"
-MAX_KEPT_BYTES = 64 * 2**20
+MAX_KEPT_BYTES = 64 * 2**20  # of image files for `cut_out` by id
 INSTRUCTIONS = (
     "Masks for words in pictures. Answers carry `image`, an id that asks again about the same picture at once. "
     "Words compete for pixels: name what else is in the picture, too. What is not there stands in `absent`."
@@ -64,7 +66,7 @@ PATH = "/mcp"
 
 
 def with_tool_errors(tool: Tool) -> Tool:
-    """Raise errors of the service as errors of the tool."""
+    """Decorate a tool: errors of the service are raised as errors of the tool."""
 
     @wraps(tool)
     async def run(*arguments: Any, **named: Any) -> CallToolResult:
@@ -77,9 +79,13 @@ def with_tool_errors(tool: Tool) -> Tool:
 
 
 class ToolService:
-    """The tools, as methods that ask the use case; it checks keys, limits and URLs.
+    """The tools as methods, whose docstrings language models read. The use case checks keys, limits and URLs.
 
-    `folder` is the one whose files may be read; None: no files. `caller_of` gives the caller of a request.
+    Args:
+        use_case: answers the questions.
+        settings: default model and limits.
+        folder: the folder whose files may be read; None: no files.
+        caller_of: the caller of a request.
     """
 
     def __init__(self, use_case: UseCase, settings: Settings, folder: Path | None, caller_of: CallerOf) -> None:
@@ -125,7 +131,7 @@ class ToolService:
         if picture.content is None:
             raise InvalidValue.of("image", image, "a path or a URL: the picture of this id is no longer kept")
         task: Task = "prompt" if word is None else "panoptic"
-        answer = await self._ask_about(picture, caller, task, **_what(word, point, box), model=model)
+        answer = await self._ask_about(picture, caller, task, **_target_fields(word, point, box), model=model)
         best = max((one for one in answer.segments if not one.mask_index), key=lambda one: one.score, default=None)
         if best is None:
             raise InvalidValue.of("word", word, "something that is in the picture")
@@ -176,10 +182,10 @@ class ToolService:
         return await self._ask_about(await self._picture(image, caller), caller, task, **fields)
 
     async def _picture(self, image: str, caller: Caller) -> ImageSource:
-        """Get a picture by a path in the folder, a URL, a data URL or `id:IMAGE_ID`, then with its file if it is kept.
+        """The picture at a path in the folder, a URL, in a data URL, or of `id:IMAGE_ID`, then with its file if kept.
 
         Raises:
-            ServiceError: there is none, or it may not be had.
+            ServiceError: there is no such picture, or it must not be read.
         """
         if image.startswith(BY_ID):
             image_id = image.removeprefix(BY_ID)
@@ -192,7 +198,7 @@ class ToolService:
         return ImageSource(await asyncio.to_thread(self._read, image))
 
     async def _ask_about(self, picture: ImageSource, caller: Caller, task: Task, **fields: Any) -> WorkerAnswer:
-        """Ask a question; a task that the model cannot do becomes semantic, but for prompts.
+        """Ask a question about a picture; a task other than prompt that the model lacks becomes semantic.
 
         Raises:
             ServiceError: of any kind.
@@ -207,11 +213,12 @@ class ToolService:
         return answer
 
     def _read(self, name: str) -> bytes:
+        """A file in the folder. Raises InvalidValue: it is outside or not there; TooLarge: it is over the limit."""
         if self._folder is None:
             raise InvalidValue.of("image", name, f"{WITHOUT_FILES}; files are read where LEXISEG_MCP_FOLDER is set")
         try:
             path = (self._folder / name).resolve()
-            # Links are followed first: one that leads out of the folder is outside. Messages do not say what is there.
+            # `resolve` follows links, which may lead outside. The error does not tell whether a file outside exists.
             inside = path.is_relative_to(self._folder) and path.is_file()
         except (OSError, ValueError):
             inside = False
@@ -224,7 +231,7 @@ class ToolService:
 
 
 def table(answer: WorkerAnswer) -> dict[str, Any]:
-    """The segments, the absent words, and the id for further questions."""
+    """An answer as JSON: segments, absent words, warnings, and the image id for further questions."""
     height, width = answer.size
     return {
         "image": f"id:{answer.image_id}",
@@ -237,7 +244,7 @@ def table(answer: WorkerAnswer) -> dict[str, Any]:
 
 
 def row(segment: Segment, size: tuple[int, int]) -> dict[str, Any]:
-    """One segment: pixels, percent of the picture, box x, y, width, height."""
+    """A segment as JSON; area in pixels and percent, box as x, y, width, height."""
     x, y, width, height = segment.bbox
     return {
         "label": segment.label,
@@ -250,12 +257,12 @@ def row(segment: Segment, size: tuple[int, int]) -> dict[str, Any]:
 
 
 def percent(area: float, size: tuple[int, int]) -> float:
-    """An area in percent of the picture."""
-    return round(PERCENT * area / (size[0] * size[1]), DIGITS)
+    """An area in percent of a picture of (height, width)."""
+    return round(100 * area / (size[0] * size[1]), DIGITS)
 
 
 def areas(answer: WorkerAnswer, words: list[str]) -> dict[str, int]:
-    """Pixels of each word, 0 for one that is not there."""
+    """Pixels of each word, 0 without a segment; classes are by index, as the service strips names."""
     totals = dict.fromkeys(words, 0)
     for segment in answer.segments:
         if segment.class_index is not None:
@@ -264,7 +271,7 @@ def areas(answer: WorkerAnswer, words: list[str]) -> dict[str, int]:
 
 
 def result(content: dict[str, Any], *pictures: bytes | None) -> CallToolResult:
-    """A result as structured data, as text for models without it, and PNGs."""
+    """A tool's result: structured data, the same as text for models that read text alone, and PNGs."""
     blocks: list[ContentBlock] = [TextContent(type="text", text=json.dumps(content))]
     for picture in filter(None, pictures):
         blocks.append(ImageContent(type="image", data=base64.b64encode(picture).decode(), mime_type="image/png"))
@@ -272,7 +279,7 @@ def result(content: dict[str, Any], *pictures: bytes | None) -> CallToolResult:
 
 
 def cut(content: bytes, segment: Segment) -> bytes:
-    """The PNG of a segment's box, transparent where the mask is not."""
+    """Cut a segment's box out of an image file: a PNG, transparent outside the mask."""
     with Image.open(io.BytesIO(content)) as opened:
         picture = ImageOps.exif_transpose(opened).convert("RGB")
     x, y, width, height = segment.bbox
@@ -284,7 +291,7 @@ def cut(content: bytes, segment: Segment) -> bytes:
     return written.getvalue()
 
 
-def _what(word: str | None, point: list[float] | None, box: list[float] | None) -> dict[str, Any]:
+def _target_fields(word: str | None, point: list[float] | None, box: list[float] | None) -> dict[str, Any]:
     """Fields of a question for exactly one of word, point and box."""
     named = [name for name, value in (("word", word), ("point", point), ("box", box)) if value is not None]
     if len(named) != 1:
@@ -303,7 +310,7 @@ def _extent(area: int, size: tuple[int, int], units_per_pixel: float | None) -> 
 
 
 def create(service: ToolService) -> MCPServer[Any]:
-    """A server of the tools."""
+    """An MCP server with the tools."""
     server: MCPServer[Any] = MCPServer("lexiseg", instructions=INSTRUCTIONS, version=version("lexiseg"))
     for tool in (
         *(service.list_models, service.segment, service.find, service.cut_out),
@@ -314,9 +321,9 @@ def create(service: ToolService) -> MCPServer[Any]:
 
 
 def mount(app: FastAPI, settings: Settings) -> None:
-    """Add the path /mcp to an application; the session manager runs in its lifespan."""
+    """Add /mcp to an application, whose lifespan runs the session manager."""
     server = create(ToolService(app.state.use_case, settings, settings.mcp_folder, _caller))
-    # A loopback address is asked by the pages of a browser, too: the SDK looks at Host and Origin there.
+    # With a loopback `host` the SDK checks Host and Origin, as pages in a browser reach that address, too.
     inner = server.streamable_http_app(
         streamable_http_path=PATH,
         json_response=True,
@@ -341,10 +348,10 @@ def _caller(context: Call) -> Caller:
     return caller_of(request)
 
 
-async def talk(settings: Settings, backend: Backend, metrics: Metrics, folder: Path) -> None:
-    """Answer until the standard input ends, once the model is ready. Raises NotReady: the model cannot be loaded."""
+async def serve_stdio(settings: Settings, backend: Backend, metrics: Metrics, folder: Path) -> None:
+    """Serve over standard input and output until the input ends. Raises NotReady: the model cannot be loaded."""
     app = create_app(settings, backend, metrics)
-    server = create(ToolService(app.state.use_case, settings, folder, lambda _: OF_ONE))
+    server = create(ToolService(app.state.use_case, settings, folder, lambda _: STDIO_CALLER))
     async with app.router.lifespan_context(app):
         await until_ready(backend)
         with suppress(asyncio.CancelledError):

@@ -12,11 +12,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.types import Segment
-from lexiseg_service.adapters.tools import SIMPLIFY, ask, each, image_of_text, options_of, outline, read_as, run_lengths
+from lexiseg_service.adapters.tools import (
+    SIMPLIFY,
+    ask,
+    convert,
+    image_of_text,
+    options_of,
+    outline,
+    read_as,
+    run_lengths,
+)
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.rest.routes import as_json, settings_of
 
-SIDES = (("examples", 1), ("negatives", 0))  # of a class, and the labels of boxes
+BOX_LABELS = (("examples", 1), ("negatives", 0))  # field of a class, and the label of its boxes
 Threshold = Annotated[float, Field(ge=0, le=1)]
 Format = Literal["polygon", "rle"]
 
@@ -46,21 +55,21 @@ class CornerBox(BaseModel):
 
 
 class Prompt(BaseModel):
-    """A word, boxes that show what is meant (label 1) and what is not (0), or both."""
+    """A word, boxes around examples (label 1) and counterexamples (label 0), or both."""
 
     type: str = "text"
     text: str | None = None
     boxes: list[SizedBox | CornerBox] = Field([], fail_fast=True)
-    # All 1 where there are none.
+    # None: all 1.
     box_labels: list[Annotated[int, Field(ge=0, le=1)]] | None = Field(None, fail_fast=True)
     output_prob_thresh: Threshold | None = None
 
 
 def class_of(prompt: Prompt, index: int, threshold: float) -> dict[str, Any]:
-    """A prompt as a class: its boxes are examples in the image that is asked about, a text is looked for, too.
+    """A prompt as a class: its boxes are examples in the request's image, its text is searched for as well.
 
     Raises:
-        InvalidValue: it says nothing, or not which of its boxes show what is meant.
+        InvalidValue: there is neither a text nor a box with the label 1, or not one label for each box.
     """
     labels = [1] * len(prompt.boxes) if prompt.box_labels is None else prompt.box_labels
     if len(labels) != len(prompt.boxes):
@@ -78,15 +87,16 @@ def class_of(prompt: Prompt, index: int, threshold: float) -> dict[str, Any]:
     }
     if prompt.boxes:
         examples = [{"box": box.corners()} for box in prompt.boxes]
-        sides = {
-            name: [one for one, label in zip(examples, labels, strict=True) if label == side] for name, side in SIDES
+        by_field = {
+            name: [one for one, label in zip(examples, labels, strict=True) if label == of_field]
+            for name, of_field in BOX_LABELS
         }
-        entry |= {**sides, "words": prompt.text is not None}
+        entry |= {**by_field, "words": prompt.text is not None}
     return entry
 
 
 def prediction_of(segment: Segment, kind: Format) -> tuple[int | None, dict[str, Any]]:
-    """The index of a segment's prompt, and its prediction."""
+    """Index of a segment's prompt, and the segment in the tool's format."""
     masks = run_lengths(segment) if kind == "rle" else [outline(ring) for ring in segment.rings]
     return segment.class_index, {"masks": masks, "confidence": segment.score, "format": kind}
 
@@ -94,7 +104,7 @@ def prediction_of(segment: Segment, kind: Format) -> tuple[int | None, dict[str,
 def results_of(
     prompts: Sequence[Prompt], predictions: Sequence[tuple[int | None, dict[str, Any]]]
 ) -> list[dict[str, Any]]:
-    """The segments of each prompt."""
+    """Predictions grouped by prompt, with what was sent of each prompt."""
     by_prompt: dict[int | None, list[dict[str, Any]]] = {}
     for index, prediction in predictions:
         by_prompt.setdefault(index, []).append(prediction)
@@ -112,14 +122,14 @@ router = APIRouter()
 
 
 class Image(BaseModel):
-    """A file in base64, or a URL."""
+    """An image file in base64, or its URL."""
 
     type: Literal["base64", "url"]
     value: str
 
 
 class Body(BaseModel):
-    """A request; its `api_key`, `model_id` and overlap threshold are ignored here."""
+    """A request; its `api_key`, `model_id` and overlap threshold are ignored."""
 
     image: Image
     prompts: Annotated[list[Prompt], Field(min_length=1, fail_fast=True)]
@@ -128,7 +138,7 @@ class Body(BaseModel):
 
 
 class Click(BaseModel):
-    """A pixel of the image, on the object or beside it."""
+    """A click at a pixel: on the object if `positive`, else beside it."""
 
     x: float
     y: float
@@ -158,13 +168,13 @@ class VisualPrompt(BaseModel):
 
 
 class VisualPrompts(BaseModel):
-    """The list in the object that the SDK sends."""
+    """The object in which the SDK sends the list of prompts."""
 
     prompts: list[VisualPrompt] = Field(fail_fast=True)
 
 
 class VisualBody(BaseModel):
-    """A request; `multimask_output` and the ids of its caches are not needed here."""
+    """A request; `multimask_output` and the ids of its caches are ignored."""
 
     image: Image
     prompts: VisualPrompts | Annotated[list[VisualPrompt], Field(fail_fast=True)]
@@ -173,7 +183,7 @@ class VisualBody(BaseModel):
 
 @router.post("/sam3/visual_segment")
 async def visual_segment(request: Request) -> Response:
-    """The best mask of every prompt, in their order; format json is polygons."""
+    """The best mask of every prompt, in their order; the format json means polygons."""
     body = await read_as(VisualBody, request)
     prompts = body.prompts.prompts if isinstance(body.prompts, VisualPrompts) else body.prompts
     kind: Format = "rle" if body.format == "rle" else "polygon"
@@ -185,13 +195,13 @@ async def visual_segment(request: Request) -> Response:
         "simplify": SIMPLIFY if kind == "polygon" else None,
     }
     answer = await ask(request, fields, await image_of_text(body.image.value, "image.value"))
-    predictions = await each(answer, partial(prediction_of, kind=kind))
+    predictions = await convert(answer, partial(prediction_of, kind=kind))
     return as_json({"predictions": [prediction for _, prediction in predictions], "time": answer.timings.total / 1e3})
 
 
 @router.post("/sam3/concept_segment")
 async def concept_segment(request: Request) -> Response:
-    """Objects of every prompt, and stuff as a whole (`?task=` says otherwise); the prompts compete for pixels."""
+    """Objects of every prompt, stuff as a whole (`?task=` overrides this); the prompts compete for pixels."""
     body = await read_as(Body, request)
     n_prompts, max_classes = len(body.prompts), settings_of(request).limits.max_classes
     if n_prompts > max_classes:
@@ -205,5 +215,5 @@ async def concept_segment(request: Request) -> Response:
         "mask": body.format,
     }
     answer = await ask(request, fields, await image_of_text(body.image.value, "image.value"))
-    predictions = await each(answer, partial(prediction_of, kind=body.format))
+    predictions = await convert(answer, partial(prediction_of, kind=body.format))
     return as_json({"prompt_results": results_of(body.prompts, predictions), "time": answer.timings.total / 1e3})

@@ -34,7 +34,7 @@ async def segment(request: Request) -> Response:
 
 
 def prediction(segment: Segment, request_id: str) -> dict[str, Any]:
-    """A segment; `x` and `y` are the centre of its box, which may lie between two pixels."""
+    """A segment in Roboflow's format; `x` and `y` are the centre of its box, which may lie between two pixels."""
     x, y, width, height = segment.bbox
     return {
         "x": x + width / 2,

@@ -1,4 +1,4 @@
-"""Shared by the adapters: read a tool's request, ask as POST /segment does, write the answer."""
+"""Steps that adapters share: parse a tool's request, ask as `POST /segment` does, convert the answer."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from lexiseg_service.question.validation import off_event_loop, parse_object, va
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
-IMAGE = "base64 (RFC 4648), a data URI or a URL"
-SEVERAL = "repeat the parameter, as ?classes=sky&classes=tree"
-# Query parameters of an adapter's address, for tools that cannot send these fields.
-IN_THE_ADDRESS = ("vocabulary", "task", "model", "threshold", "refine", "max_side", "simplify")
-SIMPLIFY = 1.0  # pixels that a polygon for an annotation tool may stray: a hundredth of the corners, for people to drag
+EXPECTED_IMAGE = "base64 (RFC 4648), a data URI or a URL"
+HOW_TO_SEND_SEVERAL = "repeat the parameter, as ?classes=sky&classes=tree"
+# Fields of a question as query parameters, for tools that cannot send them in the body.
+QUERY_FIELDS = ("vocabulary", "task", "model", "threshold", "refine", "max_side", "simplify")
+SIMPLIFY = 1.0  # pixels of deviation of polygons for annotation tools: a hundredth of the corners, which people drag
 
 
-async def each(answer: WorkerAnswer, make: Callable[[Segment], T]) -> list[T]:
-    """Call `make` for the segments, of each prompt the best one. Large masks are converted in a thread."""
+async def convert(answer: WorkerAnswer, write: Callable[[Segment], T]) -> list[T]:
+    """Write the segments in a tool's format, of each prompt only its best mask; a large answer in a thread."""
     best = [segment for segment in answer.segments if not segment.mask_index]
-    return await off_event_loop(answer.nbytes, lambda: list(map(make, best)))
+    return await off_event_loop(answer.nbytes, lambda: list(map(write, best)))
 
 
 def outline(ring: Ring) -> list[list[int]]:
-    """The corners of a part as pairs; holes are left out, because polygons of these tools have none."""
+    """Corners [[x, y], ...] of a part's exterior; holes are left out, as polygons of these tools have none."""
     return [list(pair) for pair in zip(ring.exterior[::2], ring.exterior[1::2], strict=True)]
 
 
@@ -44,10 +44,10 @@ def run_lengths(segment: Segment) -> dict[str, Any]:
 
 
 async def read_as(schema: type[M], request: Request) -> M:
-    """Parse a JSON body by a schema, whatever its content-type: some tools send none.
+    """Parse a JSON body by a schema; the content type is not checked, because some tools send none.
 
     Raises:
-        MalformedRequest: it is none.
+        MalformedRequest: the body is not JSON.
         TooLarge: it holds more values than a request can need.
         InvalidValue: a field is missing or out of range.
     """
@@ -60,7 +60,7 @@ def image_in(text: str, field: str) -> ImageSource:
     """An image that a tool sent as text: base64, a data URI or a URL. Raises InvalidValue: it is none of them."""
     if text.startswith(("https://", "http://")):
         return ImageSource(url=text)
-    return ImageSource(decode_base64(text, field, IMAGE))
+    return ImageSource(decode_base64(text, field, EXPECTED_IMAGE))
 
 
 async def image_of_text(text: str, field: str) -> ImageSource:
@@ -69,27 +69,27 @@ async def image_of_text(text: str, field: str) -> ImageSource:
 
 
 def options_of(query: QueryParams) -> dict[str, Any]:
-    """Fields of a question that stand in an adapter's address: `?classes=cat&classes=dog&task=instance`.
+    """Fields of a question in the query string: `?classes=cat&classes=dog&task=instance`.
 
     Raises:
-        InvalidValue: a list was meant as several classes.
+        InvalidValue: one parameter seems to list several classes.
     """
-    fields: dict[str, Any] = {name: query[name] for name in IN_THE_ADDRESS if name in query}
+    fields: dict[str, Any] = {name: query[name] for name in QUERY_FIELDS if name in query}
     if "classes" not in query:
         return fields
     classes = query.getlist("classes")
-    refuse_unsplit(classes, SEVERAL)
+    refuse_unsplit(classes, HOW_TO_SEND_SEVERAL)
     return {**fields, "classes": classes}
 
 
 def prompt_of(points: Iterable[tuple[float, float, bool]], boxes: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """One prompt of what an annotator has marked: all points, each on the object or beside it, and the last box."""
+    """One prompt from an annotator's marks: all points (x, y, positive), and the last box."""
     marked = [{"x": x, "y": y, "positive": positive} for x, y, positive in points]
     return {"prompts": [{"points": marked, "box": list(boxes[-1]) if boxes else None}], "task": "prompt"}
 
 
 async def ask(request: Request, fields: Mapping[str, Any], image: ImageSource) -> WorkerAnswer:
-    """The answer to a question about an image, by the way of `POST /segment`. Fields that are None are left out.
+    """Ask a question about an image, as `POST /segment` does; fields that are None are left out.
 
     Raises:
         ServiceError: of any kind.

@@ -12,22 +12,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.types import Ring, Segment
-from lexiseg_service.adapters.tools import SIMPLIFY, ask, each, image_of_text, outline, prompt_of, read_as
+from lexiseg_service.adapters.tools import SIMPLIFY, ask, convert, image_of_text, outline, prompt_of, read_as
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.rest.routes import as_json, use_case_of
 
-# The widgets that the tool shows for a model, for words and for prompts.
-OF_WORDS = {"edit_text": None, "button_send": None, "edit_conf": 0.0, "toggle_preserve_existing_annotations": False}
+# Widgets that the tool shows for a model, and their values: for words, and for clicks and boxes.
+WORD_WIDGETS = {"edit_text": None, "button_send": None, "edit_conf": 0.0, "toggle_preserve_existing_annotations": False}
 HINT = {"placeholder": "words, with commas or full stops between them"}
-OF_CLICKS = dict.fromkeys(
+CLICK_WIDGETS = dict.fromkeys(
     f"button_{name}" for name in ("add_point", "remove_point", "add_rect", "clear", "finish_object")
 ) | {"output_label": None}
 MIN_PART = 0.02  # of a segment's largest part: smaller shapes would have to be deleted by hand
 
 
 def model_of(card: Mapping[str, Any]) -> dict[str, Any]:
-    """Entry of a model in the tool's list."""
-    inputs = {**OF_WORDS, **(OF_CLICKS if "prompt" in card["tasks"] else {})}
+    """A model's entry in the tool's list."""
+    inputs = {**WORD_WIDGETS, **(CLICK_WIDGETS if "prompt" in card["tasks"] else {})}
     widgets = [
         {"name": name, "value": value, **(HINT if name == "edit_text" else {})} for name, value in inputs.items()
     ]
@@ -51,11 +51,11 @@ class Parameters(BaseModel):
     conf_threshold: float | None = None
 
 
-def asked_by(parameters: Parameters) -> dict[str, Any]:
-    """The parameters as fields of a question; marks take precedence over words.
+def question_fields(parameters: Parameters) -> dict[str, Any]:
+    """Fields of the question in a request; marks take precedence over words.
 
     Raises:
-        InvalidValue: there are neither.
+        InvalidValue: there are neither marks nor words.
     """
     if marks := parameters.marks:
         points = [(mark.data[0], mark.data[1], mark.label == 1) for mark in marks if mark.type == "point"]
@@ -68,7 +68,7 @@ def asked_by(parameters: Parameters) -> dict[str, Any]:
 
 
 def shapes_of(segment: Segment) -> list[dict[str, Any]]:
-    """One polygon for each part of a segment; the parts are a group."""
+    """One polygon for each part of a segment; several parts share a group id."""
     parts = large_parts(segment.rings)
     return [
         {
@@ -83,7 +83,7 @@ def shapes_of(segment: Segment) -> list[dict[str, Any]]:
 
 
 def large_parts(rings: Sequence[Ring]) -> list[list[list[int]]]:
-    """The closed outlines of a segment's parts, without the smallest."""
+    """Closed outlines of a segment's parts, without those below MIN_PART."""
     parts = [(corners := outline(ring)) + corners[:1] for ring in rings]
     areas = [abs(sum(x * v - u * y for (x, y), (u, v) in pairwise(part))) for part in parts]  # twice the area
     return [part for part, area in zip(parts, areas, strict=True) if area >= MIN_PART * max(areas)]
@@ -122,7 +122,7 @@ async def info(request: Request, name: str) -> dict[str, Any]:
 async def predict(request: Request) -> Response:
     """Polygons for words, or for points and boxes."""
     body = await read_as(Predict, request)
-    fields = {"model": body.model, "mask": "polygon", "simplify": SIMPLIFY, **asked_by(body.params)}
+    fields = {"model": body.model, "mask": "polygon", "simplify": SIMPLIFY, **question_fields(body.params)}
     answer = await ask(request, fields, await image_of_text(body.image, "image"))
-    shapes = list(chain.from_iterable(await each(answer, shapes_of)))
+    shapes = list(chain.from_iterable(await convert(answer, shapes_of)))
     return as_json({"success": True, "data": {"shapes": shapes, "description": ""}})

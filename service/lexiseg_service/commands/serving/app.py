@@ -1,4 +1,4 @@
-"""`lexiseg serve`, `gateway`, `worker` and `mcp`: the settings are all their options, but for one."""
+"""`lexiseg serve`, `gateway`, `worker` and `mcp`: their options are settings, except `--http` of mcp."""
 
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ def mcp(
 
         adapters = tuple(dict.fromkeys([*settings.adapters, "mcp"]))
         raise typer.Exit(run(settings.model_copy(update={"adapters": adapters})))
-    from lexiseg_service.adapters.mcp import talk
+    from lexiseg_service.adapters.mcp import serve_stdio
     from lexiseg_service.watch import logs
     from lexiseg_service.watch.metrics import Metrics
     from lexiseg_service.worker.worker import ModelWorker
 
     logs.configure(settings)  # to the standard error: the standard output carries the protocol
     metrics = Metrics()
-    asyncio.run(talk(settings, ModelWorker(settings, metrics), metrics, settings.mcp_folder or Path.cwd()))
+    asyncio.run(serve_stdio(settings, ModelWorker(settings, metrics), metrics, settings.mcp_folder or Path.cwd()))
 
 
 def refuse_taken(settings: Settings, *ports: str) -> None:
