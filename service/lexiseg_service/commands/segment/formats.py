@@ -77,7 +77,7 @@ class Writer:
         return []
 
     def beside(self, content: Content) -> Files:
-        """The ledger and the shared files."""
+        """The shared files, then the ledger: an image in the ledger is in all of them, even if a write fails."""
         written = [name for image in content["images"] for name in image["files"]]
         return {**self.shared(written), self.ledger: json.dumps(content).encode()}
 
@@ -108,7 +108,9 @@ class Coco(Writer):
 
     def resume(self, folder: Path, content: Content) -> None:
         if self._is_panoptic:
-            self._panoptic = json.loads((folder / "panoptic.json").read_text())["annotations"]
+            # It is written before the ledger: a run that ended in between has an annotation more.
+            annotations = json.loads((folder / "panoptic.json").read_text())["annotations"]
+            self._panoptic = annotations[: len(content["images"])]
 
     def files(self, image: Image) -> Files:
         files = {} if image.answer.overlay is None else {f"{image.stem}.png": image.answer.overlay}
@@ -136,7 +138,7 @@ class Coco(Writer):
 
     def beside(self, content: Content) -> Files:
         prompts = {name: value for name, value in self._question.fields.items() if name == "prompts"}
-        files = {self.ledger: {**content, "categories": self._categories, **prompts}}
+        files: dict[str, Content] = {}
         if self._is_panoptic:
             categories = [
                 {**category, "supercategory": category["name"], "isthing": int(thing), "color": list(colour(place))}
@@ -146,6 +148,7 @@ class Coco(Writer):
                 {name: image[name] for name in ("id", "file_name", "height", "width")} for image in content["images"]
             ]
             files["panoptic.json"] = {"images": images, "annotations": self._panoptic, "categories": categories}
+        files[self.ledger] = {**content, "categories": self._categories, **prompts}
         return {name: json.dumps(document).encode() for name, document in files.items()}
 
     def summary(self, folder: Path) -> str:

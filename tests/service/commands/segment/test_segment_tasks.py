@@ -1,5 +1,6 @@
 """`lexiseg segment` by prompts and by the task panoptic, here and by a server; panoptic files for panopticapi."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, Task
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.question import question_of
+from lexiseg_service.commands.segment import run
 from lexiseg_service.commands.segment.run import Job, Results
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Limits, Settings
@@ -190,3 +192,30 @@ def test_the_ids_of_the_map_are_those_of_the_json(tmp_path: Path) -> None:
         assert info["bbox"] == [left, top, int(columns.max()) + 1 - left, int(rows.max()) + 1 - top]
         assert info["iscrowd"] == 0
     assert [info["category_id"] for info in annotation["segments_info"]] == [1, 2, 2]
+
+
+def test_a_disk_that_fills_between_two_files_leaves_an_image_to_do_and_not_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job([], question_of((), None, needed=False, task="panoptic"), tmp_path / "out", "coco", Limits())
+    answer = made.answer(size=(20, 30), segments=())
+    results = Results(job, CLASSES, "a model")
+    results.add(Source("a.jpg"), b"", answer)
+    results.add(Source("b.jpg"), b"", answer)
+    room = iter([True])  # for one file
+
+    def fill_up(path: Path, content: bytes) -> None:
+        if not next(room, False):
+            raise OSError(errno.ENOSPC, "full")
+        path.write_bytes(content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "replace_file", fill_up)
+        with pytest.raises(OSError, match="full"):
+            results.write()
+
+    resumed = Results(job, CLASSES, "a model")
+    assert [resumed.has(Source(name), even_changed=False) for name in ("a.jpg", "b.jpg")] == [True, False]
+    resumed.add(Source("b.jpg"), b"", answer)
+    resumed.write()
+    assert [each["image_id"] for each in written(tmp_path / "out", "panoptic.json")["annotations"]] == [1, 2]
