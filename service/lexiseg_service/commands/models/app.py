@@ -151,9 +151,9 @@ def push_model(
         sent.append(place)
         typer.echo(f"{place} ...", err=True)
 
-    folder = catalogue.find(name, settings.models_dir).folder
-    manifest = exchange.push(folder, name.partition("@")[0], url, tell)
-    typer.echo(f"{url.rstrip('/')}/{name}: {len(manifest.files)} files, {len(sent)} of them sent now")
+    folder, pushed = catalogue.find(name, settings.models_dir).folder, ModelName.parse(name).name
+    manifest = exchange.push(folder, pushed, url, tell)
+    typer.echo(f"{url.rstrip('/')}/{pushed}: {len(manifest.files)} files, {len(sent)} of them sent now")
 
 
 @models.command("pull", cls=Grouped)
