@@ -1,1 +1,5 @@
-"""Commands of the command line, a module or a folder each; `cli.py` imports and names them."""
+"""The commands of the command line; cli.py puts them together.
+
+A command is one module, or a package whose `app.py` has its options. Torch and optional libraries are imported after
+all checks of the options.
+"""

@@ -1,4 +1,4 @@
-"""Command options that are made of the fields of `Settings`, and of what methods take.
+"""Options of the commands, most of them generated from the fields of `Settings`.
 
 LEXISEG_* in the environment -> Settings <- options of the command line, which take precedence
 """
@@ -25,7 +25,7 @@ from lexiseg_service.commands.outputs import output_file
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import SERVERS, Command, Limits, Read, Settings
 
-# Options that several commands have.
+# Options of several commands.
 Server = Annotated[
     str | None,
     typer.Option(metavar="URL|HOST:PORT", help="Ask a running server, over REST or gRPC; no model is loaded here"),
@@ -63,14 +63,14 @@ FIELDS: Mapping[str, FieldInfo] = {
 }
 # Read by docker-compose.yml, whose env_file may pass them on, and by the client.
 ELSEWHERE = re.compile(r"LEXISEG_(\w+_IMAGE|BASE_URL|DATA|ENV_FILE|SHM|RECIPE)")
-# The options of a server that most people need: their group is the first in its help.
+# Options of a server that most people need.
 MAIN_OPTIONS = (
     *("http_port", "grpc_port", "worker_port", "host", "workers", "model", "models_dir", "device"),
     *("api_keys_file", "redis_url", "log_level"),
 )
 ALIASES = {"http_port": ("--port",)}
 PLAIN = (bool, int, float, Path)  # typer parses them; any other type is text that the settings parse
-MAIN = "Main options"  # the group that stands first
+MAIN = "Main options"  # title of the first group in a server's help
 
 
 def settings_of(options: Mapping[str, Any]) -> Settings:
@@ -122,12 +122,12 @@ def takes_settings(command: Command) -> Callable[[Callable[..., None]], Callable
     options = [_option(name, info, command) for name, info in FIELDS.items() if command in read_by(info).commands]
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        return taking(function, "settings", options, settings_of)
+        return replace_parameter(function, "settings", options, settings_of)
 
     return decorate
 
 
-def given(context: typer.Context) -> list[str]:
+def named_options(context: typer.Context) -> list[str]:
     """The options on the command line, as `--model`, in the order of the command's help."""
     sources = {flag(name): context.get_parameter_source(name) for name in context.params}
     return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
@@ -139,7 +139,7 @@ def check_server(context: typer.Context, server: str | None) -> None:
     Raises:
         typer.BadParameter: such an option was given.
     """
-    named = [name for name in FIELDS if flag(name) in given(context)]
+    named = [name for name in FIELDS if flag(name) in named_options(context)]
     if server is None and "api_key" in named:
         raise typer.BadParameter("it is for a server; give --server", param_hint="'--api-key'")
     allowed = {"model", "api_key", *Limits.model_fields}
@@ -159,17 +159,17 @@ def check_installed(option: str, what: str, *modules: str) -> None:
 
 
 def read_by(info: FieldInfo) -> Read:
-    """Which commands read a setting, and where it stands in their help."""
+    """Which commands read a setting, and its group in their help."""
     return next(note for note in info.metadata if isinstance(note, Read))
 
 
 def flag(name: str) -> str:
-    """A setting as an option."""
+    """The option of a setting, as `--http-port`."""
     return f"--{name.replace('_', '-')}"
 
 
 def variable(name: str) -> str:
-    """A setting in the environment."""
+    """The environment variable of a setting, as `LEXISEG_HTTP_PORT`."""
     return f"LEXISEG_{name.upper()}"
 
 
@@ -190,20 +190,20 @@ def described(name: str, info: FieldInfo) -> str:
 def option(
     name: str, kind: Any, described: str, panel: str | None = None, needed: bool = False, also: tuple[str, ...] = ()
 ) -> inspect.Parameter:
-    """An option of a field, with other spellings in `also`; one that is not needed is None where it is left out."""
+    """A command's parameter for an option, with other spellings in `also`; None by default unless it is `needed`."""
     spellings = (flag(name), *also) if also else ()
     info = typer.Option(*spellings, help=described, rich_help_panel=panel, show_default=False)
     default, kind = (inspect.Parameter.empty, kind) if needed else (None, kind | None)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
 
 
-def taking(
+def replace_parameter(
     command: Callable[..., None],
     instead_of: str,
     options: Sequence[inspect.Parameter],
     gather: Callable[[Mapping[str, Any]], Any],
 ) -> Callable[..., None]:
-    """A command with these options in place of its parameter `instead_of`, which gets `gather` of the given ones."""
+    """Replace a command's parameter by options; it gets `gather` of those that are named on the command line."""
     signature = inspect.signature(command, eval_str=True)
     names = [parameter.name for parameter in options]
 
@@ -214,14 +214,14 @@ def taking(
 
     kept = [parameter for name, parameter in signature.parameters.items() if name != instead_of]
     parameters = [*(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in kept), *options]
-    # As inspect and typer read it.
+    # Read by inspect and typer.
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": None}
     return run
 
 
 class Grouped(TyperCommand):
-    """A command whose help shows its options in groups, in plain text; its own come first."""
+    """A command whose help shows its options in groups, in plain text; its own options come before settings."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}

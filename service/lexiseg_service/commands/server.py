@@ -1,4 +1,4 @@
-"""A lexiseg server, asked through the client: one that runs, or one of this process."""
+"""A lexiseg server that a command asks through the Python client."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from lexiseg_service.gateway.vocabularies.named import built_in
 from lexiseg_service.question.classes import is_thing
 from lexiseg_service.settings import Settings
 
-TIMEOUT = 120.0  # seconds of one image with all its retries
-SECONDS_TO_CONNECT = 10.0  # before a stream
-PATIENT = Retry(most=50, longest_wait=60.0)  # of images: a busy server is asked again for as long as the timeout
-IMPATIENT = Retry(most=1)  # of the questions before the first image: a server that is away is an error at once
+TIMEOUT = 120.0  # seconds for one image with all its retries
+CONNECT_SECONDS = 10.0  # before a stream
+RETRY_IMAGES = Retry(most=50, longest_wait=60.0)  # a busy server is retried until the timeout
+RETRY_CHECKS = Retry(most=1)  # before the first image, so that an unreachable server is an error at once
 
 
 class ServerFailure(ServiceError):
@@ -40,7 +40,7 @@ class ServerFailure(ServiceError):
 
 
 @contextmanager
-def translated(url: str) -> Iterator[None]:
+def translate_errors(url: str) -> Iterator[None]:
     """Raise the client's errors as those of the service, or as ServerFailure."""
     try:
         yield
@@ -55,18 +55,24 @@ def translated(url: str) -> Iterator[None]:
     except NotOffered:
         raise ServerFailure(f"gRPC has no vocabularies: name the server by its http address, not {url}") from None
     except UnreadableAnswer:
-        raise ServerFailure(f"what answers at {url} is not a lexiseg server") from None
+        raise ServerFailure(f"expected a lexiseg server at {url}, got answers of another program") from None
     except LexisegError as error:
         raise ServerFailure(str(error)) from None
 
 
 class Server(AbstractContextManager["Server"]):
-    """One server, for many threads. To be closed, or used as a context manager.
+    """One server, as a context manager; thread-safe.
 
-    The settings hold the API key.
+    Args:
+        url: http, https, grpc or HOST:PORT.
+        settings: their `api_key` is sent.
+        model: NAME or NAME@VERSION; None: the server's default.
+        name: how ledgers call the server; None: by address and model.
+        timeout: seconds for one image with all its retries.
+        connections: `http` and `channel` of `lexiseg_client.Client`.
 
     Raises:
-        InvalidValue: the address or the key is not one.
+        InvalidValue: the address or the key is invalid.
     """
 
     def __init__(
@@ -74,10 +80,10 @@ class Server(AbstractContextManager["Server"]):
         url: str,
         settings: Settings,
         *,
-        model: str | None = None,  # None: the server's own default
-        name: str | None = None,  # as ledgers keep it; None: the address and the model
+        model: str | None = None,
+        name: str | None = None,
         timeout: float = TIMEOUT,
-        **connections: Any,  # `http` and `channel` of `lexiseg_client.Client`
+        **connections: Any,
     ) -> None:
         key = "" if settings.api_key is None else settings.api_key.get_secret_value()
         if key and not PRINTABLE.fullmatch(key):
@@ -85,14 +91,14 @@ class Server(AbstractContextManager["Server"]):
         self.url, self._model = url.rstrip("/"), model
         self.name = name or f"{url} {model or ''}".strip()
         try:
-            self._client = Client(self.url, api_key=key, timeout=timeout, retry=PATIENT, **connections)
-            self._first = Client(self.url, api_key=key, timeout=timeout, retry=IMPATIENT, **connections)
+            self._client = Client(self.url, api_key=key, timeout=timeout, retry=RETRY_IMAGES, **connections)
+            self._checks = Client(self.url, api_key=key, timeout=timeout, retry=RETRY_CHECKS, **connections)
         except ValueError as error:
             raise InvalidValue(f"--server: {error}") from None
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
-        self._first.close()
+        self._checks.close()
 
     def check(self, task: Task) -> None:
         """Check the server, the key, the model and its tasks, before any file is sent.
@@ -103,8 +109,8 @@ class Server(AbstractContextManager["Server"]):
             ServerFailure: the server cannot be asked, or there is no such model or task.
         """
         model = self._model
-        with translated(self.url):
-            models = self._first.models() if model is None else [self._first.model(model)]
+        with translate_errors(self.url):
+            models = self._checks.models() if model is None else [self._checks.model(model)]
         able = {word for card in models for word in card.tasks}
         if task not in able:
             who = f"no model at {self.url} can" if model is None else f"{model} at {self.url} cannot"
@@ -130,8 +136,8 @@ class Server(AbstractContextManager["Server"]):
         Raises:
             ServerFailure: there is none of that name, or the server is asked over gRPC.
         """
-        with translated(self.url):
-            return self._first.vocabularies.get(name)
+        with translate_errors(self.url):
+            return self._checks.vocabularies.get(name)
 
     def keep_vocabulary(self, name: str, classes: Sequence[Any], base: Vocabulary) -> None:
         """Write a named class list with the background and source of a kept one, if that has not changed since.
@@ -140,8 +146,8 @@ class Server(AbstractContextManager["Server"]):
             ServerFailure: it is built in, or has changed in the meantime.
         """
         etag = base.etag if name == base.name else None
-        with translated(self.url):
-            self._first.vocabularies.put(name, classes, background=base.background, source=base.source, if_match=etag)
+        with translate_errors(self.url):
+            self._checks.vocabularies.put(name, classes, background=base.background, source=base.source, if_match=etag)
 
     def segment(self, image: bytes, fields: dict[str, Any]) -> Segmentation:
         """One image's masks; `fields` are those of `POST /segment`.
@@ -150,7 +156,7 @@ class Server(AbstractContextManager["Server"]):
             ServiceError: the server refused it, or did not answer.
         """
         prompts = client_prompts(fields.get("prompts", ())) or None
-        with translated(self.url):
+        with translate_errors(self.url):
             return self._client.segment(image, **fields | {"prompts": prompts, "model": self._model})
 
     def stream(self, frames: Iterator[Frame], fields: dict[str, Any]) -> Generator[FrameAnswer, None, None]:
@@ -159,8 +165,8 @@ class Server(AbstractContextManager["Server"]):
         Raises:
             ServiceError: the server refused the stream, or does not answer.
         """
-        with translated(self.url):
-            yield from self._client.stream(frames, **fields, model=self._model, timeout=SECONDS_TO_CONNECT)
+        with translate_errors(self.url):
+            yield from self._client.stream(frames, **fields, model=self._model, timeout=CONNECT_SECONDS)
 
 
 def client_prompts(prompts: Iterable[dict[str, Any]]) -> list[Prompt]:

@@ -94,7 +94,7 @@ def bulk(
     from lexiseg_model.catalogue.store import absolute
     from lexiseg_service.commands.bulk.export import WRITERS
     from lexiseg_service.commands.bulk.job import FAILED, Destination, Job, count_rows, planned_size, write_plan
-    from lexiseg_service.commands.bulk.segmenting import Cluster, batch_settings, work
+    from lexiseg_service.commands.bulk.segmenting import Cluster, batch_settings, segment_chunks
     from lexiseg_service.commands.bulk.sources import items, source_of
     from lexiseg_service.commands.in_process import check_model, resolved
 
@@ -123,7 +123,7 @@ def bulk(
     if retry_failed:
         done = {chunk for chunk in done if {"status": FAILED} not in folder.rows(chunk, ["status"])}
     to_do = sorted(set(range(size.chunks)) - done)
-    if to_do and (status := work(job, size, folder, to_do, cluster, max_failure_rate)):
+    if to_do and (status := segment_chunks(job, size, folder, to_do, cluster, max_failure_rate)):
         raise typer.Exit(status)
     rows, failures = count_rows(folder, size)
     folder.remove_unfinished()

@@ -1,7 +1,6 @@
-"""The answers of a finished job in other formats: DST/coco, DST/yolo, DST/webdataset.
+"""Export the answers of a finished job to other formats: DST/coco, DST/yolo, DST/webdataset.
 
-What an earlier export wrote is replaced. Pictures are read from the source once more; one that cannot be read any more
-is left out.
+Files of an earlier export are replaced. Pictures are read from the source again; unreadable ones are left out.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from lexiseg_client.formats import coco, yolo
 from lexiseg_model.data.packing import add_file
 from lexiseg_service.commands.bulk.job import OK, Destination, Job, Row, Size, segments_of
 from lexiseg_service.commands.bulk.sources import Contents, Item, Read
-from lexiseg_service.commands.image_files import Unreadable
 from lexiseg_service.commands.outputs import numbered
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.image.header import SUFFIXES, read_header
@@ -109,7 +107,7 @@ class Names:
         self._used: set[int] = set()  # hashes
 
     def of(self, id_: str) -> str:
-        """A name without a suffix; one that is given already gets a number."""
+        """A name without a suffix, with a number if the name is taken."""
         name = next(name for name in numbered(self._stem(id_)) if hash(name) not in self._used)
         self._used.add(hash(name))
         return name
@@ -140,7 +138,7 @@ def _pictures(job: Job, destination: Destination, chunk: int) -> Iterator[tuple[
         try:
             picture = read()
             return rows[item.id], picture, SUFFIXES[read_header(picture, limits).format]
-        except (Unreadable, ServiceError):
+        except ServiceError:
             return None
 
     with closing(Contents(job.source, limits.max_image_bytes)) as contents:

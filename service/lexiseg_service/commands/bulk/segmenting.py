@@ -76,7 +76,7 @@ class Segmenting:
         self._contents = Contents(job.source, job.settings.limits.max_image_bytes)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """As Ray Data calls it: chunk numbers in, the columns of their reports out."""
+        """Segment chunks as Ray Data's `map_batches` asks: column `chunk` in, columns of `Report` out."""
         reports = [self.segment(int(chunk)) for chunk in batch["chunk"]]
         return dict(zip(Report._fields, map(list, zip(*reports, strict=True)), strict=True))
 
@@ -181,7 +181,7 @@ def _stderr_to(file: IO[bytes]) -> Iterator[None]:
 
 
 def _require_listening(address: str) -> None:
-    """Raise OSError where nobody listens at HOST:PORT; other addresses are for Ray to find."""
+    """Raise OSError if nothing listens at HOST:PORT; other addresses are left to Ray."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
@@ -222,12 +222,13 @@ def batch_settings(settings: Settings) -> Settings:
     )
 
 
-def work(
+def segment_chunks(
     job: Job, size: Size, destination: Destination, to_do: Sequence[int], cluster: Cluster | None, max_rate: float
 ) -> int:
-    """Segment the remaining chunks, in this process without a cluster.
+    """Segment the remaining chunks on a cluster, or without one in this process.
 
-    Returns 1 if more than a share of `max_rate` failed, 130 if Ctrl-C ended it.
+    Returns:
+        The exit status: 1 if more than a share of `max_rate` (0 to 1) failed, 130 if Ctrl-C ended it, else 0.
 
     Raises:
         ModelError: the model cannot be loaded, or the cluster cannot be joined.

@@ -73,7 +73,7 @@ def _near(findings: Sequence[Finding], choice: Choice) -> list[Finding]:
 
 
 def _figure(findings: Findings, index: int, finding: Finding, choice: Choice, limits: Limits) -> tuple[str, str]:
-    """One class painted on one photograph, and its caption."""
+    """A class's segments painted on a photograph, as a data URL, and a caption."""
     source, answer = findings.answers[finding.image]
     of_class = tuple(segment for segment in answer if segment.class_index == index)
     picture = Image.fromarray(replace(answer, segments=of_class).paint(source.pixels(limits)))

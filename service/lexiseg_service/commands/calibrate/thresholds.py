@@ -32,13 +32,13 @@ IGNORED = 255  # in an 8-bit mask: counts for nothing
 
 @dataclass(frozen=True)
 class Finding:
-    """A class in one photograph. Pixels are None without masks of the truth; no score where nothing was found."""
+    """A class in one photograph; `score` is None if it has no segment, pixel counts are None without true masks."""
 
     image: str
     score: float | None
     intersection: int | None = None
-    found: int = 0  # pixels of the segment
-    true: int | None = None  # pixels of the truth
+    predicted: int = 0  # pixels of the segment
+    true: int | None = None  # pixels of the true mask
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,11 @@ def choose(findings: Sequence[Finding]) -> Choice:
 
 
 def iou(findings: Sequence[Finding], threshold: float) -> float | None:
-    """Over all photographs, segments below the threshold dropped; None where there is neither truth nor segment."""
+    """IoU (0 to 1) over all photographs without segments below a threshold; None if there are no pixels at all."""
     accepted = [finding for finding in findings if finding.score is not None and finding.score >= threshold]
     intersection = sum(finding.intersection or 0 for finding in accepted)
-    union = sum(finding.true or 0 for finding in findings) + sum(finding.found for finding in accepted) - intersection
+    predicted, true = sum(finding.predicted for finding in accepted), sum(finding.true or 0 for finding in findings)
+    union = predicted + true - intersection
     return intersection / union if union else None
 
 
@@ -105,7 +106,7 @@ def _count(findings: Sequence[Finding]) -> int:
 
 @dataclass
 class Findings:
-    """Findings of each class, kept in memory."""
+    """Collects findings by class, and the answers for the report; all in memory."""
 
     names: Sequence[str]
     masks: Path | None
@@ -115,7 +116,7 @@ class Findings:
         self.answers: dict[str, tuple[Source, Segmentation]] = {}
 
     def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
-        """One photograph: the best score and the pixels of each class, and the truth.
+        """Add a photograph: the best score and the pixels of each class, and those of the true mask.
 
         Raises:
             InvalidValue: its mask is missing or of another size.
@@ -132,8 +133,8 @@ class Findings:
         counted = truth != IGNORED
         values = np.where(truth < n_values, truth, 0)
         of_classes = count(values[counted], (answer.class_map + 1)[counted], n_values)[:, 1:].T.tolist()
-        for findings, score, (correct, true, found) in zip(self.by_class, scores, of_classes, strict=True):
-            findings.append(Finding(source.name, score, correct, found, true))
+        for findings, score, (correct, true, predicted) in zip(self.by_class, scores, of_classes, strict=True):
+            findings.append(Finding(source.name, score, correct, predicted, true))
 
 
 def refuse_missing(sources: Sequence[Source], masks: Path | None) -> None:

@@ -1,0 +1,1 @@
+"""`lexiseg compare`: two models on the same photographs, without labels."""

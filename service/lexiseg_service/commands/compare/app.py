@@ -46,9 +46,9 @@ def compare(
     question = question_of(classes, vocabulary, background=background, threshold=0.0)
     check_named(settings, a, b)
     class_list = resolved(question, settings)
-    from lexiseg_service.commands.compare.report import compared  # imports torch: after all checks
+    from lexiseg_service.commands.compare.report import compare_models  # imports torch: after all checks
 
-    report = compared((a, b), folder, class_list, settings)
+    report = compare_models((a, b), folder, class_list, settings)
     write_text(out, report.html(shown))
     write_json(json, report.figures)
     photographs = report.figures["photographs"]

@@ -29,7 +29,7 @@ from lexiseg_service.errors import ServiceError
 from lexiseg_service.settings import Limits, Settings
 
 MAX_WIDTH = 420  # pixels of a picture
-GRAY = (128, 128, 128)  # the colour of nobody
+GRAY = (128, 128, 128)  # the colour of pixels without a class
 PAGE = """\
 {% extends "layout" %}
 {% macro key(label) %}<span class="key" style="background:rgb{{ colours[label] }}"></span>{{ label }}{% endmacro %}
@@ -82,7 +82,7 @@ class Report:
     limits: Limits
 
     def html(self, n_pictures: int) -> str:
-        """The page, which shows so many photographs, the most different."""
+        """The page, with pictures of the `n_pictures` photographs that differ most."""
         photographs = self.figures["photographs"]
         ious = self.figures["iou"].values()
         rows = zip(ious, self.labels, *self.shares.tolist(), strict=True)
@@ -98,7 +98,7 @@ class Report:
         )
 
     def _pictures(self, photograph: str) -> tuple[int, list[tuple[str, str]]]:
-        """The number of its pixels, and small pictures of it with their names."""
+        """A photograph's number of pixels; small pictures of it, of both label maps, of their difference, by name."""
         a, b = (_labels(png) for png in self.maps[photograph])
         height, width = a.shape
         size = (width, height) if width <= MAX_WIDTH else (MAX_WIDTH, max(1, round(height * MAX_WIDTH / width)))
@@ -122,14 +122,14 @@ def _painted(rgb: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:
     return np.where((labels > NOBODY)[..., None], mixed, rgb).round().astype(np.uint8)
 
 
-def compared(names: tuple[str, str], folder: Path, vocabulary: Vocabulary, settings: Settings) -> Report:
+def compare_models(names: tuple[str, str], folder: Path, vocabulary: Vocabulary, settings: Settings) -> Report:
     """Label the photographs of a folder by one model after the other.
 
     Raises:
         ServiceError: there are no photographs.
         ModelError: a model cannot be loaded, or none of the photographs can be read.
     """
-    # As PNG, which takes a hundredth of the memory.
+    # Label maps as PNG take a hundredth of the memory.
     maps: dict[str, list[bytes]] = {source.name: [] for source in sources_of([folder])}
     models, unread = [], dict[str, str]()
     for name in names:
@@ -171,7 +171,7 @@ def _ious(counts: Counts) -> list[float | None]:
 def _label_all(
     name: str, vocabulary: Vocabulary, maps: Mapping[str, list[bytes]], unread: dict[str, str], settings: Settings
 ) -> dict[str, str]:
-    """Add one model's labels of all readable photographs to `maps`; its name, version and digest."""
+    """Label all readable photographs with one model, into `maps`; returns its name, version and digest."""
     segmenter = named_or_folder(settings, name)
     label = labeller(segmenter, vocabulary, segmenter.card.refine)
     values = np.append(np.arange(1, len(vocabulary.classes) + 1), NOBODY).astype(np.uint16)

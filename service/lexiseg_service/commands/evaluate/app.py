@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from lexiseg_service.commands.evaluate.options import EvalOptions
-from lexiseg_service.commands.options import JsonReport, given, takes_settings
+from lexiseg_service.commands.options import JsonReport, named_options, takes_settings
 from lexiseg_service.commands.outputs import output_file, output_folder
 from lexiseg_service.settings import Settings
 
@@ -114,8 +114,8 @@ def evaluate(
     )
     alone = paper is None and compare is None
     defaults = {"--task": task == "semantic", "--split": split == "val"}
-    named = [name for name in given(context) if not defaults.get(name)]  # a typed default contradicts nothing
-    # In which case which options are refused, and why.
+    named = [name for name in named_options(context) if not defaults.get(name)]  # a typed default contradicts nothing
+    # Condition, options that are refused then, reason.
     rules = (
         (
             not alone or protocol or task != "semantic",

@@ -19,14 +19,14 @@ from lexiseg_model.catalogue import importing
 from lexiseg_model.catalogue.method import Method
 from lexiseg_model.clip.checkpoint import is_torchscript
 from lexiseg_model.errors import OptionError
-from lexiseg_service.commands.options import Grouped, flag, option, takes_settings, taking
+from lexiseg_service.commands.options import Grouped, flag, option, replace_parameter, takes_settings
 from lexiseg_service.settings import Settings
 
 
 def command() -> typer.Typer:
     """The command with the options of all installed methods."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    wrapped = taking(import_model, "files", _options(importing.importable()), dict)
+    wrapped = replace_parameter(import_model, "files", _options(importing.importable()), dict)
     app.command(cls=Grouped)(takes_settings("models")(wrapped))
     return app
 

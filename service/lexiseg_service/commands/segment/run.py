@@ -227,8 +227,8 @@ def segment_files(
     return outcome
 
 
-def work(job: Job, ask: Ask, classes: Sequence[ClassEntry], model: str) -> int:
-    """Segment the remaining images; `model` is name and digest of the model, or the server. Returns the status."""
+def segment_remaining(job: Job, ask: Ask, classes: Sequence[ClassEntry], model: str) -> int:
+    """Segment the images without results; `model` names model and digest, or the server. Returns the exit status."""
     results = Results(job, classes, model)
     to_do = [source for source in job.sources if not results.has(source, even_changed=job.skip_existing)]
     n_before = len(job.sources) - len(to_do)
@@ -267,7 +267,7 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
         if of_server is not None:
             classes = _fitting(job.kind, asked.classes_of(of_server))
         fields = question.fields | {"overlay": job.overlay}
-        return work(job, lambda content: asked.segment(content, fields), classes, asked.name)
+        return segment_remaining(job, lambda content: asked.segment(content, fields), classes, asked.name)
 
 
 def _fitting(kind: Format, classes: tuple[ClassEntry, ...]) -> tuple[ClassEntry, ...]:

@@ -80,25 +80,26 @@ def run(images: list[str], question: Question, out: Path, settings: Settings, re
     missing = [name for name in images if not name.startswith("/vsi") and not Path(name).exists()]
     if len(missing) == len(images):
         raise Unreadable("\n".join(f"{name}: No such file" for name in missing))
-    work = _Work(load(settings, question.task), vocabulary, question)
+    segmenter = _WindowSegmenter(load(settings, question.task), vocabulary, question)
     from lexiseg_service.commands.segment.scene import open_scene  # imports torch: after all checks
 
     failures = 0
     for name in images:
         try:
             with open_scene(name, reading) as scene:
-                typer.echo(_segment(Path(name).stem, scene, work, out))
+                typer.echo(_segment(Path(name).stem, scene, segmenter, out))
         except (DatasetError, OptionError) as error:
             failures += 1
             typer.echo(f"lexiseg: {error}", err=True)
     return 1 if failures else 0
 
 
-def _segment(stem: str, scene: Scene, work: _Work, out: Path) -> str:
+def _segment(stem: str, scene: Scene, segmenter: _WindowSegmenter, out: Path) -> str:
+    """Write the files of one image, all or none; returns a line about them."""
     out.mkdir(parents=True, exist_ok=True)
     name = next(name for name in numbered(stem) if not any((out / f"{name}{suffix}").exists() for suffix in SUFFIXES))
     with tempfile.TemporaryDirectory(dir=out, prefix=f".{name}.") as unfinished:
-        count = work.segment(scene, Path(unfinished), name)
+        count = segmenter.segment(scene, Path(unfinished), name)
         for suffix in SUFFIXES:
             os.replace(Path(unfinished) / f"{name}{suffix}", out / f"{name}{suffix}")
     places = ", ".join(str(out / f"{name}{suffix}") for suffix in SUFFIXES)
@@ -106,8 +107,8 @@ def _segment(stem: str, scene: Scene, work: _Work, out: Path) -> str:
     return f"{width:,} x {height:,} pixels, {count:,} segments: {places}"
 
 
-class _Work:
-    """A model and a question, which are the same for every image."""
+class _WindowSegmenter:
+    """Segments scenes window by window, all with one model and question."""
 
     def __init__(self, segmenter: Segmenter, vocabulary: Vocabulary, question: Question) -> None:
         import numpy as np

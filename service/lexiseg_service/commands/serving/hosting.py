@@ -21,7 +21,7 @@ from lexiseg_service.wire.server import CannotListen, GrpcServer, bracketed, por
 
 KEEP_ALIVE_SECONDS = 20  # between two requests of a connection; longer than clients keep theirs
 MAX_CONNECTIONS = 1000  # of HTTP at a time; more get 503
-LINGER_SECONDS = 0.5  # between reporting that it goes down and closing the port
+LINGER_SECONDS = 0.5  # between the first sign of the shutdown and closing the port
 EVERYWHERE = ("127.0.0.1", "::1", "0.0.0.0", "::")
 
 
@@ -102,9 +102,9 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._grpc.leave()
-        # A client that is told so sends nothing more over a connection that is about to be closed.
+        # Clients send no further request over a connection after this header.
         self.server_state.default_headers.append((b"connection", b"close"))
-        await asyncio.sleep(self.linger)  # requests on their way over open connections are still answered
+        await asyncio.sleep(self.linger)  # requests that clients have sent meanwhile are still answered
         await super().shutdown(sockets)
         if self.force_exit and isinstance(self.lifespan, LifespanOn):
             # Cancelling the application at exit is not an error.

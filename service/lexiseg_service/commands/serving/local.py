@@ -25,9 +25,9 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.server import UNIX
 
-DAY = 86_400.0  # seconds: nobody else waits for an answer
-# Settings of a gateway that are for strangers, and what is in flight at the end is dropped.
-OPEN = dict.fromkeys(("api_keys", "api_keys_file", "rate_limit", "concurrency_limit", "rollouts_file")) | {
+DAY = 86_400.0  # seconds; no other client waits for the model
+# No access control, as nobody else can connect; requests in flight at the end are dropped.
+WITHOUT_ADMISSION = dict.fromkeys(("api_keys", "api_keys_file", "rate_limit", "concurrency_limit", "rollouts_file")) | {
     "drain_seconds": 0.0
 }
 
@@ -60,10 +60,10 @@ def _local_server(settings: Settings) -> Iterator[Server]:
     from lexiseg_service.worker.worker import ModelWorker  # imports torch: after all checks
 
     model = settings.default_model or settings.model
-    patience = {} if "deadline_seconds" in settings.model_fields_set else {"deadline_seconds": DAY}
+    deadline = {} if "deadline_seconds" in settings.model_fields_set else {"deadline_seconds": DAY}
     with _errors_logged(), TemporaryDirectory(prefix="lexiseg-") as folder:
         http, rpc = Path(folder) / "http", f"{UNIX}{folder}/grpc"
-        own = settings.model_copy(update={"model": model, "host": rpc, **OPEN, **patience})
+        own = settings.model_copy(update={"model": model, "host": rpc, **WITHOUT_ADMISSION, **deadline})
         metrics = Metrics()
         worker = ModelWorker(own, metrics)
         app = create_app(own, worker, metrics)

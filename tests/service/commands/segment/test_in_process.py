@@ -6,7 +6,7 @@ from lexiseg_client import Segmentation
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import Source, sources_of
 from lexiseg_service.commands.question import question_of
-from lexiseg_service.commands.segment.run import INTERRUPTED_STATUS, Ask, Job, work
+from lexiseg_service.commands.segment.run import INTERRUPTED_STATUS, Ask, Job, segment_remaining
 from lexiseg_service.settings import Limits
 from tests import coco, pictures
 from tests.clients.formats import made
@@ -101,7 +101,7 @@ def answered(content: bytes = b"") -> Segmentation:
 
 def run(out: Path, sources: list[Source], ask: Ask) -> int:
     job = Job(sources, question_of(["sky"], None), out, "coco", Limits())
-    return work(job, ask, (ClassEntry("sky"),), "a model")
+    return segment_remaining(job, ask, (ClassEntry("sky"),), "a model")
 
 
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
