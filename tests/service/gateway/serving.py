@@ -43,7 +43,7 @@ def on_ports(backend: Backend, **settings: Any) -> Iterator[Ports]:
     values = {"model": "colours", "grpc_port": 0, "http_port": 0, "drain_seconds": 5, **settings}
     chosen = Settings.model_validate(values)
     app = create_app(chosen, backend, Metrics())
-    server = Server(app, app.state.grpc, chosen, 0, "--http-port", "listens")
+    server = Server(app, app.state.grpc, chosen, 0, "listens")
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -83,6 +83,7 @@ def mcp(
 
     require_sdk()
     if http:
+        refuse_taken(settings, "http_port", "grpc_port")
         from lexiseg_service.commands.serving.serve import run
 
         adapters = tuple(dict.fromkeys([*settings.adapters, "mcp"]))

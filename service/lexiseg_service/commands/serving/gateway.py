@@ -34,7 +34,7 @@ def run(settings: Settings, workers: Sequence[Path] = ()) -> int:
     tracing = open_tracing()
     app = create_app(settings, RemoteBackend(settings, metrics), metrics, tracing=tracing)
     install(app, settings)
-    server = Server(app, app.state.grpc, settings, settings.http_port, "--http-port", GREETING)
+    server = Server(app, app.state.grpc, settings, settings.http_port, GREETING)
     gc.collect()
     gc.freeze()  # full collections skip what is imported
     return server.run_to_end(tracing)

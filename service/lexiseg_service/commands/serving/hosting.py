@@ -17,7 +17,7 @@ from uvicorn.lifespan.on import LifespanOn
 
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.tracing import Tracing
-from lexiseg_service.wire.server import CannotListen, GrpcServer, bracketed, port_in_use
+from lexiseg_service.wire.server import CannotListen, GrpcServer, bracketed
 
 KEEP_ALIVE_SECONDS = 20  # between two requests of a connection; longer than clients keep theirs
 MAX_CONNECTIONS = 1000  # of HTTP at a time; more get 503
@@ -37,7 +37,6 @@ class Server(uvicorn.Server):
         grpc: GrpcServer,
         settings: Settings,
         http_port: int,
-        http_option: str,  # of the command line, to choose another port
         greeting: str = "",  # with places for the base URL `url` and the gRPC address `grpc`; "" prints nothing
         socket: Path | None = None,  # a Unix socket that HTTP listens on, instead of host and port
     ) -> None:
@@ -57,7 +56,6 @@ class Server(uvicorn.Server):
         self.failed = False
         self.linger = LINGER_SECONDS
         self._grpc = grpc
-        self._http_option = http_option
         self._greeting = greeting
 
     def run_to_end(self, tracing: Tracing | None) -> int:
@@ -79,12 +77,7 @@ class Server(uvicorn.Server):
             self._captured_signals.clear()  # uvicorn would raise the signal once more and die of it
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        try:
-            await super().startup(sockets)
-        except SystemExit:  # how uvicorn reports a port that is taken
-            where = f"{self.config.host}:{self.config.port}"
-            typer.echo(f"lexiseg: {port_in_use(where, self._http_option)}", err=True)
-            raise SystemExit(1) from None
+        await super().startup(sockets)
         if not self.started:
             return
         try:

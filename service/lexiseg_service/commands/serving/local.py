@@ -67,7 +67,7 @@ def _local_server(settings: Settings) -> Iterator[Server]:
         metrics = Metrics()
         worker = ModelWorker(own, metrics)
         app = create_app(own, worker, metrics)
-        hosted = hosting.Server(app, app.state.grpc, own, 0, "", socket=http)
+        hosted = hosting.Server(app, app.state.grpc, own, 0, socket=http)
         hosted.linger = 0.0
         thread = threading.Thread(target=hosted.run, name="server", daemon=True)
         thread.start()

@@ -44,9 +44,9 @@ def run(settings: Settings, socket: Path | None = None) -> int:
     grpc = worker_server(worker, settings, metrics, socket)
     app = http_app(worker, grpc, metrics)
     if socket is None:
-        server = Server(app, grpc, settings, settings.metrics_port, "--metrics-port", GREETING)
+        server = Server(app, grpc, settings, settings.metrics_port, GREETING)
     else:
-        server = Server(app, grpc, settings, 0, "", socket=metrics_socket(socket))
+        server = Server(app, grpc, settings, 0, socket=metrics_socket(socket))
     status = server.run_to_end(tracing)
     if worker.failure is not None:
         raise ModelError(worker.failure)

@@ -81,7 +81,7 @@ async def listening(backend: Backend | None = None, **settings: Any) -> AsyncIte
     metrics = Metrics()
     chosen = Settings(**{"model": "colours", "grpc_port": 0, "drain_seconds": SOON, **settings})
     app = create_app(chosen, backend or KnownBackend(), metrics)
-    server = Server(app, app.state.grpc, chosen, 0, "--http-port", "on {url}")
+    server = Server(app, app.state.grpc, chosen, 0, "on {url}")
     server.linger = 0.0
     async with asyncio.timeout(SOON):
         running = asyncio.create_task(server.serve())
