@@ -44,11 +44,11 @@ class Photograph(NamedTuple):
     n_objects: int
 
 
-def photographs(segmenter: Segmenter, root: Path = DATA) -> list[Photograph]:
+def photographs(segmenter: Segmenter) -> list[Photograph]:
     """EACH photographs of every data set."""
     chosen = []
     for name in NAMES:
-        data = read_dataset(root, name, "val")
+        data = read_dataset(DATA, name, "val")
         classes = [value for value, label in enumerate(data.classes) if label != BACKGROUND]
         places = range(0, len(data.samples), len(data.samples) // EACH)[:EACH]
         chosen += [_photograph(segmenter, data.samples[place], classes) for place in places]

@@ -19,14 +19,14 @@ MARK_BYTES = 8
 REMEMBERED = 64  # photographs that a user may ask about again
 
 
-def photographs(folder: Path | None, seed: int = 0) -> list[bytes]:
+def photographs(folder: Path | None) -> list[bytes]:
     """Encoded images: the first MAX_FILES of a folder by name, or generated ones.
 
     Raises:
         FileNotFoundError: the folder holds none.
     """
     if folder is None:
-        return [generated(seed + index) for index in range(GENERATED)]
+        return [generated(index) for index in range(GENERATED)]
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)[:MAX_FILES]
     if not paths:
         raise FileNotFoundError(f"{folder}: no {', '.join(sorted(SUFFIXES))} file")

@@ -58,11 +58,10 @@ def checkouts() -> list[Path]:
     return [other, Path.cwd()]
 
 
-def server_of(checkout: Path, settings: Mapping[str, str] = {}) -> Server:
+def server_of(checkout: Path) -> Server:
     """The lexiseg server of a checkout."""
     parts = (".", "model", "service", "clients/python")
-    path = {"PYTHONPATH": os.pathsep.join(str(checkout / part) for part in parts)}
-    return LEXISEG._replace(environment={**path, **settings})
+    return LEXISEG._replace(environment={"PYTHONPATH": os.pathsep.join(str(checkout / part) for part in parts)})
 
 
 def is_ready(url: str) -> bool:

@@ -37,8 +37,8 @@ class Hostile:
         self._pictures = Pictures()
         self._chance = random.Random(seed)
 
-    async def overload(self, until: float, n_clients: int = CROWD) -> None:
-        """Closed loops of `n_clients`: images of every size, new to every cache, soon sent again after a refusal."""
+    async def overload(self, until: float) -> None:
+        """Closed loops of CROWD clients: images of every size, new to every cache, soon sent again after a refusal."""
 
         async def one(key: str) -> None:
             kinds = itertools.cycle(self._kinds())
@@ -48,7 +48,7 @@ class Hostile:
                     if answer.status != 200:
                         await asyncio.sleep(0.5)
 
-        await asyncio.gather(*(one(key) for key, _ in zip(itertools.cycle(self._keys), range(n_clients))))
+        await asyncio.gather(*(one(key) for key, _ in zip(itertools.cycle(self._keys), range(CROWD))))
 
     async def flood(self, times: float, per_second: float, until: float) -> None:
         """An open loop of such requests, at `times` x `per_second` requests a second."""

@@ -71,12 +71,12 @@ class Judge:
             return "untyped"
         return self._typed(who, kind, answer.status, may)
 
-    def call(self, who: str, failure: grpc.RpcError, *, may: frozenset[str] = BUSY) -> None:
-        """Judge a failed gRPC call, which must be an error of a type in `may`."""
+    def call(self, who: str, failure: grpc.RpcError) -> None:
+        """Judge a failed gRPC call, whose error must be of a type in BUSY."""
         assert isinstance(failure, grpc.aio.AioRpcError)
         error = read_error(failure)
         if error is not None:
-            self._typed(who, error.type, error.status, may)
+            self._typed(who, error.type, error.status, BUSY)
         elif failure.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
             self.count(who, "the client's own deadline")
         else:
