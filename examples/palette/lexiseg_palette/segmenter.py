@@ -1,4 +1,4 @@
-"""Colours by name: a pixel scores by how near it is to a word's colour."""
+"""A method whose words are names of colours: a pixel belongs to the nearest colour."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from lexiseg_model.segmenter import Segmenter, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement
 
 SHARPNESS = 40.0  # of the softmax over distances
-FAR = 0.3  # distance in 0..1 from which a pixel is nobody's
-NOWHERE = (-9.0, -9.0, -9.0)  # where the colour of a word lies that names none: far from every pixel
+FAR = 0.3  # distance of colours (0 to 1 each channel) from which a pixel belongs to no class
+NOWHERE = (-9.0, -9.0, -9.0)  # colour of a word that names none: far from every pixel
 
 
 def require_weights(card: ModelCard) -> None:
-    """There are none to miss."""
+    """Check that weights are there, before a model is loaded; this method has none."""
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> Segmenter:
-    """What lexiseg calls; a method with weights reads them from `folder` onto `execution.device`."""
+    """Load the model; a method with weights reads them from `folder` onto `execution.device`."""
     return PaletteSegmenter(card)
 
 
 class PaletteSegmenter(Segmenter):
-    """Everything but the tasks, which lexiseg makes of it: semantic, instance and panoptic."""
+    """The steps from which lexiseg makes the tasks semantic, instance and panoptic."""
 
     def __init__(self, card: ModelCard) -> None:
         self.card = card
@@ -39,7 +39,7 @@ class PaletteSegmenter(Segmenter):
         self.buckets = ()
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        """One tile, every `step`-th pixel of the image."""
+        """One tile [1, 3, s, t]: every `step`-th pixel of an image [H, W, 3]."""
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
             raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {list(rgb.shape)}")
         longest = min(options.max_side or self.card.input.long_side, self.card.input.long_side)
@@ -48,30 +48,30 @@ class PaletteSegmenter(Segmenter):
         return Plan((rgb.shape[0], rgb.shape[1]), tile[None])
 
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        """[N, 3, s, t] bytes -> colours in 0..1; a network's image pass would stand here."""
+        """Tiles [N, 3, s, t] -> colours [N, 3, s, t] in 0..1; a network's image pass would be here."""
         return ((torch.from_numpy(tiles).float() / 255).half(),)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        """A copy: a view would keep the whole batch."""
+        """Features of one image from those of its tiles."""
         return Features(plan.size, {"colours": tile_features[0][0]})
 
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
-        """Names and synonyms, as they are."""
+        """The texts to encode: names and synonyms as they are."""
         return [text for entry in classes for text in entry.texts]
 
     def encode_texts(self, texts: list[str]) -> TextRows:
-        """[S, 3] colours; a text tower would stand here."""
+        """Texts -> colours [S, 3]; a text tower would be here."""
         return np.array([_colour(text) for text in texts], np.float16).reshape(-1, 3)
 
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        """Each text stands for its class; the nearest counts."""
+        """Colours [T, 3] of all texts, with the class of each."""
         owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
         if rows.shape != (len(owner), 3):
             raise ShapeError(f"expected text rows [{len(owner)}, 3], got {list(rows.shape)}")
         return TextBank(torch.from_numpy(rows).float(), owner, len(classes))
 
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        """[K, h, w]: minus the distance to the nearest of a class's colours."""
+        """Scores [K, h, w]: minus the distance to the nearest of a class's colours."""
         colours = features.tensors["colours"].float()
         distances = torch.stack([(colours - row[:, None, None]).norm(dim=0) for row in bank.vectors])  # [T, h, w]
         owner = torch.from_numpy(bank.owner)
@@ -80,7 +80,7 @@ class PaletteSegmenter(Segmenter):
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        """What a class must beat: the score at the distance FAR, moved by a threshold."""
+        """The score that a class must exceed: that of the distance FAR, shifted by a threshold (0 to 1)."""
         share = min(max(0.5 if threshold is None else threshold, 1e-6), 1 - 1e-6)
         return torch.tensor(-SHARPNESS * FAR) + torch.logit(torch.tensor(share))
 
