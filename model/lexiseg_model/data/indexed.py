@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ IGNORE = 255  # mask value that is ignored
 INDEX_MODES = ("L", "P")  # Pillow's modes of one 8-bit channel
 BACKGROUND = "background"
 CLASSES = "classes.json"
+Item = TypeVar("Item")
 
 
 @contextmanager
@@ -60,6 +61,12 @@ def photographs_in(folder: Path) -> list[Path]:
                     raise DatasetError(f"{stems[path.stem]} and {path.name} would have one mask; rename one of them")
             return images
     raise DatasetError(f"{folder} holds no photographs; expected {', '.join(sorted(PHOTOGRAPHS))}")
+
+
+def evenly_spread(items: Sequence[Item], limit: int) -> list[Item]:
+    """At most `limit` items in order, evenly spread from the first on."""
+    count = min(limit, len(items))
+    return [items[place * len(items) // count] for place in range(count)]
 
 
 def to_jpeg(image: NDArray[np.uint8]) -> bytes:
@@ -146,10 +153,6 @@ class IndexedDataset:
     def has_background(self) -> bool:
         """Whether mask value 0 means "none of the classes"."""
         return self.classes[0] == BACKGROUND
-
-    def some(self, limit: int) -> tuple[Sample, ...]:
-        """At most `limit` photographs, evenly spread."""
-        return self.samples[:: max(1, len(self.samples) // limit)][:limit]
 
 
 def read_dataset(root: Path, name: str, split: str) -> IndexedDataset:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset
+from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, evenly_spread
 from lexiseg_model.evaluation.comparison.bootstrap import Difference, compare_counts
 from lexiseg_model.evaluation.counts import scores
 from lexiseg_model.evaluation.run import Report, count_photographs
@@ -75,11 +75,9 @@ def counts_of(segmenter: Segmenter, data: IndexedDataset) -> NDArray[np.int64]:
 
 def write_samples(before: Segmenter, after: Segmenter, data: IndexedDataset, count: int, folder: Path) -> list[Path]:
     """Write `folder/NAME.png` for evenly chosen photographs: truth, before, after, side by side."""
-    count = min(count, len(data.samples))
-    chosen = [data.samples[place * len(data.samples) // count] for place in range(count)]
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for sample in chosen:
+    for sample in evenly_spread(data.samples, count):
         image = sample.read_image()
         pictures = [_truth(image, sample.read_mask(), data), *(_answer(each, image, data) for each in (before, after))]
         gap = np.full((pictures[0].shape[0], GAP, 3), 255, np.uint8)

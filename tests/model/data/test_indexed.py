@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_model.data.indexed import Sample, read_dataset
+from lexiseg_model.data.indexed import Sample, evenly_spread, read_dataset
 from lexiseg_model.errors import DatasetError, SampleError
 
 CLASSES = ["background", "cat", "dog"]
@@ -92,3 +92,8 @@ def test_an_unusable_mask_is_reported(tmp_path: Path, mask: Image.Image, complai
 def test_an_unreadable_photograph_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SampleError, match=r"val/images/a\.jpg: cannot be read as an image"):
         sample(tmp_path, Image.new("L", (6, 4)), b"<html>").read()
+
+
+def test_a_selection_of_items_reaches_from_the_first_to_the_last() -> None:
+    assert evenly_spread(range(15), 10) == [0, 1, 3, 4, 6, 7, 9, 10, 12, 13]
+    assert evenly_spread("ab", 10) == ["a", "b"]

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import CLASSES, to_jpeg, write_classes, write_sample
+from lexiseg_model.data.indexed import CLASSES, evenly_spread, to_jpeg, write_classes, write_sample
 from lexiseg_model.data.own.coco import listings, read_coco
 from lexiseg_model.data.own.pictures import OwnPictures, digest_of, read_folders
 from lexiseg_model.errors import DatasetError
@@ -72,9 +72,8 @@ def prepare(folder: Path, target: Path, limit: int | None = None) -> Prepared:
             differ in size, or hold undefined values: counts all and names some.
     """
     pictures = read_own(folder)
-    if limit is not None and len(pictures.train) > limit:
-        selection = [pictures.train[place * len(pictures.train) // limit] for place in range(limit)]
-        pictures = replace(pictures, train=tuple(selection))
+    if limit is not None:
+        pictures = replace(pictures, train=tuple(evenly_spread(pictures.train, limit)))
     draft = target.with_name(f"{target.name}.{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
     try:

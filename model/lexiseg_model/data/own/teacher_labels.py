@@ -19,6 +19,7 @@ from lexiseg_model.data.indexed import (
     CLASSES,
     IGNORE,
     Sample,
+    evenly_spread,
     photographs_in,
     read_classes,
     to_jpeg,
@@ -134,9 +135,8 @@ def read_photographs(folder: Path, classes: Sequence[str], limit: int | None) ->
     background = listed != names
     same = listed in (names, (BACKGROUND, *names))
     apart = same and all((folder / "val" / part).is_dir() for part in ("images", "masks"))
-    count = min(limit or len(images), len(images))
-    chosen = [images[place * len(images) // count] for place in range(count)]
     masks = images[0].parents[1] / "masks" if same else None
+    chosen = evenly_spread(images, limit or len(images))
     return Photographs(chosen, names, background, masks, folder / "val" if apart else None)
 
 

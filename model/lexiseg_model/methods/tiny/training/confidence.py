@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample
+from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample, evenly_spread
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.tiny.training import TEXTS
 from lexiseg_model.methods.tiny.training.texts import TextBook
@@ -59,7 +59,9 @@ def gather(
     segmenter.card = card.model_copy(update={"score": None})  # scores are then mean probabilities
     try:
         segments = [
-            row for sample in data.some(photographs) for row in _judged(segmenter, rows_of, data, sample, rare, random)
+            row
+            for sample in evenly_spread(data.samples, photographs)
+            for row in _judged(segmenter, rows_of, data, sample, rare, random)
         ]
     finally:
         segmenter.card = card
