@@ -23,7 +23,7 @@ BORDER = (124, 116, 104)  # colour outside of a photograph
 LUMA = (0.299, 0.587, 0.114)  # of RGB, BT.601
 MIRRORED = 0.5  # share of crops
 ON_A_CLASS = 0.6  # share of crops that are centred on a class of the photograph
-SEEN_STEP = 8  # pixels between those of a mask that are searched for classes
+SEEN_STEP = 8  # every so many pixels of a mask are searched for classes
 ASPECT = 0.2  # largest logarithm of a window's aspect ratio
 MARGIN = 0.2  # of a window on each side, in which its centre does not lie
 WHOLE = (-0.12, 0.05)  # logarithm of a whole view's sides, relative to the photograph's
@@ -115,7 +115,7 @@ class Places(NamedTuple):
 
     packs: Tensor  # [N] the pack of each
     places: Tensor  # [N, 3] offset, height and width of the photograph in its pack
-    steps: Tensor  # [N, 4] pixels of the photograph per pixel of the crop and its first one, across, then down
+    steps: Tensor  # [N, 4] x = steps[0] column + steps[1], y = steps[2] row + steps[3]: from crop to photograph
 
 
 class Views(NamedTuple):
@@ -216,15 +216,15 @@ def sampled(store: Sequence[Tensor], windows: Places, size: int) -> Tensor:
 
 def _photographs(store: Sequence[Tensor], windows: Places) -> list[tuple[Tensor, Tensor]]:
     """Photograph [H, W, 3] and steps [4] float64 of each window."""
-    steps = windows.steps.double()
-    photographs = []
-    for which, (offset, height, width) in zip(windows.packs.tolist(), windows.places.tolist(), strict=True):
-        photographs.append(store[which][offset : offset + height * width].view(height, width, 3))
-    return list(zip(photographs, steps, strict=True))
+    photographs = (
+        store[pack][offset : offset + height * width].view(height, width, 3)
+        for pack, (offset, height, width) in zip(windows.packs.tolist(), windows.places.tolist(), strict=True)
+    )
+    return list(zip(photographs, windows.steps.double(), strict=True))
 
 
 def _recoloured(crops: Tensor, colours: Tensor) -> Tensor:
-    """[B, S, S, 3] of 0..255; colours [B, 5]."""
+    """Crops [B, S, S, 3] of 0..255 with colours [B, 5], as in `Views`, applied."""
     saturation, contrast, gain = colours[:, None, None, :1], colours[:, None, None, 1:2], colours[:, None, None, 2:]
     gray = (crops * crops.new_tensor(LUMA)).sum(-1, keepdim=True)
     mean = gray.mean((1, 2), keepdim=True)
@@ -249,6 +249,7 @@ def _stack_places(windows: Sequence[View] | Sequence[Paste]) -> Places:
 
 
 def _matrix(top: float, left: float, height: float, width: float, size: int, mirrored: bool) -> Matrix:
+    """From pixel indices of the photograph to those of the crop; `top` and `left` are edges, half a pixel outside."""
     scale_x, scale_y = size / width, size / height
     shift_x, shift_y = 0.5 * scale_x - 0.5 - left * scale_x, 0.5 * scale_y - 0.5 - top * scale_y
     if mirrored:

@@ -163,10 +163,10 @@ class Learner(Generic[Network]):
         recompute(self.network, recipe.recompute)
         if recipe.compiled:
             compile_parts(self.network, recipe.compiled, recipe.compiler)
-        self._pass = LossPass(self.network)
+        self._loss_pass = LossPass(self.network)
         if sharded:
             parts = _parts(self.network, recipe.recompute, "recompute")
-            shard(self._pass, [each for _, part in parts for each in _members(part)], device)
+            shard(self._loss_pass, [each for _, part in parts for each in _members(part)], device)
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.groups = groups(self.network, recipe.decay_rule, recipe.rate_factors)
         self.optimizer = optimiser(recipe, self.network, self.groups)
@@ -177,30 +177,33 @@ class Learner(Generic[Network]):
         self._buffers: dict[torch.dtype, list[Tensor]] = {}
         for buffer in self.network.buffers():
             self._buffers.setdefault(buffer.dtype, []).append(buffer)
-        self._before = {kind: [buffer.clone() for buffer in buffers] for kind, buffers in self._buffers.items()}
+        self._buffers_before = {kind: [buffer.clone() for buffer in buffers] for kind, buffers in self._buffers.items()}
 
     def begin(self, rate: float) -> None:
-        """Begin a step at a learning rate."""
+        """Begin a step at a learning rate: no gradients, and buffers remembered in case the step is lost."""
         for group, sorted_in in zip(self.optimizer.param_groups, self.groups, strict=True):
             group["lr"] = rate * sorted_in.factor
         for kind, buffers in self._buffers.items():
-            torch._foreach_copy_(self._before[kind], buffers)
+            torch._foreach_copy_(self._buffers_before[kind], buffers)
         self.optimizer.zero_grad(set_to_none=True)
 
     def backward(self, loss: Callable[[Any], Tensor], batches: Sequence[Any]) -> float:
         """Compute the gradients of the mean loss of batches, over all processes; returns this process's mean loss."""
-        loss, of_all = partial(self._pass, loss), self._averaged()
+        loss_of, averaging = partial(self._loss_pass, loss), self._averaging_pass()
         losses = []
         for number, batch in enumerate(batches, 1):
             # Only the last pass communicates, but for FSDP, which does not keep a whole gradient.
-            with of_all.no_sync() if of_all is not None and number < len(batches) else nullcontext():
-                part = (loss(batch) if of_all is None else of_all(loss, batch)) / len(batches)
+            with averaging.no_sync() if averaging is not None and number < len(batches) else nullcontext():
+                part = (loss_of(batch) if averaging is None else averaging(loss_of, batch)) / len(batches)
                 self.scaler.scale(part).backward()
             losses.append(part.item())
         return math.fsum(losses)
 
-    def _averaged(self) -> DistributedDataParallel | None:
-        """A pass that averages gradients of what is trained now and not sharded; None where that is nothing."""
+    def _averaging_pass(self) -> DistributedDataParallel | None:
+        """A pass that averages gradients over processes, of what is trained now and not sharded; None: nothing is.
+
+        DDP is built for the parameters that need gradients then, so it is built again when these change.
+        """
         parameters = [parameter for parameter in self.network.parameters() if own_shard(parameter) is parameter]
         trained = [parameter.requires_grad for parameter in parameters]
         if self._group is None or not any(trained):
@@ -229,15 +232,16 @@ class Learner(Generic[Network]):
         [lost] = largest([float(not finite)], self._device)
         if not lost:
             self.scaler.step(self.optimizer)
-            self._follow(step)
+            self._update_average(step)
         else:
             for kind, buffers in self._buffers.items():
-                torch._foreach_copy_(buffers, self._before[kind])
+                torch._foreach_copy_(buffers, self._buffers_before[kind])
         self.scaler.update()
         return not lost
 
     @torch.no_grad()
-    def _follow(self, step: int) -> None:
+    def _update_average(self, step: int) -> None:
+        """Move the average towards the weights, faster in the first steps."""
         decay = min(self._recipe.average_decay, (1 + step) / (10 + step))
         state = self.network.state_dict(keep_vars=True)
         moved = [name for name, value in self.average.items() if value.is_floating_point()]
@@ -264,7 +268,7 @@ class Learner(Generic[Network]):
         shards = self.average
         self.average = {name: from_shards(value) for name, value in shards.items()}
         try:
-            with unsharded(self._pass):
+            with unsharded(self._loss_pass):
                 yield
         finally:
             self.average = shards

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE
 
-INDEX, PIXELS, LABELS = "index.json", "pixels.u8", "labels.u8"
-AREA_STEP = 4  # pixels of a mask between those that areas are counted from
+INDEX, PIXELS, LABELS, AREAS = "index.json", "pixels.u8", "labels.u8", "areas.npy"
+AREA_STEP = 4  # areas are counted from every so many pixels of a mask
 
 Image = NDArray[np.uint8]
 
@@ -44,8 +44,8 @@ class Pack:
     present: tuple[tuple[str, ...], ...]
     places: NDArray[np.int64]  # [N, 4] offset in pixels, height, width, and whether there is a mask
     areas: NDArray[np.float32]  # [N, K] share of each mask value
-    pixels: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
+    pixels: NDArray[np.uint8]  # RGB of all photographs, one after the other
+    labels: NDArray[np.uint8]  # mask values of the same pixels
 
     def __len__(self) -> int:
         return len(self.places)
@@ -89,7 +89,7 @@ def write_pack(
             areas.append(_areas(mask, len(classes)))
             known.append((photograph.name, list(photograph.present)))
             offset += height * width
-    np.save(fresh / "areas.npy", np.array(areas, np.float32).reshape(len(places), len(classes)))
+    np.save(fresh / AREAS, np.array(areas, np.float32).reshape(len(places), len(classes)))
     index = {
         "name": name,
         "classes": classes,
@@ -116,7 +116,7 @@ def open_pack(folder: Path) -> Pack:
         tuple(index["photographs"]),
         tuple(tuple(names) for names in index["present"]),
         np.array(index["places"], np.int64).reshape(-1, 4),
-        np.load(folder / "areas.npy"),
+        np.load(folder / AREAS),
         np.memmap(folder / PIXELS, np.uint8, "c"),
         np.memmap(folder / LABELS, np.uint8, "c"),
     )

@@ -25,6 +25,10 @@ from lexiseg_model.training.stream import Stream
 
 TOGETHER = 40_000  # minimum of pairs that are shuffled together, as in TCL's shuffle buffer
 PARTS, PAIRS, REPLACEMENTS, CAPTION, VIEW = range(5)  # purposes of random streams
+JPEG_QUALITY = 92  # of shrunk photographs
+MAX_BYTES = 1 << 30  # of shrunk photographs kept in memory by one process
+Batch = TypeVar("Batch")
+Views = Callable[[NDArray[np.uint8], np.random.Generator], Tensor]  # RGB [H, W, 3] -> normalised [3, S, S]
 
 
 class Order:
@@ -51,10 +55,11 @@ class Order:
         groups, ends = self._groups(epoch)
         group = bisect_right(ends, offset)
         parts = groups[group]
+        # Number of the pair within its group, then the part that holds it.
         pair = int(self._shuffled(epoch, group, parts)[offset - (ends[group - 1] if group else 0)])
-        within = np.cumsum(self.sizes[parts])
-        which = int(np.searchsorted(within, pair, "right"))
-        return int(self._ends[parts[which]] - within[which]) + pair
+        ends_in_group = np.cumsum(self.sizes[parts])
+        which = int(np.searchsorted(ends_in_group, pair, "right"))
+        return int(self._ends[parts[which]] - ends_in_group[which]) + pair
 
     def replacement(self, position: int, attempt: int) -> int:
         """A random pair for a position whose own cannot be read; deterministic by position and attempt."""
@@ -128,13 +133,6 @@ class PairStream:
         seed = self.order.seed
         which = int(np.random.default_rng([seed, CAPTION, position]).integers(len(stored.captions)))
         return Drawn(seed, position, stored.name, image, stored.captions[which], skipped)
-
-
-JPEG_QUALITY = 92  # of shrunk photographs
-MAX_BYTES = 1 << 30  # of shrunk photographs kept in memory
-
-Batch = TypeVar("Batch")
-Views = Callable[[NDArray[np.uint8], np.random.Generator], Tensor]  # RGB [H, W, 3] -> normalised [3, S, S]
 
 
 class PairBatch(NamedTuple):

@@ -21,12 +21,11 @@ from lexiseg_model.evaluation.counts import Scores
 from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.training.recipe import PairsRecipe, RunRecipe
+from lexiseg_model.training.journal import JOURNAL
+from lexiseg_model.training.recipe import RECIPE, PairsRecipe, RunRecipe
 from lexiseg_model.types import ModelCard, PromptQuality, Quality
 
 ROOT = Path(__file__).parents[3]  # of a checkout
-RECIPE_FILE = "recipe.yaml"  # written by a run beside its weights
-JOURNAL = "journal.jsonl"
 CURVE_POINTS = 5  # of the loss, in a card
 COMMIT_LENGTH = 12
 LICENCE_FILES = ("licence", "license", "copying")  # in any case, with any suffix
@@ -50,7 +49,7 @@ def origin(recipe: RunRecipe, weights: Path, start: str = "") -> dict[str, objec
         "version": "1",
         "licence": recipe.licence or UNSTATED,
         "commercial_use": "ask",
-        "recipe": RECIPE_FILE,
+        "recipe": RECIPE,
         "lineage": lineage(recipe, start),
         "commit": commit(),
         "seed": recipe.seed,

@@ -72,7 +72,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         self.best: Best | None = None
         self.ending = ""  # why `train` returned no weights
         self.decayed = False  # whether the learning rate has begun to decay
-        self._warm = Reached()  # progress at the end of warm-up
+        self._warmed_up = Reached()  # progress at the end of warm-up
         self._noted: dict[str, list[float]] = {}  # figures of the steps since the last line of the journal
 
     @abstractmethod
@@ -100,7 +100,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         return None
 
     def _mode(self) -> None:
-        """Called before every step."""
+        """Set training mode before every step; a method may leave frozen parts in eval mode."""
         self.network.train()
 
     @property
@@ -147,14 +147,14 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
                 journal.say(resumed)
             elif self.recipe.best_by is not None:
                 self._measure_start(journal, self.recipe.best_by)
-            ending = self._go(stops, journal)
+            ending = self._run_steps(stops, journal)
             self._save(CHECKPOINT)
         if ending or rank() > 0:
             self.ending = ending if rank() == 0 else ""
             return None
         return self.recipe.out / self.file
 
-    def _go(self, stops: Stops, journal: Journal) -> str:
+    def _run_steps(self, stops: Stops, journal: Journal) -> str:
         """Run the remaining steps; returns why the run stopped early, or an empty string."""
         recipe = self.recipe
         pace = Pace(self.crops_seen, self.progress)
@@ -164,12 +164,12 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         while self.progress < 1:
             phase = self._phase()
             local = LocalPhase(phase.crop, self._division(phase).batch)
-            batches = iter(loader(self._batches(local), recipe.workers, self._numbers()))
+            batches = iter(loader(self._batches(local), recipe.workers, self._batch_numbers()))
             while self.progress < 1 and self._phase() == phase:
                 if self._decaying and not self.decayed:
                     self._save(PLATEAU)
                     self.decayed = True
-                drawn = self._drawn(batches, stops)
+                drawn = self._draw_batches(batches, stops)
                 if drawn is None:
                     return f"{stops.by} at step {self.step}; start it again to resume"
                 logged.append(self._step(*drawn))
@@ -180,15 +180,15 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
                 )
                 clock = now
                 if self.step == recipe.warmup_steps:
-                    self._warm = Reached(self.step, self.crops_seen, self.seconds)
+                    self._warmed_up = Reached(self.step, self.crops_seen, self.seconds)
                 pace.step(self.crops_seen, self.progress)
                 journal.move(self.step, self.progress, logged[-1], pace)
                 if first or self.step % recipe.log_steps == 0:
-                    journal.entry(self.step, self._line(logged, phase, pace), "train/")
+                    journal.entry(self.step, self._journal_line(logged, phase, pace), "train/")
                     logged.clear()
                     first = False
                 if self._validates:
-                    self._validated(journal)
+                    self._validate_and_keep_best(journal)
                 if reason := self._reason_to_stop(stops, stopped, sliced):
                     return f"{reason} at step {self.step}; start it again to resume"
                 by_steps = recipe.checkpoint_steps and self.step % recipe.checkpoint_steps == 0
@@ -222,11 +222,11 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
     def _division(self, phase: Phase) -> Division:
         return divide(phase.global_batch, world_size(), self.recipe.micro_batch)
 
-    def _numbers(self) -> Iterator[int]:
+    def _batch_numbers(self) -> Iterator[int]:
         """Numbers of the batches that this process takes from the current step on."""
         return count(self.step * self._division(self._phase()).accumulation * world_size() + rank(), world_size())
 
-    def _drawn(self, batches: Iterator[Batch], stops: Stops) -> list[Batch] | None:
+    def _draw_batches(self, batches: Iterator[Batch], stops: Stops) -> list[Batch] | None:
         """Batches of one step; None where the run has to stop."""
         try:
             return [next(batches) for _ in range(self._division(self._phase()).accumulation)]
@@ -279,7 +279,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         """Context in which products have the run's number type."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
-    def _line(self, losses: list[float], phase: Phase, pace: Pace) -> dict[str, Any]:
+    def _journal_line(self, losses: list[float], phase: Phase, pace: Pace) -> dict[str, Any]:
         """Figures of the steps since the last line; the loss is a mean over processes."""
         self.skips.gather()
         finite = [loss for loss in losses if math.isfinite(loss)]
@@ -302,10 +302,11 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         } | self._extra_figures()
 
     def _learning_rate(self) -> float:
+        """Learning rate of the next step."""
         recipe = self.recipe
         scale = self._phase().global_batch / recipe.rate_batch if recipe.rate_batch else 1
         peak = recipe.learning_rate * scale
-        return peak * self.schedule.factor(self.step, self.progress, self._share(self._warm))
+        return peak * self.schedule.factor(self.step, self.progress, self._share(self._warmed_up))
 
     @cached_property
     def _n_examples(self) -> int | None:
@@ -316,6 +317,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
 
     @property
     def _decaying(self) -> bool:
+        """Whether the next step is in the decay of the learning rate."""
         share = self.schedule.decay_share
         return share > 0 and self.progress >= 1 - share - 1e-9
 
@@ -334,7 +336,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         better(by, 0, figures, None)
         self._log_figures(journal, figures)
 
-    def _validated(self, journal: Journal) -> None:
+    def _validate_and_keep_best(self, journal: Journal) -> None:
         """Validate, and keep the averaged weights if they are the best so far.
 
         Raises:
@@ -375,7 +377,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
             "decayed": self.decayed,
             "crops": self.crops_seen,
             "seconds": self.seconds,
-            "warm": tuple(self._warm),
+            "warm": tuple(self._warmed_up),
             "best": None if self.best is None else tuple(self.best),
             "nonfinite": self.nonfinite,
             "random": states,
@@ -409,7 +411,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         self.learner.restore(state)
         self.step, self.crops_seen, self.seconds = state["step"], state["crops"], state["seconds"]
         self.decayed, self.nonfinite = state["decayed"], state["nonfinite"]
-        self._warm = Reached(*state["warm"])
+        self._warmed_up = Reached(*state["warm"])
         self.best = Best(*state["best"]) if state["best"] else None
         if len(state["random"]) == world_size():
             restore_random(state["random"][rank()], self.device)

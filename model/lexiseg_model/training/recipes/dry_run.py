@@ -99,7 +99,7 @@ def _with_prerequisites(training: Training[Any], recipe: RunRecipe, folder: Path
 
 
 def _seconds(trainer: Run[Any, Any, Any], phase: LocalPhase) -> float:
-    batches = iter(loader(trainer._batches(phase), 0, trainer._numbers()))
+    batches = iter(loader(trainer._batches(phase), 0, trainer._batch_numbers()))
     trainer._mode()
     began = 0.0
     for number in range(BATCHES + 1):

@@ -23,6 +23,7 @@ from lexiseg_model.training.recipes.training import Training
 
 MODULE, FOLDER = "training", "training/recipes"  # of a method: TRAININGS, and the recipe files
 RECIPE = "recipe"  # key that names the recipe below
+EXAMPLE = "such as steps=30 or loss.area=0.3"  # of an override
 
 
 class RecipeFile(NamedTuple):
@@ -148,6 +149,7 @@ def _layers(name: str) -> tuple[list[RecipeFile], list[dict[str, Any]]]:
 
 
 def _values(path: Path) -> dict[str, Any]:
+    """Keys and values of a recipe file. Raises RecipeError: there is no such file, or it holds something else."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -157,9 +159,6 @@ def _values(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise RecipeError(f"{path} is not a recipe: expected keys and values, got {type(values).__name__}")
     return {str(key): value for key, value in values.items()}
-
-
-EXAMPLE = "such as steps=30 or loss.area=0.3"
 
 
 def parse(override: str) -> tuple[str, Any]:

@@ -54,7 +54,7 @@ def test_a_stopped_prerequisite_resumes(tmp_path: Path, monkeypatch: pytest.Monk
     planned = above(tmp_path, file)
     with monkeypatch.context() as stopped:
         stopped.setattr(Run, "progress", 0.5)
-        stopped.setattr(Run, "_go", lambda *_: "SIGTERM at step 1; start it again to resume")
+        stopped.setattr(Run, "_run_steps", lambda *_: "SIGTERM at step 1; start it again to resume")
         ending = train_first(planned)
 
     assert ending.endswith("below.yaml: SIGTERM at step 1; start it again to resume")
