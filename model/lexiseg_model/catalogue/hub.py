@@ -30,8 +30,7 @@ INDEX = ".safetensors.index.json"  # lists the shards of weights in several file
 
 def unreachable_reason() -> str | None:
     """Why the hub cannot be reached; None when its front page answers."""
-    # Older versions have only the constant.
-    if getattr(constants, "is_offline_mode", lambda: constants.HF_HUB_OFFLINE)():
+    if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
     try:
         get_session().head(constants.ENDPOINT, timeout=PROBE_SECONDS)
@@ -104,7 +103,8 @@ def fetch_folder(model: AvailableModel, files: Sequence[tuple[str, ...]]) -> Pat
     paths = [path or _download(model, group) for group, path in zip(files, cached, strict=True)]
     for index in (path for path in paths if path.name.endswith(INDEX)):
         for shard in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())):
-            _cached(str(model.hub), (shard,)) or _download(model, (shard,))
+            if _cached(str(model.hub), (shard,)) is None:
+                _download(model, (shard,))
     return paths[0].parent
 
 

@@ -122,7 +122,7 @@ def import_model(method: Method, name: str, options: ImportOptions, models_dir: 
         WeightsError: a file is missing, damaged, or not a checkpoint of the method.
         OptionError: the name is taken or invalid, or options exclude each other.
     """
-    folder = _folder(name, method, models_dir, replace)
+    folder = _free_folder(name, method, models_dir, replace)
     read = cast(Callable[[ImportOptions], Imported], method.module(IMPORT).read)
     card, state = read(options)
     return _write(folder, card.model_copy(update={"name": name}), state)
@@ -160,7 +160,8 @@ def from_own_card(
     return Imported(card.model_copy(update=changes), state)
 
 
-def _folder(name: str, method: Method, models_dir: Path, replace: bool) -> Path:
+def _free_folder(name: str, method: Method, models_dir: Path, replace: bool) -> Path:
+    """Path of a new model directory. Raises OptionError: its name is taken or invalid."""
     if not name or name != Path(name).name or name.startswith(".") or "@" in name or "," in name:
         raise OptionError(f"model name {name!r}; expected a plain name without /, @ or a comma")
     bundled = catalogue.bundled().get(name)

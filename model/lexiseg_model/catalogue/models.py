@@ -91,7 +91,7 @@ def read_card(folder: Path) -> ModelCard:
         status = path.stat()
         if status.st_size > MAX_CARD_BYTES:
             raise WeightsError(f"{path} is not a valid card: it has more than {MAX_CARD_BYTES:,} bytes")
-        return _read(path, status.st_ino, status.st_mtime_ns, status.st_size)
+        return _parse_card(path, status.st_ino, status.st_mtime_ns, status.st_size)
     except FileNotFoundError:
         raise WeightsError(f"{folder} is not a model directory: no {CARD}") from None
     # ValueError: an invalid card, bytes that are not UTF-8, or an invalid date or number.
@@ -100,7 +100,7 @@ def read_card(folder: Path) -> ModelCard:
 
 
 @lru_cache(64)
-def _read(path: Path, file: int, changed_at: int, size: int) -> ModelCard:
+def _parse_card(path: Path, file: int, changed_at: int, size: int) -> ModelCard:
     """Parse a card, cached by file identity: a starting server reads its model's card several times."""
     return ModelCard.model_validate(yaml.load(path.read_text(encoding="utf-8"), _CardLoader))
 
@@ -116,7 +116,7 @@ def write_card(card: ModelCard, folder: Path) -> None:
 
 def cards(models_dir: Path | None = None) -> list[ModelCard]:
     """The cards of all models, whether or not their weights are present."""
-    listed = [_named(name, folder) for name, folder in folders(models_dir).items()]
+    listed = [_card_as(name, folder) for name, folder in folders(models_dir).items()]
     # NAME that is a link to NAME@VERSION is the same model.
     return list({ModelName.of(card): card for card in listed}.values())
 
@@ -134,10 +134,12 @@ def find(name: str, models_dir: Path | None = None) -> ModelFolder:
     versions = [other for other in by_name if other.startswith(f"{model_name.name}@")]
     versions.sort(key=_version_key, reverse=True)
     for directory in (name, model_name.name, *versions):
-        if directory in by_name and model_name.fits(card := _named(directory, by_name[directory])):
+        if directory in by_name and model_name.fits(card := _card_as(directory, by_name[directory])):
             return ModelFolder(by_name[directory], card)
     if model_name.name in by_name:
-        present = ", ".join(_named(directory, by_name[directory]).version for directory in (model_name.name, *versions))
+        present = ", ".join(
+            _card_as(directory, by_name[directory]).version for directory in (model_name.name, *versions)
+        )
         raise UnknownModelError(f"no model {name!r}; {model_name.name} is at version {present}")
     if model_name.name in available():
         entry = available()[model_name.name]
@@ -154,7 +156,7 @@ def require(name: str, models_dir: Path | None = None, text_tower: Path | None =
         WeightsError: its card is damaged, or weights or text tower are missing; the message says how to provide them.
     """
     model = find(name, models_dir)
-    method = _method(model.folder, model.card)
+    method = _segmenter_module(model.folder, model.card)
     if model.card.weights_sha256 is None:
         if not hasattr(method, "require_weights"):
             raise WeightsError(f"{model.folder}: the card names no weights (weights_sha256)")
@@ -168,7 +170,7 @@ def require(name: str, models_dir: Path | None = None, text_tower: Path | None =
 
 def weight_files(model: ModelFolder) -> list[Path]:
     """The weight files of a model: those matching the method's WEIGHTS_FILE, else all safetensors files."""
-    pattern: str = getattr(_method(model.folder, model.card), "WEIGHTS_FILE", "*.safetensors")
+    pattern: str = getattr(_segmenter_module(model.folder, model.card), "WEIGHTS_FILE", "*.safetensors")
     return sorted(model.folder.glob(pattern))
 
 
@@ -213,7 +215,7 @@ def load(
     segmenter = load_folder(folder, device, precision, card, text_tower)
     if runtime != "torch":
         from lexiseg_model.device import Execution
-        from lexiseg_model.export.choose import use_runtime  # ONNX Runtime is optional
+        from lexiseg_model.export.choose import use_runtime
         from lexiseg_model.export.manifest import FOLDER, RANGES
 
         execution = Execution(choose_device(device), precision or segmenter.card.precision)
@@ -248,7 +250,7 @@ def load_folder(
     from lexiseg_model.device import Execution, choose_device, forbid_tf32
 
     card = card or read_card(folder)
-    loader = cast(Loader, _method(folder, card).load)
+    loader = cast(Loader, _segmenter_module(folder, card).load)
     execution = Execution(choose_device(device), precision or card.precision, text_tower)
     if execution.precision == "exact":
         forbid_tf32(execution.device)
@@ -260,7 +262,7 @@ def _models_of(method: Method) -> list[str]:
     return [entry.name for entry in available().values() if entry.method == method.name] or [method.model_name]
 
 
-def _named(directory: str, folder: Path) -> ModelCard:
+def _card_as(directory: str, folder: Path) -> ModelCard:
     """The card of a folder with the folder's name: a copy of a model directory is another model.
 
     A version in the name of the folder, or of its link target, replaces the card's.
@@ -283,7 +285,7 @@ def _version_key(directory: str) -> list[tuple[int, int, str]]:
     return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
 
 
-def _method(folder: Path, card: ModelCard) -> ModuleType:
+def _segmenter_module(folder: Path, card: ModelCard) -> ModuleType:
     """The segmenter module of the card's method.
 
     Raises:

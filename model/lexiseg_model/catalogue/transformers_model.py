@@ -145,16 +145,12 @@ class Tokens:
             raise WeightsError(f"{what}: no {TOKENIZER} in the weights; import them with `lexiseg models import`")
         self._tokenizer = Tokenizer.from_str(bytes(state[TOKENIZER].to(torch.uint8).tolist()).decode())
         self._tokenizer.enable_truncation(length)
-        self._tokenizer.no_padding()
+        self._tokenizer.enable_padding(length=length, pad_id=padding)
         self._length = length
-        self._padding = padding
 
     def __call__(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Token ids [S, length] int64, and a bool mask [S, length], False at padding."""
-        ids = torch.full((len(texts), self._length), self._padding)
-        valid = torch.zeros(len(texts), self._length, dtype=torch.bool)
-        for row, encoding in enumerate(self._tokenizer.encode_batch(texts)):
-            n = len(encoding.ids)
-            ids[row, :n] = torch.tensor(encoding.ids, dtype=torch.long)
-            valid[row, :n] = True
-        return ids, valid
+        encodings = self._tokenizer.encode_batch(texts)
+        ids = torch.tensor([encoding.ids for encoding in encodings], dtype=torch.int64)
+        valid = torch.tensor([encoding.attention_mask for encoding in encodings], dtype=torch.bool)
+        return ids.view(-1, self._length), valid.view(-1, self._length)
