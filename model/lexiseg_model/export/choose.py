@@ -54,13 +54,13 @@ def use_runtime(
         openvino_runtime.require()  # before an export is written
     model = _exportable(segmenter)
     if engine == "OpenVINO" and execution.precision == "fast":
-        export = _find(model, folders, "int8")
+        export = _first_export(model, folders, "int8")
         if export is not None and not export[1].dynamic:  # which it runs slower than float32
-            _use(model, *export, "int8", execution, engine)
+            _set_runner(model, *export, "int8", execution, engine)
             return
     numbers: Numbers = "int8" if runtime == "onnx-int8" else "float32"
-    export = _find(model, folders, numbers) or _write(model, folders[-1], load_exact, ranges, numbers)
-    _use(model, *export, numbers, execution, engine)
+    export = _first_export(model, folders, numbers) or _write_missing(model, folders[-1], load_exact, ranges, numbers)
+    _set_runner(model, *export, numbers, execution, engine)
 
 
 def _use_existing(segmenter: Segmenter, execution: Execution, folders: Sequence[Path]) -> None:
@@ -73,15 +73,15 @@ def _use_existing(segmenter: Segmenter, execution: Execution, folders: Sequence[
     choices: list[Numbers] = ["int8", "float32"] if execution.dtype == torch.float32 else ["int8"]
     for numbers in choices:
         try:
-            export = _find(segmenter, folders, numbers)
+            export = _first_export(segmenter, folders, numbers)
             if export is not None:
-                _use(segmenter, *export, numbers, execution)
+                _set_runner(segmenter, *export, numbers, execution)
                 return
         except ExportError as error:
             logger.warning("%s stays with torch: %s", segmenter.card.name, error)
 
 
-def _use(
+def _set_runner(
     model: Exportable,
     folder: Path,
     manifest: Manifest,
@@ -98,7 +98,7 @@ def _use(
     logger.info("image pass of %s by %s: %s, %s", model.card.name, engine, numbers, runner.providers[0])
 
 
-def _write(
+def _write_missing(
     model: Exportable, folder: Path, load_exact: Callable[[], Segmenter], ranges: Path | None, numbers: Numbers
 ) -> tuple[Path, Manifest]:
     """Export the missing graphs to a folder. Raises ExportError where that fails."""
@@ -112,7 +112,7 @@ def _write(
     return folder, manifest if numbers == "float32" else add_int8(folder, manifest, (), ranges)
 
 
-def _find(model: Exportable, folders: Sequence[Path], numbers: Numbers) -> tuple[Path, Manifest] | None:
+def _first_export(model: Exportable, folders: Sequence[Path], numbers: Numbers) -> tuple[Path, Manifest] | None:
     """The first folder that holds graphs of this model with these numbers, and its manifest."""
     for folder in folders:
         manifest = find(folder, model.digest)

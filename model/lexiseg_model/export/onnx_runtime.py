@@ -55,9 +55,7 @@ def preload() -> None:
 
     The CUDA provider searches only system folders, and falls back to the CPU if it finds none.
     """
-    preload_dlls = getattr(require(), "preload_dlls", None)
-    if preload_dlls is not None:
-        preload_dlls()
+    require().preload_dlls()
 
 
 def require_provider(session: Any, device: torch.device) -> None:
