@@ -79,14 +79,17 @@ def write_samples(before: Segmenter, after: Segmenter, data: IndexedDataset, cou
     paths = []
     for sample in evenly_spread(data.samples, count):
         image = sample.read_image()
-        pictures = [_truth(image, sample.read_mask(), data), *(_answer(each, image, data) for each in (before, after))]
+        pictures = [
+            _paint_truth(image, sample.read_mask(), data),
+            *(_paint_answer(each, image, data) for each in (before, after)),
+        ]
         gap = np.full((pictures[0].shape[0], GAP, 3), 255, np.uint8)
         paths.append(folder / f"{sample.name}.png")
         Image.fromarray(np.concatenate([pictures[0], gap, pictures[1], gap, pictures[2]], 1)).save(paths[-1])
     return paths
 
 
-def _answer(segmenter: Segmenter, image: Rgb, data: IndexedDataset) -> Rgb:
+def _paint_answer(segmenter: Segmenter, image: Rgb, data: IndexedDataset) -> Rgb:
     classes = tuple(ClassEntry(name) for name in data.classes if name != BACKGROUND)
     vocabulary = Vocabulary(classes, Background() if data.has_background else None, data.name)
     features = segmenter.encode(image)
@@ -94,7 +97,7 @@ def _answer(segmenter: Segmenter, image: Rgb, data: IndexedDataset) -> Rgb:
     return paint(image, answer.label_map, answer.segments)
 
 
-def _truth(image: Rgb, mask: NDArray[np.uint8], data: IndexedDataset) -> Rgb:
+def _paint_truth(image: Rgb, mask: NDArray[np.uint8], data: IndexedDataset) -> Rgb:
     values = [value for value, name in enumerate(data.classes) if name != BACKGROUND]
     present = [value for value in values if (mask == value).any()]
     segments = tuple(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset
-from lexiseg_model.evaluation.counts import Counts, Scores, count, scores
+from lexiseg_model.evaluation.counts import Counts, Scores, count, rounded, scores
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, Refinement, Vocabulary
@@ -56,8 +55,7 @@ class Report:
             "miou": round(self.scores.miou, 2),
             "pixel_accuracy": round(self.scores.pixel_accuracy, 2),
             "per_class": {
-                name: None if math.isnan(value) else round(float(value), 2)
-                for name, value in zip(self.classes, self.scores.per_class, strict=True)
+                name: rounded(float(value)) for name, value in zip(self.classes, self.scores.per_class, strict=True)
             },
             "renamed": self.renamed,
             "refine": self.refine,
@@ -121,20 +119,19 @@ def count_photographs(
     # Mask value of each row of the scores; with a background the last row is nobody, mask value 0.
     value_of = np.arange(len(classes)) if not data.has_background else np.append(np.arange(1, len(classes) + 1), 0)
     scaled = [segmenter if scale == 1 else _at_scale(segmenter, scale) for scale in views.scales]
+
+    def score_views(image: NDArray[np.uint8]) -> Iterator[Tensor]:
+        """Yield the logits [K, h, w] of every view; those of a mirrored one are mirrored back."""
+        for each in scaled:
+            yield score_vocabulary(each, each.encode(image), vocabulary, rows_of, refine)
+            if views.flip:
+                mirrored = each.encode(np.ascontiguousarray(image[:, ::-1]))
+                yield score_vocabulary(each, mirrored, vocabulary, rows_of, refine).flip(2)
+
     for sample in data.samples:
         image, truth = sample.read(len(data.classes))
-        logits_of_views = (
-            logits.flip(2) if mirrored else logits
-            for each in scaled
-            for mirrored in ((False, True) if views.flip else (False,))
-            for logits in [score_vocabulary(each, each.encode(_mirrored(image, mirrored)), vocabulary, rows_of, refine)]
-        )
-        labels = winners(_mean(logits_of_views), (truth.shape[0], truth.shape[1])).labels
+        labels = winners(_mean(score_views(image)), (truth.shape[0], truth.shape[1])).labels
         yield count(truth, value_of[labels], len(data.classes))
-
-
-def _mirrored(image: NDArray[np.uint8], mirrored: bool) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(image[:, ::-1]) if mirrored else image
 
 
 def _at_scale(segmenter: Segmenter, scale: float) -> Segmenter:

@@ -1,6 +1,9 @@
 """Comparison of two models on the same photographs, with confidence intervals by bootstrap (`lexiseg eval --compare`).
 
-Photographs are resampled with replacement, the same ones for both models."""
+    read_pair -> examine (one model) -> comparison -> compare, compare_counts -> measure
+
+Photographs are resampled with replacement, the same ones for both models.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,9 @@ INTERVAL = (2.5, 97.5)  # percentiles of the resamples' differences
 ABSENT = "an absent class paints"
 MEASURES = (*COLUMNS, "presence AUC", "recall alone", *(f"kept with {n} more" for n in OTHERS[1:]), ABSENT)
 NAN = float("nan")
+TRAIN_PHOTOGRAPHS = 60  # of the training split, evenly chosen: overfitting shows there
 
 Weights = NDArray[np.float64]  # [R, P]: how often each of P photographs is in each of R resamples
-TRAIN_PHOTOGRAPHS = 60  # of the training split, evenly chosen: overfitting shows there
 
 
 class Difference(NamedTuple):
@@ -37,6 +40,92 @@ class Difference(NamedTuple):
     difference: float  # B less A, with its interval from `low` to `high`
     low: float
     high: float
+
+
+class Pair(NamedTuple):
+    """A split, and some photographs of the training split if there is one."""
+
+    split: IndexedDataset
+    train: tuple[Sample, ...]
+
+    @property
+    def photographs(self) -> int:
+        return len(self.split.samples) + len(self.train)
+
+
+class Examination(NamedTuple):
+    """Results of one model: each photograph of the split, and counts [3, K] of training photographs."""
+
+    records: list[Examined]
+    train: list[NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Differences of two models on one data set."""
+
+    dataset: str
+    split: str
+    photographs: int
+    train_photographs: int
+    differences: tuple[Difference, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values in percent; null where there was nothing to measure."""
+        return {
+            "dataset": self.dataset,
+            "split": self.split,
+            "images": self.photographs,
+            "train_images": self.train_photographs,
+            "resamples": RESAMPLES,
+            "measures": {
+                row.measure: {
+                    **{name: rounded(getattr(row, name)) for name in ("a", "b", "difference")},
+                    "interval": [rounded(row.low), rounded(row.high)],
+                }
+                for row in self.differences
+            },
+        }
+
+
+def read_pair(root: Path, name: str, split: str, limit: int | None = None) -> Pair:
+    """List a split and TRAIN_PHOTOGRAPHS of the training split; with a limit, the first so many, and so many of it.
+
+    Raises:
+        DatasetError: the split is missing or not in the expected layout.
+    """
+    data = read_dataset(root, name, split)
+    data = IndexedDataset(data.name, data.split, data.classes, data.samples[:limit])
+    if split == "train" or not (root / name / "train").is_dir():
+        return Pair(data, ())
+    samples = read_dataset(root, name, "train").samples
+    n = min(len(samples), TRAIN_PHOTOGRAPHS if limit is None else limit)
+    return Pair(data, tuple(samples[index] for index in np.linspace(0, len(samples) - 1, n).round().astype(int)))
+
+
+def examine(segmenter: Segmenter, pair: Pair, on_image: Callable[[], None] = lambda: None) -> Examination:
+    """Run a model over the photographs; `on_image` is called after each.
+
+    Raises:
+        DatasetError: a mask is not of its photograph's size.
+    """
+    examiner = Examiner(segmenter, pair.split)
+    records, train = [], []
+    for sample in pair.split.samples:
+        records.append(examiner(sample))
+        on_image()
+    for counts in count_photographs(segmenter, replace(pair.split, samples=pair.train)):
+        train.append(counts)
+        on_image()
+    return Examination(records, train)
+
+
+def comparison(pair: Pair, a: Examination, b: Examination) -> Comparison:
+    """Compare two examinations of the same photographs."""
+    rows: Sequence[Difference] = compare(a.records, b.records)
+    if pair.train:
+        rows = [rows[0], compare_counts(f"mIoU, train-{len(pair.train)}", a.train, b.train), *rows[1:]]
+    return Comparison(pair.split.name, pair.split.split, len(a.records), len(a.train), tuple(rows))
 
 
 def compare(a: Sequence[Examined], b: Sequence[Examined]) -> list[Difference]:
@@ -122,89 +211,3 @@ def _ratio(of: NDArray[np.number], to: NDArray[np.number]) -> NDArray[np.float64
     ratio: NDArray[np.float64] = np.full(of.shape, np.nan)
     np.divide(of, to, out=ratio, where=to > 0)
     return ratio
-
-
-class Pair(NamedTuple):
-    """A split, and some photographs of the training split if there is one."""
-
-    split: IndexedDataset
-    train: tuple[Sample, ...]
-
-    @property
-    def photographs(self) -> int:
-        return len(self.split.samples) + len(self.train)
-
-
-class Examination(NamedTuple):
-    """Results of one model: each photograph of the split, and counts [3, K] of training photographs."""
-
-    records: list[Examined]
-    train: list[NDArray[np.int64]]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Differences of two models on one data set."""
-
-    dataset: str
-    split: str
-    photographs: int
-    train_photographs: int
-    differences: tuple[Difference, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON values in percent; null where there was nothing to measure."""
-        return {
-            "dataset": self.dataset,
-            "split": self.split,
-            "images": self.photographs,
-            "train_images": self.train_photographs,
-            "resamples": RESAMPLES,
-            "measures": {
-                row.measure: {
-                    **{name: rounded(getattr(row, name)) for name in ("a", "b", "difference")},
-                    "interval": [rounded(row.low), rounded(row.high)],
-                }
-                for row in self.differences
-            },
-        }
-
-
-def read_pair(root: Path, name: str, split: str, limit: int | None = None) -> Pair:
-    """List a split, or its first `limit` photographs, and TRAIN_PHOTOGRAPHS of the training split.
-
-    Raises:
-        DatasetError: the split is missing or not in the expected layout.
-    """
-    data = read_dataset(root, name, split)
-    data = IndexedDataset(data.name, data.split, data.classes, data.samples[:limit])
-    if split == "train" or not (root / name / "train").is_dir():
-        return Pair(data, ())
-    samples = read_dataset(root, name, "train").samples
-    n = min(len(samples), TRAIN_PHOTOGRAPHS if limit is None else limit)
-    return Pair(data, tuple(samples[index] for index in np.linspace(0, len(samples) - 1, n).round().astype(int)))
-
-
-def examine(segmenter: Segmenter, pair: Pair, on_image: Callable[[], None] = lambda: None) -> Examination:
-    """Run a model over the photographs; `on_image` is called after each.
-
-    Raises:
-        DatasetError: a mask is not of its photograph's size.
-    """
-    examiner = Examiner(segmenter, pair.split)
-    records, train = [], []
-    for sample in pair.split.samples:
-        records.append(examiner(sample))
-        on_image()
-    for counts in count_photographs(segmenter, replace(pair.split, samples=pair.train)):
-        train.append(counts)
-        on_image()
-    return Examination(records, train)
-
-
-def comparison(pair: Pair, a: Examination, b: Examination) -> Comparison:
-    """Compare two examinations of the same photographs."""
-    rows: Sequence[Difference] = compare(a.records, b.records)
-    if pair.train:
-        rows = [rows[0], compare_counts(f"mIoU, train-{len(pair.train)}", a.train, b.train), *rows[1:]]
-    return Comparison(pair.split.name, pair.split.split, len(a.records), len(a.train), tuple(rows))

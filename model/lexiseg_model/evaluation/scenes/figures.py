@@ -88,7 +88,7 @@ def instance_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -
     whole: Row = dict.fromkeys(MEASURES)
     of_classes: list[float | None] = [None] * len(classes)
     if truths:
-        evaluation = _evaluated(records, truths, len(classes))
+        evaluation = _coco_evaluation(records, truths, len(classes))
         known = {name: float(value) for name, value in zip(MEASURES, evaluation.stats, strict=False) if value > ABSENT}
         whole |= {name: rounded(100 * value) for name, value in known.items()}
         precision = np.asarray(evaluation.eval["precision"])[..., 0, -1]  # [thresholds, recalls, classes]: of all sizes
@@ -177,7 +177,7 @@ def _mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:
     return rounded(float(100 * values.mean())) if values.size else None
 
 
-def _evaluated(records: Sequence[Record], truths: list[Annotation], n_classes: int) -> COCOeval:
+def _coco_evaluation(records: Sequence[Record], truths: list[Annotation], n_classes: int) -> COCOeval:
     truth, answer = COCO(), COCO()
     truth.dataset = {
         "images": [

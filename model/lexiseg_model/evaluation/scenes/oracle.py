@@ -53,7 +53,7 @@ def _one_each(settings: dict[str, Any], prompt_of: Callable[[NDArray[np.bool_]],
     def reach(segmenter: Segmenter, features: Features, objects: Objects) -> Reached:
         prompts = [prompt_of(objects.ids == index + 1) for index in range(len(objects.labels))]
         best, first = np.zeros((2, len(prompts)))
-        numbers = _numbers(objects)
+        numbers = _object_numbers(objects)
         for start in range(0, len(prompts), PROMPTS_AT_ONCE):
             for index, answer in enumerate(segmenter.prompt(features, prompts[start : start + PROMPTS_AT_ONCE]), start):
                 if len(answer.masks):
@@ -75,7 +75,7 @@ def point_grid(n: int) -> PromptProtocol:
 
     def reach(segmenter: Segmenter, features: Features, objects: Objects) -> Reached:
         best = np.zeros(len(objects.labels))
-        numbers = _numbers(objects)
+        numbers = _object_numbers(objects)
         prompts = [Prompt((point,)) for point in grid_points(n, features.size)]
         for start in range(0, len(prompts), PROMPTS_AT_ONCE):
             answers = segmenter.prompt(features, prompts[start : start + PROMPTS_AT_ONCE])
@@ -103,14 +103,14 @@ def grid_points(n: int, size: tuple[int, int]) -> list[Point]:
     return [Point(float(x * size[1]), float(y * size[0])) for y in steps for x in steps]
 
 
-def _numbers(objects: Objects) -> NDArray[np.int64]:
+def _object_numbers(objects: Objects) -> NDArray[np.int64]:
     """[H, W]: 0 for no object, i + 1 for object i, the number after the last for ignored pixels."""
     return np.where(objects.ignored, len(objects.labels) + 1, objects.ids).astype(np.int64)
 
 
 def overlaps(masks: Tensor, objects: Objects) -> NDArray[np.float64]:
     """IoU [N, O] of mask logits [N, h, w] with every object, over pixels that are not ignored."""
-    return _overlaps(masks, _numbers(objects), len(objects.labels))
+    return _overlaps(masks, _object_numbers(objects), len(objects.labels))
 
 
 def _overlaps(masks: Tensor, numbers: NDArray[np.int64], n_objects: int) -> NDArray[np.float64]:
