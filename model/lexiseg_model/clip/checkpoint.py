@@ -112,12 +112,14 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _unwrapped(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The state dict under a key of `WRAPPERS`, or the mapping itself."""
     wrapper = next((key for key in WRAPPERS if isinstance(raw.get(key), Mapping)), None)
     inner: Mapping[str, Any] = raw if wrapper is None else raw[wrapper]
     return inner
 
 
 def _evidence(path: Path, raw: Mapping[str, Any], inner: Mapping[str, Any]) -> Evidence | None:
+    """What a file, its content and the state dict in it show of the activation; None: nothing."""
     beside = path.parent / "open_clip_config.json"
     if beside.is_file():
         try:
@@ -189,7 +191,7 @@ def read_torch(path: Path) -> Mapping[str, Any]:
 
 
 def _why_unread(error: Exception) -> str:
-    # torch's own words advise to load the file without the check, which runs what is inside.
+    """A reason in place of torch's own, which advises to load the file without the check: that runs what is inside."""
     refused = re.search(r"GLOBAL (\S+)", str(error))
     if refused is None:
         return "damaged, cut short, or of another kind"

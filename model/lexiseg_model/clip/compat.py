@@ -1,11 +1,12 @@
-"""open_clip and timm, importable with a CPU-only torch.
+"""Make open_clip and timm importable with a CPU-only torch beside a torchvision built for CUDA.
 
 Both import torchvision, and torchvision describes two of its compiled operators to torch while it is imported. A
 torchvision built for CUDA beside a CPU-only torch has no compiled library that loads, so these operators do not
 exist and the import fails, although nothing here calls them. Then, and only then, this module declares them: names
 and signatures without an implementation. Where torchvision's library loads, nothing is done.
 
-For `roi_align`, which transformers' SAM 3 calls, torchvision has the same in Python, for a compiler: it does without.
+For `roi_align`, which transformers' SAM 3 calls, torchvision falls back to Python code meant for torch.compile:
+`without_compiler` runs it as it is written.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def torchvision_library() -> Path | None:
 
 
 def declare_missing_operators() -> bool:
-    """Declares torchvision's operators if its library cannot be loaded; says whether it did.
+    """Declare torchvision's operators if its library cannot be loaded; return whether it was done.
 
     A second call, or one after torchvision was imported, does nothing.
     """
@@ -60,6 +61,9 @@ def declare_missing_operators() -> bool:
 
 
 def without_compiler() -> AbstractContextManager[object]:
-    """Python that stands in for a missing operator of torchvision runs as it is written: a machine that serves need
-    not have a C++ compiler. Where the library loads, nothing is done."""
+    """Context without torch.compile where operators were declared; elsewhere it does nothing.
+
+    torchvision's Python code for a missing operator would be compiled, and a serving machine need not have a C++
+    compiler.
+    """
     return torch.compiler.set_stance("force_eager") if _declared else nullcontext()

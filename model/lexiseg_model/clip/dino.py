@@ -1,4 +1,4 @@
-"""Towers that tell what belongs together in an image: DINO and DINOv2, by timm. ProxyCLIP and S-Seg ask them.
+"""DINO and DINOv2 towers by timm, whose patches show what belongs together; ProxyCLIP and S-Seg use them.
 
 Weights come from timm's hub, or from a file: timm's own, or the one that the authors publish.
 """
@@ -24,8 +24,6 @@ from lexiseg_model.clip.vision import patch_map, resize_positions
 from lexiseg_model.errors import ShapeError, WeightsError
 from lexiseg_model.types import DinoName
 
-# `dino`: any tower of DINO's make, whose sizes are read off its weights.
-
 BLOCK = re.compile(r"blocks\.(\d+)\.")
 FILES = ("model.safetensors", "pytorch_model.bin")  # as timm's hub has them
 PLAIN = "vit_small_patch8_224.dino"  # a plain vision transformer with a class token, DINO's own
@@ -42,6 +40,7 @@ class DinoKind:
     options: Mapping[str, Any] = field(default_factory=dict)  # of timm, where its name stands for other sizes
 
 
+# All names but `dino`, which is any tower of DINO's make: `kind_of` reads its sizes off its weights.
 KINDS: dict[DinoName, DinoKind] = {
     "dino_vitb16": DinoKind("vit_base_patch16_224.dino", 16, "scale_factor"),
     "dino_vitb8": DinoKind("vit_base_patch8_224.dino", 8, "scale_factor"),

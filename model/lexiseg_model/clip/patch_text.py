@@ -94,12 +94,8 @@ class PatchTextSegmenter(ClipSegmenter):
         self.tower = tower.to(execution.device, execution.dtype).eval()
         self.probability_scale = settings.logit_scale
 
-    # images
-
     def image_network(self) -> nn.Module:
         return self.tower
-
-    # vocabulary side
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
@@ -140,12 +136,15 @@ class PatchTextSegmenter(ClipSegmenter):
         return by_example.vectors(positive, negative, self.settings.examples, self.card.embedding, device)
 
     def _fused(self, features: Features, bank: TextBank) -> TextBank:
+        """The bank with classes by words and examples fused for this image."""
+
         def cells() -> Tensor:
             return self.patches(features).flatten(1).T  # [D, h, w] -> [h*w, D]
 
         return fusion.bank_for_image(features, bank, cells, self.probability_scale)
 
     def patches(self, features: Features) -> Tensor:
+        """Unit embeddings [D, h, w] over the canvas on a grid as fine as that of the windows."""
         return F.normalize(self._embeddings(features), dim=0)
 
     def _embeddings(self, features: Features) -> Tensor:
@@ -161,14 +160,21 @@ class PatchTextSegmenter(ClipSegmenter):
     def _by_class(
         self, features: Features, bank: TextBank, size: tuple[int, int] | None = None, refined: bool = False
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield, for some classes at a time, scores [k, h, w] of their best texts and the logit [h, w] of all texts."""
-        for part, texts in _groups(bank):
-            scores = self._text_scores(features, texts)
+        """Yield, for some classes at a time, scores [k, h, w] of their best texts and the logit [h, w] of all texts.
+
+        Args:
+            features: of the image.
+            bank: all classes.
+            size: (h, w) of the scores; None: those of the canvas.
+            refined: refine the scores by PAMR; needs the size of the image.
+        """
+        guide = windowed.resize(self._guide(features), features.size) if refined else None
+        for part in _parts_of(bank):
+            scores = self._text_scores(features, part.vectors)
             if size is not None:
                 scores = windowed.resize(scores, size)
-            if refined:
-                guide = normalise(features.tensors["guide"].to(scores.device)[None], self.settings.normalisation)[0]
-                scores = self._refine(scores, windowed.resize(guide, features.size))
+            if guide is not None:
+                scores = self._refine(scores, guide)
             yield part.best_of_texts(scores), (scores * self.probability_scale).logsumexp(0)
 
     def _text_scores(self, features: Features, vectors: Tensor) -> Tensor:
@@ -191,8 +197,7 @@ class PatchTextSegmenter(ClipSegmenter):
         the others keep their lowest score everywhere.
         """
         scores = self.class_scores(features, bank)
-        canvas = features.tensors["guide"].to(self._execution.device)
-        guide = normalise(canvas[None], self.settings.normalisation)[0]
+        guide = self._guide(features)
         if self._execution.precision == "exact":
             return self._refine(windowed.resize(scores, features.size), windowed.resize(guide, features.size))
         scores = windowed.resize(scores, (guide.shape[1], guide.shape[2]))
@@ -208,7 +213,13 @@ class PatchTextSegmenter(ClipSegmenter):
         threshold = self.settings.prob_thd if threshold is None else threshold
         return logits.logsumexp(0) + math.log(max(threshold, MIN_PROBABILITY))
 
+    def _guide(self, features: Features) -> Tensor:
+        """The canvas float32 [3, H, W], normalised: the colours that PAMR compares."""
+        canvas = features.tensors["guide"].to(self._execution.device)
+        return normalise(canvas[None], self.settings.normalisation)[0]
+
     def _refine(self, scores: Tensor, guide: Tensor) -> Tensor:
+        """Scores [K, h, w] after PAMR by the colours of a guide [3, h, w]."""
         steps = PamrSettings(self.settings.pamr_iterations or PamrSettings().iterations, self.settings.pamr_dilations)
         return pamr.refine(scores, guide, steps)
 
@@ -228,14 +239,13 @@ def require_embedding(card: ModelCard, texts: RawRows) -> None:
         )
 
 
-def _groups(bank: TextBank) -> Iterator[tuple[TextBank, Tensor]]:
-    """Neighbouring classes with about `TEXTS_AT_ONCE` texts: their own bank, and its vectors."""
+def _parts_of(bank: TextBank) -> Iterator[TextBank]:
+    """Split a bank into banks of neighbouring classes with about `TEXTS_AT_ONCE` texts."""
     first = 0
     ends = np.searchsorted(bank.owner, np.arange(1, bank.n_classes + 1))
     while first < bank.n_classes:
         begin = int(ends[first - 1]) if first else 0
         last = max(first + 1, int(np.searchsorted(ends, begin + TEXTS_AT_ONCE, "right")))
         chosen = slice(begin, int(ends[last - 1]))
-        vectors = bank.vectors[chosen]
-        yield TextBank(vectors, bank.owner[chosen] - first, last - first), vectors
+        yield TextBank(bank.vectors[chosen], bank.owner[chosen] - first, last - first)
         first = last

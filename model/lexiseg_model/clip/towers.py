@@ -73,17 +73,17 @@ def from_hub(architecture: str, tag: str, *, quick_gelu: bool | None = None, mod
     name, config = _pretrained(architecture, tag)
     evidence = Evidence(bool(config.get("quick_gelu", False)), f"pretrained tag {tag}")
     quick = decide(architecture, quick_gelu, evidence, unmarked=False)
-    path = _fetch(name, tag, config, model)
+    path = _fetch_tag(name, tag, config, model)
     return from_state(name, read_checkpoint(path).state, quick_gelu=quick)
 
 
 def hub_file(architecture: str, tag: str, model: str | None = None) -> Path:
     """The file behind a pretrained tag, downloaded if it must be; arguments and errors as `from_hub`."""
     name, config = _pretrained(architecture, tag)
-    return _fetch(name, tag, config, model)
+    return _fetch_tag(name, tag, config, model)
 
 
-def _fetch(architecture: str, tag: str, config: dict[str, Any], model: str | None) -> Path:
+def _fetch_tag(architecture: str, tag: str, config: dict[str, Any], model: str | None) -> Path:
     """The file of one of open_clip's pretrained tags; `config` is open_clip's entry of it.
 
     Raises:
@@ -126,7 +126,7 @@ def from_files(
     for checkpoint in checkpoints:
         state.update(checkpoint.state)
     with naming_files(*paths):
-        quick = decide(architecture, quick_gelu, _agreed(checkpoints), unmarked)
+        quick = decide(architecture, quick_gelu, _common_evidence(checkpoints), unmarked)
         return from_state(name, state, quick_gelu=quick)
 
 
@@ -147,7 +147,7 @@ def from_state(architecture: str, state: State, *, quick_gelu: bool) -> ClipTowe
     # The temperature of training: some files keep it as a vector of one, some not at all, and nothing here reads it.
     scale = state.get("logit_scale", expected["logit_scale"])
     state = {**state, "logit_scale": scale.reshape(expected["logit_scale"].shape)}
-    _require_same(name, expected, state)
+    _require_both_towers(name, expected, state)
     model.load_state_dict(state)
     return ClipTowers(model.eval().requires_grad_(False), name, quick_gelu)
 
@@ -219,15 +219,16 @@ def _pretrained(architecture: str, tag: str) -> tuple[str, dict[str, Any]]:
     return name, config
 
 
-def _require_same(name: str, wanted: State, state: State) -> None:
-    for tower, belongs in (("image", True), ("text", False)):
-        names = {key for key in wanted if key.startswith("visual.") is belongs and key != "logit_scale"}
+def _require_both_towers(name: str, wanted: State, state: State) -> None:
+    """Raise WeightsError where a tower is missing, or tensors are missing, unknown or of another shape."""
+    for tower, is_image in (("image", True), ("text", False)):
+        names = {key for key in wanted if key.startswith("visual.") is is_image and key != "logit_scale"}
         if names.isdisjoint(state):
             raise WeightsError(f"the weights hold no {tower} tower of {name}; give a file for each tower")
     require_tensors(name, state, wanted)
 
 
-def _agreed(checkpoints: Sequence[Checkpoint]) -> Evidence | None:
+def _common_evidence(checkpoints: Sequence[Checkpoint]) -> Evidence | None:
     """The evidence of all files together.
 
     Raises:

@@ -85,7 +85,7 @@ def place_windows(canvas: tuple[int, int], window: int, stride: int) -> Layout:
 
 
 def layout_of(image: Plan | Features) -> Layout:
-    """Where the tiles of an image lie; of one tile, made by hand, that tile is the canvas."""
+    """Layout of an image's tiles; without one there is a single tile, and it is the canvas."""
     whole = image.bucket if isinstance(image, Plan) else image.size
     return image.layout or Layout(whole, whole)
 
