@@ -237,6 +237,7 @@ def _stack_colours(colours: Sequence[Colours]) -> Tensor:
 
 
 def _stack_places(windows: Sequence[View] | Sequence[Paste]) -> Places:
+    """Windows as tensors; their matrices are inverted, as rendering goes from crop to photograph."""
     steps = []
     for window in windows:
         (scale_x, _, shift_x), (_, scale_y, shift_y) = window.matrix.tolist()

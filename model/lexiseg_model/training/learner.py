@@ -21,7 +21,7 @@ from lexiseg_model.errors import RecipeError, WeightsError
 from lexiseg_model.processes import world_size
 from lexiseg_model.training.checkpoints import kept_random
 from lexiseg_model.training.distributed import LossPass, averaged, largest, share_norms, share_weights
-from lexiseg_model.training.recipe import DecayRule, Numbers, RunRecipe
+from lexiseg_model.training.recipe import DecayRule, RunRecipe
 from lexiseg_model.training.sharding import from_shards, gathered, own_shard, placed_as, shard, unsharded
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm, nn.modules.instancenorm._InstanceNorm)
@@ -91,11 +91,6 @@ def optimiser(recipe: RunRecipe, network: nn.Module, sorted_in: list[Group]) -> 
     )
 
 
-def number_type(name: Numbers, device: torch.device) -> torch.dtype:
-    """The type of autocast; `auto` is the type that the device serves in."""
-    return inference_dtype(device) if name == "auto" else getattr(torch, name)
-
-
 def recompute(network: nn.Module, parts: Iterable[str]) -> None:
     """Let parts of a network keep no activations: the backward pass computes them again.
 
@@ -153,7 +148,8 @@ class Learner(Generic[Network]):
         """
         self._recipe = recipe
         self._device = device
-        self.dtype = number_type(recipe.precision, device)
+        # Of autocast; `auto` is the type that the device serves in.
+        self.dtype = inference_dtype(device) if recipe.precision == "auto" else getattr(torch, recipe.precision)
         sharded = recipe.sharding == "full" and world_size() > 1
         placed = network.to(device)
         if not sharded:  # FSDP's tensors are contiguous

@@ -105,7 +105,8 @@ class PairRun(Run[Recipe, Network, PairBatch], Generic[Recipe, Network]):
     normalisation: ClassVar[Normalisation] = "imagenet"
 
     def __init__(self, recipe: Recipe, network: Network, tokenize: Callable[[list[str]], Tensor]) -> None:
-        """
+        """List the pairs of a recipe, and set some apart for validation.
+
         Raises:
             DatasetError: there are no pairs.
         """

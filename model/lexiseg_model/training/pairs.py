@@ -207,6 +207,7 @@ class Shrunk(Rewritten):
         return pair
 
     def _shrunk(self, pair: StoredPair) -> StoredPair:
+        """A pair with its photograph upright, shrunk and as JPEG."""
         image = decode(pair)
         height, width = image.shape[:2]
         scale = min(1.0, self.side / min(height, width))

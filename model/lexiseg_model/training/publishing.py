@@ -33,6 +33,24 @@ MAX_TERMS = 120  # characters
 UNSTATED = "Not stated: the weights inherit the terms of what they were trained on."
 
 
+def write_model(
+    imported: Imported, folder: Path, recipe: RunRecipe, start: str, changes: Mapping[str, object]
+) -> ModelCard:
+    """Write `weights.safetensors` and `card.yaml` of a run whose checkpoint the method's import has read.
+
+    Args:
+        imported: card and tensors of the checkpoint.
+        folder: of the run; becomes a model directory.
+        recipe: of the run.
+        start: the initial weights in words, for the lineage.
+        changes: further fields of the card, `training_data` among them.
+    """
+    save_file({name: value.contiguous() for name, value in imported.state.items()}, folder / WEIGHTS)
+    card = imported.card.model_copy(update={**origin(recipe, folder / WEIGHTS, start), **changes})
+    catalogue.write_card(card, folder)
+    return card
+
+
 def origin(recipe: RunRecipe, weights: Path, start: str = "") -> dict[str, object]:
     """Fields of a card that say where its weights come from; measured fields are emptied.
 
@@ -168,21 +186,3 @@ def measure_prompts(segmenter: Segmenter, root: Path, name: str, photographs: in
     point, box = (round(100 * sum(reached) / max(1, len(reached)), 2) for reached in (by_point, by_box))
     print(f"{name}: IoU of a box's mask {box} %, of a point's best mask {point} %", flush=True)
     return PromptQuality(point=point, box=box, objects=len(by_box))
-
-
-def write_model(
-    imported: Imported, folder: Path, recipe: RunRecipe, start: str, changes: Mapping[str, object]
-) -> ModelCard:
-    """Write `weights.safetensors` and `card.yaml` of a run whose checkpoint the method's import has read.
-
-    Args:
-        imported: card and tensors of the checkpoint.
-        folder: of the run; becomes a model directory.
-        recipe: of the run.
-        start: the initial weights in words, for the lineage.
-        changes: further fields of the card, `training_data` among them.
-    """
-    save_file({name: value.contiguous() for name, value in imported.state.items()}, folder / WEIGHTS)
-    card = imported.card.model_copy(update={**origin(recipe, folder / WEIGHTS, start), **changes})
-    catalogue.write_card(card, folder)
-    return card

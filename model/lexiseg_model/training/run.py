@@ -61,8 +61,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         self.device = join(recipe.device)
         self.learner = Learner(recipe, network, self.device)
         self.network: Network = self.learner.network
-        self.dtype = self.learner.dtype
-        self.optimizer = self.learner.optimizer
         self.schedule = Schedule(recipe)
         self.skips = SharedSkips(recipe.out / SKIPPED)
         self.step = 0
@@ -277,7 +275,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
 
     def autocast(self) -> torch.autocast:
         """Context in which products have the run's number type."""
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+        return torch.autocast(self.device.type, self.learner.dtype, enabled=self.learner.dtype != torch.float32)
 
     def _journal_line(self, losses: list[float], phase: Phase, pace: Pace) -> dict[str, Any]:
         """Figures of the steps since the last line; the loss is a mean over processes."""
@@ -392,6 +390,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
                 self._write_weights(self.recipe.out / name)
 
     def _write_weights(self, path: Path) -> None:
+        """Write the floating-point tensors of `_weights` as fp16."""
         half = {
             name: value.half().contiguous().cpu()
             for name, value in self._weights().items()

@@ -93,7 +93,7 @@ def method(what: str, out: Path) -> None:
     from tests.model.training.shared_runs import learned  # their libraries take seconds, which toys need not wait for
 
     run = learned(what.removeprefix(SHARDED), out, sharding="full" if what.startswith(SHARDED) else "none")
-    moments = [value for state in run.optimizer.state.values() for value in state.values()]
+    moments = [value for state in run.learner.optimizer.state.values() for value in state.values()]
     state = {
         "rows": run.rows,
         "gradients": run.gradients,
