@@ -147,6 +147,7 @@ def _open(url: str, name: str) -> tuple[Any, str]:
 
 
 def _read_manifest(store: Any, root: str) -> Manifest:
+    """The manifest of a model in a store. Raises as `pull`."""
     path = f"{root}/{MANIFEST}"
     try:
         return Manifest.model_validate_json(store.cat_file(path))

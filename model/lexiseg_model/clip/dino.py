@@ -102,6 +102,7 @@ class DinoTower(nn.Module):
         return height // patch, width // patch
 
     def _embed(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Tokens [N, 1 + h*w, C] that enter the first block, with positions resized as DINO's code does."""
         assert self.vit.pos_embed is not None
         assert self.vit.cls_token is not None
         patches = self.vit.patch_embed.proj(images).flatten(2).transpose(1, 2)

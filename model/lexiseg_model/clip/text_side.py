@@ -148,6 +148,7 @@ class TextSide:
         return self._vectors(sum(len(entry.texts) for entry in classes), rows)
 
     def _vectors(self, n_texts: int, rows: TextRows) -> NDArray[np.float32]:
+        """Unit vectors [n_texts, D] of rows [n_texts * templates, D]; raises as `bank`."""
         expected = (n_texts * len(self._templates), self.tower.width)
         if rows.shape != expected:
             raise ShapeError(f"expected text rows {list(expected)}, got {list(rows.shape)}")

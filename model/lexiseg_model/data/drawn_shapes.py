@@ -13,8 +13,8 @@ from PIL import Image
 DRAWN = "drawn"  # the set's name
 CLASSES = ("background", "red ball", "blue box", "green triangle")
 COLOURS = ((210, 40, 40), (40, 60, 210), (40, 170, 60))
-SIDE = 128
-COUNTS = {"train": 160, "val": 24}
+SIDE = 128  # pixels
+COUNTS = {"train": 160, "val": 24}  # photographs
 
 
 def write_drawn(data: Path) -> None:

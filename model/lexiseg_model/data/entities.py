@@ -182,6 +182,7 @@ class Endpoint:
 
 
 def _question(pair: StoredPair) -> list[dict[str, Any]]:
+    """Content of a chat message: the prompt with the captions, and the photograph."""
     media = MEDIA.get(pair.photograph[:2], "image/jpeg")
     picture = f"data:{media};base64,{base64.b64encode(pair.photograph).decode()}"
     captions = "; ".join(pair.captions) or "nothing"

@@ -78,6 +78,7 @@ def _of_coco(path: Path, image: dict[str, Any], content: CocoFile) -> Scene[tupl
 
 
 def _of_sa1b(path: Path) -> tuple[Rle, ...]:
+    """Objects of a photograph of SA-1B. Raises SampleError: its JSON is missing or not SA-1B's."""
     try:
         content = json.loads(path.with_suffix(".json").read_bytes())
         size = (int(content["image"]["height"]), int(content["image"]["width"]))

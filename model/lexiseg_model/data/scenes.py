@@ -142,7 +142,7 @@ def components(labels: NDArray[np.unsignedinteger], of: Collection[int], smalles
 
 
 def objects_of(labels: NDArray[np.unsignedinteger], of: Collection[int], ignored: int) -> Objects:
-    """Every component of the classes `of` in label maps [H, W] as an object; pixels of the value `ignored` are."""
+    """Every component of the classes `of` in a label map [H, W] as an object; the value `ignored` never counts."""
     regions = components(labels, of)
     return Objects(regions.ids, regions.labels, labels == ignored)
 

@@ -89,6 +89,7 @@ def _set_runner(
     execution: Execution,
     engine: Engine = "ONNX Runtime",
 ) -> None:
+    """Let a model run by an export: its image pass, and on a CPU its parts."""
     device = execution.device
     runner = OnnxRunner(folder, manifest, numbers, device, exact=execution.precision == "exact", engine=engine)
     if device.type == "cpu" and manifest.parts:

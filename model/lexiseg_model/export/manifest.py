@@ -21,15 +21,14 @@ Bucket = tuple[int, int]  # (height, width) of tiles
 
 
 class Graph(StrictModel):
-    """One ONNX file, of the image pass or of another `part` of the model; `size` (height, width) of the tiles it takes,
-    None for any."""
+    """One ONNX file, of the image pass or of another part of the model."""
 
     file: str
     sha256: str
     bytes: int
     numbers: Numbers
-    size: Bucket | None = None
-    part: str | None = None
+    size: Bucket | None = None  # of the tiles it takes; None: any
+    part: str | None = None  # name of the part; None: the image pass
 
 
 class Manifest(StrictModel):

@@ -39,8 +39,11 @@ class OnnxRunner:
         exact: bool = False,
         engine: Engine = "ONNX Runtime",
     ) -> None:
-        """
+        """Open the graphs of one number type.
+
         Args:
+            folder, manifest: the export.
+            numbers: int8 or float32 graphs.
             device: runs the graphs and holds the outputs.
             exact: as for `onnx_runtime.providers`.
             engine: OpenVINO runs graphs on the CPU only.
@@ -56,7 +59,7 @@ class OnnxRunner:
             )
         self._device = device
         self.nbytes = sum(graph.bytes for graph in graphs)
-        self._sessions = {graph.size: _session(folder, graph, device, exact, engine) for graph in graphs}
+        self._sessions = {graph.size: _open_image_pass(folder, graph, device, exact, engine) for graph in graphs}
 
     @property
     def providers(self) -> list[str]:
@@ -96,7 +99,8 @@ class PartSession:
         return outputs
 
 
-def _session(folder: Path, graph: Graph, device: torch.device, exact: bool, engine: Engine) -> Any:
+def _open_image_pass(folder: Path, graph: Graph, device: torch.device, exact: bool, engine: Engine) -> Any:
+    """A session of a graph in an engine, on a device; arguments and errors as `OnnxRunner`."""
     if engine == "OpenVINO":
         return _open_in_openvino(folder, graph, device)
     if device.type == "cuda":
@@ -108,6 +112,7 @@ def _session(folder: Path, graph: Graph, device: torch.device, exact: bool, engi
 
 
 def _open(folder: Path, graph: Graph, providers: Sequence[onnx_runtime.Provider], threads: int) -> Any:
+    """A session of ONNX Runtime. Raises ExportError: the file is damaged, or the runtime cannot load it."""
     onnxruntime = onnx_runtime.require()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -106,6 +106,7 @@ def add_int8(
 
 
 def _trace_image(network: nn.Module, size: Bucket | None, buckets: Sequence[Bucket], target: Path) -> None:
+    """Trace the image pass for tiles of one size; None: of any, traced on one of the buckets."""
     dynamic = torch.export.Dim.DYNAMIC
     # Tracing merges equal sides into one variable.
     height, width = size or next(((h, w) for h, w in buckets if h != w), buckets[0])

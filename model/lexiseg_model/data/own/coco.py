@@ -50,8 +50,8 @@ def read_coco(folder: Path, files: list[Path]) -> OwnPictures:
         DatasetError: a file is damaged, or photographs are missing.
     """
     tests = [path for path in files if _is_of(TEST, path)]
-    contents = {path: json.loads(path.read_text(encoding="utf-8")) for path in files if path not in tests}
-    contents = contents or {path: json.loads(path.read_text(encoding="utf-8")) for path in files}
+    used_files = [path for path in files if path not in tests] or files
+    contents = {path: json.loads(path.read_text(encoding="utf-8")) for path in used_files}
     used = {entry["category_id"] for content in contents.values() for entry in content["annotations"]}
     names = [
         str(category["name"])
@@ -93,6 +93,7 @@ def _is_crowd(entry: Annotation) -> bool:
 
 
 def _pictures(folder: Path, path: Path, content: Mapping[str, Any], classes: tuple[str, ...]) -> list[Picture]:
+    """The photographs of one COCO file with their masks. Raises DatasetError: photographs are missing."""
     value_of = {each["id"]: classes.index(each["name"]) for each in content["categories"] if each["name"] in classes}
     by_image: dict[Any, list[Annotation]] = {}
     for entry in content["annotations"]:

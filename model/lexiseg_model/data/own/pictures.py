@@ -1,5 +1,7 @@
-"""A user's pictures with masks, from folders: `images/NAME.jpg`, `masks/NAME.png`, `classes.json`, perhaps in `train/`
-and `val/`. Pictures are compared by what they show."""
+"""A user's pictures with masks, read from folders, and digests of what pictures show.
+
+A folder has `classes.json`, `images/NAME.jpg` and `masks/NAME.png`; the last two perhaps in `train/` and `val/`.
+"""
 
 from __future__ import annotations
 
@@ -107,6 +109,7 @@ def _classes(path: Path) -> tuple[str, ...]:
 
 
 def _pictures(folder: Path) -> list[Picture]:
+    """The photographs of a folder's `images` with masks of its `masks`. Raises DatasetError: masks are missing."""
     images = sorted(path for path in (folder / "images").iterdir() if path.suffix.lower() in PHOTOGRAPHS)
     masks = {image: folder / "masks" / f"{image.stem}.png" for image in images}
     missing = [image.name for image, mask in masks.items() if not mask.is_file()]

@@ -73,8 +73,11 @@ def read_caption_folder(folder: Path) -> FilePairs:
 
 
 def read_caption_table(listing: Path) -> FilePairs:
-    """A CSV or TSV with a header; paths are relative to its folder, rows of one photograph are joined. Errors as
-    `open_pairs`."""
+    """A CSV or TSV with a header; paths are relative to its folder, rows of one photograph are joined.
+
+    Raises:
+        DatasetError: as `open_pairs`.
+    """
     captions: dict[str, list[str]] = {}
     try:
         with listing.open(encoding="utf-8-sig", newline="") as content:
@@ -97,8 +100,11 @@ def read_caption_table(listing: Path) -> FilePairs:
 
 
 def read_coco_captions(listing: Path) -> FilePairs:
-    """COCO's `annotations/captions_train2017.json`, photographs in `train2017` or the listing's folder; errors as
-    `open_pairs`."""
+    """COCO's `annotations/captions_train2017.json`; photographs are in `train2017` or the listing's folder.
+
+    Raises:
+        DatasetError: as `open_pairs`.
+    """
     content = _json(listing)
     try:
         captions: dict[int, list[str]] = {}
@@ -135,6 +141,7 @@ def open_pairs(*paths: Path | str) -> PairSource:
 
 
 def _open(place: Path | str) -> PairSource:
+    """The pairs at one place; raises as `open_pairs`."""
     if is_address(place):
         return ShardPairs(find_shards(str(place)))
     path = Path(place)

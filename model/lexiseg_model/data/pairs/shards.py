@@ -109,6 +109,7 @@ class ShardPairs:
             raise SampleError(name, "its caption is not UTF-8") from None
 
     def _bytes(self, part: int, name: str, place: list[int]) -> bytes:
+        """A file [start, size] of a shard. Raises SampleError: it cannot be read."""
         start, length = place
         try:
             file = self._files.get(part)

@@ -52,6 +52,7 @@ def unpack(archive: Path, target: Path) -> None:
 
 
 def _unzip(archive: Path, target: Path, budget: int) -> None:
+    """Unpack a zip and those in it, to at most `budget` bytes; raises as `unpack`."""
     with zipfile.ZipFile(archive) as content:
         entries = [(entry.filename, entry.file_size) for entry in content.infolist()]
         budget = _check_entries(archive, target, entries, budget)

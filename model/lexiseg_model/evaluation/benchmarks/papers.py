@@ -72,6 +72,7 @@ def lines_of(paper: str) -> tuple[PaperLine, ...]:
 
 
 def _semantic(paper: str) -> Iterator[PaperLine]:
+    """Lines of semantic segmentation, from the published rows of the paper's protocol."""
     rows = [row for row in published() if row.protocol == paper]
     for refine in dict.fromkeys(row.refine for row in rows):
         for dataset in protocol(paper).datasets:

@@ -75,6 +75,7 @@ class _BenchmarkJudge:
         return {"counts": [[label, *counts[:, label].tolist()] for label in np.flatnonzero(counts.any(0)).tolist()]}
 
     def _labels(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint16]:
+        """Labels [H, W] of a photograph [H, W, 3] by the protocol's rule."""
         segmenter = self._segmenter
         with torch.inference_mode():
             features = segmenter.encode(rgb)
@@ -118,15 +119,14 @@ class _BenchmarkJudge:
         """The method's background rule: one number for the image, or computed strip by strip.
 
         One number may depend on all scores [T, h, w] of the image (GroupViT's rule). A rule for each pixel may also
-        look at the features: their contribution is computed once at the image's size,
-        because a strip does not know its position.
+        look at the features: what they add is computed once at the image's size, as a strip does not know its position.
         """
         whole = self._nobody(scores * self._scale, features)
         if not whole.ndim:
             return lambda logits, rows: whole
-        flat = torch.zeros(1, *features.size, device=scores.device)
-        moved = (self._nobody(flat, features) - self._nobody(flat)).expand(features.size)
-        return lambda logits, rows: self._nobody(logits) + moved[rows]
+        zeros = torch.zeros(1, *features.size, device=scores.device)
+        added = (self._nobody(zeros, features) - self._nobody(zeros)).expand(features.size)
+        return lambda logits, rows: self._nobody(logits) + added[rows]
 
     def _nobody(self, logits: Tensor, features: Features | None = None) -> Tensor:
         threshold = self._rule.threshold

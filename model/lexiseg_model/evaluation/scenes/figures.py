@@ -178,6 +178,7 @@ def _mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:
 
 
 def _coco_evaluation(records: Sequence[Record], truths: list[Annotation], n_classes: int) -> COCOeval:
+    """pycocotools' evaluation of masks, summarised; it prints nothing."""
     truth, answer = COCO(), COCO()
     truth.dataset = {
         "images": [

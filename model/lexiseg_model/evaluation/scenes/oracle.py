@@ -114,6 +114,7 @@ def overlaps(masks: Tensor, objects: Objects) -> NDArray[np.float64]:
 
 
 def _overlaps(masks: Tensor, numbers: NDArray[np.int64], n_objects: int) -> NDArray[np.float64]:
+    """`overlaps` with `numbers` [H, W] of `_object_numbers`."""
     size = (numbers.shape[0], numbers.shape[1])
     width = n_objects + 2
     known = torch.from_numpy(numbers).to(masks.device)
