@@ -15,23 +15,23 @@ from lexiseg_model.types import LabelMap, Rle
 
 
 def label_map(
-    masks: Sequence[Rle], visible: Sequence[int], size: tuple[int, int], check: Callable[[], None] = lambda: None
+    masks: Sequence[tuple[int, Rle]], size: tuple[int, int], check: Callable[[], None] = lambda: None
 ) -> LabelMap:
-    """Paint some of the masks into a label map, earlier ones on top.
+    """Paint masks into a label map, earlier ones on top.
 
     Args:
-        masks: all masks; mask i has the value i + 1.
-        visible: indices of the masks to paint.
+        masks: each with its value in the map, 1 to 65,535.
         size: (H, W) of all masks.
         check: called before each mask; may raise to cancel.
 
     Returns:
-        [H, W] uint8, uint16 from 256 masks on; 0 where there is no mask.
+        [H, W] uint8, or uint16 if a value needs it; 0 where there is no mask.
     """
-    labels: LabelMap = np.zeros(size[0] * size[1], np.uint8 if len(masks) < 256 else np.uint16)
-    for index in reversed(visible):
+    largest = max((value for value, _ in masks), default=0)
+    labels: LabelMap = np.zeros(size[0] * size[1], np.uint8 if largest < 256 else np.uint16)
+    for value, mask in reversed(masks):
         check()
-        _paint(labels, masks[index], index + 1)
+        _paint(labels, mask, value)
     return np.ascontiguousarray(labels.reshape(size[1], size[0]).T)
 
 

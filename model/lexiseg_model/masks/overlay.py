@@ -51,7 +51,7 @@ def paint(rgb: NDArray[np.uint8], label_map: LabelMap, segments: tuple[Segment, 
     if rgb.shape[:2] != label_map.shape:
         size = rgb.shape[1::-1]
         label_map = cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST).astype(label_map.dtype)
-    palette = np.zeros((len(segments) + 1, 3), np.float32)
+    palette = np.zeros((_max_id(segments) + 1, 3), np.float32)
     n_classes = 1 + max((segment.class_index for segment in segments if segment.class_index is not None), default=-1)
     for segment in segments:
         palette[segment.id] = colour(_colour_index(segment, n_classes))
@@ -61,6 +61,11 @@ def paint(rgb: NDArray[np.uint8], label_map: LabelMap, segments: tuple[Segment, 
     picture = Image.fromarray(painted.round().astype(np.uint8))
     _write_labels(picture, label_map, segments)
     return np.asarray(picture)
+
+
+def _max_id(segments: tuple[Segment, ...]) -> int:
+    """The largest id, which exceeds the number of segments where a corrected segment keeps its id."""
+    return max((segment.id for segment in segments), default=0)
 
 
 def _colour_index(segment: Segment, n_classes: int) -> int:
@@ -85,7 +90,7 @@ def _write_labels(picture: Image.Image, label_map: LabelMap, segments: tuple[Seg
     has_prompts = len({segment.prompt_index for segment in segments}) > 1
     draw = ImageDraw.Draw(picture, "RGBA")
     font = ImageFont.load_default(size=max(11, round(min(picture.size) / 28)))
-    areas = np.bincount(label_map.reshape(-1), minlength=len(segments) + 1)
+    areas = np.bincount(label_map.reshape(-1), minlength=_max_id(segments) + 1)
     for segment in segments:
         number = segment.prompt_index if has_prompts else None
         text = segment.label or ("" if number is None else str(number))

@@ -229,7 +229,7 @@ def _segmentation(task: Task, masks: Sequence[CutOut], query: Query) -> Segmenta
         logits = [mask for number in visible if (mask := confident[number][0].logits) is not None]
         probability = layers.confidence(logits, size)
     if options.keep_label_map:
-        label_map = layers.label_map(rles, visible, size, options.check)
+        label_map = layers.label_map([(segments[number].id, rles[number]) for number in visible], size, options.check)
     return Segmentation(size, task, segments, label_map, probability, overlapping)
 
 

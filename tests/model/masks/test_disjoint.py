@@ -22,7 +22,7 @@ def masks(*rows: str) -> list[Rle]:
 
 
 def shown(masks: Sequence[Rle], *indices: int) -> list[int]:
-    labels: list[int] = label_map(masks, indices, masks[0].size)[0].tolist()
+    labels: list[int] = label_map([(index + 1, masks[index]) for index in indices], masks[0].size)[0].tolist()
     return labels
 
 

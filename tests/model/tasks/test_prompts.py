@@ -14,6 +14,7 @@ from torch import Tensor
 from lexiseg_model import tasks
 from lexiseg_model.errors import OptionError, PromptError
 from lexiseg_model.features import Features
+from lexiseg_model.masks.overlay import paint
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.tasks import cut_outs
@@ -69,6 +70,16 @@ def test_a_corrected_segment_keeps_its_label_and_id_among_other_prompts() -> Non
     assert (corrected.label, corrected.id, corrected.score) == ("blue", blue.id, blue.score)
     assert corrected.mask.area == blue.mask.area + 2  # the green
     assert len({segment.id for segment in answer.segments}) == len(answer.segments)
+
+
+def test_the_map_and_the_overlay_of_a_corrected_segment_have_its_id() -> None:
+    (_, blue) = ask("semantic", FLAGS, "red", "blue").segments
+
+    answer = ask("prompt", FLAGS, "red", "blue", prompts=(Prompt((Point(0.5, 2.5),), segment=blue.id),))
+
+    assert blue.id > len(answer.segments)
+    assert np.unique(answer.label_map).tolist() == [0, blue.id]
+    assert paint(np.zeros((3, 6, 3), np.uint8), answer.label_map, answer.segments).shape == (3, 6, 3)
 
 
 @pytest.mark.parametrize(
