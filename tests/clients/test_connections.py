@@ -46,6 +46,15 @@ def test_nobody_home_is_unreachable() -> None:
             client.wait_until_ready()
 
 
+def test_a_server_behind_a_proxy_is_waited_for() -> None:
+    away = Say(503, b"<h1>503 Service Unavailable</h1>", content_type="text/html")
+    alive = Say(200, {"status": "alive", "detail": ""})
+    ready = Say(200, {"status": "ready", "detail": ""})
+
+    with scripted(away, away, alive, ready) as script, Client(script.url) as client:
+        assert client.wait_until_ready(timeout=10).ready
+
+
 def test_a_server_that_says_nothing_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"

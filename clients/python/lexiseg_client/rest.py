@@ -31,6 +31,7 @@ from lexiseg_client.segmentation import Segmentation
 CONNECT_TIMEOUT = 10.0  # seconds
 T = TypeVar("T")
 PREFIX = "/v1"  # the stable API version
+PROXY_STATUSES = (502, 503, 504)  # of a proxy whose servers are away
 
 
 class RestTransport:
@@ -71,7 +72,15 @@ class RestTransport:
         )
 
     def _probe(self, path: str, timeout: float) -> Call[dict[str, Any]]:
+        """The JSON of a health probe.
+
+        Raises:
+            Unreachable: a proxy answers in place of the server.
+            UnreadableAnswer: another kind of server answers.
+        """
         reply: httpx.Response = yield Send("GET", path, timeout=timeout)
+        if reply.status_code in PROXY_STATUSES and "json" not in reply.headers.get("content-type", ""):
+            raise Unreachable(f"a proxy answered {path} with {reply.status_code}: no server is ready", sent=True)
         health = read(reply.content, dict)
         if not {"status", "detail"} <= health.keys():
             raise UnreadableAnswer(f"the server that answered {path} with {reply.status_code} is not lexiseg")
