@@ -54,12 +54,14 @@ def numbered(name: str) -> Iterator[str]:
 
 
 def write_text(path: Path | None, text: str) -> None:
-    """Write a text with the folders above it; None writes nothing."""
-    if path is not None:
+    """Write a text to a file, with the folders above it, or to the standard output (-); None writes nothing."""
+    if str(path) == STDOUT:
+        typer.echo(text, nl=False)
+    elif path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path | None, figures: Any) -> None:
-    """Write figures as JSON with the folders above it; None writes nothing."""
+    """Write figures as JSON, as `write_text` does."""
     write_text(path, json.dumps(figures, indent=1, ensure_ascii=False) + "\n")

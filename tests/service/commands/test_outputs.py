@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lexiseg_model import catalogue
+from lexiseg_service.commands.outputs import write_json
 from tests import pictures
 from tests.service.commands.command_line import CommandLine
 
@@ -130,3 +131,10 @@ def test_a_wrong_argument_is_refused_before_a_model_is_loaded(
 
     assert outcome.status != 0
     assert said in " ".join(outcome.err.replace("│", " ").split())
+
+
+def test_figures_go_to_the_standard_output(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_json(Path("-"), {"miou": 1})
+
+    assert capsys.readouterr().out == '{\n "miou": 1\n}\n'
+    assert not (folder / "-").exists()

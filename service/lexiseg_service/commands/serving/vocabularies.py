@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from lexiseg_service.commands.options import Grouped, takes_settings
-from lexiseg_service.commands.outputs import STDOUT, write_text
+from lexiseg_service.commands.outputs import write_text
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
 from lexiseg_service.gateway.vocabularies.named import SLOT, encode
@@ -51,10 +51,7 @@ def save(
     if not documents:
         raise InvalidValue("there is no vocabulary to save; nothing was written")
     text = json.dumps({name: json.loads(document) for name, document in sorted(documents.items())}, indent=1)
-    if str(file) == STDOUT:
-        typer.echo(text)
-    else:
-        write_text(file, f"{text}\n")
+    write_text(file, f"{text}\n")
     typer.echo(f"{len(documents)} vocabularies saved", err=True)
 
 
