@@ -106,11 +106,14 @@ class DirectoryStore(Store):
         Raises:
             NotReady: the disk takes no writes.
         """
+        # Shielded with its lock: if the caller is cancelled, memory still follows the disk, and the next writer waits.
+        return await asyncio.shield(asyncio.ensure_future(self._replace(name, old, new)))
+
+    async def _replace(self, name: str, old: bytes | None, new: bytes | None) -> bool:
         async with self._writing:
             if self._documents.get(name) != old:
                 return False
-            # Shielded: memory must follow the disk even if the client hangs up.
-            await asyncio.shield(asyncio.ensure_future(self._write_through(name, new)))
+            await self._write_through(name, new)
             return True
 
     async def _write_through(self, name: str, content: bytes | None) -> None:

@@ -1,4 +1,6 @@
+import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -46,4 +48,24 @@ async def test_a_disk_that_is_full_keeps_the_old_and_says_so(tmp_path: Path, mon
     with pytest.raises(NotReady, match="No space left"), capture_logs():
         await store.replace("room", b"1", b"2")
 
+    assert await store.read("room") == (tmp_path / "room.json").read_bytes() == b"1"
+
+
+async def test_a_writer_that_is_cancelled_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = DirectoryStore(tmp_path)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow(descriptor: int) -> None:
+        begun.set()
+        may_end.wait(10)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    first = asyncio.create_task(store.replace("room", None, b"1"))
+    await asyncio.to_thread(begun.wait, 10)
+    first.cancel()
+    second = asyncio.create_task(store.replace("room", None, b"2"))
+    await asyncio.sleep(0.01)
+    may_end.set()
+
+    assert not await second
     assert await store.read("room") == (tmp_path / "room.json").read_bytes() == b"1"
