@@ -101,6 +101,7 @@ def decode(rle: Rle) -> NDArray[np.bool_]:
 
 
 def _checked_counts(rle: Rle) -> NDArray[np.int64]:
+    """The counts of an RLE. Raises ShapeError: they do not sum to its pixels."""
     height, width = rle.size
     counts = _from_text(rle.counts)
     if (counts < 0).any() or counts.sum() != height * width:
@@ -116,6 +117,7 @@ def _counts(spans: Spans, size: tuple[int, int]) -> NDArray[np.int64]:
 
 
 def _from_text(text: str) -> NDArray[np.int64]:
+    """The counts in COCO's text, alternating zeros and ones. Raises ShapeError: the text is damaged."""
     digits = np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int64) - FIRST_CHARACTER
     last = np.flatnonzero(digits & CONTINUES == 0)  # of each run
     first = np.append(0, last[:-1] + 1)[: len(last)]

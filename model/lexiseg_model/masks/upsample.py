@@ -119,9 +119,10 @@ def contest(scores: Tensor, size: tuple[int, int], worth: Worth = lambda scores,
 
 def _contest_by_cells(scores: Tensor, size: tuple[int, int], worth: Worth) -> Iterator[Won]:
     """As `contest`; at each pixel only rows that can win in its cell are compared."""
-    padded = F.pad(scores[None], (0, 1, 0, 1), mode="replicate")[0]  # every cell has four corners
+    padded = F.pad(scores[None], (0, 1, 0, 1), mode="replicate")[0]  # [K, h + 1, w + 1]: every cell has four corners
     every = torch.arange(len(scores))[:, None, None]
     highest, lowest = (worth(_over_cells(choose, padded), every) for choose in (torch.maximum, torch.minimum))
+    # Pairs of a cell and a row that can win in it, cell by cell: `count` rivals of each cell, from `first` on.
     cell_of, rivals = (highest >= lowest.amax(0) - SLACK).flatten(1).T.nonzero(as_tuple=True)
     count = cell_of.bincount(minlength=lowest[0].numel())
     first = count.cumsum(0) - count
@@ -132,6 +133,7 @@ def _contest_by_cells(scores: Tensor, size: tuple[int, int], worth: Worth) -> It
         cell = (y[:, None] * scores.shape[2] + x).flatten()
         corner = (y[:, None] * padded.shape[2] + x).flatten()
         down, across = down[:, None].expand(shape).flatten(), across.expand(shape).flatten()
+        # `best` and `winner` [P] of all pixels; the others only of pixels whose cell has a rival of this rank.
         best, winner = torch.full((len(cell),), -torch.inf), torch.zeros_like(cell)
         pixels = torch.arange(len(cell))
         for rank in range(int(count.take(cell).max())):

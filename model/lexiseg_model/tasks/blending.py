@@ -67,10 +67,16 @@ Score = Callable[[Window], "Future[Tensor] | None"]  # log probabilities [K, h, 
 
 
 class Blend:
-    """A picture of a size (height, width), cut into windows that overlap by so many pixels.
+    """The answer for one picture, in blocks.
+
+    Args:
+        size: (H, W) of the picture.
+        window: pixels of a window's side.
+        overlap: pixels that neighbouring windows share, 1 to half a window.
+        score: begins to score a window; its tensor is on the CPU.
 
     Raises:
-        OptionError: the overlap is more than half of a window, or nothing.
+        OptionError: the overlap is out of range.
     """
 
     def __init__(self, size: tuple[int, int], window: int, overlap: int, score: Score) -> None:
@@ -130,6 +136,7 @@ class Blend:
             ]
 
     def _blended(self, box: Box) -> Tensor | None:
+        """Logits [K, n, m] of a block and its margin, from all levels; None: no window shows anything."""
         if box.left == 0:  # windows above this row are not needed again
             above = box.top - MARGIN * self.step
             self._scored = {window: done for window, done in self._scored.items() if window.box.bottom > above}
@@ -151,14 +158,12 @@ class Blend:
             if scored is None:
                 continue
             box = window.box
-            scores, inside = scored.result(), (_ramp(down, box.top, box.bottom), _ramp(across, box.left, box.right))
-            share = inside[0][:, None] * inside[1]
-            places = torch.stack(
-                torch.meshgrid(_place(across, box.left, box.right), _place(down, box.top, box.bottom), indexing="xy"),
-                -1,
-            )
-            sampled = F.grid_sample(scores[None].float(), places[None], padding_mode="border", align_corners=False)[0]
-            sampled = sampled.exp_()  # logits are interpolated, as in a picture asked at once
+            share = _ramp(down, box.top, box.bottom)[:, None] * _ramp(across, box.left, box.right)  # [n, m]
+            x, y = _place(across, box.left, box.right), _place(down, box.top, box.bottom)
+            places = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)[None]  # [1, n, m, 2]
+            logits = scored.result()[None].float()
+            # Logits are interpolated and then made probabilities, as in a picture that is scored at once.
+            sampled = F.grid_sample(logits, places, padding_mode="border", align_corners=False)[0].exp_()
             total = sampled * share if total is None else total.add_(sampled * share)
             weight += share
         return None if total is None else total / weight.clamp_min(torch.finfo(weight.dtype).tiny)
@@ -203,5 +208,5 @@ def _ramp(centres: Tensor, start: int, end: int) -> Tensor:
 
 
 def _place(centres: Tensor, start: int, end: int) -> Tensor:
-    """-1 at the start of a window, 1 at its end."""
+    """Coordinates along one side as grid_sample takes them: -1 at the start of a window, 1 at its end."""
     return 2 * (centres - start) / (end - start) - 1

@@ -247,7 +247,7 @@ class Engine:
         else:
             self._finishing.put(job)
 
-    # Life
+    # Warm-up, shutdown, state
 
     def warm_up(self, name: str | None = None) -> None:
         """Run an image pass of some or all buckets and encode the background words, so that no request pays for them.
