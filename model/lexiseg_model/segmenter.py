@@ -80,7 +80,7 @@ class PromptMasks(NamedTuple):
 
 
 def require_shown(prompts: Sequence[Prompt]) -> None:
-    """Raises OptionError: a prompt has neither points nor a box."""
+    """Check that every prompt shows something. Raises OptionError: one has neither points nor a box."""
     for index, prompt in enumerate(prompts):
         if not prompt.points and prompt.box is None:
             raise OptionError(f"prompt {index} has neither points nor a box; it needs at least one")

@@ -213,11 +213,8 @@ def _segmentation(task: Task, masks: Sequence[CutOut], query: Query) -> Segmenta
     options, size = query.options, query.features.size
     names = _names(masks, query)
     confident = [(mask, name) for mask, name in zip(masks, names, strict=True) if name.score >= name.min_score]
-    used_ids = {mask.source.id for mask, _ in confident if mask.source is not None}
-    free_ids = (number for number in count(1) if number not in used_ids)
-    segments = tuple(
-        _segment(next(free_ids) if mask.source is None else mask.source.id, mask, name) for mask, name in confident
-    )
+    ids = _ids([mask for mask, _ in confident])
+    segments = tuple(_segment(number, mask, name) for number, (mask, name) in zip(ids, confident, strict=True))
     label_map: LabelMap = np.zeros((0, 0), np.uint8)
     if not (options.keep_label_map or options.keep_probability):  # overlaps need the run lengths of all masks
         return Segmentation(size, task, segments, label_map)
@@ -231,6 +228,17 @@ def _segmentation(task: Task, masks: Sequence[CutOut], query: Query) -> Segmenta
     if options.keep_label_map:
         label_map = layers.label_map([(segments[number].id, rles[number]) for number in visible], size, options.check)
     return Segmentation(size, task, segments, label_map, probability, overlapping)
+
+
+def _ids(masks: Sequence[CutOut]) -> list[int]:
+    """A different id for each mask; that of a corrected segment for its first correction."""
+    of_segments = {mask.source.id for mask in masks if mask.source is not None}
+    free_ids = (number for number in count(1) if number not in of_segments)
+    ids: list[int] = []
+    for mask in masks:
+        kept = None if mask.source is None or mask.source.id in ids else mask.source.id
+        ids.append(next(free_ids) if kept is None else kept)
+    return ids
 
 
 def _visible(masks: Sequence[CutOut]) -> Sequence[int]:

@@ -72,6 +72,15 @@ def test_a_corrected_segment_keeps_its_label_and_id_among_other_prompts() -> Non
     assert len({segment.id for segment in answer.segments}) == len(answer.segments)
 
 
+def test_a_segment_that_is_corrected_twice_gives_two_ids() -> None:
+    (_, blue) = ask("semantic", FLAGS, "red", "blue").segments
+    correction = Prompt((Point(0.5, 2.5),), segment=blue.id)
+
+    answer = ask("prompt", FLAGS, "red", "blue", prompts=(correction, correction))
+
+    assert [segment.id for segment in answer.segments] == [blue.id, 1]
+
+
 def test_the_map_and_the_overlay_of_a_corrected_segment_have_its_id() -> None:
     (_, blue) = ask("semantic", FLAGS, "red", "blue").segments
 
