@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lexiseg_model.catalogue import method as catalogue_method
 from tests.model.stand_in import card
 
 PACKAGE = "acme_seg"
@@ -112,6 +113,7 @@ def installed(site: Path, method: str = "acme", package: str = PACKAGE) -> Itera
     _write(site, f"[lexiseg.methods]\n{method} = {package}\n")
     with pytest.MonkeyPatch.context() as patch:
         _forget()
+        patch.setattr(catalogue_method, "_by_entry_point", catalogue_method._by_entry_point.__wrapped__)  # not cached
         patch.syspath_prepend(site)
         try:
             yield

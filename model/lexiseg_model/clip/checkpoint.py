@@ -198,19 +198,6 @@ def _why_unread(error: Exception) -> str:
     return f"it holds {refused[1]}, and reading that would run code; save the tensors of its state dict alone"
 
 
-def read_bare_or_wrapped(path: Path, whose: str) -> State:
-    """The state dict of a torch file, bare or under `model`, as training code of many authors writes it.
-
-    Raises:
-        WeightsError: no such file, or one that holds other things than tensors; `whose` is in the message.
-    """
-    loaded = read_torch(path)
-    state = loaded.get("model", loaded)
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{path} holds no state dict of {whose}; expected tensors, under 'model' or bare")
-    return dict(state)
-
-
 def require_same_towers(trained_over: State, given: State) -> None:
     """Raise WeightsError if `given` are not the frozen towers that other weights were trained over.
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lexiseg_model.catalogue.weights import SkipInit, require_names, require_tensors, under
-from lexiseg_model.clip.checkpoint import read_bare_or_wrapped, require_same_towers
+from lexiseg_model.clip.checkpoint import require_same_towers
 from lexiseg_model.clip.towers import ClipTowers, configuration, from_state
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.tcl.blend import ARCHITECTURE
@@ -84,20 +83,11 @@ class Restored(NamedTuple):
     network: TclNetwork
 
 
-def read_official(path: Path) -> State:
-    """Read the state dict of a file in the authors' layout, `{"model": ...}` or bare.
-
-    Raises:
-        WeightsError: the file is missing, or contains anything but tensors.
-    """
-    return read_bare_or_wrapped(path, "TCL")
-
-
 def from_official(official: State, clip: State | None, architecture: str = ARCHITECTURE) -> State:
     """Convert the authors' weights and CLIP's towers to our flat state.
 
     Args:
-        official: result of `read_official`.
+        official: the state dict of a file in their layout (`clip.checkpoint.read_tensors`).
         clip: both towers in open_clip's names; None if `official` contains them.
         architecture: open_clip's name of the towers.
 

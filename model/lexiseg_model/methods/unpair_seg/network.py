@@ -22,7 +22,7 @@ from lexiseg_model.catalogue.weights import (
     require_tensors,
     under,
 )
-from lexiseg_model.clip.checkpoint import read_bare_or_wrapped, read_tensors, require_same_towers
+from lexiseg_model.clip.checkpoint import read_tensors, require_same_towers
 from lexiseg_model.clip.towers import ClipTowers, from_state
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.unpair_seg import regions
@@ -134,11 +134,11 @@ def read_weights(path: Path, clip: State | None = None) -> State:
         clip: both towers in open_clip's names; None if the file contains them.
 
     Raises:
-        WeightsError: the file does not exist or contains anything but tensors, a name is unknown, the towers are
+        WeightsError: the file does not exist or is none of plain tensors, a name is unknown, the towers are
             missing, or they differ from `clip`.
     """
-    saved = read_tensors(path) if path.suffix == ".safetensors" else read_bare_or_wrapped(path, "Unpair-Seg")
-    state = {inside: saved[name].float() for name, inside in names_in_network(saved).items() if inside not in DERIVED}
+    saved = read_tensors(path)
+    state = {inside: saved[name] for name, inside in names_in_network(saved).items() if inside not in DERIVED}
     with naming_files(path):
         require_names("Unpair-Seg", state, [name for name in state if name.startswith((CLIP, MASKS, ADAPTER))])
         towers = _only_towers(under(CLIP, state), clip)

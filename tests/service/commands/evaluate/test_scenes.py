@@ -9,6 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from lexiseg_model.catalogue import method
 from tests.model.evaluation.scenes.promptable import PromptableColours, blocks, labels
 from tests.service.commands.command_line import CommandLine, Outcome
 
@@ -48,6 +49,7 @@ def colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (site / "colours_method" / "segmenter.py").write_text(SEGMENTER)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: colours\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text("[lexiseg.methods]\ncolours = colours_method\n")
+    monkeypatch.setattr(method, "_by_entry_point", method._by_entry_point.__wrapped__)  # not cached
     monkeypatch.syspath_prepend(site)
     for name in ("colours_method", "colours_method.segmenter"):  # of another test's folder
         monkeypatch.delitem(sys.modules, name, raising=False)
