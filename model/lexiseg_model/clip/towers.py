@@ -10,7 +10,6 @@ Weights are float32; `ClipTowers.visual` is what `lexiseg_model.clip.vision` wor
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,7 +169,8 @@ def configuration(architecture: str) -> dict[str, Any]:
     Raises:
         OptionError: open_clip has no such architecture.
     """
-    return deepcopy(open_clip.get_model_config(known_architecture(architecture)))
+    config: dict[str, Any] = open_clip.get_model_config(known_architecture(architecture))
+    return config
 
 
 def fresh_model(architecture: str, quick_gelu: bool) -> nn.Module:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lexiseg_model.catalogue.method import CARD
+from lexiseg_model.data.pairs.files import EXPECTED
 from lexiseg_model.data.pairs.streamed import is_address
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.training.recipe import RECIPE, RunRecipe
@@ -22,8 +23,7 @@ def lacks_pairs(data: Path, pairs: Sequence[Path | str]) -> str | None:
         return None
     return (
         f"there are no captioned photographs at {', '.join(absent)}.\n"
-        "Expected is a folder of .tar shards as img2dataset writes them, a folder with captions.json and images/, a "
-        "CSV of image and caption, or COCO's captions.\nName yours with: data=FOLDER pairs=[NAME]"
+        f"Expected: {EXPECTED}.\nName yours with: data=FOLDER pairs=[NAME]"
     )
 
 
