@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, picture_size
 from lexiseg_model.types import InputSize, Precision
 
@@ -70,12 +69,7 @@ def place_windows(canvas: tuple[int, int], window: int, stride: int) -> Layout:
 
     Along each axis there are max(length - window + stride - 1, 0) // stride + 1 windows, `stride` apart; the last ones
     are shifted back to end with the canvas, and windows are clipped to a smaller canvas.
-
-    Raises:
-        OptionError: a length is below 1, or the stride exceeds the window, which would leave gaps.
     """
-    if min(*canvas, window, stride) < 1 or stride > window:
-        raise OptionError(f"canvas {canvas}, windows of {window} every {stride}; expected 1 <= stride <= window")
     height, width = tile = (min(window, canvas[0]), min(window, canvas[1]))
     tops, lefts = (
         [min(index * stride, length - side) for index in range(max(length - side + stride - 1, 0) // stride + 1)]

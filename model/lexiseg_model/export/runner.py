@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.errors import ExportError, ShapeError
+from lexiseg_model.errors import ExportError
 from lexiseg_model.export import onnx_runtime, openvino_runtime
 from lexiseg_model.export.manifest import Bucket, Graph, Manifest, Numbers, verified
 
@@ -43,7 +43,7 @@ class OnnxRunner:
 
         Args:
             folder, manifest: the export.
-            numbers: int8 or float32 graphs.
+            numbers: int8 or float32 graphs, which the export has.
             device: runs the graphs and holds the outputs.
             exact: as for `onnx_runtime.providers`.
             engine: OpenVINO runs graphs on the CPU only.
@@ -52,11 +52,6 @@ class OnnxRunner:
             ExportError: the engine is not installed or cannot use the device, or a file is missing or damaged.
         """
         graphs = manifest.of(numbers)
-        if not graphs:
-            raise ExportError(
-                f"the export in {folder} has no {numbers} graphs; `lexiseg export --model {manifest.model}"
-                f"{' --int8' if numbers == 'int8' else ''}` makes them"
-            )
         self._device = device
         self.nbytes = sum(graph.bytes for graph in graphs)
         self._sessions = {graph.size: _open_image_pass(folder, graph, device, exact, engine) for graph in graphs}
@@ -72,14 +67,12 @@ class OnnxRunner:
         return None in self._sessions or bucket in self._sessions
 
     def __call__(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...]:
-        """The outputs of `image_network` for tiles [N, 3, s, t]: float32, on the model's device.
+        """The outputs of `image_network` for tiles [N, 3, s, t] that it `takes`: float32, on the model's device.
 
         On a CPU a tile's result does not depend on its batch, bit for bit.
         """
         bucket = (tiles.shape[2], tiles.shape[3])
-        session = self._sessions.get(bucket) or self._sessions.get(None)
-        if session is None:
-            raise ShapeError(f"the export takes tiles of {sorted(filter(None, self._sessions))}, got {bucket}")
+        session = self._sessions.get(bucket) or self._sessions[None]
         if self._device.type != "cpu":
             return run_session(session, tiles, self._device)
         # One by one: a batch is no faster on a CPU, and its kernels round differently from those of a single tile.

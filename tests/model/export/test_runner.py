@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model.errors import ExportError, ShapeError
+from lexiseg_model.errors import ExportError
 from lexiseg_model.export import manifest, onnx_runtime, runner
 from lexiseg_model.export.manifest import MANIFEST, Manifest
 from lexiseg_model.export.runner import OnnxRunner
@@ -37,18 +37,11 @@ def test_a_damaged_file_is_found_when_the_model_loads(small_export: Path, writte
         OnnxRunner(small_export, written, "float32", CPU)
 
 
-def test_numbers_that_were_not_exported_are_asked_for_by_command(small_export: Path, written: Manifest) -> None:
-    with pytest.raises(ExportError, match="lexiseg export --model colours --int8"):
-        OnnxRunner(small_export, written, "int8", CPU)
-
-
-def test_tiles_of_an_unknown_shape_are_refused(small_export: Path, written: Manifest) -> None:
+def test_tiles_of_an_unknown_shape_are_not_taken(small_export: Path, written: Manifest) -> None:
     run = OnnxRunner(small_export, written, "float32", CPU)
 
     assert run.takes(BUCKET)
     assert not run.takes((32, 32))
-    with pytest.raises(ShapeError, match=r"\(16, 24\)"):
-        run(noise(1, (32, 32)))
 
 
 def test_a_manifest_that_is_damaged_is_an_error_of_ours(small_export: Path, written: Manifest) -> None:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.data.scenes import Objects
-from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.segmenter import Segmenter
@@ -65,13 +64,7 @@ def _one_each(settings: dict[str, Any], prompt_of: Callable[[NDArray[np.bool_]],
 
 
 def point_grid(n: int) -> PromptProtocol:
-    """For each object the best of all masks of an n x n grid of points, without suppression.
-
-    Raises:
-        OptionError: n is below 1.
-    """
-    if n < 1:
-        raise OptionError(f"expected a grid of at least one point along each side, got {n}")
+    """For each object the best of all masks of an n x n grid of points, without suppression; n is at least 1."""
 
     def reach(segmenter: Segmenter, features: Features, objects: Objects) -> Reached:
         best = np.zeros(len(objects.labels))

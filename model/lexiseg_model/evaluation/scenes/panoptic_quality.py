@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.data.scenes import VOID, Ids, PanopticTruth
-from lexiseg_model.errors import ShapeError
 
 NOBODY = 0  # id of a predicted pixel in no segment
 MATCHES_ABOVE = 0.5  # IoU
@@ -29,16 +28,11 @@ def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_c
     """Counts of one image.
 
     Args:
+        truth: ids [H, W] and segments.
         answer: [H, W]; i + 1 for segment i, NOBODY for none.
         labels: the class of each predicted segment.
-
-    Raises:
-        ShapeError: the two differ in shape, or the answer holds an id that `labels` does not have.
+        n_classes: of the data set.
     """
-    if truth.ids.shape != answer.shape:
-        raise ShapeError(f"an answer of {answer.shape} for a truth of {truth.ids.shape}")
-    if answer.size and answer.max() > len(labels):
-        raise ShapeError(f"an answer with the id {answer.max()}, and {len(labels)} segments")
     shared = _shared(truth.ids, answer)
     answered = np.bincount(answer.reshape(-1), minlength=len(labels) + 1)
     counts = np.zeros((n_classes, 4))
