@@ -68,7 +68,7 @@ def push(folder: Path, name: str, url: str, on_file: Callable[[str], object] = l
     """
     read_card(folder)
     manifest = _manifest_of(folder)
-    store, root = _open(url, name)
+    store, root = _open_model(url, name)
     try:
         for place, stored in manifest.files.items():
             blob = f"{root}/{FILES}/{stored.sha256}"
@@ -100,7 +100,7 @@ def pull(
         OptionError: the URL cannot be reached, or another model of that name exists and `replace` is off.
         WeightsError: there is no such model, or a file has another digest than the manifest.
     """
-    store, root = _open(url, name)
+    store, root = _open_model(url, name)
     manifest = _read_manifest(store, root)
     place = place or name
     target = models_dir / place
@@ -112,7 +112,7 @@ def pull(
     fresh = models_dir / f".{place}.pull"
     for file, stored in manifest.files.items():
         path = fresh / file
-        if path.is_file() and _stored(path) == stored:
+        if path.is_file() and _stored_file(path) == stored:
             continue
         on_file(file)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ def pull(
             store.get_file(f"{root}/{FILES}/{stored.sha256}", str(path))
         except OSError as error:
             raise WeightsError(f"{url}/{name}: {file} cannot be read: {error}") from None
-        if (received := _stored(path)) != stored:
+        if (received := _stored_file(path)) != stored:
             path.unlink()
             difference = f"{received.size:,} bytes, sha256 {received.sha256}; expected {stored.size:,}, {stored.sha256}"
             raise WeightsError(f"{url}/{name}: {file} is damaged: {difference}")
@@ -141,7 +141,7 @@ def _swap(fresh: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _open(url: str, name: str) -> tuple[Any, str]:
+def _open_model(url: str, name: str) -> tuple[Any, str]:
     store, root = connect_store(url)
     return store, f"{root}/{name}"
 
@@ -164,7 +164,7 @@ def _manifest_of(folder: Path) -> Manifest:
     places = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return Manifest(
         files={
-            place.as_posix(): _stored(path)
+            place.as_posix(): _stored_file(path)
             for place, path in places.items()
             if place.parts[0] not in TRAINING_FILES
             and not any(part.startswith(".") or part == "__pycache__" for part in place.parts)
@@ -172,6 +172,6 @@ def _manifest_of(folder: Path) -> Manifest:
     )
 
 
-def _stored(path: Path) -> StoredFile:
+def _stored_file(path: Path) -> StoredFile:
     with path.open("rb") as content:  # without torch, which `weights.file_digest` imports
         return StoredFile(size=path.stat().st_size, sha256=hashlib.file_digest(content, "sha256").hexdigest())

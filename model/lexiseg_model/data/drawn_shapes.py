@@ -26,7 +26,7 @@ def write_drawn(data: Path) -> None:
         for kind in ("images", "masks"):
             (part / split / kind).mkdir(parents=True, exist_ok=True)
         for index in range(count):
-            image, mask = _draw(random, photographs)
+            image, mask = _draw_picture(random, photographs)
             Image.fromarray(image).save(part / split / "images" / f"{index:03}.jpg", quality=92)
             Image.fromarray(mask).save(part / split / "masks" / f"{index:03}.png")
     (part / "classes.json").write_text(json.dumps(CLASSES))
@@ -45,7 +45,7 @@ def _photographs() -> list[NDArray[np.uint8]]:
     return [np.asarray(Image.open(path).convert("RGB")) for path in paths]
 
 
-def _draw(
+def _draw_picture(
     random: np.random.Generator, photographs: list[NDArray[np.uint8]]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """A crop [SIDE, SIDE, 3] with up to one shape of each class, and its mask [SIDE, SIDE]."""

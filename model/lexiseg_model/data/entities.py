@@ -82,7 +82,7 @@ class WithEntities(Rewritten):
 
 
 @cache
-def _words(kind: str) -> frozenset[str]:
+def _word_list(kind: str) -> frozenset[str]:
     """A list of `entity_words.yaml`."""
     listed = yaml.safe_load(Path(__file__).with_name("entity_words.yaml").read_text())
     return frozenset(listed[kind].split())
@@ -107,14 +107,14 @@ def phrases_by(parser: Parser) -> Phrases:
         ) from None
     except OSError:
         raise OptionError(f"spaCy has no pipeline {SPACY_MODEL!r}: python -m spacy download {SPACY_MODEL}") from None
-    return lambda text: _distinct(_stripped(chunk.text.lower()) for chunk in pipeline(text).noun_chunks)
+    return lambda text: _distinct(_content_words(chunk.text.lower()) for chunk in pipeline(text).noun_chunks)
 
 
 def plain_phrases(text: str) -> tuple[str, ...]:
     """Words between function words; knows no grammar, and takes an unknown verb for a noun."""
     phrases: list[list[str]] = [[]]
     for word in re.findall(r"[a-z]+(?:['-][a-z]+)*|[^\w\s]", text.lower()):
-        verbal = VERBAL.fullmatch(word) and word not in _words("nouns_in_ing")
+        verbal = VERBAL.fullmatch(word) and word not in _word_list("nouns_in_ing")
         if _is_function_word(word) or verbal or not word[0].isalpha():
             phrases.append([])
         else:
@@ -122,7 +122,7 @@ def plain_phrases(text: str) -> tuple[str, ...]:
     return _distinct(" ".join(words[-MAX_WORDS:]) for words in phrases)
 
 
-def _stripped(chunk: str) -> str:
+def _content_words(chunk: str) -> str:
     """A noun chunk without leading function words; empty for a pronoun."""
     words = re.findall(r"[a-z]+(?:['-][a-z]+)*", chunk)
     while words and _is_function_word(words[0]):
@@ -131,7 +131,7 @@ def _stripped(chunk: str) -> str:
 
 
 def _is_function_word(word: str) -> bool:
-    return word in _words("before") or word in _words("between")
+    return word in _word_list("before") or word in _word_list("between")
 
 
 def _distinct(phrases: Iterable[str]) -> tuple[str, ...]:
@@ -165,7 +165,7 @@ class Endpoint:
         Raises:
             SampleError: the endpoint fails, or its answer is malformed.
         """
-        body = {"model": self.model, "temperature": 0, "messages": [{"role": "user", "content": _question(pair)}]}
+        body = {"model": self.model, "temperature": 0, "messages": [{"role": "user", "content": _chat_content(pair)}]}
         headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
         try:
             response = httpx.post(
@@ -178,10 +178,10 @@ class Endpoint:
             raise SampleError(pair.name, reason) from None
         except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
             raise SampleError(pair.name, f"{self.url} gave no answer: {error!r}") from None
-        return _parse(pair.name, content)
+        return _parse_answer(pair.name, content)
 
 
-def _question(pair: StoredPair) -> list[dict[str, Any]]:
+def _chat_content(pair: StoredPair) -> list[dict[str, Any]]:
     """Content of a chat message: the prompt with the captions, and the photograph."""
     media = MEDIA.get(pair.photograph[:2], "image/jpeg")
     picture = f"data:{media};base64,{base64.b64encode(pair.photograph).decode()}"
@@ -192,7 +192,7 @@ def _question(pair: StoredPair) -> list[dict[str, Any]]:
     ]
 
 
-def _parse(name: str, content: object) -> Described:
+def _parse_answer(name: str, content: object) -> Described:
     """Find the JSON in an answer: models put fences or a sentence around it."""
     match = re.search(r"\{.*\}", str(content), re.DOTALL)
     try:

@@ -64,20 +64,20 @@ def outlined_scenes(place: Path) -> list[Scene[tuple[Rle, ...]]]:
     """
     if place.suffix == ".json":
         content, folder = read_coco_file(place), photographs_beside(place)
-        return [_of_coco(folder / image["file_name"], image, content) for image in content.images]
+        return [_coco_scene(folder / image["file_name"], image, content) for image in content.images]
     images = [path for path in sorted(place.rglob("*.jpg")) if path.with_suffix(".json").exists()]
     if not images:
         raise DatasetError(f"{place} holds no NAME.jpg with NAME.json beside it, as SA-1B has them")
-    return [Scene(str(path), partial(read_photograph, path), partial(_of_sa1b, path)) for path in images]
+    return [Scene(str(path), partial(read_photograph, path), partial(_sa1b_objects, path)) for path in images]
 
 
-def _of_coco(path: Path, image: dict[str, Any], content: CocoFile) -> Scene[tuple[Rle, ...]]:
+def _coco_scene(path: Path, image: dict[str, Any], content: CocoFile) -> Scene[tuple[Rle, ...]]:
     annotations = [each for each in content.annotations.get(image["id"], ()) if not each.get("iscrowd")]
     objects = partial(_read_objects, str(path), annotations, image["size"])
     return Scene(str(path), partial(read_photograph, path), objects)
 
 
-def _of_sa1b(path: Path) -> tuple[Rle, ...]:
+def _sa1b_objects(path: Path) -> tuple[Rle, ...]:
     """Objects of a photograph of SA-1B. Raises SampleError: its JSON is missing or not SA-1B's."""
     try:
         content = json.loads(path.with_suffix(".json").read_bytes())

@@ -132,13 +132,13 @@ def differ(one: Path, other: Path) -> bool:
 
     if not (one.exists() and other.exists()):
         return True
-    (nodes, constants), (other_nodes, other_constants) = (_split(onnx.load(path)) for path in (one, other))
+    (nodes, constants), (other_nodes, other_constants) = (_without_constants(onnx.load(path)) for path in (one, other))
     return nodes != other_nodes or not all(
         np.allclose(array, other_constants[name], rtol=ROUNDING, atol=0) for name, array in constants.items()
     )
 
 
-def _split(model: ModelProto) -> tuple[bytes, dict[str, Any]]:
+def _without_constants(model: ModelProto) -> tuple[bytes, dict[str, Any]]:
     """A graph without the values of its constants, and these by name."""
     from onnx import numpy_helper
 

@@ -86,14 +86,14 @@ def find_checkpoint(recipe: RunRecipe, share: Callable[[Reached], float], device
     done = share(Reached(state["step"], state["crops"], state["seconds"])) >= 1
     if not changes or done or not state["decayed"]:
         notes = "; ".join([*changes, *(["nothing is left to train"] if done else [])])
-        return Checkpoint(state, f"{_place(state)}{': ' if notes else ''}{notes}")
+        return Checkpoint(state, f"{_resumed_at(state)}{': ' if notes else ''}{notes}")
     plateau = _read(recipe.out / PLATEAU, recipe, device)
     why = "; ".join(changes)
     if plateau is None:
-        return Checkpoint(state, f"{_place(state)}: {why}; without {PLATEAU} the learning rate jumps here")
+        return Checkpoint(state, f"{_resumed_at(state)}: {why}; without {PLATEAU} the learning rate jumps here")
     again = state["step"] - plateau["step"]
     message = (
-        f"{_place(plateau)} ({PLATEAU}), not at step {state['step']:,}: {why}, and the learning rate decayed from "
+        f"{_resumed_at(plateau)} ({PLATEAU}), not at step {state['step']:,}: {why}, and the learning rate decayed from "
         f"there; {again:,} steps are trained again"
     )
     return Checkpoint(plateau, message)
@@ -107,7 +107,7 @@ def _read(path: Path, recipe: RunRecipe, device: torch.device) -> dict[str, Any]
     return state
 
 
-def _place(state: dict[str, Any]) -> str:
+def _resumed_at(state: dict[str, Any]) -> str:
     return f"resumed at step {state['step']:,}, {state['seconds'] / 60:.1f} minutes"
 
 

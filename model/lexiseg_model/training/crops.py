@@ -211,7 +211,7 @@ def sampled(store: Sequence[Tensor], windows: Places, size: int) -> Tensor:
         # Zeros outside of the photograph stand for the border's colour.
         pixels = (photograph.float() - border).permute(2, 0, 1)[None]
         crops.append(F.grid_sample(pixels, grid.float(), align_corners=False)[0].permute(1, 2, 0) + border)
-    return torch.stack(crops) if crops else torch.empty(0, size, size, 3, device=device)
+    return torch.stack(crops)
 
 
 def _photographs(store: Sequence[Tensor], windows: Places) -> list[tuple[Tensor, Tensor]]:

@@ -149,7 +149,7 @@ class Journal:
             lines.write(f"{line}\n")
         self.say(line)
         if self._tensorboard is not None:
-            for name, value in _numbers(figures).items():
+            for name, value in _finite_numbers(figures).items():
                 self._tensorboard.add_scalar(f"{prefix}{name}", value, step)
 
     def move(self, step: int, share: float, loss: float, pace: Pace) -> None:
@@ -198,7 +198,7 @@ def _tensorboard(recipe: RunRecipe, step: int) -> Any:
     return SummaryWriter(str(recipe.out / "tensorboard"), purge_step=step + 1)
 
 
-def _numbers(entry: Mapping[str, object]) -> dict[str, float]:
+def _finite_numbers(entry: Mapping[str, object]) -> dict[str, float]:
     return {
         name: float(value)
         for name, value in entry.items()

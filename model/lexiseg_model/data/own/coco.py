@@ -49,7 +49,7 @@ def read_coco(folder: Path, files: list[Path]) -> OwnPictures:
     Raises:
         DatasetError: a file is damaged, or photographs are missing.
     """
-    tests = [path for path in files if _is_of(TEST, path)]
+    tests = [path for path in files if _is_split(TEST, path)]
     used_files = [path for path in files if path not in tests] or files
     contents = {path: json.loads(path.read_text(encoding="utf-8")) for path in used_files}
     used = {entry["category_id"] for content in contents.values() for entry in content["annotations"]}
@@ -65,12 +65,12 @@ def read_coco(folder: Path, files: list[Path]) -> OwnPictures:
     train: list[Picture] = []
     held_out: list[Picture] = []
     for path, content in contents.items():
-        (held_out if _is_of(VALIDATION, path) else train).extend(_pictures(folder, path, content, classes))
+        (held_out if _is_split(VALIDATION, path) else train).extend(_pictures_of(folder, path, content, classes))
     left = [f"{path.relative_to(folder)} is a test split and is not used" for path in tests if path not in contents]
     return OwnPictures(folder, classes, tuple(train), tuple(held_out), (*left, *_ignored(contents)))
 
 
-def _is_of(split: re.Pattern[str], path: Path) -> bool:
+def _is_split(split: re.Pattern[str], path: Path) -> bool:
     return any(split.match(part) for part in (path.parent.name, path.stem))
 
 
@@ -92,7 +92,7 @@ def _is_crowd(entry: Annotation) -> bool:
     return bool(entry.get("iscrowd")) and "attributes" not in entry
 
 
-def _pictures(folder: Path, path: Path, content: Mapping[str, Any], classes: tuple[str, ...]) -> list[Picture]:
+def _pictures_of(folder: Path, path: Path, content: Mapping[str, Any], classes: tuple[str, ...]) -> list[Picture]:
     """The photographs of one COCO file with their masks. Raises DatasetError: photographs are missing."""
     value_of = {each["id"]: classes.index(each["name"]) for each in content["categories"] if each["name"] in classes}
     by_image: dict[Any, list[Annotation]] = {}
@@ -108,7 +108,9 @@ def _pictures(folder: Path, path: Path, content: Mapping[str, Any], classes: tup
             missing.append(name)
         else:
             entries = tuple(by_image.get(image["id"], ()))
-            pictures.append(Picture(file, partial(_draw, f"{path}: an annotation of {name}", entries, value_of, size)))
+            pictures.append(
+                Picture(file, partial(_draw_mask, f"{path}: an annotation of {name}", entries, value_of, size))
+            )
     if missing:
         raise DatasetError(
             f"{path}: {len(missing)} of {len(content['images'])} photographs are missing, such as {missing[0]}; put "
@@ -117,7 +119,7 @@ def _pictures(folder: Path, path: Path, content: Mapping[str, Any], classes: tup
     return pictures
 
 
-def _draw(
+def _draw_mask(
     what: str, entries: tuple[Annotation, ...], value_of: dict[Any, int], size: tuple[int, int]
 ) -> NDArray[np.uint8]:
     """[H, W] class indices of the annotations of one photograph."""

@@ -70,10 +70,10 @@ class OwnPictures:
 
 def read_folders(folder: Path) -> OwnPictures:
     """List the photographs of a folder. Raises DatasetError: there is no class list, or photographs have no masks."""
-    classes = _classes(folder / CLASSES)
-    train = _pictures(folder / TRAIN if (folder / TRAIN / "images").is_dir() else folder)
+    classes = _read_distinct_classes(folder / CLASSES)
+    train = _list_pictures(folder / TRAIN if (folder / TRAIN / "images").is_dir() else folder)
     held_out = [
-        picture for name in HELD_OUT if (folder / name / "images").is_dir() for picture in _pictures(folder / name)
+        picture for name in HELD_OUT if (folder / name / "images").is_dir() for picture in _list_pictures(folder / name)
     ]
     return OwnPictures(folder, classes, tuple(train), tuple(held_out))
 
@@ -99,7 +99,7 @@ def _digest(picture: Image.Image) -> str:
     return hashlib.sha256((np.asarray(small) // 16).tobytes()).hexdigest()
 
 
-def _classes(path: Path) -> tuple[str, ...]:
+def _read_distinct_classes(path: Path) -> tuple[str, ...]:
     if not path.exists():
         raise DatasetError(f"there is no {path}: a list of names, index = mask value, such as {EXAMPLE_LIST}")
     classes = read_classes(path)
@@ -108,7 +108,7 @@ def _classes(path: Path) -> tuple[str, ...]:
     return classes
 
 
-def _pictures(folder: Path) -> list[Picture]:
+def _list_pictures(folder: Path) -> list[Picture]:
     """The photographs of a folder's `images` with masks of its `masks`. Raises DatasetError: masks are missing."""
     images = sorted(path for path in (folder / "images").iterdir() if path.suffix.lower() in PHOTOGRAPHS)
     masks = {image: folder / "masks" / f"{image.stem}.png" for image in images}

@@ -59,7 +59,7 @@ class FilePairs:
 def read_caption_folder(folder: Path) -> FilePairs:
     """`captions.json`, {STEM: {"captions": [...]}} or {STEM: [...]}, and `images/STEM.jpg`; errors as `open_pairs`."""
     listing = folder / LISTING
-    content = _json(listing)
+    content = _read_json(listing)
     if not isinstance(content, dict):
         raise DatasetError(f'{listing}: expected {{"STEM": {{"captions": ["...", ...]}}, ...}}')
     files = {path.stem: path for path in sorted((folder / IMAGES).glob("*"))}
@@ -105,7 +105,7 @@ def read_coco_captions(listing: Path) -> FilePairs:
     Raises:
         DatasetError: as `open_pairs`.
     """
-    content = _json(listing)
+    content = _read_json(listing)
     try:
         captions: dict[int, list[str]] = {}
         for entry in content["annotations"]:
@@ -118,7 +118,7 @@ def read_coco_captions(listing: Path) -> FilePairs:
     return FilePairs(listing, pairs)
 
 
-def _json(path: Path) -> Any:
+def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except OSError as error:
@@ -136,11 +136,11 @@ def open_pairs(*paths: Path | str) -> PairSource:
     """
     if not paths:
         raise DatasetError(f"no path to pairs; expected {EXPECTED}")
-    sources = tuple(_open(path) for path in paths)
+    sources = tuple(_open_one(path) for path in paths)
     return sources[0] if len(sources) == 1 else Joined(sources)
 
 
-def _open(place: Path | str) -> PairSource:
+def _open_one(place: Path | str) -> PairSource:
     """The pairs at one place; raises as `open_pairs`."""
     if is_address(place):
         return ShardPairs(find_shards(str(place)))

@@ -137,9 +137,9 @@ class Official(StrictModel):
         if isinstance(self.benchmark, Benchmark):
             return tuple(self.benchmark.classes)
         if self.benchmark in names(PANOPTIC_FOLDER):
-            return _plain(kept_categories(self.benchmark))
+            return _plain_words(kept_categories(self.benchmark))
         own = benchmark(self.benchmark).classes
-        return _plain(own) if self.plain else tuple(own)
+        return _plain_words(own) if self.plain else tuple(own)
 
     def read(self, root: Path, split: str) -> Sequence[Scene[Labels]]:
         """List one split in its official layout. Raises DatasetError: the split is missing."""
@@ -182,7 +182,7 @@ def kept_categories(name: str) -> list[str]:
     return [entry.name for entry in panoptic_benchmark(name).categories if entry.name not in left_out]
 
 
-def _plain(official: Iterable[str]) -> tuple[str, ...]:
+def _plain_words(official: Iterable[str]) -> tuple[str, ...]:
     """Class names in plain words, without COCO's `-merged`."""
     words = _content()["words"]
     return tuple(words.get(name, name) for name in (name.removesuffix("-merged") for name in official))

@@ -68,13 +68,13 @@ class _BenchmarkJudge:
         self._n_classes = len(data.benchmark.classes)
 
     def __call__(self, rgb: NDArray[np.uint8], truth: Labels) -> Record:
-        labels = self._labels(rgb)
+        labels = self._label_photograph(rgb)
         if truth.shape != labels.shape:
             raise DatasetError(f"the annotation is {truth.shape}, its photograph {labels.shape} (height, width)")
         counts = count(truth, labels, self._n_classes)
         return {"counts": [[label, *counts[:, label].tolist()] for label in np.flatnonzero(counts.any(0)).tolist()]}
 
-    def _labels(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    def _label_photograph(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Labels [H, W] of a photograph [H, W, 3] by the protocol's rule."""
         segmenter = self._segmenter
         with torch.inference_mode():

@@ -145,7 +145,7 @@ def measure(records: Sequence[Examined], weights: Weights) -> dict[str, NDArray[
     """Every measure [R] in percent, with photographs weighted by each of R rows."""
     counts = np.stack([record.counts for record in records])  # [P, 4, 3, K]
     figures = {name: _miou(counts[:, column], weights) for column, name in enumerate(COLUMNS)}
-    figures["presence AUC"] = 100 * _auc(records, weights)
+    figures["presence AUC"] = 100 * _presence_auc(records, weights)
     recall = weights @ np.stack([record.recall for record in records])  # [R, 4]
     figures["recall alone"] = 100 * _ratio(recall[:, 0], weights @ [record.n_visible for record in records])
     for column, n in enumerate(OTHERS[1:], 1):
@@ -178,7 +178,7 @@ def _miou(counts: NDArray[np.int64], weights: Weights) -> NDArray[np.float64]:
     return 100 * _ratio(ious.sum(1), present.sum(1))
 
 
-def _auc(records: Sequence[Examined], weights: Weights) -> NDArray[np.float64]:
+def _presence_auc(records: Sequence[Examined], weights: Weights) -> NDArray[np.float64]:
     """Mean AUC [R] of presence over classes that some of a resample's photographs show and others do not.
 
     Photographs are ranked within a class, not across classes: that sky is commoner than boats must not count.
@@ -186,13 +186,13 @@ def _auc(records: Sequence[Examined], weights: Weights) -> NDArray[np.float64]:
     presence = np.stack([record.presence for record in records])  # [P, K]
     present = np.stack([record.present for record in records])
     known = ~np.isnan(presence).any(0)
-    areas = [_area(presence[:, k], present[:, k], weights) for k in np.flatnonzero(known)]
+    areas = [_class_auc(presence[:, k], present[:, k], weights) for k in np.flatnonzero(known)]
     if not areas:
         return np.full(len(weights), np.nan)
     return _ratio(np.nansum(areas, 0), (~np.isnan(areas)).sum(0))
 
 
-def _area(value: NDArray[np.float64], present: NDArray[np.bool_], weights: Weights) -> NDArray[np.float64]:
+def _class_auc(value: NDArray[np.float64], present: NDArray[np.bool_], weights: Weights) -> NDArray[np.float64]:
     """AUC [R] of one class; NaN where all weighted photographs show it, or none. Ties count half."""
     order = np.argsort(value, kind="stable")
     weight = weights[:, order]

@@ -66,9 +66,9 @@ class Examiner:
         labels_of_all = self._labels_of(logits, features.size, list(self._entries))
         predicted = (
             labels_of_all,
-            self._label(features, present),
-            self._named(truth, logits[: len(self._entries)]),
-            self._renamed(truth, labels_of_all),
+            self._label_among(features, present),
+            self._name_true_segments(truth, logits[: len(self._entries)]),
+            self._rename_own_segments(truth, labels_of_all),
         )
         presence = np.full(self._n, np.nan)
         presence[list(self._entries)] = self._segmenter.presence(features, self._bank).double().cpu().numpy()
@@ -89,12 +89,12 @@ class Examiner:
         """Mask values [H, W] from the logits of `values`; background is 0."""
         return np.array([*values, 0])[winners(logits, size).labels]
 
-    def _label(self, features: Features, values: list[int]) -> Labels:
+    def _label_among(self, features: Features, values: list[int]) -> Labels:
         if not values:
             return np.zeros(features.size, np.int64)
         return self._labels_of(self._logits(features, values, self._background), features.size, values)
 
-    def _named(self, truth: NDArray[np.uint8], logits: Tensor) -> Labels:
+    def _name_true_segments(self, truth: NDArray[np.uint8], logits: Tensor) -> Labels:
         """Name every component of the truth by its highest mean score."""
         values = list(self._entries)
         segments = components(truth, values, 1)
@@ -113,7 +113,7 @@ class Examiner:
         labels[inside] = np.array(values)[sums.argmax(0).numpy()][segments.ids[inside] - 1]
         return labels
 
-    def _renamed(self, truth: NDArray[np.uint8], labels: Labels) -> Labels:
+    def _rename_own_segments(self, truth: NDArray[np.uint8], labels: Labels) -> Labels:
         """Name every component of the model's labels by the class of most of its true pixels."""
         segments = components(labels.astype(np.uint8), range(self._n), 1)
         counted = truth < self._n
@@ -130,7 +130,7 @@ class Examiner:
         for value in visible:
             others = [int(other) for other in random.permutation([other for other in self._entries if other != value])]
             for column, n in enumerate(OTHERS):
-                won = self._won(features, [value, *others[:n]])
+                won = self._won_by_first(features, [value, *others[:n]])
                 small = cv2.resize(truth, won.shape[::-1], interpolation=cv2.INTER_NEAREST) == value
                 inside = int(small.sum())  # 0 where a class is thinner than a cell
                 total[column] += float(won[small].sum()) / max(1, inside)
@@ -139,10 +139,10 @@ class Examiner:
     def _painted(self, features: Features, absent: list[int], name: str) -> float:
         """`Examined.painted` of some absent classes."""
         chosen = np.random.default_rng([0, *name.encode()]).permutation(absent)[:MAX_ABSENT]
-        shares = [float(self._won(features, [int(value)]).mean()) for value in chosen]
+        shares = [float(self._won_by_first(features, [int(value)]).mean()) for value in chosen]
         return float(np.mean(shares)) if shares else float("nan")
 
-    def _won(self, features: Features, values: list[int]) -> NDArray[np.bool_]:
+    def _won_by_first(self, features: Features, values: list[int]) -> NDArray[np.bool_]:
         """Cells [h, w] that the first of `values` wins, with the background rule."""
         first: NDArray[np.bool_] = self._logits(features, values, Background()).argmax(0).cpu().numpy() == 0
         return first

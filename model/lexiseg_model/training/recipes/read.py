@@ -136,7 +136,7 @@ def _layers(name: str) -> tuple[list[RecipeFile], list[dict[str, Any]]]:
     """
     files: list[RecipeFile] = []
     layers: list[dict[str, Any]] = []
-    values = _values(Path(name)) if re.search(r"[/\\]|\.ya?ml$", name) else {RECIPE: name}
+    values = _read_values(Path(name)) if re.search(r"[/\\]|\.ya?ml$", name) else {RECIPE: name}
     if RECIPE not in values:
         raise RecipeError(f"{name} does not name the recipe that it changes; begin it with `recipe: NAME`")
     while (below := values.pop(RECIPE, None)) is not None:
@@ -144,11 +144,11 @@ def _layers(name: str) -> tuple[list[RecipeFile], list[dict[str, Any]]]:
         files.append(find(str(below)))
         if files[-1] in files[:-1]:
             raise RecipeError(f"recipe {name!r} builds on itself: {', '.join(file.name for file in files)}")
-        values = _values(files[-1].path)
+        values = _read_values(files[-1].path)
     return files, [values, *layers]
 
 
-def _values(path: Path) -> dict[str, Any]:
+def _read_values(path: Path) -> dict[str, Any]:
     """Keys and values of a recipe file. Raises RecipeError: there is no such file, or it holds something else."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
