@@ -122,6 +122,7 @@ class PatchTextSegmenter(ClipSegmenter):
         classes = torch.cat([best for best, _ in parts])
         everything = torch.stack([of_texts for _, of_texts in parts]).logsumexp(0)
         best = (classes * self.probability_scale).logsumexp(0)
+        # log(exp(everything) - exp(best)): the texts that are not the best of their class.
         others = everything + torch.log1p(-(best - everything).clamp(max=-MIN_PROBABILITY).exp())
         return Competing(classes, others, refined)
 

@@ -1,5 +1,9 @@
 """Random crops of photographs with their colours: drawn as numbers, rendered with OpenCV or on a GPU.
 
+    in workers:   window_view or whole_view, random_colours -> View -> stack_views -> Views
+    in the run:   resident packs, Views -> render -> crops [B, 3, S, S]
+    on a CPU:     random_crop does both for one photograph
+
 A matrix [2, 3] takes pixels of the photograph to pixels of the crop; a mirror has a negative scale. Nothing is rotated.
 """
 

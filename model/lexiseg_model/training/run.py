@@ -156,8 +156,8 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         """Run the remaining steps; returns why the run stopped early, or an empty string."""
         recipe = self.recipe
         pace = Pace(self.crops_seen, self.progress)
-        began = saved = clock = time.monotonic()
-        logged: list[float] = []
+        began = saved = clock = time.monotonic()  # of this start, the last checkpoint, the last step
+        logged: list[float] = []  # losses since the last line of the journal
         first = True
         while self.progress < 1:
             phase = self._phase()

@@ -72,6 +72,7 @@ class ShardPairs:
         if photograph[0] == ABSENT:
             raise SampleError(name, f"has no photograph; expected one of {', '.join(sorted(PHOTOGRAPHS))}")
         words = _captions(name, self._text(part, name, about)) if about[0] != ABSENT else []
+        # Several captions of the JSON are preferred to the text, and the text to one.
         if len(words) < 2 and caption[0] != ABSENT and (text := self._text(part, name, caption)).strip():
             words = [text]
         captions = tuple(dict.fromkeys(each.strip() for each in words if isinstance(each, str) and each.strip()))

@@ -105,6 +105,7 @@ class Examiner:
         rows = np.arange(truth.shape[0]) * height // truth.shape[0]
         columns = np.arange(truth.shape[1]) * width // truth.shape[1]
         inside = segments.ids > 0
+        # Each segment's score is the sum over the cells of the logits that it touches, by its pixels in them.
         cell = (rows[:, None] * width + columns)[inside]
         pairs, pixels = np.unique((segments.ids[inside] - 1) * (height * width) + cell, return_counts=True)
         owner, place = np.divmod(pairs, height * width)
