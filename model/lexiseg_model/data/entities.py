@@ -56,9 +56,8 @@ def read_entities(listing: Path) -> dict[str, tuple[str, ...]]:
     if not listing.exists():
         raise DatasetError(f"there are no entities at {listing}; create them with `lexiseg data entities`")
     table = {}
-    for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(keepends=True), start=1):
-        if not line.endswith("\n"):
-            continue
+    # Captions may hold line separators of Unicode, at which `splitlines` would split.
+    for number, line in enumerate(listing.read_text(encoding="utf-8").split("\n")[:-1], start=1):
         try:
             entry = json.loads(line)
             table[str(entry["name"])] = tuple(map(str, entry["entities"]))

@@ -83,6 +83,16 @@ def test_an_interrupted_listing_is_resumed(tmp_path: Path) -> None:
     assert pair.captions == ("green square\ngreen\ngrey",)
 
 
+def test_a_caption_with_a_line_separator_of_unicode_is_one_line_of_the_listing(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").write_bytes(b"not decoded")
+    (tmp_path / "captions.json").write_text(json.dumps({"a": ["a red hat\u2028on a hook\x85"]}))
+
+    write_entities(open_pairs(tmp_path), tmp_path / LISTING, from_captions(plain_phrases))
+
+    assert read_entities(tmp_path / LISTING) == {"images/a.jpg": ("red hat", "hook")}
+
+
 def test_the_endpoint_receives_the_photograph_and_a_request_for_json(tmp_path: Path, endpoint: Endpoint) -> None:
     source = open_pairs(write_pairs(tmp_path / "captions", 3))
     photograph = source.read(0).photograph
