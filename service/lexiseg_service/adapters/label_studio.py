@@ -19,7 +19,15 @@ from lexiseg_client.formats.annotation_tools import brush_runs
 from lexiseg_client.masks import rle
 from lexiseg_model.types import Segment
 from lexiseg_service.adapters.tools import SIMPLIFY, ask, convert, image_of_text, outline, prompt_of, read_as
-from lexiseg_service.errors import DeadlineExceeded, ImageNotFetched, InvalidValue, QueueFull, RateLimited, ServiceError
+from lexiseg_service.errors import (
+    DeadlineExceeded,
+    ImageNotFetched,
+    InvalidValue,
+    NotReady,
+    QueueFull,
+    RateLimited,
+    ServiceError,
+)
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of, use_case_of
 from lexiseg_service.image.url_fetch import IMAGE_HEADERS, content_of
@@ -30,6 +38,7 @@ from lexiseg_service.settings import Settings
 MAX_CHARACTERS, MAX_TAGS = 2**18, 2**13  # thousands of labels with their words
 FETCH_SECONDS = 10.0  # for one upload of Label Studio
 FIELD = "label_config"
+OVERLOAD = (RateLimited, QueueFull, DeadlineExceeded, NotReady)  # errors after which further tasks are not tried
 Kind = Literal["brushlabels", "polygonlabels", "rectanglelabels"]
 # Tags for masks and boxes; of several in a configuration, the first kind of this order is predicted.
 CONTROL_TAGS = ("BrushLabels", "PolygonLabels", "RectangleLabels")
@@ -347,32 +356,50 @@ async def webhook() -> dict[str, Any]:
 async def predict(request: Request) -> Response:
     """A prediction for each task: the masks of its labels, or the mask for an annotator's clicks.
 
-    Each task counts as a request, and all share one deadline. If a later task fails, finished predictions are returned;
-    the others have an `error` and no regions.
+    Each task counts as a request, and all share one deadline. A task that fails has an `error` and no regions; if all
+    fail, the response is the first error.
     """
     body = await read_as(Predict, request)
     control = await off_event_loop(len(body.label_config), partial(control_of, body.label_config))
     context = None if body.params is None else body.params.context
     limits: ClientLimits = request.app.state.client_limits
     seconds = settings_of(request).deadline_seconds
-    results: list[dict[str, Any]] = []
-    refusal: ServiceError | None = None
+    outcomes: list[dict[str, Any] | ServiceError] = []
+
+    def fail_others(error: ServiceError) -> None:
+        outcomes.extend([error] * (len(body.tasks) - len(outcomes)))
+
     try:
         async with asyncio.timeout(seconds):
             for index, task in enumerate(body.tasks):
                 if index:  # the request itself counts for the first
                     await limits.count(caller_of(request).client)
-                results.append(await predict_task(request, control, task, context, index))
+                outcomes.append(await _outcome(request, control, task, context, index))
     except TimeoutError:
-        refusal = DeadlineExceeded(f"no answer within the deadline of {seconds:g} seconds for all tasks")
-    except (RateLimited, QueueFull, DeadlineExceeded) as error:
-        refusal = error
-    if refusal is not None:
-        if not results:
-            raise refusal
-        failed = {"result": [], "error": {"type": refusal.type, "detail": refusal.detail}}
-        results += [failed] * (len(body.tasks) - len(results))
+        fail_others(DeadlineExceeded(f"no answer within the deadline of {seconds:g} seconds for all tasks"))
+    except OVERLOAD as error:
+        fail_others(error)
+    errors = [outcome for outcome in outcomes if isinstance(outcome, ServiceError)]
+    if errors and len(errors) == len(outcomes):
+        raise errors[0]
+    results = [_failed(outcome) if isinstance(outcome, ServiceError) else outcome for outcome in outcomes]
     return as_json({"results": results, "model_version": _version(request)})
+
+
+async def _outcome(
+    request: Request, control: Control, task: Task, context: Context | None, index: int
+) -> dict[str, Any] | ServiceError:
+    """A task's prediction, or why it has none; errors that later tasks would get as well are raised."""
+    try:
+        return await predict_task(request, control, task, context, index)
+    except OVERLOAD:
+        raise
+    except ServiceError as error:
+        return error
+
+
+def _failed(error: ServiceError) -> dict[str, Any]:
+    return {"result": [], "error": {"type": error.type, "detail": error.detail}}
 
 
 def _version(request: Request) -> str:

@@ -103,6 +103,20 @@ async def test_each_task_of_a_batch_counts_and_what_is_done_is_returned() -> Non
     assert [one["error"]["type"] for one in results[2:]] == ["rate-limited"] * 2
 
 
+async def test_an_image_that_cannot_be_read_fails_its_task_alone(client: httpx.AsyncClient) -> None:
+    batch = asked()
+    broken = {"data": {"photo": "data:image/png;base64,AAAA"}}
+
+    mixed = await client.post(f"{URL}/predict", json=batch | {"tasks": [broken, *batch["tasks"]]})
+    alone = await client.post(f"{URL}/predict", json=batch | {"tasks": [broken]})
+
+    assert mixed.status_code == 200
+    first, second = mixed.json()["results"]
+    assert (first["result"], first["error"]["type"]) == ([], "unsupported-image")
+    assert second["result"]
+    assert alone.status_code == 415
+
+
 async def test_a_batch_has_one_deadline_and_what_is_done_is_returned() -> None:
     batch = asked()
     batch["tasks"] = [*batch["tasks"], {"data": {"photo": "/data/upload/1/a.png"}}, *batch["tasks"]]
