@@ -1,5 +1,7 @@
-"""The steps of a call. Calls are I/O-free generators; a sync driver and an asyncio driver execute their steps, so both
-clients share retries, image ids and parsing."""
+"""The steps of a call, which a synchronous and an asyncio driver execute.
+
+Calls are I/O-free generators, so both clients share retries, image ids and parsing.
+"""
 
 from __future__ import annotations
 
