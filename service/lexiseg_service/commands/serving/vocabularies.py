@@ -72,9 +72,9 @@ def restore(
         differing = []
         for name, document in saved.items():
             current = await store.read(name)
-            if current is None or (replace and json.loads(current) != json.loads(document)):
-                await store.replace(name, current, document)
-            elif json.loads(current) != json.loads(document):
+            is_as_saved = current is not None and json.loads(current) == json.loads(document)
+            may_write = current is None or replace
+            if not is_as_saved and not (may_write and await store.replace(name, current, document)):
                 differing.append(name)
         return differing
 

@@ -11,6 +11,7 @@ from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies, open_vocabularies
 from lexiseg_service.gateway.vocabularies.named import Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
+from lexiseg_service.gateway.vocabularies.stores import DirectoryStore
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.redis_server import RedisServer
@@ -112,3 +113,21 @@ def test_another_file_is_refused(lexiseg: CommandLine, tmp_path: Path) -> None:
 
     assert outcome.status != 0
     assert "expected what `lexiseg vocabularies save` wrote" in outcome.err
+
+
+def test_a_list_that_changes_during_the_restore_is_told(
+    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = ("--state-dir", str(tmp_path / "state"))
+    put(place, "rooms", "", "sofa")
+    assert lexiseg("vocabularies", "save", tmp_path / "saved.json", *place).status == 0
+    delete_all(place)
+
+    async def replace(*_: object) -> bool:
+        return False  # as when another process has written meanwhile
+
+    monkeypatch.setattr(DirectoryStore, "replace", replace)
+    outcome = lexiseg("vocabularies", "restore", tmp_path / "saved.json", *place)
+
+    assert outcome.status == 1
+    assert "0 of 1 vocabularies are as saved" in outcome.out
