@@ -26,7 +26,7 @@ from lexiseg_client.calling.mapping import map_threads
 from lexiseg_model.files import replace_file
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.image_files import Source
+from lexiseg_service.commands.image_files import STDIN, Source
 from lexiseg_service.commands.in_process import resolved
 from lexiseg_service.commands.outputs import STDOUT, numbered
 from lexiseg_service.commands.question import Question
@@ -107,7 +107,8 @@ class Results:
         """Whether there are results of the image from before, or `even_changed` of any image of that name."""
         if even_changed:
             return source.name in self._stamps or source.stem in self._stems
-        return source.name in self._stamps and self._stamps[source.name] == source.stamp
+        is_other = source.name == STDIN  # another image each time
+        return not is_other and source.name in self._stamps and self._stamps[source.name] == source.stamp
 
     def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
         """Write the files of one image now; images of the same name from different folders get numbered files."""

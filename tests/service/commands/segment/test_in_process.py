@@ -1,3 +1,5 @@
+import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,14 @@ def answered(content: bytes = b"") -> Segmentation:
 def run(out: Path, sources: list[Source], ask: Ask) -> int:
     job = Job(sources, question_of(["sky"], None), out, "coco", Limits())
     return segment_remaining(job, ask, (ClassEntry("sky"),), "a model")
+
+
+def test_the_standard_input_is_another_image_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for content in (b"one", b"another"):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        assert run(tmp_path / "out", [Source("-")], answered) == 0
+
+    assert [image["overlay"] for image in written(tmp_path / "out")["images"]] == ["stdin.png", "stdin-2.png"]
 
 
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
