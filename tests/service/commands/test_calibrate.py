@@ -124,12 +124,16 @@ def test_what_cannot_be_calibrated_is_told(lexiseg: CommandLine, photos: Path, t
     everywhere = lexiseg("calibrate", photos, "--vocabulary", "cityscapes")
     over_grpc = lexiseg("calibrate", photos, "--vocabulary", "mine", "--server", "localhost:50051")
     piped = lexiseg("calibrate", "-", "--vocabulary", "mine")
+    Image.new("L", (9, 9)).save(empty / "china.png")
+    (empty / "china.jpg").write_bytes((photos / "china.jpg").read_bytes())
+    shared = lexiseg("calibrate", photos / "china.jpg", empty / "china.jpg", "--vocabulary", "mine", "--masks", empty)
 
     assert "china.png" in unmasked.err
     assert "no 'nobodys' here" in unknown.err
     assert "background" in everywhere.err
     assert "gRPC has no vocabularies: name the server by its http address" in over_grpc.err
     assert "not from the standard input" in piped.err
+    assert "expected one for each called china, got 'one mask for 2 photographs'" in shared.err
     assert {unmasked.status, unknown.status, everywhere.status, over_grpc.status} == {1}
     assert kept("mine").document["classes"][0]["threshold"] is None
 

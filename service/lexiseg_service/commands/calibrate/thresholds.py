@@ -9,6 +9,7 @@ choice). That the lower group is wrong is a guess, which the report shows.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -138,14 +139,22 @@ class Findings:
 
 
 def refuse_missing(sources: Sequence[Source], masks: Path | None) -> None:
-    """Refuse photographs without a mask of the truth before a model is loaded.
+    """Refuse photographs without a true mask of their own before a model is loaded.
 
     Raises:
-        InvalidValue: a mask is missing.
+        InvalidValue: a mask is missing, or two photographs of one stem would share one.
     """
-    missing = [] if masks is None else [path for each in sources if not (path := mask_of(masks, each)).is_file()]
+    if masks is None:
+        return
+    paths = Counter(mask_of(masks, source) for source in sources)
+    missing = [path for path in paths if not path.is_file()]
     if missing:
-        raise InvalidValue.of("--masks", f"{len(missing)} of {len(sources)} missing", f"{missing[0]}")
+        raise InvalidValue.of("--masks", f"{len(missing)} of {len(paths)} missing", f"{missing[0]}")
+    path, n_photographs = paths.most_common(1)[0]
+    if n_photographs > 1:
+        raise InvalidValue.of(
+            "--masks", f"one mask for {n_photographs} photographs", f"one for each called {path.stem}"
+        )
 
 
 def mask_of(folder: Path, source: Source) -> Path:
