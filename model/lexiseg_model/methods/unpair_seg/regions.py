@@ -1,4 +1,4 @@
-"""Region features: pooling under masks, class logits of regions, and cleaning of masks."""
+"""Region features: pooling under masks, class maps of regions, and cleaning of masks."""
 
 from __future__ import annotations
 
@@ -55,26 +55,6 @@ def legible(masks: Tensor, grid: tuple[int, int]) -> Tensor:
     cell = torch.zeros_like(covered).scatter_(1, covered.argmax(1, keepdim=True), 1).view(-1, 1, *grid)
     block = F.interpolate(cell, size=masks.shape[1:], mode="nearest")[:, 0]
     return masks.index_copy(0, lost, (CERTAIN_LOGIT * (2 * block - 1)).to(masks))
-
-
-def class_logits(regions: Tensor, texts: Tensor, owner: Tensor, n_classes: int, scale: float | Tensor) -> Tensor:
-    """Logits of regions for every class: the scaled cosine of the best of its texts, over synonyms and templates.
-
-    Args:
-        regions: [..., D], of any length.
-        texts: [T, D] of unit length.
-        owner: int64 [T], class of each text; every class has at least one.
-        n_classes: number of classes K.
-        scale: CLIP's logit scale, limited to 100.
-
-    Returns:
-        [..., K].
-    """
-    cosine = F.normalize(regions, dim=-1) @ texts.T
-    index = owner.to(cosine.device).expand_as(cosine)
-    best = cosine.new_full((*cosine.shape[:-1], n_classes), -torch.inf)
-    best = best.scatter_reduce(-1, index, cosine, "amax")
-    return best * torch.as_tensor(scale).clamp(max=LARGEST_SCALE)
 
 
 def class_maps(probabilities: Tensor, masks: Tensor) -> Tensor:

@@ -163,13 +163,13 @@ class UnpairSegSegmenter(Segmenter):
     @torch.inference_mode()
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """Log probabilities of classes: the best text of each class, as in FC-CLIP and OpenSeg, then a softmax."""
+        units = F.normalize(embeddings.float(), dim=1)
         fused = fusion.bank_for_image(features, bank, lambda: self._units(features), 1.0)
         if fused.levels is not None:
-            logits = F.normalize(embeddings.float(), dim=1) @ fused.vectors.T + fused.levels  # [N, D] x [D, K]
-            return logits.log_softmax(-1).T
-        owner = torch.from_numpy(bank.owner)
-        logits = regions.class_logits(embeddings.float(), bank.vectors, owner, bank.n_classes, self._scale)
-        return logits.log_softmax(-1).T  # [N, K] -> [K, N]
+            logits = (units @ fused.vectors.T + fused.levels).T  # [N, D] x [D, K] -> [K, N]
+        else:
+            logits = self._scale * bank.best_of_texts((units @ bank.vectors.T).T)
+        return logits.log_softmax(0)
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
