@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lexiseg_model.methods.s_seg.training import LossSettings as SSegLossSettings
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks
 from lexiseg_model.methods.s_seg.training.trainer import SSegLosses
 from lexiseg_model.methods.tcl.grounder import logistic_noise
 from lexiseg_model.methods.tcl.network import TclNetwork
+from lexiseg_model.methods.tcl.training import LossSettings as TclLossSettings
 from lexiseg_model.methods.tcl.training.losses import TclLosses
 from lexiseg_model.training.recipe import LocalPhase, Phase, Sharding
 from lexiseg_model.training.run import Run
@@ -78,7 +80,7 @@ class TclTrained(nn.Module):
         self.network: TclNetwork = tcl.small_network()
         # The share of 0.4 lies between the areas of a batch's halves: the mean of their distances is not the distance
         # of their mean.
-        self.losses = TclLosses()
+        self.losses = TclLosses(TclLossSettings())
 
 
 class TclShared(Shared[TclTrained]):
@@ -103,7 +105,7 @@ class SSegShared(Shared[SSegLosses]):
     """With batch norms, in training mode, and a different number of masks in every image."""
 
     def __init__(self, recipe: ToyRecipe) -> None:
-        super().__init__(recipe, SSegLosses(s_seg.small_network()))
+        super().__init__(recipe, SSegLosses(s_seg.small_network(), SSegLossSettings()))
 
     def _loss(self, batch: list[int]) -> Tensor:
         images = torch.stack([drawn(row, 3, SIDE, SIDE) for row in batch])

@@ -45,9 +45,6 @@ class LossSettings:
     mask_losses: MaskLossSettings = field(default_factory=MaskLossSettings)
 
 
-PUBLISHED = LossSettings()
-
-
 class SSegRecipe(PairsRecipe):
     """Recipe of a training of S-Seg from captioned photographs."""
 

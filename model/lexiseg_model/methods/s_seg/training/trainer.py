@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.clip.text import tokenize
 from lexiseg_model.methods.s_seg.network import SSegNetwork
-from lexiseg_model.methods.s_seg.training import PUBLISHED, LossSettings, SSegRecipe
+from lexiseg_model.methods.s_seg.training import LossSettings, SSegRecipe
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks, mask_maker
 from lexiseg_model.training.distributed import gather
 from lexiseg_model.training.losses import LossParts, info_nce, matched_mask_losses
@@ -36,7 +36,7 @@ class Losses(LossParts):
 class SSegLosses(nn.Module):
     """A network and its losses, as one module for training over several processes."""
 
-    def __init__(self, network: SSegNetwork, settings: LossSettings = PUBLISHED) -> None:
+    def __init__(self, network: SSegNetwork, settings: LossSettings) -> None:
         super().__init__()
         self.network = network
         self.settings = settings

@@ -22,8 +22,6 @@ from lexiseg_model.training.losses import Contrast, LossParts
 if TYPE_CHECKING:
     from lexiseg_model.methods.tcl.network import TclNetwork
 
-PUBLISHED = LossSettings()
-
 
 @dataclass(frozen=True)
 class Losses(LossParts):
@@ -40,7 +38,7 @@ class Losses(LossParts):
 class TclLosses(nn.Module):
     """Losses of TCL with their two learned temperatures."""
 
-    def __init__(self, settings: LossSettings = PUBLISHED) -> None:
+    def __init__(self, settings: LossSettings) -> None:
         super().__init__()
         self.settings = settings
         self.image_contrast = Contrast()

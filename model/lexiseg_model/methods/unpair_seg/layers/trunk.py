@@ -40,13 +40,7 @@ class ResidualConvolution(nn.Module):
 class RegionAdapter(nn.Module):
     """Adapter of stage two: a map at stride 8 from CLIP's and the pixel decoder's maps, pooled and added to CLIP's."""
 
-    def __init__(
-        self,
-        channels: Sequence[int] = (192, 384, 768, 1536),
-        decoder_width: int = 256,
-        width: int = 256,
-        blocks: int = 2,
-    ) -> None:
+    def __init__(self, channels: Sequence[int], decoder_width: int, *, width: int, blocks: int) -> None:
         """Build an adapter that starts as zero.
 
         Args:

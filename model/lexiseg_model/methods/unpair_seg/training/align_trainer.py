@@ -30,6 +30,7 @@ from lexiseg_model.methods.unpair_seg.import_ import Options, read
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.trunk import RegionAdapter, TrunkMaps
 from lexiseg_model.methods.unpair_seg.network import ADAPTER, Restored, flat_state, read_weights, restore
+from lexiseg_model.methods.unpair_seg.settings import PUBLISHED
 from lexiseg_model.methods.unpair_seg.training import AlignRecipe
 from lexiseg_model.methods.unpair_seg.training.alignment import (
     EntityBatch,
@@ -70,7 +71,9 @@ class Adapters(nn.Module):
 def untrained(recipe: AlignRecipe) -> RegionAdapter:
     """Untrained adapter of a recipe, over stage one of the published width; raises as `meta_trunk`."""
     size = recipe.adapter
-    return RegionAdapter(meta_trunk(recipe.architecture).channels, width=size.width, blocks=size.blocks)
+    return RegionAdapter(
+        meta_trunk(recipe.architecture).channels, PUBLISHED.width, width=size.width, blocks=size.blocks
+    )
 
 
 class Aligned(NamedTuple):

@@ -19,7 +19,7 @@ from lexiseg_model.data.pairs.source import PairSource, Skipped, readable_pairs
 from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, ClipTrunk
-from lexiseg_model.methods.unpair_seg.training import ALIGNMENT, AlignmentSettings
+from lexiseg_model.methods.unpair_seg.training import AlignmentSettings
 from lexiseg_model.training.distributed import mean_over_processes
 from lexiseg_model.training.losses import assign
 from lexiseg_model.training.pairs import Drawn
@@ -98,7 +98,7 @@ def mixed_embedding(clip: Tensor, adapted: Tensor, share: float) -> Tensor:
     return F.normalize((1 - share) * clip + share * adapted, dim=-1)
 
 
-def adapter_share(step: int, steps: int, settings: AlignmentSettings = ALIGNMENT) -> float:
+def adapter_share(step: int, steps: int, settings: AlignmentSettings) -> float:
     """Share of the adapter in matching, which grows linearly; `step` counts from 0."""
     return settings.adapter_share * (step + 1) / steps
 

@@ -15,6 +15,7 @@ from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.checkpoint import to_official
 from lexiseg_model.methods.tcl.grounder import logistic_noise
 from lexiseg_model.methods.tcl.network import TclNetwork
+from lexiseg_model.methods.tcl.training import LossSettings
 from lexiseg_model.methods.tcl.training.losses import Losses, TclLosses
 from lexiseg_model.methods.tcl.training.trainer import OFFICIAL, TclTrainer, publish
 from lexiseg_model.types import ClassEntry
@@ -84,7 +85,7 @@ def step() -> tuple[Losses, dict[str, Tensor]]:
     shared = golden.restored()
     network = TclNetwork(shared.towers.visual)
     network.load_state_dict(shared.network.state_dict())
-    criterion = TclLosses()
+    criterion = TclLosses(LossSettings())
     captions = torch.from_numpy(golden.reference()["caption_features"])
     uniform = torch.from_numpy(golden_inputs.uniform(SEED, "tcl/gumbel", (3, 3, 56, 56)))
     own = torch.arange(3)

@@ -33,7 +33,7 @@ def restored() -> Restored:
     """By way of the importer; let go after these tests."""
     table = golden_weights.openclip_convnext_large_d_320()
     state = golden.official() | golden_weights.build(table, SEED, prefix=CLIP)
-    adapter = RegionAdapter()  # a new one changes nothing
+    adapter = RegionAdapter(golden.CHANNELS, 256, width=256, blocks=2)  # a new one changes nothing
     return restore(state | {ADAPTER + name: value for name, value in adapter.state_dict().items()})
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
-from lexiseg_model.methods.unpair_seg.training import PointSettings, alignment
+from lexiseg_model.methods.unpair_seg.training import AlignmentSettings, PointSettings, alignment
 from lexiseg_model.methods.unpair_seg.training.criterion import (
     FORBIDDEN,
     Matches,
@@ -137,7 +137,7 @@ def vectors(kind: str, counts: tuple[int, int]) -> list[Tensor]:
 
 
 def test_regions_find_their_entities_and_are_drawn_to_them_as_in_the_reference() -> None:
-    share = alignment.adapter_share(55_000, 110_000)
+    share = alignment.adapter_share(55_000, 110_000, AlignmentSettings())
     texts = vectors("text", (4, 5))
     views = zip(vectors("clip", (6, 4)), vectors("target", (6, 4)), texts, strict=True)
 

@@ -60,9 +60,6 @@ class Pasting(NamedTuple):
     targets: Sequence[str]
 
 
-NOTHING_PASTED = Pasting(0.0, (), ())
-
-
 class Cut(NamedTuple):
     """An object: of which source and photograph, what it is, where it is (left, top, width, height)."""
 
@@ -146,7 +143,7 @@ class Examples(Stream[Batch]):
     zoom: tuple[float, float]
     same_meaning: float
     seed: int
-    pasting: Pasting = NOTHING_PASTED
+    pasting: Pasting
 
     def make(self, number: int, random: np.random.Generator) -> Batch:
         cv2.setNumThreads(1)  # workers share the cores

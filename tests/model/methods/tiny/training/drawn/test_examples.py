@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples
+from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples, Pasting
 from lexiseg_model.methods.tiny.training.drawn.requests import source_of
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
 from lexiseg_model.training.crops import render, resident
@@ -57,7 +57,7 @@ def table(tmp_path: Path) -> TextTable:
 
 def examples(pack: Pack, table: TextTable, whole: float = 0.0, repeat: float = 0.5) -> Examples:
     source = source_of(pack, 1.0, table, 0.0, 0.72, repeat)
-    return Examples([source], table, SIZE, 4, whole, 0.5, (0.4, 1.2), 0.72, seed=0)
+    return Examples([source], table, SIZE, 4, whole, 0.5, (0.4, 1.2), 0.72, 0, Pasting(0.0, (), ()))
 
 
 def drawn(pack: Pack, table: TextTable, whole: float = 0.0) -> Batch:
