@@ -120,7 +120,8 @@ class Student(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Class logits [B, K, H/4, W/4] of images [B, 3, H, W] with ImageNet's statistics, sides multiples of 32."""
-        return self.both(images)[0]
+        logits: Tensor = self.head(self.pyramid(self.backbone(images)))
+        return logits
 
     def both(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits as `forward`, and those of the auxiliary head [B, K, H/16, W/16]."""

@@ -113,12 +113,13 @@ class SSegPlusSegmenter(Segmenter):
         return [Unfamiliar(index, self._nearest(classes[index].name), 0.0, 1.0) for index in strange]
 
     def _nearest(self, name: str) -> str:
-        by_key = {_known_as(own): own for own in self.settings.classes}
-        close = difflib.get_close_matches(_known_as(name), by_key, 1, 0.0)
-        return by_key[close[0]] if close else self.settings.classes[-1]
+        """The trained class of the most similar spelling."""
+        [close] = difflib.get_close_matches(_known_as(name), self._index, 1, 0.0)
+        return self.settings.classes[self._index[close]]
 
 
 def _known_as(text: str) -> str:
+    """The form in which names are compared: lower case, with single spaces."""
     return " ".join(text.lower().replace("_", " ").split())
 
 
