@@ -15,11 +15,11 @@ from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from lexiseg_model.methods.unpair_seg.layers.prompts import FourierPositions, cell_centres
+from lexiseg_model.methods.unpair_seg.settings import GROUPS
 
 LEVELS = 3  # maps at strides 32, 16 and 8
 Size = tuple[int, int]  # (height, width) of a level
 CHANNEL_NORM_EPS = 1e-6  # of the norms after the input convolutions; all other norms have torch's 1e-5
-NORM_GROUPS = 32
 POINTS = 4  # places that a head samples on each level
 
 
@@ -156,7 +156,7 @@ class FusionConvolution(nn.Conv2d):
 
     def __init__(self, channels: int, width: int, kernel: int) -> None:
         super().__init__(channels, width, kernel, padding=kernel // 2, bias=False)
-        self.norm = nn.GroupNorm(NORM_GROUPS, width)
+        self.norm = nn.GroupNorm(GROUPS, width)
 
     def forward(self, input: Tensor) -> Tensor:
         """Maps [N, width, h, w] of maps [N, C, h, w]."""

@@ -15,8 +15,8 @@ from lexiseg_model.errors import ShapeError, WeightsError
 from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import LEVELS
 from lexiseg_model.methods.unpair_seg.regions import Pool
+from lexiseg_model.methods.unpair_seg.settings import GROUPS
 
-NORM_GROUPS = 32
 PADDING = 128  # grey of the padding, before normalisation
 STRIDE = 32  # of the coarsest map; sides of the input are multiples of it
 
@@ -26,7 +26,7 @@ class ResidualConvolution(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norms = nn.ModuleList(nn.GroupNorm(NORM_GROUPS, width) for _ in range(2))
+        self.norms = nn.ModuleList(nn.GroupNorm(GROUPS, width) for _ in range(2))
         self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
 
     def forward(self, maps: Tensor) -> Tensor:
