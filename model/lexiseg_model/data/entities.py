@@ -56,7 +56,7 @@ def read_entities(listing: Path) -> dict[str, tuple[str, ...]]:
     if not listing.exists():
         raise DatasetError(f"there are no entities at {listing}; create them with `lexiseg data entities`")
     table = {}
-    # Captions may hold line separators of Unicode, at which `splitlines` would split.
+    # Older listings hold captions as they are, perhaps with line separators at which `splitlines` would split.
     for number, line in enumerate(listing.read_text(encoding="utf-8").split("\n")[:-1], start=1):
         try:
             entry = json.loads(line)
@@ -263,7 +263,7 @@ def write_entities(
                     raise DatasetError(f"{in_a_row} pairs in a row failed, the last: {outcome.name}: {outcome.reason}")
             else:
                 entry = {"name": key, "description": outcome.description, "entities": outcome.entities}
-                lines.write(json.dumps(entry, ensure_ascii=False) + "\n")
+                lines.write(json.dumps(entry) + "\n")
                 lines.flush()
                 new, in_a_row = new + 1, 0
             on_pair()

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lexiseg_model.data.pairs.shards import ShardPairs
-from lexiseg_model.data.pairs.source import Joined, PairSource, Skipped, StoredPair, photographs_beside
+from lexiseg_model.data.pairs.source import (
+    Joined,
+    PairSource,
+    Skipped,
+    StoredPair,
+    clean_captions,
+    photographs_beside,
+)
 from lexiseg_model.data.pairs.streamed import find_shards, is_address
 from lexiseg_model.errors import DatasetError, SampleError
 
@@ -47,7 +54,7 @@ class FilePairs:
 
     def read(self, index: int) -> StoredPair:
         image, listed = self._pairs[index]
-        captions = tuple(filter(None, (caption.strip() for caption in listed)))
+        captions = clean_captions(listed)
         if not captions:
             raise SampleError(str(image), "has no caption")
         try:

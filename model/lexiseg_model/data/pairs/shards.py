@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import PHOTOGRAPHS
-from lexiseg_model.data.pairs.source import Skipped, StoredPair
+from lexiseg_model.data.pairs.source import Skipped, StoredPair, clean_captions
 from lexiseg_model.data.pairs.streamed import Streamed
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.lru import Lru
@@ -75,7 +75,7 @@ class ShardPairs:
         # Several captions of the JSON are preferred to the text, and the text to one.
         if len(words) < 2 and caption[0] != ABSENT and (text := self._text(part, name, caption)).strip():
             words = [text]
-        captions = tuple(dict.fromkeys(each.strip() for each in words if isinstance(each, str) and each.strip()))
+        captions = clean_captions(words)
         if not captions:
             raise SampleError(name, f"has no caption; expected one in {CAPTION}, or as `caption` in {ABOUT}")
         return StoredPair(name, self._bytes(part, name, photograph), captions)
@@ -149,7 +149,7 @@ def index_of(shard: Path | Streamed) -> ShardIndex:
     try:
         with index_file.open("rb") as content, np.load(content) as stored:
             if np.array_equal(stored["state"], state):
-                names = bytes(stored["names"]).decode().split("\0")[:-1]
+                names = bytes(stored["names"]).decode(errors="surrogateescape").split("\0")[:-1]
                 return ShardIndex(tuple(names), stored["places"], bytes(stored["damage"]).decode())
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         pass  # missing, or incomplete after a kill
@@ -187,7 +187,7 @@ def _write_index(path: Path, index: ShardIndex, state: NDArray[np.int64]) -> Non
 
 
 def _as_array(text: str) -> NDArray[np.uint8]:
-    return np.frombuffer(text.encode(), np.uint8)
+    return np.frombuffer(text.encode(errors="surrogateescape"), np.uint8)  # names in a tar may be of any bytes
 
 
 def _scan(shard: Path | Streamed) -> ShardIndex:

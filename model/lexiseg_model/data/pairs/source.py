@@ -137,6 +137,12 @@ def set_apart(source: PairSource, n_pairs: int) -> tuple[Chosen, Chosen]:
     return Chosen(source, np.sort(rest)), Chosen(source, np.sort(held_out))
 
 
+def clean_captions(captions: Iterable[object]) -> tuple[str, ...]:
+    """The texts among captions, stripped, each once, without halves of surrogate pairs: JSON may hold these."""
+    texts = (each.encode(errors="ignore").decode().strip() for each in captions if isinstance(each, str))
+    return tuple(dict.fromkeys(filter(None, texts)))
+
+
 def decode(pair: StoredPair) -> NDArray[np.uint8]:
     """RGB [H, W, 3] after EXIF rotation, as the caption's writer saw it.
 

@@ -145,6 +145,23 @@ def test_the_text_file_takes_precedence_over_the_json(tmp_path: Path) -> None:
     assert one(tmp_path, {"a.jpg": photograph(1), "a.txt": b"words", "a.json": about}).read(0).captions == ("words",)
 
 
+def test_what_is_no_text_in_a_listing_is_left_out_of_its_captions(tmp_path: Path) -> None:
+    cut_emoji, nothing = {"image_id": 1, "caption": "a cat \ud83d"}, {"image_id": 1, "caption": None}
+    listing = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [cut_emoji, nothing]}
+    write_photographs(tmp_path, "a.png")
+    (tmp_path / "captions.json").write_text(json.dumps(listing))
+    files = {"a.jpg": photograph(1), "a.json": json.dumps({"captions": ["a cat \ud83d", None]}).encode()}
+
+    assert captions_of(open_pairs(tmp_path / "captions.json")) == [("a cat",)]
+    assert one(tmp_path, files).read(0).captions == ("a cat",)
+
+
+def test_names_in_a_tar_need_not_be_utf_8(tmp_path: Path) -> None:
+    shards = one(tmp_path, {"caf\udce9.jpg": photograph(1), "caf\udce9.txt": b"words"})
+
+    assert shards.read(0).name == ShardPairs(shards.shards).read(0).name == f"{tmp_path}/00000.tar/caf\udce9"
+
+
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
