@@ -26,7 +26,12 @@ from lexiseg_model.errors import DatasetError, ShapeError
 from lexiseg_model.masks.rle import decode
 
 Annotation = Mapping[str, Any]
-KEYS = {"images", "annotations", "categories"}
+# Lists of a COCO file, and what every entry of them must have.
+KEYS = {
+    "images": {"id", "file_name", "height", "width"},
+    "annotations": {"image_id", "category_id"},
+    "categories": {"id", "name"},
+}
 # Files and folders of validation and test splits; CVAT's subsets are Train, Validation, Test.
 VALIDATION = re.compile(r"(instances_)?val(id(ation)?)?(\d+)?$", re.IGNORECASE)
 TEST = re.compile(r"(instances_)?test(\d+)?$", re.IGNORECASE)
@@ -49,9 +54,9 @@ def read_coco(folder: Path, files: list[Path]) -> OwnPictures:
     Raises:
         DatasetError: a file is damaged, or photographs are missing.
     """
-    tests = [path for path in files if _is_split(TEST, path)]
+    tests = [path for path in files if _is_split(TEST, path.relative_to(folder))]
     used_files = [path for path in files if path not in tests] or files
-    contents = {path: json.loads(path.read_text(encoding="utf-8")) for path in used_files}
+    contents = {path: _read_content(path) for path in used_files}
     used = {entry["category_id"] for content in contents.values() for entry in content["annotations"]}
     names = [
         str(category["name"])
@@ -65,12 +70,24 @@ def read_coco(folder: Path, files: list[Path]) -> OwnPictures:
     train: list[Picture] = []
     held_out: list[Picture] = []
     for path, content in contents.items():
-        (held_out if _is_split(VALIDATION, path) else train).extend(_pictures_of(folder, path, content, classes))
+        is_held_out = _is_split(VALIDATION, path.relative_to(folder))
+        (held_out if is_held_out else train).extend(_pictures_of(folder, path, content, classes))
     left = [f"{path.relative_to(folder)} is a test split and is not used" for path in tests if path not in contents]
     return OwnPictures(folder, classes, tuple(train), tuple(held_out), (*left, *_ignored(contents)))
 
 
+def _read_content(path: Path) -> dict[str, Any]:
+    """The lists of a COCO file. Raises DatasetError: an entry is incomplete."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    for name, keys in KEYS.items():
+        for entry in content[name]:
+            if lacking := keys - entry.keys():
+                raise DatasetError(f"{path}: one of its {name} has no {min(lacking)}: {entry!r:.100}")
+    return content
+
+
 def _is_split(split: re.Pattern[str], path: Path) -> bool:
+    """Whether a file, by its path in the user's folder, or the folder around it has the name of a split."""
     return any(split.match(part) for part in (path.parent.name, path.stem))
 
 
@@ -94,7 +111,8 @@ def _is_crowd(entry: Annotation) -> bool:
 
 def _pictures_of(folder: Path, path: Path, content: Mapping[str, Any], classes: tuple[str, ...]) -> list[Picture]:
     """The photographs of one COCO file with their masks. Raises DatasetError: photographs are missing."""
-    value_of = {each["id"]: classes.index(each["name"]) for each in content["categories"] if each["name"] in classes}
+    names = {category["id"]: str(category["name"]) for category in content["categories"]}
+    value_of = {category: classes.index(name) for category, name in names.items() if name in classes}
     by_image: dict[Any, list[Annotation]] = {}
     for entry in content["annotations"]:
         by_image.setdefault(entry["image_id"], []).append(entry)
@@ -152,7 +170,7 @@ def _is_coco(path: Path) -> bool:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and content.keys() >= KEYS
+    return isinstance(content, dict) and content.keys() >= KEYS.keys()
 
 
 class _Photographs:

@@ -171,6 +171,18 @@ def test_files_named_as_validation_are_held_out(file: str, tmp_path: Path) -> No
     assert (len(pictures.train), len(pictures.held_out)) == (3, 2)
 
 
+def test_the_name_of_the_users_folder_is_no_split(tmp_path: Path) -> None:
+    assert len(read(coco(tmp_path / "val", [LARGE], images=3)).train) == 3
+
+
+@pytest.mark.parametrize("lacks", ["category_id", "image_id"])
+def test_a_file_with_an_incomplete_annotation_is_refused(lacks: str, tmp_path: Path) -> None:
+    coco(tmp_path, [{key: value for key, value in LARGE.items() if key != lacks}])
+
+    with pytest.raises(DatasetError, match=f"annotations.json: one of its annotations has no {lacks}"):
+        read(tmp_path)
+
+
 def test_missing_photographs_are_counted_and_reported(tmp_path: Path) -> None:
     coco(tmp_path, [LARGE], images=3)
     (tmp_path / "1.jpg").unlink()
