@@ -15,7 +15,8 @@ from lexiseg_model.types import LabelMap, Rle
 
 RUNS_PER_COLUMN = 8  # sizes the first text buffer; few images have more
 MAX_CHARACTERS = 14  # of one run in COCO text: seven for its zeros, seven for its ones
-Outcome = tuple[LabelMap, NDArray[np.float64], NDArray[np.float32] | None, list[Rle] | None]
+# Labels [H, W], votes [K], and the probability [H, W] of each pixel's winner if it is kept.
+Winners = tuple[LabelMap, NDArray[np.float64], NDArray[np.float32] | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,40 +39,49 @@ class Axes:
         return tuple(to_c(value) for value in values)
 
 
+def winners(logits: NDArray[np.float32], axes: Axes, keep_probability: bool) -> Winners:
+    """Take the arg-max, as `masks.upsample.winners`.
+
+    Args:
+        logits: [K, h, w], contiguous.
+        axes: interpolation from cells to pixels.
+        keep_probability: also return the probability of every pixel's winner.
+
+    Returns:
+        Labels [H, W], votes [K], and probabilities [H, W] or None.
+    """
+    labels, votes, probability = won = _winner_buffers(len(logits), axes.size, keep_probability)
+    inputs = (*logits.shape, len(logits), *axes.arguments)
+    call("outcome", logits, *inputs, labels, is_wide(labels), probability, votes, None, None, 0)
+    return won
+
+
 def outcome(
-    logits: NDArray[np.float32],
-    axes: Axes,
-    n_classes: int,
-    *,
-    keep_probability: bool,
-    encode: bool,
-) -> Outcome:
-    """Take the arg-max, as `masks.upsample.winners`, and encode run lengths in one call, as `tasks.outcome.outcome`.
+    logits: NDArray[np.float32], axes: Axes, n_classes: int, keep_probability: bool
+) -> tuple[Winners, list[Rle]]:
+    """Take the arg-max and encode the run lengths of the classes in one call, as `tasks.outcome.outcome`.
 
     Args:
         logits: [K, h, w], contiguous.
         axes: interpolation from cells to pixels.
         n_classes: rows that are classes; the others are background.
         keep_probability: also return the probability of every pixel's winner.
-        encode: also return the run lengths of the classes.
 
     Returns:
-        Labels [H, W], votes [K] (background votes are complete only with `keep_probability`), probabilities [H, W] or
-        None, and `n_classes` RLEs or None.
+        As `winners` (votes of the background are complete only with `keep_probability`), and `n_classes` RLEs.
     """
-    size = axes.size
-    labels: LabelMap = np.empty(size, np.uint8 if len(logits) <= 256 else np.uint16)
-    votes = np.zeros(len(logits))
-    probability = np.empty(size, np.float32) if keep_probability else None
-    capacity = MAX_CHARACTERS * (RUNS_PER_COLUMN * size[1] + n_classes) if encode else 0
-    summaries, text = (np.empty((n_classes, 6), np.int64), np.empty(capacity, np.uint8)) if encode else (None, None)
+    labels, votes, probability = won = _winner_buffers(len(logits), axes.size, keep_probability)
+    capacity = MAX_CHARACTERS * (RUNS_PER_COLUMN * axes.size[1] + n_classes)
+    summaries, text = np.empty((n_classes, 6), np.int64), np.empty(capacity, np.uint8)
     inputs = (*logits.shape, n_classes, *axes.arguments)
-    outputs = (labels, is_wide(labels), probability, votes, summaries, text, capacity)
-    needed = call("outcome", logits, *inputs, *outputs)
-    if summaries is None or text is None:
-        return labels, votes, probability, None
-    rles = _rles(summaries, text, size) if needed <= capacity else encode_label_map(labels, n_classes)
-    return labels, votes, probability, rles
+    needed = call("outcome", logits, *inputs, labels, is_wide(labels), probability, votes, summaries, text, capacity)
+    rles = _rles(summaries, text, axes.size) if needed <= capacity else encode_label_map(labels, n_classes)
+    return won, rles
+
+
+def _winner_buffers(n_rows: int, size: tuple[int, int], keep_probability: bool) -> Winners:
+    labels: LabelMap = np.empty(size, np.uint8 if n_rows <= 256 else np.uint16)
+    return labels, np.zeros(n_rows), np.empty(size, np.float32) if keep_probability else None
 
 
 def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:

@@ -73,8 +73,7 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
     """
     if library.ready() and not scores.is_cuda:
         numbers, places = scores.float().contiguous().numpy(force=True), axes((scores.shape[1], scores.shape[2]), size)
-        won = compiled.outcome(numbers, places, len(scores), keep_probability=keep_probability, encode=False)
-        return Winners(*won[:3])
+        return Winners(*compiled.winners(numbers, places, keep_probability))
     # By torch on the device of the scores: a GPU returns the label map, not all scores. Every pixel is
     # computed as by the kernel, sum by sum, so the labels are equal to the last bit.
     scores = scores.float().clamp_min(MIN_SCORE)

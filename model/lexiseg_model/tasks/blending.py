@@ -20,8 +20,8 @@ from torch import Tensor
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
+from lexiseg_model.masks.upsample import Winners, winners
 from lexiseg_model.segmenter import RowsOf, Segmenter
-from lexiseg_model.tasks.outcome import Outcome, outcome
 from lexiseg_model.types import Vocabulary
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 
@@ -110,14 +110,14 @@ class Blend:
         while ahead:
             yield ahead[0], self._blended(ahead.popleft())
 
-    def outcome(self, box: Box, logits: Tensor, n_classes: int) -> Outcome:
-        """The winners of a block: labels and probability [h, w], without run lengths."""
+    def winners(self, box: Box, logits: Tensor) -> Winners:
+        """The winners of a block: labels and probability [h, w]."""
         rows, columns = logits.shape[1:]
-        won = outcome(logits, (rows * self.step, columns * self.step), n_classes, keep_probability=True, encode=False)
+        won = winners(logits, (rows * self.step, columns * self.step), keep_probability=True)
         assert won.probability is not None
         first = MARGIN * self.step
         inside = tuple(slice(first, first + side) for side in box.size)
-        return Outcome(won.labels[inside], won.votes, won.probability[inside], None)
+        return Winners(won.labels[inside], won.votes, won.probability[inside])
 
     def _boxes(self) -> Iterator[Box]:
         height, width = self.size

@@ -18,37 +18,30 @@ from lexiseg_model.types import LabelMap, Rle, ScoreRule, Segment, Segmentation,
 
 
 class Outcome(NamedTuple):
-    """As `Winners`, where votes of nobody may be incomplete; and the RLEs of the classes if requested."""
+    """As `Winners`, where votes of nobody may be incomplete; and the RLEs of the classes."""
 
     labels: LabelMap
     votes: NDArray[np.float64]
     probability: NDArray[np.float32] | None
-    rles: list[Rle] | None
+    rles: list[Rle]
 
 
-def outcome(
-    logits: Tensor,
-    size: tuple[int, int],
-    n_classes: int,
-    *,
-    keep_probability: bool = False,
-    encode: bool = True,
-) -> Outcome:
-    """Upsample logits, and find the winner of each pixel.
+def outcome(logits: Tensor, size: tuple[int, int], n_classes: int, keep_probability: bool = False) -> Outcome:
+    """Upsample logits, find the winner of each pixel, and encode the masks of the classes.
 
     Args:
         logits: [K, h, w] of the classes, and of nobody if there is one row more.
         size: (H, W) of the answer.
         n_classes: how many classes.
         keep_probability: also give the probability of every pixel's winner.
-        encode: also give the run lengths of the classes.
     """
     if library.ready() and not logits.is_cuda:
         numbers = logits.float().contiguous().numpy(force=True)
         places = axes((logits.shape[1], logits.shape[2]), size)
-        return Outcome(*compiled.outcome(numbers, places, n_classes, keep_probability=keep_probability, encode=encode))
-    won = winners(logits, size, keep_probability)
-    return Outcome(*won, encode_label_map(won.labels, n_classes) if encode else None)
+        won, rles = compiled.outcome(numbers, places, n_classes, keep_probability)
+        return Outcome(*won, rles)
+    plain = winners(logits, size, keep_probability)
+    return Outcome(*plain, encode_label_map(plain.labels, n_classes))
 
 
 class Pieces(NamedTuple):

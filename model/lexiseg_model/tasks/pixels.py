@@ -6,15 +6,16 @@ of how likely a region is a whole thing, from its mean probability, area and the
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lexiseg_model.masks.regions import Regions, split, sum_by_region
+from lexiseg_model.masks.upsample import winners
 from lexiseg_model.tasks.options import Query
-from lexiseg_model.tasks.outcome import Calibration, Outcome, Pieces, outcome, segmentation
+from lexiseg_model.tasks.outcome import Calibration, Pieces, outcome, segmentation
 from lexiseg_model.types import Segmentation, Task, ThingBelief, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 from lexiseg_model.vocabulary.scoring import score_vocabulary
@@ -42,10 +43,9 @@ def semantic(query: Query) -> Segmentation:
     Raises:
         OptionError: the vocabulary is empty, or a threshold is set although every pixel must get a class.
     """
-    winners = _compete(query, encode=True)
-    pieces = Pieces(
-        winners.labels, np.arange(len(query.vocabulary.classes)), winners.votes, winners.probability, winners.rles
-    )
+    n_classes = len(query.vocabulary.classes)
+    won = outcome(_logits(query), query.features.size, n_classes, query.options.keep_probability)
+    pieces = Pieces(won.labels, np.arange(n_classes), won.votes, won.probability, won.rles)
     return segmentation("semantic", pieces, query, _calibration(query))
 
 
@@ -97,15 +97,14 @@ def without(parts: RegionVotes, dropped: NDArray[np.bool_]) -> RegionVotes:
 
 def _regions(task: Task, query: Query) -> tuple[Regions, NDArray[np.float64], NDArray[np.float32]]:
     """The regions, the sum of each one's probabilities, and the probability [H, W] of each pixel's winner."""
-    options = replace(query.options, keep_probability=True)
-    winners = _compete(query._replace(options=options), encode=False)
-    assert winners.probability is not None
+    won = winners(_logits(query), query.features.size, keep_probability=True)
+    assert won.probability is not None
     things = _things(query.vocabulary)
     every = range(len(query.vocabulary.classes))
-    smallest = max(1, int(MIN_INSTANCE * winners.labels.size))
+    smallest = max(1, int(MIN_INSTANCE * won.labels.size))
     wanted = [*every] if task == "panoptic" else things
-    regions = split(winners.labels, wanted, smallest, set(every) - set(things), options.check)
-    return regions, sum_by_region(regions, winners.probability), winners.probability
+    regions = split(won.labels, wanted, smallest, set(every) - set(things), query.options.check)
+    return regions, sum_by_region(regions, won.probability), won.probability
 
 
 def _presence(query: Query) -> NDArray[np.float64]:
@@ -129,10 +128,8 @@ def _things(vocabulary: Vocabulary) -> list[int]:
     return [index for index, entry in enumerate(vocabulary.classes) if entry.thing is not False]
 
 
-def _compete(query: Query, *, encode: bool) -> Outcome:
-    """The winning class of each pixel; `encode`: also the RLEs of the classes."""
+def _logits(query: Query) -> Tensor:
+    """Logits [K, h, w] of the classes that compete, and with a background nobody's."""
     query.check_vocabulary()
     segmenter, features, vocabulary, options, rows_of = query
-    logits = score_vocabulary(segmenter, features, vocabulary, rows_of, query.refine, options.steady)
-    n_classes, keep = len(vocabulary.classes), options.keep_probability
-    return outcome(logits, features.size, n_classes, keep_probability=keep, encode=encode)
+    return score_vocabulary(segmenter, features, vocabulary, rows_of, query.refine, options.steady)

@@ -47,7 +47,7 @@ def test_blocks_cover_the_picture_once_and_every_window_is_scored_once(
         seen[box.top : box.bottom, box.left : box.right] += 1
         assert logits is not None
         assert torch.isfinite(logits).all()
-        assert blend.outcome(box, logits, 2).labels.shape == box.size
+        assert blend.winners(box, logits).labels.shape == box.size
 
     assert (seen == 1).all()
     assert len(scored) == len(set(scored))
@@ -84,7 +84,7 @@ def test_a_map_that_all_windows_agree_on_comes_back(size: tuple[int, int], windo
     labels = np.zeros(size, np.uint8)
     for box, logits in blend.blocks():
         assert logits is not None
-        labels[box.top : box.bottom, box.left : box.right] = blend.outcome(box, logits, 2).labels
+        labels[box.top : box.bottom, box.left : box.right] = blend.winners(box, logits).labels
 
     expected = truth.argmax(0).numpy()
     assert (labels == expected).mean() > 0.995

@@ -147,7 +147,7 @@ class _WindowSegmenter:
                 bar.expect(blend.shape[0] * blend.shape[1])
                 for box, logits in blend.blocks():
                     if logits is not None:
-                        won = blend.outcome(box, logits, len(names))
+                        won = blend.winners(box, logits)
                         values = self._values[won.labels.clip(0, len(names))] * scene.read(box)[1]
                         assert won.probability is not None
                         written.write(box, values, won.probability)
