@@ -118,7 +118,6 @@ class TextBank:
         n_classes: K, background words included.
         has_examples: some vectors come from examples, and need not have unit length.
         levels: [T], added to the logits of each text; None: zeros.
-        n_background: how many of the last classes are background words.
         support: texts and examples of classes that have both, for methods that fuse them; None: there are none.
         excluded: cells that classes do not get, by class index.
         derived: values that methods computed from the bank, by name; cached with it.
@@ -129,7 +128,6 @@ class TextBank:
     n_classes: int
     has_examples: bool = False
     levels: Tensor | None = None
-    n_background: int = 0
     support: Support | None = None
     excluded: dict[int, Excluded] = field(default_factory=dict)
     derived: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)

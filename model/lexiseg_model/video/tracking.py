@@ -38,9 +38,6 @@ class Tracker:
         """Bytes held; thread-safe."""
         return sum(track.mask.nbytes for track in tuple(self._tracks))
 
-    def __len__(self) -> int:
-        return len(self._tracks)
-
     def forget(self) -> None:
         """End all tracks."""
         self._tracks.clear()

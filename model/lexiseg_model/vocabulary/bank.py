@@ -32,7 +32,7 @@ def needed_texts(segmenter: Segmenter, vocabulary: Vocabulary) -> list[str]:
 
 
 def bank_of(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> TextBank:
-    """The bank of a vocabulary; its last `n_background` classes are background words.
+    """The bank of a vocabulary: its classes, then the background words as further classes.
 
     Args:
         segmenter: the model; its cache of banks is used if it has one.
@@ -135,9 +135,7 @@ def _build(segmenter: Segmenter, classes: Classes, background: tuple[str, ...], 
     bank = segmenter.text_bank(classes + words, rows) if rows is not None and len(rows) else None
     if bank is not None:
         bank = replace(bank, levels=_class_levels(bank, len(classes)))
-    if bank is None or examples:
-        bank = with_examples(bank, examples, len(classes) + len(words))
-    return replace(bank, n_background=len(words))
+    return bank if bank is not None and not examples else with_examples(bank, examples, len(classes) + len(words))
 
 
 def _class_levels(bank: TextBank, n_classes: int) -> Tensor | None:

@@ -61,7 +61,7 @@ def test_a_cache_changes_no_bank(served: ColourSegmenter, other: Vocabulary) -> 
     plain = bank_of(ColourSegmenter(), other, served.encode_texts)
     assert torch.equal(bank.vectors, plain.vectors)
     assert bank.owner.tolist() == plain.owner.tolist()
-    assert (bank.n_classes, bank.n_background) == (plain.n_classes, plain.n_background)
+    assert bank.n_classes == plain.n_classes
 
 
 def test_the_unfamiliar_classes_of_a_cached_vocabulary_are_computed_once() -> None:
