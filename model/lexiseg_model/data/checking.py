@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, Sample, opened, read_classes
+from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, Sample, opened, read_classes, visible_in
 from lexiseg_model.data.pairs.source import PairSource, decode
 from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import DatasetError, SampleError
@@ -109,7 +109,7 @@ def check_masks(folder: Path, on_step: OnStep = lambda: None, on_count: OnCount 
     places = [path for path in sorted(folder.glob("*/images")) if path.is_dir()]
     if not places:
         problems.append(Problem("layout", str(folder), "no SPLIT/images; expected train/images and train/masks"))
-    listed = {images.parent: sorted(path for path in images.iterdir() if path.is_file()) for images in places}
+    listed = {images.parent: [path for path in visible_in(images) if path.is_file()] for images in places}
     on_count(sum(map(len, listed.values())))
     hashes: dict[Path, Hash] = {}
     check = partial(_check_photograph, n_classes=len(classes) or IGNORE)

@@ -47,6 +47,11 @@ def read_photograph(path: Path) -> NDArray[np.uint8]:
         return np.asarray(picture.convert("RGB"))
 
 
+def visible_in(folder: Path) -> list[Path]:
+    """What a folder holds, by name, without hidden files: those of systems, or of a run that was killed."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def photographs_in(folder: Path) -> list[Path]:
     """Photographs of a folder or of its `images`, by name.
 
@@ -54,7 +59,8 @@ def photographs_in(folder: Path) -> list[Path]:
         DatasetError: there are none, or two of them would have the same mask.
     """
     for place in (folder, folder / "images"):
-        if images := sorted(path for path in place.glob("*") if path.suffix.lower() in PHOTOGRAPHS):
+        entries = visible_in(place) if place.is_dir() else []
+        if images := [path for path in entries if path.suffix.lower() in PHOTOGRAPHS]:
             stems = {path.stem: path for path in reversed(images)}
             for path in images:
                 if stems[path.stem] != path:
@@ -175,7 +181,7 @@ def list_samples(root: Path, name: str, split: str) -> tuple[Sample, ...]:
         if not expected.exists():
             raise DatasetError(_missing(expected, root, name, split))
     samples = []
-    for image in sorted((folder / "images").iterdir()):
+    for image in visible_in(folder / "images"):
         mask = folder / "masks" / f"{image.stem}.png"
         if not mask.exists():
             raise DatasetError(f"data set {name!r}: {image} has no mask; expected {mask}")

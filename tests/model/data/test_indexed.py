@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_model.data.indexed import Sample, evenly_spread, read_dataset
+from lexiseg_model.data.checking import check_masks
+from lexiseg_model.data.indexed import Sample, evenly_spread, photographs_in, read_dataset
 from lexiseg_model.errors import DatasetError, SampleError
 
 CLASSES = ["background", "cat", "dog"]
@@ -21,6 +22,16 @@ def write_set(root: Path, names: tuple[str, ...] = ("b", "a"), classes: list[str
     for name in names:
         Image.new("RGB", (6, 4), (200, 10, 10)).save(folder / "images" / f"{name}.jpg", quality=95)
         Image.fromarray(np.full((4, 6), 255, np.uint8)).save(folder / "masks" / f"{name}.png")
+
+
+def test_hidden_files_are_no_photographs(tmp_path: Path) -> None:
+    write_set(tmp_path)
+    for name in (".DS_Store", ".a.jpg"):  # of a file manager, and of a run that was killed
+        (tmp_path / "pets" / "val" / "images" / name).touch()
+
+    assert [sample.name for sample in read_dataset(tmp_path, "pets", "val").samples] == ["a", "b"]
+    assert len(photographs_in(tmp_path / "pets" / "val")) == 2
+    assert check_masks(tmp_path / "pets").photographs == {"val": 2}
 
 
 @pytest.mark.parametrize("mode", ["L", "P"])

@@ -42,6 +42,13 @@ def test_shards_hold_the_pairs_of_their_source(table: Path, tmp_path: Path) -> N
     assert (packed.shards, packed.pairs, list(shards.sizes)) == (3, 5, [2, 2, 1])
 
 
+def test_a_shard_that_a_killed_run_left_unfinished_is_not_read(table: Path, tmp_path: Path) -> None:
+    pack(table, tmp_path / "shards")
+    (tmp_path / "shards" / "00002.tar").rename(tmp_path / "shards" / ".00002.tar")
+
+    assert list(open_pairs(tmp_path / "shards").sizes) == [2, 2]
+
+
 def test_a_shard_is_laid_out_as_img2dataset_does(table: Path, tmp_path: Path) -> None:
     pack(table, tmp_path / "shards")
 

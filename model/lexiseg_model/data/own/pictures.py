@@ -24,6 +24,7 @@ from lexiseg_model.data.indexed import (
     fitting,
     opened,
     read_classes,
+    visible_in,
 )
 from lexiseg_model.errors import DatasetError
 
@@ -110,7 +111,7 @@ def _read_distinct_classes(path: Path) -> tuple[str, ...]:
 
 def _list_pictures(folder: Path) -> list[Picture]:
     """The photographs of a folder's `images` with masks of its `masks`. Raises DatasetError: masks are missing."""
-    images = sorted(path for path in (folder / "images").iterdir() if path.suffix.lower() in PHOTOGRAPHS)
+    images = [path for path in visible_in(folder / "images") if path.suffix.lower() in PHOTOGRAPHS]
     masks = {image: folder / "masks" / f"{image.stem}.png" for image in images}
     missing = [image.name for image, mask in masks.items() if not mask.is_file()]
     if missing:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lexiseg_model.data.indexed import visible_in
 from lexiseg_model.data.pairs.shards import ShardPairs
 from lexiseg_model.data.pairs.source import (
     Joined,
@@ -157,7 +158,7 @@ def _open_one(place: Path | str) -> PairSource:
     if path.is_dir():
         if (path / LISTING).exists():
             return read_caption_folder(path)
-        if shards := sorted(path.glob("*.tar")):
+        if shards := [file for file in visible_in(path) if file.suffix == ".tar"]:
             return ShardPairs(shards)
     elif path.suffix == ".tar":
         return ShardPairs([path])
