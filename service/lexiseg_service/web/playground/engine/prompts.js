@@ -200,12 +200,12 @@ async function correct(rules, picture, { points = [], box, mask }, run) {
 
 /** Logits of what a negative point at some cells removes from a mask, where a click on it cuts out `shown`. */
 function removedFrom(rules, logits, shown, at, positives, w) {
-  const { constants: { mask_prompts: { CERTAIN, MOST }, negative_points: { OUTSIDE } } } = rules;
+  const { constants: { mask_prompts: { CERTAIN, MAX_REMOVED }, negative_points: { OUTSIDE } } } = rules;
   const inside = Uint8Array.from(logits, (logit) => Number(logit >= 0));
   const both = inside.map((each, cell) => each && Number(shown[cell] >= 0));
   const part = partAround(both, at, w);
   const [some, all] = [part, inside].map((cells) => cells.reduce((sum, each) => sum + each, 0));
-  const isObject = some && some <= MOST * all && !positives.flat().some((cell) => part[cell]);
+  const isObject = some && some <= MAX_REMOVED * all && !positives.flat().some((cell) => part[cell]);
   const disc = discOf(rules, inside, at, positives, w);
   const removed = shown.map((logit, cell) => {
     if (isObject) return both[cell] && !part[cell] ? -CERTAIN : logit;
