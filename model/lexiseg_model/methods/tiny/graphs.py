@@ -19,7 +19,7 @@ from torch.export import Dim
 from lexiseg_model.export.exportable import Part, PartRunner
 from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, TinyNetwork, channel
 from lexiseg_model.methods.tiny.prompt_head import COARSE, FINE, GROUPING, MID, MaskAnswers, PromptHead, SharedMaps
-from lexiseg_model.methods.tiny.prompt_maps import HEADS, Prompts, clicks
+from lexiseg_model.methods.tiny.prompt_maps import HEADS, Prompts
 
 SHARED, POINT_PART, PROMPT_PART = "prompt-maps", "lone-point", "sure-prompt"  # names of the parts
 MAX_CELLS = 512  # of a side at stride 32
@@ -76,7 +76,9 @@ class PointPass(nn.Module):
         self.head = head
 
     def forward(self, point: Tensor, *shared: Tensor) -> tuple[Tensor, Tensor]:
-        masks, quality = self.head.click_masks(SharedMaps(*shared), clicks(point[None, None]))
+        no_box = point.new_zeros(1, 1, 4)
+        prompts = Prompts(point[None, None, None], point.new_ones(1, 1, 1), no_box, no_box[..., 0])
+        masks, quality = self.head.click_masks(SharedMaps(*shared), prompts)
         return masks[0, 0], quality[0, 0]
 
 
