@@ -141,6 +141,10 @@ class Connected(NamedTuple):
     classes: NDArray[np.int32]
     areas: NDArray[np.int64]
 
+    def painted(self, values: NDArray[np.uint16]) -> NDArray[np.uint16]:
+        """Map [H, W] in which every pixel has its region's value, of `values` [N]."""
+        return np.repeat(values[self.region], np.diff(self.ends, prepend=0)).reshape(self.size)
+
 
 def connect(labels: LabelMap) -> Connected:
     """Label the 4-connected regions of equal labels; labels [H, W] uint8 or uint16."""
@@ -151,13 +155,6 @@ def connect(labels: LabelMap) -> Connected:
     classes = np.empty(n, np.int32)
     n_regions = call("connect", labels, *size, is_wide(labels), n, ends, region, areas, classes)
     return Connected(size, ends, region, classes[:n_regions], areas[:n_regions])
-
-
-def paint(connected: Connected, values: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Map [H, W] in which every pixel has its region's value, of `values` [N]."""
-    painted = np.empty(connected.size, np.uint16)
-    call("paint_regions", connected.ends, connected.region, len(connected.ends), values, painted)
-    return painted
 
 
 def outlines(spans: NDArray[np.int64], size: tuple[int, int]) -> list[list[NDArray[np.int64]]]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 27  # LEXISEG_KERNEL_VERSION of kernel.h
+VERSION = 28  # LEXISEG_KERNEL_VERSION of kernel.h
 FOLDER = Path(__file__).parent
 CArgument = ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double
 

@@ -72,14 +72,3 @@ API int64_t lexiseg_connect(const void *labels, int64_t height, int64_t width, i
     }
     return n_regions;
 }
-
-/* Paint a map [H, W] with a value for each region, `of_region` [N]; `ends` and `region` [n] are those of
- * `lexiseg_connect`. */
-API int64_t lexiseg_paint_regions(const int64_t *ends, const int32_t *region, int64_t n, const uint16_t *of_region,
-                                  uint16_t *painted) {
-    for (int64_t i = 0, at = 0; i < n; i++) {
-        uint16_t value = of_region[region[i]];
-        for (; at < ends[i]; at++) painted[at] = value;
-    }
-    return 0;
-}

@@ -64,8 +64,7 @@ def split(
         new[large] = len(owner) + np.arange(len(large))
         owner += [index] * len(large)
     new[new > MAX_REGIONS] = len(owner)
-    painted = compiled.paint(connected, new) if isinstance(connected, compiled.Connected) else new[connected.ids]
-    return Regions(painted, np.array(owner, np.int64))
+    return Regions(connected.painted(new), np.array(owner, np.int64))
 
 
 def sum_by_region(regions: Regions, values: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -85,6 +84,10 @@ class _Connected(NamedTuple):
     ids: NDArray[np.int64]
     classes: NDArray[np.int64]
     areas: NDArray[np.int64]
+
+    def painted(self, values: NDArray[np.uint16]) -> NDArray[np.uint16]:
+        """Map [H, W] in which every pixel has its region's value, of `values` [N]."""
+        return values[self.ids]
 
 
 def _connect(labels: LabelMap) -> _Connected:
