@@ -72,23 +72,14 @@ def from_hub(architecture: str, tag: str, *, quick_gelu: bool | None = None, mod
     name, config = _pretrained(architecture, tag)
     evidence = Evidence(bool(config.get("quick_gelu", False)), f"pretrained tag {tag}")
     quick = decide(architecture, quick_gelu, evidence, unmarked=False)
-    path = _fetch_tag(name, tag, config, model)
+    path = hub_file(architecture, tag, model)
     return from_state(name, read_checkpoint(path).state, quick_gelu=quick)
 
 
 def hub_file(architecture: str, tag: str, model: str | None = None) -> Path:
     """The file behind a pretrained tag, downloaded if it must be; arguments and errors as `from_hub`."""
     name, config = _pretrained(architecture, tag)
-    return _fetch_tag(name, tag, config, model)
-
-
-def _fetch_tag(architecture: str, tag: str, config: dict[str, Any], model: str | None) -> Path:
-    """The file of one of open_clip's pretrained tags; `config` is open_clip's entry of it.
-
-    Raises:
-        WeightsError: as `fetch`.
-    """
-    wanted = f"weights {tag} of {architecture}"
+    wanted = f"weights {tag} of {name}"
     repository, _, file = str(config.get("hf_hub", "")).rpartition("/")
     if repository:
         return fetch(repository, (file,) if file else CLIP_FILES, wanted, model)

@@ -87,15 +87,11 @@ def held_out(data: Path) -> frozenset[str]:
 def digest(path: Path) -> str:
     """Digest of what a photograph shows, independent of its file's name and metadata."""
     with Image.open(path) as picture:
-        return _digest(picture)
+        return digest_of(picture)
 
 
-def digest_of(rgb: NDArray[np.uint8]) -> str:
-    """`digest` of a photograph [H, W, 3]."""
-    return _digest(Image.fromarray(rgb))
-
-
-def _digest(picture: Image.Image) -> str:
+def digest_of(picture: Image.Image) -> str:
+    """`digest` of a photograph that is open: SHA-256 of its 16 x 16 gray miniature in 16 levels."""
     small = picture.convert("L").resize((16, 16), Image.Resampling.BILINEAR)
     return hashlib.sha256((np.asarray(small) // 16).tobytes()).hexdigest()
 
