@@ -228,7 +228,7 @@ class Voc(Writer):
     def files(self, image: Image) -> Files:
         return {
             f"SegmentationClass/{image.stem}.png": _palette_png(class_values(image.answer, len(self.names))),
-            f"SegmentationObject/{image.stem}.png": _palette_png(image.answer.label_map),
+            f"SegmentationObject/{image.stem}.png": _palette_png(_within_palette(image.answer.label_map)),
             f"Annotations/{image.stem}.xml": _voc_xml(image),
         }
 
@@ -284,6 +284,11 @@ def _voc_palette() -> NDArray[np.uint8]:
 
 
 PALETTE: NDArray[np.uint8] = _voc_palette()
+
+
+def _within_palette(ids: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+    """Segment ids [H, W] as 1 to 255, which repeat from the 256th segment on; 0 for no segment."""
+    return np.where(ids > 0, (ids - 1) % 255 + 1, 0)
 
 
 def _palette_png(values: NDArray[np.unsignedinteger]) -> bytes:

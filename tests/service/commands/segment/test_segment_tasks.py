@@ -1,6 +1,7 @@
 """`lexiseg segment` by prompts and by the task panoptic, here and by a server; panoptic files for panopticapi."""
 
 import errno
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from lexiseg_model.types import ClassEntry, Task
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.question import question_of
 from lexiseg_service.commands.segment import run
+from lexiseg_service.commands.segment.formats import FORMATS
+from lexiseg_service.commands.segment.formats import Image as AnsweredImage
 from lexiseg_service.commands.segment.run import Job, Results
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Limits, Settings
@@ -219,3 +222,19 @@ def test_a_disk_that_fills_between_two_files_leaves_an_image_to_do_and_not_twice
     resumed.add(Source("b.jpg"), b"", answer)
     resumed.write()
     assert [each["image_id"] for each in written(tmp_path / "out", "panoptic.json")["annotations"]] == [1, 2]
+
+
+def test_an_object_beyond_the_palette_of_voc_is_not_background() -> None:
+    ids = np.arange(1, 257, dtype=np.uint16).reshape(16, 16)
+    rles = encode_label_map(ids, 257)
+    segments = tuple(
+        Segment(n, "car", 1, 0.9, 1, rles[n].bbox, RunLengths(ids.shape, rles[n].counts)) for n in range(1, 257)
+    )
+    image = AnsweredImage(
+        1, made.answer(size=ids.shape, segments=segments), "a", Source("a.jpg"), b"", Path(), Limits()
+    )
+
+    files = FORMATS["voc"](question_of(["sky", "car"], None), CLASSES).files(image)
+
+    with Image.open(io.BytesIO(files["SegmentationObject/a.png"])) as picture:
+        assert np.array_equal(np.asarray(picture).ravel(), [*range(1, 256), 1])
