@@ -168,7 +168,7 @@ def _truth(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
         with Image.open(path) as picture:
             values = np.asarray(picture).astype(np.int64)
     except OSError as error:
-        raise InvalidValue.of("--masks", str(path), f"a PNG of 1 + class index ({error})") from None
+        raise InvalidValue.of("--masks", path.name, f"a PNG of 1 + class index ({error})") from None
     if values.shape != size:
-        raise InvalidValue.of("--masks", f"{path} of {list(values.shape)}", f"a gray PNG of {list(size)}")
+        raise InvalidValue.of("--masks", f"{list(values.shape)} in {path.name}", f"a gray PNG of {list(size)}")
     return values
