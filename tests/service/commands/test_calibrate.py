@@ -7,13 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_service.commands.calibrate.thresholds import Finding, choose
+from lexiseg_client import Segment
+from lexiseg_client.segments import RunLengths
+from lexiseg_model.masks.rle import encode_label_map
+from lexiseg_service.commands.calibrate.thresholds import Finding, Findings, choose
+from lexiseg_service.commands.image_files import Source
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary, Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
+from tests.clients.formats import made
 from tests.service.commands.command_line import CommandLine
 
 
@@ -189,3 +194,15 @@ def test_without_masks_anything_else_says_nothing(scores: list[float], reason: s
 
     assert choice.threshold is None
     assert reason in choice.reason
+
+
+def test_the_255th_class_counts_in_a_mask_of_16_bits(tmp_path: Path) -> None:
+    values = np.full((4, 4), 255, np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    (whole,) = encode_label_map(np.zeros((4, 4), np.uint8), 1)
+    segment = Segment(1, "it", 254, 0.9, 16, (0, 0, 4, 4), RunLengths((4, 4), whole.counts))
+    findings = Findings([str(index) for index in range(300)], tmp_path)
+
+    findings.add(Source("a.jpg", Path("a.jpg")), b"", made.answer(size=(4, 4), segments=(segment,)))
+
+    assert findings.by_class[254] == [Finding("a.jpg", 0.9, 16, 16, 16)]

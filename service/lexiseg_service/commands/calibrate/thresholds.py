@@ -131,7 +131,7 @@ class Findings:
             return
         truth = _truth(mask_of(self.masks, source), answer.size)
         n_values = len(self.names) + 1  # 0: no class
-        counted = truth != IGNORED
+        counted = truth >= 0
         values = np.where(truth < n_values, truth, 0)
         of_classes = count(values[counted], (answer.class_map + 1)[counted], n_values)[:, 1:].T.tolist()
         for findings, score, (correct, true, predicted) in zip(self.by_class, scores, of_classes, strict=True):
@@ -163,12 +163,12 @@ def mask_of(folder: Path, source: Source) -> Path:
 
 
 def _truth(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
-    """[H, W] of 1 + class index."""
+    """[H, W] of 1 + class index, 0 without a class; -1 for pixels that do not count."""
     try:
         with Image.open(path) as picture:
-            values = np.asarray(picture).astype(np.int64)
+            values = np.asarray(picture)
     except OSError as error:
         raise InvalidValue.of("--masks", path.name, f"a PNG of 1 + class index ({error})") from None
     if values.shape != size:
         raise InvalidValue.of("--masks", f"{list(values.shape)} in {path.name}", f"a gray PNG of {list(size)}")
-    return values
+    return np.where((values == IGNORED) & (values.dtype == np.uint8), -1, values.astype(np.int64))

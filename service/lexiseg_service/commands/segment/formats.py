@@ -267,9 +267,12 @@ FORMATS: dict[Format, type[Writer]] = {
 
 
 def class_values(answer: Segmentation, n_classes: int) -> NDArray[np.unsignedinteger]:
-    """[H, W] of 1 + class index, 0 for nobody; without classes, 1 for every segment."""
+    """[H, W] of 1 + class index, 0 without a class; without classes, 1 for every segment.
+
+    8 bits up to 254 classes, else 16: in an 8-bit mask 255 means that a pixel does not count.
+    """
     values = answer.class_map + 1 if n_classes else answer.label_map > 0
-    return values.astype(np.uint8 if n_classes < 256 else np.uint16)
+    return values.astype(np.uint8 if n_classes < 255 else np.uint16)
 
 
 def _names_of_values(names: Sequence[str]) -> list[str]:
