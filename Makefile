@@ -83,7 +83,7 @@ check: $(VENV)/.check $(VENV)/node/.done  ## lint, formatting, types, the gRPC a
 	$(BIN)/buf lint proto
 	$(BIN)/buf breaking proto --against proto/promised.json
 	$(BIN)/python proto/openapi.py check
-	$(BIN)/python -W ignore -m lexiseg_model.methods.tiny.browser_graphs check
+	$(BIN)/python -W ignore -m lexiseg_model.methods.tiny.browser_parts check
 	$(BIN)/hadolint Dockerfile
 	$(NODE) $(VENV)/node/node_modules/eslint/bin/eslint.js --config $(VENV)/node/eslint.config.js service/lexiseg_service/web
 	$(NODE) $(VENV)/node/node_modules/typescript/bin/tsc -p requirements/node/tsconfig.json
@@ -96,7 +96,7 @@ openapi: $(VENV)/.check  ## write the promised REST interface anew
 	$(BIN)/python proto/openapi.py write $(ARGS)
 
 graphs: $(VENV)/.test  ## write the templates of the browser's graphs anew
-	$(BIN)/python -W ignore -m lexiseg_model.methods.tiny.browser_graphs write
+	$(BIN)/python -W ignore -m lexiseg_model.methods.tiny.browser_parts write
 
 wheel: $(BIN)/pip  ## build the wheel, install it elsewhere, let it serve one photograph
 	PYTHON=$(PYTHON) PIP_ARGS='$(PIP_ARGS)' .ci/wheel

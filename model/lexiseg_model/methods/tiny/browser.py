@@ -32,7 +32,8 @@ from lexiseg_model.methods.tiny import (
     prompt_maps,
     segmenter,
 )
-from lexiseg_model.methods.tiny.browser_graphs import Reading, browser_parts
+from lexiseg_model.methods.tiny.browser_graphs import Reading
+from lexiseg_model.methods.tiny.browser_parts import browser_parts
 from lexiseg_model.methods.tiny.proposals import proposing, search, windows
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import TOKENIZER, WIDTH, tower_folder

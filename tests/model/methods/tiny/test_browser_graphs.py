@@ -13,7 +13,8 @@ from lexiseg_model.catalogue import load
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export.trace import differ
 from lexiseg_model.export.write import write_part
-from lexiseg_model.methods.tiny.browser_graphs import Reading, browser_parts
+from lexiseg_model.methods.tiny.browser_graphs import Reading
+from lexiseg_model.methods.tiny.browser_parts import browser_parts
 from lexiseg_model.methods.tiny.graphs import TEMPLATES
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import OwnColours

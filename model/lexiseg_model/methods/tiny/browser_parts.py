@@ -1,0 +1,169 @@
+"""The graphs of a page without a service, as parts for export, and the templates of all graphs.
+
+`make graphs` writes the templates anew, which are part of the package: a site is written without a trace.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.export import Dim
+
+from lexiseg_model import catalogue
+from lexiseg_model.export.exportable import Part
+from lexiseg_model.export.trace import differ, write_template
+from lexiseg_model.methods.tiny import by_example
+from lexiseg_model.methods.tiny.browser_graphs import ABSENT, Examples, Means, Presence, Reading, Region, Scores, Tower
+from lexiseg_model.methods.tiny.graphs import TEMPLATES, with_templates
+from lexiseg_model.methods.tiny.mask_graphs import mask_parts
+from lexiseg_model.methods.tiny.network import EMBEDDING
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.settings import TinySettings
+from lexiseg_model.methods.tiny.weights import FOLDER
+from lexiseg_model.methods.tiny.words.text_tower import WIDTH
+from lexiseg_model.video.motion_graphs import motion_parts
+
+MAX_CELLS = 512  # of a side at stride 32
+MAX_TEXTS = 4096  # of a request
+
+
+def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
+    """All graphs of a page without a service besides the image pass and the prompt head, for export."""
+    tiny, settings = model.network, model.settings
+    rows, columns = (Dim(name, min=1, max=MAX_CELLS) for name in ("rows", "columns"))
+    texts, length = Dim("texts", min=1, max=MAX_TEXTS), Dim("length", min=2, max=128)
+    pixels, by_text = {"pixels": {2: 8 * rows, 3: 8 * columns}}, {"rows": {0: texts}}
+    classes, groups = Dim("classes", min=2, max=MAX_TEXTS), Dim("groups", min=0, max=MAX_TEXTS)
+    words = Dim("background", min=1)
+    scored = {
+        **pixels,
+        "image": {},
+        "cells": {2: rows, 3: columns},
+        **{name: {0: texts} for name in ("vectors", "levels", "owner")},
+        "floors": {0: classes},
+        "yields": {0: words},
+        "shift": {},
+        **{name: {0: groups} for name in ("directions", "bound", "group_owner")},
+    }
+    flat, maps = {0: 8 * rows, 1: 8 * columns}, {1: 8 * rows, 2: 8 * columns}
+    present = {"scores": {0: classes, **maps}, "whole": {0: classes}, "others": flat}
+    region = {**pixels, "mask": flat, "points": {0: texts}, "signs": {0: texts}, "box": {}, "has_box": {}}
+    word_lists = {"background": {0: words}, "known": {0: Dim("known", min=1)}}
+    properties = ("vectors", "levels", "background", "likeness", "foreign")
+    examples = Examples(settings.examples, by_example.training_words(tiny, model.familiar, torch.device("cpu")))
+
+    with torch.inference_mode():
+        background = reading(reading.background)[0]
+    parts = [
+        Part(
+            "scores",
+            Scores(tiny, settings.presence, background.clone()),
+            partial(_score_inputs, len(background)),
+            scored,
+            tuple(present),
+            {"background": {0: words}},
+        ),
+        Part("presence", Presence(tiny), _presence_inputs, present, ("presence",)),
+        Part("means", Means(), _means_inputs, {**pixels, "masks": {0: texts, **maps}}, ("means",)),
+        Part("reading", reading, lambda *_: [torch.randn(3, WIDTH)], by_text, properties, word_lists),
+        Part("region", Region(settings.examples.apart), _region_inputs, region, ("row", "cells")),
+        Part(
+            "examples",
+            examples,
+            lambda *_: [torch.randn(3, EMBEDDING)],
+            by_text,
+            ("vectors", "middle", "length"),
+            {"words": {0: Dim("entries", min=1)}},
+        ),
+        Part(
+            "tower", Tower(model.tower), lambda rows, _: [torch.arange(rows + 2)[None]], {"ids": {1: length}}, ("row",)
+        ),
+        *mask_parts(settings),
+        *motion_parts(),
+    ]
+    return with_templates(parts) if fit_templates(model) else parts
+
+
+def _score_inputs(n_background: int, rows: int, columns: int) -> list[Tensor]:
+    """Random inputs of `Scores` for so many background words and cells at stride 32."""
+    return [
+        *_embeddings(rows, columns),
+        torch.randn(5, EMBEDDING),
+        torch.randn(5),
+        torch.tensor([0, 1, 1, 2, 2]),
+        torch.tensor([ABSENT, ABSENT, ABSENT, -3.0]),
+        torch.randn(n_background),
+        torch.tensor(0.5),
+        F.normalize(torch.randn(4, EMBEDDING), dim=1),
+        torch.tensor([0.1, 0.0, 0.2, 0.0]),
+        torch.tensor([0, 0, 2, 2]),
+    ]
+
+
+def _embeddings(rows: int, columns: int) -> list[Tensor]:
+    """Random embeddings of an image of so many cells at stride 32: of its cells, of the whole, and at that stride."""
+    embeddings = [
+        torch.randn(1, EMBEDDING, 8 * rows, 8 * columns),
+        torch.randn(1, EMBEDDING),
+        torch.randn(1, EMBEDDING, rows, columns),
+    ]
+    return [F.normalize(part, dim=1).half() for part in embeddings]
+
+
+def _means_inputs(rows: int, columns: int) -> list[Tensor]:
+    return [_embeddings(rows, columns)[0], torch.randn(2, 8 * rows, 8 * columns)]
+
+
+def _region_inputs(rows: int, columns: int) -> list[Tensor]:
+    pixels, masks = _means_inputs(rows, columns)
+    points = torch.tensor([[20.0 * columns, 10.0 * rows], [5.0, 5.0]])
+    return [
+        pixels,
+        masks[0],
+        points,
+        torch.tensor([1.0, -1.0]),
+        torch.tensor([8.0, 6.0, 24.0, 20.0]),
+        torch.tensor(0.0),
+    ]
+
+
+def _presence_inputs(rows: int, columns: int) -> list[Tensor]:
+    return [torch.randn(4, 8 * rows, 8 * columns), torch.randn(4), torch.randn(8 * rows, 8 * columns)]
+
+
+def fit_templates(model: TinySegmenter) -> bool:
+    """Whether the templates are for that model: the rules of the bundled one are constants in them."""
+    bundled = catalogue.read_card(FOLDER)
+    return model.settings == TinySettings(**bundled.settings) and model.familiar is not None
+
+
+def write_templates(folder: Path) -> None:
+    """Replace the templates of all graphs in a folder."""
+    for old in folder.glob("*.onnx"):
+        old.unlink()
+    model = catalogue.load_folder(FOLDER, "cpu", "exact")
+    assert isinstance(model, TinySegmenter)
+    for part in (*model.parts(), *browser_parts(model, Reading(model))):
+        write_template(part, folder)
+
+
+def check_templates() -> None:
+    """Exit with the names of templates that are not those of the code."""
+    with tempfile.TemporaryDirectory() as draft:
+        write_templates(Path(draft))
+        names = sorted({path.name for folder in (TEMPLATES, Path(draft)) for path in folder.glob("*.onnx")})
+        if stale := [name for name in names if differ(TEMPLATES / name, Path(draft) / name)]:
+            sys.exit(f"{', '.join(stale)} of {TEMPLATES} out of date: run `make graphs`")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["check"]:
+        check_templates()
+    else:
+        write_templates(TEMPLATES)
