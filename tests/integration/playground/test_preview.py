@@ -166,8 +166,7 @@ def test_a_finger_is_not_asked_about(browser: Browser, server: Server) -> None:
     page.locator("#more summary").click()
     expect(page.locator("#previews")).to_be_hidden()
     expect_result(page, "Type a word")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    asked = questions(page)
 
     page.touchscreen.tap(*place(page, 200, 290))
     page.clock.fast_forward(LONG)
