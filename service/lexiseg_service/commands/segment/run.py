@@ -134,6 +134,7 @@ class Results:
         self._saved = time.monotonic()
         if not self._images:
             return None
+        self.folder.mkdir(parents=True, exist_ok=True)  # an image may have no files of its own
         for name, content in self._format.beside(self._content).items():
             replace_file(self.folder / name, content)
         return self._format.summary(self.folder)

@@ -130,6 +130,24 @@ def test_a_picture_goes_in_and_a_label_map_comes_out(
         assert np.array_equal(np.asarray(picture), expected)
 
 
+@pytest.mark.parametrize("from_stdin", [False, True])
+def test_coco_goes_to_the_standard_output(photo: Path, monkeypatch: pytest.MonkeyPatch, from_stdin: bool) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
+
+    content = json.loads(printed(monkeypatch, "-" if from_stdin else str(photo), "coco"))
+
+    assert [image["file_name"] for image in content["images"]] == ["-" if from_stdin else str(photo)]
+    assert {entry["category_id"] for entry in content["annotations"]} == {1, 2}
+
+
+@pytest.mark.parametrize("kind", ["coco", "yolo", "voc", "labelme", "labelmap", "cutout"])
+def test_an_image_without_a_segment_is_done(lexiseg: CommandLine, photo: Path, tmp_path: Path, kind: str) -> None:
+    command = ("segment", photo, "-c", "sky", "--threshold", 1, "--format", kind, "--out", tmp_path / "out")
+
+    assert lexiseg(*command).status == 0
+    assert "1 of 1 images, 1 of them before" in lexiseg(*command).out
+
+
 def test_a_heic_is_taken_as_a_phone_sends_it(lexiseg: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "IMG_1.HEIC").write_bytes(pictures.heic(pictures.small("china", 160), 6))
     (tmp_path / "b.avif").write_bytes(pictures.encoded(pictures.small("china", 160), "AVIF"))
