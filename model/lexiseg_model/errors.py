@@ -16,6 +16,9 @@ ModelError
  +- DatasetError       a data set missing or not in the expected layout
  |   +- SampleError    one unusable sample; the others can be used
  |   +- MissingFilesError   downloaded files are missing
+ +- PictureError       a file that is no picture that can be shown
+ |   +- UnsupportedPictureError   of a format or kind that is not taken
+ |   +- DamagedPictureError       damaged or cut short
  +- RecipeError        a recipe that does not exist or does not validate
  +- TrainingError      a run cannot go on
  +- ExportError        ONNX Runtime or an export is missing, damaged or of other weights
@@ -106,6 +109,18 @@ class MissingFilesError(DatasetError):
         found = f"; found {' and '.join(present)}" if present else ""
         super().__init__(f"{name}: {folder} lacks {' and '.join(missing)}, packed or unpacked{found}")
         self.missing = tuple(missing)
+
+
+class PictureError(ModelError):
+    """A file is no picture that can be shown; the message leaves out the file's name."""
+
+
+class UnsupportedPictureError(PictureError):
+    """Not a still picture of a format and kind that is taken."""
+
+
+class DamagedPictureError(PictureError):
+    """It begins like a picture, but is damaged or cut short."""
 
 
 class RecipeError(ModelError):

@@ -21,7 +21,7 @@ KEPT = 2048  # bytes of one that is kept
 MOST_KEPT = 60  # inputs of a target
 MEMORY_MB = 4096
 SECONDS_OF_ONE = 20
-INSTRUMENTED = ("lexiseg_model.catalogue", "lexiseg_model.masks", "lexiseg_model.types",
+INSTRUMENTED = ("lexiseg_model.catalogue", "lexiseg_model.masks", "lexiseg_model.pictures", "lexiseg_model.types",
                 "lexiseg_service.image", "lexiseg_service.question", "lexiseg_service.gateway.rpc.parse",
                 "lexiseg_service.worker.decode", "tests.fuzz.targets", "PIL", "yaml")  # fmt: skip
 

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.masks.bilinear import bands
+from lexiseg_model.pictures.header import PictureHeader
+from lexiseg_model.pictures.orientation import AS_STORED, orientation_of, upright
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import UndecodableImage
-from lexiseg_service.image.header import SIDEWAYS, ImageHeader, orientation_of, read_header
+from lexiseg_service.image.header import read_header
 from lexiseg_service.settings import Limits
 
 FAST_JPEG_MODES = ("RGB", "L")  # modes that libjpeg-turbo decodes, unless the file is damaged
@@ -46,11 +48,11 @@ def decode(image: bytes, limits: Limits, short_side: int | None) -> Decoded:
     """
     header = read_header(image, limits)
     rgb = _decode_jpeg(image, header, short_side) if header.format == "JPEG" else None
-    rgb = _decode_pillow(image, header, short_side) if rgb is None else _upright(rgb, header.orientation)
+    rgb = _decode_pillow(image, header, short_side) if rgb is None else upright(rgb, header.orientation)
     return Decoded(np.ascontiguousarray(rgb), header.size)
 
 
-def _decode_jpeg(image: bytes, header: ImageHeader, short_side: int | None) -> NDArray[np.uint8] | None:
+def _decode_jpeg(image: bytes, header: PictureHeader, short_side: int | None) -> NDArray[np.uint8] | None:
     """None where libjpeg-turbo refuses the file: Pillow then tries."""
     height, width = _wanted_size(header, short_side)
     try:
@@ -64,14 +66,14 @@ def _decode_jpeg(image: bytes, header: ImageHeader, short_side: int | None) -> N
     return decoded
 
 
-def _wanted_size(header: ImageHeader, short_side: int | None) -> tuple[int, int]:
+def _wanted_size(header: PictureHeader, short_side: int | None) -> tuple[int, int]:
     """(height, width) as stored, at least which are decoded."""
-    height, width = header.size if header.orientation not in SIDEWAYS else header.size[::-1]
+    height, width = header.stored_size
     factor = 1.0 if short_side is None else min(1.0, short_side / min(height, width))
     return round(height * factor), round(width * factor)
 
 
-def _decode_pillow(image: bytes, header: ImageHeader, short_side: int | None) -> NDArray[np.uint8]:
+def _decode_pillow(image: bytes, header: PictureHeader, short_side: int | None) -> NDArray[np.uint8]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -81,14 +83,15 @@ def _decode_pillow(image: bytes, header: ImageHeader, short_side: int | None) ->
                     picture.draft(None, _wanted_size(header, short_side)[::-1])
                 width, height = picture.size
                 rgb = _to_rgb(picture)
-                orientation = orientation_of(picture)
+                # Of TIFF, Pillow applies it itself; of AVIF, it hands on that of the container.
+                orientation = AS_STORED if header.format == "TIFF" else orientation_of(picture)
     except Exception as error:  # the decoders raise almost anything on damaged data
         raise UndecodableImage(
             f"image: {header.format} data is damaged or cut short ({type(error).__name__})"
         ) from None
     if rgb.shape[:2] != (height, width):
         raise UndecodableImage(f"image: {header.format} data of another size than its header says")
-    return _upright(rgb, orientation)
+    return upright(rgb, orientation)
 
 
 def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
@@ -110,14 +113,3 @@ def _band_to_rgb(band: Image.Image) -> NDArray[np.uint8]:
         layer = band.convert("RGBA")
         band = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return np.asarray(band.convert("RGB"))
-
-
-def _upright(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Apply an EXIF orientation (1 to 8; EXIF 2.3, tag 0x0112)."""
-    if orientation in SIDEWAYS:
-        rgb = rgb.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        rgb = rgb[::-1]
-    if orientation in (2, 3, 6, 7):
-        rgb = rgb[:, ::-1]
-    return rgb

@@ -16,11 +16,12 @@ from typing import Any, Literal, TextIO
 from lexiseg_client.calling.mapping import map_threads
 from lexiseg_client.formats import coco, yolo
 from lexiseg_model.data.packing import add_file
+from lexiseg_model.pictures.formats import suffix_of
 from lexiseg_service.commands.bulk.job import OK, Destination, Job, Row, Size, segments_of
 from lexiseg_service.commands.bulk.sources import Contents, Item, Read
 from lexiseg_service.commands.outputs import numbered
 from lexiseg_service.errors import ServiceError
-from lexiseg_service.image.header import SUFFIXES, read_header
+from lexiseg_service.image.header import read_header
 
 Format = Literal["coco", "webdataset", "yolo"]
 UNSAFE = re.compile(r"[^\w.\-]+")
@@ -67,10 +68,10 @@ def write_yolo(job: Job, destination: Destination, size: Size) -> None:
         for chunk in range(size.chunks):
             for row, content, suffix in _pictures(job, destination, chunk):
                 name = names.of(row["id"])
-                destination.write(f"yolo/images/{name}.{suffix}", content)
+                destination.write(f"yolo/images/{name}{suffix}", content)
                 labels = yolo.lines(segments_of(row), tuple(row["size"]))
                 destination.write(f"yolo/labels/{name}.txt", labels.encode())
-                yield f"{name}.{suffix}"
+                yield f"{name}{suffix}"
 
     with destination.open("yolo/train.txt", "w") as train, destination.open("yolo/val.txt", "w") as val:
         for list_name, line in yolo.splits(written()):
@@ -88,7 +89,7 @@ def write_webdataset(job: Job, destination: Destination, size: Size) -> None:
         ):
             for row, content, suffix in _pictures(job, destination, chunk):
                 name = names.of(row["id"])
-                add_file(shard, f"{name}.{suffix}", content)
+                add_file(shard, f"{name}{suffix}", content)
                 add_file(shard, f"{name}.json", json.dumps(row, ensure_ascii=False).encode())
 
 
@@ -137,7 +138,7 @@ def _pictures(job: Job, destination: Destination, chunk: int) -> Iterator[tuple[
         item, read = item_and_read
         try:
             picture = read()
-            return rows[item.id], picture, SUFFIXES[read_header(picture, limits).format]
+            return rows[item.id], picture, suffix_of(read_header(picture, limits).format)
         except ServiceError:
             return None
 

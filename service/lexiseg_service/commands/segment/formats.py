@@ -20,11 +20,11 @@ from lexiseg_client.masks import png
 from lexiseg_client.segments import UNNAMED, exportable
 from lexiseg_model.masks.overlay import colour
 from lexiseg_model.masks.png import to_png
+from lexiseg_model.pictures.formats import sniff, suffix_of
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.outputs import numbered
 from lexiseg_service.commands.question import Question
-from lexiseg_service.image.header import SUFFIXES, sniff
 from lexiseg_service.settings import Limits
 from lexiseg_service.worker.decode import decode
 
@@ -185,7 +185,7 @@ class Yolo(Writer):
     def files(self, image: Image) -> Files:
         return {
             f"labels/{image.stem}.txt": image.answer.to_yolo().encode(),
-            f"images/{image.stem}.{SUFFIXES[sniff(image.content)]}": image.content,
+            f"images/{image.stem}{suffix_of(sniff(image.content))}": image.content,
         }
 
     def shared(self, written: Sequence[str]) -> Files:

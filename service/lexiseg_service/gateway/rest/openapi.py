@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
+from lexiseg_model.pictures.formats import STILL_FORMATS
 from lexiseg_service.errors import (
     KINDS,
     InvalidValue,
@@ -17,7 +18,6 @@ from lexiseg_service.errors import (
     UnknownStream,
 )
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.image.header import STILL_FORMATS
 from lexiseg_service.question.schemas import FrameInput, JsonRequest, Problem, Question, StreamInput
 
 # An answer as /docs shows it; other examples are generated from the schemas.

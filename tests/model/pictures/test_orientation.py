@@ -1,0 +1,55 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from lexiseg_model.pictures.header import read_header
+from lexiseg_model.pictures.orientation import ORIENTATION, exif_orientation, upright, upright_size
+from tests import pictures
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_stored_pixels_are_turned_as_pillow_turns_them(orientation: int) -> None:
+    stored = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    picture = Image.fromarray(stored)
+    picture.getexif()[ORIENTATION] = orientation
+
+    shown = upright(stored, orientation)
+
+    assert np.array_equal(shown, np.asarray(ImageOps.exif_transpose(picture)))
+    assert shown.shape[:2] == upright_size((2, 3), orientation)
+
+
+@pytest.mark.parametrize("value", [0, 9, 65535])
+def test_a_value_that_exif_does_not_know_means_as_stored(value: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = value
+
+    assert exif_orientation(exif.tobytes()) == 1
+
+
+@pytest.mark.parametrize("exif", [b"", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0neither"])
+def test_exif_that_cannot_be_read_means_as_stored(exif: bytes) -> None:
+    assert exif_orientation(exif) == 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_xmp_alone_turns_nothing(kind: str) -> None:
+    content = pictures.encoded(pictures.small().resize((40, 30)), kind, **_with_xmp(kind))
+    with Image.open(io.BytesIO(content)) as picture:
+        assert picture.getexif()[ORIENTATION] == 6  # as Pillow understands it
+
+    assert read_header(content).size == (30, 40)
+
+
+def _with_xmp(kind: str) -> dict[str, object]:
+    if kind != "PNG":
+        return {"xmp": XMP}
+    from PIL.PngImagePlugin import PngInfo
+
+    texts = PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", XMP.decode())
+    return {"pnginfo": texts}
