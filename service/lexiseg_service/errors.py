@@ -39,9 +39,10 @@ MAX_EXACT_INTEGER = 2**53  # larger integers lose digits in most JSON parsers
 class ServiceError(Exception):
     """Root. `detail` says what came and what was expected; the client sees it unchanged."""
 
-    status: ClassVar[int] = 500
-    type: ClassVar[str] = "internal-error"
-    title: ClassVar[str] = "Something failed on our side"
+    # Of the class; of an instance only where a worker of a newer release sent it.
+    status: int = 500
+    type: str = "internal-error"
+    title: str = "Something failed on our side"
     reason: ClassVar[str] = "other"  # of a failed request, in the metrics
 
     def __init__(self, detail: str, **extra: Any) -> None:

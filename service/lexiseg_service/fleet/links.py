@@ -7,13 +7,12 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
 import structlog
-from pydantic import ValidationError
 
 from lexiseg_client.stubs import worker_pb2 as pb
 from lexiseg_client.stubs.worker_pb2_grpc import WorkerStub
@@ -23,6 +22,7 @@ from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.prompts import bytes_of_points
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.watch.metrics import WorkerState
+from lexiseg_service.wire.cards import read_card
 from lexiseg_service.wire.errors import read_error
 from lexiseg_service.wire.messages import encode_exemplify, encode_request
 from lexiseg_service.wire.server import UNIX, gateway_options
@@ -79,8 +79,8 @@ class WorkerLink:
 
     @property
     def usable(self) -> bool:
-        """Connected, warmed up and not shutting down."""
-        return self._status.ready and not self._status.draining
+        """Connected, warmed up, not shutting down, and with a model whose card is understood."""
+        return self._status.ready and not self._status.draining and bool(self.cards)
 
     @property
     def state(self) -> WorkerState:
@@ -109,7 +109,11 @@ class WorkerLink:
     @property
     def problem(self) -> str:
         """Why it is not usable."""
-        return self.refused or ("does not answer" if self._status is AWAY else self._status.detail)
+        if self._status is AWAY:
+            return self.refused or "does not answer"
+        if self._status.ready and not self.cards:
+            return "its cards are not understood by this release"
+        return self._status.detail
 
     @property
     def degraded(self) -> tuple[str, ...]:
@@ -255,7 +259,7 @@ class WorkerLink:
         self.refused = ""
         self.draining = status.draining
         self._others = max(0, status.in_flight - self.in_flight)
-        served = [(card, model) for model in status.models if (card := _card(model.card)) is not None]
+        served = [(card, model) for model in status.models if (card := read_card(model.card)) is not None]
         self.cards = [card for card, _ in served]
         self._digests = {ModelName.of(card): model.digest for card, model in served if model.digest}
         self._awaited = {ModelName.of(card) for card, model in served if model.awaited}
@@ -273,13 +277,3 @@ def _refusal(error: grpc.aio.AioRpcError) -> str:
         return "the token is another one"
     text = f"{error.details() or ''} {error.debug_error_string() or ''}".lower()
     return "no trust by TLS" if any(word in text for word in HANDSHAKE_WORDS) else ""
-
-
-@lru_cache(128)  # every status repeats the cards
-def _card(text: str) -> ModelCard | None:
-    """A card from JSON, without the fields of a newer release; None if it is not understood."""
-    try:
-        return ModelCard.model_validate_json(text, extra="ignore")
-    except ValidationError:
-        logger.exception("card not understood")
-        return None

@@ -16,7 +16,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from lexiseg_client.stubs.segmentation_pb2 import Problem
-from lexiseg_service.errors import ServiceError
+from lexiseg_service.errors import KINDS, ServiceError
 from lexiseg_service.errors import error_of as error_of_type
 
 DOMAIN = "lexiseg"
@@ -51,12 +51,14 @@ def problem_of(error: ServiceError, request_id: str) -> Problem:
 
 
 def error_of(problem: Problem) -> ServiceError:
-    """The error of a problem document; a plain `ServiceError` for an unknown type."""
+    """The error of a problem document; a type that only a newer release knows keeps its name, title and status."""
     errors = [
         {"field": entry.field, "value": MessageToDict(entry.value), "expected": entry.expected}
         for entry in problem.errors
     ]
     error = error_of_type(problem.type, problem.detail, **({"errors": errors} if errors else {}))
+    if problem.type not in KINDS and 400 <= problem.status < 600:
+        error.type, error.title, error.status = problem.type, problem.title, problem.status
     if problem.HasField("retry_after_seconds"):
         error.headers = {"Retry-After": str(problem.retry_after_seconds)}
     return error

@@ -105,7 +105,10 @@ def row(**values: Any) -> tuple[Any, ...]:
 
 
 def word_of(enum: EnumDescriptor, number: int) -> str:
-    """The word of an enum value, such as "semantic"; the digits of a value that only a newer release knows."""
+    """The word of an enum value, such as "semantic"; the digits of a value that only a newer release knows.
+
+    No value has a word of digits, so `str.isdecimal` finds those.
+    """
     value = enum.values_by_number.get(number)
     return str(number) if value is None else value.name.removeprefix(_prefix(enum)).lower()
 

@@ -25,6 +25,7 @@ from lexiseg_model.types import (
     Shown,
     Vocabulary,
 )
+from lexiseg_service.errors import NotReady
 from lexiseg_service.question.messages import (
     CacheUse,
     ExampleRegion,
@@ -44,6 +45,7 @@ from lexiseg_service.wire.fields import Kinds, arguments, read, row, write
 
 DECIMALS = 4  # of score and quality, as in the JSON of the REST routes
 MILLISECOND_DECIMALS = 2
+OLDER = "not known to this worker, whose release is older"
 AboutImage = internal.WorkerSegmentRequest | internal.ExemplifyRequest
 
 
@@ -59,7 +61,13 @@ def encode_exemplify(request: WorkerRequest) -> internal.ExemplifyRequest:
 
 
 def decode_request(message: AboutImage, deadline: float) -> WorkerRequest:
-    """The request of a message; `deadline` in time.monotonic() of this process."""
+    """The request of a message; `deadline` in time.monotonic() of this process.
+
+    Raises:
+        NotReady: only a worker of a newer release can answer it.
+    """
+    if message.WhichOneof("image") is None:
+        raise NotReady(f"image: {OLDER}")
     return _request(deadline=deadline, **read(message, KINDS))
 
 
@@ -82,7 +90,13 @@ def encode_step(step: StreamQuestion | VideoFrame) -> internal.WorkerSegmentVide
 
 
 def decode_step(message: internal.WorkerSegmentVideoRequest) -> StreamQuestion | VideoFrame:
-    """The question or frame of a message."""
+    """The question or frame of a message.
+
+    Raises:
+        NotReady: only a worker of a newer release can answer it.
+    """
+    if message.WhichOneof("message") is None:
+        raise NotReady(f"message: {OLDER}")
     fields = read(message, KINDS)
     step: StreamQuestion | VideoFrame = fields.get("config") or replace(fields["frame"], size=fields.get("size"))
     return step
@@ -143,6 +157,23 @@ def _question(request: WorkerRequest) -> internal.Question:
 def _example(region: Region) -> pb.Example:
     """The message of a region, without its image."""
     return write(pb.Example, region.prompt or region)
+
+
+def _read_question(once: bool, **fields: Any) -> dict[str, Any]:
+    _check_known(**{name: fields.get(name) for name in ("task", "mask", "refine")})
+    return {**fields, "remember": not once}
+
+
+def _read_config(question: Mapping[str, Any], origin: Mapping[str, Any], **fields: Any) -> StreamQuestion:
+    _check_known(drop_policy=fields.get("drop_policy"))
+    return StreamQuestion(_request(question, origin), **fields)
+
+
+def _check_known(**words: str | None) -> None:
+    """Refuse an enum value of a newer release, so that the gateway asks another worker."""
+    for name, word in words.items():
+        if word is not None and word.isdecimal():
+            raise NotReady(f"{name} {word}: {OLDER}")
 
 
 def _request(
@@ -219,7 +250,7 @@ KINDS: Kinds = {
     "Point": Point,
     "Polygon": lambda rings: rings,
     "Prompt": Prompt,
-    "Question": lambda once, **fields: {**fields, "remember": not once},
+    "Question": _read_question,
     "Ring": lambda exterior, holes: Ring(list(exterior), list(holes)),
     "Segment": dict,
     "Shown": Shown,
@@ -229,5 +260,5 @@ KINDS: Kinds = {
     "VocabularyClass": lambda unnamed, **fields: ClassEntry(named=not unnamed, **fields),
     "Warning": AnswerWarning,
     "Words": lambda words: words,
-    "WorkerStreamConfig": lambda question, origin, **fields: StreamQuestion(_request(question, origin), **fields),
+    "WorkerStreamConfig": _read_config,
 }
