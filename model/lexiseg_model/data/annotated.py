@@ -7,7 +7,6 @@ detectron2's: `coco/{train2017,val2017}/` and `lvis/lvis_v1_{split}.json`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.data.annotations.coco import CocoImage, read_coco_file
 from lexiseg_model.data.benchmark import Benchmark, FolderLayout, benchmark
 from lexiseg_model.data.indexed import opened, read_photograph
-from lexiseg_model.data.outlines import read_segmentation
 from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
@@ -37,6 +36,7 @@ class AnnotatedSet:
     benchmark: Benchmark
     split: str
     images: tuple[Scene[Labels], ...]
+    warnings: tuple[str, ...] = ()  # sentences about annotations that are left out
 
 
 def read_benchmark(name: str, root: Path, split: str = "val") -> AnnotatedSet:
@@ -161,34 +161,23 @@ def read_lvis(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
     listing = root / "lvis" / f"lvis_v1_{benchmark.split(split).folder}.json"
     if not listing.exists():
         raise DatasetError(f"{listing} does not exist; expected {root}/lvis/lvis_v1_{split}.json and {root}/coco/")
-    try:
-        content = json.loads(listing.read_bytes())
-        instances: dict[int, list[dict[str, Any]]] = {}
-        for entry in content["annotations"]:
-            if not 1 <= int(entry["category_id"]) <= len(benchmark.classes):
-                raise ValueError(f"category {entry['category_id']}; expected 1 to {len(benchmark.classes)}")
-            instances.setdefault(entry["image_id"], []).append(entry)
-        samples = []
-        photographs = []
-        for entry in sorted(content["images"], key=lambda entry: int(entry["id"])):
-            if entry["id"] not in instances:
-                continue
-            name = "/".join(str(entry["coco_url"]).split("/")[-2:])  # with COCO's split: LVIS mixes them
-            size = (int(entry["height"]), int(entry["width"]))
-            largest_first = sorted(instances[entry["id"]], key=lambda instance: -float(instance["area"]))
-            photographs.append(root / "coco" / name)
-            samples.append(Scene(name, partial(read_photograph, photographs[-1]), partial(_paint, largest_first, size)))
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{listing} is not an LVIS v1 annotation file: {error!r}") from None
+    content = read_coco_file(listing, range(1, len(benchmark.classes) + 1))
+    images = [image for image in content.images if image.annotations]
+    photographs = [root / "coco" / image.file_name for image in images]  # with COCO's split: LVIS mixes them
     require_files("lvis", photographs)
-    return AnnotatedSet(benchmark, split, tuple(samples))
+    samples = tuple(
+        Scene(image.file_name, partial(read_photograph, photograph), partial(_paint, image))
+        for image, photograph in zip(images, photographs, strict=True)
+    )
+    return AnnotatedSet(benchmark, split, samples, content.warnings)
 
 
-def _paint(instances: list[dict[str, Any]], size: tuple[int, int]) -> Labels:
-    """Labels [H, W] of the masks of LVIS instances; later ones cover earlier ones."""
-    labels = np.full(size, IGNORED, np.uint16)
-    for instance in instances:
-        labels[decode(read_segmentation(instance["segmentation"], size))] = instance["category_id"] - 1
+def _paint(image: CocoImage) -> Labels:
+    """Labels [H, W] of the masks of an image of LVIS; smaller ones, by the stated area, cover larger ones."""
+    labels = np.full(image.size, IGNORED, np.uint16)
+    masks = [(each.read(image.size), each) for each in image.annotations if not each.ignored]
+    for mask, each in sorted(masks, key=lambda entry: -(entry[1].stated_area or entry[0].area)):
+        labels[decode(mask)] = int(each.category) - 1
     return labels
 
 

@@ -16,7 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, Sample, opened, read_classes, visible_in
+from lexiseg_model.data.indexed import (
+    BACKGROUND,
+    CLASSES,
+    IGNORE,
+    Sample,
+    one_value_warning,
+    opened,
+    read_classes,
+    visible_in,
+)
 from lexiseg_model.data.pairs.source import PairSource, decode
 from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import DatasetError, SampleError
@@ -33,6 +42,7 @@ ERRORS = {
 }
 WARNINGS = {
     "empty class": "a class that no mask of the split shows",
+    "one value": "masks of 0 and 255 alone; 255 is ignored, so nothing is learned or measured",
     "no classes": "no list of class names; enough for regions and prompts, other training refuses the set",
     "twice": "the same picture twice in one split",
     "turned": "an EXIF rotation; masks follow the stored pixels",
@@ -125,6 +135,9 @@ def check_masks(folder: Path, on_step: OnStep = lambda: None, on_count: OnCount 
             on_step()
         missing = [f"{value} {name}" for value, name in enumerate(classes) if name != BACKGROUND and not present[value]]
         problems += [Problem("empty class", str(split), entry) for entry in missing]
+        if present.any():
+            shown = one_value_warning(split.name, np.flatnonzero(present).tolist(), len(classes) or IGNORE)
+            problems += [Problem("one value", str(split), sentence) for sentence in shown]
     problems += _duplicates(hashes)
     return Checked({split.name: len(images) for split, images in listed.items()}, problems)
 

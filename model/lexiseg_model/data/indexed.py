@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -144,6 +144,22 @@ def fitting(file: Path, mask: NDArray[np.uint8], size: tuple[int, int], n_classe
         listed = f"0 to {n_classes - 1} and {IGNORE}"
         raise SampleError(str(file), f"holds {', '.join(map(str, beyond[:5]))}; expected {listed}")
     return mask
+
+
+def one_value_warning(name: str, values: Iterable[int], n_classes: int) -> tuple[str, ...]:
+    """A sentence about masks that show nothing but 0 and IGNORE, as cut-out tools write them; empty for others.
+
+    Args:
+        name: of the set, for the sentence.
+        values: all values that its masks hold, with or without IGNORE.
+        n_classes: number of its classes; 1 has no other value.
+    """
+    if n_classes < 2 or not {*values} <= {0, IGNORE}:
+        return ()
+    return (
+        f"the masks of {name} hold only 0 and perhaps {IGNORE}, which is ignored, not an object: write the index of "
+        f"the class in its place, 1 to {n_classes - 1}",
+    )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lexiseg_model.data.annotated import IGNORED, Labels, read_rgb, require_files
+from lexiseg_model.data.annotations.coco import CocoAnnotation, CocoFile, Id, id_order, read_coco_file
+from lexiseg_model.data.annotations.photographs import Photographs
 from lexiseg_model.data.benchmark import (
     PANOPTIC_FOLDER,
     PanopticBenchmark,
@@ -33,8 +35,6 @@ from lexiseg_model.data.indexed import (
     read_dataset,
     read_photograph,
 )
-from lexiseg_model.data.outlines import CocoFile, read_coco_file, read_segmentation
-from lexiseg_model.data.pairs.source import photographs_beside
 from lexiseg_model.data.scenes import (
     VOID,
     Annotation,
@@ -44,6 +44,7 @@ from lexiseg_model.data.scenes import (
     SceneClass,
     SceneSet,
     TruthSegment,
+    annotation,
     objects_in,
     objects_of,
     panoptic_of,
@@ -59,6 +60,7 @@ COCO_SPLITS: WithSplits[Split] = WithSplits(
 )
 Truth = TypeVar("Truth")
 Size = tuple[int, int]
+Labelled = tuple[CocoAnnotation, int]  # with its class index
 IsThing = Callable[[str], bool | None]  # by class name; None counts as a thing
 REGION = SceneClass("region", ("region",), thing=True)  # the class of a set without class names
 NO_CLASS = IGNORED - 1  # label of a background: it counts, and is none of the classes
@@ -93,7 +95,7 @@ def read_instance_scenes(name: str, root: Path, split: str, is_thing: IsThing) -
     Arguments and errors as `read_object_scenes`.
     """
     if _is_coco(name):
-        return read_coco(name, root, split, lambda _, entries: entries)
+        return read_coco(name, root, split, _instances)
     scenes = read_panoptic_scenes(name, root, split, is_thing)
     return with_truth(scenes, lambda truth: things_of(truth, scenes.classes))
 
@@ -153,7 +155,7 @@ def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> Scene
         folders = (base / name for name in layout.masks if entries and (base / name / entries[0]["file_name"]).exists())
         masks = next(folders, base / layout.masks[0])
         segments = [_truth_segments(benchmark, entry, files) for entry in entries]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise DatasetError(f"{listing} is not a panoptic annotation file: {error!r}") from None
     scenes, needed = [], []
     for entry, of_image in zip(entries, segments, strict=True):
@@ -200,69 +202,74 @@ def _is_coco(name: str) -> bool:
     return name == COCO or name.endswith(".json")
 
 
-def read_coco(name: str, root: Path, split: str, read: Callable[[Size, list[Annotation]], Truth]) -> SceneSet[Truth]:
+def read_coco(name: str, root: Path, split: str, read: Callable[[Size, list[Labelled]], Truth]) -> SceneSet[Truth]:
     """COCO's instances in their official layout, or a JSON in its format; images without instances are included.
 
     Args:
         name, root, split: as in `read_object_scenes`.
-        read: makes the truth of a photograph's size [H, W] and annotations, `category_id` = class index + 1.
+        read: makes the truth of a photograph's size [H, W] and its annotations with their class indices.
 
     Raises:
-        DatasetError: unknown split, a missing file, a malformed JSON, or a category that is not among the classes.
+        DatasetError: unknown split, a missing file, a malformed JSON, or a category that COCO does not have.
     """
-    listing, official = root / name, None
+    listing, official, folder = root / name, None, None
+    classes: dict[Id, SceneClass]
     if name == COCO:
         official = COCO_SPLITS.split(split)
-        base = root / "coco" if (root / "coco").is_dir() else root
-        listing = base / f"annotations/instances_{official.folder}.json"
-    content = read_coco_file(listing)
-    classes = {category: SceneClass(name, (name,), thing=True) for category, name in content.categories.items()}
-    if official is not None:
+        folder = root / "coco" if (root / "coco").is_dir() else root
+        listing = folder / f"annotations/instances_{official.folder}.json"
         things = [entry for entry in panoptic_benchmark("coco-panoptic").categories if entry.thing]
         classes = {entry.id: SceneClass(entry.name, tuple(entry.words), thing=True) for entry in things}
+        content = read_coco_file(listing, [entry.id for entry in things])
+    else:
+        content = read_coco_file(listing)
+        named = sorted(content.categories.items(), key=lambda entry: id_order(entry[0]))
+        classes = {category: SceneClass(word, (word,), thing=True) for category, word in named}
     class_of = {category: class_index for class_index, category in enumerate(classes)}
-    used = {each.get("category_id") for entries in content.annotations.values() for each in entries}
-    if unknown := used - class_of.keys():
-        raise DatasetError(f"{listing}: unknown category {unknown.pop()}; expected one of {sorted(class_of)}")
-    scenes = _coco_scenes(content, photographs_beside(listing), class_of, read)
+    scenes = _coco_scenes(content, Photographs(listing, folder), class_of, read)
     set_name, n_official = (listing.stem, None) if official is None else (name, official.images)
-    return SceneSet(set_name, split, tuple(classes.values()), True, "annotated", n_official, scenes)
+    return SceneSet(set_name, split, tuple(classes.values()), True, "annotated", n_official, scenes, content.warnings)
 
 
 def _coco_scenes(
-    content: CocoFile, folder: Path, class_of: dict[int, int], read: Callable[[Size, list[Annotation]], Truth]
+    content: CocoFile,
+    photographs: Photographs,
+    class_of: dict[Id, int],
+    read: Callable[[Size, list[Labelled]], Truth],
 ) -> tuple[Scene[Truth], ...]:
-    """One scene for each image; `read` as in `read_coco`. Raises DatasetError: a photograph or a key is missing."""
-
-    def annotation(entry: dict[str, Any]) -> Annotation:
-        try:
-            known = {key: entry[key] for key in ("segmentation", "area", "bbox")}
-            crowd = int(entry.get("iscrowd", 0))
-            return known | {"iscrowd": crowd, "category_id": class_of[int(entry["category_id"])] + 1}
-        except (KeyError, ValueError, TypeError) as error:
-            raise DatasetError(f"{folder}: an annotation is not COCO's: {error!r}") from None
-
-    def scene(image: dict[str, Any]) -> Scene[Truth]:
-        entries = [annotation(entry) for entry in content.annotations.get(image["id"], ())]
-        photograph = partial(read_photograph, folder / image["file_name"])
-        return Scene(image["file_name"], photograph, partial(read, image["size"], entries))
-
-    require_files(folder.name, [folder / image["file_name"] for image in content.images])
-    return tuple(map(scene, content.images))
+    """One scene for each image; `read` as in `read_coco`. Raises DatasetError: a photograph is missing."""
+    scenes, files = [], []
+    for image in content.images:
+        labelled = [(each, class_of[each.category]) for each in image.annotations]
+        # A missing one is reported where it was expected.
+        files.append(photographs.find(image.file_name) or photographs.folder / image.file_name)
+        truth = partial(read, image.size, labelled)
+        scenes.append(Scene(image.file_name, partial(read_photograph, files[-1]), truth))
+    require_files(photographs.folder.name, files)
+    return tuple(scenes)
 
 
-def _visible_objects(size: Size, entries: list[Annotation]) -> Objects:
+def _instances(size: Size, labelled: list[Labelled]) -> list[Annotation]:
+    """Instances of a photograph [H, W]; areas as the file states them, which decide what is small."""
+    masks = [(each.read(size), each, class_index) for each, class_index in labelled]
+    return [
+        annotation(mask, class_index, each.ignored) | {"area": each.stated_area or mask.area}
+        for mask, each, class_index in masks
+    ]
+
+
+def _visible_objects(size: Size, labelled: list[Labelled]) -> Objects:
     """Objects of the annotations of a photograph [H, W]; smaller ones cover larger ones, groups are ignored."""
     ids, ignored = np.zeros(size, np.int32), np.zeros(size, np.bool_)
-    drawn = [(decode(read_segmentation(each["segmentation"], size)), each) for each in entries]
-    things = sorted((each for each in drawn if not each[1]["iscrowd"]), key=lambda each: -int(each[0].sum()))
+    drawn = [(decode(each.read(size)), each.ignored, class_index) for each, class_index in labelled]
+    things = sorted(((mask, index) for mask, group, index in drawn if not group), key=lambda each: -int(each[0].sum()))
     for number, (mask, _) in enumerate(things, 1):
         ids[mask] = number
-    for mask, each in drawn:
-        if each["iscrowd"]:
+    for mask, group, _ in drawn:
+        if group:
             ignored |= mask
     visible = np.unique(ids[ids > 0])  # the others are hidden by smaller ones
-    labels = tuple(int(things[number - 1][1]["category_id"]) - 1 for number in visible.tolist())
+    labels = tuple(things[number - 1][1] for number in visible.tolist())
     return Objects(np.searchsorted(visible, ids, "right").astype(np.int32), labels, ignored & (ids == 0))
 
 

@@ -93,6 +93,7 @@ class SceneSet(Generic[TruthOut]):
     source: Source  # origin of the instances
     official: int | None  # number of images of the split; None if unknown
     scenes: tuple[Scene[TruthOut], ...]
+    warnings: tuple[str, ...] = ()  # sentences about annotations that are left out
 
 
 def with_truth(scene_set: SceneSet[Truth], look: Callable[[Truth], TruthOut]) -> SceneSet[TruthOut]:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset
+from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, one_value_warning
 from lexiseg_model.evaluation.counts import Counts, Scores, count, rounded, scores
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter
@@ -45,6 +45,7 @@ class Report:
     scores: Scores
     refine: Refinement = "none"
     views: Views = ONE_VIEW
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -61,6 +62,7 @@ class Report:
             "refine": self.refine,
             "scales": list(self.views.scales),
             "flip": self.views.flip,
+            "warnings": list(self.warnings),
         }
 
 
@@ -89,6 +91,7 @@ def evaluate(
         scores(counts),
         refine,
         views,
+        one_value_warning(f"{data.name}/{data.split}", np.flatnonzero(counts[1]), len(data.classes)),
     )
 
 

@@ -90,6 +90,13 @@ def test_a_training_photograph_in_val_is_found_by_content(pets: Path, size: tupl
     assert kinds(pets) == [("in train and val", "val/images/renamed.jpg")]
 
 
+def test_masks_of_0_and_255_alone_are_found(pets: Path) -> None:
+    for name in ("1", "2"):
+        Image.fromarray(mask(0, 255)).save(pets / f"train/masks/{name}.png")
+
+    assert ("one value", "train") in kinds(pets)
+
+
 def test_a_duplicate_photograph_is_found(pets: Path) -> None:
     for kind, name in (("images", "2.jpg"), ("masks", "2.png")):
         (pets / "train" / kind / f"again{name[1:]}").write_bytes((pets / "train" / kind / name).read_bytes())

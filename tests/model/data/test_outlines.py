@@ -104,17 +104,16 @@ def test_coco_instances_are_read_without_groups(tmp_path: Path) -> None:
     assert masks_of(scene) == [box(1, 2, 4, 5).tolist()]
 
 
-@pytest.mark.parametrize(
-    ("annotation", "name", "complaint"),
-    [
-        ({"category_id": 3}, "a.jpg", "no 'segmentation'"),
-        ({"category_id": 3, "segmentation": POLYGON}, "b.jpg", "cannot be read as an image"),
-    ],
-)
-def test_an_unusable_coco_photograph_is_reported(
-    tmp_path: Path, annotation: dict[str, object], name: str, complaint: str
-) -> None:
-    (scene,) = outlined_scenes(write_coco(tmp_path, [annotation], name))
+def test_a_missing_coco_photograph_costs_itself_alone(tmp_path: Path) -> None:
+    (scene,) = outlined_scenes(write_coco(tmp_path, [{"category_id": 3, "segmentation": POLYGON}], "b.jpg"))
 
-    with pytest.raises(SampleError, match=complaint):
-        (scene.read_image(), scene.read_truth())
+    with pytest.raises(SampleError, match="cannot be read as an image"):
+        scene.read_image()
+
+
+def test_one_unreadable_object_of_sa_1b_costs_itself_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_sa1b(tmp_path, [[float("nan"), 0, 5, 0, 5, 5]], TEXT)
+
+    assert masks_of(outlined_scenes(tmp_path)[0]) == [box(1, 2, 4, 5).tolist()]
+    expected = "sa_7.jpg: 1 of 2 objects are left out: object 1: a polygon with nan among its coordinates\n"
+    assert capsys.readouterr().out.endswith(expected)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.indexed import CLASSES, evenly_spread, to_jpeg, write_classes, write_sample
+from lexiseg_model.data.indexed import CLASSES, evenly_spread, one_value_warning, to_jpeg, write_classes, write_sample
 from lexiseg_model.data.own.coco import listings, read_coco
 from lexiseg_model.data.own.pictures import OwnPictures, digest_of, read_folders
 from lexiseg_model.errors import DatasetError
@@ -114,7 +114,7 @@ def _write(pictures: OwnPictures, target: Path) -> Prepared:
     if (n_train := counts.get("train", 0)) < MIN_PHOTOGRAPHS:
         raise DatasetError(f"expected at least {MIN_PHOTOGRAPHS} photographs, {pictures.folder} has {n_train}")
     write_classes(target, pictures.classes)
-    warnings = list(pictures.warnings)
+    warnings = [*pictures.warnings, *one_value_warning(pictures.folder.name, present, len(pictures.classes))]
     if duplicates:
         warnings.append(f"{len(duplicates)} photographs are duplicates, such as {duplicates[0]}: each is used once")
     if unused := [name for value, name in pictures.named.items() if value not in present]:

@@ -7,13 +7,15 @@ published figures (4,996 and 5,104 photographs).
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.outlines import read_segmentation
+from lexiseg_model.data.annotations.segmentation import checked_size, read_segmentation
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
 
@@ -49,18 +51,34 @@ def write_from_json(listing: Path, devkit: Path) -> None:
                 value = int(class_of_number[int(entry["category_id"])])
                 segments[entry["image_id"]].append((entry["segmentation"], value))
         names: dict[str, list[str]] = {split: [] for split in SPLITS}
+        faults: list[str] = []
         (devkit / MAPS).mkdir(parents=True, exist_ok=True)
         for image_id, photograph in photographs.items():
-            name, size = Path(photograph["file_name"]).stem, (photograph["height"], photograph["width"])
-            labels = np.zeros(size, np.uint8)
-            for segmentation, value in segments[image_id]:
-                labels[decode(read_segmentation(segmentation, size))] = value
+            name = Path(photograph["file_name"]).stem
+            size = checked_size(photograph["height"], photograph["width"])
+            labels, unread = _label_map(segments[image_id], size)
+            faults += [f"{name}: {fault}" for fault in unread]
             Image.fromarray(labels).save(devkit / MAPS / f"{name}.png")
             names[photograph["phase"]].append(name)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, DatasetError) as error:
         raise DatasetError(
             f"{listing} is not the JSON of PASCAL in Detail, with images and annos_segmentation: {error!r}"
         ) from None
+    if faults:
+        print(f"warning: {listing}: {len(faults)} segments are left out, such as one of {faults[0]}", flush=True)
     (devkit / LISTS).mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         (devkit / LISTS / f"{split}.txt").write_text("".join(f"{name}\n" for name in sorted(names[split])))
+
+
+def _label_map(
+    segments: Sequence[tuple[dict[str, Any], int]], size: tuple[int, int]
+) -> tuple[NDArray[np.uint8], list[str]]:
+    """Labels [H, W] of a photograph's segments and their values, and why some of them cannot be drawn."""
+    labels, faults = np.zeros(size, np.uint8), list[str]()
+    for segmentation, value in segments:
+        try:
+            labels[decode(read_segmentation(segmentation, size))] = value
+        except DatasetError as error:
+            faults.append(str(error))
+    return labels, faults

@@ -135,6 +135,15 @@ class SceneReport:
     settings: dict[str, Any]
     figures: Figures
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences about annotations that are left out, and a split without any object."""
+        counted = {"instance": "instances", "point": "objects", "box": "objects"}.get(self.task)
+        if counted is None or self.figures.whole[counted]:
+            return self.data.warnings
+        shown = f"{len(self.data.scenes)} photographs of {self.data.name} show no objects: nothing is measured"
+        return (*self.data.warnings, shown)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; null where there was nothing to measure."""
         return {
@@ -148,6 +157,7 @@ class SceneReport:
             "official_images": self.data.official,
             "instances_are": self.data.source,
             **self.settings,
+            "warnings": list(self.warnings),
             "figures": self.figures.whole,
             "per_class": {
                 entry.name: {"thing": entry.thing, "asked": list(entry.words), **row}

@@ -20,6 +20,7 @@ from lexiseg_model.types import ModelCard
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.evaluate import scenes
 from lexiseg_service.commands.evaluate.options import EvalOptions
+from lexiseg_service.commands.evaluate.warnings import warn
 from lexiseg_service.commands.outputs import write_json, write_text
 from lexiseg_service.settings import Settings
 
@@ -83,6 +84,7 @@ def read_sets(rules: Protocol, options: EvalOptions) -> list[AnnotatedSet]:
 
 
 def _limited(data: AnnotatedSet, limit: int | None) -> AnnotatedSet:
+    warn(data.warnings)
     return replace(data, images=data.images[:limit])
 
 
@@ -170,6 +172,7 @@ def _scenes(loaded: LoadedModel, line: PaperLine, options: EvalOptions) -> Paper
     line_options = options._replace(task=line.task, dataset=line.dataset, grid=grid)
     data = scenes.read_data(line_options)
     report = scenes.measure(loaded.of(card), data, line_options)
+    warn(report.warnings)
     figures = {name: report.figures.whole.get(name) for name in line.measures}
     n_images, official = len(report.data.scenes), report.data.official
     return PaperResult(line, figures, f"{n_images:,}" if official is None else f"{n_images:,} of {official:,}")

@@ -19,6 +19,7 @@ from lexiseg_model.evaluation.comparison.bootstrap import Comparison, Examinatio
 from lexiseg_model.evaluation.run import ONE_VIEW, Report, Views, evaluate
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.evaluate.options import EvalOptions
+from lexiseg_service.commands.evaluate.warnings import warn
 from lexiseg_service.commands.in_process import named_or_folder
 from lexiseg_service.commands.outputs import write_json
 from lexiseg_service.settings import Settings
@@ -36,6 +37,7 @@ def run(settings: Settings, options: EvalOptions, renames: list[str], views: Vie
     segmenter = named_or_folder(settings, settings.model)
     with bar_of(f"{settings.model} on {options.dataset}/{options.split}", len(data.samples)) as bar:
         report = evaluate(segmenter, data, renamed, bar.step, options.refine, views)
+    warn(report.warnings)
     _print_report(report)
     write_json(options.json, report.to_json())
     return 0

@@ -27,6 +27,7 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Task
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.evaluate.options import EvalOptions
+from lexiseg_service.commands.evaluate.warnings import warn
 from lexiseg_service.commands.in_process import load
 from lexiseg_service.commands.outputs import write_json
 from lexiseg_service.question.classes import is_thing
@@ -50,6 +51,7 @@ def run(settings: Settings, options: EvalOptions) -> int:
     data = read_data(options)
     on_device = settings.model_copy(update={"device": str(join(settings.device))})
     report = measure(load(on_device, ANSWERED_BY[options.task]), data, options)
+    warn(report.warnings)
     if rank() == 0:
         _print(report)
         write_json(options.json, report.to_json())

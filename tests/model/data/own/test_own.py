@@ -176,10 +176,20 @@ def test_the_name_of_the_users_folder_is_no_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lacks", ["category_id", "image_id"])
-def test_a_file_with_an_incomplete_annotation_is_refused(lacks: str, tmp_path: Path) -> None:
-    coco(tmp_path, [{key: value for key, value in LARGE.items() if key != lacks}])
+def test_an_incomplete_annotation_costs_itself_alone(lacks: str, tmp_path: Path) -> None:
+    pictures = read(coco(tmp_path, [LARGE, {key: value for key, value in SMALL.items() if key != lacks}]))
 
-    with pytest.raises(DatasetError, match=f"annotations.json: one of its annotations has no {lacks}"):
+    assert (pictures.train[0].read_mask() == 1).sum() == 400
+    (warning,) = pictures.warnings
+    assert warning.startswith(f"1 of 2 annotations in {tmp_path}/annotations.json cannot be used and are left out: ")
+
+
+def test_a_file_without_a_usable_annotation_is_refused_with_the_reason(tmp_path: Path) -> None:
+    coco(tmp_path, [{key: value for key, value in LARGE.items() if key != "category_id"}])
+
+    with pytest.raises(
+        DatasetError, match=r"(?s)0 categories have annotations.*annotation 1 of 0\.jpg: no category_id"
+    ):
         read(tmp_path)
 
 
@@ -214,8 +224,8 @@ def test_a_box_without_an_outline_is_ignored_with_a_warning(tmp_path: Path) -> N
         [row, column] for row in range(1, 6) for column in range(2, 6)
     ]
     assert pictures.warnings == (
-        "1 of 3 annotations are boxes without an outline: their pixels are ignored",
-        "1 of 3 annotations are crowds (iscrowd): their pixels are ignored",
+        f"1 of 3 annotations in {tmp_path}/annotations.json are boxes without an outline: their pixels are ignored",
+        f"1 annotations in {tmp_path}/annotations.json are crowds (iscrowd): their pixels are ignored",
     )
 
 
@@ -237,6 +247,8 @@ def moved(root: Path, to: str) -> Path:
         ("result.json", "/data/upload/7/1a2b3c4d-0.jpg", "photos/0.jpg"),  # without images
         ("result.json", "https://store.example/cats/my%20cat.jpg?sign=1", "my cat.jpg"),
         ("train/_annotations.coco.json", "0.jpg", "train/0.jpg"),  # Roboflow
+        ("annotations/instances.json", "0.jpg", "images/0.jpg"),
+        ("labels.json", "0.jpg", "data/0.jpg"),  # FiftyOne
     ],
 )
 def test_photographs_are_found_in_the_folders_of_common_tools(
@@ -251,3 +263,15 @@ def test_photographs_are_found_in_the_folders_of_common_tools(
     (tmp_path / listing).write_text(json.dumps(content))
 
     assert [picture.image for picture in read(tmp_path).train] == [photograph]
+
+
+def test_masks_of_0_and_255_alone_are_warned_about(tmp_path: Path) -> None:
+    mask = np.zeros((24, 32), np.uint8)
+    mask[:, :16] = 255  # as cut-out tools mark the object
+    for number in range(8):
+        save(tmp_path, f"{number}", noise(number), mask)
+    (tmp_path / "classes.json").write_text(json.dumps(["background", "cat"]))
+
+    prepared = prepare(tmp_path, tmp_path / "out")
+
+    assert any("hold only 0 and perhaps 255" in warning for warning in prepared.warnings)

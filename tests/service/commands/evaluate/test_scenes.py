@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -102,6 +103,37 @@ def test_instances_are_measured_by_coco_s_ap(evaluate: Any) -> None:
     assert "AP50" in outcome.out
     assert report["figures"]["instances"] == 5
     assert report["per_class"]["red"] == {"thing": True, "asked": ["red"], "ap": 100.0, "instances": 2}
+
+
+def test_a_set_without_objects_is_warned_about(evaluate: Any, root: Path) -> None:
+    for name, (_, digits) in FLAGS.items():
+        empty = np.zeros_like(labels([row.replace(".", "0") for row in digits]))
+        Image.fromarray(empty).save(root / "flags" / "val" / "masks" / f"{name}.png")
+
+    outcome, report = evaluate("--task", "box")
+
+    assert outcome.status == 0, outcome.err
+    assert report["warnings"] == ["2 photographs of flags show no objects: nothing is measured"]
+    assert "warning: 2 photographs of flags show no objects" in outcome.err
+
+
+def test_an_unusable_annotation_of_a_json_is_warned_about(evaluate: Any, root: Path) -> None:
+    size = {"height": 8, "width": 8}
+    Image.new("RGB", (8, 8)).save(root / "a.png")
+    square = {"image_id": 1, "category_id": "1", "segmentation": [[1, 1, 5, 1, 5, 5, 1, 5]]}
+    far = {**square, "id": 9, "segmentation": [[1e9, 1, 5, 1, 5, 5]]}
+    content = {
+        "images": [{"id": "1", "file_name": "a.png", **size}],
+        "annotations": [square, far],
+        "categories": [{"id": 1, "name": "red"}],
+    }
+    (root / "mine.json").write_text(json.dumps(content))
+
+    outcome, report = evaluate("--task", "box", dataset="mine.json")
+
+    assert outcome.status == 0, outcome.err
+    assert report["figures"]["objects"] == 1
+    assert "mine.json cannot be used and are left out: annotation 9 of a.png: a polygon with a corner at" in outcome.err
 
 
 def with_card(card: Any) -> PromptableColours:

@@ -1,0 +1,263 @@
+"""COCO's JSON as tools write it: the only reader of the format.
+
+Tools deviate from COCO. Ids are text on one side and numbers on the other. CVAT marks every painted mask as a crowd,
+and writes `attributes`, which COCO does not have. Label Studio and FiftyOne write boxes without an outline. Some write
+an image once for each of its annotations, or an annotation twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lexiseg_model.data.annotations.segmentation import (
+    Segmentation,
+    box_outline,
+    checked_box,
+    checked_segmentation,
+    checked_size,
+    read_segmentation,
+    whole_number,
+)
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.types import Rle
+
+LISTS = ("images", "annotations", "categories")
+MAX_NAMED = 5  # annotations in a warning
+Id = int | str
+
+
+class CocoAnnotation(NamedTuple):
+    """A mask of one category, checked; the pixels of an `ignored` one, a group or a box, do not count."""
+
+    category: Id
+    segmentation: Segmentation
+    ignored: bool
+    stated_area: float | None  # pixels; None: not stated
+
+    def read(self, size: tuple[int, int]) -> Rle:
+        """Run lengths of the mask on a photograph [H, W]."""
+        return read_segmentation(self.segmentation, size)
+
+
+class CocoImage(NamedTuple):
+    """A photograph by the name in the file, its (H, W), and its annotations."""
+
+    file_name: str
+    size: tuple[int, int]
+    annotations: list[CocoAnnotation]
+
+
+class CocoFile(NamedTuple):
+    """Category names in the order of the file, images by rising id; `warnings` are sentences about what is left out."""
+
+    categories: dict[Id, str]
+    images: list[CocoImage]
+    n_groups: int  # ignored annotations that show several objects (`iscrowd`)
+    warnings: tuple[str, ...]
+
+
+def id_order(identity: Id) -> tuple[bool, int, str]:
+    """Key that sorts ids: numbers before text."""
+    return (True, 0, identity) if isinstance(identity, str) else (False, identity, "")
+
+
+def is_coco(path: Path) -> bool:
+    """Whether a file is JSON with the lists of COCO."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.keys() >= set(LISTS)
+
+
+def read_coco_file(listing: Path, categories: Collection[int] | None = None) -> CocoFile:
+    """Read a file of instances; an annotation that cannot be used is left out, counted and named.
+
+    Args:
+        listing: the file.
+        categories: ids that a public set has; None: those of the file.
+
+    Raises:
+        DatasetError: the file is missing or not of COCO's instances, two images or categories share an id, or a
+            category is none of `categories`.
+    """
+    content = _lists(listing, needs_categories=categories is None)
+    try:
+        names = _categories(content["categories"])
+        if categories is not None:
+            names = {category: names.get(category, str(category)) for category in categories}
+        images = _images(content["images"])
+    except (DatasetError, ValueError, KeyError, TypeError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise DatasetError(f"{listing} is not a file of COCO's instances: {reason}") from None
+    entries, repeats = _without_repeats(content["annotations"])
+    if categories is not None:
+        _refuse_unknown(listing, entries, names)
+    all_groups = bool(entries) and all(_is_group(entry) for entry in entries)
+    faults, n_boxes = _place(entries, images, names, all_groups)
+    warnings = _warnings(listing, len(content["annotations"]), faults, repeats, n_boxes, all_groups)
+    unique = {image.file_name: image for image in images.values()}
+    n_groups = 0 if all_groups else sum(map(_is_group, entries))
+    return CocoFile(names, list(unique.values()), n_groups, warnings)
+
+
+def _place(
+    entries: Sequence[dict[str, Any]],
+    images: Mapping[Id | None, CocoImage],
+    names: Collection[Id],
+    all_groups: bool,
+) -> tuple[list[str], int]:
+    """Give the images their annotations; returns why others are unusable, and the number without an outline."""
+    faults: list[str] = []
+    n_boxes = 0
+    for entry in entries:
+        image = images.get(_id_or_none(entry.get("image_id")))
+        try:
+            if image is None:
+                raise DatasetError(f"no image has the id {entry.get('image_id')!r:.40}")
+            image.annotations.append(_annotation(entry, names, image.size, _is_group(entry) and not all_groups))
+            n_boxes += not _has_outline(entry)
+        except DatasetError as error:
+            of_image = "" if image is None else f" of {image.file_name}"
+            faults.append(f"annotation {entry.get('id', '(without an id)')!s:.40}{of_image}: {error}")
+    return faults, n_boxes
+
+
+def _refuse_unknown(listing: Path, entries: Sequence[dict[str, Any]], names: Collection[Id]) -> None:
+    """Raise DatasetError: an annotation of a public set has none of its categories, so it is another set."""
+    for entry in entries:
+        category = _id_or_none(entry.get("category_id"))
+        if category is not None and category not in names:
+            raise DatasetError(f"{listing}: unknown category {category}; expected one of the {len(names)} of the set")
+
+
+def _lists(listing: Path, needs_categories: bool) -> dict[str, list[dict[str, Any]]]:
+    """The lists of a file, of objects. Raises DatasetError: it lacks one of them."""
+    try:
+        content = json.loads(listing.read_bytes())
+    except OSError as error:
+        raise DatasetError(f"{listing}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{listing} is not JSON: {error}") from None
+    if isinstance(content, dict) and not needs_categories:
+        content.setdefault("categories", [])
+    for name in LISTS:
+        entries = content.get(name) if isinstance(content, dict) else None
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise DatasetError(f"{listing} is not a file of COCO's instances: it has no list of {name}")
+    if any("segments_info" in entry for entry in content["annotations"][:1]):
+        raise DatasetError(f"{listing} is COCO's panoptic format; expected instances, with `segmentation`")
+    return {name: content[name] for name in LISTS}
+
+
+def _id(value: object) -> Id:
+    """An id, equal for the number 7 and the text "7". Raises DatasetError: it is neither text nor a whole number."""
+    try:
+        return whole_number(value)
+    except ValueError:
+        if isinstance(value, str) and value:
+            return value
+        raise DatasetError(f"an id of {value!r:.40}; expected a whole number or text") from None
+
+
+def _id_or_none(value: object) -> Id | None:
+    try:
+        return _id(value)
+    except DatasetError:
+        return None
+
+
+def _categories(entries: Sequence[dict[str, Any]]) -> dict[Id, str]:
+    """Category names by id. Raises DatasetError: two names share an id."""
+    names: dict[Id, str] = {}
+    for entry in entries:
+        category, name = _id(entry["id"]), str(entry["name"])
+        if names.setdefault(category, name) != name:
+            raise DatasetError(f"two categories have the id {category}: {names[category]!r} and {name!r}")
+    return names
+
+
+def _images(entries: Sequence[dict[str, Any]]) -> dict[Id | None, CocoImage]:
+    """Images by id; those of one file are one image. Raises DatasetError: two files share an id."""
+    images: dict[Id, CocoImage] = {}
+    by_name: dict[str, CocoImage] = {}
+    for entry in entries:
+        # LVIS states addresses alone, and mixes the splits of COCO.
+        named = "file_name" in entry or "coco_url" not in entry
+        name = str(entry["file_name"]) if named else "/".join(str(entry["coco_url"]).split("/")[-2:])
+        try:
+            identity, size = _id(entry["id"]), checked_size(entry["height"], entry["width"])
+        except DatasetError as error:
+            raise DatasetError(f"image {name}: {error}") from None
+        image = by_name.setdefault(name, CocoImage(name, size, []))
+        if image.size != size:
+            raise DatasetError(f"two images are called {name}, of different sizes")
+        if (other := images.setdefault(identity, image)) is not image:
+            raise DatasetError(f"two images have the id {identity}: {other.file_name} and {name}")
+    return {identity: images[identity] for identity in sorted(images, key=id_order)}
+
+
+def _without_repeats(entries: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+    """Annotations without those that are written twice under one id, and the number of these."""
+    kept: list[dict[str, Any]] = []
+    by_id: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        if "id" not in entry or by_id.setdefault(str(entry["id"]), entry) is entry or by_id[str(entry["id"])] != entry:
+            kept.append(entry)
+    return kept, len(entries) - len(kept)
+
+
+def _annotation(entry: dict[str, Any], names: Collection[Id], size: tuple[int, int], group: bool) -> CocoAnnotation:
+    """Raises DatasetError: it has neither an outline nor a box, or a number in it is unusable."""
+    if "category_id" not in entry:
+        raise DatasetError("no category_id")
+    category = _id(entry["category_id"])
+    if category not in names:
+        raise DatasetError(f"no category has the id {category!r}")
+    if _has_outline(entry):
+        outline = checked_segmentation(entry["segmentation"], size)
+        return CocoAnnotation(category, outline, group, _stated_area(entry))
+    if not entry.get("bbox"):
+        raise DatasetError("neither an outline (segmentation) nor a box (bbox)")
+    return CocoAnnotation(category, box_outline(checked_box(entry["bbox"]), size), True, None)
+
+
+def _has_outline(entry: dict[str, Any]) -> bool:
+    segmentation = entry.get("segmentation")
+    return bool(any(segmentation) if isinstance(segmentation, list) else segmentation)
+
+
+def _stated_area(entry: dict[str, Any]) -> float | None:
+    try:
+        area = float(entry["area"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return area if 0 < area < float("inf") else None
+
+
+def _is_group(entry: dict[str, Any]) -> bool:
+    """Whether an annotation shows several objects; CVAT, which writes `attributes`, calls every painted mask so."""
+    return entry.get("iscrowd") not in (None, 0, "0", False) and "attributes" not in entry
+
+
+def _warnings(
+    listing: Path, n_annotations: int, faults: Sequence[str], repeats: int, n_boxes: int, all_groups: bool
+) -> tuple[str, ...]:
+    """Sentences about a file's annotations."""
+    of = f"of {n_annotations} annotations in {listing}"
+    warnings = []
+    if not n_annotations:
+        warnings.append(f"{listing} has no annotations")
+    if faults:
+        more = "; ..." if len(faults) > MAX_NAMED else ""
+        warnings.append(f"{len(faults)} {of} cannot be used and are left out: {'; '.join(faults[:MAX_NAMED])}{more}")
+    if repeats:
+        warnings.append(f"{repeats} {of} are repeats of others, and count once")
+    if n_boxes:
+        warnings.append(f"{n_boxes} {of} are boxes without an outline: their pixels are ignored")
+    if all_groups:
+        warnings.append(f"all {of} are crowds (iscrowd), as some tools call every mask: they count as single objects")
+    return tuple(warnings)

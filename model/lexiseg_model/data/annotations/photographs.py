@@ -1,0 +1,53 @@
+"""Find the photographs that a file of annotations names: beside it, in a folder of its split, or anywhere below."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from lexiseg_model.data.pairs.source import photographs_beside
+
+UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # of Label Studio
+FOLDERS = ("images", "data")  # of most tools; of FiftyOne
+BESIDE = ("annotations", "labels")  # folders of listings, whose photographs lie beside them
+
+
+class Photographs:
+    """The photographs of one listing, below a folder."""
+
+    def __init__(self, listing: Path, folder: Path | None = None) -> None:
+        """Without a folder it is the listing's, or the one above where that holds listings alone."""
+        parent, beside = listing.parent, photographs_beside(listing)
+        apart = parent.name in BESIDE or beside != parent
+        self.folder = folder or (parent.parent if apart else parent)
+        split = listing.stem.removeprefix("instances_")
+        names = ("", *FOLDERS, *(f"{kind}/{split}" for kind in FOLDERS), split)  # CVAT: images/Train; COCO: train2017
+        self._places = [place / name for place in dict.fromkeys((parent, self.folder)) for name in names]
+        if beside.is_relative_to(self.folder):
+            self._places.append(beside)
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        by_name = defaultdict(list)
+        for each in self.folder.rglob("*"):
+            if each.is_file():
+                by_name[each.name].append(each)
+        return by_name
+
+    def find(self, named: str) -> Path | None:
+        """The file of a name, path or URL; None if there is none or several."""
+        path = unquote(urlsplit(named).path) if "://" in named else named.replace("\\", "/")
+        if not path.startswith("/"):
+            for place in self._places:
+                if (place / path).is_file():
+                    self._places.remove(place)
+                    self._places.insert(0, place)  # the next one is likely to lie there, too
+                    return place / path
+        name = PurePosixPath(path).name
+        for each_name in (name, UPLOAD_PREFIX.sub("", name)):
+            if len(alike := self._by_name.get(each_name, [])) == 1:
+                return alike[0]
+        return None

@@ -1,0 +1,144 @@
+"""Outlines of objects as files of other tools state them: polygons or run lengths, checked before C code sees them.
+
+pycocotools trusts its input: a coordinate that is no number ends the process, and a far one takes all memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco
+
+from lexiseg_model.errors import DatasetError, ShapeError
+from lexiseg_model.masks.rle import decode_spans, encode_spans
+from lexiseg_model.types import Rle
+
+MAX_SIDE = 1 << 16  # pixels of a photograph
+MAX_PIXELS = 1 << 28
+MAX_OUTLINE = 1 << 21  # pixels along a polygon; pycocotools takes about 100 bytes for each
+MIN_RING = 6  # coordinates of three corners
+Segmentation = dict[str, Any] | list[list[float]]
+
+
+def whole_number(value: object) -> int:
+    """A whole number that is stated as one, as a real number or as text. Raises ValueError: it is none."""
+    if isinstance(value, float) and not value.is_integer():  # NaN and infinity, too
+        raise ValueError(f"{value!r} is not a whole number")
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{value!r:.40} is not a whole number")
+    return int(value)
+
+
+def checked_size(height: object, width: object) -> tuple[int, int]:
+    """(H, W) of a photograph as a file states it. Raises DatasetError: it is no size that a photograph has."""
+    try:
+        size = whole_number(height), whole_number(width)
+    except ValueError as error:
+        raise DatasetError(f"a side that {error}") from None
+    if min(size) < 1 or max(size) > MAX_SIDE or size[0] * size[1] > MAX_PIXELS:
+        expected = f"1 to {MAX_SIDE:,} a side, at most {MAX_PIXELS:,} pixels"
+        raise DatasetError(f"a photograph of {size[1]} x {size[0]}; expected {expected}")
+    return size
+
+
+def checked_box(box: object) -> tuple[float, float, float, float]:
+    """(x, y, width, height) of a box. Raises DatasetError: not four numbers, or without an area."""
+    try:
+        left, top, width, height = values = np.asarray(box, np.float64).tolist()
+    except (ValueError, TypeError, OverflowError):
+        raise DatasetError(f"a box of {box!r:.60}; expected x, y, width and height") from None
+    if not np.isfinite(values).all() or width <= 0 or height <= 0:
+        raise DatasetError(f"a box of {values}; expected numbers, with a width and a height above 0")
+    return left, top, width, height
+
+
+def checked_segmentation(segmentation: object, size: tuple[int, int]) -> Segmentation:
+    """A `segmentation` that is safe to draw, with its numbers as numbers.
+
+    Args:
+        segmentation: {"size", "counts"} with counts as text or as numbers, a list of polygons [x, y, ...], or one
+            polygon.
+        size: (H, W) of the photograph.
+
+    Raises:
+        DatasetError: malformed, of another size, or far outside the photograph.
+    """
+    try:
+        if isinstance(segmentation, dict):
+            return _checked_runs(segmentation, size)
+        if isinstance(segmentation, list) and segmentation:
+            flat = not any(isinstance(ring, list | tuple | dict) for ring in segmentation)
+            rings = [segmentation] if flat else segmentation
+            # A ring of one or two corners has no area; beside others it is a speck of a tool.
+            kept = [ring for ring in rings if len(ring) >= MIN_RING or len(ring) % 2] or rings
+            return [_checked_ring(ring, size).reshape(-1).tolist() for ring in kept]
+    except (ShapeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise DatasetError(f"a mask that cannot be read: {reason}") from None
+    raise DatasetError(f"a mask that is neither run lengths nor polygons: {segmentation!r:.60}")
+
+
+def _checked_runs(runs: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+    height, width = size
+    stated_height, stated_width = (whole_number(side) for side in runs["size"])
+    if (stated_height, stated_width) != size:
+        raise DatasetError(f"a mask of {stated_width} x {stated_height}, its photograph {width} x {height}")
+    counts = runs["counts"]
+    if isinstance(counts, str):
+        decode_spans(Rle(size, counts, 0, (0, 0, 0, 0)))
+        return {"size": [height, width], "counts": counts}
+    lengths = [whole_number(count) for count in counts]
+    if min(lengths, default=0) < 0:
+        raise DatasetError(f"a run of {min(lengths)} pixels")
+    if sum(lengths) != height * width:
+        raise DatasetError(f"runs that sum to {sum(lengths)}, not {height * width}")
+    return {"size": [height, width], "counts": lengths}
+
+
+def _checked_ring(ring: Any, size: tuple[int, int]) -> NDArray[np.float64]:
+    """The corners [N, 2] of one polygon in x, y."""
+    if len(ring) < MIN_RING or len(ring) % 2:
+        raise DatasetError(f"a polygon of {len(ring)} coordinates; expected x, y of at least three corners")
+    corners = np.asarray(ring, np.float64).reshape(-1, 2)
+    if not np.isfinite(corners).all():
+        raise DatasetError(f"a polygon with {corners[~np.isfinite(corners)][0]} among its coordinates")
+    sides = np.array(size[::-1])  # [x, y]
+    if (corners < -sides).any() or (corners > 2 * sides).any():
+        far = corners[((corners < -sides) | (corners > 2 * sides)).any(1)][0]
+        raise DatasetError(
+            f"a polygon with a corner at {far[0]:g}, {far[1]:g}, far outside its photograph of {sides[0]} x {sides[1]}"
+        )
+    length = np.abs(corners - np.roll(corners, 1, 0)).max(1).sum()
+    if length > MAX_OUTLINE:
+        raise DatasetError(f"a polygon of {length:,.0f} pixels in length; expected at most {MAX_OUTLINE:,}")
+    return corners
+
+
+def read_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
+    """Run lengths of one `segmentation`, with area and box. Arguments and errors as `checked_segmentation`."""
+    height, width = size
+    checked = checked_segmentation(segmentation, size)
+    if isinstance(checked, list):
+        packed = coco.merge(coco.frPyObjects(checked, height, width))
+    elif isinstance(checked["counts"], str):
+        return encode_spans(decode_spans(Rle(size, checked["counts"], 0, (0, 0, 0, 0))), size)
+    else:
+        packed = coco.frPyObjects(checked, height, width)
+    left, top, box_width, box_height = (int(side) for side in coco.toBbox(packed))
+    return Rle(size, packed["counts"].decode(), int(coco.area(packed)), (left, top, box_width, box_height))
+
+
+def box_outline(box: tuple[float, float, float, float], size: tuple[int, int]) -> Segmentation:
+    """The polygon around all pixels of a photograph [H, W] that a box (x, y, width, height) touches.
+
+    Raises:
+        DatasetError: it touches none.
+    """
+    left, top, box_width, box_height = box
+    x0, x1 = (float(np.clip(side, 0, size[1])) for side in (np.floor(left), np.ceil(left + box_width)))
+    y0, y1 = (float(np.clip(side, 0, size[0])) for side in (np.floor(top), np.ceil(top + box_height)))
+    if x0 >= x1 or y0 >= y1:
+        raise DatasetError(f"a box of {list(box)} outside its photograph of {size[1]} x {size[0]}")
+    return [[x0, y0, x1, y0, x1, y1, x0, y1]]
