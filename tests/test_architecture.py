@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FOREIGN_TO_MODEL = {"lexiseg_service", "lexiseg_client", "fastapi", "starlette", "grpc", "redis", "uvicorn"}
 PICTURES = ("pictures", "pictures.formats", "pictures.header", "pictures.orientation", "pictures.tiff")
-SHARED_WORDS = {f"lexiseg_model.{name}" for name in ("available", "errors", "files", "lru", "types", *PICTURES)}
+WORDS = ("available", "errors", "file_names", "files", "lru", "types")
+SHARED_WORDS = {f"lexiseg_model.{name}" for name in (*WORDS, *PICTURES)}
 MODEL, SERVICE, CLIENT = "model/lexiseg_model", "service/lexiseg_service", "clients/python/lexiseg_client"
 CLIENTS_LIBRARIES = {"google", "grpc", "httpx", "lexiseg_client", "numpy", "typing_extensions"}
 MAX_FILES = 20  # source files of one folder, __init__ and conftest apart

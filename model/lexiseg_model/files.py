@@ -9,13 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from lexiseg_model.errors import DatasetError
+from lexiseg_model.file_names import fitting
 
 READABLE = 0o644  # the worker that serves the weights may be another user
 
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file atomically."""
-    fresh = path.with_name(f".{path.name}")
+    fresh = path.with_name(f".{fitting(path.name, room=1)}")
     fresh.write_bytes(content)
     os.replace(fresh, path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -193,6 +194,9 @@ def main() -> None:
     from lexiseg_model.errors import ModelError
     from lexiseg_service.errors import ServiceError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be of any bytes
     try:
         app()
     except (ModelError, ServiceError) as error:

@@ -87,14 +87,15 @@ def is_bucket(store: Any) -> bool:
 def write_whole(store: Any, path: str, content: bytes) -> None:
     """Write a file or object atomically; files are written under another name and renamed."""
     if isinstance(store, LocalFileSystem):
-        fresh = Path(f"{path}.{uuid.uuid4().hex}{UNFINISHED}")
+        fresh = Path(path).with_name(f"{uuid.uuid4().hex}{UNFINISHED}")
         fresh.parent.mkdir(parents=True, exist_ok=True)
         fresh.write_bytes(content)
         os.replace(fresh, path)
     elif is_bucket(store):
         store.pipe_file(path, content)
     else:
-        fresh_path = f"{path}.{uuid.uuid4().hex}{UNFINISHED}"
-        store.makedirs(path.rpartition("/")[0], exist_ok=True)
+        folder = path.rpartition("/")[0]
+        fresh_path = f"{folder}/{uuid.uuid4().hex}{UNFINISHED}"
+        store.makedirs(folder, exist_ok=True)
         store.pipe_file(fresh_path, content)
         store.mv(fresh_path, path)

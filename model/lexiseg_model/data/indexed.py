@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_model.file_names import is_hidden
 from lexiseg_model.files import replace_file
 from lexiseg_model.masks.png import to_png
 
-PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+PHOTOGRAPHS = {".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 JPEG_QUALITY = 95
 IGNORE = 255  # mask value that is ignored
 INDEX_MODES = ("L", "P")  # Pillow's modes of one 8-bit channel
@@ -49,7 +50,7 @@ def read_photograph(path: Path) -> NDArray[np.uint8]:
 
 def visible_in(folder: Path) -> list[Path]:
     """What a folder holds, by name, without hidden files: those of systems, or of a run that was killed."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in folder.iterdir() if not is_hidden(path.name))
 
 
 def photographs_in(folder: Path) -> list[Path]:

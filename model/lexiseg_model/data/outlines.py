@@ -14,6 +14,7 @@ from lexiseg_model.data.annotations.segmentation import checked_size, read_segme
 from lexiseg_model.data.indexed import read_photograph
 from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_model.file_names import visible_files
 from lexiseg_model.types import Rle
 
 MAX_NAMED = 3  # objects in a message
@@ -39,7 +40,7 @@ def outlined_scenes(place: Path) -> list[Scene[tuple[Rle, ...]]]:
         for warning in content.warnings:
             print(f"warning: {warning}", flush=True)
         return [_coco_scene(photographs, image) for image in content.images]
-    images = [path for path in sorted(place.rglob("*.jpg")) if path.with_suffix(".json").exists()]
+    images = [path for path in visible_files(place) if path.suffix == ".jpg" and path.with_suffix(".json").exists()]
     if not images:
         raise DatasetError(f"{place} holds no NAME.jpg with NAME.json beside it, as SA-1B has them")
     return [Scene(str(path), partial(read_photograph, path), partial(_sa1b_objects, path)) for path in images]

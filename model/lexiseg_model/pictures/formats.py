@@ -9,7 +9,7 @@ from lexiseg_model.errors import DamagedPictureError, UnsupportedPictureError
 
 # By Pillow's name of the format; the first suffix is the one that is written.
 SUFFIXES = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp"),
     "PNG": (".png",),
     "WEBP": (".webp",),
     "BMP": (".bmp", ".dib"),

@@ -55,7 +55,7 @@ def bar_of(
 ) -> Iterator[Bar]:
     """Show progress while the block runs."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
     counts = (MofNCompleteColumn(), TimeRemainingColumn())
     is_bar = shown and console.is_terminal
     if shown and summary and done:

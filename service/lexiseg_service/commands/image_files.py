@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -15,14 +16,13 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.file_names import on_one_line, visible_files
+from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_service.errors import ServiceError, TooLarge
 from lexiseg_service.settings import Limits
 from lexiseg_service.worker.decode import decode
 
 STDIN = "-"
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".heic", ".heif", ".hif", ".avif", ".bmp", ".tif", ".tiff"}
-)
 LEDGER_FILES = ("annotations.json", ".lexiseg.json")  # every folder of results has one of them
 TIMEOUT_SECONDS = 30.0  # of each read from a URL
 MAX_REDIRECTS = 5
@@ -43,8 +43,10 @@ class Source:
     def stem(self) -> str:
         """Name, without a suffix, of the files written for this image."""
         if self.path is not None:
-            return self.path.stem
-        return "stdin" if self.name == STDIN else PurePosixPath(unquote(urlsplit(self.name).path)).stem or "image"
+            return on_one_line(self.path.stem)
+        if self.name == STDIN:
+            return "stdin"
+        return on_one_line(PurePosixPath(unquote(urlsplit(self.name).path)).stem) or "image"
 
     @property
     def stamp(self) -> int:
@@ -83,8 +85,8 @@ def sources_of(arguments: Sequence[str | Path], out: Path | None = None) -> list
     """The images of a command line, each once, in order.
 
     Args:
-        arguments: files; folders, with every image file in them and below; patterns (`photos/**/*.jpg`) that are not a
-            file's name; http and https URLs; `-`.
+        arguments: files; folders, with every image file in them and below but hidden ones; patterns
+            (`photos/**/*.jpg`) that are not a file's name; http and https URLs; `-`.
         out: the folder of results. Folders and patterns leave out the files in it and in the folders `out-2`, ... of
             later runs: otherwise a second run would segment the pictures that the first has written.
 
@@ -95,7 +97,7 @@ def sources_of(arguments: Sequence[str | Path], out: Path | None = None) -> list
     for argument in arguments:
         for source in _sources_of_argument(str(argument), out):
             sources.setdefault(source.name, source)
-    if all(source.path is not None and not source.path.exists() for source in sources.values()):
+    if all(source.path is not None and not os.path.exists(source.path) for source in sources.values()):
         raise Unreadable("\n".join(f"{name}: No such file" for name in sources))
     return list(sources.values())
 
@@ -106,10 +108,11 @@ def _sources_of_argument(argument: str, out: Path | None) -> list[Source]:
     if argument.startswith(("http://", "https://")):
         return [Source(argument)]
     path = Path(argument)
-    if path.is_dir():
-        root, found = path, [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES]
+    # Path.is_dir and Path.exists raise where a name is too long.
+    if os.path.isdir(path):
+        root, found = path, [file for file in visible_files(path) if is_picture_name(file)]
         expected = "expected a folder with images, it has none"
-    elif not path.exists() and glob.has_magic(argument):
+    elif not os.path.exists(path) and glob.has_magic(argument):
         root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
         found = [Path(name) for name in glob.glob(argument, recursive=True)]
         expected = "no image matches the pattern"

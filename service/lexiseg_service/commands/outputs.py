@@ -11,6 +11,8 @@ from typing import Any
 
 import typer
 
+from lexiseg_model.file_names import to_utf8
+
 STDOUT = "-"
 
 
@@ -59,7 +61,7 @@ def write_text(path: Path | None, text: str) -> None:
         typer.echo(text, nl=False)
     elif path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(to_utf8(text))
 
 
 def write_json(path: Path | None, figures: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -40,7 +41,7 @@ def splits(names: Iterable[str]) -> Iterator[tuple[str, str]]:
     files = ("train.txt", "val.txt")
     first_lines: dict[str, str] = {}
     for name in names:
-        file = files[zlib.crc32(name.rpartition(".")[0].encode()) % VAL_SHARE == 0]
+        file = files[zlib.crc32(os.fsencode(name.rpartition(".")[0])) % VAL_SHARE == 0]
         line = f"./images/{name}\n"
         first_lines.setdefault(file, line)
         yield file, line

@@ -81,7 +81,7 @@ def read_folders(folder: Path) -> OwnPictures:
 
 def held_out(data: Path) -> frozenset[str]:
     """Digests of the photographs of every validation split below a folder."""
-    return frozenset(digest(path) for path in sorted(data.glob("*/val/images/*")))
+    return frozenset(digest(path) for images in sorted(data.glob("*/val/images")) for path in visible_in(images))
 
 
 def digest(path: Path) -> str:

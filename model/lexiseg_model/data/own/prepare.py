@@ -20,7 +20,9 @@ from lexiseg_model.data.indexed import CLASSES, evenly_spread, one_value_warning
 from lexiseg_model.data.own.coco import listings, read_coco
 from lexiseg_model.data.own.pictures import OwnPictures, digest_of, read_folders
 from lexiseg_model.errors import DatasetError
+from lexiseg_model.file_names import fitting, on_one_line
 
+ROOM = len("..jpg")  # bytes of a name around the stem, while it is written
 MIN_PHOTOGRAPHS = 4
 MIN_RECOMMENDED = 8  # photographs below which there is a warning
 MAX_REPORTED = 8  # faults of a kind in a message
@@ -106,7 +108,7 @@ def _write(pictures: OwnPictures, target: Path) -> Prepared:
         present.update(np.unique(mask).tolist())
         number = counts.get(split, 0)
         counts[split] = number + 1
-        name = f"{number:05}-{picture.image.stem}"
+        name = fitting(f"{number:05}-{on_one_line(picture.image.stem)}", ROOM)
         write_sample(target / split, name, to_jpeg(reduced(image)), reduced(mask, cv2.INTER_NEAREST))
     if faults:
         are = "is" if len(faults) == 1 else "are"

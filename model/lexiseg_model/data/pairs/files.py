@@ -20,6 +20,7 @@ from lexiseg_model.data.pairs.source import (
 )
 from lexiseg_model.data.pairs.streamed import find_shards, is_address
 from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_model.file_names import is_hidden
 
 LISTING = "captions.json"
 IMAGES = "images"
@@ -70,7 +71,7 @@ def read_caption_folder(folder: Path) -> FilePairs:
     content = _read_json(listing)
     if not isinstance(content, dict):
         raise DatasetError(f'{listing}: expected {{"STEM": {{"captions": ["...", ...]}}, ...}}')
-    files = {path.stem: path for path in sorted((folder / IMAGES).glob("*"))}
+    files = {path.stem: path for path in sorted((folder / IMAGES).glob("*")) if not is_hidden(path.name)}
     pairs = []
     for stem, entry in content.items():
         captions = entry.get("captions") if isinstance(entry, dict) else entry
@@ -88,7 +89,7 @@ def read_caption_table(listing: Path) -> FilePairs:
     """
     captions: dict[str, list[str]] = {}
     try:
-        with listing.open(encoding="utf-8-sig", newline="") as content:
+        with listing.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as content:
             tabs = "\t" in content.readline()
             content.seek(0)
             rows = csv.DictReader(content, delimiter="\t" if tabs else ",")
@@ -102,8 +103,8 @@ def read_caption_table(listing: Path) -> FilePairs:
                 )
             for row in rows:
                 captions.setdefault(row[file] or "", []).append(row[words] or "")
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{listing} is not a table in UTF-8: {error}") from None
+    except csv.Error as error:
+        raise DatasetError(f"{listing} is not a table: {error}") from None
     return FilePairs(listing, [Described(listing.parent / name, tuple(each)) for name, each in captions.items()])
 
 

@@ -6,6 +6,7 @@ segments with their true names; each class alone and among others; and absent cl
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 import cv2
@@ -127,7 +128,7 @@ class Examiner:
     ) -> NDArray[np.float64]:
         """Sums [4] over the visible classes; further classes come in one order, so vocabularies only grow."""
         total = np.zeros(len(OTHERS))
-        random = np.random.default_rng([0, *name.encode()])
+        random = np.random.default_rng([0, *os.fsencode(name)])
         for value in visible:
             others = [int(other) for other in random.permutation([other for other in self._entries if other != value])]
             for column, n in enumerate(OTHERS):
@@ -139,7 +140,7 @@ class Examiner:
 
     def _painted(self, features: Features, absent: list[int], name: str) -> float:
         """`Examined.painted` of some absent classes."""
-        chosen = np.random.default_rng([0, *name.encode()]).permutation(absent)[:MAX_ABSENT]
+        chosen = np.random.default_rng([0, *os.fsencode(name)]).permutation(absent)[:MAX_ABSENT]
         shares = [float(self._won_by_first(features, [int(value)]).mean()) for value in chosen]
         return float(np.mean(shares)) if shares else float("nan")
 

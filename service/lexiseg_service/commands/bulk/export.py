@@ -16,6 +16,7 @@ from typing import Any, Literal, TextIO
 from lexiseg_client.calling.mapping import map_threads
 from lexiseg_client.formats import coco, yolo
 from lexiseg_model.data.packing import add_file
+from lexiseg_model.file_names import fitting, from_text
 from lexiseg_model.pictures.formats import suffix_of
 from lexiseg_service.commands.bulk.job import OK, Destination, Job, Row, Size, segments_of
 from lexiseg_service.commands.bulk.sources import Contents, Item, Read
@@ -26,6 +27,7 @@ from lexiseg_service.image.header import read_header
 Format = Literal["coco", "webdataset", "yolo"]
 UNSAFE = re.compile(r"[^\w.\-]+")
 UNSAFE_IN_KEYS = re.compile(r"[^\w\-]+")  # a dot would end a key of webdataset
+ROOM = len(".webp")  # bytes that follow the name of an input in the longest name of its files
 PICTURES_AHEAD = 32  # pictures that are read ahead
 
 
@@ -37,7 +39,7 @@ def write_coco(job: Job, destination: Destination, size: Size) -> None:
         # Images first, then annotations: the rows are read twice and never held.
         out.write(json.dumps(head)[:-1])
         images = (
-            {"id": number, "file_name": row["id"], "height": row["size"][0], "width": row["size"][1]}
+            {"id": number, "file_name": from_text(row["id"]), "height": row["size"][0], "width": row["size"][1]}
             for number, row in enumerate(_answers(destination, size), 1)
         )
         _write_list(out, "images", images)
@@ -109,7 +111,9 @@ class Names:
 
     def of(self, id_: str) -> str:
         """A name without a suffix, with a number if the name is taken."""
-        name = next(name for name in numbered(self._stem(id_)) if hash(name) not in self._used)
+        folder, slash, last = self._stem(id_).rpartition("/")
+        names = (folder + slash + fitting(name, ROOM) for name in numbered(last))
+        name = next(name for name in names if hash(name) not in self._used)
         self._used.add(hash(name))
         return name
 
@@ -119,7 +123,7 @@ class Names:
         head, dot, _ = usable[-1].rpartition(".")
         if dot and head.strip("."):
             usable[-1] = head
-        return "/".join(self._unsafe.sub("_", part).lstrip(".") or "_" for part in usable)
+        return "/".join(fitting(self._unsafe.sub("_", part).lstrip(".") or "_") for part in usable)
 
 
 def _answers(destination: Destination, size: Size) -> Iterator[Row]:

@@ -14,6 +14,7 @@ import hashlib
 import io
 import itertools
 import json
+import os
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -29,6 +30,7 @@ from lexiseg_client.calling.mapping import map_threads
 from lexiseg_client.segments import segment_of
 from lexiseg_model.catalogue.store import UNFINISHED, connect_store, write_whole
 from lexiseg_model.errors import DatasetError, OptionError
+from lexiseg_model.file_names import as_text, to_utf8
 from lexiseg_model.types import Vocabulary
 from lexiseg_service.commands.bulk.sources import Item, Source, open_parquet
 from lexiseg_service.commands.question import Question
@@ -69,7 +71,7 @@ def row_of(id_: str, outcome: WorkerAnswer | str, model_digest: str, vocabulary_
     """The row of an input; `outcome` is the answer, or the error message. Columns that are left out are null."""
     row = {"id": id_, "model_digest": model_digest, "vocabulary_digest": vocabulary_digest}
     if isinstance(outcome, str):
-        return {**row, "status": FAILED, "error": outcome}
+        return {**row, "status": FAILED, "error": as_text(outcome)}
     segments = [
         {name: getattr(segment, name) for name in PLAIN}
         | {"rle": {"size": segment.mask.size, "counts": segment.mask.counts}}
@@ -167,7 +169,9 @@ class Destination:
 
     def chunk(self, chunk: int) -> list[Item]:
         """The inputs of a chunk."""
-        return [Item(**row) for row in self._table(f"plan/{chunk:08d}.parquet")]
+        rows = self._table(f"plan/{chunk:08d}.parquet")
+        # Plans of earlier versions have paths as texts.
+        return [Item(**row | {"path": os.fsdecode(row["path"])}) for row in rows]
 
     def rows(self, chunk: int, columns: list[str] | None = None) -> list[Row]:
         """The rows of a chunk, empty before they are written; `columns` reads these alone."""
@@ -238,16 +242,20 @@ def write_plan(job: Job, destination: Destination, items: Iterable[Item], rows_p
     stream, hashes, chunks = iter(items), array("Q"), 0  # 8 bytes an input
     while batch := list(itertools.islice(stream, rows_per_file)):
         hashes.extend(_hash(item.id) for item in batch)
-        table = pyarrow.Table.from_pylist([item._asdict() for item in batch])
-        destination.write_table(f"plan/{chunks:08d}.parquet", table)
+        destination.write_table(f"plan/{chunks:08d}.parquet", pyarrow.Table.from_pylist(list(map(_planned, batch))))
         chunks += 1
     if not hashes:
         raise DatasetError(f"{job.source.url} holds no pictures")
     _refuse_repeated_ids(destination, hashes, chunks)
     size = Size(len(hashes), chunks)
     content = {"asked": job.identity, **size._asdict()}
-    destination.write(RECORD, json.dumps(content, indent=1, ensure_ascii=False).encode())
+    destination.write(RECORD, to_utf8(json.dumps(content, indent=1, ensure_ascii=False)))
     return size
+
+
+def _planned(item: Item) -> dict[str, Any]:
+    """The row of an input in the plan: its path in bytes, as a name may be of any."""
+    return item._asdict() | {"path": os.fsencode(item.path), "error": item.error and as_text(item.error)}
 
 
 def _hash(text: str) -> int:

@@ -24,7 +24,8 @@ from lexiseg_model.catalogue.store import connect_store, numbered, open_store, p
 from lexiseg_model.data.pairs.files import COLUMNS_OF_FILES
 from lexiseg_model.data.pairs.shards import files_in
 from lexiseg_model.errors import DatasetError
-from lexiseg_service.commands.image_files import SUFFIXES as PICTURES
+from lexiseg_model.file_names import as_text, is_hidden
+from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_service.commands.image_files import Unreadable, fetch
 
 Kind = Literal["files", "csv", "parquet", "webdataset"]
@@ -124,35 +125,37 @@ def _suffix(path: str) -> str:
 def _files(store: Any, root: str, source: Source) -> Iterator[Item]:
     """Pictures in a folder and below it, without hidden ones; the id is the path from the folder."""
     if not store.isdir(root):
-        yield Item(root.rpartition("/")[2], store.unstrip_protocol(root))
+        yield Item(as_text(root.rpartition("/")[2]), store.unstrip_protocol(root))
         return
     for folder, _, names in store.walk(root):
         for name in sorted(names):
             place = f"{folder}/{name}"[len(root) :].lstrip("/")
-            if _suffix(name) in PICTURES and not any(part.startswith(".") for part in place.split("/")):
-                yield Item(place, store.unstrip_protocol(f"{folder}/{name}"))
+            if is_picture_name(name) and not any(map(is_hidden, place.split("/"))):
+                yield Item(as_text(place), store.unstrip_protocol(f"{folder}/{name}"))
 
 
 def _table(store: Any, path: str, source: Source) -> Iterator[Item]:
     """A CSV, or with tabs a TSV, whose first row names the columns; a relative path starts at its folder."""
     folder = path.rpartition("/")[0]
     try:
-        with store.open(path, "rb") as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as content:
+        with store.open(path, "rb") as raw, io.TextIOWrapper(raw, "utf-8-sig", "surrogateescape", "") as content:
             head = content.readline()
             delimiter = "\t" if "\t" in head else ","
             names = next(csv.reader([head], delimiter=delimiter), [])
             address = _column(path, names, source.image_column, COLUMNS_OF_ADDRESSES)
             identity = _column(path, names, source.id_column, ("id",), needed=False) or address
             for number, row in enumerate(csv.DictReader(content, names, delimiter=delimiter), 2):
-                place, key = row[address] or "", row[identity] or ""
+                place, key = row[address] or "", as_text(row[identity] or "")
                 if not place or not key:
-                    yield Item(f"{path}#{number}", path, error=f"row {number} has no {address if key else identity}")
+                    yield Item(
+                        as_text(f"{path}#{number}"), path, error=f"row {number} has no {address if key else identity}"
+                    )
                 elif "://" in place or place.startswith("/"):
                     yield Item(key, place)
                 else:
                     yield Item(key, store.unstrip_protocol(f"{folder}/{place}"))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} is not a table in UTF-8: {error}") from None
+    except csv.Error as error:
+        raise DatasetError(f"{path} is not a table: {error}") from None
 
 
 def _column(path: str, names: list[str], requested: str | None, known: tuple[str, ...], *, needed: bool = True) -> str:
@@ -185,14 +188,14 @@ def _parquet(store: Any, path: str, source: Source) -> Iterator[Item]:
             for group in range(table.num_row_groups):
                 rows = table.read_row_group(group, columns, use_threads=False).to_pylist()
                 for index, row in enumerate(rows):
-                    key = str(row[identity]) if identity else f"{name}#{number}"
+                    key = str(row[identity]) if identity else as_text(f"{name}#{number}")
                     number += 1
                     if by_address:
                         yield Item(key, row[picture] or "")
                     else:
                         yield Item(key, store.unstrip_protocol(path), index, group)
     except pyarrow.ArrowException as error:
-        yield Item(f"{name}#damaged", path, error=f"no parquet can be read: {error}")
+        yield Item(as_text(f"{name}#damaged"), path, error=f"no parquet can be read: {error}")
 
 
 def open_parquet(content: Any) -> Any:
@@ -213,13 +216,13 @@ def _shard(store: Any, path: str, source: Source) -> Iterator[Item]:
     with store.open(path, "rb") as content:
         try:
             for member in files_in(content):
-                if _suffix(member.name) in PICTURES:
+                if is_picture_name(member.name) and not is_hidden(member.name.rpartition("/")[2]):
                     count += 1
                     place = store.unstrip_protocol(path)
-                    yield Item(f"{shard}/{member.name}", place, member.offset_data, member.size)
+                    yield Item(as_text(f"{shard}/{member.name}"), place, member.offset_data, member.size)
         except tarfile.TarError as error:
             damage = f"the tar is damaged, cut off or compressed after {count:,}: {error}"
-            yield Item(f"{shard}#damaged", path, error=damage)
+            yield Item(as_text(f"{shard}#damaged"), path, error=damage)
 
 
 class Contents:

@@ -34,6 +34,7 @@ Files = dict[str, bytes]  # content by path in the folder of results
 QUESTION_KEY = "asked"  # key in a ledger of the question that all its images were segmented with
 LEDGER = ".lexiseg.json"
 MAX_LABEL = 40  # characters of a label in a file name
+MAX_LABEL_BYTES = 80
 
 
 class Image(NamedTuple):
@@ -53,6 +54,7 @@ class Writer:
 
     ledger = LEDGER
     what = ""
+    room = len(".json")  # bytes that follow the stem in the longest name of an image's files
 
     def __init__(self, question: Question, classes: Sequence[ClassEntry]) -> None:
         self.names = [entry.name for entry in classes]
@@ -194,7 +196,7 @@ class Yolo(Writer):
         for split, line in yolo.splits(pictures):
             lists[split] += line
         texts = {"data.yaml": yolo.data_yaml(self.names or [UNNAMED]), **lists}
-        return {name: text.encode() for name, text in texts.items()}
+        return {name: text.encode("utf-8", "surrogateescape") for name, text in texts.items()}
 
 
 class Labelme(Writer):
@@ -243,6 +245,7 @@ class Cutout(Writer):
     """Each segment by itself, transparent around it, cut to its box."""
 
     what = "one picture for each segment"
+    room = MAX_LABEL_BYTES + len("-12345-.png")
 
     def files(self, image: Image) -> Files:
         rgb = decode(image.content, image.limits, None).rgb
@@ -251,9 +254,14 @@ class Cutout(Writer):
             x, y, width, height = segment.bbox
             box = np.s_[y : y + height, x : x + width]
             alpha = segment.shape.pixels()[box].astype(np.uint8)[..., None] * np.uint8(255)
-            label = "".join(letter if letter.isalnum() else "-" for letter in segment.label or UNNAMED)[:MAX_LABEL]
+            label = _in_file_name(segment.label or UNNAMED)
             files[f"{image.stem}-{segment.id}-{label}.png"] = png.encode(np.concatenate([rgb[box], alpha], 2))
         return files
+
+
+def _in_file_name(label: str) -> str:
+    plain = "".join(letter if letter.isalnum() else "-" for letter in label)[:MAX_LABEL]
+    return plain.encode()[:MAX_LABEL_BYTES].decode(errors="ignore")
 
 
 FORMATS: dict[Format, type[Writer]] = {

@@ -23,6 +23,7 @@ import typer
 
 from lexiseg_client import Segmentation
 from lexiseg_client.calling.mapping import map_threads
+from lexiseg_model.file_names import fitting
 from lexiseg_model.files import replace_file
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.bar import bar_of
@@ -42,6 +43,7 @@ INTERRUPTED_STATUS = 130  # exit status after Ctrl-C: 128 + SIGINT
 IMAGES_IN_FLIGHT = 8  # images in flight: enough to overlap reading, computing and writing
 SAVE_SECONDS = 30.0  # between two writes of the ledger
 NUMBERED = re.compile(r"-[0-9].*")  # the end of the stem of a second file, or of a cut-out
+NAME_ERRORS = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)  # what file systems of other kinds say to a name
 MAX_VOC_CLASSES = 255  # a palette has 256 colours, one is the background's
 # The file that `--out -` prints, by format.
 PRINTED = {
@@ -106,13 +108,14 @@ class Results:
     def has(self, source: Source, *, even_changed: bool) -> bool:
         """Whether there are results of the image from before, or `even_changed` of any image of that name."""
         if even_changed:
-            return source.name in self._stamps or source.stem in self._stems
+            return source.name in self._stamps or fitting(source.stem, self._format.room) in self._stems
         is_other = source.name == STDIN  # another image each time
         return not is_other and source.name in self._stamps and self._stamps[source.name] == source.stamp
 
     def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
         """Write the files of one image now; images of the same name from different folders get numbered files."""
-        for stem in numbered(source.stem):
+        for numbered_stem in numbered(source.stem):
+            stem = fitting(numbered_stem, self._format.room)
             image = Image(len(self._images) + 1, answer, stem, source, content, self._relative_to, self._limits)
             files = self._format.files(image)
             if not any((self.folder / name).resolve() in self._used_paths for name in files):
@@ -219,14 +222,26 @@ def segment_files(
                 if isinstance(result, ServiceError):
                     hint = "; by words --window 1024 takes any size" if isinstance(result, TooLarge) else ""
                     outcome.failures.append(f"{source.name}: {result}{hint}")
+                elif refusal := _kept(keep, source, content, result):
+                    outcome.failures.append(f"{source.name}: {refusal}")
                 else:
-                    keep(source, content, result)
                     outcome.done += 1
                     outcome.warnings.update(dict.fromkeys(warning.detail for warning in result.warnings))
                 bar.step()
         except KeyboardInterrupt:
             outcome.stopped = True
     return outcome
+
+
+def _kept(keep: Keep, source: Source, content: bytes, answer: Segmentation) -> str:
+    """Keep an answer; returns why there cannot be files of its name, which does not end the run, else nothing."""
+    try:
+        keep(source, content, answer)
+    except OSError as error:
+        if error.errno not in NAME_ERRORS:
+            raise
+        return f"no file can be called so in the folder of results: {error.strerror}"
+    return ""
 
 
 def segment_remaining(job: Job, ask: Ask, classes: Sequence[ClassEntry], model: str) -> int:

@@ -170,6 +170,8 @@ def open_scene(path: str, reading: Reading) -> Iterator[Scene]:
             dataset = rasterio.open(path)
         except RasterioError as error:
             raise DatasetError(f"{path}: {error}") from None
+        except UnicodeEncodeError:
+            raise DatasetError(f"{path}: the name is not UTF-8, and GDAL opens no other; rename the file") from None
         with dataset:
             orientation = dataset.tags().get("EXIF_Orientation", "1")
             if orientation != "1":

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lexiseg_model.errors import DatasetError, OptionError
+from lexiseg_model.file_names import fitting, on_one_line
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.image_files import Unreadable
 from lexiseg_service.commands.in_process import load, resolved
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # optional libraries, and torch
 OVERLAP = 0.25  # of a window's side
 MAX_PIXELS_OF_DETAIL = 8  # more are shrunk when they are read, which bounds the memory of a window
 SUFFIXES = (".geojson", ".gpkg", ".tif")
+ROOM = len(".tif.probability")  # bytes that follow the stem in the longest name
 
 
 def reading_of(window: int, bands: str | None, stretch: str | None, limits: Limits) -> Reading:
@@ -97,8 +99,9 @@ def run(images: list[str], question: Question, out: Path, settings: Settings, re
 def _segment(stem: str, scene: Scene, segmenter: _WindowSegmenter, out: Path) -> str:
     """Write the files of one image, all or none; returns a line about them."""
     out.mkdir(parents=True, exist_ok=True)
-    name = next(name for name in numbered(stem) if not any((out / f"{name}{suffix}").exists() for suffix in SUFFIXES))
-    with tempfile.TemporaryDirectory(dir=out, prefix=f".{name}.") as unfinished:
+    stems = (fitting(name, ROOM) for name in numbered(on_one_line(stem)))
+    name = next(name for name in stems if not any((out / f"{name}{suffix}").exists() for suffix in SUFFIXES))
+    with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished.") as unfinished:
         count = segmenter.segment(scene, Path(unfinished), name)
         for suffix in SUFFIXES:
             os.replace(Path(unfinished) / f"{name}{suffix}", out / f"{name}{suffix}")

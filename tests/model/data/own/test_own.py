@@ -1,6 +1,7 @@
 """A user's pictures in folders: read, checked and written as a data set."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from PIL import Image
 
 from lexiseg_model.data.indexed import IGNORE, read_dataset
 from lexiseg_model.data.own.coco import listings, read_coco
-from lexiseg_model.data.own.pictures import OwnPictures, read_folders, read_upright
+from lexiseg_model.data.own.pictures import OwnPictures, held_out, read_folders, read_upright
 from lexiseg_model.data.own.prepare import prepare, read_own
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import encode_mask
@@ -54,6 +55,21 @@ def test_photographs_without_masks_are_counted_and_reported(tmp_path: Path) -> N
         DatasetError, match=r"1 of 8 photographs of .* have no mask, such as 3\.jpg: expected .*masks/3\.png"
     ):
         read_folders(tmp_path)
+
+
+def test_names_of_any_bytes_and_length_are_prepared_and_hidden_files_left_out(tmp_path: Path) -> None:
+    folders(tmp_path / "own", 4)
+    for number, name in enumerate((b"n" * 251, b"caf\xe9")):
+        for kind, suffix in (("images", ".jpg"), ("masks", ".png")):
+            path = tmp_path / "own" / kind / f"{number}{suffix}"
+            path.rename(path.with_name(os.fsdecode(name) + suffix))
+    (tmp_path / "own/images/._2.jpg").write_bytes(b"of macOS")
+
+    assert prepare(tmp_path / "own", tmp_path / "sets/mine").photographs == {"train": 4}
+
+    (tmp_path / "sets/mine/train").rename(tmp_path / "sets/mine/val")
+    (tmp_path / "sets/mine/val/images/._2.jpg").write_bytes(b"of macOS")
+    assert len(held_out(tmp_path / "sets")) == 4
 
 
 @pytest.mark.parametrize("classes", [["cat", "background"], ["cat", "cat"], ["background"], [], {"cat": 1}, [1]])

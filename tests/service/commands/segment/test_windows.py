@@ -1,6 +1,7 @@
 """`lexiseg segment --window`, through the real command line and the real model."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,20 @@ def test_map_and_outlines_say_the_same_in_the_pictures_coordinates(
     assert np.array_equal(drawn, classes)
     assert sum(each["properties"]["area_px"] for each in content["features"]) == (classes > 0).sum()
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"scene.tif", "scene.geojson", "scene.gpkg"}
+
+
+def test_odd_names_cost_at_most_themselves(lexiseg: CommandLine, scene: Path, tmp_path: Path) -> None:
+    odd = [scene.with_name(os.fsdecode(name)) for name in (b"caf\xe9.tif", b"[red].tif", b"n" * 251 + b".tif")]
+    for path in odd:
+        path.write_bytes(scene.read_bytes())
+
+    outcome = lexiseg("segment", *odd, *WORDS, "--out", tmp_path / "out")
+
+    assert outcome.status == 1
+    assert outcome.err.count("lexiseg: ") == 1
+    assert "caf\\udce9.tif: the name is not UTF-8" in outcome.err
+    names = sorted(path.name for path in (tmp_path / "out").glob("*.geojson"))
+    assert (names[0], names[1][:99]) == ("[red].geojson", "n" * 99)
 
 
 def test_the_geopackage_holds_the_features_of_the_geojson(lexiseg: CommandLine, scene: Path, tmp_path: Path) -> None:

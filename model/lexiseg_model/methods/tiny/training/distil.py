@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import file_digest
-from lexiseg_model.data.indexed import Sample, read_dataset
+from lexiseg_model.data.indexed import Sample, read_dataset, visible_in
 from lexiseg_model.data.own.teacher_labels import ABOUT, SHARES, ModelTeacher, Teacher, read_photographs, write_labels
 from lexiseg_model.errors import TaskError
 from lexiseg_model.evaluation.before_after import BeforeAfter, counts_of, write_samples
@@ -154,7 +154,7 @@ def publish_distilled(recipe: DistilRecipe, weights: Path) -> ModelCard:
     card = publish(inner, weights)
     teacher = json.loads((dataset_folder / ABOUT).read_bytes())["model"]
     *before, _ = card.training_data
-    n_photographs = sum(1 for _ in (dataset_folder / "train" / "images").iterdir())
+    n_photographs = len(visible_in(dataset_folder / "train" / "images"))
     source_line = with_terms(f"{n_photographs} photographs, labelled by {teacher}", recipe.data)
     card = card.model_copy(
         update={

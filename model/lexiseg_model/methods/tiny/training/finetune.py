@@ -26,6 +26,7 @@ from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE
 from lexiseg_model.data.own.prepare import prepare
 from lexiseg_model.errors import RecipeError
+from lexiseg_model.file_names import visible_files
 from lexiseg_model.methods.tiny.network import ImageFeatures, TinyNetwork
 from lexiseg_model.methods.tiny.training import OWN, TEXTS, FinetuneRecipe, TinyRecipe
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch
@@ -256,6 +257,6 @@ def _project(projection: Tensor, rows: Tensor) -> Tensor:
 
 def _source(recipe: FinetuneRecipe) -> list[list[object]]:
     """Name, size and time of every file, and how they are split."""
-    files = sorted(path for path in recipe.data.rglob("*") if path.is_file())
+    files = visible_files(recipe.data)
     listed = [[str(path.relative_to(recipe.data)), path.stat().st_size, int(path.stat().st_mtime)] for path in files]
     return [[recipe.held_out, recipe.seed, recipe.photographs], *listed]

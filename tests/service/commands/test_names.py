@@ -1,0 +1,158 @@
+"""Files as people name them: of any bytes, 255 of them, with line breaks, hidden, of rarer suffixes."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from lexiseg_model.file_names import as_text
+from tests import pictures
+from tests.service.commands.bulk import jobs
+from tests.service.commands.command_line import CommandLine, written
+
+QUESTION = ("-c", "sky", "-c", "building")
+LATIN = os.fsdecode(b"caf\xe9")
+LONG = "n" * 251  # .jpg makes 255
+ODD = (LATIN, LONG, "a\nb", "[red]", " x: {y}#%2F*")
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """A photograph of each odd name; what macOS and browsers add to it."""
+    folder = tmp_path / f"album {LATIN}"
+    (folder / ".thumbnails").mkdir(parents=True)
+    for name in ODD:
+        (folder / f"{name}.jpg").write_bytes(pictures.encoded(pictures.small("china", 96), "JPEG"))
+    for name in ("._a.jpg", ".hidden.jpg", ".thumbnails/a.jpg"):
+        (folder / name).write_bytes(b"\0\x05\x16\x07 no photograph")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffixes"),
+    [
+        ("coco", [".png"]),
+        ("yolo", [".jpg", ".txt"]),
+        ("voc", [".png", ".png", ".xml"]),
+        ("labelme", [".json"]),
+        ("labelmap", [".png"]),
+        ("cutout", ["-1-sky.png", "-2-building.png"]),
+    ],
+)
+def test_every_photograph_has_its_files(
+    lexiseg: CommandLine, album: Path, tmp_path: Path, kind: str, suffixes: list[str]
+) -> None:
+    command = ("segment", album, *QUESTION, "--format", kind, "--out", tmp_path / "out")
+
+    outcome = lexiseg(*command)
+
+    assert outcome.status == 0, outcome.err
+    names = [path.name for path in (tmp_path / "out").rglob("*")]
+    assert sorted(name for name in names if name.startswith(LATIN)) == sorted(LATIN + suffix for suffix in suffixes)
+    assert len([name for name in names if name.startswith("nnn")]) == len(suffixes)
+    assert len([name for name in names if name.startswith("a_b")]) == len(suffixes)
+    assert "5 of 5 images, 5 of them before" in lexiseg(*command).out
+
+
+def test_lists_hold_names_as_they_came(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
+    for kind in ("coco", "yolo"):
+        lexiseg("segment", album, *QUESTION, "--format", kind, "--out", tmp_path / kind)
+
+    images = written(tmp_path / "coco")["images"]
+    assert sorted(image["file_name"] for image in images) == sorted(f"{album}/{name}.jpg" for name in ODD)
+    lines = b"".join((tmp_path / "yolo" / split).read_bytes() for split in ("train.txt", "val.txt")).splitlines()
+    assert b"./images/caf\xe9.jpg" in lines
+    assert all((tmp_path / "yolo" / os.fsdecode(line)).is_file() for line in lines)
+
+
+def test_a_name_that_the_folder_of_results_refuses_costs_itself(
+    lexiseg: CommandLine, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    def as_elsewhere(path: Path, content: bytes) -> int:
+        if as_text(path.name) != path.name:
+            raise OSError(errno.EILSEQ, os.strerror(errno.EILSEQ), path)
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", as_elsewhere)
+
+    outcome = lexiseg("segment", album, *QUESTION, "--format", "labelmap", "--out", tmp_path / "out")
+
+    assert outcome.status == 1
+    assert "no file can be called so in the folder of results: Invalid or incomplete multibyte" in outcome.err
+    assert "4 of 5 images" in outcome.out
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "JPE", "pjpeg", "dib"])
+def test_rarer_suffixes_are_taken(lexiseg: CommandLine, tmp_path: Path, suffix: str) -> None:
+    kind = "BMP" if suffix == "dib" else "JPEG"
+    (tmp_path / f"a.{suffix}").write_bytes(pictures.encoded(pictures.small("china", 96), kind))
+    (tmp_path / "b.jpg").write_bytes(pictures.encoded(pictures.small("china", 96), "JPEG"))
+
+    assert "2 of 2 images" in lexiseg("segment", tmp_path, "-c", "sky", "--out", tmp_path / "out").out
+
+
+def test_bulk_has_a_row_and_the_files_of_each(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
+    formats = ("--to", "coco", "--to", "yolo", "--to", "webdataset")
+
+    outcome = lexiseg("bulk", album, tmp_path / "out", *QUESTION, "--local", *formats)
+
+    assert outcome.status == 0, outcome.err
+    rows = jobs.rows(tmp_path / "out")
+    assert {row["id"]: row["status"] for row in rows} == {f"{as_text(name)}.jpg": "ok" for name in ODD}
+    images = written(tmp_path / "out/coco")["images"]
+    assert all((album / image["file_name"]).is_file() for image in images)
+    assert len(list((tmp_path / "out/yolo/images").iterdir())) == len(ODD)
+
+
+def test_bulk_reads_a_table_of_any_bytes(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
+    listing = album / "list.csv"
+    listing.write_bytes(b"path\ncaf\xe9.jpg\n[red].jpg\n")
+
+    outcome = lexiseg("bulk", listing, tmp_path / "out", *QUESTION, "--local")
+
+    assert outcome.status == 0, outcome.err
+    assert {row["status"] for row in jobs.rows(tmp_path / "out")} == {"ok"}
+
+
+def test_models_are_compared_on_all(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+
+    outcome = lexiseg("compare", "tiny", "tiny", album, *QUESTION, "--out", out, "--json", tmp_path / "figures.json")
+
+    assert outcome.status == 0, outcome.err
+    photographs = json.loads((tmp_path / "figures.json").read_text())["photographs"]
+    assert f"{album}/{LATIN}.jpg" in [each["photograph"] for each in photographs]
+    assert f"{as_text(LATIN)}.jpg" in out.read_text()
+
+
+def test_thresholds_are_chosen_from_all(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
+    command = ("calibrate", album, "--vocabulary", "voc21", "--dry-run", "--out", tmp_path / "report")
+
+    assert lexiseg(*command).status == 0
+    assert "5 photographs" in (tmp_path / "report/report.html").read_text()
+
+
+def test_pseudo_labels_are_written_and_checked(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
+    target = tmp_path / f"set {LATIN}"
+
+    outcome = lexiseg("data", "pseudo-label", album, target, *QUESTION)
+
+    assert outcome.status == 0, outcome.err
+    assert len(list((target / "train/masks").glob("*.png"))) == len(ODD)
+    checked = lexiseg("data", "check", target, "--json", tmp_path / "found.json")
+    assert f"set {as_text(LATIN)}: train 5" in checked.out, checked.err
+    assert "cannot be read" not in checked.out
+
+
+def test_pairs_of_a_table_of_any_bytes_are_packed(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
+    listing = album / "pairs.csv"
+    listing.write_bytes(b"image,caption\ncaf\xe9.jpg,a photograph\n[red].jpg,a d\xe9cor\n._a.jpg,no photograph\n")
+
+    outcome = lexiseg("data", "pack", listing, tmp_path / "shards")
+
+    assert "2 pairs in 1 shards" in outcome.out, outcome.err
+    assert "1 are broken" in outcome.out
