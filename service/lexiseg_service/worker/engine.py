@@ -31,6 +31,7 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.bank import needed_texts
 from lexiseg_service.errors import ImageExpired, NotReady, ServiceError
+from lexiseg_service.fair_executor import FairExecutor
 from lexiseg_service.image.header import image_id_of
 from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompts import check_inside
@@ -41,7 +42,7 @@ from lexiseg_service.worker.compute import ComputeStage, warm_up_buckets
 from lexiseg_service.worker.crash_record import CrashRecord
 from lexiseg_service.worker.decode import Decoded, decode, max_short_side
 from lexiseg_service.worker.examples import check_regions, example_rows, rows_are_known
-from lexiseg_service.worker.executor import FairExecutor
+from lexiseg_service.worker.executor import stage_executor
 from lexiseg_service.worker.feature_cache import FeatureCache, Remembered, key_of
 from lexiseg_service.worker.finish import FinishStage, finish
 from lexiseg_service.worker.job import Admission, AnyJob, Job, Render, T
@@ -77,7 +78,7 @@ class Engine:
         self._guard = threading.Lock()
         self._admission = Admission(settings.queue_limit)
         # One executor for both, so that large images in one stage and in the other together leave a core to small ones.
-        self._threads = FairExecutor("decode-post", THREADS, lambda: self._admission.has_small)
+        self._threads = stage_executor("decode-post", THREADS, lambda: self._admission.has_small)
         on_cpu = choose_device(settings.device).type == "cpu"
         max_batch, passes = (1, COMPUTE_THREADS) if on_cpu else (settings.max_batch, 1)
         self._compute = ComputeStage(max_batch, passes, metrics, self._encoded)

@@ -25,10 +25,10 @@ from lexiseg_model.types import AnswerWarning, Prompt, Segment, Segmentation, Ta
 from lexiseg_model.vocabulary.bank import unfamiliar_classes
 from lexiseg_model.vocabulary.scoring import Steady
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue
+from lexiseg_service.fair_executor import FairExecutor
 from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
-from lexiseg_service.worker.executor import FairExecutor
 from lexiseg_service.worker.feature_cache import FeatureCache, key_of
 from lexiseg_service.worker.job import AnyJob, Job, T
 

@@ -36,7 +36,7 @@ from lexiseg_service.redis_link import RedisAway, RedisLink, open_link
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
-from lexiseg_service.worker.executor import FairExecutor
+from lexiseg_service.worker.executor import stage_executor
 from lexiseg_service.worker.job import AnyJob, Lookup, TextRows
 
 Encode = Callable[[list[str]], Encoded]
@@ -173,7 +173,7 @@ class TextStage:
         self._caches = caches
         self._done = done
         # One thread for long lists; the executor's other one, for a few texts, waits for one chunk at most.
-        self.executor = FairExecutor("texts", 1)
+        self.executor = stage_executor("texts", 1)
 
     def put(self, job: AnyJob) -> None:
         """Fetch or encode the missing texts of a job."""

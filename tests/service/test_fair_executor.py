@@ -1,0 +1,130 @@
+"""Fair threads."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+import pytest
+
+from lexiseg_service.fair_executor import FairExecutor
+from tests.service.worker.gated_colours import SOON
+from tests.waiting import until
+
+
+class Stage:
+    """Two threads, work that waits at a gate, and the names of what has begun."""
+
+    def __init__(self) -> None:
+        self.small_in_flight = False
+        self.threads = FairExecutor("test", 2, small_in_flight=lambda: self.small_in_flight)
+        self.gate = threading.Event()
+        self.begun: list[str] = []
+
+    def put(self, name: str, source: str = "x", *, large: bool = False, begins: Future[None] | None = None) -> None:
+        def work() -> None:
+            self.begun.append(name)
+            assert self.gate.wait(SOON)
+
+        self.threads.submit(source, work, large=large, begins=begins)
+
+    def until_begun(self, n: int) -> None:
+        until(lambda: len(self.begun) == n)
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    made = Stage()
+    yield made
+    made.gate.set()
+    made.threads.close()
+
+
+def test_large_work_leaves_a_thread_to_small(stage: Stage) -> None:
+    for n in range(4):
+        stage.put(f"large {n}", large=True)
+    until(stage.threads._threads._work_queue.empty)  # every thread has looked for work
+    stage.until_begun(2)
+
+    stage.put("small")
+    stage.until_begun(3)
+
+    assert stage.begun[2] == "small"
+    assert len(stage.threads.waits) == 2
+
+
+def test_large_work_leaves_a_core_while_small_work_is_in_flight(stage: Stage) -> None:
+    stage.small_in_flight = True
+    for n in range(4):
+        stage.put(f"large {n}", large=True)
+    until(stage.threads._threads._work_queue.empty)
+    stage.until_begun(1)
+
+    stage.small_in_flight = False
+    stage.gate.set()
+
+    stage.until_begun(4)
+
+
+def test_begun_requests_are_finished_before_others_are_begun(stage: Stage) -> None:
+    stage.small_in_flight = True  # one large task at a time
+    stage.put("begin 0", large=True, begins=Future())
+    stage.until_begun(1)
+    stage.put("begin 1", large=True, begins=Future())
+    for number in (0, 1):
+        stage.put(f"finish {number}", large=True)
+    stage.gate.set()
+
+    stage.until_begun(4)
+    assert stage.begun == ["begin 0", "finish 0", "finish 1", "begin 1"]
+
+
+def test_a_large_request_is_begun_when_few_are_begun_and_not_answered(stage: Stage) -> None:
+    stage.gate.set()
+    answers: list[Future[None]] = [Future() for _ in range(6)]
+    for number, answer in enumerate(answers):
+        stage.put(f"begin {number}", large=True, begins=answer)
+    stage.until_begun(2)
+    stage.put("small", begins=Future())
+    stage.until_begun(3)
+    assert len(stage.threads.waits) == 4
+
+    answers[0].cancel()
+
+    stage.until_begun(4)
+    assert stage.begun[2:] == ["small", "begin 2"]
+
+
+def test_a_source_does_not_wait_for_the_backlog_of_another(stage: Stage) -> None:
+    for n in range(10):
+        stage.put(f"x{n}")
+    stage.until_begun(3)
+    stage.put("y0", "y")
+    stage.gate.set()
+
+    stage.until_begun(11)
+    assert stage.begun.index("y0") <= 5
+
+
+def test_work_that_fails_costs_no_thread(stage: Stage) -> None:
+    def fail() -> None:
+        raise RuntimeError("as it may happen")
+
+    for _ in range(5):
+        stage.threads.submit("x", fail)
+    stage.gate.set()
+    stage.put("after it")
+
+    stage.until_begun(1)
+
+
+def test_closed_threads_do_nothing_more(stage: Stage) -> None:
+    for n in range(5):
+        stage.put(f"{n}")
+    stage.until_begun(3)
+
+    stage.threads.close()
+    stage.put("late")
+    stage.gate.set()
+
+    assert len(stage.threads.waits) == 0
+    assert len(stage.begun) == 3
