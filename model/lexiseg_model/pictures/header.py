@@ -12,6 +12,7 @@ from PIL import Image
 from lexiseg_model.errors import DamagedPictureError, PictureError, UnsupportedPictureError
 from lexiseg_model.pictures.formats import BRANDS, sniff
 from lexiseg_model.pictures.orientation import AS_STORED, orientation_of, upright_size
+from lexiseg_model.pictures.structure import check_structure
 from lexiseg_model.pictures.tiff import TiffPage, picture_page
 
 pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
@@ -45,9 +46,10 @@ def read_header(content: bytes) -> PictureHeader:
 
     Raises:
         UnsupportedPictureError: not a still picture of a format that is taken.
-        DamagedPictureError: the header is damaged.
+        DamagedPictureError: the header is damaged, or the file has too many parts.
     """
     kind = sniff(content)
+    check_structure(content, kind)
     try:
         if kind == "TIFF":
             page = picture_page(content)
