@@ -10,17 +10,20 @@ and not answered: others wait where they hold no pixels and can still be refused
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import structlog
 
 logger = structlog.get_logger("lexiseg.engine")
+T = TypeVar("T")
 Work = Callable[[], None]
 SIZES = (False, True)  # small, large
 
@@ -99,6 +102,18 @@ class FairExecutor:
             queue.insert(place, _Task(source, large, work, self._clock(), begins))
             self._threads.submit(self._run_next)
 
+    async def call(self, source: str, work: Callable[[], T], *, large: bool = False) -> T:
+        """The result of a client's work; work that still waits when the caller is cancelled is not done.
+
+        Raises:
+            CancelledError: the executor is closed.
+        """
+        result: Future[T] = Future()
+        self.submit(source, partial(_complete, result, work), large=large)
+        if not self._open:
+            result.cancel()
+        return await asyncio.wrap_future(result)
+
     def close(self) -> None:
         """Accept nothing more and drop the tasks that wait; does not wait for those that run."""
         with self._guard:
@@ -172,3 +187,12 @@ class FairExecutor:
             del self._clients[name]
         if all(client.idle for client in self._clients.values()):
             self._clients.clear()
+
+
+def _complete(result: Future[T], work: Callable[[], T]) -> None:
+    if not result.set_running_or_notify_cancel():
+        return
+    try:
+        result.set_result(work())
+    except Exception as error:
+        result.set_exception(error)

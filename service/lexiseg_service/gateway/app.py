@@ -90,6 +90,7 @@ def create_app(
         yield
         await streams.close()
         await grpc.close()
+        use_case.headers.close()
         await backend.close()
         await vocabularies.store.close()
         await access.limits.close()

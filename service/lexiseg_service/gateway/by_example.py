@@ -14,8 +14,8 @@ from typing import Any
 
 from lexiseg_model.types import Region, Shown, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady
+from lexiseg_service.gateway.headers import HeaderReader
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.image.header import read_header
 from lexiseg_service.question.messages import Exemplified, ImageSource, WorkerRequest
 from lexiseg_service.question.prompts import ClassExample, examples_of
 from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput, MaskInput, PointInput
@@ -35,12 +35,14 @@ class ExampleDesk:
         exemplify: as `Backend.exemplify`.
         limits: of every image.
         fetch: fetches an image by its URL, for a client.
+        headers: reads the headers of images.
     """
 
-    def __init__(self, exemplify: Exemplify, limits: Limits, fetch: Fetch) -> None:
+    def __init__(self, exemplify: Exemplify, limits: Limits, fetch: Fetch, headers: HeaderReader) -> None:
         self._exemplify = exemplify
         self._limits = limits
         self._fetch = fetch
+        self._headers = headers
 
     async def with_examples(self, request: WorkerRequest, examples: Sequence[ClassExample]) -> WorkerRequest:
         """A request whose vocabulary contains the model's embeddings of the examples.
@@ -133,12 +135,12 @@ class ExampleDesk:
                 raise InvalidValue.of(f"{field}.image", "none", "an image: the request has none of its own")
             return request
         if source.id is not None:
-            return replace(request, image=None, image_id=source.id, size=None)
+            return replace(request, image=None, image_id=source.id, header=None)
         image = source.content
         if image is None:
             image = await self._fetch(source.url or "", request.source)
-        size = (await asyncio.to_thread(read_header, image, self._limits)).size
-        return replace(request, image=image, image_id=None, size=size)
+        header = await self._headers.read(image, request.source, request.deadline)
+        return replace(request, image=image, image_id=None, header=header)
 
 
 def _with_stored(entry: str | ClassInput, place: int, by_field: dict[str, dict[str, Any]]) -> str | ClassInput:

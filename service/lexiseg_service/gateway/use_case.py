@@ -19,10 +19,11 @@ from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetc
 from lexiseg_service.fleet.rollouts import Rollouts
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.by_example import ExampleDesk
+from lexiseg_service.gateway.headers import HeaderReader
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.image.header import image_id_of, read_header
+from lexiseg_service.image.header import image_id_of
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import resolve
@@ -73,7 +74,8 @@ class UseCase:
         self._fetcher = fetcher
         self._rollouts = rollouts or Rollouts()
         self._fetched_bytes = fetched_bytes
-        self._desk = ExampleDesk(backend.exemplify, settings.limits, self.fetch_url)
+        self.headers = HeaderReader(settings.limits)
+        self._desk = ExampleDesk(backend.exemplify, settings.limits, self.fetch_url, self.headers)
 
     async def segment(self, question: Question, image: ImageSource, caller: Caller) -> WorkerAnswer:
         """Check a question and the header of its image, and send it to a worker.
@@ -114,20 +116,21 @@ class UseCase:
             prompts = await off_event_loop(bytes_of_points(question.prompts or ()), resolving)
         vocabulary = resolve(question, limits, None if named is None else named.vocabulary)
         content = image.content if image.url is None else await self.fetch_url(image.url, caller.client)
-        size = None
+        origin = self._origin(caller, began)
+        header = None
         if content is not None:
-            size = (await asyncio.to_thread(read_header, content, limits)).size
-            check_inside(prompts, size)
+            header = await self.headers.read(content, caller.client, origin["deadline"])
+            check_inside(prompts, header.size)
         request = WorkerRequest(
             image=content,
             image_id=image.id,
-            size=size,
+            header=header,
             vocabulary=vocabulary,
             model=model,
             task=task,
             prompts=prompts,
             **{name: getattr(question, name) for name in PASSED_ON},
-            **self._origin(caller, began),
+            **origin,
         )
         examples = () if named is None else named.examples
         if has_examples(question.classes):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
@@ -19,7 +20,6 @@ from lexiseg_model.types import StrictModel
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady, ServiceError
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.use_case import UseCase
-from lexiseg_service.image.header import read_header
 from lexiseg_service.question.messages import DropPolicy, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import STREAM_IDLE_SECONDS, Settings
@@ -146,10 +146,11 @@ class VideoService:
             if holds is not None:
                 room = self._frame_bytes.wait(caller.client, len(step.image), self._settings.deadline_seconds)
                 holds.append(await self._wait(room, math.inf))
-            size = None
+            header = None
             with suppress(ServiceError):  # the worker reports it
-                size = (await asyncio.to_thread(read_header, step.image, self._settings.limits)).size
-            yield replace(step, id=step.id or str(n_frames), size=size)
+                deadline = time.monotonic() + self._settings.deadline_seconds
+                header = await self._use_case.headers.read(step.image, caller.client, deadline)
+            yield replace(step, id=step.id or str(n_frames), header=header)
             del step  # a silent client would keep its image in memory
             n_frames += 1
 

@@ -16,7 +16,7 @@ def read_header(image: bytes, limits: Limits) -> PictureHeader:
 
     Raises:
         UnsupportedImage: not a still image of an allowed type.
-        UndecodableImage: the header is damaged.
+        UndecodableImage: the header is damaged, or the file has too many parts.
         TooLarge: too many bytes or pixels.
         InvalidValue: a side is too short.
     """
@@ -28,12 +28,22 @@ def read_header(image: bytes, limits: Limits) -> PictureHeader:
         raise UnsupportedImage(f"image: {error}") from None
     except PictureError as error:
         raise UndecodableImage(f"image: {error}") from None
-    height, width = header.size
+    check_size(header.size, limits)
+    return header
+
+
+def check_size(size: tuple[int, int], limits: Limits) -> None:
+    """Check height and width against the limits.
+
+    Raises:
+        TooLarge: too many pixels.
+        InvalidValue: a side is too short.
+    """
+    height, width = size
     if height * width > limits.max_pixels:
         raise TooLarge(f"image: {width} x {height} pixels came, at most {limits.max_pixels:,} in all are taken")
     if min(height, width) < limits.min_side:
         raise InvalidValue.of("image", f"{width} x {height} pixels", f"sides of at least {limits.min_side} pixels")
-    return header
 
 
 def image_id_of(image: bytes) -> str:

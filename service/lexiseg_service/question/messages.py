@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_model.types import AnswerWarning, Prompt, Refinement, Region, Segment, Task, Vocabulary
 from lexiseg_service.errors import ServiceError
 
@@ -60,10 +61,15 @@ class WorkerRequest:
     owner: str = ""  # id of the API key; cached images belong to it
     source: str = ""  # key or address, for the fair queue; "": the owner
     flow: str = ""  # a stream of the source, for the fair queue
-    size: tuple[int, int] | None = None  # height and width of the image, if its header has been read
+    header: PictureHeader | None = None  # of the image, if it has been read
     remember: bool = True  # use the feature cache
     request_id: str = ""  # for the log
     traceparent: str | None = None  # W3C trace context of the request
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the image, if its header has been read."""
+        return None if self.header is None else self.header.size
 
 
 @dataclass(frozen=True)
@@ -172,7 +178,12 @@ class VideoFrame:
     timestamp_us: int = 0
     follow: tuple[Followed, ...] = ()
     unfollow: tuple[int, ...] = ()
-    size: tuple[int, int] | None = None  # height and width, if its header has been read
+    header: PictureHeader | None = None  # of the picture, if it has been read
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width, if the header has been read."""
+        return None if self.header is None else self.header.size
 
     def after(self, dropped: VideoFrame) -> VideoFrame:
         """This frame, with the objects that an earlier, dropped frame should have started and ended."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs import worker_pb2 as internal
+from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_model.types import (
     AnswerWarning,
     Background,
@@ -98,7 +99,7 @@ def decode_step(message: internal.WorkerSegmentVideoRequest) -> StreamQuestion |
     if message.WhichOneof("message") is None:
         raise NotReady(f"message: {OLDER}")
     fields = read(message, KINDS)
-    step: StreamQuestion | VideoFrame = fields.get("config") or replace(fields["frame"], size=fields.get("size"))
+    step: StreamQuestion | VideoFrame = fields.get("config") or replace(fields["frame"], header=fields.get("header"))
     return step
 
 
@@ -177,7 +178,11 @@ def _check_known(**words: str | None) -> None:
 
 
 def _request(
-    question: Mapping[str, Any], origin: Mapping[str, Any], content: bytes | None = None, **fields: Any
+    question: Mapping[str, Any],
+    origin: Mapping[str, Any],
+    content: bytes | None = None,
+    size: object = None,  # also in the header
+    **fields: Any,
 ) -> WorkerRequest:
     return WorkerRequest(image=content, **question, **origin, **fields)
 
@@ -244,6 +249,7 @@ KINDS: Kinds = {
     "Follow": Followed,
     "Frame": VideoFrame,
     "Hole": lambda corners: list(corners),
+    "ImageHeader": PictureHeader,
     "LabelMap": RenderedMap,
     "Mask": dict,
     "Origin": lambda traceparent, **fields: {**fields, "traceparent": traceparent or None},

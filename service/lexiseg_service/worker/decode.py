@@ -16,7 +16,7 @@ from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_model.pictures.orientation import AS_STORED, orientation_of, upright
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import UndecodableImage
-from lexiseg_service.image.header import read_header
+from lexiseg_service.image.header import check_size, read_header
 from lexiseg_service.settings import Limits
 
 FAST_JPEG_MODES = ("RGB", "L")  # modes that libjpeg-turbo decodes, unless the file is damaged
@@ -35,18 +35,21 @@ def max_short_side(card: ModelCard) -> int:
     return 2 * card.input.short_side
 
 
-def decode(image: bytes, limits: Limits, short_side: int | None) -> Decoded:
+def decode(image: bytes, limits: Limits, short_side: int | None, header: PictureHeader | None = None) -> Decoded:
     """Decode a still image.
 
     Args:
         image: the file.
         limits: checked on the header, before decoding.
         short_side: pixels of the shorter side that are enough, so that JPEG decoding does less work; None keeps all.
+        header: of the image, if it has been read.
 
     Raises:
         ServiceError: as `read_header`; UndecodableImage when the pixels are damaged.
     """
-    header = read_header(image, limits)
+    if header is None or (header.format == "TIFF" and header.page is None):  # its page does not travel
+        header = read_header(image, limits)
+    check_size(header.size, limits)
     rgb = _decode_jpeg(image, header, short_side) if header.format == "JPEG" else None
     rgb = _decode_pillow(image, header, short_side) if rgb is None else upright(rgb, header.orientation)
     return Decoded(np.ascontiguousarray(rgb), header.size)

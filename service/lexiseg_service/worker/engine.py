@@ -220,7 +220,7 @@ class Engine:
         # A frame is no file that comes again: a stream that crashes its workers ends (`fleet.failover`).
         crashes = self._crashes if job.request.remember else None
         with nullcontext() if crashes is None else crashes.decoding(job.image_id):
-            decoded = decode(job.image, self._settings.limits, short_side)
+            decoded = decode(job.image, self._settings.limits, short_side, job.request.header)
         self._metrics.decodes.labels("cpu").inc()
         if job.request.overlay:
             job.rgb = overlay.fitted(decoded.rgb)

@@ -160,7 +160,7 @@ class Session:
             question.request,
             image=frame.image,
             image_id=None,
-            size=frame.size,
+            header=frame.header,
             prompts=tuple(each.prompt for each in frame.follow),  # checked to lie inside the image
             flow=self._flow,
             remember=False,

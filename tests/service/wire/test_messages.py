@@ -7,6 +7,7 @@ import pytest
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs import worker_pb2 as internal
+from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_model.types import (
     AnswerWarning,
     Background,
@@ -73,7 +74,7 @@ FULL = WorkerRequest(
     threshold=0.1,
     max_side=512,
     simplify=1.5,
-    size=(3648, 5472),
+    header=PictureHeader("JPEG", (3648, 5472), 6),
     owner="camera",
     source="stream-7",
     remember=False,
@@ -163,8 +164,8 @@ def steps() -> list[StreamQuestion | VideoFrame]:
     """A question and frames, made when they are needed: other tests count those that are left in memory."""
     followed = tuple(Followed(number, prompt) for number, prompt in enumerate(FULL.prompts, 7))
     return [
-        StreamQuestion(replace(FULL, image_id=None, size=None), 0.5, True, "latest", 8, True),
-        VideoFrame(b"image", "frame-1", 123456789012345, size=(0, 0)),
+        StreamQuestion(replace(FULL, image_id=None, header=None), 0.5, True, "latest", 8, True),
+        VideoFrame(b"image", "frame-1", 123456789012345, header=PictureHeader("PNG", (16, 32), 1)),
         VideoFrame(b"image", "frame-1", follow=followed, unfollow=(3, 2**60)),
     ]
 
@@ -216,7 +217,7 @@ REQUEST = WorkerRequest(
     "tiny",
     regions=tuple(ExampleRegion(region, f"classes.0.examples.{number}") for number, region in enumerate(REGIONS)),
     keep_picture=True,
-    size=(480, 640),
+    header=PictureHeader("HEIF", (480, 640), 1),
     owner="camera",
     deadline=7.0,
 )

@@ -6,7 +6,8 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lexiseg_service.errors import UndecodableImage
+from lexiseg_service.errors import TooLarge, UndecodableImage
+from lexiseg_service.image.header import read_header
 from lexiseg_service.settings import Limits
 from lexiseg_service.worker.decode import decode
 from tests import pictures
@@ -43,6 +44,25 @@ def test_a_large_turned_jpeg_is_decoded_smaller_but_keeps_its_size() -> None:
 
     assert found.size == (1280, 640)
     assert found.rgb.shape == (320, 160, 3)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF"])
+def test_a_header_that_has_been_read_is_not_read_again(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = pictures.turned(pictures.small().resize((64, 32)), 6, kind)
+    whole, header = decode(image, LIMITS, WHOLE), read_header(image, LIMITS)
+    monkeypatch.setattr("lexiseg_service.worker.decode.read_header", lambda *_: pytest.fail("read again"))
+
+    again = decode(image, LIMITS, WHOLE, header)
+
+    assert again.size == whole.size == (64, 32)
+    assert np.array_equal(again.rgb, whole.rgb)
+
+
+def test_a_header_that_has_been_read_is_compared_with_the_worker_s_own_limits() -> None:
+    image = pictures.encoded(pictures.small())
+
+    with pytest.raises(TooLarge):
+        decode(image, Limits(max_pixels=99), WHOLE, read_header(image, LIMITS))
 
 
 @pytest.mark.parametrize("orientation", [1, 6])

@@ -258,6 +258,38 @@ class Origin(_message.Message):
 Global___Origin: _TypeAlias = Origin  # noqa: Y015
 
 @_typing.final
+class ImageHeader(_message.Message):
+    """What the header of an image says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    ORIENTATION_FIELD_NUMBER: _builtins.int
+    format: _builtins.str
+    """JPEG, PNG, WEBP, BMP, TIFF, HEIF or AVIF."""
+    orientation: _builtins.int
+    """To apply after decoding, as of EXIF: 1 to 8."""
+    @_builtins.property
+    def size(self) -> _segmentation_pb2.Size:
+        """Displayed size."""
+
+    def __init__(
+        self,
+        *,
+        format: _builtins.str = ...,
+        size: _segmentation_pb2.Size | None = ...,
+        orientation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["size", b"size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "orientation", b"orientation", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImageHeader: _TypeAlias = ImageHeader  # noqa: Y015
+
+@_typing.final
 class WorkerSegmentRequest(_message.Message):
     """One image and one request."""
 
@@ -268,6 +300,7 @@ class WorkerSegmentRequest(_message.Message):
     IMAGE_ID_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
+    HEADER_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
     """The encoded file."""
     image_id: _builtins.str
@@ -282,7 +315,11 @@ class WorkerSegmentRequest(_message.Message):
 
     @_builtins.property
     def size(self) -> _segmentation_pb2.Size:
-        """Displayed size of the image, if the gateway read its header; zeros for an image that will be refused."""
+        """The header's size, for workers of the release before."""
+
+    @_builtins.property
+    def header(self) -> Global___ImageHeader:
+        """Header of the image, if the gateway has read it."""
 
     def __init__(
         self,
@@ -292,10 +329,11 @@ class WorkerSegmentRequest(_message.Message):
         image_id: _builtins.str = ...,
         origin: Global___Origin | None = ...,
         size: _segmentation_pb2.Size | None = ...,
+        header: Global___ImageHeader | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question", "size", b"size"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question", "size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_image: _TypeAlias = _typing.Literal["content", "image_id"]  # noqa: Y015
     _WhichOneofArgType_image: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
@@ -368,6 +406,7 @@ class ExemplifyRequest(_message.Message):
     REGIONS_FIELD_NUMBER: _builtins.int
     KEEP_PICTURE_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
+    HEADER_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
     """The encoded file."""
     image_id: _builtins.str
@@ -388,7 +427,11 @@ class ExemplifyRequest(_message.Message):
 
     @_builtins.property
     def size(self) -> _segmentation_pb2.Size:
-        """Displayed size of the image, if the gateway read its header; zeros for an image that will be refused."""
+        """The header's size, for workers of the release before."""
+
+    @_builtins.property
+    def header(self) -> Global___ImageHeader:
+        """Header of the image, if the gateway has read it."""
 
     def __init__(
         self,
@@ -400,10 +443,11 @@ class ExemplifyRequest(_message.Message):
         regions: _abc.Iterable[Global___ExampleRegion] | None = ...,
         keep_picture: _builtins.bool = ...,
         size: _segmentation_pb2.Size | None = ...,
+        header: Global___ImageHeader | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question", "size", b"size"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question", "size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "image", b"image", "image_id", b"image_id", "keep_picture", b"keep_picture", "origin", b"origin", "question", b"question", "regions", b"regions", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "image", b"image", "image_id", b"image_id", "keep_picture", b"keep_picture", "origin", b"origin", "question", b"question", "regions", b"regions", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_image: _TypeAlias = _typing.Literal["content", "image_id"]  # noqa: Y015
     _WhichOneofArgType_image: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
@@ -512,6 +556,7 @@ class WorkerSegmentVideoRequest(_message.Message):
     CONFIG_FIELD_NUMBER: _builtins.int
     FRAME_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
+    HEADER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def config(self) -> Global___WorkerStreamConfig:
         """The request."""
@@ -522,7 +567,11 @@ class WorkerSegmentVideoRequest(_message.Message):
 
     @_builtins.property
     def size(self) -> _segmentation_pb2.Size:
-        """Displayed size of the frame, if the gateway read its header; zeros for a frame that will be refused."""
+        """The header's size, for workers of the release before."""
+
+    @_builtins.property
+    def header(self) -> Global___ImageHeader:
+        """Header of the frame, if the gateway has read it."""
 
     def __init__(
         self,
@@ -530,10 +579,11 @@ class WorkerSegmentVideoRequest(_message.Message):
         config: Global___WorkerStreamConfig | None = ...,
         frame: _segmentation_pb2.Frame | None = ...,
         size: _segmentation_pb2.Size | None = ...,
+        header: Global___ImageHeader | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "frame", b"frame", "message", b"message", "size", b"size"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "frame", b"frame", "header", b"header", "message", b"message", "size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "frame", b"frame", "message", b"message", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "frame", b"frame", "header", b"header", "message", b"message", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["config", "frame"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
