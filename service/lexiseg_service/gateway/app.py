@@ -79,7 +79,7 @@ def create_app(
     rollouts = Rollouts(settings.rollouts_file, lambda model: metrics.passed_over.labels(model).inc())
     use_case = UseCase(backend, vocabularies, settings, fetcher, rollouts, access.fetched)
     video = VideoService(use_case, settings, metrics, access)
-    streams = OpenStreams(video, settings, access.calls)
+    streams = OpenStreams(video, settings, access.streams)
     more_services: list[MoreService] = []
     grpc = gateway_server(settings, use_case, video, metrics, access, tracing, more_services)
 

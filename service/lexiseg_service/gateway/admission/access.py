@@ -11,7 +11,10 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.shares import CLIENT_SHARE, Shares
 from lexiseg_service.watch.metrics import Metrics
 
-MAX_CALLS = 1000  # concurrent gRPC calls, and streams over REST
+# Requests of REST and calls of gRPC at a time. Fewer than the edge lets through to one gateway: beyond them a client is
+# refused by its own share, not by a queue that all clients wait in.
+MAX_CALLS = 800
+MAX_STREAMS = 1000  # over REST, whose frames are requests of their own
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class AccessControl:
     limits: ClientLimits
     bytes: Shares  # of bodies and messages, from before they are read until they are answered
     fetched: Shares  # bytes of images by URL, likewise
-    calls: Shares  # of gRPC
+    calls: Shares  # of gRPC, and requests of REST
+    streams: Shares  # of REST
 
     def identified(self, caller: Caller, key: str | None, address: str | None, scope: Scope = "segment") -> Caller:
         """A caller with its key, if keys are needed, and the client that it counts for.
@@ -65,7 +69,8 @@ class AccessControl:
             limits or _limits(settings, metrics, keys),
             Shares("bytes of requests", settings.max_bytes_in_flight, CLIENT_SHARE),
             Shares("bytes of images by URL", settings.max_bytes_in_flight // 2, CLIENT_SHARE),
-            Shares("calls", MAX_CALLS, CLIENT_SHARE),
+            Shares("requests and calls", MAX_CALLS, CLIENT_SHARE),
+            Shares("streams", MAX_STREAMS, CLIENT_SHARE),
         )
         metrics.held("clients", lambda: access.limits.nbytes)
         metrics.held("requests", lambda: access.bytes.in_use)

@@ -1,6 +1,6 @@
 """Middleware around every HTTP request, outermost first; plain ASGI, without copies of bodies.
 
-RequestFrame: id, log line, metrics, span -> Compression -> Guard: API key, client limits, bounds of the body
+RequestFrame: id, log line, metrics, span -> Compression -> Guard: API key, place, client limits, bounds of the body
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Compression(GZipMiddleware):
 
 
 class Guard:
-    """Admits a request: API key and client limits before its body is read, then bounds of the body.
+    """Admits a request: API key, a place and client limits before its body is read, then bounds of the body.
 
     Completes the caller in the scope's state. Of the body: its size, the time it takes to arrive, and the bytes of all
     requests in flight. 413 by the Content-Length before reading, else as soon as the body exceeds the limit; 408 when
@@ -145,7 +145,7 @@ class Guard:
             scope_needed = scope_of(scope["method"], scope["path"])
             caller = self._access.identified(state["caller"], key_of(*map(headers.get, HEADERS)), address, scope_needed)
             state["caller"] = caller
-            with bound_contextvars(key_id=caller.key_id):
+            with bound_contextvars(key_id=caller.key_id), self._access.calls.take(caller.client):
                 async with self._access.limits.admit(caller.client):
                     room = self._access.bytes.wait(caller.client, self._expected(headers), self._room_seconds)
                     with await room as hold:

@@ -43,11 +43,11 @@ PROBLEMS = problems(*OF_SEGMENT, UnknownStream)
 
 
 class OpenStreams:
-    """The streams that are open in this gateway. `calls` counts them together with gRPC calls."""
+    """The streams that are open in this gateway. `places` counts them."""
 
-    def __init__(self, video: VideoService, settings: Settings, calls: Shares) -> None:
+    def __init__(self, video: VideoService, settings: Settings, places: Shares) -> None:
         self._video = video
-        self._calls = calls
+        self._places = places
         self._seconds = settings.deadline_seconds
         self._open: dict[str, _Stream] = {}
 
@@ -55,11 +55,11 @@ class OpenStreams:
         """The id of a new stream.
 
         Raises:
-            QueueFull: too many calls and streams.
+            QueueFull: too many streams.
             RateLimited: the client itself has too many.
             ServiceError: as of `VideoService.stream`.
         """
-        hold = self._calls.take(caller.client)
+        hold = self._places.take(caller.client)
         stream = _Stream(caller.owner)
         identity = secrets.token_urlsafe(ID_BYTES)
         self._open[identity] = stream

@@ -1,6 +1,7 @@
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -9,6 +10,7 @@ from lexiseg_service.gateway.admission.limits import ClientLimits, Rule
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, serving
+from tests.waiting import soon
 
 KEYS = SecretStr(line_of("camera", "right"))
 RIGHT: list[dict[str, str]] = [{"Authorization": "Bearer right"}, {"X-API-Key": "right"}]
@@ -26,8 +28,10 @@ class SlowBackend(KnownBackend):
         super().__init__()
         self.may_go_on = asyncio.Event()
         self.reached = asyncio.Event()
+        self.n_reached = 0
 
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        self.n_reached += 1
         self.reached.set()
         await self.may_go_on.wait()
         return await super().segment(request)
@@ -102,6 +106,30 @@ async def test_a_client_has_only_so_many_requests_at_a_time() -> None:
 
     assert (second.status_code, second.json()["type"]) == (429, "rate-limited")
     assert [answer.status_code for answer in answers] == [200, 200]
+
+
+@pytest.mark.parametrize("keys", [None, SecretStr("\n".join([line_of("camera", "right"), line_of("phone", "left")]))])
+async def test_one_client_has_its_share_of_the_places_and_leaves_some_to_another(
+    keys: SecretStr | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lexiseg_service.gateway.admission.access.MAX_CALLS", 4)
+    backend = SlowBackend()
+    async with serving(backend=backend, api_keys=keys) as client:
+        app = client._transport.app  # type: ignore[attr-defined]
+        elsewhere = httpx.ASGITransport(app, client=("203.0.113.9", 1))
+        held = [asyncio.create_task(client.post("/segment", files=form("sky"), headers=RIGHT[0])) for _ in range(2)]
+        await soon(lambda: backend.n_reached == 2)
+        refused = await client.get("/models", headers=RIGHT[0])
+        async with httpx.AsyncClient(transport=elsewhere, base_url="http://test") as other:
+            served = await other.get("/models", headers={"X-API-Key": "left"})
+        backend.may_go_on.set()
+        statuses = [(await each).status_code for each in held]
+        afterwards = await client.get("/models", headers=RIGHT[0])
+
+    assert (refused.status_code, refused.json()["type"]) == (429, "rate-limited")
+    assert "this client holds 2 requests and calls" in refused.json()["detail"]
+    assert refused.headers["retry-after"] == "1"
+    assert [served.status_code, *statuses, afterwards.status_code] == [200, 200, 200, 200]
 
 
 async def test_a_request_beyond_the_scopes_of_its_key_is_refused() -> None:

@@ -187,7 +187,7 @@ async def test_a_stream_that_is_ended_is_unknown(client: httpx.AsyncClient) -> N
 
 
 async def test_an_idle_stream_releases_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexiseg_service.gateway.admission.access.MAX_CALLS", 1)
+    monkeypatch.setattr("lexiseg_service.gateway.admission.access.MAX_STREAMS", 1)
     for seconds in (0.2, 2, 10):  # on a slow machine the first stream may be over before there is a second
         monkeypatch.setattr("lexiseg_service.gateway.video.STREAM_IDLE_SECONDS", seconds)
         async with following() as gateway:
