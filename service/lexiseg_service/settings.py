@@ -18,6 +18,7 @@ from lexiseg_model.types import Runtime
 
 STREAM_IDLE_SECONDS = 60.0  # without a message, then a video stream is ended
 BODY_SECONDS = 60.0  # for the whole body of a request, or one gRPC message
+FIRST_MESSAGE_SECONDS = 10.0  # for the first message of a gRPC call, where its length is not known before
 BYTES_PER_POINT = 96  # in JSON, with all digits
 REDIS_URL = re.compile(r"(?:[^/]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]*)(?::[0-9]{1,5})?(?:/[0-9]*)?")  # after ://
 WORKER = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")

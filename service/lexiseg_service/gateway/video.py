@@ -22,13 +22,12 @@ from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.question.messages import DropPolicy, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.question.schemas import Question
-from lexiseg_service.settings import STREAM_IDLE_SECONDS, Settings
+from lexiseg_service.settings import FIRST_MESSAGE_SECONDS, STREAM_IDLE_SECONDS, Settings
 from lexiseg_service.shares import Hold
 from lexiseg_service.watch.metrics import Metrics, failure_reason
 
 T = TypeVar("T")
 MAX_FRAME_ID_LENGTH = 128  # characters
-FIRST_MESSAGE_SECONDS = 10.0
 GOING_DOWN = "the service is going down; open the stream again"
 Accepted = Callable[[], Awaitable[object]]
 

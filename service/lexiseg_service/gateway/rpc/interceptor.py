@@ -27,7 +27,8 @@ from structlog.contextvars import bound_contextvars
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceError, unexpected
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.admission.keys import HEADERS, key_of, refuse_repeated
-from lexiseg_service.settings import BODY_SECONDS, STREAM_IDLE_SECONDS, Settings
+from lexiseg_service.gateway.admission.proxies import Proxies
+from lexiseg_service.settings import BODY_SECONDS, FIRST_MESSAGE_SECONDS, STREAM_IDLE_SECONDS, Settings
 from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import RequestSpan, Tracing
@@ -59,6 +60,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self, access: AccessControl, settings: Settings, metrics: Metrics, tracing: Tracing | None = None
     ) -> None:
         self._access = access
+        self._proxies = Proxies()
         self._metrics = metrics
         self._max_bytes = settings.limits.max_grpc_bytes
         self._room_seconds = settings.deadline_seconds
@@ -88,8 +90,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def answer(context: Context) -> None:
             async with self._call(details, context) as call:
                 client, seconds = call.caller.client, min(self._room_seconds, call.caller.seconds)
-                with await self._access.bytes.wait(client, self._max_bytes, seconds) as room:
-                    message = await self._first(context)
+                announced = self._proxies.announced_bytes(address_of(context.peer()), _texts(details))
+                expected = self._max_bytes if announced is None else min(announced, self._max_bytes)
+                with await self._access.bytes.wait(client, expected, seconds) as room:
+                    # A message of unknown length holds room for the largest: not for long.
+                    message = await self._first(context, FIRST_MESSAGE_SECONDS if announced is None else BODY_SECONDS)
                     room.keep(message.ByteSize())
                     answered = await method(message, context)
                     call.answered = time.monotonic()
@@ -112,12 +117,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return answer
 
-    async def _first(self, context: Context) -> Any:
+    async def _first(self, context: Context, seconds: float) -> Any:
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout(seconds):
                 message = await _next(context)
         except TimeoutError:
-            raise DeadlineExceeded(f"the message did not come within {BODY_SECONDS:g} seconds") from None
+            raise DeadlineExceeded(f"the message did not come within {seconds:g} seconds") from None
         if message is grpc.aio.EOF:
             raise MalformedRequest("a call without a message")
         return message
@@ -160,7 +165,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         try:
             with bound_contextvars(**log_fields):
                 refuse_repeated((name for name, _ in details.invocation_metadata or ()), HEADERS)
-                caller = self._access.identified(caller, _key_in(details), address_of(context.peer()))
+                address = await self._proxies.address(address_of(context.peer()), metadata)
+                caller = self._access.identified(caller, _key_in(details), address)
                 call.caller = caller
                 CALLER.set(caller)
                 with bound_contextvars(key_id=caller.key_id), self._access.calls.take(caller.client):

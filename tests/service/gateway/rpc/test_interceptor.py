@@ -211,6 +211,54 @@ async def test_a_call_without_a_key_is_refused_before_its_message_is_read() -> N
     assert kind(error) == "unauthorized"
 
 
+@pytest.mark.parametrize(("trusted", "n_clients"), [("127.0.0.1", 2), ("10.0.0.1", 1)])
+async def test_a_trusted_proxy_names_the_address_that_a_call_counts_for(
+    trusted: str, n_clients: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", trusted)
+    backend = KnownBackend()
+    async with calling(backend=backend) as gateway:
+        for address in ("203.0.113.9", "203.0.113.9", "203.0.113.10"):
+            await gateway.stub.Segment(request("sky"), metadata=(("x-forwarded-for", address),))
+
+    assert len({asked.source for asked in backend.asked}) == n_clients
+
+
+async def test_a_call_whose_message_does_not_come_ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lexiseg_service.gateway.rpc.interceptor.FIRST_MESSAGE_SECONDS", 0.2)
+    async with calling() as gateway:
+        error = await failure(empty_call(gateway).read())
+
+    assert (error.code(), kind(error)) == (grpc.StatusCode.DEADLINE_EXCEEDED, "deadline-exceeded")
+    assert "the message did not come within 0.2 seconds" in (error.details() or "")
+
+
+@pytest.mark.parametrize(
+    ("trusted", "prefix", "n_bytes"),
+    [
+        ("127.0.0.1", "0000001000", 4096),
+        ("127.0.0.1", "00FFFFFFFF", 24 << 20),  # gRPC refuses it when it comes
+        ("127.0.0.1", "0100001000", 24 << 20),  # compressed: nobody knows what is in it
+        ("127.0.0.1", "", 24 << 20),
+        ("10.0.0.1", "0000001000", 24 << 20),
+    ],
+)
+async def test_a_message_takes_the_room_that_a_trusted_proxy_says_it_needs(
+    trusted: str, prefix: str, n_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", trusted)
+    async with calling() as gateway:
+        call = empty_call(gateway, ("x-message-prefix", prefix))
+        await soon(lambda: gateway.counted("lexiseg_cache_bytes", cache="requests") == n_bytes)
+        call.cancel()
+        await soon(lambda: gateway.counted("lexiseg_cache_bytes", cache="requests") == 0)
+
+
+def empty_call(gateway: Gateway, *metadata: tuple[str, str]) -> Any:
+    """A call that sends nothing."""
+    return gateway.channel.stream_stream(SEGMENT)(metadata=metadata)
+
+
 @pytest.mark.parametrize(
     ("peer", "address"),
     [
