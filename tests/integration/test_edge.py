@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -18,14 +19,18 @@ import trustme
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
+from loadtests import http2
 from tests import pictures
 from tests.http_server import Quiet, serving
 from tests.integration.server import ROOT, Server, form
+from tests.waiting import until
 
 CONFIGURATION = ROOT / "deploy" / "edge" / "haproxy.cfg"
 IMAGE = pictures.encoded(pictures.small("china", 160), "JPEG")
 PATIENCE = 60.0  # seconds; nothing here takes a third of it
 MAX_OF_ONE_ADDRESS = 200
+ELSEWHERE = "127.0.0.2"  # another client's address
+SEGMENT = "/lexiseg.v1.Segmentation/Segment"
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,12 @@ class Edge:
 
     http: int
     grpc: int
+    metrics: int
+
+    def metric(self, name: str) -> float:
+        """A value of HAProxy's exporter, as `haproxy_up{proxy="rest"}`."""
+        text = httpx.get(f"http://127.0.0.1:{self.metrics}/metrics", timeout=PATIENCE).text
+        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
     @property
     def url(self) -> str:
@@ -49,12 +60,13 @@ def edge(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
 @contextmanager
 def started(gateway_http: str, gateway_grpc: str, log: Path, **settings: str) -> Iterator[Edge]:
     """HAProxy in front of a gateway, once it lets questions pass."""
-    ports = Edge(free_port(), free_port())
+    ports = Edge(free_port(), free_port(), free_port())
     environment = {
         "EDGE_HTTP": f"127.0.0.1:{ports.http}",
         "EDGE_GRPC": f"127.0.0.1:{ports.grpc}",
         "GATEWAY_HTTP": gateway_http,
         "GATEWAY_GRPC": gateway_grpc,
+        "EDGE_METRICS": f"127.0.0.1:{ports.metrics}",
     }
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -152,6 +164,112 @@ def test_one_address_has_a_bound_of_connections(edge: Edge) -> None:
     assert 0 < n_ended <= 40
 
 
+@contextmanager
+def unfinished(port: int, n_connections: int, n_streams: int, path: str, body: bytes) -> Iterator[None]:
+    """Requests of another address that are begun over HTTP/2 and never finished, while the block runs."""
+    headers = {"content-type": "application/grpc", "te": "trailers"} if path == SEGMENT else {"content-length": "40960"}
+    with ExitStack() as connections:
+        for _ in range(n_connections):
+            connection = socket.create_connection(("127.0.0.1", port), PATIENCE, (ELSEWHERE, 0))
+            connections.enter_context(connection).sendall(http2.unfinished(n_streams, path, headers, body))
+        yield
+
+
+def requests_refused(edge: Edge, frontend: str) -> float:
+    return edge.metric(f'haproxy_frontend_requests_denied_total{{proxy="{frontend}"}}')
+
+
+def test_a_thousand_unfinished_requests_of_one_address_leave_the_service_to_others(edge: Edge) -> None:
+    before = requests_refused(edge, "rest")
+    with unfinished(edge.http, 10, http2.MAX_STREAMS, "/segment", bytes(20_480)):
+        until(lambda: requests_refused(edge, "rest") - before >= 10 * http2.MAX_STREAMS - MAX_OF_ONE_ADDRESS)
+        others = [httpx.get(f"{edge.url}/v1/models", timeout=PATIENCE).status_code for _ in range(20)]
+        asked = httpx.post(f"{edge.url}/segment", files=form(IMAGE, "sky"), timeout=PATIENCE)
+        with httpx.Client(transport=httpx.HTTPTransport(local_address=ELSEWHERE)) as same:
+            refused = same.get(f"{edge.url}/v1/models", timeout=PATIENCE)
+
+    assert others == [200] * 20
+    assert asked.status_code == 200
+    assert (refused.status_code, refused.json()["type"], refused.headers["retry-after"]) == (429, "rate-limited", "1")
+
+
+def test_unfinished_calls_of_one_address_leave_the_service_to_others(edge: Edge, server: Server) -> None:
+    before = requests_refused(edge, "grpc")
+    message = bytes([0, 0, 0, 0x40, 0]) + bytes(1_000)  # of 16 KiB the beginning
+    with unfinished(edge.grpc, 4, http2.MAX_STREAMS, SEGMENT, message):
+        until(lambda: requests_refused(edge, "grpc") - before >= 4 * http2.MAX_STREAMS - MAX_OF_ONE_ADDRESS)
+        held = server.metric('lexiseg_cache_bytes{cache="requests"}')
+        models = list_models(edge)
+
+    assert models
+    assert held <= MAX_OF_ONE_ADDRESS * 16_384
+
+
+def list_models(edge: Edge) -> list[str]:
+    with grpc.insecure_channel(f"127.0.0.1:{edge.grpc}") as channel:
+        answer = SegmentationStub(channel).ListModels(pb.ListModelsRequest(), timeout=PATIENCE)
+    return [card.name for card in answer.models]
+
+
+def test_calls_without_a_message_are_ended_and_never_reach_the_service(edge: Edge, server: Server) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{edge.grpc}") as channel:
+        silent: Any = channel.stream_stream(SEGMENT)
+        empty = [silent(iter(threading.Event().wait, True)) for _ in range(30)]
+        until(lambda: edge.metric('haproxy_frontend_current_sessions{proxy="grpc"}') == 1)
+        models = list_models(edge)
+        until(lambda: server.metric("lexiseg_grpc_active") == 0)
+        were_open = not any(each.done() for each in empty)
+        for each in empty:
+            with pytest.raises(grpc.RpcError):
+                next(each)
+
+    assert models
+    assert were_open
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/%6Detrics", "/metrics?x=1"])
+def test_metrics_are_not_for_clients(edge: Edge, path: str) -> None:
+    refused = httpx.get(f"{edge.url}{path}", timeout=PATIENCE)
+
+    assert (refused.status_code, refused.json()["type"]) == (404, "no-such-route")
+
+
+def test_the_edge_is_healthy_as_long_as_a_gateway_is(edge: Edge, tmp_path: Path) -> None:
+    assert healthy(edge).status_code == 200
+
+    class Unready(Quiet):
+        ready = True
+
+        def do_GET(self) -> None:
+            self.send_response(200 if Unready.ready else 503)
+            self.end_headers()
+
+    with serving(Unready) as gateway:
+        address = gateway.removeprefix("http://")
+        with started(address, address, tmp_path / "log") as before_it:
+            Unready.ready = False
+            until(lambda: healthy(before_it).status_code == 503)
+            n_ready = before_it.metric('haproxy_backend_active_servers{proxy="gateways_rest"}')
+
+    assert n_ready == 0
+
+
+def healthy(edge: Edge) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{edge.metrics}/healthz", timeout=PATIENCE)
+
+
+def test_each_request_is_a_line_of_the_log_without_its_question(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with in_front_of_an_echo(log) as edge:
+        httpx.get(f"{edge.url}/v1/segment?classes=pagoda", timeout=PATIENCE)
+        until(lambda: "/v1/segment" in log.read_text())
+
+    (line,) = [line for line in log.read_text().splitlines() if "/v1/segment" in line]
+    assert line.startswith("127.0.0.1:")
+    assert " rest gateways_rest/gateway1 " in line
+    assert line.endswith('"GET /v1/segment HTTP/1.1"')
+
+
 def is_ended(connection: socket.socket) -> bool:
     connection.settimeout(0.02)
     try:
@@ -179,11 +297,9 @@ def test_both_protocols_pass_over_tls(server: Server, tmp_path: Path) -> None:
     assert [card["name"] for card in rest.json()["models"]] == [card.name for card in models]
 
 
-@pytest.mark.parametrize(("proxies", "forwarded"), [("", "127.0.0.1"), ("127.0.0.0/8", "203.0.113.9")])
-def test_the_address_of_a_client_is_the_edges_word_unless_a_proxy_is_trusted(
-    proxies: str, forwarded: str, tmp_path: Path
-) -> None:
-    """The gateway's place is taken by a server that answers with the header it got."""
+@contextmanager
+def in_front_of_an_echo(log: Path, **settings: str) -> Iterator[Edge]:
+    """The gateway's place is taken by a server that answers with the client's address as it got it."""
 
     class Echo(Quiet):
         def do_GET(self) -> None:
@@ -193,7 +309,52 @@ def test_the_address_of_a_client_is_the_edges_word_unless_a_proxy_is_trusted(
 
     with serving(Echo) as gateway:
         address = gateway.removeprefix("http://")
-        with started(address, address, tmp_path / "log", EDGE_PROXIES=proxies) as edge:
-            answer = httpx.get(f"{edge.url}/x", headers={"X-Forwarded-For": "203.0.113.9"}, timeout=PATIENCE)
+        with started(address, address, log, **settings) as edge:
+            yield edge
 
-    assert answer.text == forwarded
+
+CLIENT, OWN_WORD, PROXY = "203.0.113.9", "198.51.100.7", "10.0.0.4"
+FORWARDED: list[tuple[str | None, str]] = [  # what a proxy at 127.0.0.1 sends, and whose request it is
+    (None, "127.0.0.1"),
+    (CLIENT, CLIENT),
+    (f"{OWN_WORD}, {CLIENT}", CLIENT),
+    (f"{OWN_WORD}, {CLIENT}, {PROXY}", CLIENT),
+    (f"{OWN_WORD}, {CLIENT}:4711, {PROXY}, {PROXY}", CLIENT),
+    (f"{OWN_WORD}, unknown, {PROXY}", PROXY),
+    (f"{OWN_WORD}, unknown", "127.0.0.1"),
+    (f"{OWN_WORD}, 2001:db8::9", "2001:db8::9"),
+    (f"{CLIENT}{f', {PROXY}' * 4}", PROXY),  # more proxies than it follows
+]
+
+
+def test_behind_trusted_proxies_the_client_is_the_last_address_that_is_not_trusted(tmp_path: Path) -> None:
+    with in_front_of_an_echo(tmp_path / "log", EDGE_PROXIES="10.0.0.0/8 127.0.0.0/8") as edge:
+        seen = []
+        for forwarded, _ in FORWARDED:
+            headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
+            seen.append(httpx.get(f"{edge.url}/x", headers=headers, timeout=PATIENCE).text)
+
+    assert seen == [client for _, client in FORWARDED]
+
+
+def test_requests_in_flight_are_counted_for_the_client_behind_a_proxy(tmp_path: Path) -> None:
+    with in_front_of_an_echo(tmp_path / "log", EDGE_PROXIES="127.0.0.0/8") as edge:
+        path, headers = "/segment", {"content-length": "40960", "x-forwarded-for": f"{OWN_WORD}, {CLIENT}"}
+        with ExitStack() as connections:
+            for _ in range(3):
+                connection = socket.create_connection(("127.0.0.1", edge.http), PATIENCE)
+                connections.enter_context(connection).sendall(http2.unfinished(http2.MAX_STREAMS, path, headers))
+            until(lambda: requests_refused(edge, "rest") >= 3 * http2.MAX_STREAMS - MAX_OF_ONE_ADDRESS)
+            statuses = [
+                httpx.get(f"{edge.url}/x", headers={"X-Forwarded-For": address}, timeout=PATIENCE).status_code
+                for address in (CLIENT, OWN_WORD)
+            ]
+
+    assert statuses == [429, 200]
+
+
+def test_without_a_trusted_proxy_the_address_of_a_client_is_the_edges_word(tmp_path: Path) -> None:
+    with in_front_of_an_echo(tmp_path / "log") as edge:
+        answer = httpx.get(f"{edge.url}/x", headers={"X-Forwarded-For": CLIENT}, timeout=PATIENCE)
+
+    assert answer.text == "127.0.0.1"
