@@ -1,6 +1,7 @@
 """Redis for work that goes on without it: short calls behind a circuit breaker.
 
-redis-py reconnects after a lost connection and bounds each connect and each read.
+redis-py reconnects after a lost connection and bounds each connect and each read. Here the sum of a call's reads is
+bounded, too: a server that never stops sending would hold a thread and fill the memory.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from redis import ConnectionError as ConnectionLost
@@ -25,7 +26,9 @@ logger = structlog.get_logger("lexiseg.redis")
 T = TypeVar("T")
 FAILURES = 3  # in a row that open the breaker
 COOL_DOWN_SECONDS = 5.0  # of an open breaker, until one call is tried
-TIMEOUT_SECONDS = 0.2  # for a connect, or an answer
+TIMEOUT_SECONDS = 0.2  # for a connect, or one read
+READS = 5  # of that time each, that a call may take in all
+MAX_BYTES = 32 * 2**20  # of a call's answers: four vocabularies of 3 MB, or 1,024 rows of 8 KB
 
 
 class State(IntEnum):
@@ -82,11 +85,45 @@ class RedisAway(Exception):
     """Redis did not answer in time, or the circuit breaker is open."""
 
 
+class _Budget(threading.local):
+    """What the call of this thread may still read."""
+
+    until = 0.0  # time.monotonic()
+    left = 0  # bytes
+
+    def begin(self, seconds: float) -> None:
+        self.until, self.left = time.monotonic() + seconds, MAX_BYTES
+
+    def spend(self, n_bytes: int) -> None:
+        """Raises TimeoutError, which redis-py expects of a socket: the call has read for too long or too much."""
+        self.left -= n_bytes
+        if self.left < 0 or time.monotonic() > self.until:
+            raise TimeoutError
+
+
+class _BoundedSocket:
+    """A connection's socket, whose reads are taken from the budget of the call."""
+
+    def __init__(self, sock: Any, budget: _Budget) -> None:
+        self._sock = sock
+        self._budget = budget
+
+    def recv(self, size: int) -> bytes:
+        content: bytes = self._sock.recv(size)
+        self._budget.spend(len(content))
+        return content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
 class RedisLink:
     """A Redis client whose calls end in time; thread-safe."""
 
     def __init__(self, url: str, timeout: float, breaker: Breaker) -> None:
         self.breaker = breaker
+        self._seconds = READS * timeout
+        self._budget = _Budget()
         self._redis = Redis.from_url(
             url,
             socket_connect_timeout=timeout,
@@ -94,6 +131,7 @@ class RedisLink:
             retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,)),
             protocol=2,  # without driver info: a new connection needs no round trips
             driver_info=None,
+            redis_connect_func=self._on_connect,
         )
 
     @property
@@ -111,6 +149,7 @@ class RedisLink:
         """
         if not self.breaker.allow():
             raise RedisAway
+        self._budget.begin(self._seconds)
         try:
             result = call(self._redis)
         except Exception as error:  # redis-py raises many kinds of errors on invalid answers
@@ -123,6 +162,10 @@ class RedisLink:
     def close(self) -> None:
         """Close all connections, also of calls in flight."""
         self._redis.connection_pool.disconnect(inuse_connections=True)
+
+    def _on_connect(self, connection: Any) -> None:
+        connection._sock = _BoundedSocket(connection._sock, self._budget)
+        connection.on_connect()
 
     def _ping(self) -> None:
         with suppress(RedisAway):

@@ -67,6 +67,7 @@ class TextCaches:
             self.redis = RedisRows(open_link(settings, "text_cache", metrics), secret)
         # Texts that each API key has sent: hits in shared rows would tell a key which words others use.
         self.asked: Lru[int, bool] = Lru(MAX_MARKS)
+        self.row_bytes: dict[str, int] = {}  # by text tower, once it has encoded a text in this process
         self.count = metrics.texts
         self._locks: dict[str, threading.Lock] = {}  # by text tower
         metrics.held("texts", lambda: self.memory.weight)
@@ -120,16 +121,31 @@ class TextCache:
 
     def fetch(self, lookup: Lookup, owner: str = "") -> None:
         """Look up in Redis what memory lacks; from now on it is in memory."""
-        redis, missing = self._shared.redis, lookup.missing
-        if redis is None or not missing:
+        redis = self._shared.redis
+        if redis is None or not lookup.missing:
             return
-        rows, errors = redis.find(self._tower, missing)
+        n_encoded = self._learn_length(lookup)
+        missing = lookup.missing
+        rows, errors = redis.find(self._tower, missing, self._shared.row_bytes[self._tower])
         self._keep(rows)
         self._shared.count("redis", hit=len(rows), error=errors, miss=len(missing) - len(rows) - errors)
         lookup.rows |= rows
         lookup.missing = [text for text in missing if text not in rows]
         if not owner:
-            lookup.misses = len(lookup.missing)
+            lookup.misses = len(lookup.missing) + n_encoded
+
+    def _learn_length(self, lookup: Lookup) -> int:
+        """Encode one text, where none has been in this process: only the tower knows how long its rows are.
+
+        Returns how many texts were encoded.
+        """
+        if self._tower in self._shared.row_bytes:
+            return 0
+        first, rest = lookup.missing[:1], lookup.missing[1:]
+        lookup.missing = first
+        self.encode_chunk(lookup)
+        lookup.missing = rest
+        return 1
 
     def encode_chunk(self, lookup: Lookup) -> None:
         """Encode the next chunk of a lookup's missing texts."""
@@ -139,6 +155,7 @@ class TextCache:
             rows = self._in_memory(chunk)  # another request may have encoded some meanwhile
             if left := [text for text in chunk if text not in rows]:
                 encoded = np.ascontiguousarray(self._encode(left), "<f2")  # [len(left), D]
+                self._shared.row_bytes[self._tower] = encoded.itemsize * encoded.shape[1]
                 new_rows = {text: row.tobytes() for text, row in zip(left, encoded, strict=True)}
                 self._keep(new_rows)
         if new_rows and self._shared.redis is not None:
@@ -240,8 +257,8 @@ class RedisRows:
         self.link = link
         self._secret = secret
 
-    def find(self, tower: str, texts: list[str]) -> tuple[TextRows, int]:
-        """Rows that Redis holds, and for how many texts it failed or held no valid row."""
+    def find(self, tower: str, texts: list[str], row_bytes: int) -> tuple[TextRows, int]:
+        """Rows of a length that Redis holds, and for how many texts it failed or held no valid row."""
         rows: TextRows = {}
         errors = 0
         for start in range(0, len(texts), MAX_KEYS):
@@ -251,7 +268,7 @@ class RedisRows:
             except RedisAway:
                 return rows, errors + len(texts) - start
             decoded = {keys[key]: decode(self._secret, key, value) for key, value in values.items()}
-            valid = {text: row for text, row in decoded.items() if row is not None}
+            valid = {text: row for text, row in decoded.items() if row is not None and len(row) == row_bytes}
             rows |= valid
             errors += len(values) - len(valid)
         return rows, errors

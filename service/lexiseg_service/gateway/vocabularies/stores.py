@@ -21,6 +21,7 @@ logger = structlog.get_logger("lexiseg.vocabularies")
 T = TypeVar("T")
 PREFIX = "lexiseg:vocabulary:"
 INDEX = "lexiseg:vocabularies"  # the set of all names; scanning the key space would take too long
+MAX_NAMES = 4096  # `collection` stores some hundred
 REFRESH_SECONDS = 30.0
 MAX_DOCUMENTS = 4  # in one answer: of up to 3 MB each, within the timeout of one call
 # MGET instead of GET: a value of another type counts as absent instead of failing.
@@ -175,8 +176,7 @@ class RedisStore(Store):
     async def read_all(self) -> dict[str, bytes]:
         """Every document by its name; those of the snapshot while Redis is away."""
         with suppress(RedisAway):
-            members = await self._ask(lambda client: cast("set[bytes]", client.smembers(INDEX)))
-            names = sorted(name for member in members if SLOT.fullmatch(name := member.decode("latin-1")))
+            names = await self._ask(_names)
             documents: dict[str, bytes] = {}
             before = self._documents
             for start in range(0, len(names), MAX_DOCUMENTS):
@@ -225,6 +225,14 @@ class RedisStore(Store):
 
     async def _ask(self, call: Callable[[redis.Redis], T]) -> T:
         return await asyncio.to_thread(self._link.ask, call)
+
+
+def _names(client: redis.Redis) -> list[str]:
+    """The names of all documents. Raises ValueError: more than any service has."""
+    members = cast("set[bytes]", client.smembers(INDEX))
+    if len(members) > MAX_NAMES:
+        raise ValueError(f"{len(members):,} vocabularies, at most {MAX_NAMES:,} are read")
+    return sorted(name for member in members if SLOT.fullmatch(name := member.decode("latin-1")))
 
 
 def _documents(client: redis.Redis, names: list[str]) -> list[bytes | None]:

@@ -53,6 +53,7 @@ class Worker:
         self.breaker = self.caches.redis.link.breaker
         self.breaker._clock = lambda: self.now
         self.cache = self.caches.space("tower", self._encode)
+        self.caches.row_bytes["tower"] = 2 * WIDTH  # as after the first text
 
     def ask(self, texts: list[str]) -> NDArray[np.float16]:
         return self.cache.rows(texts).rows_of(texts)
@@ -188,6 +189,24 @@ def test_a_forged_or_swapped_row_is_not_used_and_is_overwritten(
         assert other.counted("error") >= 1
         assert third.ask(texts).tobytes() == rows_of(texts).tobytes()
         assert not third.encoded
+
+
+@pytest.mark.parametrize("n_bytes", [2, 2 * WIDTH - 2, 4 * WIDTH])
+@pytest.mark.parametrize("fresh", [False, True], ids=["known", "not known yet"])
+def test_a_signed_row_of_another_length_costs_one_miss(
+    n_bytes: int, fresh: bool, server: RedisServer, store: redis.Redis
+) -> None:
+    for key in (SKY, SEA):
+        store.set(key, encode(SECRET.encode(), key, bytes(n_bytes)))
+    texts = ["sky", "sea"]
+    with working(server.url) as one, working(server.url) as other:
+        if fresh:
+            one.caches.row_bytes.clear()
+
+        assert one.ask(texts).tobytes() == rows_of(texts).tobytes()
+        assert one.encoded == Counter(texts)
+        assert other.ask(texts).tobytes() == rows_of(texts).tobytes()
+        assert not other.encoded
 
 
 def test_a_key_of_another_type_is_overwritten(server: RedisServer, store: redis.Redis) -> None:
