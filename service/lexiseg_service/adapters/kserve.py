@@ -10,7 +10,7 @@ import struct
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import orjson
@@ -70,7 +70,7 @@ class InputTensor(BaseModel):
 
     name: str
     datatype: str
-    shape: list[int] = Field(max_length=MAX_DIMENSIONS)
+    shape: list[Annotated[int, Field(ge=-1, lt=2**63)]] = Field(max_length=MAX_DIMENSIONS)
     data: list[Any] | None = None
     parameters: dict[str, Any] = {}
 
@@ -266,7 +266,10 @@ def read(content: bytes, header: str | None, limits: Limits) -> tuple[Infer, Ima
         MalformedRequest, TooLarge: the header or the JSON cannot be read.
         InvalidValue: a tensor or a field is missing or out of range.
     """
-    if header is not None and not (header.isascii() and header.isdigit() and int(header) <= len(content)):
+    n_digits = len(str(len(content)))  # a longer number is larger, and may be too long for int()
+    if header is not None and not (
+        header.isascii() and header.isdigit() and len(header) <= n_digits and int(header) <= len(content)
+    ):
         raise MalformedRequest(f"{HEADER} {header[:20]!r}; expected at most the body's {len(content)} bytes")
     length = len(content) if header is None else int(header)
     body = validate(Infer, parse_object(content[:length], limits))
@@ -285,13 +288,15 @@ def _tensors(body: Infer, behind: bytes, limits: Limits) -> Iterator[tuple[Tenso
             at += size
 
 
-def strings(data: list[Any], field: str) -> list[str]:
-    """The elements of a BYTES tensor in JSON, flattened. Raises InvalidValue: one is no string."""
+def strings(data: list[Any], field: str, dimensions: int = MAX_DIMENSIONS) -> list[str]:
+    """The elements of a BYTES tensor in JSON, flattened. Raises InvalidValue: one is no string, or lies too deep."""
     flat: list[str] = []
     for entry in data:
         if not isinstance(entry, (list, str)):
             raise InvalidValue.of(field, entry, "strings")
-        flat += strings(entry, field) if isinstance(entry, list) else [entry]
+        if isinstance(entry, list) and dimensions == 1:
+            raise InvalidValue.of(field, "a deeper list", f"at most {MAX_DIMENSIONS} dimensions")
+        flat += strings(entry, field, dimensions - 1) if isinstance(entry, list) else [entry]
     return flat
 
 

@@ -84,7 +84,7 @@ def control_of(label_config: str) -> Control:
         InvalidValue: as `root_of`, or no control tag belongs to an image.
     """
     root = root_of(label_config, FIELD)
-    images = {tag.get("name"): tag.get("value", "").removeprefix("$") for tag in root.iter("Image")}
+    images = {tag.get("name"): tag.get("value", "").removeprefix("$") for tag in root.iter("Image") if tag.get("name")}
     for name in CONTROL_TAGS:
         for tag in root.iter(name):
             if tag.get("toName") in images and tag.get("name"):
@@ -121,8 +121,8 @@ class Drawn(BaseModel):
 
     type: str
     value: Value
-    original_width: int
-    original_height: int
+    original_width: Annotated[int, Field(ge=0, lt=2**31)]
+    original_height: Annotated[int, Field(ge=0, lt=2**31)]
     is_positive: bool = True
 
 

@@ -40,7 +40,7 @@ class Mark(BaseModel):
 
     type: Literal["point", "rectangle"]
     data: Annotated[list[float], Field(min_length=2, max_length=4)]
-    label: int = 1
+    label: Annotated[int, Field(ge=-1, lt=2**31)] = 1
 
 
 class Parameters(BaseModel):

@@ -13,6 +13,8 @@ from lexiseg_service.question.messages import MaskFormat
 
 Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
+# Whole numbers go into protobuf's 32 bits, and into numpy.
+Side = Annotated[int, Field(ge=1, lt=2**31)]
 TrackId = Annotated[int, Field(ge=1, lt=2**53, strict=True)]  # as exact as JSON's numbers are to a browser
 
 
@@ -67,7 +69,7 @@ class MaskInput(StrictModel):
     """A mask of the image's size, as an answer gives it (`coco_rle`)."""
 
     format: Literal["coco_rle"] = Field("coco_rle", description="of the mask")
-    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(description="height, width")
+    size: tuple[Side, Side] = Field(description="height, width")
     counts: Text = Field(description="COCO's compressed run lengths, column by column")
 
     def rle(self) -> Rle:
@@ -83,7 +85,7 @@ class PromptInput(ShownInput):
     """
 
     mask: MaskInput | None = Field(None, description="a mask that is corrected, of the image's size; not in a video")
-    segment: Annotated[int, Field(ge=1)] | None = Field(
+    segment: Annotated[int, Field(ge=1, lt=2**31)] | None = Field(
         None,
         description="instead of a mask: the id of a segment in the semantic answer to the same classes; it keeps its "
         "label and id",

@@ -43,9 +43,10 @@ async def test_parameters_are_fields_of_the_question(client: httpx.AsyncClient) 
         ({"inputs": [{**IMAGE, "datatype": "FP32"}, WORDS]}, "BYTES"),
         ({"inputs": [IMAGE, WORDS], "outputs": [{"name": "nope"}]}, "nope"),
         ({"inputs": [IMAGE, {**WORDS, "data": [1]}]}, "strings"),
+        ({"inputs": [IMAGE, {**WORDS, "data": json.loads("[" * 900 + "]" * 900)}]}, "8 dimensions"),
         ({}, "inputs"),
     ],
-    ids=["no image", "another type", "no such output", "no strings", "nothing"],
+    ids=["no image", "another type", "no such output", "no strings", "lists in lists", "nothing"],
 )
 async def test_what_is_wrong_stands_in_the_field_of_the_protocol(
     client: httpx.AsyncClient, body: dict[str, Any], said: str
@@ -54,6 +55,15 @@ async def test_what_is_wrong_stands_in_the_field_of_the_protocol(
 
     assert answer.status_code == 422
     assert said in answer.json()["error"]
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "99999", "-1"])
+async def test_a_length_beyond_the_body_is_refused(client: httpx.AsyncClient, length: str) -> None:
+    headers = {"Inference-Header-Content-Length": length}
+
+    answer = await client.post(f"{URL}/infer", content=b"{}", headers=headers)
+
+    assert (answer.status_code, answer.json()["type"]) == (400, "malformed-request")
 
 
 async def test_bytes_that_do_not_fill_their_elements_are_refused(client: httpx.AsyncClient) -> None:

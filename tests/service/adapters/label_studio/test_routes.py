@@ -149,6 +149,7 @@ def with_labels(labels: str) -> str:
         (with_labels("\x00"), "expected XML"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><View/>', "expected tags alone"),
         ("<View/>", "expected one of BrushLabels"),
+        ('<View><Image value="$image"/><BrushLabels name="mask"/></View>', "expected one of BrushLabels"),
         (" " * (MAX_CHARACTERS + 1), "expected at most 262,144"),
         (with_labels("<Label/>" * MAX_TAGS), "expected at most 8,192"),
         ("<a>" * (MAX_TAGS // 2) + "</a>" * (MAX_TAGS // 2), "expected one of BrushLabels"),
