@@ -1,6 +1,7 @@
 """A small real HTTP server that answers what it is told, for what a healthy lexiseg never answers."""
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,8 +55,8 @@ def busy(seconds: int = 0) -> Say:
 
 
 @contextmanager
-def scripted(*answers: Say) -> Iterator[Script]:
-    """Serves on a free port until the block ends."""
+def scripted(*answers: Say, tls: ssl.SSLContext | None = None) -> Iterator[Script]:
+    """Serves on a free port until the block ends, by TLS if given."""
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
@@ -80,7 +81,9 @@ def scripted(*answers: Say) -> Iterator[Script]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        script = Script(f"http://127.0.0.1:{server.server_address[1]}", list(answers))
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        script = Script(f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}", list(answers))
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:

@@ -6,6 +6,7 @@ LexisegError
  +- NoMasks                the answer has no masks: requested with mask="none"
  +- MissingLibrary         an optional library is not installed; also an ImportError
  +- Unreachable            no server answers, or the connection broke
+ |   +- WrongScheme            the port speaks another protocol than the address says
  +- TimedOut               the call's timeout passed
  +- UnreadableAnswer       the response is not one of lexiseg
  +- ProblemError           the server answered with a problem
@@ -68,6 +69,10 @@ class Unreachable(LexisegError):
     def __init__(self, message: str, *, sent: bool) -> None:
         super().__init__(message)
         self.sent = sent
+
+
+class WrongScheme(Unreachable):
+    """The port speaks another protocol than the address says; the message has the address to write."""
 
 
 class TimedOut(LexisegError):

@@ -169,7 +169,6 @@ def translate_errors(base: str) -> Iterator[None]:
     except httpx.DecodingError as error:
         raise UnreadableAnswer(f"the response of {base} cannot be decompressed: {error}") from error
     except httpx.TransportError as error:
-        reason = str(error) or type(error).__name__
-        # h11's message for a response that is not HTTP
-        hint = ": the port does not speak HTTP/1.1; is it the gRPC port?" if reason == "illegal request line" else ""
-        raise Unreachable(f"the connection to {base} broke ({reason}{hint})", sent=True) from error
+        raise Unreachable(
+            f"the connection to {base} broke ({str(error) or type(error).__name__})", sent=True
+        ) from error

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 60.0  # seconds; a server's own deadline is half of it
 MAX_SENT = 4096  # images whose ids are kept
+NO_ANSWER = "no answer yet"
 PROBE_INTERVAL = 0.2  # seconds
 PROBE_TIMEOUT = 5.0  # seconds for one health check
 
@@ -39,7 +40,7 @@ class Calls:
         self, url: str | None, grpc_target: str | None, api_key: str | None, timeout: float, retry: Retry | None
     ) -> None:
         self.address = read_address(url, grpc_target, api_key)
-        self._policy = RetryPolicy(retry or Retry())
+        self._policy = RetryPolicy(retry or Retry(), self.address)
         self.rest = RestTransport(self._policy)  # for vocabularies, which gRPC does not have
         self.transport = self.rest if self.address.protocol == "rest" else self._grpc()
         self._timeout = timeout
@@ -100,7 +101,7 @@ class Calls:
     def wait_until_ready(self, timeout: float | None) -> Call[Health]:
         """See `Client.wait_until_ready`."""
         deadline = self.deadline(timeout)
-        reason = "no answer yet"
+        reason = NO_ANSWER
         while (remaining := deadline - self._policy.clock()) > 0:
             try:
                 health = yield from self.transport.health(min(PROBE_TIMEOUT, remaining))
@@ -108,6 +109,8 @@ class Calls:
                     return health
                 reason = health.detail
             except (Unreachable, TimedOut) as error:
+                if reason == NO_ANSWER and isinstance(error, Unreachable):
+                    yield from self._policy.refuse_wrong_scheme()
                 reason = str(error)
             yield Wait(PROBE_INTERVAL)
         raise TimedOut(f"the server did not become ready: {reason}")

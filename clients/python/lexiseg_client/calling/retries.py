@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import httpx
 
-from lexiseg_client.calling.steps import Call, Send, Step, Wait
+from lexiseg_client.address import Address
+from lexiseg_client.calling.schemes import refuse_wrong_scheme
+from lexiseg_client.calling.steps import Call, Send, Step, Wait, Work
 from lexiseg_client.errors import (
     Busy,
     FieldError,
@@ -53,11 +56,17 @@ class Retry:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """A client's retry settings, with the clock and random numbers that tests replace."""
+    """A client's retry settings and address, with the clock and random numbers that tests replace."""
 
     rule: Retry = field(default_factory=Retry)
+    address: Address | None = None  # looked at when a connection breaks
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
+
+    def refuse_wrong_scheme(self) -> Call[None]:
+        """Look at the port after a connection to it failed. Raises WrongScheme: it speaks another protocol."""
+        if self.address is not None:
+            yield Work(partial(refuse_wrong_scheme, self.address))
 
 
 def with_retries(
@@ -77,6 +86,7 @@ def with_retries(
 
     Raises:
         ProblemError: the server refused the last attempt.
+        WrongScheme: the port speaks another protocol than the address says.
         Unreachable, TimedOut: the last attempt got no answer.
     """
     count = 0
@@ -86,6 +96,8 @@ def with_retries(
             outcome = yield attempt(max(remaining, MIN_ATTEMPT_SECONDS))
             return read(outcome)
         except (ProblemError, Unreachable) as error:
+            if count == 0 and isinstance(error, Unreachable):
+                yield from policy.refuse_wrong_scheme()
             if count >= policy.rule.most or not is_retryable(error, repeatable=repeatable):
                 raise
             server_wait = error.retry_after if isinstance(error, ProblemError) else None

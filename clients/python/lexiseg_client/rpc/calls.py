@@ -111,8 +111,6 @@ def error_of_rpc(error: grpc.RpcError, target: str) -> LexisegError:
     problem = _problem_in(failed.trailing_metadata())
     if problem is not None:
         return problem_error(problem)
-    if code is grpc.StatusCode.UNAVAILABLE and "http1.x server" in details:
-        return Unreachable(f"{target} speaks HTTP, not gRPC: its address is http://{target}", sent=False)
     if code is grpc.StatusCode.UNAVAILABLE:
         return Unreachable(f"no server answers at {target} ({details})", sent=True)
     if code is grpc.StatusCode.CANCELLED and details not in CANCELLED_HERE:
