@@ -96,8 +96,9 @@ class Client:
         """Segment an image: one mask for each class found, or the masks of `prompts`.
 
         Args:
-            image: a path, bytes of an image file, pixels [H, W, 3] RGB, a Pillow image, a URL, or an `ImageId`. An
-                image is uploaded once: later calls refer to it by id and skip the server's image pass.
+            image: a path, bytes of an image file, pixels [H, W, 3] RGB, a Pillow image, a URL, an `ImageId`, or an
+                answer about the image. An image is uploaded once: later calls refer to it by id and skip the server's
+                image pass.
             classes: names, or `Class` objects with synonyms and thresholds; or use `vocabulary`. Optional with prompts,
                 whose masks then have no labels.
             timeout: seconds; None: the client's.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, Union, runtime_checkable
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from lexiseg_client.errors import UnusableImage
 from lexiseg_client.masks import png
 
+IMAGE_ID = re.compile(r"[0-9a-f]{32}")  # as servers give them
 PNG_MODES = ("L", "LA", "RGB", "RGBA", "I;16")  # Pillow modes that need no conversion
 
 
@@ -34,6 +36,14 @@ class BinaryFile(Protocol):
     """A file object open in binary mode, such as `open(path, "rb")` or `io.BytesIO`."""
 
     def read(self) -> bytes: ...
+
+
+@runtime_checkable
+class Answer(Protocol):
+    """A `Segmentation`, of which the id of its image is used."""
+
+    @property
+    def image_id(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -62,9 +72,20 @@ class Upload:
         return cls(content, hashlib.sha256(content).hexdigest())
 
 
-# A path or URL, a file's bytes, an open file, pixels [H, W], [H, W, 3] RGB or [H, W, 4] RGBA, or a Pillow image.
+# A path or URL, a file's bytes, an open file, pixels [H, W], [H, W, 3] RGB or [H, W, 4] RGBA, a Pillow image, or an
+# answer about an image.
 ImageLike: TypeAlias = Union[
-    str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryFile, NDArray[Any], PillowImage, ImageId, ImageUrl
+    str,
+    "os.PathLike[str]",
+    bytes,
+    bytearray,
+    memoryview,
+    BinaryFile,
+    NDArray[Any],
+    PillowImage,
+    ImageId,
+    ImageUrl,
+    Answer,
 ]
 Source: TypeAlias = Upload | ImageUrl | ImageId
 
@@ -73,9 +94,10 @@ def load(image: ImageLike) -> Source:
     """Read an image into the form in which it is sent.
 
     Args:
-        image: a string with `://` is a URL, any other a path. A file object is read from its current position. Pixels
-            become a lossless PNG; masks fit them as given, so a Pillow image loses its EXIF orientation. Arrays are
-            uint8, uint16 or bool; floats are refused because their range is unknown.
+        image: a string with `://` is a URL, any other a path. An answer stands for the image that it is about. A file
+            object is read from its current position. Pixels become a lossless PNG; masks fit them as given, so a
+            Pillow image loses its EXIF orientation. Arrays are uint8, uint16 or bool; floats are refused because their
+            range is unknown.
 
     Raises:
         UnusableImage: any other type or shape.
@@ -83,6 +105,8 @@ def load(image: ImageLike) -> Source:
     """
     if isinstance(image, (ImageId, ImageUrl)):
         return image
+    if isinstance(image, Answer):
+        return ImageId(image.image_id)
     if isinstance(image, str) and "://" in image:
         return ImageUrl(image)
     return Upload.of(file_bytes(image))
@@ -98,7 +122,7 @@ def file_bytes(image: ImageLike) -> bytes:
     if isinstance(image, (bytes, bytearray, memoryview)):
         content = bytes(image)
     elif isinstance(image, (str, os.PathLike)):
-        content = Path(image).read_bytes()
+        content = _read(Path(image))
     elif isinstance(image, np.ndarray):
         return png.encode(_checked(image))
     elif isinstance(image, PillowImage):
@@ -114,6 +138,23 @@ def file_bytes(image: ImageLike) -> bytes:
     if not content:
         raise UnusableImage("expected the bytes of an image file, got none")
     return content
+
+
+def folder_files(path: Path) -> str:
+    """How to write the files of a folder, for messages."""
+    return f"sorted(Path({str(path)!r}).iterdir())"
+
+
+def _read(path: Path) -> bytes:
+    """Raises UnusableImage: a folder, or the id of an image; OSError: the file cannot be read."""
+    if path.is_dir():
+        raise UnusableImage(f"{path} is a folder; for each of its files write client.map({folder_files(path)}, ...)")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        if IMAGE_ID.fullmatch(str(path)):
+            raise UnusableImage(f"no file {path}; for an image sent before write ImageId({str(path)!r})") from None
+        raise
 
 
 def _checked(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from lexiseg_client.errors import LexisegError
+from lexiseg_client.images import Answer, folder_files
 from lexiseg_client.question.options import Options
 
 Input = TypeVar("Input")
@@ -64,8 +67,13 @@ def map_plan(images: Iterable[Any], on_error: str, options: MapOptions) -> MapPl
     """Check the arguments of `map` before anything is sent.
 
     Raises:
+        TypeError: one image or folder in place of several images.
         ValueError: concurrency below 1, or an unknown `on_error`.
     """
+    if isinstance(images, (str, os.PathLike)) and Path(images).is_dir():
+        raise TypeError(f"images: expected several, got the folder {images}; write {folder_files(Path(images))}")
+    if isinstance(images, (str, bytes, bytearray, os.PathLike, Answer)):
+        raise TypeError(f"images: expected several, got one {type(images).__name__}; write [image]")
     of_request: dict[str, Any] = {**options}
     concurrency, progress = of_request.pop("concurrency", 8), of_request.pop("progress", None)
     if concurrency < 1:
