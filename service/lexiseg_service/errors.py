@@ -5,6 +5,7 @@ ServiceError
  +- Unauthorized        401 unauthorized         no API key, or an unknown one
  +- NotAllowed          403 not-allowed          the API key lacks the scope
  +- ReadOnly            403 read-only            a built-in vocabulary
+ +- CrossSite           403 cross-site           sent by the page of another site
  +- UrlFetchOff         403 url-fetch-off        images by URL are switched off
  +- UnknownModel        404 unknown-model
  +- UnknownVocabulary   404 unknown-vocabulary
@@ -14,6 +15,7 @@ ServiceError
  +- PreconditionFailed  412 precondition-failed  If-Match or If-None-Match does not hold
  +- TooLarge            413 too-large            bytes or pixels
  +- UnsupportedImage    415 unsupported-image    not a supported still image type
+ +- UnknownHost         421 unknown-host         the Host is none of this service's names
  +- UndecodableImage    422 undecodable-image
  +- ImageNotFetched     422 image-not-fetched    the URL gave no image
  +- InvalidValue        422 invalid-value        names field, value and limit
@@ -85,6 +87,12 @@ class ReadOnly(ServiceError):
     status, type, title = 403, "read-only", "It cannot be changed"
 
 
+class CrossSite(ServiceError):
+    """The page of another site sent it; CORS settings name those that may."""
+
+    status, type, title = 403, "cross-site", "Pages of other sites may not do that"
+
+
 class UrlFetchOff(ServiceError):
     """Images by URL are switched off in the settings."""
 
@@ -139,6 +147,12 @@ class UnsupportedImage(ServiceError):
 
     status, type, title = 415, "unsupported-image", "Not an image type that is taken"
     reason = "decode"
+
+
+class UnknownHost(ServiceError):
+    """The Host header is none of this service's names, as after DNS rebinding."""
+
+    status, type, title = 421, "unknown-host", "Not a name of this service"
 
 
 class UndecodableImage(ServiceError):

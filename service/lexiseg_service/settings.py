@@ -178,6 +178,9 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, ADMISSION)] = Field(
         (), description="origins of web pages that may ask, between commas; * is every one"
     )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, ADMISSION)] = Field(
+        (), description="host names that are answered besides localhost, between commas; * is every one"
+    )
     adapters: Annotated[tuple[Adapter, ...], NoDecode, Read(GATEWAYS, ADAPTERS)] = Field(
         (), description="other tools' protocols that are answered, between commas"
     )
@@ -232,7 +235,7 @@ class Settings(BaseSettings):
             raise ValueError("redis://:PASSWORD@HOST:PORT/NUMBER, its password with %XX for all but letters and digits")
         return url
 
-    @field_validator("adapters", "cors_origins", "workers", mode="before")
+    @field_validator("adapters", "allowed_hosts", "cors_origins", "workers", mode="before")
     @classmethod
     def _between_commas(cls, written: Any) -> Any:
         if not isinstance(written, str):
@@ -246,6 +249,14 @@ class Settings(BaseSettings):
             if not WORKER.fullmatch(address) and not (address.isdecimal() and len(addresses) == 1):
                 raise ValueError("HOST:PORT or dns:///HOST:PORT, between commas")
         return addresses
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name != "*" and not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", name):
+                raise ValueError("* or names like segments.example.org, without a port")
+        return names
 
     @field_validator("cors_origins")
     @classmethod

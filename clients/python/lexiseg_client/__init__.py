@@ -15,6 +15,7 @@ from lexiseg_client.calling.retries import Retry as Retry
 from lexiseg_client.client import Client as Client
 from lexiseg_client.client import Vocabularies as Vocabularies
 from lexiseg_client.errors import Busy as Busy
+from lexiseg_client.errors import CrossSite as CrossSite
 from lexiseg_client.errors import DeadlineExceeded as DeadlineExceeded
 from lexiseg_client.errors import FieldError as FieldError
 from lexiseg_client.errors import Forbidden as Forbidden
@@ -41,6 +42,7 @@ from lexiseg_client.errors import TooLarge as TooLarge
 from lexiseg_client.errors import TooSlow as TooSlow
 from lexiseg_client.errors import Unauthorized as Unauthorized
 from lexiseg_client.errors import UndecodableImage as UndecodableImage
+from lexiseg_client.errors import UnknownHost as UnknownHost
 from lexiseg_client.errors import UnknownModel as UnknownModel
 from lexiseg_client.errors import UnknownStream as UnknownStream
 from lexiseg_client.errors import UnknownVocabulary as UnknownVocabulary

@@ -15,6 +15,7 @@ LexisegError
      +- Forbidden              403
      |   +- NotAllowed             outside the API key's scopes
      |   +- ReadOnly               a built-in vocabulary
+     |   +- CrossSite              sent from the page of another site
      |   +- UrlFetchOff            fetching images by URL is disabled
      +- NotFound               404
      |   +- UnknownModel
@@ -25,6 +26,7 @@ LexisegError
      +- PreconditionFailed     412  the vocabulary has changed since
      +- TooLarge               413
      +- UnsupportedImage       415
+     +- UnknownHost            421  the server does not answer under this name
      +- InvalidValue           422  `errors` names field, value and what was expected
      +- UndecodableImage       422
      +- ImageNotFetched        422
@@ -164,6 +166,10 @@ class ReadOnly(Forbidden, problem="read-only"):
     """Built-in vocabularies cannot be changed."""
 
 
+class CrossSite(Forbidden, problem="cross-site"):
+    """The server takes this only from its own page: no `Origin` of another site."""
+
+
 class UrlFetchOff(Forbidden, problem="url-fetch-off"):
     """Fetching images by URL is disabled: send the file."""
 
@@ -202,6 +208,10 @@ class TooLarge(ProblemError, problem="too-large", status=413):
 
 class UnsupportedImage(ProblemError, problem="unsupported-image", status=415):
     """Not a still image of a supported type."""
+
+
+class UnknownHost(ProblemError, problem="unknown-host", status=421):
+    """The server listens on a loopback address and does not answer under this name."""
 
 
 class InvalidValue(ProblemError, problem="invalid-value", status=422):

@@ -21,6 +21,7 @@ import numpy as np
 from fastapi import FastAPI
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent, ToolAnnotations
 from PIL import Image, ImageOps
 from pydantic import Field
@@ -323,13 +324,13 @@ def create(service: ToolService) -> MCPServer[Any]:
 def mount(app: FastAPI, settings: Settings) -> None:
     """Add /mcp to an application, whose lifespan runs the session manager."""
     server = create(ToolService(app.state.use_case, settings, settings.mcp_folder, _caller))
-    # With a loopback `host` the SDK checks Host and Origin, as pages in a browser reach that address, too.
     inner = server.streamable_http_app(
         streamable_http_path=PATH,
         json_response=True,
         stateless_http=True,
         max_request_body_size=settings.limits.max_question_bytes + settings.limits.max_image_bytes * 4 // 3,
-        host=settings.host,
+        # The gateway checks Host and Origin for all routes (`gateway.rest.web_pages`).
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     app.router.routes.extend(inner.routes)
     before = app.router.lifespan_context

@@ -25,6 +25,7 @@ from lexiseg_service.gateway.rest import (
     routes,
     stream_routes,
     vocabulary_routes,
+    web_pages,
 )
 from lexiseg_service.gateway.rest.openapi import complete, secure
 from lexiseg_service.gateway.rest.paths import serve
@@ -106,6 +107,7 @@ def create_app(
     app.state.vocabularies = vocabularies
     open_paths = middleware.OPEN_PATHS if settings.metrics_need_key else middleware.OPEN_PATHS | {middleware.METRICS}
     app.add_middleware(middleware.Guard, settings=settings, access=access, open_paths=open_paths)
+    app.add_middleware(web_pages.WebPages, settings=settings)
     app.add_middleware(middleware.Compression)
     app.add_middleware(middleware.RequestFrame, metrics=metrics, tracing=tracing)
     if settings.cors_origins:  # outermost: a browser shows its page no response without these headers

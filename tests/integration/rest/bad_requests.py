@@ -39,7 +39,7 @@ def by_hand(
 ) -> bytes:
     """A request whose parts need not fit each other."""
     announced = len(body) if length is None else length
-    head = [f"{method} {path} HTTP/1.1", "Host: lexiseg.test", f"Content-Length: {announced}", *headers, "", ""]
+    head = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Content-Length: {announced}", *headers, "", ""]
     return "\r\n".join(head).encode("latin-1") + body
 
 
@@ -110,5 +110,5 @@ BROKEN: tuple[Callable[[random.Random], bytes], ...] = (
     lambda chance: by_hand(b"", "Bad\x00Name: 1"),
     lambda chance: by_hand(IMAGE, length=chance.choice([-1, len(IMAGE) // 2, 10**30])),
     lambda chance: b"POST /segment HTTP/9.9\r\n\r\n",
-    lambda chance: b"GET " + b"/x" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    lambda chance: b"GET " + b"/x" * 40_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
 )

@@ -37,7 +37,7 @@ async def adapted(*names: Adapter, **values: Any) -> AsyncIterator[httpx.AsyncCl
     app = create_app(settings, engine, Metrics())
     install(app, settings)
     try:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             yield client
     finally:
         engine.engine.close(SOON)

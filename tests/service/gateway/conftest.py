@@ -35,7 +35,7 @@ def metrics() -> Metrics:
 @pytest.fixture
 async def client(backend: KnownBackend, metrics: Metrics) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(Settings(model="colours"), backend, metrics)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         yield client
 
 

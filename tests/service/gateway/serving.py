@@ -26,7 +26,7 @@ async def serving(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gateway of its own."""
     app = create_app(Settings(model="colours", **settings), backend or KnownBackend(), Metrics(), client_limits)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         yield client
 
 

@@ -96,7 +96,7 @@ async def test_a_request_is_logged_without_its_words_or_its_image(
     logs.configure(Settings(log_level="debug"))
     app = create_app(Settings(model="colours"), KnownBackend(), Metrics())
     files = [("image", ("secret.png", pictures.encoded(pictures.small())))]
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         capsys.readouterr()
 
         await client.post("/segment", files=[*files, *(("classes", (None, name)) for name in classes)])
@@ -115,7 +115,7 @@ async def asked_of(segmenter: Segmenter) -> None:
     backend = EngineBackend(segmenter)
     app = create_app(Settings(model="colours", api_keys=SecretStr(line_of("camera", "secret"))), backend, Metrics())
     headers = {"X-API-Key": "secret", "X-Request-Id": "request-7"}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         await client.post("/segment", files=form("unicorn"), headers=headers)
     backend.engine.close(20)
 

@@ -53,7 +53,7 @@ def backend(metrics: Metrics) -> Iterator[EngineBackend]:
 
 async def scrape_after_a_request(backend: EngineBackend | KnownBackend, metrics: Metrics) -> str:
     app = create_app(Settings(model="colours"), backend, metrics)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         await client.post("/segment", files=form("red"))
         return (await client.get("/metrics")).text
 

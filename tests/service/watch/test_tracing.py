@@ -55,7 +55,7 @@ def backend(tracing: Tracing) -> Iterator[EngineBackend]:
 
 async def asked(backend: Any, tracing: Tracing | None, path: str = "/segment", **headers: str) -> httpx.Response:
     app = create_app(Settings(model="colours"), backend, Metrics(), tracing=tracing)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         if path == "/segment":
             return await client.post(path, files=form("red"), headers=headers)
         return await client.get(path, headers=headers)

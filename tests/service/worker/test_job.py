@@ -47,7 +47,7 @@ async def test_the_error_names_the_field_to_change_if_there_is_one(
     backend = EngineBackend(Windowed(failure))
     app = create_app(Settings(model="colours"), backend, Metrics())
     try:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             files = {"image": ("a.png", IMAGE)}
             answer = await client.post("/segment", files=files, data={"classes": "red", **question})
     finally:

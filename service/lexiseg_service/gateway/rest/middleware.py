@@ -1,6 +1,7 @@
 """Middleware around every HTTP request, outermost first; plain ASGI, without copies of bodies.
 
-RequestFrame: id, log line, metrics, span -> Compression -> Guard: API key, place, client limits, bounds of the body
+RequestFrame: id, log line, metrics, span -> Compression -> WebPages: Host, Origin
+    -> Guard: API key, place, client limits, bounds of the body
 """
 
 from __future__ import annotations

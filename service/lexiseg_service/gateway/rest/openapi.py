@@ -8,6 +8,7 @@ from typing import Any
 from lexiseg_model.pictures.formats import STILL_FORMATS
 from lexiseg_service.errors import (
     KINDS,
+    CrossSite,
     InvalidValue,
     NotAllowed,
     PreconditionFailed,
@@ -15,6 +16,7 @@ from lexiseg_service.errors import (
     ReadOnly,
     ServiceError,
     Unauthorized,
+    UnknownHost,
     UnknownStream,
 )
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
@@ -205,6 +207,7 @@ def _example(error: type[ServiceError]) -> dict[str, Any]:
 
 
 NOT_OF_SEGMENT = (ServiceError, Unauthorized, ReadOnly, UnknownStream, PreconditionFailed)
+OF_ALL = (Unauthorized, NotAllowed, CrossSite, UnknownHost, RateLimited)
 OF_SEGMENT = tuple(kind for kind in KINDS.values() if kind not in NOT_OF_SEGMENT)
 PROBLEMS = problems(*OF_SEGMENT)
 SECURITY_SCHEMES = {
@@ -214,10 +217,10 @@ SECURITY_SCHEMES = {
 
 
 def secure(schema: dict[str, Any], open_to_all: Container[str], *, needed: bool) -> None:
-    """Add keys and limits, which `Guard` checks, to all operations except those of open paths."""
+    """Add what `Guard` and `WebPages` check, to all operations except those of open paths."""
     schema["components"]["securitySchemes"] = SECURITY_SCHEMES
     either: list[dict[str, list[str]]] = [{name: []} for name in SECURITY_SCHEMES]
-    guarded = {str(status): described for status, described in problems(Unauthorized, NotAllowed, RateLimited).items()}
+    guarded = {str(status): described for status, described in problems(*OF_ALL).items()}
     for path, operations in schema["paths"].items():
         for operation in operations.values():
             if "HTTPValidationError" in str(operation["responses"].get("422")):  # of FastAPI, which we never send

@@ -18,7 +18,7 @@ from tests.service.gateway.known_backend import KnownBackend
 from tests.waiting import soon
 
 SOON = 20.0  # seconds that nothing here should need
-HEAD = b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 QUESTION = json.dumps({"classes": ["sky"], "image": {"base64": b64encode(pictures.encoded(pictures.small())).decode()}})
 WHOLE = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(QUESTION), QUESTION.encode())
 HALF = HEAD + b"Content-Length: 100000\r\n\r\n{"

@@ -120,7 +120,7 @@ async def test_one_client_has_its_share_of_the_places_and_leaves_some_to_another
         held = [asyncio.create_task(client.post("/segment", files=form("sky"), headers=RIGHT[0])) for _ in range(2)]
         await soon(lambda: backend.n_reached == 2)
         refused = await client.get("/models", headers=RIGHT[0])
-        async with httpx.AsyncClient(transport=elsewhere, base_url="http://test") as other:
+        async with httpx.AsyncClient(transport=elsewhere, base_url="http://localhost") as other:
             served = await other.get("/models", headers={"X-API-Key": "left"})
         backend.may_go_on.set()
         statuses = [(await each).status_code for each in held]

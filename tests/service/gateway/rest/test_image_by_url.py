@@ -27,7 +27,7 @@ def images() -> Iterator[ImageServer]:
 async def fetching(images: ImageServer, backend: KnownBackend, metrics: Metrics) -> AsyncIterator[httpx.AsyncClient]:
     fetcher = images.fetcher(Names(pictures=[["127.0.0.1"]]), max_bytes=len(IMAGE))
     app = create_app(Settings(model="colours"), backend, metrics, fetcher=fetcher)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         yield client
 
 
@@ -51,7 +51,7 @@ async def test_the_content_is_counted_until_it_is_answered(images: ImageServer, 
     def held() -> float:
         return metrics.registry.get_sample_value("lexiseg_cache_bytes", {"cache": "fetched"}) or 0.0
 
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         asking = asyncio.create_task(ask(client, url=images.url("/a.png")))
         await backend.reached.wait()
         assert held() == len(IMAGE)
@@ -68,7 +68,7 @@ async def test_what_there_is_no_room_for_is_not_fetched(images: ImageServer, met
     backend = SlowBackend()
     fetcher = images.fetcher(Names(pictures=[["127.0.0.1"]]), max_bytes=len(IMAGE))
     app = create_app(settings, backend, metrics, fetcher=fetcher)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         asking = asyncio.create_task(ask(client, url=images.url("/a.png")))
         await backend.reached.wait()
         answer = await asyncio.create_task(ask(client, url=images.url("/a.png")))

@@ -117,7 +117,7 @@ class TwoModels(KnownBackend):
 )
 async def test_a_model_that_lacks_the_task_names_those_that_have_it(question: dict[str, Any]) -> None:
     app = create_app(Settings(model="colours"), TwoModels(), Metrics())
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         refused = await post(client, **question)
         taken = await post(client, **question, model="clicks")
 

@@ -48,7 +48,7 @@ async def test_an_unknown_model_is_404(client: httpx.AsyncClient, name: str) -> 
 async def test_a_service_under_a_path_of_its_own_answers_questions(backend: KnownBackend, metrics: Metrics) -> None:
     app = create_app(Settings(model="colours"), backend, metrics)
     transport = httpx.ASGITransport(app, root_path="/here")
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         answer = await client.post("/here/segment", files=form("sky"))
         described = await client.get("/here/openapi.json")
 
@@ -75,7 +75,7 @@ class Silent(KnownBackend):
 async def test_work_is_cancelled_when_an_http_client_hangs_up() -> None:
     silent = Silent()
     async with listening(silent) as here:
-        request = httpx.Request("POST", "http://test/segment", files=form("sky"))
+        request = httpx.Request("POST", "http://localhost/segment", files=form("sky"))
         raw = await here.open()
         head = b"".join(b"%s: %s\r\n" % field for field in request.headers.raw)
         raw.writer.write(b"POST /segment HTTP/1.1\r\n" + head + b"\r\n" + request.read())

@@ -57,7 +57,7 @@ async def calling(
         try:
             async with (
                 grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel,
-                httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as rest,
+                httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as rest,
             ):
                 yield Gateway(SegmentationStub(channel), channel, rest, server, metrics)
         finally:  # also of a test that fails: a server that nobody stops makes the next one fail too

@@ -1,0 +1,99 @@
+"""Requests that the page of another site sends from a browser.
+
+Host: by DNS rebinding a page reaches a loopback address under a name of its own, and then counts as same-origin.
+Origin: a form or script of another site may send a request without reading the answer.
+
+Programs that are no browser send neither a foreign Host nor an Origin.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lexiseg_service.errors import CrossSite, ServiceError, UnknownHost
+from lexiseg_service.gateway.rest import problem
+from lexiseg_service.settings import Settings
+
+LOCALHOST = "localhost"
+EVERY = "*"
+READING = frozenset({"GET", "HEAD", "OPTIONS"})  # change nothing, and CORS decides who may read the answers
+MAX_SHOWN_NAME = 80
+
+
+class WebPages:
+    """Refuses names that are not this service's, and writes that the pages of other sites send.
+
+    Names are checked on a loopback address, and everywhere once `allowed_hosts` is set. There an IP address passes, as
+    probes send it and no page can rebind one. Pages of `cors_origins` may write.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._on_loopback = is_loopback(settings.host)
+        self._names = frozenset(name.lower() for name in settings.allowed_hosts)
+        self._any_name = EVERY in self._names or not (self._on_loopback or self._names)
+        self._origins = frozenset(settings.cors_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            try:
+                self._check_names(headers.getlist("host"))
+                if scope["method"] not in READING:
+                    self._check_origin(headers)
+            except ServiceError as error:
+                await problem.refuse(error, scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _check_names(self, hosts: list[str]) -> None:
+        for host in hosts:  # none in HTTP/1.0, which no browser speaks
+            if not self._any_name and not self._is_ours(name_in(host)):
+                raise UnknownHost(
+                    f"Host: expected localhost, got {host[:MAX_SHOWN_NAME]!r}; LEXISEG_ALLOWED_HOSTS names others"
+                )
+
+    def _is_ours(self, name: str) -> bool:
+        return name in self._names or is_loopback(name) or (not self._on_loopback and is_ip(name))
+
+    def _check_origin(self, headers: Headers) -> None:
+        """Refuse a write of another site, as Go's http.CrossOriginProtection does.
+
+        Browsers send Sec-Fetch-Site over TLS and to localhost, else Origin alone.
+        """
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        if EVERY in self._origins or origin in self._origins:
+            return
+        if site is None:
+            own = origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+        else:
+            own = site in ("same-origin", "none")
+        if not own:
+            shown = (origin or site or "")[:MAX_SHOWN_NAME]
+            raise CrossSite(f"Origin: expected a page of ours, got {shown!r}; LEXISEG_CORS_ORIGINS names others")
+
+
+def name_in(host: str) -> str:
+    """The name or address in a Host header, in lower case; "" if there is none."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").removesuffix(".")
+    except ValueError:
+        return ""
+
+
+def is_ip(name: str) -> bool:
+    """Whether it is an address and no name."""
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(name: str) -> bool:
+    """Whether it is `localhost` or a loopback address."""
+    return name == LOCALHOST or (is_ip(name) and ip_address(name).is_loopback)
