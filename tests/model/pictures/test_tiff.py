@@ -1,5 +1,4 @@
 import struct
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -8,7 +7,7 @@ from lexiseg_model.errors import DamagedPictureError, UnsupportedPictureError
 from lexiseg_model.pictures.header import read_header
 from lexiseg_model.pictures.tiff import MAX_PAGES, picture_page
 from tests import pictures
-from tests.model.pictures.tiffs import by_hand, tiff
+from tests.model.pictures.tiffs import Order, by_hand, tiff
 
 RGB = np.asarray(pictures.small("china").resize((40, 30)))
 SMALL = np.ascontiguousarray(RGB[::2, ::2])
@@ -39,9 +38,7 @@ def test_two_whole_pages_are_refused(subfiles: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("bigtiff", [False, True])
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_the_header_is_read_in_both_orders_and_in_bigtiff(
-    order: Literal["<", ">"], bigtiff: bool, orientation: int
-) -> None:
+def test_the_header_is_read_in_both_orders_and_in_bigtiff(order: Order, bigtiff: bool, orientation: int) -> None:
     turned = [(274, "H", 1, orientation, True)]
 
     header = read_header(tiff(RGB, bigtiff=bigtiff, photometric="rgb", order=order, extratags=turned))

@@ -8,7 +8,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-SHORT, LONG = 3, 4
+LONG = 4  # a type of values
+Order = Literal["<", ">"]
 
 
 def tiff(
