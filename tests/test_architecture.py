@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FOREIGN_TO_MODEL = {"lexiseg_service", "lexiseg_client", "fastapi", "starlette", "grpc", "redis", "uvicorn"}
 PICTURES = ("pictures", *(f"pictures.{name}" for name in ("formats", "header", "orientation", "structure", "tiff")))
-WORDS = ("available", "errors", "file_names", "files", "lru", "types")
+WORDS = ("available", "bands", "errors", "file_names", "files", "lru", "types")
 SHARED_WORDS = {f"lexiseg_model.{name}" for name in (*WORDS, *PICTURES)}
 MODEL, SERVICE, CLIENT = "model/lexiseg_model", "service/lexiseg_service", "clients/python/lexiseg_client"
 CLIENTS_LIBRARIES = {"google", "grpc", "httpx", "lexiseg_client", "numpy", "typing_extensions"}

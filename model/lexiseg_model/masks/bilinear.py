@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.bands import bands
 from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
 from lexiseg_model.kernel.calls import Axes
 
-BAND_PIXELS = 1 << 18  # output pixels of a band
 BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 # [N, 2] where runs of a mask begin and end (one past), as places y + x * H of an image H pixels high; ascending, apart.
 Spans = NDArray[np.int64]
@@ -41,13 +40,6 @@ def axis(cells: int, pixels: int) -> Axis:
 def axes(cells: tuple[int, int], size: tuple[int, int]) -> Axes:
     """Interpolation of cells (h, w) to an output of `size` (H, W), in the kernel's layout."""
     return Axes(*axis(cells[0], size[0]), *axis(cells[1], size[1]))
-
-
-def bands(size: tuple[int, int]) -> Iterator[slice]:
-    """Bands of rows of an output of `size` (H, W), from top to bottom."""
-    step = max(1, BAND_PIXELS // size[1])
-    for start in range(0, size[0], step):
-        yield slice(start, min(start + step, size[0]))
 
 
 def cut(logits: NDArray[np.float32], size: tuple[int, int]) -> Spans:

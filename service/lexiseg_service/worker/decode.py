@@ -11,7 +11,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.masks.bilinear import bands
+from lexiseg_model.bands import bands
 from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_model.pictures.orientation import AS_STORED, orientation_of, upright
 from lexiseg_model.types import ModelCard

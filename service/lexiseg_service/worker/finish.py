@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model import tasks
+from lexiseg_model.bands import bands
 from lexiseg_model.masks import overlay
-from lexiseg_model.masks.bilinear import bands
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.polygons import rings_of
 from lexiseg_model.segmenter import RowsOf, Segmenter, Unfamiliar
