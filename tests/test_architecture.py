@@ -18,7 +18,8 @@ from tests.command import ended
 ROOT = Path(__file__).resolve().parents[1]
 
 FOREIGN_TO_MODEL = {"lexiseg_service", "lexiseg_client", "fastapi", "starlette", "grpc", "redis", "uvicorn"}
-PICTURES = ("pictures", *(f"pictures.{name}" for name in ("formats", "header", "orientation", "structure", "tiff")))
+READER = ("alpha", "deep", "depth", "formats", "header", "orientation", "reader", "structure", "tiff")
+PICTURES = ("pictures", *(f"pictures.{name}" for name in READER))
 WORDS = ("available", "bands", "errors", "file_names", "files", "lru", "types")
 SHARED_WORDS = {f"lexiseg_model.{name}" for name in (*WORDS, *PICTURES)}
 MODEL, SERVICE, CLIENT = "model/lexiseg_model", "service/lexiseg_service", "clients/python/lexiseg_client"

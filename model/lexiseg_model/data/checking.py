@@ -22,13 +22,13 @@ from lexiseg_model.data.indexed import (
     IGNORE,
     Sample,
     one_value_warning,
-    opened,
     read_classes,
-    visible_in,
+    read_picture,
 )
 from lexiseg_model.data.pairs.source import PairSource, decode
 from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_model.pictures.listing import pictures_in
 
 # Meaning of each kind of problem for training; errors make a set unfit, warnings should be looked at.
 ERRORS = {
@@ -45,10 +45,9 @@ WARNINGS = {
     "one value": "masks of 0 and 255 alone; 255 is ignored, so nothing is learned or measured",
     "no classes": "no list of class names; enough for regions and prompts, other training refuses the set",
     "twice": "the same picture twice in one split",
-    "turned": "an EXIF rotation; masks follow the stored pixels",
+    "depth": "no 8 bits, and no word on which values are black and white; stretched by its own range",
     "no caption": "a pair without a caption; training skips it",
 }
-ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF
 AHEAD = 64  # photographs submitted to the threads at once
 SIDE = 16  # of the grid of a perceptual hash
 MAX_DIFFERENCE = 10  # of 256 bits; re-encoded and resized photographs differ in 0 to 6
@@ -119,7 +118,7 @@ def check_masks(folder: Path, on_step: OnStep = lambda: None, on_count: OnCount 
     places = [path for path in sorted(folder.glob("*/images")) if path.is_dir()]
     if not places:
         problems.append(Problem("layout", str(folder), "no SPLIT/images; expected train/images and train/masks"))
-    listed = {images.parent: [path for path in visible_in(images) if path.is_file()] for images in places}
+    listed = {images.parent: pictures_in(images) for images in places}
     on_count(sum(map(len, listed.values())))
     hashes: dict[Path, Hash] = {}
     check = partial(_check_photograph, n_classes=len(classes) or IGNORE)
@@ -169,10 +168,9 @@ def _check_photograph(image: Path, n_classes: int) -> tuple[list[Problem], Hash 
     problems: list[Problem] = []
     pixels = mask = None
     try:
-        pixels = sample.read_image()
-        with opened(image) as picture:
-            if picture.getexif().get(ORIENTATION, UPRIGHT) != UPRIGHT:
-                problems.append(Problem("turned", str(image)))
+        picture = read_picture(image)
+        pixels = picture.rgb
+        problems += [Problem("depth", str(image), note) for note in picture.notes]
     except SampleError as error:
         problems.append(Problem("unreadable", error.sample, error.reason))
     if not sample.mask.exists():
@@ -191,7 +189,7 @@ def _check_photograph(image: Path, n_classes: int) -> tuple[list[Problem], Hash 
         listed = ", ".join(map(str, beyond[:5]))
         problems.append(Problem("value", str(sample.mask), f"holds {listed}; expected 0 to {n_classes - 1}"))
     if pixels is not None and mask.shape != pixels.shape[:2]:
-        sizes = f"{mask.shape[1]} x {mask.shape[0]}, its photograph {pixels.shape[1]} x {pixels.shape[0]}"
+        sizes = f"{mask.shape[1]} x {mask.shape[0]}, its photograph {pixels.shape[1]} x {pixels.shape[0]} upright"
         problems.append(Problem("size", str(sample.mask), sizes))
     return problems, hashed, values
 

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_model.data.indexed import read_photograph
+
 DRAWN = "drawn"  # the set's name
 CLASSES = ("background", "red ball", "blue box", "green triangle")
 COLOURS = ((210, 40, 40), (40, 60, 210), (40, 170, 60))
@@ -42,7 +44,7 @@ def _photographs() -> list[NDArray[np.uint8]]:
     if package is None or package.origin is None:
         return [np.random.default_rng(1).integers(70, 190, (2 * SIDE, 2 * SIDE, 3), np.uint8)]
     paths = sorted((Path(package.origin).parent / "datasets/images").glob("*.jpg"))
-    return [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    return [read_photograph(path) for path in paths]
 
 
 def _draw_picture(

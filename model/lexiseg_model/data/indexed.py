@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.errors import DatasetError, SampleError
-from lexiseg_model.file_names import is_hidden
+from lexiseg_model.errors import DatasetError, PictureError, SampleError
 from lexiseg_model.files import replace_file
 from lexiseg_model.masks.png import to_png
+from lexiseg_model.pictures.formats import listed_suffixes
+from lexiseg_model.pictures.header import read_header
+from lexiseg_model.pictures.listing import pictures_in
+from lexiseg_model.pictures.reader import Picture, read
 
-PHOTOGRAPHS = {".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 JPEG_QUALITY = 95
 IGNORE = 255  # mask value that is ignored
 INDEX_MODES = ("L", "P")  # Pillow's modes of one 8-bit channel
@@ -38,19 +40,34 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise SampleError(str(path), f"cannot be read as an image: {error}") from None
 
 
-def read_photograph(path: Path) -> NDArray[np.uint8]:
-    """Photograph [H, W, 3] in RGB as stored, without EXIF rotation: annotations follow the stored pixels.
+def read_picture(path: Path) -> Picture:
+    """A photograph as the service sees it: upright, over white; masks are of the upright photograph.
 
     Raises:
-        SampleError: the file is not an image.
+        SampleError: the file is not a picture.
     """
-    with opened(path) as picture:
-        return np.asarray(picture.convert("RGB"))
+    with _reading(path) as content:
+        return read(content)
 
 
-def visible_in(folder: Path) -> list[Path]:
-    """What a folder holds, by name, without hidden files: those of systems, or of a run that was killed."""
-    return sorted(path for path in folder.iterdir() if not is_hidden(path.name))
+def read_photograph(path: Path) -> NDArray[np.uint8]:
+    """The pixels [H, W, 3] of `read_picture`."""
+    return read_picture(path).rgb
+
+
+def photograph_size(path: Path) -> tuple[int, int]:
+    """(height, width) of `read_picture`, by the header alone. Raises SampleError: the file is not a picture."""
+    with _reading(path) as content:
+        return read_header(content).size
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[bytes]:
+    """The content of a file; errors of reading it and of its picture become SampleError."""
+    try:
+        yield path.read_bytes()
+    except (OSError, PictureError) as error:
+        raise SampleError(str(path), f"cannot be read as an image: {error}") from None
 
 
 def photographs_in(folder: Path) -> list[Path]:
@@ -60,14 +77,13 @@ def photographs_in(folder: Path) -> list[Path]:
         DatasetError: there are none, or two of them would have the same mask.
     """
     for place in (folder, folder / "images"):
-        entries = visible_in(place) if place.is_dir() else []
-        if images := [path for path in entries if path.suffix.lower() in PHOTOGRAPHS]:
+        if images := pictures_in(place):
             stems = {path.stem: path for path in reversed(images)}
             for path in images:
                 if stems[path.stem] != path:
                     raise DatasetError(f"{stems[path.stem]} and {path.name} would have one mask; rename one of them")
             return images
-    raise DatasetError(f"{folder} holds no photographs; expected {', '.join(sorted(PHOTOGRAPHS))}")
+    raise DatasetError(f"{folder} holds no photographs; expected {listed_suffixes()}")
 
 
 def evenly_spread(items: Sequence[Item], limit: int) -> list[Item]:
@@ -123,23 +139,22 @@ class Sample:
     def read(self, n_classes: int = IGNORE) -> Reading:
         """Photograph and mask, checked: their sizes are equal, and mask values are below `n_classes` or 255."""
         image = self.read_image()
-        return Reading(image, fitting(self.mask, self.read_mask(), (image.shape[1], image.shape[0]), n_classes))
+        return Reading(image, fitting(self.mask, self.read_mask(), image.shape[:2], n_classes))
 
     def read_fitting_mask(self, n_classes: int = IGNORE) -> NDArray[np.uint8]:
         """Mask with the checks of `read`; of the photograph only the size is read."""
-        with opened(self.image) as picture:
-            return fitting(self.mask, self.read_mask(), picture.size, n_classes)
+        return fitting(self.mask, self.read_mask(), photograph_size(self.image), n_classes)
 
 
 def fitting(file: Path, mask: NDArray[np.uint8], size: tuple[int, int], n_classes: int = IGNORE) -> NDArray[np.uint8]:
-    """A mask [H, W] of a file, checked against the (width, height) of its photograph and the number of classes.
+    """A mask [H, W] of a file, checked against the (height, width) of its photograph and the number of classes.
 
     Raises:
         SampleError: its size is another, or it holds a value that is neither below `n_classes` nor IGNORE.
     """
-    if mask.shape != size[::-1]:
-        sizes = (f"{width} x {height}" for width, height in (mask.shape[::-1], size))
-        raise SampleError(str(file), "is {}, its photograph {}; expected one size".format(*sizes))
+    if mask.shape != size:
+        sizes = (f"{width} x {height}" for height, width in (mask.shape, size))
+        raise SampleError(str(file), "is {}, its photograph {} upright; expected one size".format(*sizes))
     values = np.flatnonzero(np.bincount(mask.reshape(-1), minlength=IGNORE)[:IGNORE])
     if beyond := [value for value in values.tolist() if value >= n_classes]:
         listed = f"0 to {n_classes - 1} and {IGNORE}"
@@ -198,7 +213,7 @@ def list_samples(root: Path, name: str, split: str) -> tuple[Sample, ...]:
         if not expected.exists():
             raise DatasetError(_missing(expected, root, name, split))
     samples = []
-    for image in visible_in(folder / "images"):
+    for image in pictures_in(folder / "images"):
         mask = folder / "masks" / f"{image.stem}.png"
         if not mask.exists():
             raise DatasetError(f"data set {name!r}: {image} has no mask; expected {mask}")

@@ -27,9 +27,10 @@ from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair, dec
 from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import SampleError
 from lexiseg_model.files import claim, replace_file
+from lexiseg_model.pictures.formats import sniff, suffix_of
 
 ABOUT, QUARANTINE = "pack.json", "quarantine"
-SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
+RECODED = ("HEIF", "AVIF")  # few readers of webdataset decode them
 AHEAD = 64  # pairs submitted to the threads at once
 
 
@@ -124,10 +125,10 @@ def _files(key: str, pair: StoredPair, side: int | None) -> dict[str, bytes]:
     """
     image = Image.fromarray(decode(pair))
     content = pair.photograph
-    with Image.open(io.BytesIO(content)) as picture:
-        suffix = SUFFIXES.get(picture.format or "")
+    kind = sniff(content)
+    suffix = suffix_of(kind)
     shrink = 1.0 if side is None else min(1.0, side / min(image.size))
-    if suffix is None or shrink < 1.0:
+    if kind in RECODED or shrink < 1.0:
         if shrink < 1.0:
             width, height = (max(1, round(each * shrink)) for each in image.size)
             image = image.resize((width, height), Image.Resampling.LANCZOS)

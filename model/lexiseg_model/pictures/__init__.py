@@ -3,5 +3,5 @@
 bytes -> formats.sniff -> header.read_header (size, orientation) -> reader.read (upright RGB of 8 bits, warnings)
 
 Sets, the service and the commands read photographs here and nowhere else, so that they see the same pixels of the same
-file. `formats`, `header`, `orientation` and `tiff` need Pillow and pi-heif alone, which is what a gateway has.
+file. Pillow and pi-heif are enough; with simplejpeg JPEG is quicker, and OpenCV decodes deep colours of TIFF.
 """

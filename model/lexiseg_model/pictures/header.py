@@ -13,7 +13,7 @@ from lexiseg_model.errors import DamagedPictureError, PictureError, UnsupportedP
 from lexiseg_model.pictures.formats import BRANDS, sniff
 from lexiseg_model.pictures.orientation import AS_STORED, orientation_of, upright_size
 from lexiseg_model.pictures.structure import check_structure
-from lexiseg_model.pictures.tiff import TiffPage, picture_page
+from lexiseg_model.pictures.tiff import TiffPage, check_kind, picture_page
 
 pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 Image.MAX_IMAGE_PIXELS = None  # callers compare the header's size with their own limit
@@ -53,6 +53,7 @@ def read_header(content: bytes) -> PictureHeader:
     try:
         if kind == "TIFF":
             page = picture_page(content)
+            check_kind(page)
             return PictureHeader(kind, upright_size(page.size, page.orientation), page.orientation, page)
         if kind in BRANDS:  # libheif bounds what a container may hold; libavif takes seconds for a hostile one
             width, height = pi_heif.open_heif(content).size

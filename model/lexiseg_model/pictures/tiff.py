@@ -29,6 +29,7 @@ REDUCED, PAGE, MASK = 1, 2, 4  # bits of NewSubfileType
 OLD_REDUCED = 2  # a SubfileType
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB = 0, 1, 2, 3, 5, 6, 8
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # sample formats
+ALPHA = (1, 2)  # extra samples: premultiplied or not
 SEPARATE = 2  # a PlanarConfiguration
 PHOTOMETRICS = {
     WHITE_IS_ZERO: "grey, white is zero", BLACK_IS_ZERO: "grey", RGB: "RGB", PALETTE: "palette", 4: "mask",
@@ -41,6 +42,10 @@ COMPRESSIONS = {
     34677: "SGILog24", 34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG of DNG", 34925: "LZMA", 50000: "Zstandard",
     50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
 }  # fmt: skip
+# What Pillow's libtiff decompresses; WebP is in some builds alone.
+READABLE = {1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000}
+COLOURS = {WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR}
+MAX_SAMPLES = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 4, PALETTE: 1, CMYK: 4, YCBCR: 3}  # of deep pages
 SAMPLE_FORMATS = {UNSIGNED: "unsigned", SIGNED: "signed", FLOAT: "float"}
 
 
@@ -85,6 +90,11 @@ class TiffPage:
         return self.first(PHOTOMETRIC, BLACK_IS_ZERO)
 
     @property
+    def has_alpha(self) -> bool:
+        """Whether the fourth sample of a colour is its opacity."""
+        return self.first(EXTRA_SAMPLES, 0) in ALPHA
+
+    @property
     def is_planar(self) -> bool:
         """Whether each sample has a plane of its own."""
         return self.first(PLANAR, 1) == SEPARATE and self.samples > 1
@@ -110,6 +120,31 @@ class TiffPage:
             f"compression {COMPRESSIONS.get(compression, compression)}",
         )
         return ", ".join(parts)
+
+
+def check_kind(page: TiffPage) -> None:
+    """Refuse kinds of pages that no decoder here reads right.
+
+    Raises:
+        UnsupportedPictureError: names the kind.
+    """
+    compression, photometric = page.first(COMPRESSION, 1), page.photometric
+    name = PHOTOMETRICS.get(photometric, str(photometric))
+    problem = ""
+    if compression not in READABLE:
+        problem = f"{COMPRESSIONS.get(compression, f'number {compression}')} compression"
+    elif photometric not in COLOURS:
+        problem = f"{name} colours"
+    elif page.sample_format == FLOAT and page.bits not in (32, 64):
+        problem = f"floats of {page.bits} bits"
+    elif page.samples > MAX_SAMPLES[photometric] and page.is_deep:
+        problem = f"{page.samples} deep samples a pixel"
+    elif page.samples > 2 and photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO):
+        problem = f"{page.samples} bands without colours"
+    elif page.is_planar and page.is_deep:
+        problem = "deep samples in separate planes"
+    if problem:
+        raise UnsupportedPictureError(f"a TIFF with {problem} is not taken ({page}); save it as RGB or grey with LZW")
 
 
 def picture_page(content: bytes) -> TiffPage:

@@ -276,7 +276,8 @@ class SegmentAnswer(BaseModel):
     warnings: list[WarningOutput] = Field(
         default_factory=list,
         description="`unfamiliar-word`: far from all that the model was trained on; `unsplit-words`: a "
-        "comma in one class; `stuff-as-instances`: what cannot be counted asked as instances",
+        "comma in one class; `stuff-as-instances`: what cannot be counted asked as instances; "
+        "`guessed-depth`: a deep picture that does not say which values are black and white",
     )
     timings_ms: TimingsOutput = Field(description="how long each stage took")
     cache: CacheOutput = Field(description="what did not have to be computed again")

@@ -27,6 +27,7 @@ import numpy as np
 from lexiseg_model.device import choose_device
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks import overlay
+from lexiseg_model.pictures.reader import Picture
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.bank import needed_texts
@@ -40,7 +41,7 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime, Tracing
 from lexiseg_service.worker.compute import ComputeStage, warm_up_buckets
 from lexiseg_service.worker.crash_record import CrashRecord
-from lexiseg_service.worker.decode import Decoded, decode, max_short_side
+from lexiseg_service.worker.decode import decode, max_short_side
 from lexiseg_service.worker.examples import check_regions, example_rows, rows_are_known
 from lexiseg_service.worker.executor import stage_executor
 from lexiseg_service.worker.feature_cache import FeatureCache, Remembered, key_of
@@ -187,6 +188,7 @@ class Engine:
             decoded = self._pixels(job)
             check_inside(request.prompts, decoded.size)
             check_regions(request.regions, decoded.size)
+            job.notes = decoded.notes
             plan = job.loaded.segmenter.plan(decoded.rgb, InferenceOptions(request.max_side))
             job.plan = plan.of_size(decoded.size)
         else:
@@ -202,6 +204,7 @@ class Engine:
             self._compute.put(job)
         else:
             job.features, job.from_cache, job.computed = remembered.features, True, job.planned
+            job.notes = remembered.notes
             self._to_texts(job)
 
     def _image_of(self, request: WorkerRequest, remembered: Remembered | None) -> bytes:
@@ -213,7 +216,7 @@ class Engine:
             raise ImageExpired(f"image.id: nothing is kept of {(request.image_id or '')[:64]!r}; send the image again")
         return source.image
 
-    def _pixels(self, job: AnyJob) -> Decoded:
+    def _pixels(self, job: AnyJob) -> Picture:
         """Decode the image; also keep a picture for the overlay, if one is wanted."""
         # An overlay shows every pixel; the network uses no more than this of the shorter side.
         short_side = None if job.request.overlay else max_short_side(job.loaded.segmenter.card)
@@ -239,7 +242,7 @@ class Engine:
         """The compute stage has made the job's features."""
         assert job.features is not None
         if job.request.remember:
-            job.features = self.feature_cache.keep(key_of(job), Remembered(job.features, job.image)).features
+            job.features = self.feature_cache.keep(key_of(job), Remembered(job.features, job.image, job.notes)).features
         self._to_texts(job)
 
     def _to_texts(self, job: AnyJob) -> None:

@@ -33,10 +33,11 @@ def key_of(job: AnyJob) -> FeatureKey:
 
 @dataclass(frozen=True)
 class Remembered:
-    """Features, and the encoded image for overlays."""
+    """Features, the encoded image for overlays, and what its decoder had to guess."""
 
     features: Features
     image: bytes
+    notes: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:

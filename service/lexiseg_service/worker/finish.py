@@ -37,6 +37,7 @@ UNFAMILIAR = "unfamiliar-word"
 UNSPLIT = "unsplit-words"
 STUFF = "stuff-as-instances"
 NO_MASK_PROMPTS = "no-mask-prompts"
+GUESSED_DEPTH = "guessed-depth"
 MAX_WARNINGS = 16  # of a kind; one more line sums up the rest
 Callback = Callable[[], None]
 
@@ -193,7 +194,8 @@ def render(
     absent = absent_labels(segmentation, request.vocabulary)
     words = warnings_of_words(request.vocabulary, request.task)
     prompts = () if segmenter.takes_masks else warnings_of_prompts(request.prompts, segmenter.card.name)
-    warnings = (*prompts, *words, *warnings_about(segmenter, request.vocabulary, rows))
+    depth = tuple(AnswerWarning(GUESSED_DEPTH, f"image: {note}", "image") for note in job.notes)
+    warnings = (*depth, *prompts, *words, *warnings_about(segmenter, request.vocabulary, rows))
     ended = time.monotonic()
     answer = WorkerAnswer(
         image_id=job.image_id,

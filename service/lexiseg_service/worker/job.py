@@ -68,6 +68,7 @@ class Job(Generic[T]):
     planned: float = 0.0
     computed: float = 0.0
     rgb: NDArray[np.uint8] | None = None
+    notes: tuple[str, ...] = ()  # what the decoder of the image had to guess
     loaded: Loaded = field(init=False)  # its model, set before the first stage; held until the answer is there
     plan: Plan = field(init=False)  # only if it needs an image pass
     # Encoded so far, by their first tile: a pass that is tried again after out-of-memory replaces its part.

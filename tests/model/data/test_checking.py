@@ -15,6 +15,7 @@ from tests.model.data.pairs.pair_files import pair, photograph, write_tar
 
 CLASSES = ["background", "cat", "dog"]
 HEIGHT, WIDTH = 40, 60
+SIZES = "60 x 39, its photograph 60 x 40 upright"
 
 
 def picture(seed: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Image.Image:
@@ -56,7 +57,9 @@ def test_a_mask_of_another_size_is_found(pets: Path) -> None:
 
     checked = check_masks(pets)
 
-    assert [(entry.kind, entry.detail) for entry in checked.errors] == [("size", "60 x 39, its photograph 60 x 40")]
+    assert [(entry.kind, entry.detail) for entry in checked.errors] == [
+        ("size", "60 x 39, its photograph 60 x 40 upright")
+    ]
 
 
 def test_mask_values_beyond_the_class_list_are_found(pets: Path) -> None:
@@ -110,12 +113,20 @@ def test_photographs_without_masks_are_found(pets: Path) -> None:
     assert kinds(pets) == [("no mask", "train/images/1.jpg")]
 
 
-def test_a_photograph_with_an_exif_rotation_is_found(pets: Path) -> None:
+def test_a_photograph_whose_depth_is_guessed_is_found(pets: Path) -> None:
+    dim = np.asarray(picture(1).convert("L")).astype(np.uint16)
+    (pets / "train/images/1.jpg").unlink()
+    Image.fromarray(dim).save(pets / "train/images/1.png")
+
+    assert kinds(pets) == [("depth", "train/images/1.png")]
+
+
+def test_a_mask_of_the_stored_pixels_of_a_turned_photograph_is_found(pets: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture(1).save(pets / "train/images/1.jpg", quality=95, exif=exif)
+    picture(1).save(pets / "train/images/1.jpg", exif=exif)
 
-    assert kinds(pets) == [("turned", "train/images/1.jpg")]
+    assert kinds(pets) == [("size", "train/masks/1.png")]
 
 
 @pytest.mark.parametrize(

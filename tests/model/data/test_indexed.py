@@ -86,7 +86,7 @@ def sample(tmp_path: Path, mask: Image.Image, photograph: bytes | None = None) -
 @pytest.mark.parametrize(
     ("mask", "complaint"),
     [
-        (Image.new("L", (6, 5)), "a.png: is 6 x 5, its photograph 6 x 4; expected one size"),
+        (Image.new("L", (6, 5)), "a.png: is 6 x 5, its photograph 6 x 4 upright; expected one size"),
         (Image.new("L", (6, 4), 3), "a.png: holds 3; expected 0 to 2 and 255"),
         (Image.new("RGB", (6, 4)), "a.png: is of mode RGB; expected one channel of 8 bits"),
         (Image.new("I;16", (6, 4)), "a.png: is of mode I;16; expected one channel of 8 bits"),

@@ -28,7 +28,7 @@ def tiff(
     return buffer.getvalue()
 
 
-def packed(values: NDArray[np.uint16], bits: int, order: str = "<") -> bytes:
+def packed(values: NDArray[np.integer], bits: int, order: str = "<") -> bytes:
     """A grey TIFF of samples [H, W] of 9 to 15 bits, packed as TIFF 6.0 says: rows begin at bytes."""
     height, width = values.shape
     rows = ((values[..., None] >> np.arange(bits - 1, -1, -1)) & 1).astype(np.uint8).reshape(height, -1)

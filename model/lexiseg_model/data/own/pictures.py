@@ -12,32 +12,25 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from lexiseg_model.data.indexed import (
     BACKGROUND,
     CLASSES,
     IGNORE,
-    PHOTOGRAPHS,
     Reading,
     Sample,
     fitting,
-    opened,
     read_classes,
-    visible_in,
+    read_photograph,
 )
 from lexiseg_model.errors import DatasetError
+from lexiseg_model.pictures.listing import pictures_in
 
 TRAIN, HELD_OUT = "train", ("val", "valid", "validation")
 EXAMPLE_LIST = '["background", "cat", "dog"]'
 
 MaskReader = Callable[[], NDArray[np.uint8]]
-
-
-def read_upright(path: Path) -> NDArray[np.uint8]:
-    """Photograph [H, W, 3] in RGB after EXIF rotation. Raises SampleError: the file is not a photograph."""
-    with opened(path) as picture:
-        return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
 
 
 @dataclass(frozen=True)
@@ -49,8 +42,8 @@ class Picture:
 
     def read(self, n_classes: int = IGNORE) -> Reading:
         """The upright photograph and its mask, checked as `Sample.read`."""
-        image = read_upright(self.image)
-        return Reading(image, fitting(self.image, self.read_mask(), (image.shape[1], image.shape[0]), n_classes))
+        image = read_photograph(self.image)
+        return Reading(image, fitting(self.image, self.read_mask(), image.shape[:2], n_classes))
 
 
 @dataclass(frozen=True)
@@ -81,18 +74,17 @@ def read_folders(folder: Path) -> OwnPictures:
 
 def held_out(data: Path) -> frozenset[str]:
     """Digests of the photographs of every validation split below a folder."""
-    return frozenset(digest(path) for images in sorted(data.glob("*/val/images")) for path in visible_in(images))
+    return frozenset(digest(path) for images in sorted(data.glob("*/val/images")) for path in pictures_in(images))
 
 
 def digest(path: Path) -> str:
     """Digest of what a photograph shows, independent of its file's name and metadata."""
-    with Image.open(path) as picture:
-        return digest_of(picture)
+    return digest_of(read_photograph(path))
 
 
-def digest_of(picture: Image.Image) -> str:
-    """`digest` of a photograph that is open: SHA-256 of its 16 x 16 gray miniature in 16 levels."""
-    small = picture.convert("L").resize((16, 16), Image.Resampling.BILINEAR)
+def digest_of(photograph: NDArray[np.uint8]) -> str:
+    """`digest` of a photograph [H, W, 3]: SHA-256 of its 16 x 16 gray miniature in 16 levels."""
+    small = Image.fromarray(photograph).convert("L").resize((16, 16), Image.Resampling.BILINEAR)
     return hashlib.sha256((np.asarray(small) // 16).tobytes()).hexdigest()
 
 
@@ -107,7 +99,7 @@ def _read_distinct_classes(path: Path) -> tuple[str, ...]:
 
 def _list_pictures(folder: Path) -> list[Picture]:
     """The photographs of a folder's `images` with masks of its `masks`. Raises DatasetError: masks are missing."""
-    images = [path for path in visible_in(folder / "images") if path.suffix.lower() in PHOTOGRAPHS]
+    images = pictures_in(folder / "images")
     masks = {image: folder / "masks" / f"{image.stem}.png" for image in images}
     missing = [image.name for image, mask in masks.items() if not mask.is_file()]
     if missing:

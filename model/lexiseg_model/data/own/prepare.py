@@ -14,7 +14,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from lexiseg_model.data.indexed import CLASSES, evenly_spread, one_value_warning, to_jpeg, write_classes, write_sample
 from lexiseg_model.data.own.coco import listings, read_coco
@@ -101,7 +100,7 @@ def _write(pictures: OwnPictures, target: Path) -> Prepared:
         except DatasetError as error:
             faults.append(str(error))
             continue
-        if (digest := digest_of(Image.fromarray(image))) in digests:
+        if (digest := digest_of(image)) in digests:
             duplicates.append(picture.image.name)
             continue
         digests.add(digest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +11,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from lexiseg_model.data.indexed import (
     BACKGROUND,
@@ -22,15 +20,16 @@ from lexiseg_model.data.indexed import (
     evenly_spread,
     photographs_in,
     read_classes,
+    read_photograph,
     to_jpeg,
     write_classes,
 )
-from lexiseg_model.data.own.pictures import read_upright
 from lexiseg_model.data.own.prepare import reduced
 from lexiseg_model.data.pairs.source import Skipped, Skips
 from lexiseg_model.errors import DatasetError, RecipeError, SampleError
 from lexiseg_model.files import replace_file
 from lexiseg_model.masks.png import to_png
+from lexiseg_model.pictures.reader import read
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
@@ -64,8 +63,7 @@ class ModelTeacher:
         self._name = f"{segmenter.card.name} {segmenter.digest[:16]}"
 
     def __call__(self, photograph: bytes, classes: Sequence[str], background: bool) -> SoftLabels:
-        with Image.open(io.BytesIO(photograph)) as picture:
-            features = self._segmenter.encode(np.asarray(picture.convert("RGB")))
+        features = self._segmenter.encode(read(photograph).rgb)
         vocabulary = Vocabulary(tuple(map(ClassEntry, classes)), Background() if background else None)
         answer = segment("semantic", self._segmenter, features, vocabulary, Options(keep_probability=True), self._rows)
         assert answer.probability is not None
@@ -209,8 +207,7 @@ def _labelled(photographs: Photographs, path: Path, label: Teacher) -> tuple[str
         SampleError: the photograph cannot be read.
     """
     truth = photographs.truth(path)
-    # A person's masks follow the stored pixels.
-    photograph = to_jpeg(reduced(read_upright(path) if truth is None else truth.read_image()))
+    photograph = to_jpeg(reduced(read_photograph(path)))
     mask = None if truth is None else truth.read_fitting_mask(len(photographs.names))
     labels = label(photograph, photographs.classes, photographs.background)
     merged, shares = prefer_truth(*planes(labels, photographs.background), mask)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lexiseg_model.data.indexed import visible_in
 from lexiseg_model.data.pairs.shards import ShardPairs
 from lexiseg_model.data.pairs.source import (
     Joined,
@@ -21,6 +20,7 @@ from lexiseg_model.data.pairs.source import (
 from lexiseg_model.data.pairs.streamed import find_shards, is_address
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.file_names import is_hidden
+from lexiseg_model.pictures.listing import visible_in
 
 LISTING = "captions.json"
 IMAGES = "images"

@@ -23,11 +23,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import PHOTOGRAPHS
 from lexiseg_model.data.pairs.source import Skipped, StoredPair, clean_captions
 from lexiseg_model.data.pairs.streamed import Streamed
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.lru import Lru
+from lexiseg_model.pictures.formats import PICTURE_SUFFIXES, listed_suffixes
 
 CAPTION, ABOUT = ".txt", ".json"
 MAX_OPEN_FILES = 64  # of one process
@@ -70,7 +70,7 @@ class ShardPairs:
         photograph, caption, about = (table.places[index, first : first + 2].tolist() for first in (0, 2, 4))
         name = f"{self.shards[part]}/{table.names[index]}"
         if photograph[0] == ABSENT:
-            raise SampleError(name, f"has no photograph; expected one of {', '.join(sorted(PHOTOGRAPHS))}")
+            raise SampleError(name, f"has no photograph; expected one of {listed_suffixes()}")
         words = _captions(name, self._text(part, name, about)) if about[0] != ABSENT else []
         # Several captions of the JSON are preferred to the text, and the text to one.
         if len(words) < 2 and caption[0] != ABSENT and (text := self._text(part, name, caption)).strip():
@@ -234,7 +234,7 @@ def _column(name: str) -> int | None:
     if last.startswith("."):
         return None
     suffix = "." + last.partition(".")[2].lower()
-    return 0 if suffix in PHOTOGRAPHS else {CAPTION: 2, ABOUT: 4}.get(suffix)
+    return 0 if suffix in PICTURE_SUFFIXES else {CAPTION: 2, ABOUT: 4}.get(suffix)
 
 
 def _captions(name: str, about: str) -> list[object]:

@@ -5,9 +5,7 @@ Parts of a `PairSource` are what lies together on disk, such as a shard. Free of
 
 from __future__ import annotations
 
-import io
 import json
-import warnings
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,10 +17,11 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lexiseg_model.errors import DatasetError, OptionError, SampleError
+from lexiseg_model.errors import DatasetError, OptionError, PictureError, SampleError
 from lexiseg_model.files import drop_partial_line
+from lexiseg_model.pictures.header import read_header
+from lexiseg_model.pictures.reader import read
 
 MAX_BROKEN = 20  # in a row: with a third of all samples broken this happens once in 10^9
 MAX_PIXELS = 64_000_000  # of a photograph; larger ones count as broken
@@ -144,22 +143,18 @@ def clean_captions(captions: Iterable[object]) -> tuple[str, ...]:
 
 
 def decode(pair: StoredPair) -> NDArray[np.uint8]:
-    """RGB [H, W, 3] after EXIF rotation, as the caption's writer saw it.
+    """RGB [H, W, 3], upright.
 
     Raises:
         SampleError: it is not an image, is cut off, or larger than MAX_PIXELS.
     """
     try:
-        # Pillow warns of large pictures; the size is checked here.
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(pair.photograph)) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                size = f"{picture.width} x {picture.height}"
-                raise SampleError(pair.name, f"{size} pixels; expected at most {MAX_PIXELS:,}")
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except UnidentifiedImageError:
-        raise SampleError(pair.name, "cannot be read as an image: unknown format") from None
-    # Pillow's decoders raise various errors beside OSError.
-    except (OSError, ValueError, SyntaxError, TypeError, IndexError, Image.DecompressionBombError) as error:
+        header = read_header(pair.photograph)
+        height, width = header.size
+        if height * width > MAX_PIXELS:
+            raise SampleError(pair.name, f"{width} x {height} pixels; expected at most {MAX_PIXELS:,}")
+        return read(pair.photograph, header=header).rgb
+    except PictureError as error:
         raise SampleError(pair.name, f"cannot be read as an image: {error}") from None
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_model.data.indexed import IGNORE, read_dataset
+from lexiseg_model.data.indexed import IGNORE, read_dataset, read_photograph
 from lexiseg_model.data.own.coco import listings, read_coco
-from lexiseg_model.data.own.pictures import OwnPictures, held_out, read_folders, read_upright
+from lexiseg_model.data.own.pictures import OwnPictures, held_out, read_folders
 from lexiseg_model.data.own.prepare import prepare, read_own
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import encode_mask
@@ -44,7 +44,7 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     exif[0x0112] = 6  # the camera was turned
     Image.fromarray(noise(9)).save(tmp_path / "images" / "0.jpg", exif=exif)
 
-    assert read_upright(tmp_path / "images" / "0.jpg").shape == (32, 24, 3)
+    assert read_photograph(tmp_path / "images" / "0.jpg").shape == (32, 24, 3)
 
 
 def test_photographs_without_masks_are_counted_and_reported(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_all_faulty_pictures_are_reported_together(tmp_path: Path) -> None:
     message = str(raised.value)
     assert message.startswith("4 of the pictures are faulty:")
     assert not (tmp_path / "out").exists()
-    assert "1.jpg: is 30 x 24, its photograph 32 x 24; expected one size" in message
+    assert "1.jpg: is 30 x 24, its photograph 32 x 24 upright; expected one size" in message
     assert "2.jpg: holds 9; expected 0 to 2 and 255" in message
     assert "3.png: is of mode RGB; expected one channel" in message
     assert "4.jpg: cannot be read as an image" in message

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,6 +13,7 @@ from lexiseg_service.errors import ImageExpired
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
+from lexiseg_service.worker.finish import GUESSED_DEPTH
 from lexiseg_service.worker.job import AnyJob
 from tests.model.stand_in import card, picture
 from tests.model.tasks.asking import ALL
@@ -100,3 +102,15 @@ def test_work_cancelled_before_its_last_stage_is_not_finished(bench: Bench) -> N
 
     first.result(SOON), stays.result(SOON)
     assert len(finished) == 1
+
+
+def test_a_guess_of_the_decoder_is_said_with_kept_features_too(bench: Bench) -> None:
+    dim = io.BytesIO()
+    Image.fromarray(np.arange(32 * 32, dtype=np.uint16).reshape(32, 32)).save(dim, "PNG")
+    question = replace(ask("red"), image=dim.getvalue())
+
+    answers = [bench.engine.submit(question).result(SOON) for _ in range(2)]
+
+    assert [answer.cache.features for answer in answers] == [False, True]
+    for answer in answers:
+        assert [(warning.type, warning.field) for warning in answer.warnings] == [(GUESSED_DEPTH, "image")]

@@ -1,0 +1,128 @@
+"""Deep pictures: grey in the modes that Pillow has for it, and all that Pillow has no mode for by OpenCV.
+
+Pillow keeps the upper 8 of 16 bits of colours. That is the picture, unless it holds fewer bits than its header says.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lexiseg_model.errors import UnsupportedPictureError
+from lexiseg_model.pictures import tiff
+from lexiseg_model.pictures.depth import MIN_USED, Samples, to_eight_bits
+from lexiseg_model.pictures.header import PictureHeader
+from lexiseg_model.pictures.tiff import TiffPage
+
+PNG_DEPTH_AT = 24  # IHDR is the first chunk; its ninth byte is the depth
+MAX_SAMPLE_BYTES = 512 << 20  # of a picture: 40 megapixels of float RGB
+COLOUR_MODES = ("RGB", "RGBA", "LA")
+OPENCV_COMPRESSIONS = (1, 5, 8, 32773, 32946)  # of its libtiff; of others it makes noise instead of an error
+FLOATS = (32, 64)  # bits
+
+Noted = tuple[Image.Image, tuple[str, ...]]
+
+
+def is_deep_grey(picture: Image.Image, page: TiffPage | None) -> bool:
+    """Whether an open picture is grey of more than 8 bits, signed or floating point."""
+    return picture.mode in ("I", "F") or picture.mode.startswith("I;16") or (picture.mode == "L" and _is_signed(page))
+
+
+def grey(picture: Image.Image, page: TiffPage | None) -> Noted:
+    """A deep grey picture as one of 8 bits; what is transparent is white."""
+    values = np.asarray(picture)
+    top: float | None = 65535.0
+    if picture.mode == "F":
+        top = 1.0
+    elif _is_signed(page):
+        values, top = values if picture.mode == "I" else values.view(np.int8), None
+    elif page is not None:
+        values, top = values.view(np.uint32) if picture.mode == "I" else values, 2.0**page.bits - 1
+    shallow = to_eight_bits(Samples(values, top, page is not None and page.photometric == tiff.WHITE_IS_ZERO))
+    transparent = picture.info.get("transparency")  # of PNG, one value
+    if isinstance(transparent, int) and not (hidden := values == transparent).all():
+        shallow.values[hidden] = 255
+    return Image.fromarray(shallow.values), shallow.notes
+
+
+def _is_signed(page: TiffPage | None) -> bool:
+    return page is not None and page.sample_format == tiff.SIGNED
+
+
+def is_dim(picture: Image.Image, content: bytes, header: PictureHeader) -> bool:
+    """Whether an open picture has 16 bits a colour by its header, and uses few of the values."""
+    bits = content[PNG_DEPTH_AT] if header.format == "PNG" else 8 if header.page is None else header.page.bits
+    if bits != 16 or picture.mode not in COLOUR_MODES:
+        return False
+    bands = picture.split()[: 1 if picture.mode == "LA" else 3]
+    return max(int(np.asarray(band).max()) for band in bands) < MIN_USED * 256
+
+
+def brightened(picture: Image.Image, content: bytes, header: PictureHeader) -> Noted:
+    """A picture of 16 bits a colour that holds fewer, stretched by its own range."""
+    if header.page is None or can_opencv(header.page):
+        return colours(content, header)
+    pixels = np.asarray(picture.convert("RGBA"))
+    shallow = to_eight_bits(Samples(pixels[..., :3], 255.0))
+    return _image(shallow.values, pixels[..., 3]), shallow.notes
+
+
+def colours(content: bytes, header: PictureHeader) -> Noted:
+    """Deep samples of a PNG as stored, or of a TIFF upright, as 8 bits a sample.
+
+    Raises:
+        UnsupportedPictureError: OpenCV cannot read them.
+    """
+    page = header.page
+    if page is not None and not can_opencv(page):
+        raise UnsupportedPictureError(f"a TIFF of this kind is not taken ({page}); save it in 8 bits")
+    values = _decoded(content, 0 if page is None else page.number)
+    top = {"i": None, "f": 1.0}.get(values.dtype.kind, 2.0 ** (8 * values.dtype.itemsize) - 1)
+    white_is_zero = page is not None and page.photometric == tiff.WHITE_IS_ZERO
+    if values.ndim == 2:
+        shallow = to_eight_bits(Samples(values, top, white_is_zero))
+        return Image.fromarray(shallow.values), shallow.notes
+    shallow = to_eight_bits(Samples(values[..., 2::-1], top))
+    alpha = None
+    if values.shape[2] == 4 and (page is None or page.has_alpha):
+        alpha = to_eight_bits(Samples(values[..., 3], top)).values
+    return _image(shallow.values, alpha), shallow.notes
+
+
+def _decoded(content: bytes, page: int) -> NDArray[Any]:
+    """[H, W] or, as BGR or BGRA, [H, W, C] of any number type."""
+    try:
+        import cv2  # a gateway does without
+    except ImportError:
+        raise UnsupportedPictureError("deep colours are not decoded here; save them in 8 bits") from None
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # its errors are raised here
+    encoded = np.frombuffer(content, np.uint8)
+    if not page:
+        values = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    else:
+        _, pages = cv2.imdecodemulti(encoded, cv2.IMREAD_UNCHANGED, range=(page, page + 1))
+        values = pages[0] if pages else None
+    if values is None:
+        raise ValueError("no pixels")
+    return values
+
+
+def can_opencv(page: TiffPage) -> bool:
+    """Whether OpenCV reads the deep samples of a page right."""
+    height, width = page.size
+    return (
+        page.is_deep
+        and not page.is_planar
+        and page.first(tiff.COMPRESSION, 1) in OPENCV_COMPRESSIONS
+        and page.samples in ((3, 4) if page.photometric == tiff.RGB else (1,))
+        and page.photometric in (tiff.WHITE_IS_ZERO, tiff.BLACK_IS_ZERO, tiff.RGB)
+        and (page.sample_format != tiff.FLOAT or page.bits in FLOATS)
+        and height * width * page.samples * max(16, page.bits) // 8 <= MAX_SAMPLE_BYTES
+    )
+
+
+def _image(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8] | None) -> Image.Image:
+    return Image.fromarray(rgb if alpha is None else np.dstack([rgb, alpha]))

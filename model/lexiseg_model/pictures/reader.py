@@ -1,0 +1,126 @@
+"""Encoded bytes to upright RGB of 8 bits.
+
+JPEG by libjpeg-turbo at a reduced DCT scale; the rest by Pillow; deep colours that Pillow cannot hold by OpenCV.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from lexiseg_model.errors import DamagedPictureError, PictureError
+from lexiseg_model.pictures import deep
+from lexiseg_model.pictures.alpha import to_rgb
+from lexiseg_model.pictures.header import PictureHeader, read_header
+from lexiseg_model.pictures.orientation import AS_STORED, orientation_of, upright
+
+FAST_JPEG_MODES = ("RGB", "L")  # modes that libjpeg-turbo decodes, unless the file is damaged
+FAST_JPEG_COLOURS = ("YCbCr", "Gray", "RGB")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture.
+
+    Attributes:
+        rgb: [h, w, 3], upright; may be smaller than `size`.
+        size: (height, width) of the picture as sent, upright.
+        notes: sentences about what the decoder had to guess.
+    """
+
+    rgb: NDArray[np.uint8]
+    size: tuple[int, int]
+    notes: tuple[str, ...] = ()
+
+
+def read(content: bytes, short_side: int | None = None, header: PictureHeader | None = None) -> Picture:
+    """Decode a still picture.
+
+    Args:
+        content: the file.
+        short_side: pixels of the shorter side that are enough, so that JPEG decoding does less work; None keeps all.
+        header: of the file, if it has been read.
+
+    Raises:
+        UnsupportedPictureError: not a still picture of a format and kind that is taken.
+        DamagedPictureError: header or pixels are damaged.
+    """
+    header = header or read_header(content)
+    if header.format == "JPEG":
+        rgb = _jpeg(content, header, short_side)
+        if rgb is not None:
+            return Picture(np.ascontiguousarray(upright(rgb, header.orientation)), header.size)
+    return _decode(content, header, short_side)
+
+
+def _jpeg(content: bytes, header: PictureHeader, short_side: int | None) -> NDArray[np.uint8] | None:
+    """[h, w, 3] as stored; None where libjpeg-turbo is not installed or refuses the file: Pillow then decodes."""
+    try:
+        import simplejpeg  # a gateway does without
+    except ImportError:
+        return None
+    height, width = _wanted_size(header, short_side)
+    try:
+        if simplejpeg.decode_jpeg_header(content)[2] not in FAST_JPEG_COLOURS:
+            return None
+        # The smallest DCT scale that still has as many pixels.
+        decoded: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, "RGB", min_height=height, min_width=width)
+    except ValueError:
+        return None
+    return decoded
+
+
+def _wanted_size(header: PictureHeader, short_side: int | None) -> tuple[int, int]:
+    """(height, width) as stored, at least which are decoded."""
+    height, width = header.stored_size
+    factor = 1.0 if short_side is None else min(1.0, short_side / min(height, width))
+    return round(height * factor), round(width * factor)
+
+
+def _decode(content: bytes, header: PictureHeader, short_side: int | None) -> Picture:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            rgb, notes = _by_pillow(content, header, short_side)
+    except PictureError:
+        raise
+    except Exception as error:  # the decoders raise almost anything on damaged data
+        raise DamagedPictureError(f"{header.format} data is damaged or cut short ({type(error).__name__})") from None
+    if header.format != "JPEG" and rgb.shape[:2] != header.size:
+        raise DamagedPictureError(f"{header.format} data of another size than its header says")
+    return Picture(np.ascontiguousarray(rgb), header.size, notes)
+
+
+def _by_pillow(
+    content: bytes, header: PictureHeader, short_side: int | None
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Upright [h, w, 3] and notes."""
+    page = header.page
+    notes: tuple[str, ...] = ()
+    try:
+        opened = Image.open(io.BytesIO(content), formats=[header.format])
+    except UnidentifiedImageError:
+        if page is None:
+            raise
+        shown, notes = deep.colours(content, header)  # Pillow has no mode for them
+        return to_rgb(shown), notes
+    with opened as picture:
+        if page is not None:
+            picture.seek(page.number)
+        if header.format == "JPEG" and picture.mode in FAST_JPEG_MODES:
+            # A damaged file takes no longer than a good one.
+            picture.draft(None, _wanted_size(header, short_side)[::-1])
+        picture.load()
+        # Of TIFF, Pillow applies it itself; of AVIF, it hands on that of the container.
+        orientation = {"TIFF": AS_STORED, "AVIF": orientation_of(picture)}.get(header.format, header.orientation)
+        shown = picture
+        if deep.is_deep_grey(picture, page):
+            shown, notes = deep.grey(picture, page)
+        elif deep.is_dim(picture, content, header):
+            shown, notes = deep.brightened(picture, content, header)
+        return upright(to_rgb(shown), orientation), notes

@@ -1,0 +1,141 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from lexiseg_model.errors import DamagedPictureError, UnsupportedPictureError
+from lexiseg_model.pictures.depth import Samples, to_eight_bits
+from lexiseg_model.pictures.reader import Picture, read
+from tests import pictures
+from tests.model.pictures.tiffs import by_hand, packed, tiff
+
+GREY = np.asarray(pictures.small("china").convert("L")).copy()
+GREY.flat[:2] = 0, 255  # all of the range
+WIDE = GREY.astype(np.uint16)
+RGB = np.asarray(pictures.small("china")).copy()
+RGB[0, 0], RGB[0, 1] = 0, 255
+
+
+def difference(picture: Picture, expected: NDArray[np.uint8]) -> int:
+    if expected.ndim == 2:
+        expected = np.repeat(expected[..., None], 3, 2)
+    assert picture.rgb.shape == expected.shape
+    return int(np.abs(picture.rgb.astype(int) - expected).max())
+
+
+KNOWN = {
+    "16 bits": tiff(WIDE * 257, photometric="minisblack"),
+    "16 bits, big-endian": tiff(WIDE * 257, photometric="minisblack", order=">"),
+    "10 bits": packed(WIDE << 2, 10),
+    "12 bits": packed(WIDE << 4, 12),
+    "12 bits, big-endian": packed(WIDE << 4, 12, ">"),
+    "14 bits": packed(WIDE << 6, 14),
+    "16 bits, white is zero": tiff(65535 - WIDE * 257, photometric="miniswhite"),
+    "16 bits, white is zero, big-endian": tiff(65535 - WIDE * 257, photometric="miniswhite", order=">"),
+    "8 bits, white is zero": tiff(255 - GREY, photometric="miniswhite"),
+    "32 bits": tiff(WIDE.astype(np.uint32) * 0x1010101, photometric="minisblack"),
+    "float": tiff((GREY / 255).astype(np.float32), photometric="minisblack"),
+    "float, white is zero": tiff((1 - GREY / 255).astype(np.float32), photometric="miniswhite"),
+    "double": tiff(GREY / 255, photometric="minisblack"),
+    "PNG of 16 bits": pictures.encoded(Image.fromarray(WIDE * 257)),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_header_says_what_is_black_and_white(name: str) -> None:
+    picture = read(KNOWN[name])
+
+    assert picture.notes == ()
+    assert difference(picture, GREY) <= 1
+
+
+GUESSED = {
+    "16 bits that hold 12": tiff(WIDE << 4, photometric="minisblack"),
+    "16 bits that hold 8": tiff(WIDE, photometric="minisblack"),
+    "PNG of 16 bits that hold 12": pictures.encoded(Image.fromarray(WIDE << 4)),
+    "12 bits that hold 8": packed(WIDE, 12),
+    "32 bits that hold 8": tiff(WIDE.astype(np.uint32), photometric="minisblack"),
+    "int16": tiff(GREY.astype(np.int16), photometric="minisblack"),
+    "int16 below 0": tiff(GREY.astype(np.int16) - 1000, photometric="minisblack"),
+    "int32": tiff(GREY.astype(np.int32), photometric="minisblack"),
+    "float to 255": tiff(GREY.astype(np.float32), photometric="minisblack"),
+    "float of kelvins": tiff((GREY / 10 + 280).astype(np.float32), photometric="minisblack"),
+    "float that holds little": tiff((GREY / 255e3).astype(np.float32), photometric="minisblack"),
+}
+
+
+@pytest.mark.parametrize("name", GUESSED)
+def test_values_of_which_the_header_says_nothing_are_stretched_with_a_note(name: str) -> None:
+    picture = read(GUESSED[name])
+
+    assert len(picture.notes) == 1
+    assert "were stretched to 0 to 255" in picture.notes[0]
+    assert difference(picture, GREY) <= 1
+
+
+COLOURS = {
+    "16 bits": (tiff(RGB.astype(np.uint16) * 257, photometric="rgb"), False),
+    "16 bits that hold 12": (tiff(RGB.astype(np.uint16) << 4, photometric="rgb"), True),
+    "16 bits that hold 8, deflated": (tiff(RGB.astype(np.uint16), photometric="rgb", compression="zlib"), True),
+    "float": (tiff((RGB / 255).astype(np.float32), photometric="rgb"), False),
+    "double, turned": (tiff(np.rot90(RGB / 255), photometric="rgb", extratags=[(274, "H", 1, 6, True)]), False),
+    "int16": (tiff(RGB.astype(np.int16), photometric="rgb"), True),
+    "32 bits": (tiff(RGB.astype(np.uint32) * 0x1010101, photometric="rgb"), False),
+}
+
+
+@pytest.mark.parametrize("name", COLOURS)
+def test_deep_colours_are_scaled_as_grey_is(name: str) -> None:
+    content, guessed = COLOURS[name]
+
+    picture = read(content)
+
+    assert bool(picture.notes) == guessed
+    assert difference(picture, RGB) <= 1
+
+
+def test_deep_colours_of_a_later_page_are_that_page() -> None:
+    pages = [(pixels / 255).astype(np.float32) for pixels in (RGB[::4, ::4], RGB)]
+
+    picture = read(tiff(*pages, subfiles=(1, 0), photometric="rgb"))
+
+    assert difference(picture, RGB) <= 1
+
+
+def test_what_is_no_number_is_the_lowest_value() -> None:
+    values = np.array([[np.nan, 10, 20, np.inf, -np.inf]], np.float32)
+
+    assert to_eight_bits(Samples(values, 1.0)).values.tolist() == [[0, 0, 255, 255, 0]]
+
+
+@pytest.mark.parametrize("value", [0, 7, np.nan])
+def test_a_picture_of_one_value_is_no_division_by_zero(value: float) -> None:
+    for kind in (np.float32, np.float64):
+        assert np.ptp(to_eight_bits(Samples(np.full((4, 4), value, kind), 1.0)).values) == 0
+
+
+REFUSED = {
+    "floats of 16 bits": tiff((RGB / 255).astype(np.float16), photometric="rgb"),
+    "3 bands without colours": tiff(RGB, photometric="minisblack", planarconfig="contig"),
+    "deep samples in separate planes": tiff(
+        RGB.transpose(2, 0, 1).astype(np.float32), photometric="rgb", planarconfig="separate"
+    ),
+    "LERC compression": by_hand(bytes(900), {256: (30,), 257: (30,), 258: (8,), 259: (34887,), 262: (1,), 278: (30,)}),
+    "CIELAB colours": tiff(RGB, photometric="cielab"),
+    "number 60000 compression": by_hand(bytes(900), {256: (30,), 257: (30,), 258: (8,), 259: (60000,), 262: (1,)}),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_kind_of_tiff_that_cannot_be_read_is_named(kind: str) -> None:
+    with pytest.raises(UnsupportedPictureError, match=f"a TIFF with {kind} is not taken"):
+        read(REFUSED[kind])
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float32, np.float64])
+def test_deep_colours_that_are_cut_short_are_damaged(kind: type[np.generic]) -> None:
+    top = 65535 if kind is np.uint16 else 1
+    whole = tiff((RGB / 255 * top).astype(kind), photometric="rgb", compression="zlib")
+
+    with pytest.raises(DamagedPictureError):
+        read(whole[: len(whole) // 2])
