@@ -45,6 +45,18 @@ def upright(pixels: NDArray[Kind], orientation: int) -> NDArray[Kind]:
     return pixels
 
 
+def matrix_orientation(a: float, b: float, c: float, d: float) -> int:
+    """The orientation that is nearest to a display matrix of a film: stored (x, y) is shown at (ax + cy, bx + dy)."""
+    sideways = abs(b) + abs(c) > abs(a) + abs(d)
+    mirrored, upside_down = (c < 0, b < 0) if sideways else (a < 0, d < 0)
+    alike = (
+        value
+        for value in range(1, 9)
+        if (value in SIDEWAYS, value in MIRRORED, value in UPSIDE_DOWN) == (sideways, mirrored, upside_down)
+    )
+    return next(alike)
+
+
 def exif_orientation(exif: bytes) -> int:
     """The orientation of an EXIF record, with or without its `Exif` prefix; "as stored" if it cannot be read."""
     record = Image.Exif()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +15,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame as Decoded
 from numpy.typing import NDArray
 
+from lexiseg_model.pictures.orientation import matrix_orientation, upright
 from lexiseg_service.errors import ServiceError
 
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -150,6 +152,10 @@ def _why(error: Exception) -> str:
 
 
 def _upright(frame: Decoded) -> NDArray[np.uint8]:
-    """RGB [H, W, 3], rotated by the file's metadata: phones store frames as the sensor saw them."""
+    """RGB [H, W, 3], turned and mirrored by the file's metadata: phones store frames as the sensor saw them."""
     rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90) % 4))
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return rgb
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))
+    return np.ascontiguousarray(upright(rgb, matrix_orientation(a, b, c, d)))

@@ -25,24 +25,45 @@ def test_every_frame_comes_with_its_time(tmp_path: Path) -> None:
         assert frame.rgb[24, 50].argmax() == 2
 
 
-def test_a_clip_of_a_phone_that_was_held_upright_is_turned(tmp_path: Path) -> None:
-    content = clips.halves(tmp_path / "clip.mp4", 3).read_bytes()
-    as_it_lies, a_quarter_to_the_right = (
-        struct.pack(">9i", *rows) for rows in (
-            (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30), (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
-        )
-    )  # fmt: skip
+def with_matrix(content: bytes, a: int, b: int, c: int, d: int) -> bytes:
+    """A clip whose track is displayed by (x, y) -> (ax + cy, bx + dy)."""
+    as_it_lies, other = (
+        struct.pack(">9i", *(value << 16 for value in (each[0], each[1], 0, each[2], each[3], 0, 0, 0)), 1 << 30)
+        for each in ((1, 0, 0, 1), (a, b, c, d))
+    )
     whole_file, track = content.index(as_it_lies), content.rindex(as_it_lies)
     assert whole_file < track
-    turned = content[:track] + a_quarter_to_the_right + content[track + len(as_it_lies) :]
-    (tmp_path / "turned.mp4").write_bytes(turned)
+    return content[:track] + other + content[track + len(as_it_lies) :]
+
+
+MATRICES = {
+    "as it lies": (1, 0, 0, 1),
+    "mirrored, as by front cameras": (-1, 0, 0, 1),
+    "upside down": (-1, 0, 0, -1),
+    "flipped": (1, 0, 0, -1),
+    "along the diagonal": (0, 1, 1, 0),
+    "a quarter to the right, of a phone held upright": (0, 1, -1, 0),
+    "along the other diagonal": (0, -1, -1, 0),
+    "a quarter to the left": (0, -1, 1, 0),
+}
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_a_clip_is_turned_and_mirrored_as_it_says(name: str, tmp_path: Path) -> None:
+    a, b, c, d = MATRICES[name]
+    stored = np.zeros((48, 64, 3), np.uint8)
+    stored[:24, :32], stored[:24, 32:], stored[24:, :32] = (200, 0, 0), (0, 200, 0), (0, 0, 200)
+    content = clips.written(tmp_path / "clip.mp4", [stored] * 3).read_bytes()
+    (tmp_path / "turned.mp4").write_bytes(with_matrix(content, a, b, c, d))
 
     with closing(VideoSource(str(tmp_path / "turned.mp4"))) as source:
-        frame = next(source.frames())
+        shown = next(source.frames()).rgb
 
-    assert frame.rgb.shape == (64, 48, 3)
-    assert frame.rgb[10, 24].argmax() == 0
-    assert frame.rgb[50, 24].argmax() == 2
+    height, width = shown.shape[:2]
+    assert (height, width) == ((48, 64) if a else (64, 48))
+    for colour, (x, y) in enumerate([(-1, -1), (1, -1), (-1, 1)]):  # corners of red, green and blue
+        column, row = a * x + c * y, b * x + d * y
+        assert shown[height // 4 * (2 + row), width // 4 * (2 + column)].argmax() == colour
 
 
 def test_a_file_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:
