@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import file_digest
-from lexiseg_model.data.indexed import Sample, read_dataset, visible_in
+from lexiseg_model.data.indexed import Sample, read_dataset
 from lexiseg_model.data.own.teacher_labels import ABOUT, SHARES, ModelTeacher, Teacher, read_photographs, write_labels
 from lexiseg_model.errors import TaskError
 from lexiseg_model.evaluation.before_after import BeforeAfter, counts_of, write_samples
@@ -33,6 +33,7 @@ from lexiseg_model.methods.tiny.training.drawn.examples import Batch
 from lexiseg_model.methods.tiny.training.publish import publish
 from lexiseg_model.methods.tiny.training.publish_finetuned import COMPARED, SAMPLES
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer, initial_network
+from lexiseg_model.pictures.listing import visible_in
 from lexiseg_model.processes import one_first
 from lexiseg_model.training.crops import Places
 from lexiseg_model.training.packs import Pack
