@@ -16,6 +16,7 @@ from redis.retry import Retry
 from lexiseg_service.commands.options import refuse_unknown
 from lexiseg_service.settings import Settings
 from tests.command import ended
+from tests.http_server import Quiet, serving
 from tests.test_architecture import SHARED_WORDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,6 +115,28 @@ def test_ports_are_of_this_machine_alone_unless_bind_is_set(services: dict[str, 
 def _address(port: Any) -> str:
     """Compose writes a port as text or as a mapping, by its version."""
     return str(port["host_ip"] if isinstance(port, dict) else port.split(":")[0])
+
+
+def test_the_edge_is_healthy_when_its_own_check_says_so(services: dict[str, Any]) -> None:
+    """The command of its container, run here."""
+    (check,) = [service["healthcheck"]["test"] for name, service in services.items() if name == "edge"]
+    assert check[:3] == ["CMD", "bash", "-c"]
+    outcomes = []
+    for status in (200, 503):
+
+        class Health(Quiet):
+            answer = status
+
+            def do_GET(self) -> None:
+                self.send_response(self.answer if self.path == "/healthz" else 404)
+                self.end_headers()
+
+        with serving(Health) as url:
+            script = check[3].replace("8405", url.rpartition(":")[2])
+            outcomes.append(subprocess.run(["bash", "-c", script], timeout=60).returncode)
+
+    assert outcomes == [0, 1]
+    assert services["edge"]["environment"]["EDGE_METRICS"] == ":8405"
 
 
 def test_gpus_are_reserved_and_insisted_on(services: dict[str, Any], plain: dict[str, Any]) -> None:

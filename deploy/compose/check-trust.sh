@@ -26,10 +26,14 @@ finish() {
     exit "$status"
 }
 trap finish EXIT
-ready() { curl -sS "$URL/readyz"; echo; }
+# Of the gateway itself: the edge names no workers.
+ready() {
+    compose exec -T gateway python -c 'import os, urllib.request as web
+print(web.urlopen("http://127.0.0.1:%s/readyz" % os.environ["LEXISEG_HTTP_PORT"]).read().decode())'
+}
 until_ready() {  # what the answer holds
     for _ in $(seq 180); do
-        case "$(curl -sS "$URL/readyz" 2>/dev/null || true)" in *"$1"*) return ;; esac
+        case "$(ready 2>/dev/null || true)" in *"$1"*) return ;; esac
         sleep 1
     done
     ready

@@ -77,7 +77,7 @@ SERVICE = Dashboard(
         Panel(
             "Shares that the objectives are about",
             {
-                "failed on our side": f"lexiseg:failed_share:rate5m{JOB}",
+                "failed on our side {{at}}": f"lexiseg:failed_share:rate5m{JOB}",
                 "longer than 5 s": f"lexiseg:slow_share:rate5m{JOB}",
             },
             "percentunit",
@@ -251,7 +251,55 @@ GPU = Dashboard(
         ),
     ),
 )
-DASHBOARDS = (SERVICE, MODELS, STREAMS, CACHE, GPU)
+OF_CLIENTS = 'proxy=~"rest|grpc"'
+OF_GATEWAYS = '{job=~"$job", proxy=~"gateways_.*"}'
+FAILED = 'code="5xx"'
+EDGE = Dashboard(
+    "edge",
+    "lexiseg: edge",
+    "What clients meet first: HAProxy, by its own exporter.",
+    (
+        Panel(
+            "Answers to clients",
+            {"{{proxy}} {{code}}": rate("haproxy_frontend_http_responses_total", "proxy, code", OF_CLIENTS)},
+            "reqps",
+        ),
+        Panel(
+            "5xx of the edge itself",
+            {
+                "503, 504": f"{rate('haproxy_frontend_http_responses_total', 'job', f'{OF_CLIENTS}, {FAILED}')}"
+                f" - {rate('haproxy_server_http_responses_total', 'job', FAILED)}"
+            },
+            "reqps",
+            "Without those that gateways sent.",
+        ),
+        Panel(
+            "Refused by the edge",
+            {"{{proxy}}": rate("haproxy_frontend_requests_denied_total", "proxy", OF_CLIENTS)},
+            "reqps",
+            "429: too many requests of an address in flight; 413: a body too large.",
+        ),
+        Panel(
+            "In flight, and waiting for a gateway",
+            {
+                "in flight {{proxy}} {{instance}}": f"haproxy_backend_current_sessions{OF_GATEWAYS}",
+                "waiting {{proxy}} {{instance}}": f"haproxy_backend_current_queue{OF_GATEWAYS}",
+            },
+        ),
+        Panel(
+            "Connections, of those that it may hold",
+            {"{{instance}}": f"haproxy_process_current_connections{JOB} / haproxy_process_max_connections{JOB}"},
+            "percentunit",
+            "Over 0.8 for two minutes: LexisegEdgeConnections.",
+            most=1,
+        ),
+        Panel(
+            "Gateways that are ready",
+            {"{{instance}}": 'haproxy_backend_active_servers{job=~"$job", proxy="gateways_rest"}'},
+        ),
+    ),
+)
+DASHBOARDS = (SERVICE, EDGE, MODELS, STREAMS, CACHE, GPU)
 
 
 def as_json(dashboard: Dashboard) -> str:
@@ -304,7 +352,7 @@ def _source_variable() -> dict[str, Any]:
 
 
 def _job_variable() -> dict[str, Any]:
-    query = "label_values(lexiseg_build_info, job)"
+    query = 'label_values({__name__=~"lexiseg_build_info|haproxy_process_max_connections"}, job)'
     return {
         "name": "job",
         "type": "query",

@@ -21,6 +21,7 @@ from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from loadtests import http2
 from tests import pictures
+from tests.deploy.monitoring.files import OF_EXPORTERS
 from tests.http_server import Quiet, serving
 from tests.integration.server import ROOT, Server, form
 from tests.waiting import until
@@ -252,6 +253,21 @@ def test_the_edge_is_healthy_as_long_as_a_gateway_is(edge: Edge, tmp_path: Path)
             n_ready = before_it.metric('haproxy_backend_active_servers{proxy="gateways_rest"}')
 
     assert n_ready == 0
+
+
+@pytest.mark.parametrize("metric", sorted(metric for metric in OF_EXPORTERS if metric.startswith("haproxy_")))
+def test_haproxy_has_the_metrics_that_alerts_and_panels_read(edge: Edge, metric: str) -> None:
+    text = httpx.get(f"http://127.0.0.1:{edge.metrics}/metrics", timeout=PATIENCE).text
+
+    assert any(line.startswith((f"{metric}{{", f"{metric} ")) for line in text.splitlines())
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/%72eadyz"])
+def test_clients_are_told_whether_it_is_ready_and_no_names_of_workers(edge: Edge, path: str) -> None:
+    answer = httpx.get(f"{edge.url}{path}", timeout=PATIENCE)
+
+    assert (answer.status_code, answer.json()["status"], answer.json()["degraded"]) == (200, "ready", [])
+    assert "workers" not in answer.text
 
 
 def healthy(edge: Edge) -> httpx.Response:

@@ -51,6 +51,14 @@ def test_the_scrape_finds_the_service_and_port_that_the_query_is_about(made: Ins
     assert monitor["namespaceSelector"]["matchNames"] == [NAMESPACE]
 
 
+def test_the_scrape_finds_the_metrics_of_the_edge_at_a_service_that_clients_do_not_reach(made: Installed) -> None:
+    monitor, service = made.one("ServiceMonitor", "lexiseg-edge")["spec"], made.one("Service", "lexiseg-edge")
+
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["endpoints"][0]["port"] in [port["name"] for port in service["spec"]["ports"]]
+    assert "metrics" not in [port["name"] for port in made.one("Service", "lexiseg-gateway")["spec"]["ports"]]
+
+
 def test_the_rules_are_those_of_the_project_and_their_templates_are_prometheus_own(made: Installed) -> None:
     files = sorted((CHART.parents[1] / "monitoring/rules").glob("*.yml"))
 

@@ -107,7 +107,11 @@ def test_clients_reach_the_edge_and_the_edge_every_gateway(tmp_path: Path) -> No
 
     assert front["selector"]["app.kubernetes.io/component"] == "edge"
     assert {port["name"]: port["port"] for port in front["ports"]} == {"http": 8000, "grpc": 50051}
-    assert {port["name"]: port["containerPort"] for port in edge["ports"]} == {"http": 8080, "grpc": 50052}
+    assert {port["name"]: port["containerPort"] for port in edge["ports"]} == {
+        "http": 8080,
+        "grpc": 50052,
+        "metrics": 8405,
+    }
     assert (inside["clusterIP"], inside["selector"]["app.kubernetes.io/component"]) == ("None", "gateway")
     assert env["GATEWAY_HTTP"] == "lexiseg-gateways.pictures.svc.cluster.local:8000"
     assert env["GATEWAYS"] == "11"

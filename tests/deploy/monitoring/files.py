@@ -11,7 +11,18 @@ MONITORING = Path(__file__).resolve().parents[3] / "deploy" / "monitoring"
 RULES = sorted((MONITORING / "rules").glob("*.yml"))
 TESTS = sorted((MONITORING / "tests").glob("*.yml"))
 DASHBOARDS = sorted((MONITORING / "grafana" / "dashboards").glob("*.json"))
-METRIC = re.compile(r"(?<![\w:])(?:lexiseg(?::\w+:\w+|_\w+)|(?:process|redis|certmanager|probe_ssl)_\w+|up(?=\{))")
+METRIC = re.compile(
+    r"(?<![\w:])(?:lexiseg(?::\w+:\w+|_\w+)|(?:process|redis|haproxy|certmanager|probe_ssl)_\w+|up(?=\{))"
+)
+# Of redis_exporter, HAProxy, cert-manager and blackbox_exporter.
+OF_EXPORTERS = {
+    "redis_up", "redis_memory_used_bytes", "redis_memory_max_bytes", "redis_aof_enabled",
+    "redis_aof_last_write_status", "redis_aof_last_bgrewrite_status", "redis_start_time_seconds",
+    "haproxy_frontend_http_responses_total", "haproxy_server_http_responses_total",
+    "haproxy_frontend_requests_denied_total", "haproxy_backend_current_queue", "haproxy_backend_current_sessions",
+    "haproxy_backend_active_servers", "haproxy_process_current_connections", "haproxy_process_max_connections",
+    "certmanager_certificate_expiration_timestamp_seconds", "probe_ssl_earliest_cert_expiry",
+}  # fmt: skip
 # In a regular expression over names, of two metrics at once.
 NAMES = re.compile(r"__name__=~\"([^\"]*)\"")
 

@@ -9,7 +9,16 @@ import yaml
 
 from lexiseg_service.watch.metrics import Metrics
 from tests.command import ended
-from tests.deploy.monitoring.files import DASHBOARDS, MONITORING, RULES, TESTS, metrics_of, panels, rules
+from tests.deploy.monitoring.files import (
+    DASHBOARDS,
+    MONITORING,
+    OF_EXPORTERS,
+    RULES,
+    TESTS,
+    metrics_of,
+    panels,
+    rules,
+)
 
 SCENARIOS = [case for path in TESTS for case in yaml.safe_load(path.read_text())["tests"]]
 ALERTS = {rule["alert"] for rule in rules() if "alert" in rule}
@@ -59,12 +68,6 @@ def test_every_alert_has_a_section_in_the_runbook_and_every_section_an_alert() -
 
 
 PROVISIONING = MONITORING / "grafana" / "provisioning"
-# Of redis_exporter, cert-manager and blackbox_exporter.
-OF_EXPORTERS = {
-    "redis_up", "redis_memory_used_bytes", "redis_memory_max_bytes", "redis_aof_enabled",
-    "redis_aof_last_write_status", "redis_aof_last_bgrewrite_status", "redis_start_time_seconds",
-    "certmanager_certificate_expiration_timestamp_seconds", "probe_ssl_earliest_cert_expiry",
-}  # fmt: skip
 WRITER = runpy.run_path(str(MONITORING / "write_dashboards.py"))
 
 
@@ -72,7 +75,7 @@ def test_the_files_are_what_the_program_writes() -> None:
     written = {page.name: WRITER["as_json"](page) for page in WRITER["DASHBOARDS"]}
 
     assert {path.stem: path.read_text() for path in DASHBOARDS} == written
-    assert set(written) == {"service", "models", "streams", "cache", "gpu"}
+    assert set(written) == {"service", "edge", "models", "streams", "cache", "gpu"}
 
 
 def test_every_metric_of_a_panel_or_rule_is_ours_or_of_a_named_exporter() -> None:
