@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -154,8 +154,8 @@ def _why(error: Exception) -> str:
 def _upright(frame: Decoded) -> NDArray[np.uint8]:
     """RGB [H, W, 3], turned and mirrored by the file's metadata: phones store frames as the sensor saw them."""
     rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix = cast(Mapping[str, Any], frame.side_data).get("DISPLAYMATRIX")
     if matrix is None:
         return rgb
-    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))
+    a, b, _, c, d, *_ = struct.unpack("=9i", matrix)
     return np.ascontiguousarray(upright(rgb, matrix_orientation(a, b, c, d)))
