@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.evaluation.benchmarks.protocol import PAPERS, protocol
-from lexiseg_model.evaluation.benchmarks.report import MASKS, published
-from lexiseg_model.types import Refinement, StrictModel
+from lexiseg_model.evaluation.benchmarks.report import MASKS, NO_FIGURE, PublishedModel, published
+from lexiseg_model.types import ModelCard, Refinement, StrictModel
 
 FILE = Path(__file__).parent / "papers.json"
 POINT_GRID = 20  # points along each side of Unpair-Seg's grid
@@ -44,6 +44,7 @@ class PaperLine(StrictModel):
 class _Table(BaseModel):
     about: str
     source: str
+    models: dict[str, PublishedModel]  # by a label of `PaperLine.published`; others are of methods that are not here
     papers: dict[str, list[PaperLine]]
 
 
@@ -63,11 +64,16 @@ class PaperResult:
 
 
 @cache
+def _table() -> _Table:
+    return _Table.model_validate_json(FILE.read_bytes())
+
+
+@cache
 def lines_of(paper: str) -> tuple[PaperLine, ...]:
     """Everything that a paper measures, semantic segmentation first. Raises OptionError for an unknown paper."""
     if paper not in PAPERS:
         raise OptionError(f"no paper {paper!r}; known papers: {', '.join(PAPERS)}")
-    scenes = _Table.model_validate_json(FILE.read_bytes()).papers.get(paper, [])
+    scenes = _table().papers.get(paper, [])
     return (*_semantic(paper), *scenes)
 
 
@@ -83,10 +89,34 @@ def _semantic(paper: str) -> Iterator[PaperLine]:
                 yield PaperLine(dataset=dataset, task="semantic", refine=refine, published=figures)
 
 
-def to_markdown(model: str, paper: str, results: Sequence[PaperResult]) -> str:
+def beside(line: PaperLine, measure: str, card: ModelCard) -> str:
+    """Published figures of a card's method and weights, or the nearest one and its differences, in words."""
+    figures = {label: values[measure] for label, values in line.published.items() if measure in values}
+    models = {label: _model_of(line, label) for label in figures}
+    differences = {label: each.other_weights(card) for label, each in models.items() if each and each.is_of(card)}
+    if same := [f"{figures[label]} ({label})" for label, different in differences.items() if not different]:
+        return "; ".join(same)
+    if not differences:
+        return NO_FIGURE
+    nearest = min(differences, key=lambda label: len(differences[label]))
+    return f"{NO_FIGURE}; nearest: {nearest} {figures[nearest]}, with {'; '.join(differences[nearest])}"
+
+
+def _model_of(line: PaperLine, label: str) -> PublishedModel | None:
+    """Method and weights of a figure; None if the method is not here."""
+    if line.task == "semantic":
+        return next(row for row in published() if row.label == label)
+    model = _table().models.get(label)
+    if model is None or line.task == "panoptic":
+        return model
+    # Prompts are answered by stage one.
+    return model.model_copy(update={"weights": {k: v for k, v in model.weights.items() if k != "adapter"}})
+
+
+def to_markdown(card: ModelCard, paper: str, results: Sequence[PaperResult]) -> str:
     """One table of all lines, ours beside the published figures; below it the data that is missing, and why."""
     lines = [
-        f"## {model} beside the paper: {paper}",
+        f"## {card.name} beside the paper: {paper}",
         "",
         "| data set | task | measure | ours | published | images |",
         "|---|---|---|---|---|---|",
@@ -95,15 +125,12 @@ def to_markdown(model: str, paper: str, results: Sequence[PaperResult]) -> str:
         line = result.line
         for measure in line.measures:
             ours = result.figures.get(measure)
-            beside = [
-                f"{figures[measure]} ({label})" for label, figures in line.published.items() if measure in figures
-            ]
             cells = (
                 line.dataset,
                 line.title,
                 measure,
                 "-" if ours is None else f"{ours:.2f}",
-                "; ".join(beside),
+                beside(line, measure, card),
                 result.images or "-",
             )
             lines.append(f"| {' | '.join(cells)} |")

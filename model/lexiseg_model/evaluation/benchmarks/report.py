@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from lexiseg_model.data.benchmark import Benchmark, Convention
 from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule
@@ -28,15 +28,40 @@ MASKS = {
     "none": "as they are",
     None: "not stated",
 }
+NO_FIGURE = "no published figure for this combination"
 MAX_TABLE = 171  # classes in a Markdown table; JSON lists all
 
 
-class PublishedRow(StrictModel):
+class PublishedModel(StrictModel):
+    """A method with the weights that a figure is of."""
+
+    model: dict[str, str]  # `method` and settings of a card that is of the same method
+    # Settings of a card that has the same backbone, weights and stage.
+    weights: dict[str, str | bool] = Field(default_factory=dict)
+
+    def is_of(self, card: ModelCard) -> bool:
+        """Whether a card is of this method and policy."""
+        known = {"method": card.method} | card.settings
+        return all(known.get(key) == value for key, value in self.model.items())
+
+    def other_weights(self, card: ModelCard) -> list[str]:
+        """What differs from a card of this method: backbone, weights or stage, in words; empty if nothing."""
+        known = _table().defaults.get(card.method, {}) | card.settings
+        different = [
+            f"{'an' if value else 'no'} {key}"
+            if isinstance(value, bool)
+            else f"{key} {value}, not {'of a file' if known.get(key) is None else known[key]}"
+            for key, value in self.weights.items()
+            if known.get(key) != value
+        ]
+        return [*different, *(["the authors' weights, not own training"] if card.recipe is not None else [])]
+
+
+class PublishedRow(PublishedModel):
     """One row of a published table: mIoU in percent by data set."""
 
     method: str
     variant: str
-    model: dict[str, str]  # `method` and settings of a card that is of the same method
     refine: Refinement | None
     protocol: str | None  # ours that measures the same; None if we have none
     convention: Convention | None  # of their mean; None if not stated
@@ -50,21 +75,21 @@ class PublishedRow(StrictModel):
         """Method and variant."""
         return f"{self.method} ({self.variant})"
 
-    def is_of(self, card: ModelCard) -> bool:
-        """Whether a card is of this method and policy."""
-        known = {"method": card.method} | card.settings
-        return all(known.get(key) == value for key, value in self.model.items())
-
 
 class _Table(BaseModel):
     about: str
+    defaults: dict[str, dict[str, Any]]  # by method: of settings that a card leaves out
     rows: list[PublishedRow]
 
 
 @cache
+def _table() -> _Table:
+    return _Table.model_validate_json(PUBLISHED.read_bytes())
+
+
 def published() -> tuple[PublishedRow, ...]:
     """Every published row, in the order of the table."""
-    return tuple(_Table.model_validate_json(PUBLISHED.read_bytes()).rows)
+    return tuple(_table().rows)
 
 
 @dataclass(frozen=True)
@@ -98,15 +123,37 @@ class BenchmarkReport:
         rows = [row for row in published() if self.benchmark.name in row.miou]
         return sorted(rows, key=lambda row: not row.is_of(self.card))
 
+    def differences(self, row: PublishedRow) -> list[str]:
+        """What a row of the same method has other than this run, in words: weights, protocol, refinement, mean."""
+        different = row.other_weights(self.card)
+        if row.protocol != self.protocol:
+            different.append(f"protocol {row.protocol or 'not ours'}, not {self.protocol}")
+        if row.refine not in (None, self.refine):
+            different.append(f"masks {MASKS[row.refine]}, not {MASKS[self.refine]}")
+        if row.convention != self.convention:
+            different.append(f"mean of {row.convention or 'an unstated convention'}, not {self.convention}")
+        return different if self.split == "val" else [*different, f"split val, not {self.split}"]
+
     def repeats(self, row: PublishedRow) -> bool:
-        """Whether a row is the same method, protocol, refinement and mean."""
-        return (
-            row.is_of(self.card)
-            and row.protocol == self.protocol
-            and row.refine in (None, self.refine)
-            and row.convention == self.convention
-            and self.split == "val"
-        )
+        """Whether a row is the same method, backbone, weights, stage, protocol, refinement and mean."""
+        return row.is_of(self.card) and not self.differences(row)
+
+    @property
+    def nearest(self) -> PublishedRow | None:
+        """The row of the same method with the fewest differences; None: there is none of this method."""
+        rows = [row for row in self.published if row.is_of(self.card)]
+        return min(rows, key=lambda row: len(self.differences(row)), default=None)
+
+    @property
+    def beside(self) -> str:
+        """The published figure that this run repeats, or the nearest one and its differences, in words."""
+        if self.published_miou is not None:
+            row = next(row for row in reversed(self.published) if self.repeats(row))
+            return f"{self.published_miou} ({row.variant})"
+        if self.nearest is None:
+            return NO_FIGURE
+        figure, different = self.nearest.miou[self.benchmark.name], "; ".join(self.differences(self.nearest))
+        return f"{NO_FIGURE}; nearest: {self.nearest.label} {figure}, with {different}"
 
     @property
     def published_miou(self) -> float | None:
@@ -134,6 +181,7 @@ class BenchmarkReport:
             "pixel_accuracy": rounded(measured.pixel_accuracy),
             "per_class": self._per_class(measured.per_class),
             "published_miou": self.published_miou,
+            "beside": self.beside,
             "published": [
                 row.model_dump(include={"method", "variant", "protocol", "refine", "source", "verified"})
                 | {
@@ -166,12 +214,10 @@ class BenchmarkReport:
 
 
 def summary(reports: Sequence[BenchmarkReport]) -> str:
-    """Markdown table of all data sets, with the published figures of the same method."""
-    lines = ["| data set | images | mIoU | published, same method |", "|---|---|---|---|"]
-    for report in reports:
-        name = report.benchmark.name
-        rows = [f"{row.miou[name]} ({row.variant})" for row in report.published if row.is_of(report.card)]
-        lines.append(
-            f"| {name} | {report.images:,} of {report.official:,} | {report.miou:.2f} | {', '.join(rows) or '-'} |"
-        )
+    """Markdown table of all data sets, with the published figure that each repeats, or the nearest one."""
+    lines = ["| data set | images | mIoU | published |", "|---|---|---|---|"]
+    lines += [
+        f"| {each.benchmark.name} | {each.images:,} of {each.official:,} | {each.miou:.2f} | {each.beside} |"
+        for each in reports
+    ]
     return "\n".join(lines) + "\n"

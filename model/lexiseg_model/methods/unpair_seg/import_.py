@@ -41,7 +41,8 @@ def read(options: Options) -> Imported:
     changes: dict[str, object] = {
         "lineage": imported_from(checkpoint, *options.clip),
         "embedding": restored.embedding,
-        "settings": card.settings | {"architecture": restored.towers.architecture},
+        "settings": card.settings
+        | {"architecture": restored.towers.architecture, "adapter": restored.network.adapter is not None},
     }
     adapter = restored.network.adapter
     published = restored.towers.architecture == ARCHITECTURE and restored.network.masks.sizes == PUBLISHED

@@ -106,6 +106,7 @@ class UnpairSegSettings(StrictModel):
     """`settings` of a card of method unpair_seg."""
 
     architecture: str = Field(ARCHITECTURE, description="open_clip's name of the CLIP, a ConvNeXt")
+    adapter: bool = Field(False, description="regions are named by an adapter, stage two; otherwise by CLIP's average")
     compatibility: Compatibility = Field("none", description="released: the released code, quirks and all")
     padding: Padding = Field(
         "square", description="square: as released; multiple: the shorter side to a multiple of 32 only, cheaper"

@@ -137,10 +137,10 @@ def run_paper(settings: Settings, options: EvalOptions) -> int:
     loaded = LoadedModel(settings)
     results = [_measured(loaded, line, options) for line in lines]
     if rank() == 0:
-        name = loaded.folder.card.name
-        markdown = to_markdown(name, options.protocol, results)
+        card = loaded.folder.card
+        markdown = to_markdown(card, options.protocol, results)
         lines_json = [result.to_json() for result in results]
-        write_json(options.json, {"model": name, "paper": options.protocol, "lines": lines_json})
+        write_json(options.json, {"model": card.name, "paper": options.protocol, "lines": lines_json})
         write_text(options.markdown, markdown)
         typer.echo(markdown, nl=False)
     return 0

@@ -8,16 +8,23 @@ import pytest
 
 from lexiseg_model.data.benchmark import benchmark
 from lexiseg_model.errors import OptionError
-from lexiseg_model.evaluation.benchmarks.papers import PaperResult, lines_of, to_markdown
+from lexiseg_model.evaluation.benchmarks.papers import PaperResult, beside, lines_of, to_markdown
 from lexiseg_model.evaluation.benchmarks.protocol import protocol
-from lexiseg_model.evaluation.benchmarks.report import BenchmarkReport, published, summary
+from lexiseg_model.evaluation.benchmarks.report import PUBLISHED, BenchmarkReport, published, summary
 from lexiseg_model.evaluation.counts import count
+from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
+from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
 from lexiseg_model.types import ModelCard
 from tests.model.stand_in import card
 
 
 def tcl_card() -> ModelCard:
-    return card(name="my-tcl").model_copy(update={"method": "tcl"})
+    return card(name="my-tcl").model_copy(update={"method": "tcl", "recipe": None})
+
+
+def dense_clip(policy: str, **settings: Any) -> ModelCard:
+    changes = {"method": "dense_clip", "recipe": None, "settings": {"policy": policy, **settings}}
+    return card(name="mine").model_copy(update=changes)
 
 
 def report(name: str = "voc21", **changes: Any) -> BenchmarkReport:
@@ -41,12 +48,85 @@ def test_the_published_figure_of_the_same_measurement_stands_beside_ours() -> No
     assert (values["images"], values["official_images"]) == (1449, 1449)
 
 
-@pytest.mark.parametrize("changes", [{"split": "train"}, {"protocol": "sclip"}, {"refine": "none"}, {"card": card()}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"split": "train"}, {"protocol": "sclip"}, {"refine": "none"}, {"card": card()},
+        {"card": tcl_card().model_copy(update={"recipe": "tcl"})},
+    ],
+)  # fmt: skip
 def test_a_different_measurement_is_not_called_the_same(changes: dict[str, Any]) -> None:
     different = report(**changes)
 
     assert not any(different.repeats(row) for row in different.published if row.variant == "PAMR")
     assert different.published_miou != 55.0
+
+
+@pytest.mark.parametrize(
+    ("policy", "settings", "refine", "figure", "nearest"),
+    [
+        ("proxyclip", {}, "none", 61.3, ""),
+        ("proxyclip", {"architecture": "ViT-H-14", "pretrained": "laion2b_s32b_b79k"}, "none", 65.0, ""),
+        ("proxyclip", {"architecture": "ViT-L-14"}, "none", None,
+         "ProxyCLIP (ViT-B/16, DINO B/8) 61.3, with architecture ViT-B-16, not ViT-L-14"),
+        ("proxyclip", {"pretrained": None}, "none", None,
+         "ProxyCLIP (ViT-B/16, DINO B/8) 61.3, with pretrained openai, not of a file"),
+        ("naclip", {}, "pamr", 64.07, ""),
+        ("naclip", {"architecture": "ViT-L-14"}, "pamr", None,
+         "NACLIP (ViT-B/16, PAMR) 64.07, with architecture ViT-B-16, not ViT-L-14"),
+        ("corrclip", {"pretrained": "metaclip_fullcc"}, "regions", 73.9, ""),
+        ("corrclip", {}, "regions", None,
+         "CorrCLIP (MetaCLIP ViT-B/16, SAM 2 from 8 x 8 points) 73.9, with pretrained metaclip_fullcc, not openai"),
+    ],
+)  # fmt: skip
+def test_a_published_figure_is_of_the_same_backbone_and_weights(
+    policy: str, settings: dict[str, Any], refine: str, figure: float | None, nearest: str
+) -> None:
+    rule = protocol(policy).rule("voc21")
+    measured = report(card=dense_clip(policy, **settings), protocol=policy, rule=rule, refine=refine)
+
+    assert measured.published_miou == figure
+    if figure is None:
+        assert measured.beside == f"no published figure for this combination; nearest: {nearest}"
+        assert measured.beside in measured.to_markdown()
+        assert not any(f"**{row.label}**" in measured.to_markdown() for row in published())
+
+
+def test_a_method_without_published_figures_has_no_nearest_one() -> None:
+    assert report(card=card()).beside == "no published figure for this combination"
+
+
+def test_the_defaults_are_those_of_the_settings() -> None:
+    table = json.loads(PUBLISHED.read_bytes())["defaults"]
+
+    for method, settings in (("dense_clip", DenseClipSettings()), ("unpair_seg", UnpairSegSettings())):
+        assert {name: getattr(settings, name) for name in table[method]} == table[method]
+
+
+@pytest.mark.parametrize(
+    ("adapter", "expected"),
+    [
+        (False, "13.2 (Unpair-Seg v1, CLIP pooling)"),
+        (True, "18.0 (Unpair-Seg v1)"),
+    ],
+)
+def test_a_paper_s_figures_are_of_the_same_stage(adapter: bool, expected: str) -> None:
+    model = card(name="mine").model_copy(
+        update={"method": "unpair_seg", "recipe": None, "settings": {"adapter": adapter}}
+    )
+    lines = {(line.dataset, line.task): line for line in lines_of("unpair-seg")}
+
+    assert beside(lines["coco-panoptic", "panoptic"], "pq", model) == expected
+    assert beside(lines["coco-panoptic", "point"], "iou", model) == "77.1 (Unpair-Seg v1)"
+
+
+def test_a_paper_s_figure_of_another_stage_is_the_nearest_one() -> None:
+    model = card(name="mine").model_copy(update={"method": "unpair_seg", "recipe": None})
+    (line,) = [each for each in lines_of("unpair-seg") if (each.dataset, each.task) == ("ade20k-panoptic", "panoptic")]
+
+    assert beside(line, "pq", model) == (
+        "no published figure for this combination; nearest: Unpair-Seg v1 14.1, with an adapter"
+    )
 
 
 def test_every_convention_is_reported_and_that_of_the_data_set_is_the_figure() -> None:
@@ -72,8 +152,8 @@ def test_markdown_sets_ours_above_the_published() -> None:
 def test_the_summary_has_a_line_for_each_data_set() -> None:
     lines = summary([report("voc21"), report("ade20k", images=10)]).splitlines()
 
-    assert lines[2] == "| voc21 | 1,449 of 1,449 | 58.33 | 51.2 (no PAMR), 55.0 (PAMR) |"
-    assert lines[3] == "| ade20k | 10 of 2,000 | 58.33 | 14.9 (no PAMR), 17.1 (PAMR) |"
+    assert lines[2] == "| voc21 | 1,449 of 1,449 | 58.33 | 55.0 (PAMR) |"
+    assert lines[3] == "| ade20k | 10 of 2,000 | 58.33 | 17.1 (PAMR) |"
 
 
 def test_every_figure_is_of_a_benchmark_and_has_a_source() -> None:
@@ -94,7 +174,7 @@ def test_the_table_has_ours_beside_the_published_figure_and_a_list_of_what_is_mi
     first, second = [line for line in lines_of("tcl") if line.dataset in ("voc21", "ade20k") and line.refine == "pamr"]
     results = [PaperResult(first, {"miou": 50.5}, "5 of 1,449"), PaperResult(second, {}, missing="no such folder")]
 
-    table = to_markdown("mine", "tcl", results)
+    table = to_markdown(tcl_card(), "tcl", results)
 
     assert "| voc21 | semantic, masks refined by PAMR | miou | 50.50 | 55.0 (TCL (PAMR)) | 5 of 1,449 |" in table
     assert "| ade20k | semantic, masks refined by PAMR | miou | - | 17.1 (TCL (PAMR)) | - |" in table
