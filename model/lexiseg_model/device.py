@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from lexiseg_model.errors import OptionError, ShortMemoryError
 from lexiseg_model.types import Precision
@@ -65,6 +66,11 @@ def forbid_tf32(device: torch.device) -> None:
     """Make convolutions of a CUDA device compute in full float32, in the whole process: torch's default is TF32."""
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """A tensor of halves as float32; others as they are."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def widest_float(device: torch.device) -> torch.dtype:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -16,14 +16,15 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 from torch.utils.checkpoint import checkpoint
 
-from lexiseg_model.device import inference_dtype
+from lexiseg_model.device import inference_dtype, wide
 from lexiseg_model.errors import RecipeError, WeightsError
 from lexiseg_model.processes import world_size
-from lexiseg_model.training.checkpoints import kept_random
+from lexiseg_model.training.checkpoints import kept_random, random_states, restore_random
 from lexiseg_model.training.distributed import LossPass, averaged, largest, share_norms, share_weights
 from lexiseg_model.training.recipe import DecayRule, RunRecipe
 from lexiseg_model.training.sharding import from_shards, gathered, own_shard, placed_as, shard, unsharded
 
+Rows: TypeAlias = tuple[Tensor, ...]  # a NamedTuple; the first axis of each counts examples, or batches
 NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm, nn.modules.instancenorm._InstanceNorm)
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -120,6 +121,12 @@ def compile_parts(network: nn.Module, parts: Iterable[str], backend: str) -> Non
         part.compile(backend=backend)
 
 
+def sum_of_products(rows: Rows, gradients: Sequence[Tensor]) -> Tensor:
+    """A scalar whose gradient by each of the rows is given."""
+    products = [(row * gradient).sum() for row, gradient in zip(rows, gradients, strict=True)]
+    return torch.stack(products).sum()
+
+
 def _parts(network: nn.Module, names: Iterable[str], setting: str) -> Iterator[tuple[str, nn.Module]]:
     modules = dict(network.named_modules())
     for name in names:
@@ -185,15 +192,70 @@ class Learner(Generic[Network]):
 
     def backward(self, loss: Callable[[Any], Tensor], batches: Sequence[Any]) -> float:
         """Compute the gradients of the mean loss of batches, over all processes; returns this process's mean loss."""
+        n_batches = len(batches)
+        return math.fsum(
+            self._backward_pass(lambda each: loss(each) / n_batches, batch, number == n_batches)
+            for number, batch in enumerate(batches, 1)
+        )
+
+    def backward_over_rows(
+        self, embed: Callable[[Any], Rows], loss: Callable[[Any], Tensor], batches: Sequence[Any]
+    ) -> float:
+        """Compute the gradients of one loss over the rows of all batches, with the memory of one batch (GradCache).
+
+        A first pass without gradients embeds every batch. The loss of all rows gives the gradients of these, and a
+        second pass embeds each batch again, with the same random numbers, and takes them on to the weights (Gao et al.,
+        2021, section 3). A single batch takes one pass.
+
+        Args:
+            embed: rows of a batch, a NamedTuple; norms before them see one batch.
+            loss: scalar of the concatenated rows, at least float32, outside autocast; its weights learn, too.
+            batches: equally many in every process.
+
+        Returns:
+            The loss of this process.
+        """
+
+        def rows_of(batch: Any) -> Any:
+            rows: Any = embed(batch)
+            return rows._make(map(wide, rows))
+
+        def loss_of(rows: Any) -> Tensor:
+            with torch.autocast(self._device.type, enabled=False):
+                return loss(rows)
+
+        if len(batches) == 1:
+            return self._backward_pass(lambda batch: loss_of(rows_of(batch)), batches[0], last=True)
+        random, embedded = [], []
+        with torch.no_grad():
+            for batch in batches:
+                random.append(random_states(self._device))
+                embedded.append(self._loss_pass(rows_of, batch))
+        self._restore_buffers()  # the second pass counts them
+        leaves = [torch.cat(column).requires_grad_() for column in zip(*embedded, strict=True)]
+        value = self._backward_pass(loss_of, embedded[0]._make(leaves), last=False)
+        scale = self.scaler.get_scale()
+        gradients = [
+            torch.split(leaf.new_zeros(leaf.shape) if leaf.grad is None else leaf.grad / scale, len(rows))
+            for leaf, rows in zip(leaves, embedded[0], strict=True)
+        ]
+
+        def taken_on(numbered: tuple[int, Any]) -> Tensor:
+            number, batch = numbered
+            return sum_of_products(rows_of(batch), [gradient[number] for gradient in gradients])
+
+        for number, batch in enumerate(batches):
+            restore_random(random[number], self._device)
+            self._backward_pass(taken_on, (number, batch), last=number == len(batches) - 1)
+        return value
+
+    def _backward_pass(self, loss: Callable[[Any], Tensor], batch: Any, last: bool) -> float:
+        """Add the gradients of a loss; only the last pass of a step communicates, but for FSDP, which keeps shards."""
         loss_of, averaging = partial(self._loss_pass, loss), self._averaging_pass()
-        losses = []
-        for number, batch in enumerate(batches, 1):
-            # Only the last pass communicates, but for FSDP, which does not keep a whole gradient.
-            with averaging.no_sync() if averaging is not None and number < len(batches) else nullcontext():
-                part = (loss_of(batch) if averaging is None else averaging(loss_of, batch)) / len(batches)
-                self.scaler.scale(part).backward()
-            losses.append(part.item())
-        return math.fsum(losses)
+        with averaging.no_sync() if averaging is not None and not last else nullcontext():
+            value = loss_of(batch) if averaging is None else averaging(loss_of, batch)
+            self.scaler.scale(value).backward()
+        return float(value.item())
 
     def _averaging_pass(self) -> DistributedDataParallel | None:
         """A pass that averages gradients over processes, of what is trained now and not sharded; None: nothing is.
@@ -230,10 +292,14 @@ class Learner(Generic[Network]):
             self.scaler.step(self.optimizer)
             self._update_average(step)
         else:
-            for kind, buffers in self._buffers.items():
-                torch._foreach_copy_(buffers, self._buffers_before[kind])
+            self._restore_buffers()
         self.scaler.update()
         return not lost
+
+    def _restore_buffers(self) -> None:
+        """Undo what this step did to buffers, such as the statistics of norms."""
+        for kind, buffers in self._buffers.items():
+            torch._foreach_copy_(buffers, self._buffers_before[kind])
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:

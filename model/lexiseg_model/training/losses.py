@@ -1,7 +1,7 @@
 """Losses that several methods share: InfoNCE between images and texts, dice and focal loss between masks, matching.
 
-Mask losses follow MaskFormer (Cheng et al., NeurIPS 2021, section 3.3, and its released code). Numbers are float32
-under autocast, too. P is the pixels of a mask, logits are before the sigmoid, targets are 0..1.
+Mask losses follow MaskFormer (Cheng et al., NeurIPS 2021, section 3.3, and its released code). Numbers are at
+least float32, under autocast, too. P is the pixels of a mask, logits are before the sigmoid, targets are 0..1.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from lexiseg_model.device import wide
 from lexiseg_model.processes import rank
 from lexiseg_model.training.distributed import mean_over_processes
 from lexiseg_model.training.recipe import MaskLossSettings
@@ -70,13 +71,20 @@ def info_nce(by_image: Tensor, by_text: Tensor, first: int = 0) -> Tensor:
 
 
 class MaskLosses(NamedTuple):
-    """Unweighted means over the targets of all processes."""
+    """Unweighted sums over the targets of a batch, for each of L layers, and the number of targets."""
 
-    focal: Tensor
-    dice: Tensor
+    focal: Tensor  # [L]
+    dice: Tensor  # [L]
+    targets: Tensor  # scalar
 
     def weighted(self, settings: MaskLossSettings) -> Tensor:
+        """Weighted sums [L]."""
         return settings.focal * self.focal + settings.dice * self.dice
+
+
+def mean_over_targets(sums: Tensor, targets: Tensor) -> Tensor:
+    """Sums of this process divided by the mean number of targets, a scalar, over processes, at least 1."""
+    return sums / mean_over_processes(targets.detach().clone()).clamp(min=1)
 
 
 def dice_losses(logits: Tensor, targets: Tensor) -> Tensor:
@@ -118,11 +126,11 @@ def matching_costs(masks: Tensor, targets: Tensor, settings: MaskLossSettings) -
         settings: weights.
 
     Returns:
-        [B, N, K] float32.
+        [B, N, K], at least float32.
     """
     with torch.no_grad(), torch.autocast(masks.device.type, enabled=False):
-        logits = masks.float().flatten(2)
-        near = F.interpolate(targets.float(), size=masks.shape[-2:], mode="nearest").flatten(2)
+        logits = wide(masks).flatten(2)
+        near = F.interpolate(targets.to(logits), size=masks.shape[-2:], mode="nearest").flatten(2)
         focal = focal_costs(logits, near, settings.alpha, settings.gamma)
         return settings.focal * focal + settings.dice * dice_costs(logits, near)
 
@@ -173,7 +181,7 @@ def matched_mask_losses(
         present: [B, K] which targets an image has; None: all.
 
     Returns:
-        For each layer [L] the sums over pairs, divided by the number of targets: its mean over processes, at least 1.
+        Sums over the pairs of each layer.
     """
     n_layers, n_images = masks.shape[:2]
     # All layers in one call: the device is waited for once.
@@ -182,10 +190,10 @@ def matched_mask_losses(
     layer, image = pairs.image // n_images, pairs.image % n_images
     count = torch.tensor(float(present.sum() if present is not None else targets.shape[0] * targets.shape[1]))
     with torch.autocast(masks.device.type, enabled=False):
-        chosen = masks[layer, image, pairs.prediction].float()[:, None]  # [M, 1, h, w]
+        chosen = wide(masks[layer, image, pairs.prediction])[:, None]  # [M, 1, h, w]
         sized = F.interpolate(chosen, size=targets.shape[-2:], mode="bilinear", align_corners=False)
-        logits, wanted = sized.flatten(1), targets[image, pairs.target].float().flatten(1)
-        n_masks = mean_over_processes(count.to(masks.device)).clamp(min=1)
+        logits, wanted = sized.flatten(1), targets[image, pairs.target].to(chosen).flatten(1)
         each = focal_losses(logits, wanted, settings.alpha, settings.gamma), dice_losses(logits, wanted)
         nothing = logits.new_zeros(n_layers)
-        return MaskLosses(*(nothing.index_add(0, layer, loss) / n_masks for loss in each))
+        focal, dice = (nothing.index_add(0, layer, loss) for loss in each)
+        return MaskLosses(focal, dice, count.to(masks.device))

@@ -1,4 +1,9 @@
-"""Base of all runs on captioned photographs: their pairs and batches, and figures of held-out pairs.
+"""Base of all runs on captioned photographs: their pairs, batches and contrast, and figures of held-out pairs.
+
+    step:  batches -> frozen inputs of each -> rows of each, by the network -> one loss of all rows
+
+Every pair of a step is contrasted with all others, in however many processes and batches they are: see
+`Learner.backward_over_rows`.
 
 Views are DeiT's by timm, drawn from an explicit generator: a random window of 8 to 100 % of the photograph, a mirror,
 RandAugment and a rectangle of noise (Touvron et al., 2021, table 9). TCL and GroupViT, whose pipeline S-Seg follows,
@@ -7,9 +12,11 @@ use them with timm's defaults.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
+from math import ceil
 from typing import Any, ClassVar, Generic, TypeVar
 
 import cv2
@@ -18,12 +25,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from lexiseg_model.clip.images import STATISTICS, Normalisation, normalise
 from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.data.pairs.source import PairSource, readable_pairs, set_apart
+from lexiseg_model.training.learner import Rows
 from lexiseg_model.training.pairs import Mismatched, NumberedPairs, PairBatch, PairBatches, Shrunk
-from lexiseg_model.training.recipe import DeitSettings, LocalPhase, PairsRecipe
+from lexiseg_model.training.recipe import DeitSettings, LocalPhase, PairsRecipe, Phase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import seeded
 
@@ -121,6 +130,52 @@ class PairRun(Run[Recipe, Network, PairBatch], Generic[Recipe, Network]):
     def _batches(self, phase: LocalPhase) -> NumberedPairs[PairBatch]:
         views = DeitViews(self.recipe.views, phase.crop, self.normalisation)
         return NumberedPairs(self.pairs, PairBatches(views, self.tokenize), phase.batch, self.recipe.seed)
+
+    @abstractmethod
+    def _inputs(self, batch: PairBatch) -> Any:
+        """What the network gets of a batch: frozen parts, computed once a step. Images stay where they are."""
+
+    def _joined(self, inputs: list[Any]) -> list[Any]:
+        """Inputs of all batches of a step, each with what it needs of the others."""
+        return inputs
+
+    @abstractmethod
+    def _rows(self, inputs: Any) -> Rows:
+        """Embeddings of a batch, and whatever else the loss is computed from."""
+
+    @abstractmethod
+    def _loss_of_rows(self, rows: Any) -> Tensor:
+        """Scalar loss of the rows of all batches of a step; it gathers those of other processes."""
+
+    def _loss(self, batch: PairBatch) -> Tensor:
+        return self._loss_of_rows(self._rows(*self._joined([self._inputs(batch)])))
+
+    def _backward(self, batches: Sequence[PairBatch]) -> float:
+        inputs = self._joined([self._inputs(batch) for batch in batches])
+        return self.learner.backward_over_rows(self._rows, self._loss_of_rows, inputs)
+
+    def rehearse(self, batches: Sequence[PairBatch], accumulation: int) -> None:
+        """The step's memory: the rows of these batches, and what the device has of their inputs, count repeatedly."""
+        few = [self._inputs(batch) for batch in batches]
+
+        def copied(tensor: Tensor) -> Tensor:
+            return tensor.clone() if tensor.device == self.device else tensor
+
+        def loss(rows: Any) -> Tensor:
+            times = ceil(accumulation / len(few))
+            repeated = (torch.cat([row] * times)[: len(row) // len(few) * accumulation] for row in rows)
+            return self._loss_of_rows(rows._make(repeated))
+
+        more = [tree_map_only(Tensor, copied, few[n % len(few)]) for n in range(len(few), accumulation)]
+        inputs = self._joined([*few, *more])
+        self.learner.backward_over_rows(self._rows, loss, inputs[: len(few)])
+
+    def in_words(self, phase: Phase) -> str:
+        batch, accumulation = self._division(phase)
+        line = f"each step contrasts {phase.global_batch:,} pairs"
+        if accumulation == 1:
+            return line
+        return f"{line}, in two passes over {accumulation:,} x {batch:,} of them in each process"
 
     def _examples(self) -> int:
         return sum(self.pairs.sizes)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -85,6 +85,18 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
     def _weights(self) -> dict[str, Tensor]:
         """Tensors of the weights file by name."""
 
+    def opening(self) -> str:
+        """What the log says before the first step; empty for nothing."""
+        return "; then ".join(dict.fromkeys(filter(None, map(self.in_words, self.recipe.phases))))
+
+    def in_words(self, phase: Phase) -> str:
+        """What is special about the steps of a phase; empty for nothing."""
+        return ""
+
+    def rehearse(self, batches: Sequence[Batch], accumulation: int) -> None:
+        """Compute gradients of some batches with the memory of a step of `accumulation` batches."""
+        self._backward(batches)
+
     def _extra_figures(self) -> dict[str, float]:
         """More figures for the log after every `log_steps` steps, besides the means that `note` collects."""
         return {}
@@ -141,6 +153,8 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
             begin_random([self.recipe.seed, rank()])
             resumed = self._resume()
             journal.resume(self.step)
+            if opening := self.opening():
+                journal.say(opening)
             if resumed is not None:
                 journal.say(resumed)
             elif self.recipe.best_by is not None:
@@ -240,7 +254,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         n_samples = self._phase().global_batch
         self._mode()
         parts = (batch, *more)
-        loss = self.learner.backward(self._loss, parts)
+        loss = self._backward(parts)
         self.step += 1
         self.crops_seen += n_samples
         if self.learner.apply(loss, self.step):
@@ -248,6 +262,10 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         else:
             self._keep_nonfinite(parts)
         return loss
+
+    def _backward(self, batches: Sequence[Batch]) -> float:
+        """Compute the gradients of one step from its batches in this process; returns the loss."""
+        return self.learner.backward(self._loss, batches)
 
     def _keep_nonfinite(self, batches: tuple[Batch, ...]) -> None:
         """Save the batches of a step without a finite loss or gradient.

@@ -158,13 +158,13 @@ def _minutes(planned: Planned, prefix: str) -> float | None:
             typer.echo(f"{prefix}before the first step {rehearsal.before}")
         for entry in measure(rehearsal, recipe):
             measured.append(entry)
-            typer.echo(f"{prefix}{_in_words(entry, planned.training.contrastive)}")
+            typer.echo(f"{prefix}{_in_words(entry)}")
     if recipe.steps is None:
         return None
     return total_seconds(measured, recipe.steps) / 60
 
 
-def _in_words(entry: Measured, contrastive: bool) -> str:
+def _in_words(entry: Measured) -> str:
     """Batches of one process in a phase, and the time and memory that they take."""
     batch, accumulation = entry.division
     line = (
@@ -172,10 +172,7 @@ def _in_words(entry: Measured, contrastive: bool) -> str:
         f"{accumulation:,} x {batch} in one process, {entry.seconds:.2f} s each; "
         f"memory in use: {entry.peak_bytes / MIB:,.0f} MiB"
     )
-    if contrastive and accumulation > 1:
-        processes = entry.phase.global_batch // batch
-        line += f"; negatives come from {batch} pairs, with {processes:,} processes from all {processes * batch:,}"
-    return line
+    return f"{line}; {entry.note}" if entry.note else line
 
 
 def _outline(planned: Planned) -> None:

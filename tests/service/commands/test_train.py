@@ -105,7 +105,7 @@ def test_a_dry_run_measures_what_is_trained_first_and_trains_none_of_it(lexiseg:
     assert first in outcome.out
     assert re.search(
         r"/small\.yaml: steps of 4 at 64 pixels, from 0% on: 2 x 2 in one process, "
-        r".*; negatives come from 2 pairs, with 2 processes from all 4",
+        r".*; each step contrasts 4 pairs, in two passes over 2 x 2 of them in each process",
         outcome.out,
     )
     assert re.search(r"^tcl-smoke: steps of 2 at 64 pixels, from 0% on: ", outcome.out, re.MULTILINE)

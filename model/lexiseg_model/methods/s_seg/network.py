@@ -121,17 +121,29 @@ class SSegNetwork(nn.Module):
 
     def embed_images(self, queries: Tensor) -> Tensor:
         """Unit vectors [B, D] of images with queries [B, N, 256]."""
-        if self.settings.pooling == "mean_then_project":
-            pooled = self.image_projector(queries.mean(1))
-        else:
-            pooled = self.image_projector(queries).mean(1)
-        return F.normalize(pooled, dim=-1)
+        return self.project_images(self.pool(queries))
+
+    def pool(self, queries: Tensor) -> Tensor:
+        """What the projector of images gets of queries [B, N, 256]: their mean [B, 1, 256], or all of them."""
+        return queries.mean(1, keepdim=True) if self.settings.pooling == "mean_then_project" else queries
+
+    def project_images(self, pooled: Tensor) -> Tensor:
+        """Unit vectors [B, D] of `pool`'s vectors [B, M, 256]."""
+        return F.normalize(self.image_projector(pooled).mean(1), dim=-1)
 
     def embed_texts(self, tokens: Tensor) -> Tensor:
         """Unit vectors [S, D] of tokens [S, 77]."""
+        return self.project_texts(self.encode_texts(tokens))
+
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """What the projector of texts gets, [S, text_width], of tokens [S, 77]."""
         # Places after the last end mark, the largest number, have no influence.
         longest = int(tokens.argmax(1).max()) + 1
-        return F.normalize(self.text_projector(end_states(self.text, tokens[:, :longest])), dim=-1)
+        return end_states(self.text, tokens[:, :longest])
+
+    def project_texts(self, states: Tensor) -> Tensor:
+        """Unit vectors [S, D] of `encode_texts`' vectors."""
+        return F.normalize(self.text_projector(states), dim=-1)
 
 
 class ImagePass(nn.Module):

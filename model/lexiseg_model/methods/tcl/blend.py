@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lexiseg_model.clip.images import Padding
+from lexiseg_model.device import wide
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.methods.tcl.grounder import EPSILON, Sim2Mask
@@ -39,8 +40,8 @@ class MaskSettings(NamedTuple):
 
 
 def similarity(embedding: Tensor, texts: Tensor) -> Tensor:
-    """Products float32 [B, T, h, w] of normalised vectors of pixels [B, D, h, w] and texts [T, D]."""
-    return torch.einsum("bdhw,td->bthw", F.normalize(embedding.float(), dim=1, eps=EPSILON), texts.float())
+    """Products [B, T, h, w], at least float32, of normalised vectors of pixels [B, D, h, w] and texts [T, D]."""
+    return torch.einsum("bdhw,td->bthw", F.normalize(wide(embedding), dim=1, eps=EPSILON), wide(texts))
 
 
 def guide(images: Tensor, size: tuple[int, int]) -> Tensor:

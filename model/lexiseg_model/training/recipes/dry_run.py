@@ -22,6 +22,7 @@ from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import loader
 
 BATCHES = 3  # measured in each phase, after one to warm up
+ACCUMULATED = 2  # batches of one measurement, where a step has several
 FLOAT = 4  # bytes
 
 
@@ -43,12 +44,13 @@ class Size(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """One phase: its division over processes, seconds of one forward and backward pass, peak memory so far."""
+    """One phase: its division over processes, seconds of the passes of one batch, peak memory so far."""
 
     phase: Phase
     division: Division
     seconds: float
     peak_bytes: int
+    note: str  # what is special about its steps
 
     @property
     def step_seconds(self) -> float:
@@ -70,8 +72,8 @@ def measure(rehearsal: Rehearsal, recipe: RunRecipe) -> Iterator[Measured]:
         division = divide(phase.global_batch, world_size(), recipe.micro_batch)
         # A trainer reads the current phase from its recipe.
         trainer.recipe = whole.model_copy(update={"phases": [phase.model_copy(update={"after": 0.0})]})
-        seconds = _seconds(trainer, LocalPhase(phase.crop, division.batch))
-        yield Measured(phase, division, seconds, _peak(trainer.device))
+        seconds = _seconds(trainer, phase.crop, division)
+        yield Measured(phase, division, seconds, _peak(trainer.device), trainer.in_words(phase))
 
 
 def total_seconds(measured: list[Measured], steps: int) -> float:
@@ -98,16 +100,19 @@ def _with_prerequisites(training: Training[Any], recipe: RunRecipe, folder: Path
     return recipe
 
 
-def _seconds(trainer: Run[Any, Any, Any], phase: LocalPhase) -> float:
-    batches = iter(loader(trainer._batches(phase), 0, trainer._batch_numbers()))
+def _seconds(trainer: Run[Any, Any, Any], crop: int, division: Division) -> float:
+    """Seconds of one batch; with accumulation of one of a few batches of a step."""
+    batches = iter(loader(trainer._batches(LocalPhase(crop, division.batch)), 0, trainer._batch_numbers()))
     trainer._mode()
+    together = min(ACCUMULATED, division.accumulation)
+    rounds = BATCHES // together
     began = 0.0
-    for number in range(BATCHES + 1):
+    for number in range(rounds + 1):
         if number == 1:
             began = time.perf_counter()
-        trainer.learner.backward(trainer._loss, [next(batches)])  # waits for the device
+        trainer.rehearse([next(batches) for _ in range(together)], division.accumulation)  # waits for the device
         trainer.network.zero_grad()
-    return (time.perf_counter() - began) / BATCHES
+    return (time.perf_counter() - began) / rounds / together
 
 
 def _peak(device: torch.device) -> int:

@@ -55,7 +55,6 @@ class Training(ABC, Generic[Recipe]):
     """The training of one recipe."""
 
     recipe: type[Recipe]  # class of its values
-    contrastive = False  # the loss takes negatives from the whole batch, of which accumulation sees a part at a time
     network_code: str  # what `network` calls, as `module:function` below the package of the training
     trainer_code: str  # what `trainer` calls
     publish_code: str  # what `publish` calls

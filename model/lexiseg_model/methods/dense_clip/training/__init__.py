@@ -13,7 +13,6 @@ class PairTraining(Training[ClipRecipe]):
     """Training of both towers of a CLIP from random weights."""
 
     recipe = ClipRecipe
-    contrastive = True
     network_code, trainer_code, publish_code = "trainer:untrained", "trainer:PairTrainer", "trainer:publish"
 
     def start(self, recipe: ClipRecipe) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,13 @@ FILE = "clip.safetensors"
 CONFIGURATION = "open_clip_config.json"  # beside the weights: architecture and activation of the towers
 
 
+class Rows(NamedTuple):
+    """Unit vectors [B, D] of images and of their captions."""
+
+    images: Tensor
+    texts: Tensor
+
+
 class TowerPair(nn.Module):
     """Model of open_clip with CLIP's loss."""
 
@@ -33,17 +40,15 @@ class TowerPair(nn.Module):
         super().__init__()
         self.clip: Any = fresh_model(architecture, quick_gelu)  # open_clip is untyped
 
-    def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
-        """Symmetric InfoNCE over the batches of all processes (CLIP, figure 3).
+    def rows(self, images: Tensor, tokens: Tensor) -> Rows:
+        """Unit vectors of images [B, 3, S, S], normalised, and of their captions, tokens [B, L]."""
+        return Rows(F.normalize(self.clip.visual(images)), F.normalize(self.texts(tokens)))
 
-        Args:
-            images: [B, 3, S, S], normalised.
-            tokens: [B, L], caption of each image, cut after the longest.
-        """
-        by_image, by_text = F.normalize(self.clip.visual(images)), F.normalize(self.texts(tokens))
-        of_images = self.scale * (by_image @ gather(by_text).T).float()
-        of_texts = self.scale * (by_text @ gather(by_image).T).float()
-        return info_nce(of_images, of_texts, rank() * len(images))
+    def of_rows(self, rows: Rows) -> Tensor:
+        """Symmetric InfoNCE over the pairs of all processes (CLIP, figure 3); `rows` are those of this process."""
+        images, texts = rows
+        by_image, by_text = images @ gather(texts).T, texts @ gather(images).T
+        return info_nce(self.scale * by_image, self.scale * by_text, rank() * len(images))
 
     @property
     def scale(self) -> Tensor:
@@ -72,12 +77,17 @@ class PairTrainer(PairRun[ClipRecipe, TowerPair]):
         torch.manual_seed(recipe.seed)
         super().__init__(recipe, TowerPair(recipe.architecture, recipe.quick_gelu), tokenizer(recipe.architecture))
 
-    def _loss(self, batch: PairBatch) -> Tensor:
+    def _inputs(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         self.skips.add(batch.skipped)
-        tokens = batch.tokens[:, : int(batch.tokens.argmax(1).max()) + 1]
+        tokens = batch.tokens[:, : int(batch.tokens.argmax(1).max()) + 1]  # cut after the longest
+        return batch.images, tokens
+
+    def _rows(self, inputs: tuple[Tensor, Tensor]) -> Rows:
         with self.autocast():
-            loss: Tensor = self.network(batch.images.to(self.device), tokens.to(self.device))
-        return loss
+            return self.network.rows(*(each.to(self.device) for each in inputs))
+
+    def _loss_of_rows(self, rows: Rows) -> Tensor:
+        return self.network.of_rows(rows)
 
     def _validate(self) -> dict[str, float]:
         """Loss and recall over all held-out pairs at once."""

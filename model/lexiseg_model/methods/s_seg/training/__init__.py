@@ -62,7 +62,6 @@ class PairsTraining(Training[SSegRecipe]):
     """Training of S-Seg: masks from pseudo-masks, classes from captions."""
 
     recipe = SSegRecipe
-    contrastive = True
     network_code, trainer_code, publish_code = "trainer:untrained", "trainer:SSegTrainer", "publish:publish"
 
     def start(self, recipe: SSegRecipe) -> str:

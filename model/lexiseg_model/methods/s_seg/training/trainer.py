@@ -6,6 +6,7 @@ Both losses train the queries and the backbone. Mask embedding and mask features
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.training import LossSettings, SSegRecipe
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks, mask_maker
 from lexiseg_model.training.distributed import gather
-from lexiseg_model.training.losses import LossParts, info_nce, matched_mask_losses
+from lexiseg_model.training.losses import LossParts, info_nce, matched_mask_losses, mean_over_targets
 from lexiseg_model.training.pair_run import PairRun, recall
 from lexiseg_model.training.pairs import PairBatch
 
@@ -33,6 +34,23 @@ class Losses(LossParts):
     contrast: Tensor  # images against captions, in both directions
 
 
+class Inputs(NamedTuple):
+    """A batch."""
+
+    images: Tensor  # [B, 3, H, W], normalised
+    tokens: Tensor  # [B, 77], caption of each image
+    pseudo: PseudoMasks  # of the images
+
+
+class Rows(NamedTuple):
+    """All that the losses need of a batch of B images."""
+
+    pooled: Tensor  # [B, M, 256], queries before the projector
+    texts: Tensor  # [B, text_width], captions before the projector
+    mask_losses: Tensor  # [1, L], weighted sum over the batch's masks for each decoder layer
+    targets: Tensor  # [1], number of these masks
+
+
 class SSegLosses(nn.Module):
     """A network and its losses, as one module for training over several processes."""
 
@@ -42,22 +60,30 @@ class SSegLosses(nn.Module):
         self.settings = settings
 
     def forward(self, images: Tensor, tokens: Tensor, pseudo: PseudoMasks) -> Losses:
-        """Losses of one step.
+        """Losses of one batch in every process; arguments as in `Inputs`."""
+        return self.of_rows(self.rows(Inputs(images, tokens, pseudo)))
 
-        Args:
-            images: [B, 3, H, W], normalised.
-            tokens: [B, 77], caption of each image.
-            pseudo: pseudo-masks of the images.
-        """
-        settings = self.settings
+    def rows(self, inputs: Inputs) -> Rows:
+        """Rows of one batch, without the projectors: their norms see the whole step."""
+        images, tokens, pseudo = inputs
         logits, queries = self.network(images)
-        supervised = logits if settings.earlier_layers else logits[-1:]
-        mask_losses = matched_mask_losses(supervised, pseudo.masks, settings.mask_losses, pseudo.present)
-        *earlier, last = settings.masks * mask_losses.weighted(settings.mask_losses)  # one of each layer
-        contrast = self._contrast(self.network.embed_images(queries[-1]), self.network.embed_texts(tokens))
+        supervised = logits if self.settings.earlier_layers else logits[-1:]
+        losses = matched_mask_losses(supervised, pseudo.masks, self.settings.mask_losses, pseudo.present)
+        return Rows(
+            self.network.pool(queries[-1]),
+            self.network.encode_texts(tokens),
+            losses.weighted(self.settings.mask_losses)[None],
+            losses.targets[None],
+        )
+
+    def of_rows(self, rows: Rows) -> Losses:
+        """Losses of all images of a step; `rows` are those of this process."""
+        settings = self.settings
+        masks = settings.masks * mean_over_targets(rows.mask_losses.sum(0), rows.targets.sum())
+        contrast = self._contrast(self.network.project_images(rows.pooled), self.network.project_texts(rows.texts))
         return Losses(
-            masks=last,
-            earlier_masks=settings.earlier_layers * sum(earlier, logits.new_zeros(())),
+            masks=masks[-1],
+            earlier_masks=settings.earlier_layers * masks[:-1].sum(),
             contrast=settings.contrast * contrast,
         )
 
@@ -83,15 +109,19 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
         super().__init__(recipe, SSegLosses(SSegNetwork(recipe.network, recipe.backbone), recipe.loss), tokenize)
         self.maker = self.maker.to(self.device)
 
-    def _loss(self, batch: PairBatch) -> Tensor:
+    def _inputs(self, batch: PairBatch) -> Inputs:
         self.skips.add(batch.skipped)
-        images = batch.images.to(self.device, non_blocking=True)
-        pseudo = self.maker(images)
+        return Inputs(batch.images, batch.tokens, self.maker(batch.images.to(self.device, non_blocking=True)))
+
+    def _rows(self, inputs: Inputs) -> Rows:
+        images, tokens = (each.to(self.device, non_blocking=True) for each in (inputs.images, inputs.tokens))
         with self.autocast():
-            losses = self.network(images, batch.tokens.to(self.device, non_blocking=True), pseudo)
+            return self.network.rows(Inputs(images, tokens, inputs.pseudo))
+
+    def _loss_of_rows(self, rows: Rows) -> Tensor:
+        losses = self.network.of_rows(rows)
         self.note(**losses.figures)
-        total: Tensor = losses.total
-        return total
+        return losses.total
 
     def _extra_figures(self) -> dict[str, float]:
         return {"scale": round(self.network.network.contrast.scale.item(), 2)}

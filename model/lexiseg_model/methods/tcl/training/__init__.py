@@ -49,7 +49,6 @@ class TclTraining(Training[TclRecipe]):
     """Training of the grounder over a frozen CLIP."""
 
     recipe = TclRecipe
-    contrastive = True
     network_code, trainer_code, publish_code = "trainer:untrained", "trainer:TclTrainer", "trainer:publish"
 
     def start(self, recipe: TclRecipe) -> str:

@@ -26,7 +26,16 @@ from lexiseg_model.methods.tcl.import_ import Options, card_over, read
 from lexiseg_model.methods.tcl.network import PATCH, TclNetwork
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.methods.tcl.training import LossSettings, TclRecipe
-from lexiseg_model.methods.tcl.training.losses import Losses, TclLosses, masked_mean
+from lexiseg_model.methods.tcl.training.losses import (
+    Inputs,
+    Losses,
+    Rows,
+    TclLosses,
+    cosines,
+    inputs_of,
+    joined,
+    rows_of,
+)
 from lexiseg_model.training.pair_run import PairRun, recall
 from lexiseg_model.training.pairs import PairBatch
 from lexiseg_model.training.publishing import pairs_with_terms, write_model
@@ -123,9 +132,23 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
         super()._mode()
         self.network.begin(block=self.step >= self.recipe.grounder_steps)
 
-    def _loss(self, batch: PairBatch) -> Tensor:
+    def _inputs(self, batch: PairBatch) -> Inputs:
         self.skips.add(batch.skipped)
-        losses = self.losses(batch, noise_of(self.recipe.seed, batch.positions, batch.images))
+        noise = noise_of(self.recipe.seed, batch.positions, batch.images).to(self.device)
+        with self.autocast():
+            texts = self.texts(batch.tokens.to(self.device))
+            inputs = inputs_of(self.tcl, batch.images.to(self.device), texts, noise)
+        return inputs._replace(images=batch.images)
+
+    def _joined(self, inputs: list[Inputs]) -> list[Inputs]:
+        return joined(inputs)
+
+    def _rows(self, inputs: Inputs) -> Rows:
+        with self.autocast():
+            return rows_of(self.tcl, inputs)
+
+    def _loss_of_rows(self, rows: Rows) -> Tensor:
+        losses = self.network.losses.of_rows(rows)
         self.note(**losses.figures)
         return losses.total
 
@@ -184,8 +207,7 @@ def held_out_figures(trainer: TclTrainer, pairs: PairBatch) -> dict[str, float]:
         embedding = network.grounder(*network.tokens(some.images.to(trainer.device))).float()
         for each in embedding:  # one by one: each has a mask for every caption
             masks = torch.sigmoid(network.sim2mask(similarity(each[None], all_texts)))
-            means = F.normalize(masked_mean(each[None], masks)[0], dim=1, eps=EPSILON)  # [N, D]
-            rows.append((means * all_texts).sum(1))
+            rows.append(cosines(each[None], masks, all_texts)[0])
     total, contrast = (sum(part) / len(parts) for part in zip(*parts, strict=True))
     return {"held_out_loss": total, "held_out_contrast": contrast} | recall(torch.stack(rows))
 
