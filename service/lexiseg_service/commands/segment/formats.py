@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-from xml.etree import ElementTree
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image as PillowImage
 
 from lexiseg_client import Segmentation
 from lexiseg_client.formats import coco, yolo
@@ -22,70 +18,15 @@ from lexiseg_model.masks.overlay import colour
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.pictures.formats import sniff, suffix_of
 from lexiseg_model.types import ClassEntry
-from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.outputs import numbered
 from lexiseg_service.commands.question import Question
-from lexiseg_service.settings import Limits
+from lexiseg_service.commands.segment.voc import Voc
+from lexiseg_service.commands.segment.writer import Content, Files, Image, Writer, class_values, names_of_values
 from lexiseg_service.worker.decode import decode
 
 Format = Literal["coco", "yolo", "voc", "labelme", "labelmap", "cutout"]
-Content = dict[str, Any]  # JSON of a ledger, the file that lists the finished images
-Files = dict[str, bytes]  # content by path in the folder of results
-QUESTION_KEY = "asked"  # key in a ledger of the question that all its images were segmented with
-LEDGER = ".lexiseg.json"
 MAX_LABEL = 40  # characters of a label in a file name
 MAX_LABEL_BYTES = 80
-
-
-class Image(NamedTuple):
-    """A segmented image, with the stem of its result files."""
-
-    number: int
-    answer: Segmentation
-    stem: str
-    source: Source
-    content: bytes  # the encoded image
-    relative_to: Path  # folder that paths to the image are relative to
-    limits: Limits  # within which it was read
-
-
-class Writer:
-    """Base of the formats: files for each image, the ledger, and other files shared by all images."""
-
-    ledger = LEDGER
-    what = ""
-    room = len(".json")  # bytes that follow the stem in the longest name of an image's files
-
-    def __init__(self, question: Question, classes: Sequence[ClassEntry]) -> None:
-        self.names = [entry.name for entry in classes]
-
-    def resume(self, folder: Path, content: Content) -> None:
-        """Read the shared files of an earlier run; `content` is its ledger."""
-
-    def files(self, image: Image) -> Files:
-        """The files of one image."""
-        raise NotImplementedError
-
-    def shared(self, written: Sequence[str]) -> Files:
-        """The files shared by all images; `written` lists the per-image files."""
-        return {}
-
-    def entry(self, image: Image, files: Sequence[str]) -> Content:
-        """The ledger's entry for an image."""
-        return {"files": list(files)}
-
-    def annotations(self, image: Image, before: int) -> list[Content]:
-        """The image's annotations for the ledger, numbered from `before` + 1; empty in formats with other files."""
-        return []
-
-    def beside(self, content: Content) -> Files:
-        """The shared files, then the ledger: an image in the ledger is in all of them, even if a write fails."""
-        written = [name for image in content["images"] for name in image["files"]]
-        return {**self.shared(written), self.ledger: json.dumps(content).encode()}
-
-    def summary(self, folder: Path) -> str:
-        """One line that says where the files are."""
-        return f"{self.what} in {folder}/"
 
 
 class Coco(Writer):
@@ -219,26 +160,7 @@ class LabelMap(Writer):
         return {f"{image.stem}.png": to_png(class_values(image.answer, len(self.names)))}
 
     def shared(self, written: Sequence[str]) -> Files:
-        return {"labels.json": json.dumps(dict(enumerate(_names_of_values(self.names))), indent=1).encode()}
-
-
-class Voc(Writer):
-    """PASCAL VOC's palette PNGs of classes and of objects, and its XML of boxes."""
-
-    what = "SegmentationClass/, SegmentationObject/, Annotations/ and labelmap.txt"
-
-    def files(self, image: Image) -> Files:
-        return {
-            f"SegmentationClass/{image.stem}.png": _palette_png(class_values(image.answer, len(self.names))),
-            f"SegmentationObject/{image.stem}.png": _palette_png(_within_palette(image.answer.label_map)),
-            f"Annotations/{image.stem}.xml": _voc_xml(image),
-        }
-
-    def shared(self, written: Sequence[str]) -> Files:
-        rows = [
-            f"{name}:{','.join(map(str, PALETTE[n % 256]))}::" for n, name in enumerate(_names_of_values(self.names))
-        ]
-        return {"labelmap.txt": "\n".join(["# label:color_rgb:parts:actions", *rows, ""]).encode()}
+        return {"labels.json": json.dumps(dict(enumerate(names_of_values(self.names))), indent=1).encode()}
 
 
 class Cutout(Writer):
@@ -272,60 +194,3 @@ FORMATS: dict[Format, type[Writer]] = {
     "labelmap": LabelMap,
     "cutout": Cutout,
 }
-
-
-def class_values(answer: Segmentation, n_classes: int) -> NDArray[np.unsignedinteger]:
-    """[H, W] of 1 + class index, 0 without a class; without classes, 1 for every segment.
-
-    8 bits up to 254 classes, else 16: in an 8-bit mask 255 means that a pixel does not count.
-    """
-    values = answer.class_map + 1 if n_classes else answer.label_map > 0
-    return values.astype(np.uint8 if n_classes < 255 else np.uint16)
-
-
-def _names_of_values(names: Sequence[str]) -> list[str]:
-    return ["background", *(names or [UNNAMED])]
-
-
-def _voc_palette() -> NDArray[np.uint8]:
-    """[256, 3], the colours of VOC's development kit: bits of the index, three by three, from the highest on."""
-    index = np.arange(256)
-    channels = [sum(((index >> (3 * k + c) & 1) << (7 - k)) for k in range(8)) for c in range(3)]
-    return np.stack(channels, 1).astype(np.uint8)
-
-
-PALETTE: NDArray[np.uint8] = _voc_palette()
-
-
-def _within_palette(ids: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
-    """Segment ids [H, W] as 1 to 255, which repeat from the 256th segment on; 0 for no segment."""
-    return np.where(ids > 0, (ids - 1) % 255 + 1, 0)
-
-
-def _palette_png(values: NDArray[np.unsignedinteger]) -> bytes:
-    picture = PillowImage.fromarray(values.astype(np.uint8))
-    picture.putpalette(PALETTE.tobytes())
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _voc_xml(image: Image) -> bytes:
-    root = ElementTree.Element("annotation")
-
-    def add(parent: ElementTree.Element, **texts: object) -> None:
-        for name, text in texts.items():
-            ElementTree.SubElement(parent, name).text = str(text)
-
-    height, width = image.answer.size
-    add(root, filename=image.source.name)
-    add(ElementTree.SubElement(root, "size"), height=height, width=width, depth=3)
-    add(root, segmented=1)
-    for segment in exportable(image.answer.segments):
-        node = ElementTree.SubElement(root, "object")
-        add(node, name=segment.label or UNNAMED, truncated=0, difficult=0)
-        left, top, right, bottom = segment.xyxy
-        # VOC counts pixels from 1, and its boxes include the last ones.
-        add(ElementTree.SubElement(node, "bndbox"), xmin=left + 1, ymin=top + 1, xmax=right, ymax=bottom)
-    ElementTree.indent(root)
-    return ElementTree.tostring(root) + b"\n"

@@ -31,7 +31,8 @@ from lexiseg_service.commands.image_files import STDIN, Source
 from lexiseg_service.commands.in_process import resolved
 from lexiseg_service.commands.outputs import STDOUT, numbered
 from lexiseg_service.commands.question import Question
-from lexiseg_service.commands.segment.formats import FORMATS, QUESTION_KEY, Content, Format, Image
+from lexiseg_service.commands.segment.formats import FORMATS, Format
+from lexiseg_service.commands.segment.writer import QUESTION_KEY, Content, Image
 from lexiseg_service.commands.serving.local import open_server
 from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
 from lexiseg_service.question.prompts import resolve_prompts

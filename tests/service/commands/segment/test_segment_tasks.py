@@ -22,8 +22,8 @@ from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.question import question_of
 from lexiseg_service.commands.segment import run
 from lexiseg_service.commands.segment.formats import FORMATS
-from lexiseg_service.commands.segment.formats import Image as AnsweredImage
 from lexiseg_service.commands.segment.run import Job, Results
+from lexiseg_service.commands.segment.writer import Image as AnsweredImage
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
