@@ -8,6 +8,7 @@ bits), the length - 1, and the word.
 from __future__ import annotations
 
 import base64
+import re
 import uuid
 from typing import Any, Literal
 from xml.etree import ElementTree
@@ -23,6 +24,7 @@ LABELME_VERSION = "5.5.0"  # masks exist since 5.2
 BRUSH_WIDTHS = (3, 4, 8, 16)  # bits of a run length, as in Label Studio's own encoder
 MAX_BRUSH_RUN = 1 << BRUSH_WIDTHS[-1]
 CHANNELS = 4
+NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # characters without a form in XML 1.0
 
 
 def to_labelme(answer: Answer, image_path: str = "", *, simplify: float = 0.0) -> dict[str, Any]:
@@ -144,6 +146,11 @@ def brush_runs(mask: NDArray[np.bool_]) -> bytes:
     return int(bit_string, 2).to_bytes(len(bit_string) // 8, "big")
 
 
+def xml_text(text: str) -> str:
+    """A text whose characters without a form in XML are escaped as in JSON, for names of files."""
+    return NO_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def to_cvat(
     answer: Answer,
     image_name: str,
@@ -169,10 +176,10 @@ def to_cvat(
     root = ElementTree.Element("annotations")
     ElementTree.SubElement(root, "version").text = "1.1"
     image = ElementTree.SubElement(
-        root, "image", {"id": str(image_id), "name": image_name, "width": str(width), "height": str(height)}
+        root, "image", {"id": str(image_id), "name": xml_text(image_name), "width": str(width), "height": str(height)}
     )
     for segment in exportable(answer.segments):
-        common = {"label": segment.label or UNNAMED, "source": "auto", "occluded": "0", "z_order": "0"}
+        common = {"label": xml_text(segment.label or UNNAMED), "source": "auto", "occluded": "0", "z_order": "0"}
         extra = _cvat_mask(segment) if shape == "mask" else _cvat_polygon(segment, simplify)
         ElementTree.SubElement(image, shape, common | extra)
     ElementTree.indent(root)

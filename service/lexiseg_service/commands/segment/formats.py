@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Sequence
@@ -21,7 +22,15 @@ from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.outputs import numbered
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment.voc import Voc
-from lexiseg_service.commands.segment.writer import Content, Files, Image, Writer, class_values, names_of_values
+from lexiseg_service.commands.segment.writer import (
+    Content,
+    Files,
+    Image,
+    Writer,
+    all_utf8,
+    class_values,
+    names_of_values,
+)
 from lexiseg_service.worker.decode import decode
 
 Format = Literal["coco", "yolo", "voc", "labelme", "labelmap", "cutout"]
@@ -123,6 +132,8 @@ def _panoptic_annotation(image: Image) -> Content:
 class Yolo(Writer):
     """Ultralytics' data set: the picture, its lines of polygons, data.yaml and the splits."""
 
+    room = len(".webp")
+    has_lists = True
     what = "images/, labels/, train.txt, val.txt and data.yaml"
 
     def files(self, image: Image) -> Files:
@@ -133,22 +144,28 @@ class Yolo(Writer):
 
     def shared(self, written: Sequence[str]) -> Files:
         lists = {"train.txt": "", "val.txt": ""}
-        pictures = [name.removeprefix("images/") for name in written if name.startswith("images/")]
+        pictures = [name.removeprefix("images/") for name in written if name.startswith("images/") and all_utf8([name])]
         for split, line in yolo.splits(pictures):
             lists[split] += line
         texts = {"data.yaml": yolo.data_yaml(self.names or [UNNAMED]), **lists}
-        return {name: text.encode("utf-8", "surrogateescape") for name, text in texts.items()}
+        return {name: text.encode() for name, text in texts.items()}
 
 
 class Labelme(Writer):
-    """Labelme's JSON, with the path from it to the image."""
+    """Labelme's JSON, with the path from it to the image; an image that is no file is inside of it, upright."""
 
     what = "one JSON each"
+    room = len(".json")
 
     def files(self, image: Image) -> Files:
         path = image.source.path
-        place = "" if path is None else os.path.relpath(path.resolve(), image.relative_to.resolve())
-        return {f"{image.stem}.json": json.dumps(image.answer.to_labelme(place), indent=1).encode()}
+        if path is None:
+            pixels = png.encode(decode(image.content, image.limits, None).rgb)
+            inside = {"imageData": base64.b64encode(pixels).decode()}
+            document = image.answer.to_labelme(f"{image.stem}.png") | inside
+        else:
+            document = image.answer.to_labelme(os.path.relpath(path.resolve(), image.relative_to.resolve()))
+        return {f"{image.stem}.json": json.dumps(document, indent=1).encode()}
 
 
 class LabelMap(Writer):

@@ -32,6 +32,7 @@ from lexiseg_service.commands.in_process import resolved
 from lexiseg_service.commands.outputs import STDOUT, numbered
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment.formats import FORMATS, Format
+from lexiseg_service.commands.segment.voc import MAX_VALUE, has_unlabelled
 from lexiseg_service.commands.segment.writer import QUESTION_KEY, Content, Image
 from lexiseg_service.commands.serving.local import open_server
 from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
@@ -45,7 +46,6 @@ IMAGES_IN_FLIGHT = 8  # images in flight: enough to overlap reading, computing a
 SAVE_SECONDS = 30.0  # between two writes of the ledger
 NUMBERED = re.compile(r"-[0-9].*")  # the end of the stem of a second file, or of a cut-out
 NAME_ERRORS = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)  # what file systems of other kinds say to a name
-MAX_VOC_CLASSES = 255  # a palette has 256 colours, one is the background's
 # The file that `--out -` prints, by format.
 PRINTED = {
     "coco": "annotations.json",
@@ -109,14 +109,13 @@ class Results:
     def has(self, source: Source, *, even_changed: bool) -> bool:
         """Whether there are results of the image from before, or `even_changed` of any image of that name."""
         if even_changed:
-            return source.name in self._stamps or fitting(source.stem, self._format.room) in self._stems
+            return source.name in self._stamps or self._stem(source.stem) in self._stems
         is_other = source.name == STDIN  # another image each time
         return not is_other and source.name in self._stamps and self._stamps[source.name] == source.stamp
 
     def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
         """Write the files of one image now; images of the same name from different folders get numbered files."""
-        for numbered_stem in numbered(source.stem):
-            stem = fitting(numbered_stem, self._format.room)
+        for stem in map(self._stem, numbered(source.stem)):
             image = Image(len(self._images) + 1, answer, stem, source, content, self._relative_to, self._limits)
             files = self._format.files(image)
             if not any((self.folder / name).resolve() in self._used_paths for name in files):
@@ -133,14 +132,26 @@ class Results:
         if len(self._images) == 1 or time.monotonic() - self._saved > SAVE_SECONDS:
             self.write()
 
+    def _stem(self, name: str) -> str:
+        return fitting(self._format.stem(name), self._format.room)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is to be said about the files."""
+        unlisted = self._format.unlisted(self._content)
+        n_names = f"{len(unlisted):,} name{'s are' if len(unlisted) > 1 else ' is'}"
+        expected = "lists of this format leave the images out; rename them"
+        return [f"{n_names} not UTF-8, such as {unlisted[0]}: {expected}"] if unlisted else []
+
     def write(self) -> str | None:
         """Write the ledger and the shared files; return a line that says where they are, None without results."""
         self._saved = time.monotonic()
         if not self._images:
             return None
-        self.folder.mkdir(parents=True, exist_ok=True)  # an image may have no files of its own
         for name, content in self._format.beside(self._content).items():
-            replace_file(self.folder / name, content)
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)  # an image may have no files of its own
+            replace_file(path, content)
         return self._format.summary(self.folder)
 
 
@@ -256,6 +267,7 @@ def segment_remaining(job: Job, ask: Ask, classes: Sequence[ClassEntry], model: 
     except OSError as error:  # a full disk is reported without a file name
         error.filename = error.filename or str(results.folder)
         raise
+    outcome.warnings.update(dict.fromkeys(results.warnings))
     outcome.report()
     if not job.quiet:
         before = f", {n_before} of them before" if n_before else ""
@@ -279,18 +291,20 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
     question = job.question
     resolve_prompts(question, question.task, settings.limits)
     of_server = question.vocabulary if server is not None else None
-    classes = () if of_server else _fitting(job.kind, resolved(question, settings).classes)
+    classes = () if of_server else _fitting(job, resolved(question, settings).classes)
     with open_server(server, settings, question.task) as asked:
         asked.check(question.task)
         if of_server is not None:
-            classes = _fitting(job.kind, asked.classes_of(of_server))
+            classes = _fitting(job, asked.classes_of(of_server))
         fields = question.fields | {"overlay": job.overlay}
         return segment_remaining(job, lambda content: asked.segment(content, fields), classes, asked.name)
 
 
-def _fitting(kind: Format, classes: tuple[ClassEntry, ...]) -> tuple[ClassEntry, ...]:
-    if kind == "voc" and len(classes) > MAX_VOC_CLASSES:
-        raise InvalidValue.of("--format voc", f"{len(classes)} classes", f"at most {MAX_VOC_CLASSES}")
+def _fitting(job: Job, classes: tuple[ClassEntry, ...]) -> tuple[ClassEntry, ...]:
+    most = MAX_VALUE - has_unlabelled(job.question)
+    if job.kind == "voc" and len(classes) > most:
+        expected = f"at most {most}, as 255 is void in its masks; --format labelmap and coco take more"
+        raise InvalidValue.of("--format voc", f"{len(classes)} classes", expected)
     return classes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lexiseg_client import Segmentation
 from lexiseg_client.segments import UNNAMED
+from lexiseg_model.file_names import as_text
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.question import Question
@@ -40,13 +41,18 @@ class Writer:
 
     ledger = LEDGER
     what = ""
-    room = len(".json")  # bytes that follow the stem in the longest name of an image's files
+    room = len(".png")  # bytes that follow the stem in the longest name of an image's files
+    has_lists = False  # a shared file names the images' files, in UTF-8 as its readers expect; others are left out
 
     def __init__(self, question: Question, classes: Sequence[ClassEntry]) -> None:
         self.names = [entry.name for entry in classes]
 
     def resume(self, folder: Path, content: Content) -> None:
         """Read the shared files of an earlier run; `content` is its ledger."""
+
+    def stem(self, name: str) -> str:
+        """The stem of an image's files, from the image's own."""
+        return name
 
     def files(self, image: Image) -> Files:
         """The files of one image."""
@@ -69,9 +75,18 @@ class Writer:
         written = [name for image in content["images"] for name in image["files"]]
         return {**self.shared(written), self.ledger: json.dumps(content).encode()}
 
+    def unlisted(self, content: Content) -> list[str]:
+        """The images that the shared lists leave out."""
+        return [image["file_name"] for image in content["images"] if self.has_lists and not all_utf8(image["files"])]
+
     def summary(self, folder: Path) -> str:
         """One line that says where the files are."""
         return f"{self.what} in {folder}/"
+
+
+def all_utf8(names: Iterable[str]) -> bool:
+    """Whether lists can hold these names."""
+    return all(as_text(name) == name for name in names)
 
 
 def class_values(answer: Segmentation, n_classes: int) -> NDArray[np.unsignedinteger]:

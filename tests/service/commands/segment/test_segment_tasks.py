@@ -224,11 +224,14 @@ def test_a_disk_that_fills_between_two_files_leaves_an_image_to_do_and_not_twice
     assert [each["image_id"] for each in written(tmp_path / "out", "panoptic.json")["annotations"]] == [1, 2]
 
 
-def test_an_object_beyond_the_palette_of_voc_is_not_background() -> None:
+@pytest.mark.parametrize(("n_objects", "expected"), [(254, [*range(1, 255), 0, 0]), (255, None)])
+def test_objects_of_voc_have_a_value_each_or_no_map(n_objects: int, expected: list[int] | None) -> None:
     ids = np.arange(1, 257, dtype=np.uint16).reshape(16, 16)
     rles = encode_label_map(ids, 257)
+    # From 3 on, as where segments were dropped.
+    places = range(1, n_objects + 1)
     segments = tuple(
-        Segment(n, "car", 1, 0.9, 1, rles[n].bbox, RunLengths(ids.shape, rles[n].counts)) for n in range(1, 257)
+        Segment(n + 2, "car", 1, 0.9, 1, rles[n].bbox, RunLengths(ids.shape, rles[n].counts)) for n in places
     )
     image = AnsweredImage(
         1, made.answer(size=ids.shape, segments=segments), "a", Source("a.jpg"), b"", Path(), Limits()
@@ -236,5 +239,7 @@ def test_an_object_beyond_the_palette_of_voc_is_not_background() -> None:
 
     files = FORMATS["voc"](question_of(["sky", "car"], None), CLASSES).files(image)
 
-    with Image.open(io.BytesIO(files["SegmentationObject/a.png"])) as picture:
-        assert np.array_equal(np.asarray(picture).ravel(), [*range(1, 256), 1])
+    assert ("SegmentationObject/a.png" in files) == (expected is not None)
+    if expected is not None:
+        with Image.open(io.BytesIO(files["SegmentationObject/a.png"])) as picture:
+            assert np.asarray(picture).ravel().tolist() == expected

@@ -1,0 +1,140 @@
+"""What `lexiseg segment --format` writes, read back by the tools that it is for."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from tests import coco, pictures
+from tests.integration.adapters.tools import ask_with
+from tests.service.commands.command_line import CommandLine
+
+QUESTION = ("-c", "sky", "-c", "type:building", "-c", "#tree", "-c", "background")
+LABELS = ["sky", "type:building", "#tree"]
+LATIN = os.fsdecode(b"caf\xe9")
+ODD = ("n" * 251, " #a b: c,d", "\N{CJK UNIFIED IDEOGRAPH-56FE}\N{PILE OF POO}", "a\nb")
+VOC_KINDS = ("voc", "voc_segmentation", "voc_instance_segmentation", "voc_detection")
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """A photograph of each odd name, the first on its side by EXIF."""
+    folder = tmp_path / "album"
+    folder.mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for place, name in enumerate((*ODD, LATIN)):
+        picture = pictures.small("china", 96)
+        picture.save(folder / f"{name}.jpg", exif=Image.Exif() if place else turned)
+    return folder
+
+
+def truth(lexiseg: CommandLine, source: Path, out: Path, *options: object) -> dict[str, dict[str, int]]:
+    """Pixels of each label by the photograph's stem, from COCO's file as pycocotools reads it."""
+    assert lexiseg("segment", source, *QUESTION, *options, "--out", out, "-q").status == 0
+    read = COCO(out / "annotations.json")
+    names = {category["id"]: category["name"] for category in read.loadCats(read.getCatIds())}
+    pixels: dict[str, dict[str, int]] = {}
+    for image in read.loadImgs(read.getImgIds()):
+        annotations = read.loadAnns(read.getAnnIds([image["id"]]))
+        assert all(coco.decode(each["segmentation"]).sum() == each["area"] for each in annotations)
+        pixels[Path(image["file_name"]).stem] = {names[each["category_id"]]: each["area"] for each in annotations}
+    return pixels
+
+
+def masks(item: list[list[Any]]) -> dict[str, int]:
+    return {label: area for kind, label, area in item if kind == "mask"}
+
+
+def test_datumaro_reads_voc(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
+    expected = truth(lexiseg, album, tmp_path / "coco")
+
+    outcome = lexiseg("segment", album, *QUESTION, "--format", "voc", "--out", tmp_path / "voc")
+
+    assert "1 name is not UTF-8, such as" in outcome.err
+    files = [text for kind in VOC_KINDS for text in (tmp_path / "voc", kind)]
+    for kind, read in zip(VOC_KINDS, ask_with("datumaro_reads", *map(str, files)), strict=True):
+        assert read["labels"] == ["background", *LABELS, "background-2"]
+        assert set(read["items"]) == {ODD[0], "a b: c,d", ODD[2], "a_b"}
+        for stem, name in zip((ODD[0], "a b: c,d", ODD[2], "a_b"), ODD, strict=True):
+            found = read["items"][stem]
+            assert expected[name]
+            assert "detection" in kind or masks(found) == expected[name]
+            assert kind == "voc_segmentation" or {label for of, label, _ in found if of == "bbox"} == set(
+                expected[name]
+            )
+
+
+def test_what_nothing_is_found_in_is_read(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
+    photo, nothing = album / f"{ODD[2]}.jpg", ("--threshold", 1)
+
+    assert truth(lexiseg, photo, tmp_path / "coco", *nothing) == {ODD[2]: {}}
+    assert lexiseg("segment", photo, *QUESTION, *nothing, "--format", "voc", "--out", tmp_path / "voc").status == 0
+    (read,) = ask_with("datumaro_reads", str(tmp_path / "voc"), "voc")
+    assert read["items"] == {ODD[2]: []}
+
+
+def test_pycocotools_reads_the_standard_output(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
+    expected = truth(lexiseg, album, tmp_path / "reference")
+    printed = tmp_path / "printed.json"
+
+    printed.write_text(lexiseg("segment", album, *QUESTION, "--out", "-").out)
+
+    read = COCO(printed)
+    files = [image["file_name"] for image in read.loadImgs(read.getImgIds())]
+    assert sorted(files) == sorted(str(album / f"{name}.jpg") for name in (*ODD, LATIN))
+    assert len(read.getAnnIds()) == sum(map(len, expected.values()))
+
+
+@pytest.mark.parametrize("threshold", [0, 1])
+def test_labelmes_reader_opens_every_file(lexiseg: CommandLine, album: Path, tmp_path: Path, threshold: int) -> None:
+    expected = truth(lexiseg, album, tmp_path / "coco", "--threshold", threshold)
+
+    lexiseg("segment", album, *QUESTION, "--threshold", threshold, "--format", "labelme", "--out", tmp_path / "out")
+
+    files = sorted((tmp_path / "out").glob("[!.]*.json"))
+    read = ask_with("labelme_reads", *map(str, files))
+    assert len(read) == len(ODD) + 1
+    assert sorted(set(expected[LATIN])) == sorted({label for label, _ in read[-2]["shapes"]})
+    assert {tuple(file["size"]) for file in read} == {(96, 64), (64, 96)}
+
+
+def test_labelmes_reader_opens_a_picture_from_the_standard_input(
+    lexiseg: CommandLine, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (album / f"{ODD[0]}.jpg").open() as photo:
+        monkeypatch.setattr(sys, "stdin", photo)
+        (tmp_path / "stdin.json").write_text(
+            lexiseg("segment", "-", *QUESTION, "--format", "labelme", "--out", "-").out
+        )
+
+    (read,) = ask_with("labelme_reads", str(tmp_path / "stdin.json"))
+
+    assert read["size"] == [64, 96]
+    assert read["shapes"]
+
+
+def test_voc_refuses_more_classes_than_its_masks_have_values(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
+    words = [word for number in range(255) for word in ("-c", f"word {number}")]
+
+    outcome = lexiseg("segment", album, *words, "--format", "voc", "--out", tmp_path / "out")
+
+    assert outcome.status == 1
+    assert (
+        "--format voc: expected at most 254, as 255 is void in its masks; --format labelmap and coco take"
+        in outcome.err
+    )
+
+
+def test_a_voc_segment_without_a_label_is_an_object(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
+    question = (album / f"{ODD[2]}.jpg", "-c", "object", "--point", "20,50", "--point", "50,10")
+
+    assert lexiseg("segment", *question, "--format", "voc", "--out", tmp_path / "out").status == 0
+
+    (read,) = ask_with("datumaro_reads", str(tmp_path / "out"), "voc")
+    assert read["labels"] == ["background", "object", "object-2"]
+    assert read["items"][ODD[2]]
