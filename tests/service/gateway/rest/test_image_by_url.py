@@ -64,13 +64,14 @@ async def test_the_content_is_counted_until_it_is_answered(images: ImageServer, 
 
 
 async def test_what_there_is_no_room_for_is_not_fetched(images: ImageServer, metrics: Metrics) -> None:
-    settings = Settings(model="colours", max_bytes_in_flight=2**20, deadline_seconds=0.05)
+    settings = Settings(model="colours", max_bytes_in_flight=2**20)
     backend = SlowBackend()
     fetcher = images.fetcher(Names(pictures=[["127.0.0.1"]]), max_bytes=len(IMAGE))
     app = create_app(settings, backend, metrics, fetcher=fetcher)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         asking = asyncio.create_task(ask(client, url=images.url("/a.png")))
         await backend.reached.wait()
+        app.state.use_case._settings = settings.model_copy(update={"deadline_seconds": 0.05})
         answer = await asyncio.create_task(ask(client, url=images.url("/a.png")))
         backend.may_go_on.set()
         await asking
