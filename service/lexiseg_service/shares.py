@@ -5,6 +5,9 @@
 A client may hold a fraction of what the others leave: with one half, the first client gets a half, two clients a third
 each, and there is always something left for the next one. Waiters are served in order; one that only waits for its own
 holds does not block the others.
+
+A request that holds something and needs more could wait for another one that waits for it. So the oldest hold, of all
+and of each client, gets more at once: one request at a time goes beyond the total.
 """
 
 from __future__ import annotations
@@ -28,11 +31,16 @@ class Hold(AbstractContextManager["Hold"]):
         self._client = client
         self._amount = amount
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything is returned."""
+        return not self._amount
+
     def keep(self, amount: int) -> None:
         """Return everything above `amount`."""
         if amount < self._amount:
             spare, self._amount = self._amount - amount, amount
-            self._shares._release(self._client, spare)
+            self._shares._release(self, self._client, spare)
 
     def release(self) -> None:
         """Return everything; a second call does nothing."""
@@ -46,6 +54,7 @@ class Hold(AbstractContextManager["Hold"]):
 class _Waiter:
     client: str
     amount: int
+    beside: Hold | None
     granted: asyncio.Future[Hold]
 
 
@@ -63,6 +72,7 @@ class Shares:
         self._total = total
         self._fraction = fraction
         self._held: Counter[str] = Counter()
+        self._holds: dict[Hold, str] = {}  # to the client, the oldest first
         self.in_use = 0  # by all clients
         self._waiting: list[_Waiter] = []
 
@@ -78,17 +88,23 @@ class Shares:
             raise refusal
         return self._grant(client, amount)
 
-    async def wait(self, client: str, amount: int, seconds: float) -> Hold:
+    async def wait(self, client: str, amount: int, seconds: float, beside: Hold | None = None) -> Hold:
         """Take an amount as soon as it is free and earlier waiters are served.
+
+        Args:
+            client: the holder.
+            amount: of units.
+            seconds: at most.
+            beside: what the same request of the client holds already.
 
         Raises:
             RateLimited: the client itself held its share all the time.
             QueueFull: all clients together held too much all the time.
         """
         amount = self._bounded(amount)
-        if not self._waiting and self._refusal(client, amount) is None:
+        if self._is_next(client, amount, beside) or (not self._waiting and self._refusal(client, amount) is None):
             return self._grant(client, amount)
-        waiter = _Waiter(client, amount, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(client, amount, beside, asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
         self._serve_waiters()
         try:
@@ -117,6 +133,15 @@ class Shares:
         held = self._held[client]
         return not held or held + amount <= self._share(client)
 
+    def _is_next(self, client: str, amount: int, beside: Hold | None) -> bool:
+        """Whether more for a hold is due: it is the oldest of all, or the client's oldest and there is room."""
+        if beside is None or beside not in self._holds:
+            return False
+        if beside is next(iter(self._holds)):
+            return True
+        has_room = self.in_use + amount <= self._total
+        return has_room and beside is next(hold for hold, owner in self._holds.items() if owner == client)
+
     def _refusal(self, client: str, amount: int) -> ServiceError | None:
         if not self._fits(client, amount):
             held, share = self._held[client], self._share(client)
@@ -131,9 +156,14 @@ class Shares:
     def _grant(self, client: str, amount: int) -> Hold:
         self._held[client] += amount
         self.in_use += amount
-        return Hold(self, client, amount)
+        hold = Hold(self, client, amount)
+        if amount:
+            self._holds[hold] = client
+        return hold
 
-    def _release(self, client: str, amount: int) -> None:
+    def _release(self, hold: Hold, client: str, amount: int) -> None:
+        if hold.is_empty:
+            del self._holds[hold]
         self._held[client] -= amount
         self.in_use -= amount
         if not self._held[client]:
@@ -142,8 +172,14 @@ class Shares:
 
     def _serve_waiters(self) -> None:
         for waiter in tuple(self._waiting):
+            if self._is_next(waiter.client, waiter.amount, waiter.beside):
+                self._serve(waiter)
+        for waiter in tuple(self._waiting):
             if self.in_use + waiter.amount > self._total:
                 return  # smaller amounts must not overtake it forever
             if self._fits(waiter.client, waiter.amount):
-                self._waiting.remove(waiter)
-                waiter.granted.set_result(self._grant(waiter.client, waiter.amount))
+                self._serve(waiter)
+
+    def _serve(self, waiter: _Waiter) -> None:
+        self._waiting.remove(waiter)
+        waiter.granted.set_result(self._grant(waiter.client, waiter.amount))

@@ -96,3 +96,44 @@ async def test_a_waiter_cancelled_when_granted_holds_nothing() -> None:
         await waiting
 
     assert shares.in_use == 0
+
+
+async def test_a_request_that_holds_something_does_not_wait_for_another_that_waits_for_it() -> None:
+    shares = Shares("bytes", 100, 0.5)
+    first, second = shares.take("one", 20), shares.take("one", 20)
+
+    more = [asyncio.create_task(shares.wait("one", 20, SOON, beside)) for beside in (second, first)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [task.done() for task in more] == [False, True]
+    for hold in (first, more[1].result()):
+        hold.release()
+
+    assert await asyncio.wait_for(more[0], SOON)
+    assert shares.in_use == 40
+
+
+async def test_the_oldest_of_all_goes_beyond_the_total() -> None:
+    shares = Shares("bytes", 100, 0.9)
+    holds = [shares.take(client, 40) for client in ("one", "two")]
+
+    more = [
+        asyncio.create_task(shares.wait(client, 40, SOON, hold))
+        for client, hold in zip(("one", "two"), holds, strict=True)
+    ]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [task.done() for task in more] == [True, False]
+    for hold in (holds[0], more[0].result()):
+        hold.release()
+
+    assert await asyncio.wait_for(more[1], SOON)
+
+
+async def test_an_empty_hold_is_never_the_oldest() -> None:
+    shares = Shares("bytes", 100, 1)
+    empty = shares.take("one", 0)
+    shares.take("one", 100)
+
+    with pytest.raises(RateLimited):
+        await shares.wait("one", 10, AT_ONCE, empty)

@@ -391,7 +391,8 @@ async def _outcome(
 ) -> dict[str, Any] | ServiceError:
     """A task's prediction, or why it has none; errors that later tasks would get as well are raised."""
     try:
-        return await predict_task(request, control, task, context, index)
+        # A task of its own on the event loop: the bytes of its picture are released at its end.
+        return await asyncio.create_task(predict_task(request, control, task, context, index))
     except OVERLOAD:
         raise
     except ServiceError as error:

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -38,9 +39,11 @@ from lexiseg_service.question.prompts import (
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Settings
-from lexiseg_service.shares import Shares
+from lexiseg_service.shares import Hold, Shares
 
 NO_IMAGE = ImageSource()
+# The first bytes that the current request holds of fetched images: what it fetches beside them must not wait for it.
+_FIRST_HOLD: ContextVar[Hold | None] = ContextVar("first_hold", default=None)
 # Fields of a question that workers get as they are.
 PASSED_ON = ("mask", "overlay", "confidence", "refine", "threshold", "max_side", "simplify")
 
@@ -208,7 +211,10 @@ class UseCase:
             return await fetch()
         # The size is unknown until the image is complete, so the maximum is reserved first.
         expected = self._settings.limits.max_image_bytes
-        hold = await self._fetched_bytes.wait(client, expected, self._settings.deadline_seconds)
+        seconds = self._settings.deadline_seconds
+        hold = await self._fetched_bytes.wait(client, expected, seconds, _FIRST_HOLD.get())
+        if (first := _FIRST_HOLD.get()) is None or first.is_empty:
+            _FIRST_HOLD.set(hold)
         task = asyncio.current_task()
         assert task is not None
         task.add_done_callback(lambda _: hold.release())

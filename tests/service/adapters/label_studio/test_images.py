@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from lexiseg_service.settings import Limits
 from tests.http_server import Quiet, serving
 from tests.service.adapters.asking import PICTURE, adapted
 from tests.service.adapters.label_studio.predicting import URL, asked, regions
@@ -17,6 +18,21 @@ async def test_an_upload_is_fetched_from_the_label_studio_of_the_settings() -> N
 
     assert len(found) == 2
     assert asked_for == [("/data/upload/1/a.png", "Token its-token")]
+
+
+async def test_a_batch_holds_the_bytes_of_one_upload_at_a_time() -> None:
+    batch = asked(image="/data/upload/1/a.png")
+    batch["tasks"] = batch["tasks"] * 8
+    with label_studio() as (home, _):
+        # Half of the half are the share of one client: two pictures, where each is reserved as the largest.
+        room = 4 * 2 * len(PICTURE)
+        limits = Limits(max_image_bytes=len(PICTURE))
+        async with adapted(
+            label_studio_url=home, max_bytes_in_flight=room, limits=limits, deadline_seconds=5
+        ) as client:
+            answer = await client.post(f"{URL}/predict", json=batch)
+
+    assert [one.get("error") for one in answer.json()["results"]] == [None] * 8
 
 
 async def test_a_personal_token_is_exchanged_for_an_access_token() -> None:
