@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, Playwright, Response
+from playwright.sync_api import Browser, Page, Playwright, Response
 
 from tests import chromium
 from tests.integration.playground.conftest import PATIENCE
@@ -30,13 +30,19 @@ def service(backend: KnownBackend) -> Iterator[Ports]:
         yield ports
 
 
-@pytest.fixture
-def page(playwright: Playwright) -> Iterator[Page]:
-    """A page of a browser whose DNS leads one name to this machine."""
+@pytest.fixture(scope="module")
+def deceived(playwright: Playwright) -> Iterator[Browser]:
+    """A browser whose DNS leads one name to this machine."""
     with chromium.started(playwright, chromium.PROGRAMS, f"--host-resolver-rules=MAP {EVIL} 127.0.0.1") as browser:
-        page = browser.new_page()
-        page.set_default_timeout(PATIENCE)
-        yield page
+        yield browser
+
+
+@pytest.fixture
+def page(deceived: Browser) -> Iterator[Page]:
+    page = deceived.new_page()
+    page.set_default_timeout(PATIENCE)
+    yield page
+    page.close()
 
 
 def test_a_page_whose_name_leads_here_now_cannot_write(page: Page, service: Ports) -> None:
