@@ -82,7 +82,13 @@ def create_app(
     video = VideoService(use_case, settings, metrics, access)
     streams = OpenStreams(video, settings, access.streams)
     more_services: list[MoreService] = []
-    grpc = gateway_server(settings, use_case, video, metrics, access, tracing, more_services)
+    bodies = middleware.BodyClock()
+
+    def leave() -> None:
+        video.leave()
+        bodies.leave()
+
+    grpc = gateway_server(settings, use_case, video, leave, metrics, access, tracing, more_services)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -106,7 +112,7 @@ def create_app(
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
     open_paths = middleware.OPEN_PATHS if settings.metrics_need_key else middleware.OPEN_PATHS | {middleware.METRICS}
-    app.add_middleware(middleware.Guard, settings=settings, access=access, open_paths=open_paths)
+    app.add_middleware(middleware.Guard, settings=settings, access=access, open_paths=open_paths, clock=bodies)
     app.add_middleware(web_pages.WebPages, settings=settings)
     app.add_middleware(middleware.Compression)
     app.add_middleware(middleware.RequestFrame, metrics=metrics, tracing=tracing)

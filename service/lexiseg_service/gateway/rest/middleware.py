@@ -7,6 +7,7 @@ RequestFrame: id, log line, metrics, span -> Compression -> WebPages: Host, Orig
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 
@@ -17,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from lexiseg_service.errors import ServiceError, TooLarge, TooSlow
+from lexiseg_service.errors import NotReady, ServiceError, TooLarge, TooSlow
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.admission.keys import HEADERS, key_of, refuse_repeated, scope_of
 from lexiseg_service.gateway.rest import pages, problem
@@ -32,6 +33,7 @@ logger = structlog.get_logger("lexiseg.access")
 NO_ANSWER = 499  # the client left before an answer began
 OPEN_PATHS = pages.PATHS | {"/livez", "/readyz"}  # need no API key
 METRICS = "/metrics"
+LEAVE_SECONDS = 2.0  # for bodies that are still arriving when the process shuts down
 # Headers that must not be repeated: servers differ in which one they use.
 SINGLE_HEADERS = (*HEADERS, "content-type", "content-encoding")
 
@@ -114,19 +116,56 @@ class Compression(GZipMiddleware):
         await answer(scope, receive, send)
 
 
+class BodyClock:
+    """The time that bodies may take to arrive; a shutdown leaves them a moment."""
+
+    def __init__(self) -> None:
+        self._waits: set[asyncio.Timeout] = set()
+        self._end = math.inf  # of the event loop's time
+
+    def leave(self) -> None:
+        """Begin to shut down: bodies that are not complete soon are refused with `NotReady`."""
+        self._end = asyncio.get_running_loop().time() + LEAVE_SECONDS
+        for wait in self._waits:
+            wait.reschedule(min(self._end, wait.when() or self._end))
+
+    async def next(self, receive: Receive, deadline: float) -> Message:
+        """The next part of a body.
+
+        Raises:
+            TooSlow: it did not come until the deadline.
+            NotReady: the process shuts down.
+        """
+        try:
+            async with asyncio.timeout_at(min(deadline, self._end)) as wait:
+                self._waits.add(wait)
+                try:
+                    return await receive()
+                finally:
+                    self._waits.discard(wait)
+        except TimeoutError:
+            if self._end < deadline:
+                raise NotReady("the service is going down; send the request again") from None
+            raise TooSlow(f"the body did not come within {BODY_SECONDS:g} seconds") from None
+
+
 class Guard:
     """Admits a request: API key, a place and client limits before its body is read, then bounds of the body.
 
     Completes the caller in the scope's state. Of the body: its size, the time it takes to arrive, and the bytes of all
     requests in flight. 413 by the Content-Length before reading, else as soon as the body exceeds the limit; 408 when
-    it does not arrive in time; 429 when other requests hold the room for bytes in flight until the deadline.
+    it does not arrive in time, 503 when it does not before a shutdown; 429 when other requests hold the room for bytes
+    in flight until the deadline.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, access: AccessControl, open_paths: frozenset[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, access: AccessControl, open_paths: frozenset[str], clock: BodyClock
+    ) -> None:
         limits = settings.limits
         self._app = app
         self._access = access
         self._open = open_paths
+        self._clock = clock
         # Base64 takes four bytes for three; beside the image there are texts and prompts.
         self._max_bytes = limits.max_image_bytes * 4 // 3 + limits.max_question_bytes
         self._room_seconds = settings.deadline_seconds
@@ -173,11 +212,7 @@ class Guard:
             nonlocal received, is_complete
             if is_complete:  # only a disconnect is left to read
                 return await receive()
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message = await receive()
-            except TimeoutError:
-                raise TooSlow(f"the body did not come within {BODY_SECONDS:g} seconds") from None
+            message = await self._clock.next(receive, deadline)
             received += len(message.get("body", b""))
             is_complete = not message.get("more_body", False)
             if received > self._max_bytes:

@@ -147,12 +147,13 @@ def gateway_server(
     settings: Settings,
     use_case: UseCase,
     video: VideoService,
+    leave: Callable[[], None],
     metrics: Metrics,
     access: AccessControl,
     tracing: Tracing | None = None,
     more: Sequence[MoreService] = (),
 ) -> GrpcServer:
-    """`lexiseg.v1.Segmentation` on its own port; `more` is read when the server starts."""
+    """`lexiseg.v1.Segmentation` on its own port; `leave` is called at the shutdown, `more` is read at the start."""
     servicer = Servicer(use_case, settings.limits, metrics, video)
 
     def add(server: grpc.aio.Server) -> None:
@@ -172,7 +173,7 @@ def gateway_server(
     return GrpcServer(
         add=add,
         health=health_by_name,
-        on_leave=video.leave,
+        on_leave=leave,
         options=public_options(settings),
         host=settings.host,
         port=settings.grpc_port,

@@ -1,4 +1,6 @@
 import asyncio
+import socket
+from contextlib import closing
 
 import pytest
 from starlette.requests import Request
@@ -10,7 +12,9 @@ from lexiseg_service.gateway.rest import middleware
 from lexiseg_service.gateway.rest.middleware import Guard
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
+from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.raw import HALF, WHOLE, listening
+from tests.service.gateway.serving import on_ports
 
 SOON = 60.0  # seconds; a hundredth is usual
 LIMIT = 100  # bytes
@@ -35,7 +39,7 @@ async def take(*sizes: int) -> int:
     async def send(message: Message) -> None:
         statuses.extend([message["status"]] if "status" in message else [])
 
-    guard = Guard(reader, Settings(), AccessControl.of(Settings(), Metrics()), frozenset())
+    guard = Guard(reader, Settings(), AccessControl.of(Settings(), Metrics()), frozenset(), middleware.BodyClock())
     guard._max_bytes = LIMIT
     scope = {"type": "http", "method": "POST", "path": "/segment", "headers": [], "state": {"caller": Caller()}}
     async with asyncio.timeout(SOON):
@@ -66,3 +70,20 @@ async def test_a_body_that_does_not_come_in_time_is_refused_and_others_are_serve
         monkeypatch.setattr(middleware, "BODY_SECONDS", SOON)
         await other.send(WHOLE)
         assert (await other.answer())[0] == 200
+
+
+def test_half_a_body_is_refused_when_the_server_goes_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middleware, "LEAVE_SECONDS", 0.1)
+    head = "POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n"
+    with closing(socket.socket()) as client:
+        client.settimeout(SOON)
+        with on_ports(KnownBackend()) as ports:
+            client.connect(("127.0.0.1", int(ports.url.rpartition(":")[2])))
+            client.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+            assert b"100 Continue" in client.recv(4096)  # the body is awaited
+            client.sendall(b'{"classes": ')
+
+        answer = b"".join(iter(lambda: client.recv(4096), b""))
+
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"send the request again" in answer
