@@ -37,7 +37,8 @@ def calibrate(
 ) -> None:
     """Find a score threshold for each class, keep it in the vocabulary, and write a report.
 
-    With --masks a class's threshold is the one with which its pixels overlap the true ones best. Without, it is the
+    With --masks a class's threshold is the one with which its pixels overlap the true ones best; printed is the effect
+    on each photograph of the threshold that all others give (leave-one-out). Without, it is the
     middle of the gap between two clear groups of scores; look at the report before you trust it. Classes that get no
     threshold keep the one they have. `lexiseg segment --format labelmap` writes masks as --masks reads them.
 
@@ -85,6 +86,7 @@ def calibrate(
         segmented.report()
         if segmented.stopped or not findings.answers:
             raise typer.Exit(segmented.status)
+        findings.refuse_empty_truth()
         choices = [choose(of_class) for of_class in findings.by_class]
         named = dict(zip(findings.names, choices, strict=True))
         thresholds = {name: choice.threshold for name, choice in named.items() if choice.threshold is not None}
@@ -102,7 +104,7 @@ def calibrate(
         for name, choice in named.items():
             threshold = "-" if choice.threshold is None else f"{choice.threshold:.3f}"
             measured = choice.before is not None and choice.after is not None
-            gain = f", IoU {choice.before:.3f} -> {choice.after:.3f}" if measured else ""
+            gain = f", IoU {choice.before:.3f} -> {choice.after:.3f} (leave-one-out)" if measured else ""
             typer.echo(f"{name}: {threshold}{gain} ({choice.reason})")
         typer.echo(f"{outcome} Report: {path}")
     raise typer.Exit(segmented.status)

@@ -23,7 +23,7 @@ PAGE = """\
 <h1>{{ title }}</h1>
 <p>{{ n_photographs }} photographs. {{ outcome }}</p>
 <table>
-<tr><th>class<th>threshold<th>IoU before<th>IoU with it<th>why
+<tr><th>class<th>threshold<th>IoU before<th>IoU with it, leave-one-out<th>why
 {% for row in rows %}
 <tr><td>{{ row.name }}{% for value in row.numbers %}<td>{{ "" if value is none else "%.3f" % value }}{% endfor %}
 <td class="text">{{ row.reason }}

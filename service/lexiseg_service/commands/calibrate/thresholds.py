@@ -1,7 +1,8 @@
 """Score thresholds of classes from their segments in photographs, with or without masks of the truth.
 
 With masks of the truth: the threshold under which the class's pixels overlap the truth's best, over all photographs
-(IoU of the sums). A segment that is dropped takes its pixels out of the union and leaves the truth's.
+(IoU of the sums). A segment that is dropped takes its pixels out of the union and leaves the truth's. The effect is
+measured by leave-one-out: each photograph with the threshold that all others give.
 
 Without masks: where scores fall into two groups that are clearly apart, the middle of the gap between them (Otsu's
 choice). That the lower group is wrong is a guess, which the report shows.
@@ -12,7 +13,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from lexiseg_service.commands.image_files import Source
 from lexiseg_service.errors import InvalidValue
 
 DECIMALS = 4  # of a score in an answer
+MIN_PHOTOGRAPHS = 2  # that show a class or where it is found, with masks
 MIN_SEGMENTS = 8  # of a class, without masks
 APART = 0.85  # share of the scores' variance that two groups must explain; an even spread gives 0.75
 MARGIN = 0.01  # above the highest wrong score, where nothing is right
@@ -49,7 +50,7 @@ class Choice:
     threshold: float | None
     reason: str
     before: float | None = None  # IoU over all photographs, without a threshold
-    after: float | None = None
+    after: float | None = None  # the same with it, each photograph by the threshold of all others
 
 
 def choose(findings: Sequence[Finding]) -> Choice:
@@ -59,9 +60,10 @@ def choose(findings: Sequence[Finding]) -> Choice:
     return _by_groups(sorted(finding.score for finding in findings if finding.score is not None))
 
 
-def iou(findings: Sequence[Finding], threshold: float) -> float | None:
-    """IoU (0 to 1) over all photographs without segments below a threshold; None if there are no pixels at all."""
-    accepted = [finding for finding in findings if finding.score is not None and finding.score >= threshold]
+def iou(findings: Sequence[Finding], thresholds: Sequence[float]) -> float | None:
+    """IoU (0 to 1) over all photographs without segments below each one's threshold; None if there are no pixels."""
+    placed = zip(findings, thresholds, strict=True)
+    accepted = [finding for finding, least in placed if finding.score is not None and finding.score >= least]
     intersection = sum(finding.intersection or 0 for finding in accepted)
     predicted, true = sum(finding.predicted for finding in accepted), sum(finding.true or 0 for finding in findings)
     union = predicted + true - intersection
@@ -69,22 +71,41 @@ def iou(findings: Sequence[Finding], threshold: float) -> float | None:
 
 
 def _by_truth(findings: Sequence[Finding]) -> Choice:
-    scores = sorted({finding.score for finding in findings if finding.score is not None})
-    before = iou(findings, 0.0)
-    if not scores:
+    """The threshold of all photographs; its effect on each by the threshold of all others (leave-one-out)."""
+    before = iou(findings, [0.0] * len(findings))
+    shown = [finding for finding in findings if finding.score is not None or finding.true]
+    if not _count(findings):
         return Choice(None, "found nowhere", before, before)
-    if not any(finding.true for finding in findings):
-        above = min(1.0, scores[-1] + MARGIN)
-        reason = f"in none of the photographs, though found in {_count(findings)}"
-        return Choice(round(above, DECIMALS), reason, before)
-    # Between two scores all thresholds do the same; the middle is the one that new photographs may shift most.
-    edges = [0.0, *((low + high) / 2 for low, high in pairwise(scores))]
-    best = max(edges, key=lambda edge: (iou(findings, edge) or 0.0, -edge))
+    if len(shown) < MIN_PHOTOGRAPHS:
+        return Choice(None, f"in one photograph; {MIN_PHOTOGRAPHS} or more are needed", before, before)
+    best = _best_threshold(shown)
+    if not any(finding.true for finding in shown):
+        reason = f"in none of the photographs, though found in {_count(shown)}"
+        return Choice(round(best, DECIMALS), reason, before)
     if best == 0.0:
         return Choice(None, "no threshold does better", before, before)
-    dropped = [finding for finding in findings if finding.score is not None and finding.score < best]
-    reason = f"drops {len(dropped)} of {_count(findings)} segments"
-    return Choice(round(best, DECIMALS), reason, before, iou(findings, best))
+    dropped = [finding for finding in shown if finding.score is not None and finding.score < best]
+    others = [_best_threshold([*shown[:place], *shown[place + 1 :]]) for place in range(len(shown))]
+    reason = f"drops {len(dropped)} of {_count(shown)} segments"
+    return Choice(round(best, DECIMALS), reason, before, iou(shown, others))
+
+
+def _best_threshold(findings: Sequence[Finding]) -> float:
+    """The threshold with the highest IoU, the lowest of equal ones; 0: none does better."""
+    found = sorted((each for each in findings if each.score is not None), key=lambda each: each.score or 0.0)
+    true = sum(each.true or 0 for each in findings)
+    if not found:
+        return 0.0
+    scores = np.array([each.score for each in found])
+    if not true:
+        return min(1.0, float(scores[-1]) + MARGIN)
+    values = np.unique(scores)
+    # Between two scores all thresholds do the same; the middle is the one that new photographs may shift most.
+    edges = np.append(0.0, (values[:-1] + values[1:]) / 2)
+    pixels = np.array([(each.intersection or 0, each.predicted) for each in found])
+    kept = pixels[::-1].cumsum(0)[::-1][np.searchsorted(scores, edges)]  # [edges, 2], of segments above each
+    union = kept[:, 1] + true - kept[:, 0]
+    return float(edges[np.argmax(kept[:, 0] / union)])
 
 
 def _by_groups(scores: Sequence[float]) -> Choice:
@@ -115,6 +136,12 @@ class Findings:
     def __post_init__(self) -> None:
         self.by_class: list[list[Finding]] = [[] for _ in self.names]
         self.answers: dict[str, tuple[Source, Segmentation]] = {}
+
+    def refuse_empty_truth(self) -> None:
+        """Raise InvalidValue: no mask shows any class, as masks of 0 and 255 alone."""
+        if self.masks is not None and not any(each.true for of_class in self.by_class for each in of_class):
+            came = f"{len(self.answers)} masks without a pixel of any class"
+            raise InvalidValue.of("--masks", came, "1 + class index; 0 is no class, 255 is not counted")
 
     def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
         """Add a photograph: the best score and the pixels of each class, and those of the true mask.
