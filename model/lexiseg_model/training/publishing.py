@@ -51,7 +51,7 @@ def write_model(
     return card
 
 
-def origin(recipe: RunRecipe, weights: Path, start: str = "") -> dict[str, object]:
+def origin(recipe: RunRecipe, weights: Path, start: str = "", below: ModelCard | None = None) -> dict[str, object]:
     """Fields of a card that say where its weights come from; measured fields are emptied.
 
     A card based on a method's bundled one is updated with these, and with `training_data`.
@@ -60,13 +60,13 @@ def origin(recipe: RunRecipe, weights: Path, start: str = "") -> dict[str, objec
         recipe: of the run.
         weights: its file, in the folder that gives the model its name.
         start: the initial weights in words, for the lineage.
+        below: card of the initial weights, whose terms are kept; None: they are random or have no card.
     """
     measured = "Nothing is known of it beyond what was measured on validation splits of its own data."
     return {
         "name": weights.parent.name,
         "version": "1",
-        "licence": recipe.licence or UNSTATED,
-        "commercial_use": "ask",
+        **_terms_of_weights(recipe, below),
         "recipe": RECIPE,
         "lineage": lineage(recipe, start),
         "commit": commit(),
@@ -76,6 +76,15 @@ def origin(recipe: RunRecipe, weights: Path, start: str = "") -> dict[str, objec
         "prompt_quality": {},
         "limits": [measured],
     }
+
+
+def _terms_of_weights(recipe: RunRecipe, below: ModelCard | None) -> dict[str, object]:
+    """Licence and commercial use: those of the initial weights, unless the recipe states a licence."""
+    if below is None:
+        return {"licence": recipe.licence or UNSTATED, "commercial_use": "ask"}
+    if recipe.licence:  # it gives no more than the initial weights allow
+        return {"licence": recipe.licence, "commercial_use": "no" if below.commercial_use == "no" else "ask"}
+    return {"licence": below.licence, "commercial_use": below.commercial_use}
 
 
 def lineage(recipe: RunRecipe, start: str) -> str:

@@ -111,11 +111,14 @@ def _folder_below(below: str) -> Path:
 
 def _origin(recipe: Recipe, weights: Path, start: str, what: str = "") -> dict[str, object]:
     """Lineage for a card: `start` names the initial weights, `what` the newly trained parts."""
-    begun, before = "random weights", list[str]()
+    begun, before, below = "random weights", list[str](), None
     if start != "scratch":
-        begun, before = started_from(BUNDLED if start == "bundled" else Path(start))
+        path = BUNDLED if start == "bundled" else Path(start)
+        begun, before = started_from(path)
+        below = catalogue.read_card(path.parent) if (path.parent / catalogue.CARD).exists() else None
     sources = [with_terms(f"{what}{name}", recipe.data / name) for name in recipe.sets]
-    return origin(recipe, weights) | {"training_data": [*before, *sources], "lineage": lineage(recipe, begun)}
+    fields = origin(recipe, weights, below=below)
+    return fields | {"training_data": [*before, *sources], "lineage": lineage(recipe, begun)}
 
 
 def started_from(weights: Path) -> tuple[str, list[str]]:

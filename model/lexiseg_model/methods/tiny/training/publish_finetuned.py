@@ -17,6 +17,9 @@ from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, read_dataset
 from lexiseg_model.evaluation.before_after import BeforeAfter, counts_of, write_samples
+from lexiseg_model.export.choose import find
+from lexiseg_model.export.manifest import FOLDER as GRAPHS
+from lexiseg_model.export.manifest import MANIFEST, RANGES
 from lexiseg_model.methods.tiny.training import OWN, TEXTS, FinetuneRecipe
 from lexiseg_model.methods.tiny.training.finetune import (
     DATASET_FOLDER,
@@ -32,6 +35,7 @@ from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.publishing import lineage, origin, quality_of, with_terms
 from lexiseg_model.types import ModelCard
 
@@ -69,7 +73,7 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
     start_label, before = started_from(start / weights.name)
     summary = f"{below.name}, tuned on pictures of {', '.join(_named(data.classes))}."
     card = below.model_copy(
-        update=origin(recipe, weights)
+        update=origin(recipe, weights, below=below)
         | {
             "summary": summary if step else f"{below.name} as it was: tuning gained nothing.",
             "training_data": [*before, with_terms(f"{len(data.samples)} photographs", recipe.data)],
@@ -80,6 +84,7 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
     )
     catalogue.write_card(card, folder)
     old, new = (catalogue.load_folder(each, recipe.device) for each in (start, folder))
+    keep_graphs((start, old), (folder, new))
     title = f"{len(data.samples)} photographs, each segmented by a projection that was not trained on it"
     if (recipe.out / DATASET_FOLDER / OWN / "val").is_dir():
         data = read_dataset(recipe.out / DATASET_FOLDER, OWN, "val")
@@ -96,6 +101,24 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
     card = card.model_copy(update={"quality": quality})
     catalogue.write_card(card, folder)
     return card
+
+
+def keep_graphs(old: tuple[Path, Segmenter], new: tuple[Path, Segmenter]) -> None:
+    """Copy the export of a model directory to one whose image network and prompt head are the same.
+
+    Args:
+        old, new: directory and model; `new` differs in its text projection alone, which no graph holds.
+    """
+    (source, before), (target, after) = old, new
+    manifest = find(source / GRAPHS, before.digest)
+    if manifest is None:
+        return
+    shutil.rmtree(target / GRAPHS, ignore_errors=True)  # of an earlier publication
+    shutil.copytree(source / GRAPHS, target / GRAPHS)
+    renamed = {"model": after.card.name, "version": after.card.version, "digest": after.digest}
+    (target / GRAPHS / MANIFEST).write_text(manifest.model_copy(update=renamed).model_dump_json(indent=1) + "\n")
+    if (source / RANGES).is_file():
+        shutil.copyfile(source / RANGES, target / RANGES)
 
 
 class Trial:

@@ -12,6 +12,9 @@ from safetensors.torch import load_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.errors import RecipeError, UnknownModelError
+from lexiseg_model.export.choose import find
+from lexiseg_model.export.manifest import read
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.training import FinetuneRecipe
 from lexiseg_model.methods.tiny.training.finetune import FinetuneTrainer, start_folder
 from lexiseg_model.methods.tiny.training.publish_finetuned import publish_finetuned
@@ -72,6 +75,24 @@ def test_the_tuned_model_loads_with_its_own_card(recipe: FinetuneRecipe, card: M
     assert card.lineage.startswith("30 steps of the recipe 'finetune' from tiny@1 ")
     assert card.limits[0].startswith("Tuned on a few photographs")
     assert card.weights_sha256 != start.weights_sha256
+    assert (card.licence, card.commercial_use) == (start.licence, "no")
+
+
+@pytest.mark.usefixtures("card")
+def test_the_tuned_model_runs_the_graphs_of_its_start(recipe: FinetuneRecipe) -> None:
+    name, models = recipe.out.name, recipe.out.parent
+    tuned = catalogue.load(name, models_dir=models, device="cpu", runtime="auto")
+    start = catalogue.load("tiny", device="cpu", runtime="auto")
+    photograph = np.asarray(Image.open(next((recipe.data / "train" / "images").iterdir())).convert("RGB"))
+
+    manifest = find(recipe.out / "onnx", tuned.digest)
+
+    assert manifest is not None
+    assert {graph.sha256 for graph in manifest.graphs} == {graph.sha256 for graph in read(FOLDER / "onnx").graphs}
+    assert isinstance(tuned, TinySegmenter)
+    assert isinstance(start, TinySegmenter)
+    features = [each.encode(photograph).tensors for each in (tuned, start)]
+    assert all(torch.equal(features[0][key], features[1][key]) for key in features[0])
 
 
 @pytest.mark.usefixtures("card")
