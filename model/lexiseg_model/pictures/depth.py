@@ -7,6 +7,7 @@ nominal range: such pictures are stretched by their own range, with a note.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,8 +53,11 @@ def to_eight_bits(samples: Samples) -> Shallow:
         low, high, stretched = 0.0, float(top or 1.0), False
     scaled = np.empty(values.shape, np.uint8)
     for rows in bands(values.shape[:2]):
+        if not stretched and values.dtype.kind == "u":
+            scaled[rows] = values[rows] >> (round(math.log2(high + 1)) - 8)
+            continue
         band = np.nan_to_num(values[rows].astype(np.float64), nan=low, posinf=high, neginf=low)
-        # Equal parts of the range, as the upper 8 of 16 bits are.
+        # Equal parts of the range, as the upper 8 bits are.
         scaled[rows] = ((band - low) * ((WHITE + 1) / (high - low))).clip(0, WHITE)
     if white_is_zero:
         np.subtract(WHITE, scaled, out=scaled)
