@@ -36,6 +36,7 @@ class AvailableModel(StrictModel):
     )
     source: str = Field(description="who published the figures, and by which protocol")
     command: str = Field(description="what serves it, or imports it first")
+    further: str = Field("", description="figures that need more than the released weights: which, and what they need")
     card: dict[str, Any] = Field(default_factory=dict, exclude=True, description="changes to the method's card")
     check: dict[str, float] = Field(
         default_factory=dict, exclude=True, description="share of the drawn picture by word (`lexiseg models check`)"

@@ -107,7 +107,8 @@ SHOWN = ("voc21", "ade20k", "sa-v test", "mose val")
 
 def row(model: AvailableModel) -> str:
     hub = f"`{model.hub}`" if model.hub else "-"
-    figures = ", ".join(f"{name} {model.figures[name]:.1f}" for name in SHOWN if name in model.figures)
+    shown = [name for name in SHOWN if name in model.figures] or model.figures
+    figures = ", ".join(f"{name} {model.figures[name]:.1f}" for name in shown)
     cells = (
         *(f"`{model.name}`", model.backbone, hub, f"{model.download_mb:,} MB", f"{model.memory_mb:,} MB"),
         *(f"{model.commercial_use}: {model.licence}", figures or "-"),

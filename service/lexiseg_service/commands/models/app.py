@@ -86,6 +86,7 @@ def list_available(
             "licence": model.licence,
             "figures": f"{figures or 'not published'} ({model.source})",
             "command": model.command,
+            **({"further": model.further} if model.further else {}),
         }
         typer.echo(f"{model.name}: {model.backbone}")
         for field, value in details.items():

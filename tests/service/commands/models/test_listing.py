@@ -90,3 +90,12 @@ def test_an_answer_that_differs_is_told(lexiseg: CommandLine, monkeypatch: pytes
 
     assert outcome.status == 1
     assert "(expected 0.000: DIFFERS)" in outcome.out
+
+
+def test_a_model_whose_published_figures_need_more_says_what_and_how(lexiseg: CommandLine) -> None:
+    model, out = available()["unpair-seg"], lexiseg("models", "available").out
+
+    assert model.figures == {"context59": 39.7}
+    assert "nobody released" in model.further
+    assert model.further in out
+    assert "lexiseg train unpair-seg-align stage_one=stage1.pth" in out
