@@ -34,6 +34,13 @@ class ImportOptions(StrictModel):
         """The files that may be TorchScript archives: reading one runs the code inside."""
         return ()
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files and folders."""
+        values = [getattr(self, name) for name in type(self).model_fields]
+        several = [value if isinstance(value, tuple) else (value,) for value in values]
+        return tuple(each for value in several for each in value if isinstance(each, Path))
+
 
 class Imported(NamedTuple):
     """The weights of a checkpoint, and a card that still has the method's name."""

@@ -165,8 +165,8 @@ def _read_safetensors(path: Path) -> State:
         raise WeightsError(f"{path} is not a safetensors file: {error}") from None
 
 
-def read_torch(path: Path) -> Mapping[str, Any]:
-    """Content of a torch file, read without executing code in it (`weights_only=True`).
+def read_torch(path: Path, mmap: bool = False) -> Mapping[str, Any]:
+    """Content of a torch file, read without executing code in it (`weights_only=True`), or mapped into memory.
 
     Raises:
         WeightsError: no such file, damaged, holding other things than tensors and plain values, or no mapping.
@@ -180,7 +180,7 @@ def read_torch(path: Path) -> Mapping[str, Any]:
     try:
         with warnings.catch_warnings():  # torch's advice on how else a strange file might be read
             warnings.simplefilter("ignore", UserWarning)
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
     except OSError:
         raise
     except Exception as error:  # in a file of another kind torch stumbles over whatever it takes for an instruction
@@ -195,7 +195,10 @@ def _why_unread(error: Exception) -> str:
     refused = re.search(r"GLOBAL (\S+)", str(error))
     if refused is None:
         return "damaged, cut short, or of another kind"
-    return f"it holds {refused[1]}, and reading that would run code; save the tensors of its state dict alone"
+    return (
+        f"it holds {refused[1]}, and reading that would run code; save the tensors of its state dict alone, or read it "
+        "once with `lexiseg models import --trust`"
+    )
 
 
 def require_same_towers(trained_over: State, given: State) -> None:

@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue import importing
+from lexiseg_model.catalogue.foreign import foreign_names, stand_ins
 from lexiseg_model.catalogue.method import Method
 from lexiseg_model.clip.checkpoint import is_torchscript
 from lexiseg_model.errors import OptionError
@@ -36,11 +37,17 @@ def import_model(
     files: dict[str, Any],
     settings: Settings,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a model of that name")] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Read files that hold more than tensors, and say what else they name")
+    ] = False,
 ) -> None:
     """Convert a checkpoint of its authors or of a training into a model directory, once: safetensors and a card.
 
     OpenAI publishes CLIP as TorchScript archives, and reading one runs the code inside. Only this command does that: it
     says so, and keeps plain tensors. Import files that you trust.
+
+    A checkpoint that a training wrote may hold objects of its code, as TCL's holds OmegaConf's. With --trust they are
+    read as stand-ins, which run nothing, and named.
 
     Examples:
 
@@ -51,6 +58,8 @@ def import_model(
       lexiseg models import --method unpair-seg --checkpoint stage1.pth unpair-seg
 
       lexiseg models import --method s-seg --checkpoint last.pt my-s-seg
+
+      lexiseg models import --method tcl --checkpoint ckpt_50000.pth --clip ViT-B-16.pt --trust my-tcl
     """
     if settings.models_dir is None:
         raise OptionError("no folder to import into: set LEXISEG_MODELS_DIR, or name one with --models-dir")
@@ -60,7 +69,12 @@ def import_model(
     options = importing.read_options(method, files)
     for path in filter(is_torchscript, options.archives):
         typer.echo(f"{path} is a TorchScript archive: running its code to read the tensors", err=True)
-    folder = importing.import_model(method, name, options, settings.models_dir, replace)
+    foreign = {path: foreign_names(path) for path in options.files} if trust else {}
+    for path, names in foreign.items():
+        if names:
+            typer.echo(f"{path} names {', '.join(names)}: read as stand-ins, none of this code runs", err=True)
+    with stand_ins(name for names in foreign.values() for name in names):
+        folder = importing.import_model(method, name, options, settings.models_dir, replace)
     card = catalogue.read_card(folder)
     typer.echo(f"{folder}: {card.method}, sha256 {card.weights_sha256}")
     typer.echo(f"serve it with: LEXISEG_MODELS_DIR={settings.models_dir} lexiseg serve --model {name}")

@@ -1,6 +1,7 @@
 """`lexiseg models import`, `push` and `pull`: what they refuse, and what they write."""
 
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -90,3 +91,40 @@ def test_a_version_is_pushed_under_the_name_of_its_model(lexiseg: CommandLine, t
     pushed = lexiseg("models", "push", f"tiny@{version}", tmp_path / "store")
 
     assert pushed.out.startswith(f"{tmp_path}/store/tiny: ")
+
+
+class Configuration:
+    """Stands for a class of the authors' code, such as OmegaConf's."""
+
+    def __init__(self) -> None:
+        self.steps = 50_000
+
+
+class Runs:
+    """Unpickling it would write a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return shutil.copyfile, (__file__, str(self.path))
+
+
+def test_a_training_checkpoint_with_foreign_objects_is_read_with_trust_alone(
+    lexiseg: CommandLine, tmp_path: Path
+) -> None:
+    content = {"model": openai_clip_vitb16_state(), "config": Configuration(), "hook": Runs(tmp_path / "ran")}
+    torch.save(content, tmp_path / "ckpt.pth")
+    command = ("models", "import", "--method", "dense-clip", "--clip", tmp_path / "ckpt.pth")
+    here = ("--models-dir", tmp_path / "models")
+
+    refused, read = lexiseg(*command, *here, "mine"), lexiseg(*command, *here, "--trust", "mine")
+
+    assert refused.status == 1
+    assert "or read it once with `lexiseg models import --trust`" in refused.err
+    assert read.status == 0, read.err
+    assert "ckpt.pth names " in read.err
+    assert f"{Configuration.__module__}.Configuration" in read.err
+    assert read.err.rstrip().endswith("read as stand-ins, none of this code runs")
+    assert not (tmp_path / "ran").exists()
+    assert lexiseg("models", "list", *here).out.count("mine@1") >= 1
