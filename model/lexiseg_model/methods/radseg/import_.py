@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +33,7 @@ HEADS = {1152: 16, 1280: 16}  # attention heads by width, where a head is not 64
 BASE, VIDEO = "base_model.", "video_embedder"  # the backbone's weights, and those that no picture needs
 SPECTRAL = ".parametrizations.weight."  # in names of weights with spectral normalisation
 MIN_NORM, EPSILON = 0.05, 1e-6
+GIANTS = ("siglip2-g-384", "siglip2-g")  # as the authors call this teacher's model
 
 
 class Options(ImportOptions):
@@ -50,13 +53,13 @@ def read(options: Options) -> Imported:
     from transformers import AutoTokenizer, SiglipTextModel  # optional, and slow to import
 
     require_tokenizer(options.texts, "SigLIP 2")
-    radio, head = read_radio(options.checkpoint)
+    radio, head, repository = read_radio(options.checkpoint)
     texts, tokenizer = (read_pretrained(options.texts, kind, NAME) for kind in (SiglipTextModel, AutoTokenizer))
     width, head_width = texts.head.out_features, len(head.get("final.2.bias", ()))
     if head_width != width:
         raise ForeignWeightsError(
             f"the head of {options.checkpoint.name} has width {head_width}, the texts of {options.texts} {width}; "
-            "expected the SigLIP 2 that was its teacher: so400m-patch16-naflex of v3, giant-opt-patch16-384 of v4"
+            f"expected {repository}, which the file names as its teacher"
         )
     settings = {
         "config": plain_config(radio.config.to_dict()),
@@ -69,23 +72,61 @@ def read(options: Options) -> Imported:
     return from_own_card("radseg", state, [options.checkpoint, options.texts], settings, embedding=width)
 
 
-def read_radio(path: Path) -> tuple[Any, dict[str, Tensor]]:
-    """Read transformers' `RadioModel` and its SigLIP 2 teacher's head from the authors' file, running no code of it.
+class Radio(NamedTuple):
+    """C-RADIO's file."""
+
+    backbone: Any  # transformers' `RadioModel`
+    head: dict[str, Tensor]  # of its SigLIP 2 teacher
+    texts: str  # repository of that teacher
+
+
+def read_radio(path: Path) -> Radio:
+    """Read backbone, head and teacher from the authors' file, running no code of it.
 
     Raises:
         WeightsError: the file is missing, damaged, or not a C-RADIO with a SigLIP 2 teacher.
     """
-    with torch.serialization.safe_globals([Namespace]):
-        saved = read_torch(path)
-    try:
+    with _naming_faults(path):
+        saved = _saved(path)
+        index, teacher = _siglip2(path, saved)
         state = saved.get("state_dict_ema") or saved["state_dict"]
-        teachers = {teacher["name"]: teacher["type"] for teacher in vars(saved["args"])["teachers"]}
         state = _plain({name.removeprefix("module."): value.float() for name, value in state.items()})
-        if "siglip2" not in teachers.values():
-            raise ForeignWeightsError(f"{path}: its teachers are {', '.join(teachers)}; expected a SigLIP 2, as of v3")
-        index = list(teachers.values()).index("siglip2")
-        head = under(f"_heads.{list(teachers)[index]}.", state) or under(f"_heads.{index}.", state)
-        return _radio(path, state), head
+        head = under(f"_heads.{teacher['name']}.", state) or under(f"_heads.{index}.", state)
+        return Radio(_radio(path, state), head, texts_of(teacher))
+
+
+def read_texts_repository(path: Path) -> str:
+    """Repository of the SigLIP 2 whose texts a C-RADIO knows; maps the file, and errors are those of `read_radio`."""
+    with _naming_faults(path):
+        return texts_of(_siglip2(path, _saved(path, mmap=True))[1])
+
+
+def texts_of(teacher: Mapping[str, str]) -> str:
+    """Repository of a teacher, by its model or by its adaptor's name."""
+    model = teacher.get("model", "")
+    giant = model in GIANTS if model else teacher["name"].startswith("siglip2-g")
+    return "google/siglip2-giant-opt-patch16-384" if giant else "google/siglip2-so400m-patch16-naflex"
+
+
+def _saved(path: Path, mmap: bool = False) -> Mapping[str, Any]:
+    with torch.serialization.safe_globals([Namespace]):
+        return read_torch(path, mmap=mmap)
+
+
+def _siglip2(path: Path, saved: Mapping[str, Any]) -> tuple[int, Mapping[str, str]]:
+    """Number and description of the SigLIP 2 teacher. KeyError, AttributeError, TypeError: not of the authors."""
+    teachers = vars(saved["args"])["teachers"]
+    for index, teacher in enumerate(teachers):
+        if teacher["type"] == "siglip2":
+            return index, teacher
+    names = ", ".join(teacher["name"] for teacher in teachers)
+    raise ForeignWeightsError(f"{path}: its teachers are {names}; expected a SigLIP 2, as of v3")
+
+
+@contextmanager
+def _naming_faults(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (KeyError, AttributeError, TypeError) as error:
         reason = f"it has no {error.args[0]}" if isinstance(error, KeyError) else error
         raise ForeignWeightsError(f"{path}: not a checkpoint of C-RADIO's authors: {reason}") from None

@@ -28,17 +28,22 @@ from lexiseg_model.clip.patch_text import (
 from lexiseg_model.clip.pretrained import PretrainedImageTower, PretrainedTextTower, TokenSettings
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, Layout, Plan, TileFeatures
-from lexiseg_model.methods.radseg.import_ import HEAD, NAME, RADIO, TEXTS, Options, read
+from lexiseg_model.methods.radseg.import_ import (
+    HEAD,
+    NAME,
+    RADIO,
+    TEXTS,
+    Options,
+    read,
+    read_texts_repository,
+)
 from lexiseg_model.segmenter import Segmenter, TextBank
 from lexiseg_model.types import ModelCard, Refinement
 
 SCALE = 10  # of cosines, before the softmax of SCRA and of SCGA
 ABSENT = -1e3  # logit of a class whose probability is low at every pixel
-# By backbone: its checkpoint on the hub, and the repository of its SigLIP 2 teacher.
-FILES = {
-    "nvidia/C-RADIOv3-B": ("c-radio_v3-b_half.pth.tar", "google/siglip2-so400m-patch16-naflex"),
-    "nvidia/C-RADIOv4-H": ("c-radio_v4-h_half.pth.tar", "google/siglip2-giant-opt-patch16-384"),
-}
+# By backbone: its checkpoint on the hub, which names its SigLIP 2 teacher.
+FILES = {"nvidia/C-RADIOv3-B": "c-radio_v3-b_half.pth.tar", "nvidia/C-RADIOv4-H": "c-radio_v4-h_half.pth.tar"}
 
 
 class RadSettings(TokenSettings):
@@ -153,9 +158,10 @@ def require_weights(card: ModelCard) -> Options:
     """Fetch the weights for a card that names none. Raises WeightsError if they cannot be fetched."""
     require_transformers(NAME)
     model = available()[card.name]
-    file, texts = FILES[str(model.hub)]
-    folder = fetch_folder(model, ((file,),))
-    return Options(checkpoint=folder / file, texts=fetch_folder(model.model_copy(update={"hub": texts}), TEXT_FILES))
+    file = FILES[str(model.hub)]
+    checkpoint = fetch_folder(model, ((file,),)) / file
+    texts = read_texts_repository(checkpoint)
+    return Options(checkpoint=checkpoint, texts=fetch_folder(model.model_copy(update={"hub": texts}), TEXT_FILES))
 
 
 def _attend_again(attention: Any, arguments: tuple[Tensor], output: tuple[Tensor, Any]) -> tuple[Any, None]:

@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from lexiseg_model import catalogue
 from lexiseg_model.available import available
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.radseg.import_ import Options, read, read_radio
+from lexiseg_model.methods.radseg.import_ import Options, read, read_radio, read_texts_repository
 from lexiseg_model.types import ClassEntry
 from tests.golden import radseg as golden
 from tests.model.conformance.asking import bank_of
@@ -63,7 +63,7 @@ def test_a_weight_that_is_kept_as_direction_and_norm_is_multiplied_out(tmp_path:
     state |= {f"{name}.original": weight} | {f"{name}.0.{key}": value for key, value in spectral.items()}
     small.save_radio(tmp_path / "radio.pth.tar", state)
 
-    made = read_radio(tmp_path / "radio.pth.tar")[1]["fc1.weight"]
+    made = read_radio(tmp_path / "radio.pth.tar").head["fc1.weight"]
 
     expected = weight * (F.softplus(torch.tensor(0.3)) + 0.05) / s[0]
     torch.testing.assert_close(made, expected, atol=1e-5, rtol=1e-4)
@@ -92,10 +92,25 @@ def test_another_file_is_refused(saved: object, message: str, tmp_path: Path) ->
         read_radio(path)
 
 
+@pytest.mark.parametrize(
+    ("teacher", "texts"),
+    [
+        ({"name": "siglip2"}, "google/siglip2-so400m-patch16-naflex"),
+        ({"name": "siglip2-g"}, "google/siglip2-giant-opt-patch16-384"),
+        ({"name": "siglip2", "model": "siglip2-g-384"}, "google/siglip2-giant-opt-patch16-384"),
+        ({"name": "siglip2-g", "model": "siglip2-so400m"}, "google/siglip2-so400m-patch16-naflex"),
+    ],
+)
+def test_the_text_tower_is_the_one_that_the_file_names(teacher: dict[str, str], texts: str, tmp_path: Path) -> None:
+    small.save_radio(tmp_path / "radio.pth.tar", {}, {"type": "siglip2", **teacher})
+
+    assert read_texts_repository(tmp_path / "radio.pth.tar") == texts
+
+
 def test_texts_of_another_width_are_refused(tmp_path: Path) -> None:
     small.save_texts(tmp_path, width=64)
 
-    with pytest.raises(WeightsError, match=r"has width 32, the texts of .* 64"):
+    with pytest.raises(WeightsError, match=r"has width 32, the texts of .* 64; expected google/siglip2-so400m"):
         read(Options(checkpoint=small.imported().parent / "radio.pth.tar", texts=tmp_path))
 
 
