@@ -36,6 +36,9 @@ class AvailableModel(StrictModel):
     )
     source: str = Field(description="who published the figures, and by which protocol")
     command: str = Field(description="what serves it, or imports it first")
+    proven: Literal["yes", "not yet"] = Field(
+        "not yet", description="whether it ran on the authors' weights, and came near the published figures"
+    )
     further: str = Field("", description="figures that need more than the released weights: which, and what they need")
     card: dict[str, Any] = Field(default_factory=dict, exclude=True, description="changes to the method's card")
     check: dict[str, float] = Field(

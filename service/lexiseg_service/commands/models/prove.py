@@ -1,0 +1,110 @@
+"""`lexiseg models prove`: the authors' weights on some pictures of a benchmark, beside the published figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import typer
+
+from lexiseg_model.available import available
+from lexiseg_model.catalogue.method import methods
+from lexiseg_model.errors import OptionError
+from lexiseg_model.evaluation.benchmarks.protocol import protocol
+from lexiseg_model.evaluation.benchmarks.report import BenchmarkReport, published
+from lexiseg_model.types import ModelCard
+from lexiseg_service.commands.evaluate.benchmarks import LoadedModel, evaluate, read_sets
+from lexiseg_service.commands.evaluate.options import EvalOptions
+from lexiseg_service.commands.models import importing
+from lexiseg_service.settings import Settings
+
+
+class Proof(NamedTuple):
+    """What is measured, and the file that gets a line about it."""
+
+    name: str
+    dataset: str
+    root: Path
+    pictures: int
+    out: Path
+    progress: Path
+
+
+def prove(proof: Proof, settings: Settings, files: Sequence[str]) -> int:
+    """Import the files, measure, print both figures, and append a line of JSON to `proof.out`.
+
+    Args:
+        proof: model, pictures and files.
+        settings: folder of models, device.
+        files: options of `lexiseg models import`; none: the weights are on the hub or in the folder of models.
+
+    Returns:
+        0.
+
+    Raises:
+        OptionError: the model is not in the list, or nobody published a figure of it on this data set.
+        ModelError: weights or pictures are missing or not as expected.
+    """
+    entry = available().get(proof.name)
+    if entry is None:
+        raise OptionError(f"no published model {proof.name!r}; known: {', '.join(available())}")
+    if files:
+        method = methods()[entry.method].model_name
+        folder = () if settings.models_dir is None else ("--models-dir", str(settings.models_dir))
+        importing.command()(["--method", method, *files, *folder, proof.name], standalone_mode=False)
+    loaded = LoadedModel(settings.model_copy(update={"model": proof.name}))
+    options = EvalOptions(proof.root, proof.progress, dataset=proof.dataset, limit=proof.pictures)
+    rules = protocol(_protocol_of(loaded.folder.card, proof.dataset))
+    [data] = read_sets(rules, options)
+    report = evaluate(loaded, rules, data, options)
+    line = _line(report)
+    with proof.out.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    figure = "no published figure for this combination"
+    if line["published"] is not None:
+        figure = f"published: {line['published']:.2f} on all {report.official:,}"
+    typer.echo(
+        f"{proof.name} on {proof.dataset}, protocol {report.protocol}: mIoU {line['miou']:.2f} on {report.images:,} "
+        f"pictures; {figure}"
+    )
+    typer.echo(f"a line is in {proof.out}; send it to us in an issue, and the list will say what your run has shown")
+    return 0
+
+
+def _protocol_of(card: ModelCard, dataset: str) -> str:
+    """Protocol of the figures that the authors of a card's method published on a data set, whatever the backbone."""
+    own = {"method": card.method, "policy": card.settings.get("policy")}
+    rows = [row for row in published() if all(row.model.get(key) in (None, value) for key, value in own.items())]
+    for row in rows:
+        if dataset in row.miou and row.protocol is not None:
+            return row.protocol
+    known = dict.fromkeys(name for row in rows if row.protocol is not None for name in row.miou)
+    raise OptionError(
+        f"nobody published a figure of {card.name} on {dataset!r}; "
+        + (f"published are those on {', '.join(known)}" if known else "there is none on any data set")
+    )
+
+
+def _line(report: BenchmarkReport) -> dict[str, str | float | int | None]:
+    """What a run has shown, without names of folders or machines."""
+    return {
+        "model": report.card.name,
+        "weights_sha256": report.card.weights_sha256,
+        "digest": report.digest,
+        "protocol": report.protocol,
+        "refine": report.refine,
+        "dataset": report.benchmark.name,
+        "split": report.split,
+        "images": report.images,
+        "of": report.official,
+        "miou": round(report.miou, 2),
+        "published": report.published_miou,
+        "lexiseg": version("lexiseg"),
+        "torch": str(torch.__version__),
+        "day": datetime.now(UTC).date().isoformat(),
+    }
