@@ -26,8 +26,8 @@ RECIPE, CHECKPOINT = "recipe.yaml", "checkpoint.pt"  # files of a run
 class Phase(StrictModel):
     """Crop size and batch from a share of the run on."""
 
-    after: float = Field(ge=0, lt=1)
-    crop: int = Field(ge=64, multiple_of=32)
+    after: float = Field(ge=0, lt=1, description="share of the run from which on the phase lasts")
+    crop: int = Field(ge=64, multiple_of=32, description="side in pixels of the pictures that the network sees")
     global_batch: int = Field(ge=1, description="examples of one optimiser step, over all processes and accumulation")
 
 
@@ -99,20 +99,20 @@ class RunRecipe(StrictModel):
 
     recipe: str = Field("", description="name of the recipe that these values were laid over")
     licence: str | None = Field(None, description="terms of the weights, for the model card")
-    data: Path = Path("../shared/data")
-    out: Path
-    seed: int = 0
-    device: str = "auto"
+    data: Path = Field(Path("../shared/data"), description="folder that holds the data sets")
+    out: Path = Field(description="folder of weights, checkpoints and journal; a run resumes from it")
+    seed: int = Field(0, description="of weights, order, captions and views")
+    device: str = Field("auto", description="cpu, cuda, mps; auto: the best that is there")
     workers: int = Field(1, ge=0, description="processes that make batches")
     packs: Path = Field(Path("runs/packs"), description="decoded photographs")
 
     # Length: exactly one of these three.
-    steps: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1, description="updates of the weights; or epochs, or minutes")
     epochs: float | None = Field(None, gt=0, description="passes over the examples, where the method counts them")
     minutes: float | None = Field(None, gt=0, description="of training, summed over restarts")
     slice_minutes: float | None = Field(None, gt=0, description="stop after so long, to be started again")
 
-    phases: list[Phase] = Field(min_length=1)
+    phases: list[Phase] = Field(min_length=1, description="crop and batch, from a share of the run on")
     micro_batch: int | None = Field(
         None, ge=1, description="most examples in one forward pass of a process; more are accumulated"
     )
@@ -127,28 +127,28 @@ class RunRecipe(StrictModel):
     learning_rate: float = Field(gt=0, description="the peak")
     rate_batch: int | None = Field(None, ge=1, description="batch of `learning_rate`; others scale in proportion")
     rate_factors: dict[str, float] = Field({}, description="part of the network -> factor of its learning rate")
-    schedule: Curve = "warmup-stable-decay"
-    warmup_steps: int = Field(ge=0)
+    schedule: Curve = Field("warmup-stable-decay", description="of the learning rate; also cosine and multistep")
+    warmup_steps: int = Field(ge=0, description="in which the learning rate rises to its peak")
     warmup_from: float | None = Field(None, ge=0, le=1, description="share of the peak at step 0; null: 1/warmup_steps")
     decay_steps: int = Field(0, ge=0, description="warmup-stable-decay: length of the decay")
     decay_share: float = Field(0.0, ge=0, le=1, description="the same as a share of the run")
     milestones: tuple[float, ...] = Field((0.85, 0.95), description="multistep: shares of the run")
-    milestone_factor: float = Field(0.1, gt=0, lt=1)
+    milestone_factor: float = Field(0.1, gt=0, lt=1, description="multistep: of the learning rate at each milestone")
     last_rate: float = Field(0.01, ge=0, le=1, description="share of the peak at the end of a decay or a cosine")
 
-    weight_decay: float = Field(ge=0)
-    decay_rule: DecayRule = "matrices"
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(ge=0, description="of AdamW")
+    decay_rule: DecayRule = Field("matrices", description="weights that decay; or all-but-vectors, as TCL's")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="of AdamW")
+    epsilon: float = Field(1e-8, gt=0, description="of AdamW")
     largest_gradient: float | None = Field(2.0, gt=0, description="norm over all weights; null: unlimited")
-    average_decay: float = Field(ge=0, lt=1)
+    average_decay: float = Field(ge=0, lt=1, description="of the moving average of the weights; 0: none")
 
-    checkpoint_minutes: float = Field(gt=0)
-    checkpoint_steps: int | None = Field(None, ge=1)
+    checkpoint_minutes: float = Field(gt=0, description="between checkpoints")
+    checkpoint_steps: int | None = Field(None, ge=1, description="the same in steps")
     validate_steps: int | None = Field(None, ge=1, description="every so many steps, and at the end")
     best_by: str | None = Field(None, description="figure that selects the best weights; `-NAME`: smaller is better")
-    log_steps: int = Field(50, ge=1)
-    trackers: tuple[Literal["tensorboard"], ...] = ()
+    log_steps: int = Field(50, ge=1, description="between lines of the journal")
+    trackers: tuple[Literal["tensorboard"], ...] = Field((), description="that get the journal's figures, too")
     nonfinite_limit: int = Field(3, ge=1, description="stop after so many steps in a row without a finite loss")
 
     @model_validator(mode="after")
@@ -195,7 +195,7 @@ class PairsRecipe(RunRecipe):
     )
     held_out: int = Field(0, ge=0, description="pairs that are not trained on, for validation")
     shrunk: int | None = Field(None, ge=32, description="short side of photographs kept in memory; null: as they are")
-    views: DeitSettings = DeitSettings()
+    views: DeitSettings = Field(DeitSettings(), description="augmentation of photographs")
     mismatched: bool = Field(False, description="captions of other photographs: a control, which learns no words")
 
 

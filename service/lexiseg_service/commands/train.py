@@ -14,6 +14,7 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.training.recipe import is_begun
 from lexiseg_model.training.recipes.prerequisites import finish, train_first, trained_first
 from lexiseg_model.training.recipes.read import Planned, read_recipe, recipes
+from lexiseg_model.training.recipes.settings_list import settings
 from lexiseg_service.commands.signals import on_signals
 from lexiseg_service.settings import Settings
 
@@ -31,6 +32,14 @@ def list_recipes() -> int:
     for name, file in known.items():
         typer.echo(f"{name:{width}}  {file.summary}")
     typer.echo("\nlexiseg train NAME KEY=VALUE ...   more in docs/training.md")
+    return 0
+
+
+def list_settings(name: str, overrides: Sequence[str]) -> int:
+    """List every setting of a recipe: `name=value` as an override has it, and what it says."""
+    for setting in settings(read_recipe(name, overrides).recipe):
+        value = yaml.safe_dump(setting.value, default_flow_style=True, width=10**6).removesuffix("...\n").rstrip()
+        typer.echo(f"{setting.name}={value}  # {setting.line}")
     return 0
 
 

@@ -65,7 +65,7 @@ def test_a_folder_without_photographs_teaches_nothing(lexiseg: CommandLine, tmp_
     empty = lexiseg("train", "distil", *values, f"data={tmp_path}")
 
     assert missing.err == f"lexiseg: there are no photographs at {tmp_path / 'nowhere'}; name yours with data=FOLDER\n"
-    assert empty.err.startswith(f"lexiseg: {tmp_path} holds no photographs; expected .bmp, .jpeg, .jpg")
+    assert empty.err.startswith(f"lexiseg: {tmp_path} holds no photographs; expected .")
 
 
 @pytest.mark.parametrize("words", [("--list",), ()])
@@ -139,3 +139,13 @@ def test_the_smoke_recipe_trains_without_a_data_set_beside_it(
     assert outcome.status == 0, outcome.err
     card = yaml.safe_load(Path("runs/tiny-smoke/card.yaml").read_text())
     assert card["quality"]["drawn"]["images"] == 6
+
+
+def test_the_settings_of_a_recipe_are_listed_as_overrides_with_what_they_say(lexiseg: CommandLine) -> None:
+    outcome = lexiseg("train", "tcl-smoke", "--settings", "steps=7", "pairs=[mine]")
+
+    assert outcome.status == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert "steps=7  # updates of the weights; or epochs, or minutes" in lines
+    assert "pairs=[mine]  # captioned photographs, below `data`, or s3:// and pipe: of shards" in lines
+    assert all("=" in line.partition("  # ")[0] and line.partition("  # ")[2] for line in lines)

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from lexiseg_model.catalogue.method import Method, methods
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.training.recipe import RunRecipe, with_budget
+from lexiseg_model.training.recipes.settings_list import nearest
 from lexiseg_model.training.recipes.training import Training
 
 MODULE, FOLDER = "training", "training/recipes"  # of a method: TRAININGS, and the recipe files
@@ -116,15 +117,15 @@ def read_recipe(name: str, overrides: Sequence[str] = ()) -> Planned:
 
 
 def _in_words(error: ErrorDetails, kind: type[RunRecipe]) -> str:
-    """One validation error; suggests the closest setting for an unknown key."""
+    """One validation error; suggests the setting that an unknown key means."""
     place = [str(part) for part in error["loc"]]
     key = ".".join(place)
     if not place:  # concerns several values together
         return error["msg"].removeprefix("Value error, ")
     if error["type"] != "extra_forbidden":
         return f"{key}: {error['msg']} (got {error['input']!r})"
-    alike = get_close_matches(place[0], kind.model_fields, n=1) if len(place) == 1 else []
-    meant = f"; did you mean {alike[0]}?" if alike else ""
+    alike = nearest(key, kind)
+    meant = f"; did you mean {alike}?" if alike else ""
     return f"{key}: no such setting{meant} (got {error['input']!r})"
 
 
