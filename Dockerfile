@@ -146,9 +146,9 @@ ENV OMP_WAIT_POLICY=passive \
     XDG_CACHE_HOME=/tmp \
     HF_HOME=/train/runs/.hub
 COPY --from=worker-build /opt/lexiseg /opt/lexiseg
-# Recipes write to runs/NAME and read ../shared/data. The volume of the workers' models is mounted on the first, so
+# Recipes write to runs/NAME and read data/. The volume of the workers' models is mounted on the first, so
 # that what was trained is a model of theirs; the user is theirs, too.
-RUN install -d -o 10001 -g 10001 /train /train/runs && install -d /shared/data
+RUN install -d -o 10001 -g 10001 /train /train/runs /train/data
 WORKDIR /train
 USER 10001:10001
 VOLUME /train/runs

@@ -33,7 +33,8 @@ def lay_out(folder: Path) -> Path:
         _data_set(root / "camvid", ["sky", "building", "tree", "car", "sidewalk"])
         for name in ("voc", "coco"):
             _data_set(root / name, ["background", "sky", "building", "tree"])
-    _captions(folder / "shared/data/captions")
+    for root in (here / "data", folder / "shared/data"):
+        _captions(root / "captions")
     shutil.copytree(BUNDLED, here / "runs/mine")
     shutil.copytree(ROOT / "deploy", here / "deploy")
     return here

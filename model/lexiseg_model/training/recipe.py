@@ -99,7 +99,7 @@ class RunRecipe(StrictModel):
 
     recipe: str = Field("", description="name of the recipe that these values were laid over")
     licence: str | None = Field(None, description="terms of the weights, for the model card")
-    data: Path = Field(Path("../shared/data"), description="folder that holds the data sets")
+    data: Path = Field(Path("data"), description="folder that holds the data sets")
     out: Path = Field(description="folder of weights, checkpoints and journal; a run resumes from it")
     seed: int = Field(0, description="of weights, order, captions and views")
     device: str = Field("auto", description="cpu, cuda, mps; auto: the best that is there")

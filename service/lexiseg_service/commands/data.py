@@ -162,7 +162,7 @@ def pseudo_label(
 
       lexiseg data pseudo-label photos/ runs/labelled -c sky -c building --confidence 0.5
 
-      lexiseg data pseudo-label --model tiny photos/ runs/labelled --classes ../shared/data/camvid/classes.json
+      lexiseg data pseudo-label --model tiny photos/ runs/labelled --classes data/camvid/classes.json
     """
     from lexiseg_model.data.indexed import BACKGROUND, photographs_in, read_classes
     from lexiseg_service.commands.in_process import load, resolved

@@ -13,6 +13,7 @@ from lexiseg_model.training.recipe import RECIPE, RunRecipe
 from lexiseg_model.training.recipes.read import Planned, read_recipe
 from lexiseg_model.training.recipes.training import Below
 
+PUBLIC = "docs/public-pairs.md"  # how to get public data at scale
 FINISHED = "finished"  # marks weights that get no card because they only serve other recipes
 
 
@@ -23,7 +24,8 @@ def lacks_pairs(data: Path, pairs: Sequence[Path | str]) -> str | None:
         return None
     return (
         f"there are no captioned photographs at {', '.join(absent)}.\n"
-        f"Expected: {EXPECTED}.\nName yours with: data=FOLDER pairs=[NAME]"
+        f"Expected: {EXPECTED}.\n"
+        f"Name yours with: data=FOLDER pairs=[NAME]; {PUBLIC} says how to get CC3M, CC12M and RedCaps"
     )
 
 

@@ -1,10 +1,16 @@
 """What a recipe's settings say, and the setting that a wrong name means."""
 
+from pathlib import Path
+
 import pytest
 
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.training.recipes.read import read_recipe
+from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_model.training.recipes.prerequisites import PUBLIC, lacks_pairs
+from lexiseg_model.training.recipes.read import read_recipe, recipes
 from lexiseg_model.training.recipes.settings_list import settings
+
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.mark.parametrize("name", ["tcl", "s-seg", "s-seg-plus-smoke", "unpair-seg-align", "clip"])
@@ -39,3 +45,16 @@ def test_a_wrong_name_suggests_the_setting_that_it_means(wrong: str, meant: str)
 def test_a_name_that_means_nothing_suggests_nothing() -> None:
     with pytest.raises(RecipeError, match=r"qqq: no such setting \(got 8\)"):
         read_recipe("tcl", ["qqq=8"])
+
+
+def test_recipes_look_for_data_in_the_folder_that_they_run_in() -> None:
+    assert RunRecipe.model_fields["data"].default == Path("data")
+
+
+def test_missing_pairs_name_the_page_that_says_how_to_get_public_ones() -> None:
+    message = lacks_pairs(Path("nowhere"), ["cc3m"])
+
+    assert message is not None
+    assert PUBLIC in message
+    assert (ROOT / PUBLIC).is_file()
+    assert "tcl" in recipes()

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from lexiseg_model.data.entities import LISTING
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PROPOSALS, Compatibility, ProposalSettings
 from lexiseg_model.training.recipe import RunRecipe
-from lexiseg_model.training.recipes.prerequisites import lacks_below, lacks_pairs
+from lexiseg_model.training.recipes.prerequisites import PUBLIC, lacks_below, lacks_pairs
 from lexiseg_model.training.recipes.training import Below, Training
 from lexiseg_model.types import StrictModel
 
@@ -148,7 +148,8 @@ class MasksTraining(Training[MasksRecipe]):
     def lacks(self, recipe: MasksRecipe) -> str | None:
         absent = [str(recipe.data / name) for name in recipe.sets if not (recipe.data / name).exists()]
         if absent:
-            return f"there are no masks at {', '.join(absent)}; say where with data=FOLDER sets=[NAME]"
+            where = "say where with data=FOLDER sets=[NAME]"
+            return f"there are no masks at {', '.join(absent)}; {where}; {PUBLIC} says how to get SA-1B"
         if recipe.clip_recipe is None and (lack := _without_clip(recipe.clip)) is not None:
             return lack
         return lacks_below(self.below(recipe), recipe)
