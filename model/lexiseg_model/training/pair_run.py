@@ -121,7 +121,9 @@ class PairRun(Run[Recipe, Network, PairBatch], Generic[Recipe, Network]):
         """
         super().__init__(recipe, network)
         self.tokenize = tokenize
-        pairs: PairSource = open_pairs(*(recipe.place(name) for name in recipe.pairs))
+        pairs: PairSource = open_pairs(
+            *(recipe.place(name) for name in recipe.pairs), json_captions=recipe.json_captions
+        )
         if recipe.held_out:  # the same pairs for every seed
             pairs, self.held_out = set_apart(pairs, recipe.held_out)
         pairs = Mismatched.of(pairs, recipe.seed) if recipe.mismatched else pairs

@@ -193,6 +193,9 @@ class PairsRecipe(RunRecipe):
     pairs: list[Path | str] = Field(
         ["captions"], min_length=1, description="captioned photographs, below `data`, or s3:// and pipe: of shards"
     )
+    json_captions: bool = Field(
+        False, description="take the caption in a shard's .json where its .txt is empty; else the pair is broken"
+    )
     held_out: int = Field(0, ge=0, description="pairs that are not trained on, for validation")
     shrunk: int | None = Field(None, ge=32, description="short side of photographs kept in memory; null: as they are")
     views: DeitSettings = Field(DeitSettings(), description="augmentation of photographs")

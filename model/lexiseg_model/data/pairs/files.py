@@ -136,8 +136,8 @@ def _read_json(path: Path) -> Any:
         raise DatasetError(f"{path} is not JSON: {error}") from None
 
 
-def open_pairs(*paths: Path | str) -> PairSource:
-    """List the pairs at one path or address, or at several as one source.
+def open_pairs(*paths: Path | str, json_captions: bool = False) -> PairSource:
+    """List the pairs at one path or address, or at several as one source; `json_captions` as of `ShardPairs`.
 
     Raises:
         OptionError: what reaches an address is not installed.
@@ -145,14 +145,14 @@ def open_pairs(*paths: Path | str) -> PairSource:
     """
     if not paths:
         raise DatasetError(f"no path to pairs; expected {EXPECTED}")
-    sources = tuple(_open_one(path) for path in paths)
+    sources = tuple(_open_one(path, json_captions) for path in paths)
     return sources[0] if len(sources) == 1 else Joined(sources)
 
 
-def _open_one(place: Path | str) -> PairSource:
+def _open_one(place: Path | str, json_captions: bool) -> PairSource:
     """The pairs at one place; raises as `open_pairs`."""
     if is_address(place):
-        return ShardPairs(find_shards(str(place)))
+        return ShardPairs(find_shards(str(place)), json_captions)
     path = Path(place)
     if not path.exists():
         raise DatasetError(f"{path} does not exist; expected {EXPECTED}")
@@ -160,9 +160,9 @@ def _open_one(place: Path | str) -> PairSource:
         if (path / LISTING).exists():
             return read_caption_folder(path)
         if shards := [file for file in visible_in(path) if file.suffix == ".tar"]:
-            return ShardPairs(shards)
+            return ShardPairs(shards, json_captions)
     elif path.suffix == ".tar":
-        return ShardPairs([path])
+        return ShardPairs([path], json_captions)
     elif path.suffix in (".csv", ".tsv"):
         return read_caption_table(path)
     elif path.suffix == ".json":

@@ -49,11 +49,20 @@ class ShardIndex:
 class ShardPairs:
     """The shards of one folder by name; a part is a shard."""
 
-    def __init__(self, shards: Sequence[Path | Streamed]) -> None:
-        """Index the shards. Raises DatasetError: there is no shard, or one is compressed or cannot be fetched."""
+    def __init__(self, shards: Sequence[Path | Streamed], json_captions: bool = False) -> None:
+        """Index the shards.
+
+        Args:
+            shards: tar files.
+            json_captions: where a caption file is empty, take the one caption of the JSON; else the pair is broken.
+
+        Raises:
+            DatasetError: there is no shard, or one is compressed or cannot be fetched.
+        """
         if not shards:
             raise DatasetError("no shards; expected at least one .tar file")
         self.shards = tuple(shards)
+        self._json_captions = json_captions
         # Threads wait for the disk; only sizes are kept, since there may be thousands of shards.
         with ThreadPoolExecutor(8) as team:
             sizes = list(team.map(_size, self.shards))
@@ -73,15 +82,19 @@ class ShardPairs:
             raise SampleError(name, f"has no photograph; expected one of {listed_suffixes()}")
         words = _captions(name, self._text(part, name, about)) if about[0] != ABSENT else []
         # Several captions of the JSON are preferred to the text, and the text to one.
-        if len(words) < 2 and caption[0] != ABSENT and (text := self._text(part, name, caption)).strip():
-            words = [text]
+        if len(words) < 2 and caption[0] != ABSENT:
+            if (text := self._text(part, name, caption)).strip():
+                words = [text]
+            elif clean_captions(words) and not self._json_captions:
+                raise SampleError(name, f"its {CAPTION} is empty; json_captions=true takes the caption in {ABOUT}")
         captions = clean_captions(words)
         if not captions:
             raise SampleError(name, f"has no caption; expected one in {CAPTION}, or as `caption` in {ABOUT}")
         return StoredPair(name, self._bytes(part, name, photograph), captions)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"shards": self.shards, "sizes": self.sizes, "damaged": self.damaged}
+        kept = ("shards", "sizes", "damaged", "_json_captions")
+        return {name: getattr(self, name) for name in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -145,6 +145,18 @@ def test_the_text_file_takes_precedence_over_the_json(tmp_path: Path) -> None:
     assert one(tmp_path, {"a.jpg": photograph(1), "a.txt": b"words", "a.json": about}).read(0).captions == ("words",)
 
 
+def test_an_empty_text_file_takes_the_caption_of_the_json_only_if_told_so(tmp_path: Path) -> None:
+    about = json.dumps({"caption": "another"}).encode()
+    shards = one(tmp_path, {"a.jpg": photograph(1), "a.txt": b" \n", "a.json": about})
+
+    told = open_pairs(tmp_path, json_captions=True)
+
+    with pytest.raises(SampleError, match=r"its \.txt is empty; json_captions=true takes the caption in \.json"):
+        shards.read(0)
+    assert told.read(0).captions == ("another",)
+    assert pickle.loads(pickle.dumps(told)).read(0).captions == ("another",)
+
+
 def test_what_is_no_text_in_a_listing_is_left_out_of_its_captions(tmp_path: Path) -> None:
     cut_emoji, nothing = {"image_id": 1, "caption": "a cat \ud83d"}, {"image_id": 1, "caption": None}
     listing = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [cut_emoji, nothing]}

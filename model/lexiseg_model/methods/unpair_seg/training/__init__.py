@@ -114,6 +114,9 @@ class AlignRecipe(RunRecipe):
     pairs: list[Path | str] = Field(
         min_length=1, description="captioned photographs, below `data`, or s3:// and pipe: of shards"
     )
+    json_captions: bool = Field(
+        False, description="take the caption in a shard's .json where its .txt is empty; else the pair is broken"
+    )
     entities: Path | None = Field(None, description="their listing; null: entities.jsonl beside the first of them")
     stage_one: Path = Field(description="weights of stage one, with CLIP's towers or without")
     stage_one_recipe: str | None = Field(None, description="trained first where `stage_one` is not there yet")

@@ -107,7 +107,8 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         self.tower = TextTower(self.stage_one.towers, self.device)
         self.scale = float(self.stage_one.towers.state["logit_scale"].exp().clamp(max=100))
         source: PairSource = WithEntities(
-            open_pairs(*(recipe.place(name) for name in recipe.pairs)), read_entities(recipe.listing)
+            open_pairs(*(recipe.place(name) for name in recipe.pairs), json_captions=recipe.json_captions),
+            read_entities(recipe.listing),
         )
         if recipe.held_out:  # the same pairs for every seed
             source, self.held_out = set_apart(source, recipe.held_out)
