@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from skimage import data
 
 from lexiseg_service.image import samples
@@ -65,6 +66,16 @@ def turned(picture: Image.Image, orientation: int, kind: str = "PNG") -> bytes:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     return encoded(picture, kind, exif=exif, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {}))
+
+
+def turned_by_xmp(picture: Image.Image, orientation: int, kind: str = "PNG") -> bytes:
+    """A file whose XMP alone has an orientation."""
+    xmp = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'
+    if kind != "PNG":
+        return encoded(picture, kind, xmp=xmp.encode())
+    texts = PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", xmp)
+    return encoded(picture, kind, pnginfo=texts)
 
 
 def animated(kind: str) -> bytes:

@@ -23,18 +23,21 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent, ToolAnnotations
-from PIL import Image, ImageOps
+from PIL import Image
 from pydantic import Field
 from starlette.requests import Request
 
 from lexiseg_client.masks import rle
+from lexiseg_model.errors import PictureError
 from lexiseg_model.lru import Lru
+from lexiseg_model.pictures import reader
 from lexiseg_model.types import Segment, Task
 from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.rest.routes import caller_of
 from lexiseg_service.gateway.use_case import UseCase, find_card
+from lexiseg_service.image.header import refusal_of
 from lexiseg_service.question.backend import Backend, until_ready
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.prompts import decode_base64
@@ -280,9 +283,15 @@ def result(content: dict[str, Any], *pictures: bytes | None) -> CallToolResult:
 
 
 def cut(content: bytes, segment: Segment) -> bytes:
-    """Cut a segment's box out of an image file: a PNG, transparent outside the mask."""
-    with Image.open(io.BytesIO(content)) as opened:
-        picture = ImageOps.exif_transpose(opened).convert("RGB")
+    """Cut a segment's box out of an image file: a PNG, transparent outside the mask.
+
+    Raises:
+        ServiceError: a kind of image that only workers decode.
+    """
+    try:
+        picture = Image.fromarray(reader.read(content).rgb)
+    except PictureError as error:
+        raise refusal_of(error) from None
     x, y, width, height = segment.bbox
     mask = rle.decode(segment.mask.counts, segment.mask.size)[y : y + height, x : x + width]
     piece = picture.crop((x, y, x + width, y + height))

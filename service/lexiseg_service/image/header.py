@@ -7,7 +7,7 @@ import hashlib
 from lexiseg_model.errors import PictureError, UnsupportedPictureError
 from lexiseg_model.pictures import header as pictures
 from lexiseg_model.pictures.header import PictureHeader
-from lexiseg_service.errors import InvalidValue, TooLarge, UndecodableImage, UnsupportedImage
+from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge, UndecodableImage, UnsupportedImage
 from lexiseg_service.settings import Limits
 
 
@@ -24,12 +24,16 @@ def read_header(image: bytes, limits: Limits) -> PictureHeader:
         raise TooLarge(f"image: {len(image):,} bytes came, at most {limits.max_image_bytes:,} are taken")
     try:
         header = pictures.read_header(image)
-    except UnsupportedPictureError as error:
-        raise UnsupportedImage(f"image: {error}") from None
     except PictureError as error:
-        raise UndecodableImage(f"image: {error}") from None
+        raise refusal_of(error) from None
     check_size(header.size, limits)
     return header
+
+
+def refusal_of(error: PictureError) -> ServiceError:
+    """The error of a request whose image cannot be read."""
+    kind = UnsupportedImage if isinstance(error, UnsupportedPictureError) else UndecodableImage
+    return kind(f"image: {error}")
 
 
 def check_size(size: tuple[int, int], limits: Limits) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from lexiseg_model.errors import PictureError, UnsupportedPictureError
+from lexiseg_model.errors import PictureError
 from lexiseg_model.pictures import reader
 from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_model.pictures.reader import Picture
 from lexiseg_model.types import ModelCard
-from lexiseg_service.errors import UndecodableImage, UnsupportedImage
-from lexiseg_service.image.header import check_size, read_header
+from lexiseg_service.image.header import check_size, read_header, refusal_of
 from lexiseg_service.settings import Limits
 
 
@@ -34,7 +33,5 @@ def decode(image: bytes, limits: Limits, short_side: int | None, header: Picture
     check_size(header.size, limits)
     try:
         return reader.read(image, short_side, header)
-    except UnsupportedPictureError as error:
-        raise UnsupportedImage(f"image: {error}") from None
     except PictureError as error:
-        raise UndecodableImage(f"image: {error}") from None
+        raise refusal_of(error) from None

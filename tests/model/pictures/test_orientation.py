@@ -8,8 +8,6 @@ from lexiseg_model.pictures.header import read_header
 from lexiseg_model.pictures.orientation import ORIENTATION, exif_orientation, upright, upright_size
 from tests import pictures
 
-XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
-
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_stored_pixels_are_turned_as_pillow_turns_them(orientation: int) -> None:
@@ -38,18 +36,8 @@ def test_exif_that_cannot_be_read_means_as_stored(exif: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
 def test_xmp_alone_turns_nothing(kind: str) -> None:
-    content = pictures.encoded(pictures.small().resize((40, 30)), kind, **_with_xmp(kind))
+    content = pictures.turned_by_xmp(pictures.small().resize((40, 30)), 6, kind)
     with Image.open(io.BytesIO(content)) as picture:
         assert picture.getexif()[ORIENTATION] == 6  # as Pillow understands it
 
     assert read_header(content).size == (30, 40)
-
-
-def _with_xmp(kind: str) -> dict[str, object]:
-    if kind != "PNG":
-        return {"xmp": XMP}
-    from PIL.PngImagePlugin import PngInfo
-
-    texts = PngInfo()
-    texts.add_itxt("XML:com.adobe.xmp", XMP.decode())
-    return {"pnginfo": texts}

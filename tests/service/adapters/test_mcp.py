@@ -17,6 +17,7 @@ from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
+from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.service.adapters.asking import HEIGHT, PICTURE, SOON, SQUARE, TASKS, WIDTH
 from tests.service.engine_backend import EngineBackend
@@ -111,6 +112,16 @@ async def test_what_is_cut_out_is_transparent_around_it(folder: Path, what: dict
         pixels = np.asarray(picture_in(answer))
         assert pixels.shape == (16, 16, 4)
         assert pixels.reshape(-1, 4).tolist() == [[0, 0, 255, 255]] * SQUARE
+
+
+async def test_a_cut_out_is_of_the_picture_that_the_service_sees(folder: Path) -> None:
+    with Image.open(io.BytesIO(PICTURE)) as picture:
+        (folder / "a.png").write_bytes(pictures.turned_by_xmp(picture, 3))
+
+    async with talking(folder) as client:
+        answer = await client.call_tool("cut_out", {"image": "a.png", "word": "blue"})
+
+        assert np.asarray(picture_in(answer)).reshape(-1, 4).tolist() == [[0, 0, 255, 255]] * SQUARE
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "link.png", "nothing.png", "/etc/passwd", "a\0.png", "."])
