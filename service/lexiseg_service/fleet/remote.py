@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import structlog
@@ -36,6 +37,7 @@ from lexiseg_service.question.messages import (
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics, WorkerState
 from lexiseg_service.wire.messages import decode_answer, decode_exemplified
+from lexiseg_service.wire.server import UNIX
 from lexiseg_service.wire.trust import Trust
 
 T = TypeVar("T")
@@ -65,6 +67,8 @@ class RemoteBackend:
         self._metrics = metrics
         metrics.worker_states = self.states
         self._seconds = settings.deadline_seconds
+        sockets = [Path(address.removeprefix(UNIX)) for address in settings.workers if address.startswith(UNIX)]
+        self._folders = {socket.parent for socket in sockets}
         self._links: dict[str, WorkerLink] = {}
         self._spilled: Lru[str, str] = Lru(MAX_SPILLED)  # model and image to address
         self._looking: asyncio.Task[None] | None = None
@@ -80,7 +84,9 @@ class RemoteBackend:
         away = tuple(card.name for card in cards if not any(link.serves(card.name) for link in usable))
         awaited = tuple(name for name in map(str, map(ModelName.of, cards)) if _awaited(name, usable))
         detail = f"{len(usable)} of {len(links) + len(missing)} workers are ready"
-        return Health(True, bool(usable), detail, tuple(degraded), away, awaited)
+        if removed := [folder for folder in self._folders if not folder.is_dir()]:
+            detail = f"the folder of the workers' sockets was removed: {removed[0].name}"
+        return Health(not removed, bool(usable), detail, tuple(degraded), away, awaited)
 
     def states(self) -> dict[str, WorkerState]:
         """The state of each worker; one without an address yet has its host name."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from pathlib import Path
 
 import pytest
 from prometheus_client import generate_latest
@@ -43,6 +44,18 @@ async def test_a_worker_without_an_address_counts_as_missing() -> None:
     assert 'lexiseg_workers{state="missing"} 1.0' in scrape
     assert 'lexiseg_workers{state="ready"} 1.0' in scrape
     assert 'lexiseg_worker_ready{worker="nobody.invalid:50061"} 0.0' in scrape
+
+
+def test_a_removed_folder_of_sockets_is_no_healthy_process(tmp_path: Path) -> None:
+    folder = tmp_path / "sockets"
+    folder.mkdir()
+    backend = RemoteBackend(Settings.model_construct(workers=(f"unix:{folder}/worker-0", "10.0.0.7:50061")), Metrics())
+    assert backend.health().alive
+
+    folder.rmdir()
+
+    assert not backend.health().alive
+    assert backend.health().detail == "the folder of the workers' sockets was removed: sockets"
 
 
 async def test_one_image_stays_with_one_worker_and_images_are_spread() -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import time
 from functools import partial
 from pathlib import Path
 
+from lexiseg_service.commands.serving.socket_folder import SocketFolder
 from lexiseg_service.commands.serving.supervisor import Child, Supervisor
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
@@ -25,11 +24,17 @@ def run(settings: Settings) -> int:
     """
     names = [f"worker-{number}" for number in range(_count(settings))]
     logs.configure(settings, "serve")
-    sockets = Path(tempfile.mkdtemp(prefix="lexiseg-"))  # of this user alone
+    sockets = SocketFolder()
     supervisor_pid = os.getpid()
-    paths = [sockets / name for name in names]
+    paths = [sockets.path / name for name in names]
     workers = [
-        Child(path.name, partial(_worker, settings, path), on_end=partial(_record_crash, path)) for path in paths
+        Child(
+            path.name,
+            partial(_worker, settings, path),
+            on_end=partial(_record_crash, path),
+            is_lost=partial(sockets.is_lost, path),
+        )
+        for path in paths
     ]
     # Once a worker has found its models: errors in them are reported before anything listens.
     gateway = Child("gateway", partial(_gateway, settings, paths), may_start=paths[0].exists)
@@ -37,7 +42,7 @@ def run(settings: Settings) -> int:
         return Supervisor(workers, gateway).run()
     finally:
         if os.getpid() == supervisor_pid:
-            shutil.rmtree(sockets, ignore_errors=True)
+            sockets.remove()
 
 
 def _count(settings: Settings) -> int:

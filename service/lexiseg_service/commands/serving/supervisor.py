@@ -33,6 +33,7 @@ class Child:
     run: Callable[[], int]  # its work; returns its exit status
     may_start: Callable[[], bool] = lambda: True  # whether it can start now
     on_end: Callable[[int], object] = lambda _: None  # gets its exit status; a negative one is the signal that ended it
+    is_lost: Callable[[], bool] = lambda: False  # whether nobody can reach it any more: it is told to stop
     pid: int = 0  # while it runs
     lives: int = 0
     short_lives: int = 0  # in a row
@@ -59,10 +60,14 @@ class Child:
         self.pid = 0
         return os.waitstatus_to_exitcode(status)
 
+    @property
+    def lived_long(self) -> bool:
+        """Whether its last life was long."""
+        return time.monotonic() - self.started >= LONG_LIFE
+
     def schedule(self) -> float:
         """Set the time of its next start; return the delay in seconds."""
-        lived = time.monotonic() - self.started
-        self.short_lives = 0 if lived >= LONG_LIFE else self.short_lives + 1
+        self.short_lives = 0 if self.lived_long else self.short_lives + 1
         delay = min(MAX_DELAY, MIN_DELAY * 2.0 ** max(0, self.short_lives - 1))
         self.due = time.monotonic() + delay
         return delay
@@ -89,8 +94,8 @@ class Supervisor:
     def run(self) -> int:
         """Returns the exit status; in a child, the status of what the child runs.
 
-        A child that ends is started again. If its first run ends with an error, it has logged why and would fail again:
-        the others are stopped, and its status is returned.
+        A child that ends is started again. If its first run soon ends with an error, it has logged why and would fail
+        again: the others are stopped, and its status is returned.
         """
         lifeline, our_end = os.pipe()  # a child reads EOF when the supervisor is gone, even if it was killed
         # The parent (nohup) may ignore it.
@@ -110,6 +115,8 @@ class Supervisor:
             for child in [] if self._stopping else self._children:
                 if not child.pid and child.due <= time.monotonic() and child.may_start() and child.fork():
                     return child
+                if child.pid and child.is_lost():
+                    child.send(signal.SIGTERM)
             time.sleep(POLL_SECONDS)
             for child in self._children:
                 status = child.ended()
@@ -125,7 +132,7 @@ class Supervisor:
         if self._stopping:
             if child is self._gateway:
                 self._status = self._status or max(0, status)
-        elif status > 0 and child.lives == 1:
+        elif status > 0 and child.lives == 1 and not child.lived_long:
             self._status, self._stopping = status, True
             self._gateway.send(signal.SIGTERM)
         else:
