@@ -24,11 +24,19 @@ import structlog
 from google.protobuf.message import DecodeError
 from structlog.contextvars import bound_contextvars
 
-from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceError, unexpected
+from lexiseg_service.errors import (
+    DeadlineExceeded,
+    MalformedRequest,
+    QueueFull,
+    RateLimited,
+    ServiceError,
+    unexpected,
+)
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.admission.keys import HEADERS, key_of, refuse_repeated
 from lexiseg_service.gateway.admission.proxies import Proxies
 from lexiseg_service.settings import BODY_SECONDS, FIRST_MESSAGE_SECONDS, STREAM_IDLE_SECONDS, Settings
+from lexiseg_service.shares import Hold
 from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import RequestSpan, Tracing
@@ -38,6 +46,7 @@ from lexiseg_service.wire.server import Context, Handler
 logger = structlog.get_logger("lexiseg.access")
 OPEN = ("/grpc.health.", "/grpc.reflection.")  # answered without a key
 CALLER: ContextVar[Caller] = ContextVar("caller")  # of the running call
+PATIENCE_SECONDS = 1.0  # that a call waits for room before one without a message gives up its own
 SERVERS_FAULT = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 PEER = re.compile(r"ipv[46]:(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):\d+")
 
@@ -65,6 +74,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._max_bytes = settings.limits.max_grpc_bytes
         self._room_seconds = settings.deadline_seconds
         self._tracing = tracing
+        # Calls that hold room for the largest message while nobody knows how much of theirs has come, the oldest first.
+        self._silent: dict[asyncio.Timeout, tuple[str, float]] = {}
 
     async def intercept_service(
         self,
@@ -92,9 +103,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 client, seconds = call.caller.client, min(self._room_seconds, call.caller.seconds)
                 announced = self._proxies.announced_bytes(address_of(context.peer()), _texts(details))
                 expected = self._max_bytes if announced is None else min(announced, self._max_bytes)
-                with await self._access.bytes.wait(client, expected, seconds) as room:
-                    # A message of unknown length holds room for the largest: not for long.
-                    message = await self._first(context, FIRST_MESSAGE_SECONDS if announced is None else BODY_SECONDS)
+                with await self._room(client, expected, seconds) as room:
+                    message = await self._first(context, client, known=announced is not None)
                     room.keep(message.ByteSize())
                     answered = await method(message, context)
                     call.answered = time.monotonic()
@@ -117,12 +127,36 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return answer
 
-    async def _first(self, context: Context, seconds: float) -> Any:
+    async def _room(self, client: str, amount: int, seconds: float) -> Hold:
+        """Room for a message; where it does not come free soon, the oldest silent call in its way ends."""
         try:
-            async with asyncio.timeout(seconds):
-                message = await _next(context)
+            return await self._access.bytes.wait(client, amount, min(seconds, PATIENCE_SECONDS))
+        except (QueueFull, RateLimited) as refusal:
+            if seconds <= PATIENCE_SECONDS:
+                raise
+            of_all = isinstance(refusal, QueueFull)
+        now = asyncio.get_running_loop().time()
+        for timeout, (holder, began) in self._silent.items():
+            if (of_all or holder == client) and now - began >= PATIENCE_SECONDS:
+                timeout.reschedule(now)
+                del self._silent[timeout]
+                break
+        return await self._access.bytes.wait(client, amount, seconds - PATIENCE_SECONDS)
+
+    async def _first(self, context: Context, client: str, *, known: bool) -> Any:
+        """The message of a call; one of unknown length holds room for the largest, so it has less time."""
+        seconds = BODY_SECONDS if known else FIRST_MESSAGE_SECONDS
+        try:
+            async with asyncio.timeout(seconds) as timeout:
+                if not known:
+                    self._silent[timeout] = client, asyncio.get_running_loop().time()
+                try:
+                    message = await _next(context)
+                finally:
+                    self._silent.pop(timeout, None)
         except TimeoutError:
-            raise DeadlineExceeded(f"the message did not come within {seconds:g} seconds") from None
+            reason = f"the message did not come within {seconds:g} seconds, or before others needed its room"
+            raise DeadlineExceeded(reason) from None
         if message is grpc.aio.EOF:
             raise MalformedRequest("a call without a message")
         return message
