@@ -126,11 +126,18 @@ async def _until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T
     try:
         await asyncio.wait({working, listening}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
+            working.add_done_callback(_drop)
             raise ClientDisconnect
         return working.result()
     finally:
         listening.cancel()
         working.cancel()
+
+
+def _drop(work: asyncio.Future[Any]) -> None:
+    """Take the error of work that nobody waits for; asyncio would log it."""
+    if not work.cancelled():
+        work.exception()
 
 
 async def _disconnected(request: Request) -> None:

@@ -1,16 +1,18 @@
 import asyncio
+import gc
 
 import httpx
 import pytest
 
 from lexiseg_model.available import available
+from lexiseg_service.errors import QueueFull
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.service.gateway.known_backend import KnownBackend
-from tests.service.gateway.rest.raw import listening
+from tests.service.gateway.rest.raw import WHOLE, listening
 from tests.service.gateway.serving import form
 
 
@@ -85,6 +87,25 @@ async def test_work_is_cancelled_when_an_http_client_hangs_up() -> None:
 
         failed = here.metrics.registry.get_sample_value("lexiseg_request_failures_total", {"reason": "canceled"})
     assert failed == 1
+
+
+async def test_an_error_of_work_whose_client_has_left_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class FailsAtItsEnd(Silent):
+        async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+            try:
+                return await super().segment(request)
+            except asyncio.CancelledError:
+                raise QueueFull("no worker has room") from None
+
+    backend = FailsAtItsEnd()
+    async with listening(backend) as here:
+        await (await here.open()).send(WHOLE)
+        await backend.begun.wait()
+        here.hang_up()
+        await backend.ended.wait()
+    gc.collect()
+
+    assert "never retrieved" not in caplog.text
 
 
 async def test_the_models_that_could_be_served_are_listed(client: httpx.AsyncClient) -> None:
