@@ -1,6 +1,8 @@
 """HAProxy with deploy/edge/haproxy.cfg in front of a real service."""
 
+import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -19,6 +21,7 @@ import trustme
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
+from lexiseg_service.errors import ServiceError
 from loadtests import http2
 from tests import pictures
 from tests.deploy.monitoring.files import OF_EXPORTERS
@@ -250,9 +253,11 @@ def test_the_edge_is_healthy_as_long_as_a_gateway_is(edge: Edge, tmp_path: Path)
         with started(address, address, tmp_path / "log") as before_it:
             Unready.ready = False
             until(lambda: healthy(before_it).status_code == 503)
+            refused = httpx.get(f"{before_it.url}/v1/models", timeout=PATIENCE)
             n_ready = before_it.metric('haproxy_backend_active_servers{proxy="gateways_rest"}')
 
     assert n_ready == 0
+    assert (refused.status_code, refused.json()["type"], refused.headers["retry-after"]) == (503, "not-ready", "1")
 
 
 @pytest.mark.parametrize("metric", sorted(metric for metric in OF_EXPORTERS if metric.startswith("haproxy_")))
@@ -268,6 +273,23 @@ def test_clients_are_told_whether_it_is_ready_and_no_names_of_workers(edge: Edge
 
     assert (answer.status_code, answer.json()["status"], answer.json()["degraded"]) == (200, "ready", [])
     assert "workers" not in answer.text
+
+
+def test_the_edge_has_the_services_own_words_for_errors() -> None:
+    own = {each.type: (each.status, each.title) for each in all_errors(ServiceError)}
+    texts = re.findall(r'string "(\{.*?\})"', CONFIGURATION.read_text())
+    problems = [problem for text in texts if "type" in (problem := json.loads(text.replace('\\"', '"')))]
+
+    assert {problem["status"] for problem in problems} == {404, 408, 413, 429, 502, 503, 504}
+    for problem in problems:
+        if problem["status"] not in (404, 502):  # of no class
+            assert (problem["status"], problem["title"]) == own[problem["type"]]
+
+
+def all_errors(root: type[ServiceError]) -> Iterator[type[ServiceError]]:
+    for each in root.__subclasses__():
+        yield each
+        yield from all_errors(each)
 
 
 def healthy(edge: Edge) -> httpx.Response:
