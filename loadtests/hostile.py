@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import zlib
 from typing import Any
 
 from PIL import Image
@@ -16,6 +17,8 @@ LARGE = (5472, 3648)  # 20 megapixels
 THUMBNAIL = (160, 120)
 N_CLASSES, N_SYNONYMS, TEXT_LENGTH = 2048, 8, 13  # the limits; all texts together stay below theirs of 256 KiB
 N_PROMPTS, N_POINTS = 256, 32  # the limits
+BOMB_BYTES = 18 * 10**6  # below the limit of an image
+PNG_HEAD_BYTES = 33  # signature and IHDR
 SHAPES = ("prompts", "expensive")  # requests that are expensive for one image
 
 
@@ -79,6 +82,21 @@ class Pictures:
             {"name": next(words), "synonyms": [next(words) for _ in range(N_SYNONYMS)]} for _ in range(N_CLASSES)
         ]
         return posted(self.thumbnail + self._chance.randbytes(MARK_BYTES), {"classes": classes}, key)
+
+
+def chunk_bombs(pictures: Pictures) -> list[bytes]:
+    """A PNG of very many empty chunks, a JPEG of empty segments, and one of fill bytes between two segments."""
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(pictures.thumbnail)) as picture:
+        picture.save(buffer, "PNG")
+    png, jpeg = buffer.getvalue(), pictures.thumbnail
+    chunk = bytes(4) + b"teSt" + zlib.crc32(b"teSt").to_bytes(4, "big")
+    segment, fill = b"\xff\xef\x00\x02", b"\xff" * 4
+    return [
+        png[:PNG_HEAD_BYTES] + chunk * (BOMB_BYTES // len(chunk)) + png[PNG_HEAD_BYTES:],
+        jpeg[:2] + segment * (BOMB_BYTES // len(segment)) + jpeg[2:],
+        jpeg[:2] + fill * (BOMB_BYTES // len(fill)) + jpeg[2:],
+    ]
 
 
 def _resized(picture: Image.Image, size: tuple[int, int]) -> bytes:

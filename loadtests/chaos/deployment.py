@@ -1,4 +1,4 @@
-"""Redis, two workers and a gateway as processes that can be stopped, killed and restarted."""
+"""Redis, two workers, a gateway and two edges as processes that can be stopped, killed and restarted."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 import psutil
+import trustme
 
 from loadtests.ports import free_port
 from loadtests.run import ROOT, START_SECONDS, STOP_SECONDS, until_ready
 
 COMMAND = (sys.executable, "-m", "lexiseg_service.cli")
 CACHES = re.compile(r"^lexiseg_cache_bytes\{\S+\} (\S+)$", re.MULTILINE)
+EDGE = ROOT / "deploy" / "edge" / "haproxy.cfg"
 PORT = re.compile(r"localhost:(\d+)")
 
 
@@ -99,8 +101,18 @@ class Process:
         return Level(process.num_fds(), process.memory_info().rss, caches)
 
 
+class Edge(NamedTuple):
+    """Ports of an edge."""
+
+    http: int
+    grpc: int
+
+
 class Deployment:
-    """All processes; of the workers, `mortal` gets killed and `patient` only stopped."""
+    """All processes; of the workers, `mortal` gets killed and `patient` only stopped.
+
+    Of the edges, `edge` speaks plain HTTP and gRPC, `tls` both over TLS with a certificate that nobody knows.
+    """
 
     def __init__(self, folder: Path, keys: Path) -> None:
         self._folder = folder
@@ -132,6 +144,25 @@ class Deployment:
         http, *_, grpc = self.gateway.ports()
         self.url, self.grpc = f"http://127.0.0.1:{http}", f"127.0.0.1:{grpc}"
         until_ready(self.url)
+        self.edge = self._edge("edge", http, grpc)
+        authority = trustme.CA()
+        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(self._folder / "edge.pem")
+        self.tls = self._edge("edge-tls", http, grpc, EDGE_TLS=f"ssl crt {self._folder / 'edge.pem'}")
+        until_ready(f"http://127.0.0.1:{self.edge.http}")
+
+    def _edge(self, name: str, gateway_http: int, gateway_grpc: int, **settings: str) -> Edge:
+        """HAProxy in front of the gateway; its log is a line for each request."""
+        edge = Edge(free_port(), free_port())
+        settings |= {
+            "EDGE_HTTP": f"127.0.0.1:{edge.http}",
+            "EDGE_GRPC": f"127.0.0.1:{edge.grpc}",
+            "EDGE_METRICS": f"127.0.0.1:{free_port()}",
+            "GATEWAY_HTTP": f"127.0.0.1:{gateway_http}",
+            "GATEWAY_GRPC": f"127.0.0.1:{gateway_grpc}",
+        }
+        variables = [f"{variable}={value}" for variable, value in settings.items()]
+        self._process(name, ("env", *variables, "sh", "-c", 'exec haproxy -db -f "$0" >&2', str(EDGE)))
+        return edge
 
     def _process(self, name: str, command: Sequence[str]) -> Process:
         process = Process(name, command, self._folder / f"{name}.log")

@@ -84,14 +84,19 @@ class Honest:
                 self._video.append(_lasting(frame.answer))
         return learned
 
-    async def ask(self, until: float) -> None:
-        """Ask every question in turn over REST, until a time of the event loop's clock."""
+    async def ask(self, until: float, edge: str | None = None) -> None:
+        """Ask every question in turn over REST, until a time of the event loop's clock.
+
+        Args:
+            until: that time.
+            edge: base URL of a proxy to ask through; None asks the gateway.
+        """
         loop = asyncio.get_running_loop()
-        async with Connection(self._url) as connection:
+        async with Connection(edge or self._url) as connection:
             for known in itertools.cycle(self._known):
                 if loop.time() >= until:
                     return
-                who = f"REST, {known.name}"
+                who = f"{'edge' if edge else 'REST'}, {known.name}"
                 try:
                     async with asyncio.timeout(MAX_SECONDS):
                         answer = await connection.ask(known.request)

@@ -1,10 +1,14 @@
-"""Hostile clients: overload, incomplete requests, responses that are not read, silent streams, bad API keys."""
+"""Hostile clients: overload, incomplete requests, responses that are not read, silent streams, bad API keys.
+
+Those that keep thousands of requests open come from an address of their own, through the edge.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import random
+import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -14,8 +18,10 @@ import grpc
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
+from loadtests import http2
+from loadtests.chaos.deployment import Edge
 from loadtests.chaos.judge import BUSY, Judge
-from loadtests.hostile import Pictures
+from loadtests.hostile import Pictures, chunk_bombs
 from loadtests.plain_client import GONE, Connection, Response, posted
 
 if TYPE_CHECKING:  # known to the type checker alone
@@ -25,6 +31,10 @@ SLOW = frozenset({"too-slow", "malformed-request", "too-large"}) | BUSY
 SILENCE = 20.0  # seconds for which a client with an incomplete request waits
 MAX_SECONDS = 120.0
 STREAMS, HALVES, CROWD = 24, 12, 24
+ELSEWHERE = "127.0.0.2"  # the address of clients that would take all places of theirs
+N_CONNECTIONS = 10  # of HTTP/2, for each way in
+HELD_SECONDS = 8.0  # before they are closed and opened anew
+UNREADABLE = frozenset({"undecodable-image", "unsupported-image"}) | SLOW  # what bombs may be answered
 MAX_IN_FLIGHT = 200  # below the limit of connections from one address
 TOO_EXPENSIVE = frozenset({"too-large"}) | BUSY  # errors of requests that exceed the deadline even alone
 
@@ -116,6 +126,61 @@ class Hostile:
             self._judge.count("halves", "left")
         finally:
             writer.transport.abort()
+
+    async def unfinished(self, edge: Edge, until: float, *, tls: bool) -> None:
+        """Keep a thousand requests and a thousand calls open over HTTP/2, of which half has come or nothing."""
+        key = {"x-api-key": self._keys[0]}
+        rest = {"content-type": "image/jpeg", "content-length": "40960", **key}
+        calls = {"content-type": "application/grpc", "te": "trailers", **key}
+        segment = "/lexiseg.v1.Segmentation/Segment"
+        half = bytes([0, 0, 0, 0x40, 0]) + bytes(1_000)  # of a message of 16 KiB
+        n = http2.MAX_STREAMS
+        attacks = [
+            (edge.http, http2.unfinished(n, "/segment?classes=sky", rest, bytes(20_480))),
+            (edge.grpc, http2.unfinished(n, segment, calls)),
+            (edge.grpc, http2.unfinished(n, segment, calls, half)),
+        ]
+        while self._time() < until:
+            held = [self._held(port, sent, tls=tls) for port, sent in attacks for _ in range(N_CONNECTIONS)]
+            await asyncio.gather(*held)
+
+    async def _held(self, port: int, sent: bytes, *, tls: bool) -> None:
+        """A connection on which this is sent, and all that comes is read, for HELD_SECONDS."""
+        context = ssl._create_unverified_context() if tls else None
+        if context is not None:
+            context.set_alpn_protocols(["h2"])
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, local_addr=(ELSEWHERE, 0))
+        except OSError:  # too many connections of this address
+            self._judge.count("unfinished", "no connection")
+            await asyncio.sleep(1.0)
+            return
+        self._judge.count("unfinished", "TLS" if tls else "plain")
+        try:
+            with suppress(TimeoutError, OSError):
+                async with asyncio.timeout(HELD_SECONDS):
+                    writer.write(sent)
+                    while await reader.read(2**16):
+                        pass
+        finally:
+            writer.transport.abort()
+
+    async def bombs(self, until: float) -> None:
+        """Send images of very many parts, small ones in a request's limits, which take long to walk through."""
+        requests = [posted(image, {"classes": ["sky"]}, self._keys[1]) for image in chunk_bombs(self._pictures)]
+        async with Connection(self._url) as connection:
+            for request in itertools.cycle(requests):
+                if self._time() >= until:
+                    return
+                try:
+                    async with asyncio.timeout(MAX_SECONDS):
+                        answer = await connection.ask(request)
+                except TimeoutError:
+                    connection.close()
+                    self._judge.surprise("bombs", f"no answer within {MAX_SECONDS:g} seconds")
+                    continue
+                self._judge.rest("bombs", answer, may=UNREADABLE)
+                await asyncio.sleep(0.2)
 
     async def streams(self, until: float) -> None:
         """Open video streams that send nothing, or a config alone."""
