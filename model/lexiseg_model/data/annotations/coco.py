@@ -98,7 +98,9 @@ def read_coco_file(listing: Path, categories: Collection[int] | None = None) -> 
         _refuse_unknown(listing, entries, names)
     all_groups = bool(entries) and all(_is_group(entry) for entry in entries)
     faults, n_boxes = _place(entries, images, names, all_groups)
-    warnings = _warnings(listing, len(content["annotations"]), faults, repeats, n_boxes, all_groups)
+    n_annotations = len(content["annotations"])
+    warnings = left_out(listing, n_annotations, faults, n_boxes)
+    warnings += _deviations(listing, n_annotations, repeats, all_groups)
     unique = {image.file_name: image for image in images.values()}
     n_groups = 0 if all_groups else sum(map(_is_group, entries))
     return CocoFile(names, list(unique.values()), n_groups, warnings)
@@ -243,10 +245,8 @@ def _is_group(entry: dict[str, Any]) -> bool:
     return entry.get("iscrowd") not in (None, 0, "0", False) and "attributes" not in entry
 
 
-def _warnings(
-    listing: Path, n_annotations: int, faults: Sequence[str], repeats: int, n_boxes: int, all_groups: bool
-) -> tuple[str, ...]:
-    """Sentences about a file's annotations."""
+def left_out(listing: Path, n_annotations: int, faults: Sequence[str], n_boxes: int) -> tuple[str, ...]:
+    """Sentences about a listing's annotations: none at all, unusable ones, and boxes without an outline."""
     of = f"of {n_annotations} annotations in {listing}"
     warnings = []
     if not n_annotations:
@@ -254,10 +254,17 @@ def _warnings(
     if faults:
         more = "; ..." if len(faults) > MAX_NAMED else ""
         warnings.append(f"{len(faults)} {of} cannot be used and are left out: {'; '.join(faults[:MAX_NAMED])}{more}")
-    if repeats:
-        warnings.append(f"{repeats} {of} are repeats of others, and count once")
     if n_boxes:
         warnings.append(f"{n_boxes} {of} are boxes without an outline: their pixels are ignored")
+    return tuple(warnings)
+
+
+def _deviations(listing: Path, n_annotations: int, repeats: int, all_groups: bool) -> tuple[str, ...]:
+    """Sentences about annotations that are read otherwise than they are written."""
+    of = f"of {n_annotations} annotations in {listing}"
+    warnings = []
+    if repeats:
+        warnings.append(f"{repeats} {of} are repeats of others, and count once")
     if all_groups:
         warnings.append(f"all {of} are crowds (iscrowd), as some tools call every mask: they count as single objects")
     return tuple(warnings)

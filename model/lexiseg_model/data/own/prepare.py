@@ -15,8 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.data.annotations.labelme import is_labelme, read_labelme
+from lexiseg_model.data.annotations.yolo import read_yolo, yolo_listing
 from lexiseg_model.data.indexed import CLASSES, evenly_spread, one_value_warning, to_jpeg, write_classes, write_sample
 from lexiseg_model.data.own.coco import listings, read_coco
+from lexiseg_model.data.own.drawn import Part, drawn_pictures
 from lexiseg_model.data.own.pictures import OwnPictures, digest_of, read_folders
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.file_names import fitting, on_one_line
@@ -25,10 +28,12 @@ ROOM = len("..jpg")  # bytes of a name around the stem, while it is written
 MIN_PHOTOGRAPHS = 4
 MIN_RECOMMENDED = 8  # photographs below which there is a warning
 MAX_REPORTED = 8  # faults of a kind in a message
+MAX_SEEN, MAX_HEAD = 100, 4096  # files, and bytes of each, that are looked at for a message
 MAX_SHORT_SIDE = 512  # pixels; no method here uses more of a whole picture
 LAYOUT = (
     "expected COCO's JSON (*.json with images, annotations and categories) beside its photographs (in Label Studio\n"
-    "export as COCO, in CVAT as COCO 1.0; no other of their formats), or\n"
+    "export as COCO, in CVAT as COCO 1.0), YOLO's data.yaml with images and labels, Labelme's JSON beside each\n"
+    "photograph, or\n"
     "  classes.json        the class names; index = mask value\n"
     "  images/NAME.jpg     photographs\n"
     "  masks/NAME.png      8-bit masks of the same size, 255 = ignore\n"
@@ -57,10 +62,29 @@ def read_own(folder: Path) -> OwnPictures:
     files = listings(folder)
     if files:
         return read_coco(folder, files)
+    if (listing := yolo_listing(folder)) is not None:
+        parts = read_yolo(listing)
+        return drawn_pictures(folder, [Part(listing, part, split == "val") for split, part in parts.items()])
+    if shapes := [path for path in sorted(folder.rglob("*.json")) if is_labelme(path)]:
+        return drawn_pictures(folder, [Part(folder / "*.json", read_labelme(shapes, folder), held_out=False)])
     beside = ("images", "masks") if not (folder / CLASSES).exists() else ("images",)  # YOLO has images, too
     if not any(all((folder / part / name).is_dir() for name in beside) for part in ("", "train")):
-        raise DatasetError(f"{folder} has no pictures in a known layout; {LAYOUT}")
+        raise DatasetError(f"{folder} has no pictures in a known layout{_of_a_tool(folder)}; {LAYOUT}")
     return read_folders(folder)
+
+
+def _of_a_tool(folder: Path) -> str:
+    """A word on annotations that a folder has in a format that is not read."""
+    listed = sorted(path for path in folder.rglob("*") if path.suffix in (".xml", ".json") and path.is_file())
+    for path in listed[:MAX_SEEN]:
+        with path.open("rb") as file:
+            head = file.read(MAX_HEAD)
+        for words, name in ((b"<annotations>", "CVAT's XML"), (b"<annotation>", "VOC's XML of boxes")):
+            if words in head:
+                return f", and {path} is {name}, which is not read: export as COCO"
+        if path.suffix == ".json":
+            return f", and {path} is a JSON of another format: export as COCO"
+    return ""
 
 
 def prepare(folder: Path, target: Path, limit: int | None = None) -> Prepared:

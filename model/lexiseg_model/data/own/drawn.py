@@ -1,0 +1,91 @@
+"""A user's photographs with annotations of other tools become index masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.data.annotations.coco import CocoAnnotation, CocoFile, Id
+from lexiseg_model.data.annotations.photographs import Photographs
+from lexiseg_model.data.indexed import BACKGROUND, IGNORE
+from lexiseg_model.data.own.pictures import OwnPictures, Picture
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.masks.rle import decode
+
+MAX_CLASSES = 254  # without the background and 255
+
+
+class Part(NamedTuple):
+    """What one listing holds, and whether it is kept for validation."""
+
+    listing: Path
+    content: CocoFile
+    held_out: bool
+
+
+def drawn_pictures(folder: Path, parts: Sequence[Part], warnings: Sequence[str] = ()) -> OwnPictures:
+    """The photographs of listings. Categories without an annotation are no classes.
+
+    Where masks overlap the smaller is above. Crowds, and boxes without an outline, are ignored.
+
+    Raises:
+        DatasetError: there is no usable annotation, or photographs are missing.
+    """
+    sentences = [*warnings, *(warning for part in parts for warning in _sentences(part))]
+    classes = (BACKGROUND, *dict.fromkeys(name for part in parts for name in _used_names(part.content)))
+    if not 1 < len(classes) <= MAX_CLASSES + 1:
+        more = "".join(f"\n  {sentence}" for sentence in sentences)
+        raise DatasetError(
+            f"{folder}: {len(classes) - 1} categories have annotations; expected 1 to {MAX_CLASSES}{more}"
+        )
+    train: list[Picture] = []
+    held_out: list[Picture] = []
+    for part in parts:
+        (held_out if part.held_out else train).extend(_pictures_of(folder, part.listing, part.content, classes))
+    return OwnPictures(folder, classes, tuple(train), tuple(held_out), tuple(sentences))
+
+
+def _used_names(content: CocoFile) -> list[str]:
+    """Names of the categories that have annotations, in the order of the file."""
+    used = {each.category for image in content.images for each in image.annotations}
+    return [name for category, name in content.categories.items() if category in used and name != BACKGROUND]
+
+
+def _sentences(part: Part) -> list[str]:
+    """Sentences about annotations that are left out or ignored."""
+    n_groups = part.content.n_groups
+    groups = f"{n_groups} annotations in {part.listing} are crowds (iscrowd): their pixels are ignored"
+    return [*part.content.warnings, *([groups] if n_groups else [])]
+
+
+def _pictures_of(folder: Path, path: Path, content: CocoFile, classes: tuple[str, ...]) -> list[Picture]:
+    """The photographs of one listing with their masks. Raises DatasetError: photographs are missing."""
+    value_of = {category: classes.index(name) for category, name in content.categories.items() if name in classes}
+    photographs = Photographs(path, folder)
+    files = {image.file_name: photographs.find(image.file_name) for image in content.images}
+    if missing := [name for name, file in files.items() if file is None]:
+        raise DatasetError(
+            f"{path}: {len(missing)} of {len(files)} photographs are missing, such as {missing[0]}; put "
+            f"them anywhere in {folder}"
+        )
+    return [
+        Picture(file, partial(_draw_mask, image.annotations, value_of, image.size))
+        for image in content.images
+        if (file := files[image.file_name]) is not None
+    ]
+
+
+def _draw_mask(
+    annotations: Sequence[CocoAnnotation], value_of: dict[Id, int], size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """[H, W] class indices of the annotations of one photograph; the smaller is above."""
+    mask = np.zeros(size, np.uint8)
+    drawn = [(decode(each.read(size)), each) for each in annotations]
+    for shape, each in sorted(drawn, key=lambda entry: -int(entry[0].sum())):
+        mask[shape] = IGNORE if each.ignored else value_of[each.category]
+    return mask

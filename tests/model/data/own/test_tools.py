@@ -1,0 +1,192 @@
+"""A user's pictures with the annotations of YOLO and Labelme, and formats that are named but not read."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lexiseg_client.formats import yolo
+from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.data.own.prepare import read_own
+from lexiseg_model.errors import DatasetError
+from tests.model.data.own.made import noise
+
+SQUARE = "0.25 0.25 0.5 0.25 0.5 0.75 0.25 0.75"  # of 32 x 24: columns 8 to 16, rows 6 to 18
+
+
+def photograph(path: Path, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(noise(seed)).save(path)
+
+
+def labels(path: Path, *lines: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines))
+
+
+# Listing, its content, a photograph with its labels, and one that is kept apart.
+SPLITS = ("images/train/a.jpg", "labels/train/a.txt", "images/val/b.jpg")
+ROBOFLOW = ("train/images/a.jpg", "train/labels/a.txt", "valid/images/b.jpg")
+ENTRIES = "train: images/train\nval: images/val\n"
+LAYOUTS: dict[str, tuple[str, str, str, str, str | None]] = {
+    "Ultralytics": ("data.yaml", f"path: .\n{ENTRIES}names: {{0: cat, 1: dog}}\n", *SPLITS),
+    "elsewhere": ("data.yaml", f"path: /datasets/x\n{ENTRIES}names: [cat, dog]\n", *SPLITS),
+    "Roboflow": ("data.yaml", "train: ../train/images\nval: ../valid/images\nnames: [cat, dog]\n", *ROBOFLOW),
+    "Label Studio": ("classes.txt", "cat\ndog\n", "images/a.jpg", "labels/a.txt", None),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_polygons_of_yolo_become_masks(layout: str, tmp_path: Path) -> None:
+    listing, content, image, label, apart = LAYOUTS[layout]
+    (tmp_path / listing).write_text(content)
+    photograph(tmp_path / image)
+    labels(tmp_path / label, f"1 {SQUARE}")
+    if apart is not None:
+        photograph(tmp_path / apart, 1)
+
+    pictures = read_own(tmp_path)
+
+    assert (pictures.classes, len(pictures.held_out)) == (("background", "dog"), int(apart is not None))
+    mask = pictures.train[0].read().mask
+    assert np.argwhere(mask == 1).min(0).tolist() == [6, 8]
+    assert int((mask == 1).sum()) == 8 * 12
+
+
+def test_our_own_export_is_read(tmp_path: Path) -> None:
+    for number in range(2):
+        photograph(tmp_path / "images" / f"{number}.jpg", number)
+        labels(tmp_path / "labels" / f"{number}.txt", f"0 {SQUARE}")
+    (tmp_path / "data.yaml").write_text(yolo.data_yaml(["cat: black", "dog"]))
+    for file, line in yolo.splits(["0.jpg", "1.jpg"]):
+        with (tmp_path / file).open("a") as listed:
+            listed.write(line)
+
+    pictures = read_own(tmp_path)
+
+    assert pictures.classes == ("background", "cat: black")
+    assert len(pictures.train) + len(pictures.held_out) >= 2
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (f"nan {SQUARE}", "not a whole number"),
+        ("0 nan 0.2 0.5 0.2 0.5 0.5", "a polygon with nan among its coordinates"),
+        ("0 1e9 0.2 0.5 0.2 0.5 0.5", "far outside its photograph"),
+        (f"7 {SQUARE}", "no class has the number 7"),
+        ("0 0.5 0.5 -0.2 0.2", "with a width and a height above 0"),
+        ("0 0.1 0.2 0.3 0.4 0.5", "a polygon of 5 coordinates"),
+        ("cat 0.1", "could not convert"),
+    ],
+)
+def test_an_unusable_line_of_yolo_costs_itself_alone(line: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [cat, dog]\n")
+    photograph(tmp_path / "images" / "a.jpg")
+    labels(tmp_path / "labels" / "a.txt", f"1 {SQUARE}", line)
+
+    pictures = read_own(tmp_path)
+
+    assert int((pictures.train[0].read().mask == 1).sum()) == 8 * 12
+    (warning,) = pictures.warnings
+    assert "1 of 2 annotations" in warning
+    assert "line 2 of a.txt" in warning
+    assert reason in warning
+
+
+def test_boxes_of_yolo_are_ignored_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [cat]\n")
+    photograph(tmp_path / "images" / "a.jpg")
+    labels(tmp_path / "labels" / "a.txt", "0 0.5 0.5 0.25 0.5")
+
+    pictures = read_own(tmp_path)
+
+    assert int((pictures.train[0].read().mask == IGNORE).sum()) == 8 * 12
+    assert "1 of 1 annotations" in pictures.warnings[0]
+    assert "are boxes without an outline" in pictures.warnings[0]
+
+
+@pytest.mark.parametrize("content", ["train: images\n", "names: 5\n", "[", "names: {a: cat}\n"])
+def test_a_listing_of_yolo_without_class_names_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text(content)
+
+    with pytest.raises(DatasetError, match=r"data\.yaml has no class names"):
+        read_own(tmp_path)
+
+
+def test_a_split_of_yolo_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("train: images/train\nnames: [cat]\n")
+
+    with pytest.raises(DatasetError, match="there is no 'images/train'"):
+        read_own(tmp_path)
+
+
+def labelme(path: Path, *shapes: dict[str, Any], **changes: Any) -> None:
+    photograph(path.with_suffix(".jpg"))
+    about = {"version": "5.5.0", "imagePath": path.with_suffix(".jpg").name, "imageHeight": 24, "imageWidth": 32}
+    path.write_text(json.dumps({**about, "shapes": shapes, "imageData": None, **changes}))
+
+
+POLYGON = {"label": "cat", "points": [[8, 6], [16, 6], [16, 18], [8, 18]], "shape_type": "polygon"}
+
+
+def test_shapes_of_labelme_become_masks(tmp_path: Path) -> None:
+    circle = {"label": "dog", "points": [[24, 12], [28, 12]], "shape_type": "circle"}
+    labelme(tmp_path / "a.json", POLYGON, circle)
+    labelme(tmp_path / "deep" / "b.json", POLYGON)
+
+    pictures = read_own(tmp_path)
+
+    assert (pictures.classes, len(pictures.train)) == (("background", "cat", "dog"), 2)
+    mask = pictures.train[0].read().mask
+    assert int((mask == 1).sum()) == 8 * 12
+    assert int((mask == 2).sum()) == pytest.approx(math.pi * 16, abs=6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        ({**POLYGON, "points": [[math.nan, 1], [5, 1], [5, 5]]}, "a polygon with nan"),
+        ({**POLYGON, "points": [[1e9, 1], [5, 1], [5, 5]]}, "far outside"),
+        ({**POLYGON, "points": [[1, 1], [5, 1]]}, "a polygon of 4 coordinates"),
+        ({**POLYGON, "points": 5}, "not iterable"),
+        ({"label": "cat", "points": [[1, 1], [5, 5]], "shape_type": "line"}, "expected a polygon"),
+        ({"points": [[1, 1], [5, 1], [5, 5]]}, "no 'label'"),
+        ([], "list indices"),
+    ],
+)
+def test_an_unusable_shape_of_labelme_costs_itself_alone(shape: Any, reason: str, tmp_path: Path) -> None:
+    labelme(tmp_path / "a.json", POLYGON, shape)
+
+    pictures = read_own(tmp_path)
+
+    assert int((pictures.train[0].read().mask == 1).sum()) == 8 * 12
+    (warning,) = pictures.warnings
+    assert "shape 2 of a.json" in warning
+    assert reason in warning
+
+
+def test_a_photograph_that_was_renamed_is_found_beside_its_file(tmp_path: Path) -> None:
+    labelme(tmp_path / "a.json", POLYGON, imagePath="..\\IMG_0001.JPG")
+
+    assert read_own(tmp_path).train[0].image == tmp_path / "a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("annotations.xml", "<?xml version='1.0'?>\n<annotations><version>1.1</version></annotations>", "CVAT's XML"),
+        ("a.xml", "<annotation><filename>a.jpg</filename></annotation>", "VOC's XML of boxes"),
+        ("project.json", '[{"id": 1, "annotations": []}]', "a JSON of another format"),
+    ],
+)
+def test_a_format_that_is_not_read_is_named(name: str, content: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    photograph(tmp_path / "a.jpg")
+
+    with pytest.raises(DatasetError, match=rf"{name} is {said}.*export as COCO"):
+        read_own(tmp_path)
