@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_model.class_names import plain
 from lexiseg_model.errors import DatasetError, PictureError, SampleError
 from lexiseg_model.files import replace_file
 from lexiseg_model.masks.png import to_png
@@ -242,11 +243,12 @@ def read_classes(listing: Path) -> tuple[str, ...]:
         DatasetError: the file is not a list of names, or `background` is not the first one.
     """
     try:
-        classes = json.loads(listing.read_text())
+        classes = json.loads(listing.read_bytes())  # with a byte-order mark, too
     except ValueError as error:
         raise DatasetError(f"{listing} is not JSON: {error}") from None
     if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
         raise DatasetError(f"{listing}: expected a list of class names, index = mask value")
+    classes = [plain(name) for name in classes]
     if BACKGROUND in classes[1:]:
         raise DatasetError(f"{listing}: {BACKGROUND!r} is mask value {classes.index(BACKGROUND, 1)}; it can only be 0")
     return tuple(classes)

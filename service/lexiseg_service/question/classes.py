@@ -10,6 +10,7 @@ from importlib import resources
 
 import orjson
 
+from lexiseg_model.class_names import folded, plain
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.schemas import BackgroundInput, ClassInput, Question
@@ -117,12 +118,12 @@ def _text(raw: str, field: str, limits: Limits) -> str:
 
 
 def check_line(raw: str, field: str, max_length: int) -> str:
-    """One line of text in NFC, without surrounding white space.
+    """One line of text in its plain form: NFC, without invisible characters and surrounding white space.
 
     Raises:
         InvalidValue: it is blank, has more than `max_length` characters, or has control characters.
     """
-    text = unicodedata.normalize("NFC", raw).strip()
+    text = plain(raw)
     if not text:
         raise InvalidValue.of(field, raw, "a word, not blank")
     if len(text) > max_length:
@@ -153,11 +154,14 @@ def _refuse_duplicates(classes: tuple[ClassEntry, ...]) -> None:
     seen: dict[str, int] = {}
     texts = [(entry.name, *entry.synonyms) for entry in classes]
     for index in range(len(classes)):
-        folded_texts = [text.casefold() for text in texts[index]]
-        for text, folded in zip(texts[index], folded_texts, strict=True):
-            first = seen.setdefault(folded, index)
-            if first != index or folded_texts.count(folded) > 1:
+        folded_texts = [folded(text) for text in texts[index]]
+        for place, (text, same) in enumerate(zip(texts[index], folded_texts, strict=True)):
+            first = seen.setdefault(same, index)
+            if first != index:
                 raise InvalidValue.of(f"classes.{index}", text, f"a text only once (it is in classes.{first} too)")
+            if same in folded_texts[:place]:
+                expected = "each word of a class once; capitals and invisible characters make no other word"
+                raise InvalidValue.of(f"classes.{index}", text, expected)
 
 
 def _background(background: bool | BackgroundInput, classes: Sequence[ClassEntry], limits: Limits) -> Background | None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from lexiseg_model.data.checking import check_masks
-from lexiseg_model.data.indexed import Sample, evenly_spread, photographs_in, read_dataset
+from lexiseg_model.data.indexed import Sample, evenly_spread, photographs_in, read_classes, read_dataset
 from lexiseg_model.errors import DatasetError, SampleError
 
 CLASSES = ["background", "cat", "dog"]
@@ -108,3 +108,9 @@ def test_an_unreadable_photograph_is_reported(tmp_path: Path) -> None:
 def test_a_selection_of_items_reaches_from_the_first_to_the_last() -> None:
     assert evenly_spread(range(15), 10) == [0, 1, 3, 4, 6, 7, 9, 10, 12, 13]
     assert evenly_spread("ab", 10) == ["a", "b"]
+
+
+def test_a_class_list_may_have_marks_that_nobody_sees(tmp_path: Path) -> None:
+    (tmp_path / "classes.json").write_text('["background", "ca\u00adt", "\u200bdog"]', encoding="utf-8-sig")
+
+    assert read_classes(tmp_path / "classes.json") == ("background", "cat", "dog")

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lexiseg_model.class_names import folded
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.classes import is_thing, refuse_unsplit, resolve
@@ -12,12 +13,8 @@ from lexiseg_service.settings import Limits
 
 LIMITS = Limits()
 WORDS = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=40).filter(
-    lambda text: unicodedata.normalize("NFC", text).strip() != ""
+    lambda text: folded(text) != ""
 )
-
-
-def key(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip().casefold()
 
 
 def refusal(question: Question, limits: Limits = LIMITS) -> str:
@@ -26,20 +23,45 @@ def refusal(question: Question, limits: Limits = LIMITS) -> str:
     return caught.value.detail
 
 
-@given(st.lists(WORDS, min_size=1, max_size=20, unique_by=key))
+@given(st.lists(WORDS, min_size=1, max_size=20, unique_by=folded))
 def test_every_list_of_different_words_is_taken_in_its_order(words: list[str]) -> None:
     found = resolve(Question(classes=list(words)), LIMITS)
 
-    assert [key(entry.name) for entry in found.classes] == [key(word) for word in words]
+    assert [folded(entry.name) for entry in found.classes] == [folded(word) for word in words]
 
 
-@given(st.lists(WORDS, min_size=1, max_size=8, unique_by=key), st.data())
+@given(st.lists(WORDS, min_size=1, max_size=8, unique_by=folded), st.data())
 def test_a_word_that_comes_twice_is_refused_however_it_is_written(words: list[str], data: st.DataObject) -> None:
     again = data.draw(st.sampled_from(words))
     place = data.draw(st.integers(0, len(words)))
     decomposed = f" {unicodedata.normalize('NFD', again)}\t"
 
     assert "only once" in refusal(Question(classes=[*words[:place], decomposed, *words[place:]]))
+
+
+@pytest.mark.parametrize("unseen", ["\ufeff", "\u00ad", "\u200b", "\u2060", "\u200e", "\u200d", "\u200c", "\ufe0f"])
+def test_characters_that_nobody_sees_make_no_other_class(unseen: str) -> None:
+    for again in (f"{unseen}sky", f"s{unseen}ky", f"SKY{unseen}"):
+        assert "only once" in refusal(Question(classes=["sky", again]))
+
+
+@pytest.mark.parametrize("unseen", ["\ufeff", "\u00ad", "\u200b", "\u2060", "\u200e"])
+def test_a_class_is_named_without_what_nobody_sees(unseen: str) -> None:
+    assert resolve(Question(classes=[f" {unseen} s{unseen}ky"]), LIMITS).classes[0].name == "sky"
+    assert "not blank" in refusal(Question(classes=[f" {unseen}"]))
+
+
+@pytest.mark.parametrize("name", ["\u0645\u06cc\u200c\u0631\u0648\u0645", "\u2764\ufe0f", "\U0001f468\u200d\U0001f33e"])
+def test_joiners_of_letters_and_signs_stay(name: str) -> None:
+    assert resolve(Question(classes=[name]), LIMITS).classes[0].name == name
+
+
+def test_a_synonym_that_repeats_its_class_is_told_so() -> None:
+    detail = refusal(Question(classes=[ClassInput(name="dog", synonyms=["Dog"])]))
+
+    assert detail == (
+        "classes.0: expected each word of a class once; capitals and invisible characters make no other word, got 'Dog'"
+    )
 
 
 @given(WORDS, WORDS, st.sampled_from([chr(code) for code in (*range(32), *range(127, 160))]))

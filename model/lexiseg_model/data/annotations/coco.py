@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lexiseg_model.class_names import plain
 from lexiseg_model.data.annotations.segmentation import (
     Segmentation,
     box_outline,
@@ -176,7 +177,7 @@ def _categories(entries: Sequence[dict[str, Any]]) -> dict[Id, str]:
     """Category names by id. Raises DatasetError: two names share an id."""
     names: dict[Id, str] = {}
     for entry in entries:
-        category, name = _id(entry["id"]), str(entry["name"])
+        category, name = _id(entry["id"]), plain(str(entry["name"]))
         if names.setdefault(category, name) != name:
             raise DatasetError(f"two categories have the id {category}: {names[category]!r} and {name!r}")
     return names

@@ -1,0 +1,23 @@
+"""Names of classes as people copy them: with byte-order marks, soft hyphens and blanks that nobody sees."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Unicode's default ignorable code points, without what emoji are made of.
+INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0]"
+)
+# They join and part letters of Persian or Hindi, and choose the style of a sign: they stay, and make no other name.
+JOINERS = re.compile("[\u200c\u200d\ufe00-\ufe0f]")
+
+
+def plain(name: str) -> str:
+    """One form of a name: NFC, without invisible characters and white space around it."""
+    return unicodedata.normalize("NFC", INVISIBLE.sub("", name)).strip()
+
+
+def folded(name: str) -> str:
+    """What is equal for names of one class: neither capitals nor joiners count."""
+    return unicodedata.normalize("NFC", JOINERS.sub("", plain(name))).casefold()
