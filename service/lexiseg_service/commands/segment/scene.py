@@ -303,7 +303,7 @@ def _create(path: Path, scene: Scene, block: int, kind: str) -> Any:
 def write_outlines(stem: Path, scene: Scene, regions: Sequence[Region], names: Sequence[str]) -> int:
     """Write STEM.gpkg and STEM.geojson, one feature a region, and return how many there are.
 
-    Exteriors are counterclockwise, as RFC 7946 has it.
+    Exteriors are counterclockwise, as RFC 7946 has it. The GeoJSON names its coordinates by `crs`, or they are WGS 84.
     """
     outlines = np.array([shapely.to_wkb(shapely.orient_polygons(region.outline)) for region in regions], object)
     columns = [
@@ -313,8 +313,7 @@ def write_outlines(stem: Path, scene: Scene, regions: Sequence[Region], names: S
         np.array([round(region.score, 4) for region in regions], np.float64),
         np.array([region.area for region in regions], np.int64),
     ]
-    # GeoJSON with `crs`, the form of 2008 that GIS read: RFC 7946 has no coordinates but WGS 84.
-    for suffix, driver in (("gpkg", "GPKG"), ("geojson", "GeoJSON")):
+    for suffix, driver, layer_options in (("gpkg", "GPKG", {}), ("geojson", "GeoJSON", _geojson_options(scene.crs))):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "'crs' was not provided")  # an image without a place
             pyogrio.raw.write(
@@ -326,5 +325,14 @@ def write_outlines(stem: Path, scene: Scene, regions: Sequence[Region], names: S
                 driver=driver,
                 geometry_type="MultiPolygon",
                 crs=None if scene.crs is None else scene.crs.to_wkt(),
+                layer_options=layer_options,
             )
     return len(regions)
+
+
+def _geojson_options(crs: Any) -> dict[str, str]:
+    """GDAL's options: `crs`, the form of 2008 that GIS read, where the coordinates have a number, else RFC 7946."""
+    if crs is None or crs.to_authority(confidence_threshold=100) is not None:
+        return {}
+    on_the_globe = crs.is_geographic or crs.is_projected  # not so a site's own coordinates
+    return {"RFC7946": "YES", "COORDINATE_PRECISION": "9"} if on_the_globe else {}

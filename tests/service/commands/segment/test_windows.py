@@ -67,6 +67,27 @@ def test_odd_names_cost_at_most_themselves(lexiseg: CommandLine, scene: Path, tm
     assert (names[0], names[1][:99]) == ("[red].geojson", "n" * 99)
 
 
+@pytest.mark.parametrize(
+    ("coordinates", "named"),
+    [
+        ("+proj=laea +lat_0=45 +lon_0=15 +x_0=500000 +y_0=5000000 +datum=WGS84 +units=m", None),
+        ("EPSG:3857", "urn:ogc:def:crs:EPSG::3857"),
+    ],
+)
+def test_geojson_says_its_coordinates_or_has_those_of_the_globe(
+    lexiseg: CommandLine, tmp_path: Path, coordinates: str, named: str | None
+) -> None:
+    bands = np.asarray(pictures.photograph("china").resize((200, 160))).transpose(2, 0, 1)
+    path = scenes.write(tmp_path / "a.tif", bands, crs=coordinates)
+
+    assert lexiseg("segment", path, *WORDS, "--out", tmp_path / "out").status == 0
+
+    content = json.loads((tmp_path / "out/a.geojson").read_text())
+    left, top = content["features"][0]["geometry"]["coordinates"][0][0][0]
+    assert content.get("crs", {}).get("properties", {}).get("name") == named
+    assert (abs(left - 15) < 0.01 and abs(top - 45) < 0.01) == (named is None)
+
+
 def test_the_geopackage_holds_the_features_of_the_geojson(lexiseg: CommandLine, scene: Path, tmp_path: Path) -> None:
     lexiseg("segment", scene, *WORDS, "--out", tmp_path / "out")
 
