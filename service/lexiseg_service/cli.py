@@ -36,7 +36,7 @@ from lexiseg_service.commands.compare.app import compare
 from lexiseg_service.commands.data import data
 from lexiseg_service.commands.evaluate.app import evaluate
 from lexiseg_service.commands.models.app import models
-from lexiseg_service.commands.options import Grouped, takes_settings
+from lexiseg_service.commands.options import Grouped, PlainErrors, takes_settings
 from lexiseg_service.commands.outputs import output_folder
 from lexiseg_service.commands.sample import sample
 from lexiseg_service.commands.segment.app import segment
@@ -49,6 +49,7 @@ from lexiseg_service.settings import Settings
 
 app = typer.Typer(
     name="lexiseg",
+    cls=PlainErrors,
     help="Send an image and words, get masks.\n\n"
     "  lexiseg serve\n\n"
     "  lexiseg sample\n\n"

@@ -131,7 +131,7 @@ class Asked(StrictModel):
         examples=[["sky", "building", "tree"]],
     )
     vocabulary: str | None = Field(None, description="a named class list instead of `classes`", examples=["ade20k"])
-    model: str | None = Field(None, description="NAME or NAME@VERSION; default: the first of `GET /models`")
+    model: str | None = Field(None, description="NAME or NAME@VERSION; default: the first of `GET /v1/models`")
     background: bool | BackgroundInput | None = Field(
         None,
         description="true (default with `classes`): pixels that no class explains stay empty; false: every pixel gets "

@@ -1,5 +1,7 @@
 """What goes wrong is said on the page, and the page goes on."""
 
+import re
+
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests import pictures
@@ -27,6 +29,16 @@ def test_a_word_that_is_refused_is_named(page: Page) -> None:
     assert chip is not None
     assert panel is not None
     assert chip["x"] + chip["width"] < panel["x"] + panel["width"]
+
+
+def test_a_word_is_asked_once_however_it_is_spelt(page: Page) -> None:
+    choose(page)
+    add(page, "sky|Sky|heaven|Heaven")
+    expect_result(page, "Found sky")
+    expect(page.locator("#chips li")).to_have_text(re.compile(r"^sky \| heaven"))
+
+    add(page, "Sky")
+    expect_result(page, "Sky: asked for already.")
 
 
 def test_many_warnings_of_a_kind_are_one_line(page: Page) -> None:

@@ -134,7 +134,7 @@ def test_what_cannot_be_calibrated_is_told(lexiseg: CommandLine, photos: Path, t
     shared = lexiseg("calibrate", photos / "china.jpg", empty / "china.jpg", "--vocabulary", "mine", "--masks", empty)
 
     assert "china.png" in unmasked.err
-    assert "no 'nobodys' here" in unknown.err
+    assert "none called 'nobodys'" in unknown.err
     assert "background" in everywhere.err
     assert "gRPC has no vocabularies: name the server by its http address" in over_grpc.err
     assert "not from the standard input" in piped.err

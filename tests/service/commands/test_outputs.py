@@ -34,6 +34,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("segment gone.tif -c sky --window 128", "gone.tif: No such file"),
         ("segment photos -c sky --out text.txt", "expected a folder, got the file text.txt"),
         ("segment photos -c sky --out text.txt/out", "text.txt is a file"),
+        ("segment photos -c sky --format png", "Invalid value for '--format': 'png' is not one of 'coco', 'yolo'"),
+        ("segment photos -c sky --max-side big", "Invalid value for '--max-side': expected a valid integer"),
         ("segment photos -c sky --model nobodys", "no model 'nobodys'; there is: tiny"),
         ("segment photos -c sky,tree", "-c sky -c tree"),
         ('segment photos -c ["sky","tree"]', "-c sky -c tree"),

@@ -113,7 +113,9 @@ class Vocabularies:
         if vocabulary is None:
             similar = get_close_matches(name[:MAX_COMPARED], BUILT_IN_NAMES, 1)
             hint = f"is {similar[0]!r} meant?" if similar else f"built in are {', '.join(BUILT_IN_NAMES)};"
-            raise UnknownVocabulary(f"vocabulary: no {name[:MAX_COMPARED]!r} here; {hint} GET /vocabularies lists all")
+            raise UnknownVocabulary(
+                f"vocabulary: there is none called {name[:MAX_COMPARED]!r}; {hint} GET /v1/vocabularies lists all"
+            )
         return vocabulary
 
     async def list_all(self, key: str = "") -> list[NamedVocabulary]:

@@ -134,12 +134,15 @@ function titleOf({ name, synonyms, examples, negatives }) {
   return [name, ...(synonyms ?? [])].join(" | ") + (counts.length ? ` (${counts.join(", ")})` : "");
 }
 
-/** One chip for each word between commas: `sofa|couch, dog` are two, the first with a synonym. */
+/** One chip for each word between commas: `sofa|couch, dog` are two, the first with a synonym. Capitals do not count. */
 export function addWords(text) {
   const spellings = text.split(",").map((word) => word.split("|").map((part) => part.trim()).filter(Boolean));
-  const words = spellings.filter(([name]) => name).map(([name, ...synonyms]) => ({ name, synonyms }));
-  const known = new Set(state.words.map(({ name }) => name));
-  const fresh = words.filter(({ name }) => !known.has(name) && known.add(name));
+  const words = spellings.filter(([name]) => name).map(([name, ...synonyms]) => {
+    const spelt = new Set([name.toLowerCase()]);
+    return { name, synonyms: synonyms.filter((word) => !spelt.has(word.toLowerCase()) && spelt.add(word.toLowerCase())) };
+  });
+  const known = new Set(state.words.map(({ name }) => name.toLowerCase()));
+  const fresh = words.filter(({ name }) => !known.has(name.toLowerCase()) && known.add(name.toLowerCase()));
   if (fresh.length) {
     $("vocabulary").value = "";
     keep([...state.words, ...fresh]);

@@ -32,8 +32,8 @@ class OvertakenStore(Store):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("cityscape", "no 'cityscape' here; is 'cityscapes' meant? GET /vocabularies lists all"),
-        ("kitchen", "no 'kitchen' here; built in are voc20, voc21, .*; GET /vocabularies lists all"),
+        ("cityscape", "there is none called 'cityscape'; is 'cityscapes' meant? GET /v1/vocabularies lists all"),
+        ("kitchen", "there is none called 'kitchen'; built in are voc20, voc21, .*; GET /v1/vocabularies lists all"),
     ],
 )
 async def test_an_unknown_name_is_answered_with_the_nearest_one_or_all_that_are_built_in(name: str, said: str) -> None:
