@@ -173,9 +173,10 @@ def one_value_warning(name: str, values: Iterable[int], n_classes: int) -> tuple
     """
     if n_classes < 2 or not {*values} <= {0, IGNORE}:
         return ()
+    indices = "1" if n_classes == 2 else f"1 to {n_classes - 1}"
     return (
         f"the masks of {name} hold only 0 and perhaps {IGNORE}, which is ignored, not an object: write the index of "
-        f"the class in its place, 1 to {n_classes - 1}",
+        f"the class in its place, {indices}",
     )
 
 

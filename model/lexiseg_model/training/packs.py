@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import BACKGROUND, IGNORE
+from lexiseg_model.data.indexed import BACKGROUND, IGNORE, one_value_warning
 
 INDEX, PIXELS, LABELS, AREAS = "index.json", "pixels.u8", "labels.u8", "areas.npy"
 AREA_STEP = 4  # areas are counted from every so many pixels of a mask
@@ -75,7 +75,7 @@ def write_pack(
     names: tuple[str, ...] = (),
     complete: bool = False,
 ) -> Pack:
-    """Write a pack; the folder appears when it is complete."""
+    """Write a pack; the folder appears when it is complete. Prints a warning about masks that show no class."""
     fresh = folder.with_name(f"{folder.name}.{os.getpid()}")
     fresh.mkdir(parents=True, exist_ok=True)
     places, areas, known, offset = [], [], [], 0
@@ -89,7 +89,11 @@ def write_pack(
             areas.append(_areas(mask, len(classes)))
             known.append((photograph.name, list(photograph.present)))
             offset += height * width
-    np.save(fresh / AREAS, np.array(areas, np.float32).reshape(len(places), len(classes)))
+    shares = np.array(areas, np.float32).reshape(len(places), len(classes))
+    if any(masked for *_, masked in places):
+        for warning in one_value_warning(name, np.flatnonzero(shares.any(0)).tolist(), len(classes)):
+            print(f"warning: {warning}", flush=True)
+    np.save(fresh / AREAS, shares)
     index = {
         "name": name,
         "classes": classes,
