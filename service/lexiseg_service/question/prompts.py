@@ -13,10 +13,19 @@ import pybase64
 from lexiseg_model.types import Point, Prompt, Region, Task
 from lexiseg_service.errors import MAX_FINDINGS, InvalidValue
 from lexiseg_service.question.messages import ExampleRegion, Followed, ImageSource
-from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput, PromptInput, Question, ShownInput
+from lexiseg_service.question.schemas import (
+    ClassInput,
+    ExampleInput,
+    ImageInput,
+    MaskInput,
+    PromptInput,
+    Question,
+    ShownInput,
+)
 from lexiseg_service.settings import Limits
 
 BYTES_PER_POINT = 512  # bytes of JSON whose parsing takes as long as resolving or encoding one point
+MAX_RUN_BYTES = 2 * 2**20  # of the masks of a request, which each stage decodes and encodes; a photograph's has some KB
 SOURCES = 'one of {"base64": ...}, {"url": ...} and {"id": ...}'
 DATA_URI = re.compile(r"\Adata:[^,]{0,100};base64,")
 LINE_BREAKS = {ord("\n"): None, ord("\r"): None}
@@ -40,8 +49,8 @@ def resolve_prompts(question: Question, task: Task, limits: Limits) -> tuple[Pro
     `check_inside` compares them with the image, once its size is known.
 
     Raises:
-        InvalidValue: prompts for another task, none for the task prompt, too many of them or of their points, an
-            empty prompt, or an empty box.
+        InvalidValue: prompts for another task, none for the task prompt, too many of them, of their points or of the
+            run lengths of their masks, an empty prompt, or an empty box.
     """
     prompts = question.prompts or []
     if task != "prompt":
@@ -54,6 +63,7 @@ def resolve_prompts(question: Question, task: Task, limits: Limits) -> tuple[Pro
         raise InvalidValue.of("prompts", f"{len(prompts)} prompts", f"at most {limits.max_prompts}")
     for index, prompt in enumerate(prompts):
         check_points(prompt, f"prompts.{index}", limits)
+    _check_runs((prompt.mask for prompt in prompts), "prompts")
     has_classes = bool(question.classes or question.vocabulary)
     return tuple(
         _shown(prompt, f"prompts.{index}")
@@ -140,6 +150,13 @@ def _outside(field: str, value: float | list[float], limit: str) -> InvalidValue
     return InvalidValue.of(field, value, f"pixels inside the image: {limit}")
 
 
+def _check_runs(masks: Iterable[MaskInput | None], field: str) -> None:
+    n_bytes = sum(len(mask.counts) for mask in masks if mask is not None)
+    if n_bytes > MAX_RUN_BYTES:
+        came = f"{n_bytes:,} characters of run lengths"
+        raise InvalidValue.of(field, came, f"at most {MAX_RUN_BYTES:,} in the masks of all")
+
+
 def _correction(prompt: PromptInput, field: str, has_classes: bool) -> Prompt:
     """The prompt that corrects a mask or a segment."""
     if prompt.mask is not None and prompt.segment is not None:
@@ -189,9 +206,11 @@ def examples_of(entries: Sequence[str | ClassInput] | None, limits: Limits) -> t
     """Every example of a class list, the positive ones of a class first.
 
     Raises:
-        InvalidValue: too many examples or images, an image with none or several of base64, url and id, or an empty
-            region.
+        InvalidValue: too many examples, images or run lengths of masks, an image with none or several of base64, url
+            and id, or an empty region.
     """
+    classes = [entry for entry in entries or () if isinstance(entry, ClassInput)]
+    _check_runs((example.mask for entry in classes for example in (*entry.examples, *entry.negatives)), "classes")
     examples = tuple(_examples(entries or (), limits))
     images = {example.image for example in examples if not example.image.is_empty}
     if len(images) > limits.max_example_images:

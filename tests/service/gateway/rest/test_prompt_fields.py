@@ -124,3 +124,28 @@ async def test_a_model_that_lacks_the_task_names_those_that_have_it(question: di
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "task")
     assert "clicks" in refused.json()["detail"]
     assert taken.status_code == 200, taken.text
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("prompts", {"prompts": [{"mask": {"size": [64, 48], "counts": "0" * 300_000}}] * 8}),
+        (
+            "classes",
+            {
+                "classes": [
+                    {"name": "red", "examples": [{"mask": {"size": [64, 48], "counts": "0" * 300_000}}] * 4},
+                    {"name": "sky", "examples": [{"mask": {"size": [64, 48], "counts": "0" * 300_000}}] * 4},
+                ]
+            },
+        ),
+    ],
+)
+async def test_the_masks_of_a_request_have_so_many_run_lengths_in_all(
+    client: httpx.AsyncClient, field: str, fields: dict[str, Any]
+) -> None:
+    answer = await post(client, **fields)
+
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert (error["field"], error["value"]) == (field, "2,400,000 characters of run lengths")
