@@ -4,7 +4,7 @@
 
 Every method is registered as a streaming one, which is the same on the wire: gRPC reads the message of a unary method
 before its handler runs, so before a key or a limit could refuse it. An unread message stays with its sender by flow
-control. A ServiceError becomes a rich status. Health and reflection need no key and pass unchanged.
+control. A ServiceError becomes a rich status. Health and reflection need no key and pass (`open_methods`).
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from lexiseg_service.errors import (
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.admission.keys import HEADERS, key_of, refuse_repeated
 from lexiseg_service.gateway.admission.proxies import Proxies
+from lexiseg_service.gateway.rpc.open_methods import DETAIL, plain_spoken
 from lexiseg_service.settings import BODY_SECONDS, FIRST_MESSAGE_SECONDS, STREAM_IDLE_SECONDS, Settings
 from lexiseg_service.shares import Hold
 from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
@@ -84,8 +85,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> Handler | None:
         """The method's handler, wrapped."""
         handler = await continuation(details)
-        if handler is None or details.method.startswith(OPEN):
-            return handler
+        if handler is None:
+            return None
+        if details.method.startswith(OPEN):
+            return plain_spoken(handler)
         # grpcio types its handlers for threads alone.
         own = cast("Any", handler)
         answer = self._unary(own.unary_unary, details) if own.unary_unary else self._stream(own.stream_stream, details)
@@ -240,7 +243,7 @@ async def _next(context: Context) -> Any:
     try:
         return await context.read()
     except DecodeError:
-        raise MalformedRequest("bytes that are no message of this method") from None
+        raise MalformedRequest(DETAIL) from None
 
 
 def address_of(peer: str) -> str | None:

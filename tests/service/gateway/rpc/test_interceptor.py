@@ -97,6 +97,26 @@ async def test_bytes_that_are_no_message_are_a_malformed_request() -> None:
     assert (error.code(), kind(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "malformed-request")
 
 
+@pytest.mark.parametrize(
+    ("method", "kind_of_call"),
+    [
+        ("/grpc.health.v1.Health/Check", "unary_unary"),
+        ("/grpc.health.v1.Health/Watch", "unary_stream"),
+        ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "stream_stream"),
+    ],
+)
+async def test_bytes_that_are_no_message_of_an_open_method_are_refused_in_plain_words(
+    method: str, kind_of_call: str
+) -> None:
+    async with calling() as gateway:
+        message: Any = iter([b"\xff\xff\xff"]) if kind_of_call == "stream_stream" else b"\xff\xff\xff"
+        call = getattr(gateway.channel, kind_of_call)(method)(message)
+        error = await failure(call if kind_of_call == "unary_unary" else call.read())
+
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details() == "bytes that are no message of this method"
+
+
 async def test_a_message_over_the_limit_is_refused_before_it_is_read() -> None:
     large = pb.SegmentRequest(image=pb.Image(content=bytes(3000)))
     async with calling(limits={"max_grpc_bytes": 2000}) as gateway:
