@@ -48,7 +48,8 @@ class Manifest(BaseModel):
     def _stay_inside(cls, files: dict[str, StoredFile]) -> dict[str, StoredFile]:
         for name in files:
             path = PurePosixPath(name)
-            if not path.name or path.is_absolute() or ".." in path.parts or "\\" in name or str(path) != name:
+            strange = "\\" in name or "\0" in name or str(path) != name
+            if not path.name or path.is_absolute() or ".." in path.parts or strange:
                 raise ValueError(f"{name!r} is not a path inside a model directory")
         return files
 
@@ -101,8 +102,10 @@ def pull(
         WeightsError: there is no such model, or a file has another digest than the manifest.
     """
     store, root = _open_model(url, name)
-    manifest = _read_manifest(store, root)
     place = place or name
+    if "\0" in place:
+        raise OptionError(f"{place!r} is no name of a folder: it has a NUL character")
+    manifest = _read_manifest(store, root)
     target = models_dir / place
     if target.exists():
         if (target / CARD).exists() and _manifest_of(target) == manifest:
@@ -142,6 +145,8 @@ def _swap(fresh: Path, target: Path) -> None:
 
 
 def _open_model(url: str, name: str) -> tuple[Any, str]:
+    if "\0" in url + name:
+        raise OptionError(f"{f'{url}/{name}'!r} is no place of a model: it has a NUL character")
     store, root = connect_store(url)
     return store, f"{root}/{name}"
 

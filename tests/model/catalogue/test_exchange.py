@@ -134,7 +134,9 @@ def test_a_push_that_is_cut_off_changes_nothing_for_who_pulls(
     assert contents(pull(str(store), "mine", tmp_path / "others", False)) == before
 
 
-@pytest.mark.parametrize("place", ["../outside", "/etc/outside", "a/../../outside", "a//b", "a\\b", ".", "..", ""])
+@pytest.mark.parametrize(
+    "place", ["../outside", "/etc/outside", "a/../../outside", "a//b", "a\\b", "a\0b", ".", "..", ""]
+)
 def test_a_manifest_that_leads_elsewhere_is_refused(mine: Path, tmp_path: Path, place: str) -> None:
     store = tmp_path / "store"
     push(mine, "mine", str(store))
@@ -147,3 +149,9 @@ def test_a_manifest_that_leads_elsewhere_is_refused(mine: Path, tmp_path: Path, 
         pull(str(store), "mine", tmp_path / "models", False)
 
     assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(("name", "place"), [("a\0b", None), ("mine", "a\0b")])
+def test_a_name_with_a_nul_is_refused_in_words(tmp_path: Path, name: str, place: str | None) -> None:
+    with pytest.raises(OptionError, match=r"'.*a\\x00b' is no .*: it has a NUL character"):
+        pull(str(tmp_path), name, tmp_path, False, place=place)
