@@ -136,11 +136,9 @@ function titleOf({ name, synonyms, examples, negatives }) {
 
 /** One chip for each word between commas: `sofa|couch, dog` are two, the first with a synonym. Capitals do not count. */
 export function addWords(text) {
-  const spellings = text.split(",").map((word) => word.split("|").map((part) => part.trim()).filter(Boolean));
-  const words = spellings.filter(([name]) => name).map(([name, ...synonyms]) => {
-    const spelt = new Set([name.toLowerCase()]);
-    return { name, synonyms: synonyms.filter((word) => !spelt.has(word.toLowerCase()) && spelt.add(word.toLowerCase())) };
-  });
+  const once = (word, index, all) => all.findIndex((other) => other.toLowerCase() === word.toLowerCase()) === index;
+  const spellings = text.split(",").map((word) => word.split("|").map((part) => part.trim()).filter(Boolean).filter(once));
+  const words = spellings.filter(([name]) => name).map(([name, ...synonyms]) => ({ name, synonyms }));
   const known = new Set(state.words.map(({ name }) => name.toLowerCase()));
   const fresh = words.filter(({ name }) => !known.has(name.toLowerCase()) && known.add(name.toLowerCase()));
   if (fresh.length) {
