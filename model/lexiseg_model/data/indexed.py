@@ -24,6 +24,7 @@ from lexiseg_model.pictures.listing import pictures_in
 from lexiseg_model.pictures.reader import Picture, read
 
 JPEG_QUALITY = 95
+MAX_PIXELS = 180_000_000  # of a photograph; more is a damaged header
 IGNORE = 255  # mask value that is ignored
 INDEX_MODES = ("L", "P")  # Pillow's modes of one 8-bit channel
 BACKGROUND = "background"
@@ -48,7 +49,11 @@ def read_picture(path: Path) -> Picture:
         SampleError: the file is not a picture.
     """
     with _reading(path) as content:
-        return read(content)
+        header = read_header(content)
+        height, width = header.size
+        if height * width > MAX_PIXELS:
+            raise SampleError(str(path), f"{width} x {height} pixels; expected at most {MAX_PIXELS:,}")
+        return read(content, header=header)
 
 
 def read_photograph(path: Path) -> NDArray[np.uint8]:

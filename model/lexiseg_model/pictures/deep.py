@@ -18,7 +18,6 @@ from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_model.pictures.tiff import TiffPage
 
 PNG_DEPTH_AT = 24  # IHDR is the first chunk; its ninth byte is the depth
-MAX_SAMPLE_BYTES = 512 << 20  # of a picture: 40 megapixels of float RGB
 COLOUR_MODES = ("RGB", "RGBA", "LA")
 OPENCV_COMPRESSIONS = (1, 5, 8, 32773, 32946)  # of its libtiff; of others it makes noise instead of an error
 FLOATS = (32, 64)  # bits
@@ -112,7 +111,6 @@ def _decoded(content: bytes, page: int) -> NDArray[Any]:
 
 def can_opencv(page: TiffPage) -> bool:
     """Whether OpenCV reads the deep samples of a page right."""
-    height, width = page.size
     return (
         page.is_deep
         and not page.is_planar
@@ -120,7 +118,6 @@ def can_opencv(page: TiffPage) -> bool:
         and page.samples in ((3, 4) if page.photometric == tiff.RGB else (1,))
         and page.photometric in (tiff.WHITE_IS_ZERO, tiff.BLACK_IS_ZERO, tiff.RGB)
         and (page.sample_format != tiff.FLOAT or page.bits in FLOATS)
-        and height * width * page.samples * max(16, page.bits) // 8 <= MAX_SAMPLE_BYTES
     )
 
 

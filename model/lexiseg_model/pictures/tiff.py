@@ -15,12 +15,15 @@ from lexiseg_model.pictures.orientation import known_orientation
 
 MAX_PAGES = 64  # overviews halve the picture, so that twenty lead from terapixels to one tile
 MAX_TAGS = 1024  # of a page
+MAX_SAMPLE_BYTES = 512 << 20  # of a deep picture: 40 megapixels of float RGB
+MAX_TILE_PIXELS = 1 << 22  # of a tile of a small picture
 # Tags.
 NEW_SUBFILE_TYPE, SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 255, 256, 257, 258, 259, 262
 ORIENTATION, SAMPLES, PLANAR, EXTRA_SAMPLES, SAMPLE_FORMAT = 274, 277, 284, 338, 339
+TILE_WIDTH, TILE_LENGTH = 322, 323
 READ_TAGS = {
     NEW_SUBFILE_TYPE, SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC,
-    ORIENTATION, SAMPLES, PLANAR, EXTRA_SAMPLES, SAMPLE_FORMAT,
+    ORIENTATION, SAMPLES, PLANAR, EXTRA_SAMPLES, SAMPLE_FORMAT, TILE_WIDTH, TILE_LENGTH,
 }  # fmt: skip
 MAX_VALUES = 16  # of a tag: one a sample
 INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}  # types of values: byte, short, long, IFD, long8
@@ -100,6 +103,17 @@ class TiffPage:
         return self.first(PLANAR, 1) == SEPARATE and self.samples > 1
 
     @property
+    def sample_bytes(self) -> int:
+        """Bytes of all samples, decoded."""
+        height, width = self.size
+        return height * width * self.samples * max(8, self.bits) // 8
+
+    @property
+    def tile_pixels(self) -> int:
+        """Pixels of a tile, which a decoder holds in memory whatever the size of the picture; 0 without tiles."""
+        return self.first(TILE_WIDTH, 0) * self.first(TILE_LENGTH, 0)
+
+    @property
     def is_deep(self) -> bool:
         """Whether samples are of more than 8 bits, signed or floating point."""
         return self.bits > 8 or self.sample_format != UNSIGNED
@@ -143,6 +157,10 @@ def check_kind(page: TiffPage) -> None:
         problem = f"{page.samples} bands without colours"
     elif page.is_planar and page.is_deep:
         problem = "deep samples in separate planes"
+    elif page.is_deep and page.sample_bytes > MAX_SAMPLE_BYTES:
+        problem = f"{page.sample_bytes >> 20} MiB of deep samples"
+    elif page.tile_pixels > max(MAX_TILE_PIXELS, 2 * page.size[0] * page.size[1]):
+        problem = f"tiles of {page.tile_pixels:,} pixels"
     if problem:
         raise UnsupportedPictureError(f"a TIFF with {problem} is not taken ({page}); save it as RGB or grey with LZW")
 

@@ -8,8 +8,16 @@ import pytest
 from PIL import Image
 
 from lexiseg_model.data.checking import check_masks
-from lexiseg_model.data.indexed import Sample, evenly_spread, photographs_in, read_classes, read_dataset
+from lexiseg_model.data.indexed import (
+    Sample,
+    evenly_spread,
+    photographs_in,
+    read_classes,
+    read_dataset,
+    read_photograph,
+)
 from lexiseg_model.errors import DatasetError, SampleError
+from tests import pictures
 
 CLASSES = ["background", "cat", "dog"]
 
@@ -22,6 +30,13 @@ def write_set(root: Path, names: tuple[str, ...] = ("b", "a"), classes: list[str
     for name in names:
         Image.new("RGB", (6, 4), (200, 10, 10)).save(folder / "images" / f"{name}.jpg", quality=95)
         Image.fromarray(np.full((4, 6), 255, np.uint8)).save(folder / "masks" / f"{name}.png")
+
+
+def test_a_photograph_of_countless_pixels_is_not_decoded(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(pictures.png_of(50_000, 50_000))
+
+    with pytest.raises(SampleError, match="50000 x 50000 pixels; expected at most 180,000,000"):
+        read_photograph(tmp_path / "a.png")
 
 
 def test_hidden_files_are_no_photographs(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -121,6 +123,12 @@ REFUSED = {
         RGB.transpose(2, 0, 1).astype(np.float32), photometric="rgb", planarconfig="separate"
     ),
     "LERC compression": by_hand(bytes(900), {256: (30,), 257: (30,), 258: (8,), 259: (34887,), 262: (1,), 278: (30,)}),
+    "tiles of 104,857,856 pixels": tiff(RGB, photometric="rgb", tile=(16, 16)).replace(
+        struct.pack("<HHII", 323, 4, 1, 16), struct.pack("<HHII", 323, 4, 1, 6_553_616)
+    ),
+    "1220 MiB of deep samples": by_hand(
+        b"", {256: (8000,), 257: (20_000,), 258: (64,), 262: (1,), 277: (1,), 339: (3,)}
+    ),
     "CIELAB colours": tiff(RGB, photometric="cielab"),
     "number 60000 compression": by_hand(bytes(900), {256: (30,), 257: (30,), 258: (8,), 259: (60000,), 262: (1,)}),
 }
