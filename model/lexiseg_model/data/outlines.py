@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lexiseg_model.data.annotations.coco import CocoImage, read_coco_file
@@ -47,7 +47,8 @@ def outlined_scenes(place: Path) -> list[Scene[tuple[Rle, ...]]]:
 
 
 def _coco_scene(photographs: Photographs, image: CocoImage) -> Scene[tuple[Rle, ...]]:
-    path = photographs.find(image.file_name) or photographs.folder / image.file_name  # a missing one costs itself alone
+    # A missing one costs itself alone.
+    path = photographs.find(image.file_name) or photographs.folder / PurePosixPath(image.file_name).name
     name = str(path)
     return Scene(name, partial(read_photograph, path), partial(_coco_objects, image))
 

@@ -238,14 +238,12 @@ def _coco_scenes(
     read: Callable[[Size, list[Labelled]], Truth],
 ) -> tuple[Scene[Truth], ...]:
     """One scene for each image; `read` as in `read_coco`. Raises DatasetError: a photograph is missing."""
-    scenes, files = [], []
-    for image in content.images:
+    scenes = []
+    files = photographs.find_all([image.file_name for image in content.images])
+    for image, file in zip(content.images, files, strict=True):
         labelled = [(each, class_of[each.category]) for each in image.annotations]
-        # A missing one is reported where it was expected.
-        files.append(photographs.find(image.file_name) or photographs.folder / image.file_name)
         truth = partial(read, image.size, labelled)
-        scenes.append(Scene(image.file_name, partial(read_photograph, files[-1]), truth))
-    require_files(photographs.folder.name, files)
+        scenes.append(Scene(image.file_name, partial(read_photograph, file), truth))
     return tuple(scenes)
 
 

@@ -59,6 +59,26 @@ def test_the_card_has_the_held_out_figures_of_the_weights(
     assert lineage(recipe, "").endswith(f"Loss: 2 at step 1, 1 at step 400. Held out, {told}")
 
 
+@pytest.mark.parametrize(
+    ("stated", "below", "expected"),
+    [
+        (None, "yes", ("Theirs.", "yes")),
+        (None, "no", ("Theirs.", "no")),
+        ("Ours.", "no", ("Ours.", "no")),
+        ("Ours.", "yes", ("Ours.", "ask")),
+    ],
+)
+def test_the_terms_of_the_start_are_kept(
+    stated: str | None, below: str, expected: tuple[str, str], recipe: RunRecipe, other: ModelCard, tmp_path: Path
+) -> None:
+    (tmp_path / "weights.safetensors").write_bytes(b"weights")
+    start = other.model_copy(update={"commercial_use": below})
+
+    fields = origin(recipe.model_copy(update={"licence": stated}), tmp_path / "weights.safetensors", below=start)
+
+    assert (fields["licence"], fields["commercial_use"]) == expected
+
+
 @pytest.mark.parametrize("name", ["LICENSE", "licence.txt", "COPYING.md"])
 def test_the_card_quotes_the_first_line_of_a_licence(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("\n# CC BY 4.0\n\nLong text.")

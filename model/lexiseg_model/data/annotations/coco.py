@@ -23,6 +23,7 @@ from lexiseg_model.data.annotations.segmentation import (
     whole_number,
 )
 from lexiseg_model.errors import DatasetError
+from lexiseg_model.file_names import as_text
 from lexiseg_model.types import Rle
 
 LISTS = ("images", "annotations", "categories")
@@ -93,7 +94,7 @@ def read_coco_file(listing: Path, categories: Collection[int] | None = None) -> 
         images = _images(content["images"])
     except (DatasetError, ValueError, KeyError, TypeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
-        raise DatasetError(f"{listing} is not a file of COCO's instances: {reason}") from None
+        raise DatasetError(as_text(f"{listing} is not a file of COCO's instances: {reason}")) from None
     entries, repeats = _without_repeats(content["annotations"])
     if categories is not None:
         _refuse_unknown(listing, entries, names)
@@ -177,7 +178,7 @@ def _categories(entries: Sequence[dict[str, Any]]) -> dict[Id, str]:
     """Category names by id. Raises DatasetError: two names share an id."""
     names: dict[Id, str] = {}
     for entry in entries:
-        category, name = _id(entry["id"]), plain(str(entry["name"]))
+        category, name = _id(entry["id"]), as_text(plain(str(entry["name"])))
         if names.setdefault(category, name) != name:
             raise DatasetError(f"two categories have the id {category}: {names[category]!r} and {name!r}")
     return names
@@ -257,7 +258,7 @@ def left_out(listing: Path, n_annotations: int, faults: Sequence[str], n_boxes: 
         warnings.append(f"{len(faults)} {of} cannot be used and are left out: {'; '.join(faults[:MAX_NAMED])}{more}")
     if n_boxes:
         warnings.append(f"{n_boxes} {of} are boxes without an outline: their pixels are ignored")
-    return tuple(warnings)
+    return tuple(map(as_text, warnings))
 
 
 def _deviations(listing: Path, n_annotations: int, repeats: int, all_groups: bool) -> tuple[str, ...]:

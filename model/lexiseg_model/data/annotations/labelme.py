@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lexiseg_model.data.annotations.coco import CocoAnnotation, CocoFile, CocoImage, Id, left_out
+from lexiseg_model.data.annotations.photographs import is_file
 from lexiseg_model.data.annotations.segmentation import (
     Segmentation,
     box_outline,
@@ -17,6 +18,7 @@ from lexiseg_model.data.annotations.segmentation import (
     checked_size,
 )
 from lexiseg_model.errors import DatasetError
+from lexiseg_model.file_names import as_text
 from lexiseg_model.pictures.listing import pictures_in
 
 CORNERS = 64  # of the polygon of a circle
@@ -66,14 +68,14 @@ def read_labelme(files: Sequence[Path], folder: Path) -> CocoFile:
 def _photograph(path: Path, named: str) -> Path:
     """The photograph of a file: the one it names, else the one of its own name beside it."""
     place = path.parent / named.replace("\\", "/")
-    if place.is_file() and place.resolve().is_relative_to(path.parent.resolve()):
+    if is_file(place) and place.resolve().is_relative_to(path.parent.resolve()):
         return place
     return next((each for each in pictures_in(path.parent) if each.stem == path.stem), path.parent / Path(named).name)
 
 
 def _annotation(shape: dict[str, Any], size: tuple[int, int]) -> CocoAnnotation:
     """Raises DatasetError, KeyError, TypeError, ValueError: the shape is not Labelme's, or no area."""
-    label = str(shape["label"]).strip()
+    label = as_text(str(shape["label"]).strip())
     if not label:
         raise DatasetError("an empty label")
     kind, points = shape.get("shape_type") or "polygon", shape["points"]

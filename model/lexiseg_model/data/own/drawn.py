@@ -66,17 +66,10 @@ def _sentences(part: Part) -> list[str]:
 def _pictures_of(folder: Path, path: Path, content: CocoFile, classes: tuple[str, ...]) -> list[Picture]:
     """The photographs of one listing with their masks. Raises DatasetError: photographs are missing."""
     value_of = {category: classes.index(name) for category, name in content.categories.items() if name in classes}
-    photographs = Photographs(path, folder)
-    files = {image.file_name: photographs.find(image.file_name) for image in content.images}
-    if missing := [name for name, file in files.items() if file is None]:
-        raise DatasetError(
-            f"{path}: {len(missing)} of {len(files)} photographs are missing, such as {missing[0]}; put "
-            f"them anywhere in {folder}"
-        )
+    files = Photographs(path, folder).find_all([image.file_name for image in content.images])
     return [
         Picture(file, partial(_draw_mask, image.annotations, value_of, image.size))
-        for image in content.images
-        if (file := files[image.file_name]) is not None
+        for file, image in zip(files, content.images, strict=True)
     ]
 
 

@@ -163,6 +163,27 @@ def test_another_json_is_refused_with_what_it_lacks(content: str, reason: str, t
         read_coco_file(tmp_path / "mine.json")
 
 
+@pytest.mark.parametrize("name", ["x" * 5000 + ".jpg", "a\x00.jpg", "\ud800.jpg", "/etc/hostname", "../../a.jpg"])
+def test_an_odd_name_of_a_photograph_is_a_missing_one(name: str, tmp_path: Path) -> None:
+    listing = write(tmp_path, GOOD)
+    content = json.loads(listing.read_text()) | {"images": [{**IMAGE, "file_name": name}]}
+    listing.write_text(json.dumps(content))
+    (tmp_path / "a.jpg").unlink()
+
+    with pytest.raises(DatasetError, match=r"mine\.json: 1 of 1 photographs are missing"):
+        read_object_scenes("mine.json", tmp_path, "val", lambda _: None)
+
+
+def test_warnings_and_names_can_be_printed(tmp_path: Path) -> None:
+    image = {**IMAGE, "file_name": "\udce9.jpg"}
+    listing = write(tmp_path, {**GOOD, "category_id": 9}, images=(image,), categories=({"id": 3, "name": "\ud800"},))
+
+    content = read_coco_file(listing)
+
+    assert r"annotation 1 of \udce9.jpg" in "".join(content.warnings).encode().decode()
+    assert content.categories == {3: r"\ud800"}
+
+
 def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
     listing = write(tmp_path, GOOD)
     listing.write_bytes(b"\xef\xbb\xbf" + listing.read_bytes())
