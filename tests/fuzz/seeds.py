@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model import catalogue
 from lexiseg_model.masks.rle import encode_mask
 from tests.fuzz.targets import CARD_ENDS
+from tests.model.pictures.tiffs import packed, tiff
 
 CORPUS = Path(__file__).with_name("corpus")
 SIDE = 17
@@ -32,6 +34,11 @@ def images() -> Iterator[tuple[str, bytes]]:
         buffer = io.BytesIO()
         converted.save(buffer, kind, **({"exif": turned} if kind in ("JPEG", "WEBP") else {}))
         yield f"{kind}-{mode.replace(';', '')}".lower(), buffer.getvalue()
+    rgb: dict[str, Any] = {"photometric": "rgb"}
+    yield "tiff-float", tiff((pixels / 255).astype(np.float32), compression="zlib", **rgb)
+    yield "tiff-dim", tiff(pixels.astype(np.uint16), order=">", bigtiff=True, **rgb)
+    yield "tiff-12-bits", packed(pixels[..., 0].astype(np.uint16) << 4, 12)
+    yield "tiff-overview", tiff(pixels, pixels[::2, ::2], subfiles=(0, 1), tile=(16, 16), **rgb)
 
 
 def runs() -> Iterator[tuple[str, bytes]]:
