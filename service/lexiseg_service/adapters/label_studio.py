@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from lexiseg_client.formats.annotation_tools import brush_runs
 from lexiseg_client.masks import rle
+from lexiseg_model.class_names import folded, plain
 from lexiseg_model.types import Segment
 from lexiseg_service.adapters.tools import SIMPLIFY, ask, convert, image_of_text, outline, prompt_of, read_as
 from lexiseg_service.errors import (
@@ -102,7 +103,7 @@ def control_of(label_config: str) -> Control:
 def _class(label: Element) -> dict[str, Any]:
     words = [word.strip() for word in label.get("predicted_values", "").split(",")]
     name = label.get("value", "")
-    return {"name": name, "synonyms": [word for word in words if word and word.casefold() != name.casefold()]}
+    return {"name": name, "synonyms": [word for word in words if word and folded(word) != folded(name)]}
 
 
 class Value(BaseModel):
@@ -234,7 +235,10 @@ async def prediction_of(
         ClientDisconnect: Label Studio hung up.
     """
 
+    as_written = {plain(entry["name"]): entry["name"] for entry in control.classes}  # Label Studio knows no other
+
     def regions_of(segment: Segment) -> list[dict[str, Any]]:
+        name = label if segment.label is None else as_written.get(segment.label, segment.label)
         return [
             {
                 "id": f"{answer.image_id[:8]}-{segment.id}-{index}",
@@ -244,7 +248,7 @@ async def prediction_of(
                 "original_width": answer.size[1],
                 "original_height": answer.size[0],
                 "image_rotation": 0,
-                "value": {**shape, control.kind: [name] if (name := segment.label or label) is not None else []},
+                "value": {**shape, control.kind: [] if name is None else [name]},
                 "score": segment.score,
                 "readonly": False,
             }

@@ -14,6 +14,7 @@ import yaml
 from lexiseg_model.data.annotations.coco import CocoAnnotation, CocoFile, CocoImage, Id, left_out
 from lexiseg_model.data.annotations.segmentation import box_outline, checked_box, checked_segmentation, whole_number
 from lexiseg_model.errors import DatasetError, PictureError
+from lexiseg_model.file_names import visible_files
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_model.pictures.header import read_header
 
@@ -81,7 +82,7 @@ def _resolved(listing: Path, root: str, entry: object) -> Path:
 def _pictures(place: Path) -> Iterator[Path]:
     """Images of a split: those of a folder, or of the lines of a file."""
     if place.is_dir():
-        yield from sorted(path for path in place.rglob("*") if is_picture_name(path) and path.is_file())
+        yield from filter(is_picture_name, visible_files(place))
         return
     for line in place.read_text(encoding="utf-8", errors="surrogateescape").split("\n"):
         if line.strip():

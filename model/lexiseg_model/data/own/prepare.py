@@ -22,7 +22,7 @@ from lexiseg_model.data.own.coco import listings, read_coco
 from lexiseg_model.data.own.drawn import Part, drawn_pictures
 from lexiseg_model.data.own.pictures import OwnPictures, digest_of, read_folders
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.file_names import fitting, on_one_line
+from lexiseg_model.file_names import fitting, on_one_line, visible_files
 
 ROOM = len("..jpg")  # bytes of a name around the stem, while it is written
 MIN_PHOTOGRAPHS = 4
@@ -65,7 +65,7 @@ def read_own(folder: Path) -> OwnPictures:
     if (listing := yolo_listing(folder)) is not None:
         parts = read_yolo(listing)
         return drawn_pictures(folder, [Part(listing, part, split == "val") for split, part in parts.items()])
-    if shapes := [path for path in sorted(folder.rglob("*.json")) if is_labelme(path)]:
+    if shapes := [path for path in visible_files(folder) if path.suffix == ".json" and is_labelme(path)]:
         return drawn_pictures(folder, [Part(folder / "*.json", read_labelme(shapes, folder), held_out=False)])
     beside = ("images", "masks") if not (folder / CLASSES).exists() else ("images",)  # YOLO has images, too
     if not any(all((folder / part / name).is_dir() for name in beside) for part in ("", "train")):
@@ -75,7 +75,7 @@ def read_own(folder: Path) -> OwnPictures:
 
 def _of_a_tool(folder: Path) -> str:
     """A word on annotations that a folder has in a format that is not read."""
-    listed = sorted(path for path in folder.rglob("*") if path.suffix in (".xml", ".json") and path.is_file())
+    listed = [path for path in visible_files(folder) if path.suffix in (".xml", ".json")]
     for path in listed[:MAX_SEEN]:
         with path.open("rb") as file:
             head = file.read(MAX_HEAD)

@@ -57,6 +57,20 @@ def test_polygons_of_yolo_become_masks(layout: str, tmp_path: Path) -> None:
     assert int((mask == 1).sum()) == 8 * 12
 
 
+def test_hidden_companions_of_macos_are_no_pictures_and_no_shapes(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    photograph(tmp_path / "images/a.jpg")
+    labels(tmp_path / "labels/a.txt", f"1 {SQUARE}")
+    for name in ("images/._a.jpg", "images/._a.json", ".cache/b.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\x05\x16\x07")
+
+    pictures = read_own(tmp_path)
+
+    assert [picture.image.name for picture in pictures.train] == ["a.jpg"]
+    assert pictures.warnings == ()
+
+
 def test_our_own_export_is_read(tmp_path: Path) -> None:
     for number in range(2):
         photograph(tmp_path / "images" / f"{number}.jpg", number)
