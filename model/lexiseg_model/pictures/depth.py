@@ -38,19 +38,15 @@ class Shallow(NamedTuple):
 
 
 def to_eight_bits(samples: Samples) -> Shallow:
-    """Scale samples to 0..255. Values that are not finite become the lowest.
+    """Scale samples to 0..255. What is no number becomes the lowest value.
 
     In bands, which bounds the memory of intermediates.
     """
     values, top, white_is_zero = samples
     low, high = _range(values)
-    stretched = top is None or low < 0 or not MIN_USED * top <= high <= top
-    if low == high and top is None:
-        low, high = 0.0, max(1.0, abs(low))  # one value throughout
-    elif stretched and low < high:
-        pass
-    else:
-        low, high, stretched = 0.0, float(top or 1.0), False
+    stretched = low < high and (top is None or low < 0 or not MIN_USED * top <= high <= top)
+    if not stretched:
+        low, high = 0.0, top or max(1.0, abs(high))
     scaled = np.empty(values.shape, np.uint8)
     for rows in bands(values.shape[:2]):
         if not stretched and values.dtype.kind == "u":
