@@ -23,7 +23,7 @@ SCHEMA = PAGE.parents[1] / "deploy/helm/lexiseg/values.schema.json"
 # What has a value of the chart's own; secrets are references there.
 SET_BY_CHART = {
     "gateway": frozenset(
-        {"host", "http_port", "grpc_port", "workers", "redis_url", "drain_seconds", "api_keys_file", "rollouts_file"}
+        {"host", "http_port", "grpc_port", "workers", "redis_url", "drain_seconds", "api_keys_file"}
         | {"worker_tls_ca", "worker_tls_certificate", "worker_tls_key"}
     ),
     "worker": frozenset(

@@ -41,7 +41,6 @@ from lexiseg_service.commands.outputs import output_folder
 from lexiseg_service.commands.sample import sample
 from lexiseg_service.commands.segment.app import segment
 from lexiseg_service.commands.serving.app import gateway, mcp, serve, worker
-from lexiseg_service.commands.serving.rollout import rollout
 from lexiseg_service.commands.serving.vocabularies import vocabularies
 from lexiseg_service.commands.site.app import site
 from lexiseg_service.commands.video.app import video
@@ -81,7 +80,6 @@ def everything(
 
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")
-app.add_typer(rollout, name="rollout")
 app.add_typer(vocabularies, name="vocabularies")
 keys = typer.Typer(help="API keys of a server.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys, name="keys")

@@ -130,9 +130,6 @@ class Settings(BaseSettings):
     model_memory_bytes: Annotated[int | None, Read(WORKERS, MODELS)] = Field(
         None, ge=1, description="weights of all loaded models; default: no bound"
     )
-    rollouts_file: Annotated[Path | None, Read(GATEWAYS, MODELS)] = Field(
-        None, description="lines of NAME@VERSION PERCENT key|image: who gets which version without naming one"
-    )
     device: Annotated[str, Read(LOADERS, MODELS)] = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     runtime: Annotated[Runtime, Read(LOADERS, MODELS)] = Field(
         "auto", description="what computes the image pass: auto, torch, onnx, onnx-int8 or openvino"

@@ -1,4 +1,4 @@
-"""Files that change while the process runs: the API keys and the rollouts."""
+"""A file that changes while the process runs, as that of the API keys."""
 
 import os
 from pathlib import Path

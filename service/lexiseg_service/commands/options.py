@@ -63,6 +63,8 @@ FIELDS: Mapping[str, FieldInfo] = {
 }
 # Read by docker-compose.yml, whose env_file may pass them on, and by the client.
 ELSEWHERE = re.compile(r"LEXISEG_(\w+_IMAGE|BASE_URL|DATA|ENV_FILE|SHM|RECIPE)")
+# Settings that are gone, and what to use instead.
+REMOVED = {"LEXISEG_ROLLOUTS_FILE": "name a version in the request, as tcl@2, or exchange it by `lexiseg models use`"}
 # Options of a server that most people need.
 MAIN_OPTIONS = (
     *("http_port", "grpc_port", "worker_port", "host", "workers", "model", "models_dir", "device"),
@@ -113,6 +115,8 @@ def refuse_unknown(environment: Iterable[str]) -> None:
         upper = name.upper()  # as pydantic-settings reads it
         if not upper.startswith("LEXISEG_") or upper in known or ELSEWHERE.fullmatch(upper):
             continue
+        if upper in REMOVED:
+            raise InvalidValue.of("the environment", name, f"no removed setting; {REMOVED[upper]}")
         near = difflib.get_close_matches(upper.removeprefix("LEXISEG_").lower(), FIELDS, 1)
         raise InvalidValue.of("the environment", name, f"a setting{f', such as {variable(near[0])}' if near else ''}")
 

@@ -1,1 +1,1 @@
-"""The workers of a gateway: discovery, routing, calls, failover, rollouts."""
+"""The workers of a gateway: discovery, routing, calls, failover."""

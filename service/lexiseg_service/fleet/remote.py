@@ -82,11 +82,10 @@ class RemoteBackend:
         degraded += dict.fromkeys(what for link in usable for what in link.degraded)
         cards = self.cards()
         away = tuple(card.name for card in cards if not any(link.serves(card.name) for link in usable))
-        awaited = tuple(name for name in map(str, map(ModelName.of, cards)) if _awaited(name, usable))
         detail = f"{len(usable)} of {len(links) + len(missing)} workers are ready"
         if removed := [folder for folder in self._folders if not folder.is_dir()]:
             detail = f"the folder of the workers' sockets was removed: {removed[0].name}"
-        return Health(not removed, bool(usable), detail, tuple(degraded), away, awaited)
+        return Health(not removed, bool(usable), detail, tuple(degraded), away)
 
     def states(self) -> dict[str, WorkerState]:
         """The state of each worker; one without an address yet has its host name."""
@@ -213,12 +212,6 @@ class RemoteBackend:
             if not link.usable and not link.in_flight:
                 del self._links[address]
                 await link.close()
-
-
-def _awaited(model: str, links: Sequence[WorkerLink]) -> bool:
-    """Whether all workers with a model, NAME@VERSION, are still loading it."""
-    able = [link for link in links if link.serves(model)]
-    return bool(able) and all(link.awaits(model) for link in able)
 
 
 def _usefulness(failure: ServiceError) -> int:

@@ -14,7 +14,6 @@ from fastapi.openapi.utils import get_openapi
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Lifespan
 
-from lexiseg_service.fleet.rollouts import Rollouts
 from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.rest import (
@@ -77,8 +76,7 @@ def create_app(
     access = AccessControl.of(settings, metrics, limits)
     vocabularies = open_vocabularies(settings, metrics)
     metrics.held("vocabularies", lambda: vocabularies.nbytes)
-    rollouts = Rollouts(settings.rollouts_file, lambda model: metrics.passed_over.labels(model).inc())
-    use_case = UseCase(backend, vocabularies, settings, fetcher, rollouts, access.fetched)
+    use_case = UseCase(backend, vocabularies, settings, fetcher, access.fetched)
     video = VideoService(use_case, settings, metrics, access)
     streams = OpenStreams(video, settings, access.streams)
     more_services: list[MoreService] = []

@@ -17,14 +17,12 @@ from typing import Any
 from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.types import ModelCard, ModelName, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
-from lexiseg_service.fleet.rollouts import Rollouts
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.by_example import ExampleDesk
 from lexiseg_service.gateway.headers import HeaderReader
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.image.header import image_id_of
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import resolve
@@ -56,7 +54,6 @@ class UseCase:
         vocabularies: class lists by name.
         settings: limits, deadline and default model.
         fetcher: fetches images by URL; None: that of the settings, which may refuse them.
-        rollouts: shares of requests for new versions of models.
         fetched_bytes: bounds the bytes of fetched images in memory; None: no bound.
     """
 
@@ -66,7 +63,6 @@ class UseCase:
         vocabularies: Vocabularies,
         settings: Settings,
         fetcher: UrlFetcher | None = None,
-        rollouts: Rollouts | None = None,
         fetched_bytes: Shares | None = None,
     ) -> None:
         self.backend = backend
@@ -75,7 +71,6 @@ class UseCase:
         if fetcher is None and settings.url_fetch:
             fetcher = UrlFetcher(settings.limits.max_image_bytes)
         self._fetcher = fetcher
-        self._rollouts = rollouts or Rollouts()
         self._fetched_bytes = fetched_bytes
         self.headers = HeaderReader(settings.limits)
         self._desk = ExampleDesk(backend.exemplify, settings.limits, self.fetch_url, self.headers)
@@ -107,7 +102,7 @@ class UseCase:
             ServiceError: of other kinds, about the image or the examples.
         """
         began, limits = time.monotonic(), self._settings.limits
-        card, model = await self._model(question, caller, None if of_stream else image)
+        card, model = self._model(question)
         task = question.task or ("prompt" if question.prompts else "semantic")
         self._check_task(task, card)
         if question.simplify and question.mask != "polygon":
@@ -178,11 +173,8 @@ class UseCase:
     def health(self) -> Health:
         """Health of the backend, with everything of the gateway that is degraded."""
         health = self.backend.health()
-        held_back = [
-            f"{model}: its share waits until it is loaded" for model in self._rollouts.held_back(health.awaited)
-        ]
         store = self._vocabularies.store.degraded()
-        return replace(health, degraded=(*health.degraded, *held_back, *filter(None, [store])))
+        return replace(health, degraded=(*health.degraded, *filter(None, [store])))
 
     async def fetch_url(self, url: str, client: str) -> bytes:
         """The image at a URL; its bytes are counted until the current task ends.
@@ -226,21 +218,12 @@ class UseCase:
         finally:
             hold.keep(size)
 
-    async def _model(self, question: Question, caller: Caller, image: ImageSource | None) -> tuple[ModelCard, str]:
-        """The card for a request, and the model name for workers; a rollout picks the version if none is named."""
+    def _model(self, question: Question) -> tuple[ModelCard, str]:
+        """The card for a request, and the model name for workers: with the version, if the request names one."""
         named = question.model or self._settings.default_model
-        cards = self.backend.cards()
-        card = find_card(named, cards)
-        if named is not None and ModelName.parse(named).version is not None:
-            return card, str(ModelName.of(card))
-        rollout = self._rollouts.of(card.name)
-        if rollout is None:
-            return card, card.name
-        drawn_by = caller.client
-        if rollout.by == "image" and image is not None:
-            drawn_by = await _image_key(image)
-        card = self._rollouts.card(rollout, cards, drawn_by, self.backend.health().awaited) or card
-        return card, str(ModelName.of(card))
+        card = find_card(named, self.backend.cards())
+        has_version = named is not None and ModelName.parse(named).version is not None
+        return card, str(ModelName.of(card)) if has_version else card.name
 
     def _check_task(self, task: Task, card: ModelCard) -> None:
         if task in card.tasks:
@@ -252,13 +235,6 @@ class UseCase:
     def _described(self, card: ModelCard) -> dict[str, Any]:
         digest = self.backend.digest(str(ModelName.of(card)))
         return {**card.model_dump(mode="json"), "digest": digest, "loaded": digest is not None}
-
-
-async def _image_key(image: ImageSource) -> str:
-    """A key of an image that all requests about it share: its id, or its URL."""
-    if image.content is None:
-        return image.id or image.url or ""
-    return await asyncio.to_thread(image_id_of, image.content)
 
 
 async def named_vocabulary(question: Question, vocabularies: Vocabularies, key: str = "") -> NamedVocabulary | None:

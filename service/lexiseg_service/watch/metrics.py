@@ -71,8 +71,6 @@ class Metrics:
         self.active_calls = gauge("grpc_active", "gRPC calls that are not over, streams included")
         self.failures = counter("request_failures", "Requests for masks that failed", "reason")
         self.model_answers = counter("model_answers", "Answered questions and frames by model", "model", "version")
-        before = "Requests of a share that got the version of before, for theirs is not loaded or cannot be"
-        self.passed_over = counter("rollout_passed_over", before, "model")
         again = "Requests that were asked once more, of another worker: away, full or model"
         self.worker_retries = counter("worker_retries", again, "reason")
         self.stream_failovers = counter("stream_failovers", "Video streams that went on with another worker")

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from lexiseg_service.fleet.rollouts import read_rollouts
 from lexiseg_service.wire.server import CONNECTION_AGE
 from tests.deploy.helm.installing import CHART, Installed, Object, example, installed
 
@@ -258,17 +257,6 @@ def test_another_training_is_another_job_and_the_same_is_the_same() -> None:
 
     assert name("tiny") == name("tiny", replicas=3)
     assert name("tiny") != name("tiny-smoke")
-
-
-def test_a_rollout_changes_no_pod() -> None:
-    before, after = installed({}), installed({"rollouts": ["tiny@2 5 key", "tcl@3 50 image tcl@2"]})
-
-    assert after.one("Deployment", GATEWAY) == before.one("Deployment", GATEWAY)
-    lines = after.one("ConfigMap", GATEWAY)["data"]["rollouts"]
-    assert [str(rollout) for rollout in read_rollouts(lines).values()] == ["tiny@2 5 key", "tcl@3 50 image tcl@2"]
-    folder, _, file = after.env("Deployment", GATEWAY)["LEXISEG_ROLLOUTS_FILE"].rpartition("/")
-    mounts = {m["mountPath"]: m["name"] for m in after.container("Deployment", GATEWAY)["volumeMounts"]}
-    assert (mounts[folder], file) == ("rollouts", "rollouts")
 
 
 def test_two_releases_share_no_name() -> None:

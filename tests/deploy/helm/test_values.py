@@ -25,7 +25,6 @@ MISSPELT: dict[str, Any] = {
     },
     "workers": {"tiny": {"replcas": 2}, "a-name-of-seventeen": {}},
     "trainer": {"enabled": True},
-    "rollouts": ["tcl 5 key", "tcl@2 101 key"],
     "redis": {"password": "secret"},
 }  # fmt: skip
 NAMED = {
@@ -49,8 +48,6 @@ NAMED = {
     "a queue of none": "'/worker/settings/queue_limit'",
     "a worker with a name too long for its objects": "'a-name-of-seventeen'",
     "a trainer of nothing": "'/trainer/recipe'",
-    "a rollout of everything": "'/rollouts/0'",
-    "a rollout to more than all": "'/rollouts/1'",
 }
 
 # What stands in the schema's way, or is a matter of two values: an installation each.

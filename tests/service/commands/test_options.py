@@ -121,6 +121,11 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_name(
         settings_of({})
 
 
+def test_a_removed_variable_is_refused_with_its_replacement() -> None:
+    with pytest.raises(InvalidValue, match="lexiseg models use"):
+        refuse_unknown(["LEXISEG_ROLLOUTS_FILE"])
+
+
 def test_variables_of_others_pass() -> None:
     refuse_unknown(["LEXISEG_GATEWAY_IMAGE", "LEXISEG_BASE_URL", "HOME", "lexiseg_device"])
 
@@ -129,7 +134,7 @@ def test_variables_of_others_pass() -> None:
 def test_the_help_of_a_server_begins_with_the_options_that_most_people_need(command: str) -> None:
     shown = CliRunner().invoke(app, [command, "--help"]).output
 
-    places = [shown.index(f"\n{title}:\n") for title in ("Main options", "Options", "Listening", "Models")]
+    places = [shown.index(f"\n{title}:\n") for title in ("Main options", "Options", "Listening", "Work")]
     assert places == sorted(places)
     assert places[2] < shown.index("--drain-seconds <") < places[3]
     main = shown.partition("Main options:")[2].partition("\nOptions:")[0]

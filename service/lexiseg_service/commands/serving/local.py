@@ -27,7 +27,7 @@ from lexiseg_service.wire.server import UNIX
 
 DAY = 86_400.0  # seconds; no other client waits for the model
 # No access control, as nobody else can connect; requests in flight at the end are dropped.
-WITHOUT_ADMISSION = dict.fromkeys(("api_keys", "api_keys_file", "rate_limit", "concurrency_limit", "rollouts_file")) | {
+WITHOUT_ADMISSION = dict.fromkeys(("api_keys", "api_keys_file", "rate_limit", "concurrency_limit")) | {
     "drain_seconds": 0.0
 }
 

@@ -6,7 +6,7 @@ new holder and are unloaded when released; later requests load them again. So tw
 alternate, and neither starves.
 
 A model that cannot be loaded is retried with backoff (`retry_failed`), as long as no other model has to be evicted for
-it. Until then it is reported as `awaited`, so that gateways send it no share of a rollout.
+it. Until then it is reported as `awaited`, so that gateways prefer workers that have it.
 """
 
 from __future__ import annotations

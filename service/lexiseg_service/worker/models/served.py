@@ -57,7 +57,7 @@ def served_models(settings: Settings) -> tuple[Served, ...]:
 
 def preloaded(served: Sequence[Served]) -> list[Served]:
     """Models to load at the start: the default one, and those that are served in several versions."""
-    # Several versions share a rollout: its first request must not wait for a load.
+    # The first request for another version must not wait for a load.
     by_name = Counter(each.card.name for each in served)
     return [each for each in served if each is served[0] or by_name[each.card.name] > 1]
 
