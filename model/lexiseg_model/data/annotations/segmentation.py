@@ -102,18 +102,27 @@ def _checked_ring(ring: Any, size: tuple[int, int]) -> NDArray[np.float64]:
     if len(ring) < MIN_RING or len(ring) % 2:
         raise DatasetError(f"a polygon of {len(ring)} coordinates; expected x, y of at least three corners")
     corners = np.asarray(ring, np.float64).reshape(-1, 2)
-    if not np.isfinite(corners).all():
-        raise DatasetError(f"a polygon with {corners[~np.isfinite(corners)][0]} among its coordinates")
-    sides = np.array(size[::-1])  # [x, y]
-    if (corners < -sides).any() or (corners > 2 * sides).any():
-        far = corners[((corners < -sides) | (corners > 2 * sides)).any(1)][0]
-        raise DatasetError(
-            f"a polygon with a corner at {far[0]:g}, {far[1]:g}, far outside its photograph of {sides[0]} x {sides[1]}"
-        )
-    length = np.abs(corners - np.roll(corners, 1, 0)).max(1).sum()
-    if length > MAX_OUTLINE:
-        raise DatasetError(f"a polygon of {length:,.0f} pixels in length; expected at most {MAX_OUTLINE:,}")
+    sides = size[::-1]  # x, y
+    (left, top), (right, bottom) = corners.min(0).tolist(), corners.max(0).tolist()
+    # Not a number compares as false.
+    if not (left >= -sides[0] and top >= -sides[1] and right <= 2 * sides[0] and bottom <= 2 * sides[1]):
+        raise _misplaced(corners, sides)
+    if len(corners) * 3 * max(sides) > MAX_OUTLINE:  # as long as it can be
+        length = np.abs(corners - np.roll(corners, 1, 0)).max(1).sum()
+        if length > MAX_OUTLINE:
+            raise DatasetError(f"a polygon of {length:,.0f} pixels in length; expected at most {MAX_OUTLINE:,}")
     return corners
+
+
+def _misplaced(corners: NDArray[np.float64], sides: tuple[int, int]) -> DatasetError:
+    """What is wrong with the first impossible corner of [N, 2]; `sides` is (width, height) of the photograph."""
+    if not np.isfinite(corners).all():
+        return DatasetError(f"a polygon with {corners[~np.isfinite(corners)][0]} among its coordinates")
+    place = np.array(sides)
+    x, y = corners[((corners < -place) | (corners > 2 * place)).any(1)][0].tolist()
+    return DatasetError(
+        f"a polygon with a corner at {x:g}, {y:g}, far outside its photograph of {sides[0]} x {sides[1]}"
+    )
 
 
 def read_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
