@@ -112,7 +112,8 @@ def ours() -> dict[str, Tensor]:
         "train_grad_mask_features_bias": gradient(done.head.pixel_decoder.mask_features.bias),
         "train_grad_layer4": gradient(done.head.pixel_decoder.get_parameter("layer_4.weight")).norm(),
     }
-    for layer, (focal, dice) in enumerate(zip(*done.losses, strict=True)):
+    sums = done.losses
+    for layer, (focal, dice) in enumerate(zip(sums.focal / sums.targets, sums.dice / sums.targets, strict=True)):
         suffix = "" if layer == len(done.masks) - 1 else f"_{layer}"
         arrays |= {f"train_loss_mask{suffix}": focal, f"train_loss_dice{suffix}": dice}
 
