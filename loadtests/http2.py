@@ -26,7 +26,7 @@ def post(stream: int, path: str, headers: Mapping[str, str], body: bytes = b"") 
         headers: in lower case.
         body: what is sent of it.
     """
-    head = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x", **headers}
+    head = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "localhost", **headers}
     frames = [_frame(HEADERS, END_HEADERS, stream, b"".join(_literals(head)))]
     for first in range(0, len(body), MAX_FRAME_BYTES):
         frames.append(_frame(DATA, 0, stream, body[first : first + MAX_FRAME_BYTES]))

@@ -169,12 +169,15 @@ def test_one_address_has_a_bound_of_connections(edge: Edge) -> None:
 
 
 @contextmanager
-def unfinished(port: int, n_connections: int, n_streams: int, path: str, body: bytes) -> Iterator[None]:
+def unfinished(
+    port: int, n_connections: int, n_streams: int, path: str, body: bytes, address: str = ELSEWHERE
+) -> Iterator[None]:
     """Requests of another address that are begun over HTTP/2 and never finished, while the block runs."""
-    headers = {"content-type": "application/grpc", "te": "trailers"} if path == SEGMENT else {"content-length": "40960"}
+    of_rest = {"content-type": "image/jpeg", "content-length": "40960"}
+    headers = {"content-type": "application/grpc", "te": "trailers"} if path == SEGMENT else of_rest
     with ExitStack() as connections:
         for _ in range(n_connections):
-            connection = socket.create_connection(("127.0.0.1", port), PATIENCE, (ELSEWHERE, 0))
+            connection = socket.create_connection(("127.0.0.1", port), PATIENCE, (address, 0))
             connections.enter_context(connection).sendall(http2.unfinished(n_streams, path, headers, body))
         yield
 
@@ -195,6 +198,19 @@ def test_a_thousand_unfinished_requests_of_one_address_leave_the_service_to_othe
     assert others == [200] * 20
     assert asked.status_code == 200
     assert (refused.status_code, refused.json()["type"], refused.headers["retry-after"]) == (429, "rate-limited", "1")
+
+
+def test_unfinished_requests_of_several_addresses_leave_places_to_another(edge: Edge, server: Server) -> None:
+    n_refused = 'lexiseg_requests_total{code="429",method="POST",route="other"}'
+    before = server.metric(n_refused)
+    with ExitStack() as attackers:
+        for number in range(2, 8):  # 1,200 requests, of which the gateway has 800 places
+            attack = unfinished(edge.http, 2, http2.MAX_STREAMS, "/segment", bytes(20_480), f"127.0.0.{number}")
+            attackers.enter_context(attack)
+        until(lambda: server.metric(n_refused) - before >= 350)
+        others = [httpx.get(f"{edge.url}/v1/models", timeout=PATIENCE).status_code for _ in range(20)]
+
+    assert others == [200] * 20
 
 
 def test_unfinished_calls_of_one_address_leave_the_service_to_others(edge: Edge, server: Server) -> None:

@@ -61,19 +61,28 @@ class RequestFrame:
         state["caller"] = Caller(request_id=identity, traceparent=span.traceparent)
         log_fields = {"request_id": identity, **span.log_fields}
         status, answered = NO_ANSWER, 0.0
+        is_unread = _has_body(scope)
+
+        async def receive_counted() -> Message:
+            nonlocal is_unread
+            message = await receive()
+            is_unread = is_unread and message.get("more_body", False)
+            return message
 
         async def send_with_id(message: Message) -> None:
             nonlocal status, answered
             if message["type"] == "http.response.start":
                 answered = time.monotonic()  # the time that the client takes to read is not counted
                 status = message["status"]
-                added = ((b"x-request-id", identity.encode()), (b"x-content-type-options", b"nosniff"))
+                added = [(b"x-request-id", identity.encode()), (b"x-content-type-options", b"nosniff")]
+                if is_unread:  # a proxy would keep a place for the rest, which nobody reads
+                    added.append((b"connection", b"close"))
                 message["headers"] = [*message["headers"], *added]
             await send(message)
 
         try:
             with bound_contextvars(**log_fields):
-                await self._app(scope, receive, send_with_id)
+                await self._app(scope, receive_counted, send_with_id)
         except ClientDisconnect:
             pass
         except Exception as error:
@@ -96,6 +105,11 @@ class RequestFrame:
             attributes: dict[str, str | int] = {"http.route": route, "http.response.status_code": status}
             fault = str(status) if status >= 500 else None
             span.end(f"{method} {route}", attributes, fault, identity, key_id)
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
 
 def route_of(scope: Scope) -> str:

@@ -3,11 +3,13 @@ import socket
 from contextlib import closing
 
 import pytest
+from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from lexiseg_service.errors import TooLarge
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
+from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.rest import middleware
 from lexiseg_service.gateway.rest.middleware import Guard
 from lexiseg_service.settings import Settings
@@ -56,6 +58,19 @@ async def test_a_body_that_grows_over_the_limit_is_refused_at_once(sizes: tuple[
 async def test_a_body_of_the_limit_is_taken() -> None:
     with pytest.raises(AssertionError, match="taken"):
         await take(60, 40)
+
+
+@pytest.mark.parametrize(
+    ("request_", "closes"), [(HALF, True), (b"GET /models HTTP/1.1\r\nHost: localhost\r\n\r\n", False)]
+)
+async def test_a_refusal_before_the_body_is_read_ends_the_connection(request_: bytes, closes: bool) -> None:
+    async with listening(api_keys=SecretStr(line_of("camera", "right"))) as here:
+        raw = await here.open()
+        await raw.send(request_)
+        head = await raw.head()
+
+    assert b" 401 " in head
+    assert (b"connection: close" in head) is closes
 
 
 async def test_a_body_that_does_not_come_in_time_is_refused_and_others_are_served(
