@@ -45,7 +45,7 @@ def test_a_set_that_is_unfit_ends_with_1_and_says_why(lexiseg: CommandLine, pets
     assert "error: size, 1 times: a mask of another size than its photograph; training skips it" in outcome.out
     assert f"{pets}/train/masks/a.png: 4 x 4, its photograph 6 x 4" in outcome.out
     found = json.loads((tmp_path / "found.json").read_text())[str(pets)]["problems"]
-    assert sorted(entry["kind"] for entry in found) == ["empty class", "size"]
+    assert sorted(entry["kind"] for entry in found) == ["empty class", "one value", "size"]
 
 
 def test_pairs_are_checked(lexiseg: CommandLine, tmp_path: Path) -> None:
