@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.methods.s_seg.decoder import MaskHead
-from lexiseg_model.training.losses import MaskLosses, Pairs, assign, matched_mask_losses, matching_costs
+from lexiseg_model.training.losses import (
+    MaskLosses,
+    Pairs,
+    assign,
+    matched_mask_losses,
+    matching_costs,
+    mean_over_targets,
+)
 from lexiseg_model.training.recipe import MaskLossSettings
 from tests.golden import golden_inputs, golden_weights, weights
 from tests.golden.weights import META, SEED
@@ -80,7 +87,7 @@ def run() -> Run:
             queries, mask_features = module(features())
             masks = module.masks(queries, mask_features)
             losses = matched_mask_losses(masks, targets(), SETTINGS)
-            total = losses.weighted(SETTINGS).sum()
+            total = mean_over_targets(losses.weighted(SETTINGS), losses.targets).sum()
             total.backward()  # type: ignore[no-untyped-call]
     return Run(
         module, mask_features, queries, masks, losses, total, assign(matching_costs(masks[-1], targets(), SETTINGS))
@@ -123,7 +130,7 @@ def ours() -> dict[str, Tensor]:
     pairs = assign(costs)
     return arrays | {
         "plain_cost": costs[0], "plain_query": pairs.prediction, "plain_target": pairs.target,
-        "plain_focal": alone.focal[0], "plain_dice": alone.dice[0],
+        "plain_focal": alone.focal[0] / alone.targets, "plain_dice": alone.dice[0] / alone.targets,
     }  # fmt: skip
 
 
