@@ -121,10 +121,9 @@ def compile_parts(network: nn.Module, parts: Iterable[str], backend: str) -> Non
         part.compile(backend=backend)
 
 
-def sum_of_products(rows: Rows, gradients: Sequence[Tensor]) -> Tensor:
-    """A scalar whose gradient by each of the rows is given."""
-    products = [(row * gradient).sum() for row, gradient in zip(rows, gradients, strict=True)]
-    return torch.stack(products).sum()
+def sum_of_products(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """A scalar whose gradient by the first of each pair is the second."""
+    return torch.stack([(tensor * gradient).sum() for tensor, gradient in pairs]).sum()
 
 
 def _parts(network: nn.Module, names: Iterable[str], setting: str) -> Iterator[tuple[str, nn.Module]]:
@@ -192,9 +191,9 @@ class Learner(Generic[Network]):
 
     def backward(self, loss: Callable[[Any], Tensor], batches: Sequence[Any]) -> float:
         """Compute the gradients of the mean loss of batches, over all processes; returns this process's mean loss."""
-        n_batches = len(batches)
+        n_batches, averaging = len(batches), self._averaging_pass()
         return math.fsum(
-            self._backward_pass(lambda each: loss(each) / n_batches, batch, number == n_batches)
+            self._backward_pass(lambda each: loss(each) / n_batches, batch, averaging, last=number == n_batches)
             for number, batch in enumerate(batches, 1)
         )
 
@@ -224,8 +223,9 @@ class Learner(Generic[Network]):
             with torch.autocast(self._device.type, enabled=False):
                 return loss(rows)
 
+        averaging = self._averaging_pass()  # before the first pass: FSDP leaves weights whole after it
         if len(batches) == 1:
-            return self._backward_pass(lambda batch: loss_of(rows_of(batch)), batches[0], last=True)
+            return self._backward_pass(lambda batch: loss_of(rows_of(batch)), batches[0], averaging, last=True)
         random, embedded = [], []
         with torch.no_grad():
             for batch in batches:
@@ -233,8 +233,13 @@ class Learner(Generic[Network]):
                 embedded.append(self._loss_pass(rows_of, batch))
         self._restore_buffers()  # the second pass counts them
         leaves = [torch.cat(column).requires_grad_() for column in zip(*embedded, strict=True)]
-        value = self._backward_pass(loss_of, embedded[0]._make(leaves), last=False)
+        value = self._backward_pass(loss_of, embedded[0]._make(leaves), averaging, last=False)
         scale = self.scaler.get_scale()
+        # DDP averages what the last pass uses: it takes on the gradients of weights that only the loss uses, too.
+        own = [weight for weight in averaging.parameters() if weight.grad is not None] if averaging is not None else []
+        held = [(weight, weight.grad / scale) for weight in own if weight.grad is not None]
+        for weight in own:
+            weight.grad = None
         gradients = [
             torch.split(leaf.new_zeros(leaf.shape) if leaf.grad is None else leaf.grad / scale, len(rows))
             for leaf, rows in zip(leaves, embedded[0], strict=True)
@@ -242,16 +247,19 @@ class Learner(Generic[Network]):
 
         def taken_on(numbered: tuple[int, Any]) -> Tensor:
             number, batch = numbered
-            return sum_of_products(rows_of(batch), [gradient[number] for gradient in gradients])
+            pairs = [*zip(rows_of(batch), (gradient[number] for gradient in gradients), strict=True)]
+            return sum_of_products(pairs + held if number == len(batches) - 1 else pairs)
 
         for number, batch in enumerate(batches):
             restore_random(random[number], self._device)
-            self._backward_pass(taken_on, (number, batch), last=number == len(batches) - 1)
+            self._backward_pass(taken_on, (number, batch), averaging, last=number == len(batches) - 1)
         return value
 
-    def _backward_pass(self, loss: Callable[[Any], Tensor], batch: Any, last: bool) -> float:
+    def _backward_pass(
+        self, loss: Callable[[Any], Tensor], batch: Any, averaging: DistributedDataParallel | None, *, last: bool
+    ) -> float:
         """Add the gradients of a loss; only the last pass of a step communicates, but for FSDP, which keeps shards."""
-        loss_of, averaging = partial(self._loss_pass, loss), self._averaging_pass()
+        loss_of = partial(self._loss_pass, loss)
         with averaging.no_sync() if averaging is not None and not last else nullcontext():
             value = loss_of(batch) if averaging is None else averaging(loss_of, batch)
             self.scaler.scale(value).backward()

@@ -1,4 +1,4 @@
-"""Gradients of one step of TCL, S-Seg and CLIP in any number of parts and processes: WHAT is METHOD-PARTS-TYPE."""
+"""Gradients of one step of TCL, S-Seg and CLIP in any number of parts and processes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +12,16 @@ from lexiseg_model.methods.s_seg.training import LossSettings as SSegLossSetting
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks
 from lexiseg_model.methods.s_seg.training.trainer import Inputs, SSegLosses
 from lexiseg_model.methods.tcl.grounder import logistic_noise
+from lexiseg_model.methods.tcl.training import LossSettings as TclLossSettings
 from lexiseg_model.methods.tcl.training.losses import inputs_of, joined, rows_of
+from lexiseg_model.methods.tcl.training.trainer import Learned
 from lexiseg_model.processes import join, rank, world_size
 from lexiseg_model.training.learner import Learner
+from lexiseg_model.training.recipe import Sharding
+from lexiseg_model.training.sharding import from_shards
 from tests.model.methods.s_seg import small as s_seg
 from tests.model.methods.tcl import small as tcl
-from tests.model.training.shared_runs import SIDE, TOKENS, WORDS, TclTrained, drawn
+from tests.model.training.shared_runs import SIDE, TOKENS, WORDS, drawn
 from tests.model.training.toy import recipe_for
 
 EXAMPLES = 32  # of a step
@@ -45,8 +49,8 @@ def sentences(rows: list[int], length: int = TOKENS) -> Tensor:
 
 
 def tcl_step(dtype: torch.dtype) -> Step:
-    trained = TclTrained().to(dtype)
-    network = trained.network
+    network = tcl.small_network().to(dtype)
+    trained = Learned(network, TclLossSettings())  # without the frozen tower, which nothing shards
 
     def inputs(parts: list[list[int]]) -> list[Any]:
         made = []
@@ -87,21 +91,24 @@ def clip_step(dtype: torch.dtype) -> Step:
 STEPS = {"tcl": tcl_step, "s_seg": s_seg_step, "clip": clip_step}
 
 
-def gradients(method: str, n_parts: int, dtype: torch.dtype) -> dict[str, Tensor]:
+def gradients(method: str, n_parts: int, dtype: torch.dtype, sharding: Sharding = "none") -> dict[str, Tensor]:
     """The mean gradients over processes, and the loss of this process as `loss`."""
     device = join("cpu")
     step = STEPS[method](dtype)
-    learner = Learner(recipe_for(), step.network, device)
+    learner = Learner(recipe_for(sharding=sharding), step.network, device)
     mine = torch.arange(EXAMPLES).chunk(world_size())[rank()]
     learner.begin(0.1)
     inputs = step.inputs([rows.tolist() for rows in mine.chunk(n_parts)])
     loss = learner.backward_over_rows(step.rows, step.loss, inputs)
-    found = {name: each.grad.clone() for name, each in step.network.named_parameters() if each.grad is not None}
+    named = step.network.named_parameters()
+    found = {name: from_shards(each.grad).clone() for name, each in named if each.grad is not None}
     return {"loss": torch.tensor(loss, dtype=dtype), **found}
 
 
 def work(names: list[str], out: Path) -> None:
+    """Write the gradients of METHOD-PARTS-SHARDING in float64."""
     torch.set_num_threads(1)
     for name in names:
-        method, n_parts, kind = name.split("-")
-        torch.save(gradients(method, int(n_parts), getattr(torch, kind)), out / f"{name}-{rank()}.pt")
+        method, n_parts, sharding = name.split("-")
+        found = gradients(method, int(n_parts), torch.float64, "full" if sharding == "full" else "none")
+        torch.save(found, out / f"{name}-{rank()}.pt")
