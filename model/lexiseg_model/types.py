@@ -261,24 +261,6 @@ class BackgroundRule(StrictModel):
         return max(0.0, 1 - math.log(n_classes) / math.log(self.fades_at))
 
 
-class LongLists(StrictModel):
-    """Lower the logits of classes that are hardly present, in requests of many classes.
-
-    Presence is the logarithm of a class's mean probability over the image. A class loses strength x (highest presence -
-    `lead` - its presence) against other classes, not against the background. The strength is `weight` x ln(classes /
-    `beyond`), at least 0 and at most `most`.
-    """
-
-    beyond: int = Field(60, ge=1, description="classes of the longest list in which nobody steps back")
-    weight: float = Field(0.6, ge=0, description="of the logarithm of a list's length over that")
-    lead: float = Field(1.0, ge=0, description="logarithm of presence that a class may lack for nothing")
-    most: float = Field(0.6, ge=0, description="strength that no list exceeds")
-
-    def strength(self, n_classes: int) -> float:
-        """The strength for a number of classes."""
-        return min(self.most, max(0.0, self.weight * math.log(n_classes / self.beyond)))
-
-
 class ScoreRule(StrictModel):
     """The probability that the class of a segment is there under its mask: a logistic regression of four inputs.
 
@@ -381,7 +363,8 @@ class ModelCard(StrictModel):
     embedding: int = Field(description="dimensions of pixel and text vectors")
     text_tower: str = Field(description="encoder of class names")
     background: BackgroundRule = Field(description="rule for pixels that no class wins")
-    long_lists: LongLists | None = Field(None, description="rule for requests of many classes; null: none")
+    # Promised under /v1, so it stays; no model has had the rule since 0.3.0.
+    long_lists: None = Field(None, description="always null", json_schema_extra={"deprecated": True})
     score: ScoreRule | None = Field(
         None, description="calibration of scores; null: a score is the mean probability of the segment's pixels"
     )

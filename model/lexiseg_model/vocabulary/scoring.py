@@ -13,11 +13,10 @@ from torch import Tensor
 from lexiseg_model.features import Features
 from lexiseg_model.masks import lposs, pamr
 from lexiseg_model.segmenter import RowsOf, Segmenter
-from lexiseg_model.types import LongLists, Refinement, Vocabulary
+from lexiseg_model.types import Refinement, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 
 MIN_LOG_PROBABILITY = -20.0
-MAX_PRESENCE_GAP = 8.0  # in log probability, between the most present class and another
 MAX_AT_FULL_SIZE = 2**27  # logits of classes x pixels: half a gigabyte
 MARGIN = 1e-3  # logits by which a row that must not win stays below; exceeds any rounding
 Steady = Callable[[Tensor], Tensor]  # averages the logits of a video frame with those of earlier frames
@@ -49,8 +48,6 @@ def score_vocabulary(
     logits = _with_nobody(segmenter, features, scores, competing.others, vocabulary, refine)
     if steady is not None:
         logits = steady(logits)
-    if segmenter.card.long_lists is not None:
-        logits = step_back(logits, len(vocabulary.classes), segmenter.card.long_lists)
     if refine == "pamr" and not competing.refined:
         logits = refine_logits(logits, partial(pamr.refine, image=segmenter.guide(features)))
     elif refine == "lposs":
@@ -104,29 +101,6 @@ def refine_logits(logits: Tensor, refine: Callable[[Tensor], Tensor]) -> Tensor:
         result[:] = torch.minimum(rest.clamp_min(math.exp(MIN_LOG_PROBABILITY)).log(), _losing_logits(winning_logits))
     result[winning] = winning_logits
     return result
-
-
-def step_back(logits: Tensor, n_classes: int, rule: LongLists) -> Tensor:
-    """Lower the logits of barely present classes: in a long list some class always fits a small region better.
-
-    Nobody's row keeps its distance to each cell's winner.
-
-    Args:
-        logits: [K, h, w] of the classes, or [K + 1, h, w] with nobody's row.
-        n_classes: K.
-        rule: of the model's card.
-    """
-    strength = rule.strength(n_classes)
-    if not strength:
-        return logits
-    # A quarter of the cells suffices for a mean.
-    presence = logits[:, ::2, ::2].softmax(0)[:n_classes].mean((1, 2)).clamp_min(math.exp(MIN_LOG_PROBABILITY)).log()
-    gap = (presence.max() - rule.lead - presence).clamp(0, MAX_PRESENCE_GAP)
-    classes = logits[:n_classes] - strength * gap[:, None, None]
-    if len(logits) == n_classes:
-        return classes
-    best, winner = classes.max(0)
-    return torch.cat([classes, (logits[n_classes] + best - logits.gather(0, winner[None])[0])[None]])
 
 
 def majority_vote(logits: Tensor, regions: Tensor, size: tuple[int, int]) -> Tensor:

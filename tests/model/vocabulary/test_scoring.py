@@ -1,6 +1,5 @@
 """Logits refined by colours, and words fused with examples in one picture."""
 
-import math
 from functools import partial
 
 import numpy as np
@@ -13,9 +12,9 @@ from lexiseg_model.errors import OptionError
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Support
-from lexiseg_model.types import ClassEntry, LongLists, Vocabulary
+from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.fusion import ABSENT_LOGIT, fuse
-from lexiseg_model.vocabulary.scoring import refine_logits, score_vocabulary, step_back
+from lexiseg_model.vocabulary.scoring import refine_logits, score_vocabulary
 from tests.golden import fusion as golden
 from tests.model.stand_in import ColourSegmenter, picture
 
@@ -70,32 +69,6 @@ def test_a_method_without_regions_says_what_it_offers() -> None:
 
     with pytest.raises(OptionError, match="has no regions; refine must be one of none"):
         score_vocabulary(segmenter, features, Vocabulary((ClassEntry("red"),)), segmenter.encode_texts, "regions")
-
-
-LONG = LongLists(beyond=2, weight=2.0, lead=1.0, most=2.0)
-
-
-def a_cat_with_a_speck() -> Tensor:
-    """Row 0 has nearly the whole picture, row 1 one cell by a little; rows 2 and 3 have nothing. [4, 12, 16]."""
-    logits = torch.zeros(4, 12, 16)
-    logits[0] = 3.0
-    logits[1, 4, 4] = 3.5
-    return logits
-
-
-def test_in_a_long_list_a_speck_goes_to_what_is_there() -> None:
-    assert a_cat_with_a_speck()[:, 4, 4].argmax() == 1
-
-    stepped = step_back(a_cat_with_a_speck(), 4, LONG)
-
-    assert (stepped.argmax(0) == 0).all()
-    torch.testing.assert_close(stepped[0], a_cat_with_a_speck()[0])
-
-
-def test_the_longer_the_list_the_further_until_the_most() -> None:
-    rule = LongLists(beyond=60, weight=0.5, most=0.6)
-
-    assert [rule.strength(n) for n in (1, 60, 120, 2048)] == pytest.approx([0, 0, 0.5 * math.log(2), 0.6])
 
 
 WIDTH, SCALE = 24, 40.0

@@ -28,6 +28,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _Task:
@@ -1617,8 +1622,9 @@ class Model(_message.Message):
         """Supported refinements."""
 
     @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def long_lists(self) -> Global___LongLists:
-        """Penalty on unlikely classes in long class lists; unset: none."""
+        """Penalty on unlikely classes in long class lists; always unset."""
 
     @_builtins.property
     def score(self) -> Global___ScoreRule:
@@ -1768,9 +1774,10 @@ class BackgroundRule(_message.Message):
 
 Global___BackgroundRule: _TypeAlias = BackgroundRule  # noqa: Y015
 
+@_deprecated("""This message has been marked as deprecated using proto message options.""")
 @_typing.final
 class LongLists(_message.Message):
-    """Penalty on unlikely classes in long class lists."""
+    """Penalty on unlikely classes in long class lists; no model has one."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
