@@ -128,7 +128,7 @@ def test_mismatching_labels_are_reported_and_replaced(data: Path, tmp_path: Path
     assert StudentTrainer(recipe_for(tmp_path, tmp_path / "out", log_steps=12)).train() is not None
     named = {Path(line["name"]).parts[-2:]: line["reason"] for line in lines(tmp_path / "out/skipped.jsonl")}
     assert named.keys() == {("masks", "0.png"), ("images", "1.png")}
-    assert named["masks", "0.png"] == "is 32 x 64, its photograph 64 x 64; expected one size"
+    assert named["masks", "0.png"] == "is 32 x 64, its photograph 64 x 64 upright; expected one size"
     assert lines(tmp_path / "out/journal.jsonl")[-1]["skipped"] == 2
 
 
