@@ -334,8 +334,20 @@ class Segmenter(ABC):
         """Unit vectors [D, h, w] of the image's patches, for the refinement `lposs`; None: only colours are used."""
         return None
 
-    def by_regions(self, features: Features, logits: Tensor) -> Tensor:
-        """Logits [K, h, w], of any size, after the refinement `regions`. Raises OptionError if the method has none."""
+    def by_regions(
+        self, features: Features, logits: Tensor, total: Tensor | None = None, winner: Tensor | None = None
+    ) -> Tensor:
+        """Logits [K, h, w], of any size, after the refinement `regions`.
+
+        Args:
+            features: of the image.
+            logits: [K, h, w].
+            total: [h, w], the logarithm of the sum of exponentials of all that competes; None: of these rows.
+            winner: [h, w], the row that each cell has before; None: that of its highest logit.
+
+        Raises:
+            OptionError: the method has no such refinement.
+        """
         raise OptionError(f"{self.card.name} has no regions; refine must be one of {', '.join(self.card.refinements)}")
 
     def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:

@@ -1,6 +1,8 @@
-"""CorrCLIP (Zhang et al., ICCV 2025, arXiv 2411.10086) read off its formulas: float64, loops over patches and heads.
+"""CorrCLIP (Zhang et al., ICCV 2025) transcribed from its released code: float64, loops over patches and heads.
 
-Weights are dicts of arrays under the names of open_clip (`visual.*`) and timm. Regions are labels, 0 for no region.
+What is transcribed: the image tower's forward pass, `generate_mask` with SAM 2's generator, `postprocess_result`.
+Weights are dicts of arrays under the names of open_clip (`visual.*`) and timm. Regions are labels; the lowest one that
+occurs is "the union of unsegmented regions", whatever number it is.
 """
 
 from __future__ import annotations
@@ -117,41 +119,45 @@ def nearest(labels: Labels, size: tuple[int, int]) -> Labels:
 
 
 def merged(cells: Labels, units: Array) -> Labels:
-    """Regions [P] whose mean vectors have a cosine of 1 - EPSILON are one, and so are those that a chain of them joins."""
-    names = sorted(set(cells.tolist()) - {0})
-    if len(names) < 2:
+    """Mask Merging: DBSCAN over regions, each point a core; merged regions get labels above all others."""
+    names = sorted(set(cells.tolist()))
+    if len(names) <= 2:
         return cells.copy()
-    means = [units[cells == name].mean(0) for name in names]
+    means = [units[cells == name].mean(0) for name in names[1:]]
     means = [mean / np.linalg.norm(mean) for mean in means]
-    cluster = list(range(len(names)))
-    changed = True
-    while changed:
-        changed = False
-        for i in range(len(names)):
-            for j in range(len(names)):
-                if 1 - means[i] @ means[j] <= EPSILON and cluster[j] > cluster[i]:
-                    cluster[j] = cluster[i]
-                    changed = True
+    similar = np.array([[mean @ other for other in means] for mean in means])
+    distance = similar.max() - similar
+    cluster = [-1] * len(means)
+    count = 0
+    for first in range(len(means)):
+        if cluster[first] >= 0:
+            continue
+        waiting = [first]
+        while waiting:
+            point = waiting.pop()
+            if cluster[point] < 0:
+                cluster[point] = count
+                waiting += [other for other in range(len(means)) if distance[point, other] <= EPSILON]
+        count += 1
     out = cells.copy()
-    for name, one in zip(names, cluster, strict=True):
-        out[cells == name] = one + 1
+    for name, one in zip(names[1:], cluster, strict=True):
+        out[cells == name] = one + 10000
     return out
 
 
 def attention(units: Array, cells: Labels) -> Array:
-    """[P, P]: who is averaged by whom."""
-    n = len(units)
+    """Scope Reconstruction [P, P]: who is averaged by whom."""
     similarity = units @ units.T
-    mean = similarity.mean()
-    weights = np.zeros((n, n))
-    for i in range(n):
-        for j in range(n):
-            nowhere = cells[i] == 0 or cells[j] == 0
-            within = similarity[i, j] > mean if nowhere else cells[i] == cells[j]
-            if within or i == j:
-                weights[i, j] = math.exp(TAU * similarity[i, j])
-        weights[i] /= weights[i].sum()
-    return weights
+    above = similarity > similarity.mean()
+    scope = np.zeros(similarity.shape, bool)
+    first, *others = sorted(set(cells.tolist()))
+    for name in others:
+        inside = cells == name
+        scope |= np.outer(inside, inside)
+    outside = cells == first
+    scope |= (outside[None] | outside[:, None]) & above
+    weights = np.where(scope, np.exp(TAU * similarity), 0.0)
+    return weights / weights.sum(1, keepdims=True)
 
 
 def bilinear(plane: Array, size: tuple[int, int]) -> Array:
@@ -217,9 +223,31 @@ def patch_vectors(weights: Weights, image: Array, heads: int, depth: int, units:
 
 
 def corrected(labels: Labels, regions: Labels) -> Labels:
-    """Each region takes the label of most of its pixels, the lowest of equal ones."""
+    """Map Correction: each region but the first takes the label of most of its pixels, the lowest of equal ones."""
     out = labels.copy()
-    for name in sorted(set(regions.ravel().tolist()) - {0}):
+    for name in sorted(set(regions.ravel().tolist()))[1:]:
         votes = np.bincount(labels[regions == name])
         out[regions == name] = int(votes.argmax())
     return out
+
+
+def generated(logits: Array, quality: Array) -> list[int]:
+    """Which masks [N, H, W] of a picture SAM 2's generator keeps with CorrCLIP's settings, the best first."""
+    boxes: dict[int, tuple[int, int, int, int]] = {}
+    for index in range(len(logits)):
+        sure, possible = int((logits[index] > 1).sum()), int((logits[index] > -1).sum())
+        if quality[index] > 0.4 and possible and sure / possible >= 0.4:
+            y, x = np.nonzero(logits[index] > 0)
+            boxes[index] = (x.min(), y.min(), x.max(), y.max()) if len(x) else (0, 0, 0, 0)
+    kept: list[int] = []
+    for index in sorted(boxes, key=lambda one: -quality[one]):
+        x0, y0, x1, y1 = boxes[index]
+        for other in kept:
+            u0, v0, u1, v1 = boxes[other]
+            both = max(0, min(x1, u1) - max(x0, u0)) * max(0, min(y1, v1) - max(y0, v0))
+            union = (x1 - x0) * (y1 - y0) + (u1 - u0) * (v1 - v0) - both
+            if union and both / union > 0.7:
+                break
+        else:
+            kept.append(index)
+    return kept

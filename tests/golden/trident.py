@@ -1,137 +1,231 @@
-"""Trident (Shi et al., ICCV 2025, arXiv 2411.09219) read off its formulas: float64, loops over patches and windows."""
+"""Trident (Shi et al., ICCV 2025) transcribed from its released code: float64, plain arrays.
+
+What is transcribed: `get_windowed_imgs`, `custom_attn`, `guidance_attn`, `get_sam_sim` of the image tower,
+`preprocess_image`, `postprocess_result` and `sam_refinement`. The networks around them (CLIP, DINO, SAM) are the
+caller's; half precision is left out. Slips are kept where they change a result.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-
-from tests.golden.corrclip import bilinear
+from scipy import ndimage
 
 Array = NDArray[np.float64]
-SMALLEST, STRENGTH = 225, 0.005
+Labels = NDArray[np.int64]
+Size = tuple[int, int]
+Corner = tuple[int, int, int, int]  # y1, x1, y2, x2
+
+MINIMAL_AREA, MASK_COEFFICIENT = 225, 0.005
 
 
-def affinity(weights: Array, features: Array, factor: float) -> Array:
-    """A [P, P] from attention weights [heads, P, P] and features [P, C] of SAM: (W + M) / |W + M|."""
-    count = len(features)
-    cosines = np.zeros((count, count))
-    for i in range(count):
-        for j in range(count):
-            norms = np.linalg.norm(features[i]) * np.linalg.norm(features[j])
-            cosines[i, j] = features[i] @ features[j] / norms
-    bound = factor * cosines.mean()
-    kept = weights.mean(0)
-    for i in range(count):
-        for j in range(count):
-            if cosines[i, j] < bound and i != j:
-                kept[i, j] -= kept[i, j]
-        kept[i] /= kept[i].sum()
-    return kept
+def bilinear(maps: Array, size: Size) -> Array:
+    """[C, h, w] -> [C, *size], half-pixel centres."""
+
+    def matrix(source: int, target: int) -> Array:
+        out = np.zeros((target, source))
+        for place in range(target):
+            exact = max((place + 0.5) * source / target - 0.5, 0.0)
+            low = min(int(exact), source - 1)
+            high = min(low + 1, source - 1)
+            out[place, low] += 1 - (exact - low)
+            out[place, high] += exact - low
+        return out
+
+    rows, columns = matrix(maps.shape[1], size[0]), matrix(maps.shape[2], size[1])
+    resized: Array = np.einsum("yh,chw,xw->cyx", rows, maps, columns)
+    return resized
 
 
-def spliced(windows: list[Array], corners: list[tuple[int, int]], grid: tuple[int, int]) -> Array:
-    """Windows [h, w, D] at corners in patches -> [H, W, D], the mean of those that cover a patch."""
-    out = np.zeros((*grid, windows[0].shape[2]))
-    for y in range(grid[0]):
-        for x in range(grid[1]):
-            seen = [
-                window[y - top, x - left]
-                for window, (top, left) in zip(windows, corners, strict=True)
-                if top <= y < top + window.shape[0] and left <= x < left + window.shape[1]
-            ]
-            out[y, x] = np.mean(seen, axis=0)
+def nearest(labels: NDArray[Any], size: Size) -> NDArray[Any]:
+    rows = [y * labels.shape[0] // size[0] for y in range(size[0])]
+    columns = [x * labels.shape[1] // size[1] for x in range(size[1])]
+    return labels[np.ix_(rows, columns)]
+
+
+def preprocessed_size(size: Size, stride: int, crop: int) -> Size:
+    """The size that `preprocess_image` gives an image."""
+    height, width = size
+    if height % stride == 0 and width % stride == 0:
+        return size
+    longer = max(size)
+    target = longer if longer % stride == 0 else (longer // stride + 1) * stride
+    sides = []
+    for side in size:
+        new = int(side * target / longer)
+        if new % stride:
+            new = (new // stride + 1) * stride
+        sides.append(max(new, crop))
+    return sides[0], sides[1]
+
+
+def crops(size: Size, crop: int, stride: int) -> list[Corner]:
+    """Windows in the order of `get_windowed_imgs`."""
+    height, width = size
+    rows = max(height - crop + stride - 1, 0) // stride + 1
+    columns = max(width - crop + stride - 1, 0) // stride + 1
+    corners = []
+    for row in range(rows):
+        for column in range(columns):
+            y2, x2 = min(row * stride + crop, height), min(column * stride + crop, width)
+            corners.append((max(y2 - crop, 0), max(x2 - crop, 0), y2, x2))
+    return corners
+
+
+def proxy_tokens(values: list[Array], likeness: list[Array], beta: float, gamma: float) -> list[Array]:
+    """`custom_attn` without its last linear layer: values [C, h, w] and DINO's maps [D, H, W] -> [C, H, W]."""
+    flat = [each.reshape(len(each), -1).T for each in likeness]
+    units = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in flat]
+    similar = [each @ each.T for each in units]
+    mean = np.mean(similar)  # of the whole batch, which is all windows of the picture
+    out = []
+    for value, alike, shape in zip(values, similar, (each.shape[1:] for each in likeness), strict=True):
+        logits = (alike - mean * beta) * gamma
+        shares = np.where(logits < 0, 0.0, np.exp(logits))
+        shares /= shares.sum(1, keepdims=True)
+        fine = bilinear(value, (shape[0], shape[1])).reshape(len(value), -1).T
+        out.append((shares @ fine).T.reshape(-1, *shape))
     return out
 
 
-def aggregated(shares: Array, plane: Array, grid: tuple[int, int]) -> Array:
-    """[H, W, D] on SAM's grid -> unit vectors [h, w, D], each the mean of those that it attends to."""
-    tokens = bilinear(plane, grid).reshape(-1, plane.shape[2])
-    out = np.zeros_like(tokens)
-    for i in range(len(tokens)):
-        for j in range(len(tokens)):
-            out[i] += shares[i, j] * tokens[j]
-        out[i] /= np.linalg.norm(out[i])
-    return out.reshape(*grid, -1)
+def spliced(tokens: list[Array], corners: list[Corner], size: Size, patch: int) -> Array:
+    """First half of `guidance_attn`: tokens [C, h, w] of windows -> their mean over the image [C, H, W]."""
+    coarse = ((corners[0][2] - corners[0][0]) // patch, (corners[0][3] - corners[0][1]) // patch)
+    fine = tokens[0].shape[1:]
+    if fine[1] % coarse[1]:
+        ratio = int(round(fine[0] / coarse[0]))
+        tokens = [bilinear(each, (coarse[0] * ratio, coarse[1] * ratio)) for each in tokens]
+    else:
+        ratio = fine[1] // coarse[1]
+    total = np.zeros((len(tokens[0]), size[0] // patch * ratio, size[1] // patch * ratio))
+    hits = np.zeros(total.shape[1:])
+    for each, corner in zip(tokens, corners, strict=True):
+        y1, x1, y2, x2 = (length // patch * ratio for length in corner)
+        total[:, y1:y2, x1:x2] += each
+        hits[y1:y2, x1:x2] += 1
+    return total / hits
 
 
-def connected(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
-    """Regions of a mask whose cells touch by sides or corners, those that are large enough."""
-    waiting, found = {(int(y), int(x)) for y, x in np.argwhere(mask)}, []
-    while waiting:
-        reached, edge = set(), [waiting.pop()]
-        while edge:
-            y, x = edge.pop()
-            reached.add((y, x))
-            around = {(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)} & waiting
-            waiting -= around
-            edge += around
-        region = np.zeros(mask.shape, bool)
-        for y, x in reached:
-            region[y, x] = True
-        if len(reached) >= SMALLEST:
-            found.append(region)
-    return found
+def sam_attention(weights: Array, values: Array, cos_fac: float, refine_neg_cos: bool) -> Array:
+    """`get_sam_sim`: weights [heads, P, P], values [heads, P, d] -> [P, P]."""
+    heads, count = values.shape[:2]
+    similar = np.zeros((heads, count, count))
+    for head in range(heads):
+        units = values[head] / np.linalg.norm(values[head], axis=1, keepdims=True)
+        similar[head] = units @ units.T
+    out = np.zeros((count, count))
+    for row in range(count):
+        bound = cos_fac * float(np.mean(similar[:, row]))  # over heads, then over the row
+        if not refine_neg_cos and bound < 0:
+            bound = 0.6
+        bound = min(bound, 0.9)
+        for head in range(heads):
+            out[row] += np.where(similar[head, row] > bound, weights[head, row], 0.0) / heads
+    return out / out.sum(1, keepdims=True)
 
 
-def _asked(share: Array, least: float, region: NDArray[np.bool_], sam: Any, embedding: torch.Tensor) -> tuple[Array, float]:
-    """Logits [h', w'] over the picture and the expected IoU of one region's prompts."""
-    height, width = share.shape
-    side = sam.config.vision_config.image_size
-    inside = [int(length * side / max(height, width) + 0.5) for length in (height, width)]
-    low = [int(length * side / 2 / max(height, width) + 0.5) for length in (height, width)]
-    hint = np.zeros((side // 2, side // 2))
-    small = bilinear(share[:, :, None], (low[0], low[1]))[:, :, 0]
-    hint[: low[0], : low[1]] = np.where(small > least, STRENGTH * small, 0)
-    rows, columns = np.nonzero(region)
-    y, x = np.unravel_index(np.argmax(np.where(region, share, -1)), share.shape)
-    scale = np.array([inside[1] / width, inside[0] / height])
-    box = np.concatenate([np.array([columns.min(), rows.min()]) * scale, np.array([columns.max(), rows.max()]) * scale])
-    out = sam(
-        image_embeddings=embedding[None],
-        input_points=torch.tensor(np.array([x, y]) * scale).float().view(1, 1, 1, 2),
-        input_labels=torch.ones(1, 1, 1, dtype=torch.int64),
-        input_boxes=torch.tensor(box).float().view(1, 1, 4),
-        input_masks=torch.tensor(hint).float().view(1, 1, *hint.shape),
-        multimask_output=False,
-    )
-    logits = out.pred_masks[0, 0, 0].double().numpy()
-    whole = bilinear(logits[:, :, None], (side, side))[:, :, 0]
-    return whole[: inside[0], : inside[1]], float(out.iou_scores[0, 0, 0])
+def guided(plane: Array, views: list[tuple[Array, Array, Size]], cos_fac: float, refine_neg_cos: bool) -> Array:
+    """Second half of `guidance_attn`: [C, H, W] -> [C, h, w], by weights, values and grid of each strip of the image."""
+    half = plane.shape[2] // 2
+    strips = [plane] if len(views) == 1 else [plane[:, :, :half], plane[:, :, half:]]
+    out = []
+    for strip, (weights, values, grid) in zip(strips, views, strict=True):
+        tokens = bilinear(strip, grid).reshape(len(plane), -1).T
+        out.append((sam_attention(weights, values, cos_fac, refine_neg_cos) @ tokens).T.reshape(-1, *grid))
+    return np.concatenate(out, axis=2)
 
 
-def _regions(shares: Array, least: float) -> tuple[Array, list[tuple[int, NDArray[np.bool_]]]]:
-    """Probabilities [K, h, w] at half the size, and the regions of each class."""
-    count, height, width = shares.shape
-    half = np.stack([bilinear(share[:, :, None], (height // 2, width // 2))[:, :, 0] for share in shares])
-    winners = shares.argmax(0)
-    nearest = np.array(
-        [[winners[y * height // (height // 2), x * width // (width // 2)] for x in range(width // 2)] for y in range(height // 2)]
-    )
-    labels = np.where(half.max(0) < least, -1, nearest)
-    return half, [(index, region) for index in range(count) for region in connected(labels == index)]
+class Seg(NamedTuple):
+    shares: Array  # [K, H, W]
+    labels: Labels  # [H, W]
 
 
-def expected_iou(shares: Array, least: float, sam: Any, embedding: torch.Tensor) -> list[float]:
-    """Of all regions."""
-    half, regions = _regions(shares, least)
-    return [_asked(half[index], least, region, sam, embedding)[1] for index, region in regions]
+def postprocessed(cosines: Array, size: Size, n_classes: int, scale: float, threshold: float) -> Seg:
+    """`get_trident_seg`'s last line and `postprocess_result`: cosines [T, h, w] of texts, those of class 0 first."""
+    logits = bilinear(cosines, size) * scale
+    shares = np.exp(logits - logits.max(0))
+    shares /= shares.sum(0)
+    if len(shares) != n_classes:
+        shares = np.concatenate([shares[: -n_classes + 1].max(0)[None], shares[-n_classes + 1 :]])
+    return Seg(shares, np.where(shares.max(0) < threshold, 0, shares.argmax(0)))
 
 
-def prompted(shares: Array, least: float, sam: Any, embedding: torch.Tensor, sure: float) -> Array:
-    """Probabilities [K, H, W] after the masks that SAM gives for regions, where it expects an IoU above `sure`."""
-    half, regions = _regions(shares, least)
-    size = (shares.shape[1], shares.shape[2])
-    refined, failed = np.zeros_like(shares), np.zeros(size, bool)
-    for index, region in regions:
-        logits, quality = _asked(half[index], least, region, sam, embedding)
-        if quality > sure:
-            mask = bilinear(logits[:, :, None], size)[:, :, 0]
-            share = shares[index] / (1 + np.exp(-mask))
-            refined[index] = np.maximum(refined[index], np.where(mask > 0, share, 0))
-        else:
-            failed |= region.repeat(2, 0).repeat(2, 1)
-    out = np.where(failed, np.maximum(refined, shares), refined)
-    return np.where(out.sum(0) == 0, shares, out)
+def longest_side(size: Size, side: int) -> Size:
+    """`ResizeLongestSide.get_preprocess_shape`."""
+    scale = side / max(size)
+    return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
+
+
+class Refinement:
+    """`sam_refinement` over a `transformers.SamModel`, whose picture SAM saw at the size `seen`."""
+
+    def __init__(self, sam: Any, embedding: torch.Tensor, seen: Size, coarse_thresh: float) -> None:
+        self._sam, self._embedding, self._seen, self._coarse = sam, embedding, seen, coarse_thresh
+        self._side = sam.config.vision_config.image_size
+
+    def _regions(self, seg: Seg) -> tuple[Array, dict[int, list[NDArray[np.bool_]]]]:
+        size = (seg.labels.shape[0] // 2, seg.labels.shape[1] // 2)
+        shares, labels = bilinear(seg.shares, size), nearest(seg.labels, size)
+        labels = np.where(shares.max(0) < self._coarse, len(shares), labels)
+        regions = {}
+        for index in range(len(shares)):
+            if shares[index].max() < self._coarse:
+                continue
+            numbers, count = ndimage.label(labels == index, structure=np.ones((3, 3)))
+            parts = [numbers == number for number in range(1, count + 1)]
+            regions[index] = [part for part in parts if part.sum() >= MINIMAL_AREA]
+        return shares, regions
+
+    def _mask(self, share: Array, region: NDArray[np.bool_], size: Size) -> tuple[Array, float]:
+        """Logits at the picture's size and the expected IoU."""
+        low = 4 * self._embedding.shape[1]
+        fitted = longest_side(size, low)
+        hint = np.zeros((low, low))
+        hint[: fitted[0], : fitted[1]] = bilinear(share[None], fitted)[0]
+        hint = np.where(hint > self._coarse, MASK_COEFFICIENT * hint, 0.0)
+        inside = longest_side((share.shape[0], share.shape[1]), self._side)
+        scale = np.array([inside[1] / share.shape[1], inside[0] / share.shape[0]])
+        rows, columns = np.nonzero(region)
+        y, x = np.unravel_index(np.argmax(share * region), share.shape)
+        corners = np.array([[columns.min(), rows.min()], [columns.max(), rows.max()]]) * scale
+        out = self._sam(
+            image_embeddings=self._embedding[None],
+            input_points=torch.tensor(np.array([x, y]) * scale).float().view(1, 1, 1, 2),
+            input_labels=torch.ones(1, 1, 1, dtype=torch.int64),
+            input_boxes=torch.tensor(corners).float().view(1, 1, 4),
+            input_masks=torch.tensor(hint).float()[None, None],
+            multimask_output=False,
+        )
+        square = bilinear(out.pred_masks[0, 0].double().numpy(), (self._side, self._side))
+        height, width = longest_side(self._seen, self._side)
+        logits = bilinear(square[:, :height, :width], self._seen)
+        return bilinear(logits, size)[0], float(out.iou_scores[0, 0, 0])
+
+    def expected_iou(self, seg: Seg) -> list[float]:
+        shares, regions = self._regions(seg)
+        size = (seg.labels.shape[0], seg.labels.shape[1])
+        return [self._mask(shares[index], part, size)[1] for index, parts in regions.items() for part in parts]
+
+    def __call__(self, seg: Seg, iou_thresh: float) -> Seg:
+        size = (seg.labels.shape[0], seg.labels.shape[1])
+        half, regions = self._regions(seg)
+        refined, failed, valid = np.zeros_like(seg.shares), np.zeros(size, bool), 0
+        for index, parts in regions.items():
+            masks = [(part, *self._mask(half[index], part, size)) for part in parts]
+            good = [logits for _, logits, quality in masks if quality > iou_thresh]
+            for part, _, quality in masks:
+                if quality <= iou_thresh:
+                    failed |= nearest(part, size)
+            if good:
+                valid += len(good)
+                inside = np.any([logits > 0 for logits in good], axis=0)
+                refined[index] = np.max([seg.shares[index] / (1 + np.exp(-logits)) for logits in good], axis=0) * inside
+        if not valid:
+            return seg
+        labels = np.where(refined.sum(0) == 0, seg.labels, refined.argmax(0))
+        # The released code also asks whether the failed regions' probabilities are higher, but of the maximum of both,
+        # so that the labels stay.
+        return Seg(np.maximum(refined, np.where(failed, seg.shares, 0.0)), labels)

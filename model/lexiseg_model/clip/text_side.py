@@ -56,7 +56,9 @@ def fill(template: str, text: str) -> str:
 
 
 def background_words(name: str) -> tuple[str, ...]:
-    """`bg26` (SCLIP, NACLIP, ProxyCLIP), `bg17` (ProxyCLIP on COCO-Object), `plain` (the word background).
+    """Words of a list; `plain` is the word background.
+
+    `bg26`: SCLIP, NACLIP, ProxyCLIP, CorrCLIP. On COCO-Object `bg17`: ProxyCLIP; `bg16`: CorrCLIP.
 
     Raises:
         OptionError: no list of that name.

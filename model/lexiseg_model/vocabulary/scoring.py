@@ -45,6 +45,8 @@ def score_vocabulary(
     scores = competing.classes
     if segmenter.probability_scale != 1.0:
         scores = scores * segmenter.probability_scale
+    # Over a video logits change, and their own sum is taken.
+    total = _everything(scores, competing.others).logsumexp(0) if refine == "regions" and steady is None else None
     logits = _with_nobody(segmenter, features, scores, competing.others, vocabulary, refine)
     if steady is not None:
         logits = steady(logits)
@@ -54,7 +56,7 @@ def score_vocabulary(
         patches, picture = segmenter.patches(features), segmenter.colours(features)
         logits = refine_logits(logits, partial(lposs.refine, patches=patches, picture=picture))
     elif refine == "regions":
-        logits = segmenter.by_regions(features, logits)
+        logits = segmenter.by_regions(features, logits, total)
     return logits
 
 
@@ -119,10 +121,14 @@ def majority_vote(logits: Tensor, regions: Tensor, size: tuple[int, int]) -> Ten
     regions = (
         F.interpolate(regions[None, None].cpu().double(), size=shape, mode="nearest")[0, 0].long().to(logits.device)
     )
-    best, winner = logits.max(0)
-    majority = majority_labels(winner, regions, len(logits))
-    swapped = logits.gather(0, majority[None])
-    return logits.scatter_(0, winner[None], swapped).scatter_(0, majority[None], best[None])
+    return put_first(logits, majority_labels(logits.argmax(0), regions, len(logits)))
+
+
+def put_first(logits: Tensor, winner: Tensor) -> Tensor:
+    """Logits [K, h, w] in which the row `winner` [h, w] of a pixel has changed places with that of the highest."""
+    best, first = logits.max(0)
+    swapped = logits.gather(0, winner[None])
+    return logits.scatter(0, first[None], swapped).scatter_(0, winner[None], best[None])
 
 
 def majority_labels(labels: Tensor, regions: Tensor, n_labels: int) -> Tensor:
@@ -165,6 +171,10 @@ def _with_nobody(
         return logits if len(logits) == n_classes + 1 else logits[: n_classes + 1]
 
 
+def _everything(logits: Tensor, others: Tensor | None) -> Tensor:
+    return logits if others is None else torch.cat([logits, others[None]])
+
+
 def _nobody_logits(
     segmenter: Segmenter,
     features: Features,
@@ -180,7 +190,7 @@ def _nobody_logits(
     """
     rule = segmenter.card.background
     relief = rule.relief(n_classes)
-    competitors = logits if others is None else torch.cat([logits, others[None]])
+    competitors = _everything(logits, others)
     bound = segmenter.nobody_score(competitors, threshold, refine, features)
     if relief:
         bound = bound + relief * rule.offset

@@ -26,11 +26,11 @@ PAPERS = ("tcl", "unpair-seg", "s-seg")
 HERE = Path(__file__).parent
 POLICY_DATA = Path(__file__).parents[2] / "methods" / "dense_clip" / "data"
 # Policies whose authors released no class files of their own, and whose files they use.
-NAMES_OF = {"naclip": "sclip", "corrclip": "proxyclip", "trident": "proxyclip"}
+NAMES_OF = {"naclip": "sclip", "trident": "proxyclip"}
 # Methods whose cards state size and windows.
 SLIDING_METHODS = frozenset({"tcl", "dense_clip", "s_seg"})
 # Of a method's settings, those that authors chose for each data set.
-CHOSEN = ("sam_factor", "sam_least")
+CHOSEN = ("sam_factor", "sam_least", "sam_low_bound", "sam_strips")
 
 
 class Sight(StrictModel):

@@ -91,13 +91,15 @@ class _BenchmarkJudge:
 
     def _by_regions(self, features: Features, scores: Tensor) -> NDArray[np.uint16]:
         """The method's own refinement of classes that compete at the picture's size."""
-        shares = (windowed.resize(scores, features.size) * self._scale).softmax(0)
-        texts_of = [torch.from_numpy(np.flatnonzero(self._owner == label)) for label in range(self._n_classes)]
-        classes = torch.stack([shares[rows].amax(0) if len(rows) else shares[0] * 0 for rows in texts_of])
+        logits = windowed.resize(scores, features.size) * self._scale
+        total = logits.logsumexp(0)
+        rows_of = [torch.from_numpy(np.flatnonzero(self._owner == label)) for label in range(self._n_classes)]
+        never = total + math.log(MIN_PROBABILITY)
+        classes = torch.stack([logits[rows].amax(0) if len(rows) else never for rows in rows_of])
+        best, winner = classes.max(0)
         if self._has_nobody and isinstance(self._rule.threshold, float):
-            best = classes.amax(0)
-            classes[0] = torch.where(best < self._rule.threshold, best, classes[0])
-        refined = self._segmenter.by_regions(features, classes.clamp_min(MIN_PROBABILITY).log())
+            winner = winner.masked_fill((best - total).exp() < self._rule.threshold, 0)
+        refined = self._segmenter.by_regions(features, classes, total, winner)
         labels: NDArray[np.uint16] = windowed.resize(refined, features.size).argmax(0).cpu().numpy().astype(np.uint16)
         return labels
 

@@ -9,6 +9,8 @@
 S are cosines of queries plus keys in DINO's last block. Each branch ends in CLIP's layer norm; their weighted sum is
 projected. Similar regions of a window are merged. Patches outside all regions share a class token and attend to patches
 of more than the mean similarity, which the paper does not state; its authors found it slightly better.
+
+As released, the lowest label of a window is taken for "outside all regions", also where each of its patches has one.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.methods.dense_clip.network import values_on
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.video.sam import Grid, PromptHead, everything
+from lexiseg_model.video.sam import PromptHead
 
 if TYPE_CHECKING:
     from open_clip.transformer import VisionTransformer
@@ -41,7 +43,11 @@ TAU = 4.0  # sharpness of attention
 ALPHA, BETA = 1.0, 0.5  # weights of the spatial and the semantic branch
 APART = 0.2  # cosine distance up to which regions are merged (DBSCAN, each point a core)
 SPATIAL_BLOCKS = {12: 5, 24: 12, 32: 28}  # number of blocks by depth; they end before the second-last block
-GRID = Grid(side=8, quality=0.4, stability=0.4)  # CorrCLIP's fast setting of SAM 2 and 3
+# Of SAM 2's masks, as the authors set its generator: one mask for each of 8 x 8 points.
+POINTS = 8
+QUALITY = 0.4  # expected IoU that a mask must exceed
+STABILITY = 0.4  # least area of logits above 1, as a share of that above -1
+OVERLAP = 0.7  # IoU of boxes above which the worse mask goes
 
 
 class CorrClipTower(ImageTower):
@@ -109,15 +115,20 @@ class CorrClipTower(ImageTower):
 
 
 def merged(cells: Tensor, units: Tensor) -> Tensor:
-    """Merge regions [P] whose mean unit vectors, of [P, C], are at most `APART` apart, or linked by others."""
-    names = torch.unique(cells[cells > 0])
-    if len(names) < 2:
-        return cells
-    member = (cells == names[:, None]).to(units.dtype)  # [R, P]
+    """Merge regions [P] whose mean unit vectors, of [P, C], are at most `APART` apart, or linked by others.
+
+    The lowest label is no region: 0 in the result.
+    """
+    names: Tensor
+    which: Tensor
+    names, which = torch.unique(cells, return_inverse=True)
+    if len(names) < 3:
+        return which
+    member = (which == torch.arange(1, len(names), device=cells.device)[:, None]).to(units.dtype)  # [R, P]
     means = F.normalize(member @ units, dim=1)
     alike = 1 - means @ means.T <= APART
     group = torch.from_numpy(connected_components(alike.cpu().numpy())[1]).to(cells)
-    return torch.where(cells > 0, group[torch.searchsorted(names, cells).clamp(max=len(names) - 1)] + 1, 0)
+    return torch.where(which > 0, group[(which - 1).clamp_min(0)] + 1, 0)
 
 
 def attention(units: Tensor, cells: Tensor) -> Tensor:
@@ -158,20 +169,64 @@ def region_map(model: Segmenter, rgb: NDArray[np.uint8]) -> Tensor:
     Raises:
         OptionError: the model has no masks.
     """
+    size = (rgb.shape[0], rgb.shape[1])
     masks = _masks(model, model.encode(rgb))
-    labels = torch.zeros(rgb.shape[:2], dtype=torch.int16, device=masks.device)
-    order = (masks > 0).sum((1, 2)).argsort(stable=True)
-    for number, index in enumerate(order.tolist(), start=1):
-        labels[windowed.resize(masks[index, None].float(), (rgb.shape[0], rgb.shape[1]))[0] > 0] = number
+    labels = torch.zeros(size, dtype=torch.int16, device=masks.device)
+    areas = [int((_at_size(mask, size) > 0).sum()) for mask in masks]
+    for number, index in enumerate(sorted(range(len(masks)), key=areas.__getitem__), start=1):
+        labels[_at_size(masks[index], size) > 0] = number
     return labels
+
+
+def _at_size(mask: Tensor, size: vision.Grid) -> Tensor:
+    return windowed.resize(mask[None].float(), size)[0]
 
 
 def _masks(model: Segmenter, features: Features) -> Tensor:
     """Logits [N, h, w] of all masks that the model proposes."""
     head = getattr(model, "sam_head", None)
     if isinstance(head, PromptHead):
-        return everything(head, features, GRID).masks
+        return _single_masks(head, features)
     try:
         return model.propose(features).masks
     except TaskError:
         raise OptionError(f"{model.card.name} proposes no masks; expected a model that does") from None
+
+
+def _single_masks(head: PromptHead, features: Features) -> Tensor:
+    """Logits [N, h, w] of one mask for each point of a grid, judged at the picture's size as SAM 2's generator does."""
+    # SAM 2's own choice between one mask and several is off in the released code.
+    head.model.mask_decoder.dynamic_multimask_via_stability = False
+    embeddings, places = head.embeddings(features)
+    steps = (torch.arange(POINTS, device=head.device) + 0.5) * head.side / POINTS
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    points = torch.stack([x, y], -1).view(1, -1, 1, 2)
+    labels = torch.ones(points.shape[:3], dtype=torch.int32, device=head.device)
+    sparse, dense = head.model.prompt_encoder(points, labels, None, None)
+    masks, quality = (part[0, :, 0] for part in head.decoded(embeddings, places, sparse, dense, multimask=False))
+    kept: list[tuple[int, Tensor]] = []
+    for index in quality.argsort(descending=True, stable=True).tolist():
+        logits = _at_size(masks[index], features.size)
+        area = (logits > -1).sum()
+        if quality[index] <= QUALITY or area == 0 or (logits > 1).sum() < STABILITY * area:
+            continue
+        box = _box(logits > 0)
+        if all(_overlap(box, other) <= OVERLAP for _, other in kept):
+            kept.append((index, box))
+    return masks[[index for index, _ in kept]]
+
+
+def _box(mask: Tensor) -> Tensor:
+    """First and last column and row of a mask [H, W]: float32 [x0, y0, x1, y1], zeros for an empty one."""
+    if not mask.any():
+        return torch.zeros(4, device=mask.device)
+    columns, rows = (mask.any(axis).nonzero()[:, 0] for axis in (0, 1))
+    return torch.stack([columns[0], rows[0], columns[-1], rows[-1]]).float()
+
+
+def _overlap(box: Tensor, other: Tensor) -> float:
+    """Intersection over union of two boxes, 0 where both are empty."""
+    sides = (torch.minimum(box[2:], other[2:]) - torch.maximum(box[:2], other[:2])).clamp_min(0)
+    both, one, two = sides.prod(), (box[2:] - box[:2]).prod(), (other[2:] - other[:2]).prod()
+    union = one + two - both
+    return float(both / union) if union > 0 else 0.0

@@ -13,6 +13,7 @@ from lexiseg_model.clip.checkpoint import openai_digests
 from lexiseg_model.clip.dino import dino_from_file
 from lexiseg_model.clip.towers import ClipTowers, from_files, known_architecture
 from lexiseg_model.errors import OptionError
+from lexiseg_model.methods.dense_clip.sam import Sam, sam_from_folder
 from lexiseg_model.methods.dense_clip.segmenter import image_tower
 from lexiseg_model.methods.dense_clip.settings import (
     PolicyName,
@@ -22,7 +23,6 @@ from lexiseg_model.methods.dense_clip.settings import (
     published_policy,
 )
 from lexiseg_model.methods.dense_clip.stored import Parts, flat_state
-from lexiseg_model.methods.dense_clip.trident import Sam, sam_from_folder
 from lexiseg_model.types import ModelCard
 
 

@@ -97,7 +97,18 @@ def dense_map(visual: VisionTransformer, entering: Tokens, policy: str, std: flo
 
 
 def proxy_map(visual: VisionTransformer, entering: Tokens, proxy: Tensor, beta: float, gamma: float) -> Tensor:
-    """Vectors in the text space on the proxy's grid, not of unit length.
+    """Vectors in the text space on the proxy's grid, not of unit length: [N, D, rows, columns].
+
+    Arguments and errors are those of `proxy_tokens`.
+    """
+    tokens = proxy_tokens(visual, entering, proxy, beta, gamma)
+    return patch_map(project(visual, tokens), (proxy.shape[2], proxy.shape[3]))
+
+
+def proxy_tokens(
+    visual: VisionTransformer, entering: Tokens, proxy: Tensor, beta: float, gamma: float, mean: Tensor | None = None
+) -> Tensor:
+    """Tokens on the proxy's grid, before CLIP's last layer norm.
 
     The released code swaps rows and columns of the values and takes the proxy's grid as square, which is the same for
     square windows and wrong for others.
@@ -106,10 +117,10 @@ def proxy_map(visual: VisionTransformer, entering: Tokens, proxy: Tensor, beta: 
         visual: CLIP's image tower.
         entering: tokens before its last block.
         proxy: maps [N, C, rows, columns] of the other tower for the same images.
-        beta, gamma: as in `proxy_attention`.
+        beta, gamma, mean: as in `proxy_attention`.
 
     Returns:
-        [N, D, rows, columns].
+        [N, rows * columns, width].
 
     Raises:
         ShapeError: the proxy maps are not [N, C, h, w].
@@ -117,16 +128,16 @@ def proxy_map(visual: VisionTransformer, entering: Tokens, proxy: Tensor, beta: 
     if proxy.ndim != 4 or len(proxy) != len(entering.tokens):
         raise ShapeError(f"expected proxy maps [{len(entering.tokens)}, C, h, w], got {list(proxy.shape)}")
     block = last_block(visual)
-    grid = (proxy.shape[2], proxy.shape[3])
-    plane = values_on(visual, entering, grid)  # without residual, feed-forward layer and class token
-    # One image at a time: the mean similarity is that of the image.
+    plane = values_on(visual, entering, (proxy.shape[2], proxy.shape[3]))
+    # Without residual, feed-forward layer and class token. One image at a time: without `mean` it is that of the image.
     mixed = torch.stack(
         [
-            proxy_attention(likeness, beta, gamma).to(value.dtype) @ value.flatten(1).T  # [P, P] x [P, width]
+            proxy_attention(likeness, beta, gamma, mean).to(value.dtype) @ value.flatten(1).T  # [P, P] x [P, width]
             for likeness, value in zip(proxy, plane, strict=True)
         ]
     )
-    return patch_map(project(visual, block.ls_1(block.attn.out_proj(mixed))), grid)
+    tokens: Tensor = block.ls_1(block.attn.out_proj(mixed))
+    return tokens
 
 
 def values_on(visual: VisionTransformer, entering: Tokens, grid: Grid) -> Tensor:
@@ -136,7 +147,12 @@ def values_on(visual: VisionTransformer, entering: Tokens, grid: Grid) -> Tensor
     return F.interpolate(patch_map(values.transpose(1, 2).flatten(2), entering.grid), size=grid, mode="bilinear")
 
 
-def proxy_attention(proxy: Tensor, beta: float, gamma: float) -> Tensor:
+def mean_similarity(proxy: Tensor) -> Tensor:
+    """Mean cosine similarity [] of all pairs of patches of a map [C, h, w]."""
+    return F.normalize(proxy.float().flatten(1), dim=0).mean(1).square().sum()
+
+
+def proxy_attention(proxy: Tensor, beta: float, gamma: float, mean: Tensor | None = None) -> Tensor:
     """Attention of one image's patches, the same for all heads (ProxyCLIP, eq. 6).
 
     softmax(gamma (S - beta mean(S))) over the patches where the logit is not negative; S are cosine similarities.
@@ -145,6 +161,7 @@ def proxy_attention(proxy: Tensor, beta: float, gamma: float) -> Tensor:
         proxy: map [C, h, w] of the other tower.
         beta: factor of the mean similarity that is subtracted.
         gamma: sharpness.
+        mean: mean similarity []; None: that of this image.
 
     Returns:
         [h*w, h*w] float32; rows sum to 1.
@@ -152,7 +169,7 @@ def proxy_attention(proxy: Tensor, beta: float, gamma: float) -> Tensor:
     units = F.normalize(proxy.float().flatten(1), dim=0)
     with torch.autocast(proxy.device.type, enabled=False):  # these numbers are compared with a threshold
         similarity = units.T @ units
-        logits = gamma * (similarity - beta * similarity.mean())
+        logits = gamma * (similarity - beta * (similarity.mean() if mean is None else mean))
         logits = logits.masked_fill(logits < 0, float("-inf"))
     # In a picture of one colour even the diagonal is negative, and empty rows would give NaN; patches then keep their
     # own values. Otherwise the diagonal is positive.
@@ -183,16 +200,17 @@ class DenseNetwork(ImageTower):
     def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """Unit vectors [N, D, h, w] of tiles uint8 [N, 3, s, t]."""
         padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
-        images = self._typed(padding.add(normalise(tiles, self.settings.normalisation)))
+        images = self.typed(padding.add(normalise(tiles, self.settings.normalisation)))
         entering = vision.tokens_before_last_block(self.visual, images, self.settings.positions)
         if self.proxy is not None:
-            likeness = self.proxy(self._typed(padding.add(normalise(tiles, "imagenet"))))
+            likeness = self.proxy(self.typed(padding.add(normalise(tiles, "imagenet"))))
             maps = proxy_map(self.visual, entering, likeness, self.settings.beta, self.settings.gamma)
         else:
             maps = dense_map(self.visual, entering, self.settings.policy, self.settings.gaussian_std)
         return (F.normalize(maps.float(), dim=1),)
 
-    def _typed(self, images: Tensor) -> Tensor:
+    def typed(self, images: Tensor) -> Tensor:
+        """Images in the number type of the weights."""
         return images.to(self.visual.conv1.weight.dtype)
 
 

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,15 +19,24 @@ from lexiseg_model.clip.patch_text import MIN_PROBABILITY, ImageTower, PatchText
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ExportError, WeightsError
-from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, picture_size
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
 from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, nearest, region_map
 from lexiseg_model.methods.dense_clip.network import DenseNetwork, TimmModel, TimmTower
+from lexiseg_model.methods.dense_clip.sam import SamView
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts
-from lexiseg_model.methods.dense_clip.trident import aggregated, prompted
-from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import ModelCard, Precision
-from lexiseg_model.vocabulary.scoring import MAX_AT_FULL_SIZE, majority_vote
+from lexiseg_model.methods.dense_clip.trident import (
+    Answer,
+    aggregated,
+    canvas_sides,
+    projected,
+    prompted,
+    spliced,
+    window_tokens,
+)
+from lexiseg_model.segmenter import Competing, Segmenter, TextBank
+from lexiseg_model.types import ModelCard, Refinement
+from lexiseg_model.vocabulary.scoring import MAX_AT_FULL_SIZE, majority_vote, put_first
 
 
 class DenseClipSegmenter(PatchTextSegmenter):
@@ -46,8 +56,6 @@ class PictureSegmenter(DenseClipSegmenter, ABC):
     The longer side is limited to the card's. The image pass makes the canvas and its windows.
     """
 
-    windows_in: Precision  # sides of the canvas: exact as in the protocol, fast in whole patches
-
     def __init__(self, parts: Parts, settings: DenseClipSettings, card: ModelCard, execution: Execution) -> None:
         super().__init__(parts, settings, card, execution)
         self.buckets = ((card.input.short_side, card.input.short_side),)
@@ -56,20 +64,13 @@ class PictureSegmenter(DenseClipSegmenter, ABC):
         raise ExportError(f"{self.card.name} cannot be written as ONNX: its image pass is more than one network")
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        sides = {"short_side": max(self.card.input.short_side, min(picture_size(rgb)))}
-        limits = self.card.input.model_copy(update=sides)
-        return windowed.plan_windows(rgb, limits, None, None, options, self.windows_in)
+        limits = self.card.input.model_copy(update={"short_side": min(picture_size(rgb))})
+        return windowed.plan_windows(rgb, limits, None, None, options)
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
         passes = [self._encode_picture(np.ascontiguousarray(tile.transpose(1, 2, 0))) for tile in tiles]
         return tuple(torch.stack(parts) for parts in zip(*passes, strict=True))
-
-    def _cut(self, rgb: NDArray[np.uint8]) -> Plan:
-        """Windows of the picture's canvas."""
-        sides = {"short_side": min(self.card.input.short_side, min(picture_size(rgb)))}
-        limits = self.card.input.model_copy(update=sides)
-        return windowed.plan_windows(rgb, limits, self._window, self._stride, precision=self.windows_in)
 
     @abstractmethod
     def _encode_picture(self, rgb: NDArray[np.uint8]) -> TileFeatures:
@@ -79,7 +80,7 @@ class PictureSegmenter(DenseClipSegmenter, ABC):
 class CorrClipSegmenter(PictureSegmenter):
     """CorrCLIP over the masks of another model.
 
-    `regions` [H, W] of the canvas are kept; each takes the most frequent label of its pixels.
+    `regions` [H, W] of the picture are kept; each takes the most frequent label of its pixels.
     """
 
     def __init__(
@@ -87,17 +88,17 @@ class CorrClipSegmenter(PictureSegmenter):
     ) -> None:
         mixed = parts._replace(digest=image_digest(card, parts.digest + masks_of.digest))
         super().__init__(mixed, settings, card, execution)
-        self.windows_in = execution.precision
         self._masks_of = masks_of
 
     def _encode_picture(self, rgb: NDArray[np.uint8]) -> TileFeatures:
-        plan = self._cut(rgb)
-        layout, device = windowed.layout_of(plan), self._execution.device
-        regions = nearest(region_map(self._masks_of, rgb), layout.canvas).to(device)
-        windows = zip(torch.from_numpy(plan.tiles), windowed.windows_of(regions[None], layout), strict=True)
-        patches = torch.cat([self.tower(tile[None].to(device), labels)[0] for tile, labels in windows])
-        rounded = windowed.as_kept((patches,), self._execution.precision)
-        return *rounded, regions.short(), windowed.canvas_of(plan)
+        precision, device = self._execution.precision, self._execution.device
+        plan = windowed.plan_windows(rgb, self.card.input, self._window, self._stride, precision=precision)
+        layout = windowed.layout_of(plan)
+        regions = region_map(self._masks_of, rgb)
+        labels = windowed.windows_of(nearest(regions, layout.canvas)[None].to(device), layout)
+        windows = zip(torch.from_numpy(plan.tiles), labels, strict=True)
+        patches = torch.cat([self.tower(tile[None].to(device), of_tile)[0] for tile, of_tile in windows])
+        return *windowed.as_kept((patches,), precision), regions, windowed.canvas_of(plan)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         patches, regions, guide = (part[0] for part in tile_features)
@@ -105,43 +106,96 @@ class CorrClipSegmenter(PictureSegmenter):
         layout = windowed.place_windows(canvas, self._window or max(canvas), self._stride or max(canvas))
         return Features(plan.size, {"patches": patches, "regions": regions, "guide": guide}, layout)
 
-    def by_regions(self, features: Features, logits: Tensor) -> Tensor:
-        return majority_vote(logits, features.tensors["regions"].long(), features.size)
+    def by_regions(
+        self, features: Features, logits: Tensor, total: Tensor | None = None, winner: Tensor | None = None
+    ) -> Tensor:
+        if winner is not None:
+            logits = put_first(logits, winner)
+        regions = features.tensors["regions"].long()
+        # As released: the lowest label is no region, also where every pixel has one.
+        return majority_vote(logits, torch.where(regions > regions.min(), regions, 0), features.size)
 
 
 class TridentSegmenter(PictureSegmenter):
-    """Trident, with one map of patches on SAM's grid."""
+    """Trident. There is one map of patches, on SAM's grid; scores are given on it."""
 
-    windows_in = "fast"  # windows are spliced patch by patch
+    tower: DenseNetwork
 
     def __init__(self, parts: Parts, settings: DenseClipSettings, card: ModelCard, execution: Execution) -> None:
         if parts.sam is None or parts.proxy is None:
             raise WeightsError(f"{card.name}: policy trident needs DINO's tower and SAM's encoder")
         super().__init__(parts, settings, card, execution)
         self._sam = parts.sam.to(execution.device)
-        self._side = parts.proxy.kind.patch
+        self._patch = self.tower.visual.patch_size[0]
 
     def _encode_picture(self, rgb: NDArray[np.uint8]) -> TileFeatures:
-        plan, device = self._cut(rgb), self._execution.device
-        maps = torch.cat([self.tower(tile[None].to(device))[0] for tile in torch.from_numpy(plan.tiles)])
-        spliced = windowed.spliced(maps, windowed.layout_of(plan), self._side)
-        shares, grid, embedding = self._sam(torch.from_numpy(rgb).permute(2, 0, 1).to(device), self.settings.sam_factor)
-        parts = (aggregated(shares, spliced, grid)[None], embedding)
-        return *windowed.as_kept(parts, self._execution.precision), windowed.canvas_of(plan)
+        pixels = torch.from_numpy(windowed.plan_windows(rgb, self.card.input, None, None).tiles[0])
+        views, embedding = self._views(self._as_seen(rgb))
+        plane = aggregated(self._spliced(pixels), views, self.settings.sam_factor, self.settings.sam_low_bound)
+        parts = (projected(self.tower.visual, plane)[None], embedding)
+        return *windowed.as_kept(parts, self._execution.precision), pixels
+
+    def _views(self, rgb: NDArray[np.uint8]) -> tuple[list[SamView], Tensor]:
+        """What SAM says of the strips of a picture, and its embedding of the whole."""
+        whole, strips = self._sam(rgb), self.settings.sam_strips
+        if strips == 1:
+            return [whole], whole.embedding
+        embedding = whole.embedding
+        del whole  # its attention takes most of a gigabyte
+        return [self._sam(np.ascontiguousarray(part)) for part in np.array_split(rgb, strips, axis=1)], embedding
+
+    def _as_seen(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A picture [H, W, 3] with its sides enlarged to whole patches of CLIP, as SAM gets it."""
+        height, width = self._seen((rgb.shape[0], rgb.shape[1]))
+        return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+    def _seen(self, size: tuple[int, int]) -> tuple[int, int]:
+        height, width = (-(-side // self._patch) * self._patch for side in size)
+        return height, width
+
+    def _spliced(self, pixels: Tensor) -> Tensor:
+        """Tokens [width, h, w] of a canvas [3, H, W], before CLIP's last layer norm."""
+        size = (pixels.shape[1], pixels.shape[2])
+        sides = canvas_sides(size, self._patch if self._window else self.tower.multiple, self._window or 0)
+        canvas = windowed.resize(pixels.to(self._execution.device).float(), sides)
+        layout = windowed.place_windows(sides, self._window or max(sides), self._stride or max(sides))
+        return spliced(window_tokens(self.tower, list(windowed.windows_of(canvas, layout))), layout, self._patch)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         patches, embedding, guide = (part[0] for part in tile_features)
-        canvas = (guide.shape[1], guide.shape[2])
-        return Features(plan.size, {"patches": patches, "sam": embedding, "guide": guide}, Layout(canvas, canvas))
+        return Features(plan.size, {"patches": patches, "sam": embedding, "guide": guide}, plan.layout)
+
+    def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
+        """For SAM's refinement at the picture's own size, where memory allows."""
+        competing = super().competing(features, bank, refine)
+        if refine != "regions" or competing.others is not None:
+            return competing
+        return competing._replace(classes=windowed.resize(competing.classes, self._answered(features, bank.n_classes)))
+
+    def _text_scores(self, features: Features, vectors: Tensor) -> Tensor:
+        return next(self.cosines(features, vectors))
+
+    def _embeddings(self, features: Features) -> Tensor:
+        return features.tensors["patches"][0].float()
+
+    def _answered(self, features: Features, n_classes: int) -> tuple[int, int]:
+        """Size of the answer that SAM refines: the picture's, or that of the canvas where memory is short."""
+        guide = features.tensors["guide"]
+        fits = n_classes * math.prod(features.size) <= MAX_AT_FULL_SIZE
+        return features.size if fits else (guide.shape[1], guide.shape[2])
 
     @torch.inference_mode()
-    def by_regions(self, features: Features, logits: Tensor) -> Tensor:
-        at_full_size = len(logits) * math.prod(features.size) <= MAX_AT_FULL_SIZE
-        guide = features.tensors["guide"]
-        size = features.size if at_full_size else (guide.shape[1], guide.shape[2])
-        shares = windowed.resize(logits, size).softmax(0)
-        refined = prompted(self._sam, features.tensors["sam"].float(), shares, self.settings.sam_least)
-        return refined.clamp_min(MIN_PROBABILITY).log()
+    def by_regions(
+        self, features: Features, logits: Tensor, total: Tensor | None = None, winner: Tensor | None = None
+    ) -> Tensor:
+        size = self._answered(features, len(logits))
+        resized = windowed.resize(logits, size)
+        everything = resized.logsumexp(0) if total is None else windowed.resize(total[None], size)[0]
+        first = resized.argmax(0) if winner is None else nearest(winner, size)
+        answer = Answer((resized - everything).exp(), first)
+        seen = self._seen(windowed.layout_of(features).canvas)
+        refined = prompted(self._sam, features.tensors["sam"].float(), seen, answer, self.settings.sam_least)
+        return put_first(refined.shares.clamp_min(MIN_PROBABILITY).log(), refined.winner)
 
 
 def image_tower(parts: Parts, settings: DenseClipSettings) -> ImageTower:

@@ -38,8 +38,10 @@ class DenseClipSettings(PatchTextSettings):
         "dino_vitb8", description="of policies with a second tower: which says what belongs together"
     )
     sam_factor: float = Field(
-        1.2, ge=0, description="Trident: of SAM's mean cosine, below which patches ignore each other"
+        1.2, ge=0, description="Trident: of the mean cosine of SAM's values, which a pair must exceed to attend"
     )
+    sam_low_bound: float | None = Field(None, description="Trident: in place of a negative bound; None: it stays")
+    sam_strips: int = Field(1, ge=1, description="Trident: SAM encodes so many vertical strips of a picture apart")
     sam_least: float = Field(0.2, ge=0, le=1, description="Trident: probability below which a pixel prompts nothing")
     sam: dict[str, Any] | None = Field(None, description="Trident: of `transformers.SamConfig`; None: the hub's")
     proposals: str = Field("sam2.1-hiera-large", description="CorrCLIP: name of the model whose masks it takes")

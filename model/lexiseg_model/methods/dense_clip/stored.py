@@ -14,8 +14,8 @@ from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights,
 from lexiseg_model.clip.dino import DinoTower, dino_from_hub, dino_from_state
 from lexiseg_model.clip.towers import ClipTowers, from_hub, from_state, hub_file, tokenizer
 from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.dense_clip.sam import Sam, sam_from_hub, sam_from_state
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
-from lexiseg_model.methods.dense_clip.trident import Sam, sam_from_hub, sam_from_state
 from lexiseg_model.types import ModelCard
 
 State = dict[str, Tensor]

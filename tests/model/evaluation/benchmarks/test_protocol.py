@@ -50,4 +50,13 @@ def test_trident_has_its_authors_thresholds_for_each_data_set() -> None:
 
     own = trident.settings
     assert (own["sam_factor"], own["sam_least"], trident.input.short_side) == (3.0, 0.1, 688)
+    assert (own["sam_low_bound"], own["sam_strips"]) == (0.6, 2)
     assert "sam_factor" not in other.settings
+
+
+def test_corrclip_asks_in_its_authors_words() -> None:
+    corrclip = protocol("corrclip")
+
+    assert len(corrclip.datasets) == 8
+    assert all(rule.queries["person"] == ["people"] for rule in corrclip.datasets.values())
+    assert "bed" not in corrclip.rule("coco-object").background

@@ -20,7 +20,7 @@ from lexiseg_model.evaluation.counts import Counts, scores
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import Refinement
-from lexiseg_model.vocabulary.scoring import majority_vote
+from lexiseg_model.vocabulary.scoring import majority_vote, put_first
 from tests.model.evaluation.colours import colours, rule
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.test_segmenter import segmenter
@@ -49,7 +49,10 @@ class Guided(ColourSegmenter):
 class Regional(Probable):
     """The whole picture is one region, which takes one label."""
 
-    def by_regions(self, features: Features, logits: Tensor) -> Tensor:
+    def by_regions(
+        self, features: Features, logits: Tensor, total: Tensor | None = None, winner: Tensor | None = None
+    ) -> Tensor:
+        logits = logits if winner is None else put_first(logits, winner)
         return majority_vote(logits, torch.ones(features.size, dtype=torch.int64), features.size)
 
 

@@ -8,10 +8,10 @@ import torch
 from lexiseg_model import catalogue
 from lexiseg_model.clip.dino import DinoTower, plain_kind
 from lexiseg_model.device import Execution
+from lexiseg_model.methods.dense_clip.sam import Sam
 from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter, DenseClipSegmenter, TridentSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
-from lexiseg_model.methods.dense_clip.trident import Sam
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import InputSize, ModelCard, Precision
 from tests.model.clip import small
@@ -83,9 +83,9 @@ def sam_model(seed: int = 0) -> Any:
     return model.eval()
 
 
-def trident_segmenter(precision: Precision = "exact", seed: int = 0) -> TridentSegmenter:
-    """Trident over towers of a few thousand weights."""
-    settings = SETTINGS.model_copy(update={"policy": "trident"})
+def trident_segmenter(precision: Precision = "exact", seed: int = 0, **changes: Any) -> TridentSegmenter:
+    """Trident over towers of a few thousand weights; `changes` of its settings."""
+    settings = SETTINGS.model_copy(update={"policy": "trident", **changes})
     parts = Parts(small.towers(seed=seed), dino(seed), "small", Sam(sam_model(seed)))
     execution = Execution(torch.device("cpu"), precision)
     return TridentSegmenter(parts, settings, _card("trident-b16", settings), execution)

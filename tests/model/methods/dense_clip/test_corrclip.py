@@ -1,8 +1,9 @@
-"""CorrCLIP against a plain implementation of its formulas, on random weights; and behind the interface."""
+"""CorrCLIP against a transcription of its released code, on random weights; and behind the interface."""
 
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.segmenter import Proposals
 from lexiseg_model.types import ClassEntry, Vocabulary
-from lexiseg_model.video.sam import Grid
+from lexiseg_model.video.sam import PromptHead
 from lexiseg_model.vocabulary.scoring import majority_labels, majority_vote
 from tests.golden import corrclip as plain
 from tests.model.clip import small
@@ -72,12 +73,12 @@ def test_queries_and_keys_of_dino_are_those_of_the_formulas(seed: int) -> None:
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize("kinds", [1, 2, 5])
+@pytest.mark.parametrize(("kinds", "lowest"), [(1, 0), (2, 0), (5, 0), (5, 3)])
 @pytest.mark.parametrize("seed", SEEDS)
 @torch.inference_mode()
-def test_patches_are_those_of_the_formulas(seed: int, kinds: int) -> None:
+def test_patches_are_those_of_the_released_code(seed: int, kinds: int, lowest: int) -> None:
     tile = torch.from_numpy(pixels(seed)).permute(2, 0, 1)[None]
-    labels = regions(seed, kinds)
+    labels = regions(seed, kinds) + lowest
     units = plain.dino_units(
         arrays(dino(seed).vit.state_dict()), normalise(tile, "imagenet")[0].double().numpy(), heads=1, depth=2
     )
@@ -90,11 +91,12 @@ def test_patches_are_those_of_the_formulas(seed: int, kinds: int) -> None:
     np.testing.assert_allclose(ours[0].flatten(1).T, theirs, atol=1e-5)
 
 
+@pytest.mark.parametrize("lowest", [0, 2])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_alike_regions_are_one_and_scopes_follow_them(seed: int) -> None:
+def test_alike_regions_are_one_and_scopes_follow_them(seed: int, lowest: int) -> None:
     generator = np.random.default_rng(seed)
     centres = generator.normal(size=(3, 8))
-    cells = generator.integers(0, 7, 60)
+    cells = generator.integers(0, 7, 60) + lowest
     units = centres[cells % 3] + 0.3 * generator.normal(size=(60, 8))
     units /= np.linalg.norm(units, axis=1, keepdims=True)
 
@@ -104,7 +106,7 @@ def test_alike_regions_are_one_and_scopes_follow_them(seed: int) -> None:
     assert len(set(theirs.tolist())) < len(set(cells.tolist()))
     same = np.equal.outer(theirs, theirs)
     np.testing.assert_array_equal(np.equal.outer(ours.numpy(), ours.numpy()), same)
-    np.testing.assert_array_equal(ours.numpy() == 0, cells == 0)
+    np.testing.assert_array_equal(ours.numpy() == 0, cells == cells.min())
     np.testing.assert_allclose(corrclip.attention(torch.from_numpy(units), ours), plain.attention(units, theirs))
 
 
@@ -158,13 +160,52 @@ def test_the_larger_mask_lies_on_top(seed: int) -> None:
 
 @pytest.mark.parametrize("small_model", [tiny, sam2, sam3], ids=["tiny", "sam2", "sam3"])
 def test_models_that_propose_masks_give_regions(small_model: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    anything = Grid(side=8, quality=0, stability=0)  # random weights are sure of nothing
-    monkeypatch.setattr("lexiseg_model.methods.dense_clip.corrclip.GRID", anything)
+    monkeypatch.setattr(corrclip, "QUALITY", -100)  # random weights are sure of nothing
+    monkeypatch.setattr(corrclip, "STABILITY", 0)
 
     labels = region_map(small_model.segmenter("exact"), pixels(0, 48, 80))
 
     assert labels.shape == (48, 80)
     assert labels.max() > 0
+
+
+class Drawn(PromptHead):
+    """Answers 64 points with these masks."""
+
+    def __init__(self, masks: Tensor, quality: Tensor) -> None:
+        decoder = SimpleNamespace(dynamic_multimask_via_stability=True)
+        self.model = SimpleNamespace(mask_decoder=decoder, prompt_encoder=lambda *prompts: (None, None))
+        self.side, self.device, self._answer = 64, torch.device("cpu"), (masks[None, :, None], quality[None, :, None])
+
+    def embeddings(self, features: Features) -> Any:
+        return [], None
+
+    def decoded(self, *prompts: Any, multimask: bool) -> tuple[Tensor, Tensor]:
+        assert not multimask
+        assert not self.model.mask_decoder.dynamic_multimask_via_stability
+        return self._answer
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_masks_of_sam_are_those_that_the_authors_generate(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    centres = 2 * torch.randn(64, 1, 1, generator=generator) - 1
+    masks = centres + 3 * F.interpolate(torch.randn(64, 1, 3, 3, generator=generator), (16, 16), mode="bilinear")[:, 0]
+    quality = torch.rand(64, generator=generator)
+    size = (40, 56)
+
+    ours = corrclip._masks(WithHead(Drawn(masks, quality)), Features(size, {}))
+
+    at_size = F.interpolate(masks[:, None], size, mode="bilinear")[:, 0].double().numpy()
+    expected = plain.generated(at_size, quality.double().numpy())
+    assert 0 < len(expected) < int((quality > 0.4).sum())
+    torch.testing.assert_close(ours, masks[expected])
+
+
+class WithHead(ColourSegmenter):
+    def __init__(self, head: PromptHead) -> None:
+        super().__init__()
+        self.sam_head = head
 
 
 def test_a_model_without_masks_is_refused() -> None:
@@ -182,7 +223,7 @@ def test_windows_of_a_picture_are_those_of_the_canvas_and_see_its_regions() -> N
     assert features.layout is not None
     assert features.layout.canvas == (48, 80)
     assert len(features.tensors["patches"]) == len(features.layout.offsets) == 8
-    assert features.tensors["regions"].shape == (48, 80)
+    assert features.tensors["regions"].shape == (96, 160)  # as the labels that they correct
     assert features.tensors["patches"].shape[2:] == (8, 8)
 
 
