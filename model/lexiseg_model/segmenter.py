@@ -331,8 +331,12 @@ class Segmenter(ABC):
         return guide.view(3, *guide.shape[-2:])
 
     def patches(self, features: Features) -> Tensor | None:
-        """Unit vectors [D, h, w] of the image's patches, for the refinement `lposs`; None: only colours are used."""
+        """Unit vectors [D, h, w] of the image's patches; None: there are none."""
         return None
+
+    def likeness(self, features: Features) -> Tensor | None:
+        """Unit vectors [C, h, w] that say what belongs together, for the refinement `lposs`; None: only colours do."""
+        return self.patches(features)
 
     def by_regions(
         self, features: Features, logits: Tensor, total: Tensor | None = None, winner: Tensor | None = None

@@ -84,15 +84,30 @@ class DinoTower(nn.Module):
         return normed
 
     def queries_and_keys(self, images: Tensor) -> Tensor:
-        """Sum [N, C, H/patch, W/patch] of queries and keys in DINO's last block; raises as `forward`."""
+        """Sum [N, C, H/patch, W/patch] of queries and keys in the last block; raises as `forward`."""
+        queries, keys, _ = self._last_block(images)
+        return queries + keys
+
+    def values(self, images: Tensor) -> Tensor:
+        """Values [N, C, H/patch, W/patch] of the last block, which LPOSS compares; raises as `forward`."""
+        return self._last_block(images)[2]
+
+    def _last_block(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Queries, keys and values [N, C, h, w] of the patches."""
         grid = self._grid(images)
-        tokens = self._embed(images, grid)
         *blocks, last = self.vit.blocks
-        for block in blocks:
-            tokens = block(tokens)
+        if self.kind.positions == "timm":
+            intermediates: Any = self.vit.forward_intermediates(
+                images, [len(blocks) - 1], norm=False, output_fmt="NLC", intermediates_only=True
+            )
+            patches = intermediates[0]
+        else:
+            tokens = self._embed(images, grid)
+            for block in blocks:
+                tokens = block(tokens)
+            patches = tokens[:, 1:]
         norm, qkv = (last.get_submodule(name) for name in ("norm1", "attn.qkv"))
-        queries, keys, _ = qkv(norm(tokens)).chunk(3, dim=-1)
-        return patch_map((queries + keys)[:, 1:], grid)
+        return tuple(patch_map(part, grid) for part in qkv(norm(patches)).chunk(3, dim=-1))
 
     def _grid(self, images: Tensor) -> tuple[int, int]:
         patch = self.kind.patch

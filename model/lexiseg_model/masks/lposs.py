@@ -1,8 +1,10 @@
 """LPOSS: label propagation over patches, then over pixels (Stojnic et al., CVPR 2025, arXiv 2503.19777).
 
 Labels Y are propagated over a graph of weights W: Z = (I - alpha S)^-1 Y with S = D^-1/2 W D^-1/2. W depends on
-features and distance between patches, on colours between pixels. Here Y are the probabilities of a cell, and Z is
-divided by the Z of ones, so that it stays a probability; that does not change a cell's winner.
+features and distance between patches, on colours between pixels. Features are the values of DINO's last block, as
+published, of a model that has a DINO; otherwise the model's own patches. Here Y are the probabilities of a cell, and Z
+is divided by the Z of ones, so that it stays a probability; that does not change a cell's winner. Patches are those of
+the whole picture, where the authors take those of all windows.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ def refine(probability: Tensor, patches: Tensor | None, picture: Tensor) -> Tens
 
     Args:
         probability: [K, h, w], of the competing rows.
-        patches: unit vectors [D, r, c] of the image's patches; None: propagate over pixels only.
+        patches: unit vectors [D, r, c] (`Segmenter.likeness`); None: propagate over pixels only.
         picture: uint8 [3, H, W] RGB, of any size.
 
     Returns:

@@ -53,7 +53,7 @@ def score_vocabulary(
     if refine == "pamr" and not competing.refined:
         logits = refine_logits(logits, partial(pamr.refine, image=segmenter.guide(features)))
     elif refine == "lposs":
-        patches, picture = segmenter.patches(features), segmenter.colours(features)
+        patches, picture = segmenter.likeness(features), segmenter.colours(features)
         logits = refine_logits(logits, partial(lposs.refine, patches=patches, picture=picture))
     elif refine == "regions":
         logits = segmenter.by_regions(features, logits, total)

@@ -35,6 +35,23 @@ def test_at_its_own_size_dino_gives_timm_s_tokens() -> None:
     torch.testing.assert_close(found[0].flatten(1).T, tokens, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("name", "side"), [("dino_vits8", 224), ("dinov2_vits14_reg", 56)])
+@torch.inference_mode()
+def test_values_are_those_of_timm_s_last_block(name: DinoName, side: int) -> None:
+    tower = deepcopy(random_tower(name))
+    del tower.vit.blocks[2:]  # the others are alike
+    images = torch.randn(1, 3, side, side)
+    recorded: list[torch.Tensor] = []
+    qkv = tower.vit.blocks[1].get_submodule("attn.qkv")
+    with qkv.register_forward_hook(lambda _, inputs, output: recorded.append(output)):
+        tower.vit.forward_features(images)
+
+    found = tower.values(images)
+
+    patches = recorded[0][0, tower.vit.num_prefix_tokens :]
+    torch.testing.assert_close(found[0].flatten(1).T, patches.chunk(3, -1)[2], atol=1e-4, rtol=1e-4)
+
+
 @torch.inference_mode()
 def test_the_authors_file_of_dinov2_is_understood(tmp_path: Path) -> None:
     tower = random_tower("dinov2_vits14_reg")

@@ -9,12 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lexiseg_model.catalogue import models
 from lexiseg_model.catalogue.weights import image_digest, settings_of
 from lexiseg_model.clip import windowed
+from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.patch_text import MIN_PROBABILITY, ImageTower, PatchTextSegmenter
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.device import Execution
@@ -48,6 +50,22 @@ class DenseClipSegmenter(PatchTextSegmenter):
         tower = image_tower(parts, settings)
         texts = TextTower(parts.towers, execution.device)
         super().__init__(tower, texts, settings, card, parts.digest, execution)
+        self._proxy = parts.proxy
+
+    @torch.inference_mode()
+    def likeness(self, features: Features) -> Tensor | None:
+        """Values of DINO's last block where there is a DINO, as LPOSS has them; of the whole canvas at once."""
+        dino = self._proxy
+        if dino is None:
+            return super().likeness(features)
+
+        def values() -> Tensor:
+            canvas = features.tensors["guide"].to(self._execution.device).float()
+            rows, columns = (max(1, round(side / dino.kind.patch)) * dino.kind.patch for side in canvas.shape[1:])
+            images = normalise(windowed.resize(canvas, (rows, columns))[None], "imagenet")
+            return F.normalize(dino.values(images.to(self._execution.dtype)).float()[0], dim=0)
+
+        return features.derived.once("values of DINO", values)
 
 
 class PictureSegmenter(DenseClipSegmenter, ABC):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from lexiseg_model.clip.images import STATISTICS
+from lexiseg_model.clip.images import STATISTICS, normalise
 from lexiseg_model.data.annotated import AnnotatedSet
 from lexiseg_model.data.scenes import Scene
 from lexiseg_model.device import Execution
@@ -274,6 +274,19 @@ def test_sam_is_read_from_the_hubs_layout_and_back_from_a_model_directory(tmp_pa
     expected = Sam(small.sam_model())(blocks()).embedding
     torch.testing.assert_close(read(blocks()).embedding, expected)
     torch.testing.assert_close(sam_from_state(read.config, own)(blocks()).embedding, expected)
+
+
+@torch.inference_mode()
+def test_lposs_compares_the_values_of_dino_where_there_is_one() -> None:
+    model, without = small.trident_segmenter(), small.segmenter()
+    features, plainly = (each.encode(blocks()[:48, :80]) for each in (model, without))
+    guide = features.tensors["guide"][None].float()
+
+    ours = model.likeness(features)
+
+    theirs = torch.nn.functional.normalize(small.dino().values(normalise(guide, "imagenet"))[0], dim=0)
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(without.likeness(plainly), without.patches(plainly))
 
 
 def test_without_sam_it_does_not_load() -> None:
