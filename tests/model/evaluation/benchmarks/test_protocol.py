@@ -60,3 +60,10 @@ def test_corrclip_asks_in_its_authors_words() -> None:
     assert len(corrclip.datasets) == 8
     assert all(rule.queries["person"] == ["people"] for rule in corrclip.datasets.values())
     assert "bed" not in corrclip.rule("coco-object").background
+
+
+def test_s_seg_is_measured_on_all_sets_of_its_paper_by_their_own_conventions() -> None:
+    s_seg = protocol("s-seg")
+
+    assert {"voc21", "context60", "coco-object", "lvis", "imagenet-s919"} < set(s_seg.datasets)
+    assert s_seg.miou is None
