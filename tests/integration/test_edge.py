@@ -1,16 +1,12 @@
 """HAProxy with deploy/edge/haproxy.cfg in front of a real service."""
 
 import json
-import os
 import re
 import socket
 import ssl
-import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,82 +22,20 @@ from loadtests import http2
 from tests import pictures
 from tests.deploy.monitoring.files import OF_EXPORTERS
 from tests.http_server import Quiet, serving
-from tests.integration.server import ROOT, Server, form
+from tests.integration.edge import CONFIGURATION, PATIENCE, Edge, started
+from tests.integration.server import Server, form
 from tests.waiting import until
 
-CONFIGURATION = ROOT / "deploy" / "edge" / "haproxy.cfg"
 IMAGE = pictures.encoded(pictures.small("china", 160), "JPEG")
-PATIENCE = 60.0  # seconds; nothing here takes a third of it
 MAX_OF_ONE_ADDRESS = 200
 ELSEWHERE = "127.0.0.2"  # another client's address
 SEGMENT = "/lexiseg.v1.Segmentation/Segment"
-
-
-@dataclass(frozen=True)
-class Edge:
-    """Where HAProxy listens."""
-
-    http: int
-    grpc: int
-    metrics: int
-
-    def metric(self, name: str) -> float:
-        """A value of HAProxy's exporter, as `haproxy_up{proxy="rest"}`."""
-        text = httpx.get(f"http://127.0.0.1:{self.metrics}/metrics", timeout=PATIENCE).text
-        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.http}"
 
 
 @pytest.fixture(scope="module")
 def edge(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     with started(server.url.removeprefix("http://"), server.grpc, tmp_path_factory.mktemp("edge") / "log") as ports:
         yield ports
-
-
-@contextmanager
-def started(gateway_http: str, gateway_grpc: str, log: Path, **settings: str) -> Iterator[Edge]:
-    """HAProxy in front of a gateway, once it lets questions pass."""
-    ports = Edge(free_port(), free_port(), free_port())
-    environment = {
-        "EDGE_HTTP": f"127.0.0.1:{ports.http}",
-        "EDGE_GRPC": f"127.0.0.1:{ports.grpc}",
-        "GATEWAY_HTTP": gateway_http,
-        "GATEWAY_GRPC": gateway_grpc,
-        "EDGE_METRICS": f"127.0.0.1:{ports.metrics}",
-    }
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            ["haproxy", "-db", "-f", str(CONFIGURATION)],
-            env={**os.environ, **environment, **settings},
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        deadline = time.monotonic() + PATIENCE
-        while not answers(f"https://127.0.0.1:{ports.http}" if "EDGE_TLS" in settings else ports.url):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-        yield ports
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz", timeout=PATIENCE, verify=False).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def test_questions_of_both_protocols_pass(edge: Edge) -> None:

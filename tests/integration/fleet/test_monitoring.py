@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a gateway and a worker: it has every metric that a panel or a rule asks for."""
+"""A real Prometheus scrapes a gateway, a worker and HAProxy: it has every metric that a panel or a rule asks for."""
 
 import subprocess
 import time
@@ -16,6 +16,7 @@ from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from loadtests.ports import free_port
 from tests import pictures
 from tests.deploy.monitoring.files import MONITORING, metrics_of, panels, rules
+from tests.integration import edge
 from tests.integration.processes import Gateway, Worker
 from tests.integration.server import form
 from tests.redis_server import RedisServer
@@ -97,10 +98,15 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         with (
             Worker(folder / "worker.log", 0, LEXISEG_REDIS_URL=redis.url) as worker,
             Gateway(folder / "gateway.log", worker.address, **shared) as gateway,
+            edge.started(gateway.url.removeprefix("http://"), gateway.grpc, folder / "edge.log") as haproxy,
         ):
             gateway.wait_for_workers(1)
             ask(gateway)
-            targets = {"lexiseg-gateway": gateway.url, "lexiseg-worker": worker.url}
+            targets = {
+                "lexiseg-gateway": gateway.url,
+                "lexiseg-worker": worker.url,
+                "lexiseg-edge": f"http://127.0.0.1:{haproxy.metrics}",
+            }
             started = Prometheus(folder, {job: url.removeprefix("http://") for job, url in targets.items()})
             try:
                 started.until(lambda: len(started.ask("count_over_time(up[1m]) >= 3")) == len(targets))

@@ -1,0 +1,78 @@
+"""HAProxy with deploy/edge/haproxy.cfg in front of a gateway, for tests."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from tests.integration.server import ROOT
+
+CONFIGURATION = ROOT / "deploy" / "edge" / "haproxy.cfg"
+PATIENCE = 60.0  # seconds; nothing here takes a third of it
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Where HAProxy listens."""
+
+    http: int
+    grpc: int
+    metrics: int
+
+    def metric(self, name: str) -> float:
+        """A value of HAProxy's exporter, as `haproxy_up{proxy="rest"}`."""
+        text = httpx.get(f"http://127.0.0.1:{self.metrics}/metrics", timeout=PATIENCE).text
+        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.http}"
+
+
+@contextmanager
+def started(gateway_http: str, gateway_grpc: str, log: Path, **settings: str) -> Iterator[Edge]:
+    """HAProxy in front of a gateway, once it lets questions pass."""
+    ports = Edge(free_port(), free_port(), free_port())
+    environment = {
+        "EDGE_HTTP": f"127.0.0.1:{ports.http}",
+        "EDGE_GRPC": f"127.0.0.1:{ports.grpc}",
+        "GATEWAY_HTTP": gateway_http,
+        "GATEWAY_GRPC": gateway_grpc,
+        "EDGE_METRICS": f"127.0.0.1:{ports.metrics}",
+    }
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            ["haproxy", "-db", "-f", str(CONFIGURATION)],
+            env={**os.environ, **environment, **settings},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not answers(f"https://127.0.0.1:{ports.http}" if "EDGE_TLS" in settings else ports.url):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield ports
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=PATIENCE, verify=False).status_code == 200
+    except httpx.TransportError:
+        return False
