@@ -4,8 +4,10 @@ ModelError
  +- ShapeError         an array has the wrong shape, size or dtype
  +- OptionError        an option or value outside its range
  |   +- PromptError    a prompt that corrects an unreadable mask or a missing segment
+ |   +- ForeignExamplesError   rows of examples that another model encoded
  +- UnknownModelError  no model of that name
  +- TaskError          the model cannot do the task
+ |   +- ExamplesError  the model cannot use these classes by example
  +- WeightsError       weights missing, damaged or of another model
  |   +- MissingWeightsError        no file, and it cannot be downloaded
  |   +- DamagedWeightsError        the digest is not the published one
@@ -50,12 +52,20 @@ class PromptError(OptionError):
         self.field, self.value, self.expected = field, value, expected
 
 
+class ForeignExamplesError(OptionError):
+    """Rows of examples were encoded by another model, or by other weights of it."""
+
+
 class UnknownModelError(ModelError, LookupError):
     """No model of that name is bundled or installed."""
 
 
 class TaskError(ModelError):
     """The model cannot do the requested task."""
+
+
+class ExamplesError(TaskError):
+    """The model takes no classes by example, or not these."""
 
 
 class WeightsError(ModelError):

@@ -37,7 +37,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.errors import OptionError, ShapeError, TaskError
+from lexiseg_model.errors import ExamplesError, OptionError, ShapeError, TaskError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.lru import Lru
 from lexiseg_model.memory import held_bytes
@@ -358,10 +358,10 @@ class Segmenter(ABC):
         """Encode regions of an image: rows [R, E] fp16 in the method's own space, to be cached like text rows.
 
         Raises:
-            TaskError: the method takes no examples.
+            ExamplesError: the method takes no examples.
             OptionError: a region is empty.
         """
-        raise TaskError(f"{self.card.name} takes no classes by example")
+        raise ExamplesError(f"{self.card.name} takes no classes by example")
 
     def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
         """Compute vectors that compete with those of texts, from the rows of a class's examples.
@@ -371,10 +371,10 @@ class Segmenter(ABC):
             negative: [N, E], rows of negative examples; N may be 0.
 
         Raises:
-            TaskError: the method takes no examples.
-            OptionError: the rows come from another method.
+            ExamplesError: the method takes no examples.
+            ForeignExamplesError: the rows come from another method.
         """
-        raise TaskError(f"{self.card.name} takes no classes by example")
+        raise ExamplesError(f"{self.card.name} takes no classes by example")
 
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None

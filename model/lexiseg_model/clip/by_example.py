@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from lexiseg_model.errors import OptionError
+from lexiseg_model.errors import ForeignExamplesError
 from lexiseg_model.segmenter import ExampleVectors, TextRows
 from lexiseg_model.types import Region, StrictModel
 from lexiseg_model.vocabulary.examples import cells_of, mean_embeddings
@@ -75,6 +75,6 @@ def _set_to_levels(towards: Tensor, mean: Tensor, picture: Tensor, levels: Examp
 
 def _halves(rows: TextRows, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     if rows.ndim != 2 or rows.shape[1] != 2 * width:
-        raise OptionError(f"expected rows [R, {2 * width}] of examples, got {list(rows.shape)}")
+        raise ForeignExamplesError(f"expected rows [R, {2 * width}] of examples, got {list(rows.shape)}")
     both = torch.from_numpy(rows.astype(np.float32)).to(device)
     return both[:, :width], both[:, width:]

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.errors import OptionError
+from lexiseg_model.errors import ForeignExamplesError, OptionError
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import ExampleVectors, Segmenter, Support, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, Prompt, Region
@@ -29,12 +29,14 @@ def vectors_of(segmenter: Segmenter, classes: Sequence[ClassEntry]) -> dict[int,
     """The example vectors of each class that has examples, by class index.
 
     Raises:
-        TaskError: the method does not support examples.
-        OptionError: the rows come from another model.
+        ExamplesError: the method does not support examples.
+        ForeignExamplesError: the rows come from another model.
     """
     for entry in classes:
         if entry.shown is not None and entry.shown.digest not in ("", segmenter.digest):
-            raise OptionError(f"the examples of {entry.name!r} were encoded by other weights than {segmenter.digest}")
+            raise ForeignExamplesError(
+                f"the examples of {entry.name!r} were encoded by other weights than {segmenter.digest}"
+            )
     return {
         index: segmenter.example_vectors(_rows(entry.shown.positive), _rows(entry.shown.negative))
         for index, entry in enumerate(classes)
@@ -160,7 +162,9 @@ def mean_embeddings(cells: Sequence[Tensor], maps: Tensor) -> Tensor:
 
 def _rows(encoded: Sequence[bytes]) -> TextRows:
     if len({len(row) for row in encoded}) > 1:
-        raise OptionError("the rows of a class's examples differ in length: they were encoded by different models")
+        raise ForeignExamplesError(
+            "the rows of a class's examples differ in length: they were encoded by different models"
+        )
     rows = np.frombuffer(b"".join(encoded), np.float16)
     return rows.reshape(len(encoded), -1) if encoded else np.empty((0, 0), np.float16)
 

@@ -20,7 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from structlog.contextvars import bound_contextvars
 
-from lexiseg_model.errors import OptionError, PromptError, ShapeError, TaskError
+from lexiseg_model.errors import (
+    ExamplesError,
+    ForeignExamplesError,
+    OptionError,
+    PromptError,
+    ShapeError,
+    TaskError,
+)
 from lexiseg_model.features import Features, Plan, TileFeatures
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, NotReady, QueueFull, RateLimited, ServiceError
 from lexiseg_service.question.messages import WorkerRequest
@@ -155,9 +162,9 @@ def client_error(error: BaseException, request: WorkerRequest) -> BaseException:
         field = request.regions[0].field
         return InvalidValue.of(field, "an example", f"a region that {request.model} can use ({error})")
     if any(entry.shown is not None for entry in request.vocabulary.classes):
-        if isinstance(error, TaskError) and "by example" in str(error):
+        if isinstance(error, ExamplesError):
             return InvalidValue.of("classes", "examples", f"words alone ({error})")
-        if isinstance(error, OptionError) and "examples" in str(error):
+        if isinstance(error, ForeignExamplesError):
             return NotReady("the model changed while the examples were encoded; send the request again")
     if isinstance(error, PromptError):
         return InvalidValue.of(error.field, error.value, error.expected)

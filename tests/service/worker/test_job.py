@@ -2,15 +2,16 @@ import httpx
 import pytest
 from PIL import Image
 
-from lexiseg_model.errors import ModelError, OptionError, TaskError
+from lexiseg_model.errors import ExamplesError, ForeignExamplesError, ModelError, OptionError, TaskError
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Proposals
-from lexiseg_model.types import ClassEntry, PanopticRule, Point, Prompt, Vocabulary
+from lexiseg_model.types import ClassEntry, PanopticRule, Point, Prompt, Shown, Vocabulary
+from lexiseg_service.errors import InvalidValue, NotReady, ServiceError
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.job import Admission, Job
+from lexiseg_service.worker.job import Admission, Job, client_error
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend
@@ -55,6 +56,20 @@ async def test_the_error_names_the_field_to_change_if_there_is_one(
 
     assert answer.status_code == status
     assert [error["field"] for error in answer.json().get("errors", [])] == fields
+
+
+@pytest.mark.parametrize(
+    ("failure", "seen"),
+    [
+        (ExamplesError("99 of a class; expected at most 30"), InvalidValue),
+        (ForeignExamplesError("of other weights"), NotReady),
+    ],
+    ids=["to change", "to send again"],
+)
+def test_the_kind_of_an_error_about_examples_says_what_to_do(failure: ModelError, seen: type[ServiceError]) -> None:
+    shown = Vocabulary((ClassEntry("this", shown=Shown((b"row",))),))
+
+    assert type(client_error(failure, WorkerRequest(b"", shown, "colours"))) is seen
 
 
 @pytest.mark.parametrize(

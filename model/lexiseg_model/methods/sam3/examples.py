@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.errors import OptionError, TaskError
+from lexiseg_model.errors import ExamplesError, ForeignExamplesError, OptionError
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import ExampleVectors, TextRows
@@ -60,21 +60,23 @@ def vectors(positive: TextRows, negative: TextRows, width: int) -> ExampleVector
     """Pack all boxes of a class in one vector [1, width]; its last number is minus their count, negative for no text.
 
     Raises:
-        OptionError: the rows come from another method, or there are more boxes than fit.
-        TaskError: the boxes are of different images.
+        ForeignExamplesError: the rows come from another method.
+        ExamplesError: the boxes are of different images, or more than fit.
     """
     parts = [(part, label) for part, label in ((positive, 1.0), (negative, 0.0)) if len(part)]
     if any(part.shape[1:] != (ROW,) for part, _ in parts):
-        raise OptionError(f"expected rows [N, {ROW}] of examples, got {[list(part.shape) for part, _ in parts]}")
+        raise ForeignExamplesError(
+            f"expected rows [N, {ROW}] of examples, got {[list(part.shape) for part, _ in parts]}"
+        )
     all_rows = np.concatenate([part for part, _ in parts]).astype(np.float32)
     prints = all_rows[:, 2 * BOX :]
     if (prints != prints[0]).any():
-        raise TaskError(ONE_IMAGE)
+        raise ExamplesError(ONE_IMAGE)
     labels = np.concatenate([np.full(len(part), label, np.float32) for part, label in parts])
     boxes = all_rows[:, :BOX] + all_rows[:, BOX : 2 * BOX]
     entries = np.column_stack([boxes, labels]).reshape(-1)
     if PRINT + len(entries) >= width:
-        raise OptionError(f"{len(labels)} examples of a class; expected at most {(width - 1 - PRINT) // ENTRY}")
+        raise ExamplesError(f"{len(labels)} examples of a class; expected at most {(width - 1 - PRINT) // ENTRY}")
     vector = torch.zeros(1, width)
     vector[0, :PRINT] = torch.from_numpy(prints[0])
     vector[0, PRINT : PRINT + len(entries)] = torch.from_numpy(entries)
@@ -86,10 +88,10 @@ def boxes_of(vector: Tensor, picture: Tensor) -> Exemplars:
     """Unpack the boxes of a vector [width] for the image with fingerprint `picture` [8].
 
     Raises:
-        TaskError: the boxes are of another image.
+        ExamplesError: the boxes are of another image.
     """
     if not torch.equal(vector[:PRINT].cpu(), picture.cpu().to(vector.dtype)):
-        raise TaskError(ONE_IMAGE)
+        raise ExamplesError(ONE_IMAGE)
     entries = vector[PRINT : PRINT - int(vector[-1]) * ENTRY].view(-1, ENTRY)
     return Exemplars(entries[:, :BOX], entries[:, BOX].long())
 

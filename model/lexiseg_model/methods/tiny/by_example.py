@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.errors import OptionError
+from lexiseg_model.errors import ForeignExamplesError
 from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
 from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.methods.tiny.words.familiar import Familiar
@@ -135,7 +135,7 @@ def _mask_cells(region: Region, size: tuple[int, int], predicted: PromptMasks, p
 
 def _unit(rows: TextRows, device: torch.device) -> Tensor:
     if rows.ndim != 2 or rows.shape[1] != ROW:
-        raise OptionError(f"expected rows [R, {ROW}] of examples, got {list(rows.shape)}")
+        raise ForeignExamplesError(f"expected rows [R, {ROW}] of examples, got {list(rows.shape)}")
     return F.normalize(torch.from_numpy(rows[:, :EMBEDDING].astype(np.float32)).to(device), dim=1)
 
 
