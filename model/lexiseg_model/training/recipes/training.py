@@ -5,8 +5,8 @@ A method's package holds
     training/recipes/NAME.yaml     values of a recipe; `recipe: OTHER` in it builds on another recipe
     training/__init__.py           TRAININGS: dict[str, Training], one for every NAME that builds on no other
 
-A file is found by its name alone. The module is imported when its recipe is read, and torch when its training begins: a
-`Training` names its code as `module:function`, relative to its own package.
+A file is found by its name alone. The module is imported when its recipe is read, and torch when its training begins:
+`Training.code` imports what needs it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from lexiseg_model.training.recipe import RunRecipe
@@ -44,6 +43,14 @@ class Below(NamedTuple):
         return [] if file is None or name is None else [cls(key, file, name)]
 
 
+class Code(NamedTuple):
+    """What a training calls, by the values of its recipe."""
+
+    network: Callable[[Any], nn.Module]  # the untrained network
+    trainer: Callable[[Any], Run[Any, Any, Any]]
+    publish: Callable[[Any, Path], ModelCard | None]
+
+
 class Rehearsal(NamedTuple):
     """A trainer that runs a few batches, perhaps of other data, and in words what comes before the first step."""
 
@@ -55,9 +62,10 @@ class Training(ABC, Generic[Recipe]):
     """The training of one recipe."""
 
     recipe: type[Recipe]  # class of its values
-    network_code: str  # what `network` calls, as `module:function` below the package of the training
-    trainer_code: str  # what `trainer` calls
-    publish_code: str  # what `publish` calls
+
+    @abstractmethod
+    def code(self) -> Code:
+        """Import and return what `network`, `trainer` and `publish` call."""
 
     @abstractmethod
     def start(self, recipe: Recipe) -> str:
@@ -76,13 +84,11 @@ class Training(ABC, Generic[Recipe]):
 
     def network(self, recipe: Recipe) -> nn.Module:
         """The network in its final shape, without its weights; used to count parameters before data is read."""
-        network: nn.Module = self._code(self.network_code)(recipe)
-        return network
+        return self.code().network(recipe)
 
     def trainer(self, recipe: Recipe) -> Run[Recipe, Any, Any]:
         """Read the data and weights that the first step needs; files of `below` exist."""
-        trainer: Run[Recipe, Any, Any] = self._code(self.trainer_code)(recipe)
-        return trainer
+        return self.code().trainer(recipe)
 
     def rehearsal(self, recipe: Recipe, folder: Path) -> Rehearsal:
         """A trainer for a dry run, ready within seconds; its files are below `folder`, which is deleted afterwards.
@@ -97,9 +103,4 @@ class Training(ABC, Generic[Recipe]):
         Returns:
             Its card; None for weights that only serve as the start of other recipes.
         """
-        card: ModelCard | None = self._code(self.publish_code)(recipe, weights)
-        return card
-
-    def _code(self, place: str) -> Callable[..., Any]:
-        code: Callable[..., Any] = resolve_name(f"{type(self).__module__}.{place}")
-        return code
+        return self.code().publish(recipe, weights)

@@ -6,14 +6,18 @@ from typing import Any
 
 from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
 from lexiseg_model.training.recipes.prerequisites import lacks_pairs
-from lexiseg_model.training.recipes.training import Training
+from lexiseg_model.training.recipes.training import Code, Training
 
 
 class PairTraining(Training[ClipRecipe]):
     """Training of both towers of a CLIP from random weights."""
 
     recipe = ClipRecipe
-    network_code, trainer_code, publish_code = "trainer:untrained", "trainer:PairTrainer", "trainer:publish"
+
+    def code(self) -> Code:
+        from lexiseg_model.methods.dense_clip.training import trainer
+
+        return Code(trainer.untrained, trainer.PairTrainer, trainer.publish)
 
     def start(self, recipe: ClipRecipe) -> str:
         return f"random weights of {recipe.architecture}"

@@ -11,7 +11,7 @@ from pydantic import Field
 from lexiseg_model.methods.s_seg.settings import SSegSizes
 from lexiseg_model.training.recipe import MaskLossSettings, PairsRecipe
 from lexiseg_model.training.recipes.prerequisites import lacks_pairs
-from lexiseg_model.training.recipes.training import Training
+from lexiseg_model.training.recipes.training import Code, Training
 from lexiseg_model.types import DinoName, StrictModel
 
 
@@ -62,7 +62,11 @@ class PairsTraining(Training[SSegRecipe]):
     """Training of S-Seg: masks from pseudo-masks, classes from captions."""
 
     recipe = SSegRecipe
-    network_code, trainer_code, publish_code = "trainer:untrained", "trainer:SSegTrainer", "publish:publish"
+
+    def code(self) -> Code:
+        from lexiseg_model.methods.s_seg.training import publish, trainer
+
+        return Code(trainer.untrained, trainer.SSegTrainer, publish.publish)
 
     def start(self, recipe: SSegRecipe) -> str:
         backbone = "a backbone of random weights" if recipe.backbone is None else f"the backbone of {recipe.backbone}"

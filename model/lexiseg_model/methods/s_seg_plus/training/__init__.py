@@ -7,14 +7,18 @@ from typing import Any
 
 from lexiseg_model.data.indexed import BACKGROUND, CLASSES, read_classes
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
-from lexiseg_model.training.recipes.training import Training
+from lexiseg_model.training.recipes.training import Code, Training
 
 
 class StudentTraining(Training[StudentRecipe]):
     """Training of a student from another model's labels."""
 
     recipe = StudentRecipe
-    network_code, trainer_code, publish_code = "trainer:untrained", "trainer:StudentTrainer", "trainer:publish"
+
+    def code(self) -> Code:
+        from lexiseg_model.methods.s_seg_plus.training import trainer
+
+        return Code(trainer.untrained, trainer.StudentTrainer, trainer.publish)
 
     def start(self, recipe: StudentRecipe) -> str:
         return "random weights" if recipe.start is None else f"the transformer of {recipe.start}, all else random"

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from lexiseg_model.training.recipe import PairsRecipe
 from lexiseg_model.training.recipes.prerequisites import lacks_below, lacks_pairs
-from lexiseg_model.training.recipes.training import Below, Training
+from lexiseg_model.training.recipes.training import Below, Code, Training
 from lexiseg_model.types import StrictModel
 
 
@@ -49,7 +49,11 @@ class TclTraining(Training[TclRecipe]):
     """Training of the grounder over a frozen CLIP."""
 
     recipe = TclRecipe
-    network_code, trainer_code, publish_code = "trainer:untrained", "trainer:TclTrainer", "trainer:publish"
+
+    def code(self) -> Code:
+        from lexiseg_model.methods.tcl.training import trainer
+
+        return Code(trainer.untrained, trainer.TclTrainer, trainer.publish)
 
     def start(self, recipe: TclRecipe) -> str:
         return f"a new grounder over {recipe.clip}, {recipe.architecture}"

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from lexiseg_model.data.drawn_shapes import DRAWN, write_drawn
 from lexiseg_model.training.recipe import RunRecipe
-from lexiseg_model.training.recipes.training import AtAddress, Rehearsal, Training
+from lexiseg_model.training.recipes.training import AtAddress, Code, Rehearsal, Training
 from lexiseg_model.types import StrictModel
 
 if TYPE_CHECKING:
@@ -119,7 +119,11 @@ class WordsTraining(Training[TinyRecipe]):
     """Training of the network without its prompt head."""
 
     recipe = TinyRecipe
-    network_code, trainer_code, publish_code = "trainer:untrained", "trainer:TinyTrainer", "publish:publish"
+
+    def code(self) -> Code:
+        from lexiseg_model.methods.tiny.training import publish, trainer
+
+        return Code(trainer.untrained, trainer.TinyTrainer, publish.publish)
 
     def start(self, recipe: TinyRecipe) -> str:
         return _weights(recipe.start, "random weights")
@@ -147,8 +151,11 @@ class PromptsTraining(Training[PromptsRecipe]):
     """Training of the prompt head on features of a frozen network."""
 
     recipe = PromptsRecipe
-    network_code, trainer_code = "prompts:untrained", "prompts:PromptTrainer"
-    publish_code = "publish:publish_prompts"
+
+    def code(self) -> Code:
+        from lexiseg_model.methods.tiny.training import prompts, publish
+
+        return Code(prompts.untrained, prompts.PromptTrainer, publish.publish_prompts)
 
     def start(self, recipe: PromptsRecipe) -> str:
         head = _weights(recipe.start, "random weights")
@@ -162,8 +169,11 @@ class FinetuneTraining(Training[FinetuneRecipe]):
     """Fine-tuning of the text projection on a user's own pictures."""
 
     recipe = FinetuneRecipe
-    network_code, trainer_code = "finetune:untrained", "finetune:FinetuneTrainer"
-    publish_code = "publish_finetuned:publish_finetuned"
+
+    def code(self) -> Code:
+        from lexiseg_model.methods.tiny.training import finetune, publish_finetuned
+
+        return Code(finetune.untrained, finetune.FinetuneTrainer, publish_finetuned.publish_finetuned)
 
     def start(self, recipe: FinetuneRecipe) -> str:
         return f"the weights of {recipe.start}"
@@ -180,7 +190,11 @@ class DistilTraining(Training[DistilRecipe]):
     """Distillation: `tiny` learns from photographs that another model labels."""
 
     recipe = DistilRecipe
-    network_code, trainer_code, publish_code = "trainer:untrained", "distil:DistilTrainer", "distil:publish_distilled"
+
+    def code(self) -> Code:
+        from lexiseg_model.methods.tiny.training import distil, trainer
+
+        return Code(trainer.untrained, distil.DistilTrainer, distil.publish_distilled)
 
     def start(self, recipe: DistilRecipe) -> str:
         return f"{_weights(recipe.begin, 'random weights')}, taught by {recipe.teacher}"

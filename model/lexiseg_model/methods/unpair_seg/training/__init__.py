@@ -12,7 +12,7 @@ from lexiseg_model.data.entities import LISTING
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PROPOSALS, Compatibility, ProposalSettings
 from lexiseg_model.training.recipe import RunRecipe
 from lexiseg_model.training.recipes.prerequisites import PUBLIC, lacks_below, lacks_pairs
-from lexiseg_model.training.recipes.training import Below, Training
+from lexiseg_model.training.recipes.training import Below, Code, Training
 from lexiseg_model.types import StrictModel
 
 # Longer sides in pixels. The paper does not state them; unused entries of the released configuration do.
@@ -142,8 +142,11 @@ class MasksTraining(Training[MasksRecipe]):
     """Stage one: promptable masks over a frozen CLIP."""
 
     recipe = MasksRecipe
-    network_code, trainer_code = "masks_trainer:untrained", "masks_trainer:MasksTrainer"
-    publish_code = "masks_trainer:publish_masks"
+
+    def code(self) -> Code:
+        from lexiseg_model.methods.unpair_seg.training import masks_trainer
+
+        return Code(masks_trainer.untrained, masks_trainer.MasksTrainer, masks_trainer.publish_masks)
 
     def start(self, recipe: MasksRecipe) -> str:
         return f"random weights over the frozen CLIP of {_clip(recipe.clip, recipe.clip_tag)}"
@@ -165,8 +168,11 @@ class AlignTraining(Training[AlignRecipe]):
     """Stage two: an adapter that aligns regions with entities of captions."""
 
     recipe = AlignRecipe
-    network_code, trainer_code = "align_trainer:untrained", "align_trainer:AlignTrainer"
-    publish_code = "align_trainer:publish_aligned"
+
+    def code(self) -> Code:
+        from lexiseg_model.methods.unpair_seg.training import align_trainer
+
+        return Code(align_trainer.untrained, align_trainer.AlignTrainer, align_trainer.publish_aligned)
 
     def start(self, recipe: AlignRecipe) -> str:
         return f"an adapter that says what CLIP says, over stage one of {recipe.stage_one}"
