@@ -158,6 +158,7 @@ class PairRun(Run[Recipe, Network, PairBatch], Generic[Recipe, Network]):
 
     def rehearse(self, batches: Sequence[PairBatch], accumulation: int) -> None:
         """The step's memory: the rows of these batches, and what the device has of their inputs, count repeatedly."""
+        self._mode()
         few = [self._inputs(batch) for batch in batches]
 
         def copied(tensor: Tensor) -> Tensor:

@@ -95,7 +95,12 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
 
     def rehearse(self, batches: Sequence[Batch], accumulation: int) -> None:
         """Compute gradients of some batches with the memory of a step of `accumulation` batches."""
+        self._mode()
         self._backward(batches)
+
+    def batches(self, phase: LocalPhase, workers: int) -> Iterator[Batch]:
+        """Batches of this process from the current step on, loaded by so many worker processes."""
+        return iter(loader(self._batches(phase), workers, self._batch_numbers()))
 
     def _extra_figures(self) -> dict[str, float]:
         """More figures for the log after every `log_steps` steps, besides the means that `note` collects."""
@@ -176,7 +181,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         while self.progress < 1:
             phase = self._phase()
             local = LocalPhase(phase.crop, self._division(phase).batch)
-            batches = iter(loader(self._batches(local), recipe.workers, self._batch_numbers()))
+            batches = self.batches(local, recipe.workers)
             while self.progress < 1 and self._phase() == phase:
                 if self._decaying and not self.decayed:
                     self._save(PLATEAU)
@@ -242,9 +247,9 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         """Batches of one step; None where the run has to stop."""
         try:
             return [next(batches) for _ in range(self._division(self._phase()).accumulation)]
-        except RuntimeError as error:
-            # A signal to all processes ends the workers before it arrives here.
-            if world_size() == 1 and "DataLoader worker" in str(error) and stops.requested_soon():
+        except RuntimeError:
+            # A signal to all processes ends the loader's workers, whose end raises here before the signal arrives.
+            if world_size() == 1 and stops.requested_soon():
                 return None
             raise
 
@@ -405,9 +410,9 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         """Write the weights, in rank 0; every process calls it."""
         with self.learner.whole():
             if rank() == 0:
-                self._write_weights(self.recipe.out / name)
+                self.write_weights(self.recipe.out / name)
 
-    def _write_weights(self, path: Path) -> None:
+    def write_weights(self, path: Path) -> None:
         """Write the floating-point tensors of `_weights` as fp16."""
         half = {
             name: value.half().contiguous().cpu()

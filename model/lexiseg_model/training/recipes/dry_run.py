@@ -19,7 +19,6 @@ from lexiseg_model.training.recipe import Division, LocalPhase, Phase, RunRecipe
 from lexiseg_model.training.recipes.prerequisites import is_finished, planned_below
 from lexiseg_model.training.recipes.training import Rehearsal, Training
 from lexiseg_model.training.run import Run
-from lexiseg_model.training.stream import loader
 
 BATCHES = 3  # measured in each phase, after one to warm up
 ACCUMULATED = 2  # batches of one measurement, where a step has several
@@ -94,7 +93,7 @@ def _with_prerequisites(training: Training[Any], recipe: RunRecipe, folder: Path
         file = own.out / below.file.name
         file.parent.mkdir(exist_ok=True)
         with trainer.learner.whole():
-            trainer._write_weights(file)
+            trainer.write_weights(file)
         several = isinstance(getattr(recipe, below.key), list)
         recipe = recipe.model_copy(update={below.key: [file] if several else file})
     return recipe
@@ -102,8 +101,7 @@ def _with_prerequisites(training: Training[Any], recipe: RunRecipe, folder: Path
 
 def _seconds(trainer: Run[Any, Any, Any], crop: int, division: Division) -> float:
     """Seconds of one batch; with accumulation of one of a few batches of a step."""
-    batches = iter(loader(trainer._batches(LocalPhase(crop, division.batch)), 0, trainer._batch_numbers()))
-    trainer._mode()
+    batches = trainer.batches(LocalPhase(crop, division.batch), 0)
     together = min(ACCUMULATED, division.accumulation)
     rounds = BATCHES // together
     began = 0.0

@@ -112,7 +112,7 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
             return {}
         with TemporaryDirectory() as folder:
             weights = Path(folder) / WEIGHTS
-            self._write_weights(weights)
+            self.write_weights(weights)
             quality = publish(self.recipe, weights).quality
         return {f"{name}_miou": each.miou for name, each in quality.items()}
 

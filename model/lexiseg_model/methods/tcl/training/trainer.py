@@ -183,8 +183,8 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
             figures["miou"] = selection_miou(self)
         return figures
 
-    def _write_weights(self, path: Path) -> None:
-        super()._write_weights(path)
+    def write_weights(self, path: Path) -> None:
+        super().write_weights(path)
         state = {name: value.float().cpu() for name, value in self._weights().items()}
         official = path.with_name(OFFICIAL if path.name == self.file else f"{path.stem}.pth")
         write_durably(official, lambda fresh: torch.save({"model": state, "step": self.step}, fresh))

@@ -160,7 +160,7 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
             return {}
         with TemporaryDirectory() as folder:
             weights = Path(folder) / FILE
-            self._write_weights(weights)
+            self.write_weights(weights)
             quality = publish_masks(self.recipe, weights).prompt_quality
         reached = {f"{name}_box_iou": each.box for name, each in quality.items()}
         return reached | {f"{name}_point_iou": each.point for name, each in quality.items()}
