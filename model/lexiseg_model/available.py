@@ -18,33 +18,39 @@ FILE = Path(__file__).with_suffix(".yaml")
 
 
 class AvailableModel(StrictModel):
-    """One model of the list."""
+    """One model that can be served."""
 
-    name: str = Field(description="what `lexiseg serve --model` and a request call it")
-    method: str = Field(description="the code that runs it")
-    backbone: str = Field(description="its networks")
-    hub: str | None = Field(None, description="repository of the weights on the hub; null: a file, or bundled")
-    download_mb: int = Field(ge=0, description="size of the download; 0: nothing is downloaded")
-    memory_mb: int = Field(ge=0, description="of the weights in float32; images and words take more")
-    commercial_use: Literal["yes", "no", "terms"] = Field(
-        description="whether a company may use the weights; terms: it depends on terms that you must read"
+    name: str = Field(description="name of the model, for `lexiseg serve --model` and requests")
+    method: str = Field(description="name of the segmentation method that runs the weights")
+    backbone: str = Field(description="networks that the model consists of")
+    hub: str | None = Field(
+        None, description="repository of the weights on the Hugging Face Hub; null: a file, or bundled"
     )
-    licence: str = Field(description="of the weights, in a phrase")
+    download_mb: int = Field(ge=0, description="size of the download in megabytes; 0: nothing is downloaded")
+    memory_mb: int = Field(
+        ge=0, description="memory for the weights in float32, in megabytes; images and words need more"
+    )
+    commercial_use: Literal["yes", "no", "terms"] = Field(
+        description="whether the weights may be used commercially; terms: their terms decide, read them"
+    )
+    licence: str = Field(description="licence of the weights, in a phrase")
     figures: dict[str, float] = Field(
         default_factory=dict,
-        description="published figures by data set, in percent; mIoU, or what the source names",
+        description="published figures in percent, by data set; mIoU, or the metric that the source names",
     )
-    source: str = Field(description="who published the figures, and by which protocol")
-    command: str = Field(description="what serves it, or imports it first")
+    source: str = Field(description="publication of the figures, and its protocol")
+    command: str = Field(description="command that imports the model, if needed, and serves it")
     proven: Literal["yes", "not yet"] = Field(
-        "not yet", description="whether it ran on the authors' weights, and came near the published figures"
+        "not yet", description="whether it ran with the authors' weights and came near the published figures"
     )
-    further: str = Field("", description="figures that need more than the released weights: which, and what they need")
+    further: str = Field("", description="figures that need more than the released weights, and their requirements")
     card: dict[str, Any] = Field(default_factory=dict, exclude=True, description="changes to the method's card")
     check: dict[str, float] = Field(
-        default_factory=dict, exclude=True, description="share of the drawn picture by word (`lexiseg models check`)"
+        default_factory=dict,
+        exclude=True,
+        description="share of the test picture by word, as measured by `lexiseg models check`",
     )
-    check_of: str | None = Field(None, exclude=True, description="beginning of the SHA-256 of the weights checked")
+    check_of: str | None = Field(None, exclude=True, description="beginning of the SHA-256 of the checked weights")
 
     @property
     def download(self) -> str:

@@ -235,9 +235,9 @@ class StrictModel(BaseModel):
 class InputSize(StrictModel):
     """Limits for resizing an image for the network, in pixels."""
 
-    short_side: int = Field(ge=32, description="length that the shorter side is brought to")
-    long_side: int = Field(ge=32, description="length that the longer side does not pass")
-    multiple: int = Field(ge=1, description="what both sides are multiples of")
+    short_side: int = Field(ge=32, description="target length of the shorter side in pixels")
+    long_side: int = Field(ge=32, description="maximum length of the longer side in pixels")
+    multiple: int = Field(ge=1, description="common divisor of both sides in pixels")
 
 
 class BackgroundRule(StrictModel):
@@ -247,13 +247,18 @@ class BackgroundRule(StrictModel):
     with the logarithm of the number of classes, to 0 at `fades_at`.
     """
 
-    words: list[str] = Field(description="that answer for what a request does not name")
-    same_meaning: float = Field(gt=0, le=1, description="text likeness from which a word steps aside for a class")
-    offset: float = Field(0.0, description="added to the learned score of nobody")
-    margin: float = Field(0.0, description="by how much a word must beat a class")
-    fades_at: int = Field(20, ge=2, description="classes in a request from which neither applies")
+    words: list[str] = Field(description="background words, which compete with the requested classes for pixels")
+    same_meaning: float = Field(
+        gt=0, le=1, description="cosine similarity to a class, up to 1, from which a background word is dropped"
+    )
+    offset: float = Field(0.0, description="logit added to the learned background score, for a request of one class")
+    margin: float = Field(
+        0.0,
+        description="logit by which a background word must exceed a class to win a pixel, for a request of one class",
+    )
+    fades_at: int = Field(20, ge=2, description="number of classes in a request from which offset and margin are 0")
     synonyms: dict[str, list[str]] = Field(
-        {}, description="lower-case synonyms by word; a word is dropped for a class of such a name"
+        {}, description="lower-case synonyms of background words; a word is dropped if a class has such a name"
     )
 
     def relief(self, n_classes: int) -> float:
@@ -267,12 +272,17 @@ class ScoreRule(StrictModel):
     Fitted on training photographs and lists of 1 to 100 classes, so that scores are comparable between requests.
     """
 
-    presence: float = Field(description="weight of the logit that the picture as a whole shows the class")
+    presence: float = Field(description="weight of the logit that the class is present in the whole image")
     probability: float = Field(description="weight of the log-odds of the mean probability of the segment's pixels")
     classes: float = Field(description="weight of the natural logarithm of the number of classes in the request")
     area: float = Field(description="weight of the natural logarithm of the segment's share of the image")
-    bias: float = Field(description="added to the weighted sum")
-    threshold: float = Field(0.5, ge=0, le=1, description="segments below it are dropped; a request may set another")
+    bias: float = Field(description="constant added to the weighted sum")
+    threshold: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="minimum score of a segment, 0 to 1; lower ones are dropped; a request may override it",
+    )
 
     def score(self, presence: float, probability: float, n_classes: int, area: float) -> float:
         """Return the score, 0..1.
@@ -301,11 +311,15 @@ class ThingBelief(StrictModel):
     probability that its class is present (sigmoid of `Segmenter.presence`). Fitted on training photographs.
     """
 
-    probability: float = Field(description="weight of the logarithm of the mean probability")
-    area: float = Field(description="weight of the logarithm of the share of the image")
-    presence: float = Field(description="weight of the logarithm of the presence of the class")
-    bias: float = Field(description="added to the weighted sum")
-    least: float = Field(ge=0, le=1, description="regions below this probability become background")
+    probability: float = Field(description="weight of the logarithm of the region's mean probability")
+    area: float = Field(description="weight of the logarithm of the region's share of the image")
+    presence: float = Field(
+        description="weight of the logarithm of the probability that the class is present in the image"
+    )
+    bias: float = Field(description="constant added to the weighted sum")
+    least: float = Field(
+        ge=0, le=1, description="minimum probability of a region, 0 to 1; lower ones become background"
+    )
 
 
 class PanopticRule(StrictModel):
@@ -315,19 +329,28 @@ class PanopticRule(StrictModel):
     its best class, then they compete for pixels.
     """
 
-    source: Literal["regions", "proposals"] = Field("regions", description="where the masks of things come from")
-    score: float = Field(0.5, ge=0, le=1, description="class probability from which a proposal competes")
-    overlap: float = Field(0.5, ge=0, le=1, description="share of its mask that a proposal must win to stay")
-    things: ThingBelief | None = Field(None, description="which regions of things are kept; null: all of them")
+    source: Literal["regions", "proposals"] = Field(
+        "regions",
+        description="source of the masks of things: regions of the semantic answer, or the method's proposals",
+    )
+    score: float = Field(0.5, ge=0, le=1, description="minimum class probability, 0 to 1, at which a proposal competes")
+    overlap: float = Field(
+        0.5, ge=0, le=1, description="minimum share of its mask, 0 to 1, that a proposal must win to be kept"
+    )
+    things: ThingBelief | None = Field(
+        None, description="model that decides which regions of things are kept; null: all are kept"
+    )
 
 
 class Quality(StrictModel):
     """Quality measured on one data set, in percent."""
 
-    miou: float = Field(description="mean intersection over union of the classes")
-    pixel_accuracy: float = Field(description="share of pixels with the right class")
+    miou: float = Field(description="mean intersection over union of the classes, in percent")
+    pixel_accuracy: float = Field(description="share of pixels with the correct class, in percent")
     images: int = Field(description="number of images measured")
-    int8_loss: float | None = Field(None, description="mIoU lost by the 8-bit image pass; null: not measured")
+    int8_loss: float | None = Field(
+        None, description="loss of mIoU by the 8-bit image pass, in percentage points; null: not measured"
+    )
 
 
 class PromptQuality(StrictModel):
@@ -336,51 +359,55 @@ class PromptQuality(StrictModel):
     `point`: the best of the answers to the point where an object is deepest; `box`: the answer to its tight box.
     """
 
-    point: float = Field(description="mean IoU of the best answer to the point where an object is deepest")
-    box: float = Field(description="mean IoU of the answer to an object's tight box")
-    objects: int = Field(description="how many it was measured on")
+    point: float = Field(
+        description="mean IoU in percent of the best mask for a click at the deepest point of an object"
+    )
+    box: float = Field(description="mean IoU in percent of the mask for the tight box of an object")
+    objects: int = Field(description="number of objects measured")
 
 
 class ModelCard(StrictModel):
     """Description of a model: method, licence, input, settings and measured quality."""
 
-    name: str = Field(description="what a request calls it, as `model`")
-    version: str = Field(description="of the weights; `NAME@VERSION` asks for it alone")
-    method: str = Field(description="the code that runs it")
+    name: str = Field(description="name of the model, for `model` in a request")
+    version: str = Field(description="version of the weights; `model=NAME@VERSION` selects exactly this one")
+    method: str = Field(description="name of the segmentation method that runs the weights")
     summary: str = Field(description="one-sentence description")
     tasks: list[Task] = Field(description="supported tasks")
-    licence: str = Field(description="of the weights")
+    licence: str = Field(description="licence of the weights")
     commercial_use: CommercialUse = Field(
         "ask",
-        description="whether the weights may be used commercially; ask: their terms are unknown or not ours to read",
+        description="whether the weights may be used commercially; ask: check the terms of the weights",
     )
-    training_data: list[str] = Field(description="data the weights were trained on, and its terms")
-    recipe: str | None = Field(None, description="the recipe that trains the weights; None for imported ones")
+    training_data: list[str] = Field(description="data sets that the weights were trained on, with their terms")
+    recipe: str | None = Field(None, description="recipe that trains the weights; null for imported weights")
     lineage: str = Field("", description="initial weights, and length of the training")
-    commit: str | None = Field(None, description="of the code that trained the weights")
-    seed: int | None = Field(None, description="of the training")
-    input: InputSize = Field(description="how images are resized for the network")
-    embedding: int = Field(description="dimensions of pixel and text vectors")
-    text_tower: str = Field(description="encoder of class names")
+    commit: str | None = Field(None, description="commit of the code that trained the weights; null: unknown")
+    seed: int | None = Field(None, description="random seed of the training; null: unknown")
+    input: InputSize = Field(description="limits for resizing an image to the network's input, in pixels")
+    embedding: int = Field(description="dimensions of the pixel and text embeddings")
+    text_tower: str = Field(description="text encoder of class names")
     background: BackgroundRule = Field(description="rule for pixels that no class wins")
     # Promised under /v1, so it stays; no model has had the rule since 0.3.0.
     long_lists: None = Field(None, description="always null", json_schema_extra={"deprecated": True})
     score: ScoreRule | None = Field(
         None, description="calibration of scores; null: a score is the mean probability of the segment's pixels"
     )
-    panoptic: PanopticRule = Field(PanopticRule(), description="how masks become disjoint segments")
+    panoptic: PanopticRule = Field(PanopticRule(), description="rule that turns masks into disjoint segments")
     refine: Refinement = Field("none", description="default refinement of a request")
     refinements: list[Refinement] = Field(["none", "pamr", "lposs"], description="supported refinements")
     precision: Precision = Field(
         "fast", description="exact: float32 throughout, as published; fast: the device's fastest number type"
     )
-    settings: dict[str, Any] = Field(default_factory=dict, description="of the method, which validates them")
-    quality: dict[str, Quality] = Field(default_factory=dict, description="measured by data set, in percent")
+    settings: dict[str, Any] = Field(default_factory=dict, description="settings of the method, validated by it")
+    quality: dict[str, Quality] = Field(default_factory=dict, description="measured quality in percent, by data set")
     prompt_quality: dict[str, PromptQuality] = Field(
-        default_factory=dict, description="of prompts, by data set, in percent"
+        default_factory=dict, description="measured quality of prompts in percent, by data set"
     )
     limits: list[str] = Field(description="known weaknesses")
-    weights_sha256: str | None = Field(description="None: weights from the hub, named by the card's settings")
+    weights_sha256: str | None = Field(
+        description="SHA-256 of the weights file; null: the settings name weights on the Hugging Face Hub"
+    )
 
     @property
     def has_words(self) -> bool:

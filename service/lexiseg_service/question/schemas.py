@@ -30,16 +30,22 @@ Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeVal
 class BackgroundInput(StrictModel):
     """Overrides of the model card's background rule."""
 
-    threshold: Probability | None = Field(None, description="probability below which a class owns no pixel")
-    words: list[Text] | None = Field(None, fail_fast=True, description="what else may be in the picture")
+    threshold: Probability | None = Field(
+        None, description="minimum probability, 0 to 1, at which a class owns a pixel; below it the pixel is background"
+    )
+    words: list[Text] | None = Field(
+        None,
+        fail_fast=True,
+        description="names of other things in the image, which compete with the classes as background",
+    )
 
 
 class ImageInput(StrictModel):
-    """An image inside JSON: exactly one of the three."""
+    """An image in JSON: exactly one of the three fields."""
 
-    base64: str | None = Field(None, description="the encoded file")
+    base64: str | None = Field(None, description="image file, encoded in base64")
     url: Annotated[str, Field(min_length=1, max_length=2048)] | None = Field(
-        None, description="https, public hosts only; 403 unless the service has it switched on"
+        None, description="HTTPS URL of the image, on a public host; 403 unless the service has URLs switched on"
     )
     id: str | None = Field(None, description="`image_id` of an earlier answer")
 
@@ -49,28 +55,28 @@ class ImageInput(StrictModel):
 class PointInput:
     """A click, in pixels of the image as sent, after EXIF rotation."""
 
-    x: Coordinate = Field(description="from the left edge, 0 to the image's width")
-    y: Coordinate = Field(description="from the upper edge, 0 to the image's height")
-    positive: StrictBool = Field(True, description="on the object, or on what is not the object")
+    x: Coordinate = Field(description="distance from the left edge in pixels, 0 to the image's width")
+    y: Coordinate = Field(description="distance from the upper edge in pixels, 0 to the image's height")
+    positive: StrictBool = Field(True, description="true: the point lies on the object; false: outside it")
 
 
 class ShownInput(StrictModel):
-    """One object, shown by points, by a box, or by both; without a box, at least one point is positive."""
+    """One object, given by points, a box, or both; without a box, at least one point must be positive."""
 
     points: list[PointInput] = Field(
-        default_factory=list, fail_fast=True, description="clicks on the object and next to it"
+        default_factory=list, fail_fast=True, description="clicks on the object (positive) and outside it (negative)"
     )
     box: Annotated[list[Coordinate], Field(min_length=4, max_length=4)] | None = Field(
-        None, description="x0, y0, x1, y1: the left, upper, right and lower edge in pixels"
+        None, description="box around the object: x0, y0, x1, y1 (left, upper, right, lower edge) in pixels"
     )
 
 
 class MaskInput(StrictModel):
-    """A mask of the image's size, as an answer gives it (`coco_rle`)."""
+    """A mask of the image's size, in the format of an answer (`coco_rle`)."""
 
-    format: Literal["coco_rle"] = Field("coco_rle", description="of the mask")
-    size: tuple[Side, Side] = Field(description="height, width")
-    counts: Text = Field(description="COCO's compressed run lengths, column by column")
+    format: Literal["coco_rle"] = Field("coco_rle", description="mask format")
+    size: tuple[Side, Side] = Field(description="height and width of the mask in pixels")
+    counts: Text = Field(description="COCO compressed run lengths, column by column")
 
     def rle(self) -> Rle:
         """The mask without its area, which the worker reads from the counts."""
@@ -79,301 +85,347 @@ class MaskInput(StrictModel):
 
 
 class PromptInput(ShownInput):
-    """One object, shown by points and a box; or a mask or segment that they correct.
+    """One object, given by points and a box; or a mask or segment that points and a box correct.
 
-    Positive points and the box add to it, negative points remove from it.
+    Positive points and the box add to the mask, negative points remove from it.
     """
 
-    mask: MaskInput | None = Field(None, description="a mask that is corrected, of the image's size; not in a video")
+    mask: MaskInput | None = Field(None, description="mask to correct, of the image's size; not supported in streams")
     segment: Annotated[int, Field(ge=1, lt=2**31)] | None = Field(
         None,
-        description="instead of a mask: the id of a segment in the semantic answer to the same classes; it keeps its "
-        "label and id",
+        description="id of the segment to correct, from the semantic answer for the same classes; replaces "
+        "`mask`; the segment keeps its label and id",
     )
 
 
 class ExampleInput(ShownInput):
-    """A part of an image that shows a class: what a box or points show, or a mask."""
+    """An image region that shows a class, given by points and a box, or by a mask."""
 
-    image: ImageInput | None = Field(None, description="another image; null: the one that the request is about")
-    mask: MaskInput | None = Field(None, description="instead of a box and points")
+    image: ImageInput | None = Field(
+        None, description="image that contains the example; null: the image of the request"
+    )
+    mask: MaskInput | None = Field(None, description="mask of the example, instead of points and box")
 
 
 class ClassInput(StrictModel):
-    """A class with more than a name."""
+    """A class with synonyms, a threshold or examples."""
 
-    name: Text = Field(description="what to look for, and the `label` of its segments")
-    synonyms: list[Text] = Field(default_factory=list, fail_fast=True, description="found ones answer under `name`")
-    threshold: Probability | None = Field(None, description="segments of this class with a lower score are dropped")
+    name: Text = Field(description="name to search for, and the `label` of its segments")
+    synonyms: list[Text] = Field(
+        default_factory=list,
+        fail_fast=True,
+        description="other names to search for; their segments carry `name` as label",
+    )
+    threshold: Probability | None = Field(
+        None, description="minimum score, 0 to 1, of this class's segments; lower ones are dropped"
+    )
     examples: list[ExampleInput] = Field(
-        default_factory=list, fail_fast=True, description="parts of images that show it"
+        default_factory=list, fail_fast=True, description="image regions that show the class"
     )
     negatives: list[ExampleInput] = Field(
         default_factory=list,
         fail_fast=True,
-        description="parts of images that show what it is not, though it looks alike",
+        description="image regions that look like the class but are not",
     )
     words: StrictBool | None = Field(
         None,
-        description="whether the name and the synonyms are looked for as words, too; null: they are where there are no "
-        "examples, or where there are synonyms",
+        description="whether to search for the name and the synonyms as text, besides the examples; null: yes if "
+        "there are synonyms or no examples",
     )
 
 
 class Asked(StrictModel):
-    """What a question about an image and one about a stream have in common."""
+    """Fields common to requests about an image and about a stream."""
 
     classes: list[Text | ClassInput] | None = Field(
         None,
-        description="what to look for: names, or objects that say more; or `vocabulary`; for prompts and everything "
-        "also neither",
+        description="classes to search for: names, or objects with more detail; exclusive with `vocabulary`; "
+        "both may be omitted for the tasks prompt and everything",
         fail_fast=True,
         examples=[["sky", "building", "tree"]],
     )
-    vocabulary: str | None = Field(None, description="a named class list instead of `classes`", examples=["ade20k"])
-    model: str | None = Field(None, description="NAME or NAME@VERSION; default: the first of `GET /v1/models`")
+    vocabulary: str | None = Field(
+        None, description="name of a stored class list, instead of `classes`", examples=["ade20k"]
+    )
+    model: str | None = Field(
+        None, description="model to use, as NAME or NAME@VERSION; default: the first of `GET /v1/models`"
+    )
     background: bool | BackgroundInput | None = Field(
         None,
-        description="true (default with `classes`): pixels that no class explains stay empty; false: every pixel gets "
-        "a class; a named vocabulary has a default of its own",
+        description="background rule. true (default with `classes`): pixels that match no class stay unassigned; "
+        "false: every pixel gets a class; an object overrides the card's rule; null with "
+        "`vocabulary`: the vocabulary's own setting",
     )
     max_side: Annotated[int, Field(ge=32, le=16384)] | None = Field(
-        None, description="caps the longer side of the network's input; masks keep the image's size"
+        None,
+        description="maximum length in pixels of the longer side of the network's input; masks keep the image's size",
     )
 
 
 class Question(Asked):
-    """Everything of a request but the image."""
+    """All fields of a request except the image."""
 
     task: Task | None = Field(
         None,
-        description="default: prompt when there are prompts, else semantic; everything: all masks that the model "
-        "proposes, named where there are classes",
+        description="kind of segmentation; default: prompt if there are prompts, else semantic. everything: all "
+        "masks that the model proposes, labelled if there are classes",
     )
     prompts: list[PromptInput] | None = Field(
         None,
-        description="objects that points and boxes show; with classes or a vocabulary each mask is labelled, "
-        "with neither it has no label",
+        description="objects to cut out, each given by points and a box; masks are labelled if the request has "
+        "classes or a vocabulary",
         # Of thousands of wrong points the first one says enough; to find them all takes a second.
         fail_fast=True,
         examples=[[{"points": [{"x": 12, "y": 40, "positive": True}]}]],
     )
-    mask: MaskFormat = Field("rle", description="png answers one label map instead of a mask for each segment")
+    mask: MaskFormat = Field(
+        "rle", description="mask format; png: one label map of all segments instead of a mask for each; none: no masks"
+    )
     simplify: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = Field(
-        0.0, description="of mask=polygon: how far in pixels a border may stray; 0 keeps every corner"
+        0.0,
+        description="maximum deviation of a polygon from the mask's border in pixels, for mask=polygon; 0 keeps "
+        "every corner",
     )
     refine: Refinement | None = Field(
         None,
-        description="pamr follows colours, lposs likeness of patches and colours, regions let the model's proposals "
-        "vote; null: the card's default. What a model offers stands on its card (`refinements`)",
+        description="mask refinement: pamr follows colours; lposs follows the similarity of patches and colours; "
+        "regions lets the model's proposals vote; null: the card's default. The card lists what a "
+        "model supports (`refinements`)",
     )
-    confidence: bool = Field(False, description="also answer an 8-bit PNG of each pixel's confidence")
-    overlay: bool = Field(False, description="also answer a PNG of the image with its segments painted on")
+    confidence: bool = Field(False, description="whether to return an 8-bit PNG of each pixel's confidence")
+    overlay: bool = Field(False, description="whether to return a PNG of the image with its segments painted on")
     threshold: Probability | None = Field(
-        None, description="segments with a lower score are dropped; null: the threshold of the model's card"
+        None,
+        description="minimum score of a segment, 0 to 1; lower ones are dropped; null: the threshold of the "
+        "model's card",
     )
 
 
 class JsonRequest(Question):
     """The application/json form of POST /segment."""
 
-    image: ImageInput = Field(description="the file in base64, its URL, or the id of one sent before")
+    image: ImageInput = Field(description="image to segment: a base64 file, a URL, or the id of an image sent before")
 
 
 class RingOutput(BaseModel):
-    """Corners of pixels x, y, x, y, ...; a pixel is inside when its centre is. With `simplify` sides may be slanted."""
+    """A polygon with holes: pixel corners x, y, x, y, ...; a pixel is inside if its centre is.
 
-    exterior: list[int] = Field(description="the outer border")
-    holes: list[list[int]] = Field(description="borders of what is left out of it")
+    Sides are horizontal or vertical without `simplify`.
+    """
+
+    exterior: list[int] = Field(description="outer border, as a flat list x, y, x, y, ... in pixels")
+    holes: list[list[int]] = Field(description="borders of the holes, each as a flat list x, y, x, y, ... in pixels")
 
 
 class PolygonOutput(BaseModel):
-    """One ring for each connected part."""
+    """A mask as polygons, one for each connected part."""
 
-    format: Literal["polygon"] = Field("polygon", description="of the mask; tells the forms apart")
-    rings: list[RingOutput] = Field(description="one for each connected part")
+    format: Literal["polygon"] = Field("polygon", description="mask format; discriminates the union")
+    rings: list[RingOutput] = Field(description="one exterior with its holes for each connected part of the mask")
 
 
 class MaskOutput(BaseModel):
-    """`pycocotools.mask.decode({"size": size, "counts": counts})` gives the mask."""
+    """A mask as COCO RLE, decoded by `pycocotools.mask.decode({"size": size, "counts": counts})`."""
 
-    format: Literal["coco_rle"] = Field("coco_rle", description="of the mask; tells the forms apart")
-    size: tuple[int, int] = Field(description="height, width")
-    counts: str = Field(description="COCO's compressed run lengths, column by column")
+    format: Literal["coco_rle"] = Field("coco_rle", description="mask format; discriminates the union")
+    size: tuple[int, int] = Field(description="height and width of the mask in pixels")
+    counts: str = Field(description="COCO compressed run lengths, column by column")
 
 
 class SegmentOutput(BaseModel):
-    """A class's pixels, an object's, or what a prompt shows."""
+    """One segment: the pixels of a class or of an object, or the mask of a prompt."""
 
-    id: int = Field(description="its value in the label map, from 1")
-    label: str | None = Field(description="the class's name; null for a prompt without classes")
-    class_index: int | None = Field(description="position of its class in the request or the vocabulary")
-    score: float = Field(description="probability of the label; without one, the mask's quality")
-    area: int = Field(description="pixels")
-    bbox: tuple[int, int, int, int] = Field(description="x, y, width, height")
-    prompt_index: int | None = Field(None, description="position of its prompt in the request")
-    mask_index: int | None = Field(None, description="which of the masks that the prompt may mean, best first")
-    quality: float | None = Field(None, description="the model's own estimate of the mask's overlap (IoU), 0 to 1")
-    is_thing: bool | None = Field(None, description="whether it is countable; null: unknown")
-    track_id: int | None = Field(None, description="the same for an object from frame to frame; null for a photograph")
-    mask: MaskOutput | PolygonOutput | None = Field(description="as `mask` asked; null with png and none")
+    id: int = Field(description="segment number, from 1; the value of its pixels in the label map")
+    label: str | None = Field(description="name of the class; null for a prompt without classes")
+    class_index: int | None = Field(
+        description="index of the class in the request or the vocabulary, from 0; null without a class"
+    )
+    score: float = Field(description="probability of the label, 0 to 1; without a label, the quality of the mask")
+    area: int = Field(description="number of pixels in the mask")
+    bbox: tuple[int, int, int, int] = Field(description="bounding box of the mask: x, y, width, height in pixels")
+    prompt_index: int | None = Field(None, description="index of the prompt in the request, from 0")
+    mask_index: int | None = Field(
+        None, description="rank among the alternative masks of the prompt, from 0, best first"
+    )
+    quality: float | None = Field(
+        None, description="the model's estimate of the mask's IoU with the intended object, 0 to 1"
+    )
+    is_thing: bool | None = Field(None, description="whether the class is countable (car) or not (sky); null: unknown")
+    track_id: int | None = Field(
+        None, description="object number, constant across the frames of a video; null for a still image"
+    )
+    mask: MaskOutput | PolygonOutput | None = Field(
+        description="mask in the format that the request chose; null for mask=png and mask=none"
+    )
 
 
 class TimingsOutput(BaseModel):
-    """Milliseconds."""
+    """Duration of each stage of a request, in milliseconds."""
 
-    decode: float = Field(description="from bytes to pixels")
-    queue: float = Field(description="waiting for the device")
-    text: float = Field(description="the classes' embeddings")
-    image: float = Field(description="the image pass of the batch that the request was part of")
-    post: float = Field(description="from scores to masks")
-    total: float = Field(description="all of it, as the worker measures")
+    decode: float = Field(description="decoding of the image file, in milliseconds")
+    queue: float = Field(description="wait for the device, in milliseconds")
+    text: float = Field(description="text embeddings of the classes, in milliseconds")
+    image: float = Field(description="image pass of the batch that included this request, in milliseconds")
+    post: float = Field(description="postprocessing from scores to masks, in milliseconds")
+    total: float = Field(description="total time in the worker, in milliseconds")
 
 
 class CacheOutput(BaseModel):
-    """What came from caches."""
+    """Cache hits and misses of a request."""
 
     text_hits: int = Field(
-        description="texts whose embedding was kept; with API keys, those that the same key has asked for before"
+        description="number of texts with a cached embedding; with API keys, of those that the same key has sent before"
     )
     text_misses: int = Field(
-        description="texts whose embedding was computed; with API keys, those that are new to the key"
+        description="number of texts whose embedding was computed; with API keys, of those that are new to the key"
     )
-    features: bool = Field(description="whether the image's features were kept, so that no image pass was needed")
+    features: bool = Field(description="whether the image's features were cached, so that no image pass was needed")
 
 
 class LabelMapOutput(BaseModel):
     """A PNG whose values are segment ids."""
 
-    base64: str = Field(description="the PNG; 0 is no segment")
-    bits: Literal[8, 16] = Field(description="of a pixel; 16 from 256 segments on")
+    base64: str = Field(description="PNG in base64 whose pixel values are segment ids; 0: no segment")
+    bits: Literal[8, 16] = Field(description="bits per pixel; 16 from 256 segments on")
 
 
 class WarningOutput(BaseModel):
     """A warning about an answer."""
 
-    type: str = Field(description="the kind of warning; stays the same, so that programs can tell them apart")
-    detail: str = Field(description="in words, for people")
-    field: str | None = Field(description="of the request, as `classes.0`")
+    type: str = Field(description="stable identifier of the kind of warning, for programs")
+    detail: str = Field(description="explanation for people")
+    field: str | None = Field(description="path of the request field, such as `classes.0`; null: no single field")
 
 
 class SegmentAnswer(BaseModel):
     """The answer to POST /segment."""
 
-    id: str = Field(description="of the request; also in the header `X-Request-Id` and in the log")
-    image_id: str = Field(description="asks again about the same image without sending it, as `image.id`")
-    model: str = Field(description="the name of the model that answered")
-    model_digest: str = Field(description="of its weights")
-    task: str = Field(description="what was done: semantic, instance, panoptic, prompt or everything")
-    size: tuple[int, int] = Field(description="height, width of the image as sent, after EXIF rotation")
-    segments: list[SegmentOutput] = Field(description="what was found, one mask each")
-    label_map: LabelMapOutput | None = Field(None, description="with mask=png")
-    overlay: str | None = Field(None, description="base64 PNG")
-    confidence: str | None = Field(None, description="base64 8-bit PNG of the image's size, 255 = certain")
+    id: str = Field(description="request id; also in the header `X-Request-Id` and in the log")
+    image_id: str = Field(description="id of the image; send it as `image.id` to ask again without uploading the file")
+    model: str = Field(description="name of the model that answered")
+    model_digest: str = Field(description="digest of the model's weights")
+    task: str = Field(description="task that was performed: semantic, instance, panoptic, prompt or everything")
+    size: tuple[int, int] = Field(description="height and width in pixels of the image as sent, after EXIF rotation")
+    segments: list[SegmentOutput] = Field(description="segments in the order of their ids, each with one mask")
+    label_map: LabelMapOutput | None = Field(None, description="label map of all segments, for mask=png")
+    overlay: str | None = Field(
+        None, description="PNG in base64 of the image with its segments painted on, if requested"
+    )
+    confidence: str | None = Field(
+        None,
+        description="8-bit PNG in base64 of the image's size with each pixel's confidence, 255 = certain, if requested",
+    )
     absent: list[str] = Field(
-        default_factory=list, description="labels that were asked for and that no segment has; of prompts none"
+        default_factory=list, description="requested labels that no segment has; empty for the task prompt"
     )
     warnings: list[WarningOutput] = Field(
         default_factory=list,
-        description="`unfamiliar-word`: far from all that the model was trained on; `unsplit-words`: a "
-        "comma in one class; `stuff-as-instances`: what cannot be counted asked as instances; "
-        "`guessed-depth`: a deep picture that does not say which values are black and white",
+        description="warnings by `type`. `unfamiliar-word`: the class is far from everything that the model was "
+        "trained on; `unsplit-words`: a class contains a comma; `stuff-as-instances`: an uncountable "
+        "class was requested as instances; `guessed-depth`: an image of high bit depth does not say "
+        "which values are black and white",
     )
-    timings_ms: TimingsOutput = Field(description="how long each stage took")
-    cache: CacheOutput = Field(description="what did not have to be computed again")
+    timings_ms: TimingsOutput = Field(description="duration of each stage, in milliseconds")
+    cache: CacheOutput = Field(description="cache hits and misses of this request")
 
 
 class ModelOutput(ModelCard):
     """A model's card, and whether it is loaded."""
 
-    digest: str | None = Field(description="of the loaded weights; null until they are")
-    loaded: bool = Field(description="whether its weights are in memory")
+    digest: str | None = Field(description="digest of the loaded weights; null until they are loaded")
+    loaded: bool = Field(description="whether the weights are in memory")
 
 
 class ModelList(BaseModel):
     """Every model that a request may name."""
 
-    models: list[ModelOutput] = Field(description="the default first")
+    models: list[ModelOutput] = Field(description="model cards, the default model first")
 
 
 class AvailableModels(BaseModel):
-    """Every model that this version can serve, whether its weights are here or not."""
+    """Every model that this version can serve, with or without its weights on this server."""
 
-    models: list[AvailableModel] = Field(description="the bundled one first")
+    models: list[AvailableModel] = Field(description="models that can be served, the bundled one first")
 
 
 class Liveness(BaseModel):
     """Whether the process is healthy."""
 
-    status: Literal["alive", "dead"] = Field(description="dead: only a restart helps")
-    detail: str = Field(description="why, for people")
+    status: Literal["alive", "dead"] = Field(description="state of the process; dead: only a restart helps")
+    detail: str = Field(description="reason for the status, for people")
 
 
 class Readiness(BaseModel):
     """Whether requests are answered."""
 
-    status: Literal["ready", "not ready"] = Field(description="ready: requests are answered")
-    detail: str = Field(description="why, for people")
-    degraded: list[str] = Field(description="what is degraded, without a change in the answers")
+    status: Literal["ready", "not ready"] = Field(description="whether requests are answered")
+    detail: str = Field(description="reason for the status, for people")
+    degraded: list[str] = Field(description="degraded parts of the service; answers are unaffected")
 
 
 class FindingOutput(BaseModel):
-    """One wrong field of a request."""
+    """One invalid field of a request."""
 
-    field: str = Field(description="its path, as `classes.0.name`")
-    value: bool | int | float | str | None = Field(description="what came; what is long is cut")
-    expected: str = Field(description="what would have been right")
+    field: str = Field(description="path of the field, such as `classes.0.name`")
+    value: bool | int | float | str | None = Field(description="value received, shortened if long")
+    expected: str = Field(description="description of the expected value")
 
 
 class Problem(BaseModel):
-    """RFC 9457."""
+    """An error as problem details (RFC 9457)."""
 
-    type: str = Field(description="the kind of problem; stays the same, so that programs can tell them apart")
-    title: str = Field(description="the kind in words")
-    status: int = Field(description="the HTTP status")
-    detail: str = Field(description="what came, and what was expected")
-    request_id: str | None = Field(None, description="finds the request in the log")
-    errors: list[FindingOutput] | None = Field(None, description="each wrong field, of invalid-value")
+    type: str = Field(description="stable identifier of the kind of problem, for programs")
+    title: str = Field(description="short name of the kind of problem, for people")
+    status: int = Field(description="HTTP status code")
+    detail: str = Field(description="explanation for people: the value received and the value expected")
+    request_id: str | None = Field(None, description="request id, as in the service's log")
+    errors: list[FindingOutput] | None = Field(None, description="invalid fields, for the type invalid-value")
 
 
 class StreamInput(Asked):
-    """What holds for every frame of a stream that follows objects."""
+    """Settings for all frames of a stream that follows objects."""
 
 
 class StreamOutput(BaseModel):
-    """A stream that is open."""
+    """An open stream."""
 
-    stream: str = Field(description="its id, of the path of its frames")
-    idle_seconds: float = Field(description="without a frame for so long it is ended")
+    stream: str = Field(description="stream id, for the path of its frames")
+    idle_seconds: float = Field(
+        description="idle timeout in seconds: without a frame for this long, the stream is closed"
+    )
 
 
 class FollowInput(StrictModel):
-    """An object that begins in this frame."""
+    """An object to follow from this frame on."""
 
-    track_id: TrackId = Field(description="its number from now on; one that is followed already begins anew")
-    prompt: PromptInput = Field(description="what shows it in this frame")
+    track_id: TrackId = Field(
+        description="number of the object, from 1, chosen by the client; a number in use starts again with this prompt"
+    )
+    prompt: PromptInput = Field(description="prompt that shows the object in this frame")
 
 
 class FrameImageInput(StrictModel):
-    """The picture of a frame."""
+    """The image of a frame."""
 
-    base64: str = Field(description="the encoded file")
+    base64: str = Field(description="image file of the frame, encoded in base64")
 
 
 class FrameInput(StrictModel):
     """The next frame of a stream."""
 
-    image: FrameImageInput = Field(description="the encoded picture")
+    image: FrameImageInput = Field(description="image of the frame")
     follow: list[FollowInput] = Field(
-        default_factory=list, fail_fast=True, description="objects to be followed from this frame on"
+        default_factory=list, fail_fast=True, description="objects to follow from this frame on"
     )
     unfollow: list[TrackId] = Field(
-        default_factory=list, fail_fast=True, description="numbers of objects to be followed no more"
+        default_factory=list, fail_fast=True, description="numbers (`track_id`) of objects to stop following"
     )
 
 
 class FrameOutput(SegmentAnswer):
-    """The answer about one frame: `track_id` tells which object a segment is. Frames are not kept: no `image_id`."""
+    """The answer for one frame; `track_id` identifies the object of a segment. Frames are not stored: no `image_id`."""
 
-    lost: list[int] = Field(description="objects that are followed and not seen in this frame")
-    state_reset: bool = Field(description="the stream moved or began anew: its objects may have been forgotten")
+    lost: list[int] = Field(description="numbers (`track_id`) of followed objects that are not visible in this frame")
+    state_reset: bool = Field(
+        description="whether the stream moved to another worker or restarted, which may have lost its objects"
+    )

@@ -63,9 +63,12 @@ SEGMENT: dict[str, Any] = {
 _EXAMPLE_CLASSES = {"classes": ["road", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}]}
 JSON_EXAMPLES: dict[str, dict[str, Any]] = {
     "file": {"summary": "The file itself", "value": {"image": {"base64": "/9j/4AAQSkZJRgABAQ..."}, **_EXAMPLE_CLASSES}},
-    "again": {"summary": "An image sent before", "value": {"image": {"id": "9b0b54d1c7..."}, **_EXAMPLE_CLASSES}},
+    "again": {
+        "summary": "An image sent before, by its id",
+        "value": {"image": {"id": "9b0b54d1c7..."}, **_EXAMPLE_CLASSES},
+    },
     "corrected": {
-        "summary": "A click, corrected by another beside the object",
+        "summary": "A click on the object, corrected by one outside it",
         "value": {
             "image": {"id": "9b0b54d1c7..."},
             "prompts": [{"points": [{"x": 12, "y": 40}, {"x": 30, "y": 44, "positive": False}]}],
@@ -75,7 +78,7 @@ JSON_EXAMPLES: dict[str, dict[str, Any]] = {
 # No `example`: /docs would fill it into the form and send prompts beside the chosen classes.
 _FORM_PROMPTS = {
     "type": "string",
-    "description": "a JSON list, as in application/json: "
+    "description": "objects to cut out, as the JSON list of application/json: "
     '`[{"points": [{"x": 12, "y": 40, "positive": true}]}, {"box": [2, 4, 30, 40]}]`',
 }
 
@@ -87,12 +90,15 @@ def _flat_fields() -> dict[str, Any]:
     properties["classes"] = {
         "type": "array",
         "items": {"type": "string"},
-        "description": "repeat once per class",
+        "description": "class to search for; repeat the field for each class",
         "example": ["sky", "building", "tree"],
     }
     properties["prompts"] = _FORM_PROMPTS
-    properties["background"] = {"type": "string", "description": "true, false, or a JSON object"}
-    return {"request": {"type": "string", "description": "all other fields as one JSON object"}, **properties}
+    properties["background"] = {
+        "type": "string",
+        "description": "background rule: true, false, or the JSON object of application/json",
+    }
+    return {"request": {"type": "string", "description": "all other fields, as one JSON object"}, **properties}
 
 
 def _flat_form() -> dict[str, Any]:
@@ -100,11 +106,11 @@ def _flat_form() -> dict[str, Any]:
     return {
         "type": "object",
         "title": "SegmentForm",
-        "description": "The multipart/form-data form of POST /segment: fields one by one, or all as `request`.",
+        "description": "The multipart/form-data form of POST /segment: single fields, or all of them as `request`.",
         "required": ["image"],
         "additionalProperties": False,
         "properties": {
-            "image": {"type": "string", "format": "binary", "description": f"the file: {STILL_FORMATS}"},
+            "image": {"type": "string", "format": "binary", "description": f"image file: {STILL_FORMATS}"},
             **_flat_fields(),
         },
     }
@@ -130,13 +136,17 @@ SEGMENT_BODY: dict[str, Any] = {
         # With the fields in the query: `POST /segment?classes=sky&classes=tree`. `image/*` is accepted, too, but client
         # generators do not know it.
         "application/octet-stream": {
-            "schema": {"type": "string", "format": "binary", "description": f"the file itself: {STILL_FORMATS}"}
+            "schema": {"type": "string", "format": "binary", "description": f"image file: {STILL_FORMATS}"}
         },
     },
 }
 
 PICTURE: dict[str, Any] = {
-    "schema": {"type": "string", "format": "binary", "description": "the label map, or with `overlay` the overlay"},
+    "schema": {
+        "type": "string",
+        "format": "binary",
+        "description": "label map as a PNG; with `overlay`, the overlay instead",
+    },
     "example": "\x89PNG...",
 }
 # Valid for every request. Listed here because openapi-python-client 0.29 misses imports for several body forms unless
@@ -145,8 +155,8 @@ REQUEST_ID: dict[str, Any] = {
     "name": "X-Request-Id",
     "in": "header",
     "required": False,
-    "description": "comes back with the answer and stands in the log; up to 64 of A-Z, a-z, 0-9, ., _ and -, else the "
-    "service makes one",
+    "description": "request id, returned with the answer and logged: at most 64 of A-Z, a-z, 0-9, ., _ and -; "
+    "otherwise the service generates one",
     "schema": {"type": "string", "examples": ["0f9c1f6f0f7a4c3a9f6f3a2b1c0d9e8f"]},
 }
 
@@ -158,7 +168,7 @@ def query() -> list[dict[str, Any]]:
             "name": name,
             "in": "query",
             "required": False,
-            "description": f"{described.get('description', name)} (beside a body that is the file itself, no other)",
+            "description": f"{described.get('description', name)} (only if the body is the image file)",
             # No example: /docs would fill it in and send it beside a form.
             "schema": {key: value for key, value in described.items() if key not in ("description", "example")},
         }

@@ -23,11 +23,11 @@ router = APIRouter()
     tags=["service"],
     responses={
         200: {"model": Liveness},
-        503: {"model": Liveness, "description": "It is not"},
+        503: {"model": Liveness, "description": "The process is not healthy"},
     },
 )
 async def get_liveness(request: Request) -> Response:
-    """200 as long as a restart would not help."""
+    """Return 200 unless the process needs a restart."""
     health: Health = request.app.state.use_case.health()
     return _health(health.alive, {"status": "alive" if health.alive else "dead", "detail": health.detail})
 
@@ -38,11 +38,11 @@ async def get_liveness(request: Request) -> Response:
     tags=["service"],
     responses={
         200: {"model": Readiness},
-        503: {"model": Readiness, "description": "Not yet, or no longer"},
+        503: {"model": Readiness, "description": "Requests are not answered yet, or no longer"},
     },
 )
 async def get_readiness(request: Request) -> Response:
-    """200 once requests are answered; the body names what is degraded."""
+    """Return 200 once requests are answered; the body names degraded parts."""
     health: Health = request.app.state.use_case.health()
     status = "ready" if health.ready else "not ready"
     return _health(health.ready, {"status": status, "detail": health.detail, "degraded": health.degraded})
@@ -55,7 +55,7 @@ async def get_readiness(request: Request) -> Response:
     response_class=PlainTextResponse,
 )
 async def get_metrics(request: Request) -> Response:
-    """The text exposition format; with exemplars where OpenMetrics is accepted."""
+    """Return the text exposition format, with exemplars if the client accepts OpenMetrics."""
     metrics: Metrics = request.app.state.metrics
     content, media_type = await metrics.rendered(request.headers.get("accept", ""))
     return Response(content, media_type=media_type)

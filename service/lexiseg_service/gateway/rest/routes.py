@@ -34,7 +34,7 @@ MAX_NAMED_SEGMENTS = 256
 MAX_HEADER_BYTES = 4096  # proxies take eight kilobytes of headers in all
 T = TypeVar("T")
 router = APIRouter()
-ModelName = Annotated[str, Path(description="NAME or NAME@VERSION", examples=["tiny"])]
+ModelName = Annotated[str, Path(description="model name, as NAME or NAME@VERSION", examples=["tiny"])]
 
 
 @router.post(
@@ -52,10 +52,10 @@ ModelName = Annotated[str, Path(description="NAME or NAME@VERSION", examples=["t
     response_class=Response,
 )
 async def segment(request: Request) -> Response:
-    """Sends back one mask per class that owns pixels, per object, or per thing that a prompt may mean.
+    """Return one mask for each class that owns pixels, for each object, or for each possible meaning of a prompt.
 
-    As COCO run lengths unless asked otherwise. With `Accept: image/png` the answer is the label map as a PNG, or with
-    `overlay` the picture with its segments painted on; `X-Segments` names what its values mean.
+    Masks are COCO run lengths by default. With `Accept: image/png` the answer is the label map as a PNG, or with
+    `overlay` the image with its segments painted on; the header `X-Segments` maps pixel values to labels.
     """
     settings = settings_of(request)
     as_png = wants_png(request.headers.get("accept", ""))
@@ -152,7 +152,7 @@ async def _disconnected(request: Request) -> None:
     responses={200: {"model": ModelList}},
 )
 async def list_models(request: Request) -> Response:
-    """Tasks, input size, licence, training data, measured quality, digest of the weights."""
+    """List tasks, input size, licence, training data, measured quality and digest of the weights for each model."""
     return as_json({"models": use_case_of(request).models()})
 
 
@@ -163,7 +163,7 @@ async def list_models(request: Request) -> Response:
     responses={200: {"model": AvailableModels}},
 )
 async def list_available() -> Response:
-    """Networks, hub, sizes, commercial use, published figures, and the command that serves each."""
+    """List networks, hub, sizes, licence, published figures and the command to serve it for each model."""
     return as_json({"models": [model.model_dump(mode="json") for model in available().values()]})
 
 
@@ -174,7 +174,7 @@ async def list_available() -> Response:
     responses={200: {"model": ModelOutput}, **problems(UnknownModel)},
 )
 async def get_model(request: Request, name: ModelName) -> Response:
-    """`name` may carry a version: `tiny@1`."""
+    """Return the card of one model; `name` may carry a version: `tiny@1`."""
     return as_json(use_case_of(request).model(name))
 
 

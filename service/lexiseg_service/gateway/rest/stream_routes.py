@@ -33,7 +33,9 @@ from lexiseg_service.shares import Shares
 
 logger = structlog.get_logger("lexiseg.gateway")
 ID_BYTES = 16
-Identity = Annotated[str, Path(description="as `POST /streams` answered", examples=["3q2-7wAAAAAAAAAAAAAAAA"])]
+Identity = Annotated[
+    str, Path(description="stream id, from the answer of `POST /v1/streams`", examples=["3q2-7wAAAAAAAAAAAAAAAA"])
+]
 FRAME: dict[str, Any] = {
     "image": {"base64": "/9j/4AAQSkZJRgABAQ..."},
     "follow": [{"track_id": 1, "prompt": {"box": [2, 4, 30, 40]}}],
@@ -199,14 +201,14 @@ router = APIRouter(tags=["streams"])
 @router.post(
     "/streams",
     status_code=201,
-    summary="Begin to follow objects through a video",
+    summary="Open a stream that follows objects through a video",
     responses={201: {"model": StreamOutput}, **problems(*OF_SEGMENT)},
     openapi_extra=json_body("StreamInput", {"classes": ["cow", "dog"], "model": "tiny"}),
 )
 async def open_stream(request: Request) -> Response:
-    """A stream, to which frames are sent one after the other; its objects have labels where it names classes.
+    """Open a stream of frames, sent one after the other; its objects are labelled if it names classes.
 
-    It lives in the gateway that answers: behind a balancer its frames have to come to the same one.
+    The stream exists in the gateway that answers: a load balancer must send its frames to the same gateway.
     """
     identity = await _streams(request).open(await _config(request), caller_of(request))
     return as_json({"stream": identity, "idle_seconds": STREAM_IDLE_SECONDS}, 201)
@@ -214,15 +216,15 @@ async def open_stream(request: Request) -> Response:
 
 @router.post(
     "/streams/{stream}/frames",
-    summary="The next frame of a stream",
+    summary="Send the next frame of a stream",
     responses={200: {"model": FrameOutput}, **PROBLEMS},
     openapi_extra=json_body("FrameInput", FRAME),
 )
 async def next_frame(request: Request, stream: Identity) -> Response:
-    """Masks of the followed objects in the frame that is sent.
+    """Return the masks of the followed objects in this frame.
 
-    `follow` begins objects here, `unfollow` ends some before. A frame that is refused begins and ends nothing, and the
-    stream goes on; errors of the stream itself (429, 503, 504) end it, and the next frame gets a 404.
+    `follow` starts objects in this frame, `unfollow` stops objects before it. A rejected frame starts and stops
+    nothing, and the stream continues; errors of the stream itself (429, 503, 504) close it: the next frame gets 404.
     """
     limits = settings_of(request).limits
     sent = await body.read_json(request, FrameInput, limits)
@@ -243,16 +245,16 @@ async def next_frame(request: Request, stream: Identity) -> Response:
 @router.put(
     "/streams/{stream}",
     status_code=204,
-    summary="Ask a stream another question",
+    summary="Change the settings of a stream",
     responses=PROBLEMS,
     response_class=Response,
     openapi_extra=json_body("StreamInput", {"classes": ["cow", "dog", "horse"], "model": "tiny"}),
 )
 async def change_stream(request: Request, stream: Identity) -> Response:
-    """Holds from the next frame on, whole: what is left out is as in a new stream.
+    """Replace all settings from the next frame on; omitted fields take the defaults of a new stream.
 
-    Objects stay under their numbers, with labels by the new words; another `model` or `max_side` forgets them, and the
-    next answer says `state_reset`. A question that is refused leaves the stream as it was.
+    Objects keep their numbers and get labels of the new classes; another `model` or `max_side` drops them, and the
+    next answer has `state_reset`. A rejected request leaves the stream unchanged.
     """
     await _streams(request).change(stream, await _config(request), caller_of(request))
     return Response(status_code=204)
@@ -261,12 +263,12 @@ async def change_stream(request: Request, stream: Identity) -> Response:
 @router.delete(
     "/streams/{stream}",
     status_code=204,
-    summary="End a stream",
+    summary="Close a stream",
     responses=problems(UnknownStream),
     response_class=Response,
 )
 async def end_stream(request: Request, stream: Identity) -> Response:
-    """Its objects are forgotten, and its place is free."""
+    """Close a stream; its objects are dropped."""
     await _streams(request).end(stream, caller_of(request))
     return Response(status_code=204)
 

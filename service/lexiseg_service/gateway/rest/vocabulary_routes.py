@@ -23,20 +23,22 @@ from lexiseg_service.question.validation import off_event_loop
 
 router = APIRouter(tags=["vocabularies"])
 
-Name = Annotated[str, Path(description="a-z, 0-9 and -, at most 64", examples=["living-room"])]
-IfMatch = Annotated[str | None, Header(description="go on only if this ETag is still the vocabulary's; * if any is")]
-IfNoneMatch = Annotated[str | None, Header(description="*: create, never replace; an ETag: 304 if unchanged")]
+Name = Annotated[
+    str, Path(description="name of the list: at most 64 characters of a-z, 0-9 and -", examples=["living-room"])
+]
+IfMatch = Annotated[str | None, Header(description="ETag that the vocabulary must still have, else 412; *: any")]
+IfNoneMatch = Annotated[str | None, Header(description="*: create only, never replace; an ETag: 304 if unchanged")]
 
-_TAGGED: dict[str, Any] = {"headers": {"ETag": {"description": "of the content", "schema": {"type": "string"}}}}
+_TAGGED: dict[str, Any] = {"headers": {"ETag": {"description": "ETag of the content", "schema": {"type": "string"}}}}
 
 
 @router.get(
     "/vocabularies",
-    summary="Named class lists, built in and your own",
+    summary="List class lists, built in and stored",
     responses={200: {"model": VocabularyList}},
 )
 async def list_vocabularies(request: Request) -> Response:
-    """`POST /segment` takes any of these names as `vocabulary`."""
+    """List the names that `POST /v1/segment` takes as `vocabulary`."""
     caller = caller_of(request)
     vocabularies = await _vocabularies(request).list_all(caller.owner)
     summaries = [_summary(vocabulary, caller) for vocabulary in vocabularies]
@@ -53,7 +55,7 @@ async def list_vocabularies(request: Request) -> Response:
     },
 )
 async def get_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatch = None) -> Response:
-    """Its classes in the order of `class_index`, with synonyms and thresholds."""
+    """Return the classes of a list in the order of `class_index`, with synonyms and thresholds."""
     vocabulary = await _vocabularies(request).find(name, caller_of(request).owner)
     if Preconditions(if_none_match=if_none_match).unchanged(vocabulary.etag):
         return Response(status_code=304, headers={"ETag": vocabulary.etag})
@@ -62,7 +64,7 @@ async def get_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatc
 
 @router.put(
     "/vocabularies/{name}",
-    summary="Keep a class list of your own",
+    summary="Store a class list",
     responses={
         200: {"model": VocabularyOutput, "description": "Replaced", **_TAGGED},
         201: {"model": VocabularyOutput, "description": "Created", **_TAGGED},
@@ -73,7 +75,7 @@ async def get_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatc
 async def put_vocabulary(
     request: Request, name: Name, if_match: IfMatch = None, if_none_match: IfNoneMatch = None
 ) -> Response:
-    """Creates or replaces it. The class list is checked by the rules of `POST /segment`."""
+    """Create or replace a class list, validated like the classes of `POST /v1/segment`."""
     class_list = await body.read_json(request, VocabularyInput, request.app.state.settings.limits)
     class_list = await use_case_of(request).stored_form(class_list, caller_of(request))
     preconditions = Preconditions(if_match, if_none_match)
@@ -85,12 +87,12 @@ async def put_vocabulary(
 
 @router.delete(
     "/vocabularies/{name}",
-    summary="Delete a class list of your own",
+    summary="Delete a stored class list",
     status_code=204,
     responses=problems(NotAllowed, ReadOnly, UnknownVocabulary, PreconditionFailed, NotReady),
 )
 async def delete_vocabulary(request: Request, name: Name, if_match: IfMatch = None) -> Response:
-    """Built-in lists stay."""
+    """Delete a stored class list; built-in lists cannot be deleted."""
     await _vocabularies(request).delete(name, Preconditions(if_match), caller_of(request))
     return Response(status_code=204)
 

@@ -21,17 +21,18 @@ READ_ONLY = {"name", "n_classes", "built_in", "own"}
 
 
 class VocabularyInput(StrictModel):
-    """A class list to keep under a name."""
+    """A class list to store under a name."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     classes: list[Text | ClassInput] = Field(
-        fail_fast=True, description="in the order of `class_index`; the rules of a request hold"
+        fail_fast=True, description="classes in the order of `class_index`, validated like those of `POST /v1/segment`"
     )
-    background: bool | BackgroundInput = Field(True, description="what holds when a request says nothing of it")
-    source: str | None = Field(None, description="where the list comes from, for its readers")
+    background: bool | BackgroundInput = Field(True, description="background rule of requests that set none")
+    source: str | None = Field(None, description="origin of the list, for people")
     shared: bool | None = Field(
-        None, description="for every key, or for yours alone; null: as it was, and new ones are your key's alone"
+        None,
+        description="whether every API key may use the list; null: unchanged, and false for a new list of an API key",
     )
 
     @model_validator(mode="before")
@@ -52,35 +53,41 @@ class StoredVocabulary(VocabularyInput):
 class VocabularySummary(BaseModel):
     """A vocabulary without its classes."""
 
-    name: str = Field(description="what a request calls it, as `vocabulary`")
-    n_classes: int = Field(description="how many classes it has")
-    background: bool | BackgroundInput = Field(description="what holds when a request says nothing of it")
-    built_in: bool = Field(description="built-in lists cannot be changed")
-    source: str | None = Field(description="where the list comes from")
-    shared: bool = Field(description="every key may name it; else yours alone")
-    own: bool = Field(description="your key may replace and delete it")
+    name: str = Field(description="name of the list, for `vocabulary` in a request")
+    n_classes: int = Field(description="number of classes")
+    background: bool | BackgroundInput = Field(description="background rule of requests that set none")
+    built_in: bool = Field(description="whether the list is built in; such lists cannot be changed")
+    source: str | None = Field(description="origin of the list, for people")
+    shared: bool = Field(description="whether every API key may use the list; false: only the key that stored it")
+    own: bool = Field(description="whether the caller's API key may replace and delete the list")
 
 
 class VocabularyList(BaseModel):
     """Every vocabulary that a request may name."""
 
-    vocabularies: list[VocabularySummary] = Field(description="the built-in ones, then your own by name")
+    vocabularies: list[VocabularySummary] = Field(description="built-in lists first, then stored ones by name")
 
 
 class ClassOutput(BaseModel):
     """One class; its position is the `class_index` of segments."""
 
-    name: str = Field(description="what is looked for, and the `label` of its segments")
-    synonyms: list[str] = Field(description="found ones answer under `name`")
-    threshold: float | None = Field(description="segments of this class with a lower score are dropped")
-    examples: list[ExampleInput] | None = Field(
-        None, description="parts of images that show it; the images are kept small, whatever form they came in"
+    name: str = Field(description="name to search for, and the `label` of its segments")
+    synonyms: list[str] = Field(description="other names to search for; their segments carry `name` as label")
+    threshold: float | None = Field(
+        description="minimum score, 0 to 1, of this class's segments; null: that of the request"
     )
-    negatives: list[ExampleInput] | None = Field(None, description="parts of images that show what it is not")
-    words: bool | None = Field(None, description="of a class with examples: whether it is looked for as a word, too")
+    examples: list[ExampleInput] | None = Field(
+        None,
+        description="image regions that show the class; their images are stored reduced, whatever form they were "
+        "sent in",
+    )
+    negatives: list[ExampleInput] | None = Field(None, description="image regions that look like the class but are not")
+    words: bool | None = Field(
+        None, description="whether to search for the name and the synonyms as text, besides the examples"
+    )
 
 
 class VocabularyOutput(VocabularySummary):
     """A vocabulary with its classes."""
 
-    classes: list[ClassOutput] = Field(description="in the order of `class_index`")
+    classes: list[ClassOutput] = Field(description="classes in the order of `class_index`")

@@ -1,4 +1,5 @@
 import base64
+import re
 from typing import Any
 
 import httpx
@@ -20,7 +21,13 @@ async def schema(client: httpx.AsyncClient) -> dict[str, Any]:
     return described
 
 
-def test_every_operation_parameter_and_field_is_described(schema: dict[str, Any]) -> None:
+# A description is read alone, under its field's name: no preposition, pronoun or question word opens it.
+FRAGMENT = re.compile(
+    r"(of|as|by|with|from|in|on|to|for|that|its?|what|which|who|why|where|how|when|instead|also|all of) ", re.IGNORECASE
+)
+
+
+def test_every_operation_parameter_and_field_is_described_by_a_phrase_that_stands_alone(schema: dict[str, Any]) -> None:
     fields = {
         f"{name}.{field}": described
         for name, component in schema["components"]["schemas"].items()
@@ -36,6 +43,7 @@ def test_every_operation_parameter_and_field_is_described(schema: dict[str, Any]
 
     assert len(fields) > 100
     assert [name for name, described in everything.items() if not described.get("description")] == []
+    assert {name for name, described in everything.items() if FRAGMENT.match(described["description"])} == set()
     assert [name for name, operation in operations(schema) if not operation.get("summary")] == []
 
 
