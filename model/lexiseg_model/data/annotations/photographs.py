@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from lexiseg_model.data.pairs.source import photographs_beside
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.file_names import as_text
+from lexiseg_model.file_names import as_text, visible_files
 
 UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # of Label Studio
 FOLDERS = ("images", "data")  # of most tools; of FiftyOne
@@ -44,9 +44,8 @@ class Photographs:
     @cached_property
     def _by_name(self) -> dict[str, list[Path]]:
         by_name = defaultdict(list)
-        for each in self.folder.rglob("*"):
-            if each.is_file():
-                by_name[each.name].append(each)
+        for each in visible_files(self.folder):
+            by_name[each.name].append(each)
         return by_name
 
     def find_all(self, names: Sequence[str]) -> list[Path]:

@@ -281,6 +281,15 @@ def test_photographs_are_found_in_the_folders_of_common_tools(
     assert [picture.image for picture in read(tmp_path).train] == [photograph]
 
 
+def test_a_copy_in_a_hidden_folder_is_no_second_photograph(tmp_path: Path) -> None:
+    coco(tmp_path, [LARGE])
+    photograph = moved(tmp_path, "photos/0.jpg")
+    (tmp_path / ".thumbs").mkdir()
+    (tmp_path / ".thumbs" / "0.jpg").write_bytes(b"")
+
+    assert [picture.image for picture in read(tmp_path).train] == [photograph]
+
+
 def test_masks_of_0_and_255_alone_are_warned_about(tmp_path: Path) -> None:
     mask = np.zeros((24, 32), np.uint8)
     mask[:, :16] = 255  # as cut-out tools mark the object
