@@ -54,7 +54,7 @@ def read_labelme(files: Sequence[Path], folder: Path) -> CocoFile:
         for number, shape in enumerate(content["shapes"], 1):
             try:
                 annotation = _annotation(shape, size)
-            except (DatasetError, KeyError, TypeError, ValueError) as error:
+            except (DatasetError, LookupError, OverflowError, TypeError, ValueError) as error:
                 reason = f"no {error}" if isinstance(error, KeyError) else error
                 faults.append(f"shape {number} of {path.name}: {reason}")
                 continue
@@ -67,14 +67,14 @@ def read_labelme(files: Sequence[Path], folder: Path) -> CocoFile:
 
 def _photograph(path: Path, named: str) -> Path:
     """The photograph of a file: the one it names, else the one of its own name beside it."""
-    place = path.parent / named.replace("\\", "/")
-    if is_file(place) and place.resolve().is_relative_to(path.parent.resolve()):
-        return place
+    place, parent = path.parent / named.replace("\\", "/"), path.parent.resolve()
+    if is_file(place) and place.resolve().is_relative_to(parent):
+        return path.parent / place.resolve().relative_to(parent)  # an absolute path, too
     return next((each for each in pictures_in(path.parent) if each.stem == path.stem), path.parent / Path(named).name)
 
 
 def _annotation(shape: dict[str, Any], size: tuple[int, int]) -> CocoAnnotation:
-    """Raises DatasetError, KeyError, TypeError, ValueError: the shape is not Labelme's, or no area."""
+    """Raises DatasetError, LookupError, OverflowError, TypeError, ValueError: not Labelme's shape, or no area."""
     label = as_text(str(shape["label"]).strip())
     if not label:
         raise DatasetError("an empty label")

@@ -5,6 +5,7 @@ A line is `CLASS x y x y ...` in shares of width and height; `CLASS x y width he
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import yaml
 from lexiseg_model.data.annotations.coco import CocoAnnotation, CocoFile, CocoImage, Id, left_out
 from lexiseg_model.data.annotations.segmentation import box_outline, checked_box, checked_segmentation, whole_number
 from lexiseg_model.errors import DatasetError, PictureError
-from lexiseg_model.file_names import visible_files
+from lexiseg_model.file_names import as_text, visible_files
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_model.pictures.header import read_header
 
@@ -86,15 +87,15 @@ def _pictures(place: Path) -> Iterator[Path]:
         return
     for line in place.read_text(encoding="utf-8", errors="surrogateescape").split("\n"):
         if line.strip():
-            yield (place.parent / line.strip()).resolve()
+            yield Path(os.path.abspath(place.parent / line.strip()))  # a link keeps the labels beside it
 
 
 def _read_image(path: Path, folder: Path, names: dict[Id, str]) -> tuple[CocoImage, list[str]]:
     """An image with its usable annotations, and why others are not. Raises DatasetError: it cannot be read."""
     try:
         size = read_header(path.read_bytes()).size
-    except (OSError, PictureError) as error:
-        raise DatasetError(f"{path} cannot be read as an image: {error}") from None
+    except (OSError, ValueError, PictureError) as error:  # a name may hold a NUL
+        raise DatasetError(as_text(f"{path} cannot be read as an image: {error}")) from None
     root = folder.resolve()
     image = CocoImage(str(path.relative_to(root) if path.is_relative_to(root) else path), size, [])
     faults = []

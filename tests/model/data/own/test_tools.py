@@ -168,6 +168,8 @@ def test_shapes_of_labelme_become_masks(tmp_path: Path) -> None:
         ({**POLYGON, "points": [[1e9, 1], [5, 1], [5, 5]]}, "far outside"),
         ({**POLYGON, "points": [[1, 1], [5, 1]]}, "a polygon of 4 coordinates"),
         ({**POLYGON, "points": 5}, "not iterable"),
+        ({**POLYGON, "points": [], "shape_type": "rectangle"}, "out of range"),
+        ({**POLYGON, "points": [[10**400, 1], [5, 1]], "shape_type": "circle"}, "too large"),
         ({"label": "cat", "points": [[1, 1], [5, 5]], "shape_type": "line"}, "expected a polygon"),
         ({"points": [[1, 1], [5, 1], [5, 5]]}, "no 'label'"),
         ([], "list indices"),
@@ -182,6 +184,36 @@ def test_an_unusable_shape_of_labelme_costs_itself_alone(shape: Any, reason: str
     (warning,) = pictures.warnings
     assert "shape 2 of a.json" in warning
     assert reason in warning
+
+
+def test_an_absolute_path_of_labelme_is_found_from_a_relative_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labelme(tmp_path / "set" / "a.json", POLYGON, imagePath=str(tmp_path / "set" / "a.jpg"))
+    monkeypatch.chdir(tmp_path)
+
+    pictures = read_own(Path("set"))
+
+    assert [picture.image for picture in pictures.train] == [Path("set/a.jpg")]
+
+
+def test_a_name_of_yolo_that_no_file_can_have_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("train: train.txt\nnames: [cat]\n")
+    (tmp_path / "train.txt").write_text("images/a\0.jpg\n")
+
+    with pytest.raises(DatasetError, match="cannot be read as an image"):
+        read_own(tmp_path)
+
+
+def test_labels_lie_beside_the_links_that_a_list_of_yolo_names(tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("train: train.txt\nnames: [cat]\n")
+    (tmp_path / "train.txt").write_text("./images/a.jpg\n")
+    photograph(tmp_path / "store" / "17.jpg")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").symlink_to(tmp_path / "store" / "17.jpg")
+    labels(tmp_path / "labels" / "a.txt", f"0 {SQUARE}")
+
+    assert int((read_own(tmp_path).train[0].read().mask == 1).sum()) == 8 * 12
 
 
 def test_a_photograph_that_was_renamed_is_found_beside_its_file(tmp_path: Path) -> None:
