@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lexiseg_model.class_names import plain
 from lexiseg_model.data.annotations.coco import CocoAnnotation, CocoFile, CocoImage, Id, left_out
 from lexiseg_model.data.annotations.photographs import is_file
 from lexiseg_model.data.annotations.segmentation import (
@@ -75,7 +76,7 @@ def _photograph(path: Path, named: str) -> Path:
 
 def _annotation(shape: dict[str, Any], size: tuple[int, int]) -> CocoAnnotation:
     """Raises DatasetError, LookupError, OverflowError, TypeError, ValueError: not Labelme's shape, or no area."""
-    label = as_text(str(shape["label"]).strip())
+    label = as_text(plain(str(shape["label"])))
     if not label:
         raise DatasetError("an empty label")
     kind, points = shape.get("shape_type") or "polygon", shape["points"]

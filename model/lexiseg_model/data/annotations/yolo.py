@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from lexiseg_model.class_names import plain
 from lexiseg_model.data.annotations.coco import CocoAnnotation, CocoFile, CocoImage, Id, left_out
 from lexiseg_model.data.annotations.segmentation import box_outline, checked_box, checked_segmentation, whole_number
 from lexiseg_model.errors import DatasetError, PictureError
@@ -59,7 +60,7 @@ def _read_listing(listing: Path) -> tuple[dict[Id, str], dict[str, Path]]:
         content: Any = yaml.safe_load(text) if listing.name != CLASS_LIST else {"names": text.split("\n")}
         listed = content["names"]
         pairs = listed.items() if isinstance(listed, dict) else enumerate(listed)
-        names: dict[Id, str] = {whole_number(number): str(name).strip() for number, name in pairs if str(name).strip()}
+        names: dict[Id, str] = {whole_number(number): name for number, each in pairs if (name := plain(str(each)))}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise DatasetError(f"{listing} has no class names, as YOLO's `names`: {error!r:.200}") from None
     if listing.name == CLASS_LIST:

@@ -197,6 +197,18 @@ def test_an_absolute_path_of_labelme_is_found_from_a_relative_folder(
     assert [picture.image for picture in pictures.train] == [Path("set/a.jpg")]
 
 
+def test_labels_that_differ_by_invisible_characters_are_one_class(tmp_path: Path) -> None:
+    labelme(
+        tmp_path / "labelme" / "a.json", POLYGON, {**POLYGON, "label": "\ufeffcat"}, {**POLYGON, "label": "ca\u200bt"}
+    )
+    (tmp_path / "yolo").mkdir()
+    (tmp_path / "yolo" / "data.yaml").write_text('train: images\nnames: ["cat", "ca\\u00adt"]\n')
+    photograph(tmp_path / "yolo" / "images" / "a.jpg")
+    labels(tmp_path / "yolo" / "labels" / "a.txt", f"0 {SQUARE}", f"1 {SQUARE}")
+
+    assert [read_own(tmp_path / tool).classes for tool in ("labelme", "yolo")] == [("background", "cat")] * 2
+
+
 def test_a_name_of_yolo_that_no_file_can_have_is_named(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text("train: train.txt\nnames: [cat]\n")
     (tmp_path / "train.txt").write_text("images/a\0.jpg\n")
