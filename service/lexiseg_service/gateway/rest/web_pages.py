@@ -69,7 +69,7 @@ class WebPages:
         if EVERY in self._origins or origin in self._origins:
             return
         if site is None:
-            own = origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+            own = origin is None or authority_in(origin) == headers.get("host", "").lower()
         else:
             own = site in ("same-origin", "none")
         if not own:
@@ -83,6 +83,14 @@ def name_in(host: str) -> str:
         return (urlsplit(f"//{host}").hostname or "").removesuffix(".")
     except ValueError:
         return ""
+
+
+def authority_in(origin: str) -> str | None:
+    """The host and port of an Origin header, in lower case; None if it is malformed."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def is_ip(name: str) -> bool:

@@ -61,6 +61,7 @@ def test_the_names_of_this_machine_are_answered(loopback: str, host: str) -> Non
     [
         {"Origin": OTHER},
         {"Origin": "null"},
+        {"Origin": "http://["},
         {"Origin": "http://localhost:1"},
         {"Origin": OTHER, "Sec_Fetch_Site": "cross-site"},
         {"Sec_Fetch_Site": "cross-site"},
