@@ -7,13 +7,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from lexiseg_model.data.pairs.source import photographs_beside
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.file_names import as_text, visible_files
 
 UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # of Label Studio
+ADDRESS = re.compile(r"[^/?#:]+://[^/?#]*(?P<path>[^?#]*)")  # RFC 3986, B; a listing may hold malformed ones
 FOLDERS = ("images", "data")  # of most tools; of FiftyOne
 BESIDE = ("annotations", "labels")  # folders of listings, whose photographs lie beside them
 
@@ -62,7 +63,8 @@ class Photographs:
 
     def find(self, named: str) -> Path | None:
         """The file of a name, path or URL; None if there is none or several."""
-        path = unquote(urlsplit(named).path) if "://" in named else named.replace("\\", "/")
+        address = ADDRESS.match(named)
+        path = named.replace("\\", "/") if address is None else unquote(address["path"])
         if not path.startswith("/"):
             for place in self._places:
                 if is_file(place / path):

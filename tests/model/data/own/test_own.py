@@ -262,6 +262,7 @@ def moved(root: Path, to: str) -> Path:
         ("result.json", "images\\1a2b3c4d-0.jpg", "images/1a2b3c4d-0.jpg"),  # on Windows
         ("result.json", "/data/upload/7/1a2b3c4d-0.jpg", "photos/0.jpg"),  # without images
         ("result.json", "https://store.example/cats/my%20cat.jpg?sign=1", "my cat.jpg"),
+        ("result.json", "https://[store.example/my%20cat.jpg#1", "my cat.jpg"),
         ("train/_annotations.coco.json", "0.jpg", "train/0.jpg"),  # Roboflow
         ("annotations/instances.json", "0.jpg", "images/0.jpg"),
         ("labels.json", "0.jpg", "data/0.jpg"),  # FiftyOne
