@@ -37,7 +37,7 @@ COPY service/ service/
 COPY clients/python/lexiseg_client/ clients/python/lexiseg_client/
 COPY requirements/build.lock requirements/sbom.py requirements/wheel.sh requirements/
 # Of the tag, which a build without .git cannot see.
-ARG VERSION=0.1.0
+ARG VERSION=0.3.0
 RUN --mount=type=cache,target=/root/.cache/pip sh requirements/wheel.sh lexiseg-gateway "$VERSION"
 
 
@@ -51,7 +51,7 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["lexiseg"]
 CMD ["gateway"]
-ARG VERSION=0.1.0
+ARG VERSION=0.3.0
 ARG REVISION=""
 LABEL org.opencontainers.image.title="lexiseg gateway" \
       org.opencontainers.image.description="REST and gRPC in front of workers: send an image and words, get masks" \
@@ -90,7 +90,7 @@ COPY model/ model/
 COPY service/ service/
 COPY clients/python/lexiseg_client/ clients/python/lexiseg_client/
 COPY requirements/build.lock requirements/sbom.py requirements/wheel.sh requirements/
-ARG VERSION=0.1.0
+ARG VERSION=0.3.0
 RUN --mount=type=cache,target=/root/.cache/pip sh requirements/wheel.sh lexiseg-worker "$VERSION"
 
 
@@ -113,7 +113,7 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=300s --retries=3 \
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["lexiseg"]
 CMD ["worker"]
-ARG VERSION=0.1.0
+ARG VERSION=0.3.0
 ARG REVISION=""
 LABEL org.opencontainers.image.title="lexiseg worker" \
       org.opencontainers.image.description="Models and a device, for gateways of lexiseg" \
@@ -156,7 +156,7 @@ VOLUME /train/runs
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["lexiseg", "train"]
 CMD ["--list"]
-ARG VERSION=0.1.0
+ARG VERSION=0.3.0
 ARG REVISION=""
 LABEL org.opencontainers.image.title="lexiseg trainer" \
       org.opencontainers.image.description="Recipes of lexiseg" \
@@ -182,7 +182,7 @@ USER 10001:10001
 EXPOSE 8089 5557
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["locust", "-f", "loadtests/locustfile.py"]
-ARG VERSION=0.1.0
+ARG VERSION=0.3.0
 ARG REVISION=""
 LABEL org.opencontainers.image.title="lexiseg load" \
       org.opencontainers.image.description="The load test of lexiseg, for one process or many" \

@@ -8,6 +8,6 @@ set -eu
 python3 -m venv /build
 # shellcheck disable=SC2086  # a list of options: it has to fall apart into words
 /build/bin/pip install ${PIP_ARGS-} --no-deps --require-hashes -r requirements/build.lock
-SETUPTOOLS_SCM_PRETEND_VERSION_FOR_LEXISEG=$2 /build/bin/pip wheel --no-deps --no-build-isolation -w /wheel .
+/build/bin/pip wheel --no-deps --no-build-isolation -w /wheel .
 pip install --no-deps --no-index /wheel/*.whl
 python requirements/sbom.py "$1" "$2" >/opt/lexiseg/sbom.cdx.json

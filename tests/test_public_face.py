@@ -8,8 +8,6 @@ import pytest
 
 from tests.test_architecture import CLIENT, MODEL, ROOT, SERVICE
 
-PROJECTS = ("pyproject.toml", "clients/python/pyproject.toml")
-
 
 def project(path: str) -> dict[str, Any]:
     content: dict[str, Any] = tomllib.loads((ROOT / path).read_text())
@@ -25,21 +23,31 @@ def test_a_package_says_that_it_is_typed(package: str) -> None:
     assert (ROOT / package / "py.typed").is_file()
 
 
-@pytest.mark.parametrize("path", PROJECTS)
-def test_the_version_comes_from_the_tag(path: str) -> None:
-    content = project(path)
+# Where the version stands, each with what finds it.
+VERSIONS = {
+    "pyproject.toml": r'^version = "(.+?)"',
+    "clients/python/pyproject.toml": r'^version = "(.+?)"',
+    "CHANGELOG.md": r"^## (\d\S+)",
+    "Dockerfile": r"^ARG VERSION=(.+)$",
+    "docker-compose.yml": r"\$\{VERSION:-(.+?)\}",
+    "deploy/helm/lexiseg/Chart.yaml": r"^version: (.+)$",
+}
 
-    assert content["project"]["dynamic"] == ["version"]
-    assert "version" not in content["project"]
-    assert content["tool"]["setuptools_scm"]["fallback_version"]
+
+@pytest.mark.parametrize("path", VERSIONS)
+def test_every_file_says_the_version_of_the_package(path: str) -> None:
+    first = re.search(VERSIONS[path], (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert first is not None
+    assert first[1] == project("pyproject.toml")["project"]["version"]
 
 
-def test_both_packages_and_the_images_fall_back_to_one_version() -> None:
-    fallbacks = {project(path)["tool"]["setuptools_scm"]["fallback_version"] for path in PROJECTS}
-    in_images = set(re.findall(r"^ARG VERSION=(.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+def test_the_images_and_the_chart_name_one_version() -> None:
+    in_images = set(re.findall(VERSIONS["Dockerfile"], (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    of_images = re.search(r'^appVersion: "(.+)"$', (ROOT / "deploy/helm/lexiseg/Chart.yaml").read_text(), re.MULTILINE)
 
-    assert len(fallbacks) == 1
-    assert in_images == fallbacks
+    assert of_images is not None
+    assert in_images == {of_images[1]}
 
 
 def test_what_a_build_of_the_images_reads_is_let_in() -> None:
