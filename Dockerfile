@@ -31,7 +31,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv /opt/lexiseg \
     && pip install $PIP_ARGS --no-deps --require-hashes -r requirements/gateway.lock
 COPY pyproject.toml README.md LICENSE NOTICE ./
-COPY model/lexiseg_model/__init__.py model/lexiseg_model/available.py model/lexiseg_model/available.yaml model/lexiseg_model/bands.py model/lexiseg_model/errors.py model/lexiseg_model/files.py model/lexiseg_model/lru.py model/lexiseg_model/types.py model/lexiseg_model/
+COPY model/lexiseg_model/__init__.py model/lexiseg_model/available.py model/lexiseg_model/available.yaml model/lexiseg_model/bands.py model/lexiseg_model/class_names.py model/lexiseg_model/errors.py model/lexiseg_model/file_names.py model/lexiseg_model/files.py model/lexiseg_model/lru.py model/lexiseg_model/types.py model/lexiseg_model/
 COPY model/lexiseg_model/pictures/ model/lexiseg_model/pictures/
 COPY service/ service/
 COPY clients/python/lexiseg_client/ clients/python/lexiseg_client/

@@ -233,8 +233,12 @@ def test_images_of_others_are_named_by_digest(image: str, services: dict[str, An
 def test_the_gateways_image_has_what_the_service_takes_of_the_models_package() -> None:
     stage = DOCKERFILE.split(" AS gateway-build\n")[1].split("\nFROM ")[0]
 
-    copied = set(re.findall(r"model/lexiseg_model/\S+\.py", stage))
+    files = set(re.findall(r"model/lexiseg_model/\S+\.py", stage))
+    folders = [ROOT / each for each in re.findall(r"COPY (model/lexiseg_model/\w+/) ", stage)]
+    copied = files | {str(path.relative_to(ROOT)) for folder in folders for path in folder.glob("*.py")}
 
-    modules = {Path("model", *module.split(".")).with_suffix(".py") for module in SHARED_WORDS}
-    packages = {module.with_name("__init__.py") for module in modules}
-    assert {str(path) for path in modules | packages} == copied
+    named = [Path("model", *module.split(".")) for module in SHARED_WORDS]
+    modules = {path.with_suffix(".py") for path in named if not (ROOT / path).is_dir()}
+    packages = {path.with_name("__init__.py") for path in modules}
+    assert {str(path) for path in modules | packages} <= copied
+    assert {path for path in copied if "/pictures/" not in path} <= {str(path) for path in modules | packages}

@@ -11,7 +11,7 @@ import httpx
 from tests import pictures
 from tests.integration.server import form
 
-HOST = "http://lexiseg.test"
+HOST = "http://localhost"
 IMAGE = pictures.encoded(pictures.small("china", 48), "JPEG")
 DEEP = b"[" * 50_000
 HUGE = 10**9  # announced, never sent
