@@ -60,7 +60,7 @@ def children(server: Server) -> list[psutil.Process]:
 
 def sockets(process: psutil.Process) -> list[Path]:
     """Unix sockets that a process listens on."""
-    return [Path(each.laddr) for each in process.net_connections("unix") if each.laddr]
+    return [Path(str(each.laddr)) for each in process.net_connections("unix") if each.laddr]
 
 
 def resident_bytes(server: Server) -> int:
