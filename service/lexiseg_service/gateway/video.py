@@ -20,6 +20,7 @@ from lexiseg_model.types import StrictModel
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady, ServiceError
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.use_case import UseCase
+from lexiseg_service.gateway.waits import end_by
 from lexiseg_service.question.messages import DropPolicy, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import FIRST_MESSAGE_SECONDS, STREAM_IDLE_SECONDS, Settings
@@ -68,7 +69,7 @@ class VideoService:
         """Begin to shut down: streams take no more messages, answer what they have, and end with `NotReady`."""
         self._leaving = True
         for wait in self._waits:
-            wait.reschedule(0)
+            end_by(wait, 0)
 
     async def stream(
         self, steps: AsyncIterator[Step], caller: Caller, accepted: Accepted, *, counted: bool = False

@@ -23,6 +23,7 @@ from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.admission.keys import HEADERS, key_of, refuse_repeated, scope_of
 from lexiseg_service.gateway.rest import pages, problem
 from lexiseg_service.gateway.rest.paths import STABLE
+from lexiseg_service.gateway.waits import end_by
 from lexiseg_service.settings import BODY_SECONDS, Settings
 from lexiseg_service.shares import Hold
 from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
@@ -141,7 +142,7 @@ class BodyClock:
         """Begin to shut down: bodies that are not complete soon are refused with `NotReady`."""
         self._end = asyncio.get_running_loop().time() + LEAVE_SECONDS
         for wait in self._waits:
-            wait.reschedule(min(self._end, wait.when() or self._end))
+            end_by(wait, self._end)
 
     async def next(self, receive: Receive, deadline: float) -> Message:
         """The next part of a body.

@@ -36,6 +36,7 @@ from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.admission.keys import HEADERS, key_of, refuse_repeated
 from lexiseg_service.gateway.admission.proxies import Proxies
 from lexiseg_service.gateway.rpc.open_methods import DETAIL, plain_spoken
+from lexiseg_service.gateway.waits import end_by
 from lexiseg_service.settings import BODY_SECONDS, FIRST_MESSAGE_SECONDS, STREAM_IDLE_SECONDS, Settings
 from lexiseg_service.shares import Hold
 from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
@@ -141,7 +142,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         now = asyncio.get_running_loop().time()
         for timeout, (holder, began) in self._silent.items():
             if (of_all or holder == client) and now - began >= PATIENCE_SECONDS:
-                timeout.reschedule(now)
+                end_by(timeout, now)
                 del self._silent[timeout]
                 break
         return await self._access.bytes.wait(client, amount, seconds - PATIENCE_SECONDS)

@@ -7,11 +7,11 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from lexiseg_service.errors import TooLarge
+from lexiseg_service.errors import TooLarge, TooSlow
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.rest import middleware
-from lexiseg_service.gateway.rest.middleware import Guard
+from lexiseg_service.gateway.rest.middleware import BodyClock, Guard
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.service.gateway.known_backend import KnownBackend
@@ -102,3 +102,22 @@ def test_half_a_body_is_refused_when_the_server_goes_down(monkeypatch: pytest.Mo
 
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"send the request again" in answer
+
+
+async def test_a_shutdown_while_a_body_s_time_ends_changes_nothing() -> None:
+    clock, loop = BodyClock(), asyncio.get_running_loop()
+    never: asyncio.Future[Message] = loop.create_future()
+    left = asyncio.Event()
+
+    def leave() -> None:
+        clock.leave()
+        left.set()
+
+    async def receive() -> Message:
+        loop.call_soon(leave)  # after the timer, before this task ends
+        return await never
+
+    with pytest.raises(TooSlow):
+        await clock.next(receive, loop.time())
+
+    assert left.is_set()
