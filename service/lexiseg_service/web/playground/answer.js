@@ -1,6 +1,6 @@
 // The answer: painted by the worker, listed, summed up in a line, named under the pointer.
 
-import { $, button, colourOf, element, happened, kept, page, refill, state, subject, swatch, takesPrompts, tell } from "./page.js";
+import { $, button, colourOf, element, emit, page, persist, refill, state, subject, swatch, takesPrompts, tell } from "./page.js";
 import { view } from "./view.js";
 
 const MAX_NAMES = 8; // in the line of results
@@ -32,12 +32,12 @@ page.addEventListener("answered", () => {
 page.addEventListener("pictured", () => hidden.clear());
 page.addEventListener("correcting", list);
 $("threshold").addEventListener("input", () => paint());
-kept("patterns", paint);
-kept("names", paint);
+persist("patterns", paint);
+persist("names", paint);
 
 function showPainted({ map: fresh, fills, lines }) {
   state.map = fresh ?? state.map;
-  happened("mapped");
+  emit("mapped");
   view.image = subject().image; // of a clip the frame that was asked about: masks never lie over another
   const { places } = state.map;
   const named = (one, index) => (isVisible(one) && places[index] ? [{ ...places[index], text: one.name, colour: colourOf(one.colour) }] : []);
@@ -108,7 +108,7 @@ function line(one) {
   const isChosen = state.correcting === one.key;
   const choose = () => {
     state.correcting = isChosen ? null : one.key;
-    happened("correcting");
+    emit("correcting");
   };
   const title = `Correct ${one.name}`;
   const pen = button("✎", choose, { className: "correct", title, ariaLabel: title, ariaPressed: String(isChosen), name: `correct ${one.key}` });

@@ -6,9 +6,9 @@ import { address, key, segment } from "./engine/server.js";
 import { coco, cvat, dataYaml, geojson, labelStudio, yolo, zip } from "./formats.js";
 import { pixelsOf } from "./masks.js";
 import {
-  $, baseName, drawn, element, happened, patiently, question, state, subject, tell, timeOf, wordsOf, wordsQuestion,
+  $, baseName, drawn, element, emit, question, refusalText, state, subject, tell, timeOf, withRetry, wordsQuestion,
 } from "./page.js";
-import { combined, inTurn } from "./question.js";
+import { askLatest, combined } from "./question.js";
 import { view } from "./view.js";
 
 const KEY = "LEXISEG_API_KEY";
@@ -105,7 +105,7 @@ export async function segmentAll(files, opened) {
   const take = async (file, path) => {
     const { image, ...picture } = await opened(file);
     image.close();
-    const { model, size, segments } = await patiently(() => engine.segment(picture, question, signal), signal);
+    const { model, size, segments } = await withRetry(() => engine.segment(picture, question, signal), signal);
     const shown = segments.filter(({ score }) => score >= least).map((one) => ({ ...one, name: one.label ?? "object" }));
     const name = baseName(path) + picture.file.name.slice(baseName(picture.file.name).length);
     done.push({ name, size, model, segments: shown, file: picture.file });
@@ -132,7 +132,7 @@ export async function segmentAll(files, opened) {
   const how = await takeAll().catch((problem) => {
     if (problem.name === "AbortError") return "Cancelled.";
     if (problem.status === undefined) throw problem;
-    return wordsOf(problem, () => null);
+    return refusalText(problem, () => null);
   });
   if (signal !== control.signal) return; // others were chosen
   $("progress").hidden = true;
@@ -186,9 +186,9 @@ function send() {
   const picture = (subject().copy ??= { file: subject().file, id: null }); // the server has its own id for it
   const take = (answer) => {
     state.answer = { ...combined(...(query.prompts ? [null, answer] : [answer, null])), model: `${answer.model} at ${new URL(address()).host}` };
-    happened("answered");
+    emit("answered");
   };
-  inTurn((signal) => segment(picture, query, signal), take, send);
+  askLatest((signal) => segment(picture, query, signal), take, send);
 }
 
 function curl(question, name) {

@@ -1,7 +1,7 @@
 // Objects that a click or a box shows in a clip, followed by a stream of the service.
 
 import { remove, request } from "./engine/server.js";
-import { $, button, element, happened, manner, named, refill, state, swatch } from "./page.js";
+import { $, button, element, emit, modelOptions, named, refill, state, swatch } from "./page.js";
 import { nameOf } from "./question.js";
 
 let stream = null; // {id, model, query} of the service: its model, and its last query in JSON
@@ -9,10 +9,10 @@ let last = 0; // number
 let ended = []; // numbers, which no frame has told the service of yet
 let lastFrame = null; // that of the last answer
 
-window.addEventListener("pagehide", leave);
+window.addEventListener("pagehide", closeStream);
 
 /** What the next frame is asked, or null where nothing is followed. */
-export const followed = () => (state.followed.length ? { follow: state.followed.map(({ number }) => number), ...named(), ...manner() } : null);
+export const followed = () => (state.followed.length ? { follow: state.followed.map(({ number }) => number), ...named(), ...modelOptions() } : null);
 
 /** `frame`, a picture to come, shows one more object. */
 export function begin(prompt, frame) {
@@ -24,7 +24,7 @@ export function stop(number) {
   if (!state.followed.find((one) => one.number === number)?.begins) ended.push(number);
   withdraw(number);
   if (!state.followed.length) forget();
-  happened("changed");
+  emit("changed");
 }
 
 function withdraw(number) {
@@ -33,7 +33,7 @@ function withdraw(number) {
 }
 
 export function forget() {
-  leave();
+  closeStream();
   [ended, lastFrame, last] = [[], null, 0];
   state.followed = [];
   list();
@@ -42,14 +42,14 @@ export function forget() {
 /** The answer about the next frame, and the frame: one that shows an object goes before what `grab` gives. */
 export async function follow(grab, signal) {
   const one = state.followed.find(({ begins }) => begins);
-  const over = [...ended];
+  const stopped = [...ended];
   const frame = await (one ? one.begins.frame : grab());
-  const answer = await ask(frame, one ? [{ track_id: one.number, prompt: one.begins.prompt }] : [], over, signal).catch((problem) => {
+  const answer = await ask(frame, one ? [{ track_id: one.number, prompt: one.begins.prompt }] : [], stopped, signal).catch((problem) => {
     if (one && problem.status === 422) withdraw(one.number); // what cannot be shown so, is not tried again
     throw problem;
   });
   if (one && !state.followed.includes(one)) ended.push(one.number); // stopped meanwhile
-  ended = ended.filter((number) => !over.includes(number));
+  ended = ended.filter((number) => !stopped.includes(number));
   if (one) one.begins = null;
   lastFrame = frame;
   state.followed.forEach((each) => {
@@ -67,7 +67,7 @@ async function ask(frame, follow, unfollow, signal) {
   const model = $("model").value;
   const words = { ...(model && { model }), ...named() };
   const query = JSON.stringify(words);
-  if (stream && stream.model !== model) leave(); // another one knows nothing of what this one saw
+  if (stream && stream.model !== model) closeStream(); // another one knows nothing of what this one saw
   if (stream) {
     try {
       if (stream.query !== query) await request("PUT", `/v1/streams/${stream.id}`, words, signal);
@@ -91,13 +91,13 @@ async function send(frame, follow, unfollow, signal) {
   return request("POST", `/v1/streams/${stream.id}/frames`, { image: { base64: btoa(bytes.join("")) }, follow, unfollow }, signal);
 }
 
-function leave() {
+function closeStream() {
   if (stream) remove(`/v1/streams/${stream.id}`).catch(() => null); // it ends by itself, too
   stream = null;
 }
 
 /** What became of each object, in a line. */
-export function said() {
+export function followSummary() {
   const names = (lost) => state.followed.filter((one) => one.lost === lost).map(({ label, number }) => nameOf(label, number, number));
   const [here, gone] = [names(false), names(true)];
   const parts = [here.length && `Following ${here.join(", ")}.`, gone.length && `Lost: ${gone.join(", ")}.`];
@@ -105,8 +105,8 @@ export function said() {
 }
 
 function list() {
-  const stood = $("objects").contains(document.activeElement);
-  if (!refill("objects", state.followed.map(line)) && stood) $("canvas").focus();
+  const hadFocus = $("objects").contains(document.activeElement);
+  if (!refill("objects", state.followed.map(line)) && hadFocus) $("canvas").focus();
 }
 
 function line({ number, lost, label }) {

@@ -1,20 +1,20 @@
 // The playground: pictures and tabs, menus, and who hears whom. Video and exports are loaded when they are first used.
 
 import * as engine from "./engine/server.js";
-import { $, baseName, card, happened, jpegOf, kept, manner, page, problemOf, refuse, segmentAt, state, tasks, tell } from "./page.js";
+import { $, baseName, card, emit, jpegOf, modelOptions, page, persist, problemOf, refuse, segmentAt, state, tasks, tell } from "./page.js";
 import { addWords } from "./question.js";
 
-const FOREIGN = /\.(heic|heif|avif|tiff?)$/i; // what phones and scanners write; the service reads them
-const TRIED = "lexiseg-tried"; // kept for this tab: the question is still that of an example
+const UNSUPPORTED = /\.(heic|heif|avif|tiff?)$/i; // what phones and scanners write; the service reads them
+const EXAMPLE_KEY = "lexiseg-tried"; // kept for this tab: the question is still that of an example
 const MIN_SIDE = 16; // pixels
 
 // The question in the address with its words; none where it is damaged.
-const recalled = (async () => JSON.parse(decodeURIComponent(location.hash.slice(1))))()
+const questionFromAddress = (async () => JSON.parse(decodeURIComponent(location.hash.slice(1))))()
   .then(({ classes, ...query }) => ({ ...query, words: (classes ?? []).map((one) => (one.name ? { synonyms: [], ...one } : { name: one, synonyms: [] })) }))
   .catch(() => ({ words: [] }));
 
 // Nobody waits for them before there is a picture; one imports the other, which at once would come a way later.
-const viewed = Promise.all([import("./answer.js"), import("./view.js")]);
+const viewLoaded = Promise.all([import("./answer.js"), import("./view.js")]);
 
 // Also a failed import, and an example's picture that does not come.
 window.addEventListener("unhandledrejection", (event) => {
@@ -23,24 +23,24 @@ window.addEventListener("unhandledrejection", (event) => {
   tell("A part of the page cannot be loaded: is there a network?", true);
 });
 
-let pointed = null; // the pixel that the pointer or the keyboard is at; it may rest while another answer comes
+let hovered = null; // the pixel that the pointer or the keyboard is at; it may rest while another answer comes
 for (const name of ["hover", "answered", "mapped"]) {
   page.addEventListener(name, ({ detail }) => {
-    if (name === "hover") pointed = detail;
-    const one = pointed && segmentAt(pointed);
+    if (name === "hover") hovered = detail;
+    const one = hovered && segmentAt(hovered);
     $("hover").textContent = one ? `${one.name} ${one.score.toFixed(2)}` : "";
   });
 }
-for (const id of ["vocabulary", "tasks", "model", "refine", "background"]) $(id).addEventListener("change", () => happened("changed"));
+for (const id of ["vocabulary", "tasks", "model", "refine", "background"]) $(id).addEventListener("change", () => emit("changed"));
 $("model").addEventListener("change", offerTasks);
 for (const shown of document.querySelectorAll("output")) {
   $(shown.htmlFor.value).addEventListener("input", ({ target }) => (shown.value = target.valueAsNumber.toFixed(2)));
 }
-const unoffered = (problem) => refuse(problem, engine.remote ? offerAgain : () => location.reload());
-const offerAgain = () => offer().then(offerTasks).then(() => happened("changed"), unoffered); // a change would wipe out the refusal
-kept("key", offerAgain);
+const refuseOffer = (problem) => refuse(problem, engine.remote ? offerAgain : () => location.reload());
+const offerAgain = () => offer().then(offerTasks).then(() => emit("changed"), refuseOffer); // a change would wipe out the refusal
+persist("key", offerAgain);
 $("server").value = document.body.dataset.server ?? "";
-kept("server", () => null);
+persist("server", () => null);
 $("export").addEventListener("click", async ({ target }) => {
   if (target.type === "button") (await import("./export.js")).act(target);
 });
@@ -56,7 +56,7 @@ async function offer() {
   const listed = engine.vocabularies().then((all) => fill("vocabulary", all.map(({ name }) => name)), () => null);
   fill("model", state.models.map(({ name }) => name));
   fill("refine", [...new Set(state.models.flatMap(({ refinements = [] }) => refinements))]);
-  if ((await recalled).vocabulary) await listed;
+  if ((await questionFromAddress).vocabulary) await listed;
 }
 
 /** Tasks that the chosen model lacks cannot be chosen. */
@@ -71,7 +71,7 @@ $("examples").addEventListener("click", async ({ target }) => {
   if (!button) return;
   const { picture } = button.dataset;
   const photograph = await fetch(new URL(picture, import.meta.url));
-  await take(new File([await photograph.blob()], picture, { type: photograph.headers.get("content-type") }));
+  await openPicture(new File([await photograph.blob()], picture, { type: photograph.headers.get("content-type") }));
   askAsExample(button.dataset);
 });
 
@@ -80,37 +80,37 @@ function askAsExample({ words, background, task }) {
   if (state.words.length) return;
   $("background").checked = background !== "false";
   tasks.value = task ?? "semantic";
-  sessionStorage.setItem(TRIED, words ?? "");
+  sessionStorage.setItem(EXAMPLE_KEY, words ?? "");
   if (words) addWords(words);
-  else happened("changed");
+  else emit("changed");
 }
 
 for (const image of document.querySelectorAll("img")) {
   window.addEventListener("load", () => (image.src = image.dataset.src)); // after what makes the page usable
   image.addEventListener("error", () => (image.closest("button").hidden = true)); // its package is not installed
 }
-for (const id of ["background", "tasks"]) $(id).addEventListener("change", () => sessionStorage.removeItem(TRIED)); // now it is the visitor's
+for (const id of ["background", "tasks"]) $(id).addEventListener("change", () => sessionStorage.removeItem(EXAMPLE_KEY)); // now it is the visitor's
 $("another").addEventListener("click", () => {
   if (state.mode === "picture") state.picture = null;
   else state.clip = null;
-  turnTo(state.mode);
-  if (state.mode === "picture") happened("pictured");
+  showTab(state.mode);
+  if (state.mode === "picture") emit("pictured");
   (state.mode === "picture" ? $("file") : $("clip")).focus();
 });
 // Nobody needs it before there is a picture.
 page.addEventListener("turned", () => import("./preview.js"), { once: true });
 
-async function take(file) {
-  const mine = (turn += 1);
-  const picture = await opened(file).catch((problem) => refuse(problem, () => take(file)));
-  await viewed;
-  if (!picture || mine !== turn) return; // meanwhile another was chosen
+async function openPicture(file) {
+  const own = (turn += 1);
+  const picture = await opened(file).catch((problem) => refuse(problem, () => openPicture(file)));
+  await viewLoaded;
+  if (!picture || own !== turn) return; // meanwhile another was chosen
   removeExampleWords();
   state.picture = picture;
   state.prompts = [];
   $("note").textContent = picture.note ?? "";
-  turnTo("picture");
-  happened("pictured");
+  showTab("picture");
+  emit("pictured");
 }
 
 /** `{file, id, width, height, image, note}`; refused where neither browser nor service can open it. @returns {Promise<any>} */
@@ -119,7 +119,7 @@ async function opened(file) {
   if (!file.size) throw problemOf(`${name} is empty.`);
   const image = await createImageBitmap(file, { imageOrientation: "from-image" }).catch(() => null);
   if (image) return within(file, image);
-  if (!FOREIGN.test(name)) throw problemOf(`${name} is not a picture that this browser can open.`);
+  if (!UNSUPPORTED.test(name)) throw problemOf(`${name} is not a picture that this browser can open.`);
   return shownByService(file).catch((problem) => {
     problem.message = `${name}: ${problem.message}`;
     throw problem;
@@ -149,7 +149,7 @@ async function within(file, image) {
 async function shownByService(file) {
   tell(`This browser cannot open ${file.name}: asking the service…`);
   const picture = { file, id: null };
-  const nothing = { classes: ["picture"], threshold: 1, mask: "none", overlay: true, ...manner() };
+  const nothing = { classes: ["picture"], threshold: 1, mask: "none", overlay: true, ...modelOptions() };
   const { overlay, size: [height, width] } = await engine.segment(picture, nothing);
   const bytes = Uint8Array.from(atob(overlay), (one) => one.charCodeAt(0));
   const image = await createImageBitmap(new Blob([bytes]), { resizeWidth: width, resizeHeight: height });
@@ -158,9 +158,9 @@ async function shownByService(file) {
 
 /** An example's words would paint all of another picture: they go, the visitor's own words stay. */
 function removeExampleWords() {
-  const words = sessionStorage.getItem(TRIED)?.split(",");
+  const words = sessionStorage.getItem(EXAMPLE_KEY)?.split(",");
   if (!words) return;
-  sessionStorage.removeItem(TRIED);
+  sessionStorage.removeItem(EXAMPLE_KEY);
   $("background").checked = true;
   tasks.value = "semantic";
   state.words = state.words.filter(({ name }) => !words.includes(name));
@@ -168,7 +168,7 @@ function removeExampleWords() {
 
 document.addEventListener("paste", (event) => {
   const file = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
-  if (file) take(file);
+  if (file) openPicture(file);
 });
 for (const name of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(name, (/** @type {any} */ event) => {
@@ -177,17 +177,17 @@ for (const name of ["dragover", "dragleave", "drop"]) {
     if (name !== "drop" || !event.dataTransfer.files.length) return;
     const [file, ...more] = event.dataTransfer.files;
     if (more.length) takeMany([file, ...more]);
-    else (file.type.startsWith("video/") ? openClip : take)(file);
+    else (file.type.startsWith("video/") ? openClip : openPicture)(file);
   });
 }
 
 async function takeMany(files) {
   $("many").open = true;
-  const pictures = files.filter(({ type, name }) => type.startsWith("image/") || FOREIGN.test(name));
+  const pictures = files.filter(({ type, name }) => type.startsWith("image/") || UNSUPPORTED.test(name));
   await (await import("./export.js")).segmentAll(pictures, opened);
 }
 
-const takers = { file: (files) => take(files[0]), clip: (files) => openClip(files[0]), files: takeMany, folder: takeMany };
+const takers = { file: (files) => openPicture(files[0]), clip: (files) => openClip(files[0]), files: takeMany, folder: takeMany };
 for (const [id, act] of Object.entries(takers)) {
   $(id).addEventListener("change", () => {
     const files = [...$(id).files];
@@ -195,30 +195,30 @@ for (const [id, act] of Object.entries(takers)) {
     if (files.length) act(files);
   });
 }
-page.addEventListener("file", ({ detail }) => take(detail));
+page.addEventListener("file", ({ detail }) => openPicture(detail));
 
 const modes = $("modes").elements.mode;
 
 /** To the other tab, or to this one with something else on it; fires `turned`. */
-function turnTo(mode) {
+function showTab(mode) {
   state.mode = modes.value = mode;
   const image = mode === "picture" ? state.picture : state.clip;
-  const stood = ["empty", "no-clip"].some((id) => $(id).contains(document.activeElement));
+  const hadFocus = ["empty", "no-clip"].some((id) => $(id).contains(document.activeElement));
   document.body.dataset.mode = mode;
   document.body.classList.toggle("shows", Boolean(image));
   if (mode !== "picture" || !image) $("note").textContent = "";
-  if (stood && image) $("canvas").focus(); // what was pressed is gone
+  if (hadFocus && image) $("canvas").focus(); // what was pressed is gone
   state.answer = null;
   tell("");
-  happened("answered");
-  happened("turned");
-  happened("changed");
+  emit("answered");
+  emit("turned");
+  emit("changed");
 }
 
-page.addEventListener("tab", ({ detail }) => turnTo(detail));
-$("modes").addEventListener("change", () => turnTo(modes.value));
+page.addEventListener("tab", ({ detail }) => showTab(detail));
+$("modes").addEventListener("change", () => showTab(modes.value));
 
-const video = () => viewed.then(() => import("./video.js"));
+const video = () => viewLoaded.then(() => import("./video.js"));
 
 async function openClip(file) {
   removeExampleWords();
@@ -231,17 +231,17 @@ $("pan").addEventListener("click", async () => {
 });
 
 async function start() {
-  const query = await recalled;
+  const query = await questionFromAddress;
   if ([...tasks].some((button) => button.value === query.task)) tasks.value = query.task;
   if (query.background === false) $("background").checked = false;
   state.words = query.words;
-  await offer().catch(unoffered); // meanwhile the visitor may add words
+  await offer().catch(refuseOffer); // meanwhile the visitor may add words
   for (const id of ["vocabulary", "model", "refine"]) {
     if ([...$(id).options].some((option) => option.value === query[id])) $(id).value = query[id];
   }
   offerTasks(); // of the model in the address
-  await viewed;
-  happened("answered");
+  await viewLoaded;
+  emit("answered");
   document.body.dataset.ready = "yes";
 }
 

@@ -15,7 +15,7 @@ export const $ = (id) => document.getElementById(id);
 
 export const tasks = $("tasks").elements.task; // radio buttons
 
-export function happened(name, detail = null) {
+export function emit(name, detail = null) {
   page.dispatchEvent(new CustomEvent(name, { detail }));
 }
 
@@ -51,7 +51,7 @@ export function refill(id, children) {
 }
 
 /** Calls `act` when a field changes; it stands as the visitor left it last. */
-export function kept(id, act) {
+export function persist(id, act) {
   const field = $(id);
   const isBox = field.type === "checkbox";
   const last = localStorage.getItem(`lexiseg-${id}`);
@@ -96,14 +96,14 @@ export const state = {
 /** The question about words, or null where there are none and the task needs some. */
 export function wordsQuestion() {
   /** @type {Record<string, any>} */
-  const query = { ...named(), task: tasks.value, ...manner() };
+  const query = { ...named(), task: tasks.value, ...modelOptions() };
   return query.classes || query.vocabulary || query.task === "everything" ? query : null;
 }
 
-export const promptsQuestion = () => (state.prompts.length ? { ...named(), prompts: state.prompts, ...manner() } : null);
+export const promptsQuestion = () => (state.prompts.length ? { ...named(), prompts: state.prompts, ...modelOptions() } : null);
 
 /** The question as a program would ask it. @returns {any} */
-export const question = () => (state.mode === "picture" && promptsQuestion()) || wordsQuestion() || { task: tasks.value, ...manner() };
+export const question = () => (state.mode === "picture" && promptsQuestion()) || wordsQuestion() || { task: tasks.value, ...modelOptions() };
 
 /** What is looked for; what objects are labelled with. @returns {Record<string, any>} */
 export function named() {
@@ -128,7 +128,7 @@ export function segmentAt({ x, y }) {
 }
 
 /** Fields of every question: model and refinement. @returns {Record<string, any>} */
-export const manner = () => Object.fromEntries(["model", "refine"].map((id) => [id, $(id).value]).filter(([, value]) => value));
+export const modelOptions = () => Object.fromEntries(["model", "refine"].map((id) => [id, $(id).value]).filter(([, value]) => value));
 
 export const card = () => state.models.find(({ name }) => name === $("model").value);
 export const takesPrompts = () => Boolean(card()?.tasks.includes("prompt"));
@@ -143,7 +143,7 @@ const MAX_SHOWN = 24; // characters of a refused word
 export const problemOf = (detail, status = 422, more) => Object.assign(new Error(detail), { status, ...more });
 
 /** The result of `act`; a refusal that names a time is retried then. */
-export async function patiently(act, signal, began = performance.now()) {
+export async function withRetry(act, signal, began = performance.now()) {
   return act().catch(async (problem) => {
     const { after } = problem;
     if (!after || after > MAX_WAIT || performance.now() - began > MAX_RETRY_TIME) throw problem;
@@ -154,12 +154,12 @@ export async function patiently(act, signal, began = performance.now()) {
       signal.addEventListener("abort", () => reject(signal.reason), { once: true });
     }).finally(() => offerRetry());
     tell("Asking again…");
-    return patiently(act, signal, began);
+    return withRetry(act, signal, began);
   });
 }
 
 /** The text of a final refusal; shows the button where a retry may help. */
-export function wordsOf(problem, retry) {
+export function refusalText(problem, retry) {
   if (problem.after || !problem.status) offerRetry(retry);
   if (problem.status === 401) return $("key").value ? "The service does not know this API key." : "The service asks for an API key: enter it under More.";
   if (problem.after) return `${why(problem)}. It may be asked again in ${timeOf(problem.after)}.`;
@@ -176,8 +176,8 @@ const why = ({ status, message }) => `The service is ${status === 503 ? "not rea
 /** Shows a refusal; the last answer stays. @param {any} problem @param {() => void} retry */
 export function refuse(problem, retry) {
   if (problem.status === undefined) throw problem; // a fault of the page
-  happened("refused");
-  tell(wordsOf(problem, retry), true);
+  emit("refused");
+  tell(refusalText(problem, retry), true);
   if (problem.status !== 401) return;
   $("more").open = true;
   $("key").focus();

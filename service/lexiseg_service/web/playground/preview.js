@@ -3,7 +3,7 @@
 
 import * as engine from "./engine/server.js";
 import { mapOf, polygonsOf } from "./masks.js";
-import { $, kept, manner, page, state, takesPrompts } from "./page.js";
+import { $, modelOptions, page, persist, state, takesPrompts } from "./page.js";
 import { asking, corrected, correction, withPoint } from "./question.js";
 import { view } from "./view.js";
 
@@ -12,21 +12,21 @@ const NEAR = 4; // pixels of the screen that a resting hand moves
 
 let at = null;
 let resting = 0;
-let looking = null;
+let request = null;
 
-kept("preview", leave);
+persist("preview", hide);
 page.addEventListener("hover", ({ detail }) => {
-  if (!detail) return leave();
+  if (!detail) return hide();
   if (at && Math.hypot(detail.x - at.x, detail.y - at.y) * view.zoom <= NEAR) return;
-  leave();
+  hide();
   at = detail;
-  resting = setTimeout(look, REST);
+  resting = setTimeout(preview, REST);
 });
-for (const name of ["changed", "answered", "turned"]) page.addEventListener(name, leave);
+for (const name of ["changed", "answered", "turned"]) page.addEventListener(name, hide);
 
-function leave() {
+function hide() {
   clearTimeout(resting);
-  looking?.abort();
+  request?.abort();
   at = null;
   delete $("canvas").dataset.outlined;
   if (!view.outline) return;
@@ -34,16 +34,16 @@ function leave() {
   view.draw();
 }
 
-async function look() {
+async function preview() {
   // A question goes first; and the last preview's request has ended when the next one starts.
-  if (!$("preview").checked || state.mode !== "picture" || !state.picture || !takesPrompts() || asking() || looking) return;
+  if (!$("preview").checked || state.mode !== "picture" || !state.picture || !takesPrompts() || asking() || request) return;
   const point = { ...at, positive: view.adding };
   const one = corrected(point);
   const prompt = one ? correction(one, { points: [point] }) : withPoint({ ...point, positive: true }).at(-1);
-  looking = new AbortController();
+  request = new AbortController();
   try {
-    const answer = await engine.hover(state.picture, { prompts: [prompt], ...manner() }, looking.signal);
-    looking.signal.throwIfAborted();
+    const answer = await engine.hover(state.picture, { prompts: [prompt], ...modelOptions() }, request.signal);
+    request.signal.throwIfAborted();
     const { mask } = answer.segments.find((one) => !one.mask_index);
     const map = mapOf([mask], mask.size);
     const corners = (ring) => ring.map(([x, y]) => `${x * map.step} ${y * map.step}`);
@@ -53,6 +53,6 @@ async function look() {
   } catch {
     // A preview that does not come is none: nobody has asked a question yet.
   } finally {
-    looking = null;
+    request = null;
   }
 }

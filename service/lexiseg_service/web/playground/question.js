@@ -2,7 +2,7 @@
 
 import * as engine from "./engine/server.js";
 import {
-  $, button, element, happened, manner, offerRetry, page, patiently, promptsQuestion, question, refuse, segmentAt, state, swatch, tell, wordsQuestion,
+  $, button, element, emit, modelOptions, offerRetry, page, promptsQuestion, question, refuse, segmentAt, state, swatch, tell, withRetry, wordsQuestion,
 } from "./page.js";
 
 const TYPING_PAUSE = 250; // milliseconds after the last change of words; a click or a box is asked about at once
@@ -14,8 +14,8 @@ let parts = [null, null]; // the answers about words and about clicks that are s
 let corrections = []; // {key, mask, area, bbox}: of segments of the words, the newest last
 
 page.addEventListener("changed", ({ detail }) => {
-  const { prompts, ...kept } = question(); // the address has no picture, nor what was shown in one
-  history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(kept))}`);
+  const { prompts, ...shareable } = question(); // the address has no picture, nor what was shown in one
+  history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(shareable))}`);
   drawChips();
   showButtons();
   clearTimeout(waiting);
@@ -40,13 +40,13 @@ async function ask() {
   waiting = 0;
   stop();
   const [words, prompts] = [wordsQuestion(), promptsQuestion()];
-  if (state.picture && (words || prompts)) return inTurn((signal) => both(words, prompts, signal), answered, ask);
+  if (state.picture && (words || prompts)) return askLatest((signal) => both(words, prompts, signal), answered, ask);
   answered(null);
   tell(state.picture ? "Type a word, click on the picture or drag a box." : "");
 }
 
 /** Asks in place of what was asked before, and takes the answer; a refusal is told. */
-export async function inTurn(act, take, retry) {
+export async function askLatest(act, take, retry) {
   stop();
   const { signal } = (running = new AbortController());
   const unlessStopped = (then) => (result) => {
@@ -55,7 +55,7 @@ export async function inTurn(act, take, retry) {
     then(result);
   };
   if (state.mode === "picture") tell("Looking…");
-  await patiently(() => act(signal), signal).then(unlessStopped(take), unlessStopped((problem) => refuse(problem, retry)));
+  await withRetry(() => act(signal), signal).then(unlessStopped(take), unlessStopped((problem) => refuse(problem, retry)));
 }
 
 /** The answers about words and about clicks as one; what is known of the words is not asked again. */
@@ -110,7 +110,7 @@ export function nameOf(label, number, track) {
 function answered(answer) {
   state.answer = answer;
   if (state.correcting && !answer?.segments.some((one) => one.key === state.correcting)) endCorrecting();
-  happened("answered");
+  emit("answered");
 }
 
 function drawChips() {
@@ -150,7 +150,7 @@ export function addWords(text) {
 
 function keep(words) {
   state.words = words;
-  happened("changed");
+  emit("changed");
 }
 
 page.addEventListener("answered", drawChips);
@@ -175,12 +175,12 @@ $("word").addEventListener("keydown", (event) => {
 export const correction = ({ mask: { size, counts } }, prompt) => ({ mask: { size, counts }, ...prompt });
 
 function correct(one, prompt) {
-  const question = { prompts: [correction(one, prompt)], ...manner() };
+  const question = { prompts: [correction(one, prompt)], ...modelOptions() };
   const take = ({ segments: [{ mask, area, bbox }], warnings }) => {
     corrections.push({ key: one.key, mask, area, bbox });
     answered({ ...combined(...parts), warnings: [...state.answer.warnings, ...warnings] });
   };
-  inTurn((signal) => engine.prompt(state.picture, question, signal), take, () => correct(one, prompt));
+  askLatest((signal) => engine.prompt(state.picture, question, signal), take, () => correct(one, prompt));
 }
 
 function undoCorrection() {
@@ -192,7 +192,7 @@ function undoCorrection() {
 
 function endCorrecting() {
   state.correcting = null;
-  happened("correcting");
+  emit("correcting");
 }
 
 /** The segment that a point or a box corrects: the chosen one; for what removes, and no object is begun, what lies there. */
@@ -220,7 +220,7 @@ page.addEventListener("shown", ({ detail: { box, ...point } }) => {
   past.push(state.prompts);
   state.prompts = prompts;
   state.begun = true;
-  happened("changed", { atOnce: true });
+  emit("changed", { atOnce: true });
 });
 const ofCorrections = { undo: undoCorrection, clear: endCorrecting };
 for (const [name, act] of Object.entries({ next, undo, clear })) {
@@ -246,7 +246,7 @@ function clear() {
 
 function undo() {
   state.prompts = past.pop() ?? [];
-  happened("changed", { atOnce: true });
+  emit("changed", { atOnce: true });
 }
 
 function next() {

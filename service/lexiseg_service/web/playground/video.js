@@ -2,9 +2,9 @@
 // frames pass, and the next question is of the newest.
 
 import * as engine from "./engine/server.js";
-import { begin, follow, followed, forget, said, stop } from "./following.js";
-import { $, baseName, element, happened, jpegOf, page, state, takesPrompts, tell, wordsQuestion } from "./page.js";
-import { asking, combined, inTurn, stop as stopAsking } from "./question.js";
+import { begin, follow, followed, followSummary, forget, stop } from "./following.js";
+import { $, baseName, element, emit, jpegOf, page, state, takesPrompts, tell, wordsQuestion } from "./page.js";
+import { askLatest, asking, combined, stop as stopAsking } from "./question.js";
 import { view } from "./view.js";
 
 const MAX_SIDE = 1280; // pixels of the longer side that is sent
@@ -60,7 +60,7 @@ page.addEventListener("turned", () => {
 });
 $("play").addEventListener("click", () => (clip.paused ? clip.play() : clip.pause()));
 $("seek").addEventListener("input", () => (clip.currentTime = ($("seek").value / STEPS) * clip.duration));
-$("frame").addEventListener("click", async () => happened("file", (await shown()).file));
+$("frame").addEventListener("click", async () => emit("file", (await shown()).file));
 
 clip.requestVideoFrameCallback(function onFrame(now, { mediaTime }) {
   visibleTime = mediaTime;
@@ -81,7 +81,7 @@ export async function openCamera() {
     const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
     stream.getVideoTracks()[0].addEventListener("ended", () => {
       state.clip = null;
-      happened("tab", "video");
+      emit("tab", "video");
     });
     await play(stream, "camera");
   } catch (error) {
@@ -120,7 +120,7 @@ async function play(source, name) {
   clip.height = Math.round(clip.videoHeight * less);
   state.clip = { name };
   state.frame = null;
-  happened("tab", "video");
+  emit("tab", "video");
   control();
   // A browser that lets nothing play by itself leaves the button.
   await clip.play().catch(() => null);
@@ -182,8 +182,8 @@ function look() {
   const take = ({ frame, answer }) => {
     lastQuery = { time: frame.time, text };
     state.frame = frame;
-    state.answer = what.follow ? { ...combined(null, answer), summary: said() } : combined(answer, null);
-    happened("answered");
+    state.answer = what.follow ? { ...combined(null, answer), summary: followSummary() } : combined(answer, null);
+    emit("answered");
     const spent = performance.now() - began;
     // As slowly as objects can be followed.
     clip.playbackRate = what.follow ? Math.min(1, Math.max(MIN_RATE, (1000 * FOLLOW_STEP) / spent)) : 1;
@@ -195,7 +195,7 @@ function look() {
     $("timings").textContent = `${answer.model}:${rate} ${spent.toFixed(0)} ms each, ${late.toFixed(2)} s behind${slow}`;
     look();
   };
-  inTurn(act, take, again);
+  askLatest(act, take, again);
 }
 
 function idle() {
@@ -203,7 +203,7 @@ function idle() {
   if (state.answer) {
     view.image = clip;
     state.answer = null;
-    happened("answered");
+    emit("answered");
   }
   tell(engine.remote ? "Type a word to look for, or click on an object or drag a box around it to have it followed." : "Type a word to look for.");
 }

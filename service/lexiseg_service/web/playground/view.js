@@ -1,6 +1,6 @@
 // The picture on the canvas: zoom, pan, what is painted over it, and from the pointer and the keyboard to its pixels.
 
-import { $, happened, page, state } from "./page.js";
+import { $, emit, page, state } from "./page.js";
 
 const NEAR = 6; // pixels of the screen that a drag is longer than a click
 const MAX_ZOOM = 32;
@@ -16,7 +16,7 @@ class View {
     this.image = null;
     this.clear();
     new ResizeObserver(() => this.fit()).observe(canvas);
-    canvas.addEventListener("pointerleave", () => happened("hover", null));
+    canvas.addEventListener("pointerleave", () => emit("hover", null));
     canvas.addEventListener("contextmenu", (event) => event.preventDefault());
     const acts = { pointerdown: this.#down, pointermove: this.#move, pointerup: this.#up, pointercancel: this.#up, wheel: this.#wheel, keydown: this.#key };
     const listen = (name, act) => canvas.addEventListener(name, (event) => this.image && act.call(this, event), { passive: false });
@@ -165,7 +165,7 @@ class View {
   #down(event) {
     this.canvas.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, (this.began = placeOf(event)));
-    happened("hover", null);
+    emit("hover", null);
     this.cross = null;
     this.pans = event.button === 1 || event.altKey || this.pointers.size === 2;
     this.corner = this.pans ? null : this.#pixel(this.began);
@@ -175,7 +175,7 @@ class View {
     // A finger that stays is a click with the other sign.
     this.pressing = setTimeout(() => {
       if (!this.corner || this.dragged) return;
-      happened("shown", { ...this.corner, positive: !this.adding });
+      emit("shown", { ...this.corner, positive: !this.adding });
       this.corner = null;
       navigator.vibrate?.(20);
       this.draw();
@@ -186,7 +186,7 @@ class View {
     const place = placeOf(event);
     const pixel = this.#pixel(place);
     const before = this.pointers.get(event.pointerId);
-    if (!before) return event.pointerType !== "touch" && happened("hover", pixel);
+    if (!before) return event.pointerType !== "touch" && emit("hover", pixel);
     if (this.pointers.size === 2) this.#pinch(event.pointerId, before, place);
     else if (this.pans) this.#put(this.left + place.x - before.x, this.top + place.y - before.y);
     else if (this.corner && distance(place, this.began) > NEAR) this.dragged = pixel;
@@ -203,7 +203,7 @@ class View {
     this.dragged = null;
     if (event.type === "pointerup" && corner) {
       if (dragged) this.#box(corner, dragged, positive);
-      else happened("shown", { ...corner, positive });
+      else emit("shown", { ...corner, positive });
     }
     this.draw();
   }
@@ -211,7 +211,7 @@ class View {
   #box(from, to, positive = this.adding) {
     const box = boxOf(from, to);
     const [x, y] = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
-    if (box[2] > box[0] && box[3] > box[1]) happened("shown", { x, y, positive, box });
+    if (box[2] > box[0] && box[3] > box[1]) emit("shown", { x, y, positive, box });
   }
 
   /** The image's corner goes there, as far as the image stays on the canvas; where it is the smaller, in the middle. */
@@ -256,15 +256,15 @@ class View {
       "=": () => this.#zoomBy(ZOOM_STEP),
       "-": () => this.#zoomBy(1 / ZOOM_STEP),
       0: () => this.fit(),
-      n: () => happened("next"),
+      n: () => emit("next"),
       escape: () => {
         this.corner = null;
         this.cross = null;
-        happened("clear");
+        emit("clear");
       },
-      backspace: () => happened("undo"),
+      backspace: () => emit("undo"),
       ...(this.cross && {
-        enter: () => happened("shown", { ...this.cross, positive: this.adding !== event.shiftKey }),
+        enter: () => emit("shown", { ...this.cross, positive: this.adding !== event.shiftKey }),
         b: () => {
           if (this.corner) this.#box(this.corner, this.cross);
           this.corner = this.corner ? null : { ...this.cross };
@@ -285,7 +285,7 @@ class View {
     const seen = this.#onCanvas(this.cross);
     const beyond = (place, size) => Math.min(place, 0) + Math.max(place - size, 0);
     this.#put(this.left - beyond(seen.x, this.canvas.width), this.top - beyond(seen.y, this.canvas.height));
-    happened("hover", this.cross);
+    emit("hover", this.cross);
   }
 
   #zoomBy(factor) {

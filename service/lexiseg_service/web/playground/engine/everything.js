@@ -22,7 +22,7 @@ export async function proposed(rules, picture, run) {
   });
   const search = searchOf(rules, grid, shared.grouping);
   const good = []; // {mask, quality, area, touches}
-  let left = settings.most * rows * columns;
+  let budget = settings.most * rows * columns;
   const cellOf = ({ x, y }) => Math.floor(FINER * y) * FINER * columns + Math.floor(FINER * x);
   const pointsIn = (mask, least) => [...grid.keys()].filter((point) => mask[cellOf(grid[point])] > least);
   const isGood = ({ quality, area }) => quality >= settings.quality && area >= MIN_CELLS;
@@ -33,7 +33,7 @@ export async function proposed(rules, picture, run) {
     const answers = [];
     for (const point of points) {
       const window = windowOf(grid[point]);
-      left -= window.rows * window.columns;
+      budget -= window.rows * window.columns;
       const each = await masksAt(grid[point], window, window === whole, shared, run);
       const best = each.reduce((most, one) => (one.quality > most.quality ? one : most));
       const isCut = best.touches > TOUCHES && best.quality >= settings.quality;
@@ -43,7 +43,7 @@ export async function proposed(rules, picture, run) {
     const done = new Set();
     while (waiting.length) {
       waiting = waiting.filter(({ cut }) => openShare(pointsIn(cut.mask, 0)) >= NEW);
-      const again = waiting.splice(0, Math.min(AGAIN, Math.floor(left / (rows * columns))));
+      const again = waiting.splice(0, Math.min(AGAIN, Math.floor(budget / (rows * columns))));
       if (!again.length) break;
       await ask(again.map(({ point }) => point), () => whole);
       again.forEach((answer) => done.add(answer));
@@ -62,7 +62,7 @@ export async function proposed(rules, picture, run) {
     const near = index > 0 && (high < rows || wide < columns);
     const cost = near ? high * wide : rows * columns;
     for (;;) {
-      const some = search.next(rank, Math.min(PER_PASS, Math.floor(left / cost)), index === 0);
+      const some = search.next(rank, Math.min(PER_PASS, Math.floor(budget / cost)), index === 0);
       if (!some.length) break;
       await ask(some, near ? around : () => whole);
     }
@@ -97,7 +97,7 @@ function searchOf(rules, grid, { data, dims: [, channels, height, width] }) {
   const [waits, open] = [new Uint8Array(n).fill(1), new Float32Array(n).fill(1)];
   const weights = new Float32Array(n).fill(DOUBT);
   const sums = weights.map((weight) => weight * GUESS);
-  const hopeOf = (point) => {
+  const expectedQuality = (point) => {
     const crowd = cosines[point].reduce((sum, cosine, other) => sum + (cosine > ALIKE ? open[other] : 0), 0) / n;
     return sums[point] / weights[point] + CROWD * Math.sqrt(crowd);
   };
@@ -107,8 +107,8 @@ function searchOf(rules, grid, { data, dims: [, channels, height, width] }) {
     next(rank, most, unseen) {
       const waiting = rank.filter((point) => waits[point]);
       if (unseen) return waiting.slice(0, most);
-      const hoped = waiting.map((point) => [point, hopeOf(point)]).filter(([, hope]) => hope >= least);
-      return hoped.sort(([, one], [, other]) => other - one).slice(0, most).map(([point]) => point);
+      const ranked = waiting.map((point) => [point, expectedQuality(point)]).filter(([, quality]) => quality >= least);
+      return ranked.sort(([, one], [, other]) => other - one).slice(0, most).map(([point]) => point);
     },
     answered(point, best) {
       waits[point] = 0;

@@ -18,13 +18,13 @@ export async function rowOf(rules, picture, prompt, run) {
  * turns others from what it is not, and `groups` of cells, if there are any that it does not get.
  */
 export async function learned(rules, { name, examples = [], negatives = [] }, run) {
-  if (!examples.length) return { vectors: [], turned: (vector) => vector, groups: [] };
-  const [positives, negativeRows] = await Promise.all([examples, negatives].map((some) => Promise.all(some.map(({ kept }) => recalled(kept, name)))));
+  if (!examples.length) return { vectors: [], withoutNegatives: (vector) => vector, groups: [] };
+  const [positives, negativeRows] = await Promise.all([examples, negatives].map((some) => Promise.all(some.map(({ kept }) => storedRow(kept, name)))));
   const { EMBEDDING: width } = rules.constants.network;
   const means = positives.flatMap((row) => [...row.slice(0, width)]);
   const { vectors, middle: { data: middle }, length } = await run("examples", { rows: [Float32Array.from(means), [positives.length, width]] });
   const { MAX_NEGATIVE_SCORE, MIN_SQUARED_SINE } = rules.constants.examples;
-  const turned = (vector) =>
+  const withoutNegatives = (vector) =>
     negativeRows.reduce((one, row) => {
       const { direction: negative } = unit(row.slice(0, width));
       const alike = dot(negative, middle);
@@ -32,10 +32,10 @@ export async function learned(rules, { name, examples = [], negatives = [] }, ru
       const excess = Math.max(0, dot(one, negative) - MAX_NEGATIVE_SCORE * dot(one, middle)) / Math.max(dot(direction, direction), MIN_SQUARED_SINE);
       return one.map((value, i) => value - excess * direction[i]);
     }, vector);
-  const each = positives.map((_, i) => turned(vectors.data.slice(i * width, (i + 1) * width)).map((value) => value * length.data[0]));
+  const each = positives.map((_, i) => withoutNegatives(vectors.data.slice(i * width, (i + 1) * width)).map((value) => value * length.data[0]));
   const unlike = negativeRows.flatMap((row) => groupsOf(row, width));
   const groups = unlike.length ? [...unlike.map((group) => ({ ...group, isNegative: true })), ...positives.flatMap((row) => groupsOf(row, width))] : [];
-  return { vectors: each, middle, turned, groups };
+  return { vectors: each, middle, withoutNegatives, groups };
 }
 
 /** Of groups of cells: the direction, and the `bound` of cosines from which a cell is like it. Rows kept earlier have no groups. */
@@ -66,7 +66,7 @@ async function stored(act) {
 
 export const keep = (row) => stored((rows) => rows.add(row));
 
-async function recalled(number, name) {
+async function storedRow(number, name) {
   const row = await stored((rows) => rows.get(number));
   if (!row) throw new Error(`What was shown of ${name} is not kept in this browser: show it again.`);
   return row;

@@ -22,19 +22,19 @@ export async function bankOf(rules, question, read, run) {
     classes.push({ ...entry, texts: own, stuff: rules.stuff.includes(entry.name.toLowerCase()) });
     for (const text of own) {
       const one = await read(text);
-      texts.push({ text, owner, ...one, vector: made.turned(one.vector) });
+      texts.push({ text, owner, ...one, vector: made.withoutNegatives(one.vector) });
     }
     if (!own.length) byExample.push(made);
     const share = own.length ? rules.settings.examples.beside_words : 1;
     texts.push(...made.vectors.map((vector) => ({ owner, level: 0, vector: vector.map((value) => value * share) })));
   }
   const drops = question.background !== false;
-  const yields = rules.card.background.words.map((word, index) => !drops || isSaid(rules, word, index, texts, byExample));
+  const yields = rules.card.background.words.map((word, index) => !drops || isCoveredByClass(rules, word, index, texts, byExample));
   return { classes, texts, drops, inputs: inputsOf(rules, classes.length, texts, groups, yields) };
 }
 
 /** Whether a text or an example says the same as a background word, which then does not compete. */
-function isSaid({ card: { background }, background: vectors, constants }, word, index, texts, byExample) {
+function isCoveredByClass({ card: { background }, background: vectors, constants }, word, index, texts, byExample) {
   if (texts.some(({ same }) => same?.[index])) return true;
   if (texts.some(({ text }) => background.synonyms[word]?.includes(text?.toLowerCase()))) return true;
   const width = vectors.length / background.words.length;
@@ -91,7 +91,7 @@ export async function segmentsOf(rules, question, bank, { features, cells, size 
   const { classes, drops } = bank;
   const seen = await run("scores", { ...features, ...bank.inputs }); // of classes, and of nobody in the last row
   const own = seen.scores.data.subarray(0, rowsOf(bank) * cells[0] * cells[1]);
-  const won = winners(memory ? await memory.steady(own, cells) : own, rowsOf(bank), cells, size);
+  const won = winners(memory ? await memory.smooth(own, cells) : own, rowsOf(bank), cells, size);
   const isSemantic = (question.task ?? "semantic") === "semantic";
   const regions = { ...won, owner: classes.map((_, index) => index) };
   const presence = isSemantic || memory || !rules.card.panoptic.things ? null : (await run("presence", seen)).presence.data;

@@ -4,7 +4,7 @@ import { resized, scaled } from "./maps.js";
 
 const OF_GRAY = [4899, 9617, 1868]; // of red, green and blue, in 1/16384, as OpenCV makes gray of them
 
-/** The memory of one clip and question. For each frame, in order: `look`, `steady`, `follow`. */
+/** The memory of one clip and question. For each frame, in order: `look`, `smooth`, `follow`. */
 export function videoMemory(rules, run) {
   let picture = null; // of the last frame: {rgb, gray, size: [h, w]}
   let motion = null; // since the frame before, or null: `x` and `y` in it of each pixel, and the `trust` in that
@@ -42,7 +42,7 @@ export function videoMemory(rules, run) {
   }
 
   /** Scores [count, h, w] averaged with those before, where what was there is still to be seen. @param {number[]} cells [h, w] */
-  async function steady(scores, cells) {
+  async function smooth(scores, cells) {
     const before = past;
     past = scores;
     if (!motion || before?.length !== scores.length) return scores;
@@ -90,7 +90,7 @@ export function videoMemory(rules, run) {
     return current.map((track) => track?.number ?? null);
   }
 
-  return { look, steady, follow };
+  return { look, smooth, follow };
 }
 
 function maskOf(length, isInside) {
