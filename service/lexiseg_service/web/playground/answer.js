@@ -1,24 +1,24 @@
-// The answer: painted by the worker, listed, summed up in a line, named under the pointer.
+// Shows the answer: painted by the worker painter.js, as a list, and as one line of text.
 
 import { $, button, colourOf, element, emit, page, persist, refill, state, subject, swatch, takesPrompts, tell } from "./page.js";
 import { view } from "./view.js";
 
-const MAX_NAMES = 8; // in the line of results
+const MAX_NAMES = 8; // in the result line
 const PATTERNS = 3; // plain, stripes and dots
-const SURE = 0.5; // the score from which a segment of a class is not drawn fainter
+const SURE = 0.5; // segments of classes with a lower score are drawn fainter
 const hidden = new Set(); // names
 let painter = null;
 let turn = 0;
 const list = () => refill("segments", (state.answer?.segments ?? []).map(line));
 
-// On a slow line the painter does not start before there is something to paint.
+// Started on demand: on a slow connection its file would delay the page.
 page.addEventListener("turned", () => {
   painter ??= new Worker(new URL("./painter.js", import.meta.url), { type: "module" });
   painter.onmessage = ({ data }) => data.turn === turn && state.answer && showPainted(data);
 });
 page.addEventListener("answered", () => {
   const { answer } = state;
-  if (!answer) view.clear(); // else the last one stays until the next is painted
+  if (!answer) view.clear(); // otherwise the last answer stays until the next is painted
   view.draw();
   state.map = null;
   turn += 1;
@@ -38,7 +38,7 @@ persist("names", paint);
 function showPainted({ map: fresh, fills, lines }) {
   state.map = fresh ?? state.map;
   emit("mapped");
-  view.image = subject().image; // of a clip the frame that was asked about: masks never lie over another
+  view.image = subject().image; // in a clip the segmented frame, so that masks fit the picture below them
   const { places } = state.map;
   const named = (one, index) => (isVisible(one) && places[index] ? [{ ...places[index], text: one.name, colour: colourOf(one.colour) }] : []);
   Object.assign(view, { fills, lines, names: $("names").checked ? state.answer.segments.flatMap(named) : [] });
@@ -59,7 +59,7 @@ function summary() {
   return parts.filter(Boolean).join(" ");
 }
 
-/** One warning of each type that is of use here, in full: sixty unknown words have one each. What is not found marks no guess. */
+/** One warning of each type with the number of others, those about found classes first; unhelpful ones are left out. */
 function firstOfEach({ segments, warnings }) {
   const found = warnings.filter(({ field }) => segments.some((one) => field === `classes.${one.class_index}`));
   const others = warnings.filter((one) => one.type !== "no-mask-prompts" && !found.includes(one));
@@ -77,15 +77,15 @@ function someOf(names) {
   return names.slice(0, MAX_NAMES).map(isolated).join(", ") + (more > 0 ? ` and ${more} more` : "");
 }
 
-/** A word that is read from right to left, so that its neighbours keep their order. */
+/** Isolates a right-to-left word, so that its neighbours keep their order. */
 const isolated = (name) => (/[\p{Script=Arabic}\p{Script=Hebrew}]/u.test(name) ? `\u2068${name}\u2069` : name);
 
-/** What a visitor clicked on is shown with any score. */
+/** Whether the threshold hides a segment; clicked objects are always shown. */
 const isLow = ({ score, task }) => task !== "prompt" && score < Number($("threshold").value);
 
 export const isVisible = (one) => !isLow(one) && !hidden.has(one.name);
 
-/** Has the painter paint what is visible of the answer; `fresh`: the size and masks of another one. */
+/** Sends visible segments to the painter; `fresh`: size and masks of a new answer. */
 function paint(fresh = {}) {
   if (!state.answer) return;
   const { segments } = state.answer;

@@ -1,4 +1,4 @@
-// Exports: files of one picture or of many, a request for one's own program, a link that asks the same again.
+// Exports: files for one picture or many, the request as curl or Python, a link to the same question.
 
 import { isVisible } from "./answer.js";
 import * as engine from "./engine/server.js";
@@ -14,18 +14,18 @@ import { view } from "./view.js";
 const KEY = "LEXISEG_API_KEY";
 const [WHITE, BLACK, TRANSPARENT] = [0xffffffff, 0xff000000, 0]; // ABGR
 const MAX_BYTES = 4e9; // of a zip
-const OF_A_PICTURE = [413, 415, 422]; // refusals after which others may be taken
-const MAX_NAMES = 3; // of pictures that are left out
-let control = null; // of what is asked about many pictures
+const OF_A_PICTURE = [413, 415, 422]; // status codes that concern one picture; the others continue
+const MAX_NAMES = 3; // of skipped pictures in the message
+let control = null; // AbortController of the batch
 
 $("cancel").addEventListener("click", () => control.abort());
 
-/** What a button does; its value is how the paths of its files begin, if it is not about a request. */
+/** Handles an export button; its value is the path prefix of the files to save, empty for requests and links. */
 export async function act({ id, value }) {
   if (!value && id !== "zip") return pass(id);
   if (!state.answer) return tell("There is no answer yet.");
   const { file, image, width, height } = subject();
-  const segments = state.answer.segments.filter(isVisible).map((one) => ({ ...one, name: one.label ?? one.name })); // without the numbers of a clip
+  const segments = state.answer.segments.filter(isVisible).map((one) => ({ ...one, name: one.label ?? one.name })); // without the object numbers of a clip
   const picture = { name: file.name || "picture", size: state.answer.size, model: state.answer.model, segments, file };
   const base = baseName(picture.name);
   const titles = distinct(segments.map(({ name }) => name));
@@ -39,7 +39,7 @@ export async function act({ id, value }) {
   }
 }
 
-/** Files `[path, content]` of pictures {name, size, model, segments, file} in all formats; `content` makes it. */
+/** Files `[path, content]` of pictures {name, size, model, segments, file} in all formats; `content` is a function. */
 function* filesOf(pictures) {
   const names = [...new Set(pictures.flatMap(({ segments }) => segments.map((one) => one.name)))];
   for (const picture of pictures) {
@@ -63,7 +63,7 @@ function save(content, name) {
   setTimeout(() => URL.revokeObjectURL(href), 10_000);
 }
 
-/** Names, with a number behind those that came before. */
+/** Names, made unique by numbers. */
 function distinct(names) {
   const seen = new Set();
   return names.map((name) => {
@@ -74,7 +74,7 @@ function distinct(names) {
   });
 }
 
-/** A canvas that is white in the mask; what is around it is an ABGR word. */
+/** A canvas, white inside the mask and of the ABGR colour `around` outside. */
 function stencilOf({ mask }, around) {
   const { cells, width, height } = pixelsOf(mask);
   const pixels = new ImageData(width, height);
@@ -92,7 +92,7 @@ function cutOut(one, image) {
   }).convertToBlob();
 }
 
-/** Asks about many pictures, one after the other, with the words of the page; `opened` gives a file as a picture. */
+/** Segments many pictures one by one with the page's words and saves a zip; `opened` decodes a file. */
 export async function segmentAll(files, opened) {
   control?.abort();
   const question = wordsQuestion();
@@ -101,7 +101,7 @@ export async function segmentAll(files, opened) {
   if (files.reduce((sum, { size }) => sum + size, 0) > MAX_BYTES) return tell("More than 4 GB do not fit into a zip: choose fewer pictures.", true);
   const { signal } = (control = new AbortController());
   const least = Number($("threshold").value);
-  const done = []; // run lengths of masks alone stay in memory
+  const done = []; // masks are kept in memory as run lengths, decoded pictures are closed
   const take = async (file, path) => {
     const { image, ...picture } = await opened(file);
     image.close();
@@ -134,7 +134,7 @@ export async function segmentAll(files, opened) {
     if (problem.status === undefined) throw problem;
     return refusalText(problem, () => null);
   });
-  if (signal !== control.signal) return; // others were chosen
+  if (signal !== control.signal) return; // another batch was started
   $("progress").hidden = true;
   const more = refused.length > MAX_NAMES ? ` And ${refused.length - MAX_NAMES} more.` : "";
   const leftOut = refused.length ? ` Left out: ${refused.slice(0, MAX_NAMES).join(" ")}${more}` : "";
@@ -142,13 +142,13 @@ export async function segmentAll(files, opened) {
   if (done.length) save(await zip(filesOf(done)), "pictures.zip");
 }
 
-/** Paths of files, of a chosen folder inside it; without their endings each is there once. */
+/** Paths of files, relative to a chosen folder, made unique without their extensions. */
 function pathsOf(files) {
   const paths = files.map((file) => file.webkitRelativePath.split("/").slice(1).join("/") || file.name);
   return distinct(paths.map(baseName)).map((base, index) => base + paths[index].slice(baseName(paths[index]).length));
 }
 
-/** Whether the text is on the clipboard now: pages that came without TLS are not given one, but may copy what is marked. */
+/** Copies a text, returns whether it worked. Without TLS there is no clipboard API; a selection can still be copied. */
 async function copied(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
   const field = document.body.appendChild(element("textarea", { value: text }));
@@ -160,7 +160,7 @@ async function copied(text) {
   return done;
 }
 
-/** The question goes to a server, or to the clipboard as a request or a link. */
+/** Sends the question to a server, or copies it as a request or a link. */
 async function pass(id) {
   const obstacle = id !== "link" && noServer(id);
   if (obstacle) return tell(obstacle, true);
@@ -183,7 +183,7 @@ function noServer(id) {
 
 function send() {
   const query = question();
-  const picture = (subject().copy ??= { file: subject().file, id: null }); // the server has its own id for it
+  const picture = (subject().copy ??= { file: subject().file, id: null }); // the server assigns its own id
   const take = (answer) => {
     state.answer = { ...combined(...(query.prompts ? [null, answer] : [answer, null])), model: `${answer.model} at ${new URL(address()).host}` };
     emit("answered");
@@ -193,7 +193,7 @@ function send() {
 
 function curl(question, name) {
   const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-  // curl's own quotes: a comma or a semicolon would end the name.
+  // Quoted for curl: a comma or a semicolon would end the file name.
   const safe = /[",;\\]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name;
   const parts = [`image=@${safe}`, `request=${JSON.stringify(question)}`].map((part) => `-F ${quoted(part)}`);
   return ["curl -sS", `${address()}/v1/segment`, ...(key() ? [`-H "Authorization: Bearer $${KEY}"`] : []), ...parts].join(" ");

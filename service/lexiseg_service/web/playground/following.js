@@ -1,20 +1,20 @@
-// Objects that a click or a box shows in a clip, followed by a stream of the service.
+// Objects selected by clicks or boxes in a clip, tracked by a stream of the service.
 
 import { remove, request } from "./engine/server.js";
 import { $, button, element, emit, modelOptions, named, refill, state, swatch } from "./page.js";
 import { nameOf } from "./question.js";
 
-let stream = null; // {id, model, query} of the service: its model, and its last query in JSON
-let last = 0; // number
-let ended = []; // numbers, which no frame has told the service of yet
-let lastFrame = null; // that of the last answer
+let stream = null; // {id, model, query}: `query` is the last one, as JSON
+let last = 0; // number of the newest object
+let ended = []; // numbers of stopped objects that the service has not been told of
+let lastFrame = null; // frame of the last answer
 
 window.addEventListener("pagehide", closeStream);
 
-/** What the next frame is asked, or null where nothing is followed. */
+/** The question for the next frame, or null if no object is followed. */
 export const followed = () => (state.followed.length ? { follow: state.followed.map(({ number }) => number), ...named(), ...modelOptions() } : null);
 
-/** `frame`, a picture to come, shows one more object. */
+/** Starts an object with a prompt in `frame`, a promise of a picture. */
 export function begin(prompt, frame) {
   state.followed.push({ number: (last += 1), begins: { prompt, frame }, box: null, lost: false, label: null });
   list();
@@ -39,16 +39,16 @@ export function forget() {
   list();
 }
 
-/** The answer about the next frame, and the frame: one that shows an object goes before what `grab` gives. */
+/** The next frame and its answer; a frame that starts an object is sent before the one that `grab` returns. */
 export async function follow(grab, signal) {
   const one = state.followed.find(({ begins }) => begins);
   const stopped = [...ended];
   const frame = await (one ? one.begins.frame : grab());
   const answer = await ask(frame, one ? [{ track_id: one.number, prompt: one.begins.prompt }] : [], stopped, signal).catch((problem) => {
-    if (one && problem.status === 422) withdraw(one.number); // what cannot be shown so, is not tried again
+    if (one && problem.status === 422) withdraw(one.number); // an invalid prompt is not retried
     throw problem;
   });
-  if (one && !state.followed.includes(one)) ended.push(one.number); // stopped meanwhile
+  if (one && !state.followed.includes(one)) ended.push(one.number); // stopped in the meantime
   ended = ended.filter((number) => !stopped.includes(number));
   if (one) one.begins = null;
   lastFrame = frame;
@@ -57,7 +57,7 @@ export async function follow(grab, signal) {
     const [x, y, across, down] = segment?.bbox ?? [];
     each.lost = !segment && !each.begins;
     each.box = segment ? [x, y, x + across, y + down] : null;
-    if (segment) each.label = segment.label; // else it stays
+    if (segment) each.label = segment.label; // otherwise the last label stays
   });
   list();
   return { frame, answer };
@@ -67,7 +67,7 @@ async function ask(frame, follow, unfollow, signal) {
   const model = $("model").value;
   const words = { ...(model && { model }), ...named() };
   const query = JSON.stringify(words);
-  if (stream && stream.model !== model) closeStream(); // another one knows nothing of what this one saw
+  if (stream && stream.model !== model) closeStream(); // another model cannot use this stream's state
   if (stream) {
     try {
       if (stream.query !== query) await request("PUT", `/v1/streams/${stream.id}`, words, signal);
@@ -75,12 +75,12 @@ async function ask(frame, follow, unfollow, signal) {
       return await send(frame, follow, unfollow, signal);
     } catch (problem) {
       if (problem.type !== "unknown-stream") throw problem;
-      stream = null; // it was silent for too long, or its server began anew
+      stream = null; // idle for too long, or the server restarted
     }
   }
   const { stream: id } = await request("POST", "/v1/streams", words, signal);
   stream = { id, model, query };
-  // Another stream gets the objects of the last frame, by their boxes.
+  // A new stream starts with the objects of the last frame, given by their boxes.
   const objects = state.followed.filter(({ box }) => box).map(({ number, box }) => ({ track_id: number, prompt: { box } }));
   if (objects.length) await send(lastFrame, objects, [], signal);
   return send(frame, follow, [], signal);
@@ -92,11 +92,11 @@ async function send(frame, follow, unfollow, signal) {
 }
 
 function closeStream() {
-  if (stream) remove(`/v1/streams/${stream.id}`).catch(() => null); // it ends by itself, too
+  if (stream) remove(`/v1/streams/${stream.id}`).catch(() => null); // it also expires when idle
   stream = null;
 }
 
-/** What became of each object, in a line. */
+/** One line of text: followed and lost objects. */
 export function followSummary() {
   const names = (lost) => state.followed.filter((one) => one.lost === lost).map(({ label, number }) => nameOf(label, number, number));
   const [here, gone] = [names(false), names(true)];

@@ -1,10 +1,10 @@
-// Segments in the formats of annotation tools, and all of them in one zip.
+// Exports segments in the formats of annotation tools, and writes zip files.
 
 import { pixelsOf, polygonsOf } from "./masks.js";
 
 const UNNAMED = "object";
 
-/** `pictures`: {name (of the file), size: [height, width], segments}; `names`: of their classes. */
+/** COCO JSON. `pictures`: {name (of the file), size: [height, width], segments}; `names`: of the classes. */
 export function coco(pictures, names) {
   const all = pictures.flatMap(({ segments }, picture) => segments.map((one) => ({ one, picture })));
   return JSON.stringify({
@@ -23,13 +23,13 @@ export function coco(pictures, names) {
   });
 }
 
-/** Ultralytics' lines `CLASS x y x y ...`, corners in shares of width and height. */
+/** Ultralytics lines `CLASS x y x y ...`, coordinates relative to width and height. */
 export function yolo({ segments, size: [height, width] }, names) {
   const share = ([x, y]) => `${(x / width).toFixed(6)} ${(y / height).toFixed(6)}`;
   return segments.map((one) => `${names.indexOf(one.name)} ${loopOf(one).map(share).join(" ")}\n`).join("");
 }
 
-/** A list of tasks, with the segments as predictions. Blobs, so that browsers keep on their disk what is made. */
+/** Label Studio tasks with the segments as predictions. Blobs, so that browsers may keep them on disk. */
 export function labelStudio(pictures) {
   const tasks = pictures.map(({ segments, size: [height, width], name, model }) => {
     const result = segments.map((one, index) => ({
@@ -61,7 +61,7 @@ export function cvat(pictures) {
   return new Blob(['<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n', ...images, "</annotations>\n"]);
 }
 
-/** A feature for each segment, in pixels. */
+/** GeoJSON with one feature for each segment, in pixels. */
 export function geojson({ segments }) {
   return JSON.stringify({
     type: "FeatureCollection",
@@ -82,7 +82,7 @@ function attributesOf(attributes) {
   return Object.entries(attributes).map(([name, value]) => ` ${name}="${escaped(value)}"`).join("");
 }
 
-/** Run lengths of the mask inside its box, row by row, outside first. */
+/** Run lengths of the mask inside its bounding box, row by row, starting with background. */
 function rowRuns({ mask, bbox: [left, top, across, down] }) {
   const { cells, width } = pixelsOf(mask);
   const inside = Uint8Array.from({ length: across * down }, (_, i) => cells[(top + Math.floor(i / across)) * width + left + (i % across)]);
@@ -91,16 +91,16 @@ function rowRuns({ mask, bbox: [left, top, across, down] }) {
   return runs;
 }
 
-/** All rings as one loop; the way to each ring and back covers no area. */
+/** All rings joined into one polygon; the connecting edges have no area. */
 function loopOf({ mask }) {
   const rings = polygonsOf(pixelsOf(mask)).flat();
   return rings.flatMap((ring, index) => (index ? [...ring, ring[0], rings[0][0]] : [...ring, ring[0]]));
 }
 
 /**
- * A zip of `[name, content]`, which makes a text or a blob; one file is in memory at a time.
+ * A zip of `[name, content]`; the function `content` returns a text or a blob. One file is in memory at a time.
  *
- * What gzip writes after its header of ten bytes is what a zip holds: the packed content, its CRC and its size.
+ * gzip writes, after a header of ten bytes, what a zip needs: the deflated content, its CRC and its size.
  */
 export async function zip(files) {
   const [parts, central] = [[], []];

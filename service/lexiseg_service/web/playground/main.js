@@ -1,29 +1,29 @@
-// The playground: pictures and tabs, menus, and who hears whom. Video and exports are loaded when they are first used.
+// Entry point of the playground: files, tabs, menus and event listeners. Video and exports are imported on first use.
 
 import * as engine from "./engine/server.js";
 import { $, baseName, card, emit, jpegOf, modelOptions, page, persist, problemOf, refuse, segmentAt, state, tasks, tell } from "./page.js";
 import { addWords } from "./question.js";
 
-const UNSUPPORTED = /\.(heic|heif|avif|tiff?)$/i; // what phones and scanners write; the service reads them
-const EXAMPLE_KEY = "lexiseg-tried"; // kept for this tab: the question is still that of an example
+const UNSUPPORTED = /\.(heic|heif|avif|tiff?)$/i; // formats that browsers may not decode; the service does
+const EXAMPLE_KEY = "lexiseg-tried"; // session storage: words of the example while the visitor has not changed them
 const MIN_SIDE = 16; // pixels
 
-// The question in the address with its words; none where it is damaged.
+// The question in the URL fragment; empty if the fragment is invalid.
 const questionFromAddress = (async () => JSON.parse(decodeURIComponent(location.hash.slice(1))))()
   .then(({ classes, ...query }) => ({ ...query, words: (classes ?? []).map((one) => (one.name ? { synonyms: [], ...one } : { name: one, synonyms: [] })) }))
   .catch(() => ({ words: [] }));
 
-// Nobody waits for them before there is a picture; one imports the other, which at once would come a way later.
+// Not awaited before there is a picture. Imported side by side: answer.js imports view.js, which would cost a second round trip.
 const viewLoaded = Promise.all([import("./answer.js"), import("./view.js")]);
 
-// Also a failed import, and an example's picture that does not come.
+// Covers failed imports and failed downloads of example pictures.
 window.addEventListener("unhandledrejection", (event) => {
   if (!(event.reason instanceof TypeError && /fetch|load|import/i.test(event.reason.message))) return;
   event.preventDefault();
   tell("A part of the page cannot be loaded: is there a network?", true);
 });
 
-let hovered = null; // the pixel that the pointer or the keyboard is at; it may rest while another answer comes
+let hovered = null; // pixel under the pointer or the keyboard's cross; kept when a new answer arrives
 for (const name of ["hover", "answered", "mapped"]) {
   page.addEventListener(name, ({ detail }) => {
     if (name === "hover") hovered = detail;
@@ -37,7 +37,7 @@ for (const shown of document.querySelectorAll("output")) {
   $(shown.htmlFor.value).addEventListener("input", ({ target }) => (shown.value = target.valueAsNumber.toFixed(2)));
 }
 const refuseOffer = (problem) => refuse(problem, engine.remote ? offerAgain : () => location.reload());
-const offerAgain = () => offer().then(offerTasks).then(() => emit("changed"), refuseOffer); // a change would wipe out the refusal
+const offerAgain = () => offer().then(offerTasks).then(() => emit("changed"), refuseOffer); // a `changed` event would clear the refusal
 persist("key", offerAgain);
 $("server").value = document.body.dataset.server ?? "";
 persist("server", () => null);
@@ -45,12 +45,12 @@ $("export").addEventListener("click", async ({ target }) => {
   if (target.type === "button") (await import("./export.js")).act(target);
 });
 
-/** Names for a menu, after the page's own entry. */
+/** Fills a menu with names, after its default entry. */
 function fill(id, names) {
   $(id).replaceChildren(...$(id).querySelectorAll("[value='']"), ...names.map((name) => new Option(name)));
 }
 
-/** Models and vocabularies, for the menus: none without a key that is needed, which may not be good for vocabularies. */
+/** Fills the menus of models and vocabularies. Rejects without a required key; a key may be denied vocabularies only. */
 async function offer() {
   state.models = await engine.describe();
   const listed = engine.vocabularies().then((all) => fill("vocabulary", all.map(({ name }) => name)), () => null);
@@ -59,7 +59,7 @@ async function offer() {
   if ((await questionFromAddress).vocabulary) await listed;
 }
 
-/** Tasks that the chosen model lacks cannot be chosen. */
+/** Disables the tasks that the chosen model does not support. */
 function offerTasks() {
   for (const button of tasks) button.disabled = Boolean(card()) && !card().tasks.includes(button.value);
   if ([...tasks].some((button) => button.checked && button.disabled)) tasks.value = "semantic";
@@ -75,7 +75,7 @@ $("examples").addEventListener("click", async ({ target }) => {
   askAsExample(button.dataset);
 });
 
-/** The question of an example, unless the visitor has words. */
+/** Asks the question of an example, unless the visitor has typed words. */
 function askAsExample({ words, background, task }) {
   if (state.words.length) return;
   $("background").checked = background !== "false";
@@ -86,10 +86,10 @@ function askAsExample({ words, background, task }) {
 }
 
 for (const image of document.querySelectorAll("img")) {
-  window.addEventListener("load", () => (image.src = image.dataset.src)); // after what makes the page usable
-  image.addEventListener("error", () => (image.closest("button").hidden = true)); // its package is not installed
+  window.addEventListener("load", () => (image.src = image.dataset.src)); // after the files that make the page usable
+  image.addEventListener("error", () => (image.closest("button").hidden = true)); // the package with the picture is not installed
 }
-for (const id of ["background", "tasks"]) $(id).addEventListener("change", () => sessionStorage.removeItem(EXAMPLE_KEY)); // now it is the visitor's
+for (const id of ["background", "tasks"]) $(id).addEventListener("change", () => sessionStorage.removeItem(EXAMPLE_KEY)); // changed by the visitor
 $("another").addEventListener("click", () => {
   if (state.mode === "picture") state.picture = null;
   else state.clip = null;
@@ -97,14 +97,14 @@ $("another").addEventListener("click", () => {
   if (state.mode === "picture") emit("pictured");
   (state.mode === "picture" ? $("file") : $("clip")).focus();
 });
-// Nobody needs it before there is a picture.
+// Not needed before there is a picture.
 page.addEventListener("turned", () => import("./preview.js"), { once: true });
 
 async function openPicture(file) {
   const own = (turn += 1);
   const picture = await opened(file).catch((problem) => refuse(problem, () => openPicture(file)));
   await viewLoaded;
-  if (!picture || own !== turn) return; // meanwhile another was chosen
+  if (!picture || own !== turn) return; // another file was chosen meanwhile
   removeExampleWords();
   state.picture = picture;
   state.prompts = [];
@@ -113,7 +113,7 @@ async function openPicture(file) {
   emit("pictured");
 }
 
-/** `{file, id, width, height, image, note}`; refused where neither browser nor service can open it. @returns {Promise<any>} */
+/** `{file, id, width, height, image, note}`; rejects if neither browser nor service can decode it. @returns {Promise<any>} */
 async function opened(file) {
   const name = file.name || "That";
   if (!file.size) throw problemOf(`${name} is empty.`);
@@ -126,7 +126,7 @@ async function opened(file) {
   });
 }
 
-/** A picture within the service's limits: shrunk where it must be, with a note. */
+/** The picture within the service's limits: reduced if necessary, with a note. */
 async function within(file, image) {
   const [maxBytes, maxPixels] = [Number(document.body.dataset.maxBytes), Number(document.body.dataset.maxPixels)];
   const { width, height } = image;
@@ -145,7 +145,7 @@ async function within(file, image) {
   }
 }
 
-/** As the service reads it, at its own size, of at most 1,280 pixels: an answer's overlay, with nothing laid over. */
+/** The picture as the service decodes it: the overlay of an answer without segments, at most 1,280 pixels, scaled up. */
 async function shownByService(file) {
   tell(`This browser cannot open ${file.name}: asking the service…`);
   const picture = { file, id: null };
@@ -156,7 +156,7 @@ async function shownByService(file) {
   return { ...picture, width, height, image };
 }
 
-/** An example's words would paint all of another picture: they go, the visitor's own words stay. */
+/** Removes the words of an example before another picture is opened; the visitor's own words stay. */
 function removeExampleWords() {
   const words = sessionStorage.getItem(EXAMPLE_KEY)?.split(",");
   if (!words) return;
@@ -199,7 +199,7 @@ page.addEventListener("file", ({ detail }) => openPicture(detail));
 
 const modes = $("modes").elements.mode;
 
-/** To the other tab, or to this one with something else on it; fires `turned`. */
+/** Shows a tab, or the current one with new content; emits `turned`. */
 function showTab(mode) {
   state.mode = modes.value = mode;
   const image = mode === "picture" ? state.picture : state.clip;
@@ -207,7 +207,7 @@ function showTab(mode) {
   document.body.dataset.mode = mode;
   document.body.classList.toggle("shows", Boolean(image));
   if (mode !== "picture" || !image) $("note").textContent = "";
-  if (hadFocus && image) $("canvas").focus(); // what was pressed is gone
+  if (hadFocus && image) $("canvas").focus(); // the focused button is hidden now
   state.answer = null;
   tell("");
   emit("answered");
@@ -235,11 +235,11 @@ async function start() {
   if ([...tasks].some((button) => button.value === query.task)) tasks.value = query.task;
   if (query.background === false) $("background").checked = false;
   state.words = query.words;
-  await offer().catch(refuseOffer); // meanwhile the visitor may add words
+  await offer().catch(refuseOffer); // the visitor may add words meanwhile
   for (const id of ["vocabulary", "model", "refine"]) {
     if ([...$(id).options].some((option) => option.value === query[id])) $(id).value = query[id];
   }
-  offerTasks(); // of the model in the address
+  offerTasks(); // for the model in the URL
   await viewLoaded;
   emit("answered");
   document.body.dataset.ready = "yes";

@@ -1,11 +1,11 @@
-// Masks in COCO's compressed run lengths, maps of segments drawn from them, their connected parts and borders.
+// Decodes COCO run lengths to maps of segments; connected components and polygons of a map.
 
-const MAX_SIDE = 1600; // cells of the longer side of a map; screens show no more
+const MAX_SIDE = 1600; // cells of the longer side of a map, enough for a screen
 const STEPS = [[1, 0], [0, 1], [-1, 0], [0, -1]]; // right, down, left, up
 const NUMBER = /[P-o]*[0-O]/g; // digits in base 32, the lowest first; all but the last have bit 32 set
 
 /**
- * The lengths of runs of 0 and 1 in turn, 0 first, column by column.
+ * Lengths of alternating runs of 0 and 1, 0 first, column by column.
  *
  * pycocotools' `counts`: numbers in base 32, six bits a character from "0" on, each from the fourth on as the difference
  * to the last but one.
@@ -20,7 +20,7 @@ function runsOf(counts) {
   return runs;
 }
 
-/** Writes a number into every pixel of a mask, in pixels [H * W] that run down the columns. */
+/** Writes a number into every pixel of a mask; `pixels` [H * W] are in column-major order. */
 export function paint(pixels, { counts }, number) {
   let end = 0;
   runsOf(counts).forEach((length, index) => {
@@ -30,8 +30,8 @@ export function paint(pixels, { counts }, number) {
 }
 
 /**
- * `{cells, width, height, step}` of masks: the mask of each cell, from 1, row by row; the first is on top. A cell (x, y) is
- * the pixel (x * step, y * step).
+ * `{cells, width, height, step}`: the number of the mask of each cell, from 1, row by row; the first mask is on top. Cell
+ * (x, y) is the pixel (x * step, y * step).
  */
 export function mapOf(masks, [H, W], step = Math.ceil(Math.max(H, W) / MAX_SIDE)) {
   const pixels = new Uint16Array(H * W);
@@ -42,7 +42,7 @@ export function mapOf(masks, [H, W], step = Math.ceil(Math.max(H, W) / MAX_SIDE)
   return { cells, width, height, step };
 }
 
-/** The map of one mask, with a cell for each pixel. */
+/** The map of one mask, one cell for each pixel. */
 export const pixelsOf = (mask) => mapOf([mask], mask.size, 1);
 
 /** 4-connected components of equal labels: `ids` of each cell, `owner` (the label) and `areas` of each part, by their first cells. */
@@ -73,13 +73,13 @@ export function parts(labels, width) {
 }
 
 /**
- * [[exterior, ...holes], ...] of a map of one mask; parts that touch at a corner only are apart.
+ * [[exterior, ...holes], ...] of a map of one mask, for each 4-connected part.
  *
  * A ring is a list of pixel corners [x, y]; it runs clockwise around what is inside.
  */
 export function polygonsOf({ cells, height, width }) {
   const { ids } = parts(cells, width);
-  const sides = new Uint8Array((width + 1) * (height + 1)); // of each corner the directions in which a border leaves it, a bit each
+  const sides = new Uint8Array((width + 1) * (height + 1)); // for each corner a bit mask of the directions in which a border leaves it
   const inside = (x, y) => x >= 0 && y >= 0 && x < width && y < height && cells[y * width + x];
   const leave = (x, y, direction) => (sides[y * (width + 1) + x] |= 1 << direction);
   for (let y = 0; y < height; y++) {
@@ -102,13 +102,13 @@ export function polygonsOf({ cells, height, width }) {
   return Object.values(polygons);
 }
 
-/** One ring of corners from a start; removes its sides. */
+/** Traces one ring from a corner, and removes its sides. */
 function walk(sides, columns, start) {
   const ring = [];
   let place = start;
   let before = -1;
   do {
-    // To the right first: a pixel's own corner.
+    // Prefer right turns, which stay at the same pixel.
     const turns = before < 0 ? [0, 1] : [(before + 1) % 4, before, (before + 3) % 4];
     const direction = turns.find((each) => sides[place] & (1 << each));
     if (direction !== before) ring.push([place % columns, Math.floor(place / columns)]);

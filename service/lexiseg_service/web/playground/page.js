@@ -1,12 +1,12 @@
-// The page's elements, its events, what it knows, the questions that follow from it, and what is told of refusals.
+// Shared by all modules of the page: elements, events, state, the questions built from it, and messages about refusals.
 
 /**
- * Events: `changed` (the question; `{atOnce: true}` where a pause would only delay the answer), `answered`, `mapped` (the
- * segment of each pixel is known, too), `refused`, `file` (to become the picture), `pictured` (it has), `tab` (to turn to),
- * `turned` (it was) and `correcting` (another segment).
+ * Events: `changed` (the question; `{atOnce: true}`: ask without a pause), `answered`, `mapped` (`state.map` is available),
+ * `refused`, `file` (a request to open it), `pictured` (the picture was replaced), `tab` (a request to show it), `turned`
+ * (the tab was shown) and `correcting` (another segment is corrected).
  *
- * Of the view: `shown` {x, y, positive}, with `box` [x0, y0, x1, y1] around the place if one was dragged, `hover` {x, y} or
- * null, `next`, `undo` and `clear`.
+ * Of the view: `shown` {x, y, positive} (a click; with `box` [x0, y0, x1, y1] if one was dragged), `hover` {x, y} or null,
+ * `next`, `undo` and `clear`.
  */
 export const page = /** @type {any} */ (new EventTarget());
 
@@ -20,7 +20,7 @@ export function emit(name, detail = null) {
 }
 
 export function tell(text, wrong = false) {
-  if ($("result").textContent !== text) $("result").textContent = text; // a screen reader reads it once
+  if ($("result").textContent !== text) $("result").textContent = text; // or a screen reader would repeat it
   $("result").classList.toggle("wrong", wrong);
 }
 
@@ -36,12 +36,12 @@ export const button = (textContent, onclick, properties) => element("button", { 
 const GOLDEN_ANGLE = 137.508;
 const JPEG_QUALITY = 0.92;
 
-/** Of the class, prompt or object of that number, as CSS has it. */
+/** CSS colour of the class, prompt or object with this number. */
 export const colourOf = (index) => `hsl(${(210 + index * GOLDEN_ANGLE) % 360} 72% ${[55, 68, 44][index % 3]}%)`;
 
 export const swatch = (index) => element("span", { className: "swatch", style: `background: ${colourOf(index)}` });
 
-/** Other children of an element; the focus goes to the one of the same name, which is returned. @returns {any} */
+/** Replaces the children of an element and returns the focus to the one with the same name, if any. @returns {any} */
 export function refill(id, children) {
   const name = $(id).querySelector(":focus")?.name;
   $(id).replaceChildren(...children);
@@ -50,7 +50,7 @@ export function refill(id, children) {
   return again;
 }
 
-/** Calls `act` when a field changes; it stands as the visitor left it last. */
+/** Stores a field's value in local storage and restores it; calls `act` when it changes. */
 export function persist(id, act) {
   const field = $(id);
   const isBox = field.type === "checkbox";
@@ -68,7 +68,7 @@ export function drawn(width, height, draw) {
   return canvas;
 }
 
-/** A source drawn at a size, as a picture with a file of that name. @returns {Promise<any>} */
+/** An image source as a JPEG picture of this size and file name. @returns {Promise<any>} */
 export async function jpegOf(source, width, height, name) {
   const image = drawn(width, height, (context) => context.drawImage(source, 0, 0, width, height));
   const blob = await image.convertToBlob({ type: "image/jpeg", quality: JPEG_QUALITY });
@@ -82,18 +82,18 @@ export const state = {
   mode: "picture", // or "video"
   picture: null, // {file, id, width, height, image}
   clip: null, // {name}
-  frame: null, // the frame of the clip that the answer is about, as a picture
+  frame: null, // frame of the clip that the answer is about, as a picture
   words: [], // {name, synonyms, examples, negatives}
   prompts: [], // {points, box}
-  begun: false, // whether the next point belongs to the last prompt
+  begun: false, // whether the next point is added to the last prompt
   answer: null,
-  map: null, // from the painter: the segment of each of its `cells`, and the `places` where names are written
-  correcting: null, // key of the segment that clicks correct
+  map: null, // from painter.js: the segment of each of its `cells`, and the `places` of names
+  correcting: null, // key of the segment that is being corrected
   followed: [], // {number, lost, label}: objects of the clip
   models: [], // cards
 };
 
-/** The question about words, or null where there are none and the task needs some. */
+/** The question about words; null if the task needs words and there are none. */
 export function wordsQuestion() {
   /** @type {Record<string, any>} */
   const query = { ...named(), task: tasks.value, ...modelOptions() };
@@ -102,10 +102,10 @@ export function wordsQuestion() {
 
 export const promptsQuestion = () => (state.prompts.length ? { ...named(), prompts: state.prompts, ...modelOptions() } : null);
 
-/** The question as a program would ask it. @returns {any} */
+/** The complete question, as shown to programs. @returns {any} */
 export const question = () => (state.mode === "picture" && promptsQuestion()) || wordsQuestion() || { task: tasks.value, ...modelOptions() };
 
-/** What is looked for; what objects are labelled with. @returns {Record<string, any>} */
+/** Request fields of classes: `vocabulary` or `classes`, and `background`. @returns {Record<string, any>} */
 export function named() {
   const background = $("background").checked;
   if ($("vocabulary").value) return { vocabulary: $("vocabulary").value, background };
@@ -127,22 +127,22 @@ export function segmentAt({ x, y }) {
   return answer.segments[map.cells[row * map.width + column] - 1] ?? null;
 }
 
-/** Fields of every question: model and refinement. @returns {Record<string, any>} */
+/** Request fields of model and refinement, if chosen. @returns {Record<string, any>} */
 export const modelOptions = () => Object.fromEntries(["model", "refine"].map((id) => [id, $(id).value]).filter(([, value]) => value));
 
 export const card = () => state.models.find(({ name }) => name === $("model").value);
 export const takesPrompts = () => Boolean(card()?.tasks.includes("prompt"));
 
-// Refusals of an engine: a busy one is asked again, the others are told in words.
+// Refusals of an engine: a busy one is retried, others are shown as text.
 
 const MAX_RETRY_TIME = 60_000; // milliseconds; a model may take longer to load than Retry-After says
-const MAX_WAIT = 60; // seconds that are waited for without a click on the button
-const MAX_SHOWN = 24; // characters of a refused word
+const MAX_WAIT = 60; // seconds; the longest automatic wait before a retry
+const MAX_SHOWN = 24; // characters of a rejected word
 
-/** A refusal; `more`: its `type`, and seconds `after` which a busy service may be asked again. @param {any} [more] @returns {any} */
+/** An error of an engine; `more`: its `type`, and seconds `after` which to retry. @param {any} [more] @returns {any} */
 export const problemOf = (detail, status = 422, more) => Object.assign(new Error(detail), { status, ...more });
 
-/** The result of `act`; a refusal that names a time is retried then. */
+/** The result of `act`, retried after the time that a refusal names. */
 export async function withRetry(act, signal, began = performance.now()) {
   return act().catch(async (problem) => {
     const { after } = problem;
@@ -158,7 +158,7 @@ export async function withRetry(act, signal, began = performance.now()) {
   });
 }
 
-/** The text of a final refusal; shows the button where a retry may help. */
+/** The text of a final refusal; shows the retry button if a retry may help. */
 export function refusalText(problem, retry) {
   if (problem.after || !problem.status) offerRetry(retry);
   if (problem.status === 401) return $("key").value ? "The service does not know this API key." : "The service asks for an API key: enter it under More.";
@@ -173,9 +173,9 @@ export function refusalText(problem, retry) {
 
 const why = ({ status, message }) => `The service is ${status === 503 ? "not ready" : "busy"}: ${message}`;
 
-/** Shows a refusal; the last answer stays. @param {any} problem @param {() => void} retry */
+/** Shows a refusal and keeps the last answer. @param {any} problem @param {() => void} retry */
 export function refuse(problem, retry) {
-  if (problem.status === undefined) throw problem; // a fault of the page
+  if (problem.status === undefined) throw problem; // a bug in the page
   emit("refused");
   tell(refusalText(problem, retry), true);
   if (problem.status !== 401) return;
@@ -183,7 +183,7 @@ export function refuse(problem, retry) {
   $("key").focus();
 }
 
-/** Shows the button that retries, or hides it without an `act`. */
+/** Shows the retry button, or hides it without an `act`. */
 export function offerRetry(act = null) {
   $("again").hidden = !act;
   $("again").onclick = () => {

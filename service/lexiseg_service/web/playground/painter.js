@@ -1,16 +1,16 @@
-// The worker: masks to a map of segments, the map to fills and outlines. The page stays responsive meanwhile.
+// Web worker that paints: masks to a map of segments, the map to bitmaps of fills and outlines.
 
 import { mapOf } from "./masks.js";
 
-const [OPAQUE, FAINT] = [0xff000000, 0x70000000]; // alpha of ABGR words
-const WIDE = 0.5; // of a segment's longest run; a name is written in the middle of the rows that are as wide
-const MIN_NAMED = 0.002; // share of the picture; a smaller segment gets its colour but no name
-const OUTLINES_PER_SIDE = 640; // thickness of an outline is the longer side divided by this
-const port = /** @type {any} */ (self); // of a worker, which has another postMessage than a window
-const pen = /** @type {any} */ (new OffscreenCanvas(1, 1).getContext("2d")); // reads colours
+const [OPAQUE, FAINT] = [0xff000000, 0x70000000]; // alpha of ABGR colours
+const WIDE = 0.5; // share of a segment's longest run; its name is written in the middle of the rows at least as wide
+const MIN_NAMED = 0.002; // share of the picture; smaller segments get no name
+const OUTLINES_PER_SIDE = 640; // an outline is as thick as the longer side divided by this
+const port = /** @type {any} */ (self); // typed as a window, whose postMessage differs from a worker's
+const pen = /** @type {any} */ (new OffscreenCanvas(1, 1).getContext("2d")); // parses CSS colours
 let map = null; // of segments
 
-/** `image` [height, width] and `masks`: of another answer than before. */
+/** `image` [height, width] and `masks` come with a new answer only. */
 port.onmessage = async ({ data: { turn, inks, image, masks } }) => {
   if (masks) map = mapOf(masks, image);
   const fresh = masks && { map: { ...map, places: placesOfNames(masks.length) } };
@@ -18,7 +18,7 @@ port.onmessage = async ({ data: { turn, inks, image, masks } }) => {
   port.postMessage({ turn, fills, lines, ...fresh }, [fills, lines]);
 };
 
-/** Pixel {x, y} of each segment where it is wide; null for what is too small to be named. */
+/** A pixel {x, y} in a wide part of each segment; null for segments too small to be named. */
 function placesOfNames(count) {
   const { cells, width, height, step } = map;
   const widest = Array.from({ length: count }, () => []); // {x, y, length}: the longest run of each row
@@ -55,7 +55,7 @@ function drawn(inks) {
     const number = cells[place];
     if (!number || !inks[number - 1]) continue;
     fill[place] = words[number - 1][0];
-    // At a line another segment is so far away, or what is beyond the map.
+    // A pixel is on the outline if another segment or the map's edge is at most `thick` pixels away.
     const isAtSide = cells[place - thick] !== number || cells[place + thick] !== number;
     const isLine = isAtSide || cells[place - below] !== number || cells[place + below] !== number;
     if (isLine || marked(inks[number - 1].pattern, place % width, Math.floor(place / width))) line[place] = words[number - 1][1];

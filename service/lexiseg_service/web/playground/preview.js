@@ -1,5 +1,5 @@
-// Preview: what a click would cut out, as an outline, a moment after the pointer has come to rest. It is asked about by
-// the picture's id, one question at a time, and dropped when the pointer goes on.
+// Preview: the outline of what a click would cut out, shown when the pointer rests. One request at a time; it is aborted
+// when the pointer moves on.
 
 import * as engine from "./engine/server.js";
 import { mapOf, polygonsOf } from "./masks.js";
@@ -8,7 +8,7 @@ import { asking, corrected, correction, withPoint } from "./question.js";
 import { view } from "./view.js";
 
 const REST = 180; // milliseconds
-const NEAR = 4; // pixels of the screen that a resting hand moves
+const NEAR = 4; // screen pixels; smaller movements do not count
 
 let at = null;
 let resting = 0;
@@ -35,7 +35,7 @@ function hide() {
 }
 
 async function preview() {
-  // A question goes first; and the last preview's request has ended when the next one starts.
+  // Questions take precedence; a preview starts only after the last one's request has ended.
   if (!$("preview").checked || state.mode !== "picture" || !state.picture || !takesPrompts() || asking() || request) return;
   const point = { ...at, positive: view.adding };
   const one = corrected(point);
@@ -51,7 +51,7 @@ async function preview() {
     view.draw();
     $("canvas").dataset.outlined = "yes";
   } catch {
-    // A preview that does not come is none: nobody has asked a question yet.
+    // A failed preview is not reported: the visitor has not asked for anything.
   } finally {
     request = null;
   }

@@ -1,20 +1,20 @@
-// The question: words as chips, clicks and boxes on the picture, corrections, and when it is asked.
+// The question: words as chips, clicks and boxes on the picture, corrections, and the requests for them.
 
 import * as engine from "./engine/server.js";
 import {
   $, button, element, emit, modelOptions, offerRetry, page, promptsQuestion, question, refuse, segmentAt, state, swatch, tell, withRetry, wordsQuestion,
 } from "./page.js";
 
-const TYPING_PAUSE = 250; // milliseconds after the last change of words; a click or a box is asked about at once
+const TYPING_PAUSE = 250; // milliseconds after the last change of words; clicks and boxes are sent at once
 
 let waiting = 0;
 let running = null;
-let known = null; // {picture, text, answer}: the last answer about words, which a click leaves as it is
-let parts = [null, null]; // the answers about words and about clicks that are shown
-let corrections = []; // {key, mask, area, bbox}: of segments of the words, the newest last
+let known = null; // {picture, text, answer}: cached answer about words, valid while only clicks change
+let parts = [null, null]; // displayed answers about words and about clicks
+let corrections = []; // {key, mask, area, bbox} of corrected word segments, the newest last
 
 page.addEventListener("changed", ({ detail }) => {
-  const { prompts, ...shareable } = question(); // the address has no picture, nor what was shown in one
+  const { prompts, ...shareable } = question(); // the URL contains neither the picture nor its prompts
   history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(shareable))}`);
   drawChips();
   showButtons();
@@ -22,7 +22,7 @@ page.addEventListener("changed", ({ detail }) => {
   waiting = 0;
   if (!detail?.atOnce) known = null;
   if (state.mode !== "picture") return;
-  if (detail?.atOnce) ask(); // before the browser draws
+  if (detail?.atOnce) ask(); // before the next paint
   else waiting = setTimeout(ask, TYPING_PAUSE);
 });
 
@@ -45,7 +45,7 @@ async function ask() {
   tell(state.picture ? "Type a word, click on the picture or drag a box." : "");
 }
 
-/** Asks in place of what was asked before, and takes the answer; a refusal is told. */
+/** Aborts the running request and starts another; `take` gets the answer, a refusal is shown. */
 export async function askLatest(act, take, retry) {
   stop();
   const { signal } = (running = new AbortController());
@@ -58,19 +58,19 @@ export async function askLatest(act, take, retry) {
   await withRetry(() => act(signal), signal).then(unlessStopped(take), unlessStopped((problem) => refuse(problem, retry)));
 }
 
-/** The answers about words and about clicks as one; what is known of the words is not asked again. */
+/** The combined answer about words and clicks; the answer about words is cached. */
 async function both(words, prompts, signal) {
   const { picture } = state;
   const text = JSON.stringify(words);
   if (words && !(known?.picture === picture && known.text === text)) {
     known = { picture, text, answer: await engine.segment(picture, words, signal) };
-    if (words.task !== "semantic") corrections = []; // other objects may have the same numbers now
+    if (words.task !== "semantic") corrections = []; // numbers may belong to other objects now
   }
   parts = [words && known.answer, prompts && (await engine.prompt(picture, prompts, signal))];
   return combined(...parts);
 }
 
-/** One answer, the cut-out or followed objects on top; every segment gets its colour's number and a name. */
+/** Merges two answers, cut-out or followed objects on top; adds a colour number and a name to every segment. */
 export function combined(words, clicked) {
   const base = words ?? clicked;
   const first = (answer) => answer?.segments.filter((one) => !one.mask_index) ?? [];
@@ -80,14 +80,14 @@ export function combined(words, clicked) {
   });
   const ofWords = first(words).map((one) => {
     const { id, label, track_id: number } = one;
-    const isClass = words.task === "semantic"; // has its key in every answer about the picture
+    const isClass = words.task === "semantic"; // its key is stable across answers about the picture
     const key = isClass ? label : `${label} ${id}`;
     return {
       ...one,
       ...corrections.findLast((each) => each.key === key),
       key,
       task: words.task,
-      // A class has the colour of its word, an object one that no word has.
+      // A class has the colour of its word, an object a colour that no word has.
       colour: isClass ? one.class_index : state.words.length + state.prompts.length + (number ?? id),
       name: nameOf(label, id, isClass ? null : number),
     };
@@ -114,7 +114,7 @@ function answered(answer) {
 }
 
 function drawChips() {
-  const list = $("vocabulary").value; // asked instead of the words
+  const list = $("vocabulary").value; // replaces the words
   $("listed").textContent = list && `The list ${list} is asked, and not your words; adding a word ends that.`;
   const absent = new Set(state.answer?.absent ?? []);
   const chips = state.words.map((word, index) => {
@@ -134,7 +134,7 @@ function titleOf({ name, synonyms, examples, negatives }) {
   return [name, ...(synonyms ?? [])].join(" | ") + (counts.length ? ` (${counts.join(", ")})` : "");
 }
 
-/** One chip for each word between commas: `sofa|couch, dog` are two, the first with a synonym. Capitals do not count. */
+/** Adds comma-separated words: `sofa|couch, dog` are two, the first with a synonym. Case-insensitive. */
 export function addWords(text) {
   const once = (word, index, all) => all.findIndex((other) => other.toLowerCase() === word.toLowerCase()) === index;
   const spellings = text.split(",").map((word) => word.split("|").map((part) => part.trim()).filter(Boolean).filter(once));
@@ -158,7 +158,7 @@ $("words").addEventListener("submit", () => {
   addWords($("word").value);
   $("word").value = "";
 });
-// A pasted list has a word on each line; a field of one line would make one word of them all.
+// A pasted list has one word a line; a single-line input would join them into one word.
 $("word").addEventListener("paste", (event) => {
   const lines = event.clipboardData.getData("text").split(/[\r\n\t]+/).map((line) => line.trim()).filter(Boolean);
   if (lines.length < 2) return;
@@ -169,7 +169,7 @@ $("word").addEventListener("keydown", (event) => {
   if (event.key === "Backspace" && !$("word").value && state.words.length) keep(state.words.slice(0, -1));
 });
 
-// Corrections of what a word found: a click or a box adds to its mask or removes from it; label and number stay.
+// Corrections of word segments: a click or a box adds to the mask or removes from it; label and number stay.
 
 /** The prompt that corrects a segment of the answer. */
 export const correction = ({ mask: { size, counts } }, prompt) => ({ mask: { size, counts }, ...prompt });
@@ -195,7 +195,7 @@ function endCorrecting() {
   emit("correcting");
 }
 
-/** The segment that a point or a box corrects: the chosen one; for what removes, and no object is begun, what lies there. */
+/** The segment that a point or a box corrects: the chosen one; else, for a negative point without a prompt, the one below it. */
 export function corrected(point) {
   if (state.correcting) return state.answer?.segments.find((one) => one.key === state.correcting);
   const one = !point.positive && !(state.begun && state.prompts.length) && segmentAt(point);
@@ -210,9 +210,9 @@ page.addEventListener("correcting", () => {
 $("done").addEventListener("click", endCorrecting);
 $("uncorrect").addEventListener("click", undoCorrection);
 
-let past = []; // the prompts before each point and box
+let past = []; // undo history of `state.prompts`
 page.addEventListener("shown", ({ detail: { box, ...point } }) => {
-  if (state.mode !== "picture") return; // in a clip they start an object that is followed
+  if (state.mode !== "picture") return; // in a clip, video.js starts an object
   const one = corrected(point);
   if (one) return correct(one, box && point.positive ? { box } : { points: [point] });
   const prompts = box ? [...state.prompts, { box }] : withPoint(point);
@@ -231,7 +231,7 @@ $("example").addEventListener("click", () => example("examples"));
 $("negative").addEventListener("click", () => example("negatives"));
 page.addEventListener("pictured", clear);
 
-/** They are there as long as there is something to do with them; the focus goes on to the picture. */
+/** Shows the buttons while there are prompts; a hidden button passes its focus to the picture. */
 function showButtons() {
   const idle = state.mode !== "picture" || !state.prompts.length;
   if (idle && document.activeElement?.closest("#pointing, #showing")) $("canvas").focus();
@@ -256,7 +256,7 @@ function next() {
   tell("Click on the next object, or drag a box around it.");
 }
 
-/** What the last box or points show becomes an example of the class that the word field names, or of what it is not. */
+/** Makes the last prompt an example (or a counter-example) of the class named in the word field. */
 async function example(kind) {
   const last = state.prompts.at(-1);
   if (!last) return;
@@ -276,7 +276,7 @@ async function example(kind) {
   clear();
 }
 
-/** The prompts after a click; null where it would say what an object is not that nobody has begun. */
+/** The prompts after a click; null for a negative point without a prompt that it could refine. */
 export function withPoint(point) {
   const last = state.prompts.at(-1);
   if (last && state.begun) return [...state.prompts.slice(0, -1), { ...last, points: [...(last.points ?? []), point] }];

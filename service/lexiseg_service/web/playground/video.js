@@ -1,5 +1,5 @@
-// A clip from disk or a camera plays, and the frame that shows is asked about; while that question is on its way other
-// frames pass, and the next question is of the newest.
+// Plays a clip from disk or a camera and segments the visible frame. Frames that pass while a request is running are
+// skipped: the next request is about the newest.
 
 import * as engine from "./engine/server.js";
 import { begin, follow, followed, followSummary, forget, stop } from "./following.js";
@@ -8,12 +8,12 @@ import { askLatest, asking, combined, stop as stopAsking } from "./question.js";
 import { view } from "./view.js";
 
 const MAX_SIDE = 1280; // pixels of the longer side that is sent
-const FOLLOW_STEP = 0.1; // seconds of the clip between two frames in which objects are followed
-const MIN_RATE = 0.1; // of the clip's own speed
-const STEPS = 1000; // of the seeking bar
-const PAN_WIDTH = 480; // pixels of the example's photograph that are seen at once
-const PAN_TIME = 12_000; // milliseconds of a radian, of which a way has 3.14
-const KEPT = 12; // answers that a rate is of
+const FOLLOW_STEP = 0.1; // seconds of the clip between two frames while objects are followed
+const MIN_RATE = 0.1; // playback rate
+const STEPS = 1000; // of the seek bar
+const PAN_WIDTH = 480; // pixels; visible width of the example's photograph
+const PAN_TIME = 12_000; // milliseconds per radian of the panning cosine
+const KEPT = 12; // answers that the frame rate is averaged over
 const WHY = {
   NotAllowedError: "The camera was refused. Allow it for this page in the browser, then try again.",
   NotFoundError: "There is no camera here.",
@@ -21,10 +21,10 @@ const WHY = {
 };
 
 const clip = element("video", { muted: true, playsInline: true });
-let times = []; // of the last answers
-let lastQuery = { time: -1, text: "" }; // of the last frame that was sent
-let scene = 1; // another after each jump
-let visibleTime = 0; // seconds: the frame that shows, which on the way to another place is still the one before
+let times = []; // time stamps of the last answers
+let lastQuery = { time: -1, text: "" }; // of the last frame sent
+let scene = 1; // incremented by each seek
+let visibleTime = 0; // seconds; time of the visible frame, which during a seek is still the previous one
 
 for (const name of ["play", "pause", "ended", "timeupdate", "seeked"]) clip.addEventListener(name, control);
 clip.addEventListener("seeking", () => drop());
@@ -34,13 +34,13 @@ page.addEventListener("changed", again);
 page.addEventListener("shown", ({ detail: { x, y, positive, box } }) => {
   if (state.mode !== "video" || !state.clip) return;
   if (!positive && !box) return tell("In a clip a click begins an object; Stop ends it.");
-  // In a line of its own: the next answer has the result's.
+  // In its own line: the next answer overwrites the result line.
   if (!engine.remote) return Object.assign($("note"), { textContent: "Only a service follows objects: take this frame, and click on it there." });
   if (state.models.length && !takesPrompts()) return tell("This model does not follow what is clicked on; choose another under More.");
   const frame = shown();
   frame.catch(() => null); // reported where the frame is awaited; without this also as an unhandled rejection
   begin(box ? { box } : { points: [{ x, y }] }, frame);
-  stopAsking(); // it goes first
+  stopAsking(); // the new object takes precedence
   again();
 });
 page.addEventListener("undo", () => state.mode === "video" && state.followed.length && stop(state.followed.at(-1).number));
@@ -54,7 +54,7 @@ page.addEventListener("refused", () => clip.pause());
 page.addEventListener("turned", () => {
   clip.pause();
   drop();
-  if (clip.srcObject && state.mode !== "video") state.clip = null; // nobody looks: the camera goes off
+  if (clip.srcObject && state.mode !== "video") state.clip = null; // switch the camera off when it is not shown
   if (!state.clip) close();
   if (state.mode === "video" && state.clip) view.show(clip);
 });
@@ -74,7 +74,7 @@ export async function openClip(file) {
 }
 
 export async function openCamera() {
-  // Browsers hide it from pages that somebody on the way could have changed.
+  // Browsers offer cameras in secure contexts only.
   if (!navigator.mediaDevices) return tell("The camera needs https, or a service on this computer.", true);
   const video = { facingMode: "environment", width: { ideal: 1920 }, height: { ideal: 1080 } };
   try {
@@ -89,7 +89,7 @@ export async function openCamera() {
   }
 }
 
-/** Whether a camera pans over the photograph to try, until it is closed. */
+/** Plays a camera that pans over the example photograph, until closed; returns whether it plays. */
 export async function openExample() {
   const photograph = await fetch(new URL("china.jpg", import.meta.url));
   if (!photograph.ok) return tell("The photograph of the example is not installed with this service.", true);
@@ -104,7 +104,7 @@ export async function openExample() {
   return play(stream, "example");
 }
 
-/** Whether a file or a stream plays. */
+/** Plays a file or a media stream; returns whether it plays. */
 async function play(source, name) {
   close();
   if (source instanceof MediaStream) clip.srcObject = source;
@@ -112,7 +112,7 @@ async function play(source, name) {
   const plays = await new Promise((resolve) => {
     clip.onloadeddata = () => resolve(true);
     clip.onerror = () => resolve(false);
-    if (clip.srcObject) clip.play().catch(clip.onerror); // has no data before
+    if (clip.srcObject) clip.play().catch(clip.onerror); // a stream has no data before
   });
   if (!plays) return false;
   const less = Math.min(1, MAX_SIDE / Math.max(clip.videoWidth, clip.videoHeight));
@@ -122,7 +122,7 @@ async function play(source, name) {
   state.frame = null;
   emit("tab", "video");
   control();
-  // A browser that lets nothing play by itself leaves the button.
+  // If the browser blocks autoplay, the visitor uses the button.
   await clip.play().catch(() => null);
   return true;
 }
@@ -144,7 +144,7 @@ function control() {
   $("seek").setAttribute("aria-valuetext", time);
 }
 
-/** The mask of another place is no use here. */
+/** Discards the masks after a seek. */
 function drop() {
   if (state.mode !== "video") return;
   stopAsking();
@@ -156,7 +156,7 @@ function drop() {
   view.draw();
 }
 
-/** What the visitor sees: the frame under its masks, or the clip's own. */
+/** The visible frame: the segmented one, or the clip's current one. */
 const shown = async () => (view.image === clip ? grab() : state.frame);
 
 async function grab() {
@@ -165,7 +165,7 @@ async function grab() {
   return { ...picture, time, scene };
 }
 
-/** Asks about the frame that shows, unless that is not the time. */
+/** Segments the visible frame, unless a request is running, the clip is seeking, or nothing has changed. */
 function look() {
   if (state.mode !== "video" || !state.clip || asking() || clip.seeking) return;
   const what = followed() ?? wordsQuestion();
@@ -175,7 +175,7 @@ function look() {
   const began = performance.now();
   const act = async (signal) => {
     if (what.follow) return follow(grab, signal);
-    const frame = await grab(); // the newest, however often a busy service is asked
+    const frame = await grab(); // grabbed again for each retry
     lastQuery = { time: frame.time, text };
     return { frame, answer: await engine.frame(frame, what, signal) };
   };
@@ -185,7 +185,7 @@ function look() {
     state.answer = what.follow ? { ...combined(null, answer), summary: followSummary() } : combined(answer, null);
     emit("answered");
     const spent = performance.now() - began;
-    // As slowly as objects can be followed.
+    // Slow down the clip so that tracking keeps up.
     clip.playbackRate = what.follow ? Math.min(1, Math.max(MIN_RATE, (1000 * FOLLOW_STEP) / spent)) : 1;
     times = [...times, performance.now()].slice(-KEPT);
     const passed = times.at(-1) - times[0];

@@ -1,12 +1,12 @@
-// The picture on the canvas: zoom, pan, what is painted over it, and from the pointer and the keyboard to its pixels.
+// The canvas: zoom, pan, overlays, and pointer and keyboard input in pixels of the picture.
 
 import { $, emit, page, state } from "./page.js";
 
-const NEAR = 6; // pixels of the screen that a drag is longer than a click
+const NEAR = 6; // screen pixels; a shorter drag is a click
 const MAX_ZOOM = 32;
-const ZOOM_STEP = 1.5; // of a key
-const LONG_PRESS = 500; // milliseconds of a finger
-const MAX_DRAWN = 2560; // pixels across of the copy that is drawn while nobody looks closer
+const ZOOM_STEP = 1.5; // factor of one key press
+const LONG_PRESS = 500; // milliseconds of a touch
+const MAX_DRAWN = 2560; // pixels; width of the copy that is drawn at low zoom
 const DARK = "rgb(0 0 0 / .72)";
 
 class View {
@@ -29,11 +29,11 @@ class View {
   }
 
   show(image) {
-    // The copy is smaller, the cross is the keyboard's place, the corner that of a box which a key or a drag has begun.
+    // copy: reduced image; cross: keyboard cursor; corner: first corner of a box begun by a key or a drag.
     Object.assign(this, { image, copy: null, cross: null, corner: null });
-    this.outline = null; // path of what a click would cut out
+    this.outline = null; // SVG path of the preview
     this.clear();
-    this.canvas.style.setProperty("--shape", String(image.width / image.height)); // a small screen has no room to lose
+    this.canvas.style.setProperty("--shape", String(image.width / image.height)); // saves space on small screens
     this.fit();
     if (!(image instanceof ImageBitmap) || image.width <= MAX_DRAWN) return;
     createImageBitmap(image, { resizeWidth: MAX_DRAWN, resizeQuality: "medium" }).then((copy) => (this.copy = this.image === image ? copy : this.copy));
@@ -45,7 +45,7 @@ class View {
     this.names = []; // {x, y, text, colour}
   }
 
-  /** The whole image, in the middle. */
+  /** Shows the whole image, centred. */
   fit() {
     const ratio = window.devicePixelRatio;
     this.canvas.width = Math.max(1, Math.round(this.canvas.clientWidth * ratio));
@@ -74,7 +74,7 @@ class View {
     this.#drawMarks(context, 1.5 / zoom);
   }
 
-  /** An image with what is painted over it, at a size. */
+  /** Draws an image and its overlays at a size. */
   paint(context, image, width, height) {
     context.drawImage(image, 0, 0, width, height);
     if (!this.fills) return;
@@ -84,10 +84,10 @@ class View {
     context.drawImage(this.lines, 0, 0, width, height);
   }
 
-  /** Prompts, names, and what the pointer or the keyboard is drawing; `thin`: the width of a line in pixels of the image. */
+  /** Draws prompts, names and the unfinished box; `thin`: line width in pixels of the image. */
   #drawMarks(context, thin) {
     const frame = (/** @type {number[]} */ [x0, y0, x1, y1]) => this.#line(context, `M${x0} ${y0}H${x1}V${y1}H${x0}Z`, thin);
-    if (this.outline) this.#line(context, this.outline, thin / 1.5); // hides less of the edge that it shows
+    if (this.outline) this.#line(context, this.outline, thin / 1.5); // thinner, to show the edge below
     for (const prompt of state.mode === "picture" ? state.prompts : []) {
       if (prompt.box) frame(prompt.box);
       for (const point of prompt.points ?? []) this.#dot(context, point, thin);
@@ -99,7 +99,7 @@ class View {
     if (this.cross) this.#line(context, `M0 ${this.cross.y}H${this.image.width}M${this.cross.x} 0V${this.image.height}`, thin);
   }
 
-  /** A white line inside a black one: no picture hides both. */
+  /** A white line with a black border, visible on every picture. */
   #line(context, path, thin) {
     for (const [colour, width] of [["#000", 3 * thin], ["#fff", thin]]) {
       Object.assign(context, { strokeStyle: colour, lineWidth: width });
@@ -116,7 +116,7 @@ class View {
     context.stroke(dot);
   }
 
-  /** Names at the size of the page's text, whatever the zoom: inside the canvas, and off those before, or not at all. */
+  /** Writes names at a constant size inside the canvas; a name that would overlap others in every row is left out. */
   #writeNames(context) {
     const high = 13 * window.devicePixelRatio;
     const tall = 1.6 * high;
@@ -172,7 +172,7 @@ class View {
     this.dragged = null;
     clearTimeout(this.pressing);
     if (!this.corner || event.pointerType !== "touch") return;
-    // A finger that stays is a click with the other sign.
+    // A long touch is a click with the opposite sign.
     this.pressing = setTimeout(() => {
       if (!this.corner || this.dragged) return;
       emit("shown", { ...this.corner, positive: !this.adding });
@@ -214,7 +214,7 @@ class View {
     if (box[2] > box[0] && box[3] > box[1]) emit("shown", { x, y, positive, box });
   }
 
-  /** The image's corner goes there, as far as the image stays on the canvas; where it is the smaller, in the middle. */
+  /** Moves the image's corner, within the canvas; a side smaller than the canvas is centred. */
   #put(left, top) {
     const bounded = (value, room) => (room > 0 ? room / 2 : -within(-value, -room));
     this.left = bounded(left, this.canvas.width - this.image.width * this.zoom);
@@ -245,7 +245,7 @@ class View {
 
   #key(event) {
     if (event.ctrlKey || event.metaKey) return;
-    // A fortieth of the image, or of what is seen of it; a pixel with Shift.
+    // A fortieth of the visible part; one pixel with Shift.
     const step = event.shiftKey ? 1 : (Math.max(this.image.width, this.image.height) / 40) * (this.#least() / this.zoom);
     const actions = {
       ArrowLeft: () => this.#step(-step, 0),
@@ -281,7 +281,7 @@ class View {
   #step(x, y) {
     const at = this.cross ?? { x: this.image.width / 2, y: this.image.height / 2 };
     this.cross = { x: within(at.x + x, this.image.width), y: within(at.y + y, this.image.height) };
-    // The view follows no further than it must.
+    // Scroll just enough to keep the cross visible.
     const seen = this.#onCanvas(this.cross);
     const beyond = (place, size) => Math.min(place, 0) + Math.max(place - size, 0);
     this.#put(this.left - beyond(seen.x, this.canvas.width), this.top - beyond(seen.y, this.canvas.height));

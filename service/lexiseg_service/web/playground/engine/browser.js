@@ -1,4 +1,4 @@
-// The engine in this browser: a worker answers, and nothing leaves the page.
+// The engine in this browser: a web worker answers, and no data leaves the page.
 
 import { $, problemOf } from "../page.js";
 
@@ -32,16 +32,16 @@ function ask(act, args, signal) {
   });
 }
 
-/** Cards of the models, once everything is here that a first question needs. */
+/** Cards of the models, after loading everything that a first question needs. */
 export async function describe() {
-  await keepOffline().catch(() => null); // as in private windows
+  await keepOffline().catch(() => null); // not available in private windows
   $("loading").hidden = true;
   return ask("describe", []);
 }
 
-export const vocabularies = async () => []; // they are of a server
+export const vocabularies = async () => []; // servers only
 
-/** All files, so that they are fetched once; when that fails, each is fetched as it is needed. */
+/** Caches all files by a service worker; if that fails, each is fetched when it is needed. */
 async function keepOffline() {
   navigator.serviceWorker.onmessage = ({ data: { what, loaded, total } }) => {
     $("loading").hidden = loaded >= total;
@@ -54,7 +54,7 @@ async function keepOffline() {
   await new Promise((ended) => (installing.onstatechange = () => ["activated", "redundant"].includes(installing.state) && ended()));
 }
 
-/** Asks the worker about a picture `{file, id}`: of a video, `scene` is another after a cut or a jump. */
+/** Asks the worker about a picture `{file, id}`; in a video, `scene` changes with each seek. */
 const about = (act) => (picture, question, signal) => {
   picture.id ??= `${Date.now()}-${Math.random()}`;
   return ask(act, [{ key: picture.id, file: picture.file }, question, picture.scene], signal);

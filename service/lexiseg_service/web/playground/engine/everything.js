@@ -3,7 +3,7 @@
 
 import { halfToEven } from "./maps.js";
 
-const FINER = 2; // pixels of a mask across a cell of the maps
+const FINER = 2; // mask pixels per cell of the maps, on each axis
 
 /** Masks [h * w] of a picture with their quality in 0..1, after non-maximum suppression, the best first. */
 export async function proposed(rules, picture, run) {
@@ -70,7 +70,7 @@ export async function proposed(rules, picture, run) {
   return withoutDuplicates(good, settings.rule);
 }
 
-/** Masks [h * w] of the picture for a point; `touches`: pixels along edges of the window which are not the picture's. */
+/** Masks [h * w] of the picture for a point; `touches`: mask pixels on window edges inside the picture. */
 async function masksAt({ x, y }, window, isWhole, shared, run) {
   const lines = (start, count) => [BigInt64Array.from({ length: count / 2 }, (_, i) => BigInt(start / 2 + i)), [count / 2]];
   const place = { rows: lines(window.top, window.rows), columns: lines(window.left, window.columns) };

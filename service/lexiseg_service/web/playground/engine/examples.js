@@ -1,10 +1,10 @@
-// Classes by example: rows of what was shown, kept in this browser, and the vectors that are learned from them.
+// Classes by example: encoded examples, stored in this browser, and the class vectors computed from them.
 
 import { inputsOf, predict } from "./prompts.js";
 
 const STORE = "examples";
 
-/** The row of what a prompt shows: of the cells that the head cuts out, as far as its box or what is like its points reaches. */
+/** The encoded region of a prompt: the cells of its mask inside its box, or those similar to its points. */
 export async function rowOf(rules, picture, prompt, run) {
   const { mask } = await predict(rules, picture, { ...prompt, glance: true }, run);
   const shown = { pixels: picture.features.pixels, mask: [mask, picture.cells], ...inputsOf(picture, prompt) };
@@ -14,8 +14,8 @@ export async function rowOf(rules, picture, prompt, run) {
 }
 
 /**
- * What is learned of a class by the numbers of its examples: `vectors`, the `middle` of what was shown, `turned`, which
- * turns others from what it is not, and `groups` of cells, if there are any that it does not get.
+ * A class computed from its examples: `vectors`, their `middle`, `withoutNegatives` (removes the direction of negative
+ * examples from a vector), and `groups` of cells, if there are negative examples.
  */
 export async function learned(rules, { name, examples = [], negatives = [] }, run) {
   if (!examples.length) return { vectors: [], withoutNegatives: (vector) => vector, groups: [] };
@@ -38,7 +38,7 @@ export async function learned(rules, { name, examples = [], negatives = [] }, ru
   return { vectors: each, middle, withoutNegatives, groups };
 }
 
-/** Of groups of cells: the direction, and the `bound` of cosines from which a cell is like it. Rows kept earlier have no groups. */
+/** Groups of cells: their direction, and the minimum cosine (`bound`) of a similar cell. Rows of old versions have none. */
 function groupsOf(row, width) {
   const groups = Array.from({ length: row.length / width - 1 }, (_, index) => row.slice((index + 1) * width, (index + 2) * width));
   return groups.filter((group) => group.some(Boolean)).map(unit);

@@ -1,20 +1,20 @@
-// Maps: pictures brought to a size, logits to masks, masks to run lengths.
+// Resizes pictures, and converts scores to masks and masks to run lengths.
 
 const EVEN = 1e-3; // smaller parts of a pixel are ignored, as in OpenCV's area interpolation
 const FIXED = 2048; // 1 in OpenCV's fixed-point weights of bytes
-const SLACK = 1e-4; // of scores: rounding must not lose a label that could win
+const SLACK = 1e-4; // tolerance of scores: rounding must not exclude a label that could win
 
 export function halfToEven(value) {
   const whole = Math.floor(value);
   return value - whole === 0.5 ? whole + (whole % 2) : Math.round(value);
 }
 
-/** Places [x, y, x, y, ...] in a picture of `from` [height, width] where it has the size `to`. */
+/** Coordinates [x, y, x, y, ...] scaled from a picture of size `from` [height, width] to size `to`. */
 export function scaled(places, from, to) {
   return places.map((place, i) => (place * to[1 - (i % 2)]) / from[1 - (i % 2)]);
 }
 
-/** Between which inputs, `low` and the next one, `pixels` outputs lie, by the `weight` of the next: half-pixel centres, edges clamped. */
+/** Linear interpolation of `pixels` outputs between inputs `low` and `low + 1`, with the `weight` of the latter: half-pixel centres, clamped. */
 export function axis(cells, pixels) {
   const [low, weight] = [new Int32Array(pixels), new Float32Array(pixels)];
   for (let pixel = 0; pixel < pixels; pixel++) {
@@ -26,8 +26,8 @@ export function axis(cells, pixels) {
 }
 
 /**
- * For each output along an axis the inputs `at` and their `weights`, as OpenCV has them: shares of what it covers, or
- * between two, of `whole`. Where only the other axis becomes smaller, it `steps` from one to the next.
+ * Inputs `at` and `weights` of each output along an axis, as in OpenCV: by covered area, or between two inputs, in units of
+ * 1 / `whole`. `steps`: OpenCV's interpolation for an axis that is enlarged while the picture becomes smaller.
  */
 function taps(from, to, area, steps, whole) {
   const scale = from / to;
@@ -48,8 +48,8 @@ function taps(from, to, area, steps, whole) {
 }
 
 /**
- * A picture, rows of pixels of `channels` numbers of which `kept` are kept, at another size [height, width], to the bit as
- * OpenCV makes it: by area where it becomes smaller, else linear.
+ * Resizes a picture from size `from` to `to` [height, width], bit-exact with OpenCV: by area if it becomes smaller, else
+ * linear. The first `kept` of `channels` numbers of each pixel are used.
  *
  * @param {number[]} from @param {number[]} to @param {any} Kind of the array; clamped bytes are rounded, halves to even
  */
@@ -57,7 +57,7 @@ export function resized(source, from, to, channels, kept, linear = false, Kind =
   const [[height, width], [rows, columns]] = [from, to];
   const smaller = !linear && rows * columns < height * width;
   const area = smaller && rows <= height && columns <= width;
-  const fixed = !area && Kind === Uint8ClampedArray; // numbers of 11 bits behind the point
+  const fixed = !area && Kind === Uint8ClampedArray; // fixed point with 11 fractional bits
   const [down, across] = [[height, rows], [width, columns]].map(([cells, pixels]) => taps(cells, pixels, area, smaller, fixed ? FIXED : 1));
   const n = columns * kept;
   const lines = [0, 1].map(() => ({ row: -1, sums: new (fixed ? Int32Array : Float32Array)(n) }));
@@ -79,7 +79,7 @@ export function resized(source, from, to, channels, kept, linear = false, Kind =
   };
   const target = new Kind(rows * n);
   const sums = new Float32Array(n);
-  const half = height === 2 * rows && width === 2 * columns ? 1 / 8 : 0; // there halves go up
+  const half = height === 2 * rows && width === 2 * columns ? 1 / 8 : 0; // OpenCV rounds halves up there
   down.forEach(({ at, weights }, row) => {
     sums.fill(half);
     at.forEach((each, tap) => {
@@ -95,11 +95,11 @@ export function resized(source, from, to, channels, kept, linear = false, Kind =
 }
 
 /**
- * The label of each pixel of an image [H, W] by scores [K, h, w], upsampled bilinearly, its probability, and the sum of
- * that for each label.
+ * Label and probability of each pixel of an image [H, W] by bilinear upsampling of scores [K, h, w], and the sum of
+ * probabilities (`votes`) of each label.
  *
- * Between four corners a score never leaves their range: only labels that can win inside a cell are upsampled there.
- * Maps run down the columns; ties go to the first.
+ * Interpolated scores stay between those of the four corners: only labels that can win in a cell are upsampled there.
+ * Maps are in column-major order; ties go to the first label.
  */
 export function winners(scores, count, [h, w], [H, W]) {
   const [y, x, cells] = [axis(h, H), axis(w, W), h * w];
@@ -107,7 +107,7 @@ export function winners(scores, count, [h, w], [H, W]) {
   const [labels, votes, probability] = [new Uint16Array(H * W), new Float64Array(count), new Float32Array(H * W)];
   const [rowsOf, columnsOf] = [spans(y.low, h), spans(x.low, w)];
   const able = new Int32Array(count);
-  const [lefts, rights] = [new Float64Array(count + 1), new Float64Array(count + 1)]; // of a row in a cell; `total` last
+  const [lefts, rights] = [new Float64Array(count + 1), new Float64Array(count + 1)]; // scores at both ends of a row in a cell; `total` last
   for (let cell = 0; cell < cells - w; cell++) {
     const [row, column] = [Math.floor(cell / w), cell % w];
     const n = candidates(scores, count, cells, cell, w, able);
@@ -138,7 +138,7 @@ export function winners(scores, count, [h, w], [H, W]) {
   return { labels, votes, probability };
 }
 
-/** Write to `able` the labels that may win between a cell and the next ones; returns their number. */
+/** Writes to `able` the labels that may win between a cell and its neighbours; returns their number. */
 function candidates(scores, count, cells, cell, w, able) {
   let least = -Infinity;
   for (let at = cell; at < count * cells; at += cells) {
@@ -151,11 +151,11 @@ function candidates(scores, count, cells, cell, w, able) {
   return n;
 }
 
-/** For each cell the first output from it on: [cells + 1], the last entry is the number of outputs. */
+/** Index of the first output in each cell: [cells + 1]; the last entry is the number of outputs. */
 const spans = (low, cells) =>
   Int32Array.from({ length: cells + 1 }, (_, cell) => (low.findIndex((each) => each >= cell) + 1 || low.length + 1) - 1);
 
-/** [cells] of scores [count, cells]. */
+/** Log-sum-exp over labels: scores [count, cells] to [cells]. */
 function logSumExp(scores, count, cells) {
   return Float32Array.from({ length: cells }, (_, cell) => {
     let [highest, sum] = [-Infinity, 0];
@@ -165,7 +165,7 @@ function logSumExp(scores, count, cells) {
   });
 }
 
-/** Logits [h, w] at the size of the image, 1 where they are not below 0; down the columns. */
+/** Mask [H * W] in column-major order: 1 where the upsampled logits [h, w] are at least 0. */
 export function cut(logits, [h, w], [H, W]) {
   const [y, x] = [axis(h, H), axis(w, W)];
   const [mask, column] = [new Uint8Array(H * W), new Float32Array(h)];
@@ -179,7 +179,7 @@ export function cut(logits, [h, w], [H, W]) {
   return mask;
 }
 
-/** `{mask, area, bbox}` of every label below `count` in a map that runs down the columns; `mask` in COCO's run lengths. */
+/** `{mask, area, bbox}` of every label below `count` in a column-major map; `mask` is a COCO RLE. */
 export function encoded(labels, count, [height, width]) {
   const masks = Array.from({ length: count }, () => ({ runs: [], end: 0, area: 0, box: [width, height, 0, 0] }));
   for (let begin = 0, end = 0; begin < labels.length; begin = end) {

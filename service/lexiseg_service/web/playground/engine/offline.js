@@ -1,17 +1,17 @@
-// The service worker of a site: all files of a first visit are kept, so that the page opens without a network.
+// Service worker of a static site: caches all files on the first visit, so that the page works offline.
 
 const FILES = "{files}".split(" ");
 const TOTAL = Number("{bytes}"); // of all files
 const ISOLATED = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" }; // threads need it
 const scope = /** @type {any} */ (self);
-const SITE = scope.registration.scope; // other pages of the same origin have caches, too
+const SITE = scope.registration.scope; // part of the cache's name: other pages of the origin have caches, too
 const CACHE = `${SITE} {version}`;
 
 scope.addEventListener("install", (event) => event.waitUntil(keepAll().then(() => scope.skipWaiting())));
 scope.addEventListener("activate", (event) => event.waitUntil(Promise.all([forgetOthers(), scope.clients.claim()])));
 scope.addEventListener("fetch", (event) => new URL(event.request.url).origin === location.origin && event.respondWith(response(event)));
 
-/** Fetches the files that are not here from an earlier attempt. */
+/** Fetches all files that an earlier attempt has not cached. */
 async function keepAll() {
   const cache = await caches.open(CACHE);
   const count = await counterOf("the model", TOTAL);
@@ -25,7 +25,7 @@ async function keepAll() {
   await Promise.all(FILES.map(keep));
 }
 
-/** Takes numbers of bytes that have arrived; pages are told their sum. */
+/** Returns a function that adds received bytes and posts their sum to all pages. */
 async function counterOf(what, total) {
   const pages = await scope.clients.matchAll({ includeUncontrolled: true });
   let loaded = 0;
@@ -47,7 +47,7 @@ async function forgetOthers() {
   for (const name of await caches.keys()) if (name.startsWith(`${SITE} `) && name !== CACHE) await caches.delete(name);
 }
 
-/** A file from the cache; what a word needs beside, the text tower, is kept when it comes. */
+/** The response to a request, from the cache if possible; others, such as the text tower, are cached when fetched. */
 async function response(event) {
   const { request } = event;
   const cache = await caches.open(CACHE);

@@ -1,7 +1,7 @@
-// Clicks and boxes: what the head cuts out, improved by the object's own colours, its box and its points, as the service does.
+// Prompts: masks for clicks and boxes, refined by the object's colours, its box and its points, as in the service.
 //
-// A picture in here is a view of one: `size` [H, W] in pixels of the questions, `cells` [h, w], `shared` and `palette` (what
-// graphs share of it), and `look(look)`, the view of a part. Masks are logits [h * w].
+// A `picture` here is a view: `size` [H, W] in pixels of the question, `cells` [h, w], `shared` and `palette` (cached graph
+// outputs), and `look(look)`, the view of a part. Masks are logits [h * w].
 
 import { axis, cut, encoded, resized, scaled } from "./maps.js";
 import { paint, parts } from "../masks.js";
@@ -13,7 +13,7 @@ export async function cutOut(rules, picture, prompt, run) {
   return { logits: mask, quality, ...encoded(cut(mask, picture.cells, picture.size), 2, picture.size)[1] };
 }
 
-/** The mask of a prompt without its negative points, less what each of these removes by what the head answers to it. */
+/** The mask without negative points, minus the part that the head's answer to each negative point removes. */
 async function withPoints(rules, picture, prompt, run) {
   const { OUTSIDE, MAX_ANSWERS } = rules.constants.negative_points;
   const [positives, negatives] = bySign(prompt.points);
@@ -44,7 +44,7 @@ async function withPoints(rules, picture, prompt, run) {
 
 const bySign = (points = []) => [true, false].map((sign) => points.filter(({ positive = true }) => positive === sign));
 
-/** The mask of a prompt, with its negative points as the head takes them. */
+/** The head's mask for a prompt, negative points included. */
 export async function predict(rules, picture, prompt, run) {
   const look = lookAt(rules, picture, prompt);
   const { mask, quality } = await (look ? lookedAt(picture, look, prompt, run) : coloured(picture, prompt, run));
@@ -54,7 +54,7 @@ export async function predict(rules, picture, prompt, run) {
   return { mask: withoutCrumbs(clipped.data, picture.cells[1], rules.settings.crumbs), quality };
 }
 
-/** The graphs' mask for a prompt and its quality; with the object's colours, unless the prompt is rough. */
+/** Mask and quality of a prompt by the graphs; refined by the object's colours, unless the prompt is rough. */
 async function coloured(picture, prompt, run) {
   const { points = [], box } = prompt;
   const shown = { ...inputsOf(picture, prompt), ...(await picture.shared()) };
@@ -65,9 +65,9 @@ async function coloured(picture, prompt, run) {
   return { mask, quality: sure.data[0] };
 }
 
-/** A prompt as graphs take it. */
+/** A prompt as inputs of the graphs. */
 export function inputsOf(picture, { points = [], box }) {
-  const K = Math.max(1, points.length); // a point whose sign is 0 is none
+  const K = Math.max(1, points.length); // sign 0: padding
   const [places, signs] = [new Float32Array(2 * K), new Float32Array(K)];
   places.set(points.flatMap(({ x, y }) => scaled([x, y], picture.size, picture.tile)));
   signs.set(points.map(({ positive = true }) => (positive ? 1 : -1)));
@@ -83,11 +83,11 @@ function isExact({ box, points = [] }) {
   return !box || points.every(({ x, y, positive = true }) => !positive || (box[0] <= x && x <= box[2] && box[1] <= y && y <= box[3]));
 }
 
-/** Small islands and holes change their sign. */
+/** Flips the sign of small islands and holes. */
 function withoutCrumbs(mask, w, rule) {
   const inside = Uint8Array.from(mask, (logit) => Number(logit > 0));
   const { ids, owner, areas } = parts(inside, w);
-  const outer = new Uint8Array(owner.length); // what touches the picture's edge is no hole
+  const outer = new Uint8Array(owner.length); // parts at the picture's edge are not holes
   ids.forEach((id, cell) => {
     if (cell < w || cell >= ids.length - w || cell % w === 0 || cell % w === w - 1) outer[id] = 1;
   });
@@ -97,7 +97,7 @@ function withoutCrumbs(mask, w, rule) {
   return mask.map((logit, cell) => (crumb[ids[cell]] ? -logit : logit));
 }
 
-// A closer look at small boxes: `look` is {top, left, bottom, right} of the kept picture and the `input` [h, w] made of it
+// A closer look at small boxes: `look` is a region {top, left, bottom, right} of the kept picture and its `input` size [h, w]
 
 function lookAt(rules, { kept, tile, size }, prompt) {
   if (!kept || !prompt.box || prompt.glance || !isExact(prompt)) return null;
@@ -121,7 +121,7 @@ function span(middle, length, ofTile, ofKept) {
   return [start, Math.min(ofKept, start + Math.ceil((length * ofKept) / ofTile))];
 }
 
-/** As `coloured`, by the part that is looked at: each cell of the picture is the mean of what it covers. */
+/** `coloured` on an enlarged part; each cell of the picture is the mean of the part's cells that it covers. */
 async function lookedAt(picture, look, prompt, run) {
   const { kept: { size }, cells: [h, w] } = picture;
   const toPart = (places) => scaled(places, picture.size, size).map((place, i) => place - (i % 2 ? look.top : look.left));
@@ -142,14 +142,14 @@ function neighbours({ x, y }, { cells, size }) {
   const [rows, columns] = [y, x].map((place, side) => {
     const { low, weight } = axis(cells[side], size[side]);
     const pixel = Math.min(Math.floor(place), size[side] - 1);
-    return [low[pixel], low[pixel] + 1].slice(Math.floor(weight[pixel])); // at the end it is on a cell
+    return [low[pixel], low[pixel] + 1].slice(Math.floor(weight[pixel])); // at the edges the pixel is on a cell
   });
   return rows.flatMap((row) => columns.map((column) => row * cells[1] + column));
 }
 
 const distance = (one, other, w) => Math.hypot(Math.floor(one / w) - Math.floor(other / w), (one % w) - (other % w));
 
-/** What of a mask is around some cells: part of the way to its outline, or to the nearest positive point's `corners`. */
+/** The disc of a mask around some cells; its radius is a share of the distance to the outline or the nearest `corners`. */
 function discOf(rules, inside, cells, corners, w) {
   const depths = cells.map((cell) => {
     const [row, column] = [Math.floor(cell / w), cell % w];
@@ -160,23 +160,23 @@ function discOf(rules, inside, cells, corners, w) {
   return inside.map((each, cell) => each && Number(distance(cell, cells[0], w) < rules.constants.negative_points.DISC * reach));
 }
 
-/** The parts of a region that some cells touch. */
+/** The connected parts of a region that contain one of some cells. */
 function partAround(region, cells, w) {
   const { ids } = parts(region, w);
   const touched = new Set(cells.map((cell) => ids[cell]));
   return region.map((each, cell) => each && Number(touched.has(ids[cell])));
 }
 
-// Corrections of a mask: positive points and the box add to it, negative points remove the object that a click there shows
+// Corrections of a mask: positive points and the box add to it, a negative point removes the object that a click there selects
 
 async function correct(rules, picture, { points = [], box, mask }, run) {
   const { constants: { mask_prompts: { CERTAIN }, negative_points: { MAX_ANSWERS } } } = rules;
   const { cells, size } = picture;
   const [positives, negatives] = bySign(points);
   const [[h, w], [H, W]] = [cells, size];
-  const pixels = new Uint8Array(H * W); // down the columns
+  const pixels = new Uint8Array(H * W); // column-major
   paint(pixels, mask, 1);
-  const shares = resized(pixels, [W, H], [w, h], 1, 1, false, Float32Array); // of each cell that the mask covers
+  const shares = resized(pixels, [W, H], [w, h], 1, 1, false, Float32Array); // share of each cell that the mask covers
   let logits = Float32Array.from(shares, (_, i) => (2 * shares[(i % w) * h + Math.floor(i / w)] - 1) * CERTAIN);
   const repaint = (shown, number) => cut(shown, cells, size).forEach((each, pixel) => each && (pixels[pixel] = number));
   let quality = 0;
@@ -198,7 +198,7 @@ async function correct(rules, picture, { points = [], box, mask }, run) {
   return { logits, quality, ...encoded(pixels, 2, size)[1] };
 }
 
-/** Logits of what a negative point at some cells removes from a mask, where a click on it cuts out `shown`. */
+/** Logits of the part that a negative point at some cells removes; `shown`: the mask of a click there. */
 function removedFrom(rules, logits, shown, at, positives, w) {
   const { constants: { mask_prompts: { CERTAIN, MAX_REMOVED }, negative_points: { OUTSIDE } } } = rules;
   const inside = Uint8Array.from(logits, (logit) => Number(logit >= 0));

@@ -1,19 +1,19 @@
-// Words: classes and background compete for every cell, and segments are made of what they won. The numbers are the card's.
+// Segmentation by words: classes and background compete for every cell, and segments are made of the cells won.
 
 import { dot, learned } from "./examples.js";
 import { encoded, winners } from "./maps.js";
 import { parts } from "../masks.js";
 
 /**
- * The classes of a question, read: `classes` {name, threshold, texts, stuff}, `texts` of all of them with those of examples,
- * whether what is like a background word `drops` out, and `inputs` of the graph that gives scores.
+ * The encoded classes of a question: `classes` {name, threshold, texts, stuff}, `texts` (vectors of words and examples),
+ * `drops` (whether there is a background), and the `inputs` of the graph `scores`.
  */
 export async function bankOf(rules, question, read, run) {
   const entries = (question.classes ?? []).map((one) => (typeof one === "string" ? { name: one } : one));
   if (!entries.length) throw new Error("Type a word first.");
   const classes = [];
-  const texts = []; // {text, owner, vector, level, ...}, without a text for what an example shows
-  const groups = []; // of cells, of classes with negative examples
+  const texts = []; // {text, owner, vector, level, ...}; examples have no text
+  const groups = []; // groups of cells of classes with negative examples
   const byExample = []; // classes without words
   for (const [owner, { synonyms = [], ...entry }] of entries.entries()) {
     const made = await learned(rules, entry, run);
@@ -33,7 +33,7 @@ export async function bankOf(rules, question, read, run) {
   return { classes, texts, drops, inputs: inputsOf(rules, classes.length, texts, groups, yields) };
 }
 
-/** Whether a text or an example says the same as a background word, which then does not compete. */
+/** Whether a class means the same as a background word, which is then dropped. */
 function isCoveredByClass({ card: { background }, background: vectors, constants }, word, index, texts, byExample) {
   if (texts.some(({ same }) => same?.[index])) return true;
   if (texts.some(({ text }) => background.synonyms[word]?.includes(text?.toLowerCase()))) return true;
@@ -43,7 +43,7 @@ function isCoveredByClass({ card: { background }, background: vectors, constants
   return byExample.some((made) => dot(vector, made.middle) >= SAME_MEANING * Math.max(...made.vectors.map((own) => dot(own, made.middle))));
 }
 
-/** What the graph of scores takes of `count` classes; nobody's score is raised where there are few. */
+/** Inputs of the graph `scores` for `count` classes; with few classes the background's score is raised. */
 function inputsOf(rules, count, texts, groups, yields) {
   const { ABSENT } = rules.constants.browser_graphs;
   const { offset, margin, fades_at: fadesAt } = rules.card.background;
@@ -66,7 +66,7 @@ function inputsOf(rules, count, texts, groups, yields) {
   };
 }
 
-/** {label, class_index, score, least} of what is under each of some masks, logits [h * w]; null where that is nobody's. */
+/** {label, class_index, score, least} of the best class under each mask, logits [h * w]; null if it is the background. */
 export async function namesOf(view, bank, masks, run) {
   const { pixels } = view.features;
   const n = masks.length;
@@ -84,12 +84,12 @@ export async function namesOf(view, bank, masks, run) {
   });
 }
 
-const rowsOf = ({ classes, drops }) => classes.length + (drops ? 1 : 0); // nobody competes where pixels may drop out
+const rowsOf = ({ classes, drops }) => classes.length + (drops ? 1 : 0); // the last row is the background
 
-/** The answer to a question about words in a picture; of a video with a `memory` nothing is dropped by a single frame: it would flicker. */
+/** The answer to a question about words. In a video, with a `memory`, the card's threshold is not applied: segments would flicker. */
 export async function segmentsOf(rules, question, bank, { features, cells, size }, run, memory = null) {
   const { classes, drops } = bank;
-  const seen = await run("scores", { ...features, ...bank.inputs }); // of classes, and of nobody in the last row
+  const seen = await run("scores", { ...features, ...bank.inputs }); // of classes, and of the background in the last row
   const own = seen.scores.data.subarray(0, rowsOf(bank) * cells[0] * cells[1]);
   const won = winners(memory ? await memory.smooth(own, cells) : own, rowsOf(bank), cells, size);
   const isSemantic = (question.task ?? "semantic") === "semantic";
@@ -100,7 +100,7 @@ export async function segmentsOf(rules, question, bank, { features, cells, size 
   encoded(labels, owner.length, size).forEach((one, piece) => {
     if (!one.area) return;
     const index = owner[piece];
-    const isNamed = rules.card.score && classes[index].texts.length; // presence is learned for words, not for examples
+    const isNamed = rules.card.score && classes[index].texts.length; // presence is trained for words, not for examples
     const probability = votes[piece] / one.area;
     const score = isNamed ? scoreOf(rules, seen.whole.data[index], probability, classes.length, one.area / labels.length) : probability;
     const least = classes[index].threshold ?? question.threshold ?? (drops && isNamed && !memory ? rules.card.score.threshold : 0);
@@ -114,13 +114,13 @@ export async function segmentsOf(rules, question, bank, { features, cells, size 
 }
 
 /**
- * Connected regions of what classes won, class by class, the largest first; stuff as a whole, or not. By the `presence` of
- * classes in the picture only those that are believed to be whole things; all of them where it is null.
+ * Connected regions of each class, the largest first; stuff is one region (panoptic) or left out. With the `presence` of
+ * classes in the picture, only regions that are probably whole things; without it, all.
  */
 function thingsOf(rules, classes, presence, { labels, probability }, height, task) {
   const { MIN_INSTANCE, TINY } = rules.constants.pixels;
   const { things: rule } = rules.card.panoptic;
-  const { ids, owner, areas } = parts(labels, height); // columns are the lines of this map
+  const { ids, owner, areas } = parts(labels, height); // the map is in column-major order
   const votes = new Float64Array(owner.length);
   ids.forEach((id, pixel) => (votes[id] += probability[pixel]));
   const isBelieved = (id) => {
@@ -151,7 +151,7 @@ function scoreOf({ card: { score: rule }, score: { least, most } }, presence, pr
   return 1 / (1 + Math.exp(-Math.min(Math.max(logit, -most), most)));
 }
 
-/** Warnings about words far from those of training, about commas, and about stuff as objects. */
+/** Warnings about words far from the training words, about commas, and about stuff as instances. */
 export function warningsOf(rules, { classes, texts }, task) {
   const { name: model } = rules.card;
   const best = classes.map((_, index) => texts.filter(({ owner, text }) => text && owner === index).sort((one, other) => other.likeness - one.likeness)[0]);
@@ -169,7 +169,7 @@ export function warningsOf(rules, { classes, texts }, task) {
   ];
 }
 
-/** A warning where masks are corrected by a model that takes no masks as prompts. */
+/** A warning if masks are corrected with a model that does not support mask prompts. */
 export function warningsOfPrompts(rules, prompts) {
   if (rules.takes_masks || !prompts.some(({ mask }) => mask)) return [];
   const what = "takes no masks as prompts: what the points and the box show alone, or the mask's box, was added to the mask or removed from it";

@@ -1,11 +1,11 @@
-// The engine on a server, over REST: a picture is sent once and asked about by its id afterwards. `lexiseg site` writes the
-// browser's own in its place where all of it is imported as `engine`.
+// The engine on a server, over REST: a picture is uploaded once, then referenced by its id. `lexiseg site` replaces imports
+// of this module as `engine` by browser.js.
 
 import { $, problemOf, tell } from "../page.js";
 
-export const remote = true; // vocabularies, streams and keys are of a server
+export const remote = true; // vocabularies, streams and API keys exist on servers only
 
-/** Of the server, without a slash at its end: the page's own, or the one that the visitor of a site named. */
+/** Address of the server without a trailing slash: the page's origin, or on a static site the one that the visitor entered. */
 export const address = () => (document.body.matches(".local") ? $("server").value.trim().replace(/\/+$/, "") : location.origin);
 
 export const describe = async () => (await request("GET", "/v1/models")).models;
@@ -13,10 +13,10 @@ export const vocabularies = async () => (await request("GET", "/v1/vocabularies"
 
 export const key = () => localStorage.getItem("lexiseg-key") ?? "";
 
-/** Goes out even when the page is left. */
+/** Sends DELETE, even while the page is being closed. */
 export const remove = (path) => fetch(path, { method: "DELETE", keepalive: true, headers: authorization() });
 
-/** Segments of a picture `{file, id}`; the id from the answer is stored in the picture. `report` gets the upload's progress. */
+/** Segments a picture `{file, id}`, and stores the id from the answer in it. `report` gets the upload's progress. */
 export async function segment(picture, question, signal, report = tell) {
   const known = { image: { id: picture.id }, ...question };
   const answer = picture.id && (await request("POST", "/v1/segment", known, signal).catch((problem) => {
@@ -31,7 +31,7 @@ export async function segment(picture, question, signal, report = tell) {
   return content;
 }
 
-/** What the server answers to a form or to JSON. fetch would not report how much has been sent. @returns {Promise<any>} */
+/** Sends a form or JSON, returns the JSON answer. XMLHttpRequest, because fetch reports no upload progress. @returns {Promise<any>} */
 export function request(method, path, body = null, signal = null, report = tell) {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
@@ -47,7 +47,7 @@ export function request(method, path, body = null, signal = null, report = tell)
       sent.upload.onprogress = ({ loaded, total }) => report(loaded < total ? `Sending the picture: ${Math.round((100 * loaded) / total)} %` : "Looking…");
     }
     sent.onload = () => {
-      const { status, response } = sent; // null where it is no JSON, as a proxy's error page
+      const { status, response } = sent; // null if it is not JSON, such as a proxy's error page
       if (status >= 200 && status < 300 && (response || status === 204)) return resolve(response);
       const detail = response?.detail ?? `The server answered ${status}.`;
       reject(problemOf(detail, status, { type: response?.type, after: Number(sent.getResponseHeader("retry-after")) }));
@@ -62,9 +62,9 @@ export function request(method, path, body = null, signal = null, report = tell)
 
 const authorization = () => (key() ? { authorization: `Bearer ${key()}` } : {});
 
-/** As `segment`, where the visitor has asked for nothing that could be reported: a preview, or the next frame of a clip. */
+/** `segment` without progress reports, for previews and frames of a clip. */
 export const hover = (picture, question, signal) => segment(picture, question, signal, () => null);
 export { segment as prompt, hover as frame };
 
-/** What is shown in a picture, as a question has it; null before the picture is known. */
+/** An example of a class, as an entry of a question; null before the picture was uploaded. */
 export const examples = async (picture, prompt) => picture.id && { ...prompt, image: { id: picture.id } };

@@ -1,18 +1,18 @@
-// Video: scores averaged over the frames of a clip, and numbers that stay with objects, by the service's rules.
+// Video memory: scores averaged over frames, and stable object numbers, by the same rules as the service.
 
 import { resized, scaled } from "./maps.js";
 
-const OF_GRAY = [4899, 9617, 1868]; // of red, green and blue, in 1/16384, as OpenCV makes gray of them
+const OF_GRAY = [4899, 9617, 1868]; // weights of red, green and blue in 1/16384, as in OpenCV's conversion to gray
 
-/** The memory of one clip and question. For each frame, in order: `look`, `smooth`, `follow`. */
+/** The memory of one clip and question. Call `look`, `smooth` and `follow` for each frame, in this order. */
 export function videoMemory(rules, run) {
   let picture = null; // of the last frame: {rgb, gray, size: [h, w]}
-  let motion = null; // since the frame before, or null: `x` and `y` in it of each pixel, and the `trust` in that
-  let past = null; // the average
+  let motion = null; // from the previous frame, or null: position `x`, `y` of each pixel in it, and its `trust`
+  let past = null; // averaged scores
   let tracks = []; // {number, label, mask, missed}
-  let last = 0; // number
+  let last = 0; // number of the newest track
 
-  /** Takes in the next frame: its tile [height, width] in bytes of red, green and blue. @param {number[]} tile */
+  /** Stores the next frame, RGB bytes of a tile [height, width], and estimates its motion. @param {number[]} tile */
   async function look(rgb, tile) {
     const factor = Math.min(1, rules.constants.motion.MAX_SIDE / Math.max(...tile));
     const size = tile.map((side) => Math.max(1, Math.round(side * factor)));
@@ -25,7 +25,7 @@ export function videoMemory(rules, run) {
     motion = before && String(before.size) === String(size) ? await motionSince(before, picture) : null;
   }
 
-  /** The motion from one picture to the next; null where they show different scenes. */
+  /** The motion between two pictures; null if they show different scenes. */
   async function motionSince(before, { rgb, gray, size }) {
     const { flow: { patch, finest }, constants: { motion: { MIN_SIDE } } } = rules;
     const scales = [Math.log2(Math.max(...size) / (4 * patch)) + 0.5, Math.log2(Math.min(...size) / (patch + 1))].map(Math.floor);
@@ -41,7 +41,7 @@ export function videoMemory(rules, run) {
     return cut.data[0] ? null : { x: x.data, y: y.data, trust: trust.data };
   }
 
-  /** Scores [count, h, w] averaged with those before, where what was there is still to be seen. @param {number[]} cells [h, w] */
+  /** Scores [count, h, w] averaged with earlier ones along the motion, weighted by its trust. @param {number[]} cells [h, w] */
   async function smooth(scores, cells) {
     const before = past;
     past = scores;
@@ -54,7 +54,7 @@ export function videoMemory(rules, run) {
     return (past = average.data);
   }
 
-  /** A number for each segment {piece, class_index}, or null for a small one; `labels`: the piece of each pixel, down the columns. */
+  /** Numbers of segments {piece, class_index}, null for small ones; `labels`: the piece of each pixel, in column-major order. */
   function follow(labels, segments, [H, W]) {
     const { MIN_OVERLAP, MAX_MISSED, MAX_TRACKS } = rules.constants.tracking;
     const [height, width] = picture.size;

@@ -1,13 +1,13 @@
-// What words mean to the model: vectors of common words from a table, of all others by the text tower, loaded when needed.
+// Text embeddings: common words from a table, all others by the text tower, which is loaded on demand.
 
-const OTHER_LETTERS = /(?!\p{Script=Latin})[\p{L}\p{So}]/u; // what the text tower does not read
+const OTHER_LETTERS = /(?!\p{Script=Latin})[\p{L}\p{So}]/u; // not supported by the text tower
 const [BEGIN, END, UNKNOWN] = ["[CLS]", "[SEP]", "[UNK]"];
-const ALONE = /[\p{P}$+<=>^`|~]|[\u{4E00}-\u{9FFF}\u{3400}-\u{4DBF}\u{F900}-\u{FAFF}]/gu; // tokens of their own
+const ALONE = /[\p{P}$+<=>^`|~]|[\u{4E00}-\u{9FFF}\u{3400}-\u{4DBF}\u{F900}-\u{FAFF}]/gu; // characters that are tokens of their own
 const MAX_TOKENS = 128;
-const { Float16Array } = /** @type {any} */ (self); // unknown to the checks of es2023
+const { Float16Array } = /** @type {any} */ (self); // missing in TypeScript's es2023
 const LONGEST = 100; // characters of a token; a longer word is unknown
 
-/** A reader of texts, which gives {vector, level, same, likeness, foreign}; `content`: of the table of `words`. */
+/** Returns an async function from a text to {vector, level, same, likeness, foreign}; `content`: the table of `words`. */
 export function readerOf(rules, words, content, { run, load }) {
   const { background: { words: background, same_meaning: sameMeaning } } = rules.card;
   const { EMBEDDING: width } = rules.constants.network;
@@ -19,7 +19,7 @@ export function readerOf(rules, words, content, { run, load }) {
   const [vectors, levels] = [width * n, n].map((length) => array(Float16Array, length));
   const [likeness, foreign, same] = [array(Uint16Array, n), array(Uint8Array, n), array(Uint8Array, bytes * n)];
   const known = new Map();
-  let pieces = null; // of the tower: its tokens by their text
+  let pieces = null; // token ids of the tower by text
 
   return async (text) => {
     const key = text.toLowerCase();
@@ -57,7 +57,7 @@ function tokensOf(text, pieces) {
   return [BEGIN, ...tokens, END].map((token) => pieces.get(token));
 }
 
-/** The longest known beginning, then the longest known continuation, and so on. */
+/** Greedy WordPiece: the longest known prefix, then the longest known continuation, and so on. */
 function piecesOf(word, pieces) {
   const tokens = [];
   for (let begin = 0; begin < word.length; ) {

@@ -1,4 +1,4 @@
-// The engine in the browser: pictures are encoded once, and asked about any number of times. Runs in a worker.
+// The engine in the browser, as a web worker: a picture is encoded once and reused for every question.
 
 import { proposed } from "./everything.js";
 import { keep, rowOf } from "./examples.js";
@@ -9,16 +9,16 @@ import { videoMemory } from "./video.js";
 import { readerOf } from "./words.js";
 
 const KEPT_PICTURES = 2;
-const TOWER = new Set(["tower.onnx", "reading.onnx", "tokens.json"]); // loaded when a word needs them
+const TOWER = new Set(["tower.onnx", "reading.onnx", "tokens.json"]); // loaded for the first word that is not in the table
 const RARE_WORD = "A word is not among those of this page, and the part that reads other words can only be loaded online.";
-const NETWORK = "network"; // the cause of errors after which a retry may help
+const NETWORK = "network"; // cause of errors that may be retried
 const UNREACHABLE = "The page's files cannot be loaded: it was never opened online, its server is gone, or the line broke.";
-const port = /** @type {any} */ (self); // of a worker, which has another postMessage than a window
+const port = /** @type {any} */ (self); // typed as a window, whose postMessage differs from a worker's
 const root = new URL("../../model/", import.meta.url);
 const sessions = {};
-const [pictures, memories] = [new Map(), new Map()]; // the latest last
+const [pictures, memories] = [new Map(), new Map()]; // least recently used first
 let ready = null;
-let [rules, read, Ort] = /** @type {any[]} */ ([]); // once it is: `model.json`, a reader of texts, and the runtime of graphs
+let [rules, read, Ort] = /** @type {any[]} */ ([]); // set by `loaded`: `model.json`, the text reader, and ONNX Runtime
 let last = Promise.resolve();
 const dropped = new Set();
 
@@ -39,7 +39,7 @@ async function answer(id, act, args) {
   }
 }
 
-/** What `act` answers about the view of a picture, with the model and the time that it took. */
+/** Wraps `act` to take a picture, and to add model, size and time to its answer. */
 const timed = (act) => async (picture, question, scene) => {
   const began = performance.now();
   const view = await pictureOf(picture);
@@ -51,7 +51,7 @@ const acts = {
   describe: () => [rules.card],
   segment: timed(segment),
   prompt: timed(prompt),
-  // What is shown in a picture, as a question has it.
+  // An example of a class, as an entry of a question.
   examples: async (picture, prompt) => ({ kept: await keep(await rowOf(rules, await pictureOf(picture), prompt, run)) }),
 };
 
@@ -74,22 +74,22 @@ async function load(name) {
   const url = new URL(name, root).href;
   let detail = UNREACHABLE;
   try {
-    const answer = (await port.caches?.match(url)) ?? (await fetch(url)); // on a first visit offline.js may not answer for this worker yet
+    const answer = (await port.caches?.match(url)) ?? (await fetch(url)); // on a first visit offline.js may not control this worker yet
     if (answer.ok) return await (name.endsWith(".json") ? answer.json() : answer.arrayBuffer());
     detail = `${name} cannot be loaded (${answer.status}).`;
   } catch (error) {
-    if (!(error instanceof TypeError)) throw error; // else it is the network's
+    if (!(error instanceof TypeError)) throw error; // fetch throws TypeError for network errors
   }
   throw TOWER.has(name) ? new Error(RARE_WORD) : new Error(detail, { cause: NETWORK });
 }
 
 function sessionOf(name) {
   const made = (sessions[name] ??= load(`${name}.onnx`).then((bytes) => Ort.InferenceSession.create(bytes)));
-  made.catch(() => delete sessions[name]); // it may come another time
+  made.catch(() => delete sessions[name]); // a later call may succeed
   return made;
 }
 
-/** A graph's outputs by name, maps by that of the inputs that they become; inputs are tensors, or numbers and their dimensions. */
+/** Runs a graph. Inputs are tensors or [numbers, dimensions]; outputs are by name, without the suffix `_maps`. */
 async function run(name, inputs) {
   const session = await sessionOf(name);
   const types = { Float32Array: "float32", BigInt64Array: "int64", Uint8Array: "uint8" };
@@ -102,7 +102,7 @@ async function run(name, inputs) {
 /** The view of a picture `{key, file}`, encoded once. */
 const pictureOf = ({ key, file }) => recent(pictures, key, KEPT_PICTURES, () => opened(file));
 
-/** What `make` gives for a key, kept among the latest `most`. */
+/** The value for a key, made by `make`; a cache of the `most` recently used. */
 async function recent(known, key, most, make) {
   const one = known.get(key) ?? (await make());
   known.delete(key);
@@ -134,7 +134,7 @@ async function opened(file) {
   const rgb = resized(data, [H, W], tile, 4, 3);
   const view = await viewOf(rgb, tile, [H, W]);
   const looks = new Map();
-  let canvas = null; // of the kept picture, which the frames of a video never need
+  let canvas = null; // of the kept picture; not needed for frames of a video
   const lookAt = async ({ top, left, bottom, right, input }) => {
     const size = [bottom - top, right - left];
     const part = (await (canvas ??= drawn(file, kept[0], kept[1]))).getImageData(left, top, size[1], size[0]);
@@ -145,7 +145,7 @@ async function opened(file) {
 
 async function drawn(file, height, width) {
   const whole = await decoded(file);
-  const isNear = 2 * height >= whole.height && 2 * width >= whole.width; // needs no means
+  const isNear = 2 * height >= whole.height && 2 * width >= whole.width; // the reduction is small: no averaging
   const pixels = resized(whole.data, [whole.height, whole.width], [height, width], 4, 4, isNear);
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   context.putImageData(new ImageData(pixels, width, height), 0, 0);
@@ -165,7 +165,7 @@ async function viewOf(rgb, tile, size) {
   return { size, tile, cells: [height / 4, width / 4], features, palette, shared: () => (shared ??= maps()) };
 }
 
-/** `scene`: of a video, of which the frames before this one are remembered. */
+/** Answers a question about words; `scene` identifies a video, whose previous frames are remembered. */
 async function segment(view, question, scene) {
   if (question.task === "everything") return everything(view, question);
   const bank = await bankOf(rules, question, read, run);
@@ -182,20 +182,20 @@ async function prompt(view, question) {
   return { task: "prompt", ...named, warnings: [...warningsOfPrompts(rules, question.prompts), ...named.warnings] };
 }
 
-/** Every mask that the head proposes and that has pixels. */
+/** Answers with every proposed mask that has pixels. */
 async function everything(view, question) {
   view.proposals ??= proposed(rules, view, run);
   const masks = (await view.proposals).map(({ mask, quality }) => ({ logits: mask, quality, ...encoded(cut(mask, view.cells, view.size), 2, view.size)[1] }));
   return { task: "everything", ...(await namedMasks(view, question, masks.filter(({ area }) => area))) };
 }
 
-/** Masks as segments, each with its best class, if there are any. */
+/** Masks as segments, each with its best class if the question has classes. */
 async function namedMasks(view, question, masks) {
   const bank = question.classes && (await bankOf(rules, question, read, run));
   const names = bank && masks.length ? await namesOf(view, bank, masks.map(({ logits }) => logits), run) : [];
   const named = masks.map(({ logits: _, ...one }, index) => {
-    const nobody = { label: null, class_index: null, score: one.quality, least: question.threshold ?? 0 };
-    return { ...nobody, ...(one.area && names[index]), ...one };
+    const unnamed = { label: null, class_index: null, score: one.quality, least: question.threshold ?? 0 };
+    return { ...unnamed, ...(one.area && names[index]), ...one };
   });
   const segments = named.filter(({ score, least }) => score >= least).map(({ least: _, ...one }, index) => ({ id: index + 1, ...one }));
   return { segments, absent: [], warnings: bank ? warningsOf(rules, bank) : [] };
