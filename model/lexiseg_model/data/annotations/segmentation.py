@@ -28,7 +28,10 @@ def whole_number(value: object) -> int:
         raise ValueError(f"{value!r} is not a whole number")
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"{value!r:.40} is not a whole number")
-    return int(value)
+    try:
+        return int(value)
+    except ValueError:
+        raise ValueError(f"{value!r:.40} is not a whole number") from None
 
 
 def checked_size(height: object, width: object) -> tuple[int, int]:
