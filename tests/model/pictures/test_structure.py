@@ -89,6 +89,11 @@ EXIF_SEGMENTS = [ENTRIES[at : at + 65_000] for at in range(0, len(ENTRIES), 65_0
             id="jpeg of exif entries",
         ),
         pytest.param(JPEG[:-2] + segment(0xDA, bytes(6)) * 999 + JPEG[-2:], "scans", id="jpeg of scans"),
+        pytest.param(
+            JPEG[:-2] + (segment(0xFE, JPEG[-2:]) + segment(0xDA, bytes(6))) * 999 + JPEG[-2:],
+            "scans",
+            id="jpeg of scans between ends of images in comments",
+        ),
         pytest.param(webp_with(b"XXXX\0\0\0\0" * MANY), "chunks", id="webp of empty chunks"),
         pytest.param(webp_with(b"EXIF\0\0\0\0" * MANY), "EXIF", id="webp of exif chunks"),
         pytest.param(AVIF + pictures.box(b"free", b"") * MANY, "boxes", id="avif of empty boxes"),
@@ -148,3 +153,9 @@ def test_a_broken_directory_is_no_reason_to_refuse_a_picture() -> None:
     assert read_header(jpeg_with(beyond)).size == pictures.small().size[::-1]
     with pytest.raises(DamagedPictureError):
         read_header(b"II*\0\xff\xff\xff\xff")
+
+
+def test_what_follows_the_end_of_a_jpeg_is_not_counted() -> None:
+    film = bytes(range(256)) * 10 + b"\xff\xda" * 1_000
+
+    assert read_header(JPEG + film) == read_header(JPEG)
