@@ -284,6 +284,22 @@ def test_the_command_line_and_the_gateway_load_without_the_rest_of_the_models_pa
     assert answer.returncode == 0, f"these came along: {answer.stderr}"
 
 
+def test_models_that_tests_share_are_let_go_of_with_their_folder() -> None:
+    """By `tests.once.kept`: `functools.cache`, for small values, keeps them until the process ends."""
+    small = {"Path", "TemporaryDirectory[str]"}
+
+    offences = [
+        f"{path.relative_to(ROOT)}: {function.name} -> {ast.unparse(function.returns)}"
+        for path in modules("tests/model") + modules("tests/golden")
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(function, ast.FunctionDef) and function.returns is not None
+        if {ast.unparse(each) for each in function.decorator_list} & {"cache", "functools.cache"}
+        if ast.unparse(function.returns) not in small
+    ]
+
+    assert offences == []
+
+
 def test_no_file_names_a_folder_of_one_machine() -> None:
     texts = [path for path in own_files() if path.suffix in OWN_SUFFIXES or path.name == "Makefile"]
 

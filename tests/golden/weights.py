@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,14 @@ from torch import Tensor
 from lexiseg_model.clip.towers import ClipTowers, from_state
 from tests import once
 from tests.golden import golden_weights
+from tests.once import kept
 
 FOLDER = Path(__file__).resolve().parent
 META = json.loads((FOLDER / "meta.json").read_text())
 SEED = META["seed"]
 
 
-@cache
+@kept
 def reference(name: str) -> dict[str, NDArray[Any]]:
     """Every array of a fixture."""
     with np.load(FOLDER / f"{name}.npz") as archive:
@@ -35,13 +35,12 @@ def assert_close(ours: Tensor, expected: NDArray[Any], atol: float) -> None:
     np.testing.assert_allclose(ours.detach().numpy(), expected, atol=atol, rtol=rtol)
 
 
-@cache
 def openai_clip_vitb16_state() -> dict[str, Tensor]:
-    """302 tensors in OpenAI's names. Shared: never write into them."""
+    """302 tensors in OpenAI's names, of a mapped file: asked for again, they cost nothing."""
     return load_file(once.made("openai_clip_vitb16.safetensors", _write_openai_clip_vitb16))
 
 
-@cache
+@kept
 def openai_clip_vitb16() -> ClipTowers:
     """Both towers with QuickGELU, float32, as the reference ran them. Shared: never change its modules."""
     return from_state("ViT-B-16", openai_clip_vitb16_state(), quick_gelu=True)

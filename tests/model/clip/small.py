@@ -1,7 +1,6 @@
 """A CLIP of a few thousand weights under a name of its own, built by open_clip as any other."""
 
 import json
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,6 +11,7 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from lexiseg_model.clip.towers import ClipTowers, from_state
+from tests.once import kept
 
 ARCHITECTURE = "lexiseg-small"
 PATCH = 8
@@ -37,7 +37,7 @@ def register() -> None:
     register_architecture(ARCHITECTURE, config)
 
 
-@cache
+@kept
 def state(seed: int = 0) -> dict[str, Tensor]:
     """Random weights, large enough that every part shows in the result."""
     register()

@@ -1,7 +1,6 @@
 """DINO and DINOv2 towers: maps on their own grids, weights in timm's and in the authors' names."""
 
 from copy import deepcopy
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,10 @@ from huggingface_hub import constants
 from lexiseg_model.clip.dino import KINDS, DinoTower, dino_from_file, dino_from_hub, dino_from_state
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.types import DinoName
+from tests.once import kept
 
 
-@cache
+@kept
 def random_tower(name: DinoName) -> DinoTower:
     """Weights large enough that positions and registers show."""
     torch.manual_seed(3)

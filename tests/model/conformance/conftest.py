@@ -1,6 +1,5 @@
 """Each model in each of its precisions, loaded once."""
 
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from lexiseg_model.segmenter import Segmenter, TextBank
 from lexiseg_model.types import Precision
 from tests.model.conformance.asking import bank_of, blocks
 from tests.model.conformance.models import CASES, MODELS
+from tests.once import kept
 
 
 class Loaded(NamedTuple):
@@ -21,14 +21,14 @@ class Loaded(NamedTuple):
     bank: TextBank  # of `CLASSES`; empty where a model has no words
 
 
-@cache
+@kept
 def load(name: str, precision: Precision) -> Loaded:
     segmenter = MODELS[name].load(precision)
     bank = bank_of(segmenter) if MODELS[name].words else TextBank(torch.zeros(0, 1), np.zeros(0, np.int64), 0)
     return Loaded(segmenter, precision, segmenter.encode(blocks()), bank)
 
 
-@pytest.fixture(scope="session", params=CASES, ids=str)
+@pytest.fixture(scope="package", params=CASES, ids=str)
 def loaded(request: pytest.FixtureRequest) -> Loaded:
     return load(request.param.name, request.param.precision)
 

@@ -1,6 +1,5 @@
 """A step in parts and in processes: the gradients of one pass over all its pairs, randomness and statistics as well."""
 
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from lexiseg_model.training.learner import Learner
 from tests.model.training.in_parts import STEPS, gradients, work
 from tests.model.training.toy import recipe_for
+from tests.once import kept
 from tests.processes import run_as_by_torchrun
 
 TOLERANCES = {"float64": 1e-5, "float32": 1e-3}  # of the whole gradient
@@ -19,7 +19,7 @@ CASES = [(2, "float64"), (4, "float64"), (16, "float64"), (4, "float32")]
 TOGETHER = ["1-none", "2-none", "16-none", "4-full"]  # parts in each of two processes, and their sharding
 
 
-@cache
+@kept
 def whole(method: str, kind: str) -> dict[str, Tensor]:
     return gradients(method, 1, getattr(torch, kind))
 

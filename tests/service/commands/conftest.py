@@ -1,4 +1,3 @@
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +7,20 @@ from lexiseg_model import catalogue
 from lexiseg_model.export.manifest import default_cache_dir
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.segmenter import Segmenter
+from tests.once import kept
 from tests.service.commands.command_line import CommandLine
 from tests.text_rows import RememberedRows
 
 read = catalogue.load
 
 
-@cache
+@kept
 def rows() -> RememberedRows:
     """Of the text tower, for all commands of a folder."""
     return RememberedRows(load_text_tower())
 
 
-@cache
+@kept
 def bundled(name: str, default: Path, options: tuple[tuple[str, Any], ...]) -> Segmenter:
     """A model that comes with lexiseg, for all commands of a folder; `default` is the user's cache."""
     return read(name, **dict(options))

@@ -1,6 +1,5 @@
 """The whole model of `dense-clip` over a CLIP of a few thousand weights."""
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from lexiseg_model.types import InputSize, ModelCard, Precision
 from tests.model.clip import small
 from tests.model.stand_in import ColourSegmenter
 from tests.model.tasks.asking import ALL
+from tests.once import kept
 
 SETTINGS = DenseClipSettings(
     architecture=small.ARCHITECTURE, pretrained=None, quick_gelu=False, window=32, stride=16, templates="tcl9"
@@ -39,7 +39,7 @@ def segmenter(precision: Precision = "exact") -> DenseClipSegmenter:
     return DenseClipSegmenter(parts, SETTINGS, _card("dense-clip", SETTINGS), Execution(torch.device("cpu"), precision))
 
 
-@cache
+@kept
 @torch.inference_mode(False)  # cached, and the first caller may be in inference mode
 def dino(seed: int = 0) -> DinoTower:
     """Two blocks over patches half as wide as CLIP's."""
@@ -62,7 +62,7 @@ def corr_segmenter(precision: Precision = "exact", masks_of: Segmenter | None = 
     )
 
 
-@cache
+@kept
 @torch.inference_mode(False)
 def sam_model(seed: int = 0) -> Any:
     """A `transformers.SamModel` of pictures of 64 pixels: 8 x 8 patches, three blocks, the last over all."""

@@ -1,6 +1,5 @@
 """CorrCLIP against a transcription of its released code, on random weights; and behind the interface."""
 
-from functools import cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -35,6 +34,7 @@ from tests.model.methods.sam2 import small as sam2
 from tests.model.methods.sam3 import small as sam3
 from tests.model.methods.tiny import small as tiny
 from tests.model.stand_in import ColourSegmenter
+from tests.once import kept
 
 SEEDS = [0, 3, 11]
 SIDE = small.PRETRAINED_SIDE
@@ -56,7 +56,7 @@ def arrays(state: dict[str, Tensor]) -> dict[str, NDArray[np.float64]]:
     return {name: value.double().numpy() for name, value in state.items()}
 
 
-@cache
+@kept
 def tower(seed: int) -> CorrClipTower:
     visual = small.towers(seed=seed).visual
     return CorrClipTower(visual, DenseClipSettings(policy="corrclip", normalisation="unit"), dino(seed)).eval()

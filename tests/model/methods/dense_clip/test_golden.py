@@ -1,7 +1,5 @@
 """Every array of the authors' own outputs on random weights, within the fixtures' tolerances."""
 
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
@@ -17,6 +15,7 @@ from lexiseg_model.methods.dense_clip.network import DenseNetwork, dense_map, pr
 from lexiseg_model.methods.dense_clip.settings import PolicyName, published_policy
 from tests.golden import golden_inputs
 from tests.golden.weights import META, SEED, openai_clip_vitb16, reference
+from tests.once import kept
 
 REFERENCE = reference("dense_clip")
 SIZES = {"224": (224, 224), "336x448": (336, 448)}
@@ -27,7 +26,7 @@ LABELS_DIFFERING = 1e-4  # of all pixels
 POLICIES: tuple[PolicyName, ...] = ("maskclip", "sclip", "naclip")
 
 
-@cache
+@kept
 def pixels(tag: str) -> NDArray[np.uint8]:
     """uint8 [3, H, W], equal to the reference's input to the bit."""
     image = golden_inputs.image(SEED, f"dense/image{tag}", *SIZES[tag])
@@ -43,7 +42,7 @@ def visual() -> VisionTransformer:
     return require_plain_vit(openai_clip_vitb16().visual)
 
 
-@cache
+@kept
 @torch.inference_mode()
 def entering(rule: PositionRule, tag: str) -> Tokens:
     """Tokens that enter the last block: the same for all methods."""
@@ -139,7 +138,7 @@ def test_the_image_vector_of_clip_is_reproduced(tag: str) -> None:
     assert_reference(vector, f"clip_image_embedding_{tag}")
 
 
-@cache
+@kept
 @torch.inference_mode()
 def slide() -> tuple[Tensor, Tensor]:
     """Merged cosines [6, 300, 400], and the same after PAMR."""

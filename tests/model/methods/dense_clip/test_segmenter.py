@@ -2,7 +2,6 @@
 
 import math
 from copy import deepcopy
-from functools import cache
 
 import numpy as np
 import pytest
@@ -24,13 +23,14 @@ from lexiseg_model.tasks import segment
 from lexiseg_model.types import Background, ClassEntry, Precision, Refinement, Vocabulary
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED, openai_clip_vitb16, reference
+from tests.once import kept
 
 CPU = torch.device("cpu")
 REFERENCE = reference("dense_clip")
 OWNER = REFERENCE["query_index"].astype(np.int64)
 
 
-@cache
+@kept
 def segmenter(policy: PolicyName = "naclip", precision: Precision = "exact") -> DenseClipSegmenter:
     bundled = catalogue.read_card(catalogue.bundled()["dense-clip"])
     card = bundled.model_copy(update=card_settings(bundled, policy, "ViT-B-16", quick_gelu=True))
@@ -45,7 +45,7 @@ def picture() -> NDArray[np.uint8]:
     return pixels
 
 
-@cache
+@kept
 def features_of(model: DenseClipSegmenter) -> Features:
     """The fixture's: of an image said to be 300 x 400, seen at 336 x 448. Shared: never change its tensors."""
     plan = model.plan(picture()).of_size((300, 400))

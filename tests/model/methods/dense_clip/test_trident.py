@@ -4,7 +4,6 @@ Weights are random, of three seeds.
 """
 
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from tests.model.clip import small as clip
 from tests.model.conformance.asking import blocks
 from tests.model.evaluation.colours import colours
 from tests.model.methods.dense_clip import small
+from tests.once import kept
 
 Array = NDArray[np.float64]
 SEEDS = [0, 3, 11]
@@ -43,7 +43,7 @@ SIDE, STRIDE, SHORT = clip.PRETRAINED_SIDE, 16, 48  # of the windows and the can
 BETA, GAMMA = 1.2, 3.0
 
 
-@cache
+@kept
 def photograph(seed: int, height: int = 70, width: int = 101) -> NDArray[np.uint8]:
     """[H, W, 3] of smooth colours, so that regions are large."""
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), np.uint8)

@@ -1,7 +1,6 @@
 """The fixture `maskformer.npz` and the values that this code computes from its inputs."""
 
 import warnings
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ from lexiseg_model.training.losses import (
 from lexiseg_model.training.recipe import MaskLossSettings
 from tests.golden import golden_inputs, golden_weights, weights
 from tests.golden.weights import META, SEED
+from tests.once import kept
 
 PREFIX = "sem_seg_head."
 SIZE = (160, 192)
@@ -45,7 +45,7 @@ def reference() -> dict[str, NDArray[Any]]:
     return weights.reference("maskformer")
 
 
-@cache
+@kept
 def state() -> dict[str, Tensor]:
     """Weights in the names of MaskFormer's checkpoints. Shared: never write into them."""
     weights: dict[str, Tensor] = golden_weights.build(golden_weights.maskformer_head(), SEED)
@@ -75,7 +75,7 @@ def targets() -> Tensor:
     return torch.from_numpy(labels[None] == np.arange(8)[:, None, None])[None].float()
 
 
-@cache
+@kept
 def run() -> Run:
     """Shared: never change it."""
     # oneDNN sums in another order on every kind of processor: of the gradient's norm 2.4e-4 on one without AVX-512,
@@ -94,7 +94,7 @@ def run() -> Run:
     )
 
 
-@cache
+@kept
 def plain() -> tuple[Tensor, Tensor]:
     """Logits [1, 10, 40, 40] and masks [1, 6, 160, 160] without any network."""
     logits = torch.from_numpy(2 * golden_inputs.normal(SEED, "mf/plain_logits", (1, 10, 40, 40)))
@@ -102,7 +102,7 @@ def plain() -> tuple[Tensor, Tensor]:
     return logits, masks
 
 
-@cache
+@kept
 def ours() -> dict[str, Tensor]:
     """What this code gives for every array of the fixture, by its name."""
     done = run()

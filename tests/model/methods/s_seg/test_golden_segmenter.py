@@ -1,7 +1,5 @@
 """The reference's masks and queries through the Segmenter interface."""
 
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
@@ -15,6 +13,7 @@ from lexiseg_model.segmenter import TextBank
 from tests.model.methods.s_seg import golden
 from tests.model.methods.s_seg.small import CARD, small_network
 from tests.model.methods.s_seg.test_golden import TOLERANCES
+from tests.once import kept
 
 EMBEDDING = 16
 SETTINGS = SSegSettings(
@@ -39,7 +38,7 @@ class Given(nn.Module):
         return list(self.levels)
 
 
-@cache
+@kept
 def segmenter() -> SSegSegmenter:
     network = small_network(SETTINGS)
     network.sem_seg_head = golden.head()
@@ -48,7 +47,7 @@ def segmenter() -> SSegSegmenter:
     return SSegSegmenter(network.requires_grad_(False), SETTINGS, CARD, "golden", execution)
 
 
-@cache
+@kept
 def features() -> Features:
     plan = Plan(golden.SIZE, np.zeros((1, 3, *golden.SIZE), np.uint8))
     return segmenter().assemble(plan, segmenter().encode_tiles(plan.tiles))

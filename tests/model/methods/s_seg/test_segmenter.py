@@ -1,7 +1,6 @@
 """`s-seg` as a Segmenter: scores of pixels and regions by known masks, proposals, the background, windows."""
 
 import math
-from functools import cache
 
 import numpy as np
 import pytest
@@ -16,17 +15,18 @@ from lexiseg_model.methods.s_seg.settings import Combination
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import Background, ClassEntry, Precision, Vocabulary
 from tests.model.methods.s_seg.small import SMALL, small_segmenter
+from tests.once import kept
 
 SURE = 12.0
 SIZE = (16, 32)  # four by eight cells of masks
 
 
-@cache
+@kept
 def segmenter(precision: Precision = "exact") -> SSegSegmenter:
     return small_segmenter(precision=precision)
 
 
-@cache
+@kept
 def windowed() -> SSegSegmenter:
     return small_segmenter(SMALL.model_copy(update={"window": 64, "stride": 32}))
 

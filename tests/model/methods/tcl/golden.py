@@ -1,6 +1,5 @@
 """The authors' outputs for TCL, and the random weights and images that they were computed from."""
 
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from lexiseg_model.methods.tcl.blend import ImageMaps
 from lexiseg_model.methods.tcl.checkpoint import Restored, State, from_official, restore
 from tests.golden import golden_inputs, golden_weights, weights
 from tests.golden.weights import META, SEED, openai_clip_vitb16_state
+from tests.once import kept
 
 EMBEDDING_TOLERANCE = 5e-5  # tolerances of the fixtures' README
 SIMILARITY_TOLERANCE = 3e-6
@@ -27,7 +27,7 @@ def reference() -> dict[str, NDArray[Any]]:
     return weights.reference("tcl")
 
 
-@cache
+@kept
 def official() -> State:
     """The 37 tensors of a `tcl.pth`. Shared: never write into them."""
     state: State = golden_weights.build(golden_weights.tcl_masker(), SEED)
@@ -35,7 +35,7 @@ def official() -> State:
     return state
 
 
-@cache
+@kept
 def restored() -> Restored:
     """The model of the fixture. Shared: never change its modules."""
     return restore(from_official(official(), openai_clip_vitb16_state()))
@@ -55,7 +55,7 @@ def normalised(pixels: NDArray[np.uint8]) -> Tensor:
     )
 
 
-@cache
+@kept
 def network_input(tag: str) -> Tensor:
     """[1, 3, H, W] of a tag in `SIZES`, padded to whole patches."""
     return padding(tag).add(normalised(image(f"tcl/image{tag}", *SIZES[tag])))
@@ -66,14 +66,14 @@ def padding(tag: str) -> Padding:
     return Padding.to_multiple(SIZES[tag], 16)
 
 
-@cache
+@kept
 @torch.no_grad()
 def tokens(tag: str) -> Tokens:
     """What enters CLIP's last block."""
     return restored().network.tokens(network_input(tag))
 
 
-@cache
+@kept
 @torch.no_grad()
 def maps(tag: str) -> ImageMaps:
     """What the image pass gives, step by step."""

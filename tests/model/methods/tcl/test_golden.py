@@ -1,7 +1,5 @@
 """TCL's network and texts against the authors' outputs."""
 
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
@@ -12,6 +10,7 @@ from lexiseg_model.methods.tcl.network import TclNetwork
 from tests.golden.golden_inputs import TCL_TEMPLATES
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.golden import EMBEDDING_TOLERANCE, SIMILARITY_TOLERANCE, assert_close
+from tests.once import kept
 
 TAGS = ("224", "288x352")
 
@@ -53,7 +52,7 @@ def test_the_image_vector_equals_the_reference() -> None:
     assert_close(embedding, "image_embedding_224", EMBEDDING_TOLERANCE)
 
 
-@cache
+@kept
 def tower() -> TextTower:
     return TextTower(golden.restored().towers)
 

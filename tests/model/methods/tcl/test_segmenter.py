@@ -1,7 +1,6 @@
 """`tcl` as a Segmenter: the authors' outputs through the interface; fast precision."""
 
 from copy import deepcopy
-from functools import cache
 
 import numpy as np
 import pytest
@@ -19,12 +18,13 @@ from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import ClassEntry, Precision
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.golden import MASK_TOLERANCE, SIMILARITY_TOLERANCE, assert_close
+from tests.once import kept
 
 CPU = torch.device("cpu")
 CARD = catalogue.read_card(catalogue.bundled()["tcl"])
 
 
-@cache
+@kept
 def segmenter(precision: Precision = "exact") -> TclSegmenter:
     restored = golden.restored() if precision == "exact" else deepcopy(golden.restored())
     return TclSegmenter(restored, TclSettings.model_validate(CARD.settings), CARD, "golden", Execution(CPU, precision))
@@ -34,7 +34,7 @@ def bank() -> TextBank:
     return TextBank(golden.texts(), np.arange(5), 5)
 
 
-@cache
+@kept
 def features(tag: str) -> Features:
     """Of one picture as a single window, without a resize."""
     picture = golden.image(f"tcl/image{tag}", *golden.SIZES[tag])
@@ -42,7 +42,7 @@ def features(tag: str) -> Features:
     return segmenter().assemble(Plan(golden.SIZES[tag], tiles), segmenter().encode_tiles(tiles))
 
 
-@cache
+@kept
 def sliding() -> Features:
     return segmenter().encode(golden.image("tcl/image500x700", 500, 700))
 

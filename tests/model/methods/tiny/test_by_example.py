@@ -1,7 +1,5 @@
 """Vectors of classes by example, from mean pixel embeddings."""
 
-from functools import cache
-
 import cv2
 import numpy as np
 import pytest
@@ -19,6 +17,7 @@ from lexiseg_model.tasks import segment
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Shown, Vocabulary
 from lexiseg_model.vocabulary.examples import MAX_NEGATIVE_SCORE
 from tests import pictures
+from tests.once import kept
 
 RULE = ExampleRule(length=0.5, level=0.5, own=0.5, apart=0.3, words=0.5)
 NONE: NDArray[np.float16] = np.empty((0, 0), np.float16)
@@ -115,7 +114,7 @@ def test_cells_outside_of_a_region_do_not_change_its_groups(n: int) -> None:
     assert torch.allclose(cell_groups(cells, inside), cell_groups(cells[inside > 0], torch.ones(n)), atol=1e-5)
 
 
-@cache
+@kept
 def tiny() -> Segmenter:
     return catalogue.load("tiny", device="cpu")
 

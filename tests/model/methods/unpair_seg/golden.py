@@ -1,6 +1,5 @@
 """The authors' outputs for Unpair-Seg, and the random weights and inputs that they were computed from."""
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks, State, restore_masks
 from tests.golden import golden_inputs, golden_weights, weights
 from tests.golden.weights import META, SEED
+from tests.once import kept
 
 # Tolerances of the fixtures' README.
 FEATURES = 1e-4
@@ -31,7 +31,7 @@ def reference() -> dict[str, NDArray[Any]]:
     return weights.reference("unpair_seg")
 
 
-@cache
+@kept
 def official() -> State:
     """The 358 learned tensors of a checkpoint. Shared: never write into them."""
     state: State = golden_weights.build(golden_weights.unpair_seg_head(), SEED)
@@ -39,13 +39,13 @@ def official() -> State:
     return state
 
 
-@cache
+@kept
 def masks() -> PromptableMasks:
     """The learned part. Shared: never change it."""
     return restore_masks(official())
 
 
-@cache
+@kept
 def maps() -> tuple[Tensor, ...]:
     """What stands for CLIP's maps, [1, C, h, w] each."""
     strides = (4, 8, 16, 32)
@@ -55,7 +55,7 @@ def maps() -> tuple[Tensor, ...]:
     )
 
 
-@cache
+@kept
 @torch.inference_mode()
 def features() -> PixelFeatures:
     """Of those maps."""

@@ -1,6 +1,5 @@
 """A small network of the published build with random weights."""
 
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from lexiseg_model.methods.unpair_seg.settings import Sizes
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import InputSize, Precision, Segmentation
 from tests.model.clip.small import register_architecture
+from tests.once import kept
 
 WIDTH = 32
 CHANNELS = (8, 16, 24, 32)
@@ -70,7 +70,7 @@ def register() -> None:
     register_architecture(ARCHITECTURE, config)
 
 
-@cache
+@kept
 def state(*, adapted: bool = False) -> State:
     """A whole model's flat state, random, large enough that every part shows. Shared: never write into it."""
     register()

@@ -1,7 +1,5 @@
 """Every array of the authors' own outputs on random weights, within the fixtures' tolerances; the trunk is apart."""
 
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
@@ -17,11 +15,12 @@ from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden
 from tests.model.methods.unpair_seg.golden import assert_close
+from tests.once import kept
 
 IMAGE = (300, 400)  # of the grid's case
 
 
-@cache
+@kept
 @torch.inference_mode()
 def tokens(kind: str) -> PromptTokens:
     encoder, maps = golden.masks().predictor.prompt_encoder, golden.features().masks
@@ -32,19 +31,19 @@ def tokens(kind: str) -> PromptTokens:
     return encode(golden.prompt(kind), maps, golden.SIZE)
 
 
-@cache
+@kept
 @torch.inference_mode()
 def layers() -> list[Prediction]:
     """Of the three points, after every layer."""
     return golden.masks().predictor.every_layer(golden.features(), tokens("points"))
 
 
-@cache
+@kept
 def grid() -> Tensor:
     return grid_points(6, IMAGE, golden.SIZE)
 
 
-@cache
+@kept
 def logits() -> Tensor:
     """Forty overlapping masks [40, 96, 128]."""
     blobs = golden.blobs("uni/nms_blobs", 24, 96, 128).numpy()

@@ -3,8 +3,6 @@
 What CLIP's own tower has a part in is asked in `test_golden_trunk`.
 """
 
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
@@ -23,12 +21,13 @@ from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden, small
 from tests.model.methods.unpair_seg.golden import assert_close
+from tests.once import kept
 
 CARD = catalogue.read_card(catalogue.bundled()["unpair-seg"])
 IMAGE = (300, 400)  # of the grid's case; fills 192 x 256 of the input
 
 
-@cache
+@kept
 def segmenter(
     mode: Compatibility = "released", stability: float = 0, logit_scale: float | None = None
 ) -> UnpairSegSegmenter:
@@ -104,7 +103,7 @@ def test_several_points_are_misread_where_the_released_code_is_to_be_repeated() 
     assert (sane - released).abs().max() > 100 * golden.MASKS
 
 
-@cache
+@kept
 def grid(mode: Compatibility) -> tuple[UnpairSegSegmenter, Features]:
     model = segmenter(mode)
     return model, features(model, IMAGE, (192, 256))

@@ -1,6 +1,5 @@
 """`unpair-seg` as a Segmenter, on a small network with random weights."""
 
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, setti
 from lexiseg_model.types import ClassEntry, InputSize, Vocabulary
 from tests.model.conformance.asking import bank_of
 from tests.model.methods.unpair_seg import small
+from tests.once import kept
 
 CARD = catalogue.read_card(catalogue.bundled()["unpair-seg"])
 CLASSES = (ClassEntry("cat", ("kitten",)), ClassEntry("grass"), ClassEntry("sky"))
@@ -24,12 +24,12 @@ def photograph(height: int = 60, width: int = 100) -> NDArray[np.uint8]:
     return np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
 
 
-@cache
+@kept
 def model() -> UnpairSegSegmenter:
     return small.segmenter()
 
 
-@cache
+@kept
 def features() -> Features:
     return model().encode(photograph())
 

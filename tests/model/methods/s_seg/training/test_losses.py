@@ -1,6 +1,5 @@
 """Losses and pseudo-masks of S-Seg."""
 
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,12 @@ from lexiseg_model.methods.s_seg.training import LossSettings, PseudoMaskSetting
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks, divide, mask_maker
 from lexiseg_model.methods.s_seg.training.trainer import Losses, SSegLosses
 from tests.model.methods.s_seg.small import small_network
+from tests.once import kept
 
 COLOURS = {"red": 0, "green": 1, "blue": 2, "dark": 3}
 
 
-@cache
+@kept
 def batch() -> tuple[Tensor, Tensor, PseudoMasks]:
     """Four images [4, 3, 64, 64] of a square each, their captions, and the square and its surroundings as masks."""
     images, masks = torch.zeros(4, 3, 64, 64), torch.zeros(4, 2, 16, 16)

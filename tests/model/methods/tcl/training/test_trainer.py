@@ -1,6 +1,5 @@
 """Training of TCL: trained parameters, import and serving."""
 
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from tests.model.conformance.asking import bank_of
 from tests.model.imports import imported
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.training.small import MINI, recipe, write_data
+from tests.once import kept
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def batch() -> Tensor:
     return torch.cat([golden.normalised(golden.image(f"tcl/batch{index}", 224, 224)) for index in range(3)])
 
 
-@cache
+@kept
 def step() -> tuple[Losses, dict[str, Tensor]]:
     """Losses of the fixture's batch, and the gradient of each parameter under the authors' name."""
     shared = golden.restored()
