@@ -41,6 +41,6 @@ def kept(make: Callable[Arguments, Made]) -> Callable[Arguments, Made]:
 
 
 def let_go() -> None:
-    """Forget what is `kept`; who asks again makes it again."""
+    """Forget what is `kept`; the next call makes it again."""
     for forget in _forget:
         forget()
