@@ -27,7 +27,7 @@ from lexiseg_model.file_names import as_text
 from lexiseg_model.types import Rle
 
 LISTS = ("images", "annotations", "categories")
-MAX_NAMED = 5  # annotations in a warning
+MAX_NAMED = 5  # images or annotations in a warning
 Id = int | str
 
 
@@ -76,32 +76,34 @@ def is_coco(path: Path) -> bool:
 
 
 def read_coco_file(listing: Path, categories: Collection[int] | None = None) -> CocoFile:
-    """Read a file of instances; an annotation that cannot be used is left out, counted and named.
+    """Read a file of instances; an image or annotation that cannot be used is left out, counted and named.
 
     Args:
         listing: the file.
         categories: ids that a public set has; None: those of the file.
 
     Raises:
-        DatasetError: the file is missing or not of COCO's instances, two images or categories share an id, or a
-            category is none of `categories`.
+        DatasetError: the file is missing or not of COCO's instances, none of its images can be used, two images or
+            categories share an id, or a category is none of `categories`.
     """
     content = _lists(listing, needs_categories=categories is None)
     try:
         names = _categories(content["categories"])
         if categories is not None:
             names = {category: names.get(category, str(category)) for category in categories}
-        images = _images(content["images"])
+        images, unusable, image_faults = _images(content["images"])
     except (DatasetError, ValueError, KeyError, TypeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise DatasetError(as_text(f"{listing} is not a file of COCO's instances: {reason}")) from None
     entries, repeats = _without_repeats(content["annotations"])
+    entries = [entry for entry in entries if _id_or_none(entry.get("image_id")) not in unusable]
     if categories is not None:
         _refuse_unknown(listing, entries, names)
     all_groups = bool(entries) and all(_is_group(entry) for entry in entries)
     faults, n_boxes = _place(entries, images, names, all_groups)
     n_annotations = len(content["annotations"])
-    warnings = left_out(listing, n_annotations, faults, n_boxes)
+    warnings = images_left_out(listing, len(content["images"]), image_faults)
+    warnings += left_out(listing, n_annotations, faults, n_boxes)
     warnings += _deviations(listing, n_annotations, repeats, all_groups)
     unique = {image.file_name: image for image in images.values()}
     n_groups = 0 if all_groups else sum(map(_is_group, entries))
@@ -184,24 +186,48 @@ def _categories(entries: Sequence[dict[str, Any]]) -> dict[Id, str]:
     return names
 
 
-def _images(entries: Sequence[dict[str, Any]]) -> dict[Id | None, CocoImage]:
-    """Images by id; those of one file are one image. Raises DatasetError: two files share an id."""
+def _images(entries: Sequence[dict[str, Any]]) -> tuple[dict[Id | None, CocoImage], Collection[Id], list[str]]:
+    """Images by id; those of one file are one image. Also the ids of unusable ones, and why they are unusable.
+
+    Raises:
+        DatasetError: two files share an id, or no image is usable.
+    """
     images: dict[Id, CocoImage] = {}
     by_name: dict[str, CocoImage] = {}
+    unusable: dict[Id, str] = {}
+    faults: list[str] = []
     for entry in entries:
-        # LVIS states addresses alone, and mixes the splits of COCO.
-        named = "file_name" in entry or "coco_url" not in entry
-        name = str(entry["file_name"]) if named else "/".join(str(entry["coco_url"]).split("/")[-2:])
+        name = _image_name(entry)
+        identity = _id_or_none(entry.get("id"))
         try:
-            identity, size = _id(entry["id"]), checked_size(entry["height"], entry["width"])
+            image = CocoImage(name, checked_size(entry.get("height"), entry.get("width")), [])
+            identity = _id(entry.get("id"))
         except DatasetError as error:
-            raise DatasetError(f"image {name}: {error}") from None
-        image = by_name.setdefault(name, CocoImage(name, size, []))
-        if image.size != size:
+            faults.append(f"image {name}: {error}")
+            if identity is not None:
+                unusable[identity] = name
+            continue
+        if by_name.setdefault(name, image).size != image.size:
             raise DatasetError(f"two images are called {name}, of different sizes")
-        if (other := images.setdefault(identity, image)) is not image:
-            raise DatasetError(f"two images have the id {identity}: {other.file_name} and {name}")
-    return {identity: images[identity] for identity in sorted(images, key=id_order)}
+        _refuse_shared(identity, name, images.setdefault(identity, by_name[name]).file_name)
+    for identity in unusable.keys() & images.keys():
+        _refuse_shared(identity, unusable[identity], images[identity].file_name)
+    if faults and not images:
+        raise DatasetError(faults[0])
+    ordered: dict[Id | None, CocoImage] = {identity: images[identity] for identity in sorted(images, key=id_order)}
+    return ordered, unusable.keys() - images.keys(), faults
+
+
+def _image_name(entry: dict[str, Any]) -> str:
+    """The file of an image; LVIS states addresses alone, and mixes the splits of COCO. Raises KeyError: no name."""
+    named = "file_name" in entry or "coco_url" not in entry
+    return str(entry["file_name"]) if named else "/".join(str(entry["coco_url"]).split("/")[-2:])
+
+
+def _refuse_shared(identity: Id, name: str, other: str) -> None:
+    """Raise DatasetError: two files have one id, so that an annotation may belong to either."""
+    if name != other:
+        raise DatasetError(f"two images have the id {identity}: {other} and {name}")
 
 
 def _without_repeats(entries: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
@@ -247,6 +273,19 @@ def _is_group(entry: dict[str, Any]) -> bool:
     return entry.get("iscrowd") not in (None, 0, "0", False) and "attributes" not in entry
 
 
+def images_left_out(listing: Path, n_images: int, faults: Sequence[str]) -> tuple[str, ...]:
+    """A sentence about a listing's unusable images; none without `faults`."""
+    if not faults:
+        return ()
+    of = f"of {n_images} images in {listing}"
+    return (as_text(f"{len(faults)} {of} cannot be used and are left out: {some_of(faults)}"),)
+
+
+def some_of(faults: Sequence[str]) -> str:
+    """The first of several faults, for a message."""
+    return "; ".join(faults[:MAX_NAMED]) + ("; ..." if len(faults) > MAX_NAMED else "")
+
+
 def left_out(listing: Path, n_annotations: int, faults: Sequence[str], n_boxes: int) -> tuple[str, ...]:
     """Sentences about a listing's annotations: none at all, unusable ones, and boxes without an outline."""
     of = f"of {n_annotations} annotations in {listing}"
@@ -254,8 +293,7 @@ def left_out(listing: Path, n_annotations: int, faults: Sequence[str], n_boxes: 
     if not n_annotations:
         warnings.append(f"{listing} has no annotations")
     if faults:
-        more = "; ..." if len(faults) > MAX_NAMED else ""
-        warnings.append(f"{len(faults)} {of} cannot be used and are left out: {'; '.join(faults[:MAX_NAMED])}{more}")
+        warnings.append(f"{len(faults)} {of} cannot be used and are left out: {some_of(faults)}")
     if n_boxes:
         warnings.append(f"{n_boxes} {of} are boxes without an outline: their pixels are ignored")
     return tuple(map(as_text, warnings))

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from lexiseg_model.class_names import plain
-from lexiseg_model.data.annotations.coco import CocoAnnotation, CocoFile, CocoImage, Id, left_out
+from lexiseg_model.data.annotations.coco import CocoAnnotation, CocoFile, CocoImage, Id, images_left_out, left_out
 from lexiseg_model.data.annotations.segmentation import box_outline, checked_box, checked_segmentation, whole_number
 from lexiseg_model.errors import DatasetError, PictureError
 from lexiseg_model.file_names import as_text, visible_files
@@ -36,21 +36,30 @@ def yolo_listing(folder: Path) -> Path | None:
 def read_yolo(listing: Path) -> dict[str, CocoFile]:
     """Read the splits `train` and `val`; images are named relative to the listing's folder.
 
+    An image or a line that cannot be read is left out, counted and named.
+
     Raises:
         DatasetError: the listing has no class names, or a split is not there.
     """
     names, places = _read_listing(listing)
-    parts = {}
-    for split, place in places.items():
-        images, faults, n_lines, n_boxes = [], list[str](), 0, 0
-        for path in _pictures(place):
-            image, of_image = _read_image(path, listing.parent, names)
-            faults += of_image
-            n_lines += len(of_image) + len(image.annotations)
-            n_boxes += sum(each.ignored for each in image.annotations)
-            images.append(image)
-        parts[split] = CocoFile(names, images, 0, left_out(place, n_lines, faults, n_boxes))
-    return parts
+    return {split: _read_split(place, listing.parent, names) for split, place in places.items()}
+
+
+def _read_split(place: Path, folder: Path, names: dict[Id, str]) -> CocoFile:
+    """The images of a folder or list, named relative to `folder`."""
+    images, unreadable, faults, n_lines, n_boxes = [], list[str](), list[str](), 0, 0
+    for path in _pictures(place):
+        try:
+            image, of_image = _read_image(path, folder, names)
+        except DatasetError as error:
+            unreadable.append(str(error))
+            continue
+        faults += of_image
+        n_lines += len(of_image) + len(image.annotations)
+        n_boxes += sum(each.ignored for each in image.annotations)
+        images.append(image)
+    warnings = images_left_out(place, len(images) + len(unreadable), unreadable)
+    return CocoFile(names, images, 0, warnings + left_out(place, n_lines, faults, n_boxes))
 
 
 def _read_listing(listing: Path) -> tuple[dict[Id, str], dict[str, Path]]:

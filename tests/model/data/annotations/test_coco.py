@@ -109,6 +109,26 @@ def test_an_annotation_that_is_written_twice_counts_once(tmp_path: Path) -> None
     assert "1 of 3 annotations" in read_coco_file(listing).warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"height": 0}, "a photograph of 60 x 0; expected 1 to 65,536 a side"),
+        ({"width": math.nan}, "a side that nan is not a whole number"),
+        ({"height": None}, "a side that None is not a whole number"),
+        ({"width": 10**9}, "a photograph of 1000000000 x 40"),
+    ],
+)
+def test_an_image_of_an_impossible_size_costs_itself_and_is_named(
+    changes: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    other = {**IMAGE, "id": 8, "file_name": "b.jpg", **changes}
+    listing = write(tmp_path, GOOD, {**OTHER, "image_id": 8}, images=(IMAGE, other))
+
+    assert areas(listing) == [400]
+    (warning,) = read_coco_file(listing).warnings
+    assert warning.startswith(f"1 of 2 images in {listing} cannot be used and are left out: image b.jpg: {reason}")
+
+
 def test_an_image_that_is_written_for_each_of_its_annotations_is_one(tmp_path: Path) -> None:
     listing = write(tmp_path, GOOD, {**OTHER, "image_id": 8}, images=(IMAGE, {**IMAGE, "id": 8}))
 
@@ -128,6 +148,10 @@ def test_masks_that_are_all_crowds_count_as_objects(tmp_path: Path) -> None:
     ("changes", "reason"),
     [
         ({"images": (IMAGE, {**IMAGE, "file_name": "b.jpg"})}, r"two images have the id 7: a\.jpg and b\.jpg"),
+        (
+            {"images": (IMAGE, {**IMAGE, "file_name": "b.jpg", "width": 0})},
+            r"two images have the id 7: a\.jpg and b\.jpg",
+        ),
         ({"categories": (CATEGORY, {"id": "3", "name": "bus"})}, "two categories have the id 3: 'car' and 'bus'"),
         ({"images": ({**IMAGE, "height": 0},)}, r"image a\.jpg: a photograph of 60 x 0; expected 1 to 65,536 a side"),
         ({"images": ({**IMAGE, "width": math.inf},)}, r"image a\.jpg: a side that inf is not a whole number"),

@@ -112,6 +112,22 @@ def test_an_unusable_line_of_yolo_costs_itself_alone(line: str, reason: str, tmp
     assert reason in warning
 
 
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\xff\xd8\xff\xe0"])
+def test_an_unreadable_image_of_yolo_costs_itself_alone(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [cat, dog]\n")
+    photograph(tmp_path / "images" / "a.jpg")
+    (tmp_path / "images" / "b.jpg").write_bytes(content)
+    for name in "ab":
+        labels(tmp_path / "labels" / f"{name}.txt", f"1 {SQUARE}")
+
+    pictures = read_own(tmp_path)
+
+    assert [picture.image.name for picture in pictures.train] == ["a.jpg"]
+    (warning,) = pictures.warnings
+    assert warning.startswith(f"1 of 2 images in {tmp_path / 'images'} cannot be used and are left out: ")
+    assert "b.jpg cannot be read as an image" in warning
+
+
 def test_boxes_of_yolo_are_ignored_with_a_warning(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text("train: images\nnames: [cat]\n")
     photograph(tmp_path / "images" / "a.jpg")
