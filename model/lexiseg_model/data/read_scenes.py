@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lexiseg_model.data.annotated import IGNORED, Labels, read_rgb, require_files
-from lexiseg_model.data.annotations.coco import CocoAnnotation, CocoFile, Id, id_order, read_coco_file
+from lexiseg_model.data.annotations.coco import CocoAnnotation, CocoFile, Id, id_order, left_out, read_coco_file
 from lexiseg_model.data.annotations.photographs import Photographs
+from lexiseg_model.data.annotations.segmentation import whole_number
 from lexiseg_model.data.benchmark import (
     PANOPTIC_FOLDER,
     PanopticBenchmark,
@@ -63,6 +64,7 @@ Size = tuple[int, int]
 Labelled = tuple[CocoAnnotation, int]  # with its class index
 IsThing = Callable[[str], bool | None]  # by class name; None counts as a thing
 REGION = SceneClass("region", ("region",), thing=True)  # the class of a set without class names
+MAX_SEGMENT_ID = (1 << 24) - 1  # of a PNG's three channels
 NO_CLASS = IGNORED - 1  # label of a background: it counts, and is none of the classes
 
 
@@ -136,6 +138,8 @@ def object_scenes(root: Path, name: str, split: str, is_thing: IsThing) -> Scene
 def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> SceneSet[PanopticTruth]:
     """List one split of a panoptic benchmark in its official folder, or its parent.
 
+    A segment that cannot be used is left out, counted and named; its pixels are void.
+
     Raises:
         DatasetError: JSON, photograph or PNG is missing, the JSON is not panoptic, or a category is unknown.
     """
@@ -155,46 +159,64 @@ def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> Scene
         folders = (base / name for name in layout.masks if entries and (base / name / entries[0]["file_name"]).exists())
         masks = next(folders, base / layout.masks[0])
         segments = [_truth_segments(benchmark, entry, files) for entry in entries]
+        n_segments = sum(len(entry["segments_info"]) for entry in entries)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise DatasetError(f"{listing} is not a panoptic annotation file: {error!r}") from None
     scenes, needed = [], []
-    for entry, of_image in zip(entries, segments, strict=True):
+    for entry, (of_image, faults) in zip(entries, segments, strict=True):
         name = str(entry["image_id"])
         image = base / layout.image.format(file=files[name], id=name, city=name.partition("_")[0])
         mask = masks / entry["file_name"]
         needed += [image, mask]
-        scenes.append(Scene(name, partial(read_photograph, image), partial(_read_truth, mask, of_image)))
+        scenes.append(Scene(name, partial(read_photograph, image), partial(_read_truth, mask, of_image, not faults)))
     require_files(benchmark.name, needed)
-    return SceneSet(benchmark.name, split, benchmark.classes, False, "annotated", layout.images, tuple(scenes))
+    warnings = left_out(listing, n_segments, [fault for _, faults in segments for fault in faults], 0)
+    return SceneSet(
+        benchmark.name, split, benchmark.classes, False, "annotated", layout.images, tuple(scenes), warnings
+    )
 
 
 def _truth_segments(
     benchmark: PanopticBenchmark, entry: dict[str, Any], files: dict[str, str]
-) -> tuple[TruthSegment, ...]:
-    """The segments of one image's entry in `annotations`; `files` has the file of each image by its id."""
+) -> tuple[tuple[TruthSegment, ...], list[str]]:
+    """The segments of one image's entry in `annotations`, and why others are unusable; `files` by the image's id."""
     name = str(entry["image_id"])
     if name not in files:
         raise DatasetError(f"{benchmark.name}: annotations of the image {name!r}, which is not among the images")
-    segments = []
-    for info in entry["segments_info"]:
-        category = int(info["category_id"])
-        if category not in benchmark.class_of:
+    segments: dict[int, TruthSegment] = {}
+    faults = []
+    for number, info in enumerate(entry["segments_info"], 1):
+        try:
+            segment_id, category, area = (whole_number(info[key]) for key in ("id", "category_id", "area"))
+            if not VOID < segment_id <= MAX_SEGMENT_ID or segment_id in segments:
+                raise ValueError(f"an id of {segment_id}; expected one of its own, 1 to {MAX_SEGMENT_ID}")
+            crowd = bool(info.get("iscrowd", 0))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else error
+            faults.append(f"segment {number} of the image {name}: {reason}")
+            continue
+        if category not in benchmark.class_of:  # the file is of another set
             raise DatasetError(
                 f"{benchmark.name}: the image {name!r} has a segment of the unknown category {category}; expected one "
                 f"of the {len(benchmark.categories)} ids of the benchmark"
             )
-        crowd = bool(info.get("iscrowd", 0))
-        segments.append(TruthSegment(int(info["id"]), benchmark.class_of[category], int(info["area"]), crowd))
-    return tuple(segments)
+        segments[segment_id] = TruthSegment(segment_id, benchmark.class_of[category], area, crowd)
+    return tuple(segments.values()), faults
 
 
-def _read_truth(mask: Path, segments: tuple[TruthSegment, ...]) -> PanopticTruth:
-    """The truth of one PNG. Raises DatasetError: it is not an RGB image, or holds an id that `segments` lack."""
+def _read_truth(mask: Path, segments: tuple[TruthSegment, ...], complete: bool) -> PanopticTruth:
+    """The truth of one PNG; ids that `segments` lack are void, unless they are complete.
+
+    Raises:
+        DatasetError: it is not an RGB image, or complete segments lack one of its ids.
+    """
     ids = read_rgb(mask, "id = red + 256 green + 65536 blue") @ np.array([1, 256, 65536], np.int32)
-    known = {VOID, *(segment.id for segment in segments)}
-    unknown = [value for value in np.unique(ids).tolist() if value not in known]
-    if unknown:
-        raise DatasetError(f"{mask} holds the ids {unknown[:5]}, which its segments_info does not list")
+    known = [VOID, *(segment.id for segment in segments)]
+    unknown = ~np.isin(ids, known)
+    if complete and unknown.any():
+        values = np.unique(ids[unknown])[:5].tolist()
+        raise DatasetError(f"{mask} holds the ids {values}, which its segments_info does not list")
+    ids[unknown] = VOID
     return PanopticTruth(ids, segments)
 
 

@@ -1,5 +1,7 @@
 """Panoptic and instance sets in their official layouts."""
 
+import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,46 @@ def test_an_unknown_category_is_reported_with_its_image(tmp_path: Path) -> None:
         DatasetError, match=r"the image '139' has a segment of the unknown category 12; expected one of"
     ):
         read("coco-panoptic", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"area": math.nan}, "nan is not a whole number"),
+        ({"area": math.inf}, "inf is not a whole number"),
+        ({"category_id": "dog"}, "'dog' is not a whole number"),
+        ({"category_id": None}, "None is not a whole number"),
+        ({"id": None}, "None is not a whole number"),
+        ({"id": -1}, "an id of -1; expected one of its own, 1 to 16777215"),
+        ({"id": 3}, "an id of 3; expected one of its own, 1 to 16777215"),
+    ],
+)
+def test_an_unusable_segment_costs_itself_and_its_pixels_are_void(
+    changes: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    listing = write_coco_panoptic(tmp_path, [drawn("000000000139", (1, 92, 200))])
+    content = json.loads(listing.read_text())
+    content["annotations"][0]["segments_info"][1] |= changes
+    listing.write_text(json.dumps(content))
+
+    data = read("coco-panoptic", tmp_path)
+
+    truth = data.scenes[0].read_truth()
+    assert [segment.id for segment in truth.segments] == [3, LARGE]
+    assert truth.ids.tolist() == np.where(IDS == 300, 0, IDS).tolist()
+    assert data.warnings == (
+        f"1 of 3 annotations in {listing} cannot be used and are left out: segment 2 of the image 139: {reason}",
+    )
+
+
+def test_a_png_with_an_id_that_no_segment_lists_is_refused(tmp_path: Path) -> None:
+    listing = write_coco_panoptic(tmp_path, [drawn("000000000139", (1, 92, 200))])
+    content = json.loads(listing.read_text())
+    del content["annotations"][0]["segments_info"][1]
+    listing.write_text(json.dumps(content))
+
+    with pytest.raises(DatasetError, match=r"holds the ids \[300\], which its segments_info does not list"):
+        read("coco-panoptic", tmp_path).scenes[0].read_truth()
 
 
 def polygon(number: int, image: int, category: int, crowd: int = 0) -> dict[str, Any]:
