@@ -200,6 +200,20 @@ class IndexedDataset:
         return self.classes[0] == BACKGROUND
 
 
+def one_value_warning_of(data: IndexedDataset) -> tuple[str, ...]:
+    """`one_value_warning` of a set; reads masks up to the first that shows a class, and passes over unreadable ones."""
+    warning: tuple[str, ...] = ()
+    for sample in data.samples:
+        try:
+            values = np.unique(sample.read_mask()).tolist()
+        except SampleError:
+            continue
+        warning = one_value_warning(f"{data.name}/{data.split}", values, len(data.classes))
+        if not warning:
+            break
+    return warning
+
+
 def read_dataset(root: Path, name: str, split: str) -> IndexedDataset:
     """List one split. Raises DatasetError: a folder, the class list or a mask is missing; states what was expected."""
     listing = root / name / CLASSES

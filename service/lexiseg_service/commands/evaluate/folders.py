@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from lexiseg_model.data.indexed import read_dataset
+from lexiseg_model.data.indexed import one_value_warning_of, read_dataset
 from lexiseg_model.errors import OptionError
 from lexiseg_model.evaluation.comparison.bootstrap import Comparison, Examination, Pair, comparison, examine, read_pair
 from lexiseg_model.evaluation.run import ONE_VIEW, Report, Views, evaluate
@@ -67,6 +67,9 @@ def run_comparison(settings: Settings, models: tuple[str, str], datasets: list[s
         ModelError: a data set or a model is not as expected.
     """
     pairs = [read_pair(options.root, name, options.split, options.limit) for name in datasets]
+    warnings = [one_value_warning_of(pair.split) for pair in pairs]
+    for of_set in warnings:
+        warn(of_set)
     (digest_a, by_a), (digest_b, by_b) = (_examined(settings, name, pairs) for name in models)
     comparisons = [comparison(*of_set) for of_set in zip(pairs, by_a, by_b, strict=True)]
     for each in comparisons:
@@ -74,7 +77,9 @@ def run_comparison(settings: Settings, models: tuple[str, str], datasets: list[s
     report = {
         "a": {"model": models[0], "model_digest": digest_a},
         "b": {"model": models[1], "model_digest": digest_b},
-        "datasets": [each.to_json() for each in comparisons],
+        "datasets": [
+            each.to_json() | {"warnings": list(of_set)} for each, of_set in zip(comparisons, warnings, strict=True)
+        ],
     }
     write_json(options.json, report)
     return 0

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lexiseg_model.catalogue import bundled
 from tests import pictures
@@ -53,3 +54,22 @@ def test_the_bundled_model_is_as_good_as_its_copy(lexiseg: CommandLine, root: Pa
     assert 0 < halves["measures"]["mIoU"]["a"] < halves["measures"]["oracle names"]["a"]
     for words in ("halves/val, 2 photographs", "B - A", "95 % interval", "kept with 3 more"):
         assert words in outcome.out
+
+
+@pytest.mark.parametrize(("value", "warns"), [(255, True), (1, False)])
+def test_a_comparison_warns_of_masks_of_0_and_255_alone(
+    value: int, warns: bool, lexiseg: CommandLine, root: Path
+) -> None:
+    target = root / "compared.json"
+    for path in (root / "halves/val/masks").iterdir():
+        mask = np.asarray(Image.open(path))
+        Image.fromarray(np.where(mask == 1, value, 0).astype(np.uint8)).save(path)
+
+    outcome = lexiseg(
+        "eval", "--compare", "tiny", "tiny", "--dataset", "halves", "--root", root, "--limit", 1, "--json", target
+    )
+
+    assert outcome.status == 0, outcome.err
+    assert ("the masks of halves/val hold only 0 and perhaps 255" in outcome.err) == warns
+    (halves,) = json.loads(target.read_text())["datasets"]
+    assert len(halves["warnings"]) == int(warns)

@@ -15,10 +15,11 @@ from torch import Tensor
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.clip.images import normalise
-from lexiseg_model.data.indexed import BACKGROUND, IGNORE, Reading, Sample, read_dataset
+from lexiseg_model.data.indexed import BACKGROUND, IGNORE, Reading, Sample, one_value_warning_of, read_dataset
 from lexiseg_model.data.pairs.source import Skipped, first_readable
 from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe, settings_for
+from lexiseg_model.processes import rank
 from lexiseg_model.training.crops import random_crop
 from lexiseg_model.training.publishing import measure_quality, origin, with_terms
 from lexiseg_model.training.recipe import LocalPhase
@@ -74,7 +75,8 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
     file = WEIGHTS
 
     def __init__(self, recipe: StudentRecipe) -> None:
-        """
+        """Prints a warning about sets whose masks show no class.
+
         Raises:
             DatasetError: a set is missing, or the sets have different class lists.
             WeightsError: the file of `start` is missing, or of another transformer.
@@ -82,6 +84,9 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
         sets = [read_dataset(recipe.data, name, recipe.split) for name in recipe.sets]
         torch.manual_seed(recipe.seed)
         settings = settings_for(recipe, sets)
+        if rank() == 0:
+            for warning in (sentence for data in sets for sentence in one_value_warning_of(data)):
+                print(f"warning: {warning}", flush=True)
         super().__init__(recipe, Student(settings, recipe.start))
         self.samples = [sample for data in sets for sample in data.samples]
         self.n_classes = len(settings.classes)
