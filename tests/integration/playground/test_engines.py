@@ -122,6 +122,7 @@ def test_a_segment_of_a_word_is_corrected_and_keeps_its_label(page: Page) -> Non
 def test_a_click_that_removes_takes_what_is_around_it_and_not_half_a_sky(page: Page) -> None:
     add(page, "sky", "building", "trees")
     expect_result(page, "Found sky")
+    expect(segments(page)).to_have_count(3)  # the answer to all three words, not to the first
     line = segments(page).nth(0).locator(".share")
     before = line.text_content() or ""
     page.locator("#canvas[data-painted]").wait_for()
