@@ -38,7 +38,7 @@ MAX_LINES = {
     "model/lexiseg_model": 40_700,
     "service/lexiseg_service": 28_700,
     "service/lexiseg_service/web": 3_500,  # JavaScript of the page and both engines
-    "clients/python/lexiseg_client": 4_950,
+    "clients/python/lexiseg_client": 5_400,
 }
 
 
@@ -254,7 +254,7 @@ def test_the_client_stands_alone_on_few_libraries() -> None:
         for name in imported_names(path)
         if name.partition(".")[0] not in sys.stdlib_module_names | CLIENTS_LIBRARIES
         # For whoever has it: named in types, imported in the one function that makes its objects.
-        and not (name in ("fiftyone", "supervision") and path.name == "coco.py")
+        and not (name in ("fiftyone", "pandas", "supervision") and path.name in ("coco.py", "tables.py"))
         and not (name.startswith("PIL") and path.name == "pictures.py")
         and not (is_within(name, {"cvat_sdk"}) and path.name == "cvat.py" and path.parent == ROOT / CLIENT)
     ]

@@ -88,7 +88,7 @@ def test_a_wrong_question_is_refused_before_it_is_sent(server: Server) -> None:
     spy = Spy()
     with spy.http() as http, Client(server.url, http=http) as client:
         with pytest.raises(TypeError, match=r'did you mean \["cat"\]'):
-            client.segment(JPEG, "cat")
+            client.segment(JPEG, "cat")  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="unknown option: treshold"):
             client.segment(JPEG, ["cat"], treshold=0.3)  # type: ignore[call-arg]
 

@@ -1,11 +1,13 @@
-"""What stands for an image: a path, an answer, an id; a folder is refused with what to write."""
+"""What stands for an image: a path, an answer, an id; and for several: a folder."""
 
 from pathlib import Path
 
 import pytest
 
 from lexiseg_client import Client, ImageId, Segmentation, UnusableImage
-from lexiseg_client.images import load
+from lexiseg_client.images import SUFFIXES, load, pictures_in
+from lexiseg_model.pictures import formats
+from lexiseg_model.pictures.formats import PICTURE_SUFFIXES
 from lexiseg_service.gateway.rest.openapi import SEGMENT
 
 ID = "0123456789abcdef0123456789abcdef"
@@ -17,9 +19,8 @@ def test_an_answer_stands_for_its_image() -> None:
     assert load(answer) == ImageId(ID)
 
 
-def test_an_id_in_place_of_a_path_is_answered_with_what_to_write() -> None:
-    with pytest.raises(UnusableImage, match=rf"for an image sent before write ImageId\('{ID}'\)"):
-        load(ID)
+def test_the_id_of_an_image_stands_for_it() -> None:
+    assert load(ID) == ImageId(ID)
 
 
 def test_a_file_that_is_called_like_an_id_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +36,7 @@ def test_another_missing_file_stays_one() -> None:
 
 
 def test_a_folder_is_answered_with_what_to_write(tmp_path: Path) -> None:
-    with pytest.raises(UnusableImage, match=rf"is a folder; .*client\.map\(sorted\(Path\('{tmp_path}'\)\.iterdir"):
+    with pytest.raises(UnusableImage, match=rf"is a folder; .*client\.map\('{tmp_path}', "):
         load(tmp_path)
 
 
@@ -45,6 +46,19 @@ def test_one_image_in_place_of_several_is_refused(image: object) -> None:
         client.map(image, ["sky"])  # type: ignore[call-overload]
 
 
-def test_a_folder_in_place_of_several_images_is_answered_with_what_to_write(tmp_path: Path) -> None:
-    with Client("http://127.0.0.1:9") as client, pytest.raises(TypeError, match=r"write sorted\(Path\("):
+def test_a_folder_stands_for_the_pictures_in_it_and_below_it(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a/c.png", "notes.txt", ".hidden.jpg", ".hidden/d.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    assert pictures_in(tmp_path) == [tmp_path / "a/c.png", tmp_path / "b.JPG"]
+
+
+def test_a_folder_without_pictures_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    with Client("http://127.0.0.1:9") as client, pytest.raises(UnusableImage, match="no pictures in it; expected"):
         client.map(str(tmp_path), ["sky"])
+
+
+def test_folders_know_every_suffix_that_servers_take() -> None:
+    assert set(SUFFIXES) <= PICTURE_SUFFIXES
+    assert {suffixes[0] for suffixes in formats.SUFFIXES.values()} <= set(SUFFIXES)

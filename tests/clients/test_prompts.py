@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from lexiseg_client import Client, ImageId, InvalidValue, Point, Prompt, Prompts
+from lexiseg_client import Client, ImageId, InvalidValue, Point, Prompt, Prompts, Segment
+from lexiseg_client.segments import RunLengths
 from lexiseg_model import types
 from lexiseg_model.masks.rle import encode_mask
 from tests import pictures
@@ -18,20 +19,24 @@ PHOTO = pictures.small("china", 200)
 JPEG = pictures.encoded(PHOTO, "JPEG")
 SIZE = (PHOTO.height, PHOTO.width)
 MASK = np.arange(SIZE[1]) < np.full((SIZE[0], 1), 7)  # the left seven columns
+SEGMENT = Segment(1, "left", 0, 0.5, 0, (0, 0, 7, SIZE[0]), RunLengths(SIZE, encode_mask(MASK).counts))
 PROMPTS: Prompts = [
     Point(120, 80.5),
     Prompt(box=(10, 20, 100, 90)),
     Prompt([Point(30, 40), Point(5, 6, positive=False)], box=np.array([1.5, 2, 60, 70])),
     Prompt([Point(3, 4, positive=False)], mask=MASK),
+    Prompt([Point(3, 4, positive=False)], mask=SEGMENT),
 ]
 AnyPrompt: Any = Prompt
+BY_MASK = types.Prompt(
+    (types.Point(3.0, 4.0, False),), mask=types.Rle(SIZE, encode_mask(MASK).counts, 0, (0, 0, SIZE[1], SIZE[0]))
+)
 ASKED = (
     types.Prompt((types.Point(120.0, 80.5),)),
     types.Prompt((), (10.0, 20.0, 100.0, 90.0)),
     types.Prompt((types.Point(30.0, 40.0), types.Point(5.0, 6.0, False)), (1.5, 2.0, 60.0, 70.0)),
-    types.Prompt(
-        (types.Point(3.0, 4.0, False),), mask=types.Rle(SIZE, encode_mask(MASK).counts, 0, (0, 0, SIZE[1], SIZE[0]))
-    ),
+    BY_MASK,
+    BY_MASK,
 )
 
 

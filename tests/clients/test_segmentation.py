@@ -2,14 +2,16 @@
 
 import dataclasses
 import io
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import supervision
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageShow
 
 from lexiseg_client import Client, MissingLibrary, NoMasks, Segmentation, UnusableImage
 from lexiseg_client.images import ImageLike, Upload, load
@@ -128,6 +130,69 @@ def test_what_a_client_asks_is_what_is_shown(client: Client, tmp_path: Path) -> 
     assert found.image is path
     assert shown(found._repr_png_()).shape == (*found.size, 3)
     assert not (shown(found._repr_png_()) == 255).all()
+
+
+def test_a_label_is_looked_up_in_an_answer() -> None:
+    best = dataclasses.replace(answer().segments[0], id=3, score=0.9)
+    found = answer(segments=(*answer().segments, best))
+
+    assert found["frame"] is best
+    assert found["pieces"] is found[1]
+    assert "frame" in found
+    assert "dog" not in found
+    assert best in found
+    with pytest.raises(KeyError, match="no segment 'dog'; there is: frame, pieces"):
+        found["dog"]
+
+
+def test_pandas_gets_a_row_for_each_segment() -> None:
+    table = answer().to_pandas()
+
+    assert list(table["label"]) == ["frame", "pieces"]
+    assert list(table["area"]) == [segment.area for segment in answer()]
+    assert table["share"].sum() == pytest.approx((answer().label_map > 0).mean())
+    assert tuple(table.loc[0, ["x", "y", "width", "height"]]) == answer()[0].bbox
+    assert "prompt_index" not in table
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("a.png", lambda path: path.read_bytes().startswith(b"\x89PNG")),
+        ("a.JPG", lambda path: path.read_bytes().startswith(b"\xff\xd8")),
+        ("a.webp", lambda path: path.read_bytes()[8:12] == b"WEBP"),
+        ("a.json", lambda path: Segmentation.from_dict(json.loads(path.read_text())) == answer()),
+        ("below/a.csv", lambda path: path.read_text().startswith("id,label,")),
+        ("a.geojson", lambda path: len(json.loads(path.read_text())["features"]) == 2),
+        ("a.txt", lambda path: path.read_text() == answer().to_yolo()),
+        ("a.xml", lambda path: '<image id="0" name="photo.jpg"' in path.read_text()),
+    ],
+)
+def test_the_suffix_says_what_is_saved(name: str, read: Callable[[Path], bool], tmp_path: Path) -> None:
+    path = answer(image="photos/photo.jpg").save(tmp_path / name)
+
+    assert path == tmp_path / name
+    assert read(path)
+
+
+def test_an_unknown_suffix_is_refused_with_those_known(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected a suffix of .png, .*, got '.doc'"):
+        answer().save(tmp_path / "a.doc")
+
+
+def test_an_answer_is_shown_in_the_viewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int]] = []
+
+    class Viewer(ImageShow.Viewer):
+        def show(self, image: Image.Image, **options: object) -> int:
+            seen.append(image.size)
+            return 1
+
+    monkeypatch.setattr(ImageShow, "_viewers", [Viewer()])
+
+    answer().show()
+
+    assert seen == [SIZE[::-1]]
 
 
 JPEG = pictures.encoded(pictures.small("china"), "JPEG")

@@ -52,6 +52,7 @@ from lexiseg_client.errors import UnsupportedImage as UnsupportedImage
 from lexiseg_client.errors import UnusableImage as UnusableImage
 from lexiseg_client.errors import UrlFetchOff as UrlFetchOff
 from lexiseg_client.errors import WrongScheme as WrongScheme
+from lexiseg_client.folders import LabelledFolder as LabelledFolder
 from lexiseg_client.images import ImageId as ImageId
 from lexiseg_client.images import ImageLike as ImageLike
 from lexiseg_client.images import ImageUrl as ImageUrl

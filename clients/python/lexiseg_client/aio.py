@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import httpx
 
 from lexiseg_client.calling.calls import TIMEOUT, Calls
-from lexiseg_client.calling.mapping import MapOptions, OnError, map_async, map_plan
+from lexiseg_client.calling.mapping import Images, MapOptions, OnError, map_async, map_plan
 from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
@@ -84,7 +84,7 @@ class AsyncClient:
     @overload
     def map(
         self,
-        images: Iterable[ImageLike],
+        images: Images,
         classes: Classes | None = None,
         *,
         on_error: Literal["raise"] = "raise",
@@ -94,7 +94,7 @@ class AsyncClient:
     @overload
     def map(
         self,
-        images: Iterable[ImageLike],
+        images: Images,
         classes: Classes | None = None,
         *,
         on_error: OnError,
@@ -103,7 +103,7 @@ class AsyncClient:
 
     def map(
         self,
-        images: Iterable[ImageLike],
+        images: Images,
         classes: Classes | None = None,
         *,
         on_error: OnError = "raise",
@@ -112,7 +112,7 @@ class AsyncClient:
         """See `Client.map`; iterate with `async for`."""
         plan = map_plan(images, on_error, options)
         return map_async(
-            lambda image: self._run(self._calls.outcome(image, classes, plan)), images, plan.concurrency, plan.step
+            lambda image: self._run(self._calls.outcome(image, classes, plan)), plan.images, plan.concurrency, plan.step
         )
 
     async def models(self, *, timeout: float | None = None) -> list[Model]:

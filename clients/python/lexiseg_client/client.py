@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import builtins
+import os
 import threading
 import time
 from collections.abc import Generator, Iterable
+from contextlib import closing
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import httpx
 
 from lexiseg_client.calling.calls import TIMEOUT, Calls
-from lexiseg_client.calling.mapping import MapOptions, OnError, map_plan, map_threads
+from lexiseg_client.calling.mapping import Images, MapOptions, OnError, map_plan, map_threads
 from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
-from lexiseg_client.images import ImageLike
+from lexiseg_client.folders import DataSet, LabelledFolder, write_all, writer_of
+from lexiseg_client.images import ImageLike, pictures_in
 from lexiseg_client.models import Health, Model
-from lexiseg_client.question.options import Classes, Options, Unpack
+from lexiseg_client.question.options import Class, Classes, Options, Unpack
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularyOptions, VocabularySummary
 from lexiseg_client.rest import arguments, translate_errors
 from lexiseg_client.segmentation import Segmentation
@@ -96,8 +100,8 @@ class Client:
         """Segment an image: one mask for each class found, or the masks of `prompts`.
 
         Args:
-            image: a path, bytes of an image file, pixels [H, W, 3] RGB, a Pillow image, a URL, an `ImageId`, or an
-                answer about the image. An image is uploaded once: later calls refer to it by id and skip the server's
+            image: a path, bytes of an image file, pixels [H, W, 3] RGB, a Pillow image, a URL, or an answer about the
+                image or its `image_id`. An image is uploaded once: later calls refer to it by id and skip the server's
                 image pass.
             classes: names, or `Class` objects with synonyms and thresholds; or use `vocabulary`. Optional with prompts,
                 whose masks then have no labels.
@@ -109,14 +113,14 @@ class Client:
             ProblemError: the server refuses the request; subclasses in `lexiseg_client.errors`.
             Unreachable, TimedOut: no answer.
             UnusableImage, OSError: the image cannot be sent.
-            ImageExpired: the server no longer has this `ImageId`; other images are uploaded again automatically.
+            ImageExpired: the server no longer has the image of this id; other images are uploaded again automatically.
         """
         return self._run(self._calls.segment(image, classes, options, timeout))
 
     @overload
     def map(
         self,
-        images: Iterable[ImageLike],
+        images: Images,
         classes: Classes | None = None,
         *,
         on_error: Literal["raise"] = "raise",
@@ -126,7 +130,7 @@ class Client:
     @overload
     def map(
         self,
-        images: Iterable[ImageLike],
+        images: Images,
         classes: Classes | None = None,
         *,
         on_error: OnError,
@@ -135,7 +139,7 @@ class Client:
 
     def map(
         self,
-        images: Iterable[ImageLike],
+        images: Images,
         classes: Classes | None = None,
         *,
         on_error: OnError = "raise",
@@ -144,7 +148,8 @@ class Client:
         """Segment many images concurrently; answers come in the order of the images.
 
         Args:
-            images: as for `segment`; any iterable, read lazily.
+            images: as for `segment`; any iterable, read lazily, or a folder, whose pictures are found by suffix, in the
+                folders below it, too.
             classes: as for `segment`.
             on_error: "raise" stops at the first image that fails; "return" yields its error and continues.
             options: see `MapOptions`.
@@ -156,11 +161,43 @@ class Client:
         Raises:
             TypeError, ValueError: an invalid option.
             LexisegError, OSError: as `segment`, unless on_error="return".
+            UnusableImage: a folder without pictures.
         """
         plan = map_plan(images, on_error, options)
         return map_threads(
-            lambda image: self._run(self._calls.outcome(image, classes, plan)), images, plan.concurrency, plan.step
+            lambda image: self._run(self._calls.outcome(image, classes, plan)), plan.images, plan.concurrency, plan.step
         )
+
+    def label_folder(
+        self,
+        folder: str | os.PathLike[str],
+        classes: Classes,
+        *,
+        to: DataSet = "coco",
+        out: str | os.PathLike[str] | None = None,
+        **options: Unpack[MapOptions],
+    ) -> LabelledFolder:
+        """Label the pictures of a folder and those below it, and write a data set that names them.
+
+        Args:
+            folder: pictures are found by their suffixes.
+            classes: as for `segment`.
+            to: "coco" writes annotations.json, "label-studio" tasks.json, "labelme" a file for each picture, "yolo"
+                what Ultralytics trains on.
+            out: the data set's folder, whose files are replaced; None: beside `folder`, as FOLDER-coco.
+            options: see `MapOptions`; `task="instance"` separates objects of one class.
+
+        Raises:
+            TypeError, ValueError: an invalid option, class or `to`.
+            UnusableImage: the folder has no pictures.
+            LexisegError, OSError: every picture failed, or the server cannot be asked.
+        """
+        pictures = pictures_in(Path(folder))
+        answers = self.map(pictures, classes, on_error="return", **options)
+        names = [entry.name if isinstance(entry, Class) else entry for entry in classes]
+        writer = writer_of(to, Path(folder), None if out is None else Path(out), names)
+        with closing(answers):
+            return write_all(writer, zip(pictures, answers, strict=True))
 
     def models(self, *, timeout: float | None = None) -> list[Model]:
         """List the server's models."""

@@ -16,6 +16,8 @@ from lexiseg_client.errors import UnusableImage
 from lexiseg_client.masks import png
 
 IMAGE_ID = re.compile(r"[0-9a-f]{32}")  # as servers give them
+# Of the formats that servers take.
+SUFFIXES = (".avif", ".bmp", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 PNG_MODES = ("L", "LA", "RGB", "RGBA", "I;16")  # Pillow modes that need no conversion
 
 
@@ -72,8 +74,8 @@ class Upload:
         return cls(content, hashlib.sha256(content).hexdigest())
 
 
-# A path or URL, a file's bytes, an open file, pixels [H, W], [H, W, 3] RGB or [H, W, 4] RGBA, a Pillow image, or an
-# answer about an image.
+# A path or URL, the `image_id` of an answer, a file's bytes, an open file, pixels [H, W], [H, W, 3] RGB or [H, W, 4]
+# RGBA, a Pillow image, or an answer about an image.
 ImageLike: TypeAlias = Union[
     str,
     "os.PathLike[str]",
@@ -94,7 +96,8 @@ def load(image: ImageLike) -> Source:
     """Read an image into the form in which it is sent.
 
     Args:
-        image: a string with `://` is a URL, any other a path. An answer stands for the image that it is about. A file
+        image: a string with `://` is a URL, an `image_id` without a file of that name is an image sent before, any
+            other a path. An answer stands for the image that it is about. A file
             object is read from its current position. Pixels become a lossless PNG; masks fit them as given, so a
             Pillow image loses its EXIF orientation. Arrays are uint8, uint16 or bool; floats are refused because their
             range is unknown.
@@ -109,6 +112,8 @@ def load(image: ImageLike) -> Source:
         return ImageId(image.image_id)
     if isinstance(image, str) and "://" in image:
         return ImageUrl(image)
+    if isinstance(image, str) and IMAGE_ID.fullmatch(image) and not os.path.lexists(image):
+        return ImageId(image)
     return Upload.of(file_bytes(image))
 
 
@@ -140,21 +145,36 @@ def file_bytes(image: ImageLike) -> bytes:
     return content
 
 
-def folder_files(path: Path) -> str:
-    """How to write the files of a folder, for messages."""
-    return f"sorted(Path({str(path)!r}).iterdir())"
-
-
 def _read(path: Path) -> bytes:
-    """Raises UnusableImage: a folder, or the id of an image; OSError: the file cannot be read."""
+    """Raises UnusableImage: a folder; OSError: the file cannot be read."""
     if path.is_dir():
-        raise UnusableImage(f"{path} is a folder; for each of its files write client.map({folder_files(path)}, ...)")
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        if IMAGE_ID.fullmatch(str(path)):
-            raise UnusableImage(f"no file {path}; for an image sent before write ImageId({str(path)!r})") from None
-        raise
+        raise UnusableImage(f"{path} is a folder; for each of its pictures write client.map({str(path)!r}, ...)")
+    return path.read_bytes()
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures below a folder in the order of their paths, by suffix; hidden files and folders are left out.
+
+    Raises:
+        UnusableImage: there are none.
+        OSError: a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    pictures = []
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        pictures += [Path(place, name) for name in names if not name.startswith(".") and has_picture_suffix(name)]
+    if not pictures:
+        raise UnusableImage(f"{folder}: no pictures in it; expected files with one of {', '.join(SUFFIXES)}")
+    return sorted(pictures)
+
+
+def has_picture_suffix(name: str) -> bool:
+    """Whether a file's name says that it is a picture."""
+    return name.lower().endswith(SUFFIXES)
 
 
 def _checked(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_client.errors import NoMasks
-from lexiseg_client.formats import annotation_tools, coco, geojson, pictures, yolo
+from lexiseg_client.formats import annotation_tools, coco, files, geojson, pictures, tables, yolo
 from lexiseg_client.masks import png
 from lexiseg_client.segments import (
     AnswerWarning,
@@ -33,16 +33,16 @@ from lexiseg_client.segments import (
 if TYPE_CHECKING:
     from lexiseg_client.images import ImageLike
 
-NOTEBOOK_OPACITY = 0.5
+OPACITY = 0.5  # of colours on the image
 TEXTS = ("id", "image_id", "model", "model_digest", "task")  # members of the JSON that are strings
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """The segments of one image. `size`: height, width; `image_id`: for further requests, as `ImageId(image_id)`.
+    """The segments of one image. `size`: height, width; `image_id`: for further requests.
 
-    A notebook displays it as a picture. `image` is the argument of `segment`, unread and uncopied; None for an id or a
-    URL.
+    `answer["dog"]` is the segment of a label. A notebook displays an answer as a picture. `image` is the argument of
+    `segment`, unread and uncopied; None for an id or a URL.
     """
 
     id: str
@@ -67,6 +67,31 @@ class Segmentation:
     def __iter__(self) -> Iterator[Segment]:
         return iter(self.segments)
 
+    def __contains__(self, segment: object) -> bool:
+        """Whether a segment is of this answer, or whether any has this label."""
+        if isinstance(segment, str):
+            return bool(self.named(segment))
+        return segment in self.segments
+
+    def __getitem__(self, label: str | int) -> Segment:
+        """The segment with this label, the one of the highest score of several (`named` has all); or by position.
+
+        Raises:
+            KeyError: no segment has this label.
+            IndexError: there are fewer segments.
+        """
+        if not isinstance(label, str):
+            return self.segments[label]
+        segments = self.named(label)
+        if not segments:
+            raise KeyError(f"no segment {label!r}; there is: {', '.join(self.labels) or 'none'}")
+        return max(segments, key=lambda segment: segment.score)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the segments, each once, in order."""
+        return tuple(dict.fromkeys(segment.label for segment in self.segments if segment.label is not None))
+
     def __bool__(self) -> bool:
         """True, even without segments."""
         return True
@@ -77,7 +102,33 @@ class Segmentation:
             return self.overlay
         if self.segments and all(isinstance(segment.shape, MaskOmitted) for segment in self.segments):
             return None
-        return pictures.notebook_png(self.paint(pictures.pixels_of(self.image, self.size), NOTEBOOK_OPACITY))
+        return pictures.notebook_png(self.painted())
+
+    def painted(self, opacity: float = OPACITY) -> NDArray[np.uint8]:
+        """[H, W, 3] RGB: the segments on their image, or on white if it cannot be read. Errors as for `paint`."""
+        return self.paint(pictures.pixels_of(self.image, self.size), opacity)
+
+    def show(self) -> None:
+        """Show the picture of a notebook: there in its output, else in the system's viewer.
+
+        Raises:
+            NoMasks: requested with mask="none".
+            MissingLibrary: neither in a notebook nor is Pillow installed.
+        """
+        pictures.show(self.overlay or pictures.notebook_png(self.painted()))
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the answer in the form that the suffix says, and return the path.
+
+        `.png`, `.jpg`, `.webp`: the segments painted on the image; `.json`: what `from_dict` reads; `.csv`: the rows of
+        `to_pandas`; `.geojson`, `.txt` (YOLO), `.xml` (CVAT): as the exporters of these names.
+
+        Raises:
+            ValueError: another suffix.
+            NoMasks: requested with mask="none".
+            MissingLibrary: a library for this form is not installed.
+        """
+        return files.save(self, Path(path))
 
     @property
     def request_id(self) -> str:
@@ -172,7 +223,7 @@ class Segmentation:
         confidence: NDArray[np.float32] = np.divide(png.decode_gray(self.confidence_png), 255, dtype=np.float32)
         return confidence
 
-    def paint(self, pixels: Any, opacity: float = 0.5) -> NDArray[np.uint8]:
+    def paint(self, pixels: Any, opacity: float = OPACITY) -> NDArray[np.uint8]:
         """Paint the segments with outlines onto an image.
 
         Args:
@@ -230,3 +281,4 @@ class Segmentation:
     to_geojson = geojson.to_geojson
     to_fiftyone = coco.to_fiftyone
     to_supervision = coco.to_supervision
+    to_pandas = tables.to_pandas

@@ -14,19 +14,21 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from lexiseg_client.errors import LexisegError
-from lexiseg_client.images import Answer, folder_files
+from lexiseg_client.images import Answer, ImageLike, pictures_in
 from lexiseg_client.question.options import Options
 
 Input = TypeVar("Input")
 A = TypeVar("A")
 Progress: TypeAlias = Callable[[int, "int | None"], object]  # images done, images in total (None: unknown)
+Images: TypeAlias = Iterable[ImageLike] | str | os.PathLike[str]  # several images, or a folder
 OnError: TypeAlias = Literal["raise", "return"]
 IMAGE_ERRORS = (LexisegError, OSError)  # errors that may concern one image only
 PROGRESS_INTERVAL = 0.1  # seconds
+BAR_WIDTH = 20  # characters
 
 
 class ProgressLine:
-    """Progress on one line of a terminal or notebook: `37/100 images, 4.2 a second`."""
+    """Progress on one line of a terminal or notebook: `[#####---------------] 37/100 images, 4.2 a second`."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -38,9 +40,11 @@ class ProgressLine:
         if now - self._written < PROGRESS_INTERVAL and not last:
             return
         self._written = now
-        of = "" if total is None else f"/{total}"
+        bar, of = "", ""
+        if total:
+            bar, of = f"[{'#' * (BAR_WIDTH * done // total):-<{BAR_WIDTH}}] ", f"/{total}"
         rate = done / max(now - self._began, 1e-3)
-        print(f"\r{done}{of} images, {rate:.1f} a second ", end="\n" if last else "", file=sys.stderr, flush=True)
+        print(f"\r{bar}{done}{of} images, {rate:.1f} a second ", end="\n" if last else "", file=sys.stderr, flush=True)
 
 
 class MapOptions(Options, total=False):
@@ -56,6 +60,7 @@ class MapOptions(Options, total=False):
 class MapPlan(NamedTuple):
     """Checked arguments of `map`; `step` is called after each answer, `options` are those of each request."""
 
+    images: Iterable[ImageLike]
     concurrency: int
     step: Callable[[], object]
     on_error: str
@@ -63,27 +68,28 @@ class MapPlan(NamedTuple):
     options: dict[str, Any]
 
 
-def map_plan(images: Iterable[Any], on_error: str, options: MapOptions) -> MapPlan:
-    """Check the arguments of `map` before anything is sent.
+def map_plan(images: Images, on_error: str, options: MapOptions) -> MapPlan:
+    """Check the arguments of `map` before anything is sent, and list the pictures of a folder.
 
     Raises:
-        TypeError: one image or folder in place of several images.
+        TypeError: one image in place of several.
         ValueError: concurrency below 1, or an unknown `on_error`.
+        UnusableImage: a folder without pictures.
     """
     if isinstance(images, (str, os.PathLike)) and Path(images).is_dir():
-        raise TypeError(f"images: expected several, got the folder {images}; write {folder_files(Path(images))}")
+        images = pictures_in(Path(images))
     if isinstance(images, (str, bytes, bytearray, os.PathLike, Answer)):
-        raise TypeError(f"images: expected several, got one {type(images).__name__}; write [image]")
+        raise TypeError(f"images: expected several or a folder, got one {type(images).__name__}; write [image]")
     of_request: dict[str, Any] = {**options}
     concurrency, progress = of_request.pop("concurrency", 8), of_request.pop("progress", None)
     if concurrency < 1:
         raise ValueError(f"concurrency: expected 1 or more, got {concurrency}")
     if on_error not in ("raise", "return"):
         raise ValueError(f"on_error: expected raise or return, got {on_error!r}")
-    return MapPlan(concurrency, _steps(progress, images), on_error, of_request.pop("timeout", None), of_request)
+    return MapPlan(images, concurrency, _steps(progress, images), on_error, of_request.pop("timeout", None), of_request)
 
 
-def _steps(progress: bool | Progress | None, images: Iterable[Any]) -> Callable[[], object]:
+def _steps(progress: bool | Progress | None, images: Iterable[ImageLike]) -> Callable[[], object]:
     if progress is None:
         progress = sys.stderr.isatty() or "ipykernel" in sys.modules
     if progress is False:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import colorsys
+import importlib
 import importlib.util
 import io
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_client.errors import MissingLibrary
 from lexiseg_client.images import BinaryFile, file_bytes
 from lexiseg_client.masks import png
 from lexiseg_client.segments import LabelMap, Segment, best_masks
@@ -20,6 +23,8 @@ from lexiseg_client.segments import LabelMap, Segment, best_masks
 GOLDEN_RATIO = 0.618034  # hue step between classes: neighbours in the class list differ clearly
 OUTLINE = 0.35  # brightness of outlines relative to the overlay
 MAX_LABEL = 60  # characters of a label in a file name
+PNG = ".png"
+WRITTEN = {PNG: "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # suffixes, and Pillow's names
 MAX_SIDE = 1280  # pixels of a notebook's picture, which is stored in the notebook
 
 
@@ -77,6 +82,41 @@ def notebook_png(painted: NDArray[np.uint8]) -> bytes:
     """Encode a painted image as a PNG, subsampled to at most `MAX_SIDE` pixels a side."""
     step = -(-max(painted.shape[:2]) // MAX_SIDE)
     return png.encode(painted[::step, ::step])
+
+
+def encoded(pixels: NDArray[np.uint8], suffix: str) -> bytes:
+    """RGB pixels [H, W, 3] as a file of one of the suffixes `WRITTEN`.
+
+    Raises:
+        MissingLibrary: Pillow, which writes all but PNG, is not installed.
+    """
+    if suffix == PNG:
+        return png.encode(pixels)
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingLibrary(f"{suffix} needs Pillow: pip install pillow, or save as {PNG}") from None
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, WRITTEN[suffix], quality=90)
+    return buffer.getvalue()
+
+
+def show(picture: bytes) -> None:
+    """Show a PNG in the notebook that runs this code, else in the system's viewer.
+
+    Raises:
+        MissingLibrary: Pillow, which finds the viewer, is not installed.
+    """
+    if "ipykernel" in sys.modules:
+        display = importlib.import_module("IPython.display")
+        display.display(display.Image(picture))
+        return
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingLibrary("a viewer needs Pillow: pip install pillow, or save(path)") from None
+    with Image.open(io.BytesIO(picture)) as image:
+        image.show()
 
 
 def pixels_of(image: Any, size: tuple[int, int]) -> NDArray[np.uint8]:

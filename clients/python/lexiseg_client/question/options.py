@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 
 from lexiseg_client.question.prompts import Example, Prompts, example_json, prompts_json
 
@@ -47,7 +47,19 @@ class Background:
     words: Sequence[str] | None = None
 
 
-Classes: TypeAlias = Sequence[str | Class]
+class Classes(Protocol):
+    """A list, tuple or other sequence of names and `Class` objects.
+
+    A string is a sequence of strings, too, but to a type checker none of these: only strings are in a string.
+    """
+
+    def __contains__(self, entry: object, /) -> bool: ...
+
+    def __getitem__(self, index: int, /) -> str | Class: ...
+
+    def __iter__(self) -> Iterator[str | Class]: ...
+
+    def __len__(self) -> int: ...
 
 
 class CommonOptions(TypedDict, total=False):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lexiseg_client.images import ImageId, ImageLike, ImageUrl, Source, load
 from lexiseg_client.masks.rle import encode
+from lexiseg_client.segments import Segment
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,13 @@ class Point:
 class Prompt:
     """One object by points, by a box (left, top, right, bottom), or both.
 
-    With a `mask` (bool [H, W], or a segment's `coco_rle`) or a `segment` (id in the semantic answer to the same
-    classes), points and box correct it: positive points and the box add to it, negative points remove from it.
+    With a `mask` (bool [H, W], a `Segment` of an answer, or its `rle`) or a `segment` (id in the semantic answer to
+    the same classes), points and box correct it: positive points and the box add to it, negative points remove from it.
     """
 
     points: Sequence[Point] = ()
     box: Sequence[float] | NDArray[Any] | None = None
-    mask: NDArray[Any] | Mapping[str, Any] | None = None
+    mask: NDArray[Any] | Segment | Mapping[str, Any] | None = None
     segment: int | None = None
 
 
@@ -46,6 +47,7 @@ def prompts_json(prompts: Prompts) -> list[dict[str, Any]]:
     Raises:
         TypeError: not a list of prompts and points.
         ValueError: a mask that is not [H, W].
+        NoMasks: a segment that came without its mask.
     """
     if isinstance(prompts, (Prompt, Point)):
         raise TypeError(f"prompts is a list; did you mean [{prompts}]?")
@@ -68,7 +70,7 @@ def _prompt_json(prompt: Prompt, field: str) -> dict[str, Any]:
             left, top, right, bottom = map(float, prompt.box)
             fields["box"] = [left, top, right, bottom]
         if prompt.mask is not None:
-            fields["mask"] = dict(prompt.mask) if isinstance(prompt.mask, Mapping) else _mask_json(prompt.mask, field)
+            fields["mask"] = _mask_json(prompt.mask, field)
         if prompt.segment is not None:
             fields["segment"] = int(prompt.segment)
     except (AttributeError, TypeError) as error:
@@ -76,8 +78,13 @@ def _prompt_json(prompt: Prompt, field: str) -> dict[str, Any]:
     return fields
 
 
-def _mask_json(pixels: NDArray[Any], field: str) -> dict[str, Any]:
-    mask = np.asarray(pixels)
+def _mask_json(mask: NDArray[Any] | Segment | Mapping[str, Any], field: str) -> dict[str, Any]:
+    if isinstance(mask, Mapping):
+        return dict(mask)
+    if isinstance(mask, Segment):
+        mask = mask.shape.pixels() if mask.rle is None else mask.rle
+        return _mask_json(mask, field)
+    mask = np.asarray(mask)
     if mask.ndim != 2:
         raise ValueError(f"{field}.mask: expected [H, W], got {list(mask.shape)}")
     size = [int(side) for side in mask.shape]
@@ -86,14 +93,15 @@ def _mask_json(pixels: NDArray[Any], field: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Example:
-    """A class example in an image, by a box (left, top, right, bottom) and points, or by a bool mask [H, W].
+    """A class example in an image, by a box (left, top, right, bottom) and points, or by a mask.
 
+    `mask`: bool [H, W], or a `Segment`.
     `image`: as for `Client.segment`; None: the image of the request.
     """
 
     box: Sequence[float] | NDArray[Any] | None = None
     points: Sequence[Point] = ()
-    mask: NDArray[Any] | None = None
+    mask: NDArray[Any] | Segment | None = None
     image: ImageLike | None = None
 
 

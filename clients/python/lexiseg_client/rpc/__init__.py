@@ -12,5 +12,6 @@ try:
     import grpc  # noqa: F401
 except ImportError as error:
     raise MissingLibrary(
-        f"gRPC needs libraries that are not installed ({error}): pip install grpcio protobuf googleapis-common-protos"
+        f"gRPC needs libraries that are not installed ({error}): pip install grpcio protobuf googleapis-common-protos, "
+        "or name the server by its http address, as http://localhost:8000"
     ) from error

@@ -1,0 +1,110 @@
+"""`Client.label_folder`: a folder of pictures becomes a data set that tools read."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from pycocotools.coco import COCO
+
+from lexiseg_client import Client, LexisegError, Unreachable, UnusableImage
+from tests import pictures
+from tests.coco import decode
+
+CLASSES = ["sky", "building"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two pictures, one of them below, and a file that is none."""
+    folder = tmp_path / "photos"
+    (folder / "below").mkdir(parents=True)
+    (folder / "china.jpg").write_bytes(pictures.encoded(pictures.small("china", 200), "JPEG"))
+    (folder / "below/china.png").write_bytes(pictures.encoded(pictures.small("china", 160)))
+    (folder / "notes.txt").write_text("sky")
+    return folder
+
+
+def test_coco_is_what_its_own_reader_takes(client: Client, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = client.label_folder(folder, CLASSES, to="coco", progress=True)
+
+    assert made.out == folder.with_name("photos-coco")
+    assert (made.labelled, made.failed) == (2, {})
+    assert "[####################] 2/2 images" in capsys.readouterr().err
+    coco = COCO(made.out / "annotations.json")
+    assert {entry["file_name"] for entry in coco.loadImgs(coco.getImgIds())} == {"china.jpg", "below/china.png"}
+    assert [entry["name"] for entry in coco.loadCats(coco.getCatIds())] == CLASSES
+    for annotation in coco.loadAnns(coco.getAnnIds()):
+        assert decode(annotation["segmentation"]).sum() == annotation["area"]
+
+
+def test_yolo_has_pictures_labels_and_lists(client: Client, folder: Path) -> None:
+    out = client.label_folder(folder, CLASSES, to="yolo", out=folder.parent / "set").out
+
+    lists = [out / line for name in ("train.txt", "val.txt") for line in (out / name).read_text().split()]
+    assert {path.relative_to(out).as_posix() for path in lists} == {"images/china.jpg", "images/below/china.png"}
+    assert yaml.safe_load((out / "data.yaml").read_text())["names"] == dict(enumerate(CLASSES))
+    for image in lists:
+        label = out / "labels" / image.relative_to(out / "images").with_suffix(".txt")
+        assert all(line[0] in "01" for line in label.read_text().splitlines())
+
+
+def test_labelme_finds_each_picture_from_its_file(client: Client, folder: Path) -> None:
+    out = client.label_folder(folder, CLASSES, to="labelme").out
+
+    for path in (out / "china.json", out / "below/china.json"):
+        content = json.loads(path.read_text())
+        with Image.open(path.parent / content["imagePath"]) as picture:
+            assert picture.size == (content["imageWidth"], content["imageHeight"])
+
+
+def test_label_studio_gets_a_task_for_each_picture(client: Client, folder: Path) -> None:
+    tasks = json.loads((client.label_folder(folder, CLASSES, to="label-studio").out / "tasks.json").read_text())
+
+    names = [task["data"]["image"] for task in tasks]
+    assert names == ["/data/local-files/?d=below/china.png", "/data/local-files/?d=china.jpg"]
+
+
+def test_one_damaged_picture_costs_itself_alone(client: Client, folder: Path) -> None:
+    (folder / "damaged.jpg").write_bytes(b"no picture")
+
+    made = client.label_folder(folder, CLASSES)
+
+    assert made.labelled == 2
+    assert list(made.failed) == [folder / "damaged.jpg"]
+    assert len(json.loads((made.out / "annotations.json").read_text())["images"]) == 2
+
+
+def test_two_pictures_of_one_name_do_not_share_a_file_of_labels(client: Client, folder: Path) -> None:
+    Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(folder / "china.png")
+
+    made = client.label_folder(folder, CLASSES, to="yolo")
+
+    assert made.labelled == 2
+    assert "another picture has its name" in str(made.failed[folder / "china.png"])
+
+
+def test_where_every_picture_fails_the_reason_is_raised_and_nothing_written(client: Client, folder: Path) -> None:
+    with pytest.raises(LexisegError, match="threshold"):
+        client.label_folder(folder, CLASSES, threshold=7)
+
+    assert not folder.with_name("photos-coco").exists()
+
+
+def test_a_server_that_is_away_ends_it_at_the_first_picture(folder: Path) -> None:
+    with Client("http://127.0.0.1:9", timeout=0.1) as away, pytest.raises(Unreachable):
+        away.label_folder(folder, CLASSES)
+
+    assert not folder.with_name("photos-coco").exists()
+
+
+def test_an_unknown_form_is_refused_before_anything_is_sent(folder: Path) -> None:
+    with Client("http://127.0.0.1:9") as away, pytest.raises(ValueError, match="to: expected one of coco, yolo"):
+        away.label_folder(folder, CLASSES, to="voc")  # type: ignore[arg-type]
+
+
+def test_a_folder_without_pictures_is_said_to_have_none(tmp_path: Path) -> None:
+    with Client("http://127.0.0.1:9") as away, pytest.raises(UnusableImage, match="no pictures in it"):
+        away.label_folder(tmp_path, CLASSES)
