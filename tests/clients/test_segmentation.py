@@ -71,6 +71,13 @@ def test_supervision_gets_boxes_masks_and_names(result: Segmentation) -> None:
     assert found.area.tolist() == [segment.area for segment in result]
 
 
+def test_supervision_gets_names_of_nothing() -> None:
+    nothing = answer(segments=()).to_supervision()
+
+    assert len(nothing) == 0
+    assert list(nothing["class_name"]) == []
+
+
 def test_without_supervision_the_error_says_what_to_install(
     result: Segmentation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

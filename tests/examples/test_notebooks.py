@@ -35,7 +35,12 @@ def outputs(notebook: Path) -> list[dict[str, Any]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_its_answers_show_themselves(path: Path, server: Server, tmp_path: Path) -> None:
-    environment = {**os.environ, "LEXISEG_BASE_URL": server.url, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {
+        **os.environ,
+        "LEXISEG_BASE_URL": server.url,
+        "LEXISEG_GRPC_TARGET": server.grpc,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
 
     ran = ended([sys.executable, "-c", RUN, str(path), str(tmp_path / "ran.ipynb")], cwd=tmp_path, env=environment)
 

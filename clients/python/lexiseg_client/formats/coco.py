@@ -66,7 +66,9 @@ def to_supervision(answer: Answer) -> supervision.Detections:
     except ImportError:
         raise MissingLibrary("supervision is not installed: pip install supervision") from None
     if not segments:
-        return supervision.Detections.empty()
+        none = supervision.Detections.empty()
+        none.data = {"class_name": np.array([], str)}
+        return none
     has_tracks = all(segment.track_id is not None for segment in segments)
     has_masks = not any(isinstance(segment.shape, MaskOmitted) for segment in segments)
     prompt_fields = [_prompt_fields(segment) for segment in segments]
