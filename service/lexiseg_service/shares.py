@@ -3,8 +3,8 @@
     wait, take -> Hold -> keep (returns the part that is not needed) -> release
 
 A client may hold a fraction of what the others leave: with one half, the first client gets a half, two clients a third
-each, and there is always something left for the next one. Waiters are served in order; one that only waits for its own
-holds does not block the others.
+each, and there is always something left for the next one. A fair queue orders those that wait; one that only waits for
+its own holds does not block the others.
 
 A request that holds something and needs more could wait for another one that waits for it. So the oldest hold, of all
 and of each client, gets more at once: one request at a time goes beyond the total.
@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from lexiseg_service.errors import QueueFull, RateLimited, ServiceError
+from lexiseg_service.fair_queue import FairQueue, Sender
 
 RETRY_SECONDS = 1
 CLIENT_SHARE = 0.5  # of what others leave of bytes, calls or places, that one key or address may hold
@@ -74,7 +75,7 @@ class Shares:
         self._held: Counter[str] = Counter()
         self._holds: dict[Hold, str] = {}  # to the client, the oldest first
         self.in_use = 0  # by all clients
-        self._waiting: list[_Waiter] = []
+        self._waiting: FairQueue[_Waiter] = FairQueue()
 
     def take(self, client: str, amount: int = 1) -> Hold:
         """Take an amount at once, ahead of all waiters.
@@ -89,7 +90,7 @@ class Shares:
         return self._grant(client, amount)
 
     async def wait(self, client: str, amount: int, seconds: float, beside: Hold | None = None) -> Hold:
-        """Take an amount as soon as it is free and earlier waiters are served.
+        """Take an amount as soon as it is free and those before it in the fair queue are served.
 
         Args:
             client: the holder.
@@ -105,7 +106,7 @@ class Shares:
         if self._is_next(client, amount, beside) or (not self._waiting and self._refusal(client, amount) is None):
             return self._grant(client, amount)
         waiter = _Waiter(client, amount, beside, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiter)
+        self._waiting.put(waiter, Sender(client))
         self._serve_waiters()
         try:
             await asyncio.wait([waiter.granted], timeout=seconds)
@@ -115,7 +116,7 @@ class Shares:
             raise
         finally:
             if waiter in self._waiting:
-                self._waiting.remove(waiter)
+                self._waiting.drop(waiter)
                 self._serve_waiters()
         if not waiter.granted.done():
             raise self._refusal(client, waiter.amount) or self._full()
@@ -171,15 +172,17 @@ class Shares:
         self._serve_waiters()
 
     def _serve_waiters(self) -> None:
-        for waiter in tuple(self._waiting):
+        for waiter in self._waiting:
             if self._is_next(waiter.client, waiter.amount, waiter.beside):
                 self._serve(waiter)
-        for waiter in tuple(self._waiting):
-            if self.in_use + waiter.amount > self._total:
-                return  # smaller amounts must not overtake it forever
-            if self._fits(waiter.client, waiter.amount):
-                self._serve(waiter)
+        # If the next one must wait for room, so must smaller amounts, which would overtake it forever.
+        while (due := self._waiting.next(self._has_share)) and self.in_use + due.amount <= self._total:
+            self._serve(due)
+
+    def _has_share(self, waiter: _Waiter) -> bool:
+        return self._fits(waiter.client, waiter.amount)
 
     def _serve(self, waiter: _Waiter) -> None:
-        self._waiting.remove(waiter)
+        self._waiting.take(waiter)
+        self._waiting.charge(Sender(waiter.client), waiter.amount)
         waiter.granted.set_result(self._grant(waiter.client, waiter.amount))

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from functools import partial
 
 import pytest
 
@@ -128,3 +129,29 @@ def test_closed_threads_do_nothing_more(stage: Stage) -> None:
 
     assert len(stage.threads.waits) == 0
     assert len(stage.begun) == 3
+
+
+def test_work_in_the_background_waits_for_all_other_work(stage: Stage) -> None:
+    stage.small_in_flight = True  # one large task at a time
+    stage.put("first", large=True)
+    stage.until_begun(1)
+    for name in ("background 0", "background 1"):
+        stage.threads.submit("y", partial(stage.begun.append, name), large=True, background=True)
+    for n in range(2):
+        stage.put(f"large {n}", large=True)
+    stage.gate.set()
+
+    stage.until_begun(5)
+    assert stage.begun[1:] == ["large 0", "large 1", "background 0", "background 1"]
+
+
+def test_a_begun_request_in_the_background_takes_no_others_place(stage: Stage) -> None:
+    stage.gate.set()
+    for n in range(3):
+        stage.threads.submit("y", partial(stage.begun.append, f"b{n}"), large=True, background=True, begins=Future())
+    stage.until_begun(2)
+
+    stage.put("large", large=True, begins=Future())
+
+    stage.until_begun(3)
+    assert stage.begun == ["b0", "b1", "large"]

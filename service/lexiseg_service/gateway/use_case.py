@@ -153,6 +153,7 @@ class UseCase:
             "deadline": began + min(self._settings.deadline_seconds, caller.seconds),
             "owner": caller.owner,
             "source": caller.client,
+            "background": caller.background,
             "request_id": caller.request_id,
             "traceparent": caller.traceparent,
         }

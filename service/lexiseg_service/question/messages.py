@@ -61,6 +61,7 @@ class WorkerRequest:
     owner: str = ""  # id of the API key; cached images belong to it
     source: str = ""  # key or address, for the fair queue; "": the owner
     flow: str = ""  # a stream of the source, for the fair queue
+    background: bool = False  # served when no other request waits
     header: PictureHeader | None = None  # of the image, if it has been read
     remember: bool = True  # use the feature cache
     request_id: str = ""  # for the log

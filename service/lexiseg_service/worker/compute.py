@@ -1,8 +1,7 @@
 """The compute stage: a fair queue, and the threads that own the device, for all models.
 
-A batch begins with the job of the client (source) that has had the fewest tiles so far; within a client, its flows
-(streams and single images) are served round robin. The same rule fills the batch with jobs of the same key (model and
-bucket). A new client starts with the tile count of the client served last, so idle time earns no credit.
+A batch begins with the job that is next in the fair queue, whose unit is a tile; the queue fills it with jobs of the
+same key (model and bucket). A job with more tiles than fit gives some of them and keeps its place.
 
 A thread takes the next batch, up to max_batch tiles of one model and one bucket. Between two batches it runs other work
 for the device, such as the warm-up of a model. A GPU has one thread. A CPU gains nothing from batches: it has one
@@ -15,9 +14,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
-from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +25,7 @@ import torch
 from lexiseg_model.features import TileFeatures
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import NotReady
+from lexiseg_service.fair_queue import FairQueue
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.job import AnyJob
@@ -34,8 +33,6 @@ from lexiseg_service.worker.models.pool import COMPUTE_THREADS, GOING_DOWN
 
 logger = structlog.get_logger("lexiseg.engine")
 Work = Callable[[], object]
-# New clients that may overtake a waiting client for each of its tiles: without a limit they would starve it.
-MAX_NEW_PER_TILE = 8
 
 
 class Portion(NamedTuple):
@@ -49,69 +46,22 @@ class Portion(NamedTuple):
 Batch = list[Portion]
 
 
-class DeviceQueue:
-    """Jobs that wait for the device. Not thread-safe."""
-
-    def __init__(self) -> None:
-        self._taken: dict[AnyJob, int] = {}  # by job, in the order of arrival: its tiles in batches so far
-        self._used: dict[str, float] = {}  # tiles by source
-        self._served: dict[tuple[str, str], int] = {}  # sequence number of a flow's last portion, or of its arrival
-        self._numbers = count()
-        self._clock = self._newest = 0.0  # tiles of the source served last, and of the source that came last
-
-    def __len__(self) -> int:
-        """Jobs with tiles left."""
-        return len(self._taken)
-
-    @property
-    def next(self) -> AnyJob | None:
-        """The job that begins the next batch; None if the queue is empty."""
-        self._keep(lambda job: not job.abandoned)
-        return self._next_served(self._taken) if self._taken else None
-
-    def put(self, job: AnyJob) -> None:
-        """Add a planned job."""
-        if job.source not in self._used:
-            self._newest = min(max(self._clock, self._newest + 1 / MAX_NEW_PER_TILE), self._clock + 1)
-            self._used[job.source] = self._newest
-        self._served.setdefault(job.flow, next(self._numbers))
-        self._taken[job] = 0
-
-    def take(self, max_tiles: int) -> Batch:
-        """Remove the next batch: 1 to `max_tiles` tiles, all of one key; empty when the queue is.
-
-        A job with more tiles than fit gives some of them and keeps its place in the queue.
-        """
-        starter = self.next
-        if starter is None:
-            return []
-        self._clock = max(self._clock, self._used[starter.source])
-        batch: Batch = []
-        same_key = [job for job in self._taken if job.key == starter.key]
-        while same_key and max_tiles:
-            job = self._next_served(same_key)
-            first = self._taken[job]
-            last = min(job.n_tiles, first + max_tiles)
-            batch.append(Portion(job, first, last))
-            self._taken[job] = last
-            max_tiles -= last - first
-            self._used[job.source] += last - first
-            self._served[job.flow] = next(self._numbers)
-            same_key.remove(job)
-        self._keep(lambda job: self._taken[job] < job.n_tiles)
-        return batch
-
-    def _next_served(self, jobs: Iterable[AnyJob]) -> AnyJob:
-        """The job to serve next; ties go to the one that arrived first."""
-        return min(jobs, key=lambda job: (self._used[job.source], self._served[job.flow]))
-
-    def _keep(self, stays: Callable[[AnyJob], bool]) -> None:
-        """Drop jobs that do not stay, flows without jobs, and sources that would restart at the clock anyway."""
-        self._taken = {job: taken for job, taken in self._taken.items() if stays(job)}
-        flows = {job.flow for job in self._taken}
-        self._served = {flow: number for flow, number in self._served.items() if flow in flows}
-        waiting = {source for source, _ in flows}
-        self._used = {source: used for source, used in self._used.items() if source in waiting or used > self._clock}
+def next_batch(queue: FairQueue[AnyJob], max_tiles: int) -> Batch:
+    """Take 1 to `max_tiles` tiles from the queue, all of one key; none when it is empty."""
+    batch: Batch = []
+    starter = queue.next()
+    job = starter
+    while job is not None and starter is not None and max_tiles:
+        first = job.tiles_taken
+        job.tiles_taken = last = min(job.n_tiles, first + max_tiles)
+        batch.append(Portion(job, first, last))
+        max_tiles -= last - first
+        queue.serve(job)
+        if last == job.n_tiles:
+            queue.drop(job)
+        queue.charge(job.sender, last - first)
+        job = queue.next(lambda other: other.key == starter.key)
+    return batch
 
 
 class ComputeStage:
@@ -128,7 +78,7 @@ class ComputeStage:
         self._max_batch = max_batch
         self._metrics = metrics
         self._encoded = encoded
-        self._queue = DeviceQueue()
+        self._queue: FairQueue[AnyJob] = FairQueue()
         self._work: deque[tuple[Future[object], Work]] = deque()
         self._changed = threading.Condition()
         self._running = 0  # batches and other work under way
@@ -141,7 +91,7 @@ class ComputeStage:
     def put(self, job: AnyJob) -> None:
         """Add a planned job to the queue."""
         with self._changed:
-            self._queue.put(job)
+            self._queue.put(job, job.sender)
             self._metrics.queue_depth.set(len(self._queue))
             self._changed.notify_all()
 
@@ -177,7 +127,7 @@ class ComputeStage:
                     self._metrics.queue_depth.set(len(self._queue))
                     self._changed.wait()
                 work = self._work.popleft() if self._work else None
-                batch = [] if work else self._queue.take(self._max_batch)
+                batch = [] if work else next_batch(self._queue, self._max_batch)
                 self._metrics.queue_depth.set(len(self._queue))
                 self._running += 1
                 self._overlaps = bool(batch) and batch[0].job.loaded.segmenter.passes_overlap
@@ -195,7 +145,10 @@ class ComputeStage:
 
     def _may_begin(self) -> bool:
         """Whether a thread may take something; other work, and passes that do not overlap, have the device alone."""
-        job = self._queue.next
+        for waiting in self._queue:
+            if waiting.abandoned:
+                self._queue.drop(waiting)
+        job = self._queue.next()
         if self._work or job is None:
             return bool(self._work) and not self._running
         return not self._running or (self._overlaps and job.loaded.segmenter.passes_overlap)

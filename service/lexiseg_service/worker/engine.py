@@ -159,7 +159,9 @@ class Engine:
         job.answer.add_done_callback(lambda _: loaded.release())  # at once, if it is answered already
         if not job.abandoned:
             decode = partial(job.run, partial(self._decode, time.monotonic()))
-            self._threads.submit(job.source, decode, large=job.large, begins=job.answer)
+            self._threads.submit(
+                job.source, decode, large=job.large, background=job.request.background, begins=job.answer
+            )
 
     def _answered(self, number: int, model: Future[Loaded], _: Future[Any]) -> None:
         model.cancel()

@@ -66,7 +66,13 @@ class FinishStage:
 
     def _enter(self, job: AnyJob) -> None:
         flight = _flight_of(job)
-        submit = partial(self._executor.submit, job.source, partial(self._run, job, flight), large=job.large)
+        submit = partial(
+            self._executor.submit,
+            job.source,
+            partial(self._run, job, flight),
+            large=job.large,
+            background=job.request.background,
+        )
         if flight is None:
             submit()
         else:

@@ -1,6 +1,7 @@
 """A request on its way through the stages, and admission by place in the queue and by expected wait.
 
-Two lanes separate small and large requests. The expected wait is the lane's mean time between two answers times the
+Three lanes separate small requests, large ones and those in the background, which are all served last and have places
+of their own. The expected wait is the lane's mean time between two answers times the
 number of requests ahead: the client's own, and at most as many of every other client. An accepted request that has not
 begun when half of its time is over is refused after all: the rest is for its work.
 """
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ from lexiseg_model.errors import (
 )
 from lexiseg_model.features import Features, Plan, TileFeatures
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, NotReady, QueueFull, RateLimited, ServiceError
+from lexiseg_service.fair_queue import Sender
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.shares import Hold, Shares
 from lexiseg_service.watch.tracing import StageTime
@@ -42,6 +44,8 @@ LARGE_IMAGE = 4.0  # megapixels
 AVERAGE_WEIGHT = 0.1  # weight of the latest answer in the mean time between two
 MAX_WAIT_SHARE = 0.5  # of the time until the deadline
 MAX_RETRY_SECONDS = 30
+Lanes = Literal["small", "large", "background"]
+LANES: tuple[Lanes, ...] = ("small", "large", "background")
 
 
 @dataclass
@@ -68,7 +72,7 @@ class Job(Generic[T]):
     answer: Future[T] = field(default_factory=Future)
     accepted: float = field(default_factory=time.monotonic)
     place: Hold | None = None
-    large: bool = False  # takes long to decode or to finish
+    large: bool = False  # takes long to decode or to finish, or may wait for all others
     image: bytes = b""  # encoded; from the request or from the feature cache
     image_id: str = ""
     from_cache: bool = False
@@ -80,6 +84,7 @@ class Job(Generic[T]):
     plan: Plan = field(init=False)  # only if it needs an image pass
     # Encoded so far, by their first tile: a pass that is tried again after out-of-memory replaces its part.
     parts: dict[int, TileFeatures] = field(default_factory=dict)
+    tiles_taken: int = 0  # in batches so far
     features: Features | None = None
     lookup: Lookup = field(default_factory=lambda: Lookup([], {}, [], 0))  # of the texts of its vocabulary
     stages: list[StageTime] = field(default_factory=list)  # those that have ended
@@ -90,9 +95,14 @@ class Job(Generic[T]):
         return self.request.source or self.request.owner
 
     @property
-    def flow(self) -> tuple[str, str]:
+    def sender(self) -> Sender:
         """Its client, and one of the client's streams or its single images: the device is fair between flows."""
-        return self.source, self.request.flow
+        return Sender(self.source, self.request.flow, self.request.background)
+
+    @property
+    def lane(self) -> Lanes:
+        """The kind of work that it waits behind."""
+        return "background" if self.request.background else "large" if self.large else "small"
 
     @property
     def n_tiles(self) -> int:
@@ -176,7 +186,7 @@ def client_error(error: BaseException, request: WorkerRequest) -> BaseException:
 
 
 class Lane:
-    """Accepted requests of one size that are not answered yet."""
+    """Accepted requests of one kind that are not answered yet."""
 
     def __init__(self) -> None:
         self.in_flight: Counter[str] = Counter()  # requests by client
@@ -212,17 +222,19 @@ class Admission:
     """Places and lanes of the requests in flight. Not thread-safe.
 
     Args:
-        queue_limit: requests of one client while it is alone; several clients have half as many again.
+        queue_limit: requests of one client while it is alone; several clients have half as many again. All requests in
+            the background together have a quarter.
     """
 
     def __init__(self, queue_limit: int) -> None:
         self._places = Shares("requests", queue_limit + (queue_limit + 1) // 2, 2 / 3)
-        self._lanes = {False: Lane(), True: Lane()}
+        self._background_places = Shares("requests in the background", max(1, queue_limit // 4), 1)
+        self._lanes = {name: Lane() for name in LANES}
 
     @property
     def has_small(self) -> bool:
         """Whether a small request is in flight."""
-        return bool(self._lanes[False].in_flight)
+        return bool(self._lanes["small"].in_flight)
 
     def admit(self, job: AnyJob, size: tuple[int, int] | None) -> None:
         """Give a job its place and its lane.
@@ -238,15 +250,15 @@ class Admission:
         height, width = size or (0, 0)
         megapixels = height * width / 1e6
         work = megapixels * (len(request.vocabulary.classes) + len(request.prompts))
-        job.large = megapixels > LARGE_IMAGE or work > LARGE_WORK
-        lane = self._lanes[job.large]
+        job.large = request.background or megapixels > LARGE_IMAGE or work > LARGE_WORK
+        lane = self._lanes[job.lane]
         wait, left = lane.wait(job.source), request.deadline - job.accepted
         if wait > MAX_WAIT_SHARE * left > 0:
             raise QueueFull(
                 f"the answer would take {wait:.0f} seconds, the deadline is in {left:.0f} seconds", lane.retry_seconds
             )
         try:
-            job.place = self._places.take(job.source)
+            job.place = (self._background_places if request.background else self._places).take(job.source)
         except (QueueFull, RateLimited) as refusal:
             raise QueueFull(refusal.detail, lane.retry_seconds) from None
         lane.in_flight[job.source] += 1
@@ -260,11 +272,11 @@ class Admission:
         waited, seconds = time.monotonic() - since, job.request.deadline - since
         if waited > MAX_WAIT_SHARE * seconds:
             detail = f"the request waited for {waited:.0f} seconds, of {seconds:.0f} until its deadline"
-            raise QueueFull(detail, self._lanes[job.large].retry_seconds)
+            raise QueueFull(detail, self._lanes[job.lane].retry_seconds)
 
     def leave(self, job: AnyJob) -> None:
         """Release the place and lane of an admitted job that is answered or abandoned."""
         if job.place is not None:
             job.place.release()
         answered = not job.answer.cancelled() and job.answer.exception() is None
-        self._lanes[job.large].leave(job, answered=answered)
+        self._lanes[job.lane].leave(job, answered=answered)

@@ -199,7 +199,8 @@ class TextStage:
 
     def _submit(self, since: float, now: float, job: AnyJob) -> None:
         work = partial(job.run, partial(self._step, since, now))
-        self.executor.submit(job.source, work, large=len(job.lookup.texts) > CHUNK)
+        large = len(job.lookup.texts) > CHUNK
+        self.executor.submit(job.source, work, large=large, background=job.request.background)
 
     def _step(self, since: float, submitted: float, job: AnyJob) -> None:
         """Encode one chunk of a job that is in this stage since a time, and was submitted for this chunk later."""

@@ -77,6 +77,7 @@ FULL = WorkerRequest(
     header=PictureHeader("JPEG", (3648, 5472), 6),
     owner="camera",
     source="stream-7",
+    background=True,
     remember=False,
     request_id="an-id",
     traceparent="00-" + "a" * 32 + "-" + "b" * 16 + "-01",

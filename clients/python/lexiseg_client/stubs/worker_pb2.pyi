@@ -233,6 +233,7 @@ class Origin(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    BACKGROUND_FIELD_NUMBER: _builtins.int
     owner: _builtins.str
     """Id of the API key, which scopes image ids. Empty without API keys."""
     request_id: _builtins.str
@@ -241,6 +242,8 @@ class Origin(_message.Message):
     """W3C trace context; empty without one."""
     source: _builtins.str
     """Client of the fair queue: API key, client address, or stream."""
+    background: _builtins.bool
+    """Serve it when no other request waits."""
     def __init__(
         self,
         *,
@@ -248,10 +251,11 @@ class Origin(_message.Message):
         request_id: _builtins.str = ...,
         traceparent: _builtins.str = ...,
         source: _builtins.str = ...,
+        background: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "request_id", b"request_id", "source", b"source", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["background", b"background", "owner", b"owner", "request_id", b"request_id", "source", b"source", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,6 +26,7 @@ class Caller:
     request_id: str = ""
     traceparent: str | None = None
     seconds: float = float("inf")  # until the caller's own deadline
+    background: bool = False  # its requests are served when no others wait
     admin: bool = False  # may change the vocabularies that other keys share
 
     @property

@@ -266,3 +266,30 @@ def test_a_client_gets_a_place_when_another_has_filled_the_queue() -> None:
 
     assert labels(modest) == ["red"]
     bench.engine.close(SOON)
+
+
+def test_a_request_in_the_background_waits_until_no_other_waits_for_the_device() -> None:
+    bench = EngineBench(device="cpu")
+    bench.hold()
+    order: list[str] = []
+    requests = [ask("red", background=True), ask("red", source="x"), ask("red", source="y")]
+    for name, answer in zip(("background", "x", "y"), bench.line_up(*requests), strict=True):
+        answer.add_done_callback(lambda _, name=name: order.append(name))  # type: ignore[misc]
+    bench.release()
+
+    until(lambda: len(order) == 3)
+    assert order[2] == "background"
+    bench.close()
+
+
+def test_requests_in_the_background_take_no_place_of_others() -> None:
+    bench = EngineBench(queue_limit=4)
+    bench.hold()
+    bench.submit(ask("red", background=True))
+
+    with pytest.raises(QueueFull, match="requests in the background"):
+        bench.submit(ask("red", background=True))
+
+    for _ in range(3):
+        bench.submit(ask("red"))
+    bench.close()
