@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model import catalogue
-from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, read_dataset
+from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.data.indexed import IndexedDataset, read_dataset
 from lexiseg_model.data.scenes import components
 from lexiseg_model.evaluation.counts import Scores, count, scores
 from lexiseg_model.masks.upsample import winners

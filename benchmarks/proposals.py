@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from benchmarks.timing import print_table
 from lexiseg_model import catalogue
-from lexiseg_model.data.indexed import BACKGROUND, IGNORE, Sample, read_dataset
+from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.data.indexed import IGNORE, Sample, read_dataset
 from lexiseg_model.data.scenes import components
 from lexiseg_model.features import Derived, Features
 from lexiseg_model.segmenter import Segmenter

@@ -21,11 +21,11 @@ from skimage import data
 from benchmarks.device.vit import SIDE, vit
 from benchmarks.timing import print_table, rounds
 from lexiseg_model import catalogue
-from lexiseg_model.evaluation.comparison.agreement import labeller, mean_share
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import RANGES, Manifest, Numbers
 from lexiseg_model.export.runner import Engine, OnnxRunner
 from lexiseg_model.export.write import add_int8, export
+from lexiseg_model.tasks.label_maps import labeller, mean_share
 from lexiseg_service.gateway.vocabularies.named import built_in
 from lexiseg_service.image import samples
 

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model import catalogue
-from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, read_dataset
+from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.data.indexed import IGNORE, IndexedDataset, read_dataset
 from lexiseg_model.evaluation.counts import Counts, count, scores
 from lexiseg_model.features import Features
 from lexiseg_model.methods.tiny.training.confidence import calibration_error

@@ -16,9 +16,9 @@ from benchmarks.device.workload import Workload
 from benchmarks.runtimes import TILE, VOCABULARY, as_tile, photographs
 from benchmarks.timing import median_and_range, print_table, rounds, synchronised
 from lexiseg_model import catalogue
-from lexiseg_model.evaluation.comparison.agreement import labeller, mean_share
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.tasks.label_maps import labeller, mean_share
 from lexiseg_model.types import Precision
 from lexiseg_service.gateway.vocabularies.named import built_in
 

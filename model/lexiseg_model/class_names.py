@@ -9,6 +9,8 @@ import unicodedata
 INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0]"
 )
+# What the first class of a list may be called: it stands for pixels of no class.
+BACKGROUND = "background"
 # They join and part letters of Persian or Hindi, and choose the style of a sign: they stay, and make no other name.
 JOINERS = re.compile("[\u200c\u200d\ufe00-\ufe0f]")
 

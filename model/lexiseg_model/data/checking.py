@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.data.indexed import (
-    BACKGROUND,
     CLASSES,
     IGNORE,
     Sample,

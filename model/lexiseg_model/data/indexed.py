@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.class_names import plain
+from lexiseg_model.class_names import BACKGROUND, plain
 from lexiseg_model.errors import DatasetError, PictureError, SampleError
 from lexiseg_model.files import replace_file
 from lexiseg_model.masks.png import to_png
@@ -27,7 +27,6 @@ JPEG_QUALITY = 95
 MAX_PIXELS = 180_000_000  # of a photograph; more is a damaged header
 IGNORE = 255  # mask value that is ignored
 INDEX_MODES = ("L", "P")  # Pillow's modes of one 8-bit channel
-BACKGROUND = "background"
 CLASSES = "classes.json"
 Item = TypeVar("Item")
 

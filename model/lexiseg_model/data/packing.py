@@ -10,7 +10,6 @@ first missing shard and ends with the same bytes.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -28,6 +27,7 @@ from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import SampleError
 from lexiseg_model.files import claim, replace_file
 from lexiseg_model.pictures.formats import sniff, suffix_of
+from lexiseg_model.tar_files import add_file
 
 ABOUT, QUARANTINE = "pack.json", "quarantine"
 RECODED = ("HEIF", "AVIF")  # few readers of webdataset decode them
@@ -144,10 +144,3 @@ def _files(key: str, pair: StoredPair, side: int | None) -> dict[str, bytes]:
     }
     texts = {f"{key}.txt": pair.captions[0].encode(), f"{key}.json": json.dumps(about).encode()}
     return {f"{key}{suffix}": content, **texts}
-
-
-def add_file(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Add a file to a tar, without time and owner: so the bytes of the tar are reproducible."""
-    entry = tarfile.TarInfo(name)
-    entry.size = len(content)
-    archive.addfile(entry, io.BytesIO(content))

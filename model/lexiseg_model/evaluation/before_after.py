@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, evenly_spread
+from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.data.indexed import IndexedDataset, evenly_spread
 from lexiseg_model.evaluation.comparison.bootstrap import Difference, compare_counts
 from lexiseg_model.evaluation.counts import scores
 from lexiseg_model.evaluation.run import Report, count_photographs

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, one_value_warning
+from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.data.indexed import IndexedDataset, one_value_warning
 from lexiseg_model.evaluation.counts import Counts, Scores, count, rounded, scores
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter

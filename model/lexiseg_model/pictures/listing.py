@@ -1,4 +1,4 @@
-"""Pictures of folders."""
+"""Pictures of folders and tables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from pathlib import Path
 
 from lexiseg_model.file_names import is_hidden
 from lexiseg_model.pictures.formats import is_picture_name
+
+# Names of the column that names a table's picture files, the first match counts.
+COLUMNS_OF_FILES = ("image", "filepath", "file", "filename", "file_name", "image_path", "path")
 
 
 def visible_in(folder: Path) -> list[Path]:

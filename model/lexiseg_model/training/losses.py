@@ -6,7 +6,6 @@ least float32, under autocast, too. P is the pixels of a mask, logits are before
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -14,15 +13,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor, nn
+from torch import Tensor
 
+from lexiseg_model.clip.scale import LearnedScale
 from lexiseg_model.device import wide
 from lexiseg_model.processes import rank
 from lexiseg_model.training.distributed import mean_over_processes
 from lexiseg_model.training.recipe import MaskLossSettings
 
-INITIAL_TEMPERATURE = 0.07  # CLIP, section 2.5
-MAX_SCALE = 100.0
 MASKFORMER = MaskLossSettings()
 NOT_FINITE = 1e30  # cost of a pair without a finite one
 
@@ -42,26 +40,23 @@ class LossParts:
         return {field.name: getattr(self, field.name).item() for field in fields(self)}
 
 
-class Contrast(nn.Module):
+class Contrast(LearnedScale):
     """Symmetric InfoNCE with a learned temperature."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / INITIAL_TEMPERATURE)))
-
-    @property
-    def scale(self) -> Tensor:
-        """Factor of the cosines, a scalar."""
-        return self.log_scale.exp().clamp(max=MAX_SCALE)
-
     def forward(self, by_image: Tensor, by_text: Tensor) -> Tensor:
-        """Mean of both directions.
+        """`contrast_loss` at the present scale."""
+        return contrast_loss(self.scale, by_image, by_text)
 
-        Args:
-            by_image: [B, N] cosines of this process's images with all captions.
-            by_text: [B, N] cosines of this process's captions with all images.
-        """
-        return info_nce(self.scale * by_image, self.scale * by_text, rank() * len(by_image))
+
+def contrast_loss(scale: Tensor, by_image: Tensor, by_text: Tensor) -> Tensor:
+    """Symmetric InfoNCE over all processes, the mean of both directions.
+
+    Args:
+        scale: factor of the cosines, a scalar.
+        by_image: [B, N] cosines of this process's images with all captions.
+        by_text: [B, N] cosines of this process's captions with all images.
+    """
+    return info_nce(scale * by_image, scale * by_text, rank() * len(by_image))
 
 
 def info_nce(by_image: Tensor, by_text: Tensor, first: int = 0) -> Tensor:

@@ -164,7 +164,8 @@ def pseudo_label(
 
       lexiseg data pseudo-label --model tiny photos/ runs/labelled --classes data/camvid/classes.json
     """
-    from lexiseg_model.data.indexed import BACKGROUND, photographs_in, read_classes
+    from lexiseg_model.class_names import BACKGROUND
+    from lexiseg_model.data.indexed import photographs_in, read_classes
     from lexiseg_service.commands.in_process import load, resolved
     from lexiseg_service.commands.question import question_of
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from lexiseg_model.catalogue import bundled, load
-from lexiseg_model.evaluation.comparison.agreement import labeller, mean_share
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import FOLDER, Manifest, Numbers, read
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import export
+from lexiseg_model.tasks.label_maps import labeller, mean_share
 from lexiseg_model.types import Background, ClassEntry, LabelMap, Vocabulary
 from tests import exported
 from tests.model.conftest import Photographs

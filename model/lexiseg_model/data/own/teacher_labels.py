@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.data.indexed import (
-    BACKGROUND,
     CLASSES,
     IGNORE,
     Sample,

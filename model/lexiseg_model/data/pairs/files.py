@@ -20,11 +20,10 @@ from lexiseg_model.data.pairs.source import (
 from lexiseg_model.data.pairs.streamed import find_shards, is_address
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.file_names import is_hidden
-from lexiseg_model.pictures.listing import visible_in
+from lexiseg_model.pictures.listing import COLUMNS_OF_FILES, visible_in
 
 LISTING = "captions.json"
 IMAGES = "images"
-COLUMNS_OF_FILES = ("image", "filepath", "file", "filename", "file_name", "image_path", "path")
 COLUMNS_OF_WORDS = ("caption", "text", "title")
 EXPECTED = (
     "a folder of .tar shards as img2dataset writes them, a folder with captions.json and images/, "

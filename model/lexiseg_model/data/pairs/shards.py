@@ -13,7 +13,7 @@ import tarfile
 import uuid
 import zipfile
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
@@ -28,6 +28,7 @@ from lexiseg_model.data.pairs.streamed import Streamed
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.lru import Lru
 from lexiseg_model.pictures.formats import PICTURE_SUFFIXES, listed_suffixes
+from lexiseg_model.tar_files import files_in
 
 CAPTION, ABOUT = ".txt", ".json"
 MAX_OPEN_FILES = 64  # of one process
@@ -219,20 +220,6 @@ def _scan(shard: Path | Streamed) -> ShardIndex:
     except (tarfile.TarError, OSError) as error:
         damage = f"is damaged or cut off after {len(rows):,} pairs: {error}"
     return ShardIndex(tuple(rows), np.array(list(rows.values()), np.int64).reshape(-1, 6), damage)
-
-
-def files_in(content: BinaryIO) -> Iterator[tarfile.TarInfo]:
-    """Yield the files of an uncompressed tar.
-
-    Raises:
-        tarfile.TarError: it is damaged, cut off or compressed; files before the damage were yielded.
-    """
-    with tarfile.open(fileobj=content, mode="r:") as archive:
-        yield from (member for member in archive if member.isfile())
-        # tarfile takes an unreadable header for the end, which is a block of zeros.
-        content.seek(archive.offset)
-        if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError("a header cannot be read")
 
 
 def _stem(name: str) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, read_classes, read_photograph, write_classes
+from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.data.indexed import CLASSES, IGNORE, read_classes, read_photograph, write_classes
 from lexiseg_model.data.pairs.source import Skipped, Skips
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from lexiseg_model.features import InferenceOptions

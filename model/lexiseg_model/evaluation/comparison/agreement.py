@@ -1,36 +1,13 @@
-"""Agreement of two models on photographs without labels."""
+"""Differences of two label maps of one photograph."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
-from numpy.typing import NDArray
 
-from lexiseg_model.masks.upsample import winners
-from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import LabelMap, Refinement, Vocabulary
-from lexiseg_model.vocabulary.bank import KnownRows
-from lexiseg_model.vocabulary.scoring import score_vocabulary
+from lexiseg_model.types import LabelMap
 
 MAX_SWAPS = 3  # reported for a photograph
 NOBODY = 0  # in a map of labels; classes count from 1
-
-
-def labeller(
-    segmenter: Segmenter, vocabulary: Vocabulary, refine: Refinement = "none"
-) -> Callable[[NDArray[np.uint8]], LabelMap]:
-    """A function from a photograph [H, W, 3] to its map [H, W] of winning rows, by the segmenter as it is at that time.
-
-    Rows are the classes, and with a background a last one for nobody.
-    """
-    rows_of = KnownRows(segmenter)
-
-    def label(photograph: NDArray[np.uint8]) -> LabelMap:
-        features = segmenter.encode(photograph)
-        return winners(score_vocabulary(segmenter, features, vocabulary, rows_of, refine), features.size).labels
-
-    return label
 
 
 def largest_swaps(a: LabelMap, b: LabelMap) -> list[tuple[int, int, int]]:
@@ -40,8 +17,3 @@ def largest_swaps(a: LabelMap, b: LabelMap) -> list[tuple[int, int, int]]:
     pairs, counts = np.unique(a[differs].astype(np.uint32) << 16 | b[differs], return_counts=True)
     largest = np.argsort(-counts, kind="stable")[:MAX_SWAPS]
     return [(int(pairs[i]) >> 16, int(pairs[i]) & 0xFFFF, int(counts[i])) for i in largest]
-
-
-def mean_share(first: Sequence[LabelMap], second: Sequence[LabelMap]) -> float:
-    """Share of pixels with equal labels, 0..1: the mean over photographs, large or small."""
-    return float(np.mean([np.mean(a == b) for a, b in zip(first, second, strict=True)]))

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample
+from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.data.indexed import IGNORE, IndexedDataset, Sample
 from lexiseg_model.data.scenes import components
 from lexiseg_model.evaluation.counts import count
 from lexiseg_model.features import Features

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from lexiseg_model.catalogue.weights import for_inference, names_in_network, naming_files
 from lexiseg_model.clip.checkpoint import read_tensors
 from lexiseg_model.clip.images import normalise
+from lexiseg_model.clip.scale import LearnedScale
 from lexiseg_model.clip.text import PROBE, ChunkedTower, end_states, fresh_text_tower, rows_digest, tokenize
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.s_seg.backbone import Pyramid
 from lexiseg_model.methods.s_seg.decoder import MaskHead
 from lexiseg_model.methods.s_seg.settings import SSegSettings, SSegSizes
-from lexiseg_model.training.losses import Contrast
 
 HEAD = "sem_seg_head."
 CLASS_HEAD = f"{HEAD}predictor.class_embed."  # of MaskFormer, not in S-Seg
@@ -97,7 +97,7 @@ class SSegNetwork(nn.Module):
             width=settings.mask_width,
         )
         self.text = fresh_text_tower(settings.text_width, settings.text_layers)
-        self.contrast = Contrast()  # its scale also applies to class logits
+        self.contrast = LearnedScale()  # of the contrast in training, and of class logits
         query_width = self.sem_seg_head.width
         self.image_projector = Projector(query_width, settings.projector_hidden, settings.embedding)
         self.text_projector = Projector(settings.text_width, settings.projector_hidden, settings.embedding)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.catalogue.weights import WEIGHTS, for_inference, image_digest, read_weights, settings_of
+from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import normalise
-from lexiseg_model.data.indexed import BACKGROUND
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each

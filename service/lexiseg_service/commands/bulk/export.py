@@ -15,9 +15,9 @@ from typing import Any, Literal, TextIO
 
 from lexiseg_client.calling.mapping import map_threads
 from lexiseg_client.formats import coco, yolo
-from lexiseg_model.data.packing import add_file
 from lexiseg_model.file_names import fitting, from_text
 from lexiseg_model.pictures.formats import suffix_of
+from lexiseg_model.tar_files import add_file
 from lexiseg_service.commands.bulk.job import OK, Destination, Job, Row, Size, segments_of
 from lexiseg_service.commands.bulk.sources import Contents, Item, Read
 from lexiseg_service.commands.outputs import numbered

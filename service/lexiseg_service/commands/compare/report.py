@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.comparison.agreement import NOBODY, labeller, largest_swaps
+from lexiseg_model.evaluation.comparison.agreement import NOBODY, largest_swaps
 from lexiseg_model.evaluation.counts import Counts, count
 from lexiseg_model.masks.overlay import OPACITY, colour
 from lexiseg_model.masks.png import to_png
+from lexiseg_model.tasks.label_maps import labeller
 from lexiseg_model.types import LabelMap, Vocabulary
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.image_files import Source, sources_of

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from lexiseg_model import catalogue
-from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, read_dataset
+from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.data.indexed import IndexedDataset, read_dataset
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.counts import count, scores
 from lexiseg_model.masks.upsample import winners

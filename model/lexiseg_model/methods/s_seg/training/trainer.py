@@ -17,7 +17,7 @@ from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.training import LossSettings, SSegRecipe
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks, mask_maker
 from lexiseg_model.training.distributed import gather
-from lexiseg_model.training.losses import LossParts, info_nce, matched_mask_losses, mean_over_targets
+from lexiseg_model.training.losses import LossParts, contrast_loss, info_nce, matched_mask_losses, mean_over_targets
 from lexiseg_model.training.pair_run import PairRun, recall
 from lexiseg_model.training.pairs import PairBatch
 
@@ -89,8 +89,7 @@ class SSegLosses(nn.Module):
 
     def _contrast(self, images: Tensor, texts: Tensor) -> Tensor:
         """Sum of image-to-text and text-to-image InfoNCE over all processes, of unit vectors [B, D] each."""
-        both: Tensor = 2 * self.network.contrast(images @ gather(texts).T, texts @ gather(images).T)
-        return both
+        return 2 * contrast_loss(self.network.contrast.scale, images @ gather(texts).T, texts @ gather(images).T)
 
 
 class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):

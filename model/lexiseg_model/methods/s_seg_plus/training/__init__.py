@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lexiseg_model.data.indexed import BACKGROUND, CLASSES, read_classes
+from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.data.indexed import CLASSES, read_classes
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
 from lexiseg_model.training.recipes.training import Code, Training
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import WEIGHTS
+from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.clip.images import normalise
-from lexiseg_model.data.indexed import BACKGROUND, IGNORE, Reading, Sample, one_value_warning_of, read_dataset
+from lexiseg_model.data.indexed import IGNORE, Reading, Sample, one_value_warning_of, read_dataset
 from lexiseg_model.data.pairs.source import Skipped, first_readable
 from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe, settings_for

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample, evenly_spread
+from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.data.indexed import IGNORE, IndexedDataset, Sample, evenly_spread
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.tiny.training import TEXTS
 from lexiseg_model.methods.tiny.training.texts import TextBook

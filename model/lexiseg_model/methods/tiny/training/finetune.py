@@ -23,7 +23,8 @@ from torch.utils._pytree import tree_map_only
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import read_weights
-from lexiseg_model.data.indexed import BACKGROUND, IGNORE
+from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.data.own.prepare import prepare
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.file_names import visible_files

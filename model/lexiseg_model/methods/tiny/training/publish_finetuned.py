@@ -15,7 +15,8 @@ from torch import Tensor
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import file_digest
-from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, read_dataset
+from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.data.indexed import IndexedDataset, read_dataset
 from lexiseg_model.evaluation.before_after import BeforeAfter, counts_of, write_samples
 from lexiseg_model.export.choose import find
 from lexiseg_model.export.manifest import FOLDER as GRAPHS

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model import catalogue
-from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample, read_dataset, read_photograph
+from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.data.indexed import IGNORE, IndexedDataset, Sample, read_dataset, read_photograph
 from lexiseg_model.data.own.pictures import digest, held_out
 from lexiseg_model.data.pairs.source import Skipped, Skips
 from lexiseg_model.errors import DatasetError, SampleError

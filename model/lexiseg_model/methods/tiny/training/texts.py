@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.numpy import save_file
 
-from lexiseg_model.data.indexed import BACKGROUND, CLASSES
+from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.data.indexed import CLASSES
 from lexiseg_model.methods.tiny.weights import FOLDER, TEMPLATE
 from lexiseg_model.methods.tiny.words.familiar import FILE, read_familiar, unit_rows
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import BACKGROUND, IGNORE
+from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.training.texts import TextTable
 from lexiseg_model.training.packs import Pack
 
