@@ -37,7 +37,7 @@ $(VENV)/.serve: SHELL := /bin/bash
 # For whom it is the first command: says what it does, without a line for each requirement that is there already.
 INSTALL_ALOUD := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(PIP_ARGS)
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends
-TYPED := $(wildcard docs model/lexiseg_model service/lexiseg_service clients/python/lexiseg_client benchmarks loadtests proto tests)
+TYPED := $(wildcard docs model/lexiseg_model model/lexiseg_train service/lexiseg_service clients/python/lexiseg_client benchmarks loadtests proto tests)
 
 .DEFAULT_GOAL := help
 # Two pips at once would tear the environment.
@@ -64,7 +64,7 @@ test: system-packages $(VENV)/.test $(VENV)/node/.done $(VENV)/generator $(VENV)
 	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist worksteal --durations=25 --durations-min=1 $(ARGS)
 
 # Unit tests of the core, without servers, training and exports: what a change is tried with before `make test`.
-QUICK := $(addprefix tests/model/,masks tasks vocabulary kernel video data) \
+QUICK := $(addprefix tests/model/,masks tasks vocabulary kernel video) tests/train/data \
 	$(addprefix tests/service/,gateway worker wire question image) tests/test_architecture.py
 quick: export OMP_NUM_THREADS ?= 1
 quick: $(VENV)/.test  ## unit tests of the core, in about a minute

@@ -18,7 +18,7 @@ from statistics import mean, stdev
 import numpy as np
 
 from benchmarks.timing import print_table
-from lexiseg_model.data.indexed import CLASSES, photographs_in
+from lexiseg_train.data.indexed import CLASSES, photographs_in
 
 SET = "camvid"
 CONDITIONS = ("masks alone", "taught")

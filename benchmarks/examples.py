@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from lexiseg_model import catalogue
 from lexiseg_model.class_names import BACKGROUND
-from lexiseg_model.data.indexed import IndexedDataset, read_dataset
-from lexiseg_model.data.scenes import components
-from lexiseg_model.evaluation.counts import Scores, count, scores
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, Prompt, Region, Shown, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
+from lexiseg_train.data.indexed import IndexedDataset, read_dataset
+from lexiseg_train.data.scenes import components
+from lexiseg_train.evaluation.counts import Scores, count, scores
 
 SETS = ("voc", "coco", "street", "camvid", "fashion")
 MIN_AREA = 0.01  # share of the image; smaller objects are examples only if there are no others

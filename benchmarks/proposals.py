@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from benchmarks.timing import print_table
 from lexiseg_model import catalogue
 from lexiseg_model.class_names import BACKGROUND
-from lexiseg_model.data.indexed import IGNORE, Sample, read_dataset
-from lexiseg_model.data.scenes import components
 from lexiseg_model.features import Derived, Features
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Point, Prompt
+from lexiseg_train.data.indexed import IGNORE, Sample, read_dataset
+from lexiseg_train.data.scenes import components
 
 DATA, NAMES, EACH = Path("../shared/data"), ("voc", "coco", "street", "camvid", "fashion"), 4
 MIN_AREA = 0.005  # of an object, share of the image

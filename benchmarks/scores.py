@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from lexiseg_model import catalogue
 from lexiseg_model.class_names import BACKGROUND
-from lexiseg_model.data.indexed import IGNORE, IndexedDataset, read_dataset
-from lexiseg_model.evaluation.counts import Counts, count, scores
 from lexiseg_model.features import Features
-from lexiseg_model.methods.tiny.training.confidence import calibration_error
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import Background, ClassEntry, Segmentation, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
+from lexiseg_train.data.indexed import IGNORE, IndexedDataset, read_dataset
+from lexiseg_train.evaluation.counts import Counts, count, scores
+from lexiseg_train.methods.tiny.confidence import calibration_error
 
 SET = "voc"
 SIX = ("dog", "cat", "person", "car", "chair", "tv monitor")

@@ -21,10 +21,10 @@ from statistics import mean, stdev
 from typing import Any
 
 from benchmarks.timing import print_table
-from lexiseg_model.training.recipe import RunRecipe
-from lexiseg_model.training.recipes.prerequisites import FINISHED, is_finished, train_whole
-from lexiseg_model.training.recipes.read import Planned, read_recipe
-from lexiseg_model.training.run import Run
+from lexiseg_train.training.recipe import RunRecipe
+from lexiseg_train.training.recipes.prerequisites import FINISHED, is_finished, train_whole
+from lexiseg_train.training.recipes.read import Planned, read_recipe
+from lexiseg_train.training.run import Run
 
 ROOT = Path("runs/smoke")
 CONDITIONS = ("untrained", "trained", "control")

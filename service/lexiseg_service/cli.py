@@ -31,12 +31,9 @@ from typing import Annotated
 import typer
 
 from lexiseg_service.commands.bulk.app import bulk
-from lexiseg_service.commands.calibrate.app import calibrate
-from lexiseg_service.commands.compare.app import compare
-from lexiseg_service.commands.data import data
-from lexiseg_service.commands.evaluate.app import evaluate
+from lexiseg_service.commands.joined import Commands
 from lexiseg_service.commands.models.app import models
-from lexiseg_service.commands.options import Grouped, PlainErrors, takes_settings
+from lexiseg_service.commands.options import Grouped, takes_settings
 from lexiseg_service.commands.outputs import output_folder
 from lexiseg_service.commands.sample import sample
 from lexiseg_service.commands.segment.app import segment
@@ -48,7 +45,7 @@ from lexiseg_service.settings import Settings
 
 app = typer.Typer(
     name="lexiseg",
-    cls=PlainErrors,
+    cls=Commands,
     help="Send an image and words, get masks.\n\n"
     "  lexiseg serve\n\n"
     "  lexiseg sample\n\n"
@@ -79,14 +76,11 @@ def everything(
 
 
 app.add_typer(models, name="models")
-app.add_typer(data, name="data")
 app.add_typer(vocabularies, name="vocabularies")
 keys = typer.Typer(help="API keys of a server.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys, name="keys")
-for command in (serve, gateway, worker, segment, calibrate, video, bulk, mcp):
+for command in (serve, gateway, worker, segment, video, bulk, mcp):
     app.command(cls=Grouped)(command)
-app.command("eval", cls=Grouped)(evaluate)
-app.command(cls=Grouped)(compare)
 app.command(cls=Grouped)(site)
 app.command()(sample)
 
@@ -118,46 +112,6 @@ def new_key(
     typer.echo(f"The key, for its owner; it is stored nowhere and not shown again:\n  {key}", err=True)
     typer.echo("The line for LEXISEG_API_KEYS_FILE:", err=True)
     typer.echo(line)
-
-
-@app.command()
-def train(
-    recipe: Annotated[str | None, typer.Argument(help="Name of a recipe, as `tiny`, or a YAML file")] = None,
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values to change")] = None,
-    listed: Annotated[bool, typer.Option("--list", help="List the recipes and exit")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Show the plan and exit")] = False,
-    settings: Annotated[
-        bool, typer.Option("--settings", help="List every setting with its value and what it says, and exit")
-    ] = False,
-    start: Annotated[str | None, typer.Option(help="Initial weights; the same as start=...")] = None,
-    teacher: Annotated[str | None, typer.Option(help="Model or URL that labels; the same as teacher=...")] = None,
-    student: Annotated[str | None, typer.Option(help="Whose network learns; the same as student=...")] = None,
-) -> None:
-    """Train a model by a recipe; run again, it resumes from its last checkpoint.
-
-    Examples:
-
-      lexiseg train --list
-
-      lexiseg train tiny
-
-      lexiseg train tiny data=/data/mine sets='{mine: 1.0}' start=scratch out=runs/mine
-
-      lexiseg train tcl --settings
-
-      lexiseg train mine.yaml steps=3000 sets.voc=0.5 --dry-run
-
-      lexiseg train finetune --start tiny data=pictures out=runs/mine
-
-      lexiseg train distil --teacher http://localhost:8000 --student tiny data=photographs classes='[cat, dog]'
-    """
-    from lexiseg_service.commands.train import list_recipes, list_settings, plan, run
-
-    if listed or recipe is None:
-        raise typer.Exit(list_recipes())
-    named = {"start": start, "teacher": teacher, "student": student}
-    values = [*(overrides or []), *(f"{key}={value}" for key, value in named.items() if value is not None)]
-    raise typer.Exit((list_settings if settings else plan if dry_run else run)(recipe, values))
 
 
 @app.command(cls=Grouped)

@@ -11,7 +11,7 @@ from PIL import Image
 from benchmarks.counters import count_calls, count_tensor_work
 from benchmarks.counts import BASELINE, regressions
 from benchmarks.examples import boxes_by_class, draw_examples
-from lexiseg_model.data.indexed import IndexedDataset, read_dataset
+from lexiseg_train.data.indexed import IndexedDataset, read_dataset
 
 
 def products(n: int) -> torch.Tensor:

@@ -15,7 +15,7 @@ class NotRun(NamedTuple):
 
 INSTALLS = "sets up the environment that these tests run in"
 HUB = "fetches weights, or needs an official checkpoint; tests/service/commands has small ones"
-HOURS = "trains for long, on data that is not here; tests/service/commands/test_train.py runs a recipe of minutes"
+HOURS = "trains for long, on data that is not here; tests/train/commands/test_train.py runs a recipe of minutes"
 DATA = "reads data that is not here; tests/service/commands has small ones"
 LOAD = "a load of minutes; tests/loadtests and tests/benchmarks run short ones"
 MACHINES = "names machines of the reader's"

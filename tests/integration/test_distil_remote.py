@@ -9,13 +9,13 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.methods.tiny.training import DistilRecipe
-from lexiseg_model.methods.tiny.training.distil import label
-from lexiseg_service.commands.train import teacher_at
+from lexiseg_train.commands.train import teacher_at
+from lexiseg_train.methods.tiny import DistilRecipe
+from lexiseg_train.methods.tiny.distil import label
 from tests import pictures
 from tests.integration.server import Server
-from tests.model.methods.short_runs import read_as
 from tests.service.commands.command_line import CommandLine
+from tests.train.methods.short_runs import read_as
 
 NAMES = ["china", "flower", "coffee", "astronaut"]
 VALUES = ["classes=[sky, flower, cup]", "steps=2", "decay_steps=0", "warmup_steps=1", "photographs=null", "samples=1"]

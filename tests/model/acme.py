@@ -47,8 +47,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lexiseg_model.training.recipe import RunRecipe
-from lexiseg_model.training.recipes.training import Code, Training
+from lexiseg_train.training.recipe import RunRecipe
+from lexiseg_train.training.recipes.training import Code, Training
 
 
 class Loss(BaseModel):

@@ -24,6 +24,7 @@ from types import ModuleType
 from lexiseg_model.errors import WeightsError
 
 BUILT_IN = Path(__file__).parents[1] / "methods"
+PACKAGE = "lexiseg_model.methods"
 GROUP = "lexiseg.methods"
 SEGMENTER = "segmenter"
 BUNDLED = "bundled"
@@ -43,13 +44,14 @@ class Method:
         return self.name.replace("_", "-")
 
     @property
+    def is_built_in(self) -> bool:
+        """Whether it comes with this package."""
+        return self.package == f"{PACKAGE}.{self.name}"
+
+    @property
     def folders(self) -> list[Path]:
         """Folders of its package, which is not imported; none if it is not installed."""
-        try:
-            spec = find_spec(self.package)
-        except ModuleNotFoundError:  # the parent package is not installed
-            return []
-        return [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
+        return folders_of(self.package)
 
     @property
     def bundled(self) -> Path | None:
@@ -77,11 +79,20 @@ class Method:
             raise WeightsError(f"method {self.name}: there is no module {path}") from None
 
 
+def folders_of(package: str) -> list[Path]:
+    """Folders of a package, which is not imported; none if it is not installed."""
+    try:
+        spec = find_spec(package)
+    except ModuleNotFoundError:  # the parent package is not installed
+        return []
+    return [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
+
+
 def methods() -> dict[str, Method]:
     """All methods by name, sorted; built-in methods take precedence over entry points."""
     built_in = {path.parent.name for path in BUILT_IN.glob(f"*/{SEGMENTER}.py")}
     by_name = {method.name: method for method in _by_entry_point()}
-    by_name |= {name: Method(name, f"lexiseg_model.methods.{name}") for name in built_in}
+    by_name |= {name: Method(name, f"{PACKAGE}.{name}") for name in built_in}
     return dict(sorted(by_name.items()))
 
 

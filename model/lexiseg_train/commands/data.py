@@ -16,9 +16,9 @@ from lexiseg_service.commands.outputs import output_folder, write_json
 from lexiseg_service.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: the command line must start without them
-    from lexiseg_model.data.checking import Checked
+    from lexiseg_train.data.checking import Checked
 
-data = typer.Typer(
+app = typer.Typer(
     help="Data for training: check it, pack it, name what it shows, let a model label it.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -27,7 +27,7 @@ data = typer.Typer(
 Parsers = Literal["spacy", "plain"]
 
 
-@data.command("check")
+@app.command("check")
 def check_data(
     source: Annotated[Path, typer.Argument(metavar="DIR", help="A set with masks, a folder of sets, or pairs")],
     json: JsonReport = None,
@@ -61,8 +61,8 @@ def check_data(
 
 def _sets(source: Path) -> list[Path]:
     """The folder itself, or the sets in it."""
-    from lexiseg_model.data.checking import is_masked
-    from lexiseg_model.data.pairs.files import LISTING
+    from lexiseg_train.data.checking import is_masked
+    from lexiseg_train.data.pairs.files import LISTING
 
     if not source.is_dir() or is_masked(source):
         return [source]
@@ -70,8 +70,8 @@ def _sets(source: Path) -> list[Path]:
 
 
 def _check(path: Path) -> Checked:
-    from lexiseg_model.data.checking import check_masks, check_pairs, is_masked
-    from lexiseg_model.data.pairs.files import open_pairs
+    from lexiseg_train.data.checking import check_masks, check_pairs, is_masked
+    from lexiseg_train.data.pairs.files import open_pairs
 
     with bar_of(str(path)) as bar:
         if path.is_dir() and is_masked(path):
@@ -80,7 +80,7 @@ def _check(path: Path) -> Checked:
 
 
 def _print_problems(name: str, checked_set: Checked, examples: int) -> None:
-    from lexiseg_model.data.checking import ERRORS, WARNINGS
+    from lexiseg_train.data.checking import ERRORS, WARNINGS
 
     counts = ", ".join(f"{split} {count:,}" for split, count in checked_set.photographs.items()) or "nothing"
     typer.echo(f"{name}: {counts}")
@@ -95,7 +95,7 @@ def _print_problems(name: str, checked_set: Checked, examples: int) -> None:
         typer.echo("  nothing is wrong with it")
 
 
-@data.command("pack")
+@app.command("pack")
 def pack_data(
     sources: Annotated[
         list[Path], typer.Argument(metavar="SRC... DST", help="Pairs, several for one; last, the folder of the shards")
@@ -116,8 +116,8 @@ def pack_data(
 
       lexiseg data pack annotations/captions_train2017.json /data/captions shards/ --side 512
     """
-    from lexiseg_model.data.packing import QUARANTINE, pack_pairs
-    from lexiseg_model.data.pairs.files import open_pairs
+    from lexiseg_train.data.packing import QUARANTINE, pack_pairs
+    from lexiseg_train.data.pairs.files import open_pairs
 
     if len(sources) < 2:
         raise typer.BadParameter("expected SRC and DST", param_hint="'SRC... DST'")
@@ -134,7 +134,7 @@ def pack_data(
             typer.echo(f"  {skipped.name}: {skipped.reason}")
 
 
-@data.command("pseudo-label", cls=Grouped)
+@app.command("pseudo-label", cls=Grouped)
 @takes_settings("eval")
 def pseudo_label(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of photographs, or one with images/")],
@@ -165,9 +165,9 @@ def pseudo_label(
       lexiseg data pseudo-label --model tiny photos/ runs/labelled --classes data/camvid/classes.json
     """
     from lexiseg_model.class_names import BACKGROUND
-    from lexiseg_model.data.indexed import photographs_in, read_classes
     from lexiseg_service.commands.in_process import load, resolved
     from lexiseg_service.commands.question import question_of
+    from lexiseg_train.data.indexed import photographs_in, read_classes
 
     if listing is not None and (classes or vocabulary):
         raise typer.BadParameter("expected no other classes beside it", param_hint="'--classes'")
@@ -178,7 +178,7 @@ def pseudo_label(
     question = question_of(classes, vocabulary, background=background, others=", or --classes FILE")
     resolved_list, images = resolved(question, settings), photographs_in(source)
     segmenter = load(settings, "semantic")
-    from lexiseg_model.data.preparing.pseudo_labels import Labelling, write_pseudo_labels  # imports torch
+    from lexiseg_train.data.preparing.pseudo_labels import Labelling, write_pseudo_labels  # imports torch
 
     labelling = Labelling(resolved_list, split, confidence, max_side)
     with bar_of(str(target), len(images)) as bar:
@@ -189,7 +189,7 @@ def pseudo_label(
         typer.echo(done.skips.summary())
 
 
-@data.command("entities")
+@app.command("entities")
 def find_entities(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Pairs: shards, a folder with captions.json ...")],
     listing: Annotated[
@@ -215,8 +215,8 @@ def find_entities(
 
       lexiseg data entities /data/captions --parser plain
     """
-    from lexiseg_model.data.entities import LISTING, Endpoint, from_captions, phrases_by, write_entities
-    from lexiseg_model.data.pairs.files import open_pairs
+    from lexiseg_train.data.entities import LISTING, Endpoint, from_captions, phrases_by, write_entities
+    from lexiseg_train.data.pairs.files import open_pairs
 
     if endpoint is None:
         describe = from_captions(phrases_by(parser))
@@ -232,7 +232,7 @@ def find_entities(
         typer.echo(f"{written.failed:,} failed and are asked again next time: {listing}.failed says why")
 
 
-@data.command("prepare")
+@app.command("prepare")
 def prepare_data(
     name: Annotated[
         str, typer.Argument(help="voc2012, pascal-context, ade20k, cityscapes, camvid, coco, coco-stuff ...")
@@ -254,8 +254,8 @@ def prepare_data(
 
       lexiseg data prepare coco downloads/ sets/ --own-split
     """
-    from lexiseg_model.data.preparing.official import official_set
-    from lexiseg_model.data.preparing.prepare import prepare
+    from lexiseg_train.data.preparing.official import official_set
+    from lexiseg_train.data.preparing.prepare import prepare
 
     def unpacking(archive: object) -> None:
         typer.echo(f"unpacking {archive} ...", err=True)
@@ -272,7 +272,7 @@ def prepare_data(
         typer.echo(f"and {len(prepared.skipped) - 3:,} more", err=True)
 
 
-@data.command("oracle")
+@app.command("oracle")
 def measure_oracle(
     dataset: Annotated[str, typer.Argument(help="Folder of a set with masks, such as voc")],
     root: Annotated[Path, typer.Option(help="Folder that holds the data sets")],
@@ -294,13 +294,13 @@ def measure_oracle(
 
     Example:  lexiseg data oracle voc --root data/ --tower dino_vits8
     """
-    from lexiseg_model.data.indexed import read_dataset
+    from lexiseg_train.data.indexed import read_dataset
 
     labelled = read_dataset(root, dataset, split)
     labelled = replace(labelled, samples=labelled.samples[:limit])
     from lexiseg_model.clip.dino import DinoTower  # imports torch, as the next ones
-    from lexiseg_model.methods.s_seg.training import PseudoMaskSettings
-    from lexiseg_model.methods.s_seg.training.pseudo_masks import colour_maker, mask_maker, oracle_miou
+    from lexiseg_train.methods.s_seg import PseudoMaskSettings
+    from lexiseg_train.methods.s_seg.pseudo_masks import colour_maker, mask_maker, oracle_miou
 
     settings = PseudoMaskSettings(tower=tower, k=masks)
     maker = mask_maker(settings, weights)

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.annotations.coco import CocoImage, read_coco_file
-from lexiseg_model.data.benchmark import Benchmark, FolderLayout, benchmark
-from lexiseg_model.data.indexed import opened, read_photograph
-from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
+from lexiseg_train.data.annotations.coco import CocoImage, read_coco_file
+from lexiseg_train.data.benchmark import Benchmark, FolderLayout, benchmark
+from lexiseg_train.data.indexed import opened, read_photograph
+from lexiseg_train.data.scenes import Scene
 
 IGNORED = 65535  # label of a pixel that never counts
 UNEXPECTED = 65534  # label of a stored value that the benchmark does not define

@@ -12,9 +12,9 @@ from typing import Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, model_validator
 
-from lexiseg_model.data.scenes import SceneClass
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.types import StrictModel
+from lexiseg_train.data.scenes import SceneClass
 
 FOLDER = Path(__file__).parent / "benchmarks"
 PANOPTIC_FOLDER = Path(__file__).parent / "panoptics"

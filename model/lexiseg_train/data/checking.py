@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.class_names import BACKGROUND
-from lexiseg_model.data.indexed import (
+from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_model.pictures.listing import pictures_in
+from lexiseg_train.data.indexed import (
     CLASSES,
     IGNORE,
     Sample,
@@ -25,10 +27,8 @@ from lexiseg_model.data.indexed import (
     read_classes,
     read_picture,
 )
-from lexiseg_model.data.pairs.source import PairSource, decode
-from lexiseg_model.data.read_ahead import read_ahead
-from lexiseg_model.errors import DatasetError, SampleError
-from lexiseg_model.pictures.listing import pictures_in
+from lexiseg_train.data.pairs.source import PairSource, decode
+from lexiseg_train.data.read_ahead import read_ahead
 
 # Meaning of each kind of problem for training; errors make a set unfit, warnings should be looked at.
 ERRORS = {

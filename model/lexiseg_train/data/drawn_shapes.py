@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.indexed import read_photograph
+from lexiseg_train.data.indexed import read_photograph
 
 DRAWN = "drawn"  # the set's name
 CLASSES = ("background", "red ball", "blue box", "green triangle")

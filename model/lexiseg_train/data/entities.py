@@ -19,10 +19,10 @@ from typing import Any, Literal, NamedTuple
 import httpx
 import yaml
 
-from lexiseg_model.data.pairs.source import PairSource, Rewritten, Skipped, Skips, StoredPair
-from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from lexiseg_model.files import drop_partial_line
+from lexiseg_train.data.pairs.source import PairSource, Rewritten, Skipped, Skips, StoredPair
+from lexiseg_train.data.read_ahead import read_ahead
 
 LISTING = "entities.jsonl"
 SEPARATOR = "\n"  # between entities that replace a caption

@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lexiseg_model.data.annotations.coco import CocoImage, read_coco_file
-from lexiseg_model.data.annotations.photographs import Photographs
-from lexiseg_model.data.annotations.segmentation import checked_size, read_segmentation
-from lexiseg_model.data.indexed import read_photograph
-from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.file_names import visible_files
 from lexiseg_model.types import Rle
+from lexiseg_train.data.annotations.coco import CocoImage, read_coco_file
+from lexiseg_train.data.annotations.photographs import Photographs
+from lexiseg_train.data.annotations.segmentation import checked_size, read_segmentation
+from lexiseg_train.data.indexed import read_photograph
+from lexiseg_train.data.scenes import Scene
 
 MAX_NAMED = 3  # objects in a message
 

@@ -1,4 +1,4 @@
-"""Packs pairs into tar shards for `lexiseg_model.data.pairs.shards` and webdataset.
+"""Packs pairs into tar shards for `lexiseg_train.data.pairs.shards` and webdataset.
 
     SHARD.tar                   NAME.jpg, NAME.txt, NAME.json of each pair; it appears when it is complete
     quarantine/SHARD.jsonl      broken pairs with the reason; quarantine/SHARD/ has their photographs
@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lexiseg_model.data.indexed import to_jpeg
-from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair, decode
-from lexiseg_model.data.read_ahead import read_ahead
 from lexiseg_model.errors import SampleError
 from lexiseg_model.files import claim, replace_file
 from lexiseg_model.pictures.formats import sniff, suffix_of
 from lexiseg_model.tar_files import add_file
+from lexiseg_train.data.indexed import to_jpeg
+from lexiseg_train.data.pairs.source import PairSource, Skipped, StoredPair, decode
+from lexiseg_train.data.read_ahead import read_ahead
 
 ABOUT, QUARANTINE = "pack.json", "quarantine"
 RECODED = ("HEIF", "AVIF")  # few readers of webdataset decode them

@@ -15,11 +15,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lexiseg_model.data.annotated import IGNORED, Labels, read_rgb, require_files
-from lexiseg_model.data.annotations.coco import CocoAnnotation, CocoFile, Id, id_order, left_out, read_coco_file
-from lexiseg_model.data.annotations.photographs import Photographs
-from lexiseg_model.data.annotations.segmentation import whole_number
-from lexiseg_model.data.benchmark import (
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.masks.rle import decode
+from lexiseg_train.data.annotated import IGNORED, Labels, read_rgb, require_files
+from lexiseg_train.data.annotations.coco import CocoAnnotation, CocoFile, Id, id_order, left_out, read_coco_file
+from lexiseg_train.data.annotations.photographs import Photographs
+from lexiseg_train.data.annotations.segmentation import whole_number
+from lexiseg_train.data.benchmark import (
     PANOPTIC_FOLDER,
     PanopticBenchmark,
     Split,
@@ -27,7 +29,7 @@ from lexiseg_model.data.benchmark import (
     names,
     panoptic_benchmark,
 )
-from lexiseg_model.data.indexed import (
+from lexiseg_train.data.indexed import (
     CLASSES,
     IGNORE,
     IndexedDataset,
@@ -36,7 +38,7 @@ from lexiseg_model.data.indexed import (
     read_dataset,
     read_photograph,
 )
-from lexiseg_model.data.scenes import (
+from lexiseg_train.data.scenes import (
     VOID,
     Annotation,
     Objects,
@@ -52,8 +54,6 @@ from lexiseg_model.data.scenes import (
     things_of,
     with_truth,
 )
-from lexiseg_model.errors import DatasetError
-from lexiseg_model.masks.rle import decode
 
 COCO = "coco-instance"
 COCO_SPLITS: WithSplits[Split] = WithSplits(

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.benchmark import Convention
 from lexiseg_model.errors import ShapeError
+from lexiseg_train.data.benchmark import Convention
 
 CONVENTIONS: tuple[Convention, ...] = ("mmseg", "detectron2", "imagenet-s")
 EPSILON = 1e-10  # LUSSeg/ImageNet-S, evaluation/

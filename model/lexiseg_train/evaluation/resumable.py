@@ -18,11 +18,11 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.read_ahead import read_ahead
-from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.processes import rank, wait_for_all, world_size
 from lexiseg_model.segmenter import Segmenter
+from lexiseg_train.data.read_ahead import read_ahead
+from lexiseg_train.data.scenes import Scene
 
 Record = dict[str, Any]  # JSON values
 READ_AHEAD = 2  # images

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from lexiseg_model.training.recipe import BUDGETS, CHECKPOINT, RunRecipe, require_same_recipe
-from lexiseg_model.training.schedule import Reached
+from lexiseg_train.training.recipe import BUDGETS, CHECKPOINT, RunRecipe, require_same_recipe
+from lexiseg_train.training.schedule import Reached
 
 PLATEAU = "plateau.pt"  # checkpoint from before the learning rate decays
 LENGTHS = (*BUDGETS, "decay_steps", "decay_share")  # settings of the run's length and decay

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.training.packs import Pack
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.training.packs import Pack
 
 ZOOM = (0.45, 1.25)  # sides of a window, as shares of the photograph's shorter side
 BORDER = (124, 116, 104)  # colour outside of a photograph

@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from lexiseg_model.data.pairs.source import Skipped, Skips
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.files import write_durably
 from lexiseg_model.processes import rank, world_size
-from lexiseg_model.training.distributed import gather_objects
-from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_train.data.pairs.source import Skipped, Skips
+from lexiseg_train.training.distributed import gather_objects
+from lexiseg_train.training.recipe import RunRecipe
 
 JOURNAL, SKIPPED = "journal.jsonl", "skipped.jsonl"
 WINDOW = 100  # steps that the pace is averaged over

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.class_names import BACKGROUND
-from lexiseg_model.data.indexed import IGNORE, one_value_warning
+from lexiseg_train.data.indexed import IGNORE, one_value_warning
 
 INDEX, PIXELS, LABELS, AREAS = "index.json", "pixels.u8", "labels.u8", "areas.npy"
 AREA_STEP = 4  # areas are counted from every so many pixels of a mask

@@ -28,13 +28,13 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from lexiseg_model.clip.images import STATISTICS, Normalisation, normalise
-from lexiseg_model.data.pairs.files import open_pairs
-from lexiseg_model.data.pairs.source import PairSource, readable_pairs, set_apart
-from lexiseg_model.training.learner import Rows
-from lexiseg_model.training.pairs import Mismatched, NumberedPairs, PairBatch, PairBatches, Shrunk
-from lexiseg_model.training.recipe import DeitSettings, LocalPhase, PairsRecipe, Phase
-from lexiseg_model.training.run import Run
-from lexiseg_model.training.stream import seeded
+from lexiseg_train.data.pairs.files import open_pairs
+from lexiseg_train.data.pairs.source import PairSource, readable_pairs, set_apart
+from lexiseg_train.training.learner import Rows
+from lexiseg_train.training.pairs import Mismatched, NumberedPairs, PairBatch, PairBatches, Shrunk
+from lexiseg_train.training.recipe import DeitSettings, LocalPhase, PairsRecipe, Phase
+from lexiseg_train.training.run import Run
+from lexiseg_train.training.stream import seeded
 
 
 def held_out_batch(

@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.data.pairs.source import PairSource, Rewritten, Skipped, StoredPair, decode, first_readable
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.training.stream import Stream
+from lexiseg_train.data.pairs.source import PairSource, Rewritten, Skipped, StoredPair, decode, first_readable
+from lexiseg_train.training.stream import Stream
 
 TOGETHER = 40_000  # minimum of pairs that are shuffled together, as in TCL's shuffle buffer
 PARTS, PAIRS, REPLACEMENTS, CAPTION, VIEW = range(5)  # purposes of random streams

@@ -15,15 +15,15 @@ from safetensors.torch import save_file
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.importing import Imported
 from lexiseg_model.catalogue.weights import WEIGHTS, file_digest
-from lexiseg_model.data.indexed import IndexedDataset
-from lexiseg_model.data.read_scenes import object_scenes
-from lexiseg_model.evaluation.counts import Scores
-from lexiseg_model.evaluation.run import evaluate
-from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.training.journal import JOURNAL
-from lexiseg_model.training.recipe import RECIPE, PairsRecipe, RunRecipe
 from lexiseg_model.types import ModelCard, PromptQuality, Quality
+from lexiseg_train.data.indexed import IndexedDataset
+from lexiseg_train.data.read_scenes import object_scenes
+from lexiseg_train.evaluation.counts import Scores
+from lexiseg_train.evaluation.run import evaluate
+from lexiseg_train.evaluation.scenes.oracle import centre_points, tight_boxes
+from lexiseg_train.training.journal import JOURNAL
+from lexiseg_train.training.recipe import RECIPE, PairsRecipe, RunRecipe
 
 ROOT = Path(__file__).parents[3]  # of a checkout
 CURVE_POINTS = 5  # of the loss, in a card

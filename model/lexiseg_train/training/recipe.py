@@ -11,9 +11,9 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import to_jsonable_python
 
-from lexiseg_model.data.pairs.streamed import is_address
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.types import StrictModel
+from lexiseg_train.data.pairs.streamed import is_address
 
 BUDGETS = ("steps", "epochs", "minutes")
 Curve = Literal["warmup-stable-decay", "cosine", "multistep"]
@@ -68,7 +68,7 @@ def divide(global_batch: int, processes: int, micro_batch: int | None) -> Divisi
 
 
 class DeitSettings(StrictModel):
-    """Settings of `lexiseg_model.training.pair_run.DeitViews`."""
+    """Settings of `lexiseg_train.training.pair_run.DeitViews`."""
 
     scale: tuple[float, float] = Field((0.08, 1.0), description="share of the photograph's area in a window")
     ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="width by height of a window")

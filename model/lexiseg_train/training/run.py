@@ -25,19 +25,19 @@ import yaml
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from lexiseg_model.data.pairs.source import PairSource
 from lexiseg_model.device import widest_float
 from lexiseg_model.errors import RecipeError, TrainingError
 from lexiseg_model.files import write_durably
 from lexiseg_model.processes import join, rank, world_size
-from lexiseg_model.training.checkpoints import PLATEAU, begin_random, find_checkpoint, random_states, restore_random
-from lexiseg_model.training.distributed import gather_objects, largest, mean_over_processes
-from lexiseg_model.training.journal import SKIPPED, Best, Journal, Pace, SharedSkips, better
-from lexiseg_model.training.learner import Learner
-from lexiseg_model.training.recipe import CHECKPOINT, RECIPE, Division, LocalPhase, Phase, RunRecipe, divide
-from lexiseg_model.training.schedule import Reached, Schedule, share_done
-from lexiseg_model.training.signals import Stops
-from lexiseg_model.training.stream import Stream, loader
+from lexiseg_train.data.pairs.source import PairSource
+from lexiseg_train.training.checkpoints import PLATEAU, begin_random, find_checkpoint, random_states, restore_random
+from lexiseg_train.training.distributed import gather_objects, largest, mean_over_processes
+from lexiseg_train.training.journal import SKIPPED, Best, Journal, Pace, SharedSkips, better
+from lexiseg_train.training.learner import Learner
+from lexiseg_train.training.recipe import CHECKPOINT, RECIPE, Division, LocalPhase, Phase, RunRecipe, divide
+from lexiseg_train.training.schedule import Reached, Schedule, share_done
+from lexiseg_train.training.signals import Stops
+from lexiseg_train.training.stream import Stream, loader
 
 BEST = "best.safetensors"
 NONFINITE = "nonfinite"  # folder of batches without a finite loss

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_train.training.recipe import RunRecipe
 
 ROUNDING = 1e-12  # of shares
 

@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map_only
 
 from lexiseg_model.processes import rank
-from lexiseg_model.training.distributed import LossPass
+from lexiseg_train.training.distributed import LossPass
 
 
 def shard(root: LossPass, units: Collection[nn.Module], device: torch.device) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from lexiseg_model.training.checkpoints import kept_random
-from lexiseg_model.training.signals import begin_worker
+from lexiseg_train.training.checkpoints import kept_random
+from lexiseg_train.training.signals import begin_worker
 
 Batch = TypeVar("Batch")
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any, get_args
 import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from lexiseg_service.commands.outputs import output_file
 from lexiseg_service.errors import InvalidValue
@@ -222,17 +222,6 @@ def replace_parameter(
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": None}
     return run
-
-
-class PlainErrors(TyperGroup):
-    """The commands; what is wrong with an option is said without the words of pydantic, by which typer parses it."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except typer.BadParameter as error:
-            error.message = re.sub("^Input should be ", "expected ", error.message.removeprefix("Value error, "))
-            raise
 
 
 class Grouped(TyperCommand):

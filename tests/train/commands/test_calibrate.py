@@ -10,13 +10,13 @@ from PIL import Image
 from lexiseg_client import Segment
 from lexiseg_client.segments import RunLengths
 from lexiseg_model.masks.rle import encode_label_map
-from lexiseg_service.commands.calibrate.thresholds import Finding, Findings, choose
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary, Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_train.commands.calibrate.thresholds import Finding, Findings, choose
 from tests import pictures
 from tests.clients.formats import made
 from tests.service.commands.command_line import CommandLine

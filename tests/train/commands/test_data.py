@@ -12,10 +12,10 @@ from PIL import Image
 
 from lexiseg_model.clip.dino import KINDS, DinoTower
 from tests import pictures
-from tests.model.data import trees
-from tests.model.data.pairs.pair_files import pair, photograph, write_tar
-from tests.model.training.pairs_folder import write_pairs
 from tests.service.commands.command_line import CommandLine
+from tests.train.data import trees
+from tests.train.data.pairs.pair_files import pair, photograph, write_tar
+from tests.train.training.pairs_folder import write_pairs
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from lexiseg_model.clip.towers import configuration
 from tests import pictures
-from tests.model.data.trees import write_map
 from tests.service.commands.command_line import CommandLine
+from tests.train.data.trees import write_map
 
 MINI = "lexiseg-mini-16"
 

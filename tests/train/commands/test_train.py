@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lexiseg_model.data import drawn_shapes
-from lexiseg_model.methods.dense_clip.training import PairTraining
-from lexiseg_model.training.recipes.read import read_recipe
-from tests.model.methods.tiny.training.shapes import write_shapes
-from tests.model.training.pairs_folder import write_pairs
+from lexiseg_train.data import drawn_shapes
+from lexiseg_train.methods.dense_clip import PairTraining
+from lexiseg_train.training.recipes.read import read_recipe
 from tests.service.commands.command_line import CommandLine
+from tests.train.methods.tiny.shapes import write_shapes
+from tests.train.training.pairs_folder import write_pairs
 
 
 def test_without_data_the_layout_is_explained(lexiseg: CommandLine, tmp_path: Path) -> None:

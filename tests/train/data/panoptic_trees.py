@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.model.data.trees import write_photograph
+from tests.train.data.trees import write_photograph
 
 
 class Drawn(NamedTuple):

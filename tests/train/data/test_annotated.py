@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.annotated import IGNORED, AnnotatedSet, label_table, read_benchmark, read_labels
-from lexiseg_model.data.benchmark import benchmark
 from lexiseg_model.errors import DatasetError
-from tests.model.data import trees
-from tests.model.data.trees import write_lvis
+from lexiseg_train.data.annotated import IGNORED, AnnotatedSet, label_table, read_benchmark, read_labels
+from lexiseg_train.data.benchmark import benchmark
+from tests.train.data import trees
+from tests.train.data.trees import write_lvis
 
 Writer = Callable[[Path, Mapping[str, NDArray[np.integer]]], None]
 X = IGNORED

@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.checking import check_masks, check_pairs
-from lexiseg_model.data.pairs.files import open_pairs
-from tests.model.data.own.made import save
-from tests.model.data.pairs.pair_files import pair, photograph, write_tar
+from lexiseg_train.data.checking import check_masks, check_pairs
+from lexiseg_train.data.pairs.files import open_pairs
+from tests.train.data.own.made import save
+from tests.train.data.pairs.pair_files import pair, photograph, write_tar
 
 CLASSES = ["background", "cat", "dog"]
 HEIGHT, WIDTH = 40, 60

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from lexiseg_model.data.entities import (
+from lexiseg_model.errors import DatasetError
+from lexiseg_train.data.entities import (
     LISTING,
     Endpoint,
     WithEntities,
@@ -17,10 +18,9 @@ from lexiseg_model.data.entities import (
     read_entities,
     write_entities,
 )
-from lexiseg_model.data.pairs.files import open_pairs
-from lexiseg_model.errors import DatasetError
+from lexiseg_train.data.pairs.files import open_pairs
 from tests.http_server import Quiet, serving
-from tests.model.training.pairs_folder import write_pairs
+from tests.train.training.pairs_folder import write_pairs
 
 
 class Model(Quiet):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_model.data.checking import check_masks
-from lexiseg_model.data.indexed import (
+from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_train.data.checking import check_masks
+from lexiseg_train.data.indexed import (
     Sample,
     evenly_spread,
     photographs_in,
@@ -16,7 +17,6 @@ from lexiseg_model.data.indexed import (
     read_dataset,
     read_photograph,
 )
-from lexiseg_model.errors import DatasetError, SampleError
 from tests import pictures
 
 CLASSES = ["background", "cat", "dog"]

@@ -8,11 +8,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.outlines import outlined_scenes
-from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import SampleError
 from lexiseg_model.masks.rle import decode, encode_mask
 from lexiseg_model.types import Rle
+from lexiseg_train.data.outlines import outlined_scenes
+from lexiseg_train.data.scenes import Scene
 
 HEIGHT, WIDTH = 6, 8
 

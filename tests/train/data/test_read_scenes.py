@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lexiseg_model.data.benchmark import panoptic_benchmark
-from lexiseg_model.data.read_scenes import read_instance_scenes, read_panoptic
-from lexiseg_model.data.scenes import PanopticTruth, SceneSet, TruthSegment
 from lexiseg_model.errors import DatasetError
-from tests.model.data.panoptic_trees import (
+from lexiseg_train.data.benchmark import panoptic_benchmark
+from lexiseg_train.data.read_scenes import read_instance_scenes, read_panoptic
+from lexiseg_train.data.scenes import PanopticTruth, SceneSet, TruthSegment
+from tests.train.data.panoptic_trees import (
     Drawn,
     write_ade_panoptic,
     write_cityscapes_panoptic,
     write_coco_instances,
     write_coco_panoptic,
 )
-from tests.model.data.trees import colour
+from tests.train.data.trees import colour
 
 LARGE = 5 + 256 * 7 + 65536 * 9  # an id that needs all three channels
 IDS = np.array([[0, 3, 3, 300], [0, 3, 300, 300], [LARGE] * 4])

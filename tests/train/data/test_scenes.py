@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.read_scenes import object_scenes, read_instance_scenes, read_object_scenes, read_panoptic_scenes
-from lexiseg_model.data.scenes import NOTHING, VOID, PanopticTruth, SceneClass, TruthSegment, objects_in, panoptic_of
-from tests.model.data.own.made import save
-from tests.model.data.panoptic_trees import Drawn, write_cityscapes_panoptic
+from lexiseg_train.data.read_scenes import object_scenes, read_instance_scenes, read_object_scenes, read_panoptic_scenes
+from lexiseg_train.data.scenes import NOTHING, VOID, PanopticTruth, SceneClass, TruthSegment, objects_in, panoptic_of
+from tests.train.data.own.made import save
+from tests.train.data.panoptic_trees import Drawn, write_cityscapes_panoptic
 
 IGNORED = 255
 

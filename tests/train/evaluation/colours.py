@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lexiseg_model.data.annotated import IGNORED, AnnotatedSet, Labels
-from lexiseg_model.data.benchmark import Benchmark, Convention, Split
-from lexiseg_model.data.scenes import Scene
-from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule, Sight
+from lexiseg_train.data.annotated import IGNORED, AnnotatedSet, Labels
+from lexiseg_train.data.benchmark import Benchmark, Convention, Split
+from lexiseg_train.data.scenes import Scene
+from lexiseg_train.evaluation.benchmarks.protocol import DatasetRule, Sight
 from tests.model.stand_in import picture
 
 SIGHT = Sight(short_side=448, long_side=2048, window=448, stride=224)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexiseg_model.data.indexed import IndexedDataset
-from lexiseg_model.evaluation.comparison.bootstrap import (
+from lexiseg_train.data.indexed import IndexedDataset
+from lexiseg_train.evaluation.comparison.bootstrap import (
     MEASURES,
     Difference,
     compare,
@@ -16,11 +16,11 @@ from lexiseg_model.evaluation.comparison.bootstrap import (
     measure,
     read_pair,
 )
-from lexiseg_model.evaluation.comparison.photograph import COLUMNS, OTHERS, Examined, Examiner
-from lexiseg_model.evaluation.counts import scores
-from lexiseg_model.evaluation.run import count_photographs
-from tests.model.evaluation.test_run import write_set
+from lexiseg_train.evaluation.comparison.photograph import COLUMNS, OTHERS, Examined, Examiner
+from lexiseg_train.evaluation.counts import scores
+from lexiseg_train.evaluation.run import count_photographs
 from tests.model.stand_in import SCALE, ColourSegmenter
+from tests.train.evaluation.test_run import write_set
 
 SAMPLE = (["rrgg"], [[0, 0, 1, 1]])
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from lexiseg_model.data.scenes import Objects, SceneSet
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation import resumable
-from lexiseg_model.evaluation.resumable import EvaluationRun, read_records
-from lexiseg_model.evaluation.scenes.judges import PromptJudge, scene_run
-from lexiseg_model.evaluation.scenes.oracle import centre_points, point_grid, tight_boxes
-from tests.model.evaluation.scenes.promptable import PromptableColours, classes, objects, scenes
+from lexiseg_train.data.scenes import Objects, SceneSet
+from lexiseg_train.evaluation import resumable
+from lexiseg_train.evaluation.resumable import EvaluationRun, read_records
+from lexiseg_train.evaluation.scenes.judges import PromptJudge, scene_run
+from lexiseg_train.evaluation.scenes.oracle import centre_points, point_grid, tight_boxes
+from tests.train.evaluation.scenes.promptable import PromptableColours, classes, objects, scenes
 
 
 @pytest.mark.parametrize("cut", [1, 5])

@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.data.indexed import IndexedDataset, read_dataset
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.evaluation.before_after import BeforeAfter
-from lexiseg_model.evaluation.counts import count, scores
-from lexiseg_model.evaluation.run import Report, Views, evaluate
 from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.segmenter import TextBank
-from tests.model.data.own.made import save
+from lexiseg_train.data.indexed import IndexedDataset, read_dataset
+from lexiseg_train.evaluation.before_after import BeforeAfter
+from lexiseg_train.evaluation.counts import count, scores
+from lexiseg_train.evaluation.run import Report, Views, evaluate
 from tests.model.stand_in import ColourSegmenter, picture
+from tests.train.data.own.made import save
 
 
 def write_set(root: Path, classes: Sequence[str], *samples: tuple[list[str], list[list[int]]]) -> IndexedDataset:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from lexiseg_model.training.recipe import LocalPhase, RunRecipe
-from lexiseg_model.training.recipes.read import read_recipe
-from lexiseg_model.training.run import Run
+from lexiseg_train.training.recipe import LocalPhase, RunRecipe
+from lexiseg_train.training.recipes.read import read_recipe
+from lexiseg_train.training.run import Run
 
 Batch = TypeVar("Batch")
 Recipe = TypeVar("Recipe", bound=RunRecipe)

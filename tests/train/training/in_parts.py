@@ -7,22 +7,22 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lexiseg_model.methods.dense_clip.training.trainer import TowerPair
-from lexiseg_model.methods.s_seg.training import LossSettings as SSegLossSettings
-from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks
-from lexiseg_model.methods.s_seg.training.trainer import Inputs, SSegLosses
 from lexiseg_model.methods.tcl.grounder import logistic_noise
-from lexiseg_model.methods.tcl.training import LossSettings as TclLossSettings
-from lexiseg_model.methods.tcl.training.losses import inputs_of, joined, rows_of
-from lexiseg_model.methods.tcl.training.trainer import Learned
 from lexiseg_model.processes import join, rank, world_size
-from lexiseg_model.training.learner import Learner
-from lexiseg_model.training.recipe import Sharding
-from lexiseg_model.training.sharding import from_shards
+from lexiseg_train.methods.dense_clip.trainer import TowerPair
+from lexiseg_train.methods.s_seg import LossSettings as SSegLossSettings
+from lexiseg_train.methods.s_seg.pseudo_masks import PseudoMasks
+from lexiseg_train.methods.s_seg.trainer import Inputs, SSegLosses
+from lexiseg_train.methods.tcl import LossSettings as TclLossSettings
+from lexiseg_train.methods.tcl.losses import inputs_of, joined, rows_of
+from lexiseg_train.methods.tcl.trainer import Learned
+from lexiseg_train.training.learner import Learner
+from lexiseg_train.training.recipe import Sharding
+from lexiseg_train.training.sharding import from_shards
 from tests.model.methods.s_seg import small as s_seg
 from tests.model.methods.tcl import small as tcl
-from tests.model.training.shared_runs import SIDE, TOKENS, WORDS, drawn
-from tests.model.training.toy import recipe_for
+from tests.train.training.shared_runs import SIDE, TOKENS, WORDS, drawn
+from tests.train.training.toy import recipe_for
 
 EXAMPLES = 32  # of a step
 MINI = "lexiseg-mini-16"

@@ -9,20 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lexiseg_model.methods.s_seg.training import LossSettings as SSegLossSettings
-from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks
-from lexiseg_model.methods.s_seg.training.trainer import SSegLosses
 from lexiseg_model.methods.tcl.grounder import logistic_noise
 from lexiseg_model.methods.tcl.network import TclNetwork
-from lexiseg_model.methods.tcl.training import LossSettings as TclLossSettings
-from lexiseg_model.methods.tcl.training.losses import TclLosses
-from lexiseg_model.training.recipe import LocalPhase, Phase, Sharding
-from lexiseg_model.training.run import Run
-from lexiseg_model.training.sharding import from_shards
-from lexiseg_model.training.stream import Stream
+from lexiseg_train.methods.s_seg import LossSettings as SSegLossSettings
+from lexiseg_train.methods.s_seg.pseudo_masks import PseudoMasks
+from lexiseg_train.methods.s_seg.trainer import SSegLosses
+from lexiseg_train.methods.tcl import LossSettings as TclLossSettings
+from lexiseg_train.methods.tcl.losses import TclLosses
+from lexiseg_train.training.recipe import LocalPhase, Phase, Sharding
+from lexiseg_train.training.run import Run
+from lexiseg_train.training.sharding import from_shards
+from lexiseg_train.training.stream import Stream
 from tests.model.methods.s_seg import small as s_seg
 from tests.model.methods.tcl import small as tcl
-from tests.model.training.toy import ToyRecipe, recipe_for
+from tests.train.training.toy import ToyRecipe, recipe_for
 
 TOGETHER = 4  # examples of a step, over all processes
 STEPS = 3

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.data.pairs.files import open_pairs
-from lexiseg_model.data.pairs.source import Rewritten, StoredPair, decode
-from lexiseg_model.training.crops import (
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.data.pairs.files import open_pairs
+from lexiseg_train.data.pairs.source import Rewritten, StoredPair, decode
+from lexiseg_train.training.crops import (
     BORDER,
     Colours,
     Matrix,
@@ -30,10 +30,10 @@ from lexiseg_model.training.crops import (
     whole_view,
     window_view,
 )
-from lexiseg_model.training.packs import Pack, Photograph, write_pack
-from lexiseg_model.training.pair_run import recall
-from lexiseg_model.training.pairs import Shrunk
-from tests.model.training.pairs_folder import write_pairs
+from lexiseg_train.training.packs import Pack, Photograph, write_pack
+from lexiseg_train.training.pair_run import recall
+from lexiseg_train.training.pairs import Shrunk
+from tests.train.training.pairs_folder import write_pairs
 
 STRIDE = 4
 

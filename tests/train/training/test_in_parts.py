@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lexiseg_model.training.learner import Learner
-from tests.model.training.in_parts import STEPS, gradients, work
-from tests.model.training.toy import recipe_for
+from lexiseg_train.training.learner import Learner
 from tests.once import kept
 from tests.processes import run_as_by_torchrun
+from tests.train.training.in_parts import STEPS, gradients, work
+from tests.train.training.toy import recipe_for
 
 TOLERANCES = {"float64": 1e-5, "float32": 1e-3}  # of the whole gradient
 CASES = [(2, "float64"), (4, "float64"), (16, "float64"), (4, "float32")]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lexiseg_model.training.losses import (
+from lexiseg_train.training.losses import (
     Contrast,
     assign,
     dice_costs,
@@ -16,7 +16,7 @@ from lexiseg_model.training.losses import (
     focal_losses,
     matched_mask_losses,
 )
-from lexiseg_model.training.recipe import MaskLossSettings
+from lexiseg_train.training.recipe import MaskLossSettings
 
 
 def test_the_temperature_has_a_lower_bound() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexiseg_model.training.packs import Photograph, write_pack
+from lexiseg_train.training.packs import Photograph, write_pack
 
 
 @pytest.mark.parametrize(("value", "warns"), [(255, True), (1, False)])

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_model.training.publishing import lineage, origin, terms
-from lexiseg_model.training.recipe import Phase, RunRecipe
 from lexiseg_model.types import ModelCard, PromptQuality, Quality
+from lexiseg_train.training.publishing import lineage, origin, terms
+from lexiseg_train.training.recipe import Phase, RunRecipe
 from tests.model.stand_in import card as others_card
 
 

@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.training.recipe import Phase, is_begun
-from tests.model.training.toy import ToyBatch, ToyRecipe, ToyRun, differences, finished, recipe_for
+from lexiseg_train.training.recipe import Phase, is_begun
 from tests.processes import fork_server
+from tests.train.training.toy import ToyBatch, ToyRecipe, ToyRun, differences, finished, recipe_for
 
 SECONDS = 120  # a hung process must not hang the tests
 Moment = tuple[str, int]  # what is about to be done, and for the how many-th time in this process

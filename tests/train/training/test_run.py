@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lexiseg_model.errors import RecipeError, TrainingError
-from lexiseg_model.training.recipe import LocalPhase
-from lexiseg_model.training.run import BEST, NONFINITE
-from lexiseg_model.training.stream import Stream, loader
-from tests.model.training.toy import ToyBatch, ToyRun, differences, finished, recipe_for
+from lexiseg_train.training.recipe import LocalPhase
+from lexiseg_train.training.run import BEST, NONFINITE
+from lexiseg_train.training.stream import Stream, loader
+from tests.train.training.toy import ToyBatch, ToyRun, differences, finished, recipe_for
 
 
 def trained(out: Path, **values: Any) -> ToyRun:

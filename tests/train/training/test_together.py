@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from tests.command import ended
-from tests.model.training.shared_runs import METHODS, STEPS, learned
-from tests.model.training.together import CHANGED, SHARDED, USUAL, gradients, work
-from tests.model.training.toy import ToyRun, differences, finished, recipe_for
 from tests.processes import run_as_by_torchrun
+from tests.train.training.shared_runs import METHODS, STEPS, learned
+from tests.train.training.together import CHANGED, SHARDED, USUAL, gradients, work
+from tests.train.training.toy import ToyRun, differences, finished, recipe_for
 
 SECONDS = 240  # a hung collective must not hang the tests
 # Of a step's whole gradient. The first differs by rounding alone, later ones more: S-Seg's masks are cut at a
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[3]
 def torchrun(what: str, out: Path, restarts: int) -> None:
     """Both processes on this machine alone."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
-    command += ["--nproc-per-node", "2", "--max-restarts", str(restarts), "-m", "tests.model.training.together"]
+    command += ["--nproc-per-node", "2", "--max-restarts", str(restarts), "-m", "tests.train.training.together"]
     paths = [str(ROOT), *(str(ROOT / name) for name in ("model", "service", "clients/python"))]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(paths),

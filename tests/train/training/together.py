@@ -1,4 +1,4 @@
-"""The work of one distributed process: python -m tests.model.training.together WHAT,WHAT OUT."""
+"""The work of one distributed process: python -m tests.train.training.together WHAT,WHAT OUT."""
 
 import os
 import signal
@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lexiseg_model.data.pairs.source import Skipped
 from lexiseg_model.processes import join, rank, world_size
-from lexiseg_model.training.learner import Learner
-from lexiseg_model.training.sharding import from_shards, own_shard
-from tests.model.training.toy import ToyBatch, ToyNetwork, ToyRun, recipe_for
+from lexiseg_train.data.pairs.source import Skipped
+from lexiseg_train.training.learner import Learner
+from lexiseg_train.training.sharding import from_shards, own_shard
+from tests.train.training.toy import ToyBatch, ToyNetwork, ToyRun, recipe_for
 
 TOYS = ("left-alone", "killed")
 SHARDED = "sharded-"  # before a method
@@ -90,7 +90,7 @@ def changed(what: str, out: Path) -> None:
 
 
 def method(what: str, out: Path) -> None:
-    from tests.model.training.shared_runs import learned  # their libraries take seconds, which toys need not wait for
+    from tests.train.training.shared_runs import learned  # their libraries take seconds, which toys need not wait for
 
     run = learned(what.removeprefix(SHARDED), out, sharding="full" if what.startswith(SHARDED) else "none")
     moments = [value for state in run.learner.optimizer.state.values() for value in state.values()]

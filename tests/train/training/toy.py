@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lexiseg_model.training.recipe import LocalPhase, Phase, RunRecipe
-from lexiseg_model.training.run import Run
-from lexiseg_model.training.stream import Stream
+from lexiseg_train.training.recipe import LocalPhase, Phase, RunRecipe
+from lexiseg_train.training.run import Run
+from lexiseg_train.training.stream import Stream
 
 INPUTS, HIDDEN = 4, 8
 

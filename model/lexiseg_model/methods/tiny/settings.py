@@ -44,7 +44,7 @@ class BoxRule(StrictModel):
     """Limits of the mask of a box to the box.
 
     Fitted on training photographs with tight and inexact boxes, by
-    `python -m lexiseg_model.methods.tiny.training.prompt_rules`.
+    `python -m lexiseg_train.methods.tiny.prompt_rules`.
     """
 
     more: float = Field(0.0, description="added to the logits inside")

@@ -9,12 +9,15 @@ from typing import Annotated
 import typer
 
 from lexiseg_client.question.options import background_json
-from lexiseg_service.commands.options import Quiet, Server, check_server, takes_settings
+from lexiseg_service.commands.options import Grouped, Quiet, Server, check_server, takes_settings
 from lexiseg_service.commands.outputs import output_folder
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 
+app = typer.Typer(rich_markup_mode=None)
 
+
+@app.command(cls=Grouped)
 @takes_settings("segment")
 def calibrate(
     context: typer.Context,
@@ -50,13 +53,13 @@ def calibrate(
 
       lexiseg calibrate --vocabulary voc21 photos/ --masks masks/ --save-as voc21-mine
     """
-    from lexiseg_service.commands.calibrate.report import write_report
-    from lexiseg_service.commands.calibrate.thresholds import Findings, choose, refuse_missing
     from lexiseg_service.commands.image_files import STDIN, sources_of
     from lexiseg_service.commands.question import question_of
     from lexiseg_service.commands.segment.run import segment_files
     from lexiseg_service.commands.serving.local import open_server
     from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
+    from lexiseg_train.commands.calibrate.report import write_report
+    from lexiseg_train.commands.calibrate.thresholds import Findings, choose, refuse_missing
 
     check_server(context, server)
     if server is None and not dry_run and settings.state_dir is None and settings.redis_url is None:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lexiseg_service.commands.calibrate.thresholds import Choice, Finding, Findings
 from lexiseg_service.commands.outputs import write_text
-from lexiseg_service.commands.pages import jpeg_url, render
 from lexiseg_service.settings import Limits
+from lexiseg_train.commands.calibrate.thresholds import Choice, Finding, Findings
+from lexiseg_train.commands.pages import jpeg_url, render
 
 PICTURES = 2  # on either side of a threshold
 MAX_SIDE = 420  # pixels of a picture

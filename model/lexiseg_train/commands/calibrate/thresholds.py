@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_client import Segmentation
-from lexiseg_model.evaluation.counts import count
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.errors import InvalidValue
+from lexiseg_train.evaluation.counts import count
 
 DECIMALS = 4  # of a score in an answer
 MIN_PHOTOGRAPHS = 2  # that show a class or where it is found, with masks

@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_service.commands.options import Background, Classes, JsonReport, VocabularyName, takes_settings
+from lexiseg_service.commands.options import Background, Classes, Grouped, JsonReport, VocabularyName, takes_settings
 from lexiseg_service.commands.outputs import output_file, write_json, write_text
 from lexiseg_service.settings import Settings
 
+app = typer.Typer(rich_markup_mode=None)
 
+
+@app.command(cls=Grouped)
 @takes_settings("compare")
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A model: NAME, NAME@VERSION or a model directory")],
@@ -46,7 +49,7 @@ def compare(
     question = question_of(classes, vocabulary, background=background, threshold=0.0)
     check_named(settings, a, b)
     class_list = resolved(question, settings)
-    from lexiseg_service.commands.compare.report import compare_models  # imports torch: after all checks
+    from lexiseg_train.commands.compare.report import compare_models  # imports torch: after all checks
 
     report = compare_models((a, b), folder, class_list, settings)
     write_text(out, report.html(shown))

@@ -16,8 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.comparison.agreement import NOBODY, largest_swaps
-from lexiseg_model.evaluation.counts import Counts, count
 from lexiseg_model.masks.overlay import OPACITY, colour
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.tasks.label_maps import labeller
@@ -25,9 +23,11 @@ from lexiseg_model.types import LabelMap, Vocabulary
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.image_files import Source, sources_of
 from lexiseg_service.commands.in_process import named_or_folder
-from lexiseg_service.commands.pages import jpeg_url, render
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.settings import Limits, Settings
+from lexiseg_train.commands.pages import jpeg_url, render
+from lexiseg_train.evaluation.comparison.agreement import NOBODY, largest_swaps
+from lexiseg_train.evaluation.counts import Counts, count
 
 MAX_WIDTH = 420  # pixels of a picture
 GRAY = (128, 128, 128)  # the colour of pixels without a class

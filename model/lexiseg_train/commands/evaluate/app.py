@@ -7,14 +7,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from lexiseg_service.commands.evaluate.options import EvalOptions
-from lexiseg_service.commands.options import JsonReport, named_options, takes_settings
+from lexiseg_service.commands.options import Grouped, JsonReport, named_options, takes_settings
 from lexiseg_service.commands.outputs import output_file, output_folder
 from lexiseg_service.settings import Settings
+from lexiseg_train.commands.evaluate.options import EvalOptions
 
 GRID = 20  # points along each side, as Unpair-Seg's published figures
 
 
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command("eval", cls=Grouped)
 @takes_settings("eval")
 def evaluate(
     context: typer.Context,
@@ -150,24 +154,24 @@ def evaluate(
         raise typer.BadParameter("several data sets belong to --compare", param_hint="'--dataset'")
     check_named(settings, *(compare or [settings.default_model or settings.model]))
     if compare is not None:
-        from lexiseg_service.commands.evaluate.folders import run_comparison
+        from lexiseg_train.commands.evaluate.folders import run_comparison
 
         raise typer.Exit(run_comparison(settings, compare, dataset or [], options))
     if paper is not None:
-        from lexiseg_service.commands.evaluate.benchmarks import run_paper
+        from lexiseg_train.commands.evaluate.benchmarks import run_paper
 
         raise typer.Exit(run_paper(settings, options._replace(protocol=paper)))
     options = options._replace(dataset=(dataset or [""])[0])
     if task != "semantic":
-        from lexiseg_service.commands.evaluate.scenes import run as run_scenes
+        from lexiseg_train.commands.evaluate.scenes import run as run_scenes
 
         side = (grid or GRID) if points == "grid" else None
         raise typer.Exit(run_scenes(settings, options._replace(grid=side)))
     if protocol is not None:
-        from lexiseg_service.commands.evaluate.benchmarks import run as run_protocol
+        from lexiseg_train.commands.evaluate.benchmarks import run as run_protocol
 
         raise typer.Exit(run_protocol(settings, options._replace(protocol=protocol)))
-    from lexiseg_model.evaluation.run import Views
-    from lexiseg_service.commands.evaluate.folders import run
+    from lexiseg_train.commands.evaluate.folders import run
+    from lexiseg_train.evaluation.run import Views
 
     raise typer.Exit(run(settings, options, rename or [], Views(tuple(scale or (1.0,)), flip)))

@@ -8,21 +8,21 @@ from dataclasses import replace
 import typer
 
 from lexiseg_model import catalogue
-from lexiseg_model.data.annotated import AnnotatedSet, read_benchmark
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.benchmarks.papers import POINT_GRID, PaperLine, PaperResult, lines_of, to_markdown
-from lexiseg_model.evaluation.benchmarks.protocol import Protocol, protocol
-from lexiseg_model.evaluation.benchmarks.report import BenchmarkReport, summary
-from lexiseg_model.evaluation.benchmarks.run import benchmark_run, total_counts
 from lexiseg_model.processes import join, rank
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
 from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.evaluate import scenes
-from lexiseg_service.commands.evaluate.options import EvalOptions
-from lexiseg_service.commands.evaluate.warnings import warn
 from lexiseg_service.commands.outputs import write_json, write_text
 from lexiseg_service.settings import Settings
+from lexiseg_train.commands.evaluate import scenes
+from lexiseg_train.commands.evaluate.options import EvalOptions
+from lexiseg_train.commands.evaluate.warnings import warn
+from lexiseg_train.data.annotated import AnnotatedSet, read_benchmark
+from lexiseg_train.evaluation.benchmarks.papers import POINT_GRID, PaperLine, PaperResult, lines_of, to_markdown
+from lexiseg_train.evaluation.benchmarks.protocol import Protocol, protocol
+from lexiseg_train.evaluation.benchmarks.report import BenchmarkReport, summary
+from lexiseg_train.evaluation.benchmarks.run import benchmark_run, total_counts
 
 ALL = "all"  # every data set of the protocol that is there
 

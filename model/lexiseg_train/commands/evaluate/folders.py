@@ -13,16 +13,16 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from lexiseg_model.data.indexed import one_value_warning_of, read_dataset
 from lexiseg_model.errors import OptionError
-from lexiseg_model.evaluation.comparison.bootstrap import Comparison, Examination, Pair, comparison, examine, read_pair
-from lexiseg_model.evaluation.run import ONE_VIEW, Report, Views, evaluate
 from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.evaluate.options import EvalOptions
-from lexiseg_service.commands.evaluate.warnings import warn
 from lexiseg_service.commands.in_process import named_or_folder
 from lexiseg_service.commands.outputs import write_json
 from lexiseg_service.settings import Settings
+from lexiseg_train.commands.evaluate.options import EvalOptions
+from lexiseg_train.commands.evaluate.warnings import warn
+from lexiseg_train.data.indexed import one_value_warning_of, read_dataset
+from lexiseg_train.evaluation.comparison.bootstrap import Comparison, Examination, Pair, comparison, examine, read_pair
+from lexiseg_train.evaluation.run import ONE_VIEW, Report, Views, evaluate
 
 
 def run(settings: Settings, options: EvalOptions, renames: list[str], views: Views = ONE_VIEW) -> int:

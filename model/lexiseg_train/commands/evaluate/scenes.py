@@ -9,10 +9,20 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lexiseg_model.data.read_scenes import read_instance_scenes, read_object_scenes, read_panoptic_scenes
-from lexiseg_model.data.scenes import SceneClass, SceneSet
-from lexiseg_model.evaluation.resumable import Record
-from lexiseg_model.evaluation.scenes.figures import (
+from lexiseg_model.processes import join, rank
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import Task
+from lexiseg_service.commands.bar import bar_of
+from lexiseg_service.commands.in_process import load
+from lexiseg_service.commands.outputs import write_json
+from lexiseg_service.question.classes import is_thing
+from lexiseg_service.settings import Settings
+from lexiseg_train.commands.evaluate.options import EvalOptions
+from lexiseg_train.commands.evaluate.warnings import warn
+from lexiseg_train.data.read_scenes import read_instance_scenes, read_object_scenes, read_panoptic_scenes
+from lexiseg_train.data.scenes import SceneClass, SceneSet
+from lexiseg_train.evaluation.resumable import Record
+from lexiseg_train.evaluation.scenes.figures import (
     COLUMNS,
     Figures,
     SceneReport,
@@ -20,18 +30,8 @@ from lexiseg_model.evaluation.scenes.figures import (
     panoptic_figures,
     prompt_figures,
 )
-from lexiseg_model.evaluation.scenes.judges import InstanceJudge, Judge, PanopticJudge, PromptJudge, scene_run
-from lexiseg_model.evaluation.scenes.oracle import centre_points, point_grid, tight_boxes
-from lexiseg_model.processes import join, rank
-from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import Task
-from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.evaluate.options import EvalOptions
-from lexiseg_service.commands.evaluate.warnings import warn
-from lexiseg_service.commands.in_process import load
-from lexiseg_service.commands.outputs import write_json
-from lexiseg_service.question.classes import is_thing
-from lexiseg_service.settings import Settings
+from lexiseg_train.evaluation.scenes.judges import InstanceJudge, Judge, PanopticJudge, PromptJudge, scene_run
+from lexiseg_train.evaluation.scenes.oracle import centre_points, point_grid, tight_boxes
 
 AddUp = Callable[[Sequence[Record], Sequence[SceneClass]], Figures]
 READERS: dict[str, Callable[..., SceneSet[Any]]] = {

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lexiseg_model.class_names import plain
-from lexiseg_model.data.annotations.segmentation import (
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.file_names import as_text
+from lexiseg_model.types import Rle
+from lexiseg_train.data.annotations.segmentation import (
     Segmentation,
     box_outline,
     checked_box,
@@ -22,9 +25,6 @@ from lexiseg_model.data.annotations.segmentation import (
     read_segmentation,
     whole_number,
 )
-from lexiseg_model.errors import DatasetError
-from lexiseg_model.file_names import as_text
-from lexiseg_model.types import Rle
 
 LISTS = ("images", "annotations", "categories")
 MAX_NAMED = 5  # images or annotations in a warning

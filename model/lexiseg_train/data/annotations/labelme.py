@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from lexiseg_model.class_names import plain
-from lexiseg_model.data.annotations.coco import CocoAnnotation, CocoFile, CocoImage, Id, left_out
-from lexiseg_model.data.annotations.photographs import is_file
-from lexiseg_model.data.annotations.segmentation import (
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.file_names import as_text
+from lexiseg_model.pictures.listing import pictures_in
+from lexiseg_train.data.annotations.coco import CocoAnnotation, CocoFile, CocoImage, Id, left_out
+from lexiseg_train.data.annotations.photographs import is_file
+from lexiseg_train.data.annotations.segmentation import (
     Segmentation,
     box_outline,
     checked_box,
     checked_segmentation,
     checked_size,
 )
-from lexiseg_model.errors import DatasetError
-from lexiseg_model.file_names import as_text
-from lexiseg_model.pictures.listing import pictures_in
 
 CORNERS = 64  # of the polygon of a circle
 

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from lexiseg_model.data.pairs.source import photographs_beside
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.file_names import as_text, visible_files
+from lexiseg_train.data.pairs.source import photographs_beside
 
 UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # of Label Studio
 ADDRESS = re.compile(r"[^/?#:]+://[^/?#]*(?P<path>[^?#]*)")  # RFC 3986, B; a listing may hold malformed ones

@@ -13,12 +13,12 @@ from typing import Any
 import yaml
 
 from lexiseg_model.class_names import plain
-from lexiseg_model.data.annotations.coco import CocoAnnotation, CocoFile, CocoImage, Id, images_left_out, left_out
-from lexiseg_model.data.annotations.segmentation import box_outline, checked_box, checked_segmentation, whole_number
 from lexiseg_model.errors import DatasetError, PictureError
 from lexiseg_model.file_names import as_text, visible_files
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_model.pictures.header import read_header
+from lexiseg_train.data.annotations.coco import CocoAnnotation, CocoFile, CocoImage, Id, images_left_out, left_out
+from lexiseg_train.data.annotations.segmentation import box_outline, checked_box, checked_segmentation, whole_number
 
 LISTINGS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 CLASS_LIST = "classes.txt"  # of Label Studio and LabelImg

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lexiseg_model.data.annotations.coco import is_coco, read_coco_file
-from lexiseg_model.data.own.drawn import Part, drawn_pictures
-from lexiseg_model.data.own.pictures import HELD_OUT, OwnPictures
+from lexiseg_train.data.annotations.coco import is_coco, read_coco_file
+from lexiseg_train.data.own.drawn import Part, drawn_pictures
+from lexiseg_train.data.own.pictures import HELD_OUT, OwnPictures
 
 # Files and folders of validation and test splits; CVAT's subsets are Train, Validation, Test.
 VALIDATION = re.compile(r"(instances_)?val(id(ation)?)?(\d+)?$", re.IGNORECASE)

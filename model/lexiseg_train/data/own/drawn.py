@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.class_names import BACKGROUND
-from lexiseg_model.data.annotations.coco import CocoAnnotation, CocoFile, Id
-from lexiseg_model.data.annotations.photographs import Photographs
-from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.data.own.pictures import OwnPictures, Picture
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
+from lexiseg_train.data.annotations.coco import CocoAnnotation, CocoFile, Id
+from lexiseg_train.data.annotations.photographs import Photographs
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.data.own.pictures import OwnPictures, Picture
 
 MAX_CLASSES = 254  # without the background and 255
 

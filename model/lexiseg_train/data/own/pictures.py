@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.class_names import BACKGROUND
-from lexiseg_model.data.indexed import (
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.pictures.listing import pictures_in
+from lexiseg_train.data.indexed import (
     CLASSES,
     IGNORE,
     Reading,
@@ -24,8 +26,6 @@ from lexiseg_model.data.indexed import (
     read_classes,
     read_photograph,
 )
-from lexiseg_model.errors import DatasetError
-from lexiseg_model.pictures.listing import pictures_in
 
 TRAIN, HELD_OUT = "train", ("val", "valid", "validation")
 EXAMPLE_LIST = '["background", "cat", "dog"]'

@@ -15,14 +15,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.annotations.labelme import is_labelme, read_labelme
-from lexiseg_model.data.annotations.yolo import read_yolo, yolo_listing
-from lexiseg_model.data.indexed import CLASSES, evenly_spread, one_value_warning, to_jpeg, write_classes, write_sample
-from lexiseg_model.data.own.coco import listings, read_coco
-from lexiseg_model.data.own.drawn import Part, drawn_pictures
-from lexiseg_model.data.own.pictures import OwnPictures, digest_of, read_folders
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.file_names import fitting, on_one_line, visible_files
+from lexiseg_train.data.annotations.labelme import is_labelme, read_labelme
+from lexiseg_train.data.annotations.yolo import read_yolo, yolo_listing
+from lexiseg_train.data.indexed import CLASSES, evenly_spread, one_value_warning, to_jpeg, write_classes, write_sample
+from lexiseg_train.data.own.coco import listings, read_coco
+from lexiseg_train.data.own.drawn import Part, drawn_pictures
+from lexiseg_train.data.own.pictures import OwnPictures, digest_of, read_folders
 
 ROOM = len("..jpg")  # bytes of a name around the stem, while it is written
 MIN_PHOTOGRAPHS = 4

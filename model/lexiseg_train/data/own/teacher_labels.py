@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.class_names import BACKGROUND
-from lexiseg_model.data.indexed import (
+from lexiseg_model.errors import DatasetError, RecipeError, SampleError
+from lexiseg_model.files import replace_file
+from lexiseg_model.masks.png import to_png
+from lexiseg_model.pictures.reader import read
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.tasks import Options, segment
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.bank import KnownRows
+from lexiseg_train.data.indexed import (
     CLASSES,
     IGNORE,
     Sample,
@@ -24,16 +32,8 @@ from lexiseg_model.data.indexed import (
     to_jpeg,
     write_classes,
 )
-from lexiseg_model.data.own.prepare import reduced
-from lexiseg_model.data.pairs.source import Skipped, Skips
-from lexiseg_model.errors import DatasetError, RecipeError, SampleError
-from lexiseg_model.files import replace_file
-from lexiseg_model.masks.png import to_png
-from lexiseg_model.pictures.reader import read
-from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.tasks import Options, segment
-from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from lexiseg_model.vocabulary.bank import KnownRows
+from lexiseg_train.data.own.prepare import reduced
+from lexiseg_train.data.pairs.source import Skipped, Skips
 
 ABOUT, SHARES, SKIPPED = "taught.json", "shares", "skipped.jsonl"
 KINDS = {"images": ".jpg", "masks": ".png", SHARES: ".png"}  # written files and their suffixes

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lexiseg_model.data.pairs.shards import ShardPairs
-from lexiseg_model.data.pairs.source import (
+from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_model.file_names import is_hidden
+from lexiseg_model.pictures.listing import COLUMNS_OF_FILES, visible_in
+from lexiseg_train.data.pairs.shards import ShardPairs
+from lexiseg_train.data.pairs.source import (
     Joined,
     PairSource,
     Skipped,
@@ -17,10 +20,7 @@ from lexiseg_model.data.pairs.source import (
     clean_captions,
     photographs_beside,
 )
-from lexiseg_model.data.pairs.streamed import find_shards, is_address
-from lexiseg_model.errors import DatasetError, SampleError
-from lexiseg_model.file_names import is_hidden
-from lexiseg_model.pictures.listing import COLUMNS_OF_FILES, visible_in
+from lexiseg_train.data.pairs.streamed import find_shards, is_address
 
 LISTING = "captions.json"
 IMAGES = "images"

@@ -23,12 +23,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.pairs.source import Skipped, StoredPair, clean_captions
-from lexiseg_model.data.pairs.streamed import Streamed
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.lru import Lru
 from lexiseg_model.pictures.formats import PICTURE_SUFFIXES, listed_suffixes
 from lexiseg_model.tar_files import files_in
+from lexiseg_train.data.pairs.source import Skipped, StoredPair, clean_captions
+from lexiseg_train.data.pairs.streamed import Streamed
 
 CAPTION, ABOUT = ".txt", ".json"
 MAX_OPEN_FILES = 64  # of one process

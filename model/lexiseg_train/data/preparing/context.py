@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.annotations.segmentation import checked_size, read_segmentation
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
+from lexiseg_train.data.annotations.segmentation import checked_size, read_segmentation
 
 # The 59 classes' numbers among the 459, in the order of the classes (mmsegmentation, CAT-Seg); others become 0.
 NUMBERS = (

@@ -15,13 +15,13 @@ import numpy as np
 import yaml
 from pydantic import Field
 
-from lexiseg_model.data.annotated import IGNORED, Labels, read_benchmark, read_folders
-from lexiseg_model.data.benchmark import PANOPTIC_FOLDER, Benchmark, benchmark, names, panoptic_benchmark
-from lexiseg_model.data.preparing.context import write_from_json
-from lexiseg_model.data.read_scenes import read_panoptic
-from lexiseg_model.data.scenes import PanopticTruth, Scene, with_truth
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.types import StrictModel
+from lexiseg_train.data.annotated import IGNORED, Labels, read_benchmark, read_folders
+from lexiseg_train.data.benchmark import PANOPTIC_FOLDER, Benchmark, benchmark, names, panoptic_benchmark
+from lexiseg_train.data.preparing.context import write_from_json
+from lexiseg_train.data.read_scenes import read_panoptic
+from lexiseg_train.data.scenes import PanopticTruth, Scene, with_truth
 
 FILE = Path(__file__).with_name("official.yaml")
 MAX_RATIO = 100  # unpacked bytes for a packed one; label maps compress 20 to 50 times, a zip bomb 1,000 times

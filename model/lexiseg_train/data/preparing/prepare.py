@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lexiseg_model.data.annotated import IGNORED, Labels
-from lexiseg_model.data.indexed import IGNORE, to_jpeg, write_classes, write_sample
-from lexiseg_model.data.pairs.source import Skipped
-from lexiseg_model.data.preparing.official import Official, official_sets, own_splits
-from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import DatasetError, MissingFilesError
 from lexiseg_model.files import claim
+from lexiseg_train.data.annotated import IGNORED, Labels
+from lexiseg_train.data.indexed import IGNORE, to_jpeg, write_classes, write_sample
+from lexiseg_train.data.pairs.source import Skipped
+from lexiseg_train.data.preparing.official import Official, official_sets, own_splits
+from lexiseg_train.data.scenes import Scene
 
 OFFICIAL = "official"  # folder of DST for unpacked archives, in the layout that `lexiseg eval` reads
 ABOUT = "prepared.json"  # file in a set's folder: all photographs, or our own split

@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.class_names import BACKGROUND
-from lexiseg_model.data.indexed import CLASSES, IGNORE, read_classes, read_photograph, write_classes
-from lexiseg_model.data.pairs.source import Skipped, Skips
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.files import claim, replace_file
@@ -22,6 +20,8 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
+from lexiseg_train.data.indexed import CLASSES, IGNORE, read_classes, read_photograph, write_classes
+from lexiseg_train.data.pairs.source import Skipped, Skips
 
 ABOUT, SKIPPED = "pseudo-labels.json", "skipped.jsonl"
 MAX_CLASSES = IGNORE  # values 0 to 254

@@ -11,9 +11,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from lexiseg_model.errors import OptionError
-from lexiseg_model.evaluation.benchmarks.protocol import PAPERS, protocol
-from lexiseg_model.evaluation.benchmarks.report import MASKS, NO_FIGURE, PublishedModel, published
 from lexiseg_model.types import ModelCard, Refinement, StrictModel
+from lexiseg_train.evaluation.benchmarks.protocol import PAPERS, protocol
+from lexiseg_train.evaluation.benchmarks.report import MASKS, NO_FIGURE, PublishedModel, published
 
 FILE = Path(__file__).parent / "papers.json"
 POINT_GRID = 20  # points along each side of Unpair-Seg's grid

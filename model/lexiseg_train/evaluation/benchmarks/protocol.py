@@ -17,14 +17,15 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import Field
 
+from lexiseg_model.catalogue.method import BUILT_IN
 from lexiseg_model.clip.text_side import background_words
-from lexiseg_model.data.benchmark import Benchmark, Convention, benchmark
 from lexiseg_model.errors import OptionError
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement, StrictModel
+from lexiseg_train.data.benchmark import Benchmark, Convention, benchmark
 
 PAPERS = ("tcl", "unpair-seg", "s-seg")
 HERE = Path(__file__).parent
-POLICY_DATA = Path(__file__).parents[2] / "methods" / "dense_clip" / "data"
+POLICY_DATA = BUILT_IN / "dense_clip" / "data"
 # Policies whose authors released no class files of their own, and whose files they use.
 NAMES_OF = {"naclip": "sclip", "trident": "proxyclip"}
 # Methods whose cards state size and windows.

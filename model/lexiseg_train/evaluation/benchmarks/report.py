@@ -14,10 +14,10 @@ from jinja2 import Environment
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from lexiseg_model.data.benchmark import Benchmark, Convention
-from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule
-from lexiseg_model.evaluation.counts import CONVENTIONS, Counts, rounded, scores
 from lexiseg_model.types import ModelCard, Refinement, StrictModel
+from lexiseg_train.data.benchmark import Benchmark, Convention
+from lexiseg_train.evaluation.benchmarks.protocol import DatasetRule
+from lexiseg_train.evaluation.counts import CONVENTIONS, Counts, rounded, scores
 
 PUBLISHED = Path(__file__).parent / "published.json"
 TEMPLATE = Path(__file__).parent / "report.md.j2"

@@ -15,11 +15,7 @@ from torch import Tensor
 
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.patch_text import MIN_PROBABILITY
-from lexiseg_model.data.annotated import AnnotatedSet, Labels
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule, questions
-from lexiseg_model.evaluation.counts import Counts, count
-from lexiseg_model.evaluation.resumable import EvaluationRun, Record
 from lexiseg_model.features import Features
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.upsample import strips, upsampled
@@ -27,6 +23,10 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Refinement
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import refine_logits
+from lexiseg_train.data.annotated import AnnotatedSet, Labels
+from lexiseg_train.evaluation.benchmarks.protocol import DatasetRule, questions
+from lexiseg_train.evaluation.counts import Counts, count
+from lexiseg_train.evaluation.resumable import EvaluationRun, Record
 
 # From logits [T, r, W] and their rows of the image to the logit that the best query must reach: [r, W], or [].
 Nobody = Callable[[Tensor, slice], Tensor]

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import IndexedDataset, Sample, read_dataset
-from lexiseg_model.evaluation.comparison.photograph import COLUMNS, OTHERS, Examined, Examiner
-from lexiseg_model.evaluation.counts import rounded
-from lexiseg_model.evaluation.run import count_photographs
 from lexiseg_model.segmenter import Segmenter
+from lexiseg_train.data.indexed import IndexedDataset, Sample, read_dataset
+from lexiseg_train.evaluation.comparison.photograph import COLUMNS, OTHERS, Examined, Examiner
+from lexiseg_train.evaluation.counts import rounded
+from lexiseg_train.evaluation.run import count_photographs
 
 RESAMPLES = 1000
 INTERVAL = (2.5, 97.5)  # percentiles of the resamples' differences

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.class_names import BACKGROUND
-from lexiseg_model.data.indexed import IGNORE, IndexedDataset, Sample
-from lexiseg_model.data.scenes import components
-from lexiseg_model.evaluation.counts import count
 from lexiseg_model.features import Features
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
+from lexiseg_train.data.indexed import IGNORE, IndexedDataset, Sample
+from lexiseg_train.data.scenes import components
+from lexiseg_train.evaluation.counts import count
 
 COLUMNS = ("mIoU", "only present", "oracle segments", "oracle names")
 OTHERS = (0, 1, 3, 19)  # numbers of further classes in a vocabulary

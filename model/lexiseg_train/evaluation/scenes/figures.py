@@ -13,11 +13,11 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from lexiseg_model.data.scenes import Annotation, SceneClass, SceneSet
-from lexiseg_model.evaluation.counts import rounded
-from lexiseg_model.evaluation.resumable import Record
-from lexiseg_model.evaluation.scenes.panoptic_quality import class_scores
 from lexiseg_model.types import ModelCard
+from lexiseg_train.data.scenes import Annotation, SceneClass, SceneSet
+from lexiseg_train.evaluation.counts import rounded
+from lexiseg_train.evaluation.resumable import Record
+from lexiseg_train.evaluation.scenes.panoptic_quality import class_scores
 
 Row = dict[str, float | int | None]  # None where there was nothing to measure
 SceneTask = Literal["instance", "panoptic", "point", "box"]

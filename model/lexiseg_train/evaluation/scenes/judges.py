@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model.data.scenes import Annotation, Objects, PanopticTruth, SceneSet, annotation
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.resumable import EvaluationRun, Record
-from lexiseg_model.evaluation.scenes.oracle import PromptProtocol
-from lexiseg_model.evaluation.scenes.panoptic_quality import count_panoptic
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import Background, Refinement, Segmentation, Task, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
+from lexiseg_train.data.scenes import Annotation, Objects, PanopticTruth, SceneSet, annotation
+from lexiseg_train.evaluation.resumable import EvaluationRun, Record
+from lexiseg_train.evaluation.scenes.oracle import PromptProtocol
+from lexiseg_train.evaluation.scenes.panoptic_quality import count_panoptic
 
 Rgb = NDArray[np.uint8]
 Truth = TypeVar("Truth")

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.data.scenes import Objects
 from lexiseg_model.features import Features
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Point, Prompt
+from lexiseg_train.data.scenes import Objects
 
 PROMPTS_AT_ONCE = 64
 PIXELS_AT_ONCE = 1 << 24  # of masks at the photograph's size

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.scenes import VOID, Ids, PanopticTruth
+from lexiseg_train.data.scenes import VOID, Ids, PanopticTruth
 
 NOBODY = 0  # id of a predicted pixel in no segment
 MATCHES_ABOVE = 0.5  # IoU

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
-from lexiseg_model.training.recipes.prerequisites import lacks_pairs
-from lexiseg_model.training.recipes.training import Code, Training
+from lexiseg_train.methods.dense_clip.recipe import ClipRecipe
+from lexiseg_train.training.recipes.prerequisites import lacks_pairs
+from lexiseg_train.training.recipes.training import Code, Training
 
 
 class PairTraining(Training[ClipRecipe]):
@@ -15,7 +15,7 @@ class PairTraining(Training[ClipRecipe]):
     recipe = ClipRecipe
 
     def code(self) -> Code:
-        from lexiseg_model.methods.dense_clip.training import trainer
+        from lexiseg_train.methods.dense_clip import trainer
 
         return Code(trainer.untrained, trainer.PairTrainer, trainer.publish)
 

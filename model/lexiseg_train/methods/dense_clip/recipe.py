@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from lexiseg_model.training.recipe import PairsRecipe
+from lexiseg_train.training.recipe import PairsRecipe
 
 
 class ClipRecipe(PairsRecipe):

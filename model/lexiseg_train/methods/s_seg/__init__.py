@@ -9,10 +9,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from lexiseg_model.methods.s_seg.settings import SSegSizes
-from lexiseg_model.training.recipe import MaskLossSettings, PairsRecipe
-from lexiseg_model.training.recipes.prerequisites import lacks_pairs
-from lexiseg_model.training.recipes.training import Code, Training
 from lexiseg_model.types import DinoName, StrictModel
+from lexiseg_train.training.recipe import MaskLossSettings, PairsRecipe
+from lexiseg_train.training.recipes.prerequisites import lacks_pairs
+from lexiseg_train.training.recipes.training import Code, Training
 
 
 class PseudoMaskSettings(StrictModel):
@@ -64,7 +64,7 @@ class PairsTraining(Training[SSegRecipe]):
     recipe = SSegRecipe
 
     def code(self) -> Code:
-        from lexiseg_model.methods.s_seg.training import publish, trainer
+        from lexiseg_train.methods.s_seg import publish, trainer
 
         return Code(trainer.untrained, trainer.SSegTrainer, publish.publish)
 

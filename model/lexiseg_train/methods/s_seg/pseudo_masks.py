@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from lexiseg_model.clip.dino import dino_from_file, dino_from_hub
 from lexiseg_model.clip.images import normalise
-from lexiseg_model.data.indexed import IGNORE, IndexedDataset
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.evaluation.counts import count, scores
-from lexiseg_model.methods.s_seg.training import PseudoMaskSettings
+from lexiseg_train.data.indexed import IGNORE, IndexedDataset
+from lexiseg_train.evaluation.counts import count, scores
+from lexiseg_train.methods.s_seg import PseudoMaskSettings
 
 COLOUR_CELL = 8  # pixels of a cell's side, as a patch of the paper's tower
 

@@ -9,17 +9,17 @@ import numpy as np
 
 from lexiseg_model import catalogue
 from lexiseg_model.class_names import BACKGROUND
-from lexiseg_model.data.indexed import IndexedDataset, read_dataset
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.counts import count, scores
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.methods.s_seg.import_ import Options, read
-from lexiseg_model.methods.s_seg.training import SSegRecipe
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.training.publishing import measure_quality, origin, pairs_with_terms
 from lexiseg_model.types import Background, ClassEntry, InputSize, ModelCard, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
+from lexiseg_train.data.indexed import IndexedDataset, read_dataset
+from lexiseg_train.evaluation.counts import count, scores
+from lexiseg_train.methods.s_seg import SSegRecipe
+from lexiseg_train.training.publishing import measure_quality, origin, pairs_with_terms
 
 TEST_BY_TRAINING = 2  # ratio of image sides in inference and training: GroupViT's 448 and 224
 THRESHOLDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # GroupViT's 0.35 and 0.95 among them

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lexiseg_model.class_names import BACKGROUND
-from lexiseg_model.data.indexed import CLASSES, read_classes
-from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
-from lexiseg_model.training.recipes.training import Code, Training
+from lexiseg_train.data.indexed import CLASSES, read_classes
+from lexiseg_train.methods.s_seg_plus.recipe import StudentRecipe
+from lexiseg_train.training.recipes.training import Code, Training
 
 
 class StudentTraining(Training[StudentRecipe]):
@@ -17,7 +17,7 @@ class StudentTraining(Training[StudentRecipe]):
     recipe = StudentRecipe
 
     def code(self) -> Code:
-        from lexiseg_model.methods.s_seg_plus.training import trainer
+        from lexiseg_train.methods.s_seg_plus import trainer
 
         return Code(trainer.untrained, trainer.StudentTrainer, trainer.publish)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from lexiseg_model.data.indexed import IndexedDataset
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
-from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_train.data.indexed import IndexedDataset
+from lexiseg_train.training.recipe import RunRecipe
 
 
 class StudentRecipe(RunRecipe):

@@ -7,10 +7,10 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from lexiseg_model.training.recipe import PairsRecipe
-from lexiseg_model.training.recipes.prerequisites import lacks_below, lacks_pairs
-from lexiseg_model.training.recipes.training import Below, Code, Training
 from lexiseg_model.types import StrictModel
+from lexiseg_train.training.recipe import PairsRecipe
+from lexiseg_train.training.recipes.prerequisites import lacks_below, lacks_pairs
+from lexiseg_train.training.recipes.training import Below, Code, Training
 
 
 class LossSettings(StrictModel):
@@ -51,7 +51,7 @@ class TclTraining(Training[TclRecipe]):
     recipe = TclRecipe
 
     def code(self) -> Code:
-        from lexiseg_model.methods.tcl.training import trainer
+        from lexiseg_train.methods.tcl import trainer
 
         return Code(trainer.untrained, trainer.TclTrainer, trainer.publish)
 

@@ -15,9 +15,7 @@ from torch import Tensor, nn
 from lexiseg_model.clip.text import end_states
 from lexiseg_model.clip.towers import ClipTowers, fresh_model, from_files, tokenizer
 from lexiseg_model.clip.vision import require_plain_vit
-from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.device import Execution
-from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.files import write_durably
 from lexiseg_model.methods.tcl.blend import TclSettings, similarity
 from lexiseg_model.methods.tcl.checkpoint import CLIP, LOSSES, State, prefixes_of, restore, to_official
@@ -25,8 +23,11 @@ from lexiseg_model.methods.tcl.grounder import EPSILON, STRIDE, logistic_noise
 from lexiseg_model.methods.tcl.import_ import Options, card_over, read
 from lexiseg_model.methods.tcl.network import PATCH, TclNetwork
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
-from lexiseg_model.methods.tcl.training import LossSettings, TclRecipe
-from lexiseg_model.methods.tcl.training.losses import (
+from lexiseg_model.types import InputSize, ModelCard
+from lexiseg_train.data.indexed import read_dataset
+from lexiseg_train.evaluation.run import evaluate
+from lexiseg_train.methods.tcl import LossSettings, TclRecipe
+from lexiseg_train.methods.tcl.losses import (
     Inputs,
     Losses,
     Rows,
@@ -36,12 +37,11 @@ from lexiseg_model.methods.tcl.training.losses import (
     joined,
     rows_of,
 )
-from lexiseg_model.training.pair_run import PairRun, recall
-from lexiseg_model.training.pairs import PairBatch
-from lexiseg_model.training.publishing import pairs_with_terms, write_model
-from lexiseg_model.types import InputSize, ModelCard
+from lexiseg_train.training.pair_run import PairRun, recall
+from lexiseg_train.training.pairs import PairBatch
+from lexiseg_train.training.publishing import pairs_with_terms, write_model
 
-NOISE = 5  # number of the random stream, distinct from those of `lexiseg_model.training.pairs`
+NOISE = 5  # number of the random stream, distinct from those of `lexiseg_train.training.pairs`
 OFFICIAL = "tcl.pth"  # beside the checkpoint: file for `lexiseg models import --method tcl`
 BEST_OFFICIAL = "best.pth"  # such a file of the step with the best validation
 BATCH = 32  # held-out pairs per pass; the last pass may have fewer

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from lexiseg_model.data.drawn_shapes import DRAWN, write_drawn
-from lexiseg_model.training.recipe import RunRecipe
-from lexiseg_model.training.recipes.training import AtAddress, Code, Rehearsal, Training
 from lexiseg_model.types import StrictModel
+from lexiseg_train.data.drawn_shapes import DRAWN, write_drawn
+from lexiseg_train.training.recipe import RunRecipe
+from lexiseg_train.training.recipes.training import AtAddress, Code, Rehearsal, Training
 
 if TYPE_CHECKING:
-    from lexiseg_model.training.run import Run
+    from lexiseg_train.training.run import Run
 
 OWN = "pictures"  # the set that a user's pictures become
 TEXTS = Path(__file__).with_name("texts.yaml")  # names and synonyms of things
@@ -121,7 +121,7 @@ class WordsTraining(Training[TinyRecipe]):
     recipe = TinyRecipe
 
     def code(self) -> Code:
-        from lexiseg_model.methods.tiny.training import publish, trainer
+        from lexiseg_train.methods.tiny import publish, trainer
 
         return Code(trainer.untrained, trainer.TinyTrainer, publish.publish)
 
@@ -153,7 +153,7 @@ class PromptsTraining(Training[PromptsRecipe]):
     recipe = PromptsRecipe
 
     def code(self) -> Code:
-        from lexiseg_model.methods.tiny.training import prompts, publish
+        from lexiseg_train.methods.tiny import prompts, publish
 
         return Code(prompts.untrained, prompts.PromptTrainer, publish.publish_prompts)
 
@@ -171,7 +171,7 @@ class FinetuneTraining(Training[FinetuneRecipe]):
     recipe = FinetuneRecipe
 
     def code(self) -> Code:
-        from lexiseg_model.methods.tiny.training import finetune, publish_finetuned
+        from lexiseg_train.methods.tiny import finetune, publish_finetuned
 
         return Code(finetune.untrained, finetune.FinetuneTrainer, publish_finetuned.publish_finetuned)
 
@@ -181,7 +181,7 @@ class FinetuneTraining(Training[FinetuneRecipe]):
     def lacks(self, recipe: FinetuneRecipe) -> str | None:
         if recipe.data.is_dir():
             return None
-        from lexiseg_model.data.own.prepare import LAYOUT
+        from lexiseg_train.data.own.prepare import LAYOUT
 
         return f"there are no pictures at {recipe.data}; name yours with data=FOLDER. In it is {LAYOUT}"
 
@@ -192,7 +192,7 @@ class DistilTraining(Training[DistilRecipe]):
     recipe = DistilRecipe
 
     def code(self) -> Code:
-        from lexiseg_model.methods.tiny.training import distil, trainer
+        from lexiseg_train.methods.tiny import distil, trainer
 
         return Code(trainer.untrained, distil.DistilTrainer, distil.publish_distilled)
 
@@ -202,15 +202,15 @@ class DistilTraining(Training[DistilRecipe]):
     def lacks(self, recipe: DistilRecipe) -> str | None:
         if not recipe.data.is_dir():
             return f"there are no photographs at {recipe.data}; name yours with data=FOLDER"
-        from lexiseg_model.methods.tiny.training.distil import teacher_card
+        from lexiseg_train.methods.tiny.distil import teacher_card
 
         if not recipe.by_address:
             teacher_card(recipe)
         return None
 
     def prepare(self, recipe: DistilRecipe, at_address: AtAddress) -> None:
-        from lexiseg_model.methods.tiny.training.distil import label
         from lexiseg_model.processes import join, one_first
+        from lexiseg_train.methods.tiny.distil import label
 
         join(recipe.device)
         with one_first():

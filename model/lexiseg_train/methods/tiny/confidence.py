@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.class_names import BACKGROUND
-from lexiseg_model.data.indexed import IGNORE, IndexedDataset, Sample, evenly_spread
 from lexiseg_model.masks.rle import decode
-from lexiseg_model.methods.tiny.training import TEXTS
-from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.tasks import segment
 from lexiseg_model.types import Background, ClassEntry, ScoreRule, Segment, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
+from lexiseg_train.data.indexed import IGNORE, IndexedDataset, Sample, evenly_spread
+from lexiseg_train.methods.tiny import TEXTS
+from lexiseg_train.methods.tiny.texts import TextBook
 
 PHOTOGRAPHS = 600  # of all data sets together, each in proportion to its size, evenly chosen
 MIN_DRAWN_FROM = 20  # words; a set of one class would always show it

@@ -23,23 +23,23 @@ from torch import Tensor
 
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import file_digest
-from lexiseg_model.data.indexed import Sample, read_dataset
-from lexiseg_model.data.own.teacher_labels import ABOUT, SHARES, ModelTeacher, Teacher, read_photographs, write_labels
 from lexiseg_model.errors import TaskError
-from lexiseg_model.evaluation.before_after import BeforeAfter, counts_of, write_samples
 from lexiseg_model.methods.tiny.network import STRIDE
-from lexiseg_model.methods.tiny.training import OWN, DistilRecipe, TinyRecipe
-from lexiseg_model.methods.tiny.training.drawn.examples import Batch
-from lexiseg_model.methods.tiny.training.publish import publish
-from lexiseg_model.methods.tiny.training.publish_finetuned import COMPARED, SAMPLES
-from lexiseg_model.methods.tiny.training.trainer import TinyTrainer, initial_network
 from lexiseg_model.pictures.listing import visible_in
 from lexiseg_model.processes import one_first
-from lexiseg_model.training.crops import Places
-from lexiseg_model.training.packs import Pack
-from lexiseg_model.training.publishing import with_terms
-from lexiseg_model.training.recipes.training import AtAddress
 from lexiseg_model.types import ModelCard
+from lexiseg_train.data.indexed import Sample, read_dataset
+from lexiseg_train.data.own.teacher_labels import ABOUT, SHARES, ModelTeacher, Teacher, read_photographs, write_labels
+from lexiseg_train.evaluation.before_after import BeforeAfter, counts_of, write_samples
+from lexiseg_train.methods.tiny import OWN, DistilRecipe, TinyRecipe
+from lexiseg_train.methods.tiny.drawn.examples import Batch
+from lexiseg_train.methods.tiny.publish import publish
+from lexiseg_train.methods.tiny.publish_finetuned import COMPARED, SAMPLES
+from lexiseg_train.methods.tiny.trainer import TinyTrainer, initial_network
+from lexiseg_train.training.crops import Places
+from lexiseg_train.training.packs import Pack
+from lexiseg_train.training.publishing import with_terms
+from lexiseg_train.training.recipes.training import AtAddress
 
 SURE = 255  # confidence of a person's labels
 DATASET_FOLDER = "laid-out"  # folder of a run, of the photographs as they are trained on

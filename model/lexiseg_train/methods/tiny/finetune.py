@@ -24,19 +24,19 @@ from torch.utils._pytree import tree_map_only
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.class_names import BACKGROUND
-from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.data.own.prepare import prepare
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.file_names import visible_files
 from lexiseg_model.methods.tiny.network import ImageFeatures, TinyNetwork
-from lexiseg_model.methods.tiny.training import OWN, TEXTS, FinetuneRecipe, TinyRecipe
-from lexiseg_model.methods.tiny.training.drawn.examples import Batch
-from lexiseg_model.methods.tiny.training.losses import BatchQuestions, Presences, Questions
-from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
-from lexiseg_model.methods.tiny.training.trainer import TinyTrainer, Trained, initial_network
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, TinyState
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
-from lexiseg_model.training.packs import Pack
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.data.own.prepare import prepare
+from lexiseg_train.methods.tiny import OWN, TEXTS, FinetuneRecipe, TinyRecipe
+from lexiseg_train.methods.tiny.drawn.examples import Batch
+from lexiseg_train.methods.tiny.losses import BatchQuestions, Presences, Questions
+from lexiseg_train.methods.tiny.texts import TextBook, TextTable
+from lexiseg_train.methods.tiny.trainer import TinyTrainer, Trained, initial_network
+from lexiseg_train.training.packs import Pack
 
 METHOD = "tiny"
 DATASET_FOLDER = "laid-out"  # folder in the run's output with the prepared pictures

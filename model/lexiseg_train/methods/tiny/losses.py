@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.network import TinyNetwork, log_presence
-from lexiseg_model.methods.tiny.training.drawn.requests import Question
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.methods.tiny.drawn.requests import Question
 
 NEVER = -1e4  # logit of a channel that does not compete
 PRESENCE_WEIGHT = 0.3  # of log presence in the logits of a class's pixels

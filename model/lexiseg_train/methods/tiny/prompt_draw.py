@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import IGNORE, Sample, list_samples
-from lexiseg_model.data.scenes import Objects, components
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.methods.tiny.network import STRIDE
-from lexiseg_model.methods.tiny.training import MaskSet
-from lexiseg_model.training.crops import random_crop
-from lexiseg_model.training.stream import Stream
+from lexiseg_train.data.indexed import IGNORE, Sample, list_samples
+from lexiseg_train.data.scenes import Objects, components
+from lexiseg_train.methods.tiny import MaskSet
+from lexiseg_train.training.crops import random_crop
+from lexiseg_train.training.stream import Stream
 
 LABEL_STRIDE = 2  # pixels of the crop per label: several make one cell of a target
 CELL_LABELS = (STRIDE // LABEL_STRIDE) ** 2

@@ -1,6 +1,6 @@
 """Fit the settings that turn the head's masks into answers to clicks and boxes, on training photographs.
 
-    python -m lexiseg_model.methods.tiny.training.prompt_rules DATA voc coco street camvid fashion regions
+    python -m lexiseg_train.methods.tiny.prompt_rules DATA voc coco street camvid fashion regions
 
 asks the bundled model for objects by a click and by boxes (tight, too small, too large), tries neighbouring values of
 one number after the other as long as the mean IoU grows, each data set alike, and prints the settings for the card.
@@ -17,14 +17,14 @@ import numpy as np
 import torch
 
 from lexiseg_model import catalogue
-from lexiseg_model.data.read_scenes import read_object_scenes
-from lexiseg_model.data.scenes import Objects, Scene
-from lexiseg_model.evaluation.scenes.oracle import deepest_point, overlaps
 from lexiseg_model.features import Features
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.types import Prompt
+from lexiseg_train.data.read_scenes import read_object_scenes
+from lexiseg_train.data.scenes import Objects, Scene
+from lexiseg_train.evaluation.scenes.oracle import deepest_point, overlaps
 
 PHOTOGRAPHS = 40  # of each data set, at most, evenly chosen
 OBJECTS = 4  # of each photograph

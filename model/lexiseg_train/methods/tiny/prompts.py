@@ -16,11 +16,11 @@ from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.methods.tiny.network import MEAN, STD, STRIDE, TinyNetwork, channel
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
-from lexiseg_model.methods.tiny.training import PromptsRecipe
-from lexiseg_model.methods.tiny.training.prompt_draw import CELL_LABELS, Drawn, PromptCrops, read_samples
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TinyState, load_tensors
-from lexiseg_model.training.recipe import LocalPhase
-from lexiseg_model.training.run import Run
+from lexiseg_train.methods.tiny import PromptsRecipe
+from lexiseg_train.methods.tiny.prompt_draw import CELL_LABELS, Drawn, PromptCrops, read_samples
+from lexiseg_train.training.recipe import LocalPhase
+from lexiseg_train.training.run import Run
 
 ENTROPY, DICE, QUALITY = 2.0, 1.0, 1.0  # weights of the losses, as Unpair-Seg
 ALL_MASKS_WEIGHT = 0.05  # weight of the mean over all masks of a point beside the best one, so that all are trained

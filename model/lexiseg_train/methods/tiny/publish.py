@@ -1,6 +1,6 @@
 """Publish trained weights as a model directory: calibrated scores, measured quality, card.
 
-`python -m lexiseg_model.methods.tiny.training.publish DATA` writes the graphs that are bundled with `tiny`. It needs
+`python -m lexiseg_train.methods.tiny.publish DATA` writes the graphs that are bundled with `tiny`. It needs
 onnx and onnxscript. Run it, and commit its files, whenever the bundled weights change.
 """
 
@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model import catalogue
-from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.export.exportable import PartRunner
 from lexiseg_model.export.int8 import quantise_part
 from lexiseg_model.export.manifest import FOLDER as GRAPHS
@@ -25,15 +24,16 @@ from lexiseg_model.export.manifest import MANIFEST, RANGES
 from lexiseg_model.export.runner import PartSession
 from lexiseg_model.export.write import add_int8, describe, export
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.training import TEXTS, PromptsRecipe, TinyRecipe
-from lexiseg_model.methods.tiny.training.confidence import fit_scores
-from lexiseg_model.methods.tiny.training.texts import TextBook, names_of, write_words
 from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
-from lexiseg_model.training.publishing import lineage, measure_prompts, measure_quality, origin, with_terms
-from lexiseg_model.training.recipe import RunRecipe
 from lexiseg_model.types import ModelCard, PanopticRule, Point, Prompt, Task
+from lexiseg_train.data.indexed import read_dataset
+from lexiseg_train.methods.tiny import TEXTS, PromptsRecipe, TinyRecipe
+from lexiseg_train.methods.tiny.confidence import fit_scores
+from lexiseg_train.methods.tiny.texts import TextBook, names_of, write_words
+from lexiseg_train.training.publishing import lineage, measure_prompts, measure_quality, origin, with_terms
+from lexiseg_train.training.recipe import RunRecipe
 
 SUMMARY = (
     "A compact convolutional network with one embedding per 4 x 4 pixels, aligned to the MiniLM sentence encoder; "

@@ -16,13 +16,19 @@ from torch import Tensor
 from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.class_names import BACKGROUND
-from lexiseg_model.data.indexed import IndexedDataset, read_dataset
-from lexiseg_model.evaluation.before_after import BeforeAfter, counts_of, write_samples
 from lexiseg_model.export.choose import find
 from lexiseg_model.export.manifest import FOLDER as GRAPHS
 from lexiseg_model.export.manifest import MANIFEST, RANGES
-from lexiseg_model.methods.tiny.training import OWN, TEXTS, FinetuneRecipe
-from lexiseg_model.methods.tiny.training.finetune import (
+from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE
+from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
+from lexiseg_model.methods.tiny.words.familiar import read_familiar
+from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import ModelCard
+from lexiseg_train.data.indexed import IndexedDataset, read_dataset
+from lexiseg_train.evaluation.before_after import BeforeAfter, counts_of, write_samples
+from lexiseg_train.methods.tiny import OWN, TEXTS, FinetuneRecipe
+from lexiseg_train.methods.tiny.finetune import (
     DATASET_FOLDER,
     PROJECTION_WEIGHT,
     PROJECTIONS,
@@ -30,15 +36,9 @@ from lexiseg_model.methods.tiny.training.finetune import (
     folds,
     start_folder,
 )
-from lexiseg_model.methods.tiny.training.publish import started_from
-from lexiseg_model.methods.tiny.training.texts import TextBook, write_familiar, write_words
-from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE
-from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
-from lexiseg_model.methods.tiny.words.familiar import read_familiar
-from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
-from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.training.publishing import lineage, origin, quality_of, with_terms
-from lexiseg_model.types import ModelCard
+from lexiseg_train.methods.tiny.publish import started_from
+from lexiseg_train.methods.tiny.texts import TextBook, write_familiar, write_words
+from lexiseg_train.training.publishing import lineage, origin, quality_of, with_terms
 
 SAMPLES, COMPARED = "samples", "before-after.json"
 STEPS = (0.25, 0.5, 0.75, 1.0)

@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 
 from lexiseg_model import catalogue
 from lexiseg_model.class_names import BACKGROUND
-from lexiseg_model.data.indexed import IGNORE, IndexedDataset, Sample, read_dataset, read_photograph
-from lexiseg_model.data.own.pictures import digest, held_out
-from lexiseg_model.data.pairs.source import Skipped, Skips
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks.regions import tight_box
-from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.training.packs import Pack, Photograph, open_pack, write_pack
 from lexiseg_model.types import Prompt
+from lexiseg_train.data.indexed import IGNORE, IndexedDataset, Sample, read_dataset, read_photograph
+from lexiseg_train.data.own.pictures import digest, held_out
+from lexiseg_train.data.pairs.source import Skipped, Skips
+from lexiseg_train.methods.tiny.texts import TextBook
+from lexiseg_train.training.packs import Pack, Photograph, open_pack, write_pack
 
 MAX_SIDE = 320  # pixels of the image pass
 SMALLEST = 0.004  # share of a photograph: all pixels of a smaller box are ignored

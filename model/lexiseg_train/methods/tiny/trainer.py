@@ -13,10 +13,13 @@ from torch.utils._pytree import tree_map_only
 from lexiseg_model.catalogue import read_card
 from lexiseg_model.catalogue.weights import read_weights, under
 from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, ImageFeatures, TinyNetwork, channel
-from lexiseg_model.methods.tiny.training import TEXTS, TinyRecipe
-from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples, Pasting
-from lexiseg_model.methods.tiny.training.drawn.requests import source_of
-from lexiseg_model.methods.tiny.training.losses import (
+from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, load_tensors
+from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
+from lexiseg_model.processes import one_first
+from lexiseg_train.methods.tiny import TEXTS, TinyRecipe
+from lexiseg_train.methods.tiny.drawn.examples import Batch, Examples, Pasting
+from lexiseg_train.methods.tiny.drawn.requests import source_of
+from lexiseg_train.methods.tiny.losses import (
     BatchQuestions,
     Questions,
     dice_losses,
@@ -26,15 +29,12 @@ from lexiseg_model.methods.tiny.training.losses import (
     question_losses,
     some_pixels,
 )
-from lexiseg_model.methods.tiny.training.sources import packed
-from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
-from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, load_tensors
-from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
-from lexiseg_model.processes import one_first
-from lexiseg_model.training.crops import Views, render, resident
-from lexiseg_model.training.packs import Pack
-from lexiseg_model.training.recipe import LocalPhase
-from lexiseg_model.training.run import Run
+from lexiseg_train.methods.tiny.sources import packed
+from lexiseg_train.methods.tiny.texts import TextBook, TextTable
+from lexiseg_train.training.crops import Views, render, resident
+from lexiseg_train.training.packs import Pack
+from lexiseg_train.training.recipe import LocalPhase
+from lexiseg_train.training.run import Run
 
 DEEP_STEP = 4  # cells of the pixel map per cell at stride 16, along each axis
 

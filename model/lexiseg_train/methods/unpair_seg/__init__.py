@@ -8,12 +8,12 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from lexiseg_model.data.entities import LISTING
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PROPOSALS, Compatibility, ProposalSettings
-from lexiseg_model.training.recipe import RunRecipe
-from lexiseg_model.training.recipes.prerequisites import PUBLIC, lacks_below, lacks_pairs
-from lexiseg_model.training.recipes.training import Below, Code, Training
 from lexiseg_model.types import StrictModel
+from lexiseg_train.data.entities import LISTING
+from lexiseg_train.training.recipe import RunRecipe
+from lexiseg_train.training.recipes.prerequisites import PUBLIC, lacks_below, lacks_pairs
+from lexiseg_train.training.recipes.training import Below, Code, Training
 
 # Longer sides in pixels. The paper does not state them; unused entries of the released configuration do.
 SIZES = (896, 1024)
@@ -144,7 +144,7 @@ class MasksTraining(Training[MasksRecipe]):
     recipe = MasksRecipe
 
     def code(self) -> Code:
-        from lexiseg_model.methods.unpair_seg.training import masks_trainer
+        from lexiseg_train.methods.unpair_seg import masks_trainer
 
         return Code(masks_trainer.untrained, masks_trainer.MasksTrainer, masks_trainer.publish_masks)
 
@@ -170,7 +170,7 @@ class AlignTraining(Training[AlignRecipe]):
     recipe = AlignRecipe
 
     def code(self) -> Code:
-        from lexiseg_model.methods.unpair_seg.training import align_trainer
+        from lexiseg_train.methods.unpair_seg import align_trainer
 
         return Code(align_trainer.untrained, align_trainer.AlignTrainer, align_trainer.publish_aligned)
 

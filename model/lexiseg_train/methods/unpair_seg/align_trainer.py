@@ -21,9 +21,6 @@ from lexiseg_model.catalogue.weights import WEIGHTS, under
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.towers import from_files
-from lexiseg_model.data.entities import WithEntities, read_entities
-from lexiseg_model.data.pairs.files import open_pairs
-from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.unpair_seg import proposals
 from lexiseg_model.methods.unpair_seg.canvas import Canvas
 from lexiseg_model.methods.unpair_seg.import_ import Options, read
@@ -31,8 +28,12 @@ from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.trunk import RegionAdapter, TrunkMaps
 from lexiseg_model.methods.unpair_seg.network import ADAPTER, Restored, flat_state, read_weights, restore
 from lexiseg_model.methods.unpair_seg.settings import PUBLISHED
-from lexiseg_model.methods.unpair_seg.training import AlignRecipe
-from lexiseg_model.methods.unpair_seg.training.alignment import (
+from lexiseg_model.types import InputSize, ModelCard
+from lexiseg_train.data.entities import WithEntities, read_entities
+from lexiseg_train.data.pairs.files import open_pairs
+from lexiseg_train.data.pairs.source import PairSource, set_apart
+from lexiseg_train.methods.unpair_seg import AlignRecipe
+from lexiseg_train.methods.unpair_seg.alignment import (
     EntityBatch,
     EntityBatches,
     EntityPairs,
@@ -44,12 +45,11 @@ from lexiseg_model.methods.unpair_seg.training.alignment import (
     mixed_embedding,
     one_by_one,
 )
-from lexiseg_model.methods.unpair_seg.training.masks_trainer import meta_trunk
-from lexiseg_model.training.pairs import Mismatched, NumberedPairs
-from lexiseg_model.training.publishing import with_terms, write_model
-from lexiseg_model.training.recipe import LocalPhase
-from lexiseg_model.training.run import Run
-from lexiseg_model.types import InputSize, ModelCard
+from lexiseg_train.methods.unpair_seg.masks_trainer import meta_trunk
+from lexiseg_train.training.pairs import Mismatched, NumberedPairs
+from lexiseg_train.training.publishing import with_terms, write_model
+from lexiseg_train.training.recipe import LocalPhase
+from lexiseg_train.training.run import Run
 
 Maps = TypeVar("Maps", TrunkMaps, PixelFeatures)
 

@@ -14,15 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.data.entities import SEPARATOR
-from lexiseg_model.data.pairs.source import PairSource, Skipped, readable_pairs
 from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, ClipTrunk
-from lexiseg_model.methods.unpair_seg.training import AlignmentSettings
-from lexiseg_model.training.distributed import mean_over_processes
-from lexiseg_model.training.losses import assign
-from lexiseg_model.training.pairs import Drawn
+from lexiseg_train.data.entities import SEPARATOR
+from lexiseg_train.data.pairs.source import PairSource, Skipped, readable_pairs
+from lexiseg_train.methods.unpair_seg import AlignmentSettings
+from lexiseg_train.training.distributed import mean_over_processes
+from lexiseg_train.training.losses import assign
+from lexiseg_train.training.pairs import Drawn
 
 
 class EntityBatch(NamedTuple):

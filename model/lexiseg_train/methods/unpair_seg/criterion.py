@@ -14,9 +14,9 @@ from torch import Tensor
 
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
-from lexiseg_model.methods.unpair_seg.training import POINTS, PointSettings
-from lexiseg_model.training.distributed import mean_over_processes
-from lexiseg_model.training.losses import assign, dice_costs, dice_losses
+from lexiseg_train.methods.unpair_seg import POINTS, PointSettings
+from lexiseg_train.training.distributed import mean_over_processes
+from lexiseg_train.training.losses import assign, dice_costs, dice_losses
 
 Draw = Callable[[tuple[int, ...]], Tensor]  # uniform numbers in 0..1 of a shape
 FORBIDDEN = 1e6  # cost that the released code adds where a point is not on the object

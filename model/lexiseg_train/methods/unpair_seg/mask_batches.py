@@ -16,17 +16,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.data.outlines import outlined_scenes
-from lexiseg_model.data.pairs.source import Skipped
-from lexiseg_model.data.read_scenes import object_scenes
-from lexiseg_model.data.scenes import Objects, Scene
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING
-from lexiseg_model.methods.unpair_seg.training import CropSettings, PromptSettings
-from lexiseg_model.training.crops import recoloured
 from lexiseg_model.types import Rle
+from lexiseg_train.data.outlines import outlined_scenes
+from lexiseg_train.data.pairs.source import Skipped
+from lexiseg_train.data.read_scenes import object_scenes
+from lexiseg_train.data.scenes import Objects, Scene
+from lexiseg_train.methods.unpair_seg import CropSettings, PromptSettings
+from lexiseg_train.training.crops import recoloured
 
 Masks = NDArray[np.bool_]  # [K, H, W]
 ATTEMPTS = 20  # photographs in a row that may show no object

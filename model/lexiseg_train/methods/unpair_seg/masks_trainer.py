@@ -20,9 +20,10 @@ from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptTokens
 from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks, flat_state
 from lexiseg_model.methods.unpair_seg.settings import Sizes
-from lexiseg_model.methods.unpair_seg.training import MasksRecipe
-from lexiseg_model.methods.unpair_seg.training.criterion import drawn_on, match_paired, match_points, prompt_losses
-from lexiseg_model.methods.unpair_seg.training.mask_batches import (
+from lexiseg_model.types import InputSize, ModelCard
+from lexiseg_train.methods.unpair_seg import MasksRecipe
+from lexiseg_train.methods.unpair_seg.criterion import drawn_on, match_paired, match_points, prompt_losses
+from lexiseg_train.methods.unpair_seg.mask_batches import (
     MaskBatch,
     Masked,
     draw_crop,
@@ -30,11 +31,10 @@ from lexiseg_model.methods.unpair_seg.training.mask_batches import (
     mismatched,
     open_masked,
 )
-from lexiseg_model.training.publishing import measure_prompts, with_terms, write_model
-from lexiseg_model.training.recipe import LocalPhase
-from lexiseg_model.training.run import Run
-from lexiseg_model.training.stream import Stream
-from lexiseg_model.types import InputSize, ModelCard
+from lexiseg_train.training.publishing import measure_prompts, with_terms, write_model
+from lexiseg_train.training.recipe import LocalPhase
+from lexiseg_train.training.run import Run
+from lexiseg_train.training.stream import Stream
 
 FILE = "stage-one.safetensors"
 KINDS = ("grid", "boxes", "several")

@@ -1,1 +1,1 @@
-"""Find recipes by name and apply `key=value`; their YAML is in `methods/NAME/training/recipes/`. Free of torch."""
+"""Find recipes by name and apply `key=value`; their YAML is in `lexiseg_train/methods/NAME/recipes/`. Free of torch."""

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from lexiseg_model.processes import world_size
-from lexiseg_model.training.recipe import Division, LocalPhase, Phase, RunRecipe, divide
-from lexiseg_model.training.recipes.prerequisites import is_finished, planned_below
-from lexiseg_model.training.recipes.training import Rehearsal, Training
-from lexiseg_model.training.run import Run
+from lexiseg_train.training.recipe import Division, LocalPhase, Phase, RunRecipe, divide
+from lexiseg_train.training.recipes.prerequisites import is_finished, planned_below
+from lexiseg_train.training.recipes.training import Rehearsal, Training
+from lexiseg_train.training.run import Run
 
 BATCHES = 3  # measured in each phase, after one to warm up
 ACCUMULATED = 2  # batches of one measurement, where a step has several

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lexiseg_model.catalogue.method import CARD
-from lexiseg_model.data.pairs.files import EXPECTED
-from lexiseg_model.data.pairs.streamed import is_address
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.training.recipe import RECIPE, RunRecipe
-from lexiseg_model.training.recipes.read import Planned, read_recipe
-from lexiseg_model.training.recipes.training import Below
+from lexiseg_train.data.pairs.files import EXPECTED
+from lexiseg_train.data.pairs.streamed import is_address
+from lexiseg_train.training.recipe import RECIPE, RunRecipe
+from lexiseg_train.training.recipes.read import Planned, read_recipe
+from lexiseg_train.training.recipes.training import Below
 
 PUBLIC = "docs/public-pairs.md"  # how to get public data at scale
 FINISHED = "finished"  # marks weights that get no card because they only serve other recipes

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple, get_origin
@@ -16,19 +17,19 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from lexiseg_model.catalogue.method import Method, methods
+from lexiseg_model.catalogue.method import Method, folders_of, methods
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.training.recipe import RunRecipe, with_budget
-from lexiseg_model.training.recipes.settings_list import nearest
-from lexiseg_model.training.recipes.training import Training
+from lexiseg_train.training.recipe import RunRecipe, with_budget
+from lexiseg_train.training.recipes.settings_list import nearest
+from lexiseg_train.training.recipes.training import Training
 
-MODULE, FOLDER = "training", "training/recipes"  # of a method: TRAININGS, and the recipe files
+FOLDER = "recipes"  # of a training
 RECIPE = "recipe"  # key that names the recipe below
 EXAMPLE = "such as steps=30 or loss.area=0.3"  # of an override
 
 
 class RecipeFile(NamedTuple):
-    """A recipe that comes with a method."""
+    """A recipe that comes with a method's training."""
 
     name: str
     path: Path
@@ -54,10 +55,15 @@ def recipes() -> dict[str, RecipeFile]:
     """Every recipe by name, sorted by method and name. Imports no method."""
     by_name: dict[str, RecipeFile] = {}
     for method in methods().values():
-        for folder in method.folders:
+        for folder in folders_of(package_of(method)):
             for path in sorted((folder / FOLDER).glob("*.yaml"), key=lambda path: path.stem):
                 by_name.setdefault(path.stem, RecipeFile(path.stem, path, method))
     return by_name
+
+
+def package_of(method: Method) -> str:
+    """The package of a method's trainings: below `lexiseg_train.methods`, or `training` in another distribution's."""
+    return f"lexiseg_train.methods.{method.name}" if method.is_built_in else f"{method.package}.training"
 
 
 def find(name: str) -> RecipeFile:
@@ -80,7 +86,7 @@ def training_of(file: RecipeFile) -> Training[Any]:
     Raises:
         RecipeError: its method does not register one.
     """
-    trainings: Mapping[str, Training[Any]] = file.method.module(MODULE).TRAININGS
+    trainings: Mapping[str, Training[Any]] = import_module(package_of(file.method)).TRAININGS
     if file.name not in trainings:
         known = ", ".join(trainings)
         raise RecipeError(f"{file.path}: method {file.method.name} trains {known}; `recipe:` must name one of them")

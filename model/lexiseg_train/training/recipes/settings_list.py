@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_train.training.recipe import RunRecipe
 
 MIN_WORD = 4  # letters of a word that two names share
 # What other trainings call a setting.

@@ -1,9 +1,9 @@
 """The interface of a method's training: recipe class, start, network, trainer, publication.
 
-A method's package holds
+A method's training is a package: `lexiseg_train.methods.NAME`, or `training` in the package of another distribution.
 
-    training/recipes/NAME.yaml     values of a recipe; `recipe: OTHER` in it builds on another recipe
-    training/__init__.py           TRAININGS: dict[str, Training], one for every NAME that builds on no other
+    recipes/NAME.yaml     values of a recipe; `recipe: OTHER` in it builds on another recipe
+    __init__.py           TRAININGS: dict[str, Training], one for every NAME that builds on no other
 
 A file is found by its name alone. The module is imported when its recipe is read, and torch when its training begins:
 `Training.code` imports what needs it.
@@ -17,14 +17,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
-from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_train.training.recipe import RunRecipe
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from lexiseg_model.data.own.teacher_labels import Teacher
-    from lexiseg_model.training.run import Run
     from lexiseg_model.types import ModelCard
+    from lexiseg_train.data.own.teacher_labels import Teacher
+    from lexiseg_train.training.run import Run
 
 Recipe = TypeVar("Recipe", bound=RunRecipe)
 AtAddress: TypeAlias = "Callable[[str], AbstractContextManager[Teacher]]"

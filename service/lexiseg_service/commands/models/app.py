@@ -13,10 +13,11 @@ import typer
 from lexiseg_model.available import available
 from lexiseg_model.errors import OptionError, UnknownModelError
 from lexiseg_model.types import ModelCard, ModelName
+from lexiseg_service.commands.joined import Commands
 from lexiseg_service.commands.options import Grouped, takes_settings
 from lexiseg_service.settings import Settings
 
-models = typer.Typer(help="Models that can be served.", no_args_is_help=True, rich_markup_mode=None)
+models = typer.Typer(cls=Commands, help="Models that can be served.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @models.command("list", cls=Grouped)
@@ -112,38 +113,6 @@ def check_model(
     from lexiseg_service.commands.models.check import check
 
     raise typer.Exit(check(name, settings))
-
-
-@models.command(
-    "prove",
-    cls=Grouped,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
-@takes_settings("models")
-def prove_model(
-    context: typer.Context,
-    name: Annotated[str, typer.Argument(help="A model that `lexiseg models available` names")],
-    dataset: Annotated[str, typer.Option(help="A benchmark with a published figure, as voc21")],
-    root: Annotated[Path, typer.Option(help="Folder that holds the data sets")],
-    settings: Settings,
-    pictures: Annotated[int, typer.Option(min=1, help="How many, from the first on")] = 50,
-    out: Annotated[Path, typer.Option(help="File that gets a line, to be sent to us")] = Path("proofs.jsonl"),
-    progress: Annotated[Path, typer.Option(help="Folder of intermediate results")] = Path("runs/eval"),
-) -> None:
-    """Measure a model with the authors' weights on some pictures of a benchmark, beside the published figure.
-
-    Weights come from the hub, or from files: then options of `lexiseg models import` follow, and the model is
-    imported first. A figure of some pictures differs from that of all by some points.
-
-    Examples:
-
-      lexiseg models prove dense-clip --dataset voc21 --root data/
-
-      lexiseg models prove tcl --dataset voc21 --root data/ --checkpoint tcl.pth --clip ViT-B-16.pt --models-dir models/
-    """
-    from lexiseg_service.commands.models.prove import Proof, prove
-
-    raise typer.Exit(prove(Proof(name, dataset, root, pictures, out, progress), settings, context.args))
 
 
 @models.command(

@@ -13,7 +13,6 @@ from lexiseg_model import catalogue
 from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.evaluation.benchmarks.run import Reduction, reduce_to_labels
 from lexiseg_model.features import Features, Plan
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, PolicyName, card_settings
@@ -21,6 +20,7 @@ from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.tasks import segment
 from lexiseg_model.types import Background, ClassEntry, Precision, Refinement, Vocabulary
+from lexiseg_train.evaluation.benchmarks.run import Reduction, reduce_to_labels
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED, openai_clip_vitb16, reference
 from tests.once import kept

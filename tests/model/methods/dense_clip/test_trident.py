@@ -16,12 +16,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from lexiseg_model.clip.images import STATISTICS, normalise
-from lexiseg_model.data.annotated import AnnotatedSet
-from lexiseg_model.data.scenes import Scene
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule
-from lexiseg_model.evaluation.benchmarks.run import benchmark_run, total_counts
 from lexiseg_model.methods.dense_clip import trident
 from lexiseg_model.methods.dense_clip.sam import Sam, sam_from_folder, sam_from_state
 from lexiseg_model.methods.dense_clip.segmenter import TridentSegmenter
@@ -30,12 +26,16 @@ from lexiseg_model.methods.dense_clip.trident import Answer, affinity, canvas_si
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.bank import KnownRows
+from lexiseg_train.data.annotated import AnnotatedSet
+from lexiseg_train.data.scenes import Scene
+from lexiseg_train.evaluation.benchmarks.protocol import DatasetRule
+from lexiseg_train.evaluation.benchmarks.run import benchmark_run, total_counts
 from tests.golden import trident as plain
 from tests.model.clip import small as clip
 from tests.model.conformance.asking import blocks
-from tests.model.evaluation.colours import colours
 from tests.model.methods.dense_clip import small
 from tests.once import kept
+from tests.train.evaluation.colours import colours
 
 Array = NDArray[np.float64]
 SEEDS = [0, 3, 11]

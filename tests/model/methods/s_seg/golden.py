@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.methods.s_seg.decoder import MaskHead
-from lexiseg_model.training.losses import (
+from lexiseg_train.training.losses import (
     MaskLosses,
     Pairs,
     assign,
@@ -17,7 +17,7 @@ from lexiseg_model.training.losses import (
     matching_costs,
     mean_over_targets,
 )
-from lexiseg_model.training.recipe import MaskLossSettings
+from lexiseg_train.training.recipe import MaskLossSettings
 from tests.golden import golden_inputs, golden_weights, weights
 from tests.golden.weights import META, SEED
 from tests.once import kept

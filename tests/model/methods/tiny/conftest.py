@@ -1,7 +1,4 @@
-"""A data set with one cup, and the maps that prompts about a cup share."""
-
-import json
-from pathlib import Path
+"""The maps that prompts about a cup share."""
 
 import numpy as np
 import pytest
@@ -12,7 +9,6 @@ from lexiseg_model.features import InferenceOptions
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, load_tensors
-from tests.model.data.own.made import save
 from tests.model.methods.tiny.small import HEIGHT, WIDTH
 
 
@@ -29,15 +25,3 @@ def shared(head: PromptHead, tiny: TinySegmenter, photographs: dict[str, NDArray
     assert plan.bucket == (HEIGHT, WIDTH)
     maps: SharedMaps = head.shared(features.tensors["pixels"][None].float(), tiny.guide(features)[None])
     return maps
-
-
-@pytest.fixture
-def cups(tmp_path: Path, photographs: dict[str, NDArray[np.uint8]]) -> Path:
-    """A folder with `cups/train`: a photograph twice, once with its cup as an object and once with none."""
-    root, cup = tmp_path, photographs["coffee"]
-    labels = np.zeros(cup.shape[:2], np.uint8)
-    labels[100:300, 200:400] = 1
-    for name, mask in (("with", labels), ("without", np.zeros_like(labels))):
-        save(root / "cups" / "train", name, cup, mask)
-    (root / "cups" / "classes.json").write_text(json.dumps(["background", "cup"]))
-    return root

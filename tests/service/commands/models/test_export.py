@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tests import exported, pictures
-from tests.model.data.own.made import save
 from tests.service.commands.command_line import CommandLine
+from tests.train.data.own.made import save
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from PIL import Image
 
 from lexiseg_model.catalogue import bundled
 from tests import pictures
-from tests.model.data.own.made import save
 from tests.service.commands.command_line import CommandLine
+from tests.train.data.own.made import save
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 
 from tests import pictures
 from tests.command import ended, start
-from tests.model.data.trees import write_map
 from tests.service.commands.command_line import CommandLine, Outcome
+from tests.train.data.trees import write_map
 
 PHOTOGRAPHS = {"chelsea": 8, "china": 0, "coffee": 5, "flower": 16, "rocket": 1}  # and a VOC label by decree
 COPIES = 4  # so many photographs that a run can be killed before its last

@@ -11,8 +11,8 @@ import yaml
 from PIL import Image
 
 from lexiseg_model.catalogue import method
-from tests.model.evaluation.scenes.promptable import PromptableColours, blocks, labels
 from tests.service.commands.command_line import CommandLine, Outcome
+from tests.train.evaluation.scenes.promptable import PromptableColours, blocks, labels
 
 FLAGS = {"one": (["rrb.", "rrbg"], ["1133", "11x2"]), "two": (["gg.r", "gg.r"], ["22.1", "22.1"])}
 
@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 
 SEGMENTER = """
-from tests.service.commands.evaluate.test_scenes import with_card
+from tests.train.commands.evaluate.test_scenes import with_card
 
 
 def load(folder, card, execution):

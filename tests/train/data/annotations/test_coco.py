@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lexiseg_model.data.annotations.coco import read_coco_file
-from lexiseg_model.data.read_scenes import read_instance_scenes, read_object_scenes
 from lexiseg_model.errors import DatasetError
-from tests.model.data.trees import write_photograph
+from lexiseg_train.data.annotations.coco import read_coco_file
+from lexiseg_train.data.read_scenes import read_instance_scenes, read_object_scenes
+from tests.train.data.trees import write_photograph
 
 SQUARE = [[5, 5, 25, 5, 25, 25, 5, 25]]
 GOOD = {"id": 1, "image_id": 7, "category_id": 3, "segmentation": SQUARE, "area": 400, "bbox": [5, 5, 20, 20]}

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from lexiseg_model.data.annotations.segmentation import box_outline, checked_box, checked_size, read_segmentation
 from lexiseg_model.errors import DatasetError
+from lexiseg_train.data.annotations.segmentation import box_outline, checked_box, checked_size, read_segmentation
 
 SIZE = (40, 60)
 SQUARE = [5.0, 5.0, 25.0, 5.0, 25.0, 25.0, 5.0, 25.0]

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_model.data.indexed import IGNORE, read_dataset, read_photograph
-from lexiseg_model.data.own.coco import listings, read_coco
-from lexiseg_model.data.own.pictures import OwnPictures, held_out, read_folders
-from lexiseg_model.data.own.prepare import prepare, read_own
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import encode_mask
-from tests.model.data.own.made import coco, folders, noise, save
+from lexiseg_train.data.indexed import IGNORE, read_dataset, read_photograph
+from lexiseg_train.data.own.coco import listings, read_coco
+from lexiseg_train.data.own.pictures import OwnPictures, held_out, read_folders
+from lexiseg_train.data.own.prepare import prepare, read_own
+from tests.train.data.own.made import coco, folders, noise, save
 
 
 def test_a_folder_without_splits_is_used_for_training(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from lexiseg_client.formats import yolo
-from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.data.own.prepare import read_own
 from lexiseg_model.errors import DatasetError
-from tests.model.data.own.made import noise
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.data.own.prepare import read_own
+from tests.train.data.own.made import noise
 
 SQUARE = "0.25 0.25 0.5 0.25 0.5 0.75 0.25 0.75"  # of 32 x 24: columns 8 to 16, rows 6 to 18
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_model.data.pairs.files import open_pairs
-from lexiseg_model.data.pairs.shards import ShardPairs
-from lexiseg_model.data.pairs.source import PairSource, Skipped, Skips, set_apart
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
-from tests.model.data.pairs.pair_files import photograph, write_shards, write_tar
+from lexiseg_train.data.pairs.files import open_pairs
+from lexiseg_train.data.pairs.shards import ShardPairs
+from lexiseg_train.data.pairs.source import PairSource, Skipped, Skips, set_apart
+from tests.train.data.pairs.pair_files import photograph, write_shards, write_tar
 
 
 def captions(pairs: PairSource) -> set[str]:

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lexiseg_model.data.pairs.files import open_pairs
-from lexiseg_model.data.pairs.source import StoredPair, decode
 from lexiseg_model.errors import DatasetError, SampleError
-from lexiseg_model.training.pairs import Drawn, Order, PairStream
-from tests.model.data.pairs.pair_files import pair, write_shards, write_tar
+from lexiseg_train.data.pairs.files import open_pairs
+from lexiseg_train.data.pairs.source import StoredPair, decode
+from lexiseg_train.training.pairs import Drawn, Order, PairStream
+from tests.train.data.pairs.pair_files import pair, write_shards, write_tar
 
 
 @given(

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import s3fs
 
-from lexiseg_model.data.pairs import streamed
-from lexiseg_model.data.pairs.files import open_pairs
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.training.pairs import Drawn, NumberedPairs
-from tests.model.data.pairs.pair_files import write_shards
+from lexiseg_train.data.pairs import streamed
+from lexiseg_train.data.pairs.files import open_pairs
+from lexiseg_train.training.pairs import Drawn, NumberedPairs
 from tests.s3_server import bucket
+from tests.train.data.pairs.pair_files import write_shards
 
 SIZES = [3, 1, 4]
 

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lexiseg_model.data.annotated import read_benchmark
-from lexiseg_model.data.checking import check_masks
-from lexiseg_model.data.indexed import read_dataset
-from lexiseg_model.data.preparing import official
-from lexiseg_model.data.preparing.official import official_set
-from lexiseg_model.data.preparing.prepare import Prepared, prepare
 from lexiseg_model.errors import DatasetError, MissingFilesError
 from lexiseg_model.masks.rle import encode_mask
-from tests.model.data import trees
-from tests.model.data.panoptic_trees import Drawn, write_coco_panoptic
-from tests.model.data.preparing.packed import pack_zip, tar
+from lexiseg_train.data.annotated import read_benchmark
+from lexiseg_train.data.checking import check_masks
+from lexiseg_train.data.indexed import read_dataset
+from lexiseg_train.data.preparing import official
+from lexiseg_train.data.preparing.official import official_set
+from lexiseg_train.data.preparing.prepare import Prepared, prepare
+from tests.train.data import trees
+from tests.train.data.panoptic_trees import Drawn, write_coco_panoptic
+from tests.train.data.preparing.packed import pack_zip, tar
 
 ROWS = np.repeat(np.array([0, 1, 20, 255])[:, None], 40, 1).repeat(8, 0)  # [32, 40]
 

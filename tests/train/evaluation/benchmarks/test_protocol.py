@@ -3,9 +3,9 @@ from itertools import chain
 import pytest
 
 from lexiseg_model.catalogue import find
-from lexiseg_model.data.benchmark import benchmark
 from lexiseg_model.errors import OptionError
-from lexiseg_model.evaluation.benchmarks.protocol import names, protocol, questions
+from lexiseg_train.data.benchmark import benchmark
+from lexiseg_train.evaluation.benchmarks.protocol import names, protocol, questions
 from tests.model.stand_in import card
 
 EVERY = [(name, dataset) for name in names() for dataset in protocol(name).datasets]

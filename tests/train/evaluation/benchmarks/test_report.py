@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lexiseg_model.data.benchmark import benchmark
 from lexiseg_model.errors import OptionError
-from lexiseg_model.evaluation.benchmarks.papers import PaperResult, beside, lines_of, to_markdown
-from lexiseg_model.evaluation.benchmarks.protocol import protocol
-from lexiseg_model.evaluation.benchmarks.report import PUBLISHED, BenchmarkReport, published, summary
-from lexiseg_model.evaluation.counts import count
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
 from lexiseg_model.types import ModelCard
+from lexiseg_train.data.benchmark import benchmark
+from lexiseg_train.evaluation.benchmarks.papers import PaperResult, beside, lines_of, to_markdown
+from lexiseg_train.evaluation.benchmarks.protocol import protocol
+from lexiseg_train.evaluation.benchmarks.report import PUBLISHED, BenchmarkReport, published, summary
+from lexiseg_train.evaluation.counts import count
 from tests.model.stand_in import card
 
 

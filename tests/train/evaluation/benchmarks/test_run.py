@@ -11,20 +11,20 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.data.annotated import AnnotatedSet, Labels
-from lexiseg_model.data.scenes import Scene
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule, protocol
-from lexiseg_model.evaluation.benchmarks.run import Nobody, Reduction, benchmark_run, reduce_to_labels, total_counts
-from lexiseg_model.evaluation.counts import Counts, scores
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import Refinement
 from lexiseg_model.vocabulary.scoring import majority_vote, put_first
-from tests.model.evaluation.colours import colours, rule
+from lexiseg_train.data.annotated import AnnotatedSet, Labels
+from lexiseg_train.data.scenes import Scene
+from lexiseg_train.evaluation.benchmarks.protocol import DatasetRule, protocol
+from lexiseg_train.evaluation.benchmarks.run import Nobody, Reduction, benchmark_run, reduce_to_labels, total_counts
+from lexiseg_train.evaluation.counts import Counts, scores
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.test_segmenter import segmenter
 from tests.model.stand_in import ColourSegmenter
+from tests.train.evaluation.colours import colours, rule
 
 STRIPES = (["rrgg"], ["0011"])
 AMBER = colours(["background", "red", "green"], (["aar"], ["111"]))  # amber is red with a probability of 0.83

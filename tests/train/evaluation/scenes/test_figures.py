@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lexiseg_model.data.scenes import PanopticTruth, SceneSet, annotation, things_of, with_truth
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.resumable import Record
-from lexiseg_model.evaluation.scenes.figures import instance_figures, panoptic_figures, prompt_figures
-from lexiseg_model.evaluation.scenes.judges import InstanceJudge, PanopticJudge, PromptJudge
-from lexiseg_model.evaluation.scenes.oracle import tight_boxes
 from lexiseg_model.masks.rle import encode_mask
-from tests.model.evaluation.scenes.promptable import PromptableColours, blocks, classes, objects, panoptic, scenes
+from lexiseg_train.data.scenes import PanopticTruth, SceneSet, annotation, things_of, with_truth
+from lexiseg_train.evaluation.resumable import Record
+from lexiseg_train.evaluation.scenes.figures import instance_figures, panoptic_figures, prompt_figures
+from lexiseg_train.evaluation.scenes.judges import InstanceJudge, PanopticJudge, PromptJudge
+from lexiseg_train.evaluation.scenes.oracle import tight_boxes
+from tests.train.evaluation.scenes.promptable import PromptableColours, blocks, classes, objects, panoptic, scenes
 
 COLOURS = classes("red", "green", "blue", "sky", stuff=["sky"])
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lexiseg_model.data.scenes import VOID, Annotation, PanopticTruth, TruthSegment, annotation
-from lexiseg_model.evaluation.scenes.figures import instance_figures
-from lexiseg_model.evaluation.scenes.panoptic_quality import count_panoptic
 from lexiseg_model.masks.rle import encode_mask
-from tests.model.evaluation.scenes.promptable import classes
+from lexiseg_train.data.scenes import VOID, Annotation, PanopticTruth, TruthSegment, annotation
+from lexiseg_train.evaluation.scenes.figures import instance_figures
+from lexiseg_train.evaluation.scenes.panoptic_quality import count_panoptic
+from tests.train.evaluation.scenes.promptable import classes
 
 N_CLASSES = 3
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from lexiseg_model.data.scenes import Objects
-from lexiseg_model.evaluation.scenes.oracle import (
+from lexiseg_model.types import Point
+from lexiseg_train.data.scenes import Objects
+from lexiseg_train.evaluation.scenes.oracle import (
     PromptProtocol,
     Reached,
     centre_points,
@@ -12,8 +13,7 @@ from lexiseg_model.evaluation.scenes.oracle import (
     point_grid,
     tight_boxes,
 )
-from lexiseg_model.types import Point
-from tests.model.evaluation.scenes.promptable import BLOCK, PromptableColours, blocks, objects
+from tests.train.evaluation.scenes.promptable import BLOCK, PromptableColours, blocks, objects
 
 
 def mask_of(*rows: str) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:

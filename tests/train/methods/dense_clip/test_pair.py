@@ -11,10 +11,10 @@ import torch
 from lexiseg_model import catalogue
 from lexiseg_model.clip.towers import from_files
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
-from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
-from lexiseg_model.methods.dense_clip.training.trainer import FILE, PairTrainer, publish
-from tests.model.methods.short_runs import first_batch, read_as
-from tests.model.training.pairs_folder import write_pairs
+from lexiseg_train.methods.dense_clip.recipe import ClipRecipe
+from lexiseg_train.methods.dense_clip.trainer import FILE, PairTrainer, publish
+from tests.train.methods.short_runs import first_batch, read_as
+from tests.train.training.pairs_folder import write_pairs
 
 MINI = "lexiseg-mini-16"
 

@@ -13,19 +13,19 @@ from torch import Tensor
 
 from lexiseg_model import catalogue
 from lexiseg_model.clip.dino import DinoTower, plain_kind
-from lexiseg_model.methods.s_seg.training import PseudoMaskSettings, SSegRecipe
-from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks
-from lexiseg_model.methods.s_seg.training.publish import publish
-from lexiseg_model.methods.s_seg.training.trainer import SSegTrainer
-from lexiseg_model.training.pairs import PairBatch
-from lexiseg_model.training.recipe import DeitSettings, Phase
 from lexiseg_model.types import ClassEntry
+from lexiseg_train.methods.s_seg import PseudoMaskSettings, SSegRecipe
+from lexiseg_train.methods.s_seg.pseudo_masks import PseudoMasks
+from lexiseg_train.methods.s_seg.publish import publish
+from lexiseg_train.methods.s_seg.trainer import SSegTrainer
+from lexiseg_train.training.pairs import PairBatch
+from lexiseg_train.training.recipe import DeitSettings, Phase
 from tests.model.conformance.asking import bank_of
 from tests.model.imports import imported
 from tests.model.methods.s_seg.small import SMALL
-from tests.model.methods.short_runs import SHORT, first_batch
-from tests.model.training.pairs_folder import write_pairs
-from tests.model.training.toy import differences, finished
+from tests.train.methods.short_runs import SHORT, first_batch
+from tests.train.training.pairs_folder import write_pairs
+from tests.train.training.toy import differences, finished
 
 SETTINGS = SMALL.model_copy(update={"n_queries": 5})
 RATE, DECAY, CLIPPED = 1e-3, 0.05, 2.0

@@ -13,17 +13,17 @@ from PIL import Image
 
 from lexiseg_model import catalogue
 from lexiseg_model.clip.images import normalise
-from lexiseg_model.data.indexed import read_dataset
-from lexiseg_model.evaluation.run import evaluate
-from lexiseg_model.methods.s_seg_plus.training import StudentTraining
-from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
-from lexiseg_model.methods.s_seg_plus.training.trainer import StudentTrainer, publish
-from lexiseg_model.training.recipe import Phase
 from lexiseg_model.types import ClassEntry
+from lexiseg_train.data.indexed import read_dataset
+from lexiseg_train.evaluation.run import evaluate
+from lexiseg_train.methods.s_seg_plus import StudentTraining
+from lexiseg_train.methods.s_seg_plus.recipe import StudentRecipe
+from lexiseg_train.methods.s_seg_plus.trainer import StudentTrainer, publish
+from lexiseg_train.training.recipe import Phase
 from tests.model.conformance.asking import bank_of
-from tests.model.data.own.made import save
 from tests.model.methods.s_seg_plus.small import NETWORK
-from tests.model.methods.short_runs import SHORT, first_batch
+from tests.train.data.own.made import save
+from tests.train.methods.short_runs import SHORT, first_batch
 
 CLASSES = ["background", "red", "blue"]
 COLOURS = ((120, 120, 120), (220, 20, 20), (20, 20, 220))

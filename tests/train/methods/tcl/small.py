@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from lexiseg_model.clip.towers import configuration
-from lexiseg_model.methods.tcl.training import TclRecipe
-from tests.model.methods.short_runs import read_as
-from tests.model.training.pairs_folder import write_pairs
+from lexiseg_train.methods.tcl import TclRecipe
+from tests.train.methods.short_runs import read_as
+from tests.train.training.pairs_folder import write_pairs
 
 MINI = "lexiseg-mini-16"
 

@@ -14,17 +14,17 @@ from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.checkpoint import to_official
 from lexiseg_model.methods.tcl.grounder import logistic_noise
 from lexiseg_model.methods.tcl.network import TclNetwork
-from lexiseg_model.methods.tcl.training import LossSettings
-from lexiseg_model.methods.tcl.training.losses import Losses, TclLosses
-from lexiseg_model.methods.tcl.training.trainer import OFFICIAL, TclTrainer, publish
 from lexiseg_model.types import ClassEntry
+from lexiseg_train.methods.tcl import LossSettings
+from lexiseg_train.methods.tcl.losses import Losses, TclLosses
+from lexiseg_train.methods.tcl.trainer import OFFICIAL, TclTrainer, publish
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.conformance.asking import bank_of
 from tests.model.imports import imported
 from tests.model.methods.tcl import golden
-from tests.model.methods.tcl.training.small import MINI, recipe, write_data
 from tests.once import kept
+from tests.train.methods.tcl.small import MINI, recipe, write_data
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.model.data.own.made import save
 from tests.model.stand_in import COLOURS
+from tests.train.data.own.made import save
 
 CLASSES = ("background", "red", "green", "blue")
 

@@ -7,8 +7,8 @@ from unittest import mock
 from torch import nn
 
 from lexiseg_model.methods.tiny.weights import FILE
-from lexiseg_model.training.recipe import RunRecipe
-from lexiseg_model.training.run import Run
+from lexiseg_train.training.recipe import RunRecipe
+from lexiseg_train.training.run import Run
 
 Recipe = TypeVar("Recipe", bound=RunRecipe)
 Network = TypeVar("Network", bound=nn.Module)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.model.data.own.made import save
+from tests.train.data.own.made import save
 
 CLASSES = ("background", "red ball", "blue box")
 SIDE = 64

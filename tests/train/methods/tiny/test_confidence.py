@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexiseg_model.data.indexed import read_dataset
-from lexiseg_model.methods.tiny.training.confidence import Segments, calibration_error, fit, gather, scores
 from lexiseg_model.types import ScoreRule
-from tests.model.methods.tiny.training.colours import draw
+from lexiseg_train.data.indexed import read_dataset
+from lexiseg_train.methods.tiny.confidence import Segments, calibration_error, fit, gather, scores
 from tests.model.stand_in import ColourSegmenter
+from tests.train.methods.tiny.colours import draw
 
 TRUE = ScoreRule(presence=1.0, probability=0.5, classes=-0.25, area=0.5, bias=-0.5)
 

@@ -14,17 +14,17 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from lexiseg_model import catalogue
-from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.data.own.teacher_labels import SoftLabels, Teacher, planes, prefer_truth, read_photographs
 from lexiseg_model.errors import DatasetError, RecipeError
-from lexiseg_model.methods.tiny.training import OWN, DistilRecipe
-from lexiseg_model.methods.tiny.training.distil import DistilTrainer, label, publish_distilled, shares_in, tiny_recipe
 from lexiseg_model.methods.tiny.weights import FILE
-from lexiseg_model.training.crops import Places
-from lexiseg_model.training.recipe import LocalPhase
 from lexiseg_model.types import ModelCard
-from tests.model.methods.short_runs import read_as
-from tests.model.methods.tiny.training.shapes import CLASSES, write_shapes
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.data.own.teacher_labels import SoftLabels, Teacher, planes, prefer_truth, read_photographs
+from lexiseg_train.methods.tiny import OWN, DistilRecipe
+from lexiseg_train.methods.tiny.distil import DistilTrainer, label, publish_distilled, shares_in, tiny_recipe
+from lexiseg_train.training.crops import Places
+from lexiseg_train.training.recipe import LocalPhase
+from tests.train.methods.short_runs import read_as
+from tests.train.methods.tiny.shapes import CLASSES, write_shapes
 
 STEPS, SURE = 8, 0.8
 

@@ -15,15 +15,15 @@ from lexiseg_model.errors import RecipeError, UnknownModelError
 from lexiseg_model.export.choose import find
 from lexiseg_model.export.manifest import read
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.training import FinetuneRecipe
-from lexiseg_model.methods.tiny.training.finetune import FinetuneTrainer, start_folder
-from lexiseg_model.methods.tiny.training.publish_finetuned import publish_finetuned
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, FOLDER
 from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.types import ModelCard
-from tests.model.methods.short_runs import read_as
-from tests.model.methods.tiny.training.shapes import write_shapes
+from lexiseg_train.methods.tiny import FinetuneRecipe
+from lexiseg_train.methods.tiny.finetune import FinetuneTrainer, start_folder
+from lexiseg_train.methods.tiny.publish_finetuned import publish_finetuned
+from tests.train.methods.short_runs import read_as
+from tests.train.methods.tiny.shapes import write_shapes
 
 SAMPLES = 2
 

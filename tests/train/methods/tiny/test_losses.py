@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
-from lexiseg_model.methods.tiny.training.drawn.requests import Question
-from lexiseg_model.methods.tiny.training.losses import (
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.methods.tiny.drawn.requests import Question
+from lexiseg_train.methods.tiny.losses import (
     ImageQuestions,
     Questions,
     dice_losses,

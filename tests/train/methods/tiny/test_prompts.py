@@ -12,19 +12,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lexiseg_model import catalogue
-from lexiseg_model.data.scenes import Objects
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers
-from lexiseg_model.methods.tiny.training import MaskSet, PromptsRecipe
-from lexiseg_model.methods.tiny.training.prompt_draw import Drawn, draw, find_objects
-from lexiseg_model.methods.tiny.training.prompts import PromptTrainer, overlaps, prompt_losses
-from lexiseg_model.methods.tiny.training.publish import publish_prompts
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
-from lexiseg_model.training.publishing import measure_prompts
 from lexiseg_model.types import ModelCard
-from tests.model.methods.short_runs import read_as
-from tests.model.methods.tiny.training.finished import Finished, finished
-from tests.model.methods.tiny.training.shapes import write_shapes
+from lexiseg_train.data.scenes import Objects
+from lexiseg_train.methods.tiny import MaskSet, PromptsRecipe
+from lexiseg_train.methods.tiny.prompt_draw import Drawn, draw, find_objects
+from lexiseg_train.methods.tiny.prompts import PromptTrainer, overlaps, prompt_losses
+from lexiseg_train.methods.tiny.publish import publish_prompts
+from lexiseg_train.training.publishing import measure_prompts
+from tests.train.methods.short_runs import read_as
+from tests.train.methods.tiny.finished import Finished, finished
+from tests.train.methods.tiny.shapes import write_shapes
 
 STEPS = 24
 

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.features import Features
-from lexiseg_model.methods.tiny.training import TEXTS
-from lexiseg_model.methods.tiny.training.sources import Box, boxed_photographs, caption_concepts, cut_boxes, packed
-from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.segmenter import PromptMasks, Segmenter
 from lexiseg_model.types import Prompt
-from tests.model.methods.tiny.training.shapes import CLASSES, write_shapes
-from tests.model.methods.tiny.training.weak import SIZE, write_boxes, write_names
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.methods.tiny import TEXTS
+from lexiseg_train.methods.tiny.sources import Box, boxed_photographs, caption_concepts, cut_boxes, packed
+from lexiseg_train.methods.tiny.texts import TextBook
+from tests.train.methods.tiny.shapes import CLASSES, write_shapes
+from tests.train.methods.tiny.weak import SIZE, write_boxes, write_names
 
 BOOK = TextBook.read(TEXTS)
 

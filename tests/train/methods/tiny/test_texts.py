@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.catalogue import bundled, read_card
-from lexiseg_model.data.indexed import IndexedDataset
-from lexiseg_model.methods.tiny.training import TEXTS
-from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
+from lexiseg_train.data.indexed import IndexedDataset
+from lexiseg_train.methods.tiny import TEXTS
+from lexiseg_train.methods.tiny.texts import TextBook, TextTable
 
 WORDS = ["ball", "orb", "box", "crate", "sky", "wall", "globe"]
 BOOK = TextBook(

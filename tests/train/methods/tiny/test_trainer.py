@@ -11,14 +11,14 @@ from safetensors.torch import load_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.methods.tiny.training import TRAININGS, TinyRecipe
-from lexiseg_model.methods.tiny.training.publish import publish
-from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
 from lexiseg_model.methods.tiny.weights import FOLDER
-from lexiseg_model.training.recipe import LocalPhase
-from tests.model.methods.short_runs import read_as
-from tests.model.methods.tiny.training.finished import Finished, finished
-from tests.model.methods.tiny.training.shapes import write_shapes
+from lexiseg_train.methods.tiny import TRAININGS, TinyRecipe
+from lexiseg_train.methods.tiny.publish import publish
+from lexiseg_train.methods.tiny.trainer import TinyTrainer
+from lexiseg_train.training.recipe import LocalPhase
+from tests.train.methods.short_runs import read_as
+from tests.train.methods.tiny.finished import Finished, finished
+from tests.train.methods.tiny.shapes import write_shapes
 
 STEPS = 14
 

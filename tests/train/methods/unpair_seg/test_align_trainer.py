@@ -12,18 +12,18 @@ from torch import Tensor
 
 from lexiseg_model import catalogue
 from lexiseg_model.clip.images import normalise
-from lexiseg_model.data.entities import LISTING, from_captions, plain_phrases, write_entities
-from lexiseg_model.data.pairs.files import open_pairs
-from lexiseg_model.methods.unpair_seg.training import AdapterSize, AlignmentSettings, AlignRecipe
-from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer, publish_aligned
-from lexiseg_model.methods.unpair_seg.training.alignment import at_sizes, one_by_one
-from lexiseg_model.training.recipe import Phase
 from lexiseg_model.types import ClassEntry
+from lexiseg_train.data.entities import LISTING, from_captions, plain_phrases, write_entities
+from lexiseg_train.data.pairs.files import open_pairs
+from lexiseg_train.methods.unpair_seg import AdapterSize, AlignmentSettings, AlignRecipe
+from lexiseg_train.methods.unpair_seg.align_trainer import AlignTrainer, publish_aligned
+from lexiseg_train.methods.unpair_seg.alignment import at_sizes, one_by_one
+from lexiseg_train.training.recipe import Phase
 from tests.model.conformance.asking import bank_of
 from tests.model.imports import imported
-from tests.model.methods.short_runs import SHORT, first_batch
 from tests.model.methods.unpair_seg import small
-from tests.model.training.pairs_folder import write_pairs
+from tests.train.methods.short_runs import SHORT, first_batch
+from tests.train.training.pairs_folder import write_pairs
 
 SIDE = 64
 LENIENT = {"grid": 2, "quality": 0.0, "rule": {"overlap": 1.0, "inside": 1.0}}

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
-from lexiseg_model.methods.unpair_seg.training import AlignmentSettings, PointSettings, alignment
-from lexiseg_model.methods.unpair_seg.training.criterion import (
+from lexiseg_train.methods.unpair_seg import AlignmentSettings, PointSettings, alignment
+from lexiseg_train.methods.unpair_seg.criterion import (
     FORBIDDEN,
     Matches,
     PromptLosses,

@@ -10,20 +10,20 @@ from safetensors.torch import load_file, save_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.methods.unpair_seg.network import CLIP
-from lexiseg_model.methods.unpair_seg.training import (
+from lexiseg_model.types import Prompt
+from lexiseg_train.methods.unpair_seg import (
     CropSettings,
     DecoderSize,
     MasksRecipe,
     PointSettings,
     PromptSettings,
 )
-from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer, publish_masks
-from lexiseg_model.training.recipe import Phase
-from lexiseg_model.types import Prompt
-from tests.model.data.own.made import save
+from lexiseg_train.methods.unpair_seg.masks_trainer import MasksTrainer, publish_masks
+from lexiseg_train.training.recipe import Phase
 from tests.model.imports import imported
-from tests.model.methods.short_runs import SHORT, first_batch
 from tests.model.methods.unpair_seg import small
+from tests.train.data.own.made import save
+from tests.train.methods.short_runs import SHORT, first_batch
 
 SIDE = 64
 

@@ -4,19 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
-from lexiseg_model.training.recipes.prerequisites import (
+from lexiseg_train.methods.dense_clip.recipe import ClipRecipe
+from lexiseg_train.training.recipes.prerequisites import (
     is_finished,
     lacks_below,
     lacks_pairs,
     train_first,
     trained_first,
 )
-from lexiseg_model.training.recipes.read import Planned, read_recipe
-from lexiseg_model.training.recipes.training import Below
-from lexiseg_model.training.run import Run
-from tests.model.methods.short_runs import read_as
-from tests.model.training.pairs_folder import write_pairs
+from lexiseg_train.training.recipes.read import Planned, read_recipe
+from lexiseg_train.training.recipes.training import Below
+from lexiseg_train.training.run import Run
+from tests.train.methods.short_runs import read_as
+from tests.train.training.pairs_folder import write_pairs
 
 
 def above(tmp_path: Path, file: Path) -> Planned:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.training.recipes.read import parse, read_recipe, recipes, training_of
+from lexiseg_train.training.recipes.read import parse, read_recipe, recipes, training_of
 from tests.command import ended
 
 pytestmark = pytest.mark.usefixtures("acme")
@@ -125,7 +125,7 @@ def test_recipes_of_a_third_party_method_are_listed_without_importing_it() -> No
 def test_recipes_of_tiny_are_read_without_importing_torch() -> None:
     program = (
         "import sys\n"
-        "from lexiseg_model.training.recipes.read import read_recipe, recipes\n"
+        "from lexiseg_train.training.recipes.read import read_recipe, recipes\n"
         "for name, file in recipes().items():\n"
         "    if file.method.name == 'tiny':\n"
         "        read_recipe(name)\n"

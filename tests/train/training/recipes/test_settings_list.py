@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.training.recipe import RunRecipe
-from lexiseg_model.training.recipes.prerequisites import PUBLIC, lacks_pairs
-from lexiseg_model.training.recipes.read import read_recipe, recipes
-from lexiseg_model.training.recipes.settings_list import settings
+from lexiseg_train.training.recipe import RunRecipe
+from lexiseg_train.training.recipes.prerequisites import PUBLIC, lacks_pairs
+from lexiseg_train.training.recipes.read import read_recipe, recipes
+from lexiseg_train.training.recipes.settings_list import settings
 
 ROOT = Path(__file__).parents[4]
 

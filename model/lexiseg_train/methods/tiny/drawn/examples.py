@@ -14,18 +14,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.network import STRIDE
-from lexiseg_model.methods.tiny.training.drawn.requests import (
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.methods.tiny.drawn.requests import (
     LabelSpace,
     Question,
     Source,
     full_question,
     random_question,
 )
-from lexiseg_model.methods.tiny.training.losses import BatchQuestions, ImageQuestions, stack
-from lexiseg_model.methods.tiny.training.texts import TextTable
-from lexiseg_model.training.crops import (
+from lexiseg_train.methods.tiny.losses import BatchQuestions, ImageQuestions, stack
+from lexiseg_train.methods.tiny.texts import TextTable
+from lexiseg_train.training.crops import (
     MIRRORED,
     Matrix,
     Paste,
@@ -37,7 +37,7 @@ from lexiseg_model.training.crops import (
     whole_view,
     window_view,
 )
-from lexiseg_model.training.stream import Stream
+from lexiseg_train.training.stream import Stream
 
 MAX_PASTED = 2  # objects on one crop
 SMALLEST = 0.01  # share of a photograph: a smaller piece is not cut out

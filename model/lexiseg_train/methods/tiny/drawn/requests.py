@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.class_names import BACKGROUND
-from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.methods.tiny.training.texts import TextTable
-from lexiseg_model.training.packs import Pack
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.methods.tiny.texts import TextTable
+from lexiseg_train.training.packs import Pack
 
 REQUEST_OWN = 5  # at most so many of the data set's own classes in a random request
 REQUEST_FOREIGN = 4  # and so many of other data sets'

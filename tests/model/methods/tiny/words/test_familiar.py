@@ -8,12 +8,12 @@ import pytest
 from lexiseg_model import catalogue
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.training.texts import write_familiar, write_words
 from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_model.methods.tiny.words.familiar import FILE, read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.bank import KnownRows
+from lexiseg_train.methods.tiny.texts import write_familiar, write_words
 
 BUILT_IN = Path(__file__).parents[5] / "service/lexiseg_service/gateway/vocabularies/data"
 

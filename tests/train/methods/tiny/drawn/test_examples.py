@@ -7,12 +7,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples, Pasting
-from lexiseg_model.methods.tiny.training.drawn.requests import source_of
-from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
-from lexiseg_model.training.crops import render, resident
-from lexiseg_model.training.packs import Pack, Photograph, write_pack
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.methods.tiny.drawn.examples import Batch, Examples, Pasting
+from lexiseg_train.methods.tiny.drawn.requests import source_of
+from lexiseg_train.methods.tiny.texts import TextBook, TextTable
+from lexiseg_train.training.crops import render, resident
+from lexiseg_train.training.packs import Pack, Photograph, write_pack
 
 CONCEPTS = ("ball", "box", "gramophone", "grass", "tuba", "wall", "zebra")
 SIZE = 64

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.methods.tiny.training.drawn.examples import Examples, Pasting
-from lexiseg_model.methods.tiny.training.drawn.requests import Source, source_of
-from lexiseg_model.methods.tiny.training.texts import TextTable
-from lexiseg_model.training.crops import render, resident
-from lexiseg_model.training.packs import Photograph, write_pack
-from tests.model.methods.tiny.training.drawn import test_examples
-from tests.model.methods.tiny.training.drawn.test_examples import SIZE, states
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.methods.tiny.drawn.examples import Examples, Pasting
+from lexiseg_train.methods.tiny.drawn.requests import Source, source_of
+from lexiseg_train.methods.tiny.texts import TextTable
+from lexiseg_train.training.crops import render, resident
+from lexiseg_train.training.packs import Photograph, write_pack
+from tests.train.methods.tiny.drawn import test_examples
+from tests.train.methods.tiny.drawn.test_examples import SIZE, states
 
 table = test_examples.table
 BALL, ZEBRA = 1, 2

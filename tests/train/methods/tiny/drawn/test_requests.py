@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import IGNORE, IndexedDataset
-from lexiseg_model.methods.tiny.training.drawn.requests import LabelSpace, full_question, random_question
-from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
+from lexiseg_train.data.indexed import IGNORE, IndexedDataset
+from lexiseg_train.methods.tiny.drawn.requests import LabelSpace, full_question, random_question
+from lexiseg_train.methods.tiny.texts import TextBook, TextTable
 
 CONCEPTS = ["ball", "box", "globe", "sky", "wall", "zebra"]
 TOYS = IndexedDataset("toys", "train", ("background", "ball", "box"), ())

@@ -11,16 +11,16 @@ import typer
 import yaml
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.training.recipe import is_begun
-from lexiseg_model.training.recipes.prerequisites import finish, train_first, trained_first
-from lexiseg_model.training.recipes.read import Planned, read_recipe, recipes
-from lexiseg_model.training.recipes.settings_list import settings
 from lexiseg_service.commands.signals import on_signals
 from lexiseg_service.settings import Settings
+from lexiseg_train.training.recipe import is_begun
+from lexiseg_train.training.recipes.prerequisites import finish, train_first, trained_first
+from lexiseg_train.training.recipes.read import Planned, read_recipe, recipes
+from lexiseg_train.training.recipes.settings_list import settings
 
 if TYPE_CHECKING:
-    from lexiseg_model.data.own.teacher_labels import SoftLabels, Teacher
-    from lexiseg_model.training.recipes.dry_run import Measured, Size
+    from lexiseg_train.data.own.teacher_labels import SoftLabels, Teacher
+    from lexiseg_train.training.recipes.dry_run import Measured, Size
 
 MIB = 2**20
 
@@ -100,8 +100,8 @@ def teacher_at(url: str) -> Iterator[Teacher]:
     """
     import numpy as np
 
-    from lexiseg_model.data.own.teacher_labels import SoftLabels  # imports torch
     from lexiseg_service.commands.server import Server
+    from lexiseg_train.data.own.teacher_labels import SoftLabels  # imports torch
 
     with Server(url, Settings()) as server:
         server.check("semantic")
@@ -147,7 +147,7 @@ def plan(name: str, overrides: Sequence[str]) -> int:
 
 def _size(planned: Planned, lack: str | None) -> Size | None:
     """Size of the network; None where it depends on data that is missing."""
-    from lexiseg_model.training.recipes.dry_run import Size
+    from lexiseg_train.training.recipes.dry_run import Size
 
     try:
         return Size.of(planned.training.network(planned.recipe))
@@ -159,7 +159,7 @@ def _size(planned: Planned, lack: str | None) -> Size | None:
 
 def _minutes(planned: Planned, prefix: str) -> float | None:
     """Measure and print a few batches; returns minutes of training, None if the recipe is not in steps."""
-    from lexiseg_model.training.recipes.dry_run import measure, rehearsed, total_seconds
+    from lexiseg_train.training.recipes.dry_run import measure, rehearsed, total_seconds
 
     recipe, measured = planned.recipe, []
     with rehearsed(planned.training, recipe) as rehearsal:

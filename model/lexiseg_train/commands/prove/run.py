@@ -15,13 +15,13 @@ import typer
 from lexiseg_model.available import available
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import OptionError
-from lexiseg_model.evaluation.benchmarks.protocol import protocol
-from lexiseg_model.evaluation.benchmarks.report import BenchmarkReport, published
 from lexiseg_model.types import ModelCard
-from lexiseg_service.commands.evaluate.benchmarks import LoadedModel, evaluate, read_sets
-from lexiseg_service.commands.evaluate.options import EvalOptions
 from lexiseg_service.commands.models import importing
 from lexiseg_service.settings import Settings
+from lexiseg_train.commands.evaluate.benchmarks import LoadedModel, evaluate, read_sets
+from lexiseg_train.commands.evaluate.options import EvalOptions
+from lexiseg_train.evaluation.benchmarks.protocol import protocol
+from lexiseg_train.evaluation.benchmarks.report import BenchmarkReport, published
 
 
 class Proof(NamedTuple):

@@ -1,0 +1,1 @@
+"""Training, data and evaluation of lexiseg: what the service does not need to serve."""

@@ -1,0 +1,1 @@
+"""`lexiseg models prove`: options, and what it does."""

@@ -1,0 +1,1 @@
+"""`lexiseg train`: options, and what it does."""

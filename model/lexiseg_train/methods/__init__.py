@@ -1,0 +1,1 @@
+"""Trainings of the methods in `lexiseg_model.methods`, with their recipes."""
