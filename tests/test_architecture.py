@@ -296,6 +296,19 @@ def test_the_command_line_and_the_gateway_load_without_the_rest_of_the_models_pa
     assert answer.returncode == 0, f"these came along: {answer.stderr}"
 
 
+def test_a_worker_loads_without_what_few_questions_need() -> None:
+    """Imports of `lexiseg segment photo.jpg -c dog`, most of its time."""
+    rare = "matplotlib", "open_clip", "pandas", "scipy", "skimage", "timm", "torchvision"
+    program = (
+        "import sys, lexiseg_service.worker.worker, lexiseg_service.commands.serving.local, "
+        f"lexiseg_service.commands.segment.run; sys.exit(' '.join(set({rare}) & set(sys.modules)) or None)"
+    )
+
+    answer = ended([sys.executable, "-c", program], cwd=ROOT)
+
+    assert answer.returncode == 0, f"these came along: {answer.stderr}"
+
+
 def test_models_that_tests_share_are_let_go_of_with_their_folder() -> None:
     """By `tests.once.kept`: `functools.cache`, for small values, keeps them until the process ends."""
     small = {"Path", "TemporaryDirectory[str]"}

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.features import Features
-from lexiseg_model.masks import lposs, pamr
+from lexiseg_model.masks import pamr
 from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.types import Refinement, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
@@ -53,6 +53,8 @@ def score_vocabulary(
     if refine == "pamr" and not competing.refined:
         logits = refine_logits(logits, partial(pamr.refine, image=segmenter.guide(features)))
     elif refine == "lposs":
+        from lexiseg_model.masks import lposs  # imports scipy, a tenth of the start of a command
+
         patches, picture = segmenter.likeness(features), segmenter.colours(features)
         logits = refine_logits(logits, partial(lposs.refine, patches=patches, picture=picture))
     elif refine == "regions":

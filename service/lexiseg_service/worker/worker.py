@@ -49,8 +49,11 @@ class ModelWorker:
         on_failure: Callable[[], None] = lambda: None,
         tracing: Tracing | None = None,
         crashes: CrashRecord | None = None,
+        *,
+        warmed_up: bool = True,  # before it is ready; False for a command, whose first question is all there is
     ) -> None:
         self._settings = settings
+        self._warmed_up = warmed_up
         self._metrics = metrics
         self._on_failure = on_failure
         self._served = served_models(settings)
@@ -128,7 +131,10 @@ class ModelWorker:
         """Load the default model, without which nothing is served, then the others with `preload`."""
         try:
             _watch_device(self._settings.device, self._metrics)
-            self._engine.warm_up(self._default)
+            if self._warmed_up:
+                self._engine.warm_up(self._default)
+            else:
+                self._pool.acquire(self._default).result().release()
         except Exception as error:
             if not self._closing:
                 known = self._pool.failures.get(self._default)  # and logged, with a traceback where one helps
@@ -141,8 +147,9 @@ class ModelWorker:
                 )
                 self._on_failure()
             return
-        gc.collect()
-        gc.freeze()  # full collections skip modules and weights
+        if self._warmed_up:
+            gc.collect()
+            gc.freeze()  # full collections skip modules and weights
         self._ready = True
         kernel = "compiled" if library.ready() else "numpy"
         digest, device = self._pool.digest(self._default), str(choose_device(self._settings.device))
