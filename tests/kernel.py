@@ -21,7 +21,7 @@ def require_kernel() -> None:
     if library.ready():
         return
     command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace", "--force"]
-    built = ended(command, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "default"})
+    built = ended(command, cwd=ROOT / "model", env={**os.environ, "PYTHONWARNINGS": "default"})
     library.LIBRARY = library.load()
     if not library.ready():
         pytest.skip(f"the kernel cannot be compiled here: {built.stderr[-500:]}")

@@ -157,6 +157,19 @@ def test_gpus_are_reserved_and_insisted_on(services: dict[str, Any], plain: dict
     assert services["worker"]["image"] != plain["worker"]["image"]
 
 
+def test_the_trainers_image_alone_has_training() -> None:
+    stages = dict(re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL))
+    copied = {name: re.findall(r"^COPY (?!--from)(.*)", text, re.MULTILINE) for name, text in stages.items()}
+
+    with_training = {
+        name for name, lines in copied.items() for line in lines if line.startswith(("model/ ", "model/lexiseg_train/"))
+    }
+
+    assert with_training == {"trainer-build"}
+    assert "--from=trainer-build" in stages["trainer"]
+    assert "trainer-build" not in stages["gateway"] + stages["worker"] + stages["bulk"]
+
+
 def test_torch_comes_from_its_own_index_and_everything_else_by_hash() -> None:
     (installs,) = re.findall(r"case \"\$RUNTIME\" in.*?\$list\.lock", DOCKERFILE, re.DOTALL)
     steps = re.findall(r"pip install (.*?)(?=&&|$)", installs.replace("\\\n", " "), re.DOTALL)

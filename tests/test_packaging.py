@@ -1,11 +1,14 @@
-"""What the two packages say they need, and what their code does."""
+"""What the four packages say they need, and what their code does."""
 
+import ast
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -19,6 +22,30 @@ def project_of(folder: Path) -> dict[str, Any]:
 
 
 SERVICE, CLIENT = project_of(ROOT), project_of(ROOT / "clients/python")
+MODEL, TRAIN = project_of(ROOT / "model"), project_of(ROOT / "model/lexiseg_train")
+PROJECTS = {each["name"]: each for each in (SERVICE, MODEL, TRAIN, CLIENT)}
+FOLDERS = {
+    "lexiseg": "service/lexiseg_service",
+    "lexiseg-model": "model/lexiseg_model",
+    "lexiseg-train": "model/lexiseg_train",
+    "lexiseg-client": "clients/python/lexiseg_client",
+}
+RUNS_IN = {"cvat-sdk"}  # whose environment a module of the client is made for
+# Modules of a distribution that has another name.
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "google": "googleapis-common-protos",
+    "grpc": "grpcio",
+    "grpc_health": "grpcio-health-checking",
+    "grpc_reflection": "grpcio-reflection",
+    "lexiseg_client": "lexiseg-client",
+    "lexiseg_model": "lexiseg-model",
+    "lexiseg_service": "lexiseg",
+    "open_clip": "open-clip-torch",
+    "pydantic_core": "pydantic",
+    "yaml": "pyyaml",
+}
 
 
 def requirements_of(lines: list[str]) -> dict[str, Requirement]:
@@ -34,16 +61,77 @@ def pinned() -> dict[str, Version]:
     return {name.lower().replace("_", "-"): Version(version) for name, version in (line.split("==") for line in lines)}
 
 
-def test_every_dependency_is_bounded_from_below_and_takes_the_pinned_version() -> None:
-    pins = pinned()
-    wanted = requirements_of(SERVICE["dependencies"])
+def needed(project: dict[str, Any], extra: str = "") -> dict[str, Requirement]:
+    """What a package needs, with one extra, and of our other packages what they need in turn."""
+    wanted = requirements_of([*project["dependencies"], *project.get("optional-dependencies", {}).get(extra, [])])
+    for name in set(wanted) & set(PROJECTS):
+        [extra] = wanted[name].extras or [""]
+        wanted |= needed(PROJECTS[name], extra)
+    return wanted
 
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_every_dependency_is_bounded_from_below_and_takes_the_pinned_version(name: str) -> None:
+    pins = pinned()
+    own = {one: Version(project["version"]) for one, project in PROJECTS.items()}
+    wanted = requirements_of(PROJECTS[name]["dependencies"])
+
+    assert {one for one in set(wanted) & set(own) if str(wanted[one].specifier) != f"=={own[one]}"} == set()
+    wanted = {one: each for one, each in wanted.items() if one not in own and each.marker is None}
     assert [name for name, each in wanted.items() if not any(part.operator == ">=" for part in each.specifier)] == []
     assert [name for name, each in wanted.items() if not each.specifier.contains(pins[name])] == []
 
 
+@pytest.mark.parametrize("name", PROJECTS)
+def test_a_package_names_the_libraries_that_its_modules_import(name: str) -> None:
+    project = PROJECTS[name]
+    named = {name, *requirements_of([*project["dependencies"], *extras_of(project)])}
+    if name == "lexiseg-train":  # its commands are found by the service, which is installed then
+        named |= {"lexiseg", *needed(SERVICE)}
+
+    imported = {
+        DISTRIBUTIONS.get(module, module.replace("_", "-"))
+        for path in (ROOT / FOLDERS[name]).rglob("*.py")
+        for module in modules_at_the_top_of(path) - sys.stdlib_module_names
+    }
+
+    assert imported - named - RUNS_IN == set()
+
+
+def extras_of(project: dict[str, Any]) -> list[str]:
+    """What extras need, those of our other packages included."""
+    lines = [line for extra in project.get("optional-dependencies", {}).values() for line in extra]
+    ours = [PROJECTS[each.name] for each in map(Requirement, lines) if each.name in PROJECTS and each.extras]
+    return [*lines, *(line for each in ours if each is not project for line in extras_of(each))]
+
+
+def modules_at_the_top_of(path: Path) -> set[str]:
+    """Roots of what a module imports when it is imported, not in its functions or for types alone."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def test_a_library_has_the_same_bounds_in_every_package_of_the_service() -> None:
+    bounds: dict[str, set[str]] = {}
+    for project in (SERVICE, MODEL, TRAIN):
+        for name, each in requirements_of(project["dependencies"]).items():
+            bounds.setdefault(name, set()).add(str(each.specifier))
+
+    assert {name: found for name, found in bounds.items() if len(found) > 1} == {}
+
+
+def test_the_service_brings_nothing_of_training() -> None:
+    assert "lexiseg-train" not in needed(SERVICE)
+    assert {"jinja2", "pandas", "matplotlib"}.isdisjoint(needed(SERVICE))
+
+
 def test_the_clients_libraries_are_among_the_services_that_carries_it() -> None:
-    service = requirements_of(SERVICE["dependencies"])
+    service = needed(SERVICE)
     client = requirements_of([*CLIENT["dependencies"], *CLIENT["optional-dependencies"]["grpc"]])
 
     for name, each in client.items():
@@ -70,7 +158,7 @@ def test_the_stubs_take_the_oldest_libraries_that_the_packages_allow() -> None:
 PIP = """#!/bin/sh
 echo 'Collecting fastapi<1,>=0.116'
 echo '  writing lexiseg.egg-info/PKG-INFO' >&2
-echo '  gcc -O3 -Wall -c model/lexiseg_model/kernel/rle.c -o rle.o' >&2
+echo '  gcc -O3 -Wall -c lexiseg_model/kernel/rle.c -o rle.o' >&2
 echo '  ERROR: Could not install packages' >&2
 echo '  no room on the device' >&2
 exit 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_architecture import CLIENT, MODEL, ROOT, SERVICE
+from tests.test_architecture import PACKAGES, ROOT
 
 
 def project(path: str) -> dict[str, Any]:
@@ -14,11 +14,14 @@ def project(path: str) -> dict[str, Any]:
     return content
 
 
-def test_the_clients_licence_is_that_of_the_house() -> None:
-    assert (ROOT / "clients/python/LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+@pytest.mark.parametrize(
+    "path", ["clients/python/LICENSE", "model/LICENSE", "model/NOTICE", "model/lexiseg_train/LICENSE"]
+)
+def test_the_terms_of_a_package_are_those_of_the_house(path: str) -> None:
+    assert (ROOT / path).read_bytes() == (ROOT / path.rpartition("/")[2]).read_bytes()
 
 
-@pytest.mark.parametrize("package", [MODEL, SERVICE, CLIENT])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_says_that_it_is_typed(package: str) -> None:
     assert (ROOT / package / "py.typed").is_file()
 
@@ -27,6 +30,8 @@ def test_a_package_says_that_it_is_typed(package: str) -> None:
 VERSIONS = {
     "pyproject.toml": r'^version = "(.+?)"',
     "clients/python/pyproject.toml": r'^version = "(.+?)"',
+    "model/pyproject.toml": r'^version = "(.+?)"',
+    "model/lexiseg_train/pyproject.toml": r'^version = "(.+?)"',
     "CHANGELOG.md": r"^## (\d\S+)",
     "Dockerfile": r"^ARG VERSION=(.+)$",
     "docker-compose.yml": r"\$\{VERSION:-(.+?)\}",
@@ -54,7 +59,7 @@ def test_what_a_build_of_the_images_reads_is_let_in() -> None:
     """pyproject.toml names them: without them the build of an image fails."""
     named = {project("pyproject.toml")["project"]["readme"], *project("pyproject.toml")["project"]["license-files"]}
     let_in = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
-    copied = re.findall(r"^COPY .*pyproject\.toml.*$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    copied = re.findall(r"^COPY pyproject\.toml.*$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
 
     assert named <= let_in
     assert len(copied) == 2

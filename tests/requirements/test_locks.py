@@ -8,6 +8,7 @@ import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,10 +90,25 @@ def closure(names: set[str]) -> set[str]:
 
 
 def test_every_line_is_a_dependency_of_the_project() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project, model = (project_of(folder) for folder in (".", "model"))
 
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["otel"]]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["otel"], *model["dependencies"]]
     assert listed() <= {canonical(line) for line in wanted}
+
+
+@pytest.mark.parametrize("runtime", ["cpu", "gpu"])
+def test_the_list_of_workers_has_what_all_packages_need(runtime: str) -> None:
+    projects = [project_of(folder) for folder in (".", "model", "model/lexiseg_train", "clients/python")]
+
+    wanted = {canonical(line) for project in projects for line in project["dependencies"] if ";" not in line}
+    own = {project["name"] for project in projects}
+    missing = wanted - own - {"torch", "onnxruntime"} - set(locked(f"worker-{runtime}"))
+    assert missing == set()
+
+
+def project_of(folder: str) -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
+    return project
 
 
 def test_what_the_gateway_imports_is_installed() -> None:
@@ -100,7 +116,7 @@ def test_what_the_gateway_imports_is_installed() -> None:
     by_module = metadata.packages_distributions()
     imported = {canonical(name) for module in json.loads(answer.stdout) for name in by_module.get(module, [])}
 
-    assert imported <= closure(listed()) | OPTIONAL | {"lexiseg", "lexiseg-client"}
+    assert imported <= closure(listed()) | OPTIONAL | {"lexiseg", "lexiseg-client", "lexiseg-model"}
 
 
 def test_nothing_that_computes_is_installed() -> None:

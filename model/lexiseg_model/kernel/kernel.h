@@ -18,7 +18,7 @@
 #endif
 
 /* Compiles a function for several processors; the loader picks the version that fits. Products and sums are not fused
- * (setup.py), so that all versions round alike. */
+ * (model/setup.py), so that all versions round alike. */
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 #define WIDEST __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else

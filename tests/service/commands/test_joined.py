@@ -61,6 +61,6 @@ def test_a_command_that_is_not_installed_says_how_to_install_it(
 
 def test_every_command_with_a_home_joins_by_an_entry_point() -> None:
     """Of this checkout: an environment that was installed before it has others."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "model/lexiseg_train/pyproject.toml").read_text())["project"]
 
     assert set(project["entry-points"][joined.ENTRY_POINTS]) == set(joined.HOMES)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-KERNEL = Path("model/lexiseg_model/kernel")
+KERNEL = Path("lexiseg_model/kernel")
 WITHOUT_KERNEL = os.environ.get("LEXISEG_WITHOUT_KERNEL") == "1"
 
 kernel = Extension(
