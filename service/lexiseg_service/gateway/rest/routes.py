@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from collections.abc import Awaitable, Coroutine
 from functools import partial
@@ -15,14 +14,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from lexiseg_model.available import available
-from lexiseg_model.types import Segment
 from lexiseg_service.errors import UnknownModel
 from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.render import render_json
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.openapi import PICTURE, PROBLEMS, REQUEST_ID, SEGMENT, SEGMENT_BODY, problems, query
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.use_case import UseCase
-from lexiseg_service.question.messages import ImageSource, MaskFormat, WorkerAnswer
+from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.schemas import AvailableModels, ModelList, ModelOutput, Question, SegmentAnswer
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Settings
@@ -181,32 +180,6 @@ async def get_model(request: Request, name: ModelName) -> Response:
 answer_head(router)
 
 
-def render_json(answer: WorkerAnswer, request_id: str) -> bytes:
-    """JSON bytes, as `schemas.SegmentAnswer` describes them."""
-    return orjson.dumps(content_of(answer, request_id))
-
-
-def content_of(answer: WorkerAnswer, request_id: str) -> dict[str, Any]:
-    """The values of `schemas.SegmentAnswer`."""
-    label_map = answer.label_map
-    return {
-        "id": request_id,
-        "image_id": answer.image_id,
-        "model": answer.model,
-        "model_digest": answer.model_digest,
-        "task": answer.task,
-        "size": answer.size,
-        "segments": [_segment(segment, answer.mask) for segment in answer.segments],
-        "label_map": None if label_map is None else {"base64": _base64(label_map.png), "bits": label_map.bits},
-        "overlay": None if answer.overlay is None else _base64(answer.overlay),
-        "absent": answer.absent,
-        "warnings": answer.warnings,
-        "timings_ms": {stage: round(value, 2) for stage, value in vars(answer.timings).items()},
-        "cache": answer.cache,
-        **({} if answer.confidence is None else {"confidence": _base64(answer.confidence)}),
-    }
-
-
 def wants_png(accept: str) -> bool:
     """Whether a client prefers a PNG to JSON (RFC 9110, 12.5.1)."""
     return PNG in accept.lower() and _quality(accept, PNG) > _quality(accept, JSON)
@@ -226,31 +199,6 @@ def png_response(answer: WorkerAnswer) -> Response:
     while len(text := json.dumps(named)) > MAX_HEADER_BYTES:
         named.pop()
     return Response(content, headers={SEGMENTS_HEADER: text, "X-Image-Id": answer.image_id}, media_type=PNG)
-
-
-def _mask(segment: Segment, form: MaskFormat) -> dict[str, Any] | None:
-    if form == "rle":
-        return {"format": "coco_rle", "size": segment.mask.size, "counts": segment.mask.counts}
-    if form == "polygon":
-        return {"format": "polygon", "rings": segment.rings}  # orjson writes dataclasses
-    return None
-
-
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
-
-
-def _segment(segment: Segment, form: MaskFormat) -> dict[str, Any]:
-    content = {
-        **vars(segment),
-        "score": round(segment.score, 4),
-        "quality": None if segment.quality is None else round(segment.quality, 4),
-        "area": segment.area,
-        "bbox": segment.bbox,
-        "mask": _mask(segment, form),
-    }
-    del content["rings"]
-    return content
 
 
 def _quality(accept: str, media_type: str) -> float:

@@ -21,9 +21,10 @@ from starlette.responses import Response
 
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, ServiceError, UnknownStream, unexpected
 from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.render import content_of
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, json_body, problems
-from lexiseg_service.gateway.rest.routes import as_json, caller_of, content_of, settings_of
+from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of
 from lexiseg_service.gateway.video import Step, StreamConfig, VideoService
 from lexiseg_service.question.messages import FrameAnswer, VideoFrame
 from lexiseg_service.question.prompts import decode_base64, resolve_follow
