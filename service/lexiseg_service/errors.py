@@ -7,9 +7,11 @@ ServiceError
  +- ReadOnly            403 read-only            a built-in vocabulary
  +- CrossSite           403 cross-site           sent by the page of another site
  +- UrlFetchOff         403 url-fetch-off        images by URL are switched off
+ +- SwitchedOff         403 switched-off         the operator has not switched it on
  +- UnknownModel        404 unknown-model
  +- UnknownVocabulary   404 unknown-vocabulary
  +- UnknownStream       404 unknown-stream
+ +- UnknownJob          404 unknown-job
  +- ImageExpired        404 image-expired        nothing is cached for that image id
  +- TooSlow             408 too-slow             the body did not arrive in time
  +- PreconditionFailed  412 precondition-failed  If-Match or If-None-Match does not hold
@@ -99,6 +101,12 @@ class UrlFetchOff(ServiceError):
     status, type, title = 403, "url-fetch-off", "Images by URL are switched off"
 
 
+class SwitchedOff(ServiceError):
+    """The operator has not switched it on."""
+
+    status, type, title = 403, "switched-off", "It is not switched on here"
+
+
 class UnknownModel(ServiceError):
     """No such model here."""
 
@@ -115,6 +123,12 @@ class UnknownStream(ServiceError):
     """No stream of that id is open."""
 
     status, type, title = 404, "unknown-stream", "No such stream"
+
+
+class UnknownJob(ServiceError):
+    """No job of that id."""
+
+    status, type, title = 404, "unknown-job", "No such job"
 
 
 class ImageExpired(ServiceError):

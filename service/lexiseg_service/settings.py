@@ -49,6 +49,7 @@ class Read(NamedTuple):
 LIMITS = Read(ASKERS, "Limits of a request")
 LISTENING, MODELS, WORK, ADMISSION = "Listening", "Models", "Work", "Access"
 CACHES, VOCABULARIES, REDIS, WATCHING, ADAPTERS = "Caches", "Vocabularies", "Redis", "Watching", "Adapters"
+JOBS = "Jobs"
 
 
 class Limits(BaseSettings):
@@ -192,12 +193,29 @@ class Settings(BaseSettings):
     )
     api_key: Annotated[SecretStr | None, Read(CLIENTS, ADMISSION)] = Field(None, description="sent to `--server`")
 
+    jobs: Annotated[bool, Read(GATEWAYS, JOBS)] = Field(
+        False, description="takes jobs of many pictures; their state is in Redis, or in the state directory"
+    )
+    job_files: Annotated[str | None, Read(GATEWAYS, JOBS)] = Field(
+        None, description="folder or s3://BUCKET/PREFIX of archives and results; default: the state directory"
+    )
+    job_folders: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, JOBS)] = Field(
+        (), description="folders and s3:// prefixes whose pictures a job may name, between commas"
+    )
+    job_pictures: Annotated[int, Read(GATEWAYS, JOBS)] = Field(100_000, ge=1, description="pictures of a job")
+    job_archive_bytes: Annotated[int, Read(GATEWAYS, JOBS)] = Field(
+        2**30, ge=1, description="bytes of an archive that is sent with a job"
+    )
+    keep_days: Annotated[float, Read(GATEWAYS, JOBS)] = Field(
+        7.0, gt=0, description="days that a job is kept after its end, with its archive and its results"
+    )
+
     feature_cache_bytes: Annotated[int, Read(ENGINES, CACHES)] = Field(
         256 * 2**20, ge=0, description="features and images kept for a second question"
     )
 
     state_dir: Annotated[Path | None, Read((*ASKERS, "vocabularies"), VOCABULARIES)] = Field(
-        None, description="folder that keeps users' vocabularies"
+        None, description="folder that keeps users' vocabularies, and jobs"
     )
 
     redis_url: Annotated[SecretStr | None, Read((*SERVERS, *FILES, "vocabularies"), REDIS)] = Field(
@@ -232,7 +250,7 @@ class Settings(BaseSettings):
             raise ValueError("redis://:PASSWORD@HOST:PORT/NUMBER, its password with %XX for all but letters and digits")
         return url
 
-    @field_validator("adapters", "allowed_hosts", "cors_origins", "workers", mode="before")
+    @field_validator("adapters", "allowed_hosts", "cors_origins", "job_folders", "workers", mode="before")
     @classmethod
     def _between_commas(cls, written: Any) -> Any:
         if not isinstance(written, str):

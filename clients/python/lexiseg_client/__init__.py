@@ -37,12 +37,14 @@ from lexiseg_client.errors import QueueFull as QueueFull
 from lexiseg_client.errors import RateLimited as RateLimited
 from lexiseg_client.errors import ReadOnly as ReadOnly
 from lexiseg_client.errors import ServerFault as ServerFault
+from lexiseg_client.errors import SwitchedOff as SwitchedOff
 from lexiseg_client.errors import TimedOut as TimedOut
 from lexiseg_client.errors import TooLarge as TooLarge
 from lexiseg_client.errors import TooSlow as TooSlow
 from lexiseg_client.errors import Unauthorized as Unauthorized
 from lexiseg_client.errors import UndecodableImage as UndecodableImage
 from lexiseg_client.errors import UnknownHost as UnknownHost
+from lexiseg_client.errors import UnknownJob as UnknownJob
 from lexiseg_client.errors import UnknownModel as UnknownModel
 from lexiseg_client.errors import UnknownStream as UnknownStream
 from lexiseg_client.errors import UnknownVocabulary as UnknownVocabulary

@@ -17,10 +17,12 @@ LexisegError
      |   +- ReadOnly               a built-in vocabulary
      |   +- CrossSite              sent from the page of another site
      |   +- UrlFetchOff            fetching images by URL is disabled
+     |   +- SwitchedOff            the operator has not switched it on
      +- NotFound               404
      |   +- UnknownModel
      |   +- UnknownVocabulary
      |   +- UnknownStream          no open stream has this id
+     |   +- UnknownJob             no job of this key has this id
      |   +- ImageExpired           the image is no longer cached
      +- TooSlow                408  the server waited too long for the request
      +- PreconditionFailed     412  the vocabulary has changed since
@@ -174,6 +176,10 @@ class UrlFetchOff(Forbidden, problem="url-fetch-off"):
     """Fetching images by URL is disabled: send the file."""
 
 
+class SwitchedOff(Forbidden, problem="switched-off"):
+    """The operator of the server has not switched it on."""
+
+
 class NotFound(ProblemError, status=404):
     """No resource has this name or id."""
 
@@ -188,6 +194,10 @@ class UnknownVocabulary(NotFound, problem="unknown-vocabulary"):
 
 class UnknownStream(NotFound, problem="unknown-stream"):
     """No open stream has this id."""
+
+
+class UnknownJob(NotFound, problem="unknown-job"):
+    """No job of this API key has this id; it may have been removed."""
 
 
 class ImageExpired(NotFound, problem="image-expired"):

@@ -16,7 +16,10 @@ from starlette.types import Lifespan
 
 from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.admission.limits import ClientLimits
+from lexiseg_service.gateway.jobs.jobs import Jobs
 from lexiseg_service.gateway.rest import (
+    data_routes,
+    job_routes,
     middleware,
     pages,
     probe_routes,
@@ -79,6 +82,7 @@ def create_app(
     use_case = UseCase(backend, vocabularies, settings, fetcher, access.fetched)
     video = VideoService(use_case, settings, metrics, access)
     streams = OpenStreams(video, settings, access.streams)
+    jobs = Jobs(settings, use_case, access, metrics) if settings.jobs else None
     more_services: list[MoreService] = []
     bodies = middleware.BodyClock()
 
@@ -92,7 +96,11 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await vocabularies.store.start()
         await backend.start()
+        if jobs is not None:
+            await jobs.start()
         yield
+        if jobs is not None:
+            await jobs.close()
         await streams.close()
         await grpc.close()
         use_case.headers.close()
@@ -105,6 +113,7 @@ def create_app(
     app.state.use_case = use_case
     app.state.client_limits = access.limits
     app.state.streams = streams
+    app.state.jobs = jobs
     app.state.grpc = grpc
     app.state.more_services = more_services
     app.state.metrics = metrics
@@ -120,7 +129,7 @@ def create_app(
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-API-Key", "X-Request-Id"],
-            expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
+            expose_headers=["ETag", "Link", "Location", "Retry-After", "X-Request-Id"],
         )
     app.state.describing = asyncio.Lock()
     app.openapi = cache(partial(described, app, open_paths, keys_needed=access.keys.needed))  # type: ignore[method-assign]
@@ -141,7 +150,7 @@ def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,  # the name of a method in generated clients
         telemetry=NO_TELEMETRY,
     )
-    versioned = [routes.router, vocabulary_routes.router, stream_routes.router]
+    versioned = [routes.router, vocabulary_routes.router, stream_routes.router, job_routes.router, data_routes.router]
     unversioned = [probe_routes.router, pages.router]
     for router in versioned:
         serve(app, router)

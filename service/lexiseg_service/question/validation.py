@@ -45,30 +45,30 @@ async def off_event_loop(n_bytes: int, work: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(_PARSER, work)
 
 
-def parse_json(text: str | bytes | bytearray, limits: Limits) -> Any:
-    """Parse any JSON value.
+def parse_json(text: str | bytes | bytearray, limits: Limits, more: int = 0) -> Any:
+    """Parse any JSON value, which may hold `more` values than the largest question.
 
     Raises:
         TooLarge: more values than the largest valid request has; each takes 100 bytes or more once parsed.
         MalformedRequest: not JSON.
     """
     encoded = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    if sum(encoded.count(mark) for mark in (b",", b"[", b"{")) > max_values(limits):
-        raise TooLarge(f"the JSON holds more than {max_values(limits):,} values")
+    if sum(encoded.count(mark) for mark in (b",", b"[", b"{")) > (most := max_values(limits) + more):
+        raise TooLarge(f"the JSON holds more than {most:,} values")
     try:
         return orjson.loads(encoded)
     except orjson.JSONDecodeError as error:
         raise MalformedRequest(f"the JSON cannot be parsed: {error}") from None
 
 
-def parse_object(body: bytes | bytearray, limits: Limits) -> dict[str, Any]:
-    """Parse a JSON object.
+def parse_object(body: bytes | bytearray, limits: Limits, more: int = 0) -> dict[str, Any]:
+    """Parse a JSON object, as `parse_json`.
 
     Raises:
         TooLarge: more values than the largest valid request has.
         MalformedRequest: not JSON, or no object.
     """
-    parsed = parse_json(body, limits)
+    parsed = parse_json(body, limits, more)
     if not isinstance(parsed, dict):
         raise MalformedRequest(f"the JSON body is a {type(parsed).__name__}; expected an object")
     return parsed

@@ -37,6 +37,7 @@ KNOWN_VALUES = {
     "worker_retries": ("away", "full", "model"),
     "frames": ("ok", "error", "dropped"),
     "decodes": ("cpu",),
+    "job_pictures": ("ok", "failed"),
 }
 
 
@@ -88,6 +89,7 @@ class Metrics:
         self._features = counter("feature_cache", "Requests by whether the image's features were kept", "result")
         self.streams = gauge("stream_active", "Video streams that are open")
         self.frames = counter("stream_frames", "Frames of video streams: ok, error or dropped", "result")
+        self.job_pictures = counter("job_pictures", "Pictures of jobs: ok or failed", "result")
         self._held = gauge("cache_bytes", "Bytes held in memory", "cache")
         self.loaded = gauge("model_loaded", "1 while in memory", "model", "version")
         self.model_bytes = gauge("model_bytes", "Bytes of the weights in memory", "model")

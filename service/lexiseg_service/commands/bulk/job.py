@@ -34,37 +34,13 @@ from lexiseg_model.file_names import as_text, to_utf8
 from lexiseg_model.types import Vocabulary
 from lexiseg_service.commands.bulk.sources import Item, Source, open_parquet
 from lexiseg_service.commands.question import Question
+from lexiseg_service.gateway.jobs.rows import FAILED, OK, PLAIN, ROWS, Row
 from lexiseg_service.question.messages import WorkerAnswer
 from lexiseg_service.settings import Settings
 
 RECORD = "bulk.json"
 COUNTING_THREADS = 8
 MAX_IDS_IN_MESSAGE = 5  # ids in a message
-OK, FAILED = "ok", "failed"
-SEGMENT = pyarrow.struct(
-    [
-        ("label", pyarrow.string()),
-        ("class_index", pyarrow.int32()),
-        ("score", pyarrow.float32()),
-        ("area", pyarrow.int64()),
-        ("bbox", pyarrow.list_(pyarrow.int32())),  # x, y, width, height
-        ("is_thing", pyarrow.bool_()),
-        ("rle", pyarrow.struct([("size", pyarrow.list_(pyarrow.int32())), ("counts", pyarrow.string())])),
-    ]
-)
-PLAIN = [column.name for column in SEGMENT if column.name != "rle"]
-ROWS = pyarrow.schema(
-    [
-        ("id", pyarrow.string()),
-        ("size", pyarrow.list_(pyarrow.int32())),  # height, width
-        ("model_digest", pyarrow.string()),
-        ("vocabulary_digest", pyarrow.string()),
-        ("status", pyarrow.string()),
-        ("error", pyarrow.string()),
-        ("segments", pyarrow.list_(SEGMENT)),
-    ]
-)
-Row = dict[str, Any]
 
 
 def row_of(id_: str, outcome: WorkerAnswer | str, model_digest: str, vocabulary_digest: str) -> Row:

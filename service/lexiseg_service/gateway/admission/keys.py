@@ -123,7 +123,8 @@ def scope_of(method: str, path: str) -> Scope:
     """The scope that an HTTP request needs."""
     if path == "/metrics":
         return "admin"
-    if path.removeprefix("/v1").startswith("/streams/"):  # changing or ending a stream changes nothing that is stored
+    # Streams and jobs belong to the key that began them.
+    if path.removeprefix("/v1").startswith(("/streams/", "/jobs/")):
         return "segment"
     return "vocabularies" if method in ("PUT", "PATCH", "DELETE") else "segment"
 

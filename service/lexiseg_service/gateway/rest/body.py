@@ -1,9 +1,10 @@
-"""Bodies of POST /segment: a form, JSON, or the file itself with the question in the query."""
+"""Bodies of POST requests: a form, JSON, or for /segment the file itself with the question in the query."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel
 from starlette.datastructures import FormData, QueryParams, UploadFile
@@ -52,6 +53,21 @@ class _FormParser(MultiPartParser):
         super().on_part_end()
 
 
+class _ParserToFile(_FormParser):
+    """Writes a file of the form to one that the caller opens, as it comes."""
+
+    def __init__(self, *arguments: Any, open_file: Callable[[], BinaryIO], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._open_file = open_file
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        if (part := self._current_part).file is not None:
+            part.file.file.close()
+            part.file.file = self._open_file()
+            self._files_to_close_on_error.append(part.file.file)  # type: ignore[arg-type]
+
+
 async def read(request: Request, limits: Limits) -> tuple[Question, ImageSource]:
     """Read and validate a body.
 
@@ -60,7 +76,7 @@ async def read(request: Request, limits: Limits) -> tuple[Question, ImageSource]
         TooLarge: one of its texts is too long.
         InvalidValue: a field is unknown, missing or out of range.
     """
-    kind = _kind(request)
+    kind = kind_of(request)
     if kind in ("multipart/form-data", "application/json"):
         _refuse_fields_of_query(request)
     if kind == "multipart/form-data":
@@ -76,21 +92,36 @@ async def read(request: Request, limits: Limits) -> tuple[Question, ImageSource]
     )
 
 
-async def read_json(request: Request, schema: type[M], limits: Limits) -> M:
-    """A JSON body as an object of a schema.
+async def read_json(request: Request, schema: type[M], limits: Limits, *, more_values: int = 0) -> M:
+    """A JSON body as an object of a schema; it may hold `more_values` than the largest question.
 
     Raises:
         MalformedRequest: not a JSON object.
         InvalidValue: a field is unknown, missing or out of range.
     """
-    kind = _kind(request)
+    kind = kind_of(request)
     if kind != "application/json":
         raise MalformedRequest(f"content-type {kind or 'missing'!r}; send application/json")
     content = await request.body()
-    return await off_event_loop(len(content), lambda: validate(schema, parse_object(content, limits)))
+    return await off_event_loop(len(content), lambda: validate(schema, parse_object(content, limits, more_values)))
 
 
-def _kind(request: Request) -> str:
+async def read_form_with_file(request: Request, limits: Limits, open_file: Callable[[], BinaryIO]) -> FormData:
+    """A form with a file that may be larger than the memory; the caller closes it.
+
+    Args:
+        request: its body is a form.
+        limits: of its texts.
+        open_file: makes the file that the sent one is written to.
+
+    Raises:
+        MalformedRequest: the form is damaged.
+        TooLarge: one of its texts is too long.
+    """
+    return await _form(request, limits, partial(_ParserToFile, open_file=open_file))
+
+
+def kind_of(request: Request) -> str:
     """The content type without parameters; a compressed body is refused, because it may decompress to any size."""
     coding = request.headers.get("content-encoding", "identity")
     if coding.lower() != "identity":
@@ -120,8 +151,8 @@ def _what_came(form: FormData, files: int) -> str:
     return f"{files} files" + (f", and one in {others[0][:80]!r}" if others and not files else "")
 
 
-async def _form(request: Request, limits: Limits) -> FormData:
-    parser = _FormParser(
+async def _form(request: Request, limits: Limits, parser_of: Callable[..., _FormParser] = _FormParser) -> FormData:
+    parser = parser_of(
         request.headers,
         request.stream(),
         max_files=MAX_FILES,

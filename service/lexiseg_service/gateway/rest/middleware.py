@@ -34,6 +34,7 @@ logger = structlog.get_logger("lexiseg.access")
 NO_ANSWER = 499  # the client left before an answer began
 OPEN_PATHS = pages.PATHS | {"/livez", "/readyz"}  # need no API key
 METRICS = "/metrics"
+UPLOADS = ("/jobs",)  # routes that take archives, as forms
 LEAVE_SECONDS = 2.0  # for bodies that are still arriving when the process shuts down
 # Headers that must not be repeated: servers differ in which one they use.
 SINGLE_HEADERS = (*HEADERS, "content-type", "content-encoding")
@@ -183,6 +184,10 @@ class Guard:
         self._clock = clock
         # Base64 takes four bytes for three; beside the image there are texts and prompts.
         self._max_bytes = limits.max_image_bytes * 4 // 3 + limits.max_question_bytes
+        # What is written to a disk as it comes.
+        self._uploads = dict.fromkeys(UPLOADS, settings.job_archive_bytes + limits.max_question_bytes)
+        if not settings.jobs:
+            self._uploads.clear()
         self._room_seconds = settings.deadline_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -202,41 +207,51 @@ class Guard:
             state["caller"] = caller
             with bound_contextvars(key_id=caller.key_id), self._access.calls.take(caller.client):
                 async with self._access.limits.admit(caller.client):
-                    room = self._access.bytes.wait(caller.client, self._expected(headers), self._room_seconds)
-                    with await room as hold:
-                        await self._app(scope, self._limited(receive, hold), send)
+                    most = self._most(scope, headers)
+                    expected = min(self._expected(headers, most), self._max_bytes)
+                    with await self._access.bytes.wait(caller.client, expected, self._room_seconds) as hold:
+                        await self._app(scope, self._limited(receive, hold, most), send)
         except ServiceError as error:  # those of routes are handled inside
             await problem.refuse(error, scope, receive, send)
 
-    def _expected(self, headers: Headers) -> int:
+    def _most(self, scope: Scope, headers: Headers) -> int:
+        """Bytes that a body may have."""
+        is_form = headers.get("content-type", "").startswith("multipart/form-data")
+        path = scope["path"].removeprefix(STABLE)
+        return self._uploads.get(path, self._max_bytes) if is_form and scope["method"] == "POST" else self._max_bytes
+
+    def _expected(self, headers: Headers, most: int) -> int:
         """Bytes of a body before it is read; one without a length may be as long as any."""
         if "transfer-encoding" in headers:
-            return self._max_bytes
+            return most
         announced = headers.get("content-length", "0")
         length = int(announced) if announced.isdecimal() else 0
-        if length > self._max_bytes:
-            raise self._too_large(length)
+        if length > most:
+            raise _too_large(length, most)
         return length
 
-    def _limited(self, receive: Receive, hold: Hold) -> Receive:
+    def _limited(self, receive: Receive, hold: Hold, most: int) -> Receive:
         received = 0
         is_complete = False
-        deadline = asyncio.get_running_loop().time() + BODY_SECONDS
+        began = asyncio.get_running_loop().time()
 
         async def limited() -> Message:
             nonlocal received, is_complete
             if is_complete:  # only a disconnect is left to read
                 return await receive()
+            # An upload gets the time again for as many bytes as any other body may have.
+            deadline = began + BODY_SECONDS * (1 + received // self._max_bytes)
             message = await self._clock.next(receive, deadline)
             received += len(message.get("body", b""))
             is_complete = not message.get("more_body", False)
-            if received > self._max_bytes:
-                raise self._too_large(received)
+            if received > most:
+                raise _too_large(received, most)
             if is_complete:
                 hold.keep(received)
             return message
 
         return limited
 
-    def _too_large(self, length: int) -> ServiceError:
-        return TooLarge(f"the body has {length:,} bytes or more, at most {self._max_bytes:,} are taken")
+
+def _too_large(length: int, most: int) -> ServiceError:
+    return TooLarge(f"the body has {length:,} bytes or more, at most {most:,} are taken")

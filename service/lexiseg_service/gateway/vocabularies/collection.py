@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -193,6 +194,18 @@ class Vocabularies:
             if parsed is not None and await self.store.replace(slot, parsed.content, None):
                 return
         raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
+
+    async def delete_all(self, caller: Caller) -> int:
+        """Delete all vocabularies that the caller's key stored, without keys all but the built-in ones; their number.
+
+        Raises:
+            NotReady: the store takes no writes now.
+        """
+        own = [each for each in await self.list_all(caller.owner) if not each.built_in and each.owner == caller.owner]
+        for vocabulary in own:
+            with suppress(UnknownVocabulary):  # another request has deleted it
+                await self.delete(vocabulary.name, Preconditions(), caller)
+        return len(own)
 
     async def _replace(self, slot: str, old: bytes | None, new: bytes, caller: Caller, *, is_new: bool) -> bool:
         """Replace a slot as `Store.replace`; a new vocabulary must fit the limit on their number.

@@ -1,0 +1,1 @@
+"""Jobs: many pictures asked one question in the background."""

@@ -1,0 +1,77 @@
+"""Files of jobs, in a folder or an object store: what clients upload, and the lines of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lexiseg_model.files import write_durably
+from lexiseg_service.errors import InvalidValue
+
+CHUNK = 2**20  # bytes
+
+
+def open_store(url: str, field: str) -> tuple[Any, str]:
+    """The file system of a path or an fsspec URL, and the path in it.
+
+    Raises:
+        InvalidValue: `field` names the setting or the field that the URL comes from; its package is not installed.
+    """
+    from fsspec.core import url_to_fs
+
+    try:
+        # Entries go stale, and listings of millions of objects would fill the memory.
+        store, root = url_to_fs(url, skip_instance_cache=True, use_listings_cache=False)
+    except (ImportError, ValueError) as error:
+        raise InvalidValue.of(field, url, f"a folder or s3://BUCKET/PREFIX ({error})") from None
+    return store, root.rstrip("/")
+
+
+class Files:
+    """The files below one address. Methods block, and may be called by any thread.
+
+    Raises, from every method:
+        OSError: the disk or the store refuses; libraries of stores raise errors of their own, too.
+    """
+
+    def __init__(self, url: str, field: str) -> None:
+        self._is_local = "://" not in url
+        self._store, self._root = open_store(url, field)
+
+    def address(self, name: str) -> str:
+        """The address of a file, for `open_store`."""
+        return str(self._store.unstrip_protocol(f"{self._root}/{name}"))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all, in a folder that is made."""
+        path = f"{self._root}/{name}"
+        if self._is_local:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            write_durably(Path(path), lambda fresh: fresh.write_bytes(content), mode=None)
+        else:
+            self._store.pipe_file(path, content)
+
+    def keep(self, name: str, source: BinaryIO) -> None:
+        """Write a file from the beginning of another."""
+        path = f"{self._root}/{name}"
+        source.seek(0)
+        if self._is_local:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with self._store.open(path, "wb") as target:
+            while part := source.read(CHUNK):
+                target.write(part)
+
+    def read(self, name: str) -> bytes:
+        """The content of a file."""
+        return bytes(self._store.cat_file(f"{self._root}/{name}"))
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        """The lines of a file."""
+        yield from self.read(name).splitlines(keepends=True)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, or a folder with everything in it, if it is there."""
+        with suppress(FileNotFoundError):
+            self._store.rm(f"{self._root}/{name}", recursive=True)

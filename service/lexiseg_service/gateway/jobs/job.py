@@ -1,0 +1,160 @@
+"""A job, its pictures and its parts, and the interface of what stores them.
+
+Each picture is in one of three states: nobody has it, a holder has it, or a part has its answer. A holder, one lane of
+a gateway, takes some pictures, asks, writes the answers to a file of lines, and commits that file as a part. A crash
+before the commit leaves pictures whose holder no longer renews its lease: others take them. A picture that two holders
+answered belongs to the part that was committed first; the later part lists it as superseded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+SourceKind = Literal["urls", "folder", "zip", "tar"]
+Format = Literal["jsonl", "parquet", "coco", "yolo", "label-maps"]
+Notice = Literal["none", "due", "sent", "given up"]  # of the end of a job, to its webhook
+RECENT_SECONDS = 60.0  # over which the rate of a running job is measured
+
+
+class Picture(NamedTuple):
+    """One input of a job."""
+
+    number: int  # from 0, in the order of the source
+    name: str  # for people: a URL, a path in the folder or in the archive
+    place: str  # for the reader of the source
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """An address that is told of the end of a job, and the secret that signs what it is told."""
+
+    url: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a client asked for; never changes."""
+
+    id: str
+    owner: str  # id of the API key
+    client: str  # key or address, for limits and queues
+    created: float  # seconds since the epoch
+    total: int  # pictures
+    kind: SourceKind
+    root: str  # the folder or the archive; "" for URLs
+    question: Mapping[str, Any]  # the fields of `Question` that were sent
+    classes: Sequence[str]  # labels by class_index
+    to: Format
+    webhook: Webhook | None = None
+
+
+class Part(NamedTuple):
+    """A file of answers, one line each."""
+
+    name: str
+    done: int
+    failed: int
+    superseded: Sequence[int] = ()  # numbers of pictures that an earlier part has
+    at: float = 0.0  # seconds since the epoch
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a job stands. `rate`: pictures a second, lately."""
+
+    done: int
+    failed: int
+    started: float | None = None
+    ended: float | None = None
+    rate: float = 0.0
+    detail: str | None = None  # what holds it up
+    notice: Notice = "none"
+
+
+class Store(Protocol):
+    """Jobs, pictures and parts. Methods block, and may be called by any thread.
+
+    Raises, from every method:
+        StoreAway: nothing can be read or written now; the same call may be repeated.
+    """
+
+    def add(self, job: Job, pictures: Sequence[Picture]) -> None:
+        """Add a job."""
+        ...
+
+    def jobs(self) -> list[Job]:
+        """All jobs, the oldest first."""
+        ...
+
+    def job(self, identity: str) -> Job | None:
+        """One job."""
+        ...
+
+    def open_jobs(self) -> list[str]:
+        """Ids of the jobs that have pictures without an answer, the oldest first."""
+        ...
+
+    def progress(self, identity: str) -> Progress | None:
+        """Where a job stands; None: there is no such job."""
+        ...
+
+    def beat(self, holders: Sequence[str], seconds: float) -> None:
+        """Renew the leases of holders on everything that they hold."""
+        ...
+
+    def leave(self, holder: str) -> None:
+        """End the lease of a holder."""
+        ...
+
+    def take(self, identity: str, holder: str, count: int) -> list[Picture]:
+        """Take up to `count` pictures that nobody holds."""
+        ...
+
+    def commit(self, identity: str, name: str, answered: Mapping[int, bool]) -> bool:
+        """Record a file of answers: numbers of its pictures, each with whether it failed.
+
+        Returns:
+            False if there is no such job. A repeated call changes nothing.
+        """
+        ...
+
+    def parts(self, identity: str, after: int = 0) -> list[Part]:
+        """The parts of a job in the order of their commits, without the first `after`."""
+        ...
+
+    def note(self, identity: str, detail: str | None) -> None:
+        """Record what holds a job up."""
+        ...
+
+    def due_notices(self, holder: str) -> list[str]:
+        """Take the jobs that have ended, whose webhook is not told yet and whose notice nobody else holds."""
+        ...
+
+    def noticed(self, identity: str, notice: Notice) -> None:
+        """Record what became of a notice."""
+        ...
+
+    def remove(self, identity: str) -> None:
+        """Forget a job."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+class StoreAway(Exception):
+    """The store cannot be read or written now. The message says why."""
+
+
+def measured_since(started: float, now: float) -> float:
+    """The beginning of the time over which the rate of a running job is measured."""
+    return max(started, now - RECENT_SECONDS)
+
+
+def rate_of(count: int, seconds: float) -> float:
+    """Pictures a second."""
+    return count / seconds if seconds > 0 else 0.0

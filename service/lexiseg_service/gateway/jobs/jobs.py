@@ -1,0 +1,257 @@
+"""The operations on jobs, for all protocols: create, look up, read results, remove."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from lexiseg_service.errors import InvalidValue, NotReady, RateLimited, UnknownJob, UrlFetchOff
+from lexiseg_service.gateway.admission.access import AccessControl, Caller
+from lexiseg_service.gateway.jobs.files import Files
+from lexiseg_service.gateway.jobs.formats import check_fits
+from lexiseg_service.gateway.jobs.job import Job, Part, Picture, Progress, SourceKind, Store, StoreAway, Webhook
+from lexiseg_service.gateway.jobs.runner import Runner, part_path
+from lexiseg_service.gateway.jobs.schemas import JobInput
+from lexiseg_service.gateway.jobs.sources import ARCHIVE, allowed, in_archive, in_folder, numbered
+from lexiseg_service.gateway.jobs.sqlite_store import SqliteStore
+from lexiseg_service.gateway.use_case import UseCase
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+
+ID_BYTES = 12
+DAY = 86_400.0  # seconds
+SWEEP_SECONDS = 600.0  # between looks for jobs that have expired
+MAX_UNENDED = 16  # jobs of one key or address
+RETRY_SECONDS = 30
+SOURCE = "one of `urls`, `folder` and the file `archive`"
+
+
+class Jobs:
+    """The jobs of an installation.
+
+    Raises:
+        InvalidValue: the settings name no place for rows or files.
+        OSError: the state directory cannot be used.
+    """
+
+    def __init__(self, settings: Settings, use_case: UseCase, access: AccessControl, metrics: Metrics) -> None:
+        self._settings = settings
+        self._use_case = use_case
+        self._files = Files(*_place_of_files(settings))
+        self._store: Store = _open_store(settings)
+        self._runner = Runner(self._store, self._files, use_case, access.limits, settings, metrics)
+        self._sweeping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to work on jobs."""
+        self._runner.start()
+        self._sweeping = asyncio.create_task(self._sweep())
+
+    async def close(self) -> None:
+        """Let the pictures in flight end, and leave the rest to other gateways."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await self._runner.close(self._settings.drain_seconds)
+        await asyncio.to_thread(self._store.close)
+
+    async def create(self, asked: JobInput, archive: BinaryIO | None, caller: Caller) -> tuple[Job, Progress]:
+        """A new job; its pictures are listed now, and asked in the background.
+
+        Raises:
+            InvalidValue: no source or several, no pictures or too many, or a question that is not as expected.
+            NotAllowed: a folder that the operator does not allow.
+            UrlFetchOff: URLs, and images by URL are switched off.
+            RateLimited: the client has too many jobs that have not ended.
+            ServiceError: of other kinds, about the question.
+        """
+        if [asked.urls, asked.folder, archive].count(None) != 2:
+            sent = [name for name, value in (("urls", asked.urls), ("folder", asked.folder)) if value is not None]
+            raise InvalidValue.of("urls", ", ".join(sent + [ARCHIVE] * (archive is not None)) or "none", SOURCE)
+        if asked.urls is not None and not self._settings.url_fetch:
+            raise UrlFetchOff("urls: LEXISEG_URL_FETCH is off, so no image is fetched by URL; send an archive")
+        question = asked.question.model_dump(mode="json", exclude_unset=True)
+        check_fits(asked.to, question)
+        request = await self._use_case.request(asked.question, caller)
+        classes = [entry.name for entry in request.vocabulary.classes]
+        await self._check_count(caller)
+        identity = secrets.token_urlsafe(ID_BYTES)
+        try:
+            kind, root, pictures = await asyncio.to_thread(self._listed, identity, asked, archive)
+            job = Job(
+                identity,
+                caller.owner,
+                caller.client,
+                time.time(),
+                len(pictures),
+                kind,
+                root,
+                question,
+                classes,
+                asked.to,
+                None if asked.webhook is None else Webhook(asked.webhook.url, asked.webhook.secret),
+            )
+            await self._ask_store(partial(self._store.add, job, pictures))
+        except BaseException:
+            with suppress(Exception):
+                await asyncio.to_thread(self._files.remove, identity)
+            raise
+        self._runner.wake()
+        return job, Progress(0, 0, notice="none" if job.webhook is None else "due")
+
+    def _listed(
+        self, identity: str, asked: JobInput, archive: BinaryIO | None
+    ) -> tuple[SourceKind, str, list[Picture]]:
+        most = self._settings.job_pictures
+        if asked.urls is not None:
+            return "urls", "", numbered(((url, url) for url in asked.urls), most, "urls")
+        try:
+            if asked.folder is not None:
+                folder = allowed(asked.folder, self._settings.job_folders)
+                return "folder", folder, numbered(in_folder(folder), most, "folder")
+            assert archive is not None
+            kind, members = in_archive(archive, most)
+            pictures = numbered(members, most, ARCHIVE)
+            name = f"{identity}/{ARCHIVE}"
+            self._files.keep(name, archive)
+            return kind, self._files.address(name), pictures
+        except OSError as error:
+            raise NotReady(
+                f"the pictures cannot be listed or kept now: {error.strerror or error}", RETRY_SECONDS
+            ) from None
+
+    async def _check_count(self, caller: Caller) -> None:
+        jobs = await self._ask_store(self._store.jobs)
+        unended = set(await self._ask_store(self._store.open_jobs))
+        if sum(job.client == caller.client and job.id in unended for job in jobs) >= MAX_UNENDED:
+            raise RateLimited(f"{MAX_UNENDED} jobs of this client have not ended, its limit", RETRY_SECONDS)
+
+    async def find(self, identity: str, caller: Caller) -> tuple[Job, Progress]:
+        """A job of a caller, and where it stands.
+
+        Raises:
+            UnknownJob: no such job of that key.
+        """
+        job = await self._ask_store(partial(self._store.job, identity))
+        progress = None if job is None else await self._ask_store(partial(self._store.progress, identity))
+        if job is None or progress is None or not _may_see(job, caller):
+            raise UnknownJob("there is no such job of this key; it may have been removed")
+        return job, progress
+
+    async def list_all(self, caller: Caller) -> list[tuple[Job, Progress]]:
+        """The jobs of a caller, the oldest first."""
+        jobs = [job for job in await self._ask_store(self._store.jobs) if job.owner == caller.owner]
+        progress = [await self._ask_store(partial(self._store.progress, job.id)) for job in jobs]
+        return [(job, each) for job, each in zip(jobs, progress, strict=True) if each is not None]
+
+    async def remove(self, identity: str, caller: Caller) -> None:
+        """End a job, and remove it with its archive and its results.
+
+        Raises:
+            UnknownJob: no such job of that key.
+        """
+        await self.find(identity, caller)
+        await self._forget(identity)
+
+    async def remove_all(self, caller: Caller) -> int:
+        """Remove all jobs of a caller; returns their number."""
+        jobs = await self.list_all(caller)
+        for job, _ in jobs:
+            await self._forget(job.id)
+        return len(jobs)
+
+    async def parts(self, job: Job, after: int = 0) -> list[Part]:
+        """The parts of a job that are committed, without the first `after`."""
+        parts: list[Part] = await self._ask_store(partial(self._store.parts, job.id, after))
+        return parts
+
+    def lines(self, job: Job, parts: Iterable[Part]) -> Iterator[bytes]:
+        """The lines of some parts, as JSON; blocks while they are read."""
+        for part in parts:
+            superseded = set(part.superseded)
+            for line in self._files.lines(part_path(job.id, part.name)):
+                if not superseded or orjson.loads(line)["number"] not in superseded:
+                    yield line
+
+    def output(self, job: Job, progress: Progress) -> dict[str, Any]:
+        """The values of `schemas.JobOutput`."""
+        settled = progress.done + progress.failed
+        ended, rate = progress.ended, progress.rate
+        left = 0.0 if ended is not None else (job.total - settled) / rate if rate else None
+        state = "waiting" if progress.started is None else "running" if ended is None else "done"
+        return {
+            "id": job.id,
+            "state": state,
+            "total": job.total,
+            "done": progress.done,
+            "failed": progress.failed,
+            "per_minute": round(60 * rate, 1),
+            "seconds_left": None if left is None else round(left, 1),
+            "created": _written(job.created),
+            "ended": _written(ended),
+            "expires": _written(None if ended is None else ended + DAY * self._settings.keep_days),
+            "to": job.to,
+            "classes": job.classes,
+            "detail": progress.detail,
+            "webhook": progress.notice,
+        }
+
+    async def _sweep(self) -> None:
+        """Remove jobs that have ended some days ago."""
+        while True:
+            with suppress(NotReady):
+                for job in await self._ask_store(self._store.jobs):
+                    progress = await self._ask_store(partial(self._store.progress, job.id))
+                    ended = None if progress is None else progress.ended
+                    if ended is not None and ended + DAY * self._settings.keep_days < time.time():
+                        await self._forget(job.id)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _forget(self, identity: str) -> None:
+        # Files before the row, so that a crash in between leaves what can be removed again; and after it, because
+        # a lane may have written one meanwhile.
+        await asyncio.to_thread(self._files.remove, identity)
+        await self._ask_store(partial(self._store.remove, identity))
+        await asyncio.to_thread(self._files.remove, identity)
+
+    async def _ask_store(self, call: Any) -> Any:
+        """The result of a call of the store. Raises NotReady: it is away."""
+        try:
+            return await asyncio.to_thread(call)
+        except StoreAway as error:
+            raise NotReady(f"jobs cannot be read or written now: {error}", RETRY_SECONDS) from None
+
+
+def _may_see(job: Job, caller: Caller) -> bool:
+    return job.owner == caller.owner or caller.admin
+
+
+def _written(seconds: float | None) -> str | None:
+    """A time as RFC 3339."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _place_of_files(settings: Settings) -> tuple[str, str]:
+    if settings.job_files is not None:
+        return settings.job_files, "LEXISEG_JOB_FILES"
+    return str(_state_dir(settings, "LEXISEG_JOB_FILES") / "jobs"), "LEXISEG_STATE_DIR"
+
+
+def _open_store(settings: Settings) -> Store:
+    return SqliteStore(_state_dir(settings, "LEXISEG_REDIS_URL") / "jobs.sqlite")
+
+
+def _state_dir(settings: Settings, other: str) -> Path:
+    if settings.state_dir is None:
+        raise InvalidValue.of("LEXISEG_JOBS", "true", f"LEXISEG_STATE_DIR, or {other}, beside it")
+    return settings.state_dir.absolute()

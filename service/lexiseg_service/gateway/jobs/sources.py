@@ -1,0 +1,231 @@
+"""The pictures of a job: URLs, a folder or a prefix that the operator allows, an uploaded zip or tar.
+
+A source is listed once, when the job is created. Nothing is unpacked: pictures are read from the archive one by one, up
+to the limit of an image. So a name in an archive is never a path, and a bomb costs what one picture may.
+"""
+
+from __future__ import annotations
+
+import struct
+import tarfile
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, Protocol
+
+from lexiseg_model.file_names import as_text, from_text, is_hidden
+from lexiseg_model.pictures.formats import is_picture_name
+from lexiseg_service.errors import InvalidValue, NotAllowed, TooLarge, UndecodableImage
+from lexiseg_service.gateway.jobs.files import open_store
+from lexiseg_service.gateway.jobs.job import Job, Picture, SourceKind
+
+ARCHIVE = "archive"
+FOLDER = "folder"
+END_OF_ZIP = b"PK\5\6"
+MAX_END_BYTES = 22 + 2**16  # of the record at a zip's end, and its comment
+BYTES_PER_ENTRY = 128  # of a zip's directory: 46, a name and extra fields
+PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what zipfile unpacks only as far as it is asked for
+MAX_TAR_HEADER = 2**20  # bytes of a long name or of PAX fields
+
+
+class Reader(Protocol):
+    """Reads the pictures of one job. Thread-safe."""
+
+    def read(self, picture: Picture) -> bytes:
+        """One encoded picture.
+
+        Raises:
+            ServiceError: it cannot be read; the message is for its line.
+            OSError: the disk or the store refuses now.
+        """
+        ...
+
+
+def numbered(named: Iterable[tuple[str, str]], most: int, field: str) -> list[Picture]:
+    """Names and places as pictures.
+
+    Raises:
+        InvalidValue: there are none, or more than `most`.
+    """
+    pictures: list[Picture] = []
+    for number, (name, place) in enumerate(named):
+        if number == most:
+            raise InvalidValue.of(field, f"more than {most:,} pictures", f"at most {most:,} (LEXISEG_JOB_PICTURES)")
+        pictures.append(Picture(number, as_text(name), as_text(place)))
+    if not pictures:
+        raise InvalidValue.of(field, "no pictures", "at least one, of a name that ends like a picture's")
+    return pictures
+
+
+def allowed(folder: str, roots: Sequence[str]) -> str:
+    """A folder that a client names, if it is one of the roots or below one.
+
+    Raises:
+        NotAllowed: it is not.
+    """
+    address = folder.rstrip("/")
+    parts = PurePosixPath(address).parts
+    is_plain = ".." not in parts and "\0" not in address and "*" not in address
+    if not is_plain or not any(address == root or address.startswith(f"{root}/") for root in _stripped(roots)):
+        raise NotAllowed(f"folder: {folder[:80]!r} is not below a folder that LEXISEG_JOB_FOLDERS names")
+    return address
+
+
+def _stripped(roots: Sequence[str]) -> list[str]:
+    return [root.rstrip("/") for root in roots]
+
+
+def in_folder(folder: str) -> Iterator[tuple[str, str]]:
+    """The pictures in a folder and below it, without hidden ones: path from the folder, and address.
+
+    Raises:
+        InvalidValue: there is no such folder, or no package for its protocol.
+        OSError: it cannot be listed.
+    """
+    store, root = open_store(folder, FOLDER)
+    if not store.isdir(root):
+        raise InvalidValue.of(FOLDER, folder, "a folder or prefix that exists")
+    for inside, _, names in store.walk(root):
+        for name in sorted(names):
+            path = f"{inside}/{name}"[len(root) :].lstrip("/")
+            if is_picture_name(name) and not any(map(is_hidden, path.split("/"))):
+                yield path, path
+
+
+def in_archive(content: BinaryIO, most: int) -> tuple[SourceKind, list[tuple[str, str]]]:
+    """The kind of an archive, and the names and places of the pictures in it.
+
+    Raises:
+        InvalidValue: neither a zip nor an uncompressed tar, a damaged one, one with too many entries or with a name
+            that leads out of it.
+    """
+    content.seek(0)
+    head = content.read(4)
+    content.seek(0)
+    try:
+        if head.startswith(b"PK"):
+            return "zip", list(_safe(_in_zip(content, most)))
+        return "tar", list(_safe(_in_tar(content, most)))
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, EOFError, NotImplementedError) as error:
+        raise InvalidValue.of(ARCHIVE, f"a file that is damaged or cut off ({error})", EXPECTED) from None
+
+
+EXPECTED = "a whole zip or an uncompressed tar"
+
+
+def _safe(members: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The pictures among an archive's members."""
+    for name, place in members:
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        if name.startswith("/") or ".." in parts or "\0" in name:
+            raise InvalidValue.of(ARCHIVE, f"the name {name[:80]!r}", "names within the archive")
+        if is_picture_name(name) and not any(map(is_hidden, parts)):
+            yield name, place
+
+
+def _in_zip(content: BinaryIO, most: int) -> Iterator[tuple[str, str]]:
+    """Files of a zip. Its directory is read whole, so its size is looked at first."""
+    size = content.seek(0, 2)
+    content.seek(max(0, size - MAX_END_BYTES))
+    end = content.read()
+    at = end.rfind(END_OF_ZIP)
+    if at < 0 or len(end) - at < 22:
+        raise zipfile.BadZipFile("it has no directory at its end")
+    (n_bytes,) = struct.unpack_from("<L", end, at + 12)
+    if n_bytes > most * BYTES_PER_ENTRY:
+        raise InvalidValue.of(ARCHIVE, f"a directory of {n_bytes:,} bytes", f"at most {most:,} pictures, without ZIP64")
+    with zipfile.ZipFile(content) as archive:
+        for number, entry in enumerate(archive.infolist()):
+            if not entry.is_dir():
+                yield entry.filename, str(number)
+
+
+class _Bounded(tarfile.TarInfo):
+    """A header whose long name or fields are read only up to a size: tarfile would take as much memory as they say."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Any:
+        position = archive.fileobj.tell()  # type: ignore[union-attr]
+        header = archive.fileobj.read(tarfile.BLOCKSIZE)  # type: ignore[union-attr]
+        archive.fileobj.seek(position)  # type: ignore[union-attr]
+        if len(header) == tarfile.BLOCKSIZE and header[156:157] in b"LKxgX" and header[156:157]:
+            size = tarfile.nti(header[124:136])  # type: ignore[attr-defined]
+            if not 0 <= size <= MAX_TAR_HEADER:
+                raise tarfile.ReadError(f"a header of {size:,} bytes")
+        return super().fromtarfile(archive)
+
+
+def _in_tar(content: BinaryIO, most: int) -> Iterator[tuple[str, str]]:
+    with tarfile.open(fileobj=content, mode="r:", tarinfo=_Bounded) as archive:
+        for number, member in enumerate(archive):
+            if number >= 2 * most:  # a tar has folders, too
+                raise InvalidValue.of(ARCHIVE, f"more than {2 * most:,} entries", f"at most {most:,} pictures")
+            archive.members = []  # type: ignore[attr-defined]  # tarfile keeps all of them
+            if member.isfile():
+                yield member.name, f"{member.offset_data}+{member.size}"
+        # tarfile takes an unreadable header for the end, which is a block of zeros.
+        content.seek(archive.offset)
+        if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("it does not end as a tar does")
+
+
+def reader_of(job: Job, max_bytes: int) -> Reader:
+    """The reader of a job's pictures; those of URLs are fetched elsewhere.
+
+    Raises:
+        InvalidValue: no package for its store is installed.
+    """
+    return ZipReader(job.root, max_bytes) if job.kind == "zip" else StoreReader(job, max_bytes)
+
+
+class StoreReader:
+    """Reads files of a folder, or stretches of a tar."""
+
+    def __init__(self, job: Job, max_bytes: int) -> None:
+        self._store, self._root = open_store(job.root, FOLDER)
+        self._is_tar = job.kind == "tar"
+        self._max_bytes = max_bytes
+
+    def read(self, picture: Picture) -> bytes:
+        """As `Reader.read`."""
+        if self._is_tar:
+            at, _, length = picture.place.partition("+")
+            _check_size(int(length), self._max_bytes)
+            return bytes(self._store.cat_file(self._root, start=int(at), end=int(at) + int(length)))
+        try:
+            with self._store.open(f"{self._root}/{from_text(picture.place)}", "rb") as file:
+                content = bytes(file.read(self._max_bytes + 1))
+        except FileNotFoundError:
+            raise UndecodableImage("the file is gone since the job was created") from None
+        _check_size(len(content), self._max_bytes)
+        return content
+
+
+class ZipReader:
+    """Reads members of a zip."""
+
+    def __init__(self, address: str, max_bytes: int) -> None:
+        store, path = open_store(address, ARCHIVE)
+        self._archive = zipfile.ZipFile(store.open(path, "rb"))  # closed with the reader
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+
+    def read(self, picture: Picture) -> bytes:
+        """As `Reader.read`."""
+        entry = self._archive.infolist()[int(picture.place)]
+        if entry.compress_type not in PLAIN:
+            raise UndecodableImage("its compression in the archive is not taken; expected stored or deflated")
+        try:
+            with self._lock, self._archive.open(entry) as member:
+                content = member.read(self._max_bytes + 1)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+            raise UndecodableImage(f"it cannot be read from the archive: {error}") from None
+        _check_size(len(content), self._max_bytes)
+        return content
+
+
+def _check_size(n_bytes: int, most: int) -> None:
+    if n_bytes > most:
+        raise TooLarge(f"the picture has {n_bytes:,} bytes or more, at most {most:,} are taken")

@@ -1,0 +1,183 @@
+"""The /jobs routes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from tempfile import TemporaryFile
+from typing import Annotated, Any, BinaryIO
+
+import orjson
+from fastapi import APIRouter, Path, Query
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from lexiseg_service.errors import InvalidValue, NotReady, SwitchedOff, UnknownJob
+from lexiseg_service.gateway.jobs.formats import FORMATS, check_fits
+from lexiseg_service.gateway.jobs.job import Format
+from lexiseg_service.gateway.jobs.jobs import Jobs
+from lexiseg_service.gateway.jobs.schemas import EXAMPLE, JobInput, JobList, JobOutput, LineOutput
+from lexiseg_service.gateway.jobs.sources import ARCHIVE
+from lexiseg_service.gateway.rest import body
+from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, problems
+from lexiseg_service.gateway.rest.paths import STABLE, answer_head
+from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of
+from lexiseg_service.question.validation import off_event_loop, parse_json, validate
+
+router = APIRouter(tags=["jobs"])
+NDJSON = "application/x-ndjson"
+Identity = Annotated[str, Path(description="job id, from the answer of `POST /v1/jobs`", examples=["3q2-7wAAAAAAAAAA"])]
+After = Annotated[int, Query(ge=0, le=10**9, description="number of parts that the client has; `Link` names the next")]
+To = Annotated[Format | None, Query(description="format of the results; default: the job's own")]
+CREATE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/JobInput"}, "example": EXAMPLE},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [ARCHIVE, "request"],
+                    "additionalProperties": False,
+                    "properties": {
+                        ARCHIVE: {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "zip or uncompressed tar with the pictures",
+                        },
+                        "request": {
+                            "type": "string",
+                            "description": "all other fields, as the JSON object of application/json",
+                        },
+                    },
+                }
+            },
+        },
+    }
+}
+FORBIDDEN = (SwitchedOff, UnknownJob, NotReady)
+
+
+@router.post(
+    "/jobs",
+    summary="Ask one question about many pictures",
+    status_code=202,
+    responses={202: {"model": JobOutput, "description": "Accepted"}, **problems(*OF_SEGMENT, SwitchedOff)},
+    openapi_extra=CREATE,
+)
+async def create_job(request: Request) -> Response:
+    """Accept pictures by URL, in a folder that the operator allows, or in an archive; they are asked in the background.
+
+    Interactive requests go before them.
+    """
+    jobs = _jobs(request)
+    async with _parsed(request) as (asked, archive):
+        job, progress = await jobs.create(asked, archive, caller_of(request))
+    answer = as_json(jobs.output(job, progress), 202)
+    answer.headers["Location"] = f"{STABLE}/jobs/{job.id}"
+    return answer
+
+
+@asynccontextmanager
+async def _parsed(request: Request) -> AsyncIterator[tuple[JobInput, BinaryIO | None]]:
+    settings = settings_of(request)
+    if body.kind_of(request) != "multipart/form-data":
+        # Two marks a URL: its comma, and one within it.
+        yield await body.read_json(request, JobInput, settings.limits, more_values=2 * settings.job_pictures), None
+        return
+    form = await body.read_form_with_file(request, settings.limits, partial(TemporaryFile, dir=settings.state_dir))
+    try:
+        archives = [value for value in form.getlist(ARCHIVE) if isinstance(value, UploadFile)]
+        others = {name for name in form if name not in (ARCHIVE, "request")}
+        texts = [value for value in form.getlist("request") if isinstance(value, str)]
+        if len(archives) != 1 or len(texts) != 1 or others:
+            came = ", ".join(name for name, _ in form.multi_items())[:80]
+            raise InvalidValue.of(ARCHIVE, came or "no field", "one file `archive` and one JSON text `request`")
+        parsed = await off_event_loop(len(texts[0]), lambda: parse_json(texts[0], settings.limits))
+        if not isinstance(parsed, dict):
+            raise InvalidValue.of("request", type(parsed).__name__, "a JSON object")
+        yield validate(JobInput, parsed), archives[0].file
+    finally:
+        await form.close()
+
+
+@router.get(
+    "/jobs",
+    summary="List jobs",
+    responses={200: {"model": JobList}, **problems(SwitchedOff, NotReady)},
+)
+async def list_jobs(request: Request) -> Response:
+    """List the jobs of this API key, the oldest first."""
+    jobs = _jobs(request)
+    return as_json({"jobs": [jobs.output(*each) for each in await jobs.list_all(caller_of(request))]})
+
+
+@router.get(
+    "/jobs/{identity}",
+    summary="One job",
+    responses={200: {"model": JobOutput}, **problems(*FORBIDDEN)},
+)
+async def get_job(request: Request, identity: Identity) -> Response:
+    """Return where a job stands: pictures done and failed, pictures a minute, time left."""
+    jobs = _jobs(request)
+    return as_json(jobs.output(*await jobs.find(identity, caller_of(request))))
+
+
+@router.get(
+    "/jobs/{identity}/results",
+    summary="Results of a job, while it runs and after",
+    responses={
+        200: {
+            "model": LineOutput,
+            "description": "For `jsonl` a line for each picture; `Link` with rel=next continues after the last of them",
+            "content": {NDJSON: {}, **{kind.media_type: {} for kind in FORMATS.values()}},
+        },
+        **problems(*FORBIDDEN, InvalidValue),
+    },
+    response_class=Response,
+)
+async def get_results(request: Request, identity: Identity, to: To = None, after: After = 0) -> Response:
+    """Return the answers that there are, in the order in which they were given."""
+    jobs = _jobs(request)
+    job, _ = await jobs.find(identity, caller_of(request))
+    kind = FORMATS.get(to or job.to)
+    parts = await jobs.parts(job, after)
+    if kind is None:
+        link = f'<{STABLE}/jobs/{job.id}/results?to=jsonl&after={after + len(parts)}>; rel="next"'
+        return _streamed(request, jobs.lines(job, parts), NDJSON, {"Link": link})
+    if after:
+        raise InvalidValue.of("after", after, f"0 for to={to or job.to}; only jsonl continues")
+    check_fits(to or job.to, job.question)
+    content = kind.write(lambda: map(orjson.loads, jobs.lines(job, parts)), job.classes)
+    named = {"Content-Disposition": f'attachment; filename="{kind.file}"'}
+    return _streamed(request, content, kind.media_type, named)
+
+
+def _streamed(request: Request, content: Iterator[bytes], media_type: str, headers: dict[str, str]) -> Response:
+    if request.method == "HEAD":  # nothing would be sent of what is read
+        return Response(headers=headers, media_type=media_type)
+    return StreamingResponse(content, headers=headers, media_type=media_type)
+
+
+@router.delete(
+    "/jobs/{identity}",
+    summary="End and remove a job",
+    status_code=204,
+    responses=problems(*FORBIDDEN),
+)
+async def delete_job(request: Request, identity: Identity) -> Response:
+    """End a job, and remove it with its archive and its results."""
+    await _jobs(request).remove(identity, caller_of(request))
+    return Response(status_code=204)
+
+
+def _jobs(request: Request) -> Jobs:
+    jobs: Jobs | None = request.app.state.jobs
+    if jobs is None:
+        raise SwitchedOff("jobs are switched off here; an operator switches them on by LEXISEG_JOBS=true")
+    return jobs
+
+
+answer_head(router)

@@ -1,0 +1,180 @@
+"""What every store of jobs keeps: pictures are taken once, answered once, and free again when their holder is gone."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from lexiseg_service.gateway.jobs.job import Job, Picture, Store, Webhook
+from lexiseg_service.gateway.jobs.sqlite_store import SqliteStore
+
+LEASE = 1000.0  # seconds; longer than any test
+WEBHOOK = Webhook("https://example.org/hook", "a secret of sixteen")
+
+
+def job(identity: str = "a", total: int = 4, webhook: Webhook | None = None) -> Job:
+    question = {"classes": ["sky"]}
+    return Job(identity, "", "address:1", 1.0, total, "urls", "", question, ("sky",), "jsonl", webhook)
+
+
+def pictures(count: int) -> list[Picture]:
+    return [Picture(number, f"{number}.jpg", f"https://example.org/{number}.jpg") for number in range(count)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = SqliteStore(tmp_path / "jobs.sqlite")
+    yield store
+    store.close()
+
+
+def test_a_job_comes_back_as_it_was_added(store: Store) -> None:
+    added = job(webhook=WEBHOOK)
+    store.add(added, pictures(4))
+
+    found = store.job("a")
+
+    assert found is not None
+    assert (found.question, list(found.classes), found.webhook) == (added.question, ["sky"], added.webhook)
+    assert [each.id for each in store.jobs()] == store.open_jobs() == ["a"]
+    assert store.job("b") is None
+    assert store.progress("b") is None
+
+
+def test_a_picture_has_one_holder(store: Store) -> None:
+    store.add(job(), pictures(4))
+    store.beat(["x", "y"], LEASE)
+
+    taken = store.take("a", "x", 3), store.take("a", "y", 3)
+
+    assert [[picture.number for picture in each] for each in taken] == [[0, 1, 2], [3]]
+    assert taken[0][0] == pictures(1)[0]
+    assert store.take("a", "x", 3) == []
+
+
+def test_pictures_of_a_holder_that_is_gone_are_free(store: Store) -> None:
+    store.add(job(), pictures(4))
+    store.beat(["x", "y"], LEASE)
+    store.take("a", "x", 2)
+
+    store.leave("x")
+
+    assert [picture.number for picture in store.take("a", "y", 4)] == [0, 1, 2, 3]
+
+
+def test_pictures_of_a_lease_that_has_ended_are_free(store: Store) -> None:
+    store.add(job(), pictures(2))
+    store.beat(["x"], 0.001)
+    store.take("a", "x", 2)
+    store.beat(["y"], LEASE)
+    taken: list[Picture] = []
+
+    while len(taken) < 2:
+        taken += store.take("a", "y", 2)
+
+    assert sorted(picture.number for picture in taken) == [0, 1]
+
+
+def test_a_part_counts_each_picture_once(store: Store) -> None:
+    store.add(job(), pictures(4))
+    store.beat(["x", "y"], LEASE)
+    store.take("a", "x", 3)
+    store.leave("x")  # it stalls, and comes back too late
+    store.take("a", "y", 2)
+
+    assert store.commit("a", "first", {0: False, 1: True})
+    assert store.commit("a", "late", {0: False, 1: False, 2: False})
+
+    parts = store.parts("a")
+    assert [(part.name, part.done, part.failed, sorted(part.superseded)) for part in parts] == [
+        ("first", 1, 1, []),
+        ("late", 1, 0, [0, 1]),
+    ]
+    assert [part.name for part in store.parts("a", after=1)] == ["late"]
+    progress = store.progress("a")
+    assert progress is not None
+    assert (progress.done, progress.failed, progress.ended) == (2, 1, None)
+
+
+def test_a_commit_that_is_repeated_changes_nothing(store: Store) -> None:
+    store.add(job(total=1), pictures(1))
+    store.beat(["x"], LEASE)
+    store.take("a", "x", 1)
+
+    assert store.commit("a", "first", {0: False})
+    assert store.commit("a", "first", {0: False})
+
+    assert [(part.name, part.done, list(part.superseded)) for part in store.parts("a")] == [("first", 1, [])]
+
+
+def test_the_last_picture_ends_the_job(store: Store) -> None:
+    store.add(job(total=2), pictures(2))
+    store.beat(["x"], LEASE)
+    store.take("a", "x", 2)
+    store.note("a", "the disk is full")
+    store.commit("a", "first", {0: False})
+    assert store.open_jobs() == ["a"]
+
+    store.commit("a", "second", {1: False})
+
+    progress = store.progress("a")
+    assert progress is not None
+    assert progress.started is not None
+    assert progress.ended is not None
+    assert progress.detail is None
+    assert store.open_jobs() == []
+
+
+def test_a_removed_job_takes_no_answers(store: Store) -> None:
+    store.add(job(), pictures(4))
+    store.beat(["x"], LEASE)
+    store.take("a", "x", 2)
+
+    store.remove("a")
+
+    assert not store.commit("a", "first", {0: False})
+    assert (store.jobs(), store.take("a", "x", 1), store.parts("a")) == ([], [], [])
+
+
+def test_a_notice_is_due_at_the_end_and_has_one_holder(store: Store) -> None:
+    store.add(job("a", 1, WEBHOOK), pictures(1))
+    store.add(job("b", 1, WEBHOOK), pictures(1))
+    store.beat(["x", "y"], LEASE)
+    store.take("a", "x", 1)
+    store.commit("a", "first", {0: False})
+
+    assert (store.due_notices("x"), store.due_notices("y")) == (["a"], [])
+    store.leave("x")
+    assert store.due_notices("y") == ["a"]
+    store.noticed("a", "sent")
+    store.leave("y")
+    assert store.due_notices("x") == []
+
+
+def test_many_holders_at_once_take_each_picture_once(store: Store) -> None:
+    store.add(job(total=200), pictures(200))
+    holders = [f"holder {number}" for number in range(8)]
+    store.beat(holders, LEASE)
+
+    def take_all(holder: str) -> list[int]:
+        numbers = []
+        while taken := store.take("a", holder, 3):
+            numbers += [picture.number for picture in taken]
+        return numbers
+
+    with ThreadPoolExecutor(8) as threads:
+        taken = [number for numbers in threads.map(take_all, holders) for number in numbers]
+
+    assert sorted(taken) == list(range(200))
+
+
+def test_another_gateway_sees_what_the_first_has_stored(tmp_path: Path) -> None:
+    first, second = SqliteStore(tmp_path / "jobs.sqlite"), SqliteStore(tmp_path / "jobs.sqlite")
+    first.add(job(), pictures(4))
+    first.beat(["x"], LEASE)
+    first.take("a", "x", 1)
+
+    assert [picture.number for picture in second.take("a", "y", 4)] == [1, 2, 3]
+    first.close()
+    second.close()
