@@ -17,10 +17,11 @@ TO_START = 20.0  # seconds; it needs a hundredth
 
 
 class RedisServer:
-    """Started on a free port, without a disk."""
+    """Started on a free port, without a disk; a `durable` one has what it was told before it was killed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self._folder = folder
+        self._appendonly = "yes" if durable else "no"
         self.port = free_port()
         self.start()
 
@@ -29,7 +30,8 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        command += ["--appendonly", self._appendonly]
         self._process = subprocess.Popen([*command, "--dir", str(self._folder)], stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + TO_START
         with redis.Redis(port=self.port) as client:

@@ -1,7 +1,7 @@
 """A job whose gateway and worker are killed: each picture is answered once, none is lost, none is wrong."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from loadtests.ports import free_port
 from tests import pictures
 from tests.integration.server import TO_START, Process
+from tests.redis_server import RedisServer
 from tests.waiting import until
 
 COUNT = 160
@@ -28,13 +29,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         picture = pictures.small(NAMES[number % 2], 64 + number)
         (folder / f"{number:04d}.jpg").write_bytes(pictures.encoded(picture, "JPEG"))
     return folder
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator["Patient"]:
-    state = tmp_path_factory.mktemp("state")
-    with Patient(state, folder) as server:
-        yield server
 
 
 class Patient:
@@ -90,20 +84,24 @@ def is_gateway(process: psutil.Process) -> bool:
     return not is_worker(process)
 
 
-def test_each_picture_is_answered_once_whoever_is_killed(server: Patient, folder: Path) -> None:
+def start(server: Patient, folder: Path) -> str:
     created = server.ask("POST", "/v1/jobs", json={"folder": str(folder), "question": QUESTION})
     assert created.status_code == 202, created.text
-    job = created.json()["id"]
+    identity: str = created.json()["id"]
+    return identity
 
-    for victim in (is_gateway, is_worker, is_gateway):
-        before = server.progress(job)["done"]
-        until(lambda before=before: server.progress(job)["done"] > before)
-        server.kill(victim)
-    at_the_last_kill = server.progress(job)["done"]
-    until(lambda: server.progress(job)["state"] == "done", TO_START, server.process.last_lines)
 
+def go_on(server: Patient, job: str) -> int:
+    """Wait until more pictures are answered; their number."""
+    before = server.progress(job).get("done", COUNT)
+    until(lambda: server.progress(job).get("done", 0) > before, TO_START, server.process.last_lines)
+    done: int = server.progress(job)["done"]
+    return done
+
+
+def assert_each_answered_once(server: Patient, job: str, folder: Path) -> None:
+    until(lambda: server.progress(job).get("state") == "done", TO_START, server.process.last_lines)
     lines = [json.loads(line) for line in server.ask("GET", f"/v1/jobs/{job}/results").text.splitlines()]
-    assert at_the_last_kill < COUNT
     assert sorted(line["number"] for line in lines) == list(range(COUNT))
     assert [line["problem"] for line in lines if line["problem"]] == []
     until(server.ready)
@@ -111,3 +109,29 @@ def test_each_picture_is_answered_once_whoever_is_killed(server: Patient, folder
         form = [("image", ("a.jpg", (folder / line["image"]).read_bytes())), *(("classes", (None, n)) for n in CLASSES)]
         alone = server.ask("POST", "/v1/segment", files=form).json()
         assert line["answer"]["segments"] == alone["segments"]
+
+
+def test_a_killed_gateway_and_a_killed_worker_lose_no_picture(tmp_path: Path, folder: Path) -> None:
+    with Patient(tmp_path, folder) as server:
+        job = start(server, folder)
+
+        for victim in (is_gateway, is_worker, is_gateway):
+            assert go_on(server, job) < COUNT
+            server.kill(victim)
+
+        assert_each_answered_once(server, job, folder)
+
+
+def test_a_killed_redis_loses_no_picture(tmp_path: Path, folder: Path) -> None:
+    redis = RedisServer(tmp_path, durable=True)
+    with Patient(tmp_path, folder, LEXISEG_REDIS_URL=redis.url) as server:
+        job = start(server, folder)
+
+        assert go_on(server, job) < COUNT
+        redis.kill()
+        redis.start()
+        assert go_on(server, job) < COUNT
+        server.kill(is_gateway)
+
+        assert_each_answered_once(server, job, folder)
+    redis.kill()

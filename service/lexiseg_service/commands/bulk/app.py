@@ -93,10 +93,11 @@ def bulk(
     from lexiseg_model import catalogue
     from lexiseg_model.catalogue.store import absolute
     from lexiseg_service.commands.bulk.export import WRITERS
-    from lexiseg_service.commands.bulk.job import FAILED, Destination, Job, count_rows, planned_size, write_plan
+    from lexiseg_service.commands.bulk.job import Destination, Job, count_rows, planned_size, write_plan
     from lexiseg_service.commands.bulk.segmenting import Cluster, batch_settings, segment_chunks
     from lexiseg_service.commands.bulk.sources import items, source_of
     from lexiseg_service.commands.in_process import check_model, resolved
+    from lexiseg_service.gateway.jobs.rows import FAILED
 
     for name in to or ():
         if name not in WRITERS:

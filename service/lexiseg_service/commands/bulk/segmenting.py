@@ -23,11 +23,12 @@ import typer
 from lexiseg_client.calling.mapping import map_threads
 from lexiseg_model.errors import ModelError, OptionError
 from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.bulk.job import FAILED, OK, Destination, Job, Row, Size, row_of
+from lexiseg_service.commands.bulk.job import Destination, Job, Size, row_of
 from lexiseg_service.commands.bulk.sources import Contents, Item, Read
 from lexiseg_service.commands.image_files import Unreadable
 from lexiseg_service.commands.in_process import load
 from lexiseg_service.errors import NotReady, ServiceError
+from lexiseg_service.gateway.jobs.rows import FAILED, OK, Row
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics

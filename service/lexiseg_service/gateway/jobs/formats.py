@@ -170,7 +170,7 @@ def write_label_maps(lines: Lines, classes: Sequence[str]) -> Iterator[bytes]:
 
     def files() -> Iterator[tuple[str, bytes]]:
         yield "classes.json", json.dumps(dict(enumerate(classes, 1)), ensure_ascii=False, indent=1).encode()
-        kind: type[np.uint8] | type[np.uint16] = np.uint8 if len(classes) <= MAX_8_BIT else np.uint16
+        kind: Any = np.uint8 if len(classes) <= MAX_8_BIT else np.uint16
         for line, stem in zip(_answered(lines), stems_of(line["image"] for line in _answered(lines)), strict=False):
             segments, size = _segments(line)
             labels = np.zeros(size, kind)

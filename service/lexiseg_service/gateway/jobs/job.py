@@ -8,8 +8,9 @@ answered belongs to the part that was committed first; the later part lists it a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 SourceKind = Literal["urls", "folder", "zip", "tar"]
@@ -110,7 +111,7 @@ class Store(Protocol):
         ...
 
     def take(self, identity: str, holder: str, count: int) -> list[Picture]:
-        """Take up to `count` pictures that nobody holds."""
+        """Take up to `count` pictures that nobody else holds; those that this holder has already come again."""
         ...
 
     def commit(self, identity: str, name: str, answered: Mapping[int, bool]) -> bool:
@@ -130,7 +131,7 @@ class Store(Protocol):
         ...
 
     def due_notices(self, holder: str) -> list[str]:
-        """Take the jobs that have ended, whose webhook is not told yet and whose notice nobody else holds."""
+        """Take the jobs that have ended, whose webhook is not told yet, and whose notice nobody else has."""
         ...
 
     def noticed(self, identity: str, notice: Notice) -> None:
@@ -158,3 +159,15 @@ def measured_since(started: float, now: float) -> float:
 def rate_of(count: int, seconds: float) -> float:
     """Pictures a second."""
     return count / seconds if seconds > 0 else 0.0
+
+
+def to_json(job: Job) -> str:
+    """A job as a text, for a store."""
+    return json.dumps(asdict(job))
+
+
+def from_json(content: str | bytes) -> Job:
+    """The job of a text of `to_json`."""
+    values = json.loads(content)
+    webhook = values.pop("webhook")
+    return Job(**values, webhook=None if webhook is None else Webhook(**webhook))

@@ -19,11 +19,13 @@ from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.jobs.files import Files
 from lexiseg_service.gateway.jobs.formats import check_fits
 from lexiseg_service.gateway.jobs.job import Job, Part, Picture, Progress, SourceKind, Store, StoreAway, Webhook
+from lexiseg_service.gateway.jobs.redis_store import RedisStore
 from lexiseg_service.gateway.jobs.runner import Runner, part_path
 from lexiseg_service.gateway.jobs.schemas import JobInput
 from lexiseg_service.gateway.jobs.sources import ARCHIVE, allowed, in_archive, in_folder, numbered
 from lexiseg_service.gateway.jobs.sqlite_store import SqliteStore
 from lexiseg_service.gateway.use_case import UseCase
+from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
@@ -47,7 +49,7 @@ class Jobs:
         self._settings = settings
         self._use_case = use_case
         self._files = Files(*_place_of_files(settings))
-        self._store: Store = _open_store(settings)
+        self._store = _open_store(settings, metrics)
         self._runner = Runner(self._store, self._files, use_case, access.limits, settings, metrics)
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -247,7 +249,9 @@ def _place_of_files(settings: Settings) -> tuple[str, str]:
     return str(_state_dir(settings, "LEXISEG_JOB_FILES") / "jobs"), "LEXISEG_STATE_DIR"
 
 
-def _open_store(settings: Settings) -> Store:
+def _open_store(settings: Settings, metrics: Metrics) -> Store:
+    if settings.redis_url is not None:
+        return RedisStore(open_link(settings, "jobs", metrics))
     return SqliteStore(_state_dir(settings, "LEXISEG_REDIS_URL") / "jobs.sqlite")
 
 

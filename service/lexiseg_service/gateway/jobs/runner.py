@@ -265,7 +265,7 @@ class Runner:
         else:
             reader = await self._reader(job)
             image = ImageSource(await self._in_thread(reader.read, picture))
-        caller = Caller(owner=job.owner, client=f"job:{job.client}", request_id=identity)
+        caller = Caller(owner=job.owner, client=job.client, request_id=identity, background=True)
         question = self._questions.get(job.id) or Question.model_validate(job.question)
         self._questions.put(job.id, question)
         request = await self._use_case.request(question, caller, image)

@@ -147,9 +147,9 @@ class _Bounded(tarfile.TarInfo):
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Any:
-        position = archive.fileobj.tell()  # type: ignore[union-attr]
-        header = archive.fileobj.read(tarfile.BLOCKSIZE)  # type: ignore[union-attr]
-        archive.fileobj.seek(position)  # type: ignore[union-attr]
+        position = archive.fileobj.tell()
+        header = archive.fileobj.read(tarfile.BLOCKSIZE)
+        archive.fileobj.seek(position)
         if len(header) == tarfile.BLOCKSIZE and header[156:157] in b"LKxgX" and header[156:157]:
             size = tarfile.nti(header[124:136])  # type: ignore[attr-defined]
             if not 0 <= size <= MAX_TAR_HEADER:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ from lexiseg_service.gateway.jobs.job import (
     Picture,
     Progress,
     StoreAway,
-    Webhook,
+    from_json,
     measured_since,
     rate_of,
+    to_json,
 )
 
 BUSY_SECONDS = 10.0  # for another gateway's transaction
@@ -46,12 +46,13 @@ CREATE TABLE IF NOT EXISTS holders (id TEXT PRIMARY KEY, until REAL NOT NULL) WI
 TAKE = """
 UPDATE pictures SET holder = :holder WHERE job = :job AND number IN (
     SELECT number FROM pictures WHERE job = :job AND part IS NULL
-    AND (holder IS NULL OR holder NOT IN (SELECT id FROM holders WHERE until > :now)) ORDER BY number LIMIT :count
+    AND (holder IS NULL OR holder = :holder OR holder NOT IN (SELECT id FROM holders WHERE until > :now))
+    ORDER BY number LIMIT :count
 ) RETURNING number, name, place
 """
 TAKE_NOTICES = """
 UPDATE jobs SET notifier = :holder WHERE ended IS NOT NULL AND notice = 'due'
-AND (notifier IS NULL OR notifier NOT IN (SELECT id FROM holders WHERE until > :now)) RETURNING id
+AND (notifier IS NULL OR notifier = :holder OR notifier NOT IN (SELECT id FROM holders WHERE until > :now)) RETURNING id
 """
 
 
@@ -217,15 +218,3 @@ def _errors() -> Iterator[None]:
         yield
     except sqlite3.Error as error:  # a full disk, a damaged file, a lock that another process keeps
         raise StoreAway(str(error)) from error
-
-
-def to_json(job: Job) -> str:
-    """A job as a text, for a store."""
-    return json.dumps(asdict(job))
-
-
-def from_json(content: str | bytes) -> Job:
-    """The job of a text of `to_json`."""
-    values = json.loads(content)
-    webhook = values.pop("webhook")
-    return Job(**values, webhook=None if webhook is None else Webhook(**webhook))

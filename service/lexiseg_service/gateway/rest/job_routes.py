@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path as FilePath
 from tempfile import TemporaryFile
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, cast
 
 import orjson
 from fastapi import APIRouter, Path, Query
@@ -87,7 +88,7 @@ async def _parsed(request: Request) -> AsyncIterator[tuple[JobInput, BinaryIO | 
         # Two marks a URL: its comma, and one within it.
         yield await body.read_json(request, JobInput, settings.limits, more_values=2 * settings.job_pictures), None
         return
-    form = await body.read_form_with_file(request, settings.limits, partial(TemporaryFile, dir=settings.state_dir))
+    form = await body.read_form_with_file(request, settings.limits, partial(_temporary_file, settings.state_dir))
     try:
         archives = [value for value in form.getlist(ARCHIVE) if isinstance(value, UploadFile)]
         others = {name for name in form if name not in (ARCHIVE, "request")}
@@ -101,6 +102,11 @@ async def _parsed(request: Request) -> AsyncIterator[tuple[JobInput, BinaryIO | 
         yield validate(JobInput, parsed), archives[0].file
     finally:
         await form.close()
+
+
+def _temporary_file(folder: FilePath | None) -> BinaryIO:
+    """A file without a name; where there is a state directory, in it: other folders may be in memory."""
+    return cast("BinaryIO", TemporaryFile(dir=folder))
 
 
 @router.get(
