@@ -58,6 +58,10 @@ from lexiseg_client.folders import LabelledFolder as LabelledFolder
 from lexiseg_client.images import ImageId as ImageId
 from lexiseg_client.images import ImageLike as ImageLike
 from lexiseg_client.images import ImageUrl as ImageUrl
+from lexiseg_client.jobs import Job as Job
+from lexiseg_client.jobs import JobAnswer as JobAnswer
+from lexiseg_client.jobs import Jobs as Jobs
+from lexiseg_client.jobs import JobState as JobState
 from lexiseg_client.masks.polygons import Ring as Ring
 from lexiseg_client.models import Health as Health
 from lexiseg_client.models import Model as Model

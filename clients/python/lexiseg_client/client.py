@@ -21,6 +21,7 @@ from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.folders import DataSet, LabelledFolder, write_all, writer_of
 from lexiseg_client.images import ImageLike, pictures_in
+from lexiseg_client.jobs import Jobs
 from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Class, Classes, Options, Unpack
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularyOptions, VocabularySummary
@@ -42,7 +43,7 @@ class Client:
 
     Args:
         url: `http://localhost:8000` (REST), `grpc://localhost:50051` or `localhost:50051` (gRPC); https and grpcs for
-            TLS. Answers are the same over both; vocabularies need REST. None: `LEXISEG_BASE_URL` if set, else
+            TLS. Answers are the same over both; vocabularies and jobs need REST. None: `LEXISEG_BASE_URL` if set, else
             http://localhost:8000.
         api_key: sent with every request; None: `LEXISEG_API_KEY` if set.
         timeout: seconds for a call including its retries; each call can override it. No attempt or wait begins later;
@@ -75,6 +76,7 @@ class Client:
         self._connection: Connection | None = None
         self._lock = threading.Lock()
         self.vocabularies = Vocabularies(self)
+        self.jobs = Jobs(self)
 
     def __enter__(self) -> Client:
         return self

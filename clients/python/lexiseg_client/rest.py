@@ -38,7 +38,7 @@ class RestTransport:
     """Transport for http and https addresses. `deadline` is a time of the client's clock."""
 
     def __init__(self, policy: RetryPolicy) -> None:
-        self._policy = policy
+        self.policy = policy
 
     def segment(self, source: Source, question: Mapping[str, Any], deadline: float) -> Call[Segmentation]:
         """POST /segment."""
@@ -87,7 +87,7 @@ class RestTransport:
         return health
 
     def _ask(self, request: Send, build: Callable[[dict[str, Any]], T], deadline: float) -> Call[T]:
-        reply = yield from exchange(request, self._policy, deadline)
+        reply = yield from exchange(request, self.policy, deadline)
         return read(reply.content, build)
 
     def vocabularies(self, deadline: float) -> Call[list[VocabularySummary]]:
@@ -97,7 +97,7 @@ class RestTransport:
 
     def vocabulary(self, name: str, deadline: float) -> Call[Vocabulary]:
         """GET /vocabularies/NAME."""
-        reply = yield from exchange(Send("GET", _path(name)), self._policy, deadline)
+        reply = yield from exchange(Send("GET", _path(name)), self.policy, deadline)
         return _with_tag(reply)
 
     def put_vocabulary(
@@ -111,13 +111,13 @@ class RestTransport:
         document = vocabulary_json(classes, options)
         # Conditional writes are not idempotent: a retry after success fails its own condition.
         request = Send("PUT", _path(name), conditions, {"json": document}, repeatable=not conditions)
-        reply = yield from exchange(request, self._policy, deadline)
+        reply = yield from exchange(request, self.policy, deadline)
         return _with_tag(reply)
 
     def delete_vocabulary(self, name: str, if_match: str | None, deadline: float) -> Call[None]:
         """DELETE /vocabularies/NAME."""
         conditions = {} if if_match is None else {"If-Match": if_match}
-        yield from exchange(Send("DELETE", _path(name), conditions, repeatable=False), self._policy, deadline)
+        yield from exchange(Send("DELETE", _path(name), conditions, repeatable=False), self.policy, deadline)
 
 
 def _path(name: str) -> str:
@@ -147,7 +147,7 @@ def read(content: bytes, build: Callable[[dict[str, Any]], T]) -> T:
 def arguments(address: Address, request: Send) -> dict[str, Any]:
     """The keyword arguments of `httpx.Client.request` for a step. Raises NotOffered: a gRPC address."""
     if address.protocol == "grpc":
-        raise NotOffered("vocabularies are available over REST only: use a client with the http address")
+        raise NotOffered("vocabularies and jobs are available over REST only: use a client with the http address")
     return {
         "method": request.method,
         "url": address.url + request.path,

@@ -41,7 +41,7 @@ class Calls:
     ) -> None:
         self.address = read_address(url, grpc_target, api_key)
         self._policy = RetryPolicy(retry or Retry(), self.address)
-        self.rest = RestTransport(self._policy)  # for vocabularies, which gRPC does not have
+        self.rest = RestTransport(self._policy)  # for vocabularies and jobs, which gRPC does not have
         self.transport = self.rest if self.address.protocol == "rest" else self._grpc()
         self._timeout = timeout
         self._sent: dict[str, str] = {}  # digest of an upload to the id of its image

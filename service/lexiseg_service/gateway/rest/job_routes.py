@@ -31,6 +31,7 @@ router = APIRouter(tags=["jobs"])
 NDJSON = "application/x-ndjson"
 Identity = Annotated[str, Path(description="job id, from the answer of `POST /v1/jobs`", examples=["3q2-7wAAAAAAAAAA"])]
 After = Annotated[int, Query(ge=0, le=10**9, description="number of parts that the client has; `Link` names the next")]
+Limit = Annotated[int | None, Query(ge=1, le=10**9, description="maximum number of parts in this response")]
 To = Annotated[Format | None, Query(description="format of the results; default: the job's own")]
 CREATE: dict[str, Any] = {
     "requestBody": {
@@ -144,17 +145,21 @@ async def get_job(request: Request, identity: Identity) -> Response:
     },
     response_class=Response,
 )
-async def get_results(request: Request, identity: Identity, to: To = None, after: After = 0) -> Response:
+async def get_results(
+    request: Request, identity: Identity, to: To = None, after: After = 0, limit: Limit = None
+) -> Response:
     """Return the answers that there are, in the order in which they were given."""
     jobs = _jobs(request)
     job, _ = await jobs.find(identity, caller_of(request))
     kind = FORMATS.get(to or job.to)
-    parts = await jobs.parts(job, after)
+    parts = (await jobs.parts(job, after))[:limit]
     if kind is None:
         link = f'<{STABLE}/jobs/{job.id}/results?to=jsonl&after={after + len(parts)}>; rel="next"'
         return _streamed(request, jobs.lines(job, parts), NDJSON, {"Link": link})
-    if after:
-        raise InvalidValue.of("after", after, f"0 for to={to or job.to}; only jsonl continues")
+    if after or limit is not None:
+        raise InvalidValue.of(
+            "after", after, f"neither `after` nor `limit` for to={to or job.to}; only jsonl continues"
+        )
     check_fits(to or job.to, job.question)
     content = kind.write(lambda: map(orjson.loads, jobs.lines(job, parts)), job.classes)
     named = {"Content-Disposition": f'attachment; filename="{kind.file}"'}

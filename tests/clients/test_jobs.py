@@ -1,0 +1,94 @@
+"""`client.jobs` against a gateway with known answers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lexiseg_client import Client, JobState, SwitchedOff, TimedOut, UnknownJob
+from tests.service.gateway.jobs.asking import PNG
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import on_ports
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    state = tmp_path_factory.mktemp("state")
+    with on_ports(KnownBackend(), jobs=True, state_dir=state) as ports, Client(ports.url) as client:
+        yield client
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "in").mkdir(parents=True)
+    for name in ("a.png", "in/b.png"):
+        (folder / name).write_bytes(PNG)
+    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / ".hidden.png").write_bytes(PNG)
+    return folder
+
+
+def test_a_job_yields_an_answer_or_a_problem_for_each_picture(client: Client, photos: Path) -> None:
+    job = client.jobs.create(["sky"], archive=photos)
+
+    answers = {each.image: each for each in job}
+
+    assert set(answers) == {"a.png", "in/b.png", "broken.png"}
+    first, broken = answers["a.png"], answers["broken.png"]
+    assert first.answer is not None
+    assert [segment.label for segment in first.answer] == ["sky"]
+    assert broken.problem is not None
+    assert broken.problem.type == "unsupported-image"
+
+
+def test_waiting_shows_progress_up_to_the_end(client: Client, photos: Path) -> None:
+    states: list[JobState] = []
+
+    ended = client.jobs.create(["sky"], archive=photos).wait(progress=states.append)
+
+    assert states[-1] == ended
+    assert (ended.state, ended.done, ended.failed, ended.total) == ("done", 2, 1, 3)
+
+
+def test_a_bar_is_drawn_on_request(client: Client, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    client.jobs.create(["sky"], archive=photos).wait(progress=True)
+
+    assert capsys.readouterr().err.endswith("3 of 3, 0 s left   \n")
+
+
+def test_waiting_ends_with_the_timeout(tmp_path: Path, photos: Path) -> None:
+    backend = KnownBackend(now=KnownBackend().now.__class__(True, False, "not ready"))
+    with on_ports(backend, jobs=True, state_dir=tmp_path, drain_seconds=0) as ports, Client(ports.url) as client:
+        job = client.jobs.create(["sky"], archive=photos)
+
+        with pytest.raises(TimedOut, match="0 of 3"):
+            job.wait(timeout=0.1)
+
+
+def test_results_are_saved_in_a_format(client: Client, photos: Path, tmp_path: Path) -> None:
+    job = client.jobs.create(["sky"], archive=photos)
+    job.wait()
+
+    saved = job.save(tmp_path / "annotations.json", to="coco")
+
+    assert b'"categories": [{"id": 1, "name": "sky"}]' in saved.read_bytes()
+
+
+def test_a_job_is_found_again_and_removed(client: Client, photos: Path) -> None:
+    job = client.jobs.create(["sky"], archive=photos)
+
+    assert client.jobs.get(job.id).state.total == 3
+    assert job.id in [each.id for each in client.jobs.list()]
+    job.delete()
+    with pytest.raises(UnknownJob):
+        job.refresh()
+
+
+def test_a_server_without_jobs_says_so() -> None:
+    with (
+        on_ports(KnownBackend()) as ports,
+        Client(ports.url) as client,
+        pytest.raises(SwitchedOff, match="LEXISEG_JOBS"),
+    ):
+        client.jobs.create(["sky"], urls=["https://example.org/a.png"])
