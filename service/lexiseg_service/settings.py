@@ -7,6 +7,7 @@ it, its group in their help, and its help text.
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -206,6 +207,9 @@ class Settings(BaseSettings):
     job_archive_bytes: Annotated[int, Read(GATEWAYS, JOBS)] = Field(
         2**30, ge=1, description="bytes of an archive that is sent with a job"
     )
+    webhook_networks: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, JOBS)] = Field(
+        (), description="networks like 10.0.0.0/8 that webhooks may reach besides public hosts, between commas"
+    )
     keep_days: Annotated[float, Read(GATEWAYS, JOBS)] = Field(
         7.0, gt=0, description="days that a job is kept after its end, with its archive and its results"
     )
@@ -250,7 +254,9 @@ class Settings(BaseSettings):
             raise ValueError("redis://:PASSWORD@HOST:PORT/NUMBER, its password with %XX for all but letters and digits")
         return url
 
-    @field_validator("adapters", "allowed_hosts", "cors_origins", "job_folders", "workers", mode="before")
+    @field_validator(
+        "adapters", "allowed_hosts", "cors_origins", "job_folders", "webhook_networks", "workers", mode="before"
+    )
     @classmethod
     def _between_commas(cls, written: Any) -> Any:
         if not isinstance(written, str):
@@ -264,6 +270,16 @@ class Settings(BaseSettings):
             if not WORKER.fullmatch(address) and not (address.isdecimal() and len(addresses) == 1):
                 raise ValueError("HOST:PORT or dns:///HOST:PORT, between commas")
         return addresses
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            try:
+                ip_network(network)
+            except ValueError:
+                raise ValueError("networks like 10.0.0.0/8, between commas") from None
+        return networks
 
     @field_validator("allowed_hosts")
     @classmethod

@@ -1,4 +1,4 @@
-"""Fetch images for `image: {"url": ...}`, safe against server-side request forgery (SSRF).
+"""Ask hosts that clients name, safe against server-side request forgery (SSRF), and fetch images from them.
 
 For the URL and every redirect: check the URL -> resolve its host once -> refuse if any address is not public -> connect
 to one of these addresses, with TLS verified for the host name -> read up to the limit. Proxies, .netrc and CA overrides
@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -37,9 +38,11 @@ MAX_CONCURRENT = 16  # fetches; each may hold an image in memory
 MAX_LOOKUP_SECONDS = 60.0  # that the system tries to resolve a name whose servers are silent
 # Compressed content may decompress to any size.
 IMAGE_HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity"}
-# The same message for unknown names, refused addresses and silent hosts: differences would reveal our network.
+
+
+# The same for unknown names, refused addresses and silent hosts: differences would reveal our network.
 UNREACHABLE = (
-    f"{FIELD}: expected a public host that answers over HTTPS with a valid certificate; this one cannot be reached"
+    "{field}: expected a public host that answers over HTTPS with a valid certificate; this one cannot be reached"
 )
 
 
@@ -84,6 +87,107 @@ class SystemResolver:
         return [str(entry[4][0]) for entry in await lookup]
 
 
+class HostGuard:
+    """Checks URLs of clients, and connects to addresses of the public internet alone.
+
+    Args:
+        field: of a request that names the URLs, for messages.
+        resolve: (host, port) to addresses; called once per hop.
+        also_allowed: allowed networks besides the public ones.
+        inner: allowed networks that are asked by http, too, and at any port.
+        ports: allowed in URLs.
+        trust: certificate authorities; default: those of certifi.
+    """
+
+    def __init__(
+        self,
+        field: str,
+        resolve: Resolve,
+        *,
+        also_allowed: Sequence[IPv4Network | IPv6Network] = (),
+        inner: Sequence[IPv4Network | IPv6Network] = (),
+        ports: frozenset[int] = frozenset({443}),
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
+        self._field = field
+        self._resolve = resolve
+        self._also_allowed = tuple(also_allowed)
+        self._inner = tuple(inner)
+        self._ports = ports
+        self._trust = trust or httpx.create_ssl_context(trust_env=False)
+        self.unreachable = UNREACHABLE.format(field=field)
+
+    def checked(self, url_text: str) -> httpx.URL:
+        """A URL that may be asked, as far as its text says.
+
+        Raises:
+            InvalidValue: it may not.
+        """
+        try:
+            url = httpx.URL(url_text)
+        except (httpx.InvalidURL, ValueError):
+            raise InvalidValue.of(self._field, f"{len(url_text)} characters that are no URL", "a URL") from None
+        # No message quotes the URL: it may contain a password or a signature.
+        if url.scheme != "https" and not (url.scheme == "http" and self._inner):
+            raise InvalidValue.of(self._field, f"{url.scheme[:20] or 'no'} scheme", "https://HOST/PATH")
+        if url.userinfo:
+            raise InvalidValue.of(self._field, "a user name or a password", "none in the URL")
+        if not url.raw_host:
+            raise InvalidValue.of(self._field, "no host", "https://HOST/PATH")
+        if not self._is_plain(url) and not self._inner:
+            ports = ", ".join(map(str, sorted(self._ports)))
+            raise InvalidValue.of(self._field, f"port {url.port}", f"port {ports}")
+        return url
+
+    def _is_plain(self, url: httpx.URL) -> bool:
+        return url.scheme == "https" and _port(url) in self._ports
+
+    async def addresses(self, url: httpx.URL) -> list[Address]:
+        """All addresses of the host, if each of them is allowed.
+
+        Raises:
+            ImageNotFetched: the host is not known, or an address is not allowed.
+        """
+        try:
+            addresses_text = await self._resolve(_name(url), _port(url))
+            addresses = [ip_address(text) for text in dict.fromkeys(addresses_text)]
+        except (OSError, ValueError):  # UnicodeError is a ValueError: the name cannot be encoded
+            raise ImageNotFetched(self.unreachable) from None
+        if not addresses or not all(self._is_allowed(url, each) for each in addresses):
+            raise ImageNotFetched(self.unreachable)
+        return addresses[:MAX_ADDRESSES]
+
+    def _is_allowed(self, url: httpx.URL, address: Address) -> bool:
+        if any(address in network for network in self._inner):
+            return True
+        is_open = is_public(address) or any(address in network for network in self._also_allowed)
+        return is_open and self._is_plain(url)
+
+    @asynccontextmanager
+    async def send(
+        self, method: str, url: httpx.URL, address: Address, headers: dict[str, str], content: bytes | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        """The response of a host at one of its addresses, whose content is not read yet.
+
+        Raises:
+            httpx.TransportError: there is none.
+        """
+        request = httpx.Request(
+            method,
+            url.copy_with(host=str(address)),
+            headers={"Host": url.netloc.decode(), "User-Agent": f"lexiseg/{version('lexiseg')}", **headers},
+            content=content,
+            # TLS verifies the certificate against the host name, although the connection goes to the address.
+            extensions={"sni_hostname": _name(url), "timeout": {"connect": CONNECT_SECONDS}},
+        )
+        async with httpx.AsyncHTTPTransport(verify=self._trust, trust_env=False) as connection:
+            response = await connection.handle_async_request(request)
+            try:
+                yield response
+            finally:
+                await response.aclose()
+
+
 class UrlFetcher:
     """Fetches images from public HTTPS hosts.
 
@@ -107,10 +211,8 @@ class UrlFetcher:
         seconds: float = SECONDS,
     ) -> None:
         self._max_bytes = max_bytes
-        self._resolve = resolve or SystemResolver(round(MAX_CONCURRENT * MAX_LOOKUP_SECONDS / seconds))
-        self._also_allowed = tuple(also_allowed)
-        self._ports = ports
-        self._trust = trust or httpx.create_ssl_context(trust_env=False)
+        resolve = resolve or SystemResolver(round(MAX_CONCURRENT * MAX_LOOKUP_SECONDS / seconds))
+        self._hosts = HostGuard(FIELD, resolve, also_allowed=also_allowed, ports=ports, trust=trust)
         self._seconds = seconds
         self._places = Shares("images by URL", MAX_CONCURRENT, CLIENT_SHARE)
 
@@ -124,7 +226,7 @@ class UrlFetcher:
             QueueFull: too many concurrent fetches.
             RateLimited: too many concurrent fetches of this client.
         """
-        url = self._checked(url_text)
+        url = self._hosts.checked(url_text)
         with self._places.take(client):
             try:
                 async with asyncio.timeout(self._seconds):
@@ -142,7 +244,7 @@ class UrlFetcher:
 
     def _target(self, url: httpx.URL, location: str) -> httpx.URL:
         try:
-            return self._checked(str(url.join(location)))
+            return self._hosts.checked(str(url.join(location)))
         except (httpx.InvalidURL, ValueError):
             raise ImageNotFetched(f"{FIELD}: a redirect leads to no URL") from None
         except InvalidValue as refused:
@@ -150,61 +252,19 @@ class UrlFetcher:
                 f"{FIELD}: a redirect leads to a URL that is not allowed ({refused.detail})"
             ) from None
 
-    def _checked(self, url_text: str) -> httpx.URL:
-        try:
-            url = httpx.URL(url_text)
-        except (httpx.InvalidURL, ValueError):
-            raise InvalidValue.of(FIELD, f"{len(url_text)} characters that are no URL", "a URL") from None
-        # No message quotes the URL: it may contain a password or a signature.
-        if url.scheme != "https":
-            raise InvalidValue.of(FIELD, f"{url.scheme[:20] or 'no'} scheme", "https://HOST/PATH")
-        if url.userinfo:
-            raise InvalidValue.of(FIELD, "a user name or a password", "none in the URL")
-        if not url.raw_host:
-            raise InvalidValue.of(FIELD, "no host", "https://HOST/PATH")
-        if _port(url) not in self._ports:
-            raise InvalidValue.of(FIELD, f"port {url.port}", f"port {', '.join(map(str, sorted(self._ports)))}")
-        return url
-
-    async def _addresses(self, url: httpx.URL) -> list[Address]:
-        """All addresses of the host; none if any of them is not allowed."""
-        try:
-            addresses_text = await self._resolve(_name(url), _port(url))
-            addresses = [ip_address(text) for text in dict.fromkeys(addresses_text)]
-        except (OSError, ValueError):  # UnicodeError is a ValueError: the name cannot be encoded
-            raise ImageNotFetched(UNREACHABLE) from None
-        refused = [each for each in addresses if not is_public(each) and not any(each in n for n in self._also_allowed)]
-        if refused or not addresses:
-            raise ImageNotFetched(UNREACHABLE)
-        return addresses[:MAX_ADDRESSES]
-
     async def _ask(self, url: httpx.URL) -> bytes | str:
         """The content as bytes, or the Location of a redirect as a string."""
-        for address in await self._addresses(url):
+        for address in await self._hosts.addresses(url):
             try:
-                return await self._get(url, address)
+                async with self._hosts.send("GET", url, address, IMAGE_HEADERS) as response:
+                    if response.has_redirect_location:
+                        return response.headers["location"]
+                    return await content_of(response, FIELD, self._max_bytes)
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 continue
             except httpx.TransportError:
                 raise ImageNotFetched(f"{FIELD}: the connection broke off, or the response is not HTTP") from None
-        raise ImageNotFetched(UNREACHABLE)
-
-    async def _get(self, url: httpx.URL, address: Address) -> bytes | str:
-        request = httpx.Request(
-            "GET",
-            url.copy_with(host=str(address)),
-            headers={"Host": url.netloc.decode(), "User-Agent": f"lexiseg/{version('lexiseg')}", **IMAGE_HEADERS},
-            # TLS verifies the certificate against the host name, although the connection goes to the address.
-            extensions={"sni_hostname": _name(url), "timeout": {"connect": CONNECT_SECONDS}},
-        )
-        async with httpx.AsyncHTTPTransport(verify=self._trust, trust_env=False) as connection:
-            response = await connection.handle_async_request(request)
-            try:
-                if response.has_redirect_location:
-                    return response.headers["location"]
-                return await content_of(response, FIELD, self._max_bytes)
-            finally:
-                await response.aclose()
+        raise ImageNotFetched(self._hosts.unreachable)
 
 
 async def content_of(response: httpx.Response, field: str, max_bytes: int) -> bytes:

@@ -7,9 +7,11 @@ import pytest
 
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, QueueFull, RateLimited, TooLarge
 from lexiseg_service.image import url_fetch
-from lexiseg_service.image.url_fetch import UNREACHABLE, UrlFetcher
+from lexiseg_service.image.url_fetch import FIELD, UrlFetcher
+from lexiseg_service.image.url_fetch import UNREACHABLE as TEMPLATE
 from tests.service.image.image_server import ImageServer, Names, content, endless, redirect, serving_images
 
+UNREACHABLE = TEMPLATE.format(field=FIELD)
 HERE = [["127.0.0.1"]]
 LITERALS = [
     "127.0.0.1", "10.0.0.5", "169.254.169.254", "[::1]", "[::ffff:127.0.0.1]", "[fe80::1]", "[64:ff9b::7f00:1]",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,10 +21,11 @@ from lexiseg_service.gateway.jobs.files import Files
 from lexiseg_service.gateway.jobs.formats import check_fits
 from lexiseg_service.gateway.jobs.job import Job, Part, Picture, Progress, SourceKind, Store, StoreAway, Webhook
 from lexiseg_service.gateway.jobs.redis_store import RedisStore
-from lexiseg_service.gateway.jobs.runner import Runner, part_path
+from lexiseg_service.gateway.jobs.runner import LEASE_SECONDS, POLL_SECONDS, Runner, part_path
 from lexiseg_service.gateway.jobs.schemas import JobInput
 from lexiseg_service.gateway.jobs.sources import ARCHIVE, allowed, in_archive, in_folder, numbered
 from lexiseg_service.gateway.jobs.sqlite_store import SqliteStore
+from lexiseg_service.gateway.jobs.webhook import WebhookSender
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Settings
@@ -51,17 +53,20 @@ class Jobs:
         self._files = Files(*_place_of_files(settings))
         self._store = _open_store(settings, metrics)
         self._runner = Runner(self._store, self._files, use_case, access.limits, settings, metrics)
-        self._sweeping: asyncio.Task[None] | None = None
+        self._webhooks = WebhookSender(settings)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._notices: dict[str, asyncio.Task[None]] = {}  # that are being sent, by job
 
     async def start(self) -> None:
         """Begin to work on jobs."""
         self._runner.start()
-        self._sweeping = asyncio.create_task(self._sweep())
+        self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self._notify())]
 
     async def close(self) -> None:
         """Let the pictures in flight end, and leave the rest to other gateways."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        for task in (*self._tasks, *self._notices.values()):
+            task.cancel()
+        if self._tasks:
             await self._runner.close(self._settings.drain_seconds)
         await asyncio.to_thread(self._store.close)
 
@@ -82,6 +87,8 @@ class Jobs:
             raise UrlFetchOff("urls: LEXISEG_URL_FETCH is off, so no image is fetched by URL; send an archive")
         question = asked.question.model_dump(mode="json", exclude_unset=True)
         check_fits(asked.to, question)
+        if asked.webhook is not None:
+            await self._webhooks.check(asked.webhook.url)
         request = await self._use_case.request(asked.question, caller)
         classes = [entry.name for entry in request.vocabulary.classes]
         await self._check_count(caller)
@@ -216,6 +223,30 @@ class Jobs:
                     if ended is not None and ended + DAY * self._settings.keep_days < time.time():
                         await self._forget(job.id)
             await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _notify(self) -> None:
+        """Send notices of jobs that have ended, until they are taken."""
+        holder = uuid.uuid4().hex
+        with self._runner.holding(holder):
+            while True:
+                with suppress(NotReady):
+                    await self._ask_store(partial(self._store.beat, (holder,), LEASE_SECONDS))
+                    for identity in await self._ask_store(partial(self._store.due_notices, holder)):
+                        if identity not in self._notices:
+                            self._notices[identity] = asyncio.create_task(self._send_notice(identity))
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _send_notice(self, identity: str) -> None:
+        try:
+            job = await self._ask_store(partial(self._store.job, identity))
+            progress = await self._ask_store(partial(self._store.progress, identity))
+            if job is not None and progress is not None:
+                taken = await self._webhooks.send(job, self.output(job, progress))
+                await self._ask_store(partial(self._store.noticed, identity, "sent" if taken else "given up"))
+        except NotReady:  # the notice is still due
+            pass
+        finally:
+            del self._notices[identity]
 
     async def _forget(self, identity: str) -> None:
         # Files before the row, so that a crash in between leaves what can be removed again; and after it, because

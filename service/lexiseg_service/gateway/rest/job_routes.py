@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path as FilePath
 from tempfile import TemporaryFile
@@ -11,13 +12,15 @@ from typing import Annotated, Any, BinaryIO, cast
 
 import orjson
 from fastapi import APIRouter, Path, Query
+from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from lexiseg_service.errors import InvalidValue, NotReady, SwitchedOff, UnknownJob
+from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.jobs.formats import FORMATS, check_fits
-from lexiseg_service.gateway.jobs.job import Format
+from lexiseg_service.gateway.jobs.job import Format, Job, Progress
 from lexiseg_service.gateway.jobs.jobs import Jobs
 from lexiseg_service.gateway.jobs.schemas import EXAMPLE, JobInput, JobList, JobOutput, LineOutput
 from lexiseg_service.gateway.jobs.sources import ARCHIVE
@@ -29,6 +32,8 @@ from lexiseg_service.question.validation import off_event_loop, parse_json, vali
 
 router = APIRouter(tags=["jobs"])
 NDJSON = "application/x-ndjson"
+POLL_SECONDS = 1.0
+PING_SECONDS = 10  # the edge ends a response that is silent for longer than 20
 Identity = Annotated[str, Path(description="job id, from the answer of `POST /v1/jobs`", examples=["3q2-7wAAAAAAAAAA"])]
 After = Annotated[int, Query(ge=0, le=10**9, description="number of parts that the client has; `Link` names the next")]
 Limit = Annotated[int | None, Query(ge=1, le=10**9, description="maximum number of parts in this response")]
@@ -170,6 +175,44 @@ def _streamed(request: Request, content: Iterator[bytes], media_type: str, heade
     if request.method == "HEAD":  # nothing would be sent of what is read
         return Response(headers=headers, media_type=media_type)
     return StreamingResponse(content, headers=headers, media_type=media_type)
+
+
+@router.get(
+    "/jobs/{identity}/events",
+    summary="Progress of a job as server-sent events",
+    responses={
+        200: {
+            "model": JobOutput,
+            "description": "An event `progress` at each change, and `done` at the end, with the job as data",
+            "content": {"text/event-stream": {}},
+        },
+        **problems(*FORBIDDEN),
+    },
+    response_class=Response,
+)
+async def get_events(request: Request, identity: Identity) -> Response:
+    """Send where the job stands, whenever that changes, until it is done."""
+    jobs, caller = _jobs(request), caller_of(request)
+    job, progress = await jobs.find(identity, caller)
+    if request.method == "HEAD":
+        return Response(media_type="text/event-stream")
+    return EventSourceResponse(_events(jobs, job, progress, caller), ping=PING_SECONDS)
+
+
+async def _events(jobs: Jobs, job: Job, progress: Progress, caller: Caller) -> AsyncIterator[ServerSentEvent]:
+    before: dict[str, Any] = {}
+    with suppress(UnknownJob):  # it was removed
+        while True:
+            now = jobs.output(job, progress)
+            is_done = now["state"] == "done"
+            if now != before:
+                yield ServerSentEvent(orjson.dumps(now).decode(), event="done" if is_done else "progress")
+            if is_done:
+                return
+            before = now
+            await asyncio.sleep(POLL_SECONDS)
+            with suppress(NotReady):
+                job, progress = await jobs.find(job.id, caller)
 
 
 @router.delete(
