@@ -25,7 +25,7 @@ COMPOSE = "docker-compose.yml"
 # What each file adds to docker-compose.yml.
 ADDED = {
     "gpu": set[str](), "train": {"trainer", "trainer-gpu"}, "monitoring": {"prometheus", "grafana", "redis-exporter"},
-    "load": {"load", "load-worker"}, "tls": set[str](),
+    "load": {"load", "load-worker"}, "tls": set[str](), "jobs": set[str](),
 }  # fmt: skip
 PLAIN = {"edge", "gateway", "worker", "redis"}
 EVERY = PLAIN.union(*ADDED.values())

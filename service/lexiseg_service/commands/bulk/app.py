@@ -6,6 +6,7 @@ list the source -> plan (once) -> chunks without rows -> model, here or on Ray -
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -25,8 +26,16 @@ def bulk(
             help="A folder of pictures, parquet, a CSV of addresses, tars; a path or s3://..., with * or {000..127}",
         ),
     ],
-    destination: Annotated[str, typer.Argument(metavar="DST", help="Folder for the rows; a path or s3://...")],
     settings: Settings,
+    destination: Annotated[
+        str | None, typer.Argument(metavar="DST", help="Folder for the rows; a path or s3://...")
+    ] = None,
+    description: Annotated[
+        Path | None,
+        typer.Option(
+            "--job", metavar="FILE", help="Question and pictures: the JSON of POST /v1/jobs; DST is the only argument"
+        ),
+    ] = None,
     classes: options.Classes = None,
     vocabulary: options.VocabularyName = None,
     task: Annotated[
@@ -83,13 +92,26 @@ def bulk(
       lexiseg bulk "s3://mine/{000..999}.tar" s3://mine/answers --vocabulary ade20k --ray auto --actors 8 --gpus 1
 
       lexiseg bulk addresses.csv answers/ -c dog --to coco --to yolo --local
+
+      lexiseg bulk --job job.json answers/ --ray auto --actors 8
     """
     from lexiseg_service.commands.question import question_of
 
-    question = question_of(
-        classes, vocabulary, background=background, threshold=threshold, max_side=max_side, task=task
-    )
     check_installed("bulk", "parquet", "pyarrow")
+    urls: list[str] | None = None
+    if description is not None:
+        from lexiseg_service.commands.bulk.description import addresses, read_description
+
+        if destination is not None or classes or vocabulary:
+            raise typer.BadParameter("DST alone goes with it; the file has the rest", param_hint="'--job'")
+        question, folder, urls, formats = read_description(description, settings.limits)
+        source, destination, to = folder or "", source, [*formats, *(to or [])]
+    else:
+        question = question_of(
+            classes, vocabulary, background=background, threshold=threshold, max_side=max_side, task=task
+        )
+    if destination is None:
+        raise typer.BadParameter("a folder for the rows is missing", param_hint="'DST'")
     from lexiseg_model import catalogue
     from lexiseg_model.catalogue.store import absolute
     from lexiseg_service.commands.bulk.export import WRITERS
@@ -103,9 +125,13 @@ def bulk(
         if name not in WRITERS:
             raise typer.BadParameter(f"expected one of {', '.join(WRITERS)}; got {name!r}", param_hint="'--to'")
     cluster = None if local else Cluster(ray, _actors(actors), cpus, gpus)
-    pictures, destination = source_of(absolute(source), kind, id_column, image_column), absolute(destination)
+    folder_of_rows, destination = Destination(absolute(destination)), absolute(destination)
+    if urls is not None:
+        folder_of_rows.write("urls.csv", addresses(urls))
+        source, kind = f"{destination}/urls.csv", "csv"
+    pictures = source_of(absolute(source), kind, id_column, image_column)
     settings = batch_settings(settings)
-    check_model(settings, task)
+    check_model(settings, question.task)
     card = catalogue.find(settings.default_model or settings.model, settings.models_dir).card
     job = Job(
         pictures,
@@ -116,22 +142,21 @@ def bulk(
         str(ModelName.of(card)),
         retry_failed=retry_failed,
     )
-    folder = Destination(destination)
-    size = planned_size(job, folder) or write_plan(job, folder, items(pictures), rows_per_file)
-    done = folder.done() & set(range(size.chunks))
+    size = planned_size(job, folder_of_rows) or write_plan(job, folder_of_rows, items(pictures), rows_per_file)
+    done = folder_of_rows.done() & set(range(size.chunks))
     if done:
-        job = replace(job, model_digest=str(folder.rows(min(done), ["model_digest"])[0]["model_digest"]))
+        job = replace(job, model_digest=str(folder_of_rows.rows(min(done), ["model_digest"])[0]["model_digest"]))
     if retry_failed:
-        done = {chunk for chunk in done if {"status": FAILED} not in folder.rows(chunk, ["status"])}
+        done = {chunk for chunk in done if {"status": FAILED} not in folder_of_rows.rows(chunk, ["status"])}
     to_do = sorted(set(range(size.chunks)) - done)
-    if to_do and (status := segment_chunks(job, size, folder, to_do, cluster, max_failure_rate)):
+    if to_do and (status := segment_chunks(job, size, folder_of_rows, to_do, cluster, max_failure_rate)):
         raise typer.Exit(status)
-    rows, failures = count_rows(folder, size)
-    folder.remove_unfinished()
+    rows, failures = count_rows(folder_of_rows, size)
+    folder_of_rows.remove_unfinished()
     typer.echo(f"{rows:,} inputs, {rows:,} rows, none lost and none twice; {failures:,} failures: {destination}/rows")
     for name, write in WRITERS.items():
         if name in (to or ()):
-            write(job, folder, size)
+            write(job, folder_of_rows, size)
             typer.echo(f"{name}: {destination}/{name}")
 
 

@@ -1,0 +1,70 @@
+"""`lexiseg bulk --job FILE`: the description of `POST /v1/jobs`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.http_server import QuietFiles, serving
+from tests.service.commands.bulk import jobs
+from tests.service.commands.command_line import CommandLine
+
+QUESTION = {"classes": ["sky", "flower"]}
+
+
+def described(folder: Path, **fields: Any) -> Path:
+    path = folder / "job.json"
+    path.write_text(json.dumps({"question": QUESTION, **fields}))
+    return path
+
+
+def test_a_description_of_a_job_is_done_as_it_says(lexiseg: CommandLine, tmp_path: Path) -> None:
+    source = jobs.folder(tmp_path / "in", 3)
+    description = described(tmp_path, folder=str(source), to="coco")
+
+    outcome = lexiseg("bulk", "--job", description, tmp_path / "out", "--local")
+
+    assert outcome.status == 0, outcome.err
+    assert len(jobs.rows(tmp_path / "out")) == 3
+    document = json.loads((tmp_path / "out/coco/annotations.json").read_text())
+    assert [category["name"] for category in document["categories"]] == ["sky", "flower"]
+
+
+def test_the_urls_of_a_description_are_fetched(lexiseg: CommandLine, tmp_path: Path) -> None:
+    source = jobs.folder(tmp_path / "in", 2)
+
+    def files(*arguments: Any) -> QuietFiles:
+        return QuietFiles(*arguments, directory=str(source))
+
+    with serving(files) as address:
+        urls = [f"{address}/day-0/000.jpg", f"{address}/day-1/001.jpg"]
+        outcome = lexiseg("bulk", "--job", described(tmp_path, urls=urls), tmp_path / "out", "--local")
+
+    assert outcome.status == 0, outcome.err
+    assert [(row["id"], row["status"]) for row in jobs.rows(tmp_path / "out")] == [(url, "ok") for url in urls]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('{"question": {"classes": ["sky"', "cannot be parsed"),
+        ('{"question": {"classes": ["sky"]}}', "one of folder and urls"),
+        ('{"question": {"classes": ["sky"], "overlay": true}, "folder": "in"}', "got overlay"),
+        (
+            '{"question": {"classes": ["sky"]}, "folder": "in", "to": "label-maps"}',
+            "expected jsonl, parquet, coco, yolo",
+        ),
+        ('{"question": {"classes": ["sky"]}, "folder": "in", "more": 1}', "no field of that name"),
+    ],
+)
+def test_a_description_that_cannot_be_done_is_refused(
+    lexiseg: CommandLine, tmp_path: Path, content: str, expected: str
+) -> None:
+    path = tmp_path / "job.json"
+    path.write_text(content)
+
+    outcome = lexiseg("bulk", "--job", path, tmp_path / "out", "--local")
+
+    assert outcome.status == 2
+    assert expected in " ".join(outcome.err.split())
