@@ -66,7 +66,7 @@ import lexiseg_service.commands.serving.gateway
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 # What those use where it is installed, and do without elsewhere.
-OPTIONAL = {"attrs", "brotli", "cryptography", "greenlet", "grpcio-tools", "psutil", "setuptools"}
+OPTIONAL = {"attrs", "brotli", "cryptography", "greenlet", "grpcio-tools", "psutil", "setuptools", "tornado"}
 
 
 def listed() -> set[str]:
@@ -92,7 +92,9 @@ def closure(names: set[str]) -> set[str]:
 def test_every_line_is_a_dependency_of_the_project() -> None:
     project, model = (project_of(folder) for folder in (".", "model"))
 
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["otel"], *model["dependencies"]]
+    extras = project["optional-dependencies"]
+    of_model = [*model["dependencies"], *model["optional-dependencies"]["s3"]]
+    wanted = [*project["dependencies"], *extras["otel"], *extras["bulk"], *of_model]
     assert listed() <= {canonical(line) for line in wanted}
 
 

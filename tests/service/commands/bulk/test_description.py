@@ -13,8 +13,8 @@ from tests.service.commands.command_line import CommandLine
 QUESTION = {"classes": ["sky", "flower"]}
 
 
-def described(folder: Path, **fields: Any) -> Path:
-    path = folder / "job.json"
+def described(place: Path, /, **fields: Any) -> Path:
+    path = place / "job.json"
     path.write_text(json.dumps({"question": QUESTION, **fields}))
     return path
 
