@@ -112,7 +112,7 @@ def test_the_metrics_are_those_of_all_processes(server: Server) -> None:
 
 
 def test_the_allocator_returns_the_memory_of_large_images(server: Server) -> None:
-    assert [child.environ().get("MALLOC_MMAP_THRESHOLD_") for child in children(server)] == ["1048576"] * 3
+    assert [child.environ().get("MALLOC_MMAP_THRESHOLD_") for child in children(server)] == [str(8 * 2**20)] * 3
 
 
 def test_a_removed_folder_of_sockets_is_noticed_and_there_again(server: Server) -> None:
