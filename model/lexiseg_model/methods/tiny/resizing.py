@@ -26,6 +26,14 @@ def resize_to(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     return np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)
 
 
+def halved(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mean of each 2 x 2 pixels: uint8 [3, h, w] of even sides -> [3, h/2, w/2]; halves are rounded to even."""
+    rows = planes[:, 0::2].astype(np.uint16) + planes[:, 1::2]
+    sums = rows[..., 0::2] + rows[..., 1::2]
+    means: NDArray[np.uint8] = ((sums + 1 + (sums >> 2 & 1)) >> 2).astype(np.uint8)
+    return means
+
+
 def buckets(limits: InputSize) -> tuple[tuple[int, int], ...]:
     """All input shapes (height, width) of images with an aspect ratio up to long_side / short_side (2.2 for tiny)."""
     wide = [(limits.short_side, side) for side in range(limits.short_side, limits.long_side + 1, limits.multiple)]

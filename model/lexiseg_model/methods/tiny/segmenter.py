@@ -29,7 +29,7 @@ from lexiseg_model.methods.tiny.pixel_scores import EXCLUDED, SUREST, best_per_c
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompting import clip_and_clean, predict_masks, refine_by_colours
 from lexiseg_model.methods.tiny.proposals.proposing import propose
-from lexiseg_model.methods.tiny.resizing import buckets, input_shape, resize_to
+from lexiseg_model.methods.tiny.resizing import buckets, halved, input_shape, resize_to
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, cast_weights, fold_batch_norms, read_networks
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
@@ -122,7 +122,7 @@ class TinySegmenter(Exportable):
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         tensors = {name: part[0] for name, part in zip(ImageFeatures._fields, tile_features, strict=True)}
-        tensors["guide"] = F.avg_pool2d(torch.from_numpy(plan.tiles[0]).float(), 2).round().to(torch.uint8)
+        tensors["guide"] = torch.from_numpy(halved(plan.tiles[0]))
         if plan.picture is not None:
             tensors["picture"] = torch.from_numpy(plan.picture)
         return Features(plan.size, tensors)
