@@ -202,11 +202,13 @@ class Competing(NamedTuple):
         classes: [K, h, w] scores, which callers may overwrite; all background words may share one row.
         others: [h, w] logit of all texts but the best of each class, for methods in which all texts compete.
         refined: the scores are already refined by colours.
+        whole_image: [K] as of `Segmenter.whole_image`, where the scores are made with it.
     """
 
     classes: Tensor
     others: Tensor | None = None
     refined: bool = False
+    whole_image: Tensor | None = None
 
 
 class Segmenter(ABC):

@@ -11,7 +11,7 @@ from lexiseg_model.tasks.pixels import connected_regions, semantic
 from lexiseg_model.tasks.proposals import merged_masks
 from lexiseg_model.types import Segmentation, Task, Vocabulary
 
-__all__ = ["Follow", "Options", "segment"]
+__all__ = ["Follow", "Options", "Query", "answer", "segment"]
 
 
 def segment(
@@ -22,24 +22,25 @@ def segment(
     options: Options = Options(),
     rows_of: RowsOf | None = None,
 ) -> Segmentation:
+    """As `answer`; `rows_of` None: the segmenter's own text tower."""
+    return answer(task, Query(segmenter, features, vocabulary, options, rows_of or segmenter.encode_texts))
+
+
+def answer(task: Task, query: Query) -> Segmentation:
     """Answer one question about one image.
 
     Args:
         task: instances and panoptic segments are found as the model's card says; in a video (`options.steady`) they are
             connected regions, because proposals of single frames would flicker.
-        segmenter: the model.
-        features: of the image.
-        vocabulary: at least one class, except for the tasks prompt and everything.
-        options: threshold, refinement, confidence, prompts.
-        rows_of: gives text rows; None: the segmenter's own text tower.
+        query: with at least one class, except for the tasks prompt and everything.
 
     Raises:
         TaskError: the model's card does not name the task.
         OptionError: the vocabulary, a threshold, prompts or a refinement do not go with the task or the model.
     """
+    segmenter, options = query.segmenter, query.options
     if task not in segmenter.card.tasks:
         raise TaskError(f"{segmenter.card.name} cannot do the task {task!r}; it can: {', '.join(segmenter.card.tasks)}")
-    query = Query(segmenter, features, vocabulary, options, rows_of or segmenter.encode_texts)
     if task == "semantic":
         return semantic(query)
     if task == "prompt":

@@ -114,7 +114,7 @@ def _corrected(query: Query) -> Iterator[CutOut]:
     segments: dict[int, Segment] = {}
     if any(prompt.segment is not None for prompt in query.options.prompts):
         options = replace(query.options, prompts=(), keep_label_map=False, keep_probability=False)
-        segments = {segment.id: segment for segment in semantic(query._replace(options=options)).segments}
+        segments = {segment.id: segment for segment in semantic(replace(query, options=options)).segments}
     for place, prompt in enumerate(query.options.prompts):
         if not prompt.corrects:
             continue
@@ -158,7 +158,7 @@ def _encoded(mask: Tensor, query: Query) -> Rle:
 
 def _answers(query: Query) -> Iterator[tuple[Sequence[int], list[Answer]]]:
     """Chunks of prompts or followed objects: their indices and their answers."""
-    segmenter, features, _, options, _ = query
+    segmenter, features, options = query.segmenter, query.features, query.options
     if options.follow is not None:
         followed = {
             place: masks for place, masks in enumerate(options.follow(segmenter, features)) if masks is not None
@@ -251,7 +251,7 @@ def _visible(masks: Sequence[CutOut]) -> Sequence[int]:
 
 
 def _names(masks: Sequence[CutOut], query: Query) -> list[_Name]:
-    segmenter, features, vocabulary, options, rows_of = query
+    vocabulary, options = query.vocabulary, query.options
     names = [
         _Name(None, None, mask.quality, options.min_score(None))
         if mask.source is None
@@ -261,7 +261,9 @@ def _names(masks: Sequence[CutOut], query: Query) -> list[_Name]:
     embeddings = {number: mask.embedding for number, mask in enumerate(masks) if mask.embedding is not None}
     if not embeddings:
         return names
-    logits = score_regions(segmenter, features, vocabulary, rows_of, torch.cat(list(embeddings.values())))
+    logits = score_regions(
+        query.segmenter, query.features, vocabulary, query.bank, torch.cat(list(embeddings.values()))
+    )
     scores, winners = logits.softmax(0).max(0)
     for number, score, index in zip(embeddings, scores.tolist(), winners.tolist(), strict=True):
         if index < len(vocabulary.classes):  # else the background

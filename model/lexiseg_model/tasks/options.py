@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import PromptMasks, RowsOf, Segmenter
+from lexiseg_model.segmenter import PromptMasks, RowsOf, Segmenter, TextBank
 from lexiseg_model.types import Prompt, Refinement, Vocabulary
+from lexiseg_model.vocabulary.bank import bank_of
 from lexiseg_model.vocabulary.scoring import Steady
 
 # In a video: the mask of each followed object in this frame, None where the object is lost.
@@ -47,7 +48,8 @@ class Options:
         return default if self.threshold is None else self.threshold
 
 
-class Query(NamedTuple):
+@dataclass(frozen=True)
+class Query:
     """One question about one image; `rows_of` gives the text rows of its words."""
 
     segmenter: Segmenter
@@ -55,6 +57,11 @@ class Query(NamedTuple):
     vocabulary: Vocabulary
     options: Options
     rows_of: RowsOf
+
+    @cached_property
+    def bank(self) -> TextBank:
+        """The bank of the vocabulary, which has at least one class."""
+        return bank_of(self.segmenter, self.vocabulary, self.rows_of)
 
     @property
     def refine(self) -> Refinement:

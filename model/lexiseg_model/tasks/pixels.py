@@ -17,8 +17,7 @@ from lexiseg_model.masks.upsample import winners
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.tasks.outcome import Calibration, Pieces, outcome, segmentation
 from lexiseg_model.types import Segmentation, Task, ThingBelief, Vocabulary
-from lexiseg_model.vocabulary.bank import bank_of
-from lexiseg_model.vocabulary.scoring import score_vocabulary
+from lexiseg_model.vocabulary.scoring import Scored, score
 
 MIN_INSTANCE = 0.0005  # of the picture; smaller regions are specks of the label map
 TINY = 1e-6  # keeps logarithms finite
@@ -44,9 +43,10 @@ def semantic(query: Query) -> Segmentation:
         OptionError: the vocabulary is empty, or a threshold is set although every pixel must get a class.
     """
     n_classes = len(query.vocabulary.classes)
-    won = outcome(_logits(query), query.features.size, n_classes, query.options.keep_probability)
+    scored = _scored(query)
+    won = outcome(scored.logits, query.features.size, n_classes, query.options.keep_probability)
     pieces = Pieces(won.labels, np.arange(n_classes), won.votes, won.probability, won.rles)
-    return segmentation("semantic", pieces, query, _calibration(query))
+    return segmentation("semantic", pieces, query, _calibration(query, scored))
 
 
 def connected_regions(task: Task, query: Query) -> Segmentation:
@@ -59,14 +59,15 @@ def connected_regions(task: Task, query: Query) -> Segmentation:
     Raises:
         OptionError: as `semantic`.
     """
-    regions, votes, probability = _regions(task, query)
+    scored = _scored(query)
+    regions, votes, probability = _regions(task, query, scored.logits)
     rule = query.segmenter.card.panoptic.things
     if rule is not None and query.options.steady is None:
         parts = RegionVotes(regions, votes, _presence(query))
         is_thing = np.isin(regions.owner, _things(query.vocabulary))
         regions, votes, _ = without(parts, is_thing & (thing_probability(parts, rule) < rule.least))
     kept = probability if query.options.keep_probability else None
-    return segmentation(task, Pieces(regions.labels, regions.owner, votes, kept), query, _calibration(query))
+    return segmentation(task, Pieces(regions.labels, regions.owner, votes, kept), query, _calibration(query, scored))
 
 
 def evidence(parts: RegionVotes) -> NDArray[np.float64]:
@@ -95,9 +96,9 @@ def without(parts: RegionVotes, dropped: NDArray[np.bool_]) -> RegionVotes:
     return RegionVotes(Regions(labels, parts.regions.owner[remaining]), parts.votes[remaining], parts.presence)
 
 
-def _regions(task: Task, query: Query) -> tuple[Regions, NDArray[np.float64], NDArray[np.float32]]:
+def _regions(task: Task, query: Query, logits: Tensor) -> tuple[Regions, NDArray[np.float64], NDArray[np.float32]]:
     """The regions, the sum of each one's probabilities, and the probability [H, W] of each pixel's winner."""
-    won = winners(_logits(query), query.features.size, keep_probability=True)
+    won = winners(logits, query.features.size, keep_probability=True)
     assert won.probability is not None
     things = _things(query.vocabulary)
     every = range(len(query.vocabulary.classes))
@@ -109,18 +110,17 @@ def _regions(task: Task, query: Query) -> tuple[Regions, NDArray[np.float64], ND
 
 def _presence(query: Query) -> NDArray[np.float64]:
     """Logits [K] of each class being in the image, without background words."""
-    bank = bank_of(query.segmenter, query.vocabulary, query.rows_of)
-    presence: NDArray[np.float64] = query.segmenter.presence(query.features, bank).cpu().double().numpy()
+    presence: NDArray[np.float64] = query.segmenter.presence(query.features, query.bank).cpu().double().numpy()
     return presence[: len(query.vocabulary.classes)]
 
 
-def _calibration(query: Query) -> Calibration | None:
+def _calibration(query: Query, scored: Scored) -> Calibration | None:
     """The card's rule for scores with the whole-image logits of the classes; None if the card has no rule."""
     segmenter, rule = query.segmenter, query.segmenter.card.score
     if rule is None:
         return None
-    bank = bank_of(segmenter, query.vocabulary, query.rows_of)
-    presence = segmenter.whole_image(query.features, bank).cpu().double().numpy()
+    whole = segmenter.whole_image(query.features, query.bank) if scored.whole_image is None else scored.whole_image
+    presence = whole.cpu().double().numpy()
     return Calibration(rule, presence[: len(query.vocabulary.classes)])
 
 
@@ -128,8 +128,7 @@ def _things(vocabulary: Vocabulary) -> list[int]:
     return [index for index, entry in enumerate(vocabulary.classes) if entry.thing is not False]
 
 
-def _logits(query: Query) -> Tensor:
+def _scored(query: Query) -> Scored:
     """Logits [K, h, w] of the classes that compete, and with a background nobody's."""
     query.check_vocabulary()
-    segmenter, features, vocabulary, options, rows_of = query
-    return score_vocabulary(segmenter, features, vocabulary, rows_of, query.refine, options.steady)
+    return score(query.segmenter, query.features, query.vocabulary, query.bank, query.refine, query.options.steady)

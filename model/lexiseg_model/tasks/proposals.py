@@ -21,7 +21,6 @@ from lexiseg_model.segmenter import NamedMasks
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.tasks.outcome import Pieces, segmentation
 from lexiseg_model.types import LabelMap, Segmentation, Task, Vocabulary
-from lexiseg_model.vocabulary.bank import bank_of
 from lexiseg_model.vocabulary.scoring import score_regions
 
 
@@ -115,13 +114,13 @@ def _named_masks(query: Query) -> NamedMasks:
     """Masks with the probability of their best class, nobody included, and the index of that class."""
     segmenter, features = query.segmenter, query.features
     if segmenter.masks_by_word:
-        return segmenter.named_masks(features, bank_of(segmenter, query.vocabulary, query.rows_of))
+        return segmenter.named_masks(features, query.bank)
     masks, embeddings, _ = segmenter.propose(features)
     query.options.check()
     if not len(masks):
         nothing = embeddings.new_zeros(0)
         return NamedMasks(masks, nothing, nothing.long())
-    logits = score_regions(segmenter, features, query.vocabulary, query.rows_of, embeddings)
+    logits = score_regions(segmenter, features, query.vocabulary, query.bank, embeddings)
     return NamedMasks(masks, *logits.softmax(0).max(0))
 
 

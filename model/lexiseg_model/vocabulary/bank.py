@@ -53,13 +53,16 @@ def bank_of(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> Te
     return bank
 
 
-def unfamiliar_classes(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> list[Unfamiliar]:
-    """The named classes that the model was not trained on; computed once for a cached bank.
+def unfamiliar_classes(
+    segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf, bank: TextBank
+) -> list[Unfamiliar]:
+    """The named classes that the model was not trained on; computed once for a bank.
 
     Args:
-        segmenter: the model; its cache of banks is read, not written.
+        segmenter: the model.
         vocabulary: classes, some of which may have examples only.
         rows_of: returns the rows of the classes' texts.
+        bank: of the vocabulary.
     """
     classes = vocabulary.classes
 
@@ -68,10 +71,7 @@ def unfamiliar_classes(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: Ro
         unfamiliar = segmenter.unfamiliar(tuple(classes[index] for index in named), rows_of) if named else []
         return [word._replace(class_index=named[word.class_index]) for word in unfamiliar]
 
-    bank = None
-    if segmenter.banks is not None:
-        bank = segmenter.banks.get((classes, _background_words(segmenter, vocabulary)))
-    return make() if bank is None else bank.once("unfamiliar classes", make)
+    return bank.once("unfamiliar classes", make)
 
 
 def competing_words(

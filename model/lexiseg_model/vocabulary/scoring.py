@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from lexiseg_model.features import Features
 from lexiseg_model.masks import pamr
-from lexiseg_model.segmenter import RowsOf, Segmenter
+from lexiseg_model.segmenter import RowsOf, Segmenter, TextBank
 from lexiseg_model.types import Refinement, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 
@@ -20,6 +21,13 @@ MIN_LOG_PROBABILITY = -20.0
 MAX_AT_FULL_SIZE = 2**27  # logits of classes x pixels: half a gigabyte
 MARGIN = 1e-3  # logits by which a row that must not win stays below; exceeds any rounding
 Steady = Callable[[Tensor], Tensor]  # averages the logits of a video frame with those of earlier frames
+
+
+class Scored(NamedTuple):
+    """Logits as of `score_vocabulary`; `whole_image` [K] as of `Segmenter.whole_image`, where they are made with it."""
+
+    logits: Tensor
+    whole_image: Tensor | None
 
 
 def score_vocabulary(
@@ -40,7 +48,18 @@ def score_vocabulary(
         refine: refinement of the logits by colours or regions of the image.
         steady: averages the logits over a video.
     """
-    bank = bank_of(segmenter, vocabulary, rows_of)
+    return score(segmenter, features, vocabulary, bank_of(segmenter, vocabulary, rows_of), refine, steady).logits
+
+
+def score(
+    segmenter: Segmenter,
+    features: Features,
+    vocabulary: Vocabulary,
+    bank: TextBank,
+    refine: Refinement = "none",
+    steady: Steady | None = None,
+) -> Scored:
+    """As `score_vocabulary`, with the bank of the vocabulary."""
     competing = segmenter.competing(features, bank, refine)
     scores = competing.classes
     if segmenter.probability_scale != 1.0:
@@ -59,11 +78,11 @@ def score_vocabulary(
         logits = refine_logits(logits, partial(lposs.refine, patches=patches, picture=picture))
     elif refine == "regions":
         logits = segmenter.by_regions(features, logits, total)
-    return logits
+    return Scored(logits, competing.whole_image)
 
 
 def score_regions(
-    segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf, embeddings: Tensor
+    segmenter: Segmenter, features: Features, vocabulary: Vocabulary, bank: TextBank, embeddings: Tensor
 ) -> Tensor:
     """Class logits [K, N] of regions; with a background [K + 1, N], the last row nobody's.
 
@@ -71,13 +90,12 @@ def score_regions(
         segmenter: a model that predicts masks.
         features: of the image.
         vocabulary: at least one class.
-        rows_of: returns text rows.
+        bank: of the vocabulary.
         embeddings: [N, D], of `Segmenter.propose` or `Segmenter.embed_masks`; N is at least 1.
 
     Raises:
         TaskError: the method does not predict masks.
     """
-    bank = bank_of(segmenter, vocabulary, rows_of)
     logits = segmenter.region_scores(features, embeddings, bank) * segmenter.probability_scale
     # For the background rule regions are an image one cell high.
     return _with_nobody(segmenter, features, logits[:, None], None, vocabulary, "none")[:, 0]

@@ -101,8 +101,10 @@ def test_examples_name_regions(segmenter: Segmenter, features: Features) -> None
     left, _, _, right = shown(segmenter, features)
     classes = tuple(ClassEntry(name, shown=Shown((row,)), named=False) for name, row in (("l", left), ("r", right)))
     embeddings = segmenter.propose(features).embeddings
+    vocabulary = Vocabulary(classes, None)
+    bank = bank_of(segmenter, vocabulary, segmenter.encode_texts)
 
-    logits = score_regions(segmenter, features, Vocabulary(classes, None), segmenter.encode_texts, embeddings)
+    logits = score_regions(segmenter, features, vocabulary, bank, embeddings)
 
     assert logits.shape == (2, len(embeddings))
     assert logits.isfinite().all()

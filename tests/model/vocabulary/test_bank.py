@@ -64,19 +64,18 @@ def test_a_cache_changes_no_bank(served: ColourSegmenter, other: Vocabulary) -> 
     assert bank.n_classes == plain.n_classes
 
 
-def test_the_unfamiliar_classes_of_a_cached_vocabulary_are_computed_once() -> None:
+def test_the_unfamiliar_classes_of_a_bank_are_computed_once() -> None:
     class Reader(ColourSegmenter):
         def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
             rows_of(self.texts(classes))
             return [Unfamiliar(len(classes) - 1, "red", 0.2, 0.6)]
 
     reader = Reader()
-    reader.banks = Lru(MAX_BANKS)
-    bank_of(reader, COLOURS, reader.encode_texts)
+    bank = bank_of(reader, COLOURS, reader.encode_texts)
 
-    first = unfamiliar_classes(reader, COLOURS, reader.encode_texts)
+    first = unfamiliar_classes(reader, COLOURS, reader.encode_texts, bank)
 
-    assert unfamiliar_classes(reader, COLOURS, refused) == first == [Unfamiliar(1, "red", 0.2, 0.6)]
+    assert unfamiliar_classes(reader, COLOURS, refused, bank) == first == [Unfamiliar(1, "red", 0.2, 0.6)]
 
 
 def test_the_bytes_of_cached_banks_are_counted(served: ColourSegmenter) -> None:

@@ -35,6 +35,7 @@ from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, cast_weights, fol
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import check, load_text_tower, tower_folder
 from lexiseg_model.segmenter import (
+    Competing,
     ExampleVectors,
     PromptMasks,
     Proposals,
@@ -145,6 +146,12 @@ class TinySegmenter(Exportable):
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         return self._scores_of(features.tensors["pixels"], bank, self._presence_of_texts(features, bank))
+
+    @torch.inference_mode()
+    def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
+        of_texts = self._presence_of_texts(features, bank)
+        scores = self._scores_of(features.tensors["pixels"], bank, of_texts)
+        return Competing(scores, whole_image=bank.best_of_texts(of_texts))
 
     def _presence_of_texts(self, features: Features, bank: TextBank) -> Tensor:
         """The presence logit [T] of each text in the whole image."""
