@@ -45,9 +45,10 @@ from lexiseg_service.worker.decode import decode, max_short_side
 from lexiseg_service.worker.examples import check_regions, example_rows, rows_are_known
 from lexiseg_service.worker.executor import stage_executor
 from lexiseg_service.worker.feature_cache import FeatureCache, Remembered, key_of
-from lexiseg_service.worker.finish import FinishStage, finish
+from lexiseg_service.worker.finish import FinishStage
 from lexiseg_service.worker.job import Admission, AnyJob, Job, Render, T
 from lexiseg_service.worker.models.pool import COMPUTE_THREADS, GOING_DOWN, Loaded, ModelPool, give_up
+from lexiseg_service.worker.render import render as render_answer
 from lexiseg_service.worker.texts import TextCaches, TextStage
 
 # Decode and finish together, and one more for small work. Image passes use every core already: with more threads the
@@ -99,7 +100,7 @@ class Engine:
     def submit(self, request: WorkerRequest, render: Render[T], after: Future[Any] | None = None) -> Future[T]: ...
 
     def submit(
-        self, request: WorkerRequest, render: Render[Any] = finish, after: Future[Any] | None = None
+        self, request: WorkerRequest, render: Render[Any] = render_answer, after: Future[Any] | None = None
     ) -> Future[Any]:
         """Accept a request; cancelling the future abandons it.
 

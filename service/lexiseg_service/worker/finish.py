@@ -1,44 +1,19 @@
-"""The finish stage: the answer of a job with its features and its text rows.
-
-put -> after other jobs -> thread -> scores, arg-max, RLE, overlay, absent labels and warnings
-"""
+"""The finish stage: jobs with their features and text rows wait for what they depend on, then render on a thread."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Hashable
 from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lexiseg_model import tasks
-from lexiseg_model.bands import bands
-from lexiseg_model.masks import overlay
-from lexiseg_model.masks.png import to_png
-from lexiseg_model.masks.polygons import rings_of
-from lexiseg_model.segmenter import RowsOf, Segmenter, Unfamiliar
-from lexiseg_model.types import AnswerWarning, Prompt, Segment, Segmentation, Task, Vocabulary
-from lexiseg_model.vocabulary.bank import unfamiliar_classes
-from lexiseg_model.vocabulary.scoring import Steady
-from lexiseg_service.errors import DeadlineExceeded, InvalidValue
 from lexiseg_service.fair_executor import FairExecutor
-from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.feature_cache import FeatureCache, key_of
-from lexiseg_service.worker.job import AnyJob, Job, T
+from lexiseg_service.worker.job import AnyJob
 
-# Types of warnings.
-UNFAMILIAR = "unfamiliar-word"
-UNSPLIT = "unsplit-words"
-STUFF = "stuff-as-instances"
-NO_MASK_PROMPTS = "no-mask-prompts"
-GUESSED_DEPTH = "guessed-depth"
-MAX_WARNINGS = 16  # of a kind; one more line sums up the rest
 Callback = Callable[[], None]
 
 
@@ -142,189 +117,3 @@ def _flight_of(job: AnyJob) -> tuple[int, str] | None:
     derived = job.features.derived
     task = "prompt" if job.request.regions else job.request.task
     return None if task in derived.answered else (id(derived), task)
-
-
-def finish(job: Job[WorkerAnswer]) -> WorkerAnswer:
-    """Render the answer of a job with its features.
-
-    Raises:
-        DeadlineExceeded: the job is abandoned.
-        InvalidValue: a PNG was asked for, and the segments overlap.
-    """
-    answer, _ = render(job)
-    return answer
-
-
-def render(
-    job: Job[T], steady: Steady | None = None, follow: tasks.Follow | None = None
-) -> tuple[WorkerAnswer, Segmentation]:
-    """As `finish`, with the masks behind the answer; for a video frame.
-
-    Args:
-        job: with its features.
-        steady: averages logits over frames.
-        follow: gives the masks of objects.
-    """
-    assert job.features is not None
-    request, segmenter, rows = job.request, job.loaded.segmenter, job.lookup.rows_of
-    began = time.monotonic()
-
-    def check() -> None:
-        if job.abandoned:
-            raise DeadlineExceeded("the deadline passed while the answer was made")
-
-    options = tasks.Options(
-        request.threshold,
-        request.refine,
-        request.confidence,
-        steady,
-        request.prompts,
-        keep_label_map=request.mask == "png" or job.rgb is not None,
-        follow=follow,
-        check=check,
-    )
-    segmentation = tasks.segment(request.task, segmenter, job.features, request.vocabulary, options, rows)
-    if segmentation.overlapping and request.mask == "png":
-        raise InvalidValue.of("mask", "png", "rle, polygon or none: the segments overlap, which one map cannot show")
-    picture = None
-    if job.rgb is not None:
-        picture = to_png(overlay.paint(job.rgb, segmentation.label_map, segmentation.segments))
-    segments = segmentation.segments
-    if request.mask == "polygon":
-        segments = _with_rings(segments, request.simplify, check)
-    label_map = None
-    if request.mask == "png":
-        ids = segmentation.label_map
-        label_map = RenderedMap(to_png(ids), 8 if ids.dtype == np.uint8 else 16)
-    confidence = None if segmentation.probability is None else to_png(as_bytes(segmentation.probability))
-    absent = absent_labels(segmentation, request.vocabulary)
-    words = warnings_of_words(request.vocabulary, request.task)
-    prompts = () if segmenter.takes_masks else warnings_of_prompts(request.prompts, segmenter.card.name)
-    depth = tuple(AnswerWarning(GUESSED_DEPTH, f"image: {note}", "image") for note in job.notes)
-    warnings = (*depth, *prompts, *words, *warnings_about(segmenter, request.vocabulary, rows))
-    ended = time.monotonic()
-    answer = WorkerAnswer(
-        image_id=job.image_id,
-        model=segmenter.card.name,
-        model_digest=segmenter.digest,
-        task=request.task,
-        size=segmentation.size,
-        segments=segments,
-        timings=Timings(
-            decode=1e3 * job.seconds("decode"),
-            queue=1e3 * max(0.0, job.computed - job.seconds("image") - job.planned),  # an image's tiles may overlap
-            text=1e3 * job.seconds("text"),
-            image=1e3 * job.seconds("image"),
-            post=1e3 * (ended - began),
-            total=1e3 * (ended - job.accepted),
-        ),
-        # For a request with an owner the misses are the texts that this owner had not sent before, whatever the cache
-        # had: hits would tell it which words others use.
-        cache=CacheUse(len(set(job.lookup.texts)) - job.lookup.misses, job.lookup.misses, job.from_cache),
-        mask=request.mask,
-        label_map=label_map,
-        confidence=confidence,
-        overlay=picture,
-        absent=absent,
-        warnings=warnings,
-    )
-    return answer, segmentation
-
-
-def _with_rings(segments: Sequence[Segment], simplify: float, check: Callable[[], None]) -> tuple[Segment, ...]:
-    """The segments with their outlines; `simplify` in pixels."""
-    outlined = []
-    for segment in segments:
-        check()
-        outlined.append(replace(segment, rings=tuple(rings_of(segment.mask, simplify))))
-    return tuple(outlined)
-
-
-def as_bytes(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """[H, W] in 0..1 -> 0..255; in bands, which bounds the memory of intermediates."""
-    levels = np.empty(probability.shape, np.uint8)
-    for band in bands((probability.shape[0], probability.shape[1])):
-        levels[band] = np.rint(255 * probability[band])
-    return levels
-
-
-def absent_labels(segmentation: Segmentation, vocabulary: Vocabulary) -> tuple[str, ...]:
-    """Classes without a segment, in their order; none for prompts, which do not search for classes."""
-    if segmentation.task in ("prompt", "everything"):
-        return ()
-    present = {segment.class_index for segment in segmentation.segments}
-    absent = [entry for index, entry in enumerate(vocabulary.classes) if index not in present]
-    # Stuff has no instances.
-    return tuple([entry.name for entry in absent if segmentation.task != "instance" or entry.thing is not False])
-
-
-def warnings_about(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> tuple[AnswerWarning, ...]:
-    """Warnings about words far from all words that the model was trained on.
-
-    Of a request's own classes one each, up to `MAX_WARNINGS`, and one for the rest; of a named vocabulary one in all.
-    """
-    unfamiliar = unfamiliar_classes(segmenter, vocabulary, rows_of) if vocabulary.classes else []
-    field = "classes" if vocabulary.name is None else "vocabulary"
-    n_alone = len(unfamiliar) if len(unfamiliar) <= MAX_WARNINGS else MAX_WARNINGS - 1
-    if vocabulary.name is not None:
-        n_alone = 0
-    model = segmenter.card.name
-    warnings = [
-        _unfamiliar_word(each, vocabulary.classes[each.class_index].name, model) for each in unfamiliar[:n_alone]
-    ]
-    if rest := [vocabulary.classes[each.class_index].name for each in unfamiliar[n_alone:]]:
-        warnings.append(_summary(rest, len(vocabulary.classes), model, field))
-    return tuple(warnings)
-
-
-def warnings_of_prompts(prompts: Sequence[Prompt], model: str) -> tuple[AnswerWarning, ...]:
-    """One warning where masks are corrected by a model that takes no masks as prompts."""
-    if not any(prompt.corrects for prompt in prompts):
-        return ()
-    detail = (
-        f"{model} takes no masks as prompts: what the points and the box show alone, or the mask's box, was added to "
-        "the mask or removed from it"
-    )
-    return (AnswerWarning(NO_MASK_PROMPTS, detail, "prompts"),)
-
-
-def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning, ...]:
-    """Warnings about a request's own classes that are probably not what was meant; none for a named vocabulary.
-
-    Commas in a word, and stuff in an instance task; up to `MAX_WARNINGS` of each kind.
-    """
-    if vocabulary.name is not None:
-        return ()
-    unsplit, stuff = [], []
-    for index, entry in enumerate(vocabulary.classes):
-        name, field = entry.name, f"classes.{index}"
-        if "," in name:
-            detail = f"{name!r} was looked for as one thing; commas never split: send each word as a class of its own"
-            unsplit.append(AnswerWarning(UNSPLIT, detail, field))
-        if task == "instance" and entry.thing is False:
-            detail = f"{name!r} has no instances, so none was looked for; ask for semantic or panoptic"
-            stuff.append(AnswerWarning(STUFF, detail, field))
-    return (*unsplit[:MAX_WARNINGS], *stuff[:MAX_WARNINGS])
-
-
-def _unfamiliar_word(word: Unfamiliar, name: str, model: str) -> AnswerWarning:
-    if word.is_foreign:
-        hint = f" (the nearest word of training is {word.nearest!r})" if word.nearest else ""
-        reason = f"{name!r} does not look like an English word, and {model} reads English"
-    else:
-        reason = f"{name!r} is far from every word that {model} was trained on"
-        hint = (
-            f" (the nearest is {word.nearest!r} with a likeness of {word.likeness:.2f}, familiar words have "
-            f"{word.bound:.2f})"
-        )
-    return AnswerWarning(UNFAMILIAR, f"{reason}; what it marks is a guess{hint}", f"classes.{word.class_index}")
-
-
-def _summary(names: list[str], n_classes: int, model: str, field: str) -> AnswerWarning:
-    listed = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
-    return AnswerWarning(
-        UNFAMILIAR,
-        f"{len(names):,} of {n_classes:,} classes are far from every word that {model} was trained on; what it marks "
-        f"as these is a guess: {listed}",
-        field,
-    )

@@ -36,9 +36,9 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.shares import CLIENT_SHARE, Shares
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
-from lexiseg_service.worker.finish import render
 from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.models.pool import GOING_DOWN
+from lexiseg_service.worker.render import render_frame
 
 logger = structlog.get_logger("lexiseg.video")
 # With `latest`: one frame in the image pass and one behind it keep the device busy; further ones would only get stale.
@@ -292,7 +292,7 @@ class StreamState:
         try:
             self._reset |= self._memory.look(job.plan)
             looked = time.monotonic()
-            answer, segmentation = render(job, self._memory.steady)
+            answer, segmentation = render_frame(job, self._memory.steady)
             rendered = time.monotonic()
             numbers = self._memory.follow(segmentation)
         except Exception:
@@ -319,7 +319,7 @@ class StreamState:
             sights.extend(self._follower.step(segmenter, features, starts, frame.unfollow))
             return [sight.mask for sight in sights]
 
-        answer, _ = render(job, follow=follow)
+        answer, _ = render_frame(job, follow=follow)
         matched = [sights[segment.prompt_index or 0] for segment in answer.segments]
         segments = tuple(
             replace(segment, prompt_index=sight.start, track_id=sight.number)

@@ -13,9 +13,9 @@ from lexiseg_model.types import Vocabulary
 from lexiseg_service.fair_queue import FairQueue
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.worker.compute import Portion, next_batch
-from lexiseg_service.worker.finish import finish
 from lexiseg_service.worker.job import AnyJob, Job
 from lexiseg_service.worker.models.pool import Loaded
+from lexiseg_service.worker.render import render
 from tests.model.stand_in import ColourSegmenter
 
 FAST = "a stream that never stops"
@@ -26,7 +26,7 @@ MODELS = {key: Loaded(ColourSegmenter(), threading.Condition()) for key in KEYS}
 def job(source: str, key: str = KEYS[0], n_tiles: int = 1, name: str = "", flow: str = "") -> AnyJob:
     """A planned job: who sent it, what it can share a batch with, and how much of it there is."""
     request = WorkerRequest(None, Vocabulary(()), key, source=source, flow=flow, request_id=name)
-    planned = Job(request, finish)
+    planned = Job(request, render)
     planned.loaded = MODELS[key]
     planned.plan = Plan((1, 1), np.empty((n_tiles, 3, 1, 1), np.uint8))
     return planned

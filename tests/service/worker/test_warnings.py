@@ -3,7 +3,7 @@
 from lexiseg_model import tasks
 from lexiseg_model.segmenter import RowsOf, Unfamiliar
 from lexiseg_model.types import ClassEntry, Segmentation, Task, Vocabulary
-from lexiseg_service.worker.finish import (
+from lexiseg_service.worker.warnings import (
     MAX_WARNINGS,
     STUFF,
     UNFAMILIAR,
@@ -32,9 +32,13 @@ def vocabulary(*names: str, name: str | None = None) -> Vocabulary:
     return Vocabulary(tuple(ClassEntry(name) for name in names), name=name)
 
 
+def query(asked: Vocabulary, model: ColourSegmenter = COLOURIST) -> tasks.Query:
+    features = model.encode(picture(["rrrrgggg"] * 8))
+    return tasks.Query(model, features, asked, tasks.Options(), model.encode_texts)
+
+
 def answer(task: Task, asked: Vocabulary) -> Segmentation:
-    features = COLOURIST.encode(picture(["rrrrgggg"] * 8))
-    return tasks.segment(task, COLOURIST, features, asked)
+    return tasks.answer(task, query(asked))
 
 
 def test_labels_that_no_segment_has_are_absent() -> None:
@@ -51,7 +55,7 @@ def test_stuff_is_not_absent_from_an_instance_task() -> None:
 
 
 def test_each_unfamiliar_word_has_a_warning() -> None:
-    found = warnings_about(COLOURIST, vocabulary("red", "violin", "green", "quark"), COLOURIST.encode_texts)
+    found = warnings_about(query(vocabulary("red", "violin", "green", "quark")))
 
     assert [(warning.type, warning.field) for warning in found] == [
         (UNFAMILIAR, "classes.1"),
@@ -66,7 +70,7 @@ def test_a_foreign_word_has_its_own_warning() -> None:
         def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
             return [Unfamiliar(0, "red", 0.8, 0.6, is_foreign=True)]
 
-    (found,) = warnings_about(Reader(tasks=("semantic",)), vocabulary("rot"), COLOURIST.encode_texts)
+    (found,) = warnings_about(query(vocabulary("rot"), Reader(tasks=("semantic",))))
 
     assert found.type == UNFAMILIAR
     assert found.detail.startswith("'rot' does not look like an English word, and colours reads English;")
@@ -75,7 +79,7 @@ def test_a_foreign_word_has_its_own_warning() -> None:
 def test_the_last_of_many_warnings_counts_the_rest() -> None:
     asked = vocabulary(*(f"thing {number}" for number in range(MAX_WARNINGS + 4)), "red")
 
-    found = warnings_about(COLOURIST, asked, COLOURIST.encode_texts)
+    found = warnings_about(query(asked))
 
     assert len(found) == MAX_WARNINGS
     assert found[-1].field == "classes"
@@ -86,7 +90,7 @@ def test_the_last_of_many_warnings_counts_the_rest() -> None:
 def test_a_named_vocabulary_has_one_warning() -> None:
     asked = vocabulary("red", "violin", "quark", name="curiosities")
 
-    (warning,) = warnings_about(COLOURIST, asked, COLOURIST.encode_texts)
+    (warning,) = warnings_about(query(asked))
 
     assert warning.field == "vocabulary"
     assert warning.detail.startswith("2 of 3 classes are far")

@@ -1,0 +1,111 @@
+"""Absent labels and warnings of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lexiseg_model.segmenter import Unfamiliar
+from lexiseg_model.tasks import Query
+from lexiseg_model.types import AnswerWarning, Prompt, Segmentation, Task, Vocabulary
+from lexiseg_model.vocabulary.bank import unfamiliar_classes
+
+UNFAMILIAR = "unfamiliar-word"
+UNSPLIT = "unsplit-words"
+STUFF = "stuff-as-instances"
+NO_MASK_PROMPTS = "no-mask-prompts"
+GUESSED_DEPTH = "guessed-depth"
+MAX_WARNINGS = 16  # of a kind; one more line sums up the rest
+
+
+def warnings_of(task: Task, query: Query, notes: Sequence[str]) -> tuple[AnswerWarning, ...]:
+    """All warnings of an answer; `notes`: what the decoder of the image had to guess."""
+    depth = tuple(AnswerWarning(GUESSED_DEPTH, f"image: {note}", "image") for note in notes)
+    prompts: tuple[AnswerWarning, ...] = ()
+    if not query.segmenter.takes_masks:
+        prompts = warnings_of_prompts(query.options.prompts, query.segmenter.card.name)
+    return (*depth, *prompts, *warnings_of_words(query.vocabulary, task), *warnings_about(query))
+
+
+def absent_labels(segmentation: Segmentation, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Classes without a segment, in their order; none for prompts, which do not search for classes."""
+    if segmentation.task in ("prompt", "everything"):
+        return ()
+    present = {segment.class_index for segment in segmentation.segments}
+    absent = [entry for index, entry in enumerate(vocabulary.classes) if index not in present]
+    # Stuff has no instances.
+    return tuple([entry.name for entry in absent if segmentation.task != "instance" or entry.thing is not False])
+
+
+def warnings_about(query: Query) -> tuple[AnswerWarning, ...]:
+    """Warnings about words far from all words that the model was trained on.
+
+    Of a request's own classes one each, up to `MAX_WARNINGS`, and one for the rest; of a named vocabulary one in all.
+    """
+    segmenter, vocabulary = query.segmenter, query.vocabulary
+    unfamiliar = []
+    if vocabulary.classes:
+        unfamiliar = unfamiliar_classes(segmenter, vocabulary, query.rows_of, query.bank)
+    field = "classes" if vocabulary.name is None else "vocabulary"
+    n_alone = len(unfamiliar) if len(unfamiliar) <= MAX_WARNINGS else MAX_WARNINGS - 1
+    if vocabulary.name is not None:
+        n_alone = 0
+    model = segmenter.card.name
+    warnings = [
+        _unfamiliar_word(each, vocabulary.classes[each.class_index].name, model) for each in unfamiliar[:n_alone]
+    ]
+    if rest := [vocabulary.classes[each.class_index].name for each in unfamiliar[n_alone:]]:
+        warnings.append(_summary(rest, len(vocabulary.classes), model, field))
+    return tuple(warnings)
+
+
+def warnings_of_prompts(prompts: Sequence[Prompt], model: str) -> tuple[AnswerWarning, ...]:
+    """One warning where masks are corrected by a model that takes no masks as prompts."""
+    if not any(prompt.corrects for prompt in prompts):
+        return ()
+    detail = (
+        f"{model} takes no masks as prompts: what the points and the box show alone, or the mask's box, was added to "
+        "the mask or removed from it"
+    )
+    return (AnswerWarning(NO_MASK_PROMPTS, detail, "prompts"),)
+
+
+def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning, ...]:
+    """Warnings about a request's own classes that are probably not what was meant; none for a named vocabulary.
+
+    Commas in a word, and stuff in an instance task; up to `MAX_WARNINGS` of each kind.
+    """
+    if vocabulary.name is not None:
+        return ()
+    unsplit, stuff = [], []
+    for index, entry in enumerate(vocabulary.classes):
+        name, field = entry.name, f"classes.{index}"
+        if "," in name:
+            detail = f"{name!r} was looked for as one thing; commas never split: send each word as a class of its own"
+            unsplit.append(AnswerWarning(UNSPLIT, detail, field))
+        if task == "instance" and entry.thing is False:
+            detail = f"{name!r} has no instances, so none was looked for; ask for semantic or panoptic"
+            stuff.append(AnswerWarning(STUFF, detail, field))
+    return (*unsplit[:MAX_WARNINGS], *stuff[:MAX_WARNINGS])
+
+
+def _unfamiliar_word(word: Unfamiliar, name: str, model: str) -> AnswerWarning:
+    if word.is_foreign:
+        hint = f" (the nearest word of training is {word.nearest!r})" if word.nearest else ""
+        reason = f"{name!r} does not look like an English word, and {model} reads English"
+    else:
+        reason = f"{name!r} is far from every word that {model} was trained on"
+        hint = (
+            f" (the nearest is {word.nearest!r} with a likeness of {word.likeness:.2f}, familiar words have "
+            f"{word.bound:.2f})"
+        )
+    return AnswerWarning(UNFAMILIAR, f"{reason}; what it marks is a guess{hint}", f"classes.{word.class_index}")
+
+
+def _summary(names: list[str], n_classes: int, model: str, field: str) -> AnswerWarning:
+    listed = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+    return AnswerWarning(
+        UNFAMILIAR,
+        f"{len(names):,} of {n_classes:,} classes are far from every word that {model} was trained on; what it marks "
+        f"as these is a guess: {listed}",
+        field,
+    )
