@@ -117,7 +117,7 @@ class RemoteBackend:
         Without the file those are called that may have the image cached: the one that got it by spilling, then by rank.
         """
         cached = request.image is None
-        image_id = request.image_id if request.image is None else await asyncio.to_thread(image_id_of, request.image)
+        image_id = request.image_id or image_id_of(request.image or b"")
         key = f"{ModelName.parse(request.model).name}|{image_id}"
         tried: list[WorkerLink] = []
         failure: ServiceError | None = None

@@ -14,8 +14,8 @@ from typing import Any
 
 from lexiseg_model.types import Region, Shown, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady
-from lexiseg_service.gateway.headers import HeaderReader
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
+from lexiseg_service.image.header import HeaderReader
 from lexiseg_service.question.messages import Exemplified, ImageSource, WorkerRequest
 from lexiseg_service.question.prompts import ClassExample, examples_of
 from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput, MaskInput, PointInput
@@ -139,8 +139,8 @@ class ExampleDesk:
         image = source.content
         if image is None:
             image = await self._fetch(source.url or "", request.source)
-        header = await self._headers.read(image, request.source, request.deadline)
-        return replace(request, image=image, image_id=None, header=header)
+        header, image_id = await self._headers.identify(image, request.source, request.deadline)
+        return replace(request, image=image, image_id=image_id, header=header)
 
 
 def _with_stored(entry: str | ClassInput, place: int, by_field: dict[str, dict[str, Any]]) -> str | ClassInput:

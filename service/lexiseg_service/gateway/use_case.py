@@ -19,10 +19,10 @@ from lexiseg_model.types import ModelCard, ModelName, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.by_example import ExampleDesk
-from lexiseg_service.gateway.headers import HeaderReader
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
+from lexiseg_service.image.header import HeaderReader
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import resolve
@@ -109,19 +109,19 @@ class UseCase:
             raise InvalidValue.of("simplify", question.simplify, f"0 with mask={question.mask}; it is for polygons")
         named = await named_vocabulary(question, self._vocabularies, caller.owner)
         prompts: tuple[Prompt, ...] = ()
-        if not (of_stream and task == "prompt"):
+        if (question.prompts or task == "prompt") and not (of_stream and task == "prompt"):
             resolving = partial(resolve_prompts, question, task, limits)
             prompts = await off_event_loop(bytes_of_points(question.prompts or ()), resolving)
         vocabulary = resolve(question, limits, None if named is None else named.vocabulary)
         content = image.content if image.url is None else await self.fetch_url(image.url, caller.client)
         origin = self._origin(caller, began)
-        header = None
+        header, image_id = None, image.id
         if content is not None:
-            header = await self.headers.read(content, caller.client, origin["deadline"])
+            header, image_id = await self.headers.identify(content, caller.client, origin["deadline"])
             check_inside(prompts, header.size)
         request = WorkerRequest(
             image=content,
-            image_id=image.id,
+            image_id=image_id,
             header=header,
             vocabulary=vocabulary,
             model=model,

@@ -1,14 +1,41 @@
-"""Headers of images that are sent: what `lexiseg_model.pictures` reads, and the limits that hold before decoding."""
+"""Headers and ids of images that are sent: what `lexiseg_model.pictures` reads, and the limits before decoding.
+
+The gateway reads them once and hands them to the worker.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from lexiseg_model.errors import PictureError, UnsupportedPictureError
 from lexiseg_model.pictures import header as pictures
 from lexiseg_model.pictures.header import PictureHeader
-from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge, UndecodableImage, UnsupportedImage
+from lexiseg_service.errors import (
+    DeadlineExceeded,
+    InvalidValue,
+    ServiceError,
+    TooLarge,
+    UndecodableImage,
+    UnsupportedImage,
+)
+from lexiseg_service.fair_executor import FairExecutor
 from lexiseg_service.settings import Limits
+
+T = TypeVar("T")
+LARGE_BYTES = 2**20  # a smaller file does not wait for a larger one
+
+
+class Identified(NamedTuple):
+    """The header of an image, and its id."""
+
+    header: PictureHeader
+    id: str
 
 
 def read_header(image: bytes, limits: Limits) -> PictureHeader:
@@ -53,3 +80,46 @@ def check_size(size: tuple[int, int], limits: Limits) -> None:
 def image_id_of(image: bytes) -> str:
     """The id of an image: 128 bits of its SHA-256, in hexadecimal."""
     return hashlib.sha256(image).hexdigest()[:32]
+
+
+class HeaderReader:
+    """Reads headers of many clients' images, fairly between them, within the deadline.
+
+    Parsing holds the GIL for as long as `pictures.structure` allows; on the event loop's own pool one client's files
+    would delay Redis, keys and the images of all others.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._threads = FairExecutor("headers", 1)
+
+    async def read(self, image: bytes, client: str, deadline: float) -> PictureHeader:
+        """The header of a still image.
+
+        Args:
+            image: the file.
+            client: its sender.
+            deadline: a time of time.monotonic().
+
+        Raises:
+            DeadlineExceeded: it passed.
+            ServiceError: as `read_header`.
+        """
+        return await self._on_thread(partial(read_header, image, self._limits), image, client, deadline)
+
+    async def identify(self, image: bytes, client: str, deadline: float) -> Identified:
+        """As `read`, with the image's id."""
+        return await self._on_thread(
+            lambda: Identified(read_header(image, self._limits), image_id_of(image)), image, client, deadline
+        )
+
+    async def _on_thread(self, work: Callable[[], T], image: bytes, client: str, deadline: float) -> T:
+        seconds = None if deadline == math.inf else deadline - time.monotonic()
+        try:
+            return await asyncio.wait_for(self._threads.call(client, work, large=len(image) > LARGE_BYTES), seconds)
+        except TimeoutError:
+            raise DeadlineExceeded("the deadline passed while the image waited for its header to be read") from None
+
+    def close(self) -> None:
+        """Drop what waits."""
+        self._threads.close()

@@ -57,12 +57,14 @@ class WorkerRequest:
     max_side: int | None = None
     simplify: float = 0.0  # pixels that polygons may deviate
     deadline: float = float("inf")  # time.monotonic()
-    image_id: str | None = None
+    image_id: str | None = None  # also of `image`, if it has been computed
     owner: str = ""  # id of the API key; cached images belong to it
     source: str = ""  # key or address, for the fair queue; "": the owner
     flow: str = ""  # a stream of the source, for the fair queue
     background: bool = False  # served when no other request waits
-    header: PictureHeader | None = None  # of the image, if it has been read
+    header: PictureHeader | None = (
+        None  # of the image, if it has been read; then the prompts of a still image lie inside
+    )
     remember: bool = True  # use the feature cache
     request_id: str = ""  # for the log
     traceparent: str | None = None  # W3C trace context of the request

@@ -31,7 +31,6 @@ class _Field(NamedTuple):
     """A field of a message type; `message` or `enum` is the type of its values, if it is one of these."""
 
     name: str
-    optional: bool
     repeated: bool
     message: Descriptor | None
     enum: EnumDescriptor | None
@@ -51,19 +50,19 @@ def arguments(kind: Descriptor, source: Any, **others: Any) -> dict[str, Any]:
             of the first field, if that is repeated.
         others: values of fields in place of the object's own.
     """
-    fields = _fields(kind)
-    if not isinstance(source, (tuple, list)):
-        values = {field.name: getattr(source, field.name, None) for field in fields}
-    elif fields[0].repeated:
-        values = {fields[0].name: source}
-    else:
-        values = {field.name: value for field, value in zip(fields, source, strict=True)}
-    values |= others
-    return {
-        name: value if message is None and enum is None else _argument(repeated, message, enum, value)
-        for name, _, repeated, message, enum in fields
-        if (value := values[name]) is not None
-    }
+    fields, _ = _fields(kind)
+    if isinstance(source, (tuple, list)):
+        given = {fields[0].name: source}
+        if not fields[0].repeated:
+            given = {field.name: value for field, value in zip(fields, source, strict=True)}
+        source, others = None, given | others
+    values = {}
+    for name, repeated, message, enum in fields:
+        value = others[name] if name in others else getattr(source, name, None)
+        if value is not None:
+            plain = message is None and enum is None
+            values[name] = value if plain else _argument(repeated, message, enum, value)
+    return values
 
 
 def _argument(repeated: bool, kind: Descriptor | None, enum: EnumDescriptor | None, value: Any) -> Any:
@@ -76,22 +75,21 @@ def _argument(repeated: bool, kind: Descriptor | None, enum: EnumDescriptor | No
 
 def read(message: Message, kinds: Kinds, names: Container[str] | None = None) -> dict[str, Any]:
     """The values of a message by field name, of all fields or those in `names`; `kinds` convert nested messages."""
-    values: dict[str, Any] = {}
-    for name, optional, repeated, nested, enum in _fields(message.DESCRIPTOR):
-        if (names is not None and name not in names) or (optional and not message.HasField(name)):
+    fields, absent = _fields(message.DESCRIPTOR)
+    values = absent.copy()
+    for descriptor, value in message.ListFields():
+        name, repeated, nested, enum = fields[descriptor.index]
+        if names is not None and name not in names:
             continue
-        value = getattr(message, name)
         if nested is not None:
             make = kinds[nested.name]
             value = tuple([make(**read(each, kinds)) for each in value]) if repeated else make(**read(value, kinds))
         elif repeated:
             value = tuple(value)
         elif enum is not None:
-            if not value:
-                continue
             value = word_of(enum, value)
         values[name] = value
-    return values
+    return values if names is None else {name: value for name, value in values.items() if name in names}
 
 
 def made(message: Message, kinds: Kinds) -> Any:
@@ -119,11 +117,15 @@ def name_of(enum: EnumDescriptor, word: str) -> str:
 
 
 @cache
-def _fields(kind: Descriptor) -> tuple[_Field, ...]:
-    return tuple(
-        _Field(field.name, field.has_presence, field.is_repeated, field.message_type, field.enum_type)
+def _fields(kind: Descriptor) -> tuple[tuple[_Field, ...], dict[str, Any]]:
+    """The fields by their index, and the values of those that are read although they are not in a message."""
+    fields = tuple(_Field(field.name, field.is_repeated, field.message_type, field.enum_type) for field in kind.fields)
+    absent = {
+        field.name: () if field.is_repeated else field.default_value
         for field in kind.fields
-    )
+        if (not field.has_presence and field.enum_type is None) or field.is_repeated
+    }
+    return fields, absent
 
 
 @cache

@@ -145,6 +145,7 @@ def _about(request: WorkerRequest) -> Mapping[str, Any]:
         "origin": write(internal.Origin, request),
         "content": request.image,
         "image_id": None if request.image is not None else request.image_id or "",
+        "content_id": None if request.image is None else request.image_id,
     }
 
 
@@ -181,10 +182,12 @@ def _request(
     question: Mapping[str, Any],
     origin: Mapping[str, Any],
     content: bytes | None = None,
+    content_id: str = "",
+    image_id: str | None = None,
     size: object = None,  # also in the header
     **fields: Any,
 ) -> WorkerRequest:
-    return WorkerRequest(image=content, **question, **origin, **fields)
+    return WorkerRequest(image=content, image_id=content_id or image_id, **question, **origin, **fields)
 
 
 def _region(points: tuple[Point, ...], box: Any = None, mask: Rle | None = None) -> Region:

@@ -180,7 +180,7 @@ class Engine:
             self._admission.check_wait(job, since)
         began = time.monotonic()
         request = job.request
-        job.image_id = request.image_id or image_id_of(request.image or b"")
+        job.image_id = request.image_id or (image_id_of(request.image or b"") if request.remember else "")
         if request.regions and rows_are_known(self.text_caches, job):
             job.planned = job.computed = time.monotonic()
             self._finishing.put(job)
@@ -189,14 +189,12 @@ class Engine:
         job.image = self._image_of(request, remembered)
         if remembered is None:
             decoded = self._pixels(job)
-            check_inside(request.prompts, decoded.size)
-            check_regions(request.regions, decoded.size)
+            self._check(request, decoded.size)
             job.notes = decoded.notes
             plan = job.loaded.segmenter.plan(decoded.rgb, InferenceOptions(request.max_side))
             job.plan = plan.of_size(decoded.size)
         else:
-            check_inside(request.prompts, remembered.features.size)
-            check_regions(request.regions, remembered.features.size)
+            self._check(request, remembered.features.size)
             if request.overlay:
                 self._pixels(job)
         job.planned = time.monotonic()
@@ -209,6 +207,13 @@ class Engine:
             job.features, job.from_cache, job.computed = remembered.features, True, job.planned
             job.notes = remembered.notes
             self._to_texts(job)
+
+    def _check(self, request: WorkerRequest, size: tuple[int, int]) -> None:
+        """Check what the gateway could not check without the size of the image, or does not check of frames."""
+        if request.header is None or not request.remember:
+            check_inside(request.prompts, size)
+        if request.regions:
+            check_regions(request.regions, size)
 
     def _image_of(self, request: WorkerRequest, remembered: Remembered | None) -> bytes:
         """The encoded image: from the request, or kept under its id."""

@@ -91,6 +91,7 @@ REQUESTS = {
         PLAIN, task="prompt", vocabulary=Vocabulary(()), prompts=(Prompt((Point(0, 0),)),)
     ),
     "an empty image": replace(PLAIN, image=b""),
+    "an image with its id": replace(PLAIN, image_id="0" * 32),
 }
 SEGMENTS = (
     Segment(1, "sofa", 0, 0.9123, Rle((4, 5), "088", 8, (0, 0, 2, 4)), True),

@@ -305,10 +305,13 @@ class WorkerSegmentRequest(_message.Message):
     ORIGIN_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     HEADER_FIELD_NUMBER: _builtins.int
+    CONTENT_ID_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
     """The encoded file."""
     image_id: _builtins.str
     """Id of an image sent to this worker before."""
+    content_id: _builtins.str
+    """Id of the content, if the gateway has computed it."""
     @_builtins.property
     def question(self) -> Global___Question:
         """The request."""
@@ -323,7 +326,7 @@ class WorkerSegmentRequest(_message.Message):
 
     @_builtins.property
     def header(self) -> Global___ImageHeader:
-        """Header of the image, if the gateway has read it."""
+        """Header of the image, if the gateway has read it; then the prompts lie inside."""
 
     def __init__(
         self,
@@ -334,10 +337,11 @@ class WorkerSegmentRequest(_message.Message):
         origin: Global___Origin | None = ...,
         size: _segmentation_pb2.Size | None = ...,
         header: Global___ImageHeader | None = ...,
+        content_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question", "size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "content_id", b"content_id", "header", b"header", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_image: _TypeAlias = _typing.Literal["content", "image_id"]  # noqa: Y015
     _WhichOneofArgType_image: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
@@ -411,12 +415,15 @@ class ExemplifyRequest(_message.Message):
     KEEP_PICTURE_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     HEADER_FIELD_NUMBER: _builtins.int
+    CONTENT_ID_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
     """The encoded file."""
     image_id: _builtins.str
     """Id of an image sent to this worker before."""
     keep_picture: _builtins.bool
     """Also return a small picture."""
+    content_id: _builtins.str
+    """Id of the content, if the gateway has computed it."""
     @_builtins.property
     def question(self) -> Global___Question:
         """Only the model and `max_side` are used."""
@@ -448,10 +455,11 @@ class ExemplifyRequest(_message.Message):
         keep_picture: _builtins.bool = ...,
         size: _segmentation_pb2.Size | None = ...,
         header: Global___ImageHeader | None = ...,
+        content_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question", "size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "image", b"image", "image_id", b"image_id", "keep_picture", b"keep_picture", "origin", b"origin", "question", b"question", "regions", b"regions", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "content_id", b"content_id", "header", b"header", "image", b"image", "image_id", b"image_id", "keep_picture", b"keep_picture", "origin", b"origin", "question", b"question", "regions", b"regions", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_image: _TypeAlias = _typing.Literal["content", "image_id"]  # noqa: Y015
     _WhichOneofArgType_image: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015

@@ -9,7 +9,7 @@ import pytest
 
 from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_service.errors import DeadlineExceeded, UndecodableImage
-from lexiseg_service.gateway.headers import HeaderReader
+from lexiseg_service.image.header import HeaderReader, image_id_of
 from lexiseg_service.settings import Limits
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
@@ -35,7 +35,7 @@ class Gate:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     gate = Gate()
-    monkeypatch.setattr("lexiseg_service.gateway.headers.read_header", gate.read)
+    monkeypatch.setattr("lexiseg_service.image.header.read_header", gate.read)
     yield gate
     gate.open.set()
 
@@ -64,13 +64,15 @@ async def test_a_refusal_of_the_parser_is_the_reader_s() -> None:
         await HeaderReader(Limits()).read(b"", "one", time.monotonic() + SOON)
 
 
-async def test_the_worker_gets_the_header_that_the_gateway_has_read() -> None:
+async def test_the_worker_gets_the_header_and_the_id_that_the_gateway_has_read() -> None:
     backend = KnownBackend()
     async with serving(backend=backend) as client:
         await client.post("/segment", files=IMAGE, data={"classes": "red"})
 
     height, width = pictures.small().size[::-1]
-    assert backend.asked[-1].header == PictureHeader("PNG", (height, width))
+    asked = backend.asked[-1]
+    assert asked.header == PictureHeader("PNG", (height, width))
+    assert asked.image_id == image_id_of(asked.image or b"")
 
 
 async def test_a_picture_of_countless_chunks_is_refused_in_words() -> None:
