@@ -36,7 +36,7 @@ ENGINES: tuple[Command, ...] = (*WORKERS, *FILES)
 ASKERS: tuple[Command, ...] = (*GATEWAYS, *FILES)  # validate requests
 LOADERS: tuple[Command, ...] = (*ENGINES, "eval", "compare")
 # Other tools' protocols (`lexiseg_service.adapters`).
-Adapter = Literal["hugging-face", "kserve", "label-studio", "mcp", "roboflow", "supervision", "x-anylabeling"]
+Adapter = Literal["cvat", "hugging-face", "kserve", "label-studio", "mcp", "roboflow", "supervision", "x-anylabeling"]
 NAMERS: tuple[Command, ...] = (*SERVERS, *FILES, "eval", "export")  # name a model
 
 

@@ -107,28 +107,32 @@ def _class(label: Element) -> dict[str, Any]:
 
 
 class Value(BaseModel):
-    """A point, or a box by its top left corner and size, in percent of the image; its labels are extra fields."""
+    """A point, or a box by its top left corner and size, in percent of the image; its labels are extra fields.
+
+    A text area has texts alone.
+    """
 
     model_config = {"extra": "allow"}
 
-    x: float
-    y: float
+    x: float = 0
+    y: float = 0
     width: float = 0
     height: float = 0
+    text: list[str] | str = Field([], max_length=2**12)
 
 
 class Drawn(BaseModel):
-    """A point or box that an annotator has drawn."""
+    """A point or box that an annotator has drawn, or words that he has typed into a text area."""
 
     type: str
     value: Value
-    original_width: Annotated[int, Field(ge=0, lt=2**31)]
-    original_height: Annotated[int, Field(ge=0, lt=2**31)]
+    original_width: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    original_height: Annotated[int, Field(ge=0, lt=2**31)] = 0
     is_positive: bool = True
 
 
 class Context(BaseModel):
-    """The points and boxes of one region."""
+    """The points and boxes of one region, or typed words."""
 
     result: list[Drawn] = Field([], fail_fast=True)
 
@@ -144,6 +148,13 @@ def fields_of(context: Context) -> dict[str, Any]:
             right, bottom = value.x + value.width, value.y + value.height
             boxes.append((value.x * width, value.y * height, right * width, bottom * height))
     return prompt_of(points, boxes)
+
+
+def words_of(context: Context) -> list[str]:
+    """The words of text areas, between commas or in texts of their own."""
+    texts = [drawn.value.text for drawn in context.result if drawn.type == "textarea"]
+    listed = chain.from_iterable([text] if isinstance(text, str) else text for text in texts)
+    return list(dict.fromkeys(word.strip() for text in listed for word in text.split(",") if word.strip()))
 
 
 def label_of(context: Context) -> str | None:
@@ -236,9 +247,14 @@ async def prediction_of(
     """
 
     as_written = {plain(entry["name"]): entry["name"] for entry in control.classes}  # Label Studio knows no other
+    as_asked = {
+        folded(word): entry["name"] for entry in control.classes for word in (entry["name"], *entry["synonyms"])
+    }
 
     def regions_of(segment: Segment) -> list[dict[str, Any]]:
-        name = label if segment.label is None else as_written.get(segment.label, segment.label)
+        name = label
+        if segment.label is not None:
+            name = as_written.get(segment.label) or as_asked.get(folded(segment.label)) or label or segment.label
         return [
             {
                 "id": f"{answer.image_id[:8]}-{segment.id}-{index}",
@@ -251,6 +267,7 @@ async def prediction_of(
                 "value": {**shape, control.kind: [] if name is None else [name]},
                 "score": segment.score,
                 "readonly": False,
+                **({} if segment.label in (None, name) else {"meta": {"text": [segment.label]}}),  # the word
             }
             for index, shape in enumerate(_shapes(segment, answer.size, control.kind))
         ]
@@ -306,6 +323,10 @@ async def predict_task(
     fields = {**control.options, "mask": "rle"}
     if control.kind == "polygonlabels":
         fields |= {"mask": "polygon", "simplify": SIMPLIFY}
+    if context is not None and (words := words_of(context)):
+        answer = await ask(request, {**fields, "classes": words}, image)
+        first = control.classes[0]["name"] if control.classes else None
+        return await prediction_of(request, answer, control, label_of(context) or first)
     if context is not None and context.result:
         fields |= {"threshold": None, **fields_of(context)}  # the tag's threshold is meant for words
         answer = await ask(request, fields, image)

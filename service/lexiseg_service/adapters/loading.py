@@ -18,7 +18,7 @@ from lexiseg_service.settings import Settings
 
 PREFIX = "/adapters"
 WITH_GRPC = ("kserve",)  # adapters with a gRPC service as well
-PATHS = ("/adapters/", "/v2")  # prefixes of all adapters' routes
+PATHS = ("/adapters/", "/api/function", "/v2")  # prefixes of all adapters' routes
 
 
 def install(app: FastAPI, settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """The tools' own clients ask a real server; what they read is what `POST /segment` says."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -104,6 +105,39 @@ def test_cvats_sdk_takes_the_functions_spec_and_reads_its_masks(server: Server, 
     assert report["areas"] == {segment["label"]: segment["area"] for segment in answer["segments"]}
     assert report["polygons"] == ["sky polygon", "temple polygon"]
     assert report["sure"] == 0
+    assert report["nothing"] == 0
+
+
+CLICK = {"points": [{"x": 200, "y": 60}]}
+BESIDE = {"points": [{"x": 200, "y": 60}, {"x": 600, "y": 400, "positive": False}]}
+BOX = {"box": [70, 30, 350, 410]}
+
+
+def area_of(server: Server, photo: Path, prompt: dict[str, Any]) -> int:
+    """Pixels of a prompt's best mask, as the service's own route says them."""
+    files: Any = {"image": photo.read_bytes(), "request": (None, json.dumps({"prompts": [prompt]}))}
+    answer = httpx.post(f"{server.url}/segment", files=files, timeout=60)
+    area: int = answer.raise_for_status().json()["segments"][0]["area"]
+    return area
+
+
+def test_cvats_sdk_takes_the_interactor_and_reads_its_masks(server: Server, photo: Path) -> None:
+    report = ask_with("cvat", server.url, str(photo))
+
+    areas = [area_of(server, photo, prompt) for prompt in (CLICK, BESIDE, BOX)]
+    assert [report[name] for name in ("clicked", "corrected", "boxed")] == areas
+
+
+def test_labelmes_session_finds_the_server_through_osam(server: Server, photo: Path) -> None:
+    report = ask_with("labelme_asks", server.url, str(photo))
+
+    assert report["downloaded"]
+    assert report["click"]["area"] == area_of(server, photo, CLICK)
+    assert report["box"]["area"] == area_of(server, photo, BOX)
+    assert report["labels"] == [0, 1]  # both words, the second typed with a blank before it
+    assert min(report["areas"]) > 0
+    assert all(0 < score <= 1 for score in report["scores"])
+    assert "at least 16" in report["refused"]
 
 
 async def asked(client: Client, photo: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from cvat_sdk import models
 from cvat_sdk.masks import decode_mask
 from PIL import Image
 
-from lexiseg_client import cvat
+from lexiseg_client import cvat, cvat_clicks
 
 url, photo = sys.argv[1:]
 
@@ -21,7 +21,28 @@ class Context(cvataa.DetectionFunctionContext):
     conv_mask_to_poly: bool = False
 
 
+@dataclass
+class Prompts(cvataa.InteractionPrompts):
+    pos_points: tuple[tuple[float, float], ...] = ()
+    neg_points: tuple[tuple[float, float], ...] = ()
+    bounding_box: tuple[tuple[float, float], tuple[float, float]] | None = None
+
+
+class Clicking(cvataa.InteractionFunctionContext):
+    pass
+
+
+def area_of(prompts: Prompts) -> int:
+    """Pixels of an interactor's mask, of the one picture that is sent."""
+    (shape,) = interactor.detect(Clicking(), prepared, prompts)
+    assert isinstance(shape, cvataa.InteractionResultShape)
+    assert 0 < float(shape.attributes[0].value) <= 1
+    return int(decode_mask(shape.points, image_width=picture.width, image_height=picture.height).sum())
+
+
 picture = Image.open(photo)
+interactor = cvat_clicks.create(server=url)
+prepared = interactor.preprocess_image(Clicking(), picture)
 function = cvat.create(labels="sky,temple=building|pagoda", server=url, task="semantic")
 names = {label.id: label.name for label in function.spec.labels}
 shapes = function.detect(Context(), picture)
@@ -36,6 +57,10 @@ report = {
     "types": sorted({label.type for label in function.spec.labels}),
     "areas": {names[shape.label_id]: int(mask.sum()) for shape, mask in zip(shapes, masks, strict=True)},
     "polygons": sorted({f"{names[shape.label_id]} {shape.type.value}" for shape in polygons}),
+    "clicked": area_of(Prompts(((200, 60),))),
+    "corrected": area_of(Prompts(((200, 60),), ((600, 400),))),
+    "boxed": area_of(Prompts(bounding_box=((70, 30), (350, 410)))),
+    "nothing": len(interactor.detect(Clicking(), prepared, Prompts())),
     "sure": len(function.detect(Context(conf_threshold=0.999), picture)),
 }
 print(json.dumps(report))

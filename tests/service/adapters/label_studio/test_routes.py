@@ -9,6 +9,10 @@ from lexiseg_service.errors import InvalidValue
 from tests.service.adapters.asking import HEIGHT, SQUARE, WIDTH, adapted
 from tests.service.adapters.label_studio.predicting import CONFIG, URL, asked, regions
 
+ONE_LABEL = CONFIG.replace('<Label value="blue"/>', "").replace(
+    "</View>", '<TextArea name="words" toName="image" editable="true"/></View>'
+)
+
 
 def drawn(kind: str, label: str, **value: float) -> dict[str, Any]:
     return {
@@ -64,6 +68,17 @@ async def test_a_smart_rectangle_is_a_box(client: httpx.AsyncClient) -> None:
     (region,) = await regions(client, context={"result": [box]})
 
     assert ones(region["value"]["rle"]) == SQUARE
+
+
+@pytest.mark.parametrize("text", [["red, blue"], ["red", " blue "], "red,blue"])
+async def test_typed_words_are_asked_in_place_of_the_labels(client: httpx.AsyncClient, text: Any) -> None:
+    typed = {"type": "textarea", "value": {"text": text}, "from_name": "words", "to_name": "image"}
+    found = await regions(client, config=ONE_LABEL, context={"result": [typed]})
+
+    # The label that has the word, else the first one, with the word beside it.
+    assert [(region["value"]["brushlabels"], region.get("meta")) for region in found] == [
+        (["Strawberry"], {"text": ["red"]}), (["Strawberry"], {"text": ["blue"]})
+    ]  # fmt: skip
 
 
 async def test_what_label_studio_asks_first_is_answered(client: httpx.AsyncClient) -> None:
