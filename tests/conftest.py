@@ -77,7 +77,9 @@ def real_environment(_shared_folder: None) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One real server for all tests that do not end it, with every adapter and for pages of all sites."""
+    """One real server for all tests that do not end it, with every adapter, jobs, and for pages of all sites."""
+    folder = tmp_path_factory.mktemp("server")
     settings = {"LEXISEG_ADAPTERS": ",".join(get_args(Adapter)), "LEXISEG_CORS_ORIGINS": "*"}
-    with Server(tmp_path_factory.mktemp("server") / "log.jsonl", **settings) as running:
+    jobs = {"LEXISEG_JOBS": "true", "LEXISEG_STATE_DIR": str(folder), "LEXISEG_JOB_FOLDERS": str(folder.parent)}
+    with Server(folder / "log.jsonl", **settings, **jobs) as running:
         yield running

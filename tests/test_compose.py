@@ -26,6 +26,7 @@ COMPOSE = "docker-compose.yml"
 ADDED = {
     "gpu": set[str](), "train": {"trainer", "trainer-gpu"}, "monitoring": {"prometheus", "grafana", "redis-exporter"},
     "load": {"load", "load-worker"}, "tls": set[str](), "jobs": set[str](),
+    "trainings": {"tuner"},
 }  # fmt: skip
 PLAIN = {"edge", "gateway", "worker", "redis"}
 EVERY = PLAIN.union(*ADDED.values())

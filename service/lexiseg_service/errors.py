@@ -12,6 +12,7 @@ ServiceError
  +- UnknownVocabulary   404 unknown-vocabulary
  +- UnknownStream       404 unknown-stream
  +- UnknownJob          404 unknown-job
+ +- UnknownTraining     404 unknown-training
  +- ImageExpired        404 image-expired        nothing is cached for that image id
  +- TooSlow             408 too-slow             the body did not arrive in time
  +- PreconditionFailed  412 precondition-failed  If-Match or If-None-Match does not hold
@@ -129,6 +130,12 @@ class UnknownJob(ServiceError):
     """No job of that id."""
 
     status, type, title = 404, "unknown-job", "No such job"
+
+
+class UnknownTraining(ServiceError):
+    """No training of that id."""
+
+    status, type, title = 404, "unknown-training", "No such training"
 
 
 class ImageExpired(ServiceError):

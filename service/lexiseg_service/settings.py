@@ -25,7 +25,18 @@ REDIS_URL = re.compile(r"(?:[^/]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]*)(?::[0-
 WORKER = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 
 Command = Literal[
-    "serve", "gateway", "worker", "segment", "video", "bulk", "eval", "compare", "export", "models", "vocabularies"
+    "serve",
+    "gateway",
+    "worker",
+    "segment",
+    "video",
+    "bulk",
+    "eval",
+    "compare",
+    "export",
+    "models",
+    "vocabularies",
+    "trainer",
 ]
 CLIENTS: tuple[Command, ...] = ("segment", "video")  # may use a server instead
 FILES: tuple[Command, ...] = (*CLIENTS, "bulk")  # work on local files
@@ -123,7 +134,7 @@ class Settings(BaseSettings):
     model: Annotated[str, Read(NAMERS, MODELS)] = Field(
         "tiny", description="NAME or NAME@VERSION; to serve several, between commas, the first is the default"
     )
-    models_dir: Annotated[Path | None, Read((*LOADERS, "export", "models"), MODELS)] = Field(
+    models_dir: Annotated[Path | None, Read((*LOADERS, "export", "models", "trainer"), MODELS)] = Field(
         None, description="folder of model directories"
     )
     text_tower: Annotated[Path | None, Read((*LOADERS, "export"), MODELS)] = Field(
@@ -210,6 +221,9 @@ class Settings(BaseSettings):
     webhook_networks: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, JOBS)] = Field(
         (), description="networks like 10.0.0.0/8 that webhooks may reach besides public hosts, between commas"
     )
+    trainings: Annotated[Path | None, Read((*SERVERS, "trainer"), JOBS)] = Field(
+        None, description="folder of trainings, shared by gateway and trainer; with it clients may tune models"
+    )
     keep_days: Annotated[float, Read(GATEWAYS, JOBS)] = Field(
         7.0, gt=0, description="days that a job is kept after its end, with its archive and its results"
     )
@@ -229,7 +243,7 @@ class Settings(BaseSettings):
         None, min_length=16, description="secret that signs texts' rows in Redis, the same for all workers"
     )
 
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], Read(SERVERS, WATCHING)] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Read((*SERVERS, "trainer"), WATCHING)] = Field(
         "info", description="debug, info, warning or error"
     )
 

@@ -26,6 +26,7 @@ def lay_out(folder: Path) -> Path:
     for album, names in (("photos", PHOTOGRAPHS[:2]), ("pictures", PHOTOGRAPHS)):
         for name in names:
             _save(pictures.small(name, 200), here / album / f"{name}.jpg")
+    shutil.make_archive(str(here / "pictures"), "zip", here / "pictures")
     _save(pictures.small("china", 300), here / "scene.tif")
     for name in ("clip.mp4", "street.mp4"):
         clips.panning(here / name, 3)

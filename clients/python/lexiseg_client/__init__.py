@@ -47,6 +47,7 @@ from lexiseg_client.errors import UnknownHost as UnknownHost
 from lexiseg_client.errors import UnknownJob as UnknownJob
 from lexiseg_client.errors import UnknownModel as UnknownModel
 from lexiseg_client.errors import UnknownStream as UnknownStream
+from lexiseg_client.errors import UnknownTraining as UnknownTraining
 from lexiseg_client.errors import UnknownVocabulary as UnknownVocabulary
 from lexiseg_client.errors import Unreachable as Unreachable
 from lexiseg_client.errors import UnreadableAnswer as UnreadableAnswer

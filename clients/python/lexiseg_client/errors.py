@@ -23,6 +23,7 @@ LexisegError
      |   +- UnknownVocabulary
      |   +- UnknownStream          no open stream has this id
      |   +- UnknownJob             no job of this key has this id
+     |   +- UnknownTraining        no training of this key has this id
      |   +- ImageExpired           the image is no longer cached
      +- TooSlow                408  the server waited too long for the request
      +- PreconditionFailed     412  the vocabulary has changed since
@@ -198,6 +199,10 @@ class UnknownStream(NotFound, problem="unknown-stream"):
 
 class UnknownJob(NotFound, problem="unknown-job"):
     """No job of this API key has this id; it may have been removed."""
+
+
+class UnknownTraining(NotFound, problem="unknown-training"):
+    """No training of this API key has this id; it may have been removed."""
 
 
 class ImageExpired(NotFound, problem="image-expired"):

@@ -26,6 +26,7 @@ from lexiseg_service.gateway.rest import (
     problem,
     routes,
     stream_routes,
+    training_routes,
     vocabulary_routes,
     web_pages,
 )
@@ -33,6 +34,7 @@ from lexiseg_service.gateway.rest.openapi import complete, secure
 from lexiseg_service.gateway.rest.paths import serve
 from lexiseg_service.gateway.rest.stream_routes import OpenStreams
 from lexiseg_service.gateway.rpc.server import MoreService, gateway_server
+from lexiseg_service.gateway.trainings.trainings import Trainings
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.video import VideoService
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
@@ -83,6 +85,7 @@ def create_app(
     video = VideoService(use_case, settings, metrics, access)
     streams = OpenStreams(video, settings, access.streams)
     jobs = Jobs(settings, use_case, access, metrics) if settings.jobs else None
+    trainings = None if settings.trainings is None else Trainings(settings.trainings, settings, use_case)
     more_services: list[MoreService] = []
     bodies = middleware.BodyClock()
 
@@ -114,6 +117,7 @@ def create_app(
     app.state.client_limits = access.limits
     app.state.streams = streams
     app.state.jobs = jobs
+    app.state.trainings = trainings
     app.state.grpc = grpc
     app.state.more_services = more_services
     app.state.metrics = metrics
@@ -150,7 +154,14 @@ def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,  # the name of a method in generated clients
         telemetry=NO_TELEMETRY,
     )
-    versioned = [routes.router, vocabulary_routes.router, stream_routes.router, job_routes.router, data_routes.router]
+    versioned = [
+        routes.router,
+        vocabulary_routes.router,
+        stream_routes.router,
+        job_routes.router,
+        training_routes.router,
+        data_routes.router,
+    ]
     unversioned = [probe_routes.router, pages.router]
     for router in versioned:
         serve(app, router)

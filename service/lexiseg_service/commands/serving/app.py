@@ -1,4 +1,4 @@
-"""`lexiseg serve`, `gateway`, `worker` and `mcp`: their options are settings, except `--http` of mcp."""
+"""`lexiseg serve`, `gateway`, `worker`, `trainer` and `mcp`: their options are settings, except `--http` of mcp."""
 
 from __future__ import annotations
 
@@ -59,6 +59,17 @@ def worker(settings: Settings) -> None:
     """
     refuse_taken(settings, "worker_port", "metrics_port")
     from lexiseg_service.commands.serving.worker import run
+
+    raise typer.Exit(run(settings))
+
+
+@takes_settings("trainer")
+def trainer(settings: Settings) -> None:
+    """Tune models on the pictures that clients send to POST /v1/trainings, one training at a time.
+
+    Example:  lexiseg trainer --trainings trainings --models-dir models
+    """
+    from lexiseg_service.commands.serving.trainer import run
 
     raise typer.Exit(run(settings))
 

@@ -1,4 +1,4 @@
-"""`lexiseg serve`: a gateway process and worker processes on one machine, joined by gRPC over Unix sockets."""
+"""`lexiseg serve`: a gateway and workers on one machine, joined by gRPC over Unix sockets; a trainer, if wanted."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ def run(settings: Settings) -> int:
         )
         for path in paths
     ]
+    if settings.trainings is not None:
+        workers.append(Child("trainer", partial(_trainer, settings), may_start=paths[0].exists))
     # Once a worker has found its models: errors in them are reported before anything listens.
     gateway = Child("gateway", partial(_gateway, settings, paths), may_start=paths[0].exists)
     try:
@@ -62,6 +64,12 @@ def _worker(settings: Settings, socket: Path) -> int:
     from lexiseg_service.commands.serving.worker import run
 
     return run(settings, socket)
+
+
+def _trainer(settings: Settings) -> int:
+    from lexiseg_service.commands.serving.trainer import run
+
+    return run(settings)
 
 
 def _gateway(settings: Settings, sockets: list[Path]) -> int:

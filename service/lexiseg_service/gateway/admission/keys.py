@@ -123,6 +123,9 @@ def scope_of(method: str, path: str) -> Scope:
     """The scope that an HTTP request needs."""
     if path == "/metrics":
         return "admin"
+    # A training takes the machine for long, and adds a model for all.
+    if path.removeprefix("/v1").startswith("/trainings"):
+        return "admin"
     # Streams and jobs belong to the key that began them.
     if path.removeprefix("/v1").startswith(("/streams/", "/jobs/")):
         return "segment"

@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,6 +28,7 @@ from lexiseg_service.gateway.jobs.webhook import WebhookSender
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Settings
+from lexiseg_service.times import rfc3339
 from lexiseg_service.watch.metrics import Metrics
 
 ID_BYTES = 12
@@ -204,9 +204,9 @@ class Jobs:
             "failed": progress.failed,
             "per_minute": round(60 * rate, 1),
             "seconds_left": None if left is None else round(left, 1),
-            "created": _written(job.created),
-            "ended": _written(ended),
-            "expires": _written(None if ended is None else ended + DAY * self._settings.keep_days),
+            "created": rfc3339(job.created),
+            "ended": rfc3339(ended),
+            "expires": rfc3339(None if ended is None else ended + DAY * self._settings.keep_days),
             "to": job.to,
             "classes": job.classes,
             "detail": progress.detail,
@@ -265,13 +265,6 @@ class Jobs:
 
 def _may_see(job: Job, caller: Caller) -> bool:
     return job.owner == caller.owner or caller.admin
-
-
-def _written(seconds: float | None) -> str | None:
-    """A time as RFC 3339."""
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _place_of_files(settings: Settings) -> tuple[str, str]:

@@ -127,10 +127,16 @@ class Runner:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _beat(self) -> None:
+        """Renew the leases, and wake the lanes while there is a job with pictures left."""
+        last = 0.0
         while True:
             with suppress(StoreAway):
-                await self._in_thread(self._store.beat, tuple(self._holders), LEASE_SECONDS)
-            await asyncio.sleep(LEASE_SECONDS / BEATS)
+                if time.monotonic() - last >= LEASE_SECONDS / BEATS:
+                    last = time.monotonic()
+                    await self._in_thread(self._store.beat, tuple(self._holders), LEASE_SECONDS)
+                if await self._in_thread(self._store.open_jobs):
+                    self.wake()
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _run_lane(self) -> None:
         while not self._stopping:
@@ -151,6 +157,7 @@ class Runner:
 
     async def _hold(self, holder: str) -> None:
         """Work under the lease of `holder`."""
+        await self._in_thread(self._store.beat, (holder,), LEASE_SECONDS)
         while not self._stopping:
             batch = await self._take(holder)
             if batch is None:
@@ -162,16 +169,13 @@ class Runner:
         return asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments))
 
     async def _rest(self) -> None:
-        """Wait for a job of this gateway, or a moment for those of others."""
-        if self._stopping:
-            return
-        self._wake.clear()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+        """Wait until there may be work."""
+        if not self._stopping:
+            self._wake.clear()
+            await self._wake.wait()
 
     async def _take(self, holder: str) -> _Batch | None:
         """Pictures of the job that has the fewest lanes here."""
-        await self._in_thread(self._store.beat, (holder,), LEASE_SECONDS)
         for identity in sorted(await self._in_thread(self._store.open_jobs), key=lambda each: self._lanes[each]):
             job = await self._in_thread(self._store.job, identity)
             progress = await self._in_thread(self._store.progress, identity)

@@ -88,4 +88,5 @@ class ErasedOutput(BaseModel):
     """Numbers of what `DELETE /v1/data` has removed."""
 
     jobs: int = Field(description="number of removed jobs")
+    trainings: int = Field(description="number of removed trainings")
     vocabularies: int = Field(description="number of removed vocabularies")

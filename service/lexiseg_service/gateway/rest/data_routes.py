@@ -11,6 +11,7 @@ from lexiseg_service.gateway.jobs.jobs import Jobs
 from lexiseg_service.gateway.jobs.schemas import ErasedOutput
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.routes import as_json, caller_of
+from lexiseg_service.gateway.trainings.trainings import Trainings
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 
 router = APIRouter(tags=["service"])
@@ -22,12 +23,16 @@ router = APIRouter(tags=["service"])
     responses={200: {"model": ErasedOutput}, **problems(NotReady)},
 )
 async def delete_data(request: Request) -> Response:
-    """Remove the jobs of this key with their archives and results, and its vocabularies.
+    """Remove the jobs of this key with their archives and results, its trainings, and its vocabularies.
 
-    Without API keys, that is everything. Images in the memory of workers go as others come.
+    Without API keys, that is everything. Models that were trained stay; images in the memory of workers go
+    as others come.
     """
     caller = caller_of(request)
     jobs: Jobs | None = request.app.state.jobs
     vocabularies: Vocabularies = request.app.state.vocabularies
     n_jobs = 0 if jobs is None else await jobs.remove_all(caller)
-    return as_json({"jobs": n_jobs, "vocabularies": await vocabularies.delete_all(caller)})
+    trainings: Trainings | None = request.app.state.trainings
+    n_trainings = 0 if trainings is None else await trainings.remove_all(caller)
+    n_vocabularies = await vocabularies.delete_all(caller)
+    return as_json({"jobs": n_jobs, "trainings": n_trainings, "vocabularies": n_vocabularies})

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
-from functools import partial
-from pathlib import Path as FilePath
-from tempfile import TemporaryFile
-from typing import Annotated, Any, BinaryIO, cast
+from contextlib import suppress
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -23,17 +18,13 @@ from lexiseg_service.gateway.jobs.formats import FORMATS, check_fits
 from lexiseg_service.gateway.jobs.job import Format, Job, Progress
 from lexiseg_service.gateway.jobs.jobs import Jobs
 from lexiseg_service.gateway.jobs.schemas import EXAMPLE, JobInput, JobList, JobOutput, LineOutput
-from lexiseg_service.gateway.jobs.sources import ARCHIVE
-from lexiseg_service.gateway.rest import body
+from lexiseg_service.gateway.rest import uploads
 from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, problems
 from lexiseg_service.gateway.rest.paths import STABLE, answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of
-from lexiseg_service.question.validation import off_event_loop, parse_json, validate
 
 router = APIRouter(tags=["jobs"])
 NDJSON = "application/x-ndjson"
-POLL_SECONDS = 1.0
-PING_SECONDS = 10  # the edge ends a response that is silent for longer than 20
 Identity = Annotated[str, Path(description="job id, from the answer of `POST /v1/jobs`", examples=["3q2-7wAAAAAAAAAA"])]
 After = Annotated[int, Query(ge=0, le=10**9, description="number of parts that the client has; `Link` names the next")]
 Limit = Annotated[int | None, Query(ge=1, le=10**9, description="maximum number of parts in this response")]
@@ -43,24 +34,7 @@ CREATE: dict[str, Any] = {
         "required": True,
         "content": {
             "application/json": {"schema": {"$ref": "#/components/schemas/JobInput"}, "example": EXAMPLE},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": [ARCHIVE, "request"],
-                    "additionalProperties": False,
-                    "properties": {
-                        ARCHIVE: {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "zip or uncompressed tar with the pictures",
-                        },
-                        "request": {
-                            "type": "string",
-                            "description": "all other fields, as the JSON object of application/json",
-                        },
-                    },
-                }
-            },
+            "multipart/form-data": uploads.form_schema("zip or uncompressed tar with the pictures", "JobInput"),
         },
     }
 }
@@ -80,39 +54,13 @@ async def create_job(request: Request) -> Response:
     Interactive requests go before them.
     """
     jobs = _jobs(request)
-    async with _parsed(request) as (asked, archive):
+    # Two marks a URL: its comma, and one within it.
+    more_values = 2 * settings_of(request).job_pictures
+    async with uploads.parsed(request, JobInput, more_values) as (asked, archive):
         job, progress = await jobs.create(asked, archive, caller_of(request))
     answer = as_json(jobs.output(job, progress), 202)
     answer.headers["Location"] = f"{STABLE}/jobs/{job.id}"
     return answer
-
-
-@asynccontextmanager
-async def _parsed(request: Request) -> AsyncIterator[tuple[JobInput, BinaryIO | None]]:
-    settings = settings_of(request)
-    if body.kind_of(request) != "multipart/form-data":
-        # Two marks a URL: its comma, and one within it.
-        yield await body.read_json(request, JobInput, settings.limits, more_values=2 * settings.job_pictures), None
-        return
-    form = await body.read_form_with_file(request, settings.limits, partial(_temporary_file, settings.state_dir))
-    try:
-        archives = [value for value in form.getlist(ARCHIVE) if isinstance(value, UploadFile)]
-        others = {name for name in form if name not in (ARCHIVE, "request")}
-        texts = [value for value in form.getlist("request") if isinstance(value, str)]
-        if len(archives) != 1 or len(texts) != 1 or others:
-            came = ", ".join(name for name, _ in form.multi_items())[:80]
-            raise InvalidValue.of(ARCHIVE, came or "no field", "one file `archive` and one JSON text `request`")
-        parsed = await off_event_loop(len(texts[0]), lambda: parse_json(texts[0], settings.limits))
-        if not isinstance(parsed, dict):
-            raise InvalidValue.of("request", type(parsed).__name__, "a JSON object")
-        yield validate(JobInput, parsed), archives[0].file
-    finally:
-        await form.close()
-
-
-def _temporary_file(folder: FilePath | None) -> BinaryIO:
-    """A file without a name; where there is a state directory, in it: other folders may be in memory."""
-    return cast("BinaryIO", TemporaryFile(dir=folder))
 
 
 @router.get(
@@ -196,7 +144,7 @@ async def get_events(request: Request, identity: Identity) -> Response:
     job, progress = await jobs.find(identity, caller)
     if request.method == "HEAD":
         return Response(media_type="text/event-stream")
-    return EventSourceResponse(_events(jobs, job, progress, caller), ping=PING_SECONDS)
+    return EventSourceResponse(_events(jobs, job, progress, caller), ping=uploads.PING_SECONDS)
 
 
 async def _events(jobs: Jobs, job: Job, progress: Progress, caller: Caller) -> AsyncIterator[ServerSentEvent]:
@@ -210,7 +158,7 @@ async def _events(jobs: Jobs, job: Job, progress: Progress, caller: Caller) -> A
             if is_done:
                 return
             before = now
-            await asyncio.sleep(POLL_SECONDS)
+            await uploads.pause()
             with suppress(NotReady):
                 job, progress = await jobs.find(job.id, caller)
 

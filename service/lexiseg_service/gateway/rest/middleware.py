@@ -34,7 +34,6 @@ logger = structlog.get_logger("lexiseg.access")
 NO_ANSWER = 499  # the client left before an answer began
 OPEN_PATHS = pages.PATHS | {"/livez", "/readyz"}  # need no API key
 METRICS = "/metrics"
-UPLOADS = ("/jobs",)  # routes that take archives, as forms
 LEAVE_SECONDS = 2.0  # for bodies that are still arriving when the process shuts down
 # Headers that must not be repeated: servers differ in which one they use.
 SINGLE_HEADERS = (*HEADERS, "content-type", "content-encoding")
@@ -185,9 +184,8 @@ class Guard:
         # Base64 takes four bytes for three; beside the image there are texts and prompts.
         self._max_bytes = limits.max_image_bytes * 4 // 3 + limits.max_question_bytes
         # What is written to a disk as it comes.
-        self._uploads = dict.fromkeys(UPLOADS, settings.job_archive_bytes + limits.max_question_bytes)
-        if not settings.jobs:
-            self._uploads.clear()
+        on = [path for path, is_on in (("/jobs", settings.jobs), ("/trainings", settings.trainings)) if is_on]
+        self._uploads = dict.fromkeys(on, settings.job_archive_bytes + limits.max_question_bytes)
         self._room_seconds = settings.deadline_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -20,8 +20,10 @@ from lexiseg_service.errors import (
     UnknownHost,
     UnknownJob,
     UnknownStream,
+    UnknownTraining,
 )
 from lexiseg_service.gateway.jobs.schemas import JobInput
+from lexiseg_service.gateway.trainings.schemas import TrainingInput
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.schemas import FrameInput, JsonRequest, Problem, Question, StreamInput
 
@@ -219,7 +221,16 @@ def _example(error: type[ServiceError]) -> dict[str, Any]:
     return example | {"request_id": "0f9c1f6f0f7a4c3a9f6f3a2b1c0d9e8f"}
 
 
-NOT_OF_SEGMENT = (ServiceError, Unauthorized, ReadOnly, SwitchedOff, UnknownJob, UnknownStream, PreconditionFailed)
+NOT_OF_SEGMENT = (
+    ServiceError,
+    Unauthorized,
+    ReadOnly,
+    SwitchedOff,
+    UnknownJob,
+    UnknownStream,
+    UnknownTraining,
+    PreconditionFailed,
+)
 OF_ALL = (Unauthorized, NotAllowed, CrossSite, UnknownHost, RateLimited)
 OF_SEGMENT = tuple(kind for kind in KINDS.values() if kind not in NOT_OF_SEGMENT)
 PROBLEMS = problems(*OF_SEGMENT)
@@ -247,7 +258,7 @@ def complete(schema: dict[str, Any]) -> None:
     """Add the component schemas of the hand-written parts, and drop those of FastAPI's own errors."""
     components = schema["components"]["schemas"]
     components["SegmentForm"] = _flat_form()
-    for model in (JsonRequest, Problem, VocabularyInput, StreamInput, FrameInput, JobInput):
+    for model in (JsonRequest, Problem, VocabularyInput, StreamInput, FrameInput, JobInput, TrainingInput):
         described = model.model_json_schema(ref_template="#/components/schemas/{model}")
         components |= described.pop("$defs", {})
         components[model.__name__] = described

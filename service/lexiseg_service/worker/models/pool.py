@@ -162,6 +162,17 @@ class ModelPool:
         """Load a model without serving it yet, after the loads under way; may raise anything."""
         return self._loader.submit(self._open_model, new).result()
 
+    def add(self, new: Served) -> bool:
+        """Serve one more model, loaded on demand; False if its name and version are served already."""
+        with self._changed:
+            name = ModelName.of(new.card)
+            if name in self._slots:
+                return False
+            slot = _Slot(new, new.weights_bytes)
+            self._slots = self._slots | {name: slot}
+            self._update_metrics(slot)
+        return True
+
     def exchange(self, served: Served, new: Served, segmenter: Segmenter | None = None) -> bool:
         """Replace a model; holders of the old one keep it until they release it.
 

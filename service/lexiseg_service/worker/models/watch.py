@@ -54,6 +54,7 @@ class ModelWatch:
         self._over = threading.Event()
         self._known = {served.name: self._look(served) for served in pool.served}
         self._changing: dict[str, FileStates | None] = {}
+        self._refused: set[str] = set()  # new models that are not added
         self._thread = threading.Thread(target=self._forever, name="model-watch", daemon=True)
 
     def start(self) -> None:
@@ -69,11 +70,30 @@ class ModelWatch:
     def _forever(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
             self._pool.retry_failed()
+            if self._settings.trainings is not None:
+                self.adopt()
             for served in self._pool.served if self._settings.models_dir is not None else ():
                 try:
                     self.check(served)
                 except Exception:  # must not stop the others
                     logger.exception("a model directory could not be looked at", model=served.name)
+
+    def adopt(self) -> None:
+        """Serve the models that trainings have added to the folder since the last look."""
+        known = {served.name for served in self._pool.served} | {served.card.name for served in self._pool.served}
+        present = catalogue.folders(self._settings.models_dir)
+        for name in sorted(present.keys() - catalogue.bundled().keys() - known - self._refused):
+            try:
+                new = served_as(name, self._settings)
+            except (ModelError, ServiceError, OSError) as error:
+                logger.warning("a new model cannot be served", model=name, error=str(error))
+                self._refused.add(name)
+                continue
+            self._known[new.name] = self._look(new)
+            if self._pool.add(new):
+                logger.info("model added", model=str(ModelName.of(new.card)))
+            else:  # a version that is served under another name
+                self._refused.add(name)
 
     def check(self, served: Served) -> None:
         """Look at one directory; the second look that finds the same change replaces the model."""

@@ -109,3 +109,19 @@ def test_a_model_that_cannot_be_loaded_changes_nothing_until_it_is_another(folde
     assert failures == 1
     assert kept.versions == ["2"]
     kept.pool.close()
+
+
+def test_a_model_that_a_training_adds_is_served_under_its_name(folder: Path) -> None:
+    kept = Kept(folder)
+    copy_of_tiny(folder, "garments")
+    (folder / "broken").mkdir()
+    (folder / "broken" / "card.yaml").write_text("no card")
+
+    kept.watch.adopt()
+    added = kept.pool.acquire("garments").result(SOON)
+
+    assert added.segmenter.card.name == "garments"
+    assert kept.pool.served[0].name == "cats"
+    assert "broken" not in [card.name for card in kept.pool.cards]
+    added.release()
+    kept.pool.close()

@@ -1,0 +1,161 @@
+"""The /trainings routes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from lexiseg_service.errors import InvalidValue, SwitchedOff, UnknownTraining
+from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.jobs.sources import ARCHIVE
+from lexiseg_service.gateway.rest import uploads
+from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, problems
+from lexiseg_service.gateway.rest.paths import STABLE, answer_head
+from lexiseg_service.gateway.rest.routes import as_json, caller_of
+from lexiseg_service.gateway.trainings.schemas import TrainingInput, TrainingList, TrainingOutput
+from lexiseg_service.gateway.trainings.training import ENDED
+from lexiseg_service.gateway.trainings.trainings import Trainings
+
+router = APIRouter(tags=["trainings"])
+Identity = Annotated[
+    str, Path(description="training id, from the answer of `POST /v1/trainings`", examples=["3f2504e04f8911d39a0c0305"])
+]
+CREATE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": uploads.form_schema(
+                "zip with the pictures and their labels, as the page and annotation tools export them", "TrainingInput"
+            )
+        },
+    }
+}
+REFUSALS = problems(SwitchedOff, UnknownTraining)
+
+
+@router.post(
+    "/trainings",
+    summary="Tune a model on pictures",
+    status_code=202,
+    responses={202: {"model": TrainingOutput, "description": "Accepted"}, **problems(*OF_SEGMENT, SwitchedOff)},
+    openapi_extra=CREATE,
+)
+async def create_training(request: Request) -> Response:
+    """Accept pictures with labels; a trainer tunes a model on them, one training at a time.
+
+    A model that is better than its start on left-out pictures appears in the list of models under its own name.
+    """
+    trainings = _trainings(request)
+    async with uploads.parsed(request, TrainingInput) as (asked, archive):
+        if archive is None:
+            raise InvalidValue.of(ARCHIVE, "no file", "a multipart form with the file `archive`")
+        training = await trainings.create(asked, archive, caller_of(request))
+    answer = as_json(trainings.output(*training), 202)
+    answer.headers["Location"] = f"{STABLE}/trainings/{training[0].id}"
+    return answer
+
+
+@router.get(
+    "/trainings",
+    summary="List trainings",
+    responses={200: {"model": TrainingList}, **problems(SwitchedOff)},
+)
+async def list_trainings(request: Request) -> Response:
+    """List the trainings of this API key, the oldest first."""
+    trainings = _trainings(request)
+    found = await trainings.list_all(caller_of(request))
+    return as_json({"trainings": [trainings.output(*each) for each in found]})
+
+
+@router.get(
+    "/trainings/{identity}",
+    summary="One training",
+    responses={200: {"model": TrainingOutput}, **REFUSALS},
+)
+async def get_training(request: Request, identity: Identity) -> Response:
+    """Return where a training stands, and at its end the figures before and after."""
+    trainings = _trainings(request)
+    return as_json(trainings.output(*await trainings.find(identity, caller_of(request))))
+
+
+@router.get(
+    "/trainings/{identity}/log",
+    summary="Log of a training",
+    responses={200: {"content": {"text/plain": {}}, "description": "The end of what it has printed"}, **REFUSALS},
+    response_class=PlainTextResponse,
+)
+async def get_training_log(request: Request, identity: Identity) -> Response:
+    """Return the last mebibyte of what the training has printed."""
+    content = await _trainings(request).log(identity, caller_of(request))
+    return PlainTextResponse(content.decode(errors="replace"))
+
+
+@router.get(
+    "/trainings/{identity}/events",
+    summary="State and log of a training as server-sent events",
+    responses={
+        200: {
+            "model": TrainingOutput,
+            "description": "Events `state`, with the training as data, `log` with new lines, and `done` at the end",
+            "content": {"text/event-stream": {}},
+        },
+        **REFUSALS,
+    },
+    response_class=Response,
+)
+async def get_training_events(request: Request, identity: Identity) -> Response:
+    """Send where the training stands and what it prints, until it ends."""
+    trainings, caller = _trainings(request), caller_of(request)
+    await trainings.find(identity, caller)
+    if request.method == "HEAD":
+        return Response(media_type="text/event-stream")
+    return EventSourceResponse(_events(trainings, identity, caller), ping=uploads.PING_SECONDS)
+
+
+async def _events(trainings: Trainings, identity: str, caller: Caller) -> AsyncIterator[ServerSentEvent]:
+    before, printed = "", b""
+    with suppress(UnknownTraining):  # it was removed
+        while True:
+            training, standing = await trainings.find(identity, caller)
+            log = await trainings.log(identity, caller)
+            if log != printed:
+                new = log[len(printed) :] if log.startswith(printed) else log
+                yield ServerSentEvent(new.decode(errors="replace"), event="log")
+                printed = log
+            is_ended = standing.state in ENDED
+            now = orjson.dumps(trainings.output(training, standing)).decode()
+            if now != before:
+                yield ServerSentEvent(now, event="done" if is_ended else "state")
+                before = now
+            if is_ended:
+                return
+            await uploads.pause()
+
+
+@router.delete(
+    "/trainings/{identity}",
+    summary="End and remove a training",
+    status_code=204,
+    responses=REFUSALS,
+)
+async def delete_training(request: Request, identity: Identity) -> Response:
+    """End a training, and remove its pictures and its log; a model that it made stays."""
+    await _trainings(request).remove(identity, caller_of(request))
+    return Response(status_code=204)
+
+
+def _trainings(request: Request) -> Trainings:
+    trainings: Trainings | None = request.app.state.trainings
+    if trainings is None:
+        raise SwitchedOff("trainings are switched off here; an operator switches them on by LEXISEG_TRAININGS=FOLDER")
+    return trainings
+
+
+answer_head(router)

@@ -1,0 +1,78 @@
+"""Archives with a JSON object beside them, for /jobs and /trainings, and what their events share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO, TypeVar, cast
+
+from pydantic import BaseModel
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.jobs.sources import ARCHIVE
+from lexiseg_service.gateway.rest import body
+from lexiseg_service.gateway.rest.routes import settings_of
+from lexiseg_service.question.validation import off_event_loop, parse_object, validate
+
+M = TypeVar("M", bound=BaseModel)
+POLL_SECONDS = 1.0  # between two looks for an event
+PING_SECONDS = 10  # the edge ends a response that is silent for longer than 20
+
+
+def form_schema(archive: str, schema: str) -> dict[str, Any]:
+    """The form in OpenAPI: a file that `archive` describes, and `request`, the JSON of a schema."""
+    return {
+        "schema": {
+            "type": "object",
+            "required": [ARCHIVE, "request"],
+            "additionalProperties": False,
+            "properties": {
+                ARCHIVE: {"type": "string", "format": "binary", "description": archive},
+                "request": {"type": "string", "description": f"all other fields, as the JSON object {schema}"},
+            },
+        }
+    }
+
+
+@asynccontextmanager
+async def parsed(request: Request, schema: type[M], more_values: int = 0) -> AsyncIterator[tuple[M, BinaryIO | None]]:
+    """The JSON of a request, and the archive of a form; it is open while the block runs.
+
+    Raises:
+        MalformedRequest: neither JSON nor a form, or a damaged one.
+        TooLarge: the JSON is too large.
+        InvalidValue: a field is unknown, missing or out of range.
+    """
+    settings = settings_of(request)
+    if body.kind_of(request) != "multipart/form-data":
+        yield await body.read_json(request, schema, settings.limits, more_values=more_values), None
+        return
+    # In the state directory, if there is one: other folders may be in memory.
+    folder = settings.state_dir or settings.trainings
+    form = await body.read_form_with_file(request, settings.limits, partial(_temporary_file, folder))
+    try:
+        archives = [value for value in form.getlist(ARCHIVE) if isinstance(value, UploadFile)]
+        texts = [value for value in form.getlist("request") if isinstance(value, str)]
+        if len(archives) != 1 or len(texts) != 1 or set(form) != {ARCHIVE, "request"}:
+            came = ", ".join(name for name, _ in form.multi_items())[:80]
+            raise InvalidValue.of(ARCHIVE, came or "no field", "one file `archive` and one JSON text `request`")
+        text = texts[0].encode("utf-8", "surrogatepass")
+        content = await off_event_loop(len(text), lambda: parse_object(text, settings.limits))
+        yield validate(schema, content), archives[0].file
+    finally:
+        await form.close()
+
+
+def _temporary_file(folder: Path | None) -> BinaryIO:
+    return cast("BinaryIO", TemporaryFile(dir=folder))
+
+
+async def pause() -> None:
+    """Wait until the next look for an event."""
+    await asyncio.sleep(POLL_SECONDS)
