@@ -1,0 +1,192 @@
+"""The algorithm of the QGIS plug-in against a real server; the part of QGIS's interface that it uses is a stand-in."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+
+from tests import pictures
+from tests.integration.server import ROOT, Server
+
+TRANSFORM = (10.0, 0.5, 0.0, 20.0, 0.0, -0.5)
+
+
+class Base:
+    def __init__(self, *values: Any, **options: Any) -> None:
+        self.values = values
+
+
+class Algorithm(Base):
+    INPUT = "INPUT"
+
+    def addParameter(self, parameter: Base) -> None:
+        self.__dict__.setdefault("parameters", []).append(parameter.values[0])
+
+    def parameterAsRasterLayer(self, values: Any, name: str, context: Any) -> Any:
+        return values[name]
+
+    def parameterAsString(self, values: Any, name: str, context: Any) -> str:
+        return str(values.get(name, ""))
+
+    def parameterAsInt(self, values: Any, name: str, context: Any) -> int:
+        return int(values[name])
+
+    def parameterAsSink(self, values: Any, name: str, *of_layer: Any) -> Any:
+        self.crs = of_layer[-1]
+        return values[name], "memory"
+
+
+class Feature:
+    def setGeometry(self, geometry: Any) -> None:
+        self.geometry = geometry
+
+    def setAttributes(self, attributes: list[Any]) -> None:
+        self.attributes = attributes
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.features: list[Feature] = []
+
+    def addFeature(self, feature: Feature, flag: Any) -> None:
+        self.features.append(feature)
+
+
+class Number(Base):
+    Integer, Double = range(2)
+
+
+class ProcessingError(Exception):
+    pass
+
+
+def raster(pixels: np.ndarray[Any, Any]) -> Any:
+    """A dataset of GDAL over pixels [H, W, 3]."""
+
+    def band(number: int) -> Any:
+        def read(left: int = 0, top: int = 0, width: int | None = None, height: int | None = None, **sizes: int) -> Any:
+            return pixels[top : top + (height or len(pixels)), left : left + (width or pixels.shape[1]), number - 1]
+
+        return SimpleNamespace(ReadAsArray=read)
+
+    return SimpleNamespace(
+        RasterXSize=pixels.shape[1],
+        RasterYSize=pixels.shape[0],
+        RasterCount=3,
+        GetRasterBand=band,
+        GetGeoTransform=lambda: TRANSFORM,
+    )
+
+
+@contextmanager
+def plugin(dataset: Any) -> Iterator[ModuleType]:
+    """The plug-in's modules beside stand-ins of QGIS and GDAL."""
+    core = ModuleType("qgis.core")
+    names = ["QgsField", "QgsProcessingParameterFeatureSink", "QgsProcessingParameterRasterLayer"]
+    core.__dict__.update(dict.fromkeys((*names, "QgsProcessingParameterString"), Base))
+    core.__dict__.update(
+        QgsFeature=Feature,
+        QgsFeatureSink=SimpleNamespace(FastInsert=1),
+        QgsFields=type("QgsFields", (list,), {}),
+        QgsGeometry=SimpleNamespace(fromWkt=shapely.from_wkt),
+        QgsProcessing=SimpleNamespace(TypeVectorPolygon=2),
+        QgsProcessingAlgorithm=Algorithm,
+        QgsProcessingException=ProcessingError,
+        QgsProcessingParameterNumber=Number,
+        QgsWkbTypes=SimpleNamespace(Polygon=3),
+    )
+    qt, qtcore, gdal = ModuleType("qgis.PyQt"), ModuleType("qgis.PyQt.QtCore"), ModuleType("osgeo")
+    qtcore.__dict__["QVariant"] = SimpleNamespace(String=10, Double=6, Int=2)
+    gdal.__dict__["gdal"] = SimpleNamespace(Open=lambda path: dataset)
+    stand_ins = {
+        "qgis": ModuleType("qgis"),
+        "qgis.core": core,
+        "qgis.PyQt": qt,
+        "qgis.PyQt.QtCore": qtcore,
+        "osgeo": gdal,
+    }
+    folder = str(ROOT / "clients/qgis")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in stand_ins.items():
+            patch.setitem(sys.modules, name, module)
+        patch.syspath_prepend(folder)
+        try:
+            yield importlib.import_module("lexiseg_qgis.segment")
+        finally:
+            for name in [name for name in sys.modules if name.startswith("lexiseg_qgis")]:
+                del sys.modules[name]
+
+
+class Feedback:
+    def __init__(self) -> None:
+        self.progress: list[float] = []
+        self.warnings: list[str] = []
+
+    def isCanceled(self) -> bool:
+        return False
+
+    def setProgress(self, percent: float) -> None:
+        self.progress.append(percent)
+
+    def pushWarning(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def layer(has_crs: bool = True) -> Any:
+    crs = SimpleNamespace(isValid=lambda: has_crs)
+    return SimpleNamespace(source=lambda: "scene.tif", name=lambda: "scene", crs=lambda: crs)
+
+
+def ask(segment: ModuleType, url: str, **values: Any) -> tuple[Sink, Feedback]:
+    sink, feedback = Sink(), Feedback()
+    given = {"INPUT": layer(), "WORDS": "sky, building", "SERVER": url, "WINDOW": 128, "OUTPUT": sink}
+    assert segment.SegmentByWords().processAlgorithm({**given, **values}, None, feedback) == {"OUTPUT": "memory"}
+    return sink, feedback
+
+
+PIXELS = np.asarray(pictures.small("china", 200))
+
+
+def test_each_window_gives_polygons_with_attributes_in_the_layers_coordinates(server: Server) -> None:
+    with plugin(raster(PIXELS)) as segment:
+        sink, feedback = ask(segment, server.url)
+
+    height, width = PIXELS.shape[:2]
+    assert {feature.attributes[0] for feature in sink.features} <= {"sky", "building"}
+    assert sink.features
+    assert all(0 < feature.attributes[1] <= 1 for feature in sink.features)
+    edges = shapely.union_all([feature.geometry for feature in sink.features]).bounds
+    assert 10 <= edges[0] < edges[2] <= 10 + width / 2
+    assert 20 - height / 2 <= edges[1] < edges[3] <= 20
+    assert feedback.progress[-1] == 100
+    assert len(feedback.progress) == 4
+
+
+def test_a_raster_without_a_crs_is_warned_about(server: Server) -> None:
+    with plugin(raster(PIXELS)) as segment:
+        _, feedback = ask(segment, server.url, INPUT=layer(has_crs=False))
+
+    assert feedback.warnings == ["scene has no coordinate reference system: neither have the segments"]
+
+
+@pytest.mark.parametrize(
+    ("values", "dataset", "said"),
+    [
+        ({"WORDS": " , "}, raster(PIXELS), "Words: expected at least one"),
+        ({}, None, "scene.tif: GDAL cannot read it"),
+        ({}, raster(PIXELS[:8]), "at least 16 pixels a side"),
+        ({"SERVER": "nowhere"}, raster(PIXELS), "Server: expected an address"),
+        ({"THRESHOLD": 7}, raster(PIXELS), "threshold"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_in_one_sentence(
+    server: Server, values: dict[str, Any], dataset: Any, said: str
+) -> None:
+    with plugin(dataset) as segment, pytest.raises(ProcessingError, match=said):
+        ask(segment, server.url, **values)
