@@ -17,7 +17,7 @@ from benchmarks.counters import count_calls, count_tensor_work, one_thread
 from benchmarks.timing import print_table
 from lexiseg_model import catalogue, tasks
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import Segmenter, TextRows
+from lexiseg_model.segmenter import Segmenter, TextRows, proposing, words_of
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Task, Vocabulary
 
 BASELINE = Path(__file__).with_name("counts.json")
@@ -38,7 +38,7 @@ def workloads(segmenter: Segmenter) -> dict[str, Callable[[], object]]:
 
     def rows_of(texts: list[str]) -> TextRows:
         if tuple(texts) not in rows:
-            rows[tuple(texts)] = segmenter.encode_texts(texts)
+            rows[tuple(texts)] = words_of(segmenter).encode_texts(texts)
         return rows[tuple(texts)]
 
     def segment(task: Task, classes: str, prompts: tuple[Prompt, ...] = ()) -> object:
@@ -47,7 +47,7 @@ def workloads(segmenter: Segmenter) -> dict[str, Callable[[], object]]:
         return tasks.segment(task, segmenter, features, vocabulary, options, rows_of)
 
     def propose() -> object:
-        return segmenter.propose(Features(features.size, features.tensors))
+        return proposing(segmenter).propose(Features(features.size, features.tensors))
 
     points = [Point(40 + 70 * column, 60 + 100 * row) for row in range(4) for column in range(4)]
     return {

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lexiseg_model import catalogue
 from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.segmenter import Segmenter, examples_of
 from lexiseg_model.types import Background, ClassEntry, Prompt, Region, Shown, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
@@ -155,7 +155,9 @@ def _examples(segmenter: Segmenter, train: IndexedDataset, boxes: dict[int, list
     rows: dict[int, list[bytes]] = {}
     for sample, sample_boxes in by_sample.items():
         features = segmenter.encode(train.samples[sample].read_image())
-        embeddings = segmenter.example_rows(features, [Region(Prompt(box=box.box)) for _, box in sample_boxes])
+        embeddings = examples_of(segmenter).example_rows(
+            features, [Region(Prompt(box=box.box)) for _, box in sample_boxes]
+        )
         for (value, _), row in zip(sample_boxes, embeddings, strict=True):
             rows.setdefault(value, []).append(row.tobytes())
     return {value: Shown(tuple(class_rows)) for value, class_rows in rows.items()}

@@ -21,7 +21,7 @@ from benchmarks.timing import print_table
 from lexiseg_model import catalogue
 from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.features import Derived, Features
-from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.segmenter import Segmenter, prompts_of, proposing
 from lexiseg_model.types import Point, Prompt
 from lexiseg_train.data.indexed import IGNORE, Sample, read_dataset
 from lexiseg_train.data.scenes import components
@@ -87,9 +87,9 @@ def quality(masks: Mask, photograph: Photograph) -> tuple[list[float], float]:
 def cpu_ms(segmenter: Segmenter, features: Features) -> float:
     """CPU milliseconds of proposals, after a click has filled the prompt's caches."""
     fresh = replace(features, derived=Derived())
-    segmenter.prompt(fresh, [CLICK])
+    prompts_of(segmenter).prompt(fresh, [CLICK])
     start = time.process_time()
-    segmenter.propose(fresh)
+    proposing(segmenter).propose(fresh)
     return 1e3 * (time.process_time() - start)
 
 
@@ -104,7 +104,7 @@ def run() -> None:
     ious: list[float] = []
     coverage, counts = [], []
     for photograph in sample:
-        masks = segmenter.propose(photograph.features).masks
+        masks = proposing(segmenter).propose(photograph.features).masks
         best_ious, covered = quality((masks > 0).numpy(), photograph)
         ious += best_ious
         coverage.append(covered)

@@ -67,6 +67,13 @@ def imported_names(path: Path) -> Iterator[str]:
             yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
+def imported_by(path: Path) -> set[str]:
+    """Modules that a file imports names from, or that it imports; relative ones left out."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))))
+    froms = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    return froms | {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+
+
 @cache
 def imports() -> dict[str, set[str]]:
     """Dotted name of every module but those of the client to what it imports of them."""

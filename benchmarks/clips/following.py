@@ -22,7 +22,7 @@ from lexiseg_model.catalogue import load
 from lexiseg_model.features import Features
 from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.rle import decode, encode_spans
-from lexiseg_model.segmenter import PromptMasks, Segmenter
+from lexiseg_model.segmenter import PromptMasks, Segmenter, prompts_of
 from lexiseg_model.types import Prompt
 from lexiseg_model.video.following import Follower, Start
 
@@ -61,7 +61,7 @@ def run() -> None:
         ious: dict[str, list[float]] = {method: [] for method in methods}
         n_lost, n_parted, relative_sizes, seconds = 0, 0, list[float](), 0.0
         for features, truth in zip(_features(segmenter, clip, step), truths, strict=True):
-            segmenter.prompt(features, [Prompt(box=box)])  # caches what all prompts on a frame share
+            prompts_of(segmenter).prompt(features, [Prompt(box=box)])  # caches what all prompts on a frame share
             for method, predict in predictors.items():
                 start_time = time.process_time()
                 masks = predict(features, truth)
@@ -105,7 +105,7 @@ def _followed(segmenter: Segmenter, box: Box) -> Predict:
 
 
 def _prompt(segmenter: Segmenter, features: Features, box: Box) -> PromptMasks:
-    (masks,) = segmenter.prompt(features, [Prompt(box=box)])
+    (masks,) = prompts_of(segmenter).prompt(features, [Prompt(box=box)])
     return masks
 
 

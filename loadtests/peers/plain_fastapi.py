@@ -18,6 +18,7 @@ import uvicorn
 from fastapi import FastAPI, File, Form
 from PIL import Image
 
+from lexiseg_model.segmenter import words_of
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 from loadtests.peers.class_by_class import segments_of
@@ -32,7 +33,7 @@ texts: dict[str, Any] = {}
 def rows_of(names: list[str]) -> Any:
     fresh = [text for text in names if text not in texts]
     if fresh:
-        texts.update(zip(fresh, segmenter.encode_texts(fresh), strict=True))
+        texts.update(zip(fresh, words_of(segmenter).encode_texts(fresh), strict=True))
     return np.stack([texts[text] for text in names])
 
 

@@ -7,19 +7,9 @@ encode_texts(texts)  -> rows          rows of the text tower, to be cached
 text_bank(classes)   -> TextBank      class vectors from rows
 class_scores(...)    -> [K, h, w]     scores, for any number of vocabularies over the same Features
 
-All methods implement the first three; those without text classes take prompts only. Methods that predict masks
-implement:
-
-propose(features)    -> Proposals     masks of everything in the image
-prompt(features, ..) -> PromptMasks   masks for points and boxes
-embed_masks(...)     -> [N, D]        embeddings of masks
-region_scores(...)   -> [K, N]        class scores of these embeddings
-places(features)     -> [D, h, w]     embeddings of cells, to track objects through a video
-
-Methods that take classes by example implement:
-
-example_rows(...)    -> rows          encoded regions of an image, to be cached like text rows
-example_vectors(...) -> [V, D]        class vectors from these rows
+All methods implement the first three. Each other group of steps is a protocol at the end of this module (`Words`,
+`Prompts`, `Corrections`, `Proposing`, `Regions`, `Detection`, `Examples`, `Places`; `lexiseg_model.video.following` has
+the memory of videos): a method that has its methods can do it, and the card shows it.
 
 Shapes: K classes, T texts, S rows, D embedding dimensions, N masks or regions, [h, w] the method's own low resolution,
 [H, W] the size of the image. A card declares what a method implements; `lexiseg_model.tasks` builds the tasks from it.
@@ -30,7 +20,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -212,7 +202,10 @@ class Competing(NamedTuple):
 
 
 class Segmenter(ABC):
-    """A loaded model. Methods implement what their card declares."""
+    """A loaded model: its image side, which every method has, and defaults that methods with words may override.
+
+    What else it can do is which of the protocols below it has the methods of.
+    """
 
     card: ModelCard
     digest: str  # of the weights and settings of the image pass: the key of cached features
@@ -221,8 +214,6 @@ class Segmenter(ABC):
     probability_scale: float = 1.0  # softmax(scores * probability_scale) are probabilities
     # (classes, background words) -> bank; None where weights or card may change, as in training.
     banks: Lru[tuple[tuple[ClassEntry, ...], tuple[str, ...]], TextBank] | None = None
-    masks_by_word: bool = False  # instances come from `named_masks`, not from proposals or regions
-    takes_masks: bool = False  # `prompt` also reads the mask of a prompt
     # Whether image passes of several threads share a CPU well. Those of torch compete: each starts threads of its own.
     passes_overlap: bool = False
 
@@ -261,38 +252,9 @@ class Segmenter(ABC):
         plan = self.plan(rgb, options)
         return self.assemble(plan, self.encode_tiles(plan.tiles))
 
-    def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
-        """The exact strings, in the method's templates, whose rows `text_bank` needs, in its order.
-
-        Raises:
-            TaskError: the method has no text classes; the three methods below and `nobody_score` raise it as well.
-        """
-        raise self.no_words
-
-    def encode_texts(self, texts: list[str]) -> TextRows:
-        """Rows [S, D] of the text tower: fp16, so that cached and new rows are equal; float32 when exact."""
-        raise self.no_words
-
-    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        """Compute the vectors of each class from the rows of `texts(classes)`.
-
-        Raises:
-            ShapeError: `rows` does not have one row for each of `texts(classes)`.
-        """
-        raise self.no_words
-
-    def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        """Scores [K, h, w] float32 in the method's own units, before the background rule."""
-        raise self.no_words
-
-    @property
-    def no_words(self) -> TaskError:
-        """The error of a model without text classes."""
-        return TaskError(f"{self.card.name} has no text classes: it segments what prompts show")
-
     def presence(self, features: Features, bank: TextBank) -> Tensor:
         """Logit [K] float32 of each class being in the image; by default its highest score."""
-        return self.class_scores(features, bank).flatten(1).amax(1)
+        return words_of(self).class_scores(features, bank).flatten(1).amax(1)
 
     def whole_image(self, features: Features, bank: TextBank) -> Tensor:
         """Logit [K] float32 of each class in the whole-image head; by default `presence`."""
@@ -315,7 +277,9 @@ class Segmenter(ABC):
     def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
         """The competing scores; with `refine` pamr after `refined_scores`, if the method has it."""
         scores = self.refined_scores(features, bank) if refine == "pamr" else None
-        return Competing(self.class_scores(features, bank)) if scores is None else Competing(scores, refined=True)
+        if scores is None:
+            return Competing(words_of(self).class_scores(features, bank))
+        return Competing(scores, refined=True)
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
         """Unit vectors [T, D], one for each text, to compare background words with classes."""
@@ -356,27 +320,26 @@ class Segmenter(ABC):
         """
         raise OptionError(f"{self.card.name} has no regions; refine must be one of {', '.join(self.card.refinements)}")
 
-    def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
-        """Encode regions of an image: rows [R, E] fp16 in the method's own space, to be cached like text rows.
+
+@runtime_checkable
+class Words(Protocol):
+    """Text classes, scored against features."""
+
+    def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
+        """The exact strings, in the method's templates, whose rows `text_bank` needs, in its order."""
+
+    def encode_texts(self, texts: list[str]) -> TextRows:
+        """Rows [S, D] of the text tower: fp16, so that cached and new rows are equal; float32 when exact."""
+
+    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
+        """Compute the vectors of each class from the rows of `texts(classes)`.
 
         Raises:
-            ExamplesError: the method takes no examples.
-            OptionError: a region is empty.
+            ShapeError: `rows` does not have one row for each of `texts(classes)`.
         """
-        raise ExamplesError(f"{self.card.name} takes no classes by example")
 
-    def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
-        """Compute vectors that compete with those of texts, from the rows of a class's examples.
-
-        Args:
-            positive: [P, E], rows of examples; P is at least 1.
-            negative: [N, E], rows of negative examples; N may be 0.
-
-        Raises:
-            ExamplesError: the method takes no examples.
-            ForeignExamplesError: the rows come from another method.
-        """
-        raise ExamplesError(f"{self.card.name} takes no classes by example")
+    def class_scores(self, features: Features, bank: TextBank) -> Tensor:
+        """Scores [K, h, w] float32 in the method's own units, before the background rule."""
 
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
@@ -392,43 +355,42 @@ class Segmenter(ABC):
         Returns:
             [h, w], or [] if it is the same everywhere.
         """
-        raise self.no_words
 
-    def propose(self, features: Features) -> Proposals:
-        """Class-agnostic masks of everything in the image; cached with the features.
 
-        Raises:
-            TaskError: the method does not propose masks.
-        """
-        raise TaskError(f"{self.card.name} proposes no masks")
-
-    def named_masks(self, features: Features, bank: TextBank) -> NamedMasks:
-        """Instances of the classes of a bank, for methods that detect by text.
-
-        Raises:
-            TaskError: the method does not detect instances by text.
-        """
-        raise TaskError(f"{self.card.name} does not detect instances by text")
+@runtime_checkable
+class Prompts(Protocol):
+    """Masks for points and boxes."""
 
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Masks for each prompt, in order; coordinates are pixels of the image as sent.
 
         Raises:
-            TaskError: the method takes no prompts.
+            OptionError: a prompt shows nothing.
         """
-        raise TaskError(f"{self.card.name} takes no prompts")
 
-    def places(self, features: Features) -> Tensor:
-        """Unit vectors [D, h, w] of cells, comparable between frames. Raises TaskError if the method has none."""
-        raise TaskError(f"{self.card.name} does not track objects through a video")
+
+@runtime_checkable
+class Corrections(Protocol):
+    """Masks that prompts correct; for other promptable methods, `lexiseg_model.tasks` applies the corrections."""
+
+    def correct(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        """As `Prompts.prompt`, of prompts that may hold a mask."""
+
+
+@runtime_checkable
+class Proposing(Protocol):
+    """Masks of everything in an image, without classes."""
+
+    def propose(self, features: Features) -> Proposals:
+        """Class-agnostic masks of everything in the image; cached with the features."""
+
+
+@runtime_checkable
+class Regions(Protocol):
+    """Classes of any masks."""
 
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
-        """Embed masks: logits [N, h, w] over the whole image -> [N, D] as `Proposals.embeddings`.
-
-        Raises:
-            TaskError: the method does not classify masks.
-        """
-        raise TaskError(f"{self.card.name} does not classify masks")
+        """Embed masks: logits [N, h, w] over the whole image -> [N, D] as `Proposals.embeddings`."""
 
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """Class scores [K, N] float32 of regions, in the units of `class_scores`.
@@ -437,8 +399,85 @@ class Segmenter(ABC):
             features: of the image.
             embeddings: [N, D], from `propose` or `embed_masks`.
             bank: of the classes.
+        """
+
+
+@runtime_checkable
+class Detection(Protocol):
+    """Instances found by words, which take the place of proposals and regions."""
+
+    def named_masks(self, features: Features, bank: TextBank) -> NamedMasks:
+        """Instances of the classes of a bank."""
+
+
+@runtime_checkable
+class Examples(Protocol):
+    """Classes by example: regions of images."""
+
+    def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
+        """Encode regions of an image: rows [R, E] fp16 in the method's own space, to be cached like text rows.
 
         Raises:
-            TaskError: the method does not classify masks.
+            OptionError: a region is empty.
         """
-        raise TaskError(f"{self.card.name} does not classify masks")
+
+    def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
+        """Compute vectors that compete with those of texts, from the rows of a class's examples.
+
+        Args:
+            positive: [P, E], rows of examples; P is at least 1.
+            negative: [N, E], rows of negative examples; N may be 0.
+
+        Raises:
+            ForeignExamplesError: the rows come from another method.
+        """
+
+
+@runtime_checkable
+class Places(Protocol):
+    """Cells that can be compared between the frames of a video, to follow objects."""
+
+    def places(self, features: Features) -> Tensor:
+        """Unit vectors [D, h, w] of cells, comparable between frames."""
+
+
+def words_of(segmenter: Segmenter) -> Words:
+    """The model, as one with text classes. Raises TaskError: it has none."""
+    if not isinstance(segmenter, Words):
+        raise TaskError(f"{segmenter.card.name} has no text classes: it segments what prompts show")
+    return segmenter
+
+
+def prompts_of(segmenter: Segmenter) -> Prompts:
+    """The model, as one that takes points and boxes. Raises TaskError: it does not."""
+    if not isinstance(segmenter, Prompts):
+        raise TaskError(f"{segmenter.card.name} takes no prompts")
+    return segmenter
+
+
+def proposing(segmenter: Segmenter) -> Proposing:
+    """The model, as one that proposes masks. Raises TaskError: it does not."""
+    if not isinstance(segmenter, Proposing):
+        raise TaskError(f"{segmenter.card.name} proposes no masks")
+    return segmenter
+
+
+def regions_of(segmenter: Segmenter) -> Regions:
+    """The model, as one that classifies masks. Raises TaskError: it does not."""
+    if not isinstance(segmenter, Regions):
+        raise TaskError(f"{segmenter.card.name} does not classify masks")
+    return segmenter
+
+
+def examples_of(segmenter: Segmenter) -> Examples:
+    """The model, as one that takes classes by example. Raises ExamplesError: it does not."""
+    if not isinstance(segmenter, Examples):
+        raise ExamplesError(f"{segmenter.card.name} takes no classes by example")
+    return segmenter
+
+
+def places_of(segmenter: Segmenter) -> Places:
+    """The model, as one that follows objects. Raises TaskError: it does not."""
+    if not isinstance(segmenter, Places):
+        raise TaskError(f"{segmenter.card.name} does not track objects through a video")
+    return segmenter

@@ -9,7 +9,7 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_train.commands.train import teacher_at
+from lexiseg_train.commands.train.run import teacher_at
 from lexiseg_train.methods.tiny import DistilRecipe
 from lexiseg_train.methods.tiny.distil import label
 from tests import pictures

@@ -10,11 +10,21 @@ from numpy.typing import NDArray
 from PIL import ImageColor
 from torch import Tensor
 
-from lexiseg_model.device import Execution
-from lexiseg_model.errors import ShapeError
-from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
-from lexiseg_model.segmenter import Segmenter, TextBank, TextRows
-from lexiseg_model.types import ClassEntry, ModelCard, Refinement
+from lexiseg_model import (
+    ClassEntry,
+    Execution,
+    Features,
+    InferenceOptions,
+    ModelCard,
+    Plan,
+    Refinement,
+    Segmenter,
+    ShapeError,
+    TextBank,
+    TextRows,
+    TileFeatures,
+    picture_size,
+)
 
 SHARPNESS = 40.0  # of the softmax over distances
 FAR = 0.3  # distance of colours (0 to 1 each channel) from which a pixel belongs to no class
@@ -40,12 +50,11 @@ class PaletteSegmenter(Segmenter):
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
         """One tile [1, 3, s, t]: every `step`-th pixel of an image [H, W, 3]."""
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
-            raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {list(rgb.shape)}")
+        size = picture_size(rgb)
         longest = min(options.max_side or self.card.input.long_side, self.card.input.long_side)
-        step = -(-max(rgb.shape[:2]) // longest)
+        step = -(-max(size) // longest)
         tile = np.ascontiguousarray(rgb[::step, ::step].transpose(2, 0, 1))
-        return Plan((rgb.shape[0], rgb.shape[1]), tile[None])
+        return Plan(size, tile[None])
 
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
         """Tiles [N, 3, s, t] -> colours [N, 3, s, t] in 0..1; a network's image pass would be here."""
@@ -62,6 +71,12 @@ class PaletteSegmenter(Segmenter):
     def encode_texts(self, texts: list[str]) -> TextRows:
         """Texts -> colours [S, 3]; a text tower would be here."""
         return np.array([_colour(text) for text in texts], np.float16).reshape(-1, 3)
+
+    def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
+        """Unit vectors [T, 3] of the colours, by which background words are compared with classes."""
+        centred = rows.astype(np.float32) - 0.499  # black has a direction, too
+        lengths: NDArray[np.float32] = np.linalg.norm(centred, axis=1, keepdims=True)
+        return centred / lengths
 
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         """Colours [T, 3] of all texts, with the class of each."""

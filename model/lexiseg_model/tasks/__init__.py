@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lexiseg_model.errors import TaskError
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import RowsOf, Segmenter
+from lexiseg_model.segmenter import Detection, RowsOf, Segmenter, words_of
 from lexiseg_model.tasks.cut_outs import everything, prompted
 from lexiseg_model.tasks.options import Follow, Options, Query
 from lexiseg_model.tasks.pixels import connected_regions, semantic
@@ -23,7 +23,7 @@ def segment(
     rows_of: RowsOf | None = None,
 ) -> Segmentation:
     """As `answer`; `rows_of` None: the segmenter's own text tower."""
-    return answer(task, Query(segmenter, features, vocabulary, options, rows_of or segmenter.encode_texts))
+    return answer(task, Query(segmenter, features, vocabulary, options, rows_of or _rows_of(segmenter)))
 
 
 def answer(task: Task, query: Query) -> Segmentation:
@@ -47,5 +47,10 @@ def answer(task: Task, query: Query) -> Segmentation:
         return prompted(query)
     if task == "everything":
         return everything(query)
-    has_masks = segmenter.masks_by_word or segmenter.card.panoptic.source == "proposals"
+    has_masks = isinstance(segmenter, Detection) or segmenter.card.panoptic.source == "proposals"
     return merged_masks(task, query) if has_masks and options.steady is None else connected_regions(task, query)
+
+
+def _rows_of(segmenter: Segmenter) -> RowsOf:
+    """The model's own text tower, which is not asked by tasks without words."""
+    return lambda texts: words_of(segmenter).encode_texts(texts)

@@ -21,6 +21,7 @@ from lexiseg_model.masks import layers
 from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.rle import encode_spans
+from lexiseg_model.segmenter import proposing, regions_of
 from lexiseg_model.tasks import mask_prompts, negative_points
 from lexiseg_model.tasks.negative_points import Answer
 from lexiseg_model.tasks.options import Query
@@ -97,7 +98,7 @@ def _prompted(query: Query) -> Iterator[CutOut]:
         visible = [number for number, rle in enumerate(rles) if rle.area]
         embeddings: dict[int, Tensor] = {}
         if query.vocabulary.classes and visible:
-            embedded = query.segmenter.embed_masks(query.features, logits[visible])
+            embedded = regions_of(query.segmenter).embed_masks(query.features, logits[visible])
             embeddings = dict(zip(visible, torch.split(embedded, 1), strict=True))
         places = [
             (prompt, number, quality)
@@ -129,14 +130,14 @@ def _corrected(query: Query) -> Iterator[CutOut]:
             raise PromptError(f"prompts.{place}.mask.counts", came, f"run lengths of a mask: {error}") from None
         embedding = None
         if source is None and query.vocabulary.classes and corrected.rle.area:
-            embedding = query.segmenter.embed_masks(query.features, corrected.logits[None])
+            embedding = regions_of(query.segmenter).embed_masks(query.features, corrected.logits[None])
         half = corrected.logits.half() if query.options.keep_probability else None
         yield CutOut(place, 0, corrected.quality, corrected.rle, embedding, half, source)
 
 
 def _proposed(query: Query) -> Iterator[CutOut]:
     """Every proposal as run lengths, MASKS_AT_ONCE at a time."""
-    proposals = query.segmenter.propose(query.features)
+    proposals = proposing(query.segmenter).propose(query.features)
     for first in range(0, len(proposals.masks), MASKS_AT_ONCE):
         chunk = slice(first, first + MASKS_AT_ONCE)
         logits = proposals.masks[chunk].float()

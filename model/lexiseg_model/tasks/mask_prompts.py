@@ -8,7 +8,7 @@ the mask, a disc around the point, halfway to the outline.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,16 +19,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
+from lexiseg_model.features import Features
 from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode, encode_mask, encode_spans
-from lexiseg_model.segmenter import PromptMasks
+from lexiseg_model.segmenter import Corrections, PromptMasks, prompts_of
 from lexiseg_model.tasks.negative_points import MAX_ANSWERS, OUTSIDE, Cells, disc, neighbours, part_around
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.types import Prompt, Rle
 
 Logits = NDArray[np.float32]
+Head = Callable[[Features, list[Prompt]], list[PromptMasks]]
 
 MAX_REMOVED = 0.5  # share of a mask; a negative point on a larger part removes a disc instead
 CERTAIN = 4.0  # logit of a cell that is wholly inside the mask, and minus that of one outside
@@ -53,8 +55,8 @@ def correct(query: Query, prompt: Prompt) -> Corrected:
     """
     assert prompt.mask is not None
     size = query.features.size
-    if query.segmenter.takes_masks:
-        own = _ask(query, [replace(prompt, segment=None)])[0]
+    if isinstance(query.segmenter, Corrections):
+        own = _ask(query, query.segmenter.correct, [replace(prompt, segment=None)])[0]
         own_logits = own.masks[0].cpu()
         return Corrected(encode_spans(cut(own_logits.numpy(), size), size), own_logits, float(own.quality[0]))
     mask = decode(prompt.mask)
@@ -67,7 +69,7 @@ def correct(query: Query, prompt: Prompt) -> Corrected:
         adding, mask = Prompt(box=tight_box(mask)), np.zeros_like(mask)
     adds = bool(adding.points) or adding.box is not None
     removing = [Prompt((replace(point, positive=True),)) for point in negatives[:MAX_ANSWERS]]
-    replies = _ask(query, [*([adding] if adds else []), *removing])
+    replies = _ask(query, prompts_of(query.segmenter).prompt, [*([adding] if adds else []), *removing])
     logits = _logits(mask, replies[-1].masks.shape[1:])
     shown = [reply.masks[0].numpy(force=True) for reply in replies]
     if adds:
@@ -95,10 +97,10 @@ def _removed(logits: Logits, shown: Logits, place: Cells, positives: Sequence[Ce
     return removed.astype(np.float32)
 
 
-def _ask(query: Query, prompts: list[Prompt]) -> list[PromptMasks]:
+def _ask(query: Query, head: Head, prompts: list[Prompt]) -> list[PromptMasks]:
     """The head's answers as float32, refined where that is asked for."""
     query.options.check()
-    answers = query.segmenter.prompt(query.features, prompts)
+    answers = head(query.features, prompts)
     if query.refine != "pamr":
         return [PromptMasks(answer.masks.float(), answer.quality) for answer in answers]
     guide = query.segmenter.guide(query.features)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lexiseg_model.features import Features
 from lexiseg_model.masks.bilinear import axis
-from lexiseg_model.segmenter import PromptMasks, Segmenter
+from lexiseg_model.segmenter import PromptMasks, Segmenter, prompts_of
 from lexiseg_model.types import Point, Prompt
 
 MAX_ANSWERS = 8  # of the head to the negative points of a prompt; later points use the last of them
@@ -52,7 +52,7 @@ def n_asked(prompt: Prompt) -> int:
 
 
 def prompt_masks(segmenter: Segmenter, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-    """As `Segmenter.prompt`, with the negative points applied."""
+    """As `Prompts.prompt`, with the negative points applied."""
     answers = ask(segmenter, features, prompts)
     return [
         PromptMasks(without_negatives(answer.masks.masks, answer, features.size), answer.masks.quality)
@@ -66,9 +66,9 @@ def ask(segmenter: Segmenter, features: Features, prompts: Sequence[Prompt]) -> 
     Prompts without negative points go through the head apart from the others, because rounding depends on the batch.
     """
     steps = [_steps_of(prompt) for prompt in prompts]
-    firsts = segmenter.prompt(features, [first for first, *_ in steps])
+    firsts = prompts_of(segmenter).prompt(features, [first for first, *_ in steps])
     corrected = [each for _, *rest in steps for each in rest]
-    replies = iter(segmenter.prompt(features, corrected) if corrected else ())
+    replies = iter(prompts_of(segmenter).prompt(features, corrected) if corrected else ())
     answers = []
     for prompt, first, (_, *rest) in zip(prompts, firsts, steps, strict=True):
         if not rest:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import PromptMasks, RowsOf, Segmenter, TextBank
+from lexiseg_model.segmenter import PromptMasks, RowsOf, Segmenter, TextBank, words_of
 from lexiseg_model.types import Prompt, Refinement, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 from lexiseg_model.vocabulary.scoring import Steady
@@ -76,8 +76,7 @@ class Query:
             OptionError: there is no class, or a threshold is set although every pixel must get one.
         """
         classes = self.vocabulary.classes
-        if not self.segmenter.card.has_words:
-            raise self.segmenter.no_words
+        words_of(self.segmenter)
         if not classes:
             raise OptionError("the task needs at least one class, none came")
         if self.vocabulary.background is None and (self.options.threshold or any(entry.threshold for entry in classes)):

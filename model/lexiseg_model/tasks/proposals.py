@@ -17,7 +17,7 @@ from torch import Tensor
 from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.upsample import contest
-from lexiseg_model.segmenter import NamedMasks
+from lexiseg_model.segmenter import Detection, NamedMasks, proposing
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.tasks.outcome import Pieces, segmentation
 from lexiseg_model.types import LabelMap, Segmentation, Task, Vocabulary
@@ -113,9 +113,9 @@ def merged_masks(task: Task, query: Query) -> Segmentation:
 def _named_masks(query: Query) -> NamedMasks:
     """Masks with the probability of their best class, nobody included, and the index of that class."""
     segmenter, features = query.segmenter, query.features
-    if segmenter.masks_by_word:
+    if isinstance(segmenter, Detection):
         return segmenter.named_masks(features, query.bank)
-    masks, embeddings, _ = segmenter.propose(features)
+    masks, embeddings, _ = proposing(segmenter).propose(features)
     query.options.check()
     if not len(masks):
         nothing = embeddings.new_zeros(0)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import PromptMasks, Segmenter
+from lexiseg_model.segmenter import PromptMasks, Segmenter, places_of, prompts_of
 from lexiseg_model.tasks.negative_points import prompt_masks
 from lexiseg_model.types import Prompt
 from lexiseg_model.video.appearance import Appearance, Window, scene_likeness, scene_of
@@ -203,7 +203,7 @@ class Follower:
             self._objects.pop(number, None)
         if not self._objects and not starts:
             return []
-        places = segmenter.places(features).float()
+        places = places_of(segmenter).places(features).float()
         self._lose_at_cut(places)
         sights = self._follow(segmenter, features, places)
         if starts:
@@ -235,7 +235,7 @@ class Follower:
         candidates = [_candidates(*pair, features.size) for pair in zip(objects, likeness, strict=True)]
         boxes = [candidate.box for of_object in candidates for candidate in of_object]
         prompts = [Prompt(box=(float(x0), float(y0), float(x1), float(y1)), glance=True) for x0, y0, x1, y1 in boxes]
-        answers = iter(segmenter.prompt(features, prompts) if prompts else ())
+        answers = iter(prompts_of(segmenter).prompt(features, prompts) if prompts else ())
         sights = []
         for followed, likeness_map, of_object in zip(objects, likeness, candidates, strict=True):
             pairs = [(candidate, next(answers)) for candidate in of_object]

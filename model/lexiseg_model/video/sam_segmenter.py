@@ -74,8 +74,6 @@ class SquareSegmenter(Segmenter):
 class PromptedSegmenter(SquareSegmenter):
     """A model with a SAM's head: masks for clicks, boxes and masks, and objects followed through a video."""
 
-    takes_masks = True
-
     @property
     @abstractmethod
     def sam_head(self) -> PromptHead:
@@ -83,6 +81,10 @@ class PromptedSegmenter(SquareSegmenter):
 
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Three masks for a single click, one for any other prompt."""
+        return self.sam_head.prompt(features, prompts)
+
+    def correct(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        """One mask for a prompt with a mask; others as `prompt`."""
         return self.sam_head.prompt(features, prompts)
 
     def object_memory(self) -> SamMemory:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.segmenter import ExampleVectors, RowsOf, Segmenter, TextBank, TextRows, Unfamiliar
+from lexiseg_model.segmenter import ExampleVectors, RowsOf, Segmenter, TextBank, TextRows, Unfamiliar, words_of
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.examples import apart_from, vectors_of, with_examples
 
@@ -28,7 +28,7 @@ MAX_BANK_BYTES = 8 * 2**20  # of vectors; larger banks are not cached
 def needed_texts(segmenter: Segmenter, vocabulary: Vocabulary) -> list[str]:
     """The texts of the classes and background words, whose rows `bank_of` needs."""
     words = tuple(map(ClassEntry, _background_words(segmenter, vocabulary)))
-    return [text for entries in (vocabulary.classes, words) if entries for text in segmenter.texts(entries)]
+    return [text for entries in (vocabulary.classes, words) if entries for text in words_of(segmenter).texts(entries)]
 
 
 def bank_of(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> TextBank:
@@ -104,7 +104,7 @@ def competing_words(
     # Classes with texts were compared by these.
     unnamed = {index: vectors for index, vectors in examples.items() if not classes[index].texts}
     if unnamed:
-        bank = segmenter.text_bank(words, word_rows)
+        bank = words_of(segmenter).text_bank(words, word_rows)
         competes[bank.owner[~apart_from(bank.vectors, unnamed)]] = False
     by_word = word_rows.reshape(len(words), -1, word_rows.shape[1])  # [W, templates, D]
     return tuple(compress(words, competes)), by_word[competes].reshape(-1, word_rows.shape[1])
@@ -125,14 +125,14 @@ def _background_words(segmenter: Segmenter, vocabulary: Vocabulary) -> tuple[str
 def _build(segmenter: Segmenter, classes: Classes, background: tuple[str, ...], rows_of: RowsOf) -> TextBank:
     words = tuple(map(ClassEntry, background))
     examples = vectors_of(segmenter, classes)
-    texts = segmenter.texts(classes)
+    texts = words_of(segmenter).texts(classes)
     rows = rows_of(texts) if texts else None
     if words:
         words, word_rows = competing_words(
-            segmenter, (words, rows_of(segmenter.texts(words))), (classes, rows), examples
+            segmenter, (words, rows_of(words_of(segmenter).texts(words))), (classes, rows), examples
         )
         rows = word_rows if rows is None else np.concatenate([rows, word_rows])
-    bank = segmenter.text_bank(classes + words, rows) if rows is not None and len(rows) else None
+    bank = words_of(segmenter).text_bank(classes + words, rows) if rows is not None and len(rows) else None
     if bank is not None:
         bank = replace(bank, levels=_class_levels(bank, len(classes)))
     return bank if bank is not None and not examples else with_examples(bank, examples, len(classes) + len(words))
@@ -155,5 +155,5 @@ class KnownRows:
     def __call__(self, texts: list[str]) -> NDArray[np.float16]:
         fresh = [text for text in dict.fromkeys(texts) if text not in self._rows]
         if fresh:
-            self._rows.update(zip(fresh, self._segmenter.encode_texts(fresh), strict=True))
+            self._rows.update(zip(fresh, words_of(self._segmenter).encode_texts(fresh), strict=True))
         return np.stack([self._rows[text] for text in texts])

@@ -1,7 +1,7 @@
 """Classes by example: find the cells of a region, and add vectors of examples to a text bank.
 
-A method encodes each region as a row (`Segmenter.example_rows`), cached like a text row, and computes class vectors
-from rows (`Segmenter.example_vectors`). This module holds what methods share.
+A method encodes each region as a row (`Examples.example_rows`), cached like a text row, and computes class vectors
+from rows (`Examples.example_vectors`). This module holds what methods share.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lexiseg_model.errors import ForeignExamplesError, OptionError
 from lexiseg_model.masks.rle import decode
-from lexiseg_model.segmenter import ExampleVectors, Segmenter, Support, TextBank, TextRows
+from lexiseg_model.segmenter import ExampleVectors, Segmenter, Support, TextBank, TextRows, examples_of
 from lexiseg_model.types import ClassEntry, Prompt, Region
 
 SAME_MEANING = 0.7  # share of a class's score on its own examples from which a background word is dropped
@@ -38,7 +38,7 @@ def vectors_of(segmenter: Segmenter, classes: Sequence[ClassEntry]) -> dict[int,
                 f"the examples of {entry.name!r} were encoded by other weights than {segmenter.digest}"
             )
     return {
-        index: segmenter.example_vectors(_rows(entry.shown.positive), _rows(entry.shown.negative))
+        index: examples_of(segmenter).example_vectors(_rows(entry.shown.positive), _rows(entry.shown.negative))
         for index, entry in enumerate(classes)
         if entry.shown is not None
     }

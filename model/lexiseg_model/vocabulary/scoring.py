@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lexiseg_model.features import Features
 from lexiseg_model.masks import pamr
-from lexiseg_model.segmenter import RowsOf, Segmenter, TextBank
+from lexiseg_model.segmenter import RowsOf, Segmenter, TextBank, regions_of, words_of
 from lexiseg_model.types import Refinement, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 
@@ -91,12 +91,12 @@ def score_regions(
         features: of the image.
         vocabulary: at least one class.
         bank: of the vocabulary.
-        embeddings: [N, D], of `Segmenter.propose` or `Segmenter.embed_masks`; N is at least 1.
+        embeddings: [N, D], of `Proposing.propose` or `Regions.embed_masks`; N is at least 1.
 
     Raises:
         TaskError: the method does not predict masks.
     """
-    logits = segmenter.region_scores(features, embeddings, bank) * segmenter.probability_scale
+    logits = regions_of(segmenter).region_scores(features, embeddings, bank) * segmenter.probability_scale
     # For the background rule regions are an image one cell high.
     return _with_nobody(segmenter, features, logits[:, None], None, vocabulary, "none")[:, 0]
 
@@ -211,7 +211,7 @@ def _nobody_logits(
     rule = segmenter.card.background
     relief = rule.relief(n_classes)
     competitors = _everything(logits, others)
-    bound = segmenter.nobody_score(competitors, threshold, refine, features)
+    bound = words_of(segmenter).nobody_score(competitors, threshold, refine, features)
     if relief:
         bound = bound + relief * rule.offset
     if len(logits) == n_classes:

@@ -28,7 +28,7 @@ from lexiseg_model.device import choose_device
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks import overlay
 from lexiseg_model.pictures.reader import Picture
-from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.segmenter import Segmenter, Words
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.bank import needed_texts
 from lexiseg_service.errors import ImageExpired, NotReady, ServiceError
@@ -282,7 +282,7 @@ class Engine:
             tile = np.zeros((1, 3, height, width), np.uint8)
             # On a compute thread, between batches: nothing else uses the device then.
             self._compute.run(partial(segmenter.encode_tiles, tile)).result()
-        if not segmenter.card.has_words:
+        if not isinstance(segmenter, Words):
             return
         words = tuple(ClassEntry(word) for word in segmenter.card.background.words) or (ClassEntry("warm-up"),)
         self.text_caches.of(segmenter).rows(segmenter.texts(words))

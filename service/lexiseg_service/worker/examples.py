@@ -18,7 +18,7 @@ from PIL import Image
 
 from lexiseg_model.masks.rle import decode as decode_mask
 from lexiseg_model.masks.rle import encode_mask
-from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.segmenter import Segmenter, examples_of
 from lexiseg_model.types import Point, Prompt, Region
 from lexiseg_service.errors import InvalidValue, NotReady
 from lexiseg_service.question.messages import ExampleRegion, Exemplified
@@ -77,7 +77,7 @@ def _cache(caches: TextCaches, job: Job[Exemplified], segmenter: Segmenter) -> T
     def encode(names: list[str]) -> NDArray[np.float16]:
         if job.features is None:  # the rows were in memory when the request came, and the image was skipped
             raise NotReady("the rows of the examples have just been evicted; send the request again")
-        rows = segmenter.example_rows(job.features, [by_name[name] for name in names])
+        rows = examples_of(segmenter).example_rows(job.features, [by_name[name] for name in names])
         return rows.astype(np.float16)
 
     return caches.space(f"examples:{RULE}:{segmenter.digest}", encode)

@@ -29,7 +29,7 @@ import numpy as np
 from redis import Redis
 
 from lexiseg_model.lru import Lru
-from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.segmenter import Segmenter, words_of
 from lexiseg_model.segmenter import TextRows as Encoded
 from lexiseg_service.errors import DeadlineExceeded, QueueFull
 from lexiseg_service.redis_link import RedisAway, RedisLink, open_link
@@ -80,7 +80,7 @@ class TextCaches:
 
     def of(self, segmenter: Segmenter) -> TextCache:
         """The rows of one model's text tower."""
-        return self.space(segmenter.text_digest, segmenter.encode_texts)
+        return self.space(segmenter.text_digest, words_of(segmenter).encode_texts)
 
     def space(self, name: str, encode: Encode) -> TextCache:
         """Rows of one length that `encode` computes, in a name space of their own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lexiseg_model.segmenter import Unfamiliar
+from lexiseg_model.segmenter import Corrections, Unfamiliar
 from lexiseg_model.tasks import Query
 from lexiseg_model.types import AnswerWarning, Prompt, Segmentation, Task, Vocabulary
 from lexiseg_model.vocabulary.bank import unfamiliar_classes
@@ -21,7 +21,7 @@ def warnings_of(task: Task, query: Query, notes: Sequence[str]) -> tuple[AnswerW
     """All warnings of an answer; `notes`: what the decoder of the image had to guess."""
     depth = tuple(AnswerWarning(GUESSED_DEPTH, f"image: {note}", "image") for note in notes)
     prompts: tuple[AnswerWarning, ...] = ()
-    if not query.segmenter.takes_masks:
+    if not isinstance(query.segmenter, Corrections):
         prompts = warnings_of_prompts(query.options.prompts, query.segmenter.card.name)
     return (*depth, *prompts, *warnings_of_words(query.vocabulary, task), *warnings_about(query))
 

@@ -29,11 +29,11 @@ from lexiseg_model.clip import vision, windowed
 from lexiseg_model.clip.dino import DinoTower
 from lexiseg_model.clip.images import Padding, normalise
 from lexiseg_model.clip.patch_text import ImageTower
-from lexiseg_model.errors import OptionError, TaskError, WeightsError
+from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.features import Features
 from lexiseg_model.methods.dense_clip.network import values_on
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
-from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.segmenter import Proposing, Segmenter
 from lexiseg_model.video.sam import PromptHead
 
 if TYPE_CHECKING:
@@ -187,10 +187,9 @@ def _masks(model: Segmenter, features: Features) -> Tensor:
     head = getattr(model, "sam_head", None)
     if isinstance(head, PromptHead):
         return _single_masks(head, features)
-    try:
-        return model.propose(features).masks
-    except TaskError:
-        raise OptionError(f"{model.card.name} proposes no masks; expected a model that does") from None
+    if not isinstance(model, Proposing):
+        raise OptionError(f"{model.card.name} proposes no masks; expected a model that does")
+    return model.propose(features).masks
 
 
 def _single_masks(head: PromptHead, features: Features) -> Tensor:

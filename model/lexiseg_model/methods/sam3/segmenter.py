@@ -44,7 +44,6 @@ MIN_SCORE = 0.05  # of an instance whose mask is returned
 class Sam3Segmenter(SquareSegmenter):
     """SAM 3 on one device."""
 
-    masks_by_word = True
     kept_maps: tuple[str, ...] = LEVELS
 
     def __init__(

@@ -37,6 +37,7 @@ from lexiseg_model.methods.tiny.browser_parts import browser_parts
 from lexiseg_model.methods.tiny.proposals import proposing, search, windows
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import TOKENIZER, WIDTH, tower_folder
+from lexiseg_model.segmenter import Corrections
 from lexiseg_model.tasks import mask_prompts, negative_points, pixels
 from lexiseg_model.video import motion, tracking
 from lexiseg_model.vocabulary import examples
@@ -172,7 +173,7 @@ def _rules(model: segmenter.TinySegmenter, reading: Reading) -> dict[str, Any]:
         "flow": motion.flow_settings(),
         "ranks": [rank.tolist() for rank in proposing.ranks(model.settings.proposals.grid)],
         "smoothing": types.DEFAULT_SMOOTHING,
-        "takes_masks": model.takes_masks,
+        "takes_masks": isinstance(model, Corrections),
     }
 
 

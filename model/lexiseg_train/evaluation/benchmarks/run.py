@@ -19,7 +19,7 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.features import Features
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.upsample import strips, upsampled
-from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.segmenter import Segmenter, words_of
 from lexiseg_model.types import Refinement
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import refine_logits
@@ -58,8 +58,8 @@ class _BenchmarkJudge:
 
     def __init__(self, segmenter: Segmenter, data: AnnotatedSet, rule: DatasetRule, refine: Refinement) -> None:
         entries, self._owner = questions(data.benchmark, rule)
-        rows = KnownRows(segmenter)(segmenter.texts(entries))
-        self._bank = segmenter.text_bank(entries, rows)
+        rows = KnownRows(segmenter)(words_of(segmenter).texts(entries))
+        self._bank = words_of(segmenter).text_bank(entries, rows)
         self._segmenter = segmenter
         self._rule = rule
         self._refine = refine
@@ -81,7 +81,7 @@ class _BenchmarkJudge:
             features = segmenter.encode(rgb)
             scores = segmenter.refined_scores(features, self._bank) if self._refine == "pamr" else None
             if scores is None:
-                scores = segmenter.class_scores(features, self._bank)
+                scores = words_of(segmenter).class_scores(features, self._bank)
                 if self._refine == "pamr":
                     return self._reduce_refined(scores, features)
             nobody = self._nobody_of(features, scores) if self._has_nobody else None
@@ -133,7 +133,9 @@ class _BenchmarkJudge:
     def _nobody(self, logits: Tensor, features: Features | None = None) -> Tensor:
         threshold = self._rule.threshold
         assert threshold is not None
-        return self._segmenter.nobody_score(logits, None if threshold == "own" else threshold, self._refine, features)
+        return words_of(self._segmenter).nobody_score(
+            logits, None if threshold == "own" else threshold, self._refine, features
+        )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.features import Features
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.segmenter import Segmenter, words_of
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
@@ -55,7 +55,7 @@ class Examiner:
         self._background = Background() if data.has_background else None
         self._rows_of = KnownRows(segmenter)
         classes = tuple(self._entries.values())
-        self._bank = segmenter.text_bank(classes, self._rows_of(segmenter.texts(classes)))
+        self._bank = words_of(segmenter).text_bank(classes, self._rows_of(words_of(segmenter).texts(classes)))
 
     def __call__(self, sample: Sample) -> Examined:
         """Examines one photograph. Raises DatasetError: its mask is of another size."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lexiseg_model.features import Features
 from lexiseg_model.masks.regions import tight_box
-from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.segmenter import Segmenter, prompts_of
 from lexiseg_model.types import Point, Prompt
 from lexiseg_train.data.scenes import Objects
 
@@ -54,7 +54,9 @@ def _one_each(settings: dict[str, Any], prompt_of: Callable[[NDArray[np.bool_]],
         best, first = np.zeros((2, len(prompts)))
         numbers = _object_numbers(objects)
         for start in range(0, len(prompts), PROMPTS_AT_ONCE):
-            for index, answer in enumerate(segmenter.prompt(features, prompts[start : start + PROMPTS_AT_ONCE]), start):
+            for index, answer in enumerate(
+                prompts_of(segmenter).prompt(features, prompts[start : start + PROMPTS_AT_ONCE]), start
+            ):
                 if len(answer.masks):
                     ious = _overlaps(answer.masks, numbers, len(prompts))[:, index]
                     best[index], first[index] = ious.max(), ious[0]
@@ -71,7 +73,7 @@ def point_grid(n: int) -> PromptProtocol:
         numbers = _object_numbers(objects)
         prompts = [Prompt((point,)) for point in grid_points(n, features.size)]
         for start in range(0, len(prompts), PROMPTS_AT_ONCE):
-            answers = segmenter.prompt(features, prompts[start : start + PROMPTS_AT_ONCE])
+            answers = prompts_of(segmenter).prompt(features, prompts[start : start + PROMPTS_AT_ONCE])
             masks = torch.cat([answer.masks for answer in answers])
             if len(masks):
                 best = np.maximum(best, _overlaps(masks, numbers, len(best)).max(0))

@@ -22,7 +22,7 @@ from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.methods.tiny.weights import FOLDER
-from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.segmenter import Segmenter, prompts_of
 from lexiseg_model.types import Prompt
 from lexiseg_train.data.indexed import IGNORE, IndexedDataset, Sample, read_dataset, read_photograph
 from lexiseg_train.data.own.pictures import digest, held_out
@@ -173,7 +173,7 @@ def cut_boxes(segmenter: Segmenter, image: NDArray[np.uint8], boxes: list[Box], 
         return mask
     features = segmenter.encode(image, InferenceOptions(max_side=MAX_SIDE))
     # Rough: the mask may leave its box, and disagreement with the box is measured.
-    answers = segmenter.prompt(features, [Prompt(box=box.xyxy, rough=True) for box in cut])
+    answers = prompts_of(segmenter).prompt(features, [Prompt(box=box.xyxy, rough=True) for box in cut])
     for box, answer in zip(cut, answers, strict=True):
         logits = cv2.resize(answer.masks[0].float().cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
         probability = torch.from_numpy(logits).sigmoid().numpy()

@@ -22,12 +22,12 @@ from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.segmenter import Proposals
+from lexiseg_model.testing.questions import blocks
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.video.sam import PromptHead
 from lexiseg_model.vocabulary.scoring import majority_labels, majority_vote
 from tests.golden import corrclip as plain
 from tests.model.clip import small
-from tests.model.conformance.asking import blocks
 from tests.model.methods.dense_clip import small as small_clip
 from tests.model.methods.dense_clip.small import corr_segmenter, dino
 from tests.model.methods.sam2 import small as sam2

@@ -23,8 +23,8 @@ from lexiseg_model.methods.dense_clip.network import TimmTower
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
+from lexiseg_model.testing.questions import bank_of
 from lexiseg_model.types import ClassEntry
-from tests.model.conformance.asking import bank_of
 
 SIGLIP, MOBILE, WITH_CLASS_TOKEN = "vit_base_patch16_siglip_224", "fastvit_mci0", "vit_tiny_patch16_224"
 NORMALISATION: dict[str, Normalisation] = {SIGLIP: "half", MOBILE: "unit"}

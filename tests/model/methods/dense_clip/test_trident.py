@@ -24,6 +24,7 @@ from lexiseg_model.methods.dense_clip.segmenter import TridentSegmenter
 from lexiseg_model.methods.dense_clip.stored import Parts, flat_state
 from lexiseg_model.methods.dense_clip.trident import Answer, affinity, canvas_sides, prompted
 from lexiseg_model.segmenter import TextBank
+from lexiseg_model.testing.questions import blocks
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_train.data.annotated import AnnotatedSet
@@ -32,7 +33,6 @@ from lexiseg_train.evaluation.benchmarks.protocol import DatasetRule
 from lexiseg_train.evaluation.benchmarks.run import benchmark_run, total_counts
 from tests.golden import trident as plain
 from tests.model.clip import small as clip
-from tests.model.conformance.asking import blocks
 from tests.model.methods.dense_clip import small
 from tests.once import kept
 from tests.train.evaluation.colours import colours

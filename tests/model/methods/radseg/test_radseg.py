@@ -12,9 +12,10 @@ from lexiseg_model import catalogue
 from lexiseg_model.available import available
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.radseg.import_ import Options, read, read_radio, read_texts_repository
+from lexiseg_model.segmenter import words_of
+from lexiseg_model.testing.questions import bank_of
 from lexiseg_model.types import ClassEntry
 from tests.golden import radseg as golden
-from tests.model.conformance.asking import bank_of
 from tests.model.methods.radseg import small
 
 SIZE = (64, 96)  # that of the canvas: nothing is resized
@@ -135,4 +136,4 @@ def test_a_model_of_the_list_is_served_from_the_files_of_two_repositories(
     served = catalogue.load("radseg-b", device="cpu")
 
     assert (served.card.name, served.card.commercial_use) == ("radseg-b", "ask")
-    np.testing.assert_array_equal(served.encode_texts(["red"]), small.segmenter().encode_texts(["red"]))
+    np.testing.assert_array_equal(words_of(served).encode_texts(["red"]), small.segmenter().encode_texts(["red"]))

@@ -15,11 +15,11 @@ from lexiseg_model.errors import WeightsError
 from lexiseg_model.masks.rle import decode, encode_mask
 from lexiseg_model.methods.sam2.import_ import Options, read
 from lexiseg_model.methods.sam2.segmenter import Sam2Segmenter
-from lexiseg_model.segmenter import PromptMasks, Segmenter
+from lexiseg_model.segmenter import PromptMasks, Segmenter, prompts_of
+from lexiseg_model.testing.questions import BOX, CLICK, PAIR, SIZE, blocks
 from lexiseg_model.types import Point, Prompt, Vocabulary
 from lexiseg_model.video.following import Follower, Start
 from lexiseg_model.video.sam import Grid, everything
-from tests.model.conformance.asking import BOX, CLICK, PAIR, SIZE, blocks
 from tests.model.methods import pretrained
 from tests.model.methods.sam2 import small
 from tests.model.methods.tipsv2 import small as tipsv2
@@ -59,7 +59,7 @@ def test_a_prompt_has_the_masks_of_the_models_own_forward_pass(prompt: Prompt, s
             multimask_output=prompt.is_lone_click,
         )
 
-    (mine,) = ours.prompt(ours.encode(blocks()), [prompt])
+    (mine,) = prompts_of(ours).prompt(ours.encode(blocks()), [prompt])
 
     order = theirs.iou_scores[0, 0].argsort(descending=True)
     torch.testing.assert_close(mine.quality, theirs.iou_scores[0, 0][order], atol=1e-5, rtol=1e-5)
@@ -129,7 +129,7 @@ def test_memory_of_a_stream_is_bounded_and_goes_with_its_objects() -> None:
 def test_a_mask_prompt_is_answered_by_the_model_itself() -> None:
     ours = small.segmenter()
     features = ours.encode(blocks())
-    masks: PromptMasks = ours.prompt(features, [BOTH])[0]
+    masks: PromptMasks = prompts_of(ours).prompt(features, [BOTH])[0]
 
     answer = tasks.segment("prompt", ours, features, NOTHING, tasks.Options(prompts=(BOTH,)))
 

@@ -16,8 +16,9 @@ from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.errors import ForeignWeightsError, TaskError, WeightsError
 from lexiseg_model.methods.sam3.import_ import Options
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
+from lexiseg_model.segmenter import prompts_of
+from lexiseg_model.testing.questions import CLICK, bank_of, blocks
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from tests.model.conformance.asking import CLICK, bank_of, blocks
 from tests.model.methods.sam3 import small
 
 WORDS = ("red", "an old rowing boat", "blue")
@@ -182,7 +183,7 @@ def test_a_folder_without_a_tracker_takes_no_prompts(ours: Sam3Segmenter) -> Non
     with pytest.raises(TaskError, match="mine cannot do the task 'prompt'; it can: semantic, instance, panoptic"):
         tasks.segment("prompt", ours, features, Vocabulary((), None), tasks.Options(prompts=(CLICK,)))
     with pytest.raises(TaskError, match="mine takes no prompts"):
-        ours.prompt(features, [CLICK])
+        prompts_of(ours).prompt(features, [CLICK])
 
 
 @pytest.mark.parametrize(

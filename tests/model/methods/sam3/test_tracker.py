@@ -13,12 +13,12 @@ from lexiseg_model.errors import TaskError
 from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
-from lexiseg_model.segmenter import TextBank, TextRows
+from lexiseg_model.segmenter import TextBank, TextRows, prompts_of, regions_of
+from lexiseg_model.testing.questions import BOX, CLICK, PAIR, bank_of, blocks
 from lexiseg_model.types import ClassEntry, Prompt, Region, Shown, Vocabulary
 from lexiseg_model.video.following import Follower, Start
 from lexiseg_model.video.sam import LEVELS
 from lexiseg_model.vocabulary.scoring import score_vocabulary
-from tests.model.conformance.asking import BOX, CLICK, PAIR, bank_of, blocks
 from tests.model.methods.sam2.test_sam2 import BOTH, FRAMES, MASK, inputs_of
 from tests.model.methods.sam3 import small
 
@@ -74,7 +74,7 @@ def test_a_prompt_has_the_masks_of_the_trackers_own_forward_pass(prompt: Prompt,
         maps = theirs.video.get_image_embeddings(theirs.pixels())
         expected = theirs.image(image_embeddings=maps, **shown, multimask_output=prompt.is_lone_click)
 
-    (mine,) = ours.prompt(ours.encode(blocks()), [prompt])
+    (mine,) = prompts_of(ours).prompt(ours.encode(blocks()), [prompt])
 
     order = expected.iou_scores[0, 0].argsort(descending=True)
     torch.testing.assert_close(mine.quality, expected.iou_scores[0, 0][order].clamp(0, 1), atol=1e-5, rtol=1e-5)
@@ -117,7 +117,7 @@ def test_a_mask_has_the_mean_probability_of_each_class_in_it() -> None:
     half = torch.full((1, *probability.shape[1:]), -30.0)
     half[:, :, : half.shape[2] // 2] = 30
 
-    scores = ours.region_scores(features, ours.embed_masks(features, half), bank)
+    scores = regions_of(ours).region_scores(features, regions_of(ours).embed_masks(features, half), bank)
 
     expected = probability[:, :, : half.shape[2] // 2].flatten(1).mean(1)
     torch.testing.assert_close(scores[:, 0].sigmoid(), expected, atol=1e-5, rtol=1e-4)

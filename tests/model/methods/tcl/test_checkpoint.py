@@ -15,10 +15,11 @@ from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.methods.tcl.checkpoint import Restored, State, from_official, restore, to_official
 from lexiseg_model.methods.tcl.network import TclNetwork
+from lexiseg_model.segmenter import words_of
+from lexiseg_model.testing.questions import bank_of
 from lexiseg_model.types import ClassEntry
 from tests.golden import golden_weights
 from tests.golden.weights import openai_clip_vitb16_state
-from tests.model.conformance.asking import bank_of
 from tests.model.imports import imported
 from tests.model.methods.tcl import golden
 
@@ -136,7 +137,7 @@ def test_it_is_imported_and_segments(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8)
     features = segmenter.encode(picture, InferenceOptions())
     classes = (ClassEntry("cat"), ClassEntry("sky"))
-    assert segmenter.class_scores(features, bank_of(segmenter, classes)).shape[0] == 2
+    assert words_of(segmenter).class_scores(features, bank_of(words_of(segmenter), classes)).shape[0] == 2
     assert segmenter.card.settings["architecture"] == MINI
     assert segmenter.card.embedding == 128
     assert segmenter.card.lineage == "Imported from tcl.pth, clip.pt."

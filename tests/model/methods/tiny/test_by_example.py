@@ -12,7 +12,7 @@ from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.methods.tiny.by_example import ROW, cell_groups, region_rows, vectors
 from lexiseg_model.methods.tiny.network import EMBEDDING
 from lexiseg_model.methods.tiny.settings import ExampleRule
-from lexiseg_model.segmenter import ExampleVectors, Segmenter
+from lexiseg_model.segmenter import ExampleVectors, Segmenter, examples_of
 from lexiseg_model.tasks import segment
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Shown, Vocabulary
 from lexiseg_model.vocabulary.examples import MAX_NEGATIVE_SCORE
@@ -90,7 +90,7 @@ def test_an_example_that_its_negative_points_remove_is_refused() -> None:
     at_one_place = Prompt((Point(40.0, 30.0, True), Point(40.0, 30.0, False)))
 
     with pytest.raises(OptionError, match="negative points of an example remove all of it"):
-        tiny().example_rows(features, [Region(at_one_place)])
+        examples_of(tiny()).example_rows(features, [Region(at_one_place)])
 
 
 def test_most_cells_of_a_varied_region_are_like_its_groups() -> None:
@@ -137,7 +137,7 @@ def test_a_negative_example_removes_most_of_its_own_region_in_a_photograph(
     features = tiny().encode(rgb)
 
     def painted(*negatives: Region) -> NDArray[np.bool_]:
-        shown, *others = tiny().example_rows(
+        shown, *others = examples_of(tiny()).example_rows(
             features, [Region(Prompt(box=(float(x0), float(y0), float(x1), float(y1)))), *negatives]
         )
         examples = Shown((shown.tobytes(),), tuple(row.tobytes() for row in others))

@@ -20,9 +20,10 @@ from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompting import MAX_BATCH, predict_masks
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
+from lexiseg_model.segmenter import prompts_of, proposing
+from lexiseg_model.testing.questions import bank_of
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Vocabulary
 from lexiseg_model.vocabulary import bank
-from tests.model.conformance.asking import bank_of
 
 Photographs = dict[str, NDArray[np.uint8]]
 
@@ -138,9 +139,9 @@ def test_a_model_without_a_prompt_head_refuses_prompts_and_proposals(tmp_path: P
     fresh = Features(china.size, china.tensors)
 
     with pytest.raises(TaskError, match="mine has no prompt head"):
-        segmenter.prompt(fresh, [Prompt(box=CUP)])
+        prompts_of(segmenter).prompt(fresh, [Prompt(box=CUP)])
     with pytest.raises(TaskError, match="mine has no prompt head"):
-        segmenter.propose(fresh)
+        proposing(segmenter).propose(fresh)
 
 
 def test_a_card_cannot_promise_prompts_without_a_head(tmp_path: Path) -> None:

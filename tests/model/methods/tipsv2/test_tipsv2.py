@@ -16,8 +16,9 @@ from lexiseg_model.catalogue import importing
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import ForeignWeightsError, MissingWeightsError, WeightsError
 from lexiseg_model.methods.tipsv2.import_ import Options, read
+from lexiseg_model.segmenter import words_of
+from lexiseg_model.testing.questions import bank_of
 from lexiseg_model.types import ClassEntry
-from tests.model.conformance.asking import bank_of
 from tests.model.methods.tipsv2 import small
 
 LAYER = "vision_encoder.norm.weight"
@@ -101,7 +102,7 @@ def test_a_model_of_the_list_is_served_by_its_name_from_the_hubs_files() -> None
     served = catalogue.load("tipsv2-b14", device="cpu")
 
     assert (served.card.name, served.card.embedding) == ("tipsv2-b14", small.WIDTH)
-    np.testing.assert_array_equal(served.encode_texts(TEXTS), small.segmenter().encode_texts(TEXTS))
+    np.testing.assert_array_equal(words_of(served).encode_texts(TEXTS), small.segmenter().encode_texts(TEXTS))
 
 
 @pytest.mark.usefixtures("hub_cache")

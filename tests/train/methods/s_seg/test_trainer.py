@@ -13,6 +13,8 @@ from torch import Tensor
 
 from lexiseg_model import catalogue
 from lexiseg_model.clip.dino import DinoTower, plain_kind
+from lexiseg_model.segmenter import words_of
+from lexiseg_model.testing.questions import bank_of
 from lexiseg_model.types import ClassEntry
 from lexiseg_train.methods.s_seg import PseudoMaskSettings, SSegRecipe
 from lexiseg_train.methods.s_seg.pseudo_masks import PseudoMasks
@@ -20,7 +22,6 @@ from lexiseg_train.methods.s_seg.publish import publish
 from lexiseg_train.methods.s_seg.trainer import SSegTrainer
 from lexiseg_train.training.pairs import PairBatch
 from lexiseg_train.training.recipe import DeitSettings, Phase
-from tests.model.conformance.asking import bank_of
 from tests.model.imports import imported
 from tests.model.methods.s_seg.small import SMALL
 from tests.train.methods.short_runs import SHORT, first_batch
@@ -161,7 +162,9 @@ def test_trained_weights_are_imported_and_served(data: Path, tmp_path: Path) -> 
     plan = mine.plan(np.random.default_rng(1).integers(0, 255, (64, 96, 3)).astype(np.uint8))
     classes = (ClassEntry("red square"), ClassEntry("grey"))
     scores = [
-        each.class_scores(each.assemble(plan, each.encode_tiles(plan.tiles)), bank_of(each, classes))
+        words_of(each).class_scores(
+            each.assemble(plan, each.encode_tiles(plan.tiles)), bank_of(words_of(each), classes)
+        )
         for each in (mine, theirs)
     ]
 

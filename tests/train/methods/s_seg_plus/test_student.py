@@ -13,6 +13,8 @@ from PIL import Image
 
 from lexiseg_model import catalogue
 from lexiseg_model.clip.images import normalise
+from lexiseg_model.segmenter import words_of
+from lexiseg_model.testing.questions import bank_of
 from lexiseg_model.types import ClassEntry
 from lexiseg_train.data.indexed import read_dataset
 from lexiseg_train.evaluation.run import evaluate
@@ -20,7 +22,6 @@ from lexiseg_train.methods.s_seg_plus import StudentTraining
 from lexiseg_train.methods.s_seg_plus.recipe import StudentRecipe
 from lexiseg_train.methods.s_seg_plus.trainer import StudentTrainer, publish
 from lexiseg_train.training.recipe import Phase
-from tests.model.conformance.asking import bank_of
 from tests.model.methods.s_seg_plus.small import NETWORK
 from tests.train.data.own.made import save
 from tests.train.methods.short_runs import SHORT, first_batch
@@ -87,10 +88,10 @@ def test_what_was_trained_serves_the_classes_that_it_was_taught(data: Path, tmp_
     assert card.limits
     classes = (ClassEntry("Blue"), ClassEntry("dog", ("red",)), ClassEntry("cat"))
     features = segmenter.encode(split.samples[0].read_image())
-    scores = segmenter.class_scores(features, bank_of(segmenter, classes))
+    scores = words_of(segmenter).class_scores(features, bank_of(words_of(segmenter), classes))
     assert torch.equal(scores[:2], features.tensors["logits"][[2, 1]])
     assert (scores[2] < scores[:2].min()).all()
-    strange = segmenter.unfamiliar(classes, segmenter.encode_texts)
+    strange = segmenter.unfamiliar(classes, words_of(segmenter).encode_texts)
     assert [(each.class_index, each.nearest in CLASSES) for each in strange] == [(2, True)]
 
 

@@ -14,13 +14,14 @@ from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.checkpoint import to_official
 from lexiseg_model.methods.tcl.grounder import logistic_noise
 from lexiseg_model.methods.tcl.network import TclNetwork
+from lexiseg_model.segmenter import words_of
+from lexiseg_model.testing.questions import bank_of
 from lexiseg_model.types import ClassEntry
 from lexiseg_train.methods.tcl import LossSettings
 from lexiseg_train.methods.tcl.losses import Losses, TclLosses
 from lexiseg_train.methods.tcl.trainer import OFFICIAL, TclTrainer, publish
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
-from tests.model.conformance.asking import bank_of
 from tests.model.imports import imported
 from tests.model.methods.tcl import golden
 from tests.once import kept
@@ -48,7 +49,7 @@ def test_a_trained_model_is_imported_and_served(data: Path, tmp_path: Path) -> N
     models = [catalogue.load(name, models_dir=tmp_path, device="cpu") for name in ("mine", "imported")]
     rgb = np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8)
     classes = (ClassEntry("square"), ClassEntry("wall"))
-    scores = [model.class_scores(model.encode(rgb), bank_of(model, classes)) for model in models]
+    scores = [words_of(model).class_scores(model.encode(rgb), bank_of(words_of(model), classes)) for model in models]
     assert card.name == "mine"
     assert scores[0].shape[0] == 2
     assert scores[0].isfinite().all()

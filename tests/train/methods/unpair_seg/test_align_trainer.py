@@ -12,6 +12,8 @@ from torch import Tensor
 
 from lexiseg_model import catalogue
 from lexiseg_model.clip.images import normalise
+from lexiseg_model.segmenter import regions_of, words_of
+from lexiseg_model.testing.questions import bank_of
 from lexiseg_model.types import ClassEntry
 from lexiseg_train.data.entities import LISTING, from_captions, plain_phrases, write_entities
 from lexiseg_train.data.pairs.files import open_pairs
@@ -19,7 +21,6 @@ from lexiseg_train.methods.unpair_seg import AdapterSize, AlignmentSettings, Ali
 from lexiseg_train.methods.unpair_seg.align_trainer import AlignTrainer, publish_aligned
 from lexiseg_train.methods.unpair_seg.alignment import at_sizes, one_by_one
 from lexiseg_train.training.recipe import Phase
-from tests.model.conformance.asking import bank_of
 from tests.model.imports import imported
 from tests.model.methods.unpair_seg import small
 from tests.train.methods.short_runs import SHORT, first_batch
@@ -119,7 +120,9 @@ def test_what_was_trained_imports_and_names_regions_as_it_serves(data: Path, tmp
     for segmenter in (mine, theirs):
         features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
         classes = (ClassEntry("red square"), ClassEntry("wall"))
-        bank = bank_of(segmenter, classes)
-        scores.append(segmenter.region_scores(features, segmenter.embed_masks(features, masks), bank))
+        bank = bank_of(words_of(segmenter), classes)
+        scores.append(
+            regions_of(segmenter).region_scores(features, regions_of(segmenter).embed_masks(features, masks), bank)
+        )
     assert scores[0].isfinite().all()
     assert torch.equal(*scores)

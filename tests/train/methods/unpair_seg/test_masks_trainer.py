@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from lexiseg_model import catalogue
 from lexiseg_model.methods.unpair_seg.network import CLIP
+from lexiseg_model.segmenter import prompts_of
 from lexiseg_model.types import Prompt
 from lexiseg_train.methods.unpair_seg import (
     CropSettings,
@@ -110,7 +111,8 @@ def test_what_was_trained_imports_under_the_authors_names_and_serves(data: Path,
     plan = mine.plan(np.random.default_rng(1).integers(0, 255, (48, 64, 3)).astype(np.uint8))
     prompt = [Prompt(box=(4.0, 4.0, 30.0, 30.0))]
     masks = [
-        each.prompt(each.assemble(plan, each.encode_tiles(plan.tiles)), prompt)[0].masks for each in (mine, theirs)
+        prompts_of(each).prompt(each.assemble(plan, each.encode_tiles(plan.tiles)), prompt)[0].masks
+        for each in (mine, theirs)
     ]
 
     assert card.prompt_quality["squares"].objects == 2

@@ -1,24 +1,29 @@
-"""What the suite asks every model: pictures of coloured blocks, and classes with synonyms."""
+"""What the suite asks every method: pictures of coloured blocks, and classes with synonyms."""
+
+from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.features import Plan, TileFeatures
-from lexiseg_model.segmenter import Segmenter, TextBank
+from lexiseg_model.segmenter import Segmenter, TextBank, Words
 from lexiseg_model.types import ClassEntry, Point, Prompt
-from tests.model.stand_in import picture
 
 SIZE = (60, 100)  # (height, width) of every picture
 CLASSES = (ClassEntry("red", ("crimson",)), ClassEntry("green"), ClassEntry("blue", ("navy", "sea")))
 CLICK = Prompt((Point(70, 20),))
 BOX = Prompt(box=(10.0, 8.0, 90.0, 50.0))
 PAIR = Prompt((Point(70, 20), Point(5, 5, positive=False)))
+COLOURS = {"r": (255, 0, 0), "g": (0, 255, 0), "b": (0, 0, 255), "a": (204, 153, 0)}
 
 
 def blocks(letters: str = "rgba") -> NDArray[np.uint8]:
-    """A picture [60, 100, 3]: four blocks of the stand-in's colours by their letters, row by row."""
-    upper, lower = (letters[first] * 60 + letters[first + 1] * 40 for first in (0, 2))
-    return picture([upper] * 25 + [lower] * 35)
+    """A picture [60, 100, 3]: four blocks of colours by their letters, row by row; other letters are black."""
+    picture = np.zeros((*SIZE, 3), np.uint8)
+    for letter, (rows, columns) in zip(letters, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True):
+        block = (slice(25) if rows == 0 else slice(25, None)), (slice(60) if columns == 0 else slice(60, None))
+        picture[block] = COLOURS.get(letter, (0, 0, 0))
+    return picture
 
 
 def encoded_in_company(segmenter: Segmenter, plans: list[Plan]) -> list[TileFeatures]:
@@ -30,5 +35,6 @@ def encoded_in_company(segmenter: Segmenter, plans: list[Plan]) -> list[TileFeat
     ]
 
 
-def bank_of(segmenter: Segmenter, classes: tuple[ClassEntry, ...] = CLASSES) -> TextBank:
-    return segmenter.text_bank(classes, segmenter.encode_texts(segmenter.texts(classes)))
+def bank_of(words: Words, classes: tuple[ClassEntry, ...] = CLASSES) -> TextBank:
+    """The bank of classes by the method's own text tower."""
+    return words.text_bank(classes, words.encode_texts(words.texts(classes)))

@@ -1,0 +1,107 @@
+"""plan, encode_tiles, assemble: what every method makes of an image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from lexiseg_model.errors import ShapeError
+from lexiseg_model.features import Features, InferenceOptions
+from lexiseg_model.segmenter import (
+    Segmenter,
+)
+from lexiseg_model.testing.questions import SIZE, blocks, encoded_in_company
+from lexiseg_model.testing.suite import Suite
+from lexiseg_model.types import Precision
+
+CAP = InferenceOptions(max_side=64)
+NO_IMAGES = {
+    "gray": np.zeros((30, 40), np.uint8),
+    "four channels": np.zeros((30, 40, 4), np.uint8),
+    "real": np.zeros((30, 40, 3), np.float32),
+    "empty": np.zeros((0, 40, 3), np.uint8),
+    "a batch": np.zeros((1, 30, 40, 3), np.uint8),
+}
+
+
+class ImageTests(Suite):
+    """Of every method."""
+
+    @pytest.mark.parametrize("size", [SIZE, (100, 60), (16, 16), (16, 800), (800, 17), (333, 450)])
+    def test_a_plan_is_tiles_of_one_bucket_and_how_to_put_them_back(
+        self, segmenter: Segmenter, size: tuple[int, int]
+    ) -> None:
+        plan = segmenter.plan(np.zeros((*size, 3), np.uint8))
+
+        assert plan.size == size
+        assert plan.tiles.dtype == np.uint8
+        assert plan.tiles.ndim == 4
+        assert plan.tiles.shape[1] == 3
+        assert plan.tiles.size > 0
+        if plan.layout is None:
+            assert len(plan.tiles) == 1
+        else:
+            assert len(plan.layout.offsets) == len(plan.tiles)
+            assert plan.layout.tile == plan.bucket
+
+    @pytest.mark.parametrize("rgb", NO_IMAGES.values(), ids=NO_IMAGES)
+    def test_what_is_no_image_is_refused(self, segmenter: Segmenter, rgb: NDArray[np.uint8]) -> None:
+        with pytest.raises(ShapeError, match=r"expected uint8 \[H, W, 3\], got"):
+            segmenter.plan(rgb)
+
+    def test_max_side_caps_the_input_and_not_the_masks(self, segmenter: Segmenter) -> None:
+        plan = segmenter.plan(blocks(), CAP)
+
+        assert max(plan.bucket if plan.layout is None else plan.layout.canvas) <= 64
+        assert plan.size == SIZE
+
+    def test_a_max_side_beyond_the_cards_changes_nothing(self, segmenter: Segmenter) -> None:
+        plan = segmenter.plan(blocks(), InferenceOptions(max_side=100_000))
+
+        np.testing.assert_array_equal(plan.tiles, segmenter.plan(blocks()).tiles)
+
+    def test_a_plan_reads_a_view_with_strides_and_leaves_the_image_as_it_was(self, segmenter: Segmenter) -> None:
+        view, image = blocks()[:, ::-1], np.ascontiguousarray(blocks()[:, ::-1])
+
+        plan = segmenter.plan(view)
+
+        np.testing.assert_array_equal(plan.tiles, segmenter.plan(image).tiles)
+        np.testing.assert_array_equal(view, image)
+
+    def test_the_answer_for_a_tile_does_not_depend_on_its_neighbours(self, segmenter: Segmenter) -> None:
+        plans = [segmenter.plan(blocks(letters)) for letters in ("rgba", "bbga", "xrxg")]
+
+        for plan, company in zip(plans, encoded_in_company(segmenter, plans), strict=True):
+            alone = segmenter.encode_tiles(plan.tiles)
+            assert [len(part) for part in alone] == [len(plan.tiles)] * len(alone)
+            assert all(torch.equal(ours, theirs) for ours, theirs in zip(company, alone, strict=True))
+
+    def test_every_bucket_that_is_warmed_up_is_one_that_images_have(self, segmenter: Segmenter) -> None:
+        for bucket in segmenter.buckets[:3]:
+            assert segmenter.plan(np.zeros((*bucket, 3), np.uint8)).bucket == bucket
+            parts = segmenter.encode_tiles(np.zeros((1, 3, *bucket), np.uint8))
+            assert all(len(part) == 1 for part in parts)
+
+    def test_features_are_kept_in_one_number_type_and_know_their_bytes(
+        self, segmenter: Segmenter, precision: Precision
+    ) -> None:
+        features = segmenter.encode(blocks())
+
+        kinds = {tensor.dtype for tensor in features.tensors.values() if tensor.is_floating_point()}
+        assert kinds <= {torch.float16} if precision == "fast" else kinds <= {torch.float16, torch.float32}
+        assert len(kinds) == 1
+        assert features.size == SIZE
+        assert (
+            features.nbytes == sum(tensor.numel() * tensor.element_size() for tensor in features.tensors.values()) > 0
+        )
+
+    def test_features_hold_no_more_memory_than_they_weigh(self, features: Features) -> None:
+        for tensor in features.tensors.values():
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes
+
+    def test_features_are_of_the_image_as_sent_when_it_was_decoded_smaller(self, segmenter: Segmenter) -> None:
+        plan = segmenter.plan(blocks()).of_size((120, 200))
+
+        assert segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles)).size == (120, 200)

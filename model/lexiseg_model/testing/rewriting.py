@@ -1,0 +1,7 @@
+"""Lets pytest show the values of the suite's failed assertions, as in test files."""
+
+import pytest
+
+MODULES = ("examples", "images", "masks", "prompts", "tasks", "words")
+
+pytest.register_assert_rewrite(*(f"lexiseg_model.testing.{name}" for name in MODULES))

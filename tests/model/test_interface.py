@@ -1,0 +1,56 @@
+"""The promised interface of the package, and what a model without a capability answers."""
+
+import sys
+from collections.abc import Callable
+
+import pytest
+
+import lexiseg_model
+from lexiseg_model import errors, segmenter
+from lexiseg_model.errors import TaskError
+from lexiseg_model.segmenter import Segmenter
+from tests.command import ended
+from tests.model.methods.s_seg_plus import small
+from tests.test_architecture import ROOT
+
+
+@pytest.mark.parametrize("name", lexiseg_model.__all__)
+def test_every_promised_name_is_there(name: str) -> None:
+    assert getattr(lexiseg_model, name) is not None
+
+
+def test_another_name_is_none_of_the_package() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = lexiseg_model.nothing
+
+
+def test_the_page_of_versions_promises_the_names_that_the_package_imports() -> None:
+    assert "`lexiseg_model`" in (ROOT / "docs/versions.md").read_text().split("**Not promised**")[0]
+
+
+def test_errors_and_types_are_read_without_torch() -> None:
+    program = "import sys; from lexiseg_model import ModelCard, ShapeError; sys.exit('torch' in sys.modules)"
+
+    assert ended([sys.executable, "-c", program], cwd=ROOT).returncode == 0
+
+
+LACKS: list[tuple[Callable[[Segmenter], object], str]] = [
+    (segmenter.prompts_of, "takes no prompts"),
+    (segmenter.proposing, "proposes no masks"),
+    (segmenter.regions_of, "does not classify masks"),
+    (segmenter.examples_of, "takes no classes by example"),
+    (segmenter.places_of, "does not track objects through a video"),
+]
+
+
+@pytest.mark.parametrize(("of", "message"), LACKS, ids=[message for _, message in LACKS])
+def test_a_model_without_the_methods_of_a_protocol_cannot_do_it(
+    of: Callable[[Segmenter], object], message: str
+) -> None:
+    with pytest.raises(TaskError, match=message):
+        of(small.segmenter("fast"))
+
+
+def test_classes_by_example_have_an_error_of_their_own() -> None:
+    with pytest.raises(errors.ExamplesError):
+        segmenter.examples_of(small.segmenter("fast"))
