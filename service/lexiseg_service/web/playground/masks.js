@@ -1,4 +1,4 @@
-// Decodes COCO run lengths to maps of segments; connected components and polygons of a map.
+// COCO run lengths to pixels and back; maps of segments, their connected components and polygons.
 
 const MAX_SIDE = 1600; // cells of the longer side of a map, enough for a screen
 const STEPS = [[1, 0], [0, 1], [-1, 0], [0, -1]]; // right, down, left, up
@@ -27,6 +27,42 @@ export function paint(pixels, { counts }, number) {
     if (index % 2) pixels.fill(number, end, end + length);
     end += length;
   });
+}
+
+/** `{mask, area, bbox}` of every label below `count` in a column-major map; `mask` is a COCO RLE. */
+export function encoded(labels, count, [height, width]) {
+  const masks = Array.from({ length: count }, () => ({ runs: [], end: 0, area: 0, box: [width, height, 0, 0] }));
+  for (let begin = 0, end = 0; begin < labels.length; begin = end) {
+    const label = labels[begin];
+    while (end < labels.length && labels[end] === label) end++;
+    if (label >= count) continue;
+    const one = masks[label];
+    one.runs.push(begin - one.end, end - begin);
+    one.end = end;
+    one.area += end - begin;
+    const [x0, x1] = [Math.floor(begin / height), Math.floor((end - 1) / height)];
+    const [y0, y1] = x0 === x1 ? [begin - x0 * height, end - x0 * height] : [0, height];
+    one.box = [Math.min(one.box[0], x0), Math.min(one.box[1], y0), Math.max(one.box[2], x1 + 1), Math.max(one.box[3], y1)];
+  }
+  return masks.map(({ runs, end, area, box: [x0, y0, x1, y1] }) => {
+    if (end < labels.length) runs.push(labels.length - end);
+    return { mask: { size: [height, width], counts: countsOf(runs) }, area, bbox: area ? [x0, y0, x1 - x0, y1 - y0] : [0, 0, 0, 0] };
+  });
+}
+
+/** Run lengths as COCO's compressed text, which `runsOf` decodes. */
+function countsOf(runs) {
+  let text = "";
+  runs.forEach((run, index) => {
+    let value = index > 2 ? run - runs[index - 2] : run;
+    for (let more = true; more; ) {
+      const bits = value & 31;
+      value >>= 5;
+      more = bits & 16 ? value !== -1 : value !== 0;
+      text += String.fromCharCode((more ? bits | 32 : bits) + 48);
+    }
+  });
+  return text;
 }
 
 /**

@@ -1,4 +1,4 @@
-// Resizes pictures, and converts scores to masks and masks to run lengths.
+// Resizes pictures, and converts scores to masks.
 
 const EVEN = 1e-3; // smaller parts of a pixel are ignored, as in OpenCV's area interpolation
 const FIXED = 2048; // 1 in OpenCV's fixed-point weights of bytes
@@ -177,40 +177,4 @@ export function cut(logits, [h, w], [H, W]) {
     }
   }
   return mask;
-}
-
-/** `{mask, area, bbox}` of every label below `count` in a column-major map; `mask` is a COCO RLE. */
-export function encoded(labels, count, [height, width]) {
-  const masks = Array.from({ length: count }, () => ({ runs: [], end: 0, area: 0, box: [width, height, 0, 0] }));
-  for (let begin = 0, end = 0; begin < labels.length; begin = end) {
-    const label = labels[begin];
-    while (end < labels.length && labels[end] === label) end++;
-    if (label >= count) continue;
-    const one = masks[label];
-    one.runs.push(begin - one.end, end - begin);
-    one.end = end;
-    one.area += end - begin;
-    const [x0, x1] = [Math.floor(begin / height), Math.floor((end - 1) / height)];
-    const [y0, y1] = x0 === x1 ? [begin - x0 * height, end - x0 * height] : [0, height];
-    one.box = [Math.min(one.box[0], x0), Math.min(one.box[1], y0), Math.max(one.box[2], x1 + 1), Math.max(one.box[3], y1)];
-  }
-  return masks.map(({ runs, end, area, box: [x0, y0, x1, y1] }) => {
-    if (end < labels.length) runs.push(labels.length - end);
-    return { mask: { size: [height, width], counts: countsOf(runs) }, area, bbox: area ? [x0, y0, x1 - x0, y1 - y0] : [0, 0, 0, 0] };
-  });
-}
-
-/** Run lengths as COCO's compressed text, which `runsOf` decodes. */
-function countsOf(runs) {
-  let text = "";
-  runs.forEach((run, index) => {
-    let value = index > 2 ? run - runs[index - 2] : run;
-    for (let more = true; more; ) {
-      const bits = value & 31;
-      value >>= 5;
-      more = bits & 16 ? value !== -1 : value !== 0;
-      text += String.fromCharCode((more ? bits | 32 : bits) + 48);
-    }
-  });
-  return text;
 }

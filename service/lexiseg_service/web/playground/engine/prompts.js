@@ -3,8 +3,8 @@
 // A `picture` here is a view: `size` [H, W] in pixels of the question, `cells` [h, w], `shared` and `palette` (cached graph
 // outputs), and `look(look)`, the view of a part. Masks are logits [h * w].
 
-import { axis, cut, encoded, resized, scaled } from "./maps.js";
-import { paint, parts } from "../masks.js";
+import { axis, cut, resized, scaled } from "./maps.js";
+import { encoded, paint, parts } from "../masks.js";
 
 /** The answer to a prompt: its `logits`, its mask's run lengths, area and box, and its quality. */
 export async function cutOut(rules, picture, prompt, run) {

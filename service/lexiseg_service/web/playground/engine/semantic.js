@@ -1,8 +1,8 @@
 // Segmentation by words: classes and background compete for every cell, and segments are made of the cells won.
 
 import { dot, learned } from "./examples.js";
-import { encoded, winners } from "./maps.js";
-import { parts } from "../masks.js";
+import { winners } from "./maps.js";
+import { encoded, parts } from "../masks.js";
 
 /**
  * The encoded classes of a question: `classes` {name, threshold, texts, stuff}, `texts` (vectors of words and examples),

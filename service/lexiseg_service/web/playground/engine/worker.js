@@ -2,11 +2,12 @@
 
 import { proposed } from "./everything.js";
 import { keep, rowOf } from "./examples.js";
-import { cut, encoded, halfToEven, resized } from "./maps.js";
+import { cut, halfToEven, resized } from "./maps.js";
 import { cutOut } from "./prompts.js";
 import { bankOf, namesOf, segmentsOf, warningsOf, warningsOfPrompts } from "./semantic.js";
 import { videoMemory } from "./video.js";
 import { readerOf } from "./words.js";
+import { encoded } from "../masks.js";
 
 const KEPT_PICTURES = 2;
 const TOWER = new Set(["tower.onnx", "reading.onnx", "tokens.json"]); // loaded for the first word that is not in the table
