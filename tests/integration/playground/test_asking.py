@@ -28,14 +28,14 @@ def test_a_picture_may_be_dropped(page: Page) -> None:
 
 def test_a_click_leaves_the_words_as_they_are_and_asks_about_them_no_more(page: Page) -> None:
     choose(page)
-    add(page, "sky", "building")
-    expect_result(page, "Found sky, building")
+    add(page, "sky", "trees")
+    expect_result(page, "Found sky, trees")
 
     with page.expect_request("**/v1/segment") as asked:
         page.mouse.click(*place(page, 200, 290))
 
     assert "prompts" in json.loads(asked.value.post_data or "")
-    expect_result(page, re.compile("Cut out 1 object.*Found sky, building"))
+    expect_result(page, re.compile("Cut out 1 object.*Found sky, trees"))
     expect(segments(page)).to_have_count(3)
 
 
@@ -63,7 +63,7 @@ def test_a_drag_beside_the_picture_is_no_click_on_its_edge(page: Page) -> None:
 
     page.mouse.up()
 
-    expect(page.locator("#pointing")).to_be_hidden()
+    expect(page.locator("#correcting")).to_be_hidden()
     expect_result(page, "Type a word")
 
 

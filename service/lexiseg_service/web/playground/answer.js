@@ -1,6 +1,7 @@
 // Shows the answer: painted by the worker painter.js, as a list, and as one line of text.
 
-import { $, button, colourOf, element, emit, page, persist, refill, state, subject, swatch, takesPrompts, tell } from "./page.js";
+import { $, button, colourOf, element, emit, page, persist, refill, state, subject, swatch, tell } from "./page.js";
+import { choose } from "./question.js";
 import { view } from "./view.js";
 
 const MAX_NAMES = 8; // in the result line
@@ -30,7 +31,7 @@ page.addEventListener("answered", () => {
   tell(answer.summary ?? summary());
 });
 page.addEventListener("pictured", () => hidden.clear());
-page.addEventListener("correcting", list);
+page.addEventListener("chosen", list);
 $("threshold").addEventListener("input", () => paint());
 persist("patterns", paint);
 persist("names", paint);
@@ -80,8 +81,8 @@ function someOf(names) {
 /** Isolates a right-to-left word, so that its neighbours keep their order. */
 const isolated = (name) => (/[\p{Script=Arabic}\p{Script=Hebrew}]/u.test(name) ? `\u2068${name}\u2069` : name);
 
-/** Whether the threshold hides a segment; clicked objects are always shown. */
-const isLow = ({ score, task }) => task !== "prompt" && score < Number($("threshold").value);
+/** Whether the threshold hides a segment; clicked and edited ones are always shown. */
+const isLow = ({ score, task, isEdited }) => task !== "prompt" && !isEdited && score < Number($("threshold").value);
 
 export const isVisible = (one) => !isLow(one) && !hidden.has(one.name);
 
@@ -105,19 +106,19 @@ function line(one) {
     paint();
   };
   const box = element("input", { type: "checkbox", checked: !hidden.has(one.name), name: one.name, onchange: show });
-  const isChosen = state.correcting === one.key;
-  const choose = () => {
-    state.correcting = isChosen ? null : one.key;
-    emit("correcting");
+  const isChosen = one.number != null && state.chosen.number === one.number;
+  const take = () => {
+    choose(isChosen ? null : one.number, true);
+    $("canvas").focus();
   };
   const title = `Correct ${one.name}`;
-  const pen = button("✎", choose, { className: "correct", title, ariaLabel: title, ariaPressed: String(isChosen), name: `correct ${one.key}` });
+  const pen = button("✎", take, { className: "correct", title, ariaLabel: title, ariaPressed: String(isChosen), name: `correct ${one.number}` });
   const share = (100 * one.area) / (state.answer.size[0] * state.answer.size[1]);
   return element(
     "li",
     { className: isLow(one) ? "low" : "" },
     element("label", {}, box, swatch(one.colour), one.name),
-    ...(one.key && takesPrompts() && state.mode === "picture" ? [pen] : []),
+    ...(state.mode === "picture" ? [pen] : []),
     element("span", { className: "share", textContent: `${one.score.toFixed(2)} · ${share.toFixed(1)} %` }),
   );
 }

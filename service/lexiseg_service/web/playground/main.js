@@ -1,7 +1,8 @@
 // Entry point of the playground: files, tabs, menus and event listeners. Video and exports are imported on first use.
 
 import * as engine from "./engine/server.js";
-import { $, baseName, card, emit, jpegOf, modelOptions, page, persist, problemOf, refuse, segmentAt, state, tasks, tell } from "./page.js";
+import { EMPTY } from "./document.js";
+import { $, baseName, card, emit, jpegOf, modelOptions, page, persist, problemOf, refuse, restore, segmentAt, state, tasks, tell } from "./page.js";
 import { addWords } from "./question.js";
 
 const UNSUPPORTED = /\.(heic|heif|avif|tiff?)$/i; // formats that browsers may not decode; the service does
@@ -14,7 +15,7 @@ const questionFromAddress = (async () => JSON.parse(decodeURIComponent(location.
   .catch(() => ({ words: [] }));
 
 // Not awaited before there is a picture. Imported side by side: answer.js imports view.js, which would cost a second round trip.
-const viewLoaded = Promise.all([import("./answer.js"), import("./view.js")]);
+const viewLoaded = Promise.all([import("./answer.js"), import("./view.js"), import("./edit.js")]);
 
 // Covers failed imports and failed downloads of example pictures.
 window.addEventListener("unhandledrejection", (event) => {
@@ -106,8 +107,7 @@ async function openPicture(file) {
   await viewLoaded;
   if (!picture || own !== turn) return; // another file was chosen meanwhile
   removeExampleWords();
-  state.picture = picture;
-  state.prompts = [];
+  state.picture = { ...picture, doc: EMPTY, past: [], future: [] };
   $("note").textContent = picture.note ?? "";
   showTab("picture");
   emit("pictured");
@@ -232,13 +232,9 @@ $("pan").addEventListener("click", async () => {
 
 async function start() {
   const query = await questionFromAddress;
-  if ([...tasks].some((button) => button.value === query.task)) tasks.value = query.task;
-  if (query.background === false) $("background").checked = false;
-  state.words = query.words;
+  restore(query);
   await offer().catch(refuseOffer); // the visitor may add words meanwhile
-  for (const id of ["vocabulary", "model", "refine"]) {
-    if ([...$(id).options].some((option) => option.value === query[id])) $(id).value = query[id];
-  }
+  restore({ ...query, words: null, task: null, background: undefined });
   offerTasks(); // for the model in the URL
   await viewLoaded;
   emit("answered");

@@ -65,6 +65,49 @@ function countsOf(runs) {
   return text;
 }
 
+/** Whether a mask holds the pixel at a point. */
+export function holds({ mask: { counts, size: [height, width] } }, { x, y }) {
+  const [column, row] = [[x, width], [y, height]].map(([place, side]) => Math.min(Math.floor(place), side - 1));
+  let end = 0;
+  return runsOf(counts).findIndex((length) => (end += length) > column * height + row) % 2 === 1;
+}
+
+/** Intersection over union of two segments. */
+export function overlapOf(one, other) {
+  const [[x, y, across, down], [left, top, wide, high]] = [one.bbox, other.bbox];
+  if (x >= left + wide || left >= x + across || y >= top + high || top >= y + down) return 0;
+  const [a, b] = [one, other].map(({ mask }) => runsOf(mask.counts));
+  let [i, j, endOfA, endOfB, at, both] = [0, 0, a[0], b[0], 0, 0];
+  while (i < a.length && j < b.length) {
+    const end = Math.min(endOfA, endOfB);
+    if (i % 2 && j % 2) both += end - at;
+    at = end;
+    if (endOfA === end) endOfA += a[++i];
+    if (endOfB === end) endOfB += b[++j];
+  }
+  return both / (one.area + other.area - both);
+}
+
+/** Writes a value into the pixels [H * W], in column-major order, that a round brush on its way along points covers. */
+export function stroked(pixels, [H, W], points, radius, value) {
+  const within = (place, most) => Math.min(Math.max(place, 0), most);
+  points.forEach((to, index) => {
+    const from = points[Math.max(0, index - 1)];
+    const [across, down] = [to.x - from.x, to.y - from.y];
+    const [xs, ys] = [[from.x, to.x, W], [from.y, to.y, H]].map(([a, b, side]) => [
+      Math.floor(within(Math.min(a, b) - radius, side)),
+      Math.ceil(within(Math.max(a, b) + radius, side)),
+    ]);
+    for (let x = xs[0]; x < xs[1]; x++) {
+      for (let y = ys[0]; y < ys[1]; y++) {
+        const [right, below] = [x + 0.5 - from.x, y + 0.5 - from.y];
+        const share = within((right * across + below * down) / (across * across + down * down || 1), 1);
+        if (Math.hypot(right - share * across, below - share * down) <= radius) pixels[x * H + y] = value;
+      }
+    }
+  });
+}
+
 /**
  * `{cells, width, height, step}`: the number of the mask of each cell, from 1, row by row; the first mask is on top. Cell
  * (x, y) is the pixel (x * step, y * step).

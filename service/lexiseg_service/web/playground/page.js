@@ -3,10 +3,10 @@
 /**
  * Events: `changed` (the question; `{atOnce: true}`: ask without a pause), `answered`, `mapped` (`state.map` is available),
  * `refused`, `file` (a request to open it), `pictured` (the picture was replaced), `tab` (a request to show it), `turned`
- * (the tab was shown) and `correcting` (another segment is corrected).
+ * (the tab was shown), `chosen` (clicks go to another segment) and `edited` (the document of a picture changed).
  *
- * Of the view: `shown` {x, y, positive} (a click; with `box` [x0, y0, x1, y1] if one was dragged), `hover` {x, y} or null,
- * `next`, `undo` and `clear`.
+ * Of the view: `shown` {x, y, positive} (a click; with `box` [x0, y0, x1, y1] if one was dragged), `stroke` {points, radius,
+ * adds}, `hover` {x, y} or null, `next`, `undo` and `clear`.
  */
 export const page = /** @type {any} */ (new EventTarget());
 
@@ -80,15 +80,15 @@ export const baseName = (name) => name.replace(/\.[^.]*$/, "");
 /** @type {Record<string, any>} */
 export const state = {
   mode: "picture", // or "video"
-  picture: null, // {file, id, width, height, image}
+  picture: null, // {file, id, width, height, image, doc, past, future}: document.js tells of the last three
   clip: null, // {name}
   frame: null, // frame of the clip that the answer is about, as a picture
   words: [], // {name, synonyms, examples, negatives}
-  prompts: [], // {points, box}
-  begun: false, // whether the next point is added to the last prompt
+  chosen: { number: null, isLocked: false }, // the segment that clicks go to; locked: wherever they are
+  pending: [], // prompts of clicks that wait for their turn
+  isMerging: false, // whether the next click merges a segment into the chosen one
   answer: null,
   map: null, // from painter.js: the segment of each of its `cells`, and the `places` of names
-  correcting: null, // key of the segment that is being corrected
   followed: [], // {number, lost, label}: objects of the clip
   models: [], // cards
 };
@@ -100,7 +100,28 @@ export function wordsQuestion() {
   return query.classes || query.vocabulary || query.task === "everything" ? query : null;
 }
 
-export const promptsQuestion = () => (state.prompts.length ? { ...named(), prompts: state.prompts, ...modelOptions() } : null);
+/** Segments of the picture that are still as their prompts made them. @returns {any[]} */
+export const prompted = () => (state.picture?.doc.segments ?? []).filter(({ prompt, isGone }) => prompt && !isGone);
+
+function promptsQuestion() {
+  const prompts = prompted().map(({ prompt }) => prompt);
+  return prompts.length ? { ...named(), prompts, ...modelOptions() } : null;
+}
+
+const MENUS = ["vocabulary", "model", "refine"];
+
+/** All that a question about words is made of. @returns {any} */
+export const settings = () => ({ words: state.words, task: tasks.value, background: $("background").checked, ...valuesOf(MENUS) });
+
+const valuesOf = (ids) => Object.fromEntries(ids.map((id) => [id, $(id).value]));
+
+/** Sets what `settings` returned; what a menu does not offer stays as it is. */
+export function restore({ words, task, background, ...menus }) {
+  state.words = words ?? state.words;
+  if ([...tasks].some((button) => button.value === task)) tasks.value = task;
+  if (background !== undefined) $("background").checked = background;
+  for (const id of MENUS) if ([...$(id).options].some((option) => option.value === menus[id])) $(id).value = menus[id];
+}
 
 /** The complete question, as shown to programs. @returns {any} */
 export const question = () => (state.mode === "picture" && promptsQuestion()) || wordsQuestion() || { task: tasks.value, ...modelOptions() };
@@ -128,7 +149,7 @@ export function segmentAt({ x, y }) {
 }
 
 /** Request fields of model and refinement, if chosen. @returns {Record<string, any>} */
-export const modelOptions = () => Object.fromEntries(["model", "refine"].map((id) => [id, $(id).value]).filter(([, value]) => value));
+export const modelOptions = () => Object.fromEntries(Object.entries(valuesOf(["model", "refine"])).filter(([, value]) => value));
 
 export const card = () => state.models.find(({ name }) => name === $("model").value);
 export const takesPrompts = () => Boolean(card()?.tasks.includes("prompt"));

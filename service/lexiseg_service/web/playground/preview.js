@@ -4,7 +4,7 @@
 import * as engine from "./engine/server.js";
 import { mapOf, polygonsOf } from "./masks.js";
 import { $, modelOptions, page, persist, state, takesPrompts } from "./page.js";
-import { asking, corrected, correction, withPoint } from "./question.js";
+import { asking, promptOf, targetOf } from "./question.js";
 import { view } from "./view.js";
 
 const REST = 180; // milliseconds
@@ -36,10 +36,10 @@ function hide() {
 
 async function preview() {
   // Questions take precedence; a preview starts only after the last one's request has ended.
-  if (!$("preview").checked || state.mode !== "picture" || !state.picture || !takesPrompts() || asking() || request) return;
+  if (!$("preview").checked || view.brush || state.mode !== "picture" || !state.picture || !takesPrompts() || asking() || request) return;
   const point = { ...at, positive: view.adding };
-  const one = corrected(point);
-  const prompt = one ? correction(one, { points: [point] }) : withPoint({ ...point, positive: true }).at(-1);
+  const one = targetOf(state.picture, point, state.chosen);
+  const prompt = promptOf(one, { ...point, positive: one ? point.positive : true });
   request = new AbortController();
   try {
     const answer = await engine.hover(state.picture, { prompts: [prompt], ...modelOptions() }, request.signal);

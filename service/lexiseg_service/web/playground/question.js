@@ -1,32 +1,31 @@
-// The question: words as chips, clicks and boxes on the picture, corrections, and the requests for them.
+// The question: words as chips, clicks, boxes and strokes on the picture, and the requests for them.
 
+import { EMPTY, NO_WORDS, afterStroke, change, firstOf, merged, segmentOf, settle, undo, withFields, withNew, withObject, withWords } from "./document.js";
 import * as engine from "./engine/server.js";
+import { holds } from "./masks.js";
 import {
-  $, button, element, emit, modelOptions, offerRetry, page, promptsQuestion, question, refuse, segmentAt, state, swatch, tell, withRetry, wordsQuestion,
+  $, button, element, emit, modelOptions, named, offerRetry, page, prompted, question, refuse, state, swatch, tell, withRetry, wordsQuestion,
 } from "./page.js";
 
 const TYPING_PAUSE = 250; // milliseconds after the last change of words; clicks and boxes are sent at once
 
 let waiting = 0;
-let running = null;
-let known = null; // {picture, text, answer}: cached answer about words, valid while only clicks change
-let parts = [null, null]; // displayed answers about words and about clicks
-let corrections = []; // {key, mask, area, bbox} of corrected word segments, the newest last
+let running = null; // of a clip, or of the question about words
+let last = Promise.resolve(); // of the requests and edits about pictures
+let count = 0; // of those that are not done
 
 page.addEventListener("changed", ({ detail }) => {
   const { prompts, ...shareable } = question(); // the URL contains neither the picture nor its prompts
   history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(shareable))}`);
   drawChips();
-  showButtons();
   clearTimeout(waiting);
   waiting = 0;
-  if (!detail?.atOnce) known = null;
   if (state.mode !== "picture") return;
   if (detail?.atOnce) ask(); // before the next paint
   else waiting = setTimeout(ask, TYPING_PAUSE);
 });
 
-export const asking = () => Boolean(waiting || running);
+export const asking = () => Boolean(waiting || running || count);
 
 page.addEventListener("turned", stop);
 
@@ -36,16 +35,62 @@ export function stop() {
   offerRetry();
 }
 
-async function ask() {
-  waiting = 0;
-  stop();
-  const [words, prompts] = [wordsQuestion(), promptsQuestion()];
-  if (state.picture && (words || prompts)) return askLatest((signal) => both(words, prompts, signal), answered, ask);
-  answered(null);
-  tell(state.picture ? "Type a word, click on the picture or drag a box." : "");
+/** Acts after all earlier requests and edits: what is done while an answer is on its way is neither lost nor overtaken. */
+export function inOrder(act) {
+  if (!count) return act();
+  return queued(act);
 }
 
-/** Aborts the running request and starts another; `take` gets the answer, a refusal is shown. */
+function queued(act) {
+  count += 1;
+  const done = last.then(act).finally(() => (count -= 1));
+  last = done.catch(() => null); // reported as an unhandled rejection; the next ones go on
+  return done;
+}
+
+/** Asks in order; `take` gets the answer, a refusal is shown. */
+function askInOrder(picture, act, take, retry, { signal } = new AbortController()) {
+  return queued(async () => {
+    if (signal.aborted) return;
+    if (picture === state.picture) tell("Looking…");
+    const unlessAborted = (then) => (result) => !signal.aborted && then(result);
+    await withRetry(() => act(signal), signal).then(unlessAborted(take), unlessAborted((problem) => refuse(problem, retry)));
+  });
+}
+
+/** Asks about words, unless the document answers them already. */
+function ask() {
+  waiting = 0;
+  stop();
+  const { picture } = state;
+  const words = wordsQuestion();
+  const asked = JSON.stringify(words);
+  if (!picture || asked === picture.doc.asked) return show();
+  const about = { ...named(), ...modelOptions() };
+  let cut = [];
+  const act = async (signal) => {
+    const answer = words && (await engine.segment(picture, words, signal));
+    cut = prompted();
+    return [answer, cut.length ? await engine.prompt(picture, { ...about, prompts: cut.map(({ prompt }) => prompt) }, signal) : null];
+  };
+  const take = ([answer, objects]) => {
+    running = null;
+    const fresh = firstOf(objects);
+    const segments = picture.doc.segments.map((one) => {
+      const index = cut.findIndex(({ number, prompt }) => one.number === number && one.prompt === prompt);
+      const { label, ...redone } = fresh[index] ?? {};
+      return index < 0 ? one : { ...one, ...redone, label: one.isNamed ? one.label : label };
+    });
+    const { segments: _, ...about } = answer || objects || picture.doc.answer || {};
+    const { absent, warnings } = answer ?? { absent: [], warnings: [] };
+    const fields = { segments, notes: objects?.warnings ?? [], answer: { ...about, absent, warnings } };
+    settle(picture, withWords({ ...picture.doc, ...fields }, words, firstOf(answer)));
+  };
+  if (!words && !prompted().length) return take([null, null]);
+  askInOrder(picture, act, take, ask, (running = new AbortController()));
+}
+
+/** Aborts the running request about a clip and starts another; `take` gets the answer, a refusal is shown. */
 export async function askLatest(act, take, retry) {
   stop();
   const { signal } = (running = new AbortController());
@@ -58,46 +103,25 @@ export async function askLatest(act, take, retry) {
   await withRetry(() => act(signal), signal).then(unlessStopped(take), unlessStopped((problem) => refuse(problem, retry)));
 }
 
-/** The combined answer about words and clicks; the answer about words is cached. */
-async function both(words, prompts, signal) {
-  const { picture } = state;
-  const text = JSON.stringify(words);
-  if (words && !(known?.picture === picture && known.text === text)) {
-    known = { picture, text, answer: await engine.segment(picture, words, signal) };
-    if (words.task !== "semantic") corrections = []; // numbers may belong to other objects now
-  }
-  parts = [words && known.answer, prompts && (await engine.prompt(picture, prompts, signal))];
-  return combined(...parts);
+/** Adds the number of its colour and a name to a segment of a document or a clip. */
+function withLooks(one) {
+  const { label, number, task, track_id: track } = one;
+  if (task === "prompt") return { ...one, colour: state.words.length + number - 1, name: nameOf(label, number, track) };
+  const word = state.words.findIndex(({ name }) => name === label);
+  const colour = task === "semantic" ? (word < 0 ? one.class_index : word) : state.words.length + (track ?? number);
+  return { ...one, colour, name: nameOf(label, number, task === "semantic" ? null : track) };
 }
 
-/** Merges two answers, cut-out or followed objects on top; adds a colour number and a name to every segment. */
+/** Merges two answers, cut-out or followed objects on top. */
 export function combined(words, clicked) {
-  const base = words ?? clicked;
-  const first = (answer) => answer?.segments.filter((one) => !one.mask_index) ?? [];
-  const objects = first(clicked).map((one) => {
-    const number = one.track_id ?? one.prompt_index + 1;
-    return { ...one, task: "prompt", colour: state.words.length + number - 1, name: nameOf(one.label, number, one.track_id) };
-  });
-  const ofWords = first(words).map((one) => {
-    const { id, label, track_id: number } = one;
-    const isClass = words.task === "semantic"; // its key is stable across answers about the picture
-    const key = isClass ? label : `${label} ${id}`;
-    return {
-      ...one,
-      ...corrections.findLast((each) => each.key === key),
-      key,
-      task: words.task,
-      // A class has the colour of its word, an object a colour that no word has.
-      colour: isClass ? one.class_index : state.words.length + state.prompts.length + (number ?? id),
-      name: nameOf(label, id, isClass ? null : number),
-    };
-  });
+  const objects = firstOf(clicked).map((one) => ({ ...one, task: "prompt", number: one.track_id ?? one.prompt_index + 1 }));
+  const ofWords = firstOf(words).map((one) => ({ ...one, task: words.task, number: one.id }));
   return {
-    ...base,
+    ...(words ?? clicked),
     absent: words?.absent ?? [],
     warnings: [words, clicked].flatMap((answer) => answer?.warnings ?? []),
     timings_ms: (clicked ?? words).timings_ms,
-    segments: [...objects, ...ofWords],
+    segments: [...objects, ...ofWords].map(withLooks),
   };
 }
 
@@ -107,10 +131,23 @@ export function nameOf(label, number, track) {
   return track == null ? label : `${label} ${track}`;
 }
 
-function answered(answer) {
-  state.answer = answer;
-  if (state.correcting && !answer?.segments.some((one) => one.key === state.correcting)) endCorrecting();
+/** Shows the picture's document as the answer. */
+function show() {
+  const doc = state.picture?.doc ?? EMPTY;
+  const segments = doc.segments.filter(({ isGone }) => !isGone).map(withLooks);
+  const isEmpty = doc.asked === NO_WORDS && !segments.length;
+  state.answer = isEmpty ? null : { ...doc.answer, warnings: [...doc.answer.warnings, ...doc.notes], segments };
+  if (state.chosen.number && !segments.some(({ number }) => number === state.chosen.number)) choose();
   emit("answered");
+  if (!state.answer) tell(state.picture ? "Type a word, click on the picture or drag a box." : "");
+}
+
+page.addEventListener("edited", ({ detail }) => detail === state.picture && state.mode === "picture" && show());
+
+/** Has clicks go to a segment, or to none. */
+export function choose(number = null, isLocked = false) {
+  state.chosen = { number, isLocked };
+  emit("chosen");
 }
 
 function drawChips() {
@@ -169,96 +206,101 @@ $("word").addEventListener("keydown", (event) => {
   if (event.key === "Backspace" && !$("word").value && state.words.length) keep(state.words.slice(0, -1));
 });
 
-// Corrections of word segments: a click or a box adds to the mask or removes from it; label and number stay.
+// Clicks, boxes and strokes change the segment below them, or the one that was begun; else they begin another.
 
-/** The prompt that corrects a segment of the answer. */
-export const correction = ({ mask: { size, counts } }, prompt) => ({ mask: { size, counts }, ...prompt });
-
-function correct(one, prompt) {
-  const question = { prompts: [correction(one, prompt)], ...modelOptions() };
-  const take = ({ segments: [{ mask, area, bbox }], warnings }) => {
-    corrections.push({ key: one.key, mask, area, bbox });
-    answered({ ...combined(...parts), warnings: [...state.answer.warnings, ...warnings] });
-  };
-  askLatest((signal) => engine.prompt(state.picture, question, signal), take, () => correct(one, prompt));
+/** The segment that a point changes; none for a new one. `chosen`: as it was when the point was made. */
+export function targetOf({ doc }, point, chosen) {
+  const own = segmentOf(doc, chosen.number);
+  if (chosen.isLocked || (own && !point.positive)) return own;
+  return doc.segments.find((one) => !one.isGone && holds(one, point)) ?? own;
 }
 
-function undoCorrection() {
-  const last = corrections.findLastIndex(({ key }) => key === state.correcting);
-  if (last < 0) return tell("Nothing of this segment has been corrected.");
-  corrections.splice(last, 1);
-  answered(combined(...parts));
+/** The prompt of a click or a box on a segment: its own with one more point, or a correction of its mask. */
+export function promptOf(one, point, box) {
+  const places = box ? { box } : { points: [point] };
+  if (!one) return places;
+  if (one.prompt && !box) return { ...one.prompt, points: [...(one.prompt.points ?? []), point] };
+  const { size, counts } = one.mask;
+  return { mask: { size, counts }, ...(point.positive ? places : { points: [point] }) };
 }
 
-function endCorrecting() {
-  state.correcting = null;
-  emit("correcting");
-}
-
-/** The segment that a point or a box corrects: the chosen one; else, for a negative point without a prompt, the one below it. */
-export function corrected(point) {
-  if (state.correcting) return state.answer?.segments.find((one) => one.key === state.correcting);
-  const one = !point.positive && !(state.begun && state.prompts.length) && segmentAt(point);
-  return one && one.key ? one : null;
-}
-
-page.addEventListener("pictured", () => (corrections = []));
-page.addEventListener("correcting", () => {
-  $("corrected").textContent = state.answer?.segments.find((one) => one.key === state.correcting)?.name ?? "";
-  if (state.correcting) $("canvas").focus();
-});
-$("done").addEventListener("click", endCorrecting);
-$("uncorrect").addEventListener("click", undoCorrection);
-
-let past = []; // undo history of `state.prompts`
 page.addEventListener("shown", ({ detail: { box, ...point } }) => {
   if (state.mode !== "picture") return; // in a clip, video.js starts an object
-  const one = corrected(point);
-  if (one) return correct(one, box && point.positive ? { box } : { points: [point] });
-  const prompts = box ? [...state.prompts, { box }] : withPoint(point);
-  if (!prompts) return tell("A point beside the object needs one on it first.");
-  past.push(state.prompts);
-  state.prompts = prompts;
-  state.begun = true;
-  emit("changed", { atOnce: true });
+  const { picture, chosen } = state;
+  if (state.isMerging && !box) return inOrder(() => merge(picture, point));
+  const waits = { picture, ...(box ? { box } : { points: [point] }) };
+  state.pending.push(waits);
+  const isBegun = box && !chosen.isLocked && point.positive; // a box is another object
+  const about = { ...named(), ...modelOptions() };
+  let [one, prompt] = [null, null];
+  const act = async (signal) => {
+    one = isBegun ? null : targetOf(picture, point, chosen);
+    if (!one && !point.positive) return null;
+    prompt = promptOf(one, point, box);
+    return engine.prompt(picture, { ...(prompt.mask ? modelOptions() : about), prompts: [prompt] }, signal);
+  };
+  const take = (answer) => {
+    if (!answer) return tell("A point beside the object needs one on it first.");
+    if (one && !segmentOf(picture.doc, one.number)) return null; // it was deleted meanwhile
+    const { segments: _, warnings, ...rest } = answer;
+    const [{ mask, area, bbox, label, class_index, score, quality }] = firstOf(answer);
+    const doc = { ...picture.doc, answer: picture.doc.answer ?? { ...rest, absent: [], warnings: [] }, notes: warnings };
+    const fields = prompt.mask ? { mask, area, bbox, prompt: undefined } : { mask, area, bbox, score, quality, prompt };
+    const names = one?.isNamed || prompt.mask ? {} : { label, class_index };
+    const fresh = { task: "prompt", ...fields, ...names };
+    const [next, number] = one ? [withFields(doc, one.number, { ...fields, ...names }), one.number] : withObject(doc, fresh, !box);
+    chosen.number = number;
+    change(picture, next);
+    emit("chosen");
+  };
+  const done = () => (state.pending = state.pending.filter((each) => each !== waits));
+  askInOrder(picture, act, take, () => emit("shown", { box, ...point })).finally(done);
 });
-const ofCorrections = { undo: undoCorrection, clear: endCorrecting };
-for (const [name, act] of Object.entries({ next, undo, clear })) {
-  page.addEventListener(name, () => state.mode === "picture" && ((state.correcting && ofCorrections[name]) || act)());
-  $(name).addEventListener("click", act);
-}
-$("example").addEventListener("click", () => example("examples"));
-$("negative").addEventListener("click", () => example("negatives"));
-page.addEventListener("pictured", clear);
 
-/** Shows the buttons while there are prompts; a hidden button passes its focus to the picture. */
-function showButtons() {
-  const idle = state.mode !== "picture" || !state.prompts.length;
-  if (idle && document.activeElement?.closest("#pointing, #showing")) $("canvas").focus();
-  $("pointing").hidden = idle;
-  $("next").disabled = !state.begun;
+page.addEventListener("stroke", ({ detail }) => {
+  if (state.mode !== "picture") return;
+  const { picture, chosen } = state;
+  inOrder(() => {
+    const { doc } = picture;
+    const one = segmentOf(doc, chosen.number) ?? targetOf(picture, { ...detail.points[0], positive: true }, chosen);
+    if (!one && !detail.adds) return tell("There is nothing to erase here.");
+    const fields = afterStroke(one, [picture.height, picture.width], detail);
+    const answer = doc.answer ?? { model: "by hand", size: [picture.height, picture.width], timings_ms: { total: 0 }, absent: [], warnings: [] };
+    const fresh = { task: "prompt", label: null, class_index: null, score: 1, quality: null, ...fields };
+    const [next, number] = one ? [withFields(doc, one.number, fields), one.number] : withNew({ ...doc, answer }, fresh);
+    chosen.number = number;
+    change(picture, next);
+    emit("chosen");
+  });
+});
+
+/** Merges the segment at a point into the chosen one. */
+function merge(picture, point) {
+  const one = segmentOf(picture.doc, state.chosen.number);
+  const other = picture.doc.segments.find((each) => each !== one && !each.isGone && holds(each, point));
+  state.isMerging = false;
+  if (one && other) change(picture, merged(picture.doc, one, other));
+  else tell("There is no other segment to merge it with.");
+  emit("chosen");
 }
 
-function clear() {
-  past = [];
-  undo();
-}
-
-function undo() {
-  state.prompts = past.pop() ?? [];
-  emit("changed", { atOnce: true });
-}
-
-function next() {
-  state.begun = false;
-  $("next").disabled = true;
+page.addEventListener("next", () => {
+  if (state.mode !== "picture") return;
+  choose();
   $("canvas").focus();
   tell("Click on the next object, or drag a box around it.");
-}
+});
+page.addEventListener("undo", () => state.mode === "picture" && inOrder(undo));
+page.addEventListener("clear", () => state.mode === "picture" && choose());
+page.addEventListener("pictured", () => choose());
+$("example").addEventListener("click", () => example("examples"));
+$("negative").addEventListener("click", () => example("negatives"));
 
 /** Makes the last prompt an example (or a counter-example) of the class named in the word field. */
 async function example(kind) {
-  const last = state.prompts.at(-1);
+  const { picture } = state;
+  const shown = prompted();
+  const last = shown.find(({ number }) => number === state.chosen.number) ?? shown.at(-1);
   if (!last) return;
   const byExample = state.words.filter((word) => word.examples?.length);
   const written = $("word").value.trim();
@@ -266,19 +308,13 @@ async function example(kind) {
   if (kind === "negatives" && !byExample.some((word) => word.name === name)) {
     return tell("First show what the class is: what it is not counts beside examples.");
   }
-  const region = await engine.examples(state.picture, last);
+  const region = await engine.examples(picture, last.prompt);
   if (!region) return;
   const word = state.words.find((one) => one.name === name) ?? { name, synonyms: [] };
-  const shown = { ...word, [kind]: [...(word[kind] ?? []), region] };
-  state.words = state.words.includes(word) ? state.words.map((one) => (one === word ? shown : one)) : [...state.words, shown];
+  const taught = { ...word, [kind]: [...(word[kind] ?? []), region] };
+  const words = state.words.includes(word) ? state.words.map((one) => (one === word ? taught : one)) : [...state.words, taught];
   $("word").value = "";
   $("vocabulary").value = "";
-  clear();
-}
-
-/** The prompts after a click; null for a negative point without a prompt that it could refine. */
-export function withPoint(point) {
-  const last = state.prompts.at(-1);
-  if (last && state.begun) return [...state.prompts.slice(0, -1), { ...last, points: [...(last.points ?? []), point] }];
-  return point.positive ? [...state.prompts, { points: [point] }] : null;
+  change(picture, withFields(picture.doc, last.number, { isGone: true }), () => (state.words = words));
+  emit("changed", { atOnce: true });
 }

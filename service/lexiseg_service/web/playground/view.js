@@ -1,11 +1,13 @@
 // The canvas: zoom, pan, overlays, and pointer and keyboard input in pixels of the picture.
 
-import { $, emit, page, state } from "./page.js";
+import { $, emit, page, prompted, state } from "./page.js";
 
 const NEAR = 6; // screen pixels; a shorter drag is a click
 const MAX_ZOOM = 32;
 const ZOOM_STEP = 1.5; // factor of one key press
 const LONG_PRESS = 500; // milliseconds of a touch
+const STEPS_PER_SIDE = 1000; // the brush's slider counts in this share of the longer side
+const signs = $("tools").elements.sign; // radio buttons
 const MAX_DRAWN = 2560; // pixels; width of the copy that is drawn at low zoom
 const DARK = "rgb(0 0 0 / .72)";
 
@@ -16,21 +18,30 @@ class View {
     this.image = null;
     this.clear();
     new ResizeObserver(() => this.fit()).observe(canvas);
-    canvas.addEventListener("pointerleave", () => emit("hover", null));
+    canvas.addEventListener("pointerleave", () => {
+      this.at = null; // pixel under the pointer
+      emit("hover", null);
+    });
     canvas.addEventListener("contextmenu", (event) => event.preventDefault());
     const acts = { pointerdown: this.#down, pointermove: this.#move, pointerup: this.#up, pointercancel: this.#up, wheel: this.#wheel, keydown: this.#key };
     const listen = (name, act) => canvas.addEventListener(name, (event) => this.image && act.call(this, event), { passive: false });
     for (const [name, act] of Object.entries(acts)) listen(name, act);
   }
 
-  /** Whether a plain click is a positive point. */
+  /** Whether a plain click or stroke adds. */
   get adding() {
-    return $("adds").checked;
+    return ["add", "brush"].includes(signs.value);
+  }
+
+  /** The radius of the brush in pixels of the picture; 0 where a click is a point. */
+  get brush() {
+    if (state.mode !== "picture" || !["brush", "eraser"].includes(signs.value)) return 0;
+    return Math.max(0.5, ($("radius").valueAsNumber / STEPS_PER_SIDE) * Math.max(this.image.width, this.image.height));
   }
 
   show(image) {
-    // copy: reduced image; cross: keyboard cursor; corner: first corner of a box begun by a key or a drag.
-    Object.assign(this, { image, copy: null, cross: null, corner: null });
+    // copy: reduced image; cross: keyboard cursor; corner: first corner of a box begun by a key or a drag; stroke: points of the brush.
+    Object.assign(this, { image, copy: null, cross: null, corner: null, stroke: null });
     this.outline = null; // SVG path of the preview
     this.clear();
     this.canvas.style.setProperty("--shape", String(image.width / image.height)); // saves space on small screens
@@ -88,7 +99,8 @@ class View {
   #drawMarks(context, thin) {
     const frame = (/** @type {number[]} */ [x0, y0, x1, y1]) => this.#line(context, `M${x0} ${y0}H${x1}V${y1}H${x0}Z`, thin);
     if (this.outline) this.#line(context, this.outline, thin / 1.5); // thinner, to show the edge below
-    for (const prompt of state.mode === "picture" ? state.prompts : []) {
+    const pending = state.pending.filter(({ picture }) => picture === state.picture);
+    for (const prompt of state.mode === "picture" ? [...prompted().map((one) => one.prompt), ...pending] : []) {
       if (prompt.box) frame(prompt.box);
       for (const point of prompt.points ?? []) this.#dot(context, point, thin);
     }
@@ -96,7 +108,18 @@ class View {
     const from = this.corner;
     const to = this.cross ?? this.dragged;
     if (from && to) frame(boxOf(from, to));
+    if (this.brush) this.#drawBrush(context, thin);
     if (this.cross) this.#line(context, `M0 ${this.cross.y}H${this.image.width}M${this.cross.x} 0V${this.image.height}`, thin);
+  }
+
+  /** The stroke so far, and the circle that the brush covers. */
+  #drawBrush(context, thin) {
+    const { brush: radius, stroke } = this;
+    const { x, y } = this.cross ?? this.at ?? { x: NaN, y: NaN };
+    if (x >= 0) this.#line(context, `M${x - radius} ${y}a${radius} ${radius} 0 1 0 ${2 * radius} 0a${radius} ${radius} 0 1 0 ${-2 * radius} 0`, thin / 1.5);
+    if (!stroke) return;
+    Object.assign(context, { strokeStyle: stroke.adds ? "rgb(255 255 255 / .6)" : "rgb(0 0 0 / .6)", lineWidth: 2 * radius, lineCap: "round", lineJoin: "round" });
+    context.stroke(new Path2D(`M${[stroke.points[0], ...stroke.points].map((one) => `${one.x} ${one.y}`).join("L")}`));
   }
 
   /** A white line with a black border, visible on every picture. */
@@ -168,7 +191,9 @@ class View {
     emit("hover", null);
     this.cross = null;
     this.pans = event.button === 1 || event.altKey || this.pointers.size === 2;
-    this.corner = this.pans ? null : this.#pixel(this.began);
+    const pixel = this.#pixel(this.began);
+    this.corner = this.pans || this.brush ? null : pixel;
+    this.stroke = this.brush && !this.pans ? { points: [pixel], radius: this.brush, adds: this.#adds(event) } : null;
     this.dragged = null;
     clearTimeout(this.pressing);
     if (!this.corner || event.pointerType !== "touch") return;
@@ -186,9 +211,12 @@ class View {
     const place = placeOf(event);
     const pixel = this.#pixel(place);
     const before = this.pointers.get(event.pointerId);
+    this.at = event.pointerType === "touch" ? null : pixel;
+    if (this.brush) this.draw();
     if (!before) return event.pointerType !== "touch" && emit("hover", pixel);
     if (this.pointers.size === 2) this.#pinch(event.pointerId, before, place);
     else if (this.pans) this.#put(this.left + place.x - before.x, this.top + place.y - before.y);
+    else if (this.stroke) this.stroke.points.push(pixel);
     else if (this.corner && distance(place, this.began) > NEAR) this.dragged = pixel;
     this.pointers.set(event.pointerId, place);
     this.draw();
@@ -197,15 +225,22 @@ class View {
   #up(event) {
     clearTimeout(this.pressing);
     if (!this.pointers.delete(event.pointerId)) return;
-    const { corner, dragged } = this;
-    const positive = this.adding !== (event.shiftKey || event.button === 2);
+    const { corner, dragged, stroke } = this;
+    const positive = this.#adds(event);
     this.corner = null;
     this.dragged = null;
+    this.stroke = null;
+    if (event.type === "pointerup" && stroke) emit("stroke", stroke);
     if (event.type === "pointerup" && corner) {
       if (dragged) this.#box(corner, dragged, positive);
       else emit("shown", { ...corner, positive });
     }
     this.draw();
+  }
+
+  /** Whether a click, a stroke or a key adds: Shift and the right button do the opposite. */
+  #adds(event) {
+    return this.adding !== (event.shiftKey || event.button === 2);
   }
 
   #box(from, to, positive = this.adding) {
@@ -264,7 +299,11 @@ class View {
       },
       backspace: () => emit("undo"),
       ...(this.cross && {
-        enter: () => emit("shown", { ...this.cross, positive: this.adding !== event.shiftKey }),
+        enter: () => {
+          const positive = this.#adds(event);
+          if (this.brush) emit("stroke", { points: [{ ...this.cross }], radius: this.brush, adds: positive });
+          else emit("shown", { ...this.cross, positive });
+        },
         b: () => {
           if (this.corner) this.#box(this.corner, this.cross);
           this.corner = this.corner ? null : { ...this.cross };
