@@ -164,16 +164,20 @@ def file(name: str, content: bytes = CHINA) -> FilePayload:
     return {"name": name, "mimeType": "image/jpeg", "buffer": content}
 
 
-def test_many_pictures_become_one_zip(page: Page) -> None:
+def test_many_pictures_are_labelled_and_become_one_zip(page: Page) -> None:
+    erase(page)
     flower = pictures.encoded(pictures.photograph("flower"), "JPEG")
+    note = page.locator("#note")
+    page.set_input_files("#files", [file("a.jpg"), file("notes.jpg", b"none"), file("b.jpg", flower), file("a.png")])
+    expect(note).to_contain_text("3 of 4 pictures are done. Left out: notes.jpg is not a picture")
     add(page, "sky", "flower")
     expect_result(page, "Found sky")
-    with page.expect_download() as download:
-        page.set_input_files(
-            "#files", [file("a.jpg"), file("notes.jpg", b"none"), file("b.jpg", flower), file("a.png")]
-        )
 
-    expect_result(page, "3 of 4 pictures are done. Left out: notes.jpg is not a picture")
+    page.get_by_role("button", name="Label all").click()
+    expect(note).to_contain_text("2 of 2 pictures are done.")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export project").click()
+
     with zipfile.ZipFile(download.value.path()) as archive:
         assert archive.testzip() is None
         files = {name: archive.read(name) for name in archive.namelist()}
@@ -191,16 +195,29 @@ def test_many_pictures_become_one_zip(page: Page) -> None:
     assert {"geojson/b.geojson", "masks/a-sky-mask.png", "data.yaml"} <= files.keys()
 
 
-def test_what_is_done_of_many_pictures_is_saved_when_they_are_cancelled(page: Page) -> None:
+def test_labelling_is_stopped_and_resumed(page: Page) -> None:
+    erase(page)
+    page.set_input_files("#files", [file(f"{number}.jpg") for number in range(30)])
+    expect(page.locator("#note")).to_contain_text("30 of 30 pictures are done.")
     add(page, "sky")
     expect_result(page, "Found sky")
-    page.set_input_files("#files", [file(f"{number}.jpg") for number in range(100)])
-    expect(page.locator("#doing")).to_have_text(re.compile(r"\d+ of 100: \d+\.jpg; about \d+ .+ left"))
+    page.get_by_role("button", name="Label all").click()
+    expect(page.locator("#doing")).to_have_text(re.compile(r"\d+ of 29: \d+\.jpg; about \d+ .+ left"))
 
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Cancel").click()
-
-    expect_result(page, "Cancelled.")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#note")).to_contain_text("Stopped.")
     expect(page.locator("#progress")).to_be_hidden()
-    with zipfile.ZipFile(download.value.path()) as archive:
-        assert "images/0.jpg" in archive.namelist()
+    left = page.locator("#strip .new").count()
+    page.get_by_role("button", name="Label all").click()
+
+    expect(page.locator("#note")).to_contain_text(f"{left} of {left} pictures are done.")
+    assert 0 < left < 29
+    expect(page.locator("#strip .labelled")).to_have_count(30)
+
+
+def erase(page: Page) -> None:
+    """An empty project, with its menu open."""
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.evaluate("document.getElementById('many').open = true")
+    page.get_by_role("button", name="Erase").click()
+    expect(page.locator("#kept")).to_be_empty()

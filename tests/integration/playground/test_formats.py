@@ -16,6 +16,9 @@ from tests import coco
 from tests.integration.playground.asking import CHINA, SIZE, add, asked_directly, choose, expect_result
 from tests.integration.server import Server
 
+MAX_CORNERS = 500  # of an object in YOLO's text
+VOC_RED, VOC_GREEN = (128, 0, 0), (0, 128, 0)  # the first colours of its palette
+
 
 @pytest.fixture(scope="module")
 def masks(server: Server) -> list[NDArray[np.bool_]]:
@@ -53,7 +56,8 @@ def test_the_zip_holds_every_format(files: dict[str, bytes], masks: list[NDArray
     lines = [
         np.array(line.split()[1:], float).reshape(-1, 2) for line in files["labels/china.txt"].decode().splitlines()
     ]
-    assert [area(loop * (width, height)) for loop in lines] == pytest.approx(areas, abs=5)
+    assert [area(loop * (width, height)) for loop in lines] == pytest.approx(areas, rel=0.01)
+    assert all(len(loop) <= MAX_CORNERS for loop in lines)
     studio: list[dict[str, Any]] = json.loads(files["label-studio.json"])[0]["predictions"][0]["result"]
     loops = [np.array(one["value"]["points"]) * (width / 100, height / 100) for one in studio]
     assert [area(loop) for loop in loops] == pytest.approx(areas, abs=1)
@@ -75,3 +79,21 @@ def test_cvat_s_run_lengths_are_the_masks(files: dict[str, bytes], masks: list[N
         whole = np.zeros(SIZE, bool)
         whole[top : top + down, left : left + across] = np.repeat(values, runs).reshape(down, across)
         np.testing.assert_array_equal(whole, mask)
+
+
+def test_label_maps_hold_the_number_of_each_pixel_s_class_in_the_colours_of_voc(
+    files: dict[str, bytes], masks: list[NDArray[np.bool_]]
+) -> None:
+    classes = json.loads(files["label-maps/classes.json"])
+    labels = Image.open(io.BytesIO(files["label-maps/china.png"]))
+
+    assert classes == ["background", "sky", "tree"]
+    np.testing.assert_array_equal(np.asarray(labels), masks[0] + 2 * (masks[1] & ~masks[0]))
+    assert files["voc/SegmentationClass/china.png"] == files["label-maps/china.png"]
+    assert files["voc/labelmap.txt"].decode().splitlines()[1:] == [
+        "background:0,0,0::",
+        f"sky:{','.join(map(str, VOC_RED))}::",
+        f"tree:{','.join(map(str, VOC_GREEN))}::",
+    ]
+    assert {VOC_RED, VOC_GREEN} <= {colour for _, colour in labels.convert("RGB").getcolors() or []}
+    assert files["voc/ImageSets/Segmentation/default.txt"] == b"china\n"

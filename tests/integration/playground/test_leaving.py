@@ -1,9 +1,11 @@
 """What is taken along: masks and cut-outs of each segment, requests that run as they were copied."""
 
+import io
 import json
 import os
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import BrowserContext, Download, Page, Response, expect
+from playwright.sync_api import BrowserContext, Page, Response, expect
 
 from lexiseg_model.errors import OptionError
 from lexiseg_service.commands.site import build
@@ -24,13 +26,12 @@ from tests.integration.server import Server
 NAME = 'a, b; it\'s "c".jpg'
 
 
-def downloads(page: Page, button: str, count: int) -> dict[str, Path]:
-    """The files that a press of the button brings, by their names."""
-    came: list[Download] = []
-    page.on("download", lambda download: came.append(download))
-    with page.expect_event("download", lambda _: len(came) == count):
+def pictures_of(page: Page, button: str) -> dict[str, Image.Image]:
+    """The pictures in the zip that a press of the button brings, by their names."""
+    with page.expect_download() as download:
         page.click(button)
-    return {one.suggested_filename: one.path() for one in came}
+    with zipfile.ZipFile(download.value.path()) as archive:
+        return {name.rpartition("/")[2]: Image.open(io.BytesIO(archive.read(name))) for name in archive.namelist()}
 
 
 def box(page: Page, *corners: tuple[float, float]) -> None:
@@ -60,17 +61,17 @@ def test_objects_over_one_another_are_taken_along_whole(page: Page) -> None:
     assert (wanted[0] & wanted[1]).any()
     assert names[0] == names[1]
 
-    masks = downloads(page, "#masks", 3)  # the word's own mask is the third
-    cut = downloads(page, "#cutouts", 3)
+    masks = pictures_of(page, "#masks")  # the word's own mask is the third
+    cut = pictures_of(page, "#cutouts")
 
     assert list(masks) == [f"china-{names[0]}{number}-mask.png" for number in ("", "-2", "-3")]
     assert list(cut) == [f"china-{names[0]}{number}.png" for number in ("", "-2", "-3")]
-    for path, mask in zip(list(masks.values())[:2], wanted, strict=True):
-        np.testing.assert_array_equal(np.asarray(Image.open(path).convert("L")) == 255, mask)
-    for path, mask, one in zip(list(cut.values())[:2], wanted, best, strict=True):
+    for picture, mask in zip(list(masks.values())[:2], wanted, strict=True):
+        np.testing.assert_array_equal(np.asarray(picture.convert("L")) == 255, mask)
+    for picture, mask, one in zip(list(cut.values())[:2], wanted, best, strict=True):
         left, top, width, height = one["bbox"]
         inside = mask[top : top + height, left : left + width]
-        np.testing.assert_array_equal(np.asarray(Image.open(path))[..., 3] == 255, inside)
+        np.testing.assert_array_equal(np.asarray(picture)[..., 3] == 255, inside)
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def test_a_key_is_the_environment_s_in_what_is_copied(
     curl, python = copied(page, "#curl"), copied(page, "#python")
 
     assert '-H "Authorization: Bearer $LEXISEG_API_KEY"' in curl
-    assert "{os.environ['LEXISEG_API_KEY']}" in python
+    assert 'api_key=os.environ["LEXISEG_API_KEY"]' in python
     assert "secret" not in curl + python
 
 

@@ -84,6 +84,8 @@ const isolated = (name) => (/[\p{Script=Arabic}\p{Script=Hebrew}]/u.test(name) ?
 /** Whether the threshold hides a segment; clicked and edited ones are always shown. */
 const isLow = ({ score, task, isEdited }) => task !== "prompt" && !isEdited && score < Number($("threshold").value);
 
+export const shownOf = (doc) => doc.segments.filter((one) => !one.isGone && !isLow(one));
+
 export const isVisible = (one) => !isLow(one) && !hidden.has(one.name);
 
 /** Sends visible segments to the painter; `fresh`: size and masks of a new answer. */

@@ -35,8 +35,9 @@ export function settle(picture, doc) {
 page.addEventListener("changed", () => {
   const now = stepOf();
   if (now.picture && now.picture === last.picture && now.text !== last.text) {
-    now.picture.past.push({ doc: now.picture.doc, settings: last.settings });
-    now.picture.future = [];
+    const { past, doc } = now.picture;
+    past.push({ doc, settings: last.settings });
+    Object.assign(now.picture, { future: [], doc: { ...doc, isReviewed: false } });
   }
   last = now;
 });
@@ -69,8 +70,11 @@ function numbered(segments, fresh) {
   });
 }
 
-/** The document with the segments that an answer about words has. Edited ones take the places of those they were made of. */
-export function withWords(doc, question, found) {
+/**
+ * The document with the answer to a question about words, null for none: edited segments take the places of those that they
+ * were made of. `about`: an answer that tells model and time in its place.
+ */
+export function withWords(doc, question, answer, about = answer) {
   const classes = question?.classes?.map((one) => one.name ?? one);
   const isAsked = (name) => name === null || !classes || classes.includes(name);
   const kept = doc.segments.filter(({ origins, isEdited }) => !origins || (question && isEdited && origins.some(isAsked)));
@@ -79,13 +83,15 @@ export function withWords(doc, question, found) {
     return overlapOf(old, one) >= SAME;
   };
   const left = new Set(kept.filter(({ origins }) => origins));
-  const fresh = found.map((one) => ({ ...one, task: question.task, origins: [one.label] }));
+  const fresh = firstOf(answer).map((one) => ({ ...one, task: question.task, origins: [one.label] }));
   const named = numbered(kept, fresh).flatMap((one) => {
     const old = kept.find((each) => isSame(each, one));
     return old ? (left.delete(old) ? [old] : []) : [one];
   });
   const segments = [...kept.filter(({ origins }) => !origins), ...left, ...named];
-  return { ...doc, segments, asked: JSON.stringify(question) };
+  const { segments: _, ...rest } = about ?? {};
+  const { absent, warnings } = answer ?? { absent: [], warnings: [] };
+  return { ...doc, segments, notes: [], asked: JSON.stringify(question), answer: { ...rest, absent, warnings } };
 }
 
 /** Adds a segment in front of those of words; `number` is its own afterwards. */

@@ -1,24 +1,18 @@
 // Exports: files for one picture or many, the request as curl or Python, a link to the same question.
 
-import { isVisible } from "./answer.js";
-import * as engine from "./engine/server.js";
+import { isVisible, shownOf } from "./answer.js";
 import { address, key, segment } from "./engine/server.js";
-import { coco, cvat, dataYaml, geojson, labelStudio, yolo, zip } from "./formats.js";
+import { coco, cvat, dataYaml, geojson, labelMap, labelStudio, vocLabels, yolo, zip } from "./formats.js";
 import { pixelsOf } from "./masks.js";
-import {
-  $, baseName, drawn, element, emit, question, refusalText, state, subject, tell, timeOf, withRetry, wordsQuestion,
-} from "./page.js";
-import { askLatest, combined } from "./question.js";
+import { $, baseName, drawn, element, emit, question, state, subject, tell } from "./page.js";
+import { fileOf } from "./project.js";
+import { askLatest, ready } from "./question.js";
 import { view } from "./view.js";
 
 const KEY = "LEXISEG_API_KEY";
 const [WHITE, BLACK, TRANSPARENT] = [0xffffffff, 0xff000000, 0]; // ABGR
 const MAX_BYTES = 4e9; // of a zip
-const OF_A_PICTURE = [413, 415, 422]; // status codes that concern one picture; the others continue
-const MAX_NAMES = 3; // of skipped pictures in the message
-let control = null; // AbortController of the batch
-
-$("cancel").addEventListener("click", () => control.abort());
+const OF_CLIENT = { classes: "Class", prompts: "Prompt", points: "Point", examples: "Example", negatives: "Example", image: "ImageId" };
 
 /** Handles an export button; its value is the path prefix of the files to save, empty for requests and links. */
 export async function act({ id, value }) {
@@ -26,14 +20,16 @@ export async function act({ id, value }) {
   if (!state.answer) return tell("There is no answer yet.");
   const { file, image, width, height } = subject();
   const segments = state.answer.segments.filter(isVisible).map((one) => ({ ...one, name: one.label ?? one.name })); // without the object numbers of a clip
-  const picture = { name: file.name || "picture", size: state.answer.size, model: state.answer.model, segments, file };
+  const picture = { name: file.name || "picture", size: state.answer.size, model: state.answer.model, segments, file: () => file };
   const base = baseName(picture.name);
   const titles = distinct(segments.map(({ name }) => name));
   const cutOuts = segments.map((one, index) => [`cut-outs/${base}-${titles[index]}.png`, () => cutOut(one, image)]);
   const painted = () => drawn(width, height, (context) => view.paint(context, image, width, height)).convertToBlob();
   const files = [...filesOf([picture]), ...cutOuts, ["painted.png", painted]];
   if (id === "zip") return save(await zip(files), `${base}.zip`);
-  for (const [path, content] of files.filter(([path]) => path.startsWith(value))) {
+  const wanted = files.filter(([path]) => path.startsWith(value));
+  if (wanted.length > 1) return save(await zip(wanted), `${base}-${value.slice(0, -1)}.zip`);
+  for (const [path, content] of wanted) {
     const name = path.split("/").at(-1);
     save(await content(), name.startsWith(base) ? name : `${base}-${name}`);
   }
@@ -42,29 +38,38 @@ export async function act({ id, value }) {
 /** Files `[path, content]` of pictures {name, size, model, segments, file} in all formats; `content` is a function. */
 function* filesOf(pictures) {
   const names = [...new Set(pictures.flatMap(({ segments }) => segments.map((one) => one.name)))];
-  for (const picture of pictures) {
+  for (const [index, picture] of pictures.entries()) {
+    if (pictures.length > 1) tell(`Packing picture ${index + 1} of ${pictures.length}…`);
     const base = baseName(picture.name);
-    yield [`images/${picture.name}`, () => picture.file];
+    yield [`images/${picture.name}`, picture.file];
     yield [`labels/${base}.txt`, () => yolo(picture, names)];
     yield [`geojson/${base}.geojson`, () => geojson(picture)];
-    for (const [index, title] of distinct(picture.segments.map(({ name }) => name)).entries()) {
-      yield [`masks/${base}-${title}-mask.png`, () => stencilOf(picture.segments[index], BLACK).convertToBlob()];
+    for (const [at, title] of distinct(picture.segments.map(({ name }) => name)).entries()) {
+      yield [`masks/${base}-${title}-mask.png`, () => stencilOf(picture.segments[at], BLACK).convertToBlob()];
     }
+    let map = null;
+    const classes = () => (map ??= labelMap(picture, (one) => names.indexOf(one.name) + 1));
+    yield [`label-maps/${base}.png`, classes];
+    yield [`voc/SegmentationClass/${base}.png`, classes];
+    yield [`voc/SegmentationObject/${base}.png`, () => labelMap(picture, (_, index) => index + 1)];
   }
   yield ["coco.json", () => coco(pictures, names)];
   yield ["data.yaml", () => dataYaml(names)];
   yield ["label-studio.json", () => labelStudio(pictures)];
   yield ["cvat.xml", () => cvat(pictures)];
+  yield ["label-maps/classes.json", () => JSON.stringify(["background", ...names])];
+  yield ["voc/labelmap.txt", () => vocLabels(names)];
+  yield ["voc/ImageSets/Segmentation/default.txt", () => pictures.map(({ name }) => `${baseName(name)}\n`).join("")];
 }
 
-function save(content, name) {
+export function save(content, name) {
   const href = URL.createObjectURL(new Blob([content]));
   element("a", { href, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(href), 10_000);
 }
 
 /** Names, made unique by numbers. */
-function distinct(names) {
+export function distinct(names) {
   const seen = new Set();
   return names.map((name) => {
     let [one, count] = [name, 1];
@@ -92,60 +97,22 @@ function cutOut(one, image) {
   }).convertToBlob();
 }
 
-/** Segments many pictures one by one with the page's words and saves a zip; `opened` decodes a file. */
-export async function segmentAll(files, opened) {
-  control?.abort();
-  const question = wordsQuestion();
-  if (!question) return tell("Type the words first, or choose everything.", true);
-  if (!files.length) return tell("There are no pictures among these files.", true);
-  if (files.reduce((sum, { size }) => sum + size, 0) > MAX_BYTES) return tell("More than 4 GB do not fit into a zip: choose fewer pictures.", true);
-  const { signal } = (control = new AbortController());
-  const least = Number($("threshold").value);
-  const done = []; // masks are kept in memory as run lengths, decoded pictures are closed
-  const take = async (file, path) => {
-    const { image, ...picture } = await opened(file);
-    image.close();
-    const { model, size, segments } = await withRetry(() => engine.segment(picture, question, signal), signal);
-    const shown = segments.filter(({ score }) => score >= least).map((one) => ({ ...one, name: one.label ?? "object" }));
-    const name = baseName(path) + picture.file.name.slice(baseName(picture.file.name).length);
-    done.push({ name, size, model, segments: shown, file: picture.file });
-  };
-  $("progress").hidden = false;
-  $("progress").scrollIntoView({ block: "nearest" });
-  $("done-of").max = files.length;
-  tell(`Looking at ${files.length} pictures…`);
-  const refused = [];
-  const began = performance.now();
-  const takeAll = async () => {
-    for (const [index, path] of pathsOf(files).entries()) {
-      const left = Math.ceil(((performance.now() - began) / 1000 / index) * (files.length - index));
-      $("done-of").value = index;
-      $("doing").textContent = `${index + 1} of ${files.length}: ${path}${index ? `; about ${timeOf(left)} left` : ""}`;
-      signal.throwIfAborted();
-      await take(files[index], path).catch((problem) => {
-        if (!OF_A_PICTURE.includes(problem.status)) throw problem;
-        refused.push(problem.message.startsWith(files[index].name) ? problem.message : `${path}: ${problem.message}`);
-      });
-    }
-    return "";
-  };
-  const how = await takeAll().catch((problem) => {
-    if (problem.name === "AbortError") return "Cancelled.";
-    if (problem.status === undefined) throw problem;
-    return refusalText(problem, () => null);
-  });
-  if (signal !== control.signal) return; // another batch was started
-  $("progress").hidden = true;
-  const more = refused.length > MAX_NAMES ? ` And ${refused.length - MAX_NAMES} more.` : "";
-  const leftOut = refused.length ? ` Left out: ${refused.slice(0, MAX_NAMES).join(" ")}${more}` : "";
-  tell(`${how} ${done.length} of ${files.length} pictures are done.${leftOut}`, how !== "");
-  if (done.length) save(await zip(filesOf(done)), "pictures.zip");
-}
-
-/** Paths of files, relative to a chosen folder, made unique without their extensions. */
-function pathsOf(files) {
-  const paths = files.map((file) => file.webkitRelativePath.split("/").slice(1).join("/") || file.name);
-  return distinct(paths.map(baseName)).map((base, index) => base + paths[index].slice(baseName(paths[index]).length));
+/** Saves a project's labelled pictures in all formats. */
+export async function exportProject(pictures) {
+  const done = pictures.filter(({ doc }) => doc.answer);
+  if (!done.length) return tell("No picture is labelled yet.", true);
+  if (done.reduce((sum, { bytes }) => sum + bytes, 0) > MAX_BYTES) return tell("More than 4 GB do not fit into a zip.", true);
+  const names = distinct(done.map(({ name }) => baseName(name)));
+  const all = done.map((picture, index) => ({
+    name: names[index] + picture.name.slice(baseName(picture.name).length),
+    size: [picture.height, picture.width],
+    model: picture.doc.answer.model,
+    segments: shownOf(picture.doc).map((one) => ({ ...one, name: one.label ?? "object" })),
+    file: () => fileOf(picture),
+  }));
+  save(await zip(filesOf(all)), "project.zip");
+  const left = pictures.length - done.length;
+  tell(`Saved ${done.length} pictures.${left ? ` Left out, because they are not labelled: ${left}.` : ""}`);
 }
 
 /** Copies a text, returns whether it worked. Without TLS there is no clipboard API; a selection can still be copied. */
@@ -185,7 +152,7 @@ function send() {
   const query = question();
   const picture = (subject().copy ??= { file: subject().file, id: null }); // the server assigns its own id
   const take = (answer) => {
-    state.answer = { ...combined(...(query.prompts ? [null, answer] : [answer, null])), model: `${answer.model} at ${new URL(address()).host}` };
+    state.answer = { ...ready(answer), model: `${answer.model} at ${new URL(address()).host}` };
     emit("answered");
   };
   askLatest((signal) => segment(picture, query, signal), take, send);
@@ -199,19 +166,26 @@ function curl(question, name) {
   return ["curl -sS", `${address()}/v1/segment`, ...(key() ? [`-H "Authorization: Bearer $${KEY}"`] : []), ...parts].join(" ");
 }
 
-function python(question, name) {
-  const asks = Boolean(key());
-  const headers = `headers = {"Authorization": f"Bearer {os.environ['${KEY}']}"}\n`;
-  return `import json
-${asks ? "import os\n" : ""}
-import httpx
+/** A value as Python's client takes it; `key`: of the field that holds it. Notes the names that it uses. */
+function literal(value, key, used) {
+  if (Array.isArray(value)) return `[${value.map((one) => literal(one, key, used)).join(", ")}]`;
+  if (value === null || typeof value === "boolean") return { null: "None", true: "True", false: "False" }[String(value)];
+  if (typeof value !== "object") return JSON.stringify(value);
+  const kind = OF_CLIENT[key];
+  if (kind) used.add(kind);
+  const fields = Object.entries(value).map(([name, one]) => (kind ? `${name}=` : `${JSON.stringify(name)}: `) + literal(one, name, used));
+  return kind ? `${kind}(${fields.join(", ")})` : `{${fields.join(", ")}}`;
+}
 
-url = "${address()}/v1/segment"
-${asks ? headers : ""}question = json.loads(${JSON.stringify(JSON.stringify(question))})
-with open(${JSON.stringify(name)}, "rb") as image:
-    files, data = {"image": image}, {"request": json.dumps(question)}
-    answer = httpx.post(url, files=files, data=data, ${asks ? "headers=headers, " : ""}timeout=60)
-for segment in answer.raise_for_status().json()["segments"]:
-    print(segment["label"], segment["score"], segment["area"])
+function python(question, name) {
+  const used = new Set(["Client"]);
+  const asked = Object.entries(question).map(([field, value]) => `, ${field}=${literal(value, field, used)}`);
+  const access = key() ? `, api_key=os.environ["${KEY}"]` : "";
+  return `${key() ? "import os\n\n" : ""}from lexiseg_client import ${[...used].sort().join(", ")}
+
+with Client("${address()}"${access}) as client:
+    result = client.segment(${JSON.stringify(name)}${asked.join("")})
+for segment in result:
+    print(segment.label, segment.score, segment.area)
 `;
 }

@@ -1,8 +1,9 @@
 // Exports segments in the formats of annotation tools, and writes zip files.
 
-import { pixelsOf, polygonsOf } from "./masks.js";
+import { mapOf, pixelsOf, polygonsOf } from "./masks.js";
 
 const UNNAMED = "object";
+const MAX_CORNERS = 500; // of an object in YOLO's text
 
 /** COCO JSON. `pictures`: {name (of the file), size: [height, width], segments}; `names`: of the classes. */
 export function coco(pictures, names) {
@@ -26,7 +27,7 @@ export function coco(pictures, names) {
 /** Ultralytics lines `CLASS x y x y ...`, coordinates relative to width and height. */
 export function yolo({ segments, size: [height, width] }, names) {
   const share = ([x, y]) => `${(x / width).toFixed(6)} ${(y / height).toFixed(6)}`;
-  return segments.map((one) => `${names.indexOf(one.name)} ${loopOf(one).map(share).join(" ")}\n`).join("");
+  return segments.map((one) => `${names.indexOf(one.name)} ${loopOf(one, MAX_CORNERS).map(share).join(" ")}\n`).join("");
 }
 
 /** Label Studio tasks with the segments as predictions. Blobs, so that browsers may keep them on disk. */
@@ -91,11 +92,69 @@ function rowRuns({ mask, bbox: [left, top, across, down] }) {
   return runs;
 }
 
-/** All rings joined into one polygon; the connecting edges have no area. */
-function loopOf({ mask }) {
-  const rings = polygonsOf(pixelsOf(mask)).flat();
+/** All rings joined into one polygon of at most so many corners; the connecting edges have no area. */
+function loopOf({ mask }, most = Infinity) {
+  let rings = polygonsOf(pixelsOf(mask)).flat();
+  const whole = rings;
+  for (let tolerance = 0.7; rings.reduce((sum, ring) => sum + ring.length + 2, 0) > most; tolerance *= 1.5) {
+    rings = whole.map((ring) => simplified(ring, tolerance)).filter((ring) => ring.length > 2);
+  }
   return rings.flatMap((ring, index) => (index ? [...ring, ring[0], rings[0][0]] : [...ring, ring[0]]));
 }
+
+/** The corners of a ring without those that are nearer than `tolerance` to what is left (Douglas and Peucker). */
+function simplified(ring, tolerance) {
+  const kept = new Set([0]);
+  const look = (from, to) => {
+    const [[x, y], [toX, toY]] = [ring[from], ring[to % ring.length]];
+    const length = Math.hypot(toX - x, toY - y);
+    let [farthest, most] = [0, tolerance];
+    for (let i = from + 1; i < to; i++) {
+      const [across, down] = [ring[i][0] - x, ring[i][1] - y];
+      const away = length ? Math.abs(across * (toY - y) - down * (toX - x)) / length : Math.hypot(across, down);
+      if (away > most) [farthest, most] = [i, away];
+    }
+    if (!farthest) return;
+    kept.add(farthest);
+    look(from, farthest);
+    look(farthest, to);
+  };
+  look(0, ring.length);
+  return ring.filter((_, index) => kept.has(index));
+}
+
+const packed = (content, format) => new Response(new Blob([content]).stream().pipeThrough(new CompressionStream(format))).blob();
+
+/** An indexed PNG with `numberOf(segment, index)` where a segment is on top, 0 elsewhere; above 255 16-bit gray. */
+export async function labelMap({ segments, size: [height, width] }, numberOf) {
+  const { cells } = mapOf(segments.map(({ mask }) => mask), [height, width], 1);
+  const numbers = [0, ...segments.map(numberOf)];
+  const bytes = Math.max(...numbers) > 255 ? 2 : 1;
+  const rows = new Uint8Array(height * (bytes * width + 1)); // each begins with its filter, 0
+  cells.forEach((cell, i) => {
+    const end = Math.floor(i / width) * (bytes * width + 1) + bytes * ((i % width) + 1);
+    rows[end] = numbers[cell];
+    if (bytes > 1) rows[end - 1] = numbers[cell] >> 8;
+  });
+  const big = (...values) => Uint8Array.from(values.flatMap((value) => [24, 16, 8, 0].map((shift) => value >>> shift)));
+  const chunk = async (...parts) => {
+    const content = new Blob(parts);
+    const crc = await (await packed(content, "gzip")).slice(-8, -4).arrayBuffer(); // little-endian there
+    return [big(content.size - 4), content, new Uint8Array(crc).reverse()];
+  };
+  const kind = bytes > 1 ? [16, 0, 0, 0, 0] : [8, 3, 0, 0, 0]; // bits, gray or indexed, methods
+  const head = chunk("IHDR", big(width, height), Uint8Array.from(kind));
+  const palette = bytes > 1 ? [] : chunk("PLTE", Uint8Array.from([...Array(256).keys()].flatMap(vocColour)));
+  const chunks = await Promise.all([head, palette, chunk("IDAT", await packed(rows, "deflate")), chunk("IEND")]);
+  return new Blob([Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a), ...chunks.flat()]);
+}
+
+/** Red, green and blue of a number in PASCAL VOC's palette: its bits, the lowest three first, as the highest of each. */
+const vocColour = (index) => [0, 1, 2].map((channel) => [0, 1, 2].reduce((value, k) => value | (((index >> (3 * k + channel)) & 1) << (7 - k)), 0));
+
+/** The labels of PASCAL VOC as CVAT and datumaro read them. */
+export const vocLabels = (names) =>
+  ["# label:color_rgb:parts:actions", ...["background", ...names].map((name, index) => `${name}:${vocColour(index)}::`), ""].join("\n");
 
 /**
  * A zip of `[name, content]`; the function `content` returns a text or a blob. One file is in memory at a time.
@@ -108,9 +167,9 @@ export async function zip(files) {
   let offset = 0;
   for (const [name, content] of files) {
     const path = new TextEncoder().encode(name);
-    const packed = await new Response(new Blob([await content()]).stream().pipeThrough(new CompressionStream("gzip"))).blob();
-    const deflated = packed.slice(10, -8);
-    const shared = [shorts(20, 0x0800, 8, 0, 0x21), packed.slice(-8, -4), longs(deflated.size), packed.slice(-4), shorts(path.length, 0)];
+    const zipped = await packed(await content(), "gzip");
+    const deflated = zipped.slice(10, -8);
+    const shared = [shorts(20, 0x0800, 8, 0, 0x21), zipped.slice(-8, -4), longs(deflated.size), zipped.slice(-4), shorts(path.length, 0)];
     const local = new Blob([longs(0x04034b50), ...shared, path, deflated]);
     parts.push(local);
     central.push(longs(0x02014b50), shorts(20), ...shared, shorts(0, 0, 0), longs(0, offset), path);

@@ -1,13 +1,11 @@
 // Entry point of the playground: files, tabs, menus and event listeners. Video and exports are imported on first use.
 
 import * as engine from "./engine/server.js";
-import { EMPTY } from "./document.js";
-import { $, baseName, card, emit, jpegOf, modelOptions, page, persist, problemOf, refuse, restore, segmentAt, state, tasks, tell } from "./page.js";
+import { UNSUPPORTED, opened } from "./decode.js";
+import { $, card, emit, page, persist, refuse, restore, segmentAt, state, tasks, tell } from "./page.js";
 import { addWords } from "./question.js";
 
-const UNSUPPORTED = /\.(heic|heif|avif|tiff?)$/i; // formats that browsers may not decode; the service does
 const EXAMPLE_KEY = "lexiseg-tried"; // session storage: words of the example while the visitor has not changed them
-const MIN_SIDE = 16; // pixels
 
 // The question in the URL fragment; empty if the fragment is invalid.
 const questionFromAddress = (async () => JSON.parse(decodeURIComponent(location.hash.slice(1))))()
@@ -15,7 +13,8 @@ const questionFromAddress = (async () => JSON.parse(decodeURIComponent(location.
   .catch(() => ({ words: [] }));
 
 // Not awaited before there is a picture. Imported side by side: answer.js imports view.js, which would cost a second round trip.
-const viewLoaded = Promise.all([import("./answer.js"), import("./view.js"), import("./edit.js")]);
+const viewLoaded = Promise.all([import("./answer.js"), import("./view.js"), import("./edit.js"), import("./project.js")]);
+const project = () => viewLoaded.then((modules) => modules[3]);
 
 // Covers failed imports and failed downloads of example pictures.
 window.addEventListener("unhandledrejection", (event) => {
@@ -98,62 +97,17 @@ $("another").addEventListener("click", () => {
   if (state.mode === "picture") emit("pictured");
   (state.mode === "picture" ? $("file") : $("clip")).focus();
 });
+
 // Not needed before there is a picture.
 page.addEventListener("turned", () => import("./preview.js"), { once: true });
 
 async function openPicture(file) {
   const own = (turn += 1);
   const picture = await opened(file).catch((problem) => refuse(problem, () => openPicture(file)));
-  await viewLoaded;
+  const { add, show } = await project();
   if (!picture || own !== turn) return; // another file was chosen meanwhile
   removeExampleWords();
-  state.picture = { ...picture, doc: EMPTY, past: [], future: [] };
-  $("note").textContent = picture.note ?? "";
-  showTab("picture");
-  emit("pictured");
-}
-
-/** `{file, id, width, height, image, note}`; rejects if neither browser nor service can decode it. @returns {Promise<any>} */
-async function opened(file) {
-  const name = file.name || "That";
-  if (!file.size) throw problemOf(`${name} is empty.`);
-  const image = await createImageBitmap(file, { imageOrientation: "from-image" }).catch(() => null);
-  if (image) return within(file, image);
-  if (!UNSUPPORTED.test(name)) throw problemOf(`${name} is not a picture that this browser can open.`);
-  return shownByService(file).catch((problem) => {
-    problem.message = `${name}: ${problem.message}`;
-    throw problem;
-  });
-}
-
-/** The picture within the service's limits: reduced if necessary, with a note. */
-async function within(file, image) {
-  const [maxBytes, maxPixels] = [Number(document.body.dataset.maxBytes), Number(document.body.dataset.maxPixels)];
-  const { width, height } = image;
-  const small = Math.min(width, height) < MIN_SIDE && `has ${width} x ${height} pixels; the service takes sides of at least ${MIN_SIDE}`;
-  for (let factor = Math.min(1, Math.sqrt(maxPixels / (width * height))); ; factor *= 0.75) {
-    const [across, down] = [Math.floor(width * factor), Math.floor(height * factor)];
-    const why = Math.min(across, down) < MIN_SIDE && `does not fit into the ${maxBytes.toLocaleString("en")} bytes that the service takes`;
-    if (why) throw problemOf(`${file.name} ${small || why}.`);
-    if (factor === 1 && file.size <= maxBytes) return { file, id: null, width, height, image };
-    const smaller = await jpegOf(image, across, down, `${baseName(file.name)}.jpg`);
-    if (smaller.file.size > maxBytes) continue;
-    const limit = file.size > maxBytes ? `${maxBytes.toLocaleString("en")} bytes` : `${maxPixels / 1e6} megapixels`;
-    const read = engine.remote ? "that the service takes: it is sent" : "that fit into a browser: it is read";
-    const note = `${file.name} was larger than the ${limit} ${read} at ${across} x ${down} pixels.`;
-    return { ...smaller, image: smaller.image.transferToImageBitmap(), note };
-  }
-}
-
-/** The picture as the service decodes it: the overlay of an answer without segments, at most 1,280 pixels, scaled up. */
-async function shownByService(file) {
-  tell(`This browser cannot open ${file.name}: asking the service…`);
-  const picture = { file, id: null };
-  const nothing = { classes: ["picture"], threshold: 1, mask: "none", overlay: true, ...modelOptions() };
-  const { overlay, size: [height, width] } = await engine.segment(picture, nothing);
-  const bytes = Uint8Array.from(atob(overlay), (one) => one.charCodeAt(0));
-  const image = await createImageBitmap(new Blob([bytes]), { resizeWidth: width, resizeHeight: height });
-  return { ...picture, width, height, image };
+  await show(add(picture), picture.image);
 }
 
 /** Removes the words of an example before another picture is opened; the visitor's own words stay. */
@@ -182,9 +136,8 @@ for (const name of ["dragover", "dragleave", "drop"]) {
 }
 
 async function takeMany(files) {
-  $("many").open = true;
   const pictures = files.filter(({ type, name }) => type.startsWith("image/") || UNSUPPORTED.test(name));
-  await (await import("./export.js")).segmentAll(pictures, opened);
+  await (await project()).addAll(pictures);
 }
 
 const takers = { file: (files) => openPicture(files[0]), clip: (files) => openClip(files[0]), files: takeMany, folder: takeMany };
@@ -236,7 +189,7 @@ async function start() {
   await offer().catch(refuseOffer); // the visitor may add words meanwhile
   restore({ ...query, words: null, task: null, background: undefined });
   offerTasks(); // for the model in the URL
-  await viewLoaded;
+  await (await project()).open(query.words.length > 0);
   emit("answered");
   document.body.dataset.ready = "yes";
 }

@@ -48,14 +48,22 @@ function queued(act) {
   return done;
 }
 
-/** Asks in order; `take` gets the answer, a refusal is shown. */
-function askInOrder(picture, act, take, retry, { signal } = new AbortController()) {
-  return queued(async () => {
+/** Asks unless aborted; `take` gets the answer, a refusal is shown. */
+async function request(act, take, retry, { signal }) {
+  if (signal.aborted) return;
+  if (state.mode === "picture") tell("Looking…");
+  const unlessAborted = (then) => (result) => {
     if (signal.aborted) return;
-    if (picture === state.picture) tell("Looking…");
-    const unlessAborted = (then) => (result) => !signal.aborted && then(result);
-    await withRetry(() => act(signal), signal).then(unlessAborted(take), unlessAborted((problem) => refuse(problem, retry)));
-  });
+    if (running?.signal === signal) running = null;
+    then(result);
+  };
+  await withRetry(() => act(signal), signal).then(unlessAborted(take), unlessAborted((problem) => refuse(problem, retry)));
+}
+
+/** Aborts the running request and starts another, as about a clip. */
+export function askLatest(act, take, retry) {
+  stop();
+  return request(act, take, retry, (running = new AbortController()));
 }
 
 /** Asks about words, unless the document answers them already. */
@@ -65,7 +73,7 @@ function ask() {
   const { picture } = state;
   const words = wordsQuestion();
   const asked = JSON.stringify(words);
-  if (!picture || asked === picture.doc.asked) return show();
+  if (!picture || picture.doc.isReviewed || asked === picture.doc.asked) return show();
   const about = { ...named(), ...modelOptions() };
   let cut = [];
   const act = async (signal) => {
@@ -74,33 +82,17 @@ function ask() {
     return [answer, cut.length ? await engine.prompt(picture, { ...about, prompts: cut.map(({ prompt }) => prompt) }, signal) : null];
   };
   const take = ([answer, objects]) => {
-    running = null;
     const fresh = firstOf(objects);
     const segments = picture.doc.segments.map((one) => {
-      const index = cut.findIndex(({ number, prompt }) => one.number === number && one.prompt === prompt);
-      const { label, ...redone } = fresh[index] ?? {};
-      return index < 0 ? one : { ...one, ...redone, label: one.isNamed ? one.label : label };
+      const again = fresh[cut.findIndex(({ prompt }) => one.prompt === prompt)] ?? {};
+      return { ...one, ...again, label: one.isNamed ? one.label : (again.label ?? one.label) };
     });
-    const { segments: _, ...about } = answer || objects || picture.doc.answer || {};
-    const { absent, warnings } = answer ?? { absent: [], warnings: [] };
-    const fields = { segments, notes: objects?.warnings ?? [], answer: { ...about, absent, warnings } };
-    settle(picture, withWords({ ...picture.doc, ...fields }, words, firstOf(answer)));
+    const doc = withWords({ ...picture.doc, segments }, words, answer, answer ?? objects ?? picture.doc.answer);
+    settle(picture, { ...doc, notes: objects?.warnings ?? [] });
   };
   if (!words && !prompted().length) return take([null, null]);
-  askInOrder(picture, act, take, ask, (running = new AbortController()));
-}
-
-/** Aborts the running request about a clip and starts another; `take` gets the answer, a refusal is shown. */
-export async function askLatest(act, take, retry) {
-  stop();
-  const { signal } = (running = new AbortController());
-  const unlessStopped = (then) => (result) => {
-    if (signal.aborted) return;
-    running = null;
-    then(result);
-  };
-  if (state.mode === "picture") tell("Looking…");
-  await withRetry(() => act(signal), signal).then(unlessStopped(take), unlessStopped((problem) => refuse(problem, retry)));
+  const control = (running = new AbortController());
+  queued(() => request(act, take, ask, control));
 }
 
 /** Adds the number of its colour and a name to a segment of a document or a clip. */
@@ -112,17 +104,10 @@ function withLooks(one) {
   return { ...one, colour, name: nameOf(label, number, task === "semantic" ? null : track) };
 }
 
-/** Merges two answers, cut-out or followed objects on top. */
-export function combined(words, clicked) {
-  const objects = firstOf(clicked).map((one) => ({ ...one, task: "prompt", number: one.track_id ?? one.prompt_index + 1 }));
-  const ofWords = firstOf(words).map((one) => ({ ...one, task: words.task, number: one.id }));
-  return {
-    ...(words ?? clicked),
-    absent: words?.absent ?? [],
-    warnings: [words, clicked].flatMap((answer) => answer?.warnings ?? []),
-    timings_ms: (clicked ?? words).timings_ms,
-    segments: [...objects, ...ofWords].map(withLooks),
-  };
+/** An answer that is no document's, ready to be shown: about a frame of a clip, or of another server. */
+export function ready(answer, task = answer.task) {
+  const segments = firstOf(answer).map((one) => withLooks({ ...one, task, number: one.track_id ?? one.id }));
+  return { absent: [], ...answer, warnings: answer.warnings ?? [], segments };
 }
 
 /** A label, with the object's number in a clip. */
@@ -254,7 +239,7 @@ page.addEventListener("shown", ({ detail: { box, ...point } }) => {
     emit("chosen");
   };
   const done = () => (state.pending = state.pending.filter((each) => each !== waits));
-  askInOrder(picture, act, take, () => emit("shown", { box, ...point })).finally(done);
+  queued(() => request(act, take, () => emit("shown", { box, ...point }), new AbortController())).finally(done);
 });
 
 page.addEventListener("stroke", ({ detail }) => {

@@ -4,7 +4,7 @@
 import * as engine from "./engine/server.js";
 import { begin, follow, followed, followSummary, forget, stop } from "./following.js";
 import { $, baseName, element, emit, jpegOf, page, state, takesPrompts, tell, wordsQuestion } from "./page.js";
-import { askLatest, asking, combined, stop as stopAsking } from "./question.js";
+import { askLatest, asking, ready, stop as stopAsking } from "./question.js";
 import { view } from "./view.js";
 
 const MAX_SIDE = 1280; // pixels of the longer side that is sent
@@ -182,7 +182,7 @@ function look() {
   const take = ({ frame, answer }) => {
     lastQuery = { time: frame.time, text };
     state.frame = frame;
-    state.answer = what.follow ? { ...combined(null, answer), summary: followSummary() } : combined(answer, null);
+    state.answer = what.follow ? { ...ready(answer, "prompt"), summary: followSummary() } : ready(answer);
     emit("answered");
     const spent = performance.now() - began;
     // Slow down the clip so that tracking keeps up.

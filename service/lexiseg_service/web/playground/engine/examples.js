@@ -1,6 +1,7 @@
 // Classes by example: encoded examples, stored in this browser, and the class vectors computed from them.
 
 import { inputsOf, predict } from "./prompts.js";
+import { ended } from "../store.js";
 
 const STORE = "examples";
 
@@ -50,12 +51,6 @@ function unit(row) {
 }
 
 export const dot = (one, other) => one.reduce((sum, value, i) => sum + value * other[i], 0);
-
-const ended = (request) =>
-  new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
 
 async function stored(act) {
   const opening = indexedDB.open("lexiseg", 1);

@@ -1,0 +1,233 @@
+// The project: pictures with documents and review marks, kept in this browser; its filmstrip, labelling and reviewing all.
+
+import { opened } from "./decode.js";
+import { EMPTY, NO_WORDS, change, withWords } from "./document.js";
+import * as engine from "./engine/server.js";
+import { $, baseName, button, drawn, element, emit, page, problemOf, refusalText, refuse, restore, settings, state, tell, timeOf, withRetry, wordsQuestion } from "./page.js";
+import * as store from "./store.js";
+
+const THUMB = 96; // pixels of the longer side
+const OF_A_PICTURE = [413, 415, 422]; // status codes that concern one picture; the others continue
+const MAX_NAMES = 3; // of skipped pictures in the message
+const MARKS = { new: "", labelled: "●", reviewed: "✓" };
+const [OPEN, SETTINGS] = ["lexiseg-open", "lexiseg-settings"]; // local storage: key of the picture that is shown, the question
+let pictures = []; // {key, name, bytes, width, height, thumb, line, doc, past, future}; `file` and `image` where they are needed
+let strip = []; // the same in the order of the filmstrip
+let control = null; // AbortController of what runs over all pictures
+let shown = 0; // counts the pictures that were shown
+let unkept = ""; // why the last picture could not be stored
+
+const stateOf = ({ doc }) => (doc.isReviewed ? "reviewed" : doc.asked !== NO_WORDS || doc.segments.length ? "labelled" : "new");
+
+/** The lowest score of what nobody has edited; from 1 on for a reviewed picture. */
+function sureness({ doc }) {
+  const scores = doc.segments.filter(({ origins, isEdited }) => origins && !isEdited).map(({ score }) => score);
+  return Number(doc.isReviewed) + Math.min(1, ...scores);
+}
+
+/** Opens the project of the last visit, with its question unless there is another. */
+export async function open(hasQuestion) {
+  pictures = (await store.load().catch(() => [])).map((one) => ({ ...one, id: null, past: [], future: [] }));
+  if (!pictures.length) return;
+  if (!hasQuestion) restore(JSON.parse(localStorage.getItem(SETTINGS) ?? "{}"));
+  drawStrip();
+  await show(pictures.find(({ key }) => key === Number(localStorage.getItem(OPEN))) ?? pictures[0]);
+}
+
+/** Adds a decoded picture, as of `opened`; returns it as one of the project. @returns {any} */
+export function add({ image, file, ...picture }, name = file.name || "picture") {
+  const key = Math.max(Date.now(), (pictures.at(-1)?.key ?? 0) + 1);
+  /** @type {any} */
+  const one = { ...picture, key, name, file, bytes: file.size, doc: EMPTY, past: [], future: [] };
+  const scale = THUMB / Math.max(image.width, image.height);
+  const [across, down] = [image.width, image.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const thumb = drawn(across, down, (context) => context.drawImage(image, 0, 0, across, down));
+  pictures.push(one);
+  navigator.storage?.persist?.();
+  one.kept = thumb.convertToBlob({ type: "image/jpeg" }).then(async (blob) => {
+    one.thumb = blob;
+    drawStrip();
+    await store.keepFile(file, key).then(() => save(one), report(one));
+  });
+  return one;
+}
+
+const report = ({ name }) => (problem) => {
+  const why = problem.name === "QuotaExceededError" ? "its storage is full. Export the project, then erase it." : problem.message;
+  unkept = ` ${name} is not kept in this browser: ${why}`;
+  $("note").textContent = unkept; // an answer overwrites the result line
+};
+
+const save = ({ key, name, bytes, width, height, note, thumb, doc }) =>
+  store.keep({ key, name, bytes, width, height, note, thumb, doc }).catch(report({ name }));
+
+page.addEventListener("edited", ({ detail: picture }) => {
+  if (!picture.thumb) return; // saved when it is there
+  save(picture);
+  mark(picture);
+});
+page.addEventListener("changed", () => localStorage.setItem(SETTINGS, JSON.stringify(settings())));
+
+export const all = () => pictures;
+
+/** The file of a picture, read when it is needed. */
+export async function fileOf(picture) {
+  picture.file ??= await store.fileOf(picture.key);
+  if (!picture.file) throw problemOf(`${picture.name} is no longer in this browser.`);
+  return picture.file;
+}
+
+/** Shows a picture of the project; `image`: if it is decoded already. */
+export async function show(picture, image = null) {
+  const own = (shown += 1);
+  image ??= (await fileOf(picture).then(opened).catch((problem) => refuse(problem, () => show(picture))))?.image;
+  if (own !== shown || !image) return image?.close();
+  const before = state.picture;
+  state.picture = Object.assign(picture, { image });
+  emit("tab", "picture");
+  $("note").textContent = picture.note ?? "";
+  emit("pictured");
+  emit("edited", picture);
+  if (before && before !== picture) before.image.close();
+  localStorage.setItem(OPEN, picture.key);
+  mark(before);
+  mark(picture);
+  picture.line?.scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+
+function drawStrip() {
+  const shown = pictures.filter(({ thumb }) => thumb);
+  strip = $("doubtful").checked ? shown.toSorted((one, other) => sureness(one) - sureness(other)) : shown;
+  for (const picture of strip.filter(({ line }) => !line)) {
+    const image = element("img", { src: URL.createObjectURL(picture.thumb), alt: "", loading: "lazy" });
+    picture.line = button("", () => show(picture));
+    picture.line.append(image, element("span", {}));
+    mark(picture);
+  }
+  $("strip").replaceChildren(...strip.map(({ line }) => element("li", {}, line)));
+  const bytes = pictures.reduce((sum, one) => sum + one.bytes, 0);
+  $("kept").textContent = pictures.length ? `${pictures.length} pictures, ${(bytes / 1e6).toFixed(1)} MB, kept in this browser.` : "";
+}
+
+/** Shows the state of a picture in the strip, which is one stop of the Tab key. */
+function mark(picture) {
+  if (!picture?.line) return;
+  const isOpen = picture === state.picture;
+  const title = `${picture.name}: ${stateOf(picture)}`;
+  Object.assign(picture.line, { className: stateOf(picture), title, ariaLabel: title, tabIndex: isOpen ? 0 : -1, ariaCurrent: String(isOpen) });
+  picture.line.lastChild.textContent = MARKS[stateOf(picture)];
+}
+
+/** Shows the next picture of some in a direction of the strip; false if there is none. */
+function go(step, some = strip) {
+  const at = strip.indexOf(state.picture) + step;
+  const next = step > 0 ? strip.slice(at).find((one) => some.includes(one)) : strip.slice(0, at + 1).findLast((one) => some.includes(one));
+  return next && show(next);
+}
+
+/** Marks the picture as reviewed and shows the next that is not. */
+function accept() {
+  const { picture } = state;
+  if (!picture || state.mode !== "picture") return;
+  if (!picture.doc.isReviewed) change(picture, { ...picture.doc, isReviewed: true }); // else the next is still being decoded
+  const left = strip.filter(({ doc }) => !doc.isReviewed);
+  if (!go(1, left) && !go(-1, left)) $("note").textContent = `All ${pictures.length} pictures are reviewed.`;
+}
+
+/** Acts on one after the other, with progress; what is refused costs itself alone. Tells what was done. */
+async function each(items, nameOf, act) {
+  control?.abort();
+  const { signal } = (control = new AbortController());
+  const [refused, began] = [[], performance.now()];
+  let done = 0;
+  $("progress").hidden = false;
+  $("done-of").max = items.length;
+  const all = async () => {
+    for (const [index, item] of items.entries()) {
+      const left = Math.ceil(((performance.now() - began) / 1000 / index) * (items.length - index));
+      $("done-of").value = index;
+      $("doing").textContent = `${index + 1} of ${items.length}: ${nameOf(item)}${index ? `; about ${timeOf(left)} left` : ""}`;
+      signal.throwIfAborted();
+      await act(item, signal).then(() => (done += 1), (problem) => {
+        if (!OF_A_PICTURE.includes(problem.status)) throw problem;
+        refused.push(problem.message.startsWith(nameOf(item)) ? problem.message : `${nameOf(item)}: ${problem.message}`);
+      });
+    }
+    return "";
+  };
+  const how = await all().catch((problem) => {
+    if (problem.name === "AbortError") return "Stopped. ";
+    if (problem.status === undefined) throw problem;
+    return `${refusalText(problem, () => null)} `;
+  });
+  if (signal !== control.signal) return;
+  $("progress").hidden = true;
+  const more = refused.length > MAX_NAMES ? ` And ${refused.length - MAX_NAMES} more.` : "";
+  const leftOut = refused.length ? ` Left out: ${refused.slice(0, MAX_NAMES).join(" ")}${more}` : "";
+  $("note").textContent = `${how}${done} of ${items.length} pictures are done.${leftOut}${unkept}`;
+}
+
+/** Adds many files; the first is shown if no picture is. */
+export async function addAll(files) {
+  $("many").open = true;
+  if (!files.length) return tell("There are no pictures among these files.", true);
+  const pathOf = (file) => file.webkitRelativePath.split("/").slice(1).join("/") || file.name;
+  await each(files, pathOf, async (file) => {
+    const { image, ...picture } = await opened(file);
+    const one = add({ image, ...picture }, baseName(pathOf(file)) + picture.file.name.slice(baseName(picture.file.name).length));
+    await one.kept;
+    if (state.picture) image.close();
+    else await show(one, image);
+  });
+}
+
+/** Asks about all pictures that were neither reviewed nor asked about these words. */
+async function labelAll() {
+  const words = wordsQuestion();
+  if (!words) return tell("Type the words first, or choose everything.", true);
+  const open = strip.filter(({ doc }) => !doc.isReviewed && doc.asked !== JSON.stringify(words));
+  if (!open.length) return tell(pictures.length ? "All pictures are labelled with these words." : "Choose pictures first.");
+  await each(open, ({ name }) => name, async (picture, signal) => {
+    await fileOf(picture);
+    const answer = await withRetry(() => engine.segment(picture, words, signal, () => null), signal);
+    change(picture, withWords(picture.doc, words, answer));
+  });
+  drawStrip();
+}
+
+/** Forgets some pictures. */
+async function erase(some) {
+  if (!window.confirm(`Erase ${some.length} pictures and their labels from this browser?`)) return;
+  pictures = pictures.filter((one) => !some.includes(one));
+  await Promise.all(some.map(({ key }) => store.forget(key)));
+  if (some.includes(state.picture)) $("another").click();
+  drawStrip();
+}
+
+const clicks = {
+  "label-all": labelAll,
+  cancel: () => control.abort(),
+  accept,
+  erase: () => erase(pictures),
+  "export-project": async () => (await import("./export.js")).exportProject(pictures),
+};
+for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
+$("doubtful").addEventListener("change", () => {
+  drawStrip();
+  if ($("doubtful").checked && strip.length) show(strip[0]);
+});
+document.addEventListener("keydown", (event) => {
+  const field = /** @type {any} */ (event.target);
+  if (event.ctrlKey || event.metaKey || event.altKey || !field.matches("#canvas, #strip button, body")) return;
+  const near = (side) => $("strip").contains(field) && field.parentElement[side]?.firstElementChild.focus();
+  const keys = {
+    PageDown: () => go(1),
+    PageUp: () => go(-1),
+    a: accept,
+    Delete: () => $("strip").contains(field) && erase(strip.filter(({ line }) => line === field)),
+    ArrowRight: () => near("nextElementSibling"),
+    ArrowLeft: () => near("previousElementSibling"),
+  };
+  keys[event.key]?.();
+  if (event.key.startsWith("Page")) event.preventDefault();
+});

@@ -1,0 +1,196 @@
+"""Pictures, their labels and corrections stay in the browser, and are reviewed one after the other."""
+
+import json
+import re
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, FilePayload, Locator, Page, Request, expect
+
+from tests import pictures
+from tests.integration.playground.asking import CHINA, add, expect_result, place, segments
+from tests.integration.playground.conftest import PATIENCE, opened
+from tests.integration.server import Server
+
+FLOWER = pictures.encoded(pictures.photograph("flower"), "JPEG")
+HELD = """async () => {
+    const { state } = await import("/playground/page.js");
+    return state.picture.doc.segments.map(({ label, mask }) => ({ label, mask }));
+}"""
+
+SCORES = """() => new Promise((resolve) => {
+    indexedDB.open("lexiseg-project").onsuccess = ({ target }) => {
+        const all = target.result.transaction(["pictures"]).objectStore("pictures").getAll();
+        const scores = ({ name, doc }) => [name, doc.segments.map(({ score }) => score)];
+        all.onsuccess = () => resolve(all.result.map(scores));
+    };
+})"""
+
+
+def strip(page: Page) -> Locator:
+    return page.locator("#strip button")
+
+
+def add_files(page: Page, **files: bytes) -> None:
+    page.evaluate("document.getElementById('many').open = true")
+    chosen: list[FilePayload] = [
+        {"name": f"{name}.jpg", "mimeType": "image/jpeg", "buffer": one} for name, one in files.items()
+    ]
+    page.set_input_files("#files", chosen)
+    expect(strip(page)).to_have_count(len(files))
+
+
+def label_all(page: Page, *words: str) -> None:
+    add(page, *words)
+    expect_result(page, re.compile("Found|Not found"))
+    page.get_by_role("button", name="Label all").click()
+    expect(page.locator("#strip .labelled")).to_have_count(strip(page).count())
+
+
+def held(page: Page) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = page.evaluate(HELD)
+    return found
+
+
+def shown(page: Page) -> str:
+    return page.locator("#strip [aria-current=true]").get_attribute("title") or ""
+
+
+def test_a_reload_loses_nothing_and_asks_nothing(page: Page) -> None:
+    add_files(page, one=CHINA, two=FLOWER)
+    label_all(page, "sky", "flower")
+    page.get_by_role("button", name="Correct sky").click()
+    page.check("[name=sign][value=brush]")
+    page.mouse.click(*place(page, 320, 350))
+    page.keyboard.press("a")
+    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "two.jpg: labelled")
+    page.keyboard.press("PageUp")
+    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "one.jpg: reviewed")
+    before = held(page)
+    asked: list[Request] = []
+    page.on("request", lambda request: asked.append(request) if request.url.endswith("/segment") else None)
+
+    page.reload()
+    page.locator("body[data-ready]").wait_for()
+
+    expect(segments(page)).to_have_count(1)
+    assert shown(page) == "one.jpg: reviewed"
+    assert held(page) == before
+    expect(page.locator("#kept")).to_contain_text("2 pictures, 0.")
+    strip(page).nth(1).click()
+    expect_result(page, "flower")
+    assert asked == []
+
+
+def test_a_page_that_is_closed_without_a_word_keeps_project_and_question(
+    context: BrowserContext, page: Page, server: Server
+) -> None:
+    add_files(page, one=CHINA, two=FLOWER)
+    label_all(page, "sky")
+    before = held(page)
+    page.close()
+
+    again = opened(context, server.url)
+
+    expect(again.locator("#chips li")).to_contain_text("sky")
+    expect_result(again, "Found sky")
+    assert held(again) == before
+
+
+def test_the_doubtful_come_first_and_a_key_accepts(page: Page) -> None:
+    add_files(page, one=CHINA, two=FLOWER, three=CHINA)
+    label_all(page, "sky", "flower")
+    scores = page.evaluate(SCORES)
+    wanted = [name for name, some in sorted(scores, key=lambda one: min([*one[1], 1.0]))]
+
+    page.check("#doubtful")
+
+    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", f"{wanted[0]}: labelled")
+    assert [(one.get_attribute("title") or "").partition(":")[0] for one in strip(page).all()] == wanted
+    page.focus("#canvas")
+    for name in wanted:
+        expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", f"{name}: labelled")
+        page.keyboard.press("a")
+    expect(page.locator("#note")).to_have_text("All 3 pictures are reviewed.")
+
+
+def test_what_is_reviewed_is_not_asked_about_again(page: Page) -> None:
+    add_files(page, one=CHINA, two=CHINA)
+    label_all(page, "sky")
+    page.focus("#canvas")
+    page.keyboard.press("a")
+    expect(page.locator("#strip .reviewed")).to_have_count(1)
+
+    add(page, "tree")
+    expect_result(page, "Found sky, tree")
+    strip(page).first.click()
+
+    expect_result(page, "Found sky.")
+    page.get_by_role("button", name="Label all").click()
+    expect_result(page, "All pictures are labelled with these words.")
+
+
+def test_the_strip_is_one_stop_of_the_tab_key_and_arrows_walk_along_it(page: Page) -> None:
+    add_files(page, one=CHINA, two=FLOWER, three=CHINA)
+
+    assert page.locator("#strip [tabindex='0']").count() == 1
+    strip(page).first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+
+    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "two.jpg: new")
+
+
+def test_a_full_disk_is_told_and_the_picture_goes_on(page: Page) -> None:
+    page.evaluate(
+        """() => {
+            const { put } = IDBObjectStore.prototype;
+            IDBObjectStore.prototype.put = function (...parts) {
+                const request = put.apply(this, parts);
+                throw new DOMException("no room", "QuotaExceededError");
+            };
+        }"""
+    )
+    add_files(page, one=CHINA)
+
+    expect(page.locator("#note")).to_contain_text("one.jpg is not kept in this browser: its storage is full.")
+    add(page, "sky")
+    expect(segments(page)).to_have_count(1)
+
+
+def test_erasing_leaves_nothing(page: Page) -> None:
+    add_files(page, one=CHINA, two=FLOWER)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Erase").click()
+    expect(page.locator("#empty")).to_be_visible()
+
+    page.reload()
+    page.locator("body[data-ready]").wait_for()
+
+    expect(strip(page)).to_have_count(0)
+    expect(page.locator("#empty")).to_be_visible()
+
+
+def test_a_phone_shows_the_strip_within_its_width(browser: Browser, server: Server) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    context.set_default_timeout(PATIENCE)
+    page = opened(context, server.url)
+    add_files(page, **{f"number-{number}": CHINA for number in range(8)})
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    boxes = [one.bounding_box() for one in strip(page).all()[:3]]
+    assert all(box and box["height"] >= 24 for box in boxes)
+    context.close()
+
+
+def test_the_question_of_the_address_goes_before_the_project_s(
+    context: BrowserContext, page: Page, server: Server
+) -> None:
+    add_files(page, one=CHINA)
+    label_all(page, "sky")
+    page.close()
+
+    question = json.dumps({"classes": ["tree"]})
+    again = opened(context, f"{server.url}/#{question}")
+
+    expect(again.locator("#chips li")).to_have_text(re.compile("tree"))
+    expect_result(again, "Found tree")
