@@ -107,8 +107,7 @@ def copy_page(out: Path, server: str | None = None) -> None:
     """Write the page without the model, for visitors who may send a question to that server, too."""
     web = Path(str(files("lexiseg_service"))) / "web"
     shutil.copytree(web / "playground", out / "playground")
-    for name in ("icon.svg", "manifest.json"):
-        shutil.copyfile(web / "site" / name, out / name)
+    shutil.copyfile(web / "manifest.json", out / "manifest.json")
     for name in AUTHORS:
         with suppress(NoSample):  # its package is not installed, and the page hides the example
             (out / "playground" / name).write_bytes(photograph(name))
@@ -124,7 +123,7 @@ def copy_page(out: Path, server: str | None = None) -> None:
         '    <link rel="manifest" href="manifest.json">\n    '
     )
     changes = {
-        '<link rel="icon" href="data:,">': f'{head}<link rel="icon" href="icon.svg">',
+        '<link rel="icon"': f'{head}<link rel="icon"',
         "<body ": f'<body class="local"{named} ',
         "playground/engine/server.js": "playground/engine/browser.js",
         "{max_bytes}": str(MAX_BYTES),

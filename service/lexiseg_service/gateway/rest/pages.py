@@ -25,12 +25,13 @@ PLAYGROUND = WEB / "playground"
 SCRIPTS = ("engine/server.js", *sorted(path.name for path in PLAYGROUND.glob("*.js")))
 WORKER = "painter.js"
 EXAMPLES = tuple(sorted(path.name for path in PLAYGROUND.glob("*.webp")))
+ICON = "/playground/icon.svg"
 PHOTOGRAPHS = tuple(f"/playground/{name}" for name in AUTHORS)
 DOCS = "/docs"
 SWAGGER_UI = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 # Paths that need no API key: a browser cannot send one with a page.
 PATHS = frozenset(
-    {"/", *PHOTOGRAPHS, DOCS, "/openapi.json", f"{DOCS}/assets/docs.js"}
+    {"/", ICON, *PHOTOGRAPHS, DOCS, "/openapi.json", f"{DOCS}/assets/docs.js"}
     | {f"/playground/{name}" for name in (*SCRIPTS, *EXAMPLES)}
     | {f"{DOCS}/assets/{name}" for name in SWAGGER_UI}
 )
@@ -110,6 +111,7 @@ def _swagger_ui() -> Path:
 _serve(DOCS, WEB / "docs.html", "text/html", {"Content-Security-Policy": DOCS_POLICY})
 for _path in PHOTOGRAPHS:
     _serve_photograph(_path)
+_serve(ICON, PLAYGROUND / "icon.svg", "image/svg+xml", ONE_DAY)
 for _name in EXAMPLES:
     _serve(f"/playground/{_name}", PLAYGROUND / _name, "image/webp", ONE_DAY)
 for _name in SCRIPTS:  # a worker obeys the policy of its own response, other scripts that of the page

@@ -85,7 +85,7 @@ function askAsExample({ words, background, task }) {
   else emit("changed");
 }
 
-for (const image of document.querySelectorAll("img")) {
+for (const image of /** @type {any} */ (document.querySelectorAll("img[data-src]"))) {
   window.addEventListener("load", () => (image.src = image.dataset.src)); // after the files that make the page usable
   image.addEventListener("error", () => (image.closest("button").hidden = true)); // the package with the picture is not installed
 }
