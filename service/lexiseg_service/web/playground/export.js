@@ -97,8 +97,8 @@ function cutOut(one, image) {
   }).convertToBlob();
 }
 
-/** Saves a project's labelled pictures in all formats. */
-export async function exportProject(pictures) {
+/** Files of a project's labelled pictures in all formats; none where they cannot be packed, which is told. */
+export function projectFiles(pictures) {
   const done = pictures.filter(({ doc }) => doc.answer);
   if (!done.length) return tell("No picture is labelled yet.", true);
   if (done.reduce((sum, { bytes }) => sum + bytes, 0) > MAX_BYTES) return tell("More than 4 GB do not fit into a zip.", true);
@@ -110,9 +110,16 @@ export async function exportProject(pictures) {
     segments: shownOf(picture.doc).map((one) => ({ ...one, name: one.label ?? "object" })),
     file: () => fileOf(picture),
   }));
-  save(await zip(filesOf(all)), "project.zip");
-  const left = pictures.length - done.length;
-  tell(`Saved ${done.length} pictures.${left ? ` Left out, because they are not labelled: ${left}.` : ""}`);
+  return filesOf(all);
+}
+
+/** Saves a project's labelled pictures. */
+export async function exportProject(pictures) {
+  const files = projectFiles(pictures);
+  if (!files) return;
+  save(await zip(files), "project.zip");
+  const left = pictures.filter(({ doc }) => !doc.answer).length;
+  tell(`Saved ${pictures.length - left} pictures.${left ? ` Left out, because they are not labelled: ${left}.` : ""}`);
 }
 
 /** Copies a text, returns whether it worked. Without TLS there is no clipboard API; a selection can still be copied. */

@@ -2,7 +2,7 @@
 
 import * as engine from "./engine/server.js";
 import { UNSUPPORTED, opened } from "./decode.js";
-import { $, card, emit, page, persist, refuse, restore, segmentAt, state, tasks, tell } from "./page.js";
+import { $, card, emit, page, persist, refuse, restore, segmentAt, settings, state, tasks, tell } from "./page.js";
 import { addWords } from "./question.js";
 
 const EXAMPLE_KEY = "lexiseg-tried"; // session storage: words of the example while the visitor has not changed them
@@ -39,6 +39,7 @@ for (const shown of document.querySelectorAll("output")) {
 const refuseOffer = (problem) => refuse(problem, engine.remote ? offerAgain : () => location.reload());
 const offerAgain = () => offer().then(offerTasks).then(() => emit("changed"), refuseOffer); // a `changed` event would clear the refusal
 persist("key", offerAgain);
+page.addEventListener("models", offerAgain);
 $("server").value = document.body.dataset.server ?? "";
 persist("server", () => null);
 $("export").addEventListener("click", async ({ target }) => {
@@ -52,11 +53,13 @@ function fill(id, names) {
 
 /** Fills the menus of models and vocabularies. Rejects without a required key; a key may be denied vocabularies only. */
 async function offer() {
+  const chosen = settings();
   state.models = await engine.describe();
   const listed = engine.vocabularies().then((all) => fill("vocabulary", all.map(({ name }) => name)), () => null);
   fill("model", state.models.map(({ name }) => name));
   fill("refine", [...new Set(state.models.flatMap(({ refinements = [] }) => refinements))]);
   if ((await questionFromAddress).vocabulary) await listed;
+  restore({ ...chosen, words: null, task: null, background: undefined });
 }
 
 /** Disables the tasks that the chosen model does not support. */
@@ -149,6 +152,8 @@ for (const [id, act] of Object.entries(takers)) {
   });
 }
 page.addEventListener("file", ({ detail }) => openPicture(detail));
+
+$("many").addEventListener("toggle", () => engine.remote && import("./jobs.js"), { once: true });
 
 const modes = $("modes").elements.mode;
 

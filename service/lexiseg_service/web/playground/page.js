@@ -3,7 +3,7 @@
 /**
  * Events: `changed` (the question; `{atOnce: true}`: ask without a pause), `answered`, `mapped` (`state.map` is available),
  * `refused`, `file` (a request to open it), `pictured` (the picture was replaced), `tab` (a request to show it), `turned`
- * (the tab was shown), `chosen` (clicks go to another segment) and `edited` (the document of a picture changed).
+ * (the tab was shown), `chosen` (clicks go to another segment) `edited` (the document of a picture changed) and `models` (the service has others).
  *
  * Of the view: `shown` {x, y, positive} (a click; with `box` [x0, y0, x1, y1] if one was dragged), `stroke` {points, radius,
  * adds}, `hover` {x, y} or null, `next`, `undo` and `clear`.

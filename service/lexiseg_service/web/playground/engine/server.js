@@ -31,6 +31,9 @@ export async function segment(picture, question, signal, report = tell) {
   return content;
 }
 
+/** The bytes at a path, as a Blob. */
+export const download = async (path) => (await fetch(address() + path, { headers: authorization() })).blob();
+
 /** Sends a form or JSON, returns the JSON answer. XMLHttpRequest, because fetch reports no upload progress. @returns {Promise<any>} */
 export function request(method, path, body = null, signal = null, report = tell) {
   return new Promise((resolve, reject) => {

@@ -1,0 +1,76 @@
+// Jobs and trainings of a service that offers them: it asks about the project's pictures, or tunes a model on them.
+
+import { download, remove, request } from "./engine/server.js";
+import { distinct, projectFiles, save } from "./export.js";
+import { zip } from "./formats.js";
+import { $, button, element, emit, refuse, tell, timeOf, wordsQuestion } from "./page.js";
+import { all, fileOf } from "./project.js";
+
+const POLL = 2000; // milliseconds
+const FORMATS = { coco: "coco.json", yolo: "yolo.zip", jsonl: "answers.jsonl" };
+const TRAINED_ON = /^(images\/|coco\.json$)/; // files of the project
+const LINES = { jobs: lineOfJob, trainings: lineOfTraining };
+const waiting = {};
+const running = new Set(); // ids of trainings
+
+/** Shows the jobs or trainings, again and again while one runs. Where the service has none, or not for this key, nothing shows. */
+async function list(kind) {
+  clearTimeout(waiting[kind]);
+  const some = (await request("GET", `/v1/${kind}`).catch(() => ({})))[kind];
+  $(kind).hidden = !some;
+  if (!some) return;
+  $(`${kind}-list`).replaceChildren(...some.map((one) => element("li", {}, ...LINES[kind](one))));
+  if ($(kind).open && some.some(({ state }) => ["waiting", "running"].includes(state))) waiting[kind] = setTimeout(list, POLL, kind);
+}
+
+const text = (textContent) => element("p", { className: "hint", textContent });
+
+function end(kind, { id }, what) {
+  return button("Delete", () => remove(`/v1/${kind}/${id}`).then(() => list(kind)), { ariaLabel: `Delete the ${what}` });
+}
+
+function lineOfJob({ id, total, done, failed, seconds_left: left, detail }) {
+  const formats = Object.entries(FORMATS).map(([to, name]) => button(to, async () => save(await download(`/v1/jobs/${id}/results?to=${to}`), name)));
+  const rest = left ? `; about ${timeOf(Math.ceil(left))} left` : "";
+  const state = `${done} of ${total} pictures${failed ? `, ${failed} failed` : ""}${rest}${detail ? `: ${detail}` : ""}`;
+  return [text(state), element("div", { className: "row" }, ...formats, end("jobs", { id }, `job of ${total} pictures`))];
+}
+
+function lineOfTraining({ id, name, state, detail, figures }) {
+  if (["waiting", "running"].includes(state)) running.add(id);
+  else if (running.delete(id) && state === "done") emit("models");
+  const cells = (...values) => element("tr", {}, ...values.map((value) => element("td", { textContent: value ?? "-" })));
+  const { before, after } = figures ?? {};
+  const classes = Object.entries(after?.per_class ?? {}).map(([label, iou]) => [label, before.per_class?.[label], iou]);
+  const rows = before ? [["", "before", "after"], ["mean IoU, %", before.miou, after.miou], ...classes] : [];
+  const log = button("Log", async () => save(await download(`/v1/trainings/${id}/log`), `${name}.log`));
+  const row = element("div", { className: "row" }, log, end("trainings", { id }, `training of ${name}`));
+  return [text(`${name}: ${state}${detail ? `, ${detail}` : ""}`), element("table", {}, ...rows.map((values) => cells(...values))), row];
+}
+
+/** Sends an archive of `files` with a question, and shows the list. */
+async function create(kind, files, query, taken) {
+  const form = new FormData();
+  form.append("archive", await zip(files), "pictures.zip");
+  form.append("request", JSON.stringify(query));
+  const made = await request("POST", `/v1/${kind}`, form).catch((problem) => refuse(problem, () => create(kind, files, query, taken)));
+  if (made) tell(taken);
+  await list(kind);
+}
+
+$("run-job").addEventListener("click", () => {
+  const [question, pictures] = [wordsQuestion(), all()];
+  if (!question || !pictures.length) return tell("Choose pictures first, and type the words or choose everything.", true);
+  const names = distinct(pictures.map(({ name }) => name));
+  const files = pictures.map((picture, index) => [names[index], () => fileOf(picture)]);
+  return create("jobs", files, { question, to: "coco" }, `The service asks about ${pictures.length} pictures; this page may be closed meanwhile.`);
+});
+$("train").addEventListener("submit", () => {
+  const files = projectFiles(all());
+  const query = { name: $("new-model").value.trim(), ...($("model").value && { start: $("model").value }) };
+  if (files) create("trainings", [...files].filter(([path]) => TRAINED_ON.test(path)), query, "The service trains; this page may be closed meanwhile.");
+});
+for (const kind of Object.keys(LINES)) {
+  $(kind).addEventListener("toggle", () => list(kind));
+  list(kind);
+}
