@@ -39,6 +39,7 @@ from lexiseg_service.commands.options import Grouped, takes_settings
 from lexiseg_service.commands.outputs import output_folder
 from lexiseg_service.commands.sample import sample
 from lexiseg_service.commands.segment.app import segment
+from lexiseg_service.commands.segment_scene.app import segment_scene
 from lexiseg_service.commands.serving.app import gateway, mcp, serve, trainer, worker
 from lexiseg_service.commands.serving.vocabularies import vocabularies
 from lexiseg_service.commands.site.app import site
@@ -81,7 +82,7 @@ app.add_typer(models, name="models")
 app.add_typer(vocabularies, name="vocabularies")
 keys = typer.Typer(help="API keys of a server.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys, name="keys")
-for command in (serve, gateway, worker, trainer, segment, video, bulk, mcp):
+for command in (serve, gateway, worker, trainer, segment, segment_scene, video, bulk, mcp):
     app.command(cls=Grouped)(command)
 app.command(cls=Grouped)(site)
 app.command()(sample)

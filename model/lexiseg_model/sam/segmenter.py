@@ -15,9 +15,9 @@ from torch import Tensor
 from lexiseg_model.clip.windowed import as_kept
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
+from lexiseg_model.sam.head import LEVELS, PromptHead, SamMemory
 from lexiseg_model.segmenter import PromptMasks, Segmenter
 from lexiseg_model.types import ModelCard, Prompt, StrictModel
-from lexiseg_model.video.sam import LEVELS, PromptHead, SamMemory
 
 
 class SquareSettings(StrictModel):

@@ -33,8 +33,8 @@ from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.features import Features
 from lexiseg_model.methods.dense_clip.network import values_on
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
+from lexiseg_model.sam.head import PromptHead
 from lexiseg_model.segmenter import Proposing, Segmenter
-from lexiseg_model.video.sam import PromptHead
 
 if TYPE_CHECKING:
     from open_clip.transformer import VisionTransformer

@@ -16,8 +16,8 @@ from lexiseg_model.catalogue.transformers_model import (
     require_transformers,
 )
 from lexiseg_model.errors import ForeignWeightsError, WeightsError
+from lexiseg_model.sam.segmenter import SquareSettings
 from lexiseg_model.types import InputSize
-from lexiseg_model.video.sam_segmenter import SquareSettings
 
 NAME = "SAM 2.1"
 KINDS = {"sam2_video": "Sam2Video", "edgetam_video": "EdgeTamVideo"}  # model type -> prefix of transformers' classes

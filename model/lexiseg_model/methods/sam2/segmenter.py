@@ -15,10 +15,10 @@ from lexiseg_model.catalogue.weights import image_digest, settings_of
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features
 from lexiseg_model.methods.sam2.import_ import NAME, Options, Sam2Settings, classes_of, read
+from lexiseg_model.sam.head import Grid, PromptHead, everything
+from lexiseg_model.sam.segmenter import PromptedSegmenter
 from lexiseg_model.segmenter import Proposals
 from lexiseg_model.types import ModelCard
-from lexiseg_model.video.sam import Grid, PromptHead, everything
-from lexiseg_model.video.sam_segmenter import PromptedSegmenter
 
 # Files of the hub's repository; the first of each group that exists is used.
 FILES = (("config.json",), ("model.safetensors",), ("preprocessor_config.json", "processor_config.json"))

@@ -16,8 +16,8 @@ from lexiseg_model.catalogue.transformers_model import TOKENIZER, Tokens, build_
 from lexiseg_model.catalogue.weights import state_digest
 from lexiseg_model.clip.compat import without_compiler
 from lexiseg_model.methods.sam3.examples import Exemplars
-from lexiseg_model.video.sam import PromptHead
-from lexiseg_model.video.sam_segmenter import SquareSettings
+from lexiseg_model.sam.head import PromptHead
+from lexiseg_model.sam.segmenter import SquareSettings
 
 NAME = "SAM 3"
 TRACKER = ("tracker_model.", "tracker_neck.")  # prefixes of its weight names

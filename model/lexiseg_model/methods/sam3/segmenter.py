@@ -28,11 +28,11 @@ from lexiseg_model.features import Features, Plan, TileFeatures
 from lexiseg_model.methods.sam3 import examples
 from lexiseg_model.methods.sam3.network import NAME, Detections, Sam3Network, Sam3Settings
 from lexiseg_model.methods.sam3.network import TextRows as TokenRows
+from lexiseg_model.sam.head import LEVELS as TRACKED
+from lexiseg_model.sam.head import PromptHead
+from lexiseg_model.sam.segmenter import PromptedSegmenter, SquareSegmenter
 from lexiseg_model.segmenter import ExampleVectors, NamedMasks, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement, Region
-from lexiseg_model.video.sam import LEVELS as TRACKED
-from lexiseg_model.video.sam import PromptHead
-from lexiseg_model.video.sam_segmenter import PromptedSegmenter, SquareSegmenter
 
 LEVELS = ("fine", "middle", "coarse")
 PICTURE = "picture"  # name of the fingerprint among the features

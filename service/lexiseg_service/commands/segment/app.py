@@ -61,20 +61,10 @@ def segment(
     threshold: options.Threshold = None,
     max_side: options.MaxSide = None,
     server: options.Server = None,
-    window: Annotated[
-        int | None,
-        typer.Option(min=64, help="Images of any size, as GeoTIFF, in windows of at least so many pixels a side"),
-    ] = None,
-    bands: Annotated[
-        str | None,
-        typer.Option(metavar="R,G,B", help="With --window: bands from 1 [default: red, green, blue, or the first]"),
-    ] = None,
-    stretch: Annotated[
-        str | None,
-        typer.Option(
-            "--range", metavar="LOW,HIGH", help="With --window: values of black and white, of more than 8 bits"
-        ),
-    ] = None,
+    # Until 0.5.0: `lexiseg segment-scene`.
+    window: Annotated[int | None, typer.Option(min=64, hidden=True)] = None,
+    bands: Annotated[str | None, typer.Option(hidden=True)] = None,
+    stretch: Annotated[str | None, typer.Option("--range", hidden=True)] = None,
 ) -> None:
     """Segment images in this process or by a server: an overlay PNG each and one COCO JSON, or another format.
 
@@ -82,8 +72,8 @@ def segment(
     a point gets the label that fits. The same prompts hold for every file. `prompt_index` in the JSON counts the
     points, then the boxes, then the prompts of several parts. --task panoptic also writes panoptic.json and the maps
     in panoptic/, as panopticapi reads them. Nothing is replaced: the same command continues with the files that are
-    not done, another question gets the folder OUT-2. Where every image fails nothing is written. --window writes
-    outlines as GeoJSON and GeoPackage and a map of classes as GeoTIFF instead, in the image's coordinates.
+    not done, another question gets the folder OUT-2. Where every image fails nothing is written. Rasters of
+    any size, as GeoTIFF: lexiseg segment-scene.
 
     Examples:
 
@@ -106,8 +96,6 @@ def segment(
       lexiseg segment photos/*.jpg --example "our mascot=party.jpg@10,20,200,180" -c person
 
       lexiseg segment photo.jpg --task everything
-
-      lexiseg segment scene.tif -c road -c building --window 1024
 
       lexiseg segment photos/*.jpg -c sky --server http://localhost:8000
     """
@@ -141,8 +129,8 @@ def segment(
             reason = "takes words, works in this process, and writes files of its own into a folder"
             raise typer.BadParameter(reason, param_hint="'--window'")
         check_server(context, server)
-        from lexiseg_service.commands.segment.windows import reading_of
-        from lexiseg_service.commands.segment.windows import run as run_in_windows
+        from lexiseg_service.commands.segment_scene.windows import reading_of
+        from lexiseg_service.commands.segment_scene.windows import run as run_in_windows
 
         reading = reading_of(window, bands, stretch, settings.limits)
         raise typer.Exit(run_in_windows(images, question, out, settings, reading))

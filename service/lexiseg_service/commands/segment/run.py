@@ -232,7 +232,7 @@ def segment_files(
         try:
             for source, content, result in answers:
                 if isinstance(result, ServiceError):
-                    hint = "; by words --window 1024 takes any size" if isinstance(result, TooLarge) else ""
+                    hint = "; by words `lexiseg segment-scene` takes any size" if isinstance(result, TooLarge) else ""
                     outcome.failures.append(f"{source.name}: {result}{hint}")
                 elif refusal := _kept(keep, source, content, result):
                     outcome.failures.append(f"{source.name}: {refusal}")

@@ -1,4 +1,4 @@
-"""`lexiseg segment --window`: images of any size, in memory that does not grow with their pixels.
+"""`lexiseg segment-scene`: images of any size, in memory that does not grow with their pixels.
 
 parts of the file -> windows scored in threads -> blocks of labels -> map of classes -> outlines of its regions
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # optional libraries, and torch
 
     from lexiseg_model.segmenter import Segmenter
     from lexiseg_model.types import Vocabulary
-    from lexiseg_service.commands.segment.scene import Reading, Scene
+    from lexiseg_service.commands.segment_scene.scene import Reading, Scene
 
 OVERLAP = 0.25  # of a window's side
 MAX_PIXELS_OF_DETAIL = 8  # more are shrunk when they are read, which bounds the memory of a window
@@ -45,8 +45,8 @@ def reading_of(window: int, bands: str | None, stretch: str | None, limits: Limi
     Raises:
         typer.BadParameter: an option is not as expected, or its libraries are not installed.
     """
-    check_installed("--window", "the libraries of maps", "rasterio", "pyogrio", "shapely")
-    from lexiseg_service.commands.segment.scene import Reading
+    check_installed("SCENE", "the libraries of maps", "rasterio", "pyogrio", "shapely")
+    from lexiseg_service.commands.segment_scene.scene import Reading
 
     if window**2 > limits.max_pixels:
         longest = int(limits.max_pixels**0.5)
@@ -83,7 +83,7 @@ def run(images: list[str], question: Question, out: Path, settings: Settings, re
     if len(missing) == len(images):
         raise Unreadable("\n".join(f"{name}: No such file" for name in missing))
     segmenter = _WindowSegmenter(load(settings, question.task), vocabulary, question)
-    from lexiseg_service.commands.segment.scene import open_scene  # imports torch: after all checks
+    from lexiseg_service.commands.segment_scene.scene import open_scene  # imports torch: after all checks
 
     failures = 0
     for name in images:
@@ -132,7 +132,7 @@ class _WindowSegmenter:
     def segment(self, scene: Scene, folder: Path, name: str) -> int:
         """Write NAME.tif, NAME.gpkg and NAME.geojson, and return how many regions there are."""
         from lexiseg_model.tasks.blending import Blend, Window
-        from lexiseg_service.commands.segment.scene import ClassMap, write_outlines
+        from lexiseg_service.commands.segment_scene.scene import ClassMap, write_outlines
 
         # A window with less detail than the model takes would show it blurred pixels.
         detail = scene.pixels_of_detail()

@@ -21,10 +21,10 @@ from lexiseg_model.methods.dense_clip.import_ import Options, read
 from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
+from lexiseg_model.sam.head import PromptHead
 from lexiseg_model.segmenter import Proposals
 from lexiseg_model.testing.questions import blocks
 from lexiseg_model.types import ClassEntry, Vocabulary
-from lexiseg_model.video.sam import PromptHead
 from lexiseg_model.vocabulary.scoring import majority_labels, majority_vote
 from tests.golden import corrclip as plain
 from tests.model.clip import small

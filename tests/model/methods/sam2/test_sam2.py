@@ -15,11 +15,11 @@ from lexiseg_model.errors import WeightsError
 from lexiseg_model.masks.rle import decode, encode_mask
 from lexiseg_model.methods.sam2.import_ import Options, read
 from lexiseg_model.methods.sam2.segmenter import Sam2Segmenter
+from lexiseg_model.sam.head import Grid, everything
 from lexiseg_model.segmenter import PromptMasks, Segmenter, prompts_of
 from lexiseg_model.testing.questions import BOX, CLICK, PAIR, SIZE, blocks
 from lexiseg_model.types import Point, Prompt, Vocabulary
 from lexiseg_model.video.following import Follower, Start
-from lexiseg_model.video.sam import Grid, everything
 from tests.model.methods import pretrained
 from tests.model.methods.sam2 import small
 from tests.model.methods.tipsv2 import small as tipsv2

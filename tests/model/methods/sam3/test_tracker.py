@@ -13,11 +13,11 @@ from lexiseg_model.errors import TaskError
 from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
+from lexiseg_model.sam.head import LEVELS
 from lexiseg_model.segmenter import TextBank, TextRows, prompts_of, regions_of
 from lexiseg_model.testing.questions import BOX, CLICK, PAIR, bank_of, blocks
 from lexiseg_model.types import ClassEntry, Prompt, Region, Shown, Vocabulary
 from lexiseg_model.video.following import Follower, Start
-from lexiseg_model.video.sam import LEVELS
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 from tests.model.methods.sam2.test_sam2 import BOTH, FRAMES, MASK, inputs_of
 from tests.model.methods.sam3 import small

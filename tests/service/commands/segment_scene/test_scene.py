@@ -9,9 +9,9 @@ from PIL import Image
 from rasterio.enums import ColorInterp
 
 from lexiseg_model.tasks.blending import Box
-from lexiseg_service.commands.segment.scene import Reading, open_scene
+from lexiseg_service.commands.segment_scene.scene import Reading, open_scene
 from tests import pictures
-from tests.service.commands.segment import scenes
+from tests.service.commands.segment_scene import scenes
 
 ALL = Box(0, 0, 96, 128)
 

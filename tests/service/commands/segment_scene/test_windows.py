@@ -1,4 +1,4 @@
-"""`lexiseg segment --window`, through the real command line and the real model."""
+"""`lexiseg segment-scene`, through the real command line and the real model."""
 
 import json
 import os
@@ -16,10 +16,10 @@ from PIL import Image
 from rasterio import Affine
 
 from lexiseg_model.tasks.blending import Box
-from lexiseg_service.commands.segment.scene import ClassMap, Region
+from lexiseg_service.commands.segment_scene.scene import ClassMap, Region
 from tests import pictures
 from tests.service.commands.command_line import CommandLine
-from tests.service.commands.segment import scenes
+from tests.service.commands.segment_scene import scenes
 
 WORDS = ("-c", "sky", "-c", "cat", "--window", "128")
 
@@ -35,7 +35,7 @@ def scene(tmp_path: Path) -> Path:
 def test_map_and_outlines_say_the_same_in_the_pictures_coordinates(
     lexiseg: CommandLine, scene: Path, tmp_path: Path
 ) -> None:
-    outcome = lexiseg("segment", scene, *WORDS, "--out", tmp_path / "out")
+    outcome = lexiseg("segment-scene", scene, *WORDS, "--out", tmp_path / "out")
 
     assert outcome.status == 0, outcome.err
     with rasterio.open(tmp_path / "out/scene.tif") as written, rasterio.open(scene) as picture:
@@ -58,7 +58,7 @@ def test_odd_names_cost_at_most_themselves(lexiseg: CommandLine, scene: Path, tm
     for path in odd:
         path.write_bytes(scene.read_bytes())
 
-    outcome = lexiseg("segment", *odd, *WORDS, "--out", tmp_path / "out")
+    outcome = lexiseg("segment-scene", *odd, *WORDS, "--out", tmp_path / "out")
 
     assert outcome.status == 1
     assert outcome.err.count("lexiseg: ") == 1
@@ -80,7 +80,7 @@ def test_geojson_says_its_coordinates_or_has_those_of_the_globe(
     bands = np.asarray(pictures.photograph("china").resize((200, 160))).transpose(2, 0, 1)
     path = scenes.write(tmp_path / "a.tif", bands, crs=coordinates)
 
-    assert lexiseg("segment", path, *WORDS, "--out", tmp_path / "out").status == 0
+    assert lexiseg("segment-scene", path, *WORDS, "--out", tmp_path / "out").status == 0
 
     content = json.loads((tmp_path / "out/a.geojson").read_text())
     left, top = content["features"][0]["geometry"]["coordinates"][0][0][0]
@@ -89,7 +89,7 @@ def test_geojson_says_its_coordinates_or_has_those_of_the_globe(
 
 
 def test_the_geopackage_holds_the_features_of_the_geojson(lexiseg: CommandLine, scene: Path, tmp_path: Path) -> None:
-    lexiseg("segment", scene, *WORDS, "--out", tmp_path / "out")
+    lexiseg("segment-scene", scene, *WORDS, "--out", tmp_path / "out")
 
     meta, _, outlines, fields = pyogrio.raw.read(tmp_path / "out/scene.gpkg")
     features = json.loads((tmp_path / "out/scene.geojson").read_text())["features"]
@@ -106,7 +106,7 @@ def test_the_geopackage_holds_the_features_of_the_geojson(lexiseg: CommandLine, 
 def test_objects_and_a_picture_without_a_place_count_in_pixels(lexiseg: CommandLine, tmp_path: Path) -> None:
     pictures.photograph("chelsea").resize((200, 150)).save(tmp_path / "cat.png")
 
-    outcome = lexiseg("segment", tmp_path / "cat.png", *WORDS, "--task", "instance", "--out", tmp_path / "out")
+    outcome = lexiseg("segment-scene", tmp_path / "cat.png", *WORDS, "--task", "instance", "--out", tmp_path / "out")
 
     assert outcome.status == 0, outcome.err
     content = json.loads((tmp_path / "out/cat.geojson").read_text())
@@ -124,7 +124,7 @@ def test_an_enlarged_photograph_has_no_seams_and_the_areas_of_the_whole(lexiseg:
     china.resize((4 * china.width, 4 * china.height), Image.Resampling.BICUBIC).save(tmp_path / "big.png")
     words = ("-c", "sky", "-c", "building", "-c", "tree")
 
-    windows = lexiseg("segment", tmp_path / "big.png", *words, "--window", "512", "--out", tmp_path / "windows")
+    windows = lexiseg("segment-scene", tmp_path / "big.png", *words, "--window", "512", "--out", tmp_path / "windows")
     at_once = lexiseg("segment", tmp_path / "big.png", *words, "--format", "labelmap", "--out", tmp_path / "whole")
 
     assert (windows.status, at_once.status) == (0, 0), windows.err + at_once.err
@@ -188,3 +188,11 @@ def test_a_ring_over_many_blocks_is_one_region_pixel_for_pixel(tmp_path: Path) -
     assert region.area == ring.sum()
     assert [len(part.interiors) for part in region.outline.geoms] == [1]
     assert region.score == pytest.approx(0.5, abs=1e-4)
+
+
+def test_the_old_spelling_does_the_same(lexiseg: CommandLine, scene: Path, tmp_path: Path) -> None:
+    old = lexiseg("segment", scene, *WORDS, "--out", tmp_path / "old")
+    new = lexiseg("segment-scene", scene, *WORDS, "--out", tmp_path / "new")
+
+    assert (old.status, new.status) == (0, 0), old.err + new.err
+    assert (tmp_path / "old/scene.geojson").read_bytes() == (tmp_path / "new/scene.geojson").read_bytes()

@@ -1,0 +1,1 @@
+"""`lexiseg segment-scene`: rasters of any size."""
