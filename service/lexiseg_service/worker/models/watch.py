@@ -54,7 +54,7 @@ class ModelWatch:
         self._over = threading.Event()
         self._known = {served.name: self._look(served) for served in pool.served}
         self._changing: dict[str, FileStates | None] = {}
-        self._refused: set[str] = set()  # new models that are not added
+        self._seen: dict[str, FileStates] = {}  # new models that were looked at
         self._thread = threading.Thread(target=self._forever, name="model-watch", daemon=True)
 
     def start(self) -> None:
@@ -82,18 +82,19 @@ class ModelWatch:
         """Serve the models that trainings have added to the folder since the last look."""
         known = {served.name for served in self._pool.served} | {served.card.name for served in self._pool.served}
         present = catalogue.folders(self._settings.models_dir)
-        for name in sorted(present.keys() - catalogue.bundled().keys() - known - self._refused):
+        for name in sorted(present.keys() - catalogue.bundled().keys() - known):
+            state = _state_of(present[name])
+            if state is None or self._seen.get(name) == state:
+                continue
+            self._seen[name] = state  # until its files change
             try:
                 new = served_as(name, self._settings)
             except (ModelError, ServiceError, OSError) as error:
                 logger.warning("a new model cannot be served", model=name, error=str(error))
-                self._refused.add(name)
                 continue
             self._known[new.name] = self._look(new)
             if self._pool.add(new):
                 logger.info("model added", model=str(ModelName.of(new.card)))
-            else:  # a version that is served under another name
-                self._refused.add(name)
 
     def check(self, served: Served) -> None:
         """Look at one directory; the second look that finds the same change replaces the model."""
@@ -136,10 +137,8 @@ class ModelWatch:
     def _look(self, served: Served) -> FileStates | None:
         """State of a model's files; None without a model."""
         try:
-            files = sorted(path for path in self._folder(served).resolve().iterdir() if path.is_file())
-            states = ((path, path.stat()) for path in files)
-            return tuple((str(path), at.st_mtime_ns, at.st_ino, at.st_size) for path, at in states)
-        except (ModelError, OSError, KeyError):
+            return _state_of(self._folder(served))
+        except (ModelError, KeyError):
             return None
 
     def _folder(self, served: Served) -> Path:
@@ -147,3 +146,13 @@ class ModelWatch:
             return catalogue.find(served.name, self._settings.models_dir).folder
         except WeightsError:  # a damaged card, which `_exchange` reports
             return catalogue.folders(self._settings.models_dir)[served.name]
+
+
+def _state_of(folder: Path) -> FileStates | None:
+    """State of the files of a folder; None if it is gone."""
+    try:
+        files = sorted(path for path in folder.resolve().iterdir() if path.is_file())
+        states = ((path, path.stat()) for path in files)
+        return tuple((str(path), at.st_mtime_ns, at.st_ino, at.st_size) for path, at in states)
+    except OSError:
+        return None

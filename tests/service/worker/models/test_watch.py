@@ -122,6 +122,21 @@ def test_a_model_that_a_training_adds_is_served_under_its_name(folder: Path) -> 
 
     assert added.segmenter.card.name == "garments"
     assert kept.pool.served[0].name == "cats"
-    assert "broken" not in [card.name for card in kept.pool.cards]
+    assert [card.name for card in kept.pool.cards if card.name == "broken"] == []
     added.release()
+    kept.pool.close()
+
+
+def test_a_new_model_that_was_looked_at_too_early_is_served_once_it_is_complete(folder: Path) -> None:
+    kept = Kept(folder)
+    copy_of_tiny(folder, "garments")
+    weights = folder / "garments" / "tiny.safetensors"
+    weights.rename(folder / "aside")
+    kept.watch.adopt()
+    assert "garments" not in [card.name for card in kept.pool.cards]
+    (folder / "aside").rename(weights)
+
+    kept.watch.adopt()
+
+    assert "garments" in [card.name for card in kept.pool.cards]
     kept.pool.close()
