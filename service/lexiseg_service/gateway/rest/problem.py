@@ -8,13 +8,14 @@ from typing import Any
 
 import structlog
 from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from lexiseg_model.errors import ModelError
-from lexiseg_service.errors import ServiceError, unexpected
+from lexiseg_service.errors import InvalidValue, ServiceError, unexpected
 from lexiseg_service.gateway.rest.paths import methods_of
 
 logger = structlog.get_logger("lexiseg.gateway")
@@ -52,6 +53,10 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     async def on_service_error(request: Request, error: ServiceError) -> Response:
         return response(error, _id(request.scope))
 
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid_parameter(request: Request, error: RequestValidationError) -> Response:
+        return response(InvalidValue.together(map(_invalid_parameter, error.errors())), _id(request.scope))
+
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
         kind = TYPES_BY_STATUS.get(error.status_code, "http-error")
@@ -65,6 +70,12 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
             detail = f"there is no {path[:80]!r} here; /docs shows every route"
         about = {"type": kind, "title": "The request cannot be served", "status": error.status_code, "detail": detail}
         return _response({**about, "request_id": _id(request.scope)}, headers)
+
+
+def _invalid_parameter(finding: Any) -> InvalidValue:
+    """One finding of FastAPI about a query, header or path."""
+    expected = str(finding["msg"]).removeprefix("Input should be ")
+    return InvalidValue.of(".".join(map(str, finding["loc"][1:])), finding.get("input"), expected)
 
 
 def _id(scope: Scope) -> str | None:

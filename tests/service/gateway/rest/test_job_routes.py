@@ -88,6 +88,14 @@ def test_results_continue_after_what_a_client_has(client: httpx.Client) -> None:
     assert (following.status_code, following.text) == (200, "")
 
 
+@pytest.mark.parametrize(("name", "value"), [("to", "null"), ("after", "-1"), ("limit", "many")])
+def test_a_wrong_value_in_the_query_is_a_problem(client: httpx.Client, name: str, value: str) -> None:
+    answer = client.get("/v1/jobs/any/results", params={name: value})
+
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert (answer.json()["type"], answer.json()["errors"][0]["field"]) == ("invalid-value", name)
+
+
 def test_a_removed_job_is_gone_with_its_files(client: httpx.Client) -> None:
     job = finished(client, create(client, zipped(PICTURES)))
 
