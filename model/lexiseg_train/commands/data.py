@@ -16,7 +16,7 @@ from lexiseg_service.commands.outputs import output_folder, write_json
 from lexiseg_service.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: the command line must start without them
-    from lexiseg_train.data.checking import Checked
+    from lexiseg_train.data.preparing.checking import Checked
 
 app = typer.Typer(
     help="Data for training: check it, pack it, name what it shows, let a model label it.",
@@ -61,8 +61,8 @@ def check_data(
 
 def _sets(source: Path) -> list[Path]:
     """The folder itself, or the sets in it."""
-    from lexiseg_train.data.checking import is_masked
     from lexiseg_train.data.pairs.files import LISTING
+    from lexiseg_train.data.preparing.checking import is_masked
 
     if not source.is_dir() or is_masked(source):
         return [source]
@@ -70,8 +70,8 @@ def _sets(source: Path) -> list[Path]:
 
 
 def _check(path: Path) -> Checked:
-    from lexiseg_train.data.checking import check_masks, check_pairs, is_masked
     from lexiseg_train.data.pairs.files import open_pairs
+    from lexiseg_train.data.preparing.checking import check_masks, check_pairs, is_masked
 
     with bar_of(str(path)) as bar:
         if path.is_dir() and is_masked(path):
@@ -80,7 +80,7 @@ def _check(path: Path) -> Checked:
 
 
 def _print_problems(name: str, checked_set: Checked, examples: int) -> None:
-    from lexiseg_train.data.checking import ERRORS, WARNINGS
+    from lexiseg_train.data.preparing.checking import ERRORS, WARNINGS
 
     counts = ", ".join(f"{split} {count:,}" for split, count in checked_set.photographs.items()) or "nothing"
     typer.echo(f"{name}: {counts}")
@@ -116,8 +116,8 @@ def pack_data(
 
       lexiseg data pack annotations/captions_train2017.json /data/captions shards/ --side 512
     """
-    from lexiseg_train.data.packing import QUARANTINE, pack_pairs
     from lexiseg_train.data.pairs.files import open_pairs
+    from lexiseg_train.data.preparing.packing import QUARANTINE, pack_pairs
 
     if len(sources) < 2:
         raise typer.BadParameter("expected SRC and DST", param_hint="'SRC... DST'")
@@ -178,7 +178,7 @@ def pseudo_label(
     question = question_of(classes, vocabulary, background=background, others=", or --classes FILE")
     resolved_list, images = resolved(question, settings), photographs_in(source)
     segmenter = load(settings, "semantic")
-    from lexiseg_train.data.preparing.pseudo_labels import Labelling, write_pseudo_labels  # imports torch
+    from lexiseg_train.data.labelling.pseudo_labels import Labelling, write_pseudo_labels  # imports torch
 
     labelling = Labelling(resolved_list, split, confidence, max_side)
     with bar_of(str(target), len(images)) as bar:
@@ -215,7 +215,7 @@ def find_entities(
 
       lexiseg data entities /data/captions --parser plain
     """
-    from lexiseg_train.data.entities import LISTING, Endpoint, from_captions, phrases_by, write_entities
+    from lexiseg_train.data.labelling.entities import LISTING, Endpoint, from_captions, phrases_by, write_entities
     from lexiseg_train.data.pairs.files import open_pairs
 
     if endpoint is None:

@@ -1,1 +1,9 @@
-"""Readers of data sets on disk."""
+"""Data sets: their readers here, what prepares and checks them in `preparing`, what labels them in `labelling`.
+
+indexed       a set with masks: SET/classes.json, SET/SPLIT/images, SET/SPLIT/masks
+annotations   files of annotation tools: COCO (the one parser), YOLO, Labelme
+own           a user's folder of any of these, as a set with masks; a teacher's labels of photographs
+annotated     public benchmarks in their official layouts, defined in `benchmark`
+scenes        photographs with objects, for instances, panoptic segments and prompts; `outlines` for outlines alone
+pairs         photographs with captions: folders, tables, tar shards, near and far
+"""

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from lexiseg_model.errors import DatasetError, SampleError
-from lexiseg_train.data.checking import check_masks
 from lexiseg_train.data.indexed import (
     Sample,
     evenly_spread,
@@ -17,6 +16,7 @@ from lexiseg_train.data.indexed import (
     read_dataset,
     read_photograph,
 )
+from lexiseg_train.data.preparing.checking import check_masks
 from tests import pictures
 
 CLASSES = ["background", "cat", "dog"]

@@ -56,7 +56,7 @@ def write_pseudo_labels(
     """Write photographs to `target/SPLIT/images` and their missing masks to `target/SPLIT/masks/NAME.png`.
 
     Photographs have distinct names. Mask values are indexes into `target/classes.json`, which begins with a background
-    if the vocabulary has one. Masks follow the stored pixels, without EXIF rotation.
+    if the vocabulary has one. Masks are of the upright photograph, as all sets have them.
 
     Raises:
         OptionError: a mask cannot hold so many classes.

@@ -1,1 +1,1 @@
-"""Official archives laid out as sets to train and measure on."""
+"""Official archives laid out as sets, pairs packed into shards, and sets checked before they are used."""

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PROPOSALS, Compatibility, ProposalSettings
 from lexiseg_model.types import StrictModel
-from lexiseg_train.data.entities import LISTING
+from lexiseg_train.data.labelling.entities import LISTING
 from lexiseg_train.training.recipe import RunRecipe
 from lexiseg_train.training.recipes.prerequisites import PUBLIC, lacks_below, lacks_pairs
 from lexiseg_train.training.recipes.training import Below, Code, Training

@@ -29,7 +29,7 @@ from lexiseg_model.methods.unpair_seg.layers.trunk import RegionAdapter, TrunkMa
 from lexiseg_model.methods.unpair_seg.network import ADAPTER, Restored, flat_state, read_weights, restore
 from lexiseg_model.methods.unpair_seg.settings import PUBLISHED
 from lexiseg_model.types import InputSize, ModelCard
-from lexiseg_train.data.entities import WithEntities, read_entities
+from lexiseg_train.data.labelling.entities import WithEntities, read_entities
 from lexiseg_train.data.pairs.files import open_pairs
 from lexiseg_train.data.pairs.source import PairSource, set_apart
 from lexiseg_train.methods.unpair_seg import AlignRecipe

@@ -17,7 +17,7 @@ from torch import Tensor
 from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, ClipTrunk
-from lexiseg_train.data.entities import SEPARATOR
+from lexiseg_train.data.labelling.entities import SEPARATOR
 from lexiseg_train.data.pairs.source import PairSource, Skipped, readable_pairs
 from lexiseg_train.methods.unpair_seg import AlignmentSettings
 from lexiseg_train.training.distributed import mean_over_processes

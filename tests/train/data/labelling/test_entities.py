@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_train.data.entities import (
+from lexiseg_train.data.labelling.entities import (
     LISTING,
     Endpoint,
     WithEntities,

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_train.data.checking import check_masks, check_pairs
 from lexiseg_train.data.pairs.files import open_pairs
+from lexiseg_train.data.preparing.checking import check_masks, check_pairs
 from tests.train.data.own.made import save
 from tests.train.data.pairs.pair_files import pair, photograph, write_tar
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_train.data.packing import Packed, pack_pairs
 from lexiseg_train.data.pairs.files import open_pairs
 from lexiseg_train.data.pairs.source import decode
+from lexiseg_train.data.preparing.packing import Packed, pack_pairs
 from tests.train.data.pairs.pair_files import photograph
 
 BROKEN = {2: b"<html>", 5: photograph(5)[:-30]}

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from lexiseg_model.errors import DatasetError, MissingFilesError
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_train.data.annotated import read_benchmark
-from lexiseg_train.data.checking import check_masks
 from lexiseg_train.data.indexed import read_dataset
 from lexiseg_train.data.preparing import official
+from lexiseg_train.data.preparing.checking import check_masks
 from lexiseg_train.data.preparing.official import official_set
 from lexiseg_train.data.preparing.prepare import Prepared, prepare
 from tests.train.data import trees
