@@ -21,8 +21,13 @@ def project_of(folder: Path) -> dict[str, Any]:
     return project
 
 
-SERVICE, CLIENT = project_of(ROOT), project_of(ROOT / "clients/python")
-MODEL, TRAIN = project_of(ROOT / "model"), project_of(ROOT / "model/lexiseg_train")
+HOMES = {
+    "lexiseg": ".",
+    "lexiseg-model": "model",
+    "lexiseg-train": "model/lexiseg_train",
+    "lexiseg-client": "clients/python",
+}
+SERVICE, MODEL, TRAIN, CLIENT = (project_of(ROOT / home) for home in HOMES.values())
 PROJECTS = {each["name"]: each for each in (SERVICE, MODEL, TRAIN, CLIENT)}
 FOLDERS = {
     "lexiseg": "service/lexiseg_service",
@@ -30,7 +35,7 @@ FOLDERS = {
     "lexiseg-train": "model/lexiseg_train",
     "lexiseg-client": "clients/python/lexiseg_client",
 }
-RUNS_IN = {"cvat-sdk"}  # whose environment a module of the client is made for
+RUNS_IN = {"cvat-sdk", "osam"}  # whose environments modules of the client are made for
 # Modules of a distribution that has another name.
 DISTRIBUTIONS = {
     "PIL": "pillow",
@@ -114,6 +119,23 @@ def modules_at_the_top_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
             names.add(node.module.partition(".")[0])
     return names
+
+
+LEFT_BEHIND = {".py", ".c", ".h", ".so", ".pyc"}  # modules are taken along anyway, the kernel is built
+OF_THE_PROJECT = {"LICENSE", "pyproject.toml"}  # lexiseg_train's, in its package's folder
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_a_wheel_takes_along_every_file_of_its_package(name: str) -> None:
+    content = tomllib.loads((ROOT / HOMES[name] / "pyproject.toml").read_text())
+    patterns = [Path(pattern) for pattern in content["tool"]["setuptools"]["package-data"]["*"]]
+    taken = LEFT_BEHIND | {pattern.suffix for pattern in patterns if pattern.name.startswith("*")}
+    named = OF_THE_PROJECT | {pattern.name for pattern in patterns}
+
+    files = [path for path in (ROOT / FOLDERS[name]).rglob("*") if path.is_file()]
+
+    assert files
+    assert [path for path in files if path.suffix not in taken and path.name not in named] == []
 
 
 def test_a_library_has_the_same_bounds_in_every_package_of_the_service() -> None:
