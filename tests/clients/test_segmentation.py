@@ -75,7 +75,7 @@ def test_supervision_gets_names_of_nothing() -> None:
     nothing = answer(segments=()).to_supervision()
 
     assert len(nothing) == 0
-    assert list(nothing["class_name"]) == []
+    assert np.asarray(nothing["class_name"]).tolist() == []
 
 
 def test_without_supervision_the_error_says_what_to_install(
