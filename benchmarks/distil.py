@@ -51,7 +51,8 @@ def train(source: Path, out: Path, condition: str, seed: int, n_masks: int, over
     run = out / f"{condition.replace(' ', '-')}-{seed}"
     if not (run / COMPARED).is_file():
         data = link_photographs(source, run / "photographs", n_masks, condition == "taught", seed)
-        values = [f"data={data}", f"out={run}", f"seed={seed}", "teacher=tiny", "width=0.5", "samples=0", *overrides]
+        own = {"data": data, "out": run, "seed": seed, "teacher": "tiny", "start": "scratch", "samples": 0}
+        values = [*(f"{name}={value}" for name, value in own.items()), *overrides]
         subprocess.run([sys.executable, "-m", "lexiseg_service.cli", "train", "distil", *values], check=True)
     report = json.loads((run / COMPARED).read_text(encoding="utf-8"))
     return float(report["after"]["miou"])

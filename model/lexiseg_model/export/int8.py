@@ -30,7 +30,7 @@ MIN_PHOTOGRAPHS = 4  # fewer do not cover the activation ranges
 PRODUCTS = ["MatMul", "Gemm"]
 # With Relu and Add the range is measured after the ReLU, without an unused negative half; Conv alone costs 1.0 % of
 # agreement on `tiny`.
-STATIC = ["Conv", "Relu", "Add", *PRODUCTS]
+STATIC = ["Conv", "Relu", "Clip", "Add", *PRODUCTS]
 MAX_ERROR = 5e-5  # of a sum of two products in float32, in steps of its 8-bit result
 SCALE_STEP = 1e-5  # relative; one scale in a few hundred is good
 

@@ -6,11 +6,9 @@ caches the text rows that banks are built from.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import compress
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -133,16 +131,7 @@ def _build(segmenter: Segmenter, classes: Classes, background: tuple[str, ...], 
         )
         rows = word_rows if rows is None else np.concatenate([rows, word_rows])
     bank = words_of(segmenter).text_bank(classes + words, rows) if rows is not None and len(rows) else None
-    if bank is not None:
-        bank = replace(bank, levels=_class_levels(bank, len(classes)))
     return bank if bank is not None and not examples else with_examples(bank, examples, len(classes) + len(words))
-
-
-def _class_levels(bank: TextBank, n_classes: int) -> Tensor | None:
-    """Levels [T] of a bank with 0 for background words: levels are fitted for classes."""
-    if bank.levels is None:
-        return None
-    return bank.levels * torch.from_numpy(bank.owner < n_classes).to(bank.levels.device)
 
 
 class KnownRows:

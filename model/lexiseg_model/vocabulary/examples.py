@@ -73,14 +73,9 @@ def with_examples(bank: TextBank | None, examples: dict[int, ExampleVectors], n_
     order = np.argsort(owner, kind="stable")
     all_vectors = torch.cat([part.to(vectors[0]) for part in vectors])
     rows = torch.from_numpy(order).to(all_vectors.device)
-    levels = None
-    if bank is not None and bank.levels is not None:
-        levels = torch.cat([bank.levels, bank.levels.new_zeros(len(all_vectors) - len(bank.levels))])[rows]
     support = None if bank is None else _support(vectors[0], bank.owner, examples)
     excluded = {index: example.excluded for index, example in examples.items() if example.excluded is not None}
-    return TextBank(
-        all_vectors[rows], owner[order], n_classes, has_examples=True, levels=levels, support=support, excluded=excluded
-    )
+    return TextBank(all_vectors[rows], owner[order], n_classes, has_examples=True, support=support, excluded=excluded)
 
 
 def _support(texts: Tensor, owner: NDArray[np.int64], example_vectors: dict[int, ExampleVectors]) -> Support | None:

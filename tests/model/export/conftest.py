@@ -25,7 +25,7 @@ WORDS = (
 )  # fmt: skip
 VOCABULARY = Vocabulary(tuple(map(ClassEntry, WORDS)), Background())
 # Measured 100.00 % and 96.6 %; the float32 figure is promised in docs/runtimes.md.
-MIN_AGREEMENT: dict[Numbers, float] = {"float32": 0.995, "int8": 0.95}
+MIN_AGREEMENT: dict[Numbers, float] = {"float32": 0.995, "int8": 0.92}
 
 
 class Export(NamedTuple):

@@ -135,7 +135,7 @@ def _quantise_matrices(path: Path) -> None:
 def _write_words(model: segmenter.TinySegmenter, reading: Reading, folder: Path, words: Sequence[str]) -> None:
     """Write `words.json` (the words) and `words.bin` (these arrays, one after the other).
 
-    Vectors [N, 96] and levels [N] in float16; cosine [N] with the nearest training word in 1/65535, uint16; whether a
+    Vectors [N, 96] in float16; cosine [N] with the nearest training word in 1/65535, uint16; whether a
     word is foreign [N], uint8; which background words mean the same [N, bits], packed in uint8.
     """
     batches: list[tuple[NDArray[Any], ...]] = []
@@ -145,11 +145,10 @@ def _write_words(model: segmenter.TinySegmenter, reading: Reading, folder: Path,
             rows = model.encode_texts(texts)
             batches.append(tuple(part.numpy() for part in reading(torch.from_numpy(rows).float())))
     properties = (np.concatenate(part) for part in zip(*batches, strict=True))
-    vectors, levels, background, likeness, foreign = properties
+    vectors, background, likeness, foreign = properties
     same = np.packbits(background >= model.card.background.same_meaning, axis=1, bitorder="little")
     arrays: list[NDArray[Any]] = [
         vectors.astype(np.float16),
-        levels.astype(np.float16),
         (likeness.clip(0, 1) * 65535).round().astype(np.uint16),
         foreign.astype(np.uint8),
         same,

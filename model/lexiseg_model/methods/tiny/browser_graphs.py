@@ -43,7 +43,6 @@ class Scores(nn.Module):
         image: Tensor,
         cells: Tensor,
         vectors: Tensor,
-        levels: Tensor,
         owner: Tensor,
         floors: Tensor,
         yields: Tensor,
@@ -56,7 +55,7 @@ class Scores(nn.Module):
 
         Args:
             pixels: float16 [1, 96, h, w], as `image` [1, 96] and `cells` [1, 96, a, b].
-            vectors: of the texts, [T, 96], as their `levels` [T] and the class `owner` [T] of each.
+            vectors: of the texts, [T, 96], and the class `owner` [T] of each.
             floors: least scores [K + 1] of the classes and of nobody, the last row.
             yields: added [B] to the scores of background words; ABSENT for those that do not compete.
             shift: [] by which nobody's score is lower than that of the best background word.
@@ -68,8 +67,8 @@ class Scores(nn.Module):
             [h, w] of the background words.
         """
         flat = pixels[0].float().flatten(1)
-        whole, scores = self._of_texts(flat, image, cells, vectors, levels)
-        common = self._of_texts(flat, image, cells, self.background, yields)[1]
+        whole, scores = self._of_texts(flat, image, cells, vectors)
+        common = self._of_texts(flat, image, cells, self.background)[1] + yields[:, None]
         best = _best(floors[:, None].expand(-1, flat.shape[1]), owner, scores)
         rows = torch.cat([best[:-1], torch.maximum(best[-1:], common.amax(0) - shift)])
         rows = rows.masked_fill(_is_excluded(rows, directions @ flat, bound[:, None], group_owner), EXCLUDED)
@@ -77,15 +76,13 @@ class Scores(nn.Module):
         most = _best(torch.full_like(floors, ABSENT), owner, whole)
         return rows.view(-1, *size), most, common.logsumexp(0).view(size)
 
-    def _of_texts(
-        self, flat: Tensor, image: Tensor, cells: Tensor, vectors: Tensor, levels: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _of_texts(self, flat: Tensor, image: Tensor, cells: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Presence [T] in the whole image, and scores [T, n] of embeddings [96, n]."""
         coarse = cells[0].float().flatten(1)
         directions = F.normalize(vectors, dim=1)
         evidence = torch.logsumexp(directions @ coarse, 1) - torch.log(torch.ones_like(coarse[0]).sum())
         whole = (directions @ image[0].float()) * self.presence_log_scale.exp() + evidence + self.presence_bias
-        scores = (vectors * self.log_scale.exp()) @ flat + (log_presence(whole) * self.weight + levels)[:, None]
+        scores = (vectors * self.log_scale.exp()) @ flat + (log_presence(whole) * self.weight)[:, None]
         return whole, scores
 
 
@@ -130,11 +127,10 @@ class Means(nn.Module):
 class Reading(nn.Module):
     """Rows of the text tower [N, 384] -> properties of the texts.
 
-    Vectors [N, 96] and levels [N]; cosines with the background words [N, W]; cosine [N] with the nearest training word;
+    Vectors [N, 96]; cosines with the background words [N, W]; cosine [N] with the nearest training word;
     1 [N] for a text that is not English.
     """
 
-    direction: Tensor
     background: Tensor
     known: Tensor
     foreign: Tensor
@@ -142,7 +138,6 @@ class Reading(nn.Module):
     def __init__(self, model: TinySegmenter) -> None:
         super().__init__()
         self.projection = model.network.text_projection
-        self.register_buffer("direction", model.network.text_level)
         words = tuple(map(types.ClassEntry, model.card.background.words))
         known = model.familiar.rows if model.familiar else np.zeros((1, WIDTH), np.float32)
         foreign = model.familiar.foreign if model.familiar else None
@@ -157,7 +152,7 @@ class Reading(nn.Module):
         likeness = (unit @ self.known.T).amax(1)
         foreign = (unit @ self.foreign[:-1] + self.foreign[-1] > 0) & (likeness < familiar_words.MAX_FOREIGN_LIKENESS)
         vectors = F.normalize(self.projection(rows), dim=1)
-        return vectors, unit @ self.direction, rows @ self.background.T, likeness, foreign.float()
+        return vectors, rows @ self.background.T, likeness, foreign.float()
 
 
 class Region(nn.Module):

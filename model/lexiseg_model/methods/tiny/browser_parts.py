@@ -45,7 +45,7 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
         **pixels,
         "image": {},
         "cells": {2: rows, 3: columns},
-        **{name: {0: texts} for name in ("vectors", "levels", "owner")},
+        **{name: {0: texts} for name in ("vectors", "owner")},
         "floors": {0: classes},
         "yields": {0: words},
         "shift": {},
@@ -55,7 +55,7 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
     present = {"scores": {0: classes, **maps}, "whole": {0: classes}, "others": flat}
     region = {**pixels, "mask": flat, "points": {0: texts}, "signs": {0: texts}, "box": {}, "has_box": {}}
     word_lists = {"background": {0: words}, "known": {0: Dim("known", min=1)}}
-    properties = ("vectors", "levels", "background", "likeness", "foreign")
+    properties = ("vectors", "background", "likeness", "foreign")
     examples = Examples(settings.examples, by_example.training_words(tiny, model.familiar, torch.device("cpu")))
 
     with torch.inference_mode():
@@ -95,7 +95,6 @@ def _score_inputs(n_background: int, rows: int, columns: int) -> list[Tensor]:
     return [
         *_embeddings(rows, columns),
         torch.randn(5, EMBEDDING),
-        torch.randn(5),
         torch.tensor([0, 1, 1, 2, 2]),
         torch.tensor([ABSENT, ABSENT, ABSENT, -3.0]),
         torch.randn(n_background),

@@ -17,9 +17,21 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from lexiseg_model.export.exportable import Part, PartRunner
-from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, TinyNetwork, channel
-from lexiseg_model.methods.tiny.prompt_head import COARSE, FINE, GROUPING, MID, MaskAnswers, PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
+from lexiseg_model.methods.tiny.prompt_head import (
+    COARSE,
+    COLOUR_MEAN,
+    COLOUR_STD,
+    FINE,
+    GROUPING,
+    MID,
+    MaskAnswers,
+    PromptHead,
+    SharedMaps,
+    channel,
+)
 from lexiseg_model.methods.tiny.prompt_maps import HEADS, Prompts
+from lexiseg_model.methods.tiny.trunk import normalised
 
 SHARED, POINT_PART, PROMPT_PART = "prompt-maps", "lone-point", "sure-prompt"  # names of the parts
 MAX_CELLS = 512  # of a side at stride 32
@@ -29,13 +41,13 @@ POINTS_TRACED = 3  # a single point would be traced as a constant
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-class Normalise(nn.Module):
-    """Normalise pixels 0..255 by MEAN and STD."""
+class NormaliseColours(nn.Module):
+    """Normalise the guide's colours 0..255 by COLOUR_MEAN and COLOUR_STD."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("mean", channel(MEAN, torch.device("cpu")), persistent=False)
-        self.register_buffer("inverse_std", 1 / channel(STD, torch.device("cpu")), persistent=False)
+        self.register_buffer("mean", channel(COLOUR_MEAN, torch.device("cpu")), persistent=False)
+        self.register_buffer("inverse_std", 1 / channel(COLOUR_STD, torch.device("cpu")), persistent=False)
         self.mean: Tensor
         self.inverse_std: Tensor
 
@@ -49,10 +61,9 @@ class ImagePass(nn.Module):
     def __init__(self, network: TinyNetwork) -> None:
         super().__init__()
         self.network = network
-        self.normalise = Normalise()
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        features = self.network(self.normalise(tiles))
+        features = self.network(normalised(tiles))
         return features.pixels, features.image, features.cells
 
 
@@ -62,7 +73,7 @@ class SharedPass(nn.Module):
     def __init__(self, head: PromptHead) -> None:
         super().__init__()
         self.shared = head.shared
-        self.normalise = Normalise()
+        self.normalise = NormaliseColours()
 
     def forward(self, pixels: Tensor, guide: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.shared(pixels.float()[None], self.normalise(guide[None])))

@@ -14,7 +14,7 @@ from torch.export import Dim
 from lexiseg_model.export.exportable import Part
 from lexiseg_model.masks.pamr import affinity, refine_once
 from lexiseg_model.methods.tiny.closer_look import NOWHERE, shares
-from lexiseg_model.methods.tiny.graphs import SCALES, Normalise, random_maps
+from lexiseg_model.methods.tiny.graphs import SCALES, NormaliseColours, random_maps
 from lexiseg_model.methods.tiny.mask_rules import (
     BINS,
     SMOOTHING,
@@ -43,7 +43,7 @@ class Palette(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.normalise = Normalise()
+        self.normalise = NormaliseColours()
 
     def forward(self, tile: Tensor) -> tuple[Tensor, ...]:
         guide = F.avg_pool2d(tile[None].float(), 2).round()

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lexiseg_model.methods.tiny.network import EMBEDDING, ConvNormRelu, Residual
+from lexiseg_model.methods.tiny.network import EMBEDDING, ConvNormRelu
 from lexiseg_model.methods.tiny.prompt_maps import CHANNELS, HEADS, POINT_CHANNELS, Prompts, point_maps, prompt_maps
 
 MASKS = 4  # candidates for a single positive point, of different extents
@@ -20,6 +20,15 @@ FINE, MID, COARSE = 24, 32, 48  # channels of the shared maps, and of a prompt's
 GROUPING = 16  # dimensions of each head of the grouping embedding
 ATTENTION = 4  # attention maps of the context
 JUDGED = 64  # hidden width of the quality estimate
+
+
+COLOUR_MEAN = (123.7, 116.3, 103.5)  # of the guide's 0..255 RGB, the ImageNet statistics
+COLOUR_STD = (58.4, 57.1, 57.4)
+
+
+def channel(values: tuple[float, float, float], device: torch.device) -> Tensor:
+    """Three numbers, one per colour channel, as [1, 3, 1, 1]."""
+    return torch.tensor(values, device=device).view(1, 3, 1, 1)
 
 
 class SharedMaps(NamedTuple):
@@ -38,6 +47,18 @@ class MaskAnswers(NamedTuple):
 
     masks: Tensor
     quality: Tensor
+
+
+class Residual(nn.Module):
+    """Two 3 x 3 convolutions around an identity path."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = ConvNormRelu(channels, channels)
+        self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return F.relu(self.second(self.first(maps)) + maps)
 
 
 class SharedNetwork(nn.Module):

@@ -22,7 +22,7 @@ from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
 from lexiseg_model.methods.tiny import by_example, closer_look
 from lexiseg_model.methods.tiny.closer_look import Crop, cells_of
-from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, Normalise, PromptGraphs, prompt_parts
+from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, NormaliseColours, PromptGraphs, prompt_parts
 from lexiseg_model.methods.tiny.mask_rules import Palette, contrast, palette, worth
 from lexiseg_model.methods.tiny.network import STRIDE, ImageFeatures, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.pixel_scores import EXCLUDED, SUREST, best_per_class, is_excluded, mask_means
@@ -31,6 +31,7 @@ from lexiseg_model.methods.tiny.prompting import clip_and_clean, predict_masks, 
 from lexiseg_model.methods.tiny.proposals.proposing import propose
 from lexiseg_model.methods.tiny.resizing import buckets, halved, input_shape, resize_to
 from lexiseg_model.methods.tiny.settings import TinySettings
+from lexiseg_model.methods.tiny.trunk import normalised
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, cast_weights, fold_batch_norms, read_networks
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import check, load_text_tower, tower_folder
@@ -49,7 +50,7 @@ from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Regio
 from lexiseg_model.vocabulary.bank import directions
 
 WEIGHTS_FILE = FILE  # the folder also holds familiar.safetensors
-IMAGE_PARTS = ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head", "evidence")
+IMAGE_PARTS = ("trunk", "lateral", "meaning", "context", "smooth", "pixel_head", "image_head", "evidence")
 
 
 class TinySegmenter(Exportable):
@@ -85,7 +86,7 @@ class TinySegmenter(Exportable):
         self.settings = settings
         self.familiar = familiar
         self._training_words = by_example.training_words(self.network, familiar, device)
-        self._normalise = Normalise().to(device)
+        self._normalise_colours = NormaliseColours().to(device)
         self.buckets = buckets(card.input)
 
     def image_network(self) -> ImagePass:
@@ -117,7 +118,7 @@ class TinySegmenter(Exportable):
 
     def _image_pass(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """The torch image pass of uint8 tiles [N, 3, s, t] on the device: float16."""
-        images = self._normalise(tiles).to(self._dtype, memory_format=torch.channels_last)
+        images = normalised(tiles).to(self._dtype, memory_format=torch.channels_last)
         features = self.network(images)
         return features.pixels.half(), features.image.half(), features.cells.half()
 
@@ -129,7 +130,7 @@ class TinySegmenter(Exportable):
         return Features(plan.size, tensors)
 
     def guide(self, features: Features) -> Tensor:
-        normalised: Tensor = self._normalise(features.tensors["guide"].to(self._device))
+        normalised: Tensor = self._normalise_colours(features.tensors["guide"].to(self._device))
         return normalised[0]
 
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
@@ -140,8 +141,7 @@ class TinySegmenter(Exportable):
 
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         bank = TextBank.of_rows(classes, rows, self.tower.width, self._device)
-        vectors, levels = self.network.project_texts(bank.vectors), self.network.levels_of(bank.vectors)
-        return replace(bank, vectors=vectors, levels=levels)
+        return replace(bank, vectors=self.network.project_texts(bank.vectors))
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
@@ -161,8 +161,6 @@ class TinySegmenter(Exportable):
     def _scores_of(self, pixels: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
         """Scores [K, h, w] of embeddings [96, h, w], by the presence [T] of each text."""
         added = log_presence(presence).mul_(self.settings.presence)
-        if bank.levels is not None:
-            added += bank.levels
         on_device = pixels.to(self._device).float()
         scores = best_per_class(on_device, bank, added, self._scale)
         for index, excluded in bank.excluded.items():

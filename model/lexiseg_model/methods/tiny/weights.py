@@ -13,7 +13,7 @@ from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from lexiseg_model.catalogue.weights import SkipInit, for_inference, naming_files, read_weights, under
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.tiny.network import EMBEDDING, WIDTHS, TinyNetwork
+from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
 from lexiseg_model.methods.tiny.prompt_head import PromptHead
 from lexiseg_model.types import ModelCard
 
@@ -56,9 +56,8 @@ def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork
     width, or the task prompt without a prompt head in the file.
     """
     folder, state = file.parent, TinyState.of(read_weights(file, sha256))
-    first = state.network.get("stem.1.0.weight")
     with SkipInit():
-        network = TinyNetwork(width=1.0 if first is None else len(first) / WIDTHS[0])
+        network = TinyNetwork()
         head = PromptHead() if state.prompts else None
     network = load_tensors(network, state.network, folder)
     if card.embedding != EMBEDDING:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 OWN = "pictures"  # the set that a user's pictures become
 TEXTS = Path(__file__).with_name("texts.yaml")  # names and synonyms of things
+OPEN_NAMES = Path(__file__).with_name("open_names.json")  # that no crop asks for: the open check does
+PUBLISHED_TRUNK = "a trunk pretrained on ImageNet"
+TrunkTraining = Literal["frozen", "deep", "trained"]
 
 
 class TinyRecipe(RunRecipe):
@@ -28,7 +31,10 @@ class TinyRecipe(RunRecipe):
     )  # data set -> its weight in the mixture, times size ** mixing
     mixing: float = Field(ge=0, le=1)
     start: str  # "bundled", "scratch" or a safetensors file
-    width: float = Field(1.0, ge=0.25, le=2, multiple_of=0.125)  # width of the trunk, relative to the bundled weights
+    licences: Literal["any", "fair"] = "any"  # of the photographs; `data.licence=fair`: those that allow commercial use
+    trunk: TrunkTraining = "trained"  # frozen: as published; deep: the stages from stride 16 on are trained
+    open_check: bool = False  # no crop asks for the names of the open check
+    names_weight: float = Field(0.0, ge=0)  # weight of the loss against what the published trunk's classifier sees
     out: Path = Path("runs/tiny")
     balance: float = Field(ge=0, le=1)  # a class's weight is frequency ** -balance
     zoom: tuple[float, float] = (0.35, 1.3)  # side of a crop's window, as a share of the photograph's shorter side
@@ -44,6 +50,25 @@ class TinyRecipe(RunRecipe):
     presence_focus: float = Field(0.9, ge=0, le=1)  # 0: absent classes weigh the same, 1: the likeliest count
     dice_weight: float = Field(0.0, ge=0)
     deep_weight: float = Field(0.0, ge=0)  # weight of the loss of all classes at stride 16
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_data(cls, values: Any) -> Any:
+        """`data: {folder, licence}` is the folder, and which of its photographs are used."""
+        if not isinstance(values, dict) or not isinstance(values.get("data"), dict):
+            return values
+        data = dict(values["data"])
+        licence = data.pop("licence", "any")
+        folder = data.pop("folder", cls.model_fields["data"].get_default())
+        if data:
+            raise ValueError(f"data has a folder and a licence, not {', '.join(data)}")
+        return values | {"data": folder, "licences": licence}
+
+    @model_validator(mode="after")
+    def _begin_fairly(self) -> TinyRecipe:
+        if self.licences == "fair" and self.start == "bundled":
+            raise ValueError("data.licence=fair: the bundled weights saw other photographs; begin with start=scratch")
+        return self
 
 
 class MaskSet(StrictModel):
@@ -101,13 +126,8 @@ class DistilRecipe(OwnRecipe):
     teacher: str  # name of a model, a model directory, or the address of a server
     student: Literal["tiny"] = "tiny"  # method whose network is trained
     classes: tuple[str, ...] = ()  # classes that the teacher labels; empty: classes.json of the folder
-    start: str = "auto"  # bundled where `width` is 1, else scratch
+    start: str = "bundled"
     out: Path = Path("runs/distil")
-
-    @property
-    def begin(self) -> str:
-        """The value of `start` for the recipe of `tiny`, with `auto` resolved."""
-        return self.start if self.start != "auto" else "bundled" if self.width == 1 else "scratch"
 
     @property
     def by_address(self) -> bool:
@@ -126,7 +146,7 @@ class WordsTraining(Training[TinyRecipe]):
         return Code(trainer.untrained, trainer.TinyTrainer, publish.publish)
 
     def start(self, recipe: TinyRecipe) -> str:
-        return _weights(recipe.start, "random weights")
+        return _weights(recipe.start, PUBLISHED_TRUNK)
 
     def lacks(self, recipe: TinyRecipe) -> str | None:
         needed = [name for name in _unpacked(recipe, recipe.sets) if name != DRAWN]
@@ -197,7 +217,7 @@ class DistilTraining(Training[DistilRecipe]):
         return Code(trainer.untrained, distil.DistilTrainer, distil.publish_distilled)
 
     def start(self, recipe: DistilRecipe) -> str:
-        return f"{_weights(recipe.begin, 'random weights')}, taught by {recipe.teacher}"
+        return f"{_weights(recipe.start, PUBLISHED_TRUNK)}, taught by {recipe.teacher}"
 
     def lacks(self, recipe: DistilRecipe) -> str | None:
         if not recipe.data.is_dir():
@@ -217,7 +237,7 @@ class DistilTraining(Training[DistilRecipe]):
             label(recipe, at_address)
 
     def rehearsal(self, recipe: DistilRecipe, folder: Path) -> Rehearsal:
-        drawn = {"sets": {DRAWN: 1.0}, "data": folder / "data", "start": recipe.begin}
+        drawn = {"sets": {DRAWN: 1.0}, "data": folder / "data", "start": recipe.start}
         rehearsal = WordsTraining().rehearsal(recipe.model_copy(update=drawn), folder)
         return rehearsal._replace(before=f"{recipe.teacher} labels the photographs; measured on drawn ones")
 

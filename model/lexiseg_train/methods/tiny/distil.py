@@ -86,7 +86,7 @@ def tiny_recipe(recipe: DistilRecipe) -> TinyRecipe:
     """The recipe of `tiny` for the labelled photographs."""
     root = recipe.out / DATASET_FOLDER
     folders = {"data": root, "packs": root / "packs"}
-    return recipe.model_copy(update=folders | {"start": recipe.begin, "sets": {OWN: 1.0}, "paste": 0.0})
+    return recipe.model_copy(update=folders | {"sets": {OWN: 1.0}, "paste": 0.0})
 
 
 class DistilTrainer(TinyTrainer):
@@ -111,7 +111,7 @@ class DistilTrainer(TinyTrainer):
     def _loss(self, batch: Batch) -> Tensor:
         shares = shares_in(self._shares, batch.views.windows, self._phase().crop)
         full, part = (each._replace(shares=shares) for each in (batch.questions.full, batch.questions.part))
-        features, deep = self._features(batch.views)
+        features, deep, _ = self._features(batch.views)
         questions = batch.questions._replace(full=full, part=part)
         return self._losses(features, deep, questions, self.network.network.project_texts)
 
@@ -159,7 +159,7 @@ def publish_distilled(recipe: DistilRecipe, weights: Path) -> ModelCard:
     source_line = with_terms(f"{n_photographs} photographs, labelled by {teacher}", recipe.data)
     card = card.model_copy(
         update={
-            "summary": f"A network of tiny, {recipe.width:g} times as wide, taught by {teacher}.",
+            "summary": f"The network of tiny, taught by {teacher}.",
             "training_data": [*before, source_line],
             "lineage": f"{card.lineage} Taught by {teacher}.",
         }

@@ -13,9 +13,17 @@ from torch import Tensor
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from lexiseg_model.catalogue.weights import read_weights
-from lexiseg_model.methods.tiny.network import MEAN, STD, STRIDE, TinyNetwork, channel
-from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.network import STRIDE, TinyNetwork
+from lexiseg_model.methods.tiny.prompt_head import (
+    COLOUR_MEAN,
+    COLOUR_STD,
+    MaskAnswers,
+    PromptHead,
+    SharedMaps,
+    channel,
+)
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
+from lexiseg_model.methods.tiny.trunk import normalised
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TinyState, load_tensors
 from lexiseg_train.methods.tiny import PromptsRecipe
 from lexiseg_train.methods.tiny.prompt_draw import CELL_LABELS, Drawn, PromptCrops, read_samples
@@ -124,10 +132,10 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
     def _encoded(self, crops: list[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
         """Pixel embeddings and guides of crops, computed as for served images."""
         pixels = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).float()
-        mean, std = channel(MEAN, self.device), channel(STD, self.device)
-        images = ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+        images = normalised(pixels).contiguous(memory_format=torch.channels_last)
         with self.autocast():
             embeddings = self.features(images).pixels
+        mean, std = channel(COLOUR_MEAN, self.device), channel(COLOUR_STD, self.device)
         return embeddings, (F.avg_pool2d(pixels, GUIDE_STRIDE).round() - mean) / std
 
     def _stacked(self, parts: list[NDArray[np.generic]]) -> Tensor:

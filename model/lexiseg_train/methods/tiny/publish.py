@@ -40,6 +40,8 @@ SUMMARY = (
     "other weights than the bundled ones."
 )
 STARTED = "what it started from: "  # before what the weights had seen before
+PUBLISHED_TRUNK = "the published EfficientNet-Lite2"
+IMAGENET = f"ImageNet-1k, by {PUBLISHED_TRUNK} (Apache-2.0); photographs that were gathered for research"
 Recipe = TinyRecipe | PromptsRecipe
 
 RANGES_OF_PROMPTS = {"voc": 14, "street": 6, "camvid": 6, "fashion": 6, "coco": 8}  # photographs of each data set
@@ -111,7 +113,7 @@ def _folder_below(below: str) -> Path:
 
 def _origin(recipe: Recipe, weights: Path, start: str, what: str = "") -> dict[str, object]:
     """Lineage for a card: `start` names the initial weights, `what` the newly trained parts."""
-    begun, before, below = "random weights", list[str](), None
+    begun, before, below = PUBLISHED_TRUNK, [f"{STARTED}{IMAGENET}"], None
     if start != "scratch":
         path = BUNDLED if start == "bundled" else Path(start)
         begun, before = started_from(path)

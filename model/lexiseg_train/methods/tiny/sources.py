@@ -24,7 +24,15 @@ from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_model.segmenter import Segmenter, prompts_of
 from lexiseg_model.types import Prompt
-from lexiseg_train.data.indexed import IGNORE, IndexedDataset, Sample, read_dataset, read_photograph
+from lexiseg_train.data.indexed import (
+    CLASSES,
+    IGNORE,
+    IndexedDataset,
+    Sample,
+    read_classes,
+    read_dataset,
+    read_photograph,
+)
 from lexiseg_train.data.own.pictures import digest, held_out
 from lexiseg_train.data.pairs.source import Skipped, Skips
 from lexiseg_train.methods.tiny.texts import TextBook
@@ -34,6 +42,7 @@ MAX_SIDE = 320  # pixels of the image pass
 SMALLEST = 0.004  # share of a photograph: all pixels of a smaller box are ignored
 CROWDED = 7  # boxes of a photograph; with more, only their names are used
 QUALITY = 0.6  # lower bound of a mask's predicted quality
+PERSONS = (BACKGROUND, "person")  # classes of `masks/` that count beside boxes
 AGREEMENT = 0.65  # lower bound of the IoU of a mask's tight box with its box
 OBJECT_PROBABILITY = 0.6  # lower bound of an object's pixel
 BACKGROUND_PROBABILITY = 0.2  # upper bound of a pixel that is none
@@ -140,6 +149,7 @@ def boxed_photographs(
     images = nested if nested.is_dir() else source / "images"
     listing = json.loads((source / "boxes.json").read_text())
     values = {name: value for value, name in enumerate(listing["names"], 1)}
+    has_persons = (source / CLASSES).is_file() and read_classes(source / CLASSES) == PERSONS
     for entry in listing["images"]:
         path = images / entry["file"]
         if digest(path) in withheld:
@@ -153,7 +163,7 @@ def boxed_photographs(
         boxes = [Box(values[box["name"]], tuple(box["xyxy"])) for box in entry["boxes"]]
         mask = cut_boxes(segmenter, image, boxes, bool(listing["complete"]))
         drawn = source / "masks" / f"{path.stem}.png"
-        if drawn.exists() and "person" in values:
+        if has_persons and drawn.exists():
             person = Sample(path, drawn).read_mask()
             mask[(mask == values["person"]) & (person == 0)] = 0
             mask[person == 1] = values["person"]

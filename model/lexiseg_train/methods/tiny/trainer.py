@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from lexiseg_model.catalogue import read_card
 from lexiseg_model.catalogue.weights import read_weights, under
-from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, ImageFeatures, TinyNetwork, channel
-from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, load_tensors
+from lexiseg_model.methods.tiny.network import DECODER, EMBEDDING, ImageFeatures, TinyNetwork
+from lexiseg_model.methods.tiny.trunk import DEEP, Trunk, normalised
+from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, fold_batch_norms, load_tensors
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.processes import one_first
-from lexiseg_train.methods.tiny import TEXTS, TinyRecipe
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.methods.tiny import OPEN_NAMES, TEXTS, TinyRecipe, TrunkTraining
 from lexiseg_train.methods.tiny.drawn.examples import Batch, Examples, Pasting
 from lexiseg_train.methods.tiny.drawn.requests import source_of
+from lexiseg_train.methods.tiny.licences import licensed, stems_by_set
 from lexiseg_train.methods.tiny.losses import (
     BatchQuestions,
     Questions,
@@ -29,6 +36,15 @@ from lexiseg_train.methods.tiny.losses import (
     question_losses,
     some_pixels,
 )
+from lexiseg_train.methods.tiny.pretrained import (
+    NamedCells,
+    Teacher,
+    TrunkNames,
+    cell_losses,
+    labelled_cells,
+    presence_states,
+    pretrained_trunk,
+)
 from lexiseg_train.methods.tiny.sources import packed
 from lexiseg_train.methods.tiny.texts import TextBook, TextTable
 from lexiseg_train.training.crops import Views, render, resident
@@ -36,6 +52,7 @@ from lexiseg_train.training.packs import Pack
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run
 
+N_NAMES = 48  # words of a step that the published classifier is asked for
 DEEP_STEP = 4  # cells of the pixel map per cell at stride 16, along each axis
 
 
@@ -45,12 +62,12 @@ class Trained(nn.Module):
     def __init__(self, network: TinyNetwork) -> None:
         super().__init__()
         self.network = network
-        self.deep = nn.Conv2d(EMBEDDING, EMBEDDING, 1)
+        self.deep = nn.Conv2d(DECODER, EMBEDDING, 1)
 
 
 def untrained(recipe: TinyRecipe) -> Trained:
     """Untrained network of a recipe."""
-    return Trained(TinyNetwork(width=recipe.width))
+    return Trained(TinyNetwork())
 
 
 class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
@@ -66,14 +83,32 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
             packs = [packed(recipe.data, recipe.packs, name, book) for name in recipe.sets]
         rule = read_card(BUNDLED.parent).background
         names = {name for pack in packs for name in (*pack.names, *(n for some in pack.present for n in some))}
+        if recipe.open_check:
+            names -= set(json.loads(OPEN_NAMES.read_text(encoding="utf-8")))
         masked = [pack for pack in packs if pack.classes]
         self.table = TextTable(book, masked, rule.words, TEMPLATE, load_text_tower(), names)
         self.rows = torch.from_numpy(self.table.rows).to(self.device)
+        self.teacher = Teacher().to(self.device) if recipe.names_weight else None
+        self.names = TrunkNames(load_text_tower()) if recipe.names_weight else None
+        # Folded, what is frozen takes half the time.
+        is_frozen = recipe.trunk != "trained"
+        self.frozen = fold_batch_norms(deepcopy(self.network.network.trunk).eval()) if is_frozen else None
+        self.is_published = is_frozen and _is_published(self.network.network.trunk, recipe.trunk)
         self.same_meaning = rule.same_meaning
+        usable = stems_by_set(licensed(recipe.data)) if recipe.licences == "fair" else None
+        packs = [pack for pack in packs if usable is None or pack.name in usable]
         self.store = resident(packs, self.device)
         shares = _shares(packs, recipe)
         self.sources = [
-            source_of(pack, share, self.table, recipe.balance, rule.same_meaning, recipe.repeat)
+            source_of(
+                pack,
+                share,
+                self.table,
+                recipe.balance,
+                rule.same_meaning,
+                recipe.repeat,
+                None if usable is None else usable[pack.name],
+            )
             for pack, share in zip(packs, shares, strict=True)
         ]
 
@@ -92,16 +127,70 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
             Pasting(recipe.paste, recipe.paste_from, recipe.paste_onto),
         )
 
-    def _loss(self, batch: Batch) -> Tensor:
-        features, deep = self._features(batch.views)
-        return self._losses(features, deep, batch.questions, self.network.network.project_texts)
+    def _mode(self) -> None:
+        self.network.train()
+        self.network.network.trunk.eval()  # its batch norms keep ImageNet's statistics
 
-    def _features(self, views: Views) -> tuple[ImageFeatures, Tensor]:
-        images = render(self.store, views, self._phase().crop)
-        images = (images - channel(MEAN, self.device)) / channel(STD, self.device)
+    def _loss(self, batch: Batch) -> Tensor:
+        features, deep, named = self._features(batch.views)
+        loss = self._losses(features, deep, batch.questions, self.network.network.project_texts)
+        if named is None:
+            return loss
+        answers = batch.questions.full.answers.to(self.device)
+        return loss + self.recipe.names_weight * self._names_loss(features, named, answers)
+
+    def _features(self, views: Views) -> tuple[ImageFeatures, Tensor, NamedCells | None]:
+        """The network's features, its projection at stride 16, and what the published trunk sees."""
+        network = self.network.network
+        images = normalised(render(self.store, views, self._phase().crop))
+        images = images.contiguous(memory_format=torch.channels_last)
         with self.autocast():
-            features, coarse = self.network.network.levels(images.contiguous(memory_format=torch.channels_last))
-            return features, self.network.deep(coarse).float()
+            shallow, (deep, head) = self._trunk(images)
+            features, coarse = network.decode([*shallow, *deep], head)
+            projected = self.network.deep(coarse).float()
+            if self.teacher is None:
+                return features, projected, None
+            return features, projected, self.teacher.name(self._published_head(images, shallow, head))
+
+    def _trunk(self, images: Tensor) -> tuple[list[Tensor], tuple[list[Tensor], Tensor]]:
+        """The trunk's maps, with gradients where it is trained."""
+        trunk, what = self.network.network.trunk, self.recipe.trunk
+        frozen = self.frozen or trunk
+        with torch.set_grad_enabled(what == "trained"):
+            shallow = frozen.shallow(images)
+        with torch.set_grad_enabled(what != "frozen"):
+            return shallow, (frozen if what == "frozen" else trunk).deep(shallow[-1])
+
+    @torch.no_grad()
+    def _published_head(self, images: Tensor, shallow: list[Tensor], head: Tensor) -> Tensor:
+        """What the published classifier reads; nothing is computed twice that is still as published."""
+        assert self.teacher is not None
+        if self.is_published and self.recipe.trunk == "frozen":
+            return head
+        published: Tensor
+        _, published = self.teacher.trunk.deep(shallow[-1]) if self.is_published else self.teacher.trunk(images)
+        return published
+
+    def _names_loss(self, features: ImageFeatures, named: NamedCells, answers: Tensor) -> Tensor:
+        """The loss against the published classifier: which of its names are there, and in which cells."""
+        network = self.network.network
+        assert self.names is not None
+        random = np.random.default_rng([self.recipe.seed, self.step])
+        likely = torch.cat([named.image.argmax(1), named.cells.flatten(2).amax(2).argmax(1)])
+        words = self.names.draw(np.unique(likely.cpu().numpy()), N_NAMES, random)
+        members = torch.from_numpy(self.names.members[words]).to(named.cells)  # [K, 1000]
+        patterns = torch.from_numpy(random.integers(0, self.names.rows.shape[1], len(words)))
+        bank = network.project_texts(self.names.rows[words, patterns].to(self.device))  # [K, 96]
+        image, cells = named.image @ members.T, torch.einsum("kc,bchw->bkhw", members, named.cells)
+        presence = network.presence(features.image, features.cells.float(), bank.expand(len(image), -1, -1))
+        known = presence_losses(presence, presence_states(image, cells), self.recipe.presence_focus).mean()
+        side = cells.shape[-1]
+        means = F.adaptive_avg_pool2d(features.pixels, side)  # of unit vectors: surer where a cell's pixels agree
+        scale = network.log_scale.exp()
+        logits = scale * torch.einsum("kd,bdhw->bkhw", bank, means)
+        placed = cell_losses(logits, scale * network.nobody, cells, labelled_cells(answers, side, IGNORE))
+        self.note(named=known.item(), placed=placed.item())
+        return known + placed
 
     def _losses(
         self, features: ImageFeatures, deep: Tensor, questions: BatchQuestions, project: Callable[[Tensor], Tensor]
@@ -158,12 +247,36 @@ def _shares(packs: list[Pack], recipe: TinyRecipe) -> list[float]:
 
 
 def initial_network(recipe: TinyRecipe) -> TinyNetwork:
+    """The network at the start of a run; `scratch` begins with the published trunk, all else random."""
     torch.manual_seed(recipe.seed)
-    network = TinyNetwork(width=recipe.width)
+    network = TinyNetwork()
     if recipe.start == "scratch":
-        return network
-    path = BUNDLED if recipe.start == "bundled" else Path(recipe.start)
-    state = TinyState.of(read_weights(path, None)).network
-    network = load_tensors(network, state, path).float().requires_grad_(True).train()
-    network.text_level.zero_()  # fitted to the weights of the start, and to no others
-    return network
+        network.trunk.load_state_dict(pretrained_trunk().state_dict())
+    else:
+        path = BUNDLED if recipe.start == "bundled" else Path(recipe.start)
+        state = TinyState.of(read_weights(path, None)).network
+        network = load_tensors(network, state, path).float().requires_grad_(True)
+    _freeze(network.trunk, recipe.trunk)
+    return network.train()
+
+
+def _freeze(trunk: Trunk, what: TrunkTraining) -> None:
+    """Freeze a trunk, its stages down to stride 8, or its batch norms alone."""
+    kept: list[nn.Module] = [part for part in trunk.modules() if isinstance(part, nn.BatchNorm2d)]
+    kept += {"frozen": [trunk], "deep": [trunk.stem, *trunk.stages[:DEEP]], "trained": []}[what]
+    for part in kept:
+        part.requires_grad_(False)
+
+
+def _is_published(trunk: Trunk, what: TrunkTraining) -> bool:
+    """Whether the stages of a trunk that stay as they are equal the published ones, in the type of weights files."""
+    published = pretrained_trunk().state_dict()
+    kept = [name for name in published if what == "frozen" or not _is_deep(name)]
+    own = trunk.state_dict()
+    return all(torch.equal(published[name].half(), own[name].cpu().half()) for name in kept)
+
+
+def _is_deep(name: str) -> bool:
+    """Whether a tensor of a trunk belongs to its stages from stride 16 on, or to its head."""
+    part, number, *_ = name.split(".")
+    return part == "head" or (part == "stages" and int(number) >= DEEP)

@@ -102,7 +102,7 @@ def test_a_prompt_gets_the_same_answer_alone_and_in_company(
 
 
 # Of every tensor of the network: the figures of prompts on the card were measured over it.
-NETWORK = "eba58f6466645a6c7279bdf59bea733ae5c3f47add5c007776e3a7013138792d"
+NETWORK = "011879482eade4bdc117ace21f63a503d6ea9cd1008a4d0dd0021ed86d104d95"
 
 
 def test_the_bundled_network_is_the_one_that_prompts_were_measured_with() -> None:

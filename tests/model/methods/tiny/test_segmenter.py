@@ -22,8 +22,7 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.segmenter import prompts_of, proposing
 from lexiseg_model.testing.questions import bank_of
-from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Vocabulary
-from lexiseg_model.vocabulary import bank
+from lexiseg_model.types import ClassEntry, Point, Prompt
 
 Photographs = dict[str, NDArray[np.uint8]]
 
@@ -172,15 +171,3 @@ def test_more_prompts_than_one_pass_holds_are_all_answered(head: PromptHead, sha
     [last] = predict_masks(head, shared, prompts[-1:], (1.0, 1.0), by_quality)
     assert len(answers) == len(prompts)
     torch.testing.assert_close(answers[-1].masks, last.masks, atol=1e-3, rtol=1e-3)
-
-
-def test_levels_apply_to_classes_and_not_to_background_words(tiny: TinySegmenter) -> None:
-    rows = bank.KnownRows(tiny)
-    alone = bank.bank_of(tiny, Vocabulary(entries("blue sky")), rows).levels
-    beside = bank.bank_of(tiny, Vocabulary(entries("blue sky", "grass"), Background()), rows).levels
-
-    assert alone is not None
-    assert beside is not None
-    assert beside[0] == alone[0] != 0
-    assert not beside[2:].any()
-    assert len(beside) > 2

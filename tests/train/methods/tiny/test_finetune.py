@@ -14,16 +14,18 @@ from lexiseg_model import catalogue
 from lexiseg_model.errors import RecipeError, UnknownModelError
 from lexiseg_model.export.choose import find
 from lexiseg_model.export.manifest import read
+from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, FOLDER
 from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
-from lexiseg_model.types import ModelCard
+from lexiseg_model.tasks import segment
+from lexiseg_model.types import Background, ClassEntry, ModelCard, Vocabulary
 from lexiseg_train.methods.tiny import FinetuneRecipe
 from lexiseg_train.methods.tiny.finetune import FinetuneTrainer, start_folder
 from lexiseg_train.methods.tiny.publish_finetuned import publish_finetuned
 from tests.train.methods.short_runs import read_as
-from tests.train.methods.tiny.shapes import write_shapes
+from tests.train.methods.tiny.shapes import CLASSES, write_shapes
 
 SAMPLES = 2
 
@@ -128,11 +130,18 @@ def test_a_start_of_another_method_or_an_unknown_one_is_refused(recipe: Finetune
 def test_the_start_is_kept_unchanged_where_nothing_is_gained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Masks that say nothing about their photographs: whatever is learned of them is wrong for the next."""
+    """Masks that the start itself has made, so that every change is a loss."""
     write_shapes(tmp_path, 8)
-    random = np.random.default_rng(2)
+    start = catalogue.load("tiny", device="cpu")
+    vocabulary = Vocabulary(tuple(map(ClassEntry, CLASSES[1:])), Background())
     for mask in sorted((tmp_path / "shapes" / "train" / "masks").iterdir()):
-        Image.fromarray(random.permutation(np.asarray(Image.open(mask)).reshape(-1)).reshape(64, 64)).save(mask)
+        photograph = mask.parents[1] / "images" / f"{mask.stem}.jpg"
+        answer = segment("semantic", start, start.encode(np.asarray(Image.open(photograph))), vocabulary)
+        labels = np.zeros((64, 64), np.uint8)
+        for found in answer.segments:
+            assert found.class_index is not None
+            labels[decode(found.mask)] = found.class_index + 1
+        Image.fromarray(labels).save(mask)
     recipe = recipe_for(tmp_path / "shapes", tmp_path / "tuned", "steps=10", "decay_steps=5", "samples=0")
 
     weights = FinetuneTrainer(recipe).train()

@@ -55,8 +55,10 @@ def test_a_published_card_repeats_nothing_of_the_bundled_card(run: Finished[Tiny
     card = publish(run.recipe.model_copy(update={"licence": "Ours alone."}), weights)
 
     assert card.licence == "Ours alone."
-    assert card.training_data == [f"shapes ({run.recipe.data / 'shapes'}); its terms are not stated"]
-    assert card.lineage.startswith(f"{STEPS} steps of the recipe 'tiny' from random weights, seed 77.")
+    assert card.training_data[0].startswith("what it started from: ImageNet-1k")
+    assert card.training_data[1:] == [f"shapes ({run.recipe.data / 'shapes'}); its terms are not stated"]
+    started = f"{STEPS} steps of the recipe 'tiny' from the published EfficientNet-Lite2, seed 401."
+    assert card.lineage.startswith(started)
     assert not set(bundled.limits) & set(card.limits)
     assert (card.quality, card.prompt_quality, card.settings) == ({}, {}, {})
     assert card.score != bundled.score
@@ -74,7 +76,7 @@ def test_a_card_names_the_training_data_of_its_start(run: Finished[TinyRecipe], 
     assert card.training_data[0].startswith("what it started from: PASCAL VOC 2012")
     assert card.training_data[-1] == f"shapes ({run.recipe.data / 'shapes'}); CC0"
     digest = str(catalogue.read_card(FOLDER).weights_sha256)
-    assert f"from tiny@1 (sha256 {digest[:16]}), seed 77." in card.lineage
+    assert f"from tiny@1 (sha256 {digest[:16]}), seed 401." in card.lineage
 
 
 def test_training_can_start_from_a_weights_file(run: Finished[TinyRecipe], shapes: Path, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.methods.tiny.drawn.requests import (
-    LabelSpace,
     Question,
     Source,
     full_question,
@@ -45,7 +44,6 @@ LENGTHS = (0.3, 0.95)  # of an object's longer side, as a share of the crop's
 ENLARGED = 2.0  # largest enlargement; more would show the pixels
 INNER = 0.1  # of the crop: margin on each side that no object's middle is in
 FAVOURED = 0.5  # share of examples, of a source with favoured photographs
-PERSON_VIEW = 0.25  # share of fashion photographs whose classes are merged to "person" against background
 VISIBLE_SHARE = 0.003  # of the crop; a class with fewer pixels counts neither as present nor as absent
 FOREIGN_ABSENT = 6  # concepts of other sets that count as absent in an image
 NAMES_ABSENT = 48  # likewise, in a photograph with names only
@@ -160,7 +158,7 @@ class Examples(Stream[Batch]):
         elif source.by_class and random.random() < self.class_first:
             _, index = source.drawn_by_class(random)
         else:
-            index = int(random.integers(len(pack)))
+            index = int(random.choice(source.photographs))
         *place, masked = pack.places[index].tolist()
         mask = pack.mask(index)
         whole = not masked or random.random() < self.whole
@@ -193,10 +191,6 @@ class Examples(Stream[Batch]):
         """Questions about a photograph with a mask: classes without a pixel in the crop, and not listed, are absent."""
         space, words = source.space, source.words
         assert space is not None
-        person = self.table.index.get("person")
-        if source.pack.name == "fashion" and person is not None and random.random() < PERSON_VIEW:
-            space, words = LabelSpace(np.array([person]), True, np.ones(2, np.float32)), []
-            labels = np.where((labels > 0) & (labels != IGNORE), np.uint8(1), labels)
         table = self.table
         full = full_question(labels, space, words, table, random)
         part = random_question(labels, space, table, self.same_meaning, random)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +52,7 @@ class Source:
     by_class: list[NDArray[np.int64]]  # photographs of each class that is in any
     class_shares: NDArray[np.float64]
     values: NDArray[np.int64]  # mask values of the classes of `by_class`
+    photographs: NDArray[np.int64]  # that are drawn: all but those kept for the open check
     favoured: tuple[int, ...] = ()  # photographs from which a share of the examples is drawn
 
     def drawn_by_class(self, random: np.random.Generator) -> tuple[int, int]:
@@ -59,7 +62,15 @@ class Source:
         return int(self.values[place]), int(holders[random.integers(len(holders))])
 
 
-def source_of(pack: Pack, share: float, table: TextTable, balance: float, same_meaning: float, repeat: float) -> Source:
+def source_of(
+    pack: Pack,
+    share: float,
+    table: TextTable,
+    balance: float,
+    same_meaning: float,
+    repeat: float,
+    usable: Collection[str] | None = None,
+) -> Source:
     """The source of a pack.
 
     Args:
@@ -69,17 +80,22 @@ def source_of(pack: Pack, share: float, table: TextTable, balance: float, same_m
         balance: a class's weight in a pixel's loss is frequency ** -balance.
         same_meaning: cosine with a class of the pack at which a background word is dropped.
         repeat: a class is drawn with its number of photographs ** (1 - repeat).
+        usable: names without suffix of the photographs that are drawn; None: all.
     """
-    names = np.array([table.index[name] for name in pack.names], np.int64)
+    names = np.array([table.index[name] for name in pack.names if name in table.index], np.int64)
+    asked = np.array([all(name in table.index for name in present) for present in pack.present])
+    if usable is not None:
+        asked &= np.array([Path(name).stem in usable for name in pack.photographs])
+    drawn = np.flatnonzero(asked)
     if not pack.classes:
-        return Source(pack, share, None, [], names, [], np.zeros(0), np.zeros(0, np.int64))
+        return Source(pack, share, None, [], names, [], np.zeros(0), np.zeros(0, np.int64), drawn)
     first = int(pack.has_background)
     space = LabelSpace.of(pack.classes, table, pack.areas.sum(0).astype(np.float64), balance)
     words = background_words(table, space.concepts, same_meaning) if pack.has_background else []
-    values = np.flatnonzero((pack.areas[:, first:] > 0).any(0)) + first
-    holders = [np.flatnonzero(pack.areas[:, value] > 0) for value in values]
+    values = np.flatnonzero((pack.areas[asked][:, first:] > 0).any(0)) + first
+    holders = [np.flatnonzero((pack.areas[:, value] > 0) & asked) for value in values]
     shares = np.array([len(some) for some in holders]) ** (1 - repeat)
-    return Source(pack, share, space, words, names, holders, shares / shares.sum(), values)
+    return Source(pack, share, space, words, names, holders, shares / shares.sum(), values, drawn)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ export async function bankOf(rules, question, read, run) {
   const entries = (question.classes ?? []).map((one) => (typeof one === "string" ? { name: one } : one));
   if (!entries.length) throw new Error("Type a word first.");
   const classes = [];
-  const texts = []; // {text, owner, vector, level, ...}; examples have no text
+  const texts = []; // {text, owner, vector, ...}; examples have no text
   const groups = []; // groups of cells of classes with negative examples
   const byExample = []; // classes without words
   for (const [owner, { synonyms = [], ...entry }] of entries.entries()) {
@@ -26,7 +26,7 @@ export async function bankOf(rules, question, read, run) {
     }
     if (!own.length) byExample.push(made);
     const share = own.length ? rules.settings.examples.beside_words : 1;
-    texts.push(...made.vectors.map((vector) => ({ owner, level: 0, vector: vector.map((value) => value * share) })));
+    texts.push(...made.vectors.map((vector) => ({ owner, vector: vector.map((value) => value * share) })));
   }
   const drops = question.background !== false;
   const yields = rules.card.background.words.map((word, index) => !drops || isCoveredByClass(rules, word, index, texts, byExample));
@@ -55,7 +55,6 @@ function inputsOf(rules, count, texts, groups, yields) {
   const stacked = (rows) => [Float32Array.from(rows.flatMap((row) => [...row])), [rows.length, rules.constants.network.EMBEDDING]];
   return {
     vectors: stacked(texts.map(({ vector }) => vector)),
-    levels: numbers(texts, ({ level }) => level),
     owner: owners(texts),
     floors: [floors, [count + 1]],
     yields: numbers(yields, (each) => (each ? ABSENT : 0)),

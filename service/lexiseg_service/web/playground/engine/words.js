@@ -7,7 +7,7 @@ const MAX_TOKENS = 128;
 const { Float16Array } = /** @type {any} */ (self); // missing in TypeScript's es2023
 const LONGEST = 100; // characters of a token; a longer word is unknown
 
-/** Returns an async function from a text to {vector, level, same, likeness, foreign}; `content`: the table of `words`. */
+/** Returns an async function from a text to {vector, same, likeness, foreign}; `content`: the table of `words`. */
 export function readerOf(rules, words, content, { run, load }) {
   const { background: { words: background, same_meaning: sameMeaning } } = rules.card;
   const { EMBEDDING: width } = rules.constants.network;
@@ -16,7 +16,7 @@ export function readerOf(rules, words, content, { run, load }) {
   const bytes = Math.ceil(background.length / 8);
   let start = 0;
   const array = (Kind, length) => new Kind(content, (start += length * Kind.BYTES_PER_ELEMENT) - length * Kind.BYTES_PER_ELEMENT, length);
-  const [vectors, levels] = [width * n, n].map((length) => array(Float16Array, length));
+  const vectors = array(Float16Array, width * n);
   const [likeness, foreign, same] = [array(Uint16Array, n), array(Uint8Array, n), array(Uint8Array, bytes * n)];
   const known = new Map();
   let pieces = null; // token ids of the tower by text
@@ -30,7 +30,6 @@ export function readerOf(rules, words, content, { run, load }) {
   function listed(place) {
     return {
       vector: Float32Array.from(vectors.subarray(place * width, (place + 1) * width)),
-      level: levels[place],
       same: background.map((_, index) => Boolean(same[place * bytes + (index >> 3)] & (1 << (index & 7)))),
       likeness: likeness[place] / 65535,
       foreign: foreign[place] === 1,
@@ -43,9 +42,9 @@ export function readerOf(rules, words, content, { run, load }) {
     const { row } = await run("tower", { ids: [ids, [1, ids.length]] });
     const made = await run("reading", { rows: row });
     const [vector, alike] = [made.vectors.data, made.background.data];
-    const [level, likeness, isForeign] = ["levels", "likeness", "foreign"].map((name) => made[name].data[0]);
+    const [likeness, isForeign] = ["likeness", "foreign"].map((name) => made[name].data[0]);
     const isSame = [...alike].map((each) => each >= sameMeaning);
-    return { vector, level, same: isSame, likeness, foreign: isForeign === 1 || OTHER_LETTERS.test(text) };
+    return { vector, same: isSame, likeness, foreign: isForeign === 1 || OTHER_LETTERS.test(text) };
   }
 }
 

@@ -34,7 +34,7 @@ async function answer(id, act, args) {
     await (ready ??= loaded());
     port.postMessage({ id, answer: await acts[act](...args) });
   } catch (error) {
-    const isFull = error instanceof RangeError || /memory|allocat/i.test(error.message);
+    const isFull = error instanceof RangeError || /memory|alloc/i.test(error.message);
     const detail = isFull ? "There is too little memory here: close other tabs, or take a smaller picture." : error.message;
     port.postMessage({ id, problem: { status: error.cause === NETWORK ? 0 : 422, detail } });
   }

