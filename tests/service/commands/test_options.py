@@ -35,8 +35,10 @@ COMMANDS: dict[str, list[str]] = {name: [name] for name in get_args(Command)} | 
 def parameters(command: str) -> dict[str, Any]:
     """A command's parameters, by name."""
     shown: Any = typer.main.get_command(app)
+    context = typer.Context(shown)
     for word in COMMANDS[command]:
-        shown = shown.commands[word]
+        shown = shown.get_command(context, word)
+        context = typer.Context(shown, parent=context)
     return {parameter.name: parameter for parameter in shown.params}
 
 
