@@ -66,6 +66,7 @@ class UseCase:
         fetched_bytes: Shares | None = None,
     ) -> None:
         self.backend = backend
+        self.in_flight = 0  # requests of `segment`
         self._vocabularies = vocabularies
         self._settings = settings
         if fetcher is None and settings.url_fetch:
@@ -81,8 +82,12 @@ class UseCase:
         Raises:
             ServiceError: of any kind; the message is for the client.
         """
-        request = await self.request(question, caller, image)
-        return await self.backend.segment(request)
+        self.in_flight += 1
+        try:
+            request = await self.request(question, caller, image)
+            return await self.backend.segment(request)
+        finally:
+            self.in_flight -= 1
 
     async def request(
         self, question: Question, caller: Caller, image: ImageSource = NO_IMAGE, *, of_stream: bool = False

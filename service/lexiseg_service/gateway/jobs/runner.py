@@ -40,6 +40,8 @@ from lexiseg_service.watch.metrics import Metrics
 logger = structlog.get_logger("lexiseg.jobs")
 T = TypeVar("T")
 LANES = 8  # pictures of jobs that a gateway has in flight
+LANES_BESIDE = 1  # while it has other requests in flight: workers serve those first, but share the cores
+LOOK_SECONDS = 0.02  # between looks whether they are over
 MAX_TAKEN = 64  # pictures that a lane holds
 FLUSH_SECONDS = 2.0  # after which a lane writes what it has
 MAX_PART_BYTES = 16 * 2**20  # likewise; one answer may be as large again
@@ -93,6 +95,7 @@ class Runner:
         self._wake = asyncio.Event()
         self._stopping = False
         self._lanes = Counter[str]()  # by job
+        self._asking = 0  # pictures in flight
         self._readers: Lru[str, Reader] = Lru(MAX_READERS)
         self._questions: Lru[str, Question] = Lru(MAX_READERS)
         self._reading = asyncio.Lock()
@@ -247,7 +250,13 @@ class Runner:
             try:
                 await self._until_ready()
                 await self._limits.count(job.client)
-                return line | {"answer": await self._answer(job, picture, identity)}
+                while self._asking >= LANES_BESIDE and self._use_case.in_flight:
+                    await asyncio.sleep(LOOK_SECONDS)
+                self._asking += 1
+                try:
+                    return line | {"answer": await self._answer(job, picture, identity)}
+                finally:
+                    self._asking -= 1
             except (Temporary, OSError) as error:
                 seconds = error.headers.get("Retry-After") if isinstance(error, Temporary) else None
                 await _pause(attempt, float(seconds or 0))

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,15 +40,18 @@ class Refusing(KnownBackend):
 
 @dataclass
 class Gated(KnownBackend):
-    """Answers up to `open_for` requests, and lets the rest wait."""
+    """Answers up to `open_for` requests, and lets the rest wait until there is room."""
 
     open_for: int = 0
+    waiting: int = 0
     held: threading.Event = field(default_factory=threading.Event)
 
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-        if len(self.asked) >= self.open_for:
+        self.waiting += 1
+        while len(self.asked) >= self.open_for:
             self.held.set()
-            await asyncio.Event().wait()
+            await asyncio.sleep(0.01)
+        self.waiting -= 1
         return await super().segment(request)
 
 
@@ -143,3 +147,18 @@ def test_jobs_that_have_ended_are_removed_after_the_days_that_they_are_kept(tmp_
     with gateway(KnownBackend(), tmp_path, keep_days=1e-9) as client:
         until(lambda: client.get("/v1/jobs").json() == {"jobs": []})
         until(lambda: not (tmp_path / "jobs" / job["id"]).exists())
+
+
+def test_a_job_leaves_the_workers_to_other_requests(tmp_path: Path) -> None:
+    backend = Gated()
+    with gateway(backend, tmp_path, drain_seconds=0) as client, ThreadPoolExecutor(1) as threads:
+        asking = threads.submit(client.post, "/v1/segment", files=[("image", ("a.png", PNG))], data={"classes": "sky"})
+        until(lambda: backend.waiting == 1)
+        created = create(client, ARCHIVE)
+        until(lambda: backend.waiting == 2)
+        until(lambda: client.get(created.headers["Location"]).json()["state"] == "running")
+
+        assert backend.waiting == 2
+        backend.open_for = 10**6
+        assert asking.result().status_code == 200
+        assert finished(client, created)["done"] == COUNT
