@@ -43,7 +43,6 @@ export function add({ image, file, ...picture }, name = file.name || "picture") 
   const [across, down] = [image.width, image.height].map((side) => Math.max(1, Math.round(side * scale)));
   const thumb = drawn(across, down, (context) => context.drawImage(image, 0, 0, across, down));
   pictures.push(one);
-  navigator.storage?.persist?.();
   one.kept = thumb.convertToBlob({ type: "image/jpeg" }).then(async (blob) => {
     one.thumb = blob;
     drawStrip();
@@ -171,6 +170,7 @@ async function each(items, nameOf, act) {
 export async function addAll(files) {
   $("many").open = true;
   if (!files.length) return tell("There are no pictures among these files.", true);
+  navigator.storage?.persist?.(); // a browser may ask its user, so not for a single picture
   const pathOf = (file) => file.webkitRelativePath.split("/").slice(1).join("/") || file.name;
   await each(files, pathOf, async (file) => {
     const { image, ...picture } = await opened(file);
