@@ -1,6 +1,7 @@
 """What a click or a box shows in a clip is followed through it, and said to be lost when it is."""
 
 import json
+import zipfile
 from functools import cache
 from typing import Any
 
@@ -226,3 +227,23 @@ def test_without_a_key_one_is_asked_for_and_then_what_was_shown_is_followed(
     page.press("#key", "Tab")
 
     expect_result(page, "Following object 1.")
+
+
+def test_kept_frames_are_pictures_of_the_project_with_track_ids(page: Page) -> None:
+    play(page)
+    page.check("#record")
+    drag(page, 0)
+    expect_result(page, "Following")
+    page.get_by_role("button", name="Play").click()
+    until(page, "document.querySelectorAll('#strip li').length > 2")
+    page.uncheck("#record")
+    page.evaluate("document.getElementById('many').open = true")
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export project").click()
+
+    with zipfile.ZipFile(download.value.path()) as archive:
+        coco = json.loads(archive.read("coco.json"))
+    assert {one["track_id"] for one in coco["annotations"]} == {1}
+    assert len({one["image_id"] for one in coco["annotations"]}) > 1
+    assert all(one["file_name"].startswith("ball-") for one in coco["images"])

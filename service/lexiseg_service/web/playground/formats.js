@@ -20,6 +20,7 @@ export function coco(pictures, names) {
       bbox: one.bbox,
       iscrowd: 0,
       score: one.score,
+      ...(one.track_id != null && { track_id: one.track_id }),
     })),
   });
 }

@@ -1,9 +1,11 @@
 // Plays a clip from disk or a camera and segments the visible frame. Frames that pass while a request is running are
 // skipped: the next request is about the newest.
 
+import { EMPTY, withWords } from "./document.js";
 import * as engine from "./engine/server.js";
 import { begin, follow, followed, followSummary, forget, stop } from "./following.js";
 import { $, baseName, element, emit, jpegOf, page, state, takesPrompts, tell, wordsQuestion } from "./page.js";
+import { add } from "./project.js";
 import { askLatest, asking, ready, stop as stopAsking } from "./question.js";
 import { view } from "./view.js";
 
@@ -184,6 +186,7 @@ function look() {
     state.frame = frame;
     state.answer = what.follow ? { ...ready(answer, "prompt"), summary: followSummary() } : ready(answer);
     emit("answered");
+    if ($("record").checked) keep(frame, what, answer);
     const spent = performance.now() - began;
     // Slow down the clip so that tracking keeps up.
     clip.playbackRate = what.follow ? Math.min(1, Math.max(MIN_RATE, (1000 * FOLLOW_STEP) / spent)) : 1;
@@ -196,6 +199,13 @@ function look() {
     look();
   };
   askLatest(act, take, again);
+}
+
+/** Adds a frame and its answer to the project, whose exports have the track ids. */
+function keep({ file, image, width, height }, what, answer) {
+  const { segments } = state.answer;
+  const doc = what.follow ? { ...withWords(EMPTY, wordsQuestion(), null, answer), segments } : withWords(EMPTY, what, answer);
+  Object.assign(add({ file, image, width, height, id: null }), { doc });
 }
 
 function idle() {
