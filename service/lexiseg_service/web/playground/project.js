@@ -186,7 +186,8 @@ async function labelAll() {
   const words = wordsQuestion();
   if (!words) return tell("Type the words first, or choose everything.", true);
   const open = strip.filter(({ doc }) => !doc.isReviewed && doc.asked !== JSON.stringify(words));
-  if (!open.length) return tell(pictures.length ? "All pictures are labelled with these words." : "Choose pictures first.");
+  $("note").textContent = open.length ? "" : pictures.length ? "All pictures are labelled with these words." : "Choose pictures first.";
+  if (!open.length) return null;
   await each(open, ({ name }) => name, async (picture, signal) => {
     await fileOf(picture);
     const answer = await withRetry(() => engine.segment(picture, words, signal, () => null), signal);

@@ -126,7 +126,7 @@ def test_what_is_reviewed_is_not_asked_about_again(page: Page) -> None:
 
     expect_result(page, "Found sky.")
     page.get_by_role("button", name="Label all").click()
-    expect_result(page, "All pictures are labelled with these words.")
+    expect(page.locator("#note")).to_have_text("All pictures are labelled with these words.")
 
 
 def test_the_strip_is_one_stop_of_the_tab_key_and_arrows_walk_along_it(page: Page) -> None:
