@@ -83,10 +83,9 @@ export async function show(picture, image = null) {
   if (own !== shown || !image) return image?.close();
   const before = state.picture;
   state.picture = Object.assign(picture, { image });
+  emit("pictured");
   emit("tab", "picture");
   $("note").textContent = picture.note ?? "";
-  emit("pictured");
-  emit("edited", picture);
   if (before && before !== picture) before.image.close();
   localStorage.setItem(OPEN, picture.key);
   mark(before);

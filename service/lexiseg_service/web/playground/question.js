@@ -21,7 +21,7 @@ page.addEventListener("changed", ({ detail }) => {
   clearTimeout(waiting);
   waiting = 0;
   if (state.mode !== "picture") return;
-  if (detail?.atOnce) ask(); // before the next paint
+  if (detail?.atOnce || (state.picture && isAnswered(state.picture))) ask(); // before the next paint
   else waiting = setTimeout(ask, TYPING_PAUSE);
 });
 
@@ -43,7 +43,7 @@ export function inOrder(act) {
 
 function queued(act) {
   count += 1;
-  const done = last.then(act).finally(() => (count -= 1));
+  const done = last.then(() => act()).finally(() => (count -= 1));
   last = done.catch(() => null); // reported as an unhandled rejection; the next ones go on
   return done;
 }
@@ -66,14 +66,16 @@ export function askLatest(act, take, retry) {
   return request(act, take, retry, (running = new AbortController()));
 }
 
+/** Whether a picture's document has the answer to the page's question; what was reviewed stays as it is. */
+const isAnswered = ({ doc }) => doc.isReviewed || JSON.stringify(wordsQuestion()) === doc.asked;
+
 /** Asks about words, unless the document answers them already. */
 function ask() {
   waiting = 0;
   stop();
   const { picture } = state;
   const words = wordsQuestion();
-  const asked = JSON.stringify(words);
-  if (!picture || picture.doc.isReviewed || asked === picture.doc.asked) return show();
+  if (!picture || isAnswered(picture)) return show();
   const about = { ...named(), ...modelOptions() };
   let cut = [];
   const act = async (signal) => {
