@@ -19,7 +19,7 @@ from lexiseg_service.gateway.jobs.job import Format, Job, Progress
 from lexiseg_service.gateway.jobs.jobs import Jobs
 from lexiseg_service.gateway.jobs.schemas import EXAMPLE, JobInput, JobList, JobOutput, LineOutput
 from lexiseg_service.gateway.rest import uploads
-from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, problems
+from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, REQUEST_ID, problems
 from lexiseg_service.gateway.rest.paths import STABLE, answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of
 
@@ -30,13 +30,14 @@ After = Annotated[int, Query(ge=0, le=10**9, description="number of parts that t
 Limit = Annotated[int | None, Query(ge=1, le=10**9, description="maximum number of parts in this response")]
 To = Annotated[Format | None, Query(description="format of the results; default: the job's own")]
 CREATE: dict[str, Any] = {
+    "parameters": [REQUEST_ID],
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {"schema": {"$ref": "#/components/schemas/JobInput"}, "example": EXAMPLE},
             "multipart/form-data": uploads.form_schema("zip or uncompressed tar with the pictures", "JobInput"),
         },
-    }
+    },
 }
 FORBIDDEN = (SwitchedOff, UnknownJob, NotReady)
 
