@@ -45,7 +45,10 @@ NOT_RUN = (
     NotRun(r"lexiseg video (rtsp:|/dev/video0)", "needs a camera; tests/service/commands/video streams a file"),
     NotRun(r"redis-cli .*unlink", "deletes from the reader's Redis"),
     NotRun(r"curl .*lexiseg_…", "needs a key that was just made; tests/integration/test_access.py"),
-    NotRun(r"python setup\.py|python -m (pytest|benchmarks) ", "builds the kernel; these tests, and a load of minutes"),
+    NotRun(
+        r"(\(cd model && )?python setup\.py|python -m (pytest|benchmarks) ",
+        "builds the kernel; these tests, and a load of minutes",
+    ),
     NotRun(r"buf build |git rev-parse ", "writes a promise of the project"),
     NotRun(r"openapi-python-client ", "tests/integration/rest/test_generated_client.py runs it"),
 )
