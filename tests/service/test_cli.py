@@ -45,4 +45,4 @@ def test_shells_complete_commands() -> None:
         env={"_LEXISEG_COMPLETE": "complete_bash", "COMP_WORDS": "lexiseg se", "COMP_CWORD": "1"},
         prog_name="lexiseg",
     )
-    assert completed.output.split() == ["serve", "segment"]
+    assert completed.output.split() == ["serve", "segment", "segment-scene"]

@@ -118,7 +118,7 @@ class Value(BaseModel):
     y: float = 0
     width: float = 0
     height: float = 0
-    text: list[str] | str = Field([], max_length=2**12)
+    text: Annotated[list[str], Field(fail_fast=True, max_length=2**12)] | Annotated[str, Field(max_length=2**12)] = []
 
 
 class Drawn(BaseModel):

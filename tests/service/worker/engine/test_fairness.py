@@ -272,13 +272,14 @@ def test_a_request_in_the_background_waits_until_no_other_waits_for_the_device()
     bench = EngineBench(device="cpu")
     bench.hold()
     order: list[str] = []
-    requests = [ask("red", background=True), ask("red", source="x"), ask("red", source="y")]
-    for name, answer in zip(("background", "x", "y"), bench.line_up(*requests), strict=True):
+    names = ("background", "u", "v", "w", "x", "y")
+    requests = [ask("red", background=True), *(ask("red", source=name) for name in names[1:])]
+    for name, answer in zip(names, bench.line_up(*requests), strict=True):
         answer.add_done_callback(lambda _, name=name: order.append(name))  # type: ignore[misc]
     bench.release()
 
-    until(lambda: len(order) == 3)
-    assert order[2] == "background"
+    until(lambda: len(order) == len(names))
+    assert order.index("background") >= len(names) - 2  # an image a core: the last of the others may still run
     bench.close()
 
 
