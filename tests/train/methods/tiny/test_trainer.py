@@ -57,7 +57,7 @@ def test_a_published_card_repeats_nothing_of_the_bundled_card(run: Finished[Tiny
     assert card.licence == "Ours alone."
     assert card.training_data[0].startswith("what it started from: ImageNet-1k")
     assert card.training_data[1:] == [f"shapes ({run.recipe.data / 'shapes'}); its terms are not stated"]
-    started = f"{STEPS} steps of the recipe 'tiny' from the published EfficientNet-Lite2, seed 401."
+    started = f"{STEPS} steps of the recipe 'tiny' from a trunk pretrained on ImageNet, seed 401."
     assert card.lineage.startswith(started)
     assert not set(bundled.limits) & set(card.limits)
     assert (card.quality, card.prompt_quality, card.settings) == ({}, {}, {})
