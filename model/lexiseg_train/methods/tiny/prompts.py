@@ -32,7 +32,7 @@ from lexiseg_train.training.run import Run
 
 ENTROPY, DICE, QUALITY = 2.0, 1.0, 1.0  # weights of the losses, as Unpair-Seg
 ALL_MASKS_WEIGHT = 0.05  # weight of the mean over all masks of a point beside the best one, so that all are trained
-GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide, as `halve` makes it
+GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide, as `halved` makes it
 Example = tuple[NDArray[np.uint8], Drawn]
 
 

@@ -260,23 +260,22 @@ def initial_network(recipe: TinyRecipe) -> TinyNetwork:
     return network.train()
 
 
+def _kept(trunk: Trunk, what: TrunkTraining) -> list[nn.Module]:
+    """The parts of a trunk that stay as they are: all of it, its stages down to stride 8, or none."""
+    return {"frozen": [trunk], "deep": [trunk.stem, *trunk.stages[:DEEP]], "trained": []}[what]
+
+
 def _freeze(trunk: Trunk, what: TrunkTraining) -> None:
-    """Freeze a trunk, its stages down to stride 8, or its batch norms alone."""
-    kept: list[nn.Module] = [part for part in trunk.modules() if isinstance(part, nn.BatchNorm2d)]
-    kept += {"frozen": [trunk], "deep": [trunk.stem, *trunk.stages[:DEEP]], "trained": []}[what]
-    for part in kept:
+    """Freeze what is kept of a trunk, and its batch norms."""
+    for part in (*_kept(trunk, what), *(part for part in trunk.modules() if isinstance(part, nn.BatchNorm2d))):
         part.requires_grad_(False)
 
 
 def _is_published(trunk: Trunk, what: TrunkTraining) -> bool:
-    """Whether the stages of a trunk that stay as they are equal the published ones, in the type of weights files."""
-    published = pretrained_trunk().state_dict()
-    kept = [name for name in published if what == "frozen" or not _is_deep(name)]
-    own = trunk.state_dict()
-    return all(torch.equal(published[name].half(), own[name].cpu().half()) for name in kept)
-
-
-def _is_deep(name: str) -> bool:
-    """Whether a tensor of a trunk belongs to its stages from stride 16 on, or to its head."""
-    part, number, *_ = name.split(".")
-    return part == "head" or (part == "stages" and int(number) >= DEEP)
+    """Whether what is kept of a trunk equals the published one, in the type of weights files."""
+    pairs = zip(_kept(trunk, what), _kept(pretrained_trunk(), what), strict=True)
+    return all(
+        torch.equal(own.cpu().half(), published.half())
+        for ours, theirs in pairs
+        for own, published in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True)
+    )
