@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path, Query
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -143,9 +143,7 @@ async def get_events(request: Request, identity: Identity) -> Response:
     """Send where the job stands, whenever that changes, until it is done."""
     jobs, caller = _jobs(request), caller_of(request)
     job, progress = await jobs.find(identity, caller)
-    if request.method == "HEAD":
-        return Response(media_type="text/event-stream")
-    return EventSourceResponse(_events(jobs, job, progress, caller), ping=uploads.PING_SECONDS)
+    return uploads.event_stream(request, _events(jobs, job, progress, caller))
 
 
 async def _events(jobs: Jobs, job: Job, progress: Progress, caller: Caller) -> AsyncIterator[ServerSentEvent]:

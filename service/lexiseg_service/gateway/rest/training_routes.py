@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -114,9 +114,7 @@ async def get_training_events(request: Request, identity: Identity) -> Response:
     """Send where the training stands and what it prints, until it ends."""
     trainings, caller = _trainings(request), caller_of(request)
     await trainings.find(identity, caller)
-    if request.method == "HEAD":
-        return Response(media_type="text/event-stream")
-    return EventSourceResponse(_events(trainings, identity, caller), ping=uploads.PING_SECONDS)
+    return uploads.event_stream(request, _events(trainings, identity, caller))
 
 
 async def _events(trainings: Trainings, identity: str, caller: Caller) -> AsyncIterator[ServerSentEvent]:

@@ -11,8 +11,10 @@ from tempfile import TemporaryFile
 from typing import Any, BinaryIO, TypeVar, cast
 
 from pydantic import BaseModel
+from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
+from starlette.responses import Response
 
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.jobs.sources import ARCHIVE
@@ -71,6 +73,13 @@ async def parsed(request: Request, schema: type[M], more_values: int = 0) -> Asy
 
 def _temporary_file(folder: Path | None) -> BinaryIO:
     return cast("BinaryIO", TemporaryFile(dir=folder))
+
+
+def event_stream(request: Request, events: AsyncIterator[ServerSentEvent]) -> Response:
+    """Server-sent events; a HEAD request gets their headers alone."""
+    if request.method == "HEAD":
+        return Response(media_type="text/event-stream")
+    return EventSourceResponse(events, ping=PING_SECONDS)
 
 
 async def pause() -> None:
