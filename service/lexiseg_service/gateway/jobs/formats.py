@@ -7,6 +7,7 @@ import json
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
@@ -48,11 +49,8 @@ def check_fits(to: Format, question: Mapping[str, Any]) -> None:
     for name in ("overlay", "confidence"):
         if question.get(name):
             raise InvalidValue.of(f"question.{name}", "true", f"false for to={to}; only jsonl holds pictures")
-    if to == "parquet":
-        try:
-            import pyarrow  # noqa: F401
-        except ImportError:
-            raise InvalidValue.of("to", to, "another format; this server lacks pyarrow") from None
+    if to == "parquet" and find_spec("pyarrow") is None:  # located, not imported: this runs on the event loop
+        raise InvalidValue.of("to", to, "another format; this server lacks pyarrow")
 
 
 def _segments(line: Line) -> tuple[list[Segment], tuple[int, int]]:
