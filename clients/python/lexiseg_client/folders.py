@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class LabelledFolder:
     failed: dict[Path, Exception]
 
 
-class Writer:
+class Writer(ABC):
     """Base of the data sets: writes the labels of each picture into a folder, then what all pictures share.
 
     Args:
@@ -60,11 +61,11 @@ class Writer:
             self._stems.add(name.with_suffix(""))
         self.write(name, answer)
 
+    @abstractmethod
     def write(self, name: Path, answer: Segmentation) -> None:
         """Write, or keep for `close`, the labels of a picture named relative to the folder."""
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Write what the pictures share."""
 
     def put(self, name: str | Path, text: str) -> None:
