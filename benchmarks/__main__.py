@@ -6,6 +6,7 @@ Not in `all`, because they take arguments:
 - `distil ROOT`: a student taught by `tiny` against one trained on masks alone
 - `examples ROOT [SET ...]`: classes by example images against classes by words
 - `scores ROOT`: calibration of words' scores, precision by threshold, similar classes
+- `killed ROOT`: a job whose processes are killed, each answer compared
 - `page [FOLDER]`: the playground in a browser, and a site of `lexiseg site`
 """
 
@@ -37,6 +38,7 @@ from benchmarks import (
 from benchmarks.calls import follow_up
 from benchmarks.clips import following, video
 from benchmarks.device import run as device
+from benchmarks.loop import killed
 
 PARTS: dict[str, Callable[[], None]] = {
     "counts": counts.run,
@@ -57,6 +59,7 @@ WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
     "device": device.main,
     "distil": distil.main,
     "examples": examples.main,
+    "killed": killed.main,
     "page": page.main,
     "scores": scores.main,
     "smoke": smoke.main,

@@ -1,0 +1,1 @@
+"""Benchmarks of jobs and of training on corrected pictures."""
