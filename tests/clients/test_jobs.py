@@ -1,20 +1,31 @@
 """`client.jobs` against a gateway with known answers."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from lexiseg_client import Client, JobState, SwitchedOff, TimedOut, UnknownJob
+from lexiseg_client import AsyncClient, Client, JobState, SwitchedOff, TimedOut, UnknownJob
 from tests.service.gateway.jobs.asking import PNG
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    state = tmp_path_factory.mktemp("state")
-    with on_ports(KnownBackend(), jobs=True, state_dir=state) as ports, Client(ports.url) as client:
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with on_ports(KnownBackend(), jobs=True, state_dir=tmp_path_factory.mktemp("state")) as ports:
+        yield ports.url
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[Client]:
+    with Client(url) as client:
+        yield client
+
+
+@pytest.fixture
+async def async_client(url: str) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(url) as client:
         yield client
 
 
@@ -92,3 +103,31 @@ def test_a_server_without_jobs_says_so() -> None:
         pytest.raises(SwitchedOff, match="LEXISEG_JOBS"),
     ):
         client.jobs.create(["sky"], urls=["https://example.org/a.png"])
+
+
+async def test_an_asyncio_client_reads_a_job_as_it_answers(async_client: AsyncClient, photos: Path) -> None:
+    job = await async_client.jobs.create(["sky"], archive=photos)
+
+    answers = {each.image: each async for each in job}
+
+    assert set(answers) == {"a.png", "in/b.png", "broken.png"}
+    assert answers["a.png"].answer is not None
+    assert answers["broken.png"].problem is not None
+    assert job.state.state == "done"
+
+
+async def test_an_asyncio_client_waits_saves_and_removes(
+    async_client: AsyncClient, photos: Path, tmp_path: Path
+) -> None:
+    states: list[JobState] = []
+    job = await async_client.jobs.create(["sky"], archive=photos)
+
+    ended = await job.wait(progress=states.append)
+
+    assert states[-1] == ended == await job.refresh()
+    saved = await job.save(tmp_path / "annotations.json", to="coco")
+    assert b'"categories": [{"id": 1, "name": "sky"}]' in saved.read_bytes()
+    assert job.id in [each.id for each in await async_client.jobs.list()]
+    await job.delete()
+    with pytest.raises(UnknownJob):
+        await async_client.jobs.get(job.id)

@@ -10,6 +10,8 @@ with Client("http://localhost:8000") as client:
 from lexiseg_client.address import __version__ as __version__
 from lexiseg_client.aio import AsyncClient as AsyncClient
 from lexiseg_client.aio import AsyncVocabularies as AsyncVocabularies
+from lexiseg_client.calling.jobs import JobAnswer as JobAnswer
+from lexiseg_client.calling.jobs import JobState as JobState
 from lexiseg_client.calling.mapping import MapOptions as MapOptions
 from lexiseg_client.calling.retries import Retry as Retry
 from lexiseg_client.client import Client as Client
@@ -59,10 +61,10 @@ from lexiseg_client.folders import LabelledFolder as LabelledFolder
 from lexiseg_client.images import ImageId as ImageId
 from lexiseg_client.images import ImageLike as ImageLike
 from lexiseg_client.images import ImageUrl as ImageUrl
+from lexiseg_client.jobs import AsyncJob as AsyncJob
+from lexiseg_client.jobs import AsyncJobs as AsyncJobs
 from lexiseg_client.jobs import Job as Job
-from lexiseg_client.jobs import JobAnswer as JobAnswer
 from lexiseg_client.jobs import Jobs as Jobs
-from lexiseg_client.jobs import JobState as JobState
 from lexiseg_client.masks.polygons import Ring as Ring
 from lexiseg_client.models import Health as Health
 from lexiseg_client.models import Model as Model

@@ -17,6 +17,7 @@ from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike
+from lexiseg_client.jobs import AsyncJobs
 from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Classes, Options, Unpack
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularyOptions, VocabularySummary
@@ -54,6 +55,7 @@ class AsyncClient:
         self._channel = channel
         self._connection: AsyncConnection | None = None
         self.vocabularies = AsyncVocabularies(self)
+        self.jobs = AsyncJobs(self)
 
     async def __aenter__(self) -> AsyncClient:
         return self

@@ -1,0 +1,236 @@
+"""Every call about jobs as steps, for `Client.jobs` and `AsyncClient.jobs`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias, TypeVar, cast
+from urllib.parse import quote
+
+import httpx
+
+from lexiseg_client.calling.calls import Calls
+from lexiseg_client.calling.retries import exchange, read_problem
+from lexiseg_client.calling.steps import Call, Send, Step, Wait, Work
+from lexiseg_client.errors import Problem, TimedOut
+from lexiseg_client.question.options import Classes, Options, question_json
+from lexiseg_client.rest import PREFIX, read
+from lexiseg_client.segmentation import Segmentation
+
+T = TypeVar("T")
+Format: TypeAlias = Literal["jsonl", "parquet", "coco", "yolo", "label-maps"]
+POLL_SECONDS = 1.0
+PARTS_PER_PAGE = 16
+UPLOAD_SECONDS = 3600.0  # for an archive, unless a timeout is given
+BAR_WIDTH = 30
+ROUTE = f"{PREFIX}/jobs"
+
+
+@dataclass(frozen=True)
+class JobState:
+    """Where a job stands, as `GET /v1/jobs/ID` says."""
+
+    id: str
+    state: Literal["waiting", "running", "done"]
+    total: int
+    done: int
+    failed: int
+    per_minute: float
+    seconds_left: float | None
+    to: Format
+    classes: Sequence[str]
+    detail: str | None = None
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> JobState:
+        """A state from its JSON; unknown members are ignored."""
+        return cls(**{item.name: document[item.name] for item in fields(cls)})
+
+
+Progress: TypeAlias = Callable[[JobState], object] | bool | None
+
+
+@dataclass(frozen=True)
+class JobAnswer:
+    """The answer about one picture, or the problem: one of them is None."""
+
+    number: int  # in the order of the source, from 0
+    image: str  # URL, or path in the folder or archive
+    answer: Segmentation | None
+    problem: Problem | None
+
+
+class Source(NamedTuple):
+    """The pictures of a job: one of the three."""
+
+    urls: Sequence[str] | None
+    archive: str | os.PathLike[str] | None
+    folder: str | None
+
+
+class Page(NamedTuple):
+    """Some answers of a job."""
+
+    answers: Sequence[JobAnswer]
+    next: str | None  # path of the next ones; None: there are no more
+    state: JobState  # as of before
+
+
+def create(
+    calls: Calls,
+    classes: Classes | None,
+    source: Source,
+    to: Format,
+    webhook: Mapping[str, str] | None,
+    timeout: float | None,
+    options: Options,
+) -> Call[JobState]:
+    """See `Jobs.create`."""
+    asked: dict[str, Any] = {"question": question_json(classes, options), "to": to}
+    if source.urls is not None:
+        asked["urls"] = list(source.urls)
+    if source.folder is not None:
+        asked["folder"] = source.folder
+    if webhook is not None:
+        asked["webhook"] = dict(webhook)
+    return _create(calls, asked, source.archive, timeout)
+
+
+def _create(
+    calls: Calls, asked: Mapping[str, Any], archive: str | os.PathLike[str] | None, timeout: float | None
+) -> Call[JobState]:
+    if archive is None:
+        reply = yield from _ask(calls, "POST", ROUTE, timeout, {"json": asked})
+        return read(reply.content, JobState.from_dict)
+    file: BinaryIO = yield Work(partial(_opened, Path(archive)))
+    with closing(file):
+        form = {"data": {"request": json.dumps(asked)}, "files": {"archive": ("archive", file)}}
+        seconds = UPLOAD_SECONDS if timeout is None else timeout
+        reply = yield from _ask(calls, "POST", ROUTE, seconds, form)
+    return read(reply.content, JobState.from_dict)
+
+
+def state(calls: Calls, identity: str, timeout: float | None) -> Call[JobState]:
+    """See `Jobs.get`."""
+    reply = yield from _ask(calls, "GET", _path(identity), timeout)
+    return read(reply.content, JobState.from_dict)
+
+
+def states(calls: Calls, timeout: float | None) -> Call[list[JobState]]:
+    """See `Jobs.list`."""
+    reply = yield from _ask(calls, "GET", ROUTE, timeout)
+    return read(reply.content, lambda page: [JobState.from_dict(entry) for entry in page["jobs"]])
+
+
+def wait(calls: Calls, identity: str, timeout: float | None, progress: Progress) -> Call[JobState]:
+    """See `Job.wait`."""
+    show = progress if callable(progress) else _bar if progress or _wants_bar(progress) else _nothing
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        now = yield from state(calls, identity, None)
+        show(now)
+        if now.state == "done":
+            return now
+        if end is not None and time.monotonic() + POLL_SECONDS > end:
+            raise TimedOut(f"{now.done:,} of {now.total:,} pictures are answered; the job goes on")
+        yield Wait(POLL_SECONDS)
+
+
+def first_path(identity: str) -> str:
+    """The path of the first page."""
+    return f"{_path(identity)}/results?to=jsonl&limit={PARTS_PER_PAGE}"
+
+
+def page(calls: Calls, identity: str, path: str) -> Call[Page]:
+    """Wait for answers at a path, until there are some or the job is done."""
+    while True:
+        now = yield from state(calls, identity, None)
+        reply = yield from _ask(calls, "GET", path, None)
+        lines = reply.content.splitlines()
+        if lines or now.state == "done":
+            link = reply.links.get("next", {}).get("url")
+            return Page([_answer_of(line) for line in lines], link if lines else None, now)
+        yield Wait(POLL_SECONDS)
+
+
+def save(calls: Calls, identity: str, target: Path, to: Format, timeout: float | None) -> Call[Path]:
+    """See `Job.save`."""
+    reply = yield from _ask(calls, "GET", f"{_path(identity)}/results?to={to}", timeout)
+    yield Work(partial(_write_whole, target, reply.content))
+    return target
+
+
+def delete(calls: Calls, identity: str, timeout: float | None) -> Call[None]:
+    """See `Job.delete`."""
+    yield from _ask(calls, "DELETE", _path(identity), timeout)
+
+
+def _ask(
+    calls: Calls, method: str, path: str, timeout: float | None, body: Mapping[str, Any] | None = None
+) -> Generator[Step, Any, httpx.Response]:
+    """A request with the client's retries; one that creates or removes is not sent twice."""
+    request = Send(method, path, body=body or {}, repeatable=method == "GET")
+    return exchange(request, calls.rest.policy, calls.deadline(timeout))
+
+
+def _path(identity: str) -> str:
+    return f"{ROUTE}/{quote(identity, safe='')}"
+
+
+def _answer_of(line: bytes) -> JobAnswer:
+    def build(document: dict[str, Any]) -> JobAnswer:
+        answer, problem = document["answer"], document["problem"]
+        return JobAnswer(
+            document["number"],
+            document["image"],
+            None if answer is None else Segmentation.from_dict(answer),
+            None if problem is None else read_problem(problem, int(problem["status"])),
+        )
+
+    return read(line, build)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The archive, or a zip of the files in a folder."""
+    if not path.is_dir():
+        return path.open("rb")
+    with ExitStack() as stack:
+        file = cast("BinaryIO", stack.enter_context(tempfile.TemporaryFile()))
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for each in sorted(path.rglob("*")):
+                if each.is_file() and not any(part.startswith(".") for part in each.relative_to(path).parts):
+                    archive.write(each, each.relative_to(path))
+        file.seek(0)
+        stack.pop_all()  # open for the upload
+        return file
+
+
+def _write_whole(target: Path, content: bytes) -> None:
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    unfinished.write_bytes(content)
+    os.replace(unfinished, target)
+
+
+def _wants_bar(progress: bool | None) -> bool:
+    return progress is None and sys.stderr.isatty()
+
+
+def _nothing(now: JobState) -> None:
+    pass
+
+
+def _bar(now: JobState) -> None:
+    settled = now.done + now.failed
+    filled = BAR_WIDTH * settled // max(1, now.total)
+    left = "" if now.seconds_left is None else f", {now.seconds_left:,.0f} s left"
+    text = f"\r[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {settled:,} of {now.total:,}{left}   "
+    print(text, end="\n" if now.state == "done" else "", file=sys.stderr, flush=True)
