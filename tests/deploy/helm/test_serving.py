@@ -259,6 +259,35 @@ def test_another_training_is_another_job_and_the_same_is_the_same() -> None:
     assert name("tiny") != name("tiny-smoke")
 
 
+def test_a_trainer_of_clients_trainings_shares_their_folder_and_the_models() -> None:
+    made = installed(
+        {
+            "models": {"existingClaim": "models"},
+            "gateway": {"stateClaim": "state"},
+            "trainer": {"enabled": True, "trainings": True},
+        }
+    )
+
+    (trainer,) = made.kind("Job")
+    assert made.container("Job", trainer)["command"] == ["lexiseg", "trainer"]
+    assert "args" not in made.container("Job", trainer)
+    folders = {
+        name: made.env(kind, name)["LEXISEG_TRAININGS"] for kind, name in (("Job", trainer), ("Deployment", GATEWAY))
+    }
+    assert (
+        set(folders.values()) == {made.env("Deployment", WORKER)["LEXISEG_TRAININGS"]} == {"/var/lib/lexiseg/trainings"}
+    )
+    claims = {
+        kind: {
+            volume["persistentVolumeClaim"]["claimName"]
+            for volume in pod(made, kind, name)["volumes"]
+            if "persistentVolumeClaim" in volume
+        }
+        for kind, name in (("Job", trainer), ("Deployment", GATEWAY))
+    }
+    assert claims == {"Job": {"models", "state"}, "Deployment": {"state"}}
+
+
 def test_two_releases_share_no_name() -> None:
     names = [{(o["kind"], o["metadata"]["name"]) for o in installed({}, release=r).objects} for r in ("one", "lexiseg")]
 

@@ -53,6 +53,10 @@ NAMED = {
 # What stands in the schema's way, or is a matter of two values: an installation each.
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no workers": ({"workers": {"tiny": None}}, "workers"),
+    "a trainer of trainings that gateways leave nowhere": (
+        {"models": {"existingClaim": "m"}, "trainer": {"enabled": True, "trainings": True}},
+        "gateway.stateClaim",
+    ),
     "a trainer that writes nowhere": ({"trainer": {"enabled": True, "recipe": ["tiny"]}}, "models.existingClaim"),
     "a queue that nobody watches": ({"worker": {"autoscaling": {"enabled": True}}}, "monitoring.prometheus"),
     "one certificate of two": ({"hop": {"tls": {"workerSecret": "w"}}}, "gatewaySecret and workerSecret"),
