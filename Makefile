@@ -146,8 +146,8 @@ clean:  ## remove caches and build leftovers; the environment and trained runs s
 
 # Stamps live inside the environment, so that deleting it forgets them too. A larger set includes the smaller ones.
 $(VENV)/.serve: $(PROJECT_FILES) constraints.txt $(KERNEL) | $(BIN)/pip
-	@echo "Installing lexiseg and what it needs into $(VENV), once: some minutes, 1.7 GB on disk with the torch of a CPU. What pip does:"
-	@set -o pipefail; PYTHONUNBUFFERED=1 $(INSTALL_ALOUD) -v $(EDITABLE) -e '.[sample,video]' 2>&1 | awk '$(PROGRESS)'
+	@echo "Installing lexiseg and what it needs into $(VENV), once: some minutes, 1.6 GB on disk with the torch of a CPU. What pip does:"
+	@set -o pipefail; PYTHONUNBUFFERED=1 $(INSTALL_ALOUD) -v $(EDITABLE) -e '.[sample]' 2>&1 | awk '$(PROGRESS)'
 	@touch $@
 
 $(VENV)/.test: $(PROJECT_FILES) constraints.txt $(KERNEL) | $(BIN)/pip
