@@ -18,13 +18,16 @@ compile build requirements/build.txt
 compile gateway requirements/gateway.txt
 compile load requirements/load.txt
 compile bulk requirements/bulk.txt
-# Of the trainer, too, which adds its own package alone. Our packages are built, not fetched.
-own="--no-emit-package lexiseg-client --no-emit-package lexiseg-model --no-emit-package lexiseg-train"
+# Of the trainer, too, which adds its own package alone. Our packages are built from here, not fetched.
+own=""
+for package in lexiseg lexiseg-client lexiseg-model lexiseg-train; do
+    own="$own --no-emit-package $package"
+done
 for runtime in cpu gpu; do
     # onnxruntime-gpu has the files of onnxruntime, too.
     without=$([ $runtime = cpu ] || echo "--no-emit-package onnxruntime")
-    compile "worker-$runtime" pyproject.toml model/pyproject.toml model/lexiseg_train/pyproject.toml clients/python/pyproject.toml \
-        $own --extra "$runtime" --extra otel --extra s3 --no-emit-package torch --no-emit-package torchvision $without
+    printf '%s\n' ".[$runtime,otel,s3]" ./model ./model/lexiseg_train ./clients/python |
+        compile "worker-$runtime" - $own --no-emit-package torch --no-emit-package torchvision $without
 done
 # What the torch of that index is built for brings these along; the torch of CPUs wants none of them.
 awk '/^[a-z]/ { cuda = /^(cuda|nvidia|triton)/ } !cuda' requirements/worker-cpu.lock >requirements/worker-cpu.lock.new

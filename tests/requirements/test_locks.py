@@ -16,6 +16,7 @@ from tests.requirements.package_names import canonical
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
+OWN = {"lexiseg", "lexiseg-client", "lexiseg-model", "lexiseg-train"}
 LOCKS = sorted(path.stem for path in REQUIREMENTS.glob("*.lock"))
 PINNED = re.compile(
     r"^([a-z0-9.-]+)==(\S+)(?: ; [^\\]*)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n?)+)", re.MULTILINE
@@ -69,9 +70,12 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 OPTIONAL = {"attrs", "brotli", "cryptography", "greenlet", "grpcio-tools", "psutil", "setuptools", "tornado"}
 
 
-def listed() -> set[str]:
-    lines = (ROOT / "requirements" / "gateway.txt").read_text().splitlines()
-    return {canonical(line) for line in lines if line and not line.startswith("#")}
+def listed(name: str = "gateway") -> set[str]:
+    """What a list of names asks for, those of the lists that it takes in included."""
+    lines = [line for line in (REQUIREMENTS / f"{name}.txt").read_text().splitlines() if line and line[0] != "#"]
+    taken_in = [line.removeprefix("-r ").removesuffix(".txt") for line in lines if line.startswith("-r ")]
+    named = {canonical(line) for line in lines if not line.startswith("-")}
+    return named.union(*map(listed, taken_in))
 
 
 def closure(names: set[str]) -> set[str]:
@@ -89,6 +93,21 @@ def closure(names: set[str]) -> set[str]:
     return reached
 
 
+@pytest.mark.parametrize("name", [name for name in LOCKS if (REQUIREMENTS / f"{name}.txt").is_file()])
+def test_a_lock_has_all_that_its_list_names(name: str) -> None:
+    assert listed(name) - set(locked(name)) == set()
+
+
+def test_the_workers_locks_are_resolved_from_the_folders_of_our_packages() -> None:
+    """No index has them."""
+    script = (REQUIREMENTS / "lock.sh").read_text()
+
+    assert {
+        folder for folder in ("./model", "./model/lexiseg_train", "./clients/python") if f" {folder} " not in script
+    } == set()
+    assert [name for name in OWN if f" {name}" not in script] == []
+
+
 def test_every_line_is_a_dependency_of_the_project() -> None:
     project, model = (project_of(folder) for folder in (".", "model"))
 
@@ -103,8 +122,7 @@ def test_the_list_of_workers_has_what_all_packages_need(runtime: str) -> None:
     projects = [project_of(folder) for folder in (".", "model", "model/lexiseg_train", "clients/python")]
 
     wanted = {canonical(line) for project in projects for line in project["dependencies"] if ";" not in line}
-    own = {project["name"] for project in projects}
-    missing = wanted - own - {"torch", "onnxruntime"} - set(locked(f"worker-{runtime}"))
+    missing = wanted - OWN - {"torch", "onnxruntime"} - set(locked(f"worker-{runtime}"))
     assert missing == set()
 
 
@@ -118,7 +136,7 @@ def test_what_the_gateway_imports_is_installed() -> None:
     by_module = metadata.packages_distributions()
     imported = {canonical(name) for module in json.loads(answer.stdout) for name in by_module.get(module, [])}
 
-    assert imported <= closure(listed()) | OPTIONAL | {"lexiseg", "lexiseg-client", "lexiseg-model"}
+    assert imported <= closure(listed()) | OPTIONAL | OWN
 
 
 def test_nothing_that_computes_is_installed() -> None:
