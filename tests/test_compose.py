@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -158,17 +159,56 @@ def test_gpus_are_reserved_and_insisted_on(services: dict[str, Any], plain: dict
     assert services["worker"]["image"] != plain["worker"]["image"]
 
 
-def test_the_trainers_image_alone_has_training() -> None:
-    stages = dict(re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL))
-    copied = {name: re.findall(r"^COPY (?!--from)(.*)", text, re.MULTILINE) for name, text in stages.items()}
+STAGES = {
+    name: (parent, text)
+    for parent, name, text in re.findall(
+        r"^FROM (\S+) AS (\S+)\n(.*?)(?=^FROM |\Z)", DOCKERFILE.replace("\\\n", " "), re.MULTILINE | re.DOTALL
+    )
+}
 
-    with_training = {
-        name for name, lines in copied.items() for line in lines if line.startswith(("model/ ", "model/lexiseg_train/"))
-    }
+
+def sources_of(stage: str) -> list[str]:
+    """Paths of this repository that a stage and those below it copy."""
+    parent, text = STAGES[stage]
+    own = [path for line in re.findall(r"^COPY (?!--from)(.*)", text, re.MULTILINE) for path in line.split()[:-1]]
+    return own + (sources_of(parent) if parent in STAGES else [])
+
+
+def test_the_trainers_image_alone_has_training() -> None:
+    with_training = {name for name in STAGES if {"model/", "model/lexiseg_train/"} & set(sources_of(name))}
 
     assert with_training == {"trainer-build"}
-    assert "--from=trainer-build" in stages["trainer"]
-    assert "trainer-build" not in stages["gateway"] + stages["worker"] + stages["bulk"]
+    assert "--from=trainer-build" in STAGES["trainer"][1]
+    assert all("trainer-build" not in STAGES[name][1] for name in ("gateway", "worker", "bulk"))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_an_image_copies_is_there_and_is_sent_to_the_build(stage: str) -> None:
+    rules = (ROOT / ".dockerignore").read_text().splitlines()
+    sent = tuple(rule[1:] for rule in rules if rule.startswith("!"))
+
+    copied = sources_of(stage)
+    parts = [path for path in copied if not path.startswith(sent)]
+
+    assert [path for path in copied if not (ROOT / path).exists()] == []
+    assert [path for path in parts if not any(rule.startswith(path) for rule in sent)] == []
+
+
+@pytest.mark.parametrize("stage", [name for name, (_, text) in STAGES.items() if "wheel.sh" in text])
+def test_an_image_has_what_the_wheels_that_it_builds_are_made_of(stage: str) -> None:
+    (folders,) = re.findall(r'wheel\.sh \S+ "\$VERSION" (.*)', STAGES[stage][1])
+    copied = sources_of(stage)
+
+    missing = []
+    for folder in folders.split():
+        project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
+        needed = ["pyproject.toml", *project["license-files"], *filter(None, [project.get("readme")])]
+        paths = [(Path(folder) / name).as_posix() for name in needed]
+        missing += [
+            path for path in paths if not any(path == one or path.startswith(one.rstrip("/") + "/") for one in copied)
+        ]
+
+    assert missing == []
 
 
 def test_torch_comes_from_its_own_index_and_everything_else_by_hash() -> None:
