@@ -272,6 +272,37 @@ def prepare_data(
         typer.echo(f"and {len(prepared.skipped) - 3:,} more", err=True)
 
 
+@app.command("licences")
+def list_licences(
+    root: Annotated[Path, typer.Argument(metavar="SETS", help="Folder of sets")],
+    listings: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="LIST...", help="JSON files of COCO, of masks or captions; CSV files of Open Images' ids"
+        ),
+    ],
+) -> None:
+    """Write SETS/licences.csv: which photographs a company may train on, and whom to credit for them.
+
+    `data.licence=fair` trains on these alone. A photograph is known by its name without suffix. CC BY, CC BY-SA, CC0,
+    public domain and "no known restrictions" count; terms without derivatives or commercial use do not.
+
+    Examples:
+
+      lexiseg data licences sets/ downloads/annotations/captions_train2017.json
+
+      lexiseg data licences sets/ train-images-boxable-with-rotation.csv
+    """
+    from lexiseg_train.data.licences import FREE_TERMS
+    from lexiseg_train.data.preparing.licensing import write_licences
+
+    written = write_licences(root, listings)
+    typer.echo(f"{root / FREE_TERMS}: {written.free.total():,} photographs may be used")
+    for licence, count in written.free.most_common():
+        typer.echo(f"  {count:,}: {licence}")
+    typer.echo(f"left out: {written.refused:,} by their licence, {written.unknown:,} that no list names")
+
+
 @app.command("oracle")
 def measure_oracle(
     dataset: Annotated[str, typer.Argument(help="Folder of a set with masks, such as voc")],

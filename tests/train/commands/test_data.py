@@ -171,3 +171,17 @@ def test_the_classes_of_a_set_are_asked_with_its_background(
 
     assert json.loads((tmp_path / "labelled/classes.json").read_text()) == ["background", "sky"]
     assert f"1 sample could not be read, such as {photographs}/broken.jpg: cannot be read as an image" in outcome.out
+
+
+def test_photographs_that_a_company_may_train_on_are_listed(lexiseg: CommandLine, pets: Path, tmp_path: Path) -> None:
+    terms = {"id": 4, "url": "http://creativecommons.org/licenses/by/2.0/"}
+    listing = tmp_path / "captions.json"
+    listing.write_text(json.dumps({"licenses": [terms], "images": [{"file_name": "a.jpg", "license": 4}]}))
+
+    outcome = lexiseg("data", "licences", tmp_path, listing)
+
+    assert outcome.out.splitlines() == [
+        f"{tmp_path}/licences.csv: 1 photographs may be used",
+        f"  1: {terms['url']}",
+        "left out: 0 by their licence, 0 that no list names",
+    ]

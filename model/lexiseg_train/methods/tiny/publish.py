@@ -29,6 +29,7 @@ from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.types import ModelCard, PanopticRule, Point, Prompt, Task
 from lexiseg_train.data.indexed import read_dataset
+from lexiseg_train.data.licences import ATTRIBUTION, only_usable, usable_photographs, write_attribution
 from lexiseg_train.methods.tiny import PUBLISHED_TRUNK, TEXTS, PromptsRecipe, TinyRecipe
 from lexiseg_train.methods.tiny.confidence import fit_scores
 from lexiseg_train.methods.tiny.texts import TextBook, names_of, write_words
@@ -41,6 +42,7 @@ SUMMARY = (
 )
 STARTED = "what it started from: "  # before what the weights had seen before
 IMAGENET = "ImageNet-1k, by the published EfficientNet-Lite2 (Apache-2.0); photographs that were gathered for research"
+FAIR = f"Trained on photographs whose licences allow commercial use; credit those that {ATTRIBUTION} names"
 Recipe = TinyRecipe | PromptsRecipe
 
 RANGES_OF_PROMPTS = {"voc": 14, "street": 6, "camvid": 6, "fashion": 6, "coco": 8}  # photographs of each data set
@@ -55,6 +57,10 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
     head: the card names no task that needs one.
     """
     bundled = catalogue.read_card(FOLDER)
+    usable = usable_photographs(recipe.data, recipe.sets) if recipe.licences == "fair" else None
+    if usable is not None:
+        recipe = recipe.model_copy(update={"sets": {name: recipe.sets[name] for name in usable}})
+        write_attribution(weights.parent, recipe.data, usable)
     card = bundled.model_copy(
         update=_origin(recipe, weights, recipe.start)
         | {
@@ -70,6 +76,7 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
     segmenter = catalogue.load_folder(weights.parent, recipe.device)
     masked = [name for name in recipe.sets if (recipe.data / name / "train" / "masks").is_dir()]
     train = [read_dataset(recipe.data, name, "train") for name in masked]
+    train = [data if usable is None else only_usable(data, usable) for data in train]
     card = card.model_copy(update={"score": fit_scores(segmenter, train, recipe.seed)})
     catalogue.write_card(card, weights.parent)
     measured = _measured(recipe, list(recipe.sets))
@@ -119,6 +126,8 @@ def _origin(recipe: Recipe, weights: Path, start: str, what: str = "") -> dict[s
         below = catalogue.read_card(path.parent) if (path.parent / catalogue.CARD).exists() else None
     sources = [with_terms(f"{what}{name}", recipe.data / name) for name in recipe.sets]
     fields = origin(recipe, weights, below=below)
+    if isinstance(recipe, TinyRecipe) and recipe.licences == "fair" and start == "scratch" and not recipe.licence:
+        fields |= {"licence": FAIR, "commercial_use": "yes"}
     return fields | {"training_data": [*before, *sources], "lineage": lineage(recipe, begun)}
 
 

@@ -22,10 +22,10 @@ from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyStat
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.processes import one_first
 from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.data.licences import usable_photographs
 from lexiseg_train.methods.tiny import OPEN_NAMES, TEXTS, TinyRecipe, TrunkTraining
 from lexiseg_train.methods.tiny.drawn.examples import Batch, Examples, Pasting
 from lexiseg_train.methods.tiny.drawn.requests import source_of
-from lexiseg_train.methods.tiny.licences import licensed, stems_by_set
 from lexiseg_train.methods.tiny.losses import (
     BatchQuestions,
     Questions,
@@ -79,8 +79,9 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         """`network` replaces the one that the recipe starts from."""
         super().__init__(recipe, network or Trained(initial_network(recipe)))
         book = TextBook.read(TEXTS)
+        usable = usable_photographs(recipe.data, recipe.sets) if recipe.licences == "fair" else None
         with one_first():  # writes the packs that are missing
-            packs = [packed(recipe.data, recipe.packs, name, book) for name in recipe.sets]
+            packs = [packed(recipe.data, recipe.packs, name, book) for name in usable or recipe.sets]
         rule = read_card(BUNDLED.parent).background
         names = {name for pack in packs for name in (*pack.names, *(n for some in pack.present for n in some))}
         if recipe.open_check:
@@ -95,8 +96,6 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         self.frozen = fold_batch_norms(deepcopy(self.network.network.trunk).eval()) if is_frozen else None
         self.is_published = is_frozen and _is_published(self.network.network.trunk, recipe.trunk)
         self.same_meaning = rule.same_meaning
-        usable = stems_by_set(licensed(recipe.data)) if recipe.licences == "fair" else None
-        packs = [pack for pack in packs if usable is None or pack.name in usable]
         self.store = resident(packs, self.device)
         shares = _shares(packs, recipe)
         self.sources = [

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from lexiseg_model import catalogue
-from lexiseg_model.errors import RecipeError
+from lexiseg_model.errors import DatasetError, RecipeError
 from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_train.methods.tiny import TRAININGS, TinyRecipe
 from lexiseg_train.methods.tiny.publish import publish
@@ -24,7 +24,8 @@ STEPS = 14
 
 
 def recipe_for(data: Path, out: Path, *more: str) -> TinyRecipe:
-    values = [f"data={data}", f"out={out}", f"packs={data}/packs", "sets={shapes: 1.0}", "start=scratch", "workers=0"]
+    folder = [] if any("data." in each for each in more) else [f"data={data}"]
+    values = [*folder, f"out={out}", f"packs={data}/packs", "sets={shapes: 1.0}", "start=scratch", "workers=0"]
     values += [f"steps={STEPS}", "decay_steps=0", "warmup_steps=5", "average_decay=0.9", "device=cpu"]
     return read_as(TinyRecipe, "tiny", [*values, "phases=[{after: 0.0, crop: 64, global_batch: 4}]", *more])
 
@@ -77,6 +78,33 @@ def test_a_card_names_the_training_data_of_its_start(run: Finished[TinyRecipe], 
     assert card.training_data[-1] == f"shapes ({run.recipe.data / 'shapes'}); CC0"
     digest = str(catalogue.read_card(FOLDER).weights_sha256)
     assert f"from tiny@1 (sha256 {digest[:16]}), seed 401." in card.lineage
+
+
+def test_a_fair_run_trains_on_listed_photographs_alone_and_credits_them(
+    run: Finished[TinyRecipe], tmp_path: Path
+) -> None:
+    data, weights = write_shapes(tmp_path / "data"), tmp_path / "mine" / "tiny.safetensors"
+    rows = [f"shapes/train/images/{number:03}.jpg,CC0" for number in range(4)]
+    (data / "licences.csv").write_text("\n".join(["file,licence", *rows]))
+    recipe = recipe_for(data, tmp_path / "run", "data.licence=fair", f"data.folder={data}")
+    weights.parent.mkdir()
+    shutil.copy(run.weights, weights)
+
+    drawn = {
+        Path(source.pack.photographs[n]).stem for source in TinyTrainer(recipe).sources for n in source.photographs
+    }
+    card = publish(recipe, weights)
+
+    assert drawn == {"000", "001", "002", "003"}
+    assert (card.commercial_use, "ATTRIBUTION.csv" in card.licence) == ("yes", True)
+    assert (weights.parent / "ATTRIBUTION.csv").read_text().splitlines() == ["file,licence", *rows]
+
+
+def test_a_fair_run_needs_a_list(shapes: Path, tmp_path: Path) -> None:
+    recipe = recipe_for(shapes, tmp_path, "data.licence=fair", f"data.folder={shapes}")
+
+    with pytest.raises(DatasetError, match="`lexiseg data licences` writes it"):
+        TinyTrainer(recipe)
 
 
 def test_training_can_start_from_a_weights_file(run: Finished[TinyRecipe], shapes: Path, tmp_path: Path) -> None:
