@@ -5,6 +5,7 @@ All faults are reported at once, each with its file. Pictures are written uprigh
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -83,8 +84,18 @@ def _of_a_tool(folder: Path) -> str:
             if words in head:
                 return f", and {path} is {name}, which is not read: export as COCO"
         if path.suffix == ".json":
-            return f", and {path} is a JSON of another format: export as COCO"
+            what = "a JSON of another format" if _is_whole(path) else "no whole JSON; it may be cut off"
+            return f", and {path} is {what}: export as COCO"
     return ""
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file is valid JSON."""
+    try:
+        json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def prepare(folder: Path, target: Path, limit: int | None = None) -> Prepared:

@@ -26,7 +26,7 @@ import structlog
 
 from lexiseg_service.commands.signals import on_signals
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.trainings.training import ENDED, Standing, Training, TrainingFolder
+from lexiseg_service.gateway.trainings.training import ENDED, PICTURES, Standing, Training, TrainingFolder
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
 
@@ -35,6 +35,8 @@ NICENESS = 10  # requests come first
 POLL_SECONDS = 0.5
 STOP_SECONDS = 120.0  # for a checkpoint
 FIGURES = "before-after.json"
+ERROR = "lexiseg: "  # before what the command line says of an error
+MAX_REASON = 500  # characters
 # Of a run, what a model directory does not need.
 LEFT_BEHIND = shutil.ignore_patterns("laid-out", "samples", "packs", "checkpoints", "*.pt")
 COMMAND = (sys.executable, "-m", "lexiseg_service.cli", "train", "finetune")
@@ -127,7 +129,7 @@ class Trainer:
         """The exit status of a training; None if it was stopped or removed."""
         folder = self._folder.path(training.id)
         out = folder / "run" / training.name
-        places = {"data": folder / "pictures", "out": out, "models_dir": self._models_dir}
+        places = {"data": folder / PICTURES, "out": out, "models_dir": self._models_dir}
         words = ["--start", training.start, *(f"{name}={path}" for name, path in places.items())]
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
         with self._folder.log(training.id).open("ab") as log:
@@ -151,11 +153,11 @@ class Trainer:
         run = self._folder.path(training.id) / "run" / training.name
         now = time.time()
         if status != 0:
-            return Standing("failed", started, now, self._last_line(training) or f"it ended with status {status}")
+            return Standing("failed", started, now, self._reason(training) or f"it ended with status {status}")
         try:
             figures: dict[str, Any] = json.loads((run / FIGURES).read_bytes())
         except (OSError, ValueError):
-            return Standing("failed", started, now, self._last_line(training) or "it wrote no figures")
+            return Standing("failed", started, now, self._reason(training) or "it wrote no figures")
         if not figures.get("step"):
             detail = f"no gain on left-out pictures: {training.start} stays"
             return Standing("refused", started, now, detail, figures)
@@ -174,9 +176,12 @@ class Trainer:
             return
         os.rename(fresh, target)
 
-    def _last_line(self, training: Training) -> str:
-        lines = self._folder.log(training.id).read_text(errors="replace").split("\n")
-        return next((line.strip()[:500] for line in reversed(lines) if line.strip()), "")
+    def _reason(self, training: Training) -> str:
+        """The error that a training ended with, else its last line; pictures by their names in the archive."""
+        log = "\n" + self._folder.log(training.id).read_text(errors="replace").rstrip()
+        _, is_error, error = log.rpartition(f"\n{ERROR}")
+        text = error if is_error else log.rpartition("\n")[2]
+        return text.replace(f"{self._folder.path(training.id) / PICTURES}/", "").strip()[:MAX_REASON]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -11,7 +11,7 @@ from starlette.datastructures import FormData, QueryParams, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from lexiseg_service.errors import InvalidValue, MalformedRequest, ServiceError, TooLarge
+from lexiseg_service.errors import InvalidValue, MalformedRequest, NotReady, ServiceError, TooLarge
 from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.messages import ImageSource
 from lexiseg_service.question.prompts import source_of
@@ -21,6 +21,7 @@ from lexiseg_service.settings import Limits
 
 M = TypeVar("M", bound=BaseModel)
 REPEATED = "classes"
+RETRY_SECONDS = 30  # after a full disk
 MAX_FILES = 2
 MAX_OTHER_FIELDS = 64  # of a form, besides its classes
 IMAGE = "one file in the multipart field `image`, as curl sends it with -F image=@FILE"
@@ -117,6 +118,7 @@ async def read_form_with_file(request: Request, limits: Limits, open_file: Calla
     Raises:
         MalformedRequest: the form is damaged.
         TooLarge: one of its texts is too long.
+        NotReady: the disk is full.
     """
     return await _form(request, limits, partial(_ParserToFile, open_file=open_file))
 
@@ -163,6 +165,8 @@ async def _form(request: Request, limits: Limits, parser_of: Callable[..., _Form
         form = await parser.parse()
     except (ServiceError, ClientDisconnect):
         raise
+    except OSError as error:
+        raise NotReady(f"the upload cannot be kept now: {error.strerror or error}", RETRY_SECONDS) from None
     except Exception as error:  # a damaged form makes the parser raise undocumented errors
         raise _form_error(error, limits) from None
     if not parser.is_whole:

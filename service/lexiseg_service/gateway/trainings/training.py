@@ -24,6 +24,7 @@ from lexiseg_model.files import replace_file
 
 State = Literal["waiting", "running", "done", "refused", "failed"]
 ENDED = ("done", "refused", "failed")
+PICTURES = "pictures"
 
 
 @dataclass(frozen=True)

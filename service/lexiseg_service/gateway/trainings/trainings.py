@@ -14,7 +14,7 @@ from lexiseg_service.errors import InvalidValue, NotReady, RateLimited, UnknownT
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.jobs.sources import unpack
 from lexiseg_service.gateway.trainings.schemas import TrainingInput
-from lexiseg_service.gateway.trainings.training import ENDED, Standing, Training, TrainingFolder
+from lexiseg_service.gateway.trainings.training import ENDED, PICTURES, Standing, Training, TrainingFolder
 from lexiseg_service.gateway.use_case import UseCase, find_card
 from lexiseg_service.settings import Settings
 from lexiseg_service.times import rfc3339
@@ -62,7 +62,7 @@ class Trainings:
     def _write(self, training: Training, archive: BinaryIO) -> None:
         folder = self._folder.path(training.id)
         try:
-            unpack(archive, folder / "pictures", MAX_FILES, self._max_bytes)
+            unpack(archive, folder / PICTURES, MAX_FILES, self._max_bytes)
             self._folder.add(training)
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)

@@ -26,6 +26,8 @@ print(f"started {len(list(out.glob('began-*')))}", flush=True)
 (out / f"began-{time.time_ns()}").touch()
 if start == "fails":
     sys.exit("two classes need more than one picture")
+if start == "is-faulty":
+    sys.exit(f"lexiseg: 1 of the pictures is faulty:\\n  {values['data']}/masks/a.png: is 40 x 30; expected one size")
 while start == "waits" and not (out / "go").exists():
     time.sleep(0.01)
 (out / "card.yaml").write_text("name: mine")
@@ -112,6 +114,15 @@ def test_a_training_that_fails_says_why_and_the_next_one_goes_on(workshop: Works
     failed = workshop.standing("a")
     assert (failed.state, failed.detail) == ("failed", "two classes need more than one picture")
     assert workshop.standing("b").state == "done"
+
+
+def test_a_training_that_fails_shows_all_of_the_error_and_no_path_of_the_server(workshop: Workshop) -> None:
+    workshop.add("a", "is-faulty")
+
+    workshop.work()
+
+    detail = workshop.standing("a").detail
+    assert detail == "1 of the pictures is faulty:\n  masks/a.png: is 40 x 30; expected one size"
 
 
 def test_a_training_that_is_removed_ends(workshop: Workshop) -> None:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.gateway.rest import uploads
 from tests import coco
 from tests.service.gateway.jobs.asking import PNG, create, finished, lines, tarred, zipped
 from tests.service.gateway.known_backend import KnownBackend
@@ -190,6 +191,16 @@ def test_an_archive_beyond_the_limit_is_refused(client: httpx.Client) -> None:
     answer = create(client, zipped({"a.png": bytes(30 * 2**20)}, zipfile.ZIP_STORED))
 
     assert (answer.status_code, answer.json()["type"]) == (413, "too-large")
+
+
+def test_an_upload_that_finds_the_disk_full_may_be_repeated(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "TemporaryFile", lambda dir: open("/dev/full", "w+b", buffering=0))  # noqa: SIM115
+    answer = create(client, zipped(PICTURES))
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+    assert "No space left on device" in answer.json()["detail"]
 
 
 def test_a_bomb_is_a_picture_that_is_too_large(client: httpx.Client) -> None:
