@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
+from lexiseg_model.masks.parts import part_numbers, sums_of
 from lexiseg_model.types import StrictModel
 
 
@@ -30,17 +28,16 @@ def without_crumbs(masks: Tensor, rule: CrumbRule) -> Tensor:
         cleaned = masks.float().numpy(force=True).copy()
         n_cells = compiled.remove_crumbs(cleaned, rule.island, rule.hole)
         return torch.from_numpy(cleaned).to(masks) if n_cells else masks
-    crumbs = np.stack([_crumbs(mask, rule) for mask in (masks > 0).numpy(force=True)]) if len(masks) else np.zeros(0)
-    return torch.where(torch.from_numpy(crumbs).to(masks.device), -masks, masks) if crumbs.any() else masks
+    crumbs = [crumbs_of(mask > 0, rule) for mask in masks]
+    return torch.where(torch.stack(crumbs), -masks, masks) if crumbs else masks
 
 
-def _crumbs(mask: NDArray[np.bool_], rule: CrumbRule) -> NDArray[np.bool_]:
-    """[h, w]: the cells of islands and holes."""
-    _, parts, of_parts, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    _, rest, of_rest, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
-    islands = of_parts[:, cv2.CC_STAT_AREA] < rule.island * of_parts[1:, cv2.CC_STAT_AREA].max(initial=0)
-    x, y, width, height, area = of_rest.T
-    inner = (x > 0) & (y > 0) & (x + width < mask.shape[1]) & (y + height < mask.shape[0])
-    holes = inner & (area < rule.hole * mask.sum())
-    crumbs: NDArray[np.bool_] = np.where(mask, islands[parts], holes[rest])
-    return crumbs
+def crumbs_of(mask: Tensor, rule: CrumbRule) -> Tensor:
+    """The cells [h, w] of islands and holes of a mask [h, w] bool."""
+    parts, rest = part_numbers(mask), part_numbers(~mask)
+    areas = sums_of(parts, mask)
+    islands = mask & (areas[parts.clamp_min(0)] < rule.island * areas.amax(0))
+    inner = torch.zeros_like(mask)
+    inner[1:-1, 1:-1] = True
+    holes = (sums_of(rest, ~mask) < rule.hole * mask.sum()) & (sums_of(rest, ~mask & ~inner) == 0)
+    return islands | (~mask & holes[rest.clamp_min(0)])

@@ -2,13 +2,13 @@
 
 A method that takes masks as prompts is asked with the mask, and its answer is the mask. The head of any other is asked
 what the points and the box show, and its answers are applied to the mask at the size of the image: pixels that no
-answer touches stay as they are. A negative point removes the object that a click there cuts out; where that is most of
-the mask, a disc around the point, halfway to the outline.
+answer touches stay as they are. A negative point removes the object that a click there cuts out
+(`point_rules.removed_object`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -25,15 +25,12 @@ from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode, encode_mask, encode_spans
 from lexiseg_model.segmenter import Corrections, PromptMasks, prompts_of
-from lexiseg_model.tasks.negative_points import MAX_ANSWERS, OUTSIDE, Cells, disc, neighbours, part_around
+from lexiseg_model.tasks.negative_points import MAX_ANSWERS, cells_of_points
 from lexiseg_model.tasks.options import Query
+from lexiseg_model.tasks.point_rules import CERTAIN, removed_object
 from lexiseg_model.types import Prompt, Rle
 
-Logits = NDArray[np.float32]
 Head = Callable[[Features, list[Prompt]], list[PromptMasks]]
-
-MAX_REMOVED = 0.5  # share of a mask; a negative point on a larger part removes a disc instead
-CERTAIN = 4.0  # logit of a cell that is wholly inside the mask, and minus that of one outside
 
 
 class Corrected(NamedTuple):
@@ -71,30 +68,17 @@ def correct(query: Query, prompt: Prompt) -> Corrected:
     removing = [Prompt((replace(point, positive=True),)) for point in negatives[:MAX_ANSWERS]]
     replies = _ask(query, prompts_of(query.segmenter).prompt, [*([adding] if adds else []), *removing])
     logits = _logits(mask, replies[-1].masks.shape[1:])
-    shown = [reply.masks[0].numpy(force=True) for reply in replies]
+    shown = [reply.masks[0].cpu() for reply in replies]
     if adds:
         mask |= _cut(shown[0], size)
-        logits = np.maximum(logits, shown.pop(0))
-    around = [neighbours(point, logits.shape, size) for point in positives]
-    for number, point in enumerate(negatives):
-        object_there = shown[number] if number < MAX_ANSWERS else np.full_like(logits, -CERTAIN)
-        removed = _removed(logits, object_there, neighbours(point, logits.shape, size), around)
+        logits = logits.maximum(shown.pop(0))
+    around, away = (cells_of_points(points, logits, size) for points in (positives, negatives))
+    for number, point in enumerate(away):
+        object_there = shown[number] if number < MAX_ANSWERS else torch.full_like(logits, -CERTAIN)
+        removed = removed_object(logits, object_there, point, around)
         mask &= ~_cut(removed, size)
-        logits = np.where(removed >= 0, np.minimum(logits, -removed), logits)
-    return Corrected(encode_mask(mask), torch.from_numpy(logits), float(replies[-1].quality[0]))
-
-
-def _removed(logits: Logits, shown: Logits, place: Cells, positives: Sequence[Cells]) -> Logits:
-    """Logits [h, w] of what a negative point removes from a mask, where a click on it cuts out `shown`."""
-    inside = logits >= 0
-    both = inside & (shown >= 0)
-    part = part_around(both, place)
-    if part.any() and part.sum() <= MAX_REMOVED * inside.sum() and not any(part[cells].any() for cells in positives):
-        removed = np.where(both & ~part, -CERTAIN, shown)
-    else:
-        removed = np.where(inside & disc(inside, place, positives), CERTAIN, -CERTAIN)
-    removed[place] = np.maximum(removed[place], -OUTSIDE)
-    return removed.astype(np.float32)
+        logits = torch.where(removed >= 0, logits.minimum(-removed), logits)
+    return Corrected(encode_mask(mask), logits, float(replies[-1].quality[0]))
 
 
 def _ask(query: Query, head: Head, prompts: list[Prompt]) -> list[PromptMasks]:
@@ -107,12 +91,12 @@ def _ask(query: Query, head: Head, prompts: list[Prompt]) -> list[PromptMasks]:
     return [PromptMasks(refine_masks(answer.masks[:1].float(), guide), answer.quality) for answer in answers]
 
 
-def _logits(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> Logits:
+def _logits(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> Tensor:
     """A mask [H, W] as logits [h, w]: the share of each cell that is inside."""
     share = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA)
-    return np.asarray((2 * share - 1) * CERTAIN, np.float32)
+    return torch.from_numpy((2 * share - 1) * CERTAIN).float()
 
 
-def _cut(logits: Logits, size: tuple[int, int]) -> NDArray[np.bool_]:
+def _cut(logits: Tensor, size: tuple[int, int]) -> NDArray[np.bool_]:
     """Mask of the pixels where logits [h, w], upsampled to the image's size, are not below 0."""
-    return decode(encode_spans(cut(logits, size), size))
+    return decode(encode_spans(cut(logits.numpy(), size), size))

@@ -12,24 +12,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.features import Features
-from lexiseg_model.masks.bilinear import axis
 from lexiseg_model.segmenter import PromptMasks, Segmenter, prompts_of
+from lexiseg_model.tasks.point_rules import first_cells, without_point
 from lexiseg_model.types import Point, Prompt
 
 MAX_ANSWERS = 8  # of the head to the negative points of a prompt; later points use the last of them
-DISC = 0.5  # of the way from a negative point to the outline, or to the nearest positive point
-OUTSIDE = -1.0  # highest logit in a disc and next to a negative point
 
 Size = tuple[int, int]  # height and width
-Cells = tuple[slice, slice]  # rows and columns, one or two of each
 
 
 class Answer(NamedTuple):
@@ -109,61 +103,14 @@ def _steps_of(prompt: Prompt) -> list[Prompt]:
 
 def _reduced(mask: Tensor, prompt: Prompt, without: Tensor, size: Size) -> Tensor:
     """One mask [h, w], a negative point after the other."""
-    left = mask.float().numpy(force=True).copy()
-    positives = [neighbours(point, left.shape, size) for point in _points(prompt, True)]
-    to_positive = _to_nearest(left.shape, positives)
-    for number, point in enumerate(_points(prompt, False)):
-        answer = without[min(number, len(without) - 1)].numpy(force=True)
-        cells = neighbours(point, left.shape, size)
-        inside = left >= 0
-        removed = part_around(inside & (answer < 0), cells)
-        if any(removed[positive].any() for positive in positives):
-            removed = part_around(removed & (_distance(left.shape, cells) < to_positive), cells)
-        if removed.any():
-            left[removed] = np.minimum(left, answer)[removed]
-        elif inside[cells].any():
-            left[inside & disc(inside, cells, positives)] = OUTSIDE
-        left[cells] = np.minimum(left[cells], OUTSIDE)
-    return torch.from_numpy(left).to(mask.device)
+    left = mask.float()
+    positives, negatives = (cells_of_points(_points(prompt, positive), left, size) for positive in (True, False))
+    for number, point in enumerate(negatives):
+        left = without_point(left, without[min(number, len(without) - 1)], point, positives)
+    return left
 
 
-def neighbours(point: Point, cells: tuple[int, ...], size: Size) -> Cells:
-    """The cells of a mask between which the pixel of a point is interpolated."""
-    sides = []
-    for place, n_cells, n_pixels in zip((point.y, point.x), cells, size, strict=True):
-        low = int(axis(n_cells, n_pixels).low[min(int(place), n_pixels - 1)])
-        sides.append(slice(low, min(low + 2, n_cells)))
-    return sides[0], sides[1]
-
-
-def part_around(region: NDArray[np.bool_], cells: Cells) -> NDArray[np.bool_]:
-    """The connected parts of a region [h, w] that some cells touch."""
-    _, parts = cv2.connectedComponents(region.astype(np.uint8), connectivity=4)
-    touched = np.zeros(parts.max() + 1, np.bool_)
-    touched[parts[cells]] = True
-    around: NDArray[np.bool_] = region & touched[parts]
-    return around
-
-
-def _distance(shape: Size, cells: Cells) -> NDArray[np.float64]:
-    """[h, w]: the distance of each cell from the first of `cells`."""
-    rows, columns = np.ogrid[: shape[0], : shape[1]]
-    distance: NDArray[np.float64] = np.hypot(rows - cells[0].start, columns - cells[1].start)
-    return distance
-
-
-def _to_nearest(shape: Size, positives: Sequence[Cells]) -> NDArray[np.float64]:
-    """[h, w]: the distance of each cell from the nearest positive point."""
-    nearest = np.full(shape, np.inf)
-    for cells in positives:
-        np.minimum(nearest, _distance(shape, cells), out=nearest)
-    return nearest
-
-
-def disc(inside: NDArray[np.bool_], cells: Cells, positives: Sequence[Cells]) -> NDArray[np.bool_]:
-    """[h, w]: the cells within DISC of the distance from a negative point to the outline or a positive point."""
-    depth = cv2.distanceTransform(np.pad(inside, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    distance = _distance(inside.shape, cells)
-    reach = min([float(depth[cells].max()), *(float(distance[positive].min()) for positive in positives)])
-    around: NDArray[np.bool_] = distance < DISC * reach
-    return around
+def cells_of_points(points: Sequence[Point], mask: Tensor, size: Size) -> Tensor:
+    """Points of an image of `size` (H, W) as cells [N, 2] of its mask [h, w], on its device."""
+    pixels = torch.tensor([(point.x, point.y) for point in points], dtype=torch.float32).view(-1, 2)
+    return first_cells(pixels, (mask.shape[0], mask.shape[1]), torch.tensor(size).float()).to(mask.device)

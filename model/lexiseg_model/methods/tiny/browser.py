@@ -1,7 +1,4 @@
-"""Export `tiny` for the browser: ONNX graphs, vectors of common words, an 8-bit text tower, and the card's rules.
-
-The browser reads all constants from here: the card's rules as JSON, and the constants of the modules that apply them.
-"""
+"""Export `tiny` for the browser: ONNX graphs, vectors of common words, an 8-bit text tower, and numbers as JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,46 +18,21 @@ from lexiseg_model.errors import ExportError
 from lexiseg_model.export.choose import find
 from lexiseg_model.export.manifest import RANGES, Manifest
 from lexiseg_model.export.write import add_int8, export, write_part
-from lexiseg_model.methods.tiny import (
-    browser_graphs,
-    by_example,
-    closer_look,
-    mask_rules,
-    network,
-    pixel_scores,
-    prompt_maps,
-    segmenter,
-)
+from lexiseg_model.methods.tiny import closer_look, segmenter
 from lexiseg_model.methods.tiny.browser_graphs import Reading
 from lexiseg_model.methods.tiny.browser_parts import browser_parts
+from lexiseg_model.methods.tiny.prompt_maps import HEADS
 from lexiseg_model.methods.tiny.proposals import proposing, search, windows
+from lexiseg_model.methods.tiny.settings import ProposalSettings
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import TOKENIZER, WIDTH, tower_folder
 from lexiseg_model.segmenter import Corrections
-from lexiseg_model.tasks import mask_prompts, negative_points, pixels
+from lexiseg_model.tasks import negative_points, pixels, point_rules
 from lexiseg_model.video import motion, tracking
-from lexiseg_model.vocabulary import examples
 
-CARD_FIELDS = {"name", "version", "summary", "licence", "limits", "tasks", "input", "background", "score", "panoptic"}
+CARD_FIELDS = {"name", "version", "summary", "licence", "limits", "tasks", "input", "embedding"}
+CARD_RULES = {"background", "score", "panoptic"}
 BATCH_SIZE = 256  # texts
-CONSTANTS_OF = (  # the browser's code names these modules and their constants
-    browser_graphs,
-    by_example,
-    closer_look,
-    examples,
-    mask_rules,
-    network,
-    pixel_scores,
-    negative_points,
-    mask_prompts,
-    motion,
-    pixels,
-    prompt_maps,
-    proposing,
-    search,
-    tracking,
-    windows,
-)
 
 
 def write(
@@ -85,7 +56,7 @@ def write(
     tokens = Tokenizer.from_file(str(tower_folder(text_tower) / TOKENIZER)).get_vocab()
     _save(folder / "tokens.json", sorted(tokens, key=lambda token: tokens[token]))
     _write_words(model, reading, folder, words)
-    _save(folder / "model.json", _rules(model, reading))
+    _save(folder / "model.json", _rules(model))
 
 
 def _image_export(model: segmenter.TinySegmenter, source: Path, draft: Path) -> tuple[Path, Manifest]:
@@ -145,8 +116,8 @@ def _write_words(model: segmenter.TinySegmenter, reading: Reading, folder: Path,
             rows = model.encode_texts(texts)
             batches.append(tuple(part.numpy() for part in reading(torch.from_numpy(rows).float())))
     properties = (np.concatenate(part) for part in zip(*batches, strict=True))
-    vectors, background, likeness, foreign = properties
-    same = np.packbits(background >= model.card.background.same_meaning, axis=1, bitorder="little")
+    vectors, same_meaning, likeness, foreign = properties
+    same = np.packbits(same_meaning > 0, axis=1, bitorder="little")
     arrays: list[NDArray[Any]] = [
         vectors.astype(np.float16),
         (likeness.clip(0, 1) * 65535).round().astype(np.uint16),
@@ -157,31 +128,48 @@ def _write_words(model: segmenter.TinySegmenter, reading: Reading, folder: Path,
     _save(folder / "words.json", list(words))
 
 
-def _rules(model: segmenter.TinySegmenter, reading: Reading) -> dict[str, Any]:
-    with torch.inference_mode():
-        vectors = reading(reading.background)[0]
+def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
+    """What the browser needs beside the graphs: the card, and numbers of steps that are no part of a graph."""
     return {
-        "card": {**model.card.model_dump(mode="json", include=CARD_FIELDS), "refinements": []},
-        "settings": model.settings.model_dump(mode="json"),
-        "constants": {module.__name__.rpartition(".")[2]: _constants(module) for module in CONSTANTS_OF},
+        "card": {**model.card.model_dump(mode="json", include=CARD_FIELDS | CARD_RULES), "refinements": []},
         "score": {"least": types.MIN_PROBABILITY, "most": types.MAX_LOGIT},
-        "nobody": float(model.network.log_scale.exp() * model.network.nobody),
         "template": TEMPLATE,
-        "background": vectors.flatten().tolist(),
         "familiar": None if model.familiar is None else {"bound": model.familiar.bound},
         "flow": motion.flow_settings(),
-        "ranks": [rank.tolist() for rank in proposing.ranks(model.settings.proposals.grid)],
+        "motion": {"max_side": motion.MAX_SIDE, "min_side": motion.MIN_SIDE},
+        "tracking": {
+            "min_overlap": tracking.MIN_OVERLAP,
+            "max_missed": tracking.MAX_MISSED,
+            "max_tracks": tracking.MAX_TRACKS,
+        },
         "smoothing": types.DEFAULT_SMOOTHING,
+        "regions": {"min_share": pixels.MIN_INSTANCE, "tiny": pixels.TINY},
+        "looks": {"largest": closer_look.KEPT, "cached": closer_look.MAX_LOOKS},
+        "prompts": {"max_answers": negative_points.MAX_ANSWERS, "certain": point_rules.CERTAIN},
         "takes_masks": isinstance(model, Corrections),
+        "proposals": _proposals(model.settings.proposals),
     }
 
 
-def _constants(module: ModuleType) -> dict[str, Any]:
-    """The numeric constants of a module, by name."""
+def _proposals(settings: ProposalSettings) -> dict[str, Any]:
     return {
-        name: value
-        for name, value in vars(module).items()
-        if name.isupper() and isinstance(value, int | float | tuple | dict)
+        **settings.model_dump(mode="json"),
+        "ranks": [rank.tolist() for rank in proposing.ranks(settings.grid)],
+        "heads": HEADS,
+        "per_pass": proposing.PER_PASS,
+        "again": proposing.AGAIN,
+        "touches": proposing.TOUCHES,
+        "min_new": proposing.NEW,
+        "min_cells": proposing.MIN_CELLS,
+        "window": {"step": windows.STEP, "min": windows.MIN_SIDE},
+        "search": {
+            "sharpness": search.SHARPNESS,
+            "reach": search.REACH,
+            "guess": search.GUESS,
+            "doubt": search.DOUBT,
+            "alike": search.ALIKE,
+            "crowd": search.CROWD,
+        },
     }
 
 

@@ -21,21 +21,24 @@ ABSENT = -1e4  # logit of what is not there
 
 
 class Scores(nn.Module):
-    """Scores of classes and of nobody for an image's cells, as `class_scores` with the background words as nobody.
+    """Scores of classes and of the background for an image's cells, as `class_scores` and the card's background rule.
 
     Args:
         tiny: the network.
         presence: weight of log presence in the scores of pixels.
         background: vectors [B, 96] of the background words.
+        rule: of the card.
     """
 
     background: Tensor
+    rule: Tensor
 
-    def __init__(self, tiny: TinyNetwork, presence: float, background: Tensor) -> None:
+    def __init__(self, tiny: TinyNetwork, presence: float, background: Tensor, rule: types.BackgroundRule) -> None:
         super().__init__()
         self.log_scale, self.presence_log_scale = tiny.log_scale, tiny.presence_log_scale
-        self.presence_bias, self.weight = tiny.presence_bias, presence
+        self.presence_bias, self.bound, self.weight = tiny.presence_bias, tiny.nobody, presence
         self.register_buffer("background", background)
+        self.register_buffer("rule", torch.tensor([rule.offset, rule.margin, rule.fades_at]))
 
     def forward(
         self,
@@ -44,11 +47,10 @@ class Scores(nn.Module):
         cells: Tensor,
         vectors: Tensor,
         owner: Tensor,
-        floors: Tensor,
-        yields: Tensor,
-        shift: Tensor,
-        directions: Tensor,
-        bound: Tensor,
+        classes: Tensor,
+        dropped: Tensor,
+        groups: Tensor,
+        negative: Tensor,
         group_owner: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Scores of K classes with T texts and G groups of examples.
@@ -56,22 +58,28 @@ class Scores(nn.Module):
         Args:
             pixels: float16 [1, 96, h, w], as `image` [1, 96] and `cells` [1, 96, a, b].
             vectors: of the texts, [T, 96], and the class `owner` [T] of each.
-            floors: least scores [K + 1] of the classes and of nobody, the last row.
-            yields: added [B] to the scores of background words; ABSENT for those that do not compete.
-            shift: [] by which nobody's score is lower than that of the best background word.
-            directions: of groups of cells [G, 96], of negative examples with the `bound` [G] of cosines from which a
-                cell belongs to one, and of examples with the bound 0; `group_owner` [G]: their classes.
+            classes: [K] anything: their number.
+            dropped: [B] 1 for background words that do not compete, else 0.
+            groups: of cells of examples [G, 96], as in their rows; 1 in `negative` [G] for those of negative examples;
+                `group_owner` [G]: their classes.
 
         Returns:
             Scores [K + 1, h, w], the most present text [K + 1] of each class in the whole image, and the log-sum-exp
             [h, w] of the background words.
         """
+        offset, margin, fades_at = self.rule.unbind()
+        relief = (1 - torch.ones_like(classes).sum().log() / fades_at.log()).clamp_min(0)  # as BackgroundRule.relief
+        bound = self.log_scale.exp() * self.bound + relief * offset
+        floors = torch.cat([torch.full_like(classes, ABSENT), bound[None]])
         flat = pixels[0].float().flatten(1)
         whole, scores = self._of_texts(flat, image, cells, vectors)
-        common = self._of_texts(flat, image, cells, self.background)[1] + yields[:, None]
+        common = self._of_texts(flat, image, cells, self.background)[1] + ABSENT * dropped[:, None]
         best = _best(floors[:, None].expand(-1, flat.shape[1]), owner, scores)
-        rows = torch.cat([best[:-1], torch.maximum(best[-1:], common.amax(0) - shift)])
-        rows = rows.masked_fill(_is_excluded(rows, directions @ flat, bound[:, None], group_owner), EXCLUDED)
+        rows = torch.cat([best[:-1], torch.maximum(best[-1:], common.amax(0) - relief * margin)])
+        lengths = groups.norm(dim=1)
+        least = torch.where(negative > 0, 1 / lengths, 0)
+        cosines = F.normalize(groups, dim=1) @ flat
+        rows = rows.masked_fill(_is_excluded(rows, cosines, least[:, None], group_owner), EXCLUDED)
         size = pixels.shape[2:]
         most = _best(torch.full_like(floors, ABSENT), owner, whole)
         return rows.view(-1, *size), most, common.logsumexp(0).view(size)
@@ -127,13 +135,14 @@ class Means(nn.Module):
 class Reading(nn.Module):
     """Rows of the text tower [N, 384] -> properties of the texts.
 
-    Vectors [N, 96]; cosines with the background words [N, W]; cosine [N] with the nearest training word;
-    1 [N] for a text that is not English.
+    Vectors [N, 96]; 1 [N, W] for background words of the same meaning; cosine [N] with the nearest training word; 1 [N]
+    for a text that is not English.
     """
 
     background: Tensor
     known: Tensor
     foreign: Tensor
+    same_meaning: Tensor
 
     def __init__(self, model: TinySegmenter) -> None:
         super().__init__()
@@ -145,6 +154,7 @@ class Reading(nn.Module):
         self.register_buffer("known", torch.from_numpy(known))
         foreign = np.zeros(WIDTH + 1, np.float32) if foreign is None else foreign
         self.register_buffer("foreign", torch.from_numpy(foreign).float())
+        self.register_buffer("same_meaning", torch.tensor(model.card.background.same_meaning))
 
     def forward(self, rows: Tensor) -> tuple[Tensor, ...]:
         rows = rows.half().float()  # the precision of the service's cache
@@ -152,7 +162,7 @@ class Reading(nn.Module):
         likeness = (unit @ self.known.T).amax(1)
         foreign = (unit @ self.foreign[:-1] + self.foreign[-1] > 0) & (likeness < familiar_words.MAX_FOREIGN_LIKENESS)
         vectors = F.normalize(self.projection(rows), dim=1)
-        return vectors, rows @ self.background.T, likeness, foreign.float()
+        return vectors, (rows @ self.background.T >= self.same_meaning).float(), likeness, foreign.float()
 
 
 class Region(nn.Module):
@@ -208,7 +218,7 @@ def _box_cells(box: Tensor, size: torch.Size) -> Tensor:
 
 
 class Examples(nn.Module):
-    """Means [N, 96] in a class's rows -> a vector for each [N, 96], their mean [1, 96], and the vectors' length []."""
+    """Means [N, 96] in a class's rows -> a vector for each [N, 96], and their mean [1, 96]."""
 
     words: Tensor
 
@@ -217,10 +227,35 @@ class Examples(nn.Module):
         self.rule = rule
         self.register_buffer("words", words)
 
-    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        vectors, mean = by_example.mix_words(F.normalize(rows, dim=1), self.rule, self.words)
+    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        return by_example.mix_words(F.normalize(rows, dim=1), self.rule, self.words)
+
+
+class PushAway(nn.Module):
+    """Vectors [V, 96] of a class, the mean [1, 96] of its examples and that [1, 96] of a negative one -> vectors."""
+
+    def forward(self, vectors: Tensor, mean: Tensor, negative: Tensor) -> tuple[Tensor]:
+        return (examples.push_from_negatives(vectors, mean, F.normalize(negative, dim=1)),)
+
+
+class ScaleExamples(nn.Module):
+    """Vectors [V, 96] of a class by example, their mean [1, 96] and the means [N, 96] in its rows -> scaled vectors.
+
+    For a class without words; for one with words; and 1 [B] for background words that the class covers.
+    """
+
+    background: Tensor
+
+    def __init__(self, rule: ExampleRule, background: Tensor) -> None:
+        super().__init__()
+        self.rule = rule
+        self.register_buffer("background", background)
+
+    def forward(self, vectors: Tensor, mean: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         alike = rows.norm(dim=1).mean().clamp_min(by_example.MIN_ALIKE)
-        return vectors, mean, self.rule.length * alike**-self.rule.level
+        alone = self.rule.length * alike**-self.rule.level * vectors
+        covered = examples.covered_by(self.background, alone, mean)
+        return alone, self.rule.beside_words * alone, covered.float()
 
 
 class Tower(nn.Module):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,17 @@ from lexiseg_model import catalogue
 from lexiseg_model.export.exportable import Part
 from lexiseg_model.export.trace import differ, write_template
 from lexiseg_model.methods.tiny import by_example
-from lexiseg_model.methods.tiny.browser_graphs import ABSENT, Examples, Means, Presence, Reading, Region, Scores, Tower
+from lexiseg_model.methods.tiny.browser_graphs import (
+    Examples,
+    Means,
+    Presence,
+    PushAway,
+    Reading,
+    Region,
+    ScaleExamples,
+    Scores,
+    Tower,
+)
 from lexiseg_model.methods.tiny.graphs import TEMPLATES, with_templates
 from lexiseg_model.methods.tiny.mask_graphs import mask_parts
 from lexiseg_model.methods.tiny.network import EMBEDDING
@@ -39,31 +50,30 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
     rows, columns = (Dim(name, min=1, max=MAX_CELLS) for name in ("rows", "columns"))
     texts, length = Dim("texts", min=1, max=MAX_TEXTS), Dim("length", min=2, max=128)
     pixels, by_text = {"pixels": {2: 8 * rows, 3: 8 * columns}}, {"rows": {0: texts}}
-    classes, groups = Dim("classes", min=2, max=MAX_TEXTS), Dim("groups", min=0, max=MAX_TEXTS)
+    classes, groups = Dim("classes", min=1, max=MAX_TEXTS), Dim("groups", min=0, max=MAX_TEXTS)
     words = Dim("background", min=1)
     scored = {
         **pixels,
         "image": {},
         "cells": {2: rows, 3: columns},
         **{name: {0: texts} for name in ("vectors", "owner")},
-        "floors": {0: classes},
-        "yields": {0: words},
-        "shift": {},
-        **{name: {0: groups} for name in ("directions", "bound", "group_owner")},
+        "classes": {0: classes},
+        "dropped": {0: words},
+        **{name: {0: groups} for name in ("groups", "negative", "group_owner")},
     }
     flat, maps = {0: 8 * rows, 1: 8 * columns}, {1: 8 * rows, 2: 8 * columns}
-    present = {"scores": {0: classes, **maps}, "whole": {0: classes}, "others": flat}
+    scored_rows = Dim("classes", min=2, max=MAX_TEXTS)  # the classes and the background
+    present = {"scores": {0: scored_rows, **maps}, "whole": {0: scored_rows}, "others": flat}
     region = {**pixels, "mask": flat, "points": {0: texts}, "signs": {0: texts}, "box": {}, "has_box": {}}
     word_lists = {"background": {0: words}, "known": {0: Dim("known", min=1)}}
-    properties = ("vectors", "background", "likeness", "foreign")
-    examples = Examples(settings.examples, by_example.training_words(tiny, model.familiar, torch.device("cpu")))
+    properties = ("vectors", "same", "likeness", "foreign")
 
     with torch.inference_mode():
         background = reading(reading.background)[0]
     parts = [
         Part(
             "scores",
-            Scores(tiny, settings.presence, background.clone()),
+            Scores(tiny, settings.presence, background.clone(), model.card.background),
             partial(_score_inputs, len(background)),
             scored,
             tuple(present),
@@ -73,21 +83,29 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
         Part("means", Means(), _means_inputs, {**pixels, "masks": {0: texts, **maps}}, ("means",)),
         Part("reading", reading, lambda *_: [torch.randn(3, WIDTH)], by_text, properties, word_lists),
         Part("region", Region(settings.examples.apart), _region_inputs, region, ("row", "cells")),
-        Part(
-            "examples",
-            examples,
-            lambda *_: [torch.randn(3, EMBEDDING)],
-            by_text,
-            ("vectors", "middle", "length"),
-            {"words": {0: Dim("entries", min=1)}},
-        ),
+        *_example_parts(model, background),
         Part(
             "tower", Tower(model.tower), lambda rows, _: [torch.arange(rows + 2)[None]], {"ids": {1: length}}, ("row",)
         ),
-        *mask_parts(settings),
+        *mask_parts(settings, model.card.input.multiple),
         *motion_parts(),
     ]
     return with_templates(parts) if fit_templates(model) else parts
+
+
+def _example_parts(model: TinySegmenter, background: Tensor) -> list[Part]:
+    """The graphs of classes by example; `background`: vectors [B, 96] of the background words."""
+    rule, known = model.settings.examples, by_example.training_words(model.network, model.familiar, torch.device("cpu"))
+    n = {0: Dim("examples", min=1, max=MAX_TEXTS)}
+    entries, words = {"words": {0: Dim("entries", min=1)}}, {"background": {0: Dim("background", min=1)}}
+    pushed = {"vectors": n, "middle": {}, "negative": {}}
+    scaled = {"vectors": n, "middle": {}, "rows": n}
+    scales = ScaleExamples(rule, background.clone())
+    return [
+        Part("examples", Examples(rule, known), _vectors(3), {"rows": n}, ("vectors", "middle"), entries),
+        Part("push-away", PushAway(), _vectors(3, 1, 1), pushed, ("pushed",)),
+        Part("scale-examples", scales, _vectors(3, 1, 3), scaled, ("alone", "beside_words", "covered"), words),
+    ]
 
 
 def _score_inputs(n_background: int, rows: int, columns: int) -> list[Tensor]:
@@ -96,13 +114,17 @@ def _score_inputs(n_background: int, rows: int, columns: int) -> list[Tensor]:
         *_embeddings(rows, columns),
         torch.randn(5, EMBEDDING),
         torch.tensor([0, 1, 1, 2, 2]),
-        torch.tensor([ABSENT, ABSENT, ABSENT, -3.0]),
-        torch.randn(n_background),
-        torch.tensor(0.5),
-        F.normalize(torch.randn(4, EMBEDDING), dim=1),
-        torch.tensor([0.1, 0.0, 0.2, 0.0]),
+        torch.zeros(3),
+        torch.arange(n_background) % 2.0,
+        4 * F.normalize(torch.randn(4, EMBEDDING), dim=1),
+        torch.tensor([1.0, 0.0, 1.0, 0.0]),
         torch.tensor([0, 0, 2, 2]),
     ]
+
+
+def _vectors(*counts: int) -> Callable[[int, int], list[Tensor]]:
+    """Random vectors, so many in each input."""
+    return lambda *_: [F.normalize(torch.randn(count, EMBEDDING), dim=1) for count in counts]
 
 
 def _embeddings(rows: int, columns: int) -> list[Tensor]:

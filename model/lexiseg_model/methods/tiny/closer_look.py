@@ -7,7 +7,6 @@ crops are cached with the features: correcting a box by points encodes nothing a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -68,6 +67,11 @@ def _kept_size(whole: Features) -> Size:
     return whole.tensors["picture"].shape[0], whole.tensors["picture"].shape[1]
 
 
+def _tile(whole: Features) -> Size:
+    height, width = cells_of(whole)
+    return STRIDE * height, STRIDE * width
+
+
 def encode_crop(crop: Crop, whole: Features, encode: Callable[[Plan], Features]) -> Features:
     """The features of a crop of an image, cached with those of the whole image."""
     cache = whole.derived.once("looks", lambda: Lru[Crop, Features](MAX_LOOKS))
@@ -83,43 +87,63 @@ def crop_for(prompt: Prompt, whole: Features, multiple: int, rule: LookRule) -> 
     """The crop around the box of a prompt; None without a box, or if it would be enlarged too little."""
     if prompt.box is None or prompt.glance or not is_exact(prompt):
         return None
-    tile, kept = [STRIDE * side for side in cells_of(whole)], _kept_size(whole)
-    # Lengths are in pixels of the tile; `y` and `x` scale those of the image to them.
-    y, x = (side / sent for side, sent in zip(tile, whole.size, strict=True))
-    x0, y0, x1, y1 = prompt.box
-    wide, high = rule.around * max((x1 - x0) * x, 1.0), rule.around * max((y1 - y0) * y, 1.0)
-    width, height = max(wide, high / 2), max(high, wide / 2)  # one side is at most twice the other
-    growth = max(1.0, MIN_SIDE / math.sqrt(width * height))
-    width, height = min(width * growth, tile[1]), min(height * growth, tile[0])
-    zoom = min(rule.most, rule.side / math.sqrt(width * height), max(tile) / max(width, height))
-    if zoom < rule.least:
+    numbers = (prompt.box, whole.size, _tile(whole), _kept_size(whole))
+    box, size, tile, kept = (torch.tensor(each, dtype=torch.float64) for each in numbers)
+    span, shape, is_enough = look_at(box, size, tile, kept, multiple, rule)
+    if not is_enough:
         return None
-    left, right = _span((x0 + x1) / 2 * x, width, tile[1], kept[1])
-    top, bottom = _span((y0 + y1) / 2 * y, height, tile[0], kept[0])
-    sides = (bottom - top) * tile[0] / kept[0], (right - left) * tile[1] / kept[1]
-    rows, columns = (max(multiple, round(side * zoom / multiple) * multiple) for side in sides)
+    (top, left, bottom, right), (rows, columns) = map(int, span), map(int, shape)
     return Crop(top, left, bottom, right, (rows, columns))
 
 
-def _span(middle: float, length: float, tile_side: int, kept_side: int) -> tuple[int, int]:
-    """Start and end, in pixels of the kept picture, of a length around a coordinate of the tile."""
-    first = min(max(middle - length / 2, 0.0), tile_side - length)
-    start = round(first * kept_side / tile_side)
-    return start, min(kept_side, start + math.ceil(length * kept_side / tile_side))
+def look_at(
+    box: Tensor, size: Tensor, tile: Tensor, kept: Tensor, multiple: int, rule: LookRule
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Choose the crop around a box, in tensor operations, so that an exported graph can do the same.
+
+    Args:
+        box: [4] float64 x0, y0, x1, y1 in pixels of the image.
+        size: [2] (height, width) of the image, as the next two.
+        tile: of the network's input for the whole image.
+        kept: of the kept picture.
+        multiple: of the sides of the network's input.
+        rule: of the card.
+
+    Returns:
+        Top, left, bottom and right [4] in pixels of the kept picture; (height, width) [2] of the network's input for
+        the crop; and whether [] it enlarges enough.
+    """
+    ends = box.view(2, 2).flip(1) * tile / size  # [2, 2] (y, x) in pixels of the tile
+    sides = rule.around * (ends[1] - ends[0]).clamp_min(1.0)
+    sides = sides.maximum(sides.flip(0) / 2)  # one side is at most twice the other
+    sides = (sides * (MIN_SIDE / (sides[0] * sides[1]).sqrt()).clamp_min(1.0)).minimum(tile)
+    zoom = (rule.side / (sides[0] * sides[1]).sqrt()).minimum(tile.amax(0) / sides.amax(0)).clamp_max(rule.most)
+    first = ((ends.mean(0) - sides / 2).clamp_min(0.0).minimum(tile - sides) * kept / tile).round()
+    last = (first + (sides * kept / tile).ceil()).minimum(kept)
+    shape = multiple * ((last - first) * tile / kept * zoom / multiple).round().clamp_min(1.0)
+    return torch.cat([first, last]), shape, zoom >= rule.least
 
 
 def to_crop(prompt: Prompt, whole: Features, crop: Crop) -> Prompt:
     """A prompt in pixels of the crop, without the points outside it."""
-    y_scale, x_scale = (kept / sent for kept, sent in zip(_kept_size(whole), whole.size, strict=True))
-    height, width = crop.size
-
-    def move(x: float, y: float) -> tuple[float, float]:
-        return x * x_scale - crop.left, y * y_scale - crop.top
-
-    points = tuple(Point(*move(point.x, point.y), point.positive) for point in prompt.points)
-    inside = tuple(point for point in points if 0 <= point.x <= width and 0 <= point.y <= height)
     assert prompt.box is not None
-    return replace(prompt, points=inside, box=move(*prompt.box[:2]) + move(*prompt.box[2:]))
+    x0, y0, x1, y1 = prompt.box
+    places = torch.tensor([(x0, y0), (x1, y1), *((point.x, point.y) for point in prompt.points)], dtype=torch.float64)
+    sizes = (torch.tensor(size, dtype=torch.float64) for size in (crop[:4], whole.size, _kept_size(whole)))
+    moved, is_inside = in_crop(places, *sizes)
+    box = moved[:2].flatten().tolist()
+    points = zip(prompt.points, moved[2:].tolist(), is_inside[2:].tolist(), strict=True)
+    inside = tuple(Point(x, y, point.positive) for point, (x, y), is_inside in points if is_inside)
+    return replace(prompt, points=inside, box=(box[0], box[1], box[2], box[3]))
+
+
+def in_crop(places: Tensor, span: Tensor, size: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+    """Places [N, 2] (x, y) of an image of `size` [2] in pixels of a crop, and whether each lies in it [N].
+
+    `span` [4]: top, left, bottom and right of the crop in the kept picture, of size `kept` [2].
+    """
+    moved = places * (kept / size).flip(0) - span[:2].flip(0)
+    return moved, ((moved >= 0) & (moved <= (span[2:] - span[:2]).flip(0))).all(1)
 
 
 def to_image_cells(masks: Tensor, crop: Crop, whole: Features) -> Tensor:

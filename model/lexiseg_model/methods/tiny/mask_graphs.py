@@ -1,6 +1,8 @@
 """ONNX graphs for the browser that choose and refine the masks of the prompt head, by `mask_rules`.
 
 tile -> Palette, once an image; the head's masks of a prompt and that palette -> ChooseMask -> one refined mask
+a small box -> LookAt -> a crop, encoded, ChooseMask -> its mask -> Widen -> that of the image
+mask -> FinishMask -> mask within its box; a negative point -> WithoutPoint or, of a mask prompt, RemovedObject
 shared maps -> Crop -> those of a window, of which the head's masks -> Paste -> masks of the image
 """
 
@@ -12,16 +14,16 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from lexiseg_model.export.exportable import Part
+from lexiseg_model.masks.crumbs import crumbs_of
 from lexiseg_model.masks.pamr import affinity, refine_once
-from lexiseg_model.methods.tiny.closer_look import NOWHERE, shares
-from lexiseg_model.methods.tiny.graphs import SCALES, NormaliseColours, random_maps
+from lexiseg_model.methods.tiny.closer_look import NOWHERE, in_crop, look_at, shares
+from lexiseg_model.methods.tiny.graphs import MAX_POINTS, SCALES, NormaliseColours, random_maps
 from lexiseg_model.methods.tiny.mask_rules import (
     BINS,
     SMOOTHING,
-    Contrast,
+    box_holds,
     clip_to_box,
     colour_bins,
-    contrast,
     count_cells,
     weigh_colours,
     worth,
@@ -29,6 +31,7 @@ from lexiseg_model.methods.tiny.mask_rules import (
 from lexiseg_model.methods.tiny.prompt_head import SharedMaps
 from lexiseg_model.methods.tiny.proposals.proposing import NOTHING
 from lexiseg_model.methods.tiny.settings import TinySettings
+from lexiseg_model.tasks.point_rules import first_cells, removed_object, without_point
 
 MAX_CELLS = 4096  # of a side at stride 4
 MAX_MASKS = 16  # of a prompt
@@ -37,8 +40,7 @@ MAX_MASKS = 16  # of a prompt
 class Palette(nn.Module):
     """uint8 tile [3, 4h, 4w] of an image -> what refinement compares, in cells h x w.
 
-    The head's guide, uint8 [3, 2h, 2w]; the histogram bin [h, w] of each cell; weights [16, h, w] of its neighbours;
-    the contrast between neighbours, [h, w - 1] and [h - 1, w].
+    The head's guide, uint8 [3, 2h, 2w]; the histogram bin [h, w] of each cell; weights [16, h, w] of its neighbours.
     """
 
     def __init__(self) -> None:
@@ -49,14 +51,14 @@ class Palette(nn.Module):
         guide = F.avg_pool2d(tile[None].float(), 2).round()
         cells = self.normalise(F.avg_pool2d(guide, 2))[0]
         bins = colour_bins(cells.double())  # sums in float32 move cells to other bins than the service's
-        bins = bins.view(cells.shape[1:])
-        return guide[0].to(torch.uint8), bins, affinity(cells, SMOOTHING.dilations), *contrast(cells)
+        return guide[0].to(torch.uint8), bins.view(cells.shape[1:]), affinity(cells, SMOOTHING.dilations)
 
 
 class ChooseMask(nn.Module):
-    """Masks [M, h, w] and quality [M] of a prompt, logits both; its box [4] if `has_box` is 1; and a palette.
+    """Masks [M, h, w] and quality [M] of a prompt, logits both; the prompt as tensors; and a palette.
 
-    Returns logits [h, w] of the best mask, refined by the object's colours, and its quality [1] in 0..1.
+    Returns logits [h, w] of the best mask and its quality [1] in 0..1. A mask is refined by the object's colours unless
+    positive points lie outside its box.
     """
 
     def __init__(self, settings: TinySettings) -> None:
@@ -67,15 +69,15 @@ class ChooseMask(nn.Module):
         self,
         masks: Tensor,
         quality: Tensor,
+        points: Tensor,
+        signs: Tensor,
         box: Tensor,
         has_box: Tensor,
         bins: Tensor,
         weights: Tensor,
-        across: Tensor,
-        down: Tensor,
     ) -> tuple[Tensor, Tensor]:
         sure = quality.sigmoid()
-        best = worth(masks[None], sure[None], Contrast(across, down), self.clicks).argmax(1)
+        best = worth(masks[None], sure[None], self.clicks).argmax(1)
         mask = masks.index_select(0, best)
         bins = bins.flatten()
         counts, around = count_cells(mask, box[None], has_box[None] > 0, self.colours)
@@ -84,7 +86,73 @@ class ChooseMask(nn.Module):
         logits = weigh_colours(mask, histograms, bins, around, self.colours)
         for _ in range(SMOOTHING.iterations):
             logits = refine_once(logits, weights, SMOOTHING.dilations)
-        return logits[0], sure.index_select(0, best)
+        is_exact = box_holds(points, signs, box, has_box)
+        return torch.where(is_exact, logits, mask)[0], sure.index_select(0, best)
+
+
+class FinishMask(nn.Module):
+    """The mask of a prompt, logits [h, w], clipped to its box and without crumbs, unless points lie outside the box.
+
+    `quality` [1] in 0..1; the prompt as tensors; 1 in `is_near` [] if the mask is of a crop.
+    """
+
+    def __init__(self, settings: TinySettings) -> None:
+        super().__init__()
+        self.boxes, self.near, self.crumbs = settings.boxes, settings.looks.boxes, settings.crumbs
+
+    def forward(
+        self,
+        mask: Tensor,
+        quality: Tensor,
+        points: Tensor,
+        signs: Tensor,
+        box: Tensor,
+        has_box: Tensor,
+        is_near: Tensor,
+    ) -> tuple[Tensor]:
+        near, usual = (clip_to_box(mask[None], quality, box, rule)[0] for rule in (self.near, self.boxes))
+        clipped = torch.where(has_box > 0, torch.where(is_near > 0, near, usual), mask)
+        clean = torch.where(crumbs_of(clipped > 0, self.crumbs), -clipped, clipped)
+        return (torch.where(box_holds(points, signs, box, has_box), clean, mask),)
+
+
+class LookAt(nn.Module):
+    """Whether and where a small box is looked at closer: `closer_look.look_at` and `in_crop` of box and points.
+
+    Returns the span [4] of the crop and the shape [2] of its input; 1 [] if there is to be one; the box [4] and the
+    points [K, 2] in pixels of the crop, and 1 [K] for points inside it.
+    """
+
+    def __init__(self, settings: TinySettings, multiple: int) -> None:
+        super().__init__()
+        self.rule, self.multiple = settings.looks, multiple
+
+    def forward(
+        self, points: Tensor, signs: Tensor, box: Tensor, size: Tensor, tile: Tensor, kept: Tensor
+    ) -> tuple[Tensor, ...]:
+        span, shape, is_enough = look_at(box, size, tile, kept, self.multiple, self.rule)
+        moved, inside = in_crop(torch.cat([box.view(2, 2), points]), span, size, kept)
+        looks = is_enough & box_holds(points, signs, box, torch.ones_like(box[0]))
+        return span, shape, looks.double(), moved[:2].flatten(), moved[2:], inside[2:].double()
+
+
+class WithoutPoint(nn.Module):
+    """`point_rules.without_point` of a mask and an answer [h, w], for points in pixels of an image of `size` [2]."""
+
+    def forward(self, mask: Tensor, answer: Tensor, point: Tensor, positives: Tensor, size: Tensor) -> tuple[Tensor]:
+        cells = first_cells(torch.cat([point, positives]), (mask.shape[0], mask.shape[1]), size)
+        return (without_point(mask, answer, cells[0], cells[1:]),)
+
+
+class RemovedObject(nn.Module):
+    """`point_rules.removed_object` [h, w] of a mask, and what is left of the mask [h, w]; arguments as WithoutPoint."""
+
+    def forward(
+        self, mask: Tensor, shown: Tensor, point: Tensor, positives: Tensor, size: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        cells = first_cells(torch.cat([point, positives]), (mask.shape[0], mask.shape[1]), size)
+        removed = removed_object(mask, shown, cells[0], cells[1:])
+        return removed, torch.where(removed >= 0, mask.minimum(-removed), mask)
 
 
 class Crop(nn.Module):
@@ -134,36 +202,33 @@ class Widen(nn.Module):
         return (torch.where(covered, down @ mask @ across.T, NOWHERE),)
 
 
-class Clip(nn.Module):
-    """Logits [h, w] of the mask of a box [4], its quality [1] in 0..1, and 1 in `is_near` [] for a crop -> clipped."""
-
-    def __init__(self, settings: TinySettings) -> None:
-        super().__init__()
-        self.boxes, self.near = settings.boxes, settings.looks.boxes
-
-    def forward(self, mask: Tensor, quality: Tensor, box: Tensor, is_near: Tensor) -> tuple[Tensor]:
-        near, usual = (clip_to_box(mask[None], quality, box, rule)[0] for rule in (self.near, self.boxes))
-        return (torch.where(is_near > 0, near, usual),)
-
-
-def mask_parts(settings: TinySettings) -> list[Part]:
-    """The graphs, for export."""
+def mask_parts(settings: TinySettings, multiple: int) -> list[Part]:
+    """The graphs, for export; `multiple` of the sides of the network's input."""
     rows, columns = (Dim(name, min=1, max=MAX_CELLS) for name in ("rows", "columns"))
     h, w = 8 * rows, 8 * columns
-    palette = {"bins": {0: h, 1: w}, "weights": {1: h, 2: w}, "across": {0: h, 1: w - 1}, "down": {0: h - 1, 1: w}}
-    n = Dim("masks", min=1, max=MAX_MASKS)
+    palette = {"bins": {0: h, 1: w}, "weights": {1: h, 2: w}}
+    n, k = Dim("masks", min=1, max=MAX_MASKS), Dim("points", min=1, max=MAX_POINTS)
+    positives = {0: Dim("positives", min=0, max=MAX_POINTS)}
     a, b, high, wide = (Dim(name, min=2, max=MAX_CELLS) for name in ("a", "b", "high", "wide"))
     window = {"rows": {0: a}, "columns": {0: b}}
     shared = {name: {2: scale * high, 3: scale * wide} for name, scale in zip(SharedMaps._fields, SCALES, strict=True)}
     pasted = {"masks": {0: n, 1: 4 * a, 2: 4 * b}, **window, "fine": shared["fine"]}
     whole = {0: h, 1: w}
     widened = {"mask": {0: 8 * a, 1: 8 * b}, "span": {}, "rows": {0: h}, "columns": {0: w}}
-    masks = {"masks": {0: n, 1: h, 2: w}, "quality": {0: n}, "box": {}, "has_box": {}}
+    prompt = {"points": {0: k}, "signs": {0: k}, "box": {}, "has_box": {}}
+    masks = {"masks": {0: n, 1: h, 2: w}, "quality": {0: n}}
+    look = {"points": {0: k}, "signs": {0: k}, "box": {}, "size": {}, "tile": {}, "kept": {}}
+    looked = ("span", "shape", "looks", "moved_box", "moved_points", "inside")
+    point = {"point": {}, "positives": positives, "size": {}}
+    finished = {"mask": whole, "quality": {}, **prompt, "is_near": {}}
     return [
         Part("palette", Palette(), _tile, {"tile": {1: 4 * h, 2: 4 * w}}, ("guide", *palette)),
-        Part("choose-mask", ChooseMask(settings), _masks, {**masks, **palette}, ("mask", "sure")),
+        Part("choose-mask", ChooseMask(settings), _masks, {**masks, **prompt, **palette}, ("mask", "sure")),
+        Part("look-at", LookAt(settings, multiple), _look, look, looked),
         Part("widen", Widen(), _part_of_image, widened, ("whole",)),
-        Part("clip", Clip(settings), _clipped, {"mask": whole, "quality": {}, "box": {}, "is_near": {}}, ("clipped",)),
+        Part("finish-mask", FinishMask(settings), _unfinished, finished, ("finished",)),
+        Part("without-point", WithoutPoint(), _point, {"mask": whole, "answer": whole, **point}, ("left",)),
+        Part("removed-object", RemovedObject(), _point, {"mask": whole, "shown": whole, **point}, ("removed", "left")),
         Part("crop", Crop(), _window, {**window, **shared}, [f"{name}_maps" for name in SharedMaps._fields]),
         Part("paste", Paste(), _window_masks, pasted, ("whole", "areas", "touches")),
     ]
@@ -181,9 +246,33 @@ def _part_of_image(rows: int, columns: int) -> list[Tensor]:
     return [torch.randn(16, 24), torch.tensor([1.5, 2.0, h / 2, w / 2]), torch.arange(h), torch.arange(w)]
 
 
-def _clipped(rows: int, columns: int) -> list[Tensor]:
+def _prompt(rows: int, columns: int) -> list[Tensor]:
+    points = torch.tensor([[10.0 * columns, 8.0 * rows], [30.0 * columns, 30.0 * rows], [0.0, 0.0]])
     box = torch.tensor([8.0, 6.0, 24.0 * columns, 20.0 * rows])
-    return [torch.randn(8 * rows, 8 * columns), torch.tensor([0.7]), box, torch.tensor(1.0)]
+    return [points, torch.tensor([1.0, -1.0, 0.0]), box, torch.tensor(1.0)]
+
+
+def _unfinished(rows: int, columns: int) -> list[Tensor]:
+    return [_blobs(rows, columns), torch.tensor([0.7]), *_prompt(rows, columns), torch.tensor(1.0)]
+
+
+def _blobs(rows: int, columns: int) -> Tensor:
+    """Random logits whose parts are larger than single cells."""
+    coarse = torch.randn(1, 1, 2 * rows, 2 * columns)
+    return F.interpolate(coarse, size=(8 * rows, 8 * columns), mode="bilinear")[0, 0]
+
+
+def _look(rows: int, columns: int) -> list[Tensor]:
+    points, signs, *_ = _prompt(rows, columns)
+    box = torch.tensor([10.0, 20.0, 10.0 + 6 * columns, 20.0 + 5 * rows])
+    tile = torch.tensor([32.0 * rows, 32.0 * columns])
+    return [part.double() for part in (points, signs, box, 1.5 * tile, tile, 1.25 * tile)]
+
+
+def _point(rows: int, columns: int) -> list[Tensor]:
+    size = torch.tensor([20.0 * rows, 20.0 * columns])
+    point, positives = torch.tensor([[9.0 * columns, 9.0 * rows]]), torch.tensor([[3.0, 4.0], [50.0, 60.0]])
+    return [_blobs(rows, columns), _blobs(rows, columns), point, positives, size]
 
 
 def _window(rows: int, columns: int) -> list[Tensor]:
@@ -197,5 +286,4 @@ def _window_masks(rows: int, columns: int) -> list[Tensor]:
 
 def _masks(rows: int, columns: int) -> list[Tensor]:
     masks = torch.randn(4, 8 * rows, 8 * columns)
-    box = torch.tensor([8.0, 6.0, 24.0 * columns, 20.0 * rows])
-    return [masks, torch.randn(4), box, torch.tensor(1.0), *Palette()(*_tile(rows, columns))[1:]]
+    return [masks, torch.randn(4), *_prompt(rows, columns), *Palette()(*_tile(rows, columns))[1:]]

@@ -1,8 +1,7 @@
 """Order the masks of a click, and refine masks of the prompt head by the object's colours and by its box.
 
-Order: the head estimates a mask's quality with errors of 0.1 and more. Three cues separate masks of equal estimate:
-good masks hardly change their area with the threshold, their contour follows colour edges, and the smaller one is more
-likely meant.
+Order: the head estimates a mask's quality with errors of 0.1 and more. Of masks of equal estimate the better ones
+hardly change their area with the threshold.
 
 Colours (idea of GrabCut, Rother et al. 2004): the logits fill colour histograms inside and outside a mask. The log
 ratio is added to the logits, which are then smoothed along the image's edges. Counts are integers, so a mask does not
@@ -14,7 +13,6 @@ outside are cut off. docs/tiny-ablation.md has the gain of each rule.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -28,7 +26,6 @@ from lexiseg_model.methods.tiny.settings import BoxRule, ClickOrder, OwnColours
 
 AROUND = 1.0  # threshold offset of SAM's stability score, in logits
 EVERY = 2  # areas count every second cell of every second row: a quarter of the time, the same quality
-MIN_AREA = 1e-4  # share of the image, added before the logarithm
 EDGE_SLOPE = 8.0  # logits per cell at the edge of a box; steeper than the edges of masks
 MIN_QUALITY = 1e-3  # keeps its logarithm finite
 BINS = 12  # of a histogram, along each colour axis
@@ -42,36 +39,11 @@ SMOOTHING = PamrSettings(iterations=2, dilations=(1, 2))
 AXES = ((1 / 3, 1 / 3, 1 / 3), (0.5, 0.0, -0.5), (-0.25, 0.5, -0.25))
 
 
-class Contrast(NamedTuple):
-    """Colour distance between neighbouring cells: `across` [h, w - 1] and `down` [h - 1, w]."""
-
-    across: Tensor
-    down: Tensor
-
-
-def contrast(cells: Tensor) -> Contrast:
-    """The contrast of normalised colours [3, h, w]."""
-    across, down = cells[:, :, 1:] - cells[:, :, :-1], cells[:, 1:] - cells[:, :-1]
-    return Contrast(*((difference * difference).sum(0).sqrt() for difference in (across, down)))
-
-
-def cues(masks: Tensor, contrast: Contrast) -> Tensor:
-    """Cues [N, M, 3] of masks [N, M, h, w]: stability, logarithm of the share of the image, contrast of the contour."""
-    sampled = masks[..., ::EVERY, ::EVERY]
-    area, inner, outer = ((sampled > threshold).float().sum((2, 3)) for threshold in (0.0, AROUND, -AROUND))
-    inside = masks > 0
-    across, down = inside[..., 1:] ^ inside[..., :-1], inside[..., 1:, :] ^ inside[..., :-1, :]
-    edges = (across * contrast.across).sum((2, 3)) + (down * contrast.down).sum((2, 3))
-    sides = across.float().sum((2, 3)) + down.float().sum((2, 3))
-    cells = math.prod(sampled.shape[2:])
-    size = (area / cells + MIN_AREA).log()
-    return torch.stack([inner / outer.clamp_min(1e-6 * cells), size, edges / (sides + 1)], 2)
-
-
-def worth(masks: Tensor, quality: Tensor, contrast: Contrast, rule: ClickOrder) -> Tensor:
+def worth(masks: Tensor, quality: Tensor, rule: ClickOrder) -> Tensor:
     """Worth [N, M] of masks, the highest for the best, from logits [N, M, h, w] and quality [N, M] in 0..1."""
-    weights = torch.tensor((rule.stability, rule.area, rule.edges), device=masks.device)
-    return quality.float() + cues(masks, contrast) @ weights
+    sampled = masks[..., ::EVERY, ::EVERY]
+    inner, outer = ((sampled > threshold).float().sum((2, 3)) for threshold in (AROUND, -AROUND))
+    return quality.float() + rule.stability * inner / outer.clamp_min(1.0)
 
 
 class Palette(NamedTuple):
@@ -172,9 +144,15 @@ def clip_to_box(masks: Tensor, quality: Tensor, box: Tensor, rule: BoxRule) -> T
     x_distance = torch.minimum(x - left, right - x)
     y_distance = torch.minimum(y - top, bottom - y)
     cells = ((high - low) / STRIDE).prod().clamp_min(1.0)
-    more = rule.more + rule.small / cells - rule.doubt * quality.clamp_min(MIN_QUALITY).log()
+    more = rule.small / cells - rule.doubt * quality.clamp_min(MIN_QUALITY).log()
     # A ramp, not a step: after upsampling its zero lies on the edge of the box, within a cell.
     return torch.minimum(masks + more[:, None, None], EDGE_SLOPE * torch.minimum(x_distance, y_distance[:, None]))
+
+
+def box_holds(points: Tensor, signs: Tensor, box: Tensor, has_box: Tensor) -> Tensor:
+    """Whether [] the box [4], if `has_box` [] is 1, holds all positive ones of points [K, 2] with `signs` [K]."""
+    inside = ((points >= box[:2]) & (points <= box[2:])).all(1)
+    return (inside | (signs <= 0)).all() | (has_box <= 0)
 
 
 def within(boxes: Tensor, size: tuple[int, int], beyond: float = 0.0) -> Tensor:

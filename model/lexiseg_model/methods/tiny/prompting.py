@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -11,12 +10,12 @@ from torch import Tensor
 
 from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
 from lexiseg_model.methods.tiny.graphs import MaskPredictor
-from lexiseg_model.methods.tiny.mask_rules import Palette, by_own_colours, clip_to_box
+from lexiseg_model.methods.tiny.mask_rules import Palette, box_holds, by_own_colours, clip_to_box
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.settings import BoxRule, OwnColours
 from lexiseg_model.segmenter import PromptMasks
-from lexiseg_model.types import Point, Prompt
+from lexiseg_model.types import Prompt
 
 MAX_BATCH = 50  # prompts in one pass through the head
 NO_BOX = (0.0, 0.0, 0.0, 0.0)
@@ -63,12 +62,12 @@ def clip_and_clean(answer: PromptMasks, prompt: Prompt, scale: Scale, rule: BoxR
 
 def is_exact(prompt: Prompt) -> bool:
     """Whether a prompt can be taken literally: its box is not rough, and no positive point is outside it."""
-    return prompt.box is None or (not prompt.rough and all(map(partial(_holds, prompt.box), prompt.points)))
-
-
-def _holds(box: tuple[float, float, float, float], point: Point) -> bool:
-    """Whether a point is negative or lies in the box."""
-    return not point.positive or (box[0] <= point.x <= box[2] and box[1] <= point.y <= box[3])
+    if prompt.box is None:
+        return True
+    points = torch.tensor([(point.x, point.y) for point in prompt.points], dtype=torch.float64).view(-1, 2)
+    signs = torch.tensor([1.0 if point.positive else -1.0 for point in prompt.points])
+    holds = box_holds(points, signs, torch.tensor(prompt.box, dtype=torch.float64), torch.tensor(1.0))
+    return not prompt.rough and bool(holds)
 
 
 def _boxes(prompts: Sequence[Prompt], scale: Scale, device: torch.device) -> Tensor:

@@ -23,7 +23,7 @@ from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeature
 from lexiseg_model.methods.tiny import by_example, closer_look
 from lexiseg_model.methods.tiny.closer_look import Crop, cells_of
 from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, NormaliseColours, PromptGraphs, prompt_parts
-from lexiseg_model.methods.tiny.mask_rules import Palette, contrast, palette, worth
+from lexiseg_model.methods.tiny.mask_rules import Palette, palette, worth
 from lexiseg_model.methods.tiny.network import STRIDE, ImageFeatures, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.pixel_scores import EXCLUDED, SUREST, best_per_class, is_excluded, mask_means
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
@@ -257,7 +257,7 @@ class TinySegmenter(Exportable):
     def head_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """The ordered masks of the head, before refinement by colours and boxes."""
         head, shared = self._predictor(), self._shared(features)
-        by_rule = partial(worth, contrast=contrast(self._palette(features).cells), rule=self.settings.clicks)
+        by_rule = partial(worth, rule=self.settings.clicks)
         return predict_masks(head, shared, prompts, self._scale_of(features), by_rule)
 
     def places(self, features: Features) -> Tensor:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Mapping
+
+from pydantic import Field, model_validator
 
 from lexiseg_model.masks.crumbs import CrumbRule
 from lexiseg_model.masks.nms import OverlapRule
 from lexiseg_model.types import StrictModel
+
+RETIRED = {"area", "edges", "more"}  # they brought less than a point
 
 
 class ProposalSettings(StrictModel):
@@ -29,26 +33,34 @@ class ProposalSettings(StrictModel):
     most: int = Field(60, ge=1, description="budget of points; one in a window counts as its share of the image")
 
 
-class ClickOrder(StrictModel):
-    """Weights that order the four masks of a single click; the predicted quality has weight 1.
+class MaskRule(StrictModel):
+    """A rule for masks; numbers of earlier versions of cards are ignored."""
 
-    Fitted on training photographs (`training/prompt_rules.py`); zeros: order by quality only.
+    @model_validator(mode="before")
+    @classmethod
+    def _without_retired(cls, values: object) -> object:
+        if not isinstance(values, Mapping):
+            return values
+        return {name: value for name, value in values.items() if name not in RETIRED}
+
+
+class ClickOrder(MaskRule):
+    """What orders the four masks of a single click, beside the predicted quality, whose weight is 1.
+
+    Fitted on training photographs (`training/prompt_rules.py`).
     """
 
-    stability: float = Field(0.9, description="of the stability: area above logit 1 over that above -1, 0..1")
-    area: float = Field(-0.12, description="of the natural logarithm of a mask's share of the image")
-    edges: float = Field(0.2, description="of the mean change of normalised colour across a mask's contour")
+    stability: float = Field(0.9, description="weight of the stability: area above logit 1 over that above -1, 0..1")
 
 
-class BoxRule(StrictModel):
+class BoxRule(MaskRule):
     """Limits of the mask of a box to the box.
 
     Fitted on training photographs with tight and inexact boxes, by
     `python -m lexiseg_train.methods.tiny.prompt_rules`.
     """
 
-    more: float = Field(0.0, description="added to the logits inside")
-    doubt: float = Field(2.0, ge=0, description="weight of -ln(quality), added as well")
+    doubt: float = Field(2.0, ge=0, description="weight of -ln(quality), added to the logits inside")
     small: float = Field(24.0, ge=0, description="divided by the area of the box in cells, added as well")
     slack: float = Field(0.02, ge=0, description="share of a side that a mask may extend beyond it")
 

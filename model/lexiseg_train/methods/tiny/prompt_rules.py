@@ -31,8 +31,6 @@ OBJECTS = 4  # of each photograph
 OFFSETS = (0.0, -0.06, 0.06)  # of a side, by which each side of a box lies too far out
 TRIED: dict[str, tuple[float, ...]] = {
     "clicks.stability": (0.0, 0.3, 0.6, 0.9, 1.2, 1.5),
-    "clicks.area": (-0.2, -0.16, -0.12, -0.08, -0.04, 0.0),
-    "clicks.edges": (0.0, 0.1, 0.2, 0.3, 0.5),
     "colours.weight": (0.0, 1.0, 2.0, 3.0, 4.0),
     "colours.bound": (2.0, 3.0, 4.0, 6.0),
     "colours.ring": (0.15, 0.25, 0.5),

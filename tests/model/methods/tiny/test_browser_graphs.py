@@ -60,7 +60,7 @@ def test_a_template_of_other_code_is_found_out(tiny: TinySegmenter, tmp_path: Pa
     (part,) = (part for part in browser_parts(tiny, Reading(tiny)) if part.name == "scores")
     part = part._replace(template=tmp_path / "scores.onnx")
     model = onnx.load(TEMPLATES / "scores.onnx")
-    logarithm = next(node for node in model.graph.node if node.op_type == "Log")
+    *_, logarithm = (node for node in model.graph.node if node.op_type == "Log")
     logarithm.op_type = "Exp"
     onnx.save(model, tmp_path / "scores.onnx")
 

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import Tensor
 
 from lexiseg_model.methods.tiny import mask_rules
 from lexiseg_model.methods.tiny.mask_rules import (
-    Contrast,
     Palette,
     by_own_colours,
-    contrast,
     palette,
     worth,
 )
@@ -86,44 +85,19 @@ def iou(mask: Tensor, truth: Tensor) -> float:
     return ((mask & truth).sum() / (mask | truth).sum()).item()
 
 
-NOTHING = ClickOrder(stability=0, area=0, edges=0)
+def test_of_equal_estimates_the_stable_mask_is_first() -> None:
+    soft = torch.linspace(3, -3, SIZE[1]).expand(SIZE)
+    hard = torch.where(torch.arange(SIZE[1]) < 16, 5.0, -5.0).expand(SIZE)
+    masks, equal = torch.stack([soft, hard])[None], torch.full((1, 2), 0.5)
 
-
-@pytest.fixture
-def halves() -> Contrast:
-    """A picture whose left half has another colour than its right half."""
-    guide = torch.zeros(3, 2 * SIZE[0], 2 * SIZE[1])
-    guide[:, :, SIZE[1] :] = 2.0
-    return contrast(palette(guide, SIZE).cells)
-
-
-def left(columns: int, inside: float = 5.0, outside: float = -5.0) -> Tensor:
-    """Logits of a mask of the leftmost columns."""
-    return torch.where(torch.arange(SIZE[1]) < columns, inside, outside).expand(SIZE).clone()
-
-
-@pytest.mark.parametrize(
-    ("rule", "first"),
-    [
-        (NOTHING.model_copy(update={"stability": 1.0}), 0),
-        (NOTHING.model_copy(update={"area": -0.5}), 2),
-        (NOTHING.model_copy(update={"edges": 1.0}), 1),
-    ],
-    ids=["stability", "area", "edges"],
-)
-def test_each_weight_of_the_rule_can_decide_the_order(halves: Contrast, rule: ClickOrder, first: int) -> None:
-    soft_on_the_edge = torch.linspace(3, -3, SIZE[1]).expand(SIZE)
-    masks = torch.stack([left(24), soft_on_the_edge, left(4, inside=0.5, outside=-0.5)])[None]
-
-    assert worth(masks, torch.full((1, 3), 0.5), halves, rule)[0].argmax() == first
+    assert worth(masks, equal, ClickOrder(stability=1.0))[0].argmax() == 1
+    assert (worth(masks, equal, ClickOrder(stability=0.0)) == equal).all()
 
 
 def test_masks_of_a_click_are_ordered_by_the_rule_of_the_card(
     tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]
 ) -> None:
     features = tiny.encode(photographs["coffee"])
-    cells = features.tensors["pixels"].shape[1], features.tensors["pixels"].shape[2]
-    places = contrast(palette(tiny.guide(features), cells).cells)
     prompts = [Prompt((Point(x, y),)) for x in (100.0, 250.0, 400.0) for y in (80.0, 200.0, 320.0)]
 
     answers = tiny.head_masks(features, prompts)
@@ -132,7 +106,13 @@ def test_masks_of_a_click_are_ordered_by_the_rule_of_the_card(
         assert torch.equal(answer.quality, served.quality)
     by_quality_alone = 0
     for answer in answers:
-        [worths] = worth(answer.masks[None], answer.quality[None], places, ClickOrder())
+        [worths] = worth(answer.masks[None], answer.quality[None], tiny.settings.clicks)
         assert (worths.diff() <= 0).all()
         by_quality_alone += bool((answer.quality.diff() <= 0).all())
     assert by_quality_alone < len(answers)  # or nothing was changed
+
+
+def test_numbers_of_earlier_cards_are_ignored_and_unknown_ones_refused() -> None:
+    assert ClickOrder.model_validate({"stability": 0.5, "area": -0.12, "edges": 0.2}) == ClickOrder(stability=0.5)
+    with pytest.raises(ValidationError):
+        ClickOrder.model_validate({"sharpness": 1.0})

@@ -7,13 +7,12 @@ const FINER = 2; // mask pixels per cell of the maps, on each axis
 
 /** Masks [h * w] of a picture with their quality in 0..1, after non-maximum suppression, the best first. */
 export async function proposed(rules, picture, run) {
-  const { proposals: settings } = rules.settings;
-  const { PER_PASS, AGAIN, TOUCHES, NEW, MIN_CELLS } = rules.constants.proposing;
-  const { STEP, MIN_SIDE } = rules.constants.windows;
+  const settings = rules.proposals;
+  const { per_pass: perPass, again: againAtOnce, touches: maxTouches, min_new: minNew, min_cells: minCells, window: sides } = settings;
   const shared = await picture.shared();
   const [rows, columns] = shared.mid.dims.slice(2);
   const whole = { top: 0, left: 0, rows, columns };
-  const [high, wide] = [rows, columns].map((side) => Math.min(side, Math.max(MIN_SIDE, Math.ceil(side / (2 * STEP)) * STEP)));
+  const [high, wide] = [rows, columns].map((side) => Math.min(side, Math.max(sides.min, Math.ceil(side / (2 * sides.step)) * sides.step)));
   const corner = (middle, length, end) => Math.min(Math.max(2 * halfToEven((middle - length / 2) / 2), 0), end - length);
   const around = ({ x, y }) => ({ top: corner(y, high, rows), left: corner(x, wide, columns), rows: high, columns: wide });
   const grid = Array.from({ length: settings.grid ** 2 }, (_, i) => {
@@ -25,7 +24,7 @@ export async function proposed(rules, picture, run) {
   let budget = settings.most * rows * columns;
   const cellOf = ({ x, y }) => Math.floor(FINER * y) * FINER * columns + Math.floor(FINER * x);
   const pointsIn = (mask, least) => [...grid.keys()].filter((point) => mask[cellOf(grid[point])] > least);
-  const isGood = ({ quality, area }) => quality >= settings.quality && area >= MIN_CELLS;
+  const isGood = ({ quality, area }) => quality >= settings.quality && area >= minCells;
   const openShare = (points) => (points.length ? points.reduce((sum, point) => sum + search.open[point], 0) / points.length : 1);
 
   /** Prompt in a window around each point; again in the whole picture if the best mask is cut by its window and mostly uncovered. */
@@ -36,14 +35,14 @@ export async function proposed(rules, picture, run) {
       budget -= window.rows * window.columns;
       const each = await masksAt(grid[point], window, window === whole, shared, run);
       const best = each.reduce((most, one) => (one.quality > most.quality ? one : most));
-      const isCut = best.touches > TOUCHES && best.quality >= settings.quality;
-      answers.push({ point, cut: isCut ? best : null, each: each.filter((one) => one.touches <= TOUCHES) });
+      const isCut = best.touches > maxTouches && best.quality >= settings.quality;
+      answers.push({ point, cut: isCut ? best : null, each: each.filter((one) => one.touches <= maxTouches) });
     }
     let waiting = answers.filter(({ cut }) => cut).sort((one, other) => other.cut.quality - one.cut.quality);
     const done = new Set();
     while (waiting.length) {
-      waiting = waiting.filter(({ cut }) => openShare(pointsIn(cut.mask, 0)) >= NEW);
-      const again = waiting.splice(0, Math.min(AGAIN, Math.floor(budget / (rows * columns))));
+      waiting = waiting.filter(({ cut }) => openShare(pointsIn(cut.mask, 0)) >= minNew);
+      const again = waiting.splice(0, Math.min(againAtOnce, Math.floor(budget / (rows * columns))));
       if (!again.length) break;
       await ask(again.map(({ point }) => point), () => whole);
       again.forEach((answer) => done.add(answer));
@@ -58,11 +57,11 @@ export async function proposed(rules, picture, run) {
     }
   }
 
-  for (const [index, rank] of rules.ranks.entries()) {
+  for (const [index, rank] of settings.ranks.entries()) {
     const near = index > 0 && (high < rows || wide < columns);
     const cost = near ? high * wide : rows * columns;
     for (;;) {
-      const some = search.next(rank, Math.min(PER_PASS, Math.floor(budget / cost)), index === 0);
+      const some = search.next(rank, Math.min(perPass, Math.floor(budget / cost)), index === 0);
       if (!some.length) break;
       await ask(some, near ? around : () => whole);
     }
@@ -88,18 +87,16 @@ async function masksAt({ x, y }, window, isWhole, shared, run) {
 
 /** Chooses the next grid points by the expected quality of their masks: kernel regression over the answers so far. */
 function searchOf(rules, grid, { data, dims: [, channels, height, width] }) {
-  const { SHARPNESS, REACH, GUESS, DOUBT, ALIKE, CROWD } = rules.constants.search;
-  const { HEADS } = rules.constants.prompt_maps;
-  const { grid: side, hope: least } = rules.settings.proposals;
+  const { grid: side, hope: least, heads, search: { sharpness, reach, guess, doubt, alike, crowd: bonus } } = rules.proposals;
   const n = grid.length;
   const vectors = grid.map(({ x, y }) => Float32Array.from({ length: channels }, (_, i) => data[(i * height + Math.floor(y)) * width + Math.floor(x)]));
-  const cosines = vectors.map((one) => Float32Array.from(vectors, (other) => one.reduce((sum, value, i) => sum + value * other[i], 0) / HEADS));
+  const cosines = vectors.map((one) => Float32Array.from(vectors, (other) => one.reduce((sum, value, i) => sum + value * other[i], 0) / heads));
   const [waits, open] = [new Uint8Array(n).fill(1), new Float32Array(n).fill(1)];
-  const weights = new Float32Array(n).fill(DOUBT);
-  const sums = weights.map((weight) => weight * GUESS);
+  const weights = new Float32Array(n).fill(doubt);
+  const sums = weights.map((weight) => weight * guess);
   const expectedQuality = (point) => {
-    const crowd = cosines[point].reduce((sum, cosine, other) => sum + (cosine > ALIKE ? open[other] : 0), 0) / n;
-    return sums[point] / weights[point] + CROWD * Math.sqrt(crowd);
+    const crowd = cosines[point].reduce((sum, cosine, other) => sum + (cosine > alike ? open[other] : 0), 0) / n;
+    return sums[point] / weights[point] + bonus * Math.sqrt(crowd);
   };
   return {
     waits,
@@ -114,7 +111,7 @@ function searchOf(rules, grid, { data, dims: [, channels, height, width] }) {
       waits[point] = 0;
       for (let other = 0; other < n; other++) {
         const square = (Math.floor(point / side) - Math.floor(other / side)) ** 2 + ((point % side) - (other % side)) ** 2;
-        const near = Math.exp(SHARPNESS * (cosines[point][other] - 1) - square / (2 * REACH ** 2));
+        const near = Math.exp(sharpness * (cosines[point][other] - 1) - square / (2 * reach ** 2));
         weights[other] += near;
         sums[other] += best * near;
       }

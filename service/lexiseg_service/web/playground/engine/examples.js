@@ -15,42 +15,37 @@ export async function rowOf(rules, picture, prompt, run) {
 }
 
 /**
- * A class computed from its examples: `vectors`, their `middle`, `withoutNegatives` (removes the direction of negative
- * examples from a vector), and `groups` of cells, if there are negative examples.
+ * A class computed from its examples: `alone` and `besideWords`, its vectors without and with words; `covered`, 1 for
+ * background words of the same meaning; `withoutNegatives` (removes the direction of negative examples from a vector);
+ * and `groups` of cells, if there are negative examples.
  */
 export async function learned(rules, { name, examples = [], negatives = [] }, run) {
-  if (!examples.length) return { vectors: [], withoutNegatives: (vector) => vector, groups: [] };
+  if (!examples.length) return { alone: [], besideWords: [], withoutNegatives: (vector) => vector, groups: [] };
   const [positives, negativeRows] = await Promise.all([examples, negatives].map((some) => Promise.all(some.map(({ kept }) => storedRow(kept, name)))));
-  const { EMBEDDING: width } = rules.constants.network;
-  const means = positives.flatMap((row) => [...row.slice(0, width)]);
-  const { vectors, middle: { data: middle }, length } = await run("examples", { rows: [Float32Array.from(means), [positives.length, width]] });
-  const { MAX_NEGATIVE_SCORE, MIN_SQUARED_SINE } = rules.constants.examples;
-  const withoutNegatives = (vector) =>
-    negativeRows.reduce((one, row) => {
-      const { direction: negative } = unit(row.slice(0, width));
-      const alike = dot(negative, middle);
-      const direction = negative.map((value, i) => value - alike * middle[i]);
-      const excess = Math.max(0, dot(one, negative) - MAX_NEGATIVE_SCORE * dot(one, middle)) / Math.max(dot(direction, direction), MIN_SQUARED_SINE);
-      return one.map((value, i) => value - excess * direction[i]);
-    }, vector);
-  const each = positives.map((_, i) => withoutNegatives(vectors.data.slice(i * width, (i + 1) * width)).map((value) => value * length.data[0]));
-  const unlike = negativeRows.flatMap((row) => groupsOf(row, width));
-  const groups = unlike.length ? [...unlike.map((group) => ({ ...group, isNegative: true })), ...positives.flatMap((row) => groupsOf(row, width))] : [];
-  return { vectors: each, middle, withoutNegatives, groups };
+  const { embedding: width } = rules.card;
+  const rows = [Float32Array.from(positives.flatMap((row) => [...row.slice(0, width)])), [positives.length, width]];
+  const { vectors, middle } = await run("examples", { rows });
+  const pushed = async (own) => {
+    for (const row of negativeRows) own = (await run("push-away", { vectors: own, middle, negative: [row.slice(0, width), [1, width]] })).pushed;
+    return own;
+  };
+  const scaled = await run("scale-examples", { vectors: await pushed(vectors), middle, rows });
+  const each = ({ data }) => positives.map((_, i) => data.slice(i * width, (i + 1) * width));
+  const unlike = negativeRows.flatMap((row) => groupsOf(row, width).map((group) => ({ group, isNegative: true })));
+  return {
+    alone: each(scaled.alone),
+    besideWords: each(scaled.beside_words),
+    covered: scaled.covered.data,
+    withoutNegatives: async (vector) => (await pushed([vector, [1, width]])).data ?? vector,
+    groups: unlike.length ? [...unlike, ...positives.flatMap((row) => groupsOf(row, width).map((group) => ({ group })))] : [],
+  };
 }
 
-/** Groups of cells: their direction, and the minimum cosine (`bound`) of a similar cell. Rows of old versions have none. */
+/** Groups of cells of a kept row. Rows of old versions have none. */
 function groupsOf(row, width) {
   const groups = Array.from({ length: row.length / width - 1 }, (_, index) => row.slice((index + 1) * width, (index + 2) * width));
-  return groups.filter((group) => group.some(Boolean)).map(unit);
+  return groups.filter((group) => group.some(Boolean));
 }
-
-function unit(row) {
-  const length = Math.hypot(...row);
-  return { direction: row.map((value) => value / length), bound: 1 / length };
-}
-
-export const dot = (one, other) => one.reduce((sum, value, i) => sum + value * other[i], 0);
 
 async function stored(act) {
   const opening = indexedDB.open("lexiseg", 1);

@@ -15,7 +15,7 @@ export function scaled(places, from, to) {
 }
 
 /** Linear interpolation of `pixels` outputs between inputs `low` and `low + 1`, with the `weight` of the latter: half-pixel centres, clamped. */
-export function axis(cells, pixels) {
+function axis(cells, pixels) {
   const [low, weight] = [new Int32Array(pixels), new Float32Array(pixels)];
   for (let pixel = 0; pixel < pixels; pixel++) {
     const place = Math.min(Math.max(((pixel + 0.5) * cells) / pixels - 0.5, 0), cells - 1);

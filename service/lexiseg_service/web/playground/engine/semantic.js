@@ -1,6 +1,6 @@
 // Segmentation by words: classes and background compete for every cell, and segments are made of the cells won.
 
-import { dot, learned } from "./examples.js";
+import { learned } from "./examples.js";
 import { winners } from "./maps.js";
 import { encoded, parts } from "../masks.js";
 
@@ -12,55 +12,39 @@ export async function bankOf(rules, question, read, run) {
   const entries = (question.classes ?? []).map((one) => (typeof one === "string" ? { name: one } : one));
   if (!entries.length) throw new Error("Type a word first.");
   const classes = [];
-  const texts = []; // {text, owner, vector, ...}; examples have no text
+  const texts = []; // {text, owner, vector, same, ...}; examples have no text
   const groups = []; // groups of cells of classes with negative examples
-  const byExample = []; // classes without words
   for (const [owner, { synonyms = [], ...entry }] of entries.entries()) {
     const made = await learned(rules, entry, run);
     groups.push(...made.groups.map((group) => ({ owner, ...group })));
-    const own = synonyms.length || !made.vectors.length ? [entry.name, ...synonyms] : [];
+    const own = synonyms.length || !made.alone.length ? [entry.name, ...synonyms] : [];
     classes.push({ ...entry, texts: own, stuff: rules.stuff.includes(entry.name.toLowerCase()) });
     for (const text of own) {
       const one = await read(text);
-      texts.push({ text, owner, ...one, vector: made.withoutNegatives(one.vector) });
+      texts.push({ text, owner, ...one, vector: await made.withoutNegatives(one.vector) });
     }
-    if (!own.length) byExample.push(made);
-    const share = own.length ? rules.settings.examples.beside_words : 1;
-    texts.push(...made.vectors.map((vector) => ({ owner, vector: vector.map((value) => value * share) })));
+    const vectors = own.length ? made.besideWords : made.alone;
+    texts.push(...vectors.map((vector) => ({ owner, vector, same: own.length ? null : made.covered })));
   }
   const drops = question.background !== false;
-  const yields = rules.card.background.words.map((word, index) => !drops || isCoveredByClass(rules, word, index, texts, byExample));
-  return { classes, texts, drops, inputs: inputsOf(rules, classes.length, texts, groups, yields) };
+  const { words, synonyms } = rules.card.background;
+  const means = (word, index) => texts.some(({ text, same }) => same?.[index] || synonyms[word]?.includes(text?.toLowerCase()));
+  const dropped = words.map((word, index) => Number(!drops || means(word, index)));
+  return { classes, texts, drops, inputs: inputsOf(rules, classes.length, texts, groups, dropped) };
 }
 
-/** Whether a class means the same as a background word, which is then dropped. */
-function isCoveredByClass({ card: { background }, background: vectors, constants }, word, index, texts, byExample) {
-  if (texts.some(({ same }) => same?.[index])) return true;
-  if (texts.some(({ text }) => background.synonyms[word]?.includes(text?.toLowerCase()))) return true;
-  const width = vectors.length / background.words.length;
-  const vector = vectors.slice(index * width, (index + 1) * width);
-  const { SAME_MEANING } = constants.examples;
-  return byExample.some((made) => dot(vector, made.middle) >= SAME_MEANING * Math.max(...made.vectors.map((own) => dot(own, made.middle))));
-}
-
-/** Inputs of the graph `scores` for `count` classes; with few classes the background's score is raised. */
-function inputsOf(rules, count, texts, groups, yields) {
-  const { ABSENT } = rules.constants.browser_graphs;
-  const { offset, margin, fades_at: fadesAt } = rules.card.background;
-  const relief = Math.max(0, 1 - Math.log(count) / Math.log(fadesAt));
-  const floors = new Float32Array(count + 1).fill(ABSENT);
-  floors[count] = rules.nobody + relief * offset;
-  const numbers = (rows, valueOf) => [Float32Array.from(rows, valueOf), [rows.length]];
+/** Inputs of the graph `scores` for `count` classes. */
+function inputsOf({ card: { embedding } }, count, texts, groups, dropped) {
+  const numbers = (values) => [Float32Array.from(values), [values.length]];
   const owners = (rows) => [BigInt64Array.from(rows, ({ owner }) => BigInt(owner)), [rows.length]];
-  const stacked = (rows) => [Float32Array.from(rows.flatMap((row) => [...row])), [rows.length, rules.constants.network.EMBEDDING]];
+  const stacked = (rows) => [Float32Array.from(rows.flatMap((row) => [...row])), [rows.length, embedding]];
   return {
     vectors: stacked(texts.map(({ vector }) => vector)),
     owner: owners(texts),
-    floors: [floors, [count + 1]],
-    yields: numbers(yields, (each) => (each ? ABSENT : 0)),
-    shift: [Float32Array.of(relief * margin), []],
-    directions: stacked(groups.map(({ direction }) => direction)),
-    bound: numbers(groups, ({ isNegative, bound }) => (isNegative ? bound : 0)),
+    classes: [new Float32Array(count), [count]],
+    dropped: numbers(dropped),
+    groups: stacked(groups.map(({ group }) => group)),
+    negative: numbers(groups.map(({ isNegative }) => Number(isNegative ?? false))),
     group_owner: owners(groups),
   };
 }
@@ -117,17 +101,17 @@ export async function segmentsOf(rules, question, bank, { features, cells, size 
  * classes in the picture, only regions that are probably whole things; without it, all.
  */
 function thingsOf(rules, classes, presence, { labels, probability }, height, task) {
-  const { MIN_INSTANCE, TINY } = rules.constants.pixels;
+  const { min_share: minShare, tiny } = rules.regions;
   const { things: rule } = rules.card.panoptic;
   const { ids, owner, areas } = parts(labels, height); // the map is in column-major order
   const votes = new Float64Array(owner.length);
   ids.forEach((id, pixel) => (votes[id] += probability[pixel]));
   const isBelieved = (id) => {
-    const [sure, large] = [votes[id] / areas[id], areas[id] / labels.length].map((share) => Math.log(Math.max(share, TINY)));
+    const [sure, large] = [votes[id] / areas[id], areas[id] / labels.length].map((share) => Math.log(Math.max(share, tiny)));
     const logit = rule.probability * sure + rule.area * large - rule.presence * Math.log1p(Math.exp(-presence[owner[id]])) + rule.bias;
     return 1 / (1 + Math.exp(-logit)) >= rule.least;
   };
-  const smallest = Math.max(1, Math.trunc(MIN_INSTANCE * labels.length));
+  const smallest = Math.max(1, Math.trunc(minShare * labels.length));
   const pieces = classes.flatMap(({ stuff }, index) => {
     const own = [...owner.keys()].filter((id) => owner[id] === index);
     if (stuff) return task === "panoptic" && own.length ? [own] : [];

@@ -14,7 +14,7 @@ export function videoMemory(rules, run) {
 
   /** Stores the next frame, RGB bytes of a tile [height, width], and estimates its motion. @param {number[]} tile */
   async function look(rgb, tile) {
-    const factor = Math.min(1, rules.constants.motion.MAX_SIDE / Math.max(...tile));
+    const factor = Math.min(1, rules.motion.max_side / Math.max(...tile));
     const size = tile.map((side) => Math.max(1, Math.round(side * factor)));
     const small = resized(rgb, tile, size, 3, 3);
     const gray = Float32Array.from({ length: small.length / 3 }, (_, i) => {
@@ -27,10 +27,10 @@ export function videoMemory(rules, run) {
 
   /** The motion between two pictures; null if they show different scenes. */
   async function motionSince(before, { rgb, gray, size }) {
-    const { flow: { patch, finest }, constants: { motion: { MIN_SIDE } } } = rules;
+    const { flow: { patch, finest }, motion: { min_side: minSide } } = rules;
     const scales = [Math.log2(Math.max(...size) / (4 * patch)) + 0.5, Math.log2(Math.min(...size) / (patch + 1))].map(Math.floor);
     let [shifts, from] = [new Float32Array(2 * gray.length), size];
-    for (let scale = Math.min(...scales); scale >= finest && Math.min(...size) >= MIN_SIDE; scale--) {
+    for (let scale = Math.min(...scales); scale >= finest && Math.min(...size) >= minSide; scale--) {
       const to = size.map((side) => Math.floor(side / 2 ** scale));
       const [one, other] = [gray, before.gray].map((map) => resized(map, size, to, 1, 1, false, Float32Array));
       const found = await run("search", { now: [one, to], before: [other, to], start: [shiftsAt(shifts, from, to), [...to, 2]] });
@@ -56,7 +56,7 @@ export function videoMemory(rules, run) {
 
   /** Numbers of segments {piece, class_index}, null for small ones; `labels`: the piece of each pixel, in column-major order. */
   function follow(labels, segments, [H, W]) {
-    const { MIN_OVERLAP, MAX_MISSED, MAX_TRACKS } = rules.constants.tracking;
+    const { min_overlap: minOverlap, max_missed: maxMissed, max_tracks: maxTracks } = rules.tracking;
     const [height, width] = picture.size;
     const small = Uint16Array.from({ length: height * width }, (_, cell) => {
       const [column, row] = [Math.floor(((cell % width) * W) / width), Math.floor((Math.floor(cell / width) * H) / height)];
@@ -77,16 +77,16 @@ export function videoMemory(rules, run) {
     pairs.sort((one, other) => other.overlap - one.overlap || one.track.number - other.track.number);
     const owners = new Map();
     for (const { track, index, overlap } of pairs) {
-      if (overlap >= MIN_OVERLAP && !owners.has(index) && ![...owners.values()].includes(track)) owners.set(index, track);
+      if (overlap >= minOverlap && !owners.has(index) && ![...owners.values()].includes(track)) owners.set(index, track);
     }
     const current = segments.map(({ class_index: label }, index) => {
       if (!masks[index].area) return null;
       const track = owners.get(index) ?? { number: (last += 1), label };
       return Object.assign(track, { mask: masks[index], missed: 0 });
     });
-    const missing = tracks.filter((track) => !current.includes(track) && (track.missed += 1) <= MAX_MISSED && track.mask.area);
+    const missing = tracks.filter((track) => !current.includes(track) && (track.missed += 1) <= maxMissed && track.mask.area);
     const largest = current.filter(Boolean).sort((one, other) => other.mask.area - one.mask.area);
-    tracks = [...largest, ...missing].slice(0, MAX_TRACKS);
+    tracks = [...largest, ...missing].slice(0, maxTracks);
     return current.map((track) => track?.number ?? null);
   }
 

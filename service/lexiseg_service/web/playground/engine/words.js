@@ -9,8 +9,7 @@ const LONGEST = 100; // characters of a token; a longer word is unknown
 
 /** Returns an async function from a text to {vector, same, likeness, foreign}; `content`: the table of `words`. */
 export function readerOf(rules, words, content, { run, load }) {
-  const { background: { words: background, same_meaning: sameMeaning } } = rules.card;
-  const { EMBEDDING: width } = rules.constants.network;
+  const { background: { words: background }, embedding: width } = rules.card;
   const places = new Map(words.map((word, place) => [word, place]));
   const n = words.length;
   const bytes = Math.ceil(background.length / 8);
@@ -41,10 +40,8 @@ export function readerOf(rules, words, content, { run, load }) {
     const ids = BigInt64Array.from(tokensOf(rules.template.replace("{}", text), pieces), BigInt);
     const { row } = await run("tower", { ids: [ids, [1, ids.length]] });
     const made = await run("reading", { rows: row });
-    const [vector, alike] = [made.vectors.data, made.background.data];
     const [likeness, isForeign] = ["likeness", "foreign"].map((name) => made[name].data[0]);
-    const isSame = [...alike].map((each) => each >= sameMeaning);
-    return { vector, same: isSame, likeness, foreign: isForeign === 1 || OTHER_LETTERS.test(text) };
+    return { vector: made.vectors.data, same: made.same.data, likeness, foreign: isForeign === 1 || OTHER_LETTERS.test(text) };
   }
 }
 

@@ -93,7 +93,7 @@ function sessionOf(name) {
 /** Runs a graph. Inputs are tensors or [numbers, dimensions]; outputs are by name, without the suffix `_maps`. */
 async function run(name, inputs) {
   const session = await sessionOf(name);
-  const types = { Float32Array: "float32", BigInt64Array: "int64", Uint8Array: "uint8" };
+  const types = { Float32Array: "float32", Float64Array: "float64", BigInt64Array: "int64", Uint8Array: "uint8" };
   const tensor = (/** @type {any[]} */ [values, dims]) => new Ort.Tensor(types[values.constructor.name], values, dims);
   const feeds = session.inputNames.map((input) => [input, Array.isArray(inputs[input]) ? tensor(inputs[input]) : inputs[input]]);
   const outputs = await session.run(Object.fromEntries(feeds));
@@ -127,10 +127,10 @@ async function decoded(file) {
 async function opened(file) {
   const { data, height: H, width: W } = await decoded(file);
   const { short_side: short, long_side: long, multiple } = rules.card.input;
-  const { KEPT, MAX_LOOKS } = rules.constants.closer_look;
+  const { largest, cached } = rules.looks;
   const factor = Math.min(short / Math.min(H, W), long / Math.max(H, W));
   const tile = [H, W].map((side) => Math.max(multiple, halfToEven((side * factor) / multiple) * multiple));
-  const most = tile.map((side) => side * KEPT);
+  const most = tile.map((side) => side * largest);
   const kept = most[0] * most[1] >= H * W ? [H, W] : most;
   const rgb = resized(data, [H, W], tile, 4, 3);
   const view = await viewOf(rgb, tile, [H, W]);
@@ -141,7 +141,7 @@ async function opened(file) {
     const part = (await (canvas ??= drawn(file, kept[0], kept[1]))).getImageData(left, top, size[1], size[0]);
     return viewOf(resized(part.data, size, input, 4, 3), input, size);
   };
-  return { ...view, rgb, kept: { size: kept }, look: (look) => recent(looks, JSON.stringify(look), MAX_LOOKS, () => lookAt(look)) };
+  return { ...view, rgb, kept: { size: kept }, look: (look) => recent(looks, JSON.stringify(look), cached, () => lookAt(look)) };
 }
 
 async function drawn(file, height, width) {

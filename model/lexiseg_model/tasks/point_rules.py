@@ -1,0 +1,93 @@
+"""What a negative point removes from a mask, in tensor operations: the service runs them, a browser a graph of them.
+
+Masks are logits [h, w]; a cell is inside from 0 on. Points are cells [N, 2] (x, y), of `first_cells`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lexiseg_model.masks.parts import parts_around
+
+DISC = 0.5  # of the way from a negative point to the outline, or to the nearest positive point
+OUTSIDE = -1.0  # highest logit in a disc and next to a negative point
+MAX_REMOVED = 0.5  # share of a mask; a negative point on a larger part removes a disc instead
+CERTAIN = 4.0  # logit of a cell that is wholly inside a mask, and minus that of one outside
+
+
+def first_cells(points: Tensor, cells: tuple[int, int], size: Tensor) -> Tensor:
+    """The first of the cells between which the pixel under a point is interpolated; the others are next to it.
+
+    Points [N, 2] (x, y) in pixels of an image of `size` [2] (H, W), which has (h, w) `cells` -> cells [N, 2] (x, y).
+    """
+    sides, pixels = torch.stack([torch.ones_like(size[0]) * side for side in reversed(cells)]), size.flip(0)
+    centre = points.floor().minimum(pixels - 1) + 0.5  # of the pixel under the point
+    return (centre * sides / pixels - 0.5).clamp_min(0).minimum(sides - 1).floor()
+
+
+def without_point(mask: Tensor, answer: Tensor, point: Tensor, positives: Tensor) -> Tensor:
+    """A mask without what a negative point [2] removes; nothing is added.
+
+    The connected part around the point goes that the head's `answer` [h, w] with the point does not have; only what is
+    nearer to it than to the `positives` [P, 2] where one of these would go as well. Where the answer keeps the point, a
+    disc around it goes, halfway to the outline or the nearest positive point.
+    """
+    inside, under = mask >= 0, _cells_at(point[None], mask)[0]
+    part = parts_around(inside & (answer < 0), under)
+    distance = _distances(point[None], mask)[0]
+    to_positive = _nearest(_distances(positives, mask))
+    nearer = parts_around(part & (distance < to_positive), under)
+    removed = part & (nearer | ~(part & _cells_at(positives, mask).any(0)).any())
+    disc = inside & ~removed.any() & (inside & under).any() & (distance < _reach(inside, point, positives))
+    left = torch.where(removed, mask.minimum(answer), mask).masked_fill(disc, OUTSIDE)
+    return torch.where(under, left.clamp_max(OUTSIDE), left)
+
+
+def removed_object(mask: Tensor, shown: Tensor, point: Tensor, positives: Tensor) -> Tensor:
+    """Logits [h, w] of what a negative point [2] removes from a mask, where a click on it cuts out `shown` [h, w].
+
+    That is the connected part of `shown` around the point; or a disc, as of `without_point`, where that is most of the
+    mask or holds one of the `positives` [P, 2].
+    """
+    inside, under = mask >= 0, _cells_at(point[None], mask)[0]
+    both = inside & (shown >= 0)
+    part = parts_around(both, under)
+    area, whole = part.sum(), inside.sum()
+    is_object = (area > 0) & (area <= MAX_REMOVED * whole) & ~(part & _cells_at(positives, mask).any(0)).any()
+    disc = inside & (_distances(point[None], mask)[0] < _reach(inside, point, positives))
+    own = shown.masked_fill(both & ~part, -CERTAIN)
+    removed = torch.where(is_object, own, torch.where(disc, CERTAIN, -CERTAIN))
+    return torch.where(under, removed.clamp_min(-OUTSIDE), removed)
+
+
+def _offsets(points: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+    """Offsets (y [N, h, 1], x [N, 1, w]) of the cells of a map [h, w] from points [N, 2]."""
+    y, x = (torch.arange(side, device=cells.device) for side in cells.shape)
+    return (y - points[:, 1, None])[:, :, None], (x - points[:, 0, None])[:, None]
+
+
+def _cells_at(points: Tensor, cells: Tensor) -> Tensor:
+    """The cells of a map [h, w] between which the pixels under points [N, 2] are interpolated: [N, h, w] bool."""
+    y, x = _offsets(points, cells)
+    return (y >= 0) & (y < 2) & (x >= 0) & (x < 2)
+
+
+def _distances(points: Tensor, cells: Tensor) -> Tensor:
+    """The distance of each cell of a map [h, w] from points [N, 2]: [N, h, w]."""
+    y, x = _offsets(points, cells)
+    return (y * y + x * x).sqrt()
+
+
+def _nearest(distances: Tensor) -> Tensor:
+    """The lowest of N distances [N, ...], infinity without one."""
+    return torch.cat([torch.full_like(distances[:1].sum(0, keepdim=True), torch.inf), distances]).amin(0)
+
+
+def _reach(inside: Tensor, point: Tensor, positives: Tensor) -> Tensor:
+    """Radius [] of the disc around a point: DISC of the way to a cell outside, the map's edge or a positive point."""
+    to_outline = torch.where(inside, torch.inf, _distances(point[None], inside)[0]).flatten().amin(0)
+    to_last = torch.stack([torch.ones_like(point[0]) * side for side in reversed(inside.shape)]) - point
+    to_edge = torch.cat([point + 1, to_last]).amin(0)
+    to_positive = _nearest((positives - point).norm(dim=1))
+    return DISC * to_outline.minimum(to_edge).minimum(to_positive)
