@@ -182,7 +182,7 @@ def test_many_pictures_are_labelled_and_become_one_zip(page: Page) -> None:
         assert archive.testzip() is None
         files = {name: archive.read(name) for name in archive.namelist()}
     assert files["images/a.jpg"] == files["images/a-2.png"] == CHINA
-    coco = json.loads(files["coco.json"])
+    coco = json.loads(files["annotations/instances_default.json"])
     assert [each["file_name"] for each in coco["images"]] == ["a.jpg", "b.jpg", "a-2.png"]
     names = {each["id"]: each["name"] for each in coco["categories"]}
     found = {(one["image_id"], names[one["category_id"]]) for one in coco["annotations"]}

@@ -243,7 +243,7 @@ def test_kept_frames_are_pictures_of_the_project_with_track_ids(page: Page) -> N
         page.get_by_role("button", name="Export project").click()
 
     with zipfile.ZipFile(download.value.path()) as archive:
-        coco = json.loads(archive.read("coco.json"))
+        coco = json.loads(archive.read("annotations/instances_default.json"))
     assert {one["track_id"] for one in coco["annotations"]} == {1}
     assert len({one["image_id"] for one in coco["annotations"]}) > 1
     assert all(one["file_name"].startswith("ball-") for one in coco["images"])

@@ -51,7 +51,7 @@ def test_the_zip_holds_every_format(files: dict[str, bytes], masks: list[NDArray
 
     assert files["images/china.jpg"] == CHINA
     assert b'0: "sky"\n  1: "tree"' in files["data.yaml"]
-    annotations = json.loads(files["coco.json"])["annotations"]
+    annotations = json.loads(files["annotations/instances_default.json"])["annotations"]
     assert [one["area"] for one in annotations] == areas
     lines = [
         np.array(line.split()[1:], float).reshape(-1, 2) for line in files["labels/china.txt"].decode().splitlines()

@@ -2,7 +2,7 @@
 
 import { isVisible, shownOf } from "./answer.js";
 import { address, key, segment } from "./engine/server.js";
-import { coco, cvat, dataYaml, geojson, labelMap, labelStudio, vocLabels, yolo, zip } from "./formats.js";
+import { coco, cvat, dataYaml, geojson, labelMap, labelStudio, vocLabels, vocMeta, yolo, zip } from "./formats.js";
 import { pixelsOf } from "./masks.js";
 import { $, baseName, drawn, element, emit, question, state, subject, tell } from "./page.js";
 import { fileOf } from "./project.js";
@@ -12,6 +12,8 @@ import { view } from "./view.js";
 const KEY = "LEXISEG_API_KEY";
 const [WHITE, BLACK, TRANSPARENT] = [0xffffffff, 0xff000000, 0]; // ABGR
 const MAX_BYTES = 4e9; // of a zip
+const MAX_VALUE = 254; // of VOC's label maps
+const UNLISTED = /(^|\/)[\s#]+|\s+(?=\.[^.]*$)|[\r\n]/g; // parts of a file's name that readers of lists of names strip, or take for a comment
 const OF_CLIENT = { classes: "Class", prompts: "Prompt", points: "Point", examples: "Example", negatives: "Example", image: "ImageId" };
 
 /** Handles an export button; its value is the path prefix of the files to save, empty for requests and links. */
@@ -19,8 +21,8 @@ export async function act({ id, value }) {
   if (!value && id !== "zip") return pass(id);
   if (!state.answer) return tell("There is no answer yet.");
   const { file, image, width, height } = subject();
-  const segments = state.answer.segments.filter(isVisible).map((one) => ({ ...one, name: one.label ?? one.name })); // without the object numbers of a clip
-  const picture = { name: file.name || "picture", size: state.answer.size, model: state.answer.model, segments, file: () => file };
+  const segments = named(state.answer.segments.filter(isVisible));
+  const picture = { name: listed(file.name || "picture"), size: state.answer.size, model: state.answer.model, segments, file: () => file };
   const base = baseName(picture.name);
   const titles = distinct(segments.map(({ name }) => name));
   const cutOuts = segments.map((one, index) => [`cut-outs/${base}-${titles[index]}.png`, () => cutOut(one, image)]);
@@ -34,6 +36,9 @@ export async function act({ id, value }) {
     save(await content(), name.startsWith(base) ? name : `${base}-${name}`);
   }
 }
+
+const named = (segments) => segments.map((one) => ({ ...one, name: one.label ?? "object" }));
+const listed = (name) => name.replace(UNLISTED, "$1_");
 
 /** Files `[path, content]` of pictures {name, size, model, segments, file} in all formats; `content` is a function. */
 function* filesOf(pictures) {
@@ -50,15 +55,17 @@ function* filesOf(pictures) {
     let map = null;
     const classes = () => (map ??= labelMap(picture, (one) => names.indexOf(one.name) + 1));
     yield [`label-maps/${base}.png`, classes];
-    yield [`voc/SegmentationClass/${base}.png`, classes];
-    yield [`voc/SegmentationObject/${base}.png`, () => labelMap(picture, (_, index) => index + 1)];
+    if (names.length <= MAX_VALUE) yield [`voc/SegmentationClass/${base}.png`, classes];
+    if (picture.segments.length <= MAX_VALUE) yield [`voc/SegmentationObject/${base}.png`, () => labelMap(picture, (_, index) => index + 1)];
   }
-  yield ["coco.json", () => coco(pictures, names)];
+  const labels = distinct(["background", ...names]);
+  yield ["annotations/instances_default.json", () => coco(pictures, names)];
   yield ["data.yaml", () => dataYaml(names)];
   yield ["label-studio.json", () => labelStudio(pictures)];
-  yield ["cvat.xml", () => cvat(pictures)];
-  yield ["label-maps/classes.json", () => JSON.stringify(["background", ...names])];
-  yield ["voc/labelmap.txt", () => vocLabels(names)];
+  yield ["cvat.xml", () => cvat(pictures, names)];
+  yield ["label-maps/classes.json", () => JSON.stringify(labels)];
+  yield ["voc/labelmap.txt", () => vocLabels(labels)];
+  yield ["voc/dataset_meta.json", () => vocMeta(labels)];
   yield ["voc/ImageSets/Segmentation/default.txt", () => pictures.map(({ name }) => `${baseName(name)}\n`).join("")];
 }
 
@@ -102,12 +109,12 @@ export function projectFiles(pictures) {
   const done = pictures.filter(({ doc }) => doc.answer);
   if (!done.length) return tell("No picture is labelled yet.", true);
   if (done.reduce((sum, { bytes }) => sum + bytes, 0) > MAX_BYTES) return tell("More than 4 GB do not fit into a zip.", true);
-  const names = distinct(done.map(({ name }) => baseName(name)));
+  const names = distinct(done.map(({ name }) => baseName(listed(name))));
   const all = done.map((picture, index) => ({
     name: names[index] + picture.name.slice(baseName(picture.name).length),
     size: [picture.height, picture.width],
     model: picture.doc.answer.model,
-    segments: shownOf(picture.doc).map((one) => ({ ...one, name: one.label ?? "object" })),
+    segments: named(shownOf(picture.doc)),
     file: () => fileOf(picture),
   }));
   return filesOf(all);

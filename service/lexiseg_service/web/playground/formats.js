@@ -2,7 +2,6 @@
 
 import { mapOf, pixelsOf, polygonsOf } from "./masks.js";
 
-const UNNAMED = "object";
 const MAX_CORNERS = 500; // of an object in YOLO's text
 
 /** COCO JSON. `pictures`: {name (of the file), size: [height, width], segments}; `names`: of the classes. */
@@ -43,24 +42,26 @@ export function labelStudio(pictures) {
       original_height: height,
       image_rotation: 0,
       score: one.score,
-      value: { points: loopOf(one).map(([x, y]) => [(100 * x) / width, (100 * y) / height]), closed: true, polygonlabels: [one.label ?? UNNAMED] },
+      value: { points: loopOf(one).map(([x, y]) => [(100 * x) / width, (100 * y) / height]), closed: true, polygonlabels: [one.name] },
     }));
     return new Blob([JSON.stringify({ data: { image: name }, predictions: [{ model_version: model, result }] })]);
   });
   return new Blob(["[", ...tasks.flatMap((task, index) => (index ? [",", task] : [task])), "]"]);
 }
 
-/** CVAT for images 1.1. */
-export function cvat(pictures) {
+/** CVAT for images 1.1, with the labels of the task that datumaro asks for. */
+export function cvat(pictures, names) {
   const images = pictures.map(({ segments, size: [height, width], name }, id) => {
     const masks = segments.map((one) => {
       const [left, top, across, down] = one.bbox;
-      const attributes = { label: one.label ?? UNNAMED, source: "auto", occluded: 0, z_order: 0, rle: rowRuns(one).join(", "), left, top, width: across, height: down };
+      const attributes = { label: one.name, source: "auto", occluded: 0, z_order: 0, rle: rowRuns(one).join(", "), left, top, width: across, height: down };
       return `    <mask${attributesOf(attributes)}/>\n`;
     });
     return new Blob([`  <image${attributesOf({ id, name, width, height })}>\n${masks.join("")}  </image>\n`]);
   });
-  return new Blob(['<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n', ...images, "</annotations>\n"]);
+  const labels = names.map((name) => `<label><name>${escaped(name)}</name></label>`).join("");
+  const head = `<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n  <meta><task><labels>${labels}</labels></task></meta>\n`;
+  return new Blob([head, ...images, "</annotations>\n"]);
 }
 
 /** GeoJSON with one feature for each segment, in pixels. */
@@ -79,10 +80,8 @@ export function geojson({ segments }) {
 export const dataYaml = (names) =>
   `train: images\nval: images\nnames:\n${names.map((name, index) => `  ${index}: ${JSON.stringify(name)}\n`).join("")}`;
 
-function attributesOf(attributes) {
-  const escaped = (value) => String(value).replace(/[<>&"]/g, (one) => `&#${one.charCodeAt(0)};`);
-  return Object.entries(attributes).map(([name, value]) => ` ${name}="${escaped(value)}"`).join("");
-}
+const escaped = (value) => String(value).replace(/[<>&"]/g, (one) => `&#${one.charCodeAt(0)};`);
+const attributesOf = (attributes) => Object.entries(attributes).map(([name, value]) => ` ${name}="${escaped(value)}"`).join("");
 
 /** Run lengths of the mask inside its bounding box, row by row, starting with background. */
 function rowRuns({ mask, bbox: [left, top, across, down] }) {
@@ -153,9 +152,13 @@ export async function labelMap({ segments, size: [height, width] }, numberOf) {
 /** Red, green and blue of a number in PASCAL VOC's palette: its bits, the lowest three first, as the highest of each. */
 const vocColour = (index) => [0, 1, 2].map((channel) => [0, 1, 2].reduce((value, k) => value | (((index >> (3 * k + channel)) & 1) << (7 - k)), 0));
 
-/** The labels of PASCAL VOC as CVAT and datumaro read them. */
-export const vocLabels = (names) =>
-  ["# label:color_rgb:parts:actions", ...["background", ...names].map((name, index) => `${name}:${vocColour(index)}::`), ""].join("\n");
+/** PASCAL VOC's list of labels, "background" first; a colon would end a label, # begin a comment. */
+export const vocLabels = (labels) =>
+  ["# label:color_rgb:parts:actions", ...labels.map((label, index) => `${label.replace(/[:#]/g, "_")}:${vocColour(index)}::`), ""].join("\n");
+
+/** The same for datumaro and CVAT, with any labels. */
+export const vocMeta = (labels) =>
+  JSON.stringify({ labels, label_map: { ...labels }, segmentation_colors: labels.map((_, index) => vocColour(index)), background_label: labels[0] });
 
 /**
  * A zip of `[name, content]`; the function `content` returns a text or a blob. One file is in memory at a time.

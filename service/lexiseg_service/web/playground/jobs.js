@@ -8,7 +8,7 @@ import { all, fileOf } from "./project.js";
 
 const POLL = 2000; // milliseconds
 const FORMATS = { coco: "coco.json", yolo: "yolo.zip", jsonl: "answers.jsonl" };
-const TRAINED_ON = /^(images\/|coco\.json$)/; // files of the project
+const TRAINED_ON = /^(images|annotations)\//; // files of the project
 const LINES = { jobs: lineOfJob, trainings: lineOfTraining };
 const waiting = {};
 const running = new Set(); // ids of trainings
