@@ -3,7 +3,8 @@
 import json
 import re
 
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from tests import pictures
 from tests.integration.playground.asking import add, asked_directly, choose, expect_result, place, segments
@@ -134,3 +135,29 @@ def test_the_exported_masks_are_the_service_s(page: Page, server: Server) -> Non
         one["mask"]["counts"] for one in asked_directly(server.url, "sky", "tree")
     ]
     assert [one["name"] for one in exported["categories"]] == ["sky", "tree"]
+
+
+STRONGEST = """async () => {
+    const { view } = await import("/playground/view.js");
+    const context = new OffscreenCanvas(view.fills.width, view.fills.height).getContext("2d");
+    context.drawImage(view.fills, 0, 0);
+    const { data } = context.getImageData(0, 0, view.fills.width, view.fills.height);
+    return data.reduce((most, value, index) => (index % 4 === 3 ? Math.max(most, value) : most), 0);
+}"""
+
+
+@pytest.mark.parametrize(("score", "mark", "strongest"), [(0.49, "doubtful 0.49", 0x70), (0.5, "0.50", 0xFF)])
+def test_what_is_doubtful_is_painted_fainter_and_called_so(page: Page, score: float, mark: str, strongest: int) -> None:
+    def rescored(route: Route) -> None:
+        answer = route.fetch()
+        content = answer.json()
+        content["segments"] = [{**one, "score": score} for one in content["segments"]]
+        route.fulfill(response=answer, json=content)
+
+    page.route("**/v1/segment", rescored)
+    choose(page)
+    add(page, "sky")
+
+    expect(segments(page).locator(".share")).to_have_text(re.compile(f"^{mark} ·"))
+    page.locator("#canvas[data-painted]").wait_for()
+    assert page.evaluate(STRONGEST) == strongest

@@ -46,7 +46,7 @@ def test_many_warnings_of_a_kind_are_one_line(page: Page) -> None:
     add(page, "qwrtz, zxcvb, yxcvm, ghjkl")
 
     expect(page.locator("#warnings li")).to_have_count(1)
-    expect(page.locator("#warnings")).to_contain_text("and 3 more like this.")
+    expect(page.locator("#warnings")).to_contain_text("The same holds for 3 more.")
 
 
 def test_only_what_a_word_marks_is_called_a_guess(page: Page) -> None:
@@ -61,7 +61,7 @@ def test_only_what_a_word_marks_is_called_a_guess(page: Page) -> None:
     page.uncheck("#background")
 
     expect_result(page, "Found Hund")
-    expect(warning).to_contain_text("what it marks is a guess")
+    expect(warning).to_contain_text("What it marks is a guess.")
 
 
 def test_a_word_of_another_language_is_warned_of_until_it_goes(page: Page) -> None:

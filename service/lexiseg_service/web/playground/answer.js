@@ -6,7 +6,7 @@ import { view } from "./view.js";
 
 const MAX_NAMES = 8; // in the result line
 const PATTERNS = 3; // plain, stripes and dots
-const SURE = 0.5; // segments of classes with a lower score are drawn fainter
+const SURE = 0.5; // segments of words with a lower score are drawn fainter
 const hidden = new Set(); // names
 let painter = null;
 let turn = 0;
@@ -60,7 +60,7 @@ function summary() {
   return parts.filter(Boolean).join(" ");
 }
 
-/** One warning of each type with the number of others, those about found classes first; unhelpful ones are left out. */
+/** One warning of each type, as sentences, with the number of others; those about found classes first. Unhelpful ones are left out. */
 function firstOfEach({ segments, warnings }) {
   const found = warnings.filter(({ field }) => segments.some((one) => field === `classes.${one.class_index}`));
   const others = warnings.filter((one) => one.type !== "no-mask-prompts" && !found.includes(one));
@@ -69,7 +69,8 @@ function firstOfEach({ segments, warnings }) {
   return [...new Set(all.map(({ type }) => type))].map((type) => {
     const [detail, ...more] = new Set(all.filter((one) => one.type === type).map((one) => one.detail));
     const plain = detail.replace("ask for semantic or panoptic", "choose regions or both").replace(/ \(the nearest .*\)|\.$/g, "");
-    return `${plain}${more.length ? `; and ${more.length} more like this` : ""}.`;
+    const sentences = plain.split("; ").map((one) => `${one[0].toUpperCase()}${one.slice(1)}.`);
+    return [...sentences, ...(more.length ? [`The same holds for ${more.length} more.`] : [])].join(" ");
   });
 }
 
@@ -86,6 +87,8 @@ const isLow = ({ score, task, isEdited }) => task !== "prompt" && !isEdited && s
 
 export const shownOf = (doc) => doc.segments.filter((one) => !one.isGone && !isLow(one));
 
+const isDoubtful = ({ score, label, task, isEdited }) => label != null && task !== "prompt" && !isEdited && score < SURE;
+
 export const isVisible = (one) => !isLow(one) && !hidden.has(one.name);
 
 /** Sends visible segments to the painter; `fresh`: size and masks of a new answer. */
@@ -93,8 +96,7 @@ function paint(fresh = {}) {
   if (!state.answer) return;
   const { segments } = state.answer;
   const inks = segments.map((one) => {
-    const faint = one.class_index != null && one.score < SURE;
-    return isVisible(one) ? { colour: colourOf(one.colour), faint, pattern: $("patterns").checked ? one.colour % PATTERNS : 0 } : null;
+    return isVisible(one) ? { colour: colourOf(one.colour), faint: isDoubtful(one), pattern: $("patterns").checked ? one.colour % PATTERNS : 0 } : null;
   });
   painter.postMessage({ turn, inks, ...fresh });
   [...$("segments").children].forEach((line, index) => line.classList.toggle("low", isLow(segments[index])));
@@ -121,6 +123,6 @@ function line(one) {
     { className: isLow(one) ? "low" : "" },
     element("label", {}, box, swatch(one.colour), one.name),
     ...(state.mode === "picture" ? [pen] : []),
-    element("span", { className: "share", textContent: `${one.score.toFixed(2)} · ${share.toFixed(1)} %` }),
+    element("span", { className: "share", textContent: `${isDoubtful(one) ? "doubtful " : ""}${one.score.toFixed(2)} · ${share.toFixed(1)} %` }),
   );
 }
