@@ -383,7 +383,13 @@ class Problem(BaseModel):
 
 
 class StreamInput(Asked):
-    """Settings for all frames of a stream that follows objects."""
+    """Settings for all frames of a stream."""
+
+    task: Literal["prompt", "semantic", "instance", "panoptic"] = Field(
+        "prompt",
+        description="prompt: follow the objects that frames name in `follow`; another task: segment the classes, where "
+        "a segment keeps its `track_id` from frame to frame",
+    )
 
 
 class StreamOutput(BaseModel):

@@ -1,4 +1,4 @@
-"""The /streams routes: objects followed from frame to frame, where each frame is a request of its own, as of web pages.
+"""The /streams routes: objects or classes through a clip, where each frame is a request of its own, as of web pages.
 
     POST /streams -> id of a stream -> frame, answer -> new config -> frame, answer -> ... -> DELETE, or idle
 
@@ -202,12 +202,12 @@ router = APIRouter(tags=["streams"])
 @router.post(
     "/streams",
     status_code=201,
-    summary="Open a stream that follows objects through a video",
+    summary="Open a stream that follows objects or classes through a video",
     responses={201: {"model": StreamOutput}, **problems(*OF_SEGMENT)},
     openapi_extra=json_body("StreamInput", {"classes": ["cow", "dog"], "model": "tiny"}),
 )
 async def open_stream(request: Request) -> Response:
-    """Open a stream of frames, sent one after the other; its objects are labelled if it names classes.
+    """Open a stream of frames, sent one after the other; followed objects are labelled if it names classes.
 
     The stream exists in the gateway that answers: a load balancer must send its frames to the same gateway.
     """
@@ -222,7 +222,7 @@ async def open_stream(request: Request) -> Response:
     openapi_extra=json_body("FrameInput", FRAME),
 )
 async def next_frame(request: Request, stream: Identity) -> Response:
-    """Return the masks of the followed objects in this frame.
+    """Return the masks of the followed objects, or of the classes, in this frame.
 
     `follow` starts objects in this frame, `unfollow` stops objects before it. A rejected frame starts and stops
     nothing, and the stream continues; errors of the stream itself (429, 503, 504) close it: the next frame gets 404.
@@ -277,7 +277,7 @@ async def end_stream(request: Request, stream: Identity) -> Response:
 async def _config(request: Request) -> StreamConfig:
     sent = await body.read_json(request, StreamInput, settings_of(request).limits)
     fields = {name: getattr(sent, name) for name in StreamInput.model_fields}
-    return StreamConfig(question=Question.model_construct(**fields, task="prompt"))
+    return StreamConfig(question=Question.model_construct(**fields), tracking=sent.task != "prompt")
 
 
 def _streams(request: Request) -> OpenStreams:

@@ -116,6 +116,16 @@ async def test_new_classes_label_the_same_objects(client: httpx.AsyncClient) -> 
     assert second.json()["state_reset"] is False
 
 
+async def test_what_words_find_keeps_its_number_from_frame_to_frame(client: httpx.AsyncClient) -> None:
+    stream = await opened(client, {"classes": ["red", "green"], "task": "semantic"})
+    first = await ask(client, stream, frame(red=HERE, green=THERE))
+
+    second = await ask(client, stream, frame(red=(8, 6), green=THERE))
+
+    assert sorted(labels_of(first).values(), key=str) == ["green", "red"]
+    assert labels_of(second) == labels_of(first)
+
+
 async def test_a_refused_config_leaves_the_stream_as_it_was(client: httpx.AsyncClient) -> None:
     stream = await opened(client, {"classes": ["red"]})
     await ask(client, stream, frame(shown(1, HERE), red=HERE))
@@ -123,7 +133,7 @@ async def test_a_refused_config_leaves_the_stream_as_it_was(client: httpx.AsyncC
     refused = [
         await client.put(f"/v1/streams/{stream}", json=asked)
         for asked in (
-            {"classes": ["green", "green"]}, {"vocabulary": "unheard-of"}, {"model": "none"}, {"task": "prompt"},
+            {"classes": ["green", "green"]}, {"vocabulary": "unheard-of"}, {"model": "none"}, {"task": "everything"},
         )
     ]  # fmt: skip
 
