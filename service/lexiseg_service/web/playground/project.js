@@ -8,6 +8,7 @@ import * as store from "./store.js";
 
 const THUMB = 96; // pixels of the longer side
 const OF_A_PICTURE = [413, 415, 422]; // status codes that concern one picture; the others continue
+const IN_FLIGHT = 2; // pictures that are labelled at a time: the service answers about one while another is sent and read
 const MAX_NAMES = 3; // of skipped pictures in the message
 const MARKS = { new: "", labelled: "●", reviewed: "✓" };
 const [OPEN, SETTINGS] = ["lexiseg-open", "lexiseg-settings"]; // local storage: key of the picture that is shown, the question
@@ -132,28 +133,31 @@ function accept() {
   if (!go(1, left) && !go(-1, left)) $("note").textContent = `All ${pictures.length} pictures are reviewed.`;
 }
 
-/** Acts on one after the other, with progress; what is refused costs itself alone. Tells what was done. */
-async function each(items, nameOf, act) {
+/** Acts on all, `width` at a time, with progress; what is refused costs itself alone. Tells what was done. */
+async function each(items, width, nameOf, act) {
   control?.abort();
-  const { signal } = (control = new AbortController());
+  const own = (control = new AbortController());
+  const { signal } = own;
   const [refused, began] = [[], performance.now()];
   let done = 0;
   $("progress").hidden = false;
   $("done-of").max = items.length;
+  const queue = items.entries();
   const all = async () => {
-    for (const [index, item] of items.entries()) {
-      const left = Math.ceil(((performance.now() - began) / 1000 / index) * (items.length - index));
-      $("done-of").value = index;
-      $("doing").textContent = `${index + 1} of ${items.length}: ${nameOf(item)}${index ? `; about ${timeOf(left)} left` : ""}`;
+    for (const [index, item] of queue) {
+      const ended = done + refused.length;
+      const left = Math.ceil(((performance.now() - began) / 1000 / ended) * (items.length - ended));
+      $("done-of").value = ended;
+      $("doing").textContent = `${index + 1} of ${items.length}: ${nameOf(item)}${ended ? `; about ${timeOf(left)} left` : ""}`;
       signal.throwIfAborted();
       await act(item, signal).then(() => (done += 1), (problem) => {
         if (!OF_A_PICTURE.includes(problem.status)) throw problem;
         refused.push(problem.message.startsWith(nameOf(item)) ? problem.message : `${nameOf(item)}: ${problem.message}`);
       });
     }
-    return "";
   };
-  const how = await all().catch((problem) => {
+  const how = await Promise.all(Array.from({ length: width }, all)).then(() => "", (problem) => {
+    own.abort(); // of the others
     if (problem.name === "AbortError") return "Stopped. ";
     if (problem.status === undefined) throw problem;
     return `${refusalText(problem, () => null)} `;
@@ -171,7 +175,7 @@ export async function addAll(files) {
   if (!files.length) return tell("There are no pictures among these files.", true);
   navigator.storage?.persist?.(); // a browser may ask its user, so not for a single picture
   const pathOf = (file) => file.webkitRelativePath.split("/").slice(1).join("/") || file.name;
-  await each(files, pathOf, async (file) => {
+  await each(files, 1, pathOf, async (file) => {
     const { image, ...picture } = await opened(file);
     const one = add({ image, ...picture }, baseName(pathOf(file)) + picture.file.name.slice(baseName(picture.file.name).length));
     await one.kept;
@@ -187,7 +191,7 @@ async function labelAll() {
   const open = strip.filter(({ doc }) => !doc.isReviewed && doc.asked !== JSON.stringify(words));
   $("note").textContent = open.length ? "" : pictures.length ? "All pictures are labelled with these words." : "Choose pictures first.";
   if (!open.length) return null;
-  await each(open, ({ name }) => name, async (picture, signal) => {
+  await each(open, IN_FLIGHT, ({ name }) => name, async (picture, signal) => {
     await fileOf(picture);
     const answer = await withRetry(() => engine.segment(picture, words, signal, () => null), signal);
     change(picture, withWords(picture.doc, words, answer));
