@@ -20,9 +20,9 @@ const OF_CLIENT = { classes: "Class", prompts: "Prompt", points: "Point", exampl
 export async function act({ id, value }) {
   if (!value && id !== "zip") return pass(id);
   if (!state.answer) return tell("There is no answer yet.");
-  const { file, image, width, height } = subject();
-  const segments = named(state.answer.segments.filter(isVisible));
-  const picture = { name: listed(file.name || "picture"), size: state.answer.size, model: state.answer.model, segments, file: () => file };
+  const { image, width, height } = subject();
+  const picture = pictureOf(subject(), state.answer);
+  const { segments } = picture;
   const base = baseName(picture.name);
   const titles = distinct(segments.map(({ name }) => name));
   const cutOuts = segments.map((one, index) => [`cut-outs/${base}-${titles[index]}.png`, () => cutOut(one, image)]);
@@ -40,8 +40,13 @@ export async function act({ id, value }) {
 const named = (segments) => segments.map((one) => ({ ...one, name: one.label ?? "object" }));
 const listed = (name) => name.replace(UNLISTED, "$1_");
 
+/** A picture of `filesOf`: what shows of an answer. */
+export function pictureOf({ file }, { size, model, segments }) {
+  return { name: listed(file.name || "picture"), size, model, segments: named(segments.filter(isVisible)), file: () => file };
+}
+
 /** Files `[path, content]` of pictures {name, size, model, segments, file} in all formats; `content` is a function. */
-function* filesOf(pictures) {
+export function* filesOf(pictures) {
   const names = [...new Set(pictures.flatMap(({ segments }) => segments.map((one) => one.name)))];
   for (const [index, picture] of pictures.entries()) {
     if (pictures.length > 1) tell(`Packing picture ${index + 1} of ${pictures.length}…`);

@@ -1,4 +1,4 @@
-// Objects selected by clicks or boxes in a clip, tracked by a stream of the service.
+// Objects selected by clicks or boxes in a clip, and what words find there, tracked by a stream of the service.
 
 import { remove, request } from "./engine/server.js";
 import { $, button, element, emit, modelOptions, named, refill, state, swatch } from "./page.js";
@@ -11,7 +11,7 @@ let lastFrame = null; // frame of the last answer
 
 window.addEventListener("pagehide", closeStream);
 
-/** The question for the next frame, or null if no object is followed. */
+/** The question for the next frame, or null if no object is followed. @returns {any} */
 export const followed = () => (state.followed.length ? { follow: state.followed.map(({ number }) => number), ...named(), ...modelOptions() } : null);
 
 /** Starts an object with a prompt in `frame`, a promise of a picture. */
@@ -40,11 +40,11 @@ export function forget() {
 }
 
 /** The next frame and its answer; a frame that starts an object is sent before the one that `grab` returns. */
-export async function follow(grab, signal) {
+export async function follow(grab, words, signal) {
   const one = state.followed.find(({ begins }) => begins);
   const stopped = [...ended];
   const frame = await (one ? one.begins.frame : grab());
-  const answer = await ask(frame, one ? [{ track_id: one.number, prompt: one.begins.prompt }] : [], stopped, signal).catch((problem) => {
+  const answer = await ask(frame, words, one ? [{ track_id: one.number, prompt: one.begins.prompt }] : [], stopped, signal).catch((problem) => {
     if (one && problem.status === 422) withdraw(one.number); // an invalid prompt is not retried
     throw problem;
   });
@@ -63,9 +63,11 @@ export async function follow(grab, signal) {
   return { frame, answer };
 }
 
-async function ask(frame, follow, unfollow, signal) {
-  const model = $("model").value;
-  const words = { ...(model && { model }), ...named() };
+/** The answer about words in the next frame, with a track id for each segment. */
+export const look = (frame, words, signal) => ask(frame, words, [], [], signal);
+
+async function ask(frame, words, follow, unfollow, signal) {
+  const { model } = words;
   const query = JSON.stringify(words);
   if (stream && stream.model !== model) closeStream(); // another model cannot use this stream's state
   if (stream) {

@@ -3,14 +3,12 @@
 
 import { EMPTY, withWords } from "./document.js";
 import * as engine from "./engine/server.js";
-import { begin, follow, followed, followSummary, forget, stop } from "./following.js";
+import { begin, follow, followed, followSummary, forget, look as track, stop } from "./following.js";
 import { $, baseName, element, emit, jpegOf, page, state, takesPrompts, tell, wordsQuestion } from "./page.js";
 import { add } from "./project.js";
 import { askLatest, asking, ready, stop as stopAsking } from "./question.js";
 import { view } from "./view.js";
 
-const MAX_SIDE = 1280; // pixels of the longer side that is sent
-const FOLLOW_STEP = 0.1; // seconds of the clip between two frames while objects are followed
 const MIN_RATE = 0.1; // playback rate
 const STEPS = 1000; // of the seek bar
 const PAN_WIDTH = 480; // pixels; visible width of the example's photograph
@@ -26,10 +24,12 @@ const clip = element("video", { muted: true, playsInline: true });
 let times = []; // time stamps of the last answers
 let lastQuery = { time: -1, text: "" }; // of the last frame sent
 let scene = 1; // incremented by each seek
+let film = null; // {stop} while the clip is exported
+let pace = 0; // share of its speed at which a clip is followed, as of the last frame
 let visibleTime = 0; // seconds; time of the visible frame, which during a seek is still the previous one
 
 for (const name of ["play", "pause", "ended", "timeupdate", "seeked"]) clip.addEventListener(name, control);
-clip.addEventListener("seeking", () => drop());
+clip.addEventListener("seeking", () => film || drop());
 clip.addEventListener("seeked", look);
 clip.addEventListener("pause", look);
 page.addEventListener("changed", again);
@@ -63,6 +63,14 @@ page.addEventListener("turned", () => {
 $("play").addEventListener("click", () => (clip.paused ? clip.play() : clip.pause()));
 $("seek").addEventListener("input", () => (clip.currentTime = ($("seek").value / STEPS) * clip.duration));
 $("frame").addEventListener("click", async () => emit("file", (await shown()).file));
+$("save-clip").addEventListener("click", save);
+$("rate").addEventListener("change", control);
+$("side").addEventListener("change", () => {
+  forget(); // its objects are in pixels of the old size
+  resize();
+  drop();
+  look();
+});
 
 clip.requestVideoFrameCallback(function onFrame(now, { mediaTime }) {
   visibleTime = mediaTime;
@@ -117,9 +125,7 @@ async function play(source, name) {
     if (clip.srcObject) clip.play().catch(clip.onerror); // a stream has no data before
   });
   if (!plays) return false;
-  const less = Math.min(1, MAX_SIDE / Math.max(clip.videoWidth, clip.videoHeight));
-  clip.width = Math.round(clip.videoWidth * less);
-  clip.height = Math.round(clip.videoHeight * less);
+  resize();
   state.clip = { name };
   state.frame = null;
   emit("tab", "video");
@@ -127,6 +133,12 @@ async function play(source, name) {
   // If the browser blocks autoplay, the visitor uses the button.
   await clip.play().catch(() => null);
   return true;
+}
+
+/** Sets the size at which frames are sent: even sides, as films have. */
+function resize() {
+  const less = Math.min(1, $("side").value / Math.max(clip.videoWidth, clip.videoHeight));
+  [clip.width, clip.height] = [clip.videoWidth, clip.videoHeight].map((side) => 2 * Math.round((side * less) / 2));
 }
 
 function close() {
@@ -144,6 +156,38 @@ function control() {
   const time = clip.srcObject ? "live" : `${clip.currentTime.toFixed(1)} of ${(clip.duration || 0).toFixed(1)} s`;
   $("time").textContent = time;
   $("seek").setAttribute("aria-valuetext", time);
+  $("save-clip").hidden = Boolean(clip.srcObject);
+  const speed = pace ? `about ${pace.toFixed(1)}` : "0.3 to 0.4 (on two cores)";
+  $("pace").textContent = engine.remote ? `A followed clip plays at ${speed} of its speed. A lower size or rate makes it faster.` : "";
+}
+
+/** Shows the frame at a time; resolves when its masks are painted. */
+function painted(time) {
+  return new Promise((resolve, reject) => {
+    const act = ({ type }) => {
+      if (type === "mapped" && state.frame.time !== time) return;
+      for (const name of ["mapped", "refused", "turned"]) page.removeEventListener(name, act);
+      (type === "mapped" ? resolve : reject)();
+    };
+    for (const name of ["mapped", "refused", "turned"]) page.addEventListener(name, act);
+    lastQuery = { time: -1, text: "" };
+    clip.currentTime = time;
+  });
+}
+
+/** Exports the clip with its masks, from here on if objects are followed; pressed again, ends it here. */
+async function save() {
+  if (film) return (film.isStopped = true);
+  if (!followed() && !wordsQuestion()) return idle();
+  clip.pause();
+  film = { isStopped: false };
+  scene += 1;
+  $("save-clip").textContent = "Stop the export";
+  const { record } = await import("./film.js");
+  const from = state.followed.length ? clip.currentTime : 0;
+  await record(film, { size: [clip.width, clip.height], rate: Number($("rate").value), from, to: clip.duration }, painted).catch(() => null);
+  film = null;
+  $("save-clip").textContent = "Export clip";
 }
 
 /** Discards the masks after a seek. */
@@ -172,14 +216,16 @@ function look() {
   if (state.mode !== "video" || !state.clip || asking() || clip.seeking) return;
   const what = followed() ?? wordsQuestion();
   if (!what) return idle();
+  const { follow: _, refine, ...words } = what; // refinements are of single pictures alone
   const text = JSON.stringify(what);
   if (lastQuery.time === clip.currentTime && lastQuery.text === text) return;
   const began = performance.now();
   const act = async (signal) => {
-    if (what.follow) return follow(grab, signal);
+    if (what.follow) return follow(grab, words, signal);
     const frame = await grab(); // grabbed again for each retry
     lastQuery = { time: frame.time, text };
-    return { frame, answer: await engine.frame(frame, what, signal) };
+    const isTracked = engine.remote && !refine && words.task !== "everything";
+    return { frame, answer: await (isTracked ? track(frame, words, signal) : engine.frame(frame, what, signal)) };
   };
   const take = ({ frame, answer }) => {
     lastQuery = { time: frame.time, text };
@@ -189,7 +235,9 @@ function look() {
     if ($("record").checked) keep(frame, what, answer);
     const spent = performance.now() - began;
     // Slow down the clip so that tracking keeps up.
-    clip.playbackRate = what.follow ? Math.min(1, Math.max(MIN_RATE, (1000 * FOLLOW_STEP) / spent)) : 1;
+    pace = Math.min(1, Math.max(MIN_RATE, 1000 / ($("rate").value * spent)));
+    clip.playbackRate = what.follow ? pace : 1;
+    control();
     times = [...times, performance.now()].slice(-KEPT);
     const passed = times.at(-1) - times[0];
     const rate = passed ? ` ${((1000 * (times.length - 1)) / passed).toFixed(1)} frames a second,` : "";
