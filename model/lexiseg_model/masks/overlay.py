@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import math
 
 import cv2
@@ -10,20 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from lexiseg_model.palette import colour
 from lexiseg_model.types import LabelMap, Segment
 
 MAX_WIDTH = 1280
 MAX_PIXELS = 4 * 2**20  # bounds very high images
 OPACITY = 0.5
-GOLDEN_ANGLE = 0.381966  # of the colour circle, so that neighbours in the class list differ
 MIN_LABELLED = 0.002  # share of the image; smaller segments have no text
-
-
-def colour(index: int) -> tuple[int, int, int]:
-    """RGB of the index-th class, the same in every image."""
-    lightness = (0.55, 0.42, 0.68)[index % 3]
-    red, green, blue = colorsys.hls_to_rgb((0.58 + index * GOLDEN_ANGLE) % 1.0, lightness, 0.75)
-    return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def fitted(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

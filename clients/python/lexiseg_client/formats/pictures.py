@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import importlib
 import importlib.util
 import io
@@ -16,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_client.errors import MissingLibrary
+from lexiseg_client.formats.palette import colour
 from lexiseg_client.images import BinaryFile, file_bytes
 from lexiseg_client.masks import png
 from lexiseg_client.segments import LabelMap, Segment, best_masks
 
-GOLDEN_RATIO = 0.618034  # hue step between classes: neighbours in the class list differ clearly
 OUTLINE = 0.35  # brightness of outlines relative to the overlay
 MAX_LABEL = 60  # characters of a label in a file name
 PNG = ".png"
@@ -35,12 +34,6 @@ def label_map(segments: Sequence[Segment], size: tuple[int, int]) -> LabelMap:
     for segment in reversed(best_masks(segments)):  # where masks of prompts overlap, the first prompt wins
         ids[segment.shape.pixels()] = segment.id  # not `.mask`, which caches the decoded mask
     return ids
-
-
-def colour(index: int) -> tuple[int, int, int]:
-    """The RGB colour of a class index, 0 to 255 each."""
-    red, green, blue = colorsys.hsv_to_rgb(index * GOLDEN_RATIO % 1, 0.75, 1.0)
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def paint(segments: Sequence[Segment], ids: LabelMap, pixels: NDArray[Any], opacity: float) -> NDArray[np.uint8]:

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.masks.overlay import OPACITY, colour
+from lexiseg_model.masks.overlay import OPACITY
 from lexiseg_model.masks.png import to_png
+from lexiseg_model.palette import colour
 from lexiseg_model.tasks.label_maps import labeller
 from lexiseg_model.types import LabelMap, Vocabulary
 from lexiseg_service.commands.bar import bar_of

@@ -32,7 +32,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from lexiseg_model.errors import DatasetError, OptionError
-from lexiseg_model.masks.overlay import colour
+from lexiseg_model.palette import colour
 from lexiseg_model.tasks.blending import Box
 
 PERCENTILES = 2.0, 98.0

@@ -22,6 +22,7 @@ from lexiseg_model.errors import ExportError, OptionError
 from lexiseg_model.export.manifest import default_cache_dir
 from lexiseg_model.methods.tiny import browser
 from lexiseg_service.commands.in_process import load_exact
+from lexiseg_service.gateway.rest.pages import PALETTE
 from lexiseg_service.gateway.vocabularies.named import BUILT_IN_NAMES, built_in
 from lexiseg_service.image.samples import AUTHORS, NoSample, photograph
 from lexiseg_service.settings import Settings
@@ -128,6 +129,7 @@ def copy_page(out: Path, server: str | None = None) -> None:
         "playground/engine/server.js": "playground/engine/browser.js",
         "{max_bytes}": str(MAX_BYTES),
         "{max_pixels}": str(MAX_PIXELS),
+        "{palette}": PALETTE,
         "Send an image and words, get masks.": "Words and clicks to masks, in this browser: pictures stay here.",
     }
     for old, new in changes.items():

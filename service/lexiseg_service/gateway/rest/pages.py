@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
+from lexiseg_model.palette import COUNT, colour
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.image.samples import AUTHORS, NoSample, photograph
 
@@ -60,7 +61,13 @@ ONE_DAY = {"Cache-Control": "public, max-age=86400"}
 FILES = StaticFiles(directory=WEB)
 
 _STYLE_LINK = '<link rel="stylesheet" href="playground/style.css">'
-_INDEX = (PLAYGROUND / "index.html").read_text(encoding="utf-8").replace(_STYLE_LINK, f"<style>{_STYLE}</style>")
+PALETTE = " ".join("#" + bytes(colour(index)).hex() for index in range(COUNT))
+_INDEX = (
+    (PLAYGROUND / "index.html")
+    .read_text(encoding="utf-8")
+    .replace(_STYLE_LINK, f"<style>{_STYLE}</style>")
+    .replace("{palette}", PALETTE)
+)
 
 router = APIRouter(include_in_schema=False)
 

@@ -33,11 +33,11 @@ export function element(name, properties, ...children) {
 
 export const button = (textContent, onclick, properties) => element("button", { type: "button", textContent, onclick, ...properties });
 
-const GOLDEN_ANGLE = 137.508;
+const PALETTE = document.body.dataset.palette.split(" "); // of the service's overlays
 const JPEG_QUALITY = 0.92;
 
 /** CSS colour of the class, prompt or object with this number. */
-export const colourOf = (index) => `hsl(${(210 + index * GOLDEN_ANGLE) % 360} 72% ${[55, 68, 44][index % 3]}%)`;
+export const colourOf = (index) => PALETTE[index % PALETTE.length];
 
 export const swatch = (index) => element("span", { className: "swatch", style: `background: ${colourOf(index)}` });
 

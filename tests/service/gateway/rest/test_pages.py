@@ -7,6 +7,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from lexiseg_model.palette import colour
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.rest.pages import DOCS_POLICY, PATHS, PLAYGROUND, PLAYGROUND_POLICY, SCRIPTS
 from tests.service.gateway.serving import serving
@@ -20,6 +21,15 @@ async def test_a_page_loads_only_our_own_files(client: httpx.AsyncClient, path: 
     assert page.headers["content-security-policy"] == policy
     assert set(re.findall(r'(?:src|href)="/?([^":]*)"', page.text)) <= {path.removeprefix("/") for path in PATHS}
     assert not re.search(r"https?:", policy)
+
+
+async def test_the_page_has_the_colours_of_overlays(client: httpx.AsyncClient) -> None:
+    page = await client.get("/")
+
+    (palette,) = re.findall('data-palette="([^"]*)"', page.text)
+    colours = [tuple(bytes.fromhex(one.removeprefix("#"))) for one in palette.split()]
+    assert colours == [colour(index) for index in range(len(colours))]
+    assert len(set(colours)) > 200
 
 
 def test_every_file_of_the_playground_is_served_and_loads_only_such_files() -> None:
