@@ -18,8 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lexiseg_model.errors import UnknownModelError
 
-MIN_PROBABILITY = 1e-6  # keeps the log-odds of a score rule finite
-MAX_LOGIT = 50.0  # of a score rule
 DEFAULT_SMOOTHING = 0.8  # share of the past in the average over the frames of a video
 
 Task = Literal["semantic", "instance", "panoptic", "prompt", "everything"]
@@ -283,25 +281,6 @@ class ScoreRule(StrictModel):
         le=1,
         description="minimum score of a segment, 0 to 1; lower ones are dropped; a request may override it",
     )
-
-    def score(self, presence: float, probability: float, n_classes: int, area: float) -> float:
-        """Return the score, 0..1.
-
-        Args:
-            presence: logit of the class in the whole image.
-            probability: mean over the pixels of the segment, 0..1.
-            n_classes: in the request, at least 1.
-            area: share of the image, above 0 and at most 1.
-        """
-        clipped = min(max(probability, MIN_PROBABILITY), 1 - MIN_PROBABILITY)
-        logit = (
-            self.bias
-            + self.presence * presence
-            + self.probability * math.log(clipped / (1 - clipped))
-            + self.classes * math.log(n_classes)
-            + self.area * math.log(area)
-        )
-        return 1 / (1 + math.exp(-min(max(logit, -MAX_LOGIT), MAX_LOGIT)))
 
 
 class ThingBelief(StrictModel):

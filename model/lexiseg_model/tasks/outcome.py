@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from lexiseg_model.kernel import library
 from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import winners
+from lexiseg_model.tasks import beliefs
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.types import LabelMap, Rle, ScoreRule, Segment, Segmentation, Task
 
@@ -65,9 +67,16 @@ class Calibration(NamedTuple):
     rule: ScoreRule
     presence: NDArray[np.float64]
 
-    def score(self, index: int, probability: float, area: float) -> float:
-        """Return the score, 0..1, of a segment of class `index`, by its mean probability and its share of the image."""
-        return self.rule.score(float(self.presence[index]), probability, len(self.presence), area)
+    def scores(
+        self, owner: NDArray[np.int64], probability: NDArray[np.float64], area: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the scores [N], 0..1, of segments of classes `owner` [N], by mean probabilities and shares."""
+        numbers = (self.presence[owner], probability, np.float64(len(self.presence)), area)
+        presence, mean, n_classes, share = (torch.tensor(each, dtype=torch.float64) for each in numbers)
+        scores: NDArray[np.float64] = beliefs.scores(
+            beliefs.score_weights(self.rule), presence, mean, n_classes, share
+        ).numpy()
+        return scores
 
 
 def segmentation(task: Task, pieces: Pieces, query: Query, calibration: Calibration | None = None) -> Segmentation:
@@ -83,14 +92,16 @@ def segmentation(task: Task, pieces: Pieces, query: Query, calibration: Calibrat
     pieces_of: list[int] = []  # of each segment
     n = len(pieces.owner)
     rles = encode_label_map(pieces.labels, n) if pieces.rles is None else pieces.rles
+    areas = np.array([rle.area for rle in rles[:n]], np.float64)
+    means = pieces.votes[:n] / areas.clip(1)
+    calibrated = means if calibration is None else calibration.scores(pieces.owner, means, areas / pieces.labels.size)
     for piece, (index, rle) in enumerate(zip(pieces.owner.tolist(), rles, strict=True)):
         entry = query.vocabulary.classes[index]
         if not rle.area:
             continue
-        score = float(pieces.votes[piece] / rle.area)
-        default = 0.0
+        score, default = float(means[piece]), 0.0
         if calibration is not None and entry.texts:  # presence is learned for words, not for examples
-            score = calibration.score(index, score, rle.area / pieces.labels.size)
+            score = float(calibrated[piece])
             default = calibration.rule.threshold if drops else 0.0
         if score < options.min_score(entry.threshold, default):
             continue

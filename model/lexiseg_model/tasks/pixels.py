@@ -9,18 +9,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.masks.regions import Regions, split, sum_by_region
 from lexiseg_model.masks.upsample import winners
+from lexiseg_model.tasks import beliefs
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.tasks.outcome import Calibration, Pieces, outcome, segmentation
 from lexiseg_model.types import Segmentation, Task, ThingBelief, Vocabulary
 from lexiseg_model.vocabulary.scoring import Scored, score
 
 MIN_INSTANCE = 0.0005  # of the picture; smaller regions are specks of the label map
-TINY = 1e-6  # keeps logarithms finite
 
 
 class RegionVotes(NamedTuple):
@@ -70,20 +71,15 @@ def connected_regions(task: Task, query: Query) -> Segmentation:
     return segmentation(task, Pieces(regions.labels, regions.owner, votes, kept), query, _calibration(query, scored))
 
 
-def evidence(parts: RegionVotes) -> NDArray[np.float64]:
-    """[N, 3]: logarithms of mean probability, of the share of the picture, and of the presence of the class in 0..1."""
+def thing_probability(parts: RegionVotes, rule: ThingBelief) -> NDArray[np.float64]:
+    """Probability [N] that each region is a whole thing of its class."""
     labels, owner = parts.regions.labels, parts.regions.owner
     n = len(owner)
     areas = np.bincount(labels.reshape(-1), minlength=n + 1)[:n]
-    mean = parts.votes[:n] / areas.clip(1)
-    presence = -np.logaddexp(0, -parts.presence)  # the logarithm of the logistic function
-    return np.stack([np.log(mean.clip(TINY)), np.log((areas / labels.size).clip(TINY)), presence[owner]], 1)
-
-
-def thing_probability(parts: RegionVotes, rule: ThingBelief) -> NDArray[np.float64]:
-    """Probability [N] that each region is a whole thing of its class."""
-    logits = evidence(parts) @ np.array([rule.probability, rule.area, rule.presence]) + rule.bias
-    probability: NDArray[np.float64] = 1 / (1 + np.exp(-logits))
+    numbers = (parts.presence[owner], parts.votes[:n] / areas.clip(1), areas / labels.size)
+    probability: NDArray[np.float64] = beliefs.thing_probability(
+        beliefs.thing_weights(rule), *map(torch.from_numpy, numbers)
+    ).numpy()
     return probability
 
 

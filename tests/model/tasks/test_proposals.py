@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from lexiseg_model import tasks
 from lexiseg_model.features import Features
-from lexiseg_model.masks.regions import split
 from lexiseg_model.segmenter import Proposals
-from lexiseg_model.tasks.pixels import RegionVotes, evidence
+from lexiseg_model.tasks.beliefs import evidence
 from lexiseg_model.types import Background, ClassEntry, PanopticRule, Segmentation, Task, ThingBelief
 from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter
 from tests.model.tasks.asking import ALL, PROPOSALS, ask, described, features_of, stacked, vocabulary
@@ -142,17 +142,12 @@ LARGE = ThingBelief(probability=0, area=1, presence=0, bias=-math.log(0.2), leas
 PRESENT = ThingBelief(probability=0, area=0, presence=1, bias=-1, least=0.5)  # surer than can be
 
 
-def seen(labels: list[list[int]], n_classes: int, presence: list[float]) -> RegionVotes:
-    regions = split(np.array(labels, np.uint8), list(range(n_classes)), 1)
-    votes = np.bincount(regions.labels.reshape(-1), minlength=len(regions.owner) + 1).astype(np.float64) / 2
-    return RegionVotes(regions, votes, np.array(presence))
-
-
 def test_evidence_is_probability_area_and_presence_as_logarithms() -> None:
-    known = seen([[0, 0, 9, 1], [0, 0, 9, 9]], 2, [3.0, -2.0])
+    presence, probability, area = torch.tensor([[3.0, -2.0], [0.5, 0.5], [0.5, 0.125]], dtype=torch.float64)
 
     half, sure, hardly = (math.log(share) for share in (0.5, 1 / (1 + math.exp(-3)), 1 / (1 + math.exp(2))))
-    np.testing.assert_allclose(evidence(known), [[half, half, sure], [half, math.log(1 / 8), hardly]])
+    expected = [[half, half, sure], [half, math.log(1 / 8), hardly]]
+    np.testing.assert_allclose(evidence(presence, probability, area), expected)
 
 
 @pytest.mark.parametrize("task", ["instance", "panoptic"])

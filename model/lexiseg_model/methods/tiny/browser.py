@@ -132,7 +132,6 @@ def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
     """What the browser needs beside the graphs: the card, and numbers of steps that are no part of a graph."""
     return {
         "card": {**model.card.model_dump(mode="json", include=CARD_FIELDS | CARD_RULES), "refinements": []},
-        "score": {"least": types.MIN_PROBABILITY, "most": types.MAX_LOGIT},
         "template": TEMPLATE,
         "familiar": None if model.familiar is None else {"bound": model.familiar.bound},
         "flow": motion.flow_settings(),
@@ -143,7 +142,7 @@ def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
             "max_tracks": tracking.MAX_TRACKS,
         },
         "smoothing": types.DEFAULT_SMOOTHING,
-        "regions": {"min_share": pixels.MIN_INSTANCE, "tiny": pixels.TINY},
+        "regions": {"min_share": pixels.MIN_INSTANCE},
         "looks": {"largest": closer_look.KEPT, "cached": closer_look.MAX_LOOKS},
         "prompts": {"max_answers": negative_points.MAX_ANSWERS, "certain": point_rules.CERTAIN},
         "takes_masks": isinstance(model, Corrections),

@@ -15,6 +15,7 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.methods.tiny.words import familiar as familiar_words
 from lexiseg_model.methods.tiny.words.text_tower import TOKENS, WIDTH, MiniLM, pooled
+from lexiseg_model.tasks import beliefs
 from lexiseg_model.vocabulary import examples
 
 ABSENT = -1e4  # logit of what is not there
@@ -123,6 +124,36 @@ class Presence(nn.Module):
         rank = torch.arange(sure.shape[1])
         surest = sure.sort(1, descending=True).values.masked_fill(rank >= n, -torch.inf).logsumexp(1)
         return (whole[:-1] + surest - n.log(),)
+
+
+class SegmentScores(nn.Module):
+    """`whole` [K + 1] of `Scores`; of N segments class `owner` [N], mean probability [N] and share of the image [N].
+
+    Returns scores [N] by the card's rule; float64, as the last two inputs.
+    """
+
+    rule: Tensor
+
+    def __init__(self, rule: types.ScoreRule | None) -> None:
+        super().__init__()
+        self.register_buffer("rule", torch.zeros(5).double() if rule is None else beliefs.score_weights(rule))
+
+    def forward(self, whole: Tensor, owner: Tensor, probability: Tensor, area: Tensor) -> tuple[Tensor]:
+        n_classes = torch.ones_like(whole).double().sum() - 1
+        return (beliefs.scores(self.rule, whole.double()[owner], probability, n_classes, area),)
+
+
+class Things(nn.Module):
+    """`presence` [K] of `Presence`; of N regions class, mean probability and share [N] -> their probability [N]."""
+
+    rule: Tensor
+
+    def __init__(self, rule: types.ThingBelief | None) -> None:
+        super().__init__()
+        self.register_buffer("rule", torch.zeros(4).double() if rule is None else beliefs.thing_weights(rule))
+
+    def forward(self, presence: Tensor, owner: Tensor, probability: Tensor, area: Tensor) -> tuple[Tensor]:
+        return (beliefs.thing_probability(self.rule, presence.double()[owner], probability, area),)
 
 
 class Means(nn.Module):

@@ -29,6 +29,8 @@ from lexiseg_model.methods.tiny.browser_graphs import (
     Region,
     ScaleExamples,
     Scores,
+    SegmentScores,
+    Things,
     Tower,
 )
 from lexiseg_model.methods.tiny.graphs import TEMPLATES, with_templates
@@ -42,6 +44,7 @@ from lexiseg_model.video.motion_graphs import motion_parts
 
 MAX_CELLS = 512  # of a side at stride 32
 MAX_TEXTS = 4096  # of a request
+MAX_SEGMENTS = 2**20
 
 
 def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
@@ -80,6 +83,7 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
             {"background": {0: words}},
         ),
         Part("presence", Presence(tiny), _presence_inputs, present, ("presence",)),
+        *_belief_parts(model),
         Part("means", Means(), _means_inputs, {**pixels, "masks": {0: texts, **maps}}, ("means",)),
         Part("reading", reading, lambda *_: [torch.randn(3, WIDTH)], by_text, properties, word_lists),
         Part("region", Region(settings.examples.apart), _region_inputs, region, ("row", "cells")),
@@ -91,6 +95,23 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
         *motion_parts(),
     ]
     return with_templates(parts) if fit_templates(model) else parts
+
+
+def _belief_parts(model: TinySegmenter) -> list[Part]:
+    """The graphs of the card's logistic rules."""
+    rows, classes = Dim("rows", min=2, max=MAX_TEXTS), Dim("classes", min=1, max=MAX_TEXTS)
+    n = {0: Dim("segments", min=1, max=MAX_SEGMENTS)}
+    pieces = dict.fromkeys(("owner", "probability", "area"), n)
+    scores, things = SegmentScores(model.card.score), Things(model.card.panoptic.things)
+    return [
+        Part("segment-scores", scores, _piece_inputs, {"whole": {0: rows}, **pieces}, ("score",)),
+        Part("things", things, _piece_inputs, {"presence": {0: classes}, **pieces}, ("thing",)),
+    ]
+
+
+def _piece_inputs(*_: int) -> list[Tensor]:
+    shares = torch.tensor([[0.5, 0.99, 1e-7, 1.0], [0.25, 0.5, 1e-4, 0.2]], dtype=torch.float64)
+    return [torch.randn(3), torch.tensor([0, 1, 1, 0]), *shares]
 
 
 def _example_parts(model: TinySegmenter, background: Tensor) -> list[Part]:

@@ -18,6 +18,7 @@ from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.tasks import segment
+from lexiseg_model.tasks.beliefs import score_weights
 from lexiseg_model.types import Background, ClassEntry, ScoreRule, Segment, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from lexiseg_train.data.indexed import IGNORE, IndexedDataset, Sample, evenly_spread
@@ -101,8 +102,8 @@ def fit_scores(segmenter: Segmenter, train: Sequence[IndexedDataset], seed: int)
 
 def scores(segments: Segments, rule: ScoreRule) -> NDArray[np.float64]:
     """[N] the scores of segments by a rule."""
-    weights = np.array([rule.presence, rule.probability, rule.classes, rule.area])
-    return np.asarray(1 / (1 + np.exp(-(segments.inputs @ weights + rule.bias))), np.float64)
+    weights = score_weights(rule).numpy()
+    return np.asarray(1 / (1 + np.exp(-(segments.inputs @ weights[:4] + weights[4]))), np.float64)
 
 
 def calibration_error(scored: NDArray[np.float64], right: NDArray[np.bool_]) -> float:

@@ -77,17 +77,19 @@ export async function segmentsOf(rules, question, bank, { features, cells, size 
   const won = winners(memory ? await memory.smooth(own, cells) : own, rowsOf(bank), cells, size);
   const isSemantic = (question.task ?? "semantic") === "semantic";
   const regions = { ...won, owner: classes.map((_, index) => index) };
-  const presence = isSemantic || memory || !rules.card.panoptic.things ? null : (await run("presence", seen)).presence.data;
-  const { labels, votes, owner } = isSemantic ? regions : thingsOf(rules, classes, presence, won, size[0], question.task);
+  const presence = isSemantic || memory || !rules.card.panoptic.things ? null : (await run("presence", seen)).presence;
+  const { labels, votes, owner } = isSemantic ? regions : await thingsOf(rules, classes, presence, won, size[0], question.task, run);
+  const pieces = encoded(labels, owner.length, size).map((one, piece) => ({ ...one, piece })).filter(({ area }) => area);
+  const means = pieces.map(({ area, piece }) => votes[piece] / area);
+  const shares = pieces.map(({ area }) => area / labels.length);
+  const calibrated = await scoresOf(rules, seen.whole, pieces.map(({ piece }) => owner[piece]), means, shares, run);
   const segments = [];
-  encoded(labels, owner.length, size).forEach((one, piece) => {
-    if (!one.area) return;
-    const index = owner[piece];
+  pieces.forEach((one, i) => {
+    const index = owner[one.piece];
     const isNamed = rules.card.score && classes[index].texts.length; // presence is trained for words, not for examples
-    const probability = votes[piece] / one.area;
-    const score = isNamed ? scoreOf(rules, seen.whole.data[index], probability, classes.length, one.area / labels.length) : probability;
+    const score = isNamed ? calibrated[i] : means[i];
     const least = classes[index].threshold ?? question.threshold ?? (drops && isNamed && !memory ? rules.card.score.threshold : 0);
-    if (score >= least) segments.push({ id: segments.length + 1, label: classes[index].name, class_index: index, score, piece, ...one });
+    if (score >= least) segments.push({ id: segments.length + 1, label: classes[index].name, class_index: index, score, ...one });
   });
   const numbers = memory?.follow(labels, segments, size) ?? [];
   const present = new Set(segments.map((one) => one.class_index));
@@ -100,22 +102,20 @@ export async function segmentsOf(rules, question, bank, { features, cells, size 
  * Connected regions of each class, the largest first; stuff is one region (panoptic) or left out. With the `presence` of
  * classes in the picture, only regions that are probably whole things; without it, all.
  */
-function thingsOf(rules, classes, presence, { labels, probability }, height, task) {
-  const { min_share: minShare, tiny } = rules.regions;
-  const { things: rule } = rules.card.panoptic;
+async function thingsOf(rules, classes, presence, { labels, probability }, height, task, run) {
+  const { min_share: minShare } = rules.regions;
   const { ids, owner, areas } = parts(labels, height); // the map is in column-major order
   const votes = new Float64Array(owner.length);
   ids.forEach((id, pixel) => (votes[id] += probability[pixel]));
-  const isBelieved = (id) => {
-    const [sure, large] = [votes[id] / areas[id], areas[id] / labels.length].map((share) => Math.log(Math.max(share, tiny)));
-    const logit = rule.probability * sure + rule.area * large - rule.presence * Math.log1p(Math.exp(-presence[owner[id]])) + rule.bias;
-    return 1 / (1 + Math.exp(-logit)) >= rule.least;
-  };
+  // The background's regions have the number of no class.
+  const numbered = Array.from(owner, (index) => Math.min(index, classes.length - 1));
+  const pieceInputs = piecesOf(numbered, Array.from(votes, (sum, id) => sum / areas[id]), Array.from(areas, (area) => area / labels.length));
+  const believed = presence && (await run("things", { presence, ...pieceInputs })).thing.data;
   const smallest = Math.max(1, Math.trunc(minShare * labels.length));
   const pieces = classes.flatMap(({ stuff }, index) => {
     const own = [...owner.keys()].filter((id) => owner[id] === index);
     if (stuff) return task === "panoptic" && own.length ? [own] : [];
-    const things = own.filter((id) => areas[id] >= smallest && (!presence || isBelieved(id)));
+    const things = own.filter((id) => areas[id] >= smallest && (!believed || believed[id] >= rules.card.panoptic.things.least));
     return things.sort((one, other) => areas[other] - areas[one]).map((id) => [id]);
   });
   const numbers = new Uint16Array(owner.length).fill(pieces.length);
@@ -127,12 +127,18 @@ function thingsOf(rules, classes, presence, { labels, probability }, height, tas
   };
 }
 
-function scoreOf({ card: { score: rule }, score: { least, most } }, presence, probability, count, area) {
-  const clipped = Math.min(Math.max(probability, least), 1 - least);
-  const sure = rule.presence * presence + rule.probability * Math.log(clipped / (1 - clipped));
-  const logit = rule.bias + sure + rule.classes * Math.log(count) + rule.area * Math.log(area);
-  return 1 / (1 + Math.exp(-Math.min(Math.max(logit, -most), most)));
+/** Scores of pieces by the card's rule; without one, their mean probabilities. */
+async function scoresOf(rules, whole, owners, means, shares, run) {
+  if (!rules.card.score || !owners.length) return means;
+  return (await run("segment-scores", { whole, ...piecesOf(owners, means, shares) })).score.data;
 }
+
+/** Inputs of the graphs `segment-scores` and `things`. */
+const piecesOf = (owners, probability, area) => ({
+  owner: [BigInt64Array.from(owners, BigInt), [owners.length]],
+  probability: [Float64Array.from(probability), [owners.length]],
+  area: [Float64Array.from(area), [owners.length]],
+});
 
 /** Warnings about words far from the training words, about commas, and about stuff as instances. */
 export function warningsOf(rules, { classes, texts }, task) {
