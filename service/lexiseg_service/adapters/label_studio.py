@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -31,6 +32,7 @@ from lexiseg_service.errors import (
 )
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of, use_case_of
+from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.image.url_fetch import IMAGE_HEADERS, content_of
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.validation import off_event_loop
@@ -73,6 +75,16 @@ class Control:
     image_field: str  # of a task's data
     classes: list[dict[str, Any]]  # of a question
     options: dict[str, Any]  # other fields of it
+
+    def label_of(self, asked: str) -> str | None:
+        """The label as it is written in the configuration, for a label of an answer or one of its words."""
+        for entry in self.classes:
+            if plain(entry["name"]) == asked:
+                return str(entry["name"])
+        for entry in self.classes:
+            if folded(asked) in map(folded, (entry["name"], *entry["synonyms"])):
+                return str(entry["name"])
+        return None
 
 
 def control_of(label_config: str) -> Control:
@@ -167,7 +179,7 @@ def label_of(context: Context) -> str | None:
     return None
 
 
-async def image_of(request: Request, value: str, field: str) -> ImageSource:
+async def image_of(value: str, field: str, client: str, settings: Settings, use_case: UseCase) -> ImageSource:
     """A task's image: an upload is fetched from Label Studio, any other URL by the service's own rules.
 
     Raises:
@@ -175,12 +187,10 @@ async def image_of(request: Request, value: str, field: str) -> ImageSource:
         ImageNotFetched: Label Studio did not send the upload.
         TooLarge: the upload is over the limit.
     """
-    settings = settings_of(request)
     home = settings.label_studio_url
     upload = None if home is None else upload_url(value, home)
     if upload is not None:
-        client = caller_of(request).client
-        return ImageSource(await use_case_of(request).counted_fetch(client, partial(_upload, upload, settings)))
+        return ImageSource(await use_case.counted_fetch(client, partial(_upload, upload, settings)))
     if value.startswith("/"):
         raise InvalidValue.of(field, value, "a URL or a data URI; uploads are fetched from LEXISEG_LABEL_STUDIO_URL")
     return await image_of_text(value, field)
@@ -245,40 +255,41 @@ async def prediction_of(
     Raises:
         ClientDisconnect: Label Studio hung up.
     """
+    write = partial(regions_of, image_id=answer.image_id, size=answer.size, control=control, label=label)
+    return prediction(chain.from_iterable(await convert(answer, write)), answer.model, answer.model_digest)
 
-    as_written = {plain(entry["name"]): entry["name"] for entry in control.classes}  # Label Studio knows no other
-    as_asked = {
-        folded(word): entry["name"] for entry in control.classes for word in (entry["name"], *entry["synonyms"])
-    }
 
-    def regions_of(segment: Segment) -> list[dict[str, Any]]:
-        name = label
-        if segment.label is not None:
-            name = as_written.get(segment.label) or as_asked.get(folded(segment.label)) or label or segment.label
-        return [
-            {
-                "id": f"{answer.image_id[:8]}-{segment.id}-{index}",
-                "from_name": control.name,
-                "to_name": control.to_name,
-                "type": control.kind,
-                "original_width": answer.size[1],
-                "original_height": answer.size[0],
-                "image_rotation": 0,
-                "value": {**shape, control.kind: [] if name is None else [name]},
-                "score": segment.score,
-                "readonly": False,
-                **({} if segment.label in (None, name) else {"meta": {"text": [segment.label]}}),  # the word
-            }
-            for index, shape in enumerate(_shapes(segment, answer.size, control.kind))
-        ]
+def regions_of(
+    segment: Segment, *, image_id: str, size: tuple[int, int], control: Control, label: str | None = None
+) -> list[dict[str, Any]]:
+    """A segment as regions of a control tag; `label` is for one without."""
+    name = label
+    if segment.label is not None:
+        name = control.label_of(segment.label) or label or segment.label
+    return [
+        {
+            "id": f"{image_id[:8]}-{segment.id}-{index}",
+            "from_name": control.name,
+            "to_name": control.to_name,
+            "type": control.kind,
+            "original_width": size[1],
+            "original_height": size[0],
+            "image_rotation": 0,
+            "value": {**shape, control.kind: [] if name is None else [name]},
+            "score": segment.score,
+            "readonly": False,
+            **({} if segment.label in (None, name) else {"meta": {"text": [segment.label]}}),  # the word
+        }
+        for index, shape in enumerate(_shapes(segment, size, control.kind))
+    ]
 
-    regions = list(chain.from_iterable(await convert(answer, regions_of)))
-    scores = [region["score"] for region in regions]
-    return {
-        "result": regions,
-        "score": sum(scores) / len(scores) if scores else 0.0,
-        "model_version": version_of(answer.model, answer.model_digest),
-    }
+
+def prediction(regions: Iterable[dict[str, Any]], model: str, digest: str | None) -> dict[str, Any]:
+    """Regions as a prediction, with their mean score."""
+    result = list(regions)
+    scores = [region["score"] for region in result]
+    mean = sum(scores) / len(scores) if scores else 0.0
+    return {"result": result, "score": mean, "model_version": version_of(model, digest)}
 
 
 def version_of(model: str, digest: str | None) -> str:
@@ -300,6 +311,12 @@ def _shapes(segment: Segment, size: tuple[int, int], kind: Kind) -> list[dict[st
     return [{"format": "rle", "rle": list(brush_runs(rle.decode(segment.mask.counts, segment.mask.size)))}]
 
 
+def fields_of_control(control: Control) -> dict[str, Any]:
+    """What a question about a task has beside its classes or prompts."""
+    fields = {**control.options, "mask": "rle"}
+    return fields | {"mask": "polygon", "simplify": SIMPLIFY} if control.kind == "polygonlabels" else fields
+
+
 class Task(BaseModel):
     """A task of a project; one of its data fields is the image."""
 
@@ -319,10 +336,8 @@ async def predict_task(
     value = task.data.get(control.image_field)
     if not isinstance(value, str):
         raise InvalidValue.of(field, value, "the image's URL")
-    image = await image_of(request, value, field)
-    fields = {**control.options, "mask": "rle"}
-    if control.kind == "polygonlabels":
-        fields |= {"mask": "polygon", "simplify": SIMPLIFY}
+    image = await image_of(value, field, caller_of(request).client, settings_of(request), use_case_of(request))
+    fields = fields_of_control(control)
     if context is not None and (words := words_of(context)):
         answer = await ask(request, {**fields, "classes": words}, image)
         first = control.classes[0]["name"] if control.classes else None

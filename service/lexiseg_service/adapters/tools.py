@@ -43,8 +43,10 @@ def run_lengths(segment: Segment) -> dict[str, Any]:
     return {"size": segment.mask.size, "counts": segment.mask.counts}
 
 
-async def read_as(schema: type[M], request: Request) -> M:
+async def read_as(schema: type[M], request: Request, more_values: int = 0) -> M:
     """Parse a JSON body by a schema; the content type is not checked, because some tools send none.
+
+    It may hold `more_values` than the largest question.
 
     Raises:
         MalformedRequest: the body is not JSON.
@@ -52,7 +54,7 @@ async def read_as(schema: type[M], request: Request) -> M:
         InvalidValue: a field is missing or out of range.
     """
     content = await request.body()
-    parse = partial(parse_object, content, settings_of(request).limits)
+    parse = partial(parse_object, content, settings_of(request).limits, more_values)
     return validate(schema, await off_event_loop(len(content), parse))
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from lexiseg_model.types import Task
 from lexiseg_service.adapters.loading import install
 from lexiseg_service.gateway.app import create_app
+from lexiseg_service.gateway.jobs.jobs import Jobs
 from lexiseg_service.settings import Adapter, Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
@@ -36,8 +37,13 @@ async def adapted(*names: Adapter, **values: Any) -> AsyncIterator[httpx.AsyncCl
     engine = EngineBackend(ColourSegmenter(tasks=TASKS))
     app = create_app(settings, engine, Metrics())
     install(app, settings)
+    jobs: Jobs | None = app.state.jobs
     try:
+        if jobs is not None:
+            await jobs.start()
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             yield client
     finally:
+        if jobs is not None:
+            await jobs.close()
         engine.engine.close(SOON)

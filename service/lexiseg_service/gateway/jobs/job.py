@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
-SourceKind = Literal["urls", "folder", "zip", "tar"]
+SourceKind = Literal["urls", "folder", "zip", "tar", "label-studio"]
 Format = Literal["jsonl", "parquet", "coco", "yolo", "label-maps"]
 Notice = Literal["none", "due", "sent", "given up"]  # of the end of a job, to its webhook
 RECENT_SECONDS = 60.0  # over which the rate of a running job is measured
@@ -45,11 +45,12 @@ class Job:
     created: float  # seconds since the epoch
     total: int  # pictures
     kind: SourceKind
-    root: str  # the folder or the archive; "" for URLs
+    root: str  # the folder or the archive; "" for URLs and tasks
     question: Mapping[str, Any]  # the fields of `Question` that were sent
     classes: Sequence[str]  # labels by class_index
     to: Format
     webhook: Webhook | None = None
+    tool: str = ""  # what an adapter keeps with it
 
 
 class Part(NamedTuple):

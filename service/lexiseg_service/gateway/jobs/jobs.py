@@ -6,11 +6,11 @@ import asyncio
 import secrets
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
@@ -20,7 +20,7 @@ from lexiseg_service.gateway.jobs.files import Files
 from lexiseg_service.gateway.jobs.formats import check_fits
 from lexiseg_service.gateway.jobs.job import Job, Part, Picture, Progress, SourceKind, Store, StoreAway, Webhook
 from lexiseg_service.gateway.jobs.redis_store import RedisStore
-from lexiseg_service.gateway.jobs.runner import LEASE_SECONDS, POLL_SECONDS, Runner, part_path
+from lexiseg_service.gateway.jobs.runner import LEASE_SECONDS, POLL_SECONDS, Fetch, Runner, part_path
 from lexiseg_service.gateway.jobs.schemas import JobInput
 from lexiseg_service.gateway.jobs.sources import ARCHIVE, allowed, in_archive, in_folder, numbered
 from lexiseg_service.gateway.jobs.sqlite_store import SqliteStore
@@ -37,6 +37,14 @@ SWEEP_SECONDS = 600.0  # between looks for jobs that have expired
 MAX_UNENDED = 16  # jobs of one key or address
 RETRY_SECONDS = 30
 SOURCE = "one of `urls`, `folder` and the file `archive`"
+
+
+class Tasks(NamedTuple):
+    """Pictures that a tool names."""
+
+    kind: SourceKind  # of their fetcher
+    places: Sequence[tuple[str, str]]  # names and places
+    tool: str  # what the adapter keeps with the job
 
 
 class Jobs:
@@ -70,8 +78,20 @@ class Jobs:
             await self._runner.close(self._settings.drain_seconds)
         await asyncio.to_thread(self._store.close)
 
-    async def create(self, asked: JobInput, archive: BinaryIO | None, caller: Caller) -> tuple[Job, Progress]:
+    def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:
+        """Have the pictures of a kind of source fetched by an adapter."""
+        self._runner.fetch_by(kind, fetch)
+
+    async def create(
+        self, asked: JobInput, archive: BinaryIO | None, caller: Caller, tasks: Tasks | None = None
+    ) -> tuple[Job, Progress]:
         """A new job; its pictures are listed now, and asked in the background.
+
+        Args:
+            asked: the question, and the source unless it is one of the next.
+            archive: a zip or tar.
+            caller: whose job it is.
+            tasks: those of a tool.
 
         Raises:
             InvalidValue: no source or several, no pictures or too many, or a question that is not as expected.
@@ -80,7 +100,7 @@ class Jobs:
             RateLimited: the client has too many jobs that have not ended.
             ServiceError: of other kinds, about the question.
         """
-        if [asked.urls, asked.folder, archive].count(None) != 2:
+        if [asked.urls, asked.folder, archive, tasks].count(None) != 3:
             sent = [name for name, value in (("urls", asked.urls), ("folder", asked.folder)) if value is not None]
             raise InvalidValue.of("urls", ", ".join(sent + [ARCHIVE] * (archive is not None)) or "none", SOURCE)
         if asked.urls is not None and not self._settings.url_fetch:
@@ -94,7 +114,7 @@ class Jobs:
         await self._check_count(caller)
         identity = secrets.token_urlsafe(ID_BYTES)
         try:
-            kind, root, pictures = await asyncio.to_thread(self._listed, identity, asked, archive)
+            kind, root, pictures = await asyncio.to_thread(self._listed, identity, asked, archive, tasks)
             job = Job(
                 identity,
                 caller.owner,
@@ -107,6 +127,7 @@ class Jobs:
                 classes,
                 asked.to,
                 None if asked.webhook is None else Webhook(asked.webhook.url, asked.webhook.secret),
+                "" if tasks is None else tasks.tool,
             )
             await self._ask_store(partial(self._store.add, job, pictures))
         except BaseException:
@@ -117,9 +138,11 @@ class Jobs:
         return job, Progress(0, 0, notice="none" if job.webhook is None else "due")
 
     def _listed(
-        self, identity: str, asked: JobInput, archive: BinaryIO | None
+        self, identity: str, asked: JobInput, archive: BinaryIO | None, tasks: Tasks | None
     ) -> tuple[SourceKind, str, list[Picture]]:
         most = self._settings.job_pictures
+        if tasks is not None:
+            return tasks.kind, "", numbered(tasks.places, most, "tasks")
         if asked.urls is not None:
             return "urls", "", numbered(((url, url) for url in asked.urls), most, "urls")
         try:

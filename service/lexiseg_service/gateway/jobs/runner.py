@@ -13,7 +13,7 @@ import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -24,11 +24,11 @@ import orjson
 import structlog
 
 from lexiseg_model.lru import Lru
-from lexiseg_service.errors import DeadlineExceeded, NotReady, ServiceError, Temporary, unexpected
+from lexiseg_service.errors import DeadlineExceeded, NotReady, ServiceError, SwitchedOff, Temporary, unexpected
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.jobs.files import Files
-from lexiseg_service.gateway.jobs.job import Job, Picture, Store, StoreAway
+from lexiseg_service.gateway.jobs.job import Job, Picture, SourceKind, Store, StoreAway
 from lexiseg_service.gateway.jobs.sources import Reader, reader_of
 from lexiseg_service.gateway.render import content_of
 from lexiseg_service.gateway.use_case import UseCase
@@ -39,6 +39,7 @@ from lexiseg_service.watch.metrics import Metrics
 
 logger = structlog.get_logger("lexiseg.jobs")
 T = TypeVar("T")
+Fetch = Callable[[str, str], Awaitable[ImageSource]]  # of a picture, by its place, for a client
 LANES = 8  # pictures of jobs that a gateway has in flight
 LANES_BESIDE = 1  # while it has other requests in flight: workers serve those first, but share the cores
 LOOK_SECONDS = 0.02  # between looks whether they are over
@@ -99,6 +100,11 @@ class Runner:
         self._readers: Lru[str, Reader] = Lru(MAX_READERS)
         self._questions: Lru[str, Question] = Lru(MAX_READERS)
         self._reading = asyncio.Lock()
+        self._fetches: dict[SourceKind, Fetch] = {"urls": _by_url}
+
+    def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:
+        """Have the pictures of a kind of source fetched by a function."""
+        self._fetches[kind] = fetch
 
     def start(self) -> None:
         """Begin."""
@@ -282,8 +288,10 @@ class Runner:
         return await asyncio.create_task(self._ask(job, picture, identity))
 
     async def _ask(self, job: Job, picture: Picture, identity: str) -> dict[str, Any]:
-        if job.kind == "urls":
-            image = ImageSource(url=picture.place)
+        if (fetch := self._fetches.get(job.kind)) is not None:
+            image = await fetch(picture.place, job.client)
+        elif job.kind == "label-studio":
+            raise SwitchedOff(f"the adapter {job.kind} is switched off here")
         else:
             reader = await self._reader(job)
             image = ImageSource(await self._in_thread(reader.read, picture))
@@ -305,6 +313,10 @@ class Runner:
     async def _until_ready(self) -> None:
         while not self._use_case.health().ready:
             await asyncio.sleep(POLL_SECONDS)
+
+
+async def _by_url(place: str, client: str) -> ImageSource:
+    return ImageSource(url=place)
 
 
 def part_path(identity: str, name: str) -> str:

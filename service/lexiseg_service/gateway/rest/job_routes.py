@@ -54,7 +54,7 @@ async def create_job(request: Request) -> Response:
 
     Interactive requests go before them.
     """
-    jobs = _jobs(request)
+    jobs = jobs_of(request)
     # Two marks a URL: its comma, and one within it.
     more_values = 2 * settings_of(request).job_pictures
     async with uploads.parsed(request, JobInput, more_values) as (asked, archive):
@@ -71,7 +71,7 @@ async def create_job(request: Request) -> Response:
 )
 async def list_jobs(request: Request) -> Response:
     """List the jobs of this API key, the oldest first."""
-    jobs = _jobs(request)
+    jobs = jobs_of(request)
     return as_json({"jobs": [jobs.output(*each) for each in await jobs.list_all(caller_of(request))]})
 
 
@@ -82,7 +82,7 @@ async def list_jobs(request: Request) -> Response:
 )
 async def get_job(request: Request, identity: Identity) -> Response:
     """Return where a job stands: pictures done and failed, pictures a minute, time left."""
-    jobs = _jobs(request)
+    jobs = jobs_of(request)
     return as_json(jobs.output(*await jobs.find(identity, caller_of(request))))
 
 
@@ -103,7 +103,7 @@ async def get_results(
     request: Request, identity: Identity, to: To = None, after: After = 0, limit: Limit = None
 ) -> Response:
     """Return the answers that there are, in the order in which they were given."""
-    jobs = _jobs(request)
+    jobs = jobs_of(request)
     job, _ = await jobs.find(identity, caller_of(request))
     kind = FORMATS.get(to or job.to)
     parts = (await jobs.parts(job, after))[:limit]
@@ -141,7 +141,7 @@ def _streamed(request: Request, content: Iterator[bytes], media_type: str, heade
 )
 async def get_events(request: Request, identity: Identity) -> Response:
     """Send where the job stands, whenever that changes, until it is done."""
-    jobs, caller = _jobs(request), caller_of(request)
+    jobs, caller = jobs_of(request), caller_of(request)
     job, progress = await jobs.find(identity, caller)
     return uploads.event_stream(request, _events(jobs, job, progress, caller))
 
@@ -170,11 +170,12 @@ async def _events(jobs: Jobs, job: Job, progress: Progress, caller: Caller) -> A
 )
 async def delete_job(request: Request, identity: Identity) -> Response:
     """End a job, and remove it with its archive and its results."""
-    await _jobs(request).remove(identity, caller_of(request))
+    await jobs_of(request).remove(identity, caller_of(request))
     return Response(status_code=204)
 
 
-def _jobs(request: Request) -> Jobs:
+def jobs_of(request: Request) -> Jobs:
+    """The jobs of the application. Raises SwitchedOff: it takes none."""
     jobs: Jobs | None = request.app.state.jobs
     if jobs is None:
         raise SwitchedOff("jobs are switched off here; an operator switches them on by LEXISEG_JOBS=true")
