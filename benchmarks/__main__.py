@@ -4,6 +4,7 @@ Not in `all`, because they take arguments:
 - `smoke NAME ... [seeds=3] [key=value ...]`: short training runs
 - `device [NAME]`: throughput of a GPU
 - `distil ROOT`: a student taught by `tiny` against one trained on masks alone
+- `doubt ROOT [key=value ...]`: tuned on pictures chosen by doubt against pictures at random
 - `examples ROOT [SET ...]`: classes by example images against classes by words
 - `scores ROOT`: calibration of words' scores, precision by threshold, similar classes
 - `killed ROOT`: a job whose processes are killed, each answer compared
@@ -38,7 +39,7 @@ from benchmarks import (
 from benchmarks.calls import follow_up
 from benchmarks.clips import following, video
 from benchmarks.device import run as device
-from benchmarks.loop import killed
+from benchmarks.loop import doubt, killed
 
 PARTS: dict[str, Callable[[], None]] = {
     "counts": counts.run,
@@ -58,6 +59,7 @@ PARTS: dict[str, Callable[[], None]] = {
 WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
     "device": device.main,
     "distil": distil.main,
+    "doubt": doubt.main,
     "examples": examples.main,
     "killed": killed.main,
     "page": page.main,
