@@ -77,6 +77,7 @@ class ComputeStage:
     def __init__(self, max_batch: int, threads: int, metrics: Metrics, encoded: Callable[[AnyJob], None]) -> None:
         self._max_batch = max_batch
         self._metrics = metrics
+        metrics.queue_depth.set_function(lambda: len(self._queue))
         self._encoded = encoded
         self._queue: FairQueue[AnyJob] = FairQueue()
         self._work: deque[tuple[Future[object], Work]] = deque()
@@ -92,8 +93,7 @@ class ComputeStage:
         """Add a planned job to the queue."""
         with self._changed:
             self._queue.put(job, job.sender)
-            self._metrics.queue_depth.set(len(self._queue))
-            self._changed.notify_all()
+            self._changed.notify()  # one thread: it passes on what it leaves
 
     def run(self, work: Work) -> Future[object]:
         """Run other work on a compute thread, after the batches under way and before the next."""
@@ -123,14 +123,15 @@ class ComputeStage:
             with self._changed:
                 while not self._may_begin():
                     if not self._open and not self._work and not self._queue:
+                        self._changed.notify()
                         return
-                    self._metrics.queue_depth.set(len(self._queue))
                     self._changed.wait()
                 work = self._work.popleft() if self._work else None
                 batch = [] if work else next_batch(self._queue, self._max_batch)
-                self._metrics.queue_depth.set(len(self._queue))
                 self._running += 1
                 self._overlaps = bool(batch) and batch[0].job.loaded.segmenter.passes_overlap
+                if self._queue:
+                    self._changed.notify()
             # torch applies the last number that any thread has set, so it is set before every step.
             torch.set_num_threads(COMPUTE_THREADS)
             if work is None:
@@ -141,7 +142,6 @@ class ComputeStage:
             del batch, work
             with self._changed:
                 self._running -= 1
-                self._changed.notify_all()
 
     def _may_begin(self) -> bool:
         """Whether a thread may take something; other work, and passes that do not overlap, have the device alone."""
