@@ -1,17 +1,21 @@
-"""The table of the architecture names every module that a request passes."""
+"""The tables of the architecture name every module that a request and a video frame pass."""
 
 import re
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from types import FrameType
 
+import grpc
 import httpx
+from fastapi import FastAPI
 
 import lexiseg_model
 import lexiseg_service
+from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.fleet.remote import RemoteBackend
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
@@ -24,19 +28,27 @@ from tests.service.engine_backend import EngineBackend
 from tests.waiting import soon
 
 PACKAGES = {"S": "lexiseg_service", "M": "lexiseg_model"}
-BESIDE = {"lexiseg_service/fleet/discovery.py", "lexiseg_service/image/url_fetch.py"}  # looks for workers all the time
+# Of the search for workers, which goes on all the time.
+SEARCH = "fleet/discovery", "fleet/remote", "image/url_fetch", "wire/server"
+BESIDE = {f"lexiseg_service/{name}.py" for name in SEARCH}
 ROOTS = tuple(f"{Path(package.__path__[0]).parent}/" for package in (lexiseg_model, lexiseg_service))
-MAX_MODULES = 54
+MAX_MODULES = 53
+MAX_MODULES_OF_A_FRAME = 46
 SOON = 30.0
 
 
-def named_modules() -> set[str]:
-    """The modules in the table of the eight steps; a bare name lies beside the module before it."""
+def named_modules() -> tuple[set[str], set[str]]:
+    """The modules in the tables of a request and of a frame; a bare name lies beside the module before it."""
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    table = text[text.index("## A request's life") : text.index("## A video frame")]
-    rows = "\n".join(line for line in table.splitlines() if line.startswith("|"))
+    steps, _, frame = text.partition("## A request's life")[2].partition("## Caches")[0].partition("## A video frame")
+    of_request = modules_in(row for row in steps.splitlines() if row.startswith("|"))
+    from_decode = modules_in(row for row in steps.splitlines() if row.startswith(("| 6", "| 7", "| 8")))
+    return of_request, from_decode | modules_in(row for row in frame.splitlines() if row.startswith("|"))
+
+
+def modules_in(rows: Iterator[str]) -> set[str]:
     named, folder = set(), Path()
-    for name in re.findall(r"`([\w/]+\.py)`", rows):
+    for name in re.findall(r"`([\w/]+\.py)`", "\n".join(rows)):
         package, _, rest = name.partition("/")
         path = Path(PACKAGES[package], rest) if package in PACKAGES else folder / name
         folder = path.parent if package in PACKAGES else folder
@@ -62,32 +74,64 @@ def recorded(passed: set[str]) -> Iterator[None]:
         threading.setprofile(None)
 
 
+@asynccontextmanager
+async def gateway_over_worker() -> AsyncIterator[FastAPI]:
+    """A gateway that asks a worker of colours over gRPC."""
+    settings = Settings(model="colours", worker_port=free_port(), grpc_port=0, drain_seconds=1)
+    worker = EngineBackend()
+    gateway = RemoteBackend(Settings(workers=(f"127.0.0.1:{settings.worker_port}",)), Metrics())
+    async with AsyncExitStack() as stack:
+        stack.callback(worker.engine.close, 1)
+        server = worker_server(worker, settings, Metrics())
+        await server.start()
+        stack.push_async_callback(server.close)
+        await gateway.start()
+        stack.push_async_callback(gateway.close)
+        await soon(lambda: gateway.health().ready, SOON)
+        yield create_app(settings, gateway, Metrics())
+
+
 async def test_the_table_names_every_module_that_a_request_passes() -> None:
-    images = [pictures.encoded(pictures.small(name), "JPEG") for name in ("china", "flower")]
     passed: set[str] = set()
     with recorded(passed):
-        settings = Settings(model="colours", worker_port=free_port(), drain_seconds=1)
-        worker = EngineBackend()
-        gateway = RemoteBackend(Settings(workers=(f"127.0.0.1:{settings.worker_port}",)), Metrics())
-        async with AsyncExitStack() as stack:
-            stack.callback(worker.engine.close, 1)
-            server = worker_server(worker, settings, Metrics())
-            await server.start()
-            stack.push_async_callback(server.close)
-            await gateway.start()
-            stack.push_async_callback(gateway.close)
-            await soon(lambda: gateway.health().ready, SOON)
-            app = create_app(settings, gateway, Metrics())
+        async with gateway_over_worker() as app:
             transport = httpx.ASGITransport(app)
-            client = await stack.enter_async_context(
-                httpx.AsyncClient(transport=transport, base_url="http://localhost")
-            )
-            for image in images:  # the second request builds nothing any more
-                passed.clear()
-                files = {"image": ("a.jpg", image)}
-                answer = await client.post("/segment", files=files, data={"classes": ["red", "green"]})
-            of_request = passed - BESIDE
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                for image in images():  # the second request builds nothing any more
+                    passed.clear()
+                    files = {"image": ("a.jpg", image)}
+                    answer = await client.post("/segment", files=files, data={"classes": ["red", "green"]})
+                of_request = passed - BESIDE
 
     assert answer.status_code == 200
-    assert of_request - named_modules() == set()
+    assert of_request - named_modules()[0] == set()
     assert len(of_request) <= MAX_MODULES
+
+
+async def test_the_tables_name_every_module_that_a_frame_passes() -> None:
+    passed: set[str] = set()
+    with recorded(passed):
+        async with gateway_over_worker() as app:
+            await app.state.grpc.start()
+            address = f"127.0.0.1:{app.state.grpc.port}"
+            async with grpc.aio.insecure_channel(address) as channel:
+                call = SegmentationStub(channel).SegmentVideo()
+                classes = [pb.Class(name="red"), pb.Class(name="green")]
+                config = pb.StreamConfig(classes=classes, smoothing=0.5, tracking=True)
+                await call.write(pb.SegmentVideoRequest(config=config))
+                for number, image in enumerate(images()):
+                    passed.clear()
+                    await call.write(pb.SegmentVideoRequest(frame=pb.Frame(id=str(number), image=image)))
+                    answer = await call.read()
+                of_frame = passed - BESIDE
+                call.cancel()
+            await app.state.grpc.close()
+
+    assert isinstance(answer, pb.SegmentVideoResponse)
+    assert answer.HasField("answer")
+    assert of_frame - named_modules()[1] == set()
+    assert len(of_frame) <= MAX_MODULES_OF_A_FRAME
+
+
+def images() -> list[bytes]:
+    return [pictures.encoded(pictures.small(name), "JPEG") for name in ("china", "flower")]
