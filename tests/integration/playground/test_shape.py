@@ -38,6 +38,28 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, server: Server, widt
     context.close()
 
 
+BEYOND = """() => [...document.querySelectorAll("button, select, input, label, summary")]
+    .filter((one) => one.offsetParent && one.getBoundingClientRect().right > innerWidth + 1)
+    .map((one) => one.id || one.textContent)"""
+
+
+@pytest.mark.parametrize("mode", ["Picture", "Video"])
+def test_at_a_zoom_of_400_percent_every_control_is_on_the_screen(browser: Browser, server: Server, mode: str) -> None:
+    context = browser.new_context(viewport={"width": 320, "height": 256})  # WCAG 2.2, 1.4.10
+    context.set_default_timeout(PATIENCE)
+    page = opened(context, server.url)
+    add(page, "sky")
+    if mode == "Picture":
+        choose(page)
+    else:
+        page.get_by_role("radio", name="Video").check()
+        page.get_by_role("button", name="play an example").click()
+    expect_result(page, "Found sky")
+
+    assert page.evaluate(BEYOND) == []
+    context.close()
+
+
 def test_every_button_can_be_hit(page: Page) -> None:  # WCAG 2.2, 2.5.8: 24 px
     choose(page)
     add(page, "sky")
