@@ -24,6 +24,7 @@ from lexiseg_train.evaluation.counts import scores
 from lexiseg_train.evaluation.run import Report, count_photographs
 
 Rgb = NDArray[np.uint8]
+CHANGE = ("difference", "low", "high")
 GAP = 8  # white pixels between pictures
 
 
@@ -50,10 +51,10 @@ class BeforeAfter:
         path.write_text(json.dumps(content, indent=1, ensure_ascii=False))
         return reports[1]
 
-    def table(self) -> str:
+    def _rows(self) -> list[Difference]:
         """IoU in percent of each class that occurs, mIoU, pixel accuracy, and intervals of their changes."""
         occurring = np.flatnonzero(self.before[:, 1].sum(0))
-        rows = [
+        return [
             *(
                 compare_counts(f"IoU {self.classes[k]}", [*self.before[:, :, [k]]], [*self.after[:, :, [k]]])
                 for k in occurring
@@ -61,6 +62,16 @@ class BeforeAfter:
             self.change,
             compare_counts("pixel accuracy", [*_all_pixels(self.before)], [*_all_pixels(self.after)]),
         ]
+
+    def changes(self) -> list[dict[str, Any]]:
+        """The changes of `table` with their intervals, for JSON; null where there was nothing to measure."""
+        return [
+            {"measure": row.measure, **{name: _finite(getattr(row, name)) for name in CHANGE}} for row in self._rows()
+        ]
+
+    def table(self) -> str:
+        """The measures as text."""
+        rows = self._rows()
         width = max(len(row.measure) for row in rows)
         lines = [f"{'':{width}}  before   after  change  95 %"]
         for row in rows:
@@ -111,6 +122,10 @@ def _paint_truth(image: Rgb, mask: NDArray[np.uint8], data: IndexedDataset) -> R
     for entry, value in zip(segments, present, strict=True):
         labels[mask == value] = entry.id
     return paint(image, labels, segments)
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 2) if math.isfinite(value) else None
 
 
 def _all_pixels(counts: NDArray[np.int64]) -> NDArray[np.int64]:

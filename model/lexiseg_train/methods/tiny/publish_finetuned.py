@@ -92,9 +92,10 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
         compared = BeforeAfter(data.classes, counts_of(old, data), counts_of(new, data))
         title = f"{len(data.samples)} held-out photographs"
     print(f"{title}, in percent:\n{compared.table()}", flush=True)
+    about = {"step": step, "changes": compared.changes()}  # of the best that was tried
     if not step:
         compared = replace(compared, after=compared.before)
-    after = compared.write(folder / COMPARED, data, (below.name, card.name), {"step": step})
+    after = compared.write(folder / COMPARED, data, (below.name, card.name), about)
     if recipe.samples:
         write_samples(old, new, data, recipe.samples, folder / SAMPLES)
         print(f"truth, before and after: {folder / SAMPLES}", flush=True)

@@ -31,8 +31,8 @@ class TrainingOutput(BaseModel):
     ended: str | None = Field(description="time of its end; null before")
     detail: str | None = Field(description="result or reason in a sentence, for people; null before the end")
     figures: dict[str, Any] | None = Field(
-        description="measurements before and after: `before` and `after` with figures by class, and the chosen `step`; "
-        "null until they are measured"
+        description="measurements before and after: `before` and `after` with figures by class, `changes` in percent "
+        "with 95 % intervals `low` to `high`, and the chosen `step`; null until they are measured"
     )
 
 

@@ -55,6 +55,8 @@ def test_fine_tuning_improves_held_out_photographs(recipe: FinetuneRecipe, card:
     assert compared["step"] > 0
     assert compared["before"]["images"] == compared["after"]["images"] == 16
     assert compared["after"]["miou"] > compared["before"]["miou"] + 5
+    (gain,) = [row for row in compared["changes"] if row["measure"] == "mIoU"]
+    assert 0 < gain["low"] <= gain["difference"] <= gain["high"]
     assert card.quality["shapes"].miou == compared["after"]["miou"]
 
 
