@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import torch
@@ -10,6 +13,8 @@ from torch import Tensor
 
 from lexiseg_model.errors import OptionError, ShortMemoryError
 from lexiseg_model.types import Precision
+
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,16 @@ def free_bytes(device: torch.device) -> int | None:
         return torch.cuda.mem_get_info(device)[0]
     limits = [limit for limit in (_machine_free(), _cgroup_free()) if limit is not None]
     return min(limits, default=None)
+
+
+def cores(quota: Path = CPU_QUOTA) -> int:
+    """Cores that this process may use: of its affinity, or fewer where `quota` of its cgroup (version 2) says so."""
+    available = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    try:
+        microseconds, period = map(int, quota.read_text(encoding="ascii").split())
+    except (OSError, ValueError):  # another system, or no quota: `max`
+        return available
+    return max(1, min(available, ceil(microseconds / period)))
 
 
 def require_memory(name: str, needed: int, device: torch.device) -> None:

@@ -22,6 +22,7 @@ BODY_SECONDS = 60.0  # for the whole body of a request, or one gRPC message
 FIRST_MESSAGE_SECONDS = 10.0  # for the first message of a gRPC call, where its length is not known before
 BYTES_PER_POINT = 96  # in JSON, with all digits
 REDIS_URL = re.compile(r"(?:[^/]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]*)(?::[0-9]{1,5})?(?:/[0-9]*)?")  # after ://
+AUTO = "auto"  # as many workers as cores and memory are enough for
 WORKER = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 
 Command = Literal[
@@ -100,7 +101,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LEXISEG_", frozen=True, extra="ignore")
 
     workers: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, LISTENING)] = Field(
-        (), description="gateway: workers to ask, HOST:PORT or dns:///HOST:PORT between commas; serve: how many, 1"
+        (), description="gateway: workers, HOST:PORT or dns:///HOST:PORT between commas; serve: how many, 1, or auto"
     )
     host: Annotated[str, Read(SERVERS, LISTENING)] = Field("127.0.0.1", description="address to listen on")
     http_port: Annotated[int, Read(GATEWAYS, LISTENING)] = Field(
@@ -281,7 +282,8 @@ class Settings(BaseSettings):
     @classmethod
     def _are_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
         for address in addresses:
-            if not WORKER.fullmatch(address) and not (address.isdecimal() and len(addresses) == 1):
+            is_count = len(addresses) == 1 and (address.isdecimal() or address == AUTO)
+            if not WORKER.fullmatch(address) and not is_count:
                 raise ValueError("HOST:PORT or dns:///HOST:PORT, between commas")
         return addresses
 

@@ -1,11 +1,14 @@
 """Devices by name."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from lexiseg_model import catalogue
-from lexiseg_model.device import choose_device, forbid_tf32, inference_dtype, require_memory, widest_float
+from lexiseg_model.device import choose_device, cores, forbid_tf32, inference_dtype, require_memory, widest_float
 from lexiseg_model.errors import OptionError, ShortMemoryError
 from lexiseg_model.lru import Lru
 from lexiseg_model.memory import held_bytes
@@ -106,3 +109,21 @@ def test_a_model_counts_its_network_and_its_text_tower() -> None:
 
     assert tower > 80e6
     assert tower < catalogue.load("tiny", precision="exact").nbytes < tower + 60e6
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 64), ("10000000 100000", 64), ("nonsense", 64)],
+)
+def test_a_quota_of_the_cgroup_counts_as_cores(
+    quota: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    file = tmp_path / "cpu.max"
+    file.write_text(f"{quota}\n")
+
+    assert cores(file) == expected
+
+
+def test_without_cgroups_the_cores_of_the_affinity_count(tmp_path: Path) -> None:
+    assert cores(tmp_path / "cpu.max") == len(os.sched_getaffinity(0))

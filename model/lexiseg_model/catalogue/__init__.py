@@ -11,5 +11,6 @@ from lexiseg_model.catalogue.models import load as load
 from lexiseg_model.catalogue.models import load_folder as load_folder
 from lexiseg_model.catalogue.models import read_card as read_card
 from lexiseg_model.catalogue.models import require as require
+from lexiseg_model.catalogue.models import weight_bytes as weight_bytes
 from lexiseg_model.catalogue.models import weight_files as weight_files
 from lexiseg_model.catalogue.models import write_card as write_card

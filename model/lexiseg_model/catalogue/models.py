@@ -174,7 +174,7 @@ def weight_files(model: ModelFolder) -> list[Path]:
     return sorted(model.folder.glob(pattern))
 
 
-def _weight_bytes(model: ModelFolder) -> int:
+def weight_bytes(model: ModelFolder) -> int:
     """Bytes of the weights in memory: from `available.yaml`, else the size of the files."""
     entry = available().get(model.card.name)
     if entry is not None and model.folder.name == BUNDLED:
@@ -211,7 +211,7 @@ def load(
 
     model = find(name, models_dir)
     folder, card = model
-    require_memory(card.name, _weight_bytes(model), choose_device(device))
+    require_memory(card.name, weight_bytes(model), choose_device(device))
     segmenter = load_folder(folder, device, precision, card, text_tower)
     if runtime != "torch":
         from lexiseg_model.device import Execution

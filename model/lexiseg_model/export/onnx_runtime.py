@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +11,7 @@ from typing import Any
 
 import torch
 
+from lexiseg_model.device import cores
 from lexiseg_model.errors import ExportError
 
 Provider = tuple[str, dict[str, Any]]
@@ -77,9 +77,7 @@ def threads() -> int:
     setting = os.environ.get("OMP_NUM_THREADS", "")
     if setting.isdecimal() and int(setting) > 0:
         return int(setting)
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return cores()
 
 
 def providers(device: torch.device, *, exact: bool) -> list[Provider]:

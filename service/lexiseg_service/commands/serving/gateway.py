@@ -27,8 +27,9 @@ def run(settings: Settings, workers: Sequence[Path] = ()) -> int:
     Raises:
         InvalidValue: a setting is not as expected, or no worker is named.
     """
-    if not settings.workers:
-        raise InvalidValue.of("--workers / LEXISEG_WORKERS", "", "HOST:PORT or dns:///HOST:PORT, between commas")
+    named = ",".join(settings.workers)
+    if ":" not in named:  # none, or a number of workers, which is for `serve`
+        raise InvalidValue.of("--workers / LEXISEG_WORKERS", named, "HOST:PORT or dns:///HOST:PORT, between commas")
     logs.configure(settings, "gateway" if workers else None)
     metrics = Metrics(workers)
     tracing = open_tracing()

@@ -7,9 +7,9 @@ import time
 from functools import partial
 from pathlib import Path
 
+from lexiseg_service.commands.serving import workers
 from lexiseg_service.commands.serving.socket_folder import SocketFolder
 from lexiseg_service.commands.serving.supervisor import Child, Supervisor
-from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
 from lexiseg_service.worker.crash_record import record_crash
@@ -22,12 +22,12 @@ def run(settings: Settings) -> int:
         InvalidValue: a setting is not as expected.
         ModelError: in a worker, a model is unknown, or its weights or its card are missing or damaged.
     """
-    names = [f"worker-{number}" for number in range(_count(settings))]
+    names = [f"worker-{number}" for number in range(workers.count(settings))]
     logs.configure(settings, "serve")
     sockets = SocketFolder()
     supervisor_pid = os.getpid()
     paths = [sockets.path / name for name in names]
-    workers = [
+    children = [
         Child(
             path.name,
             partial(_worker, settings, path),
@@ -37,23 +37,14 @@ def run(settings: Settings) -> int:
         for path in paths
     ]
     if settings.trainings is not None:
-        workers.append(Child("trainer", partial(_trainer, settings), may_start=paths[0].exists))
+        children.append(Child("trainer", partial(_trainer, settings), may_start=paths[0].exists))
     # Once a worker has found its models: errors in them are reported before anything listens.
     gateway = Child("gateway", partial(_gateway, settings, paths), may_start=paths[0].exists)
     try:
-        return Supervisor(workers, gateway).run()
+        return Supervisor(children, gateway).run()
     finally:
         if os.getpid() == supervisor_pid:
             sockets.remove()
-
-
-def _count(settings: Settings) -> int:
-    match settings.workers:
-        case ():
-            return 1
-        case (count,) if count.isdecimal() and 1 <= int(count) <= 64:
-            return int(count)
-    raise InvalidValue.of("--workers / LEXISEG_WORKERS", ",".join(settings.workers), "1 to 64 worker processes")
 
 
 def _record_crash(socket: Path, status: int) -> None:

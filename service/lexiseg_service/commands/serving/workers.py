@@ -1,0 +1,76 @@
+"""How many worker processes `lexiseg serve` starts: as many as it is told, or what cores and memory are enough for."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import NamedTuple
+
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.settings import AUTO, Settings
+
+CORES_EACH = 4  # a worker, which is bound by the GIL, keeps so many busy (docs/runtimes.md)
+MAX_BY_ITSELF = 8  # workers; more brought nothing on one GPU
+MAX_WORKERS = 64
+# Bytes of a worker beside its weights: of a GPU its context and the tiles of a batch, of memory libraries and pictures.
+DEVICE_BYTES = 1_500_000_000
+MEMORY_BYTES = 1_000_000_000
+
+
+class Room(NamedTuple):
+    """What workers share: cores, free bytes of memory and of a GPU (None: unknown, or no GPU), and bytes of weights."""
+
+    cores: int
+    memory: int | None
+    device: int | None
+    weights: int
+
+
+def count(settings: Settings) -> int:
+    """The number of workers in the settings; `auto` finds it out.
+
+    Raises:
+        InvalidValue: it is no such number.
+        ModelError: with `auto`, there is no such device or model.
+    """
+    match settings.workers:
+        case ():
+            return 1
+        case (number,) if number == AUTO:
+            # In a process of its own: it imports torch, which would be in every fork of this one.
+            with ProcessPoolExecutor(1, get_context("fork")) as processes:
+                return fitting(processes.submit(room, settings).result())
+        case (number,) if number.isdecimal() and 1 <= int(number) <= MAX_WORKERS:
+            return int(number)
+    expected = f"1 to {MAX_WORKERS} worker processes, or {AUTO}"
+    raise InvalidValue.of("--workers / LEXISEG_WORKERS", ",".join(settings.workers), expected)
+
+
+def fitting(room: Room) -> int:
+    """The number of workers that cores and memory are enough for; one at least.
+
+    Each holds the weights on its device: a GPU's memory, or else the machine's.
+    """
+    held = room.weights if room.device is None else 0
+    limits = [room.cores // CORES_EACH, MAX_BY_ITSELF]
+    limits += [] if room.memory is None else [room.memory // (MEMORY_BYTES + held)]
+    limits += [] if room.device is None else [room.device // (DEVICE_BYTES + room.weights)]
+    return max(1, min(limits))
+
+
+def room(settings: Settings) -> Room:
+    """Look at this machine, and at the models that the settings name; imports torch.
+
+    Raises:
+        ModelError: there is no such device or model.
+    """
+    import torch
+
+    from lexiseg_model import catalogue
+    from lexiseg_model.device import choose_device, cores, free_bytes
+
+    names = [name.strip() for name in settings.model.split(",")]
+    weights = sum(catalogue.weight_bytes(catalogue.find(name, settings.models_dir)) for name in names)
+    device, machine = choose_device(settings.device), torch.device("cpu")
+    gpu = free_bytes(device) if device.type == "cuda" else None
+    return Room(cores(), free_bytes(machine), gpu, weights)
