@@ -178,7 +178,7 @@ def _in_words(entry: Measured) -> str:
     batch, accumulation = entry.division
     line = (
         f"steps of {entry.phase.global_batch:,} at {entry.phase.crop} pixels, from {entry.phase.after:.0%} on: "
-        f"{accumulation:,} x {batch} in one process, {entry.seconds:.2f} s each; "
+        f"{accumulation:,} x {batch} in one process, {entry.seconds:.2f} s a step; "
         f"memory in use: {entry.peak_bytes / MIB:,.0f} MiB"
     )
     return f"{line}; {entry.note}" if entry.note else line

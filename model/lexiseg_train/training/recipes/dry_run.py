@@ -20,8 +20,7 @@ from lexiseg_train.training.recipes.prerequisites import is_finished, planned_be
 from lexiseg_train.training.recipes.training import Rehearsal, Training
 from lexiseg_train.training.run import Run
 
-BATCHES = 3  # measured in each phase, after one to warm up
-ACCUMULATED = 2  # batches of one measurement, where a step has several
+ROUNDS = 3  # measured in each phase, of steps of one batch
 FLOAT = 4  # bytes
 
 
@@ -43,17 +42,13 @@ class Size(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """One phase: its division over processes, seconds of the passes of one batch, peak memory so far."""
+    """One phase: its division over processes, seconds of a step's passes, peak memory so far."""
 
     phase: Phase
     division: Division
     seconds: float
     peak_bytes: int
     note: str  # what is special about its steps
-
-    @property
-    def step_seconds(self) -> float:
-        return self.division.accumulation * self.seconds
 
 
 @contextmanager
@@ -79,7 +74,7 @@ def total_seconds(measured: list[Measured], steps: int) -> float:
     """Seconds of a run of so many steps, of which each phase has its share."""
     ends = [entry.phase.after for entry in measured[1:]] + [1.0]
     shares = [end - entry.phase.after for entry, end in zip(measured, ends, strict=True)]
-    return steps * sum(share * entry.step_seconds for share, entry in zip(shares, measured, strict=True))
+    return steps * sum(share * entry.seconds for share, entry in zip(shares, measured, strict=True))
 
 
 def _with_prerequisites(training: Training[Any], recipe: RunRecipe, folder: Path) -> RunRecipe:
@@ -100,17 +95,28 @@ def _with_prerequisites(training: Training[Any], recipe: RunRecipe, folder: Path
 
 
 def _seconds(trainer: Run[Any, Any, Any], crop: int, division: Division) -> float:
-    """Seconds of one batch; with accumulation of one of a few batches of a step."""
+    """Seconds of the passes of a step, measured with one and with two of its batches."""
     batches = trainer.batches(LocalPhase(crop, division.batch), 0)
-    together = min(ACCUMULATED, division.accumulation)
-    rounds = BATCHES // together
-    began = 0.0
-    for number in range(rounds + 1):
-        if number == 1:
-            began = time.perf_counter()
+
+    def timed(together: int) -> float:
+        began = time.perf_counter()
         trainer.rehearse([next(batches) for _ in range(together)], division.accumulation)  # waits for the device
         trainer.network.zero_grad()
-    return (time.perf_counter() - began) / rounds / together
+        return time.perf_counter() - began
+
+    timed(1)  # to warm up
+    if division.accumulation == 1:
+        return min(timed(1) for _ in range(ROUNDS))
+    return of_a_step(timed(1), timed(2), division.accumulation)
+
+
+def of_a_step(one: float, two: float, batches: int) -> float:
+    """Seconds of a step of so many batches, from those with one and with two of them.
+
+    What they do not share comes once a step, such as the contrast of all its pairs.
+    """
+    each = two - one if two > one else two / 2  # noise hides what comes once
+    return two + (batches - 2) * each
 
 
 def _peak(device: torch.device) -> int:
