@@ -1,4 +1,7 @@
-"""Writes docs/pictures/playground.png: the page of a server of its own, in Chromium, with the photograph to try.
+"""Writes pictures of the page: a server of its own, in Chromium, with the photographs to try.
+
+- playground.png: the first one, answered.
+- playground.webp: the page at work, for the README's first screen.
 
 `python -m docs.write_playground` in a checkout; Chromium as tests/integration/playground needs it.
 """
@@ -7,10 +10,13 @@ from __future__ import annotations
 
 import io
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from PIL import Image, ImageDraw
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from tests import chromium
 from tests.integration.server import Server
@@ -19,29 +25,88 @@ PICTURES = Path(__file__).with_name("pictures")
 SIZE = {"width": 1200, "height": 640}
 COLOURS = 224
 PATIENCE = 120_000.0  # milliseconds
+ANIMATION = "playground.webp"
+PHOTOGRAPHS = ("china.jpg", "flower.jpg")
+ANIMATION_SIZE = (900, 480)
+QUALITY = 70
+POINTING, LOOKING = 900, 2200  # milliseconds that a frame is shown
+POINTER = ((0, 0), (0, 17), (4, 13), (7, 20), (10, 19), (7, 12), (12, 12))  # outline of an arrow, in pixels
 
 
-def taken(url: str) -> Image.Image:
-    """The page after its photograph has been painted."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium.path(), args=["--no-sandbox"])
+class Scene(NamedTuple):
+    """One frame, and the milliseconds that it is shown."""
+
+    frame: Image.Image
+    shown: int
+
+
+@contextmanager
+def opened() -> Iterator[Page]:
+    """The page of a server that ends with the block."""
+    with tempfile.TemporaryDirectory() as logs, Server(Path(logs) / "log.jsonl") as server, sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium.path(), args=["--no-sandbox"])
         page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
         page.set_default_timeout(PATIENCE)
-        page.goto(url)
+        page.goto(server.url)
         page.locator("body[data-ready]").wait_for()
-        page.click("#sample")
-        expect(page.locator("#result")).to_have_text("Found sky, building, trees.", timeout=PATIENCE)
-        page.locator("#canvas[data-painted]").wait_for()
-        page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
-        shot = page.screenshot()
+        yield page
         browser.close()
-    return Image.open(io.BytesIO(shot)).convert("RGB")
+
+
+def scenes(page: Page) -> Iterator[Scene]:
+    """Try the photographs as a visitor does: point at one, click, look at the answer."""
+    for name in PHOTOGRAPHS:
+        example = page.locator(f"#examples button[data-picture='{name}']")
+        yield Scene(pointed(page, example), POINTING)
+        example.click()
+        yield Scene(answered(page, "Found"), LOOKING)
+        again = page.locator("#another")
+        yield Scene(pointed(page, again), POINTING)
+        again.click()
+
+
+def answered(page: Page, result: str) -> Image.Image:
+    """The page after an answer, which the words below it begin with, has been painted."""
+    expect(page.locator("#result")).to_contain_text(result, timeout=PATIENCE)
+    page.locator("#canvas[data-painted]").wait_for()
+    page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    return shot(page)
+
+
+def shot(page: Page) -> Image.Image:
+    """The page as it is."""
+    return Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+
+
+def pointed(page: Page, element: Locator) -> Image.Image:
+    """The page with an arrow over an element."""
+    element.hover()
+    picture, box = shot(page), element.bounding_box()
+    if box is not None:
+        x, y = box["x"] + min(box["width"] / 2, 60), box["y"] + box["height"] / 2
+        ImageDraw.Draw(picture).polygon([(x + right, y + down) for right, down in POINTER], "black", "white")
+    return picture
 
 
 def main(folder: Path = PICTURES) -> None:
-    with tempfile.TemporaryDirectory() as logs, Server(Path(logs) / "log.jsonl") as server:
-        taken(server.url).quantize(COLOURS).save(folder / "playground.png", optimize=True)
+    """Write playground.png."""
+    with opened() as page:
+        page.click("#sample")
+        painted = answered(page, "Found sky, building, trees.")
+    painted.quantize(COLOURS).save(folder / "playground.png", optimize=True)
+
+
+def animate(folder: Path = PICTURES) -> None:
+    """Write playground.webp."""
+    with opened() as page:
+        # They are those of the machine that runs this.
+        page.evaluate("document.getElementById('timings').style.visibility = 'hidden'")
+        made = [*scenes(page)]
+    first, *rest = (scene.frame.resize(ANIMATION_SIZE, Image.Resampling.LANCZOS) for scene in made)
+    shown = [scene.shown for scene in made]
+    first.save(folder / ANIMATION, save_all=True, append_images=rest, duration=shown, loop=0, quality=QUALITY)
 
 
 if __name__ == "__main__":
     main()
+    animate()

@@ -41,3 +41,11 @@ def test_the_page_looks_like_its_picture(tmp_path: Path) -> None:
     script("write_playground").main(tmp_path)
 
     assert difference(tmp_path, "playground.png") < MAX_DIFFERENCE
+
+
+def test_the_first_picture_shows_the_page_at_work_and_loads_fast() -> None:
+    file = PICTURES / script("write_playground").ANIMATION
+
+    with Image.open(file) as animation:
+        assert getattr(animation, "n_frames", 1) >= 4
+    assert file.stat().st_size < 2 * 2**20
