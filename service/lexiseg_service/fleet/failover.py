@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from lexiseg_client.stubs.worker_pb2 import WorkerSegmentVideoRequest
+from lexiseg_model.types import ModelName
 from lexiseg_service.errors import NotReady
 from lexiseg_service.fleet.links import WorkerLink, WorkerLost
 from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame
@@ -141,7 +142,7 @@ class RemoteStream:
                         await asyncio.wait_for(self._changed.wait(), CHECK_SECONDS)
                     continue
                 question, frame = self._unanswered[connection.sent]
-                if not connection.link.serves(question.request.model):
+                if not connection.link.serves(ModelName.parse(question.request.model)):
                     return
                 connection.sent += 1
             if question is not current:

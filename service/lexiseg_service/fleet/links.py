@@ -120,22 +120,22 @@ class WorkerLink:
         """What the worker reports as degraded, one text for each part."""
         return tuple(self._status.degraded)
 
-    def serves(self, model: str) -> bool:
-        """Whether the worker serves a model, NAME or NAME@VERSION."""
+    def serves(self, model: ModelName) -> bool:
+        """Whether the worker serves a model."""
         return self._version(model) is not None
 
     def digest(self, model: str) -> str | None:
         """Digest of the weights; None while they are not loaded."""
-        version = self._version(model)
+        version = self._version(ModelName.parse(model))
         return self._digests.get(version) if self.usable and version is not None else None
 
-    def awaits(self, model: str) -> bool:
-        """Whether a model, NAME or NAME@VERSION, is not loaded yet: its first load is under way, or failed."""
+    def awaits(self, model: ModelName) -> bool:
+        """Whether a model is not loaded yet: its first load is under way, or failed."""
         return self._version(model) in self._awaited
 
-    def _version(self, model: str) -> ModelName | None:
+    def _version(self, model: ModelName) -> ModelName | None:
         """NAME@VERSION of the first card that a name fits."""
-        return next(map(ModelName.of, filter(ModelName.parse(model).fits, self.cards)), None)
+        return next(map(ModelName.of, filter(model.fits, self.cards)), None)
 
     def open(self) -> None:
         """Start to watch the status."""

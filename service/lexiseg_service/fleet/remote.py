@@ -81,7 +81,7 @@ class RemoteBackend:
         degraded += [f"worker {name}: no address" for name in missing]
         degraded += dict.fromkeys(what for link in usable for what in link.degraded)
         cards = self.cards()
-        away = tuple(card.name for card in cards if not any(link.serves(card.name) for link in usable))
+        away = tuple(card.name for card in cards if not any(link.serves(ModelName(card.name)) for link in usable))
         detail = f"{len(usable)} of {len(links) + len(missing)} workers are ready"
         if removed := [folder for folder in self._folders if not folder.is_dir()]:
             detail = f"the folder of the workers' sockets was removed: {removed[0].name}"
@@ -118,11 +118,12 @@ class RemoteBackend:
         """
         cached = request.image is None
         image_id = request.image_id or image_id_of(request.image or b"")
-        key = f"{ModelName.parse(request.model).name}|{image_id}"
+        model = ModelName.parse(request.model)
+        key = f"{model.name}|{image_id}"
         tried: list[WorkerLink] = []
         failure: ServiceError | None = None
         for _ in range(MAX_CACHED_ATTEMPTS if cached else MAX_ATTEMPTS):
-            if (link := self._pick(request.model, key, tried, cached=cached)) is None:
+            if (link := self._pick(model, key, tried, cached=cached)) is None:
                 break
             if failure is not None and not cached:
                 self._metrics.worker_retries.labels(RETRY_REASONS.get(type(failure), "away")).inc()
@@ -161,13 +162,13 @@ class RemoteBackend:
         self._metrics.hop.observe(max(0.0, time.monotonic() - began - answer.timings_ms.total / 1e3))
         return answer
 
-    def _candidates(self, model: str, tried: Collection[WorkerLink] = ()) -> list[WorkerLink]:
+    def _candidates(self, model: ModelName, tried: Collection[WorkerLink] = ()) -> list[WorkerLink]:
         """Workers that can answer, each process once; those that still load the model only if all do."""
         able = [link for link in self._links.values() if link.usable and link.serves(model) and link not in tried]
         at_once = [link for link in able if not link.awaits(model)]
         return list({link.instance: link for link in reversed(at_once or able)}.values())
 
-    def _pick(self, model: str, key: str, tried: Collection[WorkerLink], *, cached: bool) -> WorkerLink | None:
+    def _pick(self, model: ModelName, key: str, tried: Collection[WorkerLink], *, cached: bool) -> WorkerLink | None:
         order = ranked(self._candidates(model, tried), key)
         if cached:
             spilled_to = self._spilled.get(key)
@@ -178,7 +179,7 @@ class RemoteBackend:
         return link
 
     def _pick_for_stream(self, model: str, tried: Collection[WorkerLink]) -> WorkerLink:
-        candidates = self._candidates(model, tried)
+        candidates = self._candidates(ModelName.parse(model), tried)
         if not candidates:
             raise self._no_worker(model)
         return least_loaded(candidates)

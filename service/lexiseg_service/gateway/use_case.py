@@ -228,7 +228,7 @@ class UseCase:
         """The card for a request, and the model name for workers: with the version, if the request names one."""
         named = question.model or self._settings.default_model
         card = find_card(named, self.backend.cards())
-        has_version = named is not None and ModelName.parse(named).version is not None
+        has_version = named is not None and "@" in named
         return card, str(ModelName.of(card)) if has_version else card.name
 
     def _check_task(self, task: Task, card: ModelCard) -> None:
