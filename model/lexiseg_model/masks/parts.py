@@ -18,10 +18,13 @@ def part_numbers(region: Tensor) -> Tensor:
     numbers = torch.where(region, torch.arange(height * width, device=region.device).view(height, width), -1)
     across, down = _runs(region), _runs(region.T)
     for _ in range(ROUNDS):
+        before = numbers
         numbers = torch.where(region, _highest_of_runs(numbers, across), -1)
         numbers = torch.where(region, _highest_of_runs(numbers.T, down).T, -1)
         # The cell that a number names may itself have learned of a higher one.
         numbers = torch.where(region, numbers.flatten()[numbers.clamp_min(0)], -1)
+        if not torch.compiler.is_exporting() and torch.equal(numbers, before):
+            break  # a graph takes all rounds
     return numbers
 
 
