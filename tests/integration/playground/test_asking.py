@@ -137,6 +137,20 @@ def test_the_exported_masks_are_the_service_s(page: Page, server: Server) -> Non
     assert [one["name"] for one in exported["categories"]] == ["sky", "tree"]
 
 
+LIFTED = """async () => Boolean((await import("/playground/view.js")).view.lifted.length)"""
+
+
+def test_a_segment_lifts_off_while_the_pointer_is_on_its_line(page: Page) -> None:
+    choose(page)
+    add(page, "sky")
+
+    segments(page).hover()
+    page.wait_for_function(LIFTED)
+    page.mouse.move(*place(page, 10, 10))
+
+    page.wait_for_function(f"async () => !(await ({LIFTED})())")
+
+
 STRONGEST = """async () => {
     const { view } = await import("/playground/view.js");
     const context = new OffscreenCanvas(view.fills.width, view.fills.height).getContext("2d");

@@ -25,7 +25,7 @@ export async function act({ id, value }) {
   const { segments } = picture;
   const base = baseName(picture.name);
   const titles = distinct(segments.map(({ name }) => name));
-  const cutOuts = segments.map((one, index) => [`cut-outs/${base}-${titles[index]}.png`, () => cutOut(one, image)]);
+  const cutOuts = segments.map((one, index) => [`cut-outs/${base}-${titles[index]}.png`, () => cutOut(one, image).convertToBlob()]);
   const painted = () => drawn(width, height, (context) => view.paint(context, image, width, height)).convertToBlob();
   const files = [...filesOf([picture]), ...cutOuts, ["painted.png", painted]];
   if (id === "zip") return save(await zip(files), `${base}.zip`);
@@ -100,13 +100,13 @@ function stencilOf({ mask }, around) {
 }
 
 /** The picture inside one segment, everything else transparent. */
-function cutOut(one, image) {
+export function cutOut(one, image) {
   const [left, top, across, down] = one.bbox;
   return drawn(across, down, (context) => {
     context.drawImage(stencilOf(one, TRANSPARENT), -left, -top);
     context.globalCompositeOperation = "source-in";
     context.drawImage(image, -left, -top);
-  }).convertToBlob();
+  });
 }
 
 /** Files of a project's labelled pictures in all formats; none where they cannot be packed, which is told. */

@@ -10,15 +10,12 @@ const BITS = 4; // of the film a second, for each pixel
 const WANTED = /^(images|annotations|label-maps)\//;
 
 /**
- * Records frames at `rate` a second from a time to another until `film.isStopped`. A recorder that pauses while the next frame
- * is asked about writes their true times.
- *
- * `painted(time)` resolves when the frame is in `state.frame` and its masks are in the view.
+ * Records frames at `rate` a second until `film.isStopped`; `painted(time)` shows one with its masks. The recorder pauses while
+ * the next is asked about: their times are true.
  */
 export async function record(film, { size: [width, height], rate, from, to }, painted) {
-  const canvas = element("canvas", { width, height });
-  const context = canvas.getContext("2d");
-  const stream = canvas.captureStream(0);
+  const context = element("canvas", { width, height }).getContext("2d");
+  const stream = context.canvas.captureStream(0);
   const mimeType = KINDS.find((kind) => MediaRecorder.isTypeSupported(kind));
   const recorder = new MediaRecorder(stream, { mimeType, videoBitsPerSecond: BITS * width * height });
   const [parts, frames] = [[], []];
@@ -38,10 +35,9 @@ export async function record(film, { size: [width, height], rate, from, to }, pa
     recorded += performance.now() - began;
     tell(`Frame ${frames.length} of ${total} is painted.`);
   }
-  await new Promise((ended) => {
-    recorder.onstop = ended;
-    recorder.stop();
-  });
+  const written = new Promise((ended) => (recorder.onstop = ended));
+  recorder.stop();
+  await written;
   const kind = /mp4/.test(mimeType) ? "mp4" : "webm";
   const files = [...filesOf(frames)].filter(([path]) => WANTED.test(path));
   const base = baseName(state.clip.name);
