@@ -146,7 +146,7 @@ class Settings(BaseSettings):
     )
     device: Annotated[str, Read(LOADERS, MODELS)] = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     runtime: Annotated[Runtime, Read(LOADERS, MODELS)] = Field(
-        "auto", description="what computes the image pass: auto, torch, onnx, onnx-int8 or openvino"
+        "auto", description="what computes the image pass: auto, torch, onnx, onnx-int8, openvino or tensorrt"
     )
     precision: Annotated[Literal["fast", "exact"], Read(ENGINES, MODELS)] = Field(
         "fast", description="fast: bfloat16 where the hardware has it; exact: float32"

@@ -1,9 +1,9 @@
-"""Select the runtime of a model's image pass: torch, or ONNX Runtime or OpenVINO with an export."""
+"""Select the runtime of a model's image pass: torch, or ONNX Runtime, TensorRT or OpenVINO with an export."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Runtime
 
 logger = logging.getLogger("lexiseg.export")
+ENGINES: Mapping[Runtime, Engine] = {"openvino": "OpenVINO", "tensorrt": "TensorRT"}
 
 
 def use_runtime(
@@ -34,7 +35,7 @@ def use_runtime(
 
     Args:
         runtime: `auto` uses an existing export on a CPU where it is faster than torch (docs/runtimes.md), else torch;
-            `onnx`, `onnx-int8` and `openvino` require an export.
+            `onnx`, `onnx-int8`, `openvino` and `tensorrt` require an export.
         execution: device and precision that the segmenter was loaded with.
         folders: may hold the model's export. A required export that is missing, or belongs to other weights, is written
             to the last one; int8 only with `ranges`.
@@ -42,16 +43,18 @@ def use_runtime(
         ranges: file of the activation ranges that come with the model, if any.
 
     Raises:
-        ExportError: `onnx`, `onnx-int8` or `openvino` is not available.
+        ExportError: `onnx`, `onnx-int8`, `openvino` or `tensorrt` is not available.
     """
     if runtime == "torch":
         return
     if runtime == "auto":
         _use_existing(segmenter, execution, folders)
         return
-    engine: Engine = "OpenVINO" if runtime == "openvino" else "ONNX Runtime"
+    engine = ENGINES.get(runtime, "ONNX Runtime")
     if engine == "OpenVINO":
         openvino_runtime.require()  # before an export is written
+    if engine == "TensorRT":
+        onnx_runtime.tensorrt(execution.device, exact=execution.precision == "exact")
     model = _exportable(segmenter)
     if engine == "OpenVINO" and execution.precision == "fast":
         export = _first_export(model, folders, "int8")

@@ -13,8 +13,10 @@ import torch
 
 from lexiseg_model.device import cores
 from lexiseg_model.errors import ExportError
+from lexiseg_model.export.manifest import default_cache_dir
 
 Provider = tuple[str, dict[str, Any]]
+TENSORRT = "TensorrtExecutionProvider"
 
 
 def installed() -> dict[str, str]:
@@ -58,17 +60,18 @@ def preload() -> None:
     require().preload_dlls()
 
 
-def require_provider(session: Any, device: torch.device) -> None:
-    """Check that a session for a CUDA device runs there.
+def require_provider(session: Any, device: torch.device, provider: str) -> None:
+    """Check that a session for a CUDA device has the provider that it is for.
 
     Raises:
-        ExportError: it would run on the CPU: ONNX Runtime silently skips a provider that cannot start.
+        ExportError: it would run by another: ONNX Runtime silently skips a provider that cannot start.
     """
     used = list(session.get_providers())
-    if device.type == "cuda" and "CUDAExecutionProvider" not in used:
+    if device.type == "cuda" and provider not in used:
+        needed = "TensorRT 10" if provider == TENSORRT else "cuDNN 9"
         raise ExportError(
-            f"device {device} with runtime onnx: ONNX Runtime could not start there and would use {', '.join(used)}; "
-            f"it needs the CUDA version of torch ({torch.version.cuda}) and cuDNN 9"
+            f"device {device} with runtime onnx: {provider} could not start there, ONNX Runtime would use "
+            f"{', '.join(used)}; it needs the CUDA version of torch ({torch.version.cuda}) and {needed}"
         )
 
 
@@ -113,3 +116,31 @@ def providers(device: torch.device, *, exact: bool) -> list[Provider]:
         },
     )
     return [cuda, cpu]
+
+
+def tensorrt(device: torch.device, *, exact: bool) -> Provider:
+    """The provider that compiles a graph for one GPU, in halves unless `exact`; what it compiled is kept in the cache.
+
+    Raises:
+        ExportError: the device is no CUDA device, or the installed ONNX Runtime lacks the provider.
+    """
+    if device.type != "cuda":
+        raise ExportError(f"device {device} with runtime tensorrt: it runs graphs on cuda; set LEXISEG_DEVICE=cuda")
+    available = require().get_available_providers()
+    if TENSORRT not in available:
+        raise ExportError(
+            "runtime tensorrt needs onnxruntime-gpu in place of onnxruntime, and `pip install tensorrt`; "
+            f"the installed one has {', '.join(available)}"
+        )
+    folder = str(default_cache_dir() / "tensorrt")
+    return (
+        TENSORRT,
+        {
+            "device_id": device.index or 0,
+            "trt_fp16_enable": not exact,
+            "trt_engine_cache_enable": True,
+            "trt_engine_cache_path": folder,
+            "trt_timing_cache_enable": True,
+            "trt_timing_cache_path": folder,
+        },
+    )

@@ -20,7 +20,7 @@ TILES = "tiles"  # the one input of every graph of an image pass
 # Messages of the CPU's allocator, its arenas, and CUDA.
 OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory")
 
-Engine = Literal["ONNX Runtime", "OpenVINO"]
+Engine = Literal["ONNX Runtime", "OpenVINO", "TensorRT"]
 
 
 class OnnxRunner:
@@ -46,7 +46,7 @@ class OnnxRunner:
             numbers: int8 or float32 graphs, which the export has.
             device: runs the graphs and holds the outputs.
             exact: as for `onnx_runtime.providers`.
-            engine: OpenVINO runs graphs on the CPU only.
+            engine: OpenVINO runs graphs on the CPU only, TensorRT on CUDA only, as a provider of ONNX Runtime.
 
         Raises:
             ExportError: the engine is not installed or cannot use the device, or a file is missing or damaged.
@@ -99,8 +99,10 @@ def _open_image_pass(folder: Path, graph: Graph, device: torch.device, exact: bo
     if device.type == "cuda":
         onnx_runtime.preload()
     providers = onnx_runtime.providers(device, exact=exact)
+    if engine == "TensorRT":
+        providers.insert(0, onnx_runtime.tensorrt(device, exact=exact))
     session = _open(folder, graph, providers, onnx_runtime.threads())
-    onnx_runtime.require_provider(session, device)
+    onnx_runtime.require_provider(session, device, providers[0][0])
     return session
 
 

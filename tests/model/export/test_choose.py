@@ -128,3 +128,10 @@ def test_without_the_package_auto_stays_with_torch_and_says_so(
 
     assert not runs_onnx(segmenter)
     assert "stays with torch" in caplog.text
+
+
+def test_tensorrt_is_refused_before_an_export_is_written_for_it(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="device cpu with runtime tensorrt"):
+        use_runtime(small(), "tensorrt", FAST, [tmp_path / "onnx"], small)
+
+    assert not (tmp_path / "onnx").exists()

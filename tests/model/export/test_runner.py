@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export import manifest, onnx_runtime, runner
 from lexiseg_model.export.manifest import MANIFEST, Manifest
-from lexiseg_model.export.runner import OnnxRunner
+from lexiseg_model.export.onnx_runtime import TENSORRT
+from lexiseg_model.export.runner import Engine, OnnxRunner
 from tests.model.export.small import BUCKET, noise
 
 CPU = torch.device("cpu")
@@ -129,9 +130,59 @@ class Session:
         return list(self._providers)
 
 
-def test_a_session_that_fell_back_to_the_cpu_is_refused() -> None:
-    with pytest.raises(ExportError, match="could not start there and would use CPUExecutionProvider"):
-        onnx_runtime.require_provider(Session("CPUExecutionProvider"), torch.device("cuda"))
+CUDA = "CUDAExecutionProvider"
 
-    onnx_runtime.require_provider(Session("CUDAExecutionProvider", "CPUExecutionProvider"), torch.device("cuda"))
-    onnx_runtime.require_provider(Session("CPUExecutionProvider"), torch.device("cpu"))
+
+@pytest.mark.parametrize("lost", [CUDA, TENSORRT])
+def test_a_session_that_fell_back_to_another_provider_is_refused(lost: str) -> None:
+    with pytest.raises(ExportError, match=f"{lost} could not start there, ONNX Runtime would use CPUExecutionProvider"):
+        onnx_runtime.require_provider(Session("CPUExecutionProvider"), torch.device("cuda"), lost)
+
+    onnx_runtime.require_provider(Session(lost, "CPUExecutionProvider"), torch.device("cuda"), lost)
+    onnx_runtime.require_provider(Session("CPUExecutionProvider"), torch.device("cpu"), "CPUExecutionProvider")
+
+
+class TensorRtBuild:
+    def get_available_providers(self) -> list[str]:
+        return [TENSORRT, CUDA, "CPUExecutionProvider"]
+
+
+@pytest.mark.parametrize(("exact", "halves"), [(False, True), (True, False)])
+def test_tensorrt_keeps_what_it_compiled_and_computes_in_halves_unless_exact(
+    exact: bool, halves: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_runtime, "require", TensorRtBuild)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    name, options = onnx_runtime.tensorrt(torch.device("cuda:1"), exact=exact)
+
+    assert (name, options["device_id"], options["trt_fp16_enable"]) == (TENSORRT, 1, halves)
+    assert options["trt_engine_cache_enable"]
+    assert Path(options["trt_engine_cache_path"]).is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize(("engine", "first"), [("ONNX Runtime", CUDA), ("TensorRT", TENSORRT)])
+def test_what_tensorrt_lacks_is_left_to_cuda(
+    engine: Engine, first: str, small_export: Path, written: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_runtime, "require", TensorRtBuild)
+    monkeypatch.setattr(onnx_runtime, "preload", lambda: None)
+    monkeypatch.setattr(runner, "_open", lambda folder, graph, chosen, threads: Session(*(name for name, _ in chosen)))
+
+    opened = OnnxRunner(small_export, written, "float32", torch.device("cuda"), engine=engine)
+
+    assert opened.providers[0] == first
+    assert opened.providers[-2:] == [CUDA, "CPUExecutionProvider"]
+
+
+@pytest.mark.skipif(TENSORRT in onnx_runtime.require().get_available_providers(), reason="this ONNX Runtime has it")
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        ("cpu", "runs graphs on cuda; set LEXISEG_DEVICE=cuda"),
+        ("cuda", "needs onnxruntime-gpu in place of onnxruntime"),
+    ],
+)
+def test_tensorrt_says_what_it_needs(device: str, expected: str) -> None:
+    with pytest.raises(ExportError, match=expected):
+        onnx_runtime.tensorrt(torch.device(device), exact=False)
