@@ -1,14 +1,18 @@
-"""Names of classes as people copy them: with byte-order marks, soft hyphens and blanks that nobody sees."""
+"""Names of classes: as people copy them, with byte-order marks, soft hyphens and invisible blanks; names of stuff."""
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
+from functools import cache
+from pathlib import Path
 
 # Unicode's default ignorable code points, without what emoji are made of.
 INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0]"
 )
+STUFF = Path(__file__).with_name("stuff.json")
 # What the first class of a list may be called: it stands for pixels of no class.
 BACKGROUND = "background"
 # They join and part letters of Persian or Hindi, and choose the style of a sign: they stay, and make no other name.
@@ -23,3 +27,13 @@ def plain(name: str) -> str:
 def folded(name: str) -> str:
     """What is equal for names of one class: neither capitals nor joiners count."""
     return unicodedata.normalize("NFC", JOINERS.sub("", plain(name))).casefold()
+
+
+@cache
+def _stuff_names() -> frozenset[str]:
+    return frozenset(json.loads(STUFF.read_bytes())["names"])
+
+
+def is_thing(name: str) -> bool | None:
+    """False for a name of stuff that cannot be counted, as sky or grass; None for other names."""
+    return False if name.casefold() in _stuff_names() else None

@@ -5,27 +5,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
-from importlib import resources
 
-import orjson
-
-from lexiseg_model.class_names import folded, plain
+from lexiseg_model.class_names import folded, is_thing, plain
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.schemas import BackgroundInput, ClassInput, Question
 from lexiseg_service.settings import Limits
-
-
-@cache
-def _stuff_names() -> frozenset[str]:
-    content = resources.files("lexiseg_service.question").joinpath("stuff.json").read_bytes()
-    return frozenset(orjson.loads(content)["names"])
-
-
-def is_thing(name: str) -> bool | None:
-    """False for a name of stuff that cannot be counted, as sky or grass; None for other names."""
-    return False if name.casefold() in _stuff_names() else None
 
 
 def resolve(question: Question, limits: Limits, named: Vocabulary | None = None) -> Vocabulary:

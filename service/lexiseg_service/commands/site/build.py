@@ -18,6 +18,7 @@ import httpx
 import typer
 
 from lexiseg_model import catalogue
+from lexiseg_model.class_names import STUFF
 from lexiseg_model.errors import ExportError, OptionError
 from lexiseg_model.export.manifest import default_cache_dir
 from lexiseg_model.methods.tiny import browser
@@ -63,7 +64,7 @@ def write_site(settings: Settings, out: Path, n_words: int, server: str | None =
     copy_page(out, server)
     (out / "model").mkdir()
     browser.write(model, folder_of_model.folder, out / "model", words, settings.text_tower)
-    (out / "model/stuff.json").write_bytes(files("lexiseg_service.question").joinpath("stuff.json").read_bytes())
+    (out / "model/stuff.json").write_bytes(STUFF.read_bytes())
     for name in ENGINE_FILES:
         shutil.copyfile(engine / name, out / "model" / name)
     first = keep_offline(out)

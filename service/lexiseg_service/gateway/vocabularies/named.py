@@ -174,7 +174,7 @@ def built_in(name: str) -> NamedVocabulary | None:
     """A built-in vocabulary, read once; None for another name."""
     if name not in BUILT_IN_NAMES:
         return None
-    data = resources.files("lexiseg_service.gateway.vocabularies") / "data"
+    data = resources.files("lexiseg_model.vocabulary") / "lists"
     content = orjson.loads((data / f"{name}.json").read_bytes())
     stuff = content.pop("stuff", None)
     class_list = VocabularyInput.model_validate({key: value for key, value in content.items() if key not in ABOUT})

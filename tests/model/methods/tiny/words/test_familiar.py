@@ -15,7 +15,7 @@ from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_train.methods.tiny.texts import write_familiar, write_words
 
-BUILT_IN = Path(__file__).parents[5] / "service/lexiseg_service/gateway/vocabularies/data"
+BUILT_IN = Path(__file__).parents[5] / "model/lexiseg_model/vocabulary/lists"
 
 
 def test_rows_of_another_tower_are_refused(tmp_path: Path) -> None:
