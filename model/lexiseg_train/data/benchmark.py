@@ -1,19 +1,20 @@
 """Definitions of public benchmarks: classes in official order, folder layouts, stored values, mIoU convention.
 
-`benchmarks/NAME.json` and `panoptics/NAME.json` hold one each and name their sources. Class names are the benchmark's
-own strings, because published figures were measured with them.
+`benchmarks/NAME.json` and `panoptics/NAME.json` hold one each. Class names are the benchmark's own strings, because
+published figures were measured with them; where a built-in class list has them, its file does.
 """
 
 from __future__ import annotations
 
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, model_validator
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.types import StrictModel
+from lexiseg_model.vocabulary.class_lists import class_list
 from lexiseg_train.data.scenes import SceneClass
 
 FOLDER = Path(__file__).parent / "benchmarks"
@@ -69,6 +70,17 @@ class Benchmark(WithSplits[Split]):
     layouts: list[FolderLayout] = Field(description="tried in order; empty for LVIS")
     stored: list[list[int]] | None = Field(None, description="stored values of each class")
     classes: list[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_class_list(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """Take title, source and classes from the built-in `class_list`, after the class of label 0, `zero`."""
+        rest = {name: value for name, value in fields.items() if name not in ("class_list", "zero")}
+        if "class_list" not in fields:
+            return rest
+        listed = class_list(fields["class_list"])
+        classes = [*filter(None, [fields.get("zero")]), *listed.official]
+        return {"title": listed.title, "source": listed.source, "classes": classes} | rest
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -1,7 +1,6 @@
 """Class lists under a name: built-in ones and users' own, their JSON documents, and conditional requests on them.
 
-The built-in ones are those of public benchmarks: `data/NAME.json` names its source. Where a benchmark separates things
-and stuff, `stuff` names the classes that are stuff; all others are things.
+The built-in ones are those of `lexiseg_model.vocabulary.class_lists`.
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ import re
 import sys
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from importlib import resources
 from typing import Any
 
 import orjson
 
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary import class_lists
 from lexiseg_service.errors import PreconditionFailed
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
@@ -30,11 +29,7 @@ SLOT = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63}~)?" + NAME.pattern)  # in
 MAX_SOURCE_LENGTH = 1000  # characters
 BYTES_PER_CLASS = 600  # of its entry and its JSON values, without texts and pictures
 TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
-BUILT_IN_NAMES = (
-    "voc20", "voc21", "context59", "context60", "coco-object", "coco-stuff", "coco-panoptic", "cityscapes",
-    "ade20k", "ade847", "pc459", "lvis", "imagenet-s", "camvid",
-)  # fmt: skip
-ABOUT = ("name", "title", "notes")  # fields of a built-in list for readers of its file
+BUILT_IN_NAMES = class_lists.NAMES
 
 
 @dataclass(frozen=True)
@@ -174,14 +169,13 @@ def built_in(name: str) -> NamedVocabulary | None:
     """A built-in vocabulary, read once; None for another name."""
     if name not in BUILT_IN_NAMES:
         return None
-    data = resources.files("lexiseg_model.vocabulary") / "lists"
-    content = orjson.loads((data / f"{name}.json").read_bytes())
-    stuff = content.pop("stuff", None)
-    class_list = VocabularyInput.model_validate({key: value for key, value in content.items() if key not in ABOUT})
+    listed = class_lists.class_list(name)
+    entries: list[str | ClassInput] = [ClassInput(name=one.name, synonyms=list(one.synonyms)) for one in listed.classes]
+    class_input = VocabularyInput(classes=entries, background=listed.background, source=listed.source)
     # A smaller limit of this installation applies to the request, not to the built-in list.
-    unmarked = named(name, class_list, Limits.model_construct(), built_in=True)
-    if stuff is None:
+    unmarked = named(name, class_input, Limits.model_construct(), built_in=True)
+    if listed.stuff is None:
         return unmarked
     # The benchmark's own list of stuff takes precedence over names known as stuff: doors are stuff in COCO only.
-    classes = tuple(replace(entry, thing=entry.name not in stuff) for entry in unmarked.vocabulary.classes)
+    classes = tuple(replace(entry, thing=entry.name not in listed.stuff) for entry in unmarked.vocabulary.classes)
     return replace(unmarked, vocabulary=replace(unmarked.vocabulary, classes=classes))
