@@ -32,11 +32,12 @@ from typing import Annotated
 
 import typer
 
+from lexiseg_model.command_line.options import Grouped
+from lexiseg_model.command_line.outputs import output_folder
 from lexiseg_service.commands.bulk.app import bulk
 from lexiseg_service.commands.joined import Commands
 from lexiseg_service.commands.models.app import models
-from lexiseg_service.commands.options import Grouped, takes_settings
-from lexiseg_service.commands.outputs import output_folder
+from lexiseg_service.commands.options import takes_settings
 from lexiseg_service.commands.sample import sample
 from lexiseg_service.commands.segment.app import segment
 from lexiseg_service.commands.segment_scene.app import segment_scene

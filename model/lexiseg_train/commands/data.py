@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lexiseg_model.command_line.bar import bar_of
+from lexiseg_model.command_line.options import Classes, Grouped, JsonReport, VocabularyName
+from lexiseg_model.command_line.outputs import output_folder, write_json
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.types import DinoName
-from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.options import Classes, Grouped, JsonReport, VocabularyName, takes_settings
-from lexiseg_service.commands.outputs import output_folder, write_json
+from lexiseg_service.commands.options import takes_settings
 from lexiseg_service.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: the command line must start without them

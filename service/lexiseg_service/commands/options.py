@@ -19,17 +19,12 @@ from typing import Annotated, Any, get_args
 import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
-from typer.core import TyperCommand
 
-from lexiseg_service.commands.outputs import output_file
+from lexiseg_model.command_line.options import MAIN
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import SERVERS, Command, Limits, Read, Settings
 
-# Options of several commands.
-Server = Annotated[
-    str | None,
-    typer.Option(metavar="URL|HOST:PORT", help="Ask a running server, over REST or gRPC; no model is loaded here"),
-]
+# Options of several commands; more are in lexiseg_model.command_line.options.
 Points = Annotated[
     list[str] | None,
     typer.Option("--point", metavar="X,Y", help="A click on an object, in pixels; repeat it for other objects"),
@@ -46,18 +41,10 @@ Prompts = Annotated[
         help="One object by several parts: points X,Y on it, -X,Y beside it, a box; repeat it for other objects",
     ),
 ]
-JsonReport = Annotated[Path | None, typer.Option(help="Also write the figures here", callback=output_file)]
-Classes = Annotated[list[str] | None, typer.Option("-c", "--class", help="A class to look for; repeat it")]
-VocabularyName = Annotated[str | None, typer.Option("--vocabulary", help="A named class list instead, as `ade20k`")]
-Background = Annotated[
-    bool | None,
-    typer.Option(help="Leave pixels without a class where none fits [default: yes, or the vocabulary's own]"),
-]
 Threshold = Annotated[
     float | None, typer.Option(help="Drop segments with a lower score, 0..1 (default: that of the model's card)")
 ]
 MaxSide = Annotated[int | None, typer.Option(help="Cap the network's input, in pixels")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print failures and warnings only")]
 FIELDS: Mapping[str, FieldInfo] = {
     name: info for kind in (Settings, Limits) for name, info in kind.model_fields.items() if name != "limits"
 }
@@ -72,7 +59,6 @@ MAIN_OPTIONS = (
 )
 ALIASES = {"http_port": ("--port",)}
 PLAIN = (bool, int, float, Path)  # typer parses them; any other type is text that the settings parse
-MAIN = "Main options"  # title of the first group in a server's help
 
 
 def settings_of(options: Mapping[str, Any]) -> Settings:
@@ -222,18 +208,3 @@ def replace_parameter(
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": None}
     return run
-
-
-class Grouped(TyperCommand):
-    """A command whose help shows its options in groups, in plain text; its own options come before settings."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
-                groups.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
-        for title in sorted(groups, key=lambda title: (title != MAIN, title not in ("Arguments", "Options"))):
-            with formatter.section(title):
-                formatter.write_dl(groups[title])

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from lexiseg_client.question.options import background_json
-from lexiseg_service.commands.options import Grouped, Quiet, Server, check_server, takes_settings
-from lexiseg_service.commands.outputs import output_folder
+from lexiseg_model.command_line.options import Grouped, Quiet, Server
+from lexiseg_model.command_line.outputs import output_folder
+from lexiseg_service.commands.options import check_server, takes_settings
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lexiseg_service.commands.outputs import write_text
+from lexiseg_model.command_line.outputs import write_text
 from lexiseg_service.settings import Limits
 from lexiseg_train.commands.calibrate.thresholds import Choice, Finding, Findings
 from lexiseg_train.commands.pages import jpeg_url, render

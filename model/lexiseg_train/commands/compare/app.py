@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_service.commands.options import Background, Classes, Grouped, JsonReport, VocabularyName, takes_settings
-from lexiseg_service.commands.outputs import output_file, write_json, write_text
+from lexiseg_model.command_line.options import Background, Classes, Grouped, JsonReport, VocabularyName
+from lexiseg_model.command_line.outputs import output_file, write_json, write_text
+from lexiseg_service.commands.options import takes_settings
 from lexiseg_service.settings import Settings
 
 app = typer.Typer(rich_markup_mode=None)

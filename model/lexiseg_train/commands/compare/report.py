@@ -15,13 +15,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.overlay import OPACITY
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.palette import colour
 from lexiseg_model.tasks.label_maps import labeller
 from lexiseg_model.types import LabelMap, Vocabulary
-from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.image_files import Source, sources_of
 from lexiseg_service.commands.in_process import named_or_folder
 from lexiseg_service.errors import ServiceError

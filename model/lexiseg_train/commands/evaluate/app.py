@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from lexiseg_service.commands.options import Grouped, JsonReport, named_options, takes_settings
-from lexiseg_service.commands.outputs import output_file, output_folder
+from lexiseg_model.command_line.options import Grouped, JsonReport
+from lexiseg_model.command_line.outputs import output_file, output_folder
+from lexiseg_service.commands.options import named_options, takes_settings
 from lexiseg_service.settings import Settings
 from lexiseg_train.commands.evaluate.options import EvalOptions
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 import typer
 
 from lexiseg_model import catalogue
+from lexiseg_model.command_line.bar import bar_of
+from lexiseg_model.command_line.outputs import write_json, write_text
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.processes import join, rank
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
-from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.outputs import write_json, write_text
 from lexiseg_service.settings import Settings
 from lexiseg_train.commands.evaluate import scenes
 from lexiseg_train.commands.evaluate.options import EvalOptions

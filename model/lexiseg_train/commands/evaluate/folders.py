@@ -13,10 +13,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from lexiseg_model.command_line.bar import bar_of
+from lexiseg_model.command_line.outputs import write_json
 from lexiseg_model.errors import OptionError
-from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.in_process import named_or_folder
-from lexiseg_service.commands.outputs import write_json
 from lexiseg_service.settings import Settings
 from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.evaluate.warnings import warn

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from lexiseg_model.class_names import is_thing
+from lexiseg_model.command_line.bar import bar_of
+from lexiseg_model.command_line.outputs import write_json
 from lexiseg_model.processes import join, rank
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Task
-from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.in_process import load
-from lexiseg_service.commands.outputs import write_json
 from lexiseg_service.settings import Settings
 from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.evaluate.warnings import warn

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_service.commands.options import Grouped, takes_settings
+from lexiseg_model.command_line.options import Grouped
+from lexiseg_service.commands.options import takes_settings
 from lexiseg_service.settings import Settings
 
 app = typer.Typer(rich_markup_mode=None)

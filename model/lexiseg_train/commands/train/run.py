@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import typer
 import yaml
 
+from lexiseg_model.command_line.signals import on_signals
 from lexiseg_model.errors import DatasetError
-from lexiseg_service.commands.signals import on_signals
 from lexiseg_service.settings import Settings
 from lexiseg_train.training.recipe import is_begun
 from lexiseg_train.training.recipes.prerequisites import finish, train_first, trained_first

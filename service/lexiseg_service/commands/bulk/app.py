@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from lexiseg_model.command_line.options import Background, Classes, VocabularyName
 from lexiseg_model.types import ModelName
 from lexiseg_service.commands import options
 from lexiseg_service.commands.options import check_installed, takes_settings
@@ -36,13 +37,13 @@ def bulk(
             "--job", metavar="FILE", help="Question and pictures: the JSON of POST /v1/jobs; DST is the only argument"
         ),
     ] = None,
-    classes: options.Classes = None,
-    vocabulary: options.VocabularyName = None,
+    classes: Classes = None,
+    vocabulary: VocabularyName = None,
     task: Annotated[
         Literal["semantic", "instance", "panoptic"],
         typer.Option(help="What a segment is: a class, an object, or either (things and stuff)"),
     ] = "semantic",
-    background: options.Background = None,
+    background: Background = None,
     threshold: options.Threshold = None,
     max_side: options.MaxSide = None,
     kind: Annotated[

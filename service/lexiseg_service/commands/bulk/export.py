@@ -15,12 +15,12 @@ from typing import Any, Literal, TextIO
 
 from lexiseg_client.calling.mapping import map_threads
 from lexiseg_client.formats import coco, yolo
+from lexiseg_model.command_line.outputs import numbered
 from lexiseg_model.file_names import fitting, from_text
 from lexiseg_model.pictures.formats import suffix_of
 from lexiseg_model.tar_files import add_file
 from lexiseg_service.commands.bulk.job import Destination, Job, Size, segments_of
 from lexiseg_service.commands.bulk.sources import Contents, Item, Read
-from lexiseg_service.commands.outputs import numbered
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.gateway.jobs.rows import OK, Row
 from lexiseg_service.image.header import read_header

@@ -21,8 +21,8 @@ from typing import IO, Any, NamedTuple
 import typer
 
 from lexiseg_client.calling.mapping import map_threads
+from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.errors import ModelError, OptionError
-from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.bulk.job import Destination, Job, Size, row_of
 from lexiseg_service.commands.bulk.sources import Contents, Item, Read
 from lexiseg_service.commands.image_files import Unreadable

@@ -11,10 +11,11 @@ from typing import Annotated
 import typer
 
 from lexiseg_model.available import available
+from lexiseg_model.command_line.options import Grouped
 from lexiseg_model.errors import OptionError, UnknownModelError
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.commands.joined import Commands
-from lexiseg_service.commands.options import Grouped, takes_settings
+from lexiseg_service.commands.options import takes_settings
 from lexiseg_service.settings import Settings
 
 models = typer.Typer(cls=Commands, help="Models that can be served.", no_args_is_help=True, rich_markup_mode=None)

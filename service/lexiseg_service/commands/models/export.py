@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lexiseg_model import catalogue
+from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import RANGES, Manifest, Numbers
@@ -18,7 +19,6 @@ from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks.label_maps import labeller, mean_share
-from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.image_files import sources_of
 from lexiseg_service.commands.in_process import load_exact
 from lexiseg_service.gateway.vocabularies.named import built_in

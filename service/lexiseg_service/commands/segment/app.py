@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from lexiseg_model.command_line.options import Background, Classes, Quiet, Server, VocabularyName
+from lexiseg_model.command_line.outputs import STDOUT, output_folder
 from lexiseg_service.commands import options
 from lexiseg_service.commands.options import check_server, takes_settings
-from lexiseg_service.commands.outputs import STDOUT, output_folder
 from lexiseg_service.settings import Settings
 
 
@@ -23,8 +24,8 @@ def segment(
         ),
     ],
     settings: Settings,
-    classes: options.Classes = None,
-    vocabulary: options.VocabularyName = None,
+    classes: Classes = None,
+    vocabulary: VocabularyName = None,
     points: options.Points = None,
     boxes: options.Boxes = None,
     prompts: options.Prompts = None,
@@ -56,11 +57,11 @@ def segment(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out images with results, even if the image changed since")
     ] = False,
-    quiet: options.Quiet = False,
-    background: options.Background = None,
+    quiet: Quiet = False,
+    background: Background = None,
     threshold: options.Threshold = None,
     max_side: options.MaxSide = None,
-    server: options.Server = None,
+    server: Server = None,
     # Until 0.5.0: `lexiseg segment-scene`.
     window: Annotated[int | None, typer.Option(min=64, hidden=True)] = None,
     bands: Annotated[str | None, typer.Option(hidden=True)] = None,

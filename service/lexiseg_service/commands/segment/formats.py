@@ -15,11 +15,11 @@ from lexiseg_client import Segmentation
 from lexiseg_client.formats import coco, yolo
 from lexiseg_client.masks import png
 from lexiseg_client.segments import UNNAMED, exportable
+from lexiseg_model.command_line.outputs import numbered
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.palette import colour
 from lexiseg_model.pictures.formats import sniff, suffix_of
 from lexiseg_model.types import ClassEntry
-from lexiseg_service.commands.outputs import numbered
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment.voc import Voc
 from lexiseg_service.commands.segment.writer import (

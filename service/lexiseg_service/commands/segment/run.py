@@ -23,13 +23,13 @@ import typer
 
 from lexiseg_client import Segmentation
 from lexiseg_client.calling.mapping import map_threads
+from lexiseg_model.command_line.bar import bar_of
+from lexiseg_model.command_line.outputs import STDOUT, numbered
 from lexiseg_model.file_names import fitting
 from lexiseg_model.files import replace_file
 from lexiseg_model.types import ClassEntry
-from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.image_files import STDIN, Source
 from lexiseg_service.commands.in_process import resolved
-from lexiseg_service.commands.outputs import STDOUT, numbered
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment.formats import FORMATS, Format
 from lexiseg_service.commands.segment.voc import MAX_VALUE, has_unlabelled

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from lexiseg_model.command_line.options import Background, Classes, VocabularyName
+from lexiseg_model.command_line.outputs import STDOUT, output_folder
 from lexiseg_service.commands import options
 from lexiseg_service.commands.options import takes_settings
-from lexiseg_service.commands.outputs import STDOUT, output_folder
 from lexiseg_service.settings import Settings
 
 WINDOW = 1024
@@ -19,8 +20,8 @@ WINDOW = 1024
 def segment_scene(
     images: Annotated[list[str], typer.Argument(metavar="SCENE...", help="Rasters that GDAL reads, as GeoTIFF")],
     settings: Settings,
-    classes: options.Classes = None,
-    vocabulary: options.VocabularyName = None,
+    classes: Classes = None,
+    vocabulary: VocabularyName = None,
     window: Annotated[int, typer.Option(min=64, help="Side of a window, in pixels, at least")] = WINDOW,
     bands: Annotated[
         str | None,
@@ -35,7 +36,7 @@ def segment_scene(
         typer.Option(help="What a segment is: a class, an object, or either (things and stuff)"),
     ] = "semantic",
     out: Annotated[Path, typer.Option(help="Folder of the results", callback=output_folder)] = Path("out"),
-    background: options.Background = None,
+    background: Background = None,
     threshold: options.Threshold = None,
     max_side: options.MaxSide = None,
 ) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from lexiseg_service.commands.signals import on_signals
+from lexiseg_model.command_line.signals import on_signals
 
 logger = structlog.get_logger("lexiseg.serve")
 MIN_DELAY, MAX_DELAY = 0.5, 30.0  # seconds before a restart; doubled after each short life

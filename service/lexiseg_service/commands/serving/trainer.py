@@ -24,7 +24,7 @@ from typing import Any
 
 import structlog
 
-from lexiseg_service.commands.signals import on_signals
+from lexiseg_model.command_line.signals import on_signals
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.trainings.training import ENDED, PICTURES, Standing, Training, TrainingFolder
 from lexiseg_service.settings import Settings

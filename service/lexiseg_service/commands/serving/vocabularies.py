@@ -9,8 +9,9 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from lexiseg_service.commands.options import Grouped, takes_settings
-from lexiseg_service.commands.outputs import write_text
+from lexiseg_model.command_line.options import Grouped
+from lexiseg_model.command_line.outputs import write_text
+from lexiseg_service.commands.options import takes_settings
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
 from lexiseg_service.gateway.vocabularies.named import SLOT, encode

@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 import typer
 
+from lexiseg_model.command_line.options import Background, Classes, Server, VocabularyName
+from lexiseg_model.command_line.outputs import output_file
 from lexiseg_model.types import DEFAULT_SMOOTHING
 from lexiseg_service.commands import options
 from lexiseg_service.commands.options import check_installed, check_server, takes_settings
-from lexiseg_service.commands.outputs import output_file
 from lexiseg_service.settings import Settings
 
 
@@ -19,8 +20,8 @@ def video(
     context: typer.Context,
     source: Annotated[str, typer.Argument(help="A file, a camera as /dev/video0, or a URL as rtsp://camera/stream")],
     settings: Settings,
-    classes: options.Classes = None,
-    vocabulary: options.VocabularyName = None,
+    classes: Classes = None,
+    vocabulary: VocabularyName = None,
     points: options.Points = None,
     boxes: options.Boxes = None,
     prompts: options.Prompts = None,
@@ -38,7 +39,7 @@ def video(
         float, typer.Option(min=0, max=0.95, help="Share of the past in the average of scores, 0 (off) to 0.95")
     ] = DEFAULT_SMOOTHING,
     tracking: Annotated[bool, typer.Option(help="Number objects or regions over the frames")] = True,
-    background: options.Background = None,
+    background: Background = None,
     threshold: options.Threshold = None,
     max_side: options.MaxSide = None,
     seconds: Annotated[float, typer.Option(help="Stop after so much of the video")] = float("inf"),
@@ -47,7 +48,7 @@ def video(
         typer.Option(help="latest drops frames that come too fast [default: latest for cameras and rtsp, else none]"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files of --out and --json")] = False,
-    server: options.Server = None,
+    server: Server = None,
 ) -> None:
     """Segment a video in this process or by a server: painted frames, lines of JSON, or both.
 

@@ -17,12 +17,12 @@ import typer
 from numpy.typing import NDArray
 
 from lexiseg_client import Frame, FrameAnswer, Prompt
+from lexiseg_model.command_line.bar import bar_of
+from lexiseg_model.command_line.outputs import STDOUT
+from lexiseg_model.command_line.signals import on_signals
 from lexiseg_model.masks.overlay import paint
 from lexiseg_model.types import LabelMap, Rle, Segment
-from lexiseg_service.commands.bar import bar_of
-from lexiseg_service.commands.outputs import STDOUT
 from lexiseg_service.commands.server import Server
-from lexiseg_service.commands.signals import on_signals
 from lexiseg_service.commands.video.source import SourceFrame, VideoSource
 from lexiseg_service.commands.video.target import VideoTarget, json_lines
 
