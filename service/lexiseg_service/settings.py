@@ -34,6 +34,7 @@ Command = Literal[
     "bulk",
     "eval",
     "compare",
+    "train",
     "export",
     "models",
     "vocabularies",

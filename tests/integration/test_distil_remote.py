@@ -1,5 +1,6 @@
 """`lexiseg train distil` with a teacher in this process and one at the address of a server."""
 
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_service.commands.program import LexisegProgram
+from lexiseg_service.settings import Settings
 from lexiseg_train.commands.train.run import teacher_at
 from lexiseg_train.methods.tiny import DistilRecipe
 from lexiseg_train.methods.tiny.distil import label
@@ -42,9 +45,10 @@ def test_a_server_teaches_what_this_process_teaches_over_either_protocol(
 ) -> None:
     values = [*VALUES, f"data={photographs}", "held_out=0.5", f"packs={photographs / 'packs'}"]
 
+    asked = partial(teacher_at, LexisegProgram(Settings()))
     for name, teacher in {"here": "tiny", "grpc": server.grpc}.items():
         overrides = [*values, f"teacher={teacher}", f"out={photographs / name}"]
-        assert label(read_as(DistilRecipe, "distil-smoke", overrides), teacher_at).startswith("tiny ")
+        assert label(read_as(DistilRecipe, "distil-smoke", overrides), asked).startswith("tiny ")
     outcome = lexiseg("train", "distil-smoke", "--teacher", server.url, f"out={photographs / 'rest'}", *values)
 
     assert outcome.status == 0, outcome.err

@@ -1,1 +1,1 @@
-"""Commands that join `lexiseg` by the entry points `lexiseg.commands`: they alone import the service."""
+"""Commands that join `lexiseg` by the entry points `lexiseg.commands`; `program` is what they ask of it."""

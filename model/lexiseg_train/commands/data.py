@@ -13,8 +13,7 @@ from lexiseg_model.command_line.options import Classes, Grouped, JsonReport, Voc
 from lexiseg_model.command_line.outputs import output_folder, write_json
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.types import DinoName
-from lexiseg_service.commands.options import takes_settings
-from lexiseg_service.settings import Settings
+from lexiseg_train.commands.program import Program
 
 if TYPE_CHECKING:  # imported where they are used: the command line must start without them
     from lexiseg_train.data.preparing.checking import Checked
@@ -136,11 +135,10 @@ def pack_data(
 
 
 @app.command("pseudo-label", cls=Grouped)
-@takes_settings("eval")
 def pseudo_label(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of photographs, or one with images/")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="Folder of the set", callback=output_folder)],
-    settings: Settings,
+    program: Annotated[Program, "eval"],
     classes: Classes = None,
     vocabulary: VocabularyName = None,
     listing: Annotated[Path | None, typer.Option("--classes", help="The classes.json of a set instead")] = None,
@@ -166,8 +164,6 @@ def pseudo_label(
       lexiseg data pseudo-label --model tiny photos/ runs/labelled --classes data/camvid/classes.json
     """
     from lexiseg_model.class_names import BACKGROUND
-    from lexiseg_service.commands.in_process import load, resolved
-    from lexiseg_service.commands.question import question_of
     from lexiseg_train.data.indexed import photographs_in, read_classes
 
     if listing is not None and (classes or vocabulary):
@@ -176,12 +172,12 @@ def pseudo_label(
         names = read_classes(listing)
         background = BACKGROUND in names if background is None else background
         classes = [name for name in names if name != BACKGROUND]
-    question = question_of(classes, vocabulary, background=background, others=", or --classes FILE")
-    resolved_list, images = resolved(question, settings), photographs_in(source)
-    segmenter = load(settings, "semantic")
+    class_list = program.class_list(classes, vocabulary, background=background, others=", or --classes FILE")
+    images = photographs_in(source)
+    segmenter = program.load_for("semantic")
     from lexiseg_train.data.labelling.pseudo_labels import Labelling, write_pseudo_labels  # imports torch
 
-    labelling = Labelling(resolved_list, split, confidence, max_side)
+    labelling = Labelling(class_list, split, confidence, max_side)
     with bar_of(str(target), len(images)) as bar:
         done = write_pseudo_labels(segmenter, images, target, labelling, bar.step)
     earlier = f", {done.earlier:,} were there before" * bool(done.earlier)

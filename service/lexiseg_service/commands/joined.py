@@ -2,18 +2,25 @@
 
 An entry point is named as its command, `eval`, or `models.prove` below a group, and loads a `typer.Typer`: of one
 command without a callback, or of a group. It is loaded when its command is called or listed.
+
+A parameter `program: Annotated[..., "eval"]` of such a command is replaced by the options of the settings that the
+command named there reads, and gets what `lexiseg` does for it: `lexiseg_service.commands.program`.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, get_args
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
+
+from lexiseg_service.commands.options import options_of, replace_parameter, settings_of
 
 ENTRY_POINTS = "lexiseg.commands"
 # Said of a command that is not installed.
@@ -34,7 +41,7 @@ class Commands(TyperGroup):
             return own
         name = self._prefix(ctx) + cmd_name
         if (point := joined().get(name)) is not None:
-            command = get_command(point.load())
+            command = get_command(_with_program(point.load()))
             command.name = cmd_name
             return command
         if (home := HOMES.get(name)) is not None:
@@ -51,6 +58,23 @@ class Commands(TyperGroup):
     def _prefix(self, ctx: Any) -> str:
         """Of the names of its entry points: empty for the commands at the top."""
         return "" if ctx.parent is None else f"{self.name}."
+
+
+def _with_program(app: typer.Typer) -> typer.Typer:
+    """The same group, whose commands get what they ask of the program."""
+    for command in app.registered_commands:
+        assert command.callback is not None  # of a command there is always one
+        parameter = inspect.signature(command.callback, eval_str=True).parameters.get("program")
+        if parameter is not None:
+            _, settings_of_command = get_args(parameter.annotation)
+            command.callback = replace_parameter(command.callback, "program", options_of(settings_of_command), _program)
+    return app
+
+
+def _program(options: Mapping[str, Any]) -> Any:
+    from lexiseg_service.commands.program import LexisegProgram
+
+    return LexisegProgram(settings_of(options))
 
 
 @cache

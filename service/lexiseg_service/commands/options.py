@@ -109,10 +109,9 @@ def refuse_unknown(environment: Iterable[str]) -> None:
 
 def takes_settings(command: Command) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorate a command: replace its parameter `settings` by one option for each setting that it reads."""
-    options = [_option(name, info, command) for name, info in FIELDS.items() if command in read_by(info).commands]
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        return replace_parameter(function, "settings", options, settings_of)
+        return replace_parameter(function, "settings", options_of(command), settings_of)
 
     return decorate
 
@@ -161,6 +160,11 @@ def flag(name: str) -> str:
 def variable(name: str) -> str:
     """The environment variable of a setting, as `LEXISEG_HTTP_PORT`."""
     return f"LEXISEG_{name.upper()}"
+
+
+def options_of(command: Command) -> list[inspect.Parameter]:
+    """One option for each setting that a command reads."""
+    return [_option(name, info, command) for name, info in FIELDS.items() if command in read_by(info).commands]
 
 
 def _option(name: str, info: FieldInfo, command: Command) -> inspect.Parameter:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from lexiseg_service.commands import joined
+from lexiseg_service.commands.program import LexisegProgram
+from lexiseg_service.settings import Settings
+from lexiseg_train.commands.program import Program
 from tests.service.commands.command_line import CommandLine
 from tests.test_architecture import ROOT
 
@@ -20,6 +23,18 @@ app = typer.Typer()
 @app.command()
 def greet(name: str) -> None:
     print(f"hello {name}")
+"""
+WITH_PROGRAM = """
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def greet(name: str, program: Annotated[Any, "compare"]) -> None:
+    print(f"hello {name} on {program.settings.device}")
 """
 
 
@@ -43,6 +58,20 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_command_of_another_distribution_is_run(group: tuple[str, ...], lexiseg: CommandLine) -> None:
     assert lexiseg(*group, "greet", "you").out == "hello you\n"
     assert "greet" in lexiseg(*group, "--help").out
+
+
+@pytest.mark.usefixtures("site")
+def test_a_joined_command_gets_the_settings_that_it_asks_for(lexiseg: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "greeting.py").write_text(WITH_PROGRAM)
+
+    assert lexiseg("greet", "you", "--device", "cpu").out == "hello you on cpu\n"
+    assert "--http-port" not in lexiseg("greet", "--help").out
+
+
+def test_the_program_does_what_commands_of_training_ask_for() -> None:
+    program: Program = LexisegProgram(Settings())  # mypy compares them
+
+    assert program.model == "tiny"
 
 
 @pytest.mark.parametrize("command", ["train", "eval", "data", "calibrate", "compare", "models prove"])

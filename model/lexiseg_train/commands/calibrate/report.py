@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from lexiseg_model.command_line.outputs import write_text
-from lexiseg_service.settings import Limits
 from lexiseg_train.commands.calibrate.thresholds import Choice, Finding, Findings
 from lexiseg_train.commands.pages import jpeg_url, render
 
@@ -40,9 +39,7 @@ PAGE = """\
 """
 
 
-def write_report(
-    folder: Path, vocabulary: str, choices: Sequence[Choice], findings: Findings, outcome: str, limits: Limits
-) -> Path:
+def write_report(folder: Path, vocabulary: str, choices: Sequence[Choice], findings: Findings, outcome: str) -> Path:
     """Write report.html into a folder; `outcome` is one sentence on whether the thresholds were kept."""
     rows: list[dict[str, Any]] = []
     for index, (name, choice) in enumerate(zip(findings.names, choices, strict=True)):
@@ -52,7 +49,7 @@ def write_report(
                 "name": name,
                 "numbers": (choice.threshold, choice.before, choice.after),
                 "reason": choice.reason,
-                "figures": [_figure(findings, index, finding, choice, limits) for finding in near],
+                "figures": [_figure(findings, index, finding, choice) for finding in near],
             }
         )
     path = folder / "report.html"
@@ -72,11 +69,11 @@ def _near(findings: Sequence[Finding], choice: Choice) -> list[Finding]:
     return [*below[-PICTURES:], *above[:PICTURES]]
 
 
-def _figure(findings: Findings, index: int, finding: Finding, choice: Choice, limits: Limits) -> tuple[str, str]:
+def _figure(findings: Findings, index: int, finding: Finding, choice: Choice) -> tuple[str, str]:
     """A class's segments painted on a photograph, as a data URL, and a caption."""
-    source, answer = findings.answers[finding.image]
+    photograph, answer = findings.answers[finding.image]
     of_class = tuple(segment for segment in answer if segment.class_index == index)
-    picture = Image.fromarray(replace(answer, segments=of_class).paint(source.pixels(limits)))
+    picture = Image.fromarray(replace(answer, segments=of_class).paint(photograph.pixels()))
     picture.thumbnail((MAX_SIDE, MAX_SIDE))
     dropped = choice.threshold is not None and (finding.score or 0.0) < choice.threshold
     caption = f"{Path(finding.image).name}: {finding.score:.3f}, {'dropped' if dropped else 'kept'}"

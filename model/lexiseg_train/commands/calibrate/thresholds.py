@@ -11,7 +11,7 @@ choice). That the lower group is wrong is a guess, which the report shows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_client import Segmentation
-from lexiseg_service.commands.image_files import Source
-from lexiseg_service.errors import InvalidValue
+from lexiseg_model.errors import OptionError
+from lexiseg_train.commands.program import Photograph
 from lexiseg_train.evaluation.counts import count
 
 DECIMALS = 4  # of a score in an answer
@@ -51,6 +51,12 @@ class Choice:
     reason: str
     before: float | None = None  # IoU over all photographs, without a threshold
     after: float | None = None  # the same with it, each photograph by the threshold of all others
+
+    def __str__(self) -> str:
+        threshold = "-" if self.threshold is None else f"{self.threshold:.3f}"
+        measured = self.before is not None and self.after is not None
+        gain = f", IoU {self.before:.3f} -> {self.after:.3f} (leave-one-out)" if measured else ""
+        return f"{threshold}{gain} ({self.reason})"
 
 
 def choose(findings: Sequence[Finding]) -> Choice:
@@ -135,58 +141,56 @@ class Findings:
 
     def __post_init__(self) -> None:
         self.by_class: list[list[Finding]] = [[] for _ in self.names]
-        self.answers: dict[str, tuple[Source, Segmentation]] = {}
+        self.answers: dict[str, tuple[Photograph, Segmentation]] = {}
 
     def refuse_empty_truth(self) -> None:
-        """Raise InvalidValue: no mask shows any class, as masks of 0 and 255 alone."""
+        """Raise OptionError: no mask shows any class, as masks of 0 and 255 alone."""
         if self.masks is not None and not any(each.true for of_class in self.by_class for each in of_class):
             came = f"{len(self.answers)} masks without a pixel of any class"
-            raise InvalidValue.of("--masks", came, "1 + class index; 0 is no class, 255 is not counted")
+            raise _refused(came, "1 + class index; 0 is no class, 255 is not counted")
 
-    def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
+    def add(self, photograph: Photograph, answer: Segmentation) -> None:
         """Add a photograph: the best score and the pixels of each class, and those of the true mask.
 
         Raises:
-            InvalidValue: its mask is missing or of another size.
+            OptionError: its mask is missing or of another size.
         """
-        self.answers[source.name] = (source, answer)
+        self.answers[photograph.name] = (photograph, answer)
         best = {segment.class_index: segment.score for segment in sorted(answer, key=lambda segment: segment.score)}
         scores = [best.get(index) for index in range(len(self.names))]
         if self.masks is None:
             for findings, score in zip(self.by_class, scores, strict=True):
-                findings.append(Finding(source.name, score))
+                findings.append(Finding(photograph.name, score))
             return
-        truth = _truth(mask_of(self.masks, source), answer.size)
+        truth = _truth(mask_of(self.masks, photograph), answer.size)
         n_values = len(self.names) + 1  # 0: no class
         counted = truth >= 0
         values = np.where(truth < n_values, truth, 0)
         of_classes = count(values[counted], (answer.class_map + 1)[counted], n_values)[:, 1:].T.tolist()
         for findings, score, (correct, true, predicted) in zip(self.by_class, scores, of_classes, strict=True):
-            findings.append(Finding(source.name, score, correct, predicted, true))
+            findings.append(Finding(photograph.name, score, correct, predicted, true))
 
 
-def refuse_missing(sources: Sequence[Source], masks: Path | None) -> None:
+def refuse_missing(photographs: Iterable[Photograph], masks: Path | None) -> None:
     """Refuse photographs without a true mask of their own before a model is loaded.
 
     Raises:
-        InvalidValue: a mask is missing, or two photographs of one stem would share one.
+        OptionError: a mask is missing, or two photographs of one stem would share one.
     """
     if masks is None:
         return
-    paths = Counter(mask_of(masks, source) for source in sources)
+    paths = Counter(mask_of(masks, photograph) for photograph in photographs)
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        raise InvalidValue.of("--masks", f"{len(missing)} of {len(paths)} missing", f"{missing[0]}")
+        raise _refused(f"{len(missing)} of {len(paths)} missing", f"{missing[0]}")
     path, n_photographs = paths.most_common(1)[0]
     if n_photographs > 1:
-        raise InvalidValue.of(
-            "--masks", f"one mask for {n_photographs} photographs", f"one for each called {path.stem}"
-        )
+        raise _refused(f"one mask for {n_photographs} photographs", f"one for each called {path.stem}")
 
 
-def mask_of(folder: Path, source: Source) -> Path:
+def mask_of(folder: Path, photograph: Photograph) -> Path:
     """Path of a photograph's true mask."""
-    return folder / f"{source.stem}.png"
+    return folder / f"{photograph.stem}.png"
 
 
 def _truth(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
@@ -195,7 +199,11 @@ def _truth(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
         with Image.open(path) as picture:
             values = np.asarray(picture)
     except OSError as error:
-        raise InvalidValue.of("--masks", path.name, f"a PNG of 1 + class index ({error})") from None
+        raise _refused(path.name, f"a PNG of 1 + class index ({error})") from None
     if values.shape != size:
-        raise InvalidValue.of("--masks", f"{list(values.shape)} in {path.name}", f"a gray PNG of {list(size)}")
+        raise _refused(f"{list(values.shape)} in {path.name}", f"a gray PNG of {list(size)}")
     return np.where((values == IGNORED) & (values.dtype == np.uint8), -1, values.astype(np.int64))
+
+
+def _refused(came: str, expected: str) -> OptionError:
+    return OptionError(f"--masks: expected {expected}, got {came!r}")

@@ -9,19 +9,17 @@ import typer
 
 from lexiseg_model.command_line.options import Background, Classes, Grouped, JsonReport, VocabularyName
 from lexiseg_model.command_line.outputs import output_file, write_json, write_text
-from lexiseg_service.commands.options import takes_settings
-from lexiseg_service.settings import Settings
+from lexiseg_train.commands.program import Program
 
 app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command(cls=Grouped)
-@takes_settings("compare")
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A model: NAME, NAME@VERSION or a model directory")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Photographs, without labels")],
-    settings: Settings,
+    program: Annotated[Program, "compare"],
     classes: Classes = None,
     vocabulary: VocabularyName = None,
     background: Background = None,
@@ -44,15 +42,11 @@ def compare(
 
       lexiseg compare tcl@1 tcl@2 photos/ --vocabulary ade20k --least 0.9
     """
-    from lexiseg_service.commands.in_process import check_named, resolved
-    from lexiseg_service.commands.question import question_of
-
-    question = question_of(classes, vocabulary, background=background, threshold=0.0)
-    check_named(settings, a, b)
-    class_list = resolved(question, settings)
+    class_list = program.class_list(classes, vocabulary, background=background)
+    program.check_models(a, b)
     from lexiseg_train.commands.compare.report import compare_models  # imports torch: after all checks
 
-    report = compare_models((a, b), folder, class_list, settings)
+    report = compare_models((a, b), folder, class_list, program)
     write_text(out, report.html(shown))
     write_json(json, report.figures)
     photographs = report.figures["photographs"]

@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.command_line.bar import bar_of
-from lexiseg_model.errors import DatasetError
+from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_model.file_names import visible_files
 from lexiseg_model.masks.overlay import OPACITY
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.palette import colour
+from lexiseg_model.pictures.formats import is_picture_name, listed_suffixes
 from lexiseg_model.tasks.label_maps import labeller
 from lexiseg_model.types import LabelMap, Vocabulary
-from lexiseg_service.commands.image_files import Source, sources_of
-from lexiseg_service.commands.in_process import named_or_folder
-from lexiseg_service.errors import ServiceError
-from lexiseg_service.settings import Limits, Settings
 from lexiseg_train.commands.pages import jpeg_url, render
+from lexiseg_train.commands.program import Program
+from lexiseg_train.data.indexed import read_photograph
 from lexiseg_train.evaluation.comparison.agreement import NOBODY, largest_swaps
 from lexiseg_train.evaluation.counts import Counts, count
 
@@ -81,7 +81,6 @@ class Report:
     shares: NDArray[np.float64]
     figures: dict[str, Any]
     maps: Mapping[str, Sequence[bytes]]
-    limits: Limits
 
     def html(self, n_pictures: int) -> str:
         """The page, with pictures of the `n_pictures` photographs that differ most."""
@@ -104,7 +103,7 @@ class Report:
         a, b = (_labels(png) for png in self.maps[photograph])
         height, width = a.shape
         size = (width, height) if width <= MAX_WIDTH else (MAX_WIDTH, max(1, round(height * MAX_WIDTH / width)))
-        pixels = Source(photograph, Path(photograph)).pixels(self.limits)
+        pixels = read_photograph(Path(photograph))
         rgb = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
         # A difference of one pixel must not vanish in the small picture.
         differs = cv2.resize((a != b).astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
@@ -124,18 +123,19 @@ def _painted(rgb: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:
     return np.where((labels > NOBODY)[..., None], mixed, rgb).round().astype(np.uint8)
 
 
-def compare_models(names: tuple[str, str], folder: Path, vocabulary: Vocabulary, settings: Settings) -> Report:
+def compare_models(names: tuple[str, str], folder: Path, vocabulary: Vocabulary, program: Program) -> Report:
     """Label the photographs of a folder by one model after the other.
 
     Raises:
-        ServiceError: there are no photographs.
-        ModelError: a model cannot be loaded, or none of the photographs can be read.
+        ModelError: there are no photographs, none of them can be read, or a model cannot be loaded.
     """
     # Label maps as PNG take a hundredth of the memory.
-    maps: dict[str, list[bytes]] = {source.name: [] for source in sources_of([folder])}
+    maps: dict[str, list[bytes]] = {str(path): [] for path in visible_files(folder) if is_picture_name(path)}
+    if not maps:
+        raise DatasetError(f"{folder} holds no photographs; expected {listed_suffixes()}")
     models, unread = [], dict[str, str]()
     for name in names:
-        models.append(_label_all(name, vocabulary, maps, unread, settings))
+        models.append(_label_all(name, vocabulary, maps, unread, program))
         gc.collect()
     if len(unread) == len(maps):
         raise DatasetError(f"none of the {len(unread)} photographs of {folder} can be read")
@@ -160,7 +160,7 @@ def compare_models(names: tuple[str, str], folder: Path, vocabulary: Vocabulary,
         "photographs": sorted(photographs, key=lambda each: each["agreement"]),
         "unread": unread,
     }
-    return Report(names, labels, share, counts[1:] / n_pixels, figures, maps, settings.limits)
+    return Report(names, labels, share, counts[1:] / n_pixels, figures, maps)
 
 
 def _ious(counts: Counts) -> list[float | None]:
@@ -171,20 +171,19 @@ def _ious(counts: Counts) -> list[float | None]:
 
 
 def _label_all(
-    name: str, vocabulary: Vocabulary, maps: Mapping[str, list[bytes]], unread: dict[str, str], settings: Settings
+    name: str, vocabulary: Vocabulary, maps: Mapping[str, list[bytes]], unread: dict[str, str], program: Program
 ) -> dict[str, str]:
     """Label all readable photographs with one model, into `maps`; returns its name, version and digest."""
-    segmenter = named_or_folder(settings, name)
+    segmenter = program.load(name)
     label = labeller(segmenter, vocabulary, segmenter.card.refine)
     values = np.append(np.arange(1, len(vocabulary.classes) + 1), NOBODY).astype(np.uint16)
     photographs = [photograph for photograph in maps if photograph not in unread]
     with bar_of(name, len(photographs)) as bar:
         for photograph in photographs:
             try:
-                pixels = Source(photograph, Path(photograph)).pixels(settings.limits)
-                maps[photograph].append(to_png(values[label(pixels)]))
-            except ServiceError as error:
-                unread[photograph] = error.detail
+                maps[photograph].append(to_png(values[label(read_photograph(Path(photograph)))]))
+            except SampleError as error:
+                unread[photograph] = error.reason
             bar.step()
     return {"model": segmenter.card.name, "version": segmenter.card.version, "digest": segmenter.digest}
 

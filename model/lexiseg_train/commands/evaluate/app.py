@@ -9,9 +9,8 @@ import typer
 
 from lexiseg_model.command_line.options import Grouped, JsonReport
 from lexiseg_model.command_line.outputs import output_file, output_folder
-from lexiseg_service.commands.options import named_options, takes_settings
-from lexiseg_service.settings import Settings
 from lexiseg_train.commands.evaluate.options import EvalOptions
+from lexiseg_train.commands.program import Program
 
 GRID = 20  # points along each side, as Unpair-Seg's published figures
 
@@ -20,11 +19,10 @@ app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command("eval", cls=Grouped)
-@takes_settings("eval")
 def evaluate(
     context: typer.Context,
     root: Annotated[Path, typer.Option(help="Folder that holds the data sets")],
-    settings: Settings,
+    program: Annotated[Program, "eval"],
     dataset: Annotated[
         list[str] | None,
         typer.Option(
@@ -112,14 +110,14 @@ def evaluate(
 
       torchrun --nproc-per-node 8 -m lexiseg_service.cli eval --model tcl --protocol tcl --dataset all --root data/
     """
-    from lexiseg_service.commands.in_process import check_named
-
     options = EvalOptions(
         root, progress, split=split, task=task, limit=limit, refine=refine, json=json, markdown=markdown
     )
     alone = paper is None and compare is None
     defaults = {"--task": task == "semantic", "--split": split == "val"}
-    named = [name for name in named_options(context) if not defaults.get(name)]  # a typed default contradicts nothing
+    sources = {f"--{name.replace('_', '-')}": context.get_parameter_source(name) for name in context.params}
+    typed = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    named = [name for name in typed if not defaults.get(name)]  # a typed default contradicts nothing
     # Condition, options that are refused then, reason.
     rules = (
         (
@@ -153,26 +151,26 @@ def evaluate(
         raise typer.BadParameter("name a data set", param_hint="'--dataset'")
     if compare is None and len(dataset or ()) > 1:
         raise typer.BadParameter("several data sets belong to --compare", param_hint="'--dataset'")
-    check_named(settings, *(compare or [settings.default_model or settings.model]))
+    program.check_models(*(compare or [program.model]))
     if compare is not None:
         from lexiseg_train.commands.evaluate.folders import run_comparison
 
-        raise typer.Exit(run_comparison(settings, compare, dataset or [], options))
+        raise typer.Exit(run_comparison(program, compare, dataset or [], options))
     if paper is not None:
         from lexiseg_train.commands.evaluate.benchmarks import run_paper
 
-        raise typer.Exit(run_paper(settings, options._replace(protocol=paper)))
+        raise typer.Exit(run_paper(program, options._replace(protocol=paper)))
     options = options._replace(dataset=(dataset or [""])[0])
     if task != "semantic":
         from lexiseg_train.commands.evaluate.scenes import run as run_scenes
 
         side = (grid or GRID) if points == "grid" else None
-        raise typer.Exit(run_scenes(settings, options._replace(grid=side)))
+        raise typer.Exit(run_scenes(program, options._replace(grid=side)))
     if protocol is not None:
         from lexiseg_train.commands.evaluate.benchmarks import run as run_protocol
 
-        raise typer.Exit(run_protocol(settings, options._replace(protocol=protocol)))
+        raise typer.Exit(run_protocol(program, options._replace(protocol=protocol)))
     from lexiseg_train.commands.evaluate.folders import run
     from lexiseg_train.evaluation.run import Views
 
-    raise typer.Exit(run(settings, options, rename or [], Views(tuple(scale or (1.0,)), flip)))
+    raise typer.Exit(run(program, options, rename or [], Views(tuple(scale or (1.0,)), flip)))

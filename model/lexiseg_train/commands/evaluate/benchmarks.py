@@ -14,10 +14,10 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.processes import join, rank
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
-from lexiseg_service.settings import Settings
 from lexiseg_train.commands.evaluate import scenes
 from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.evaluate.warnings import warn
+from lexiseg_train.commands.program import Program
 from lexiseg_train.data.annotated import AnnotatedSet, read_benchmark
 from lexiseg_train.evaluation.benchmarks.papers import POINT_GRID, PaperLine, PaperResult, lines_of, to_markdown
 from lexiseg_train.evaluation.benchmarks.protocol import Protocol, protocol
@@ -27,14 +27,14 @@ from lexiseg_train.evaluation.benchmarks.run import benchmark_run, total_counts
 ALL = "all"  # every data set of the protocol that is there
 
 
-def run(settings: Settings, options: EvalOptions) -> int:
+def run(program: Program, options: EvalOptions) -> int:
     """Evaluate, print JSON and Markdown, and write the requested files; processes of torchrun share the images.
 
     Raises:
         ModelError: the protocol, the data set or the model is not as expected.
     """
     rules = protocol(options.protocol)
-    loaded = LoadedModel(settings)
+    loaded = LoadedModel(program, program.model)
     reports = [evaluate(loaded, rules, data, options) for data in read_sets(rules, options)]
     if rank() == 0:
         _print(reports, options)
@@ -44,9 +44,9 @@ def run(settings: Settings, options: EvalOptions) -> int:
 class LoadedModel:
     """A model that is loaded once for all data sets whose protocol asks for the same card."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.folder = catalogue.find(settings.default_model or settings.model, settings.models_dir)
-        self._device, self._text_tower = str(join(settings.device)), settings.text_tower
+    def __init__(self, program: Program, name: str) -> None:
+        self.folder = catalogue.find(name, program.settings.models_dir)
+        self._device, self._text_tower = str(join(program.settings.device)), program.settings.text_tower
         self._card: ModelCard | None = None
         self._segmenter: Segmenter | None = None
 
@@ -127,14 +127,14 @@ def _print(reports: list[BenchmarkReport], options: EvalOptions) -> None:
     typer.echo(markdown, nl=False)
 
 
-def run_paper(settings: Settings, options: EvalOptions) -> int:
+def run_paper(program: Program, options: EvalOptions) -> int:
     """Measure every line of the paper whose data is there, print the tables, and write the requested files.
 
     Raises:
         ModelError: the paper or the model is not as expected.
     """
     lines = lines_of(options.protocol)
-    loaded = LoadedModel(settings)
+    loaded = LoadedModel(program, program.model)
     results = [_measured(loaded, line, options) for line in lines]
     if rank() == 0:
         card = loaded.folder.card

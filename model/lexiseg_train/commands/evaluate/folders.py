@@ -16,16 +16,15 @@ from rich.table import Table
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.outputs import write_json
 from lexiseg_model.errors import OptionError
-from lexiseg_service.commands.in_process import named_or_folder
-from lexiseg_service.settings import Settings
 from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.evaluate.warnings import warn
+from lexiseg_train.commands.program import Program
 from lexiseg_train.data.indexed import one_value_warning_of, read_dataset
 from lexiseg_train.evaluation.comparison.bootstrap import Comparison, Examination, Pair, comparison, examine, read_pair
 from lexiseg_train.evaluation.run import ONE_VIEW, Report, Views, evaluate
 
 
-def run(settings: Settings, options: EvalOptions, renames: list[str], views: Views = ONE_VIEW) -> int:
+def run(program: Program, options: EvalOptions, renames: list[str], views: Views = ONE_VIEW) -> int:
     """Measure the mIoU on the first `limit` images, or all; print a table and write the report.
 
     Raises:
@@ -34,8 +33,8 @@ def run(settings: Settings, options: EvalOptions, renames: list[str], views: Vie
     data = read_dataset(options.root, options.dataset, options.split)
     data = replace(data, samples=data.samples[: options.limit])
     renamed = dict(_pair(rename, data.classes) for rename in renames)
-    segmenter = named_or_folder(settings, settings.model)
-    with bar_of(f"{settings.model} on {options.dataset}/{options.split}", len(data.samples)) as bar:
+    segmenter = program.load(program.model)
+    with bar_of(f"{program.model} on {options.dataset}/{options.split}", len(data.samples)) as bar:
         report = evaluate(segmenter, data, renamed, bar.step, options.refine, views)
     warn(report.warnings)
     _print_report(report)
@@ -60,7 +59,7 @@ def _print_report(report: Report) -> None:
     Console().print(table)
 
 
-def run_comparison(settings: Settings, models: tuple[str, str], datasets: list[str], options: EvalOptions) -> int:
+def run_comparison(program: Program, models: tuple[str, str], datasets: list[str], options: EvalOptions) -> int:
     """Measure both models, by name or directory; print a table for each data set and write the report.
 
     Raises:
@@ -70,7 +69,7 @@ def run_comparison(settings: Settings, models: tuple[str, str], datasets: list[s
     warnings = [one_value_warning_of(pair.split) for pair in pairs]
     for of_set in warnings:
         warn(of_set)
-    (digest_a, by_a), (digest_b, by_b) = (_examined(settings, name, pairs) for name in models)
+    (digest_a, by_a), (digest_b, by_b) = (_examined(program, name, pairs) for name in models)
     comparisons = [comparison(*of_set) for of_set in zip(pairs, by_a, by_b, strict=True)]
     for each in comparisons:
         _print_comparison(each, *models)
@@ -85,9 +84,9 @@ def run_comparison(settings: Settings, models: tuple[str, str], datasets: list[s
     return 0
 
 
-def _examined(settings: Settings, name: str, pairs: list[Pair]) -> tuple[str, list[Examination]]:
+def _examined(program: Program, name: str, pairs: list[Pair]) -> tuple[str, list[Examination]]:
     """One model's digest and its examination on every data set; it leaves memory before the next one comes."""
-    segmenter = named_or_folder(settings, name)
+    segmenter = program.load(name)
     with bar_of(name, sum(pair.photographs for pair in pairs)) as bar:
         examinations = [examine(segmenter, pair, bar.step) for pair in pairs]
     digest = segmenter.digest

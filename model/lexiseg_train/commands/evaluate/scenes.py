@@ -15,10 +15,9 @@ from lexiseg_model.command_line.outputs import write_json
 from lexiseg_model.processes import join, rank
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Task
-from lexiseg_service.commands.in_process import load
-from lexiseg_service.settings import Settings
 from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.evaluate.warnings import warn
+from lexiseg_train.commands.program import Program
 from lexiseg_train.data.read_scenes import read_instance_scenes, read_object_scenes, read_panoptic_scenes
 from lexiseg_train.data.scenes import SceneClass, SceneSet
 from lexiseg_train.evaluation.resumable import Record
@@ -42,15 +41,15 @@ READERS: dict[str, Callable[..., SceneSet[Any]]] = {
 ANSWERED_BY: dict[str, Task] = {"panoptic": "panoptic", "instance": "instance", "point": "prompt", "box": "prompt"}
 
 
-def run(settings: Settings, options: EvalOptions) -> int:
+def run(program: Program, options: EvalOptions) -> int:
     """Evaluate, print tables and write the report; processes of torchrun share the images.
 
     Raises:
         ModelError: the data set or the model is not as expected.
     """
     data = read_data(options)
-    on_device = settings.model_copy(update={"device": str(join(settings.device))})
-    report = measure(load(on_device, ANSWERED_BY[options.task]), data, options)
+    segmenter = program.load_for(ANSWERED_BY[options.task], device=str(join(program.settings.device)))
+    report = measure(segmenter, data, options)
     warn(report.warnings)
     if rank() == 0:
         _print(report)

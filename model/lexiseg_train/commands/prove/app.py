@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lexiseg_model.command_line.options import Grouped
-from lexiseg_service.commands.options import takes_settings
-from lexiseg_service.settings import Settings
+from lexiseg_train.commands.program import Program
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -19,13 +19,12 @@ app = typer.Typer(rich_markup_mode=None)
     cls=Grouped,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
-@takes_settings("models")
 def prove_model(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="A model that `lexiseg models available` names")],
     dataset: Annotated[str, typer.Option(help="A benchmark with a published figure, as voc21")],
     root: Annotated[Path, typer.Option(help="Folder that holds the data sets")],
-    settings: Settings,
+    program: Annotated[Program, "models"],
     pictures: Annotated[int, typer.Option(min=1, help="How many, from the first on")] = 50,
     out: Annotated[Path, typer.Option(help="File that gets a line, to be sent to us")] = Path("proofs.jsonl"),
     progress: Annotated[Path, typer.Option(help="Folder of intermediate results")] = Path("runs/eval"),
@@ -43,4 +42,8 @@ def prove_model(
     """
     from lexiseg_train.commands.prove.run import Proof, prove
 
-    raise typer.Exit(prove(Proof(name, dataset, root, pictures, out, progress), settings, context.args))
+    def import_model(arguments: Sequence[str]) -> None:
+        context.find_root().command.main(["models", "import", *arguments], standalone_mode=False)
+
+    proof = Proof(name, dataset, root, pictures, out, progress)
+    raise typer.Exit(prove(proof, program, context.args, import_model))

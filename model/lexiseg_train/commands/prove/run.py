@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,10 +16,9 @@ from lexiseg_model.available import available
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import OptionError
 from lexiseg_model.types import ModelCard
-from lexiseg_service.commands.models import importing
-from lexiseg_service.settings import Settings
 from lexiseg_train.commands.evaluate.benchmarks import LoadedModel, evaluate, read_sets
 from lexiseg_train.commands.evaluate.options import EvalOptions
+from lexiseg_train.commands.program import Program
 from lexiseg_train.evaluation.benchmarks.protocol import protocol
 from lexiseg_train.evaluation.benchmarks.report import BenchmarkReport, published
 
@@ -35,13 +34,14 @@ class Proof(NamedTuple):
     progress: Path
 
 
-def prove(proof: Proof, settings: Settings, files: Sequence[str]) -> int:
+def prove(proof: Proof, program: Program, files: Sequence[str], import_model: Callable[[Sequence[str]], None]) -> int:
     """Import the files, measure, print both figures, and append a line of JSON to `proof.out`.
 
     Args:
         proof: model, pictures and files.
-        settings: folder of models, device.
+        program: its folder of models, its device.
         files: options of `lexiseg models import`; none: the weights are on the hub or in the folder of models.
+        import_model: runs `lexiseg models import`.
 
     Returns:
         0.
@@ -55,9 +55,9 @@ def prove(proof: Proof, settings: Settings, files: Sequence[str]) -> int:
         raise OptionError(f"no published model {proof.name!r}; known: {', '.join(available())}")
     if files:
         method = methods()[entry.method].model_name
-        folder = () if settings.models_dir is None else ("--models-dir", str(settings.models_dir))
-        importing.command()(["--method", method, *files, *folder, proof.name], standalone_mode=False)
-    loaded = LoadedModel(settings.model_copy(update={"model": proof.name}))
+        folder = () if program.settings.models_dir is None else ("--models-dir", str(program.settings.models_dir))
+        import_model(["--method", method, *files, *folder, proof.name])
+    loaded = LoadedModel(program, proof.name)
     options = EvalOptions(proof.root, proof.progress, dataset=proof.dataset, limit=proof.pictures)
     rules = protocol(_protocol_of(loaded.folder.card, proof.dataset))
     [data] = read_sets(rules, options)

@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
+from lexiseg_train.commands.program import Program
+
 app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command()
 def train(
+    program: Annotated[Program, "train"],
     recipe: Annotated[str | None, typer.Argument(help="Name of a recipe, as `tiny`, or a YAML file")] = None,
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values to change")] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the recipes and exit")] = False,
@@ -46,4 +49,6 @@ def train(
         raise typer.Exit(list_recipes())
     named = {"start": start, "teacher": teacher, "student": student}
     values = [*(overrides or []), *(f"{key}={value}" for key, value in named.items() if value is not None)]
-    raise typer.Exit((list_settings if settings else plan if dry_run else run)(recipe, values))
+    if settings or dry_run:
+        raise typer.Exit((list_settings if settings else plan)(recipe, values))
+    raise typer.Exit(run(recipe, values, program))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,7 +13,7 @@ import yaml
 
 from lexiseg_model.command_line.signals import on_signals
 from lexiseg_model.errors import DatasetError
-from lexiseg_service.settings import Settings
+from lexiseg_train.commands.program import Program
 from lexiseg_train.training.recipe import is_begun
 from lexiseg_train.training.recipes.prerequisites import finish, train_first, trained_first
 from lexiseg_train.training.recipes.read import Planned, read_recipe, recipes
@@ -43,10 +44,13 @@ def list_settings(name: str, overrides: Sequence[str]) -> int:
     return 0
 
 
-def run(name: str, overrides: Sequence[str]) -> int:
-    """Train a recipe and, before it, the recipes that it needs; prints where the weights are."""
+def run(name: str, overrides: Sequence[str], program: Program) -> int:
+    """Train a recipe and, before it, the recipes that it needs; prints where the weights are.
+
+    `program` asks a server where the teacher is one.
+    """
     with on_signals(_end, signal.SIGTERM, signal.SIGINT):
-        return _run(read_recipe(name, overrides))
+        return _run(read_recipe(name, overrides), partial(teacher_at, program))
 
 
 def _end(number: int, _: object) -> None:
@@ -55,7 +59,7 @@ def _end(number: int, _: object) -> None:
     raise SystemExit(0)
 
 
-def _run(planned: Planned) -> int:
+def _run(planned: Planned, teacher: Callable[[str], AbstractContextManager[Teacher]]) -> int:
     training, recipe = planned.training, planned.recipe
     _outline(planned)
     if (lack := training.lacks(recipe)) is not None:
@@ -67,7 +71,7 @@ def _run(planned: Planned) -> int:
     if ending := train_first(planned):
         typer.echo(ending)
         return 0
-    training.prepare(recipe, teacher_at)
+    training.prepare(recipe, teacher)
     trainer = training.trainer(recipe)
     typer.echo("training")
     weights = trainer.train()
@@ -91,19 +95,18 @@ def _run(planned: Planned) -> int:
 
 
 @contextmanager
-def teacher_at(url: str) -> Iterator[Teacher]:
+def teacher_at(program: Program, url: str) -> Iterator[Teacher]:
     """The default model of the server at `url`, as a function that labels photographs.
 
     Raises:
-        InvalidValue: `url` is not an address.
-        ServerFailure: the server cannot be reached, or has no model with the task semantic.
+        Exception: as `Program.server`: `url` is no address, the server cannot be reached, or has no model with the task
+            semantic.
     """
     import numpy as np
 
-    from lexiseg_service.commands.server import Server
     from lexiseg_train.data.own.teacher_labels import SoftLabels  # imports torch
 
-    with Server(url, Settings()) as server:
+    with program.server(url, "semantic") as server:
         server.check("semantic")
 
         def label(photograph: bytes, classes: Sequence[str], background: bool) -> SoftLabels:

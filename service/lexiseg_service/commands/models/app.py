@@ -125,7 +125,8 @@ def import_model(context: typer.Context) -> None:
     """Convert a checkpoint of its authors or of a training into a model directory, once."""
     from lexiseg_service.commands.models.importing import command
 
-    command()(context.args, prog_name=context.command_path)
+    # Its errors are those of this command line, and it may be called by another command.
+    raise typer.Exit(command()(context.args, prog_name=context.command_path, standalone_mode=False) or 0)
 
 
 @models.command("push", cls=Grouped)

@@ -1,0 +1,132 @@
+"""What `lexiseg` does for commands of other distributions, by the settings of their command line.
+
+They know it by its methods alone, as `lexiseg_train.commands.program` writes them down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from lexiseg_client import Segmentation
+from lexiseg_model.types import Task, Vocabulary
+from lexiseg_service.commands import in_process
+from lexiseg_service.commands.image_files import STDIN, Source, sources_of
+from lexiseg_service.commands.options import check_server
+from lexiseg_service.commands.question import question_of
+from lexiseg_service.commands.server import Server
+from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
+from lexiseg_service.settings import Limits, Settings
+
+if TYPE_CHECKING:  # imports torch
+    from lexiseg_model.segmenter import Segmenter
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """An image that a command line names."""
+
+    source: Source
+    limits: Limits
+
+    @property
+    def name(self) -> str:
+        """As typed, for messages."""
+        return self.source.name
+
+    @property
+    def stem(self) -> str:
+        """Name, without a suffix, of the files that belong to it."""
+        return self.source.stem
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """[H, W, 3], upright, as the service sees it."""
+        return self.source.pixels(self.limits)
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """The images of a command line, each once, in order."""
+
+    sources: Sequence[Source]
+    limits: Limits
+
+    def __iter__(self) -> Iterator[Photograph]:
+        return (Photograph(source, self.limits) for source in self.sources)
+
+    def segment(self, ask: Callable[[bytes], Segmentation], keep: Callable[[Photograph, Segmentation], None]) -> int:
+        """Ask about the content of each, in threads, keep the answers in order, and report; the exit status."""
+        from lexiseg_service.commands.segment.run import segment_files
+
+        def keep_answer(source: Source, _: bytes, answer: Segmentation) -> None:
+            keep(Photograph(source, self.limits), answer)
+
+        outcome = segment_files(self.sources, ask, keep_answer, self.limits, quiet=True)
+        outcome.report()
+        return outcome.status
+
+
+@dataclass(frozen=True)
+class LexisegProgram:
+    """Models, class lists and servers by one set of settings; methods raise ServiceError and ModelError."""
+
+    settings: Settings
+
+    @property
+    def model(self) -> str:
+        """NAME or NAME@VERSION of the model."""
+        return self.settings.default_model or self.settings.model
+
+    def check_models(self, *names: str) -> None:
+        """Refuse models that are not there, each NAME, NAME@VERSION or a directory, before one is loaded."""
+        in_process.check_named(self.settings, *names)
+
+    def load(self, name: str) -> Segmenter:
+        """Load a model by NAME, NAME@VERSION or the path of its directory."""
+        return in_process.named_or_folder(self.settings, name)
+
+    def load_for(self, task: Task, device: str | None = None) -> Segmenter:
+        """Load the model of the settings, which can do a task, on a device [default: that of the settings]."""
+        changed = {} if device is None else {"device": device}
+        return in_process.load(self.settings.model_copy(update=changed), task)
+
+    def class_list(
+        self, classes: Sequence[str] | None, vocabulary: str | None, *, background: bool | None, others: str = ""
+    ) -> Vocabulary:
+        """Classes of `-c`, or those of a named list; `others`: what could be given instead, for the message."""
+        return in_process.resolved(
+            question_of(classes, vocabulary, background=background, others=others), self.settings
+        )
+
+    def check_vocabulary(self, name: str, *, written: bool) -> None:
+        """Refuse a list that is not among this installation's, or, if it is to be `written`, would not be kept."""
+        if written and self.settings.state_dir is None and self.settings.redis_url is None:
+            raise typer.BadParameter(
+                "vocabularies of this process end with it: say where they are by LEXISEG_STATE_DIR or "
+                "LEXISEG_REDIS_URL, name a running server by --server, or give --dry-run",
+                param_hint="'--vocabulary'",
+            )
+        with_vocabularies(self.settings, lambda vocabularies: vocabularies.find(name))
+
+    def check_server(self, context: typer.Context, url: str | None) -> None:
+        """Refuse an API key without a server, and settings of this process with one."""
+        check_server(context, url)
+
+    def server(self, url: str | None, task: Task) -> AbstractContextManager[Server]:
+        """The server at an address, or without one a server in this process, whose model can do the task."""
+        from lexiseg_service.commands.serving.local import open_server
+
+        return open_server(url, self.settings, task)
+
+    def photographs(self, arguments: Sequence[str]) -> Photographs:
+        """The images that files, folders, patterns and URLs name; not those of the standard input."""
+        if STDIN in arguments:
+            reason = "not from the standard input: the report reads them again"
+            raise typer.BadParameter(reason, param_hint="'IMAGE...'")
+        return Photographs(sources_of(arguments), self.settings.limits)
