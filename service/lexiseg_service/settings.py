@@ -33,6 +33,7 @@ Command = Literal[
     "video",
     "bulk",
     "eval",
+    "benchmark",  # of eval
     "compare",
     "train",
     "export",
@@ -47,10 +48,11 @@ WORKERS: tuple[Command, ...] = ("serve", "worker")
 SERVERS: tuple[Command, ...] = ("serve", "gateway", "worker")
 ENGINES: tuple[Command, ...] = (*WORKERS, *FILES)
 ASKERS: tuple[Command, ...] = (*GATEWAYS, *FILES)  # validate requests
-LOADERS: tuple[Command, ...] = (*ENGINES, "eval", "compare")
+LOADERS: tuple[Command, ...] = (*ENGINES, "eval", "benchmark", "compare")
+RUNNERS: tuple[Command, ...] = (*ENGINES, "eval", "compare")  # by any runtime; published figures are of torch
 # Other tools' protocols (`lexiseg_service.adapters`).
 Adapter = Literal["cvat", "hugging-face", "kserve", "label-studio", "mcp", "roboflow", "supervision", "x-anylabeling"]
-NAMERS: tuple[Command, ...] = (*SERVERS, *FILES, "eval", "export")  # name a model
+NAMERS: tuple[Command, ...] = (*SERVERS, *FILES, "eval", "benchmark", "export")  # name a model
 
 
 class Read(NamedTuple):
@@ -146,7 +148,7 @@ class Settings(BaseSettings):
         None, ge=1, description="weights of all loaded models; default: no bound"
     )
     device: Annotated[str, Read(LOADERS, MODELS)] = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
-    runtime: Annotated[Runtime, Read(LOADERS, MODELS)] = Field(
+    runtime: Annotated[Runtime, Read(RUNNERS, MODELS)] = Field(
         "auto", description="what computes the image pass: auto, torch, onnx, onnx-int8, openvino or tensorrt"
     )
     precision: Annotated[Literal["fast", "exact"], Read(ENGINES, MODELS)] = Field(

@@ -242,7 +242,7 @@ def prepare_data(
 ) -> None:
     """Lay out a public set that you have fetched: classes, images and masks of each split, to train and measure on.
 
-    Archives are unpacked into DST/official, in the layout that `lexiseg eval --protocol` reads. Stopped and started
+    Archives are unpacked into DST/official, in the layout that `lexiseg eval benchmark` reads. Stopped and started
     again, it goes on.
 
     Examples:

@@ -27,6 +27,8 @@ from lexiseg_service.settings import Command, Limits, Settings
 from tests.command import ended
 
 COMMANDS: dict[str, list[str]] = {name: [name] for name in get_args(Command)} | {
+    "eval": ["eval", "semantic"],
+    "benchmark": ["eval", "benchmark"],
     "models": ["models", "list"],
     "vocabularies": ["vocabularies", "save"],
 }

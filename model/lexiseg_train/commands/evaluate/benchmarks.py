@@ -1,4 +1,4 @@
-"""`lexiseg eval --protocol` and `--paper`: a model on public benchmarks, the published figures beside its own."""
+"""`lexiseg eval benchmark` and `paper`: a model on public benchmarks, the published figures beside its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lexiseg eval --task instance | panoptic | point | box`."""
+"""`lexiseg eval panoptic | instance | point | box`."""
 
 from __future__ import annotations
 

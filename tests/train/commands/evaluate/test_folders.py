@@ -42,7 +42,7 @@ def test_the_bundled_model_is_as_good_as_its_copy(lexiseg: CommandLine, root: Pa
     shutil.copytree(bundled()["tiny"], copy)
 
     outcome = lexiseg(
-        "eval", "--compare", "tiny", copy, "--dataset", "halves", "--root", root, "--runtime", "torch", "--json", target
+        "eval", "compare", "tiny", copy, "--dataset", "halves", "--root", root, "--runtime", "torch", "--json", target
     )
 
     assert outcome.status == 0, outcome.err
@@ -66,7 +66,7 @@ def test_a_comparison_warns_of_masks_of_0_and_255_alone(
         Image.fromarray(np.where(mask == 1, value, 0).astype(np.uint8)).save(path)
 
     outcome = lexiseg(
-        "eval", "--compare", "tiny", "tiny", "--dataset", "halves", "--root", root, "--limit", 1, "--json", target
+        "eval", "compare", "tiny", "tiny", "--dataset", "halves", "--root", root, "--limit", 1, "--json", target
     )
 
     assert outcome.status == 0, outcome.err

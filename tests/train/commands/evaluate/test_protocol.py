@@ -1,10 +1,11 @@
-"""`lexiseg eval --protocol` with the bundled model on a miniature VOC."""
+"""`lexiseg eval benchmark` with the bundled model on a miniature VOC."""
 
 import json
 import os
 import signal
 import sys
 import time
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def root(tmp_path: Path) -> Path:
 def evaluate(lexiseg: CommandLine, root: Path, tmp_path: Path) -> Any:
     def run(*options: object, dataset: str = "voc21", protocol: str = "tcl") -> Outcome:
         return lexiseg(
-            "eval", "--protocol", protocol, "--dataset", dataset, "--root", root,
+            "eval", "benchmark", "--protocol", protocol, "--dataset", dataset, "--root", root,
             "--progress", tmp_path / "progress", *options,
         )  # fmt: skip
 
@@ -87,7 +88,8 @@ def test_a_killed_run_goes_on_where_it_was(evaluate: Any, root: Path, tmp_path: 
                 (base / f"{name}-{copy}.{suffix}").symlink_to(base / f"{name}.{suffix}")
     listing.write_text("".join(f"{name}-{copy}\n" for copy in range(COPIES) for name in PHOTOGRAPHS))
     progress = tmp_path / "progress"
-    command = ["eval", "--protocol", "tcl", "--dataset", "voc21", "--root", str(root), "--progress", str(progress)]
+    options = {"--protocol": "tcl", "--dataset": "voc21", "--root": str(root), "--progress": str(progress)}
+    command = ["eval", "benchmark", *chain(*options.items())]
 
     for _ in range(5):  # a run that has come to its end before the signal arrives leaves nothing
         with start(command, {}, tmp_path / "log") as run:
@@ -112,8 +114,8 @@ def test_two_processes_count_what_one_does(evaluate: Any, root: Path, tmp_path: 
     alone, _ = json_and_markdown(evaluate().out)
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-        "-m", "lexiseg_service.cli", "eval", "--protocol", "tcl", "--dataset", "voc21", "--root", root,
-        "--progress", tmp_path / "shared",
+        "-m", "lexiseg_service.cli", "eval", "benchmark", "--protocol", "tcl", "--dataset", "voc21",
+        "--root", root, "--progress", tmp_path / "shared",
     ]  # fmt: skip
 
     answer = ended([*map(str, command)], env=os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"})
@@ -126,7 +128,7 @@ def test_two_processes_count_what_one_does(evaluate: Any, root: Path, tmp_path: 
 
 def test_a_paper_is_measured_where_its_data_is_there(lexiseg: CommandLine, root: Path, tmp_path: Path) -> None:
     outcome = lexiseg(
-        "eval", "--paper", "unpair-seg", "--root", root, "--limit", 1,
+        "eval", "paper", "unpair-seg", "--root", root, "--limit", 1,
         "--progress", tmp_path / "progress", "--json", tmp_path / "paper.json",
     )  # fmt: skip
 

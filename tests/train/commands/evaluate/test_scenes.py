@@ -1,4 +1,4 @@
-"""`lexiseg eval --task ...`: the bundled model on a miniature set, and a model whose answers are known."""
+"""`lexiseg eval` by task: the bundled model on a miniature set, and a model whose answers are known."""
 
 import json
 import sys
@@ -63,10 +63,10 @@ def colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def evaluate(lexiseg: CommandLine, root: Path, colours: Path, tmp_path: Path) -> Any:
-    def run(*options: object, dataset: str = "flags") -> tuple[Outcome, Any]:
+    def run(task: str, *options: object, dataset: str = "flags") -> tuple[Outcome, Any]:
         target = tmp_path / "reports" / "report.json"
         outcome = lexiseg(
-            "eval", "--model", "colours", "--models-dir", colours, "--dataset", dataset, "--root", root,
+            "eval", task, "--model", "colours", "--models-dir", colours, "--dataset", dataset, "--root", root,
             "--progress", tmp_path / "progress", "--json", target, *options,
         )  # fmt: skip
         return outcome, json.loads(target.read_text()) if target.exists() else None
@@ -75,7 +75,7 @@ def evaluate(lexiseg: CommandLine, root: Path, colours: Path, tmp_path: Path) ->
 
 
 def test_boxes_are_measured_and_reported(evaluate: Any) -> None:
-    outcome, report = evaluate("--task", "box")
+    outcome, report = evaluate("box")
 
     assert outcome.status == 0, outcome.err
     assert (report["task"], report["dataset"], report["images"]) == ("box", "flags", 2)
@@ -86,7 +86,7 @@ def test_boxes_are_measured_and_reported(evaluate: Any) -> None:
 
 
 def test_panoptic_quality_has_a_table_and_a_report(evaluate: Any) -> None:
-    outcome, report = evaluate("--task", "panoptic")
+    outcome, report = evaluate("panoptic")
 
     assert outcome.status == 0, outcome.err
     for word in ("PQ", "SQ", "RQ, things", "red", "instances are components"):
@@ -97,7 +97,7 @@ def test_panoptic_quality_has_a_table_and_a_report(evaluate: Any) -> None:
 
 
 def test_instances_are_measured_by_coco_s_ap(evaluate: Any) -> None:
-    outcome, report = evaluate("--task", "instance")
+    outcome, report = evaluate("instance")
 
     assert outcome.status == 0, outcome.err
     assert "AP50" in outcome.out
@@ -110,7 +110,7 @@ def test_a_set_without_objects_is_warned_about(evaluate: Any, root: Path) -> Non
         empty = np.zeros_like(labels([row.replace(".", "0") for row in digits]))
         Image.fromarray(empty).save(root / "flags" / "val" / "masks" / f"{name}.png")
 
-    outcome, report = evaluate("--task", "box")
+    outcome, report = evaluate("box")
 
     assert outcome.status == 0, outcome.err
     assert report["warnings"] == ["2 photographs of flags show no objects: nothing is measured"]
@@ -129,7 +129,7 @@ def test_an_unusable_annotation_of_a_json_is_warned_about(evaluate: Any, root: P
     }
     (root / "mine.json").write_text(json.dumps(content))
 
-    outcome, report = evaluate("--task", "box", dataset="mine.json")
+    outcome, report = evaluate("box", dataset="mine.json")
 
     assert outcome.status == 0, outcome.err
     assert report["figures"]["objects"] == 1
