@@ -8,8 +8,9 @@ text_bank(classes)   -> TextBank      class vectors from rows
 class_scores(...)    -> [K, h, w]     scores, for any number of vocabularies over the same Features
 
 All methods implement the first three. Each other group of steps is a protocol at the end of this module (`Words`,
-`Prompts`, `Corrections`, `Proposing`, `Regions`, `Detection`, `Examples`, `Places`; `lexiseg_model.video.following` has
-the memory of videos): a method that has its methods can do it, and the card shows it.
+`Prompts`, `Corrections`, `Proposing`, `Regions`, `Detection`, `Guided`, `RegionRefinement`, `Examples`, `Places`;
+`lexiseg_model.video.following` has the memory of videos): a method that has its methods can do it, and the card shows
+it.
 
 Shapes: K classes, T texts, S rows, D embedding dimensions, N masks or regions, [h, w] the method's own low resolution,
 [H, W] the size of the image. A card declares what a method implements; `lexiseg_model.tasks` builds the tasks from it.
@@ -285,17 +286,6 @@ class Segmenter(ABC):
         """Unit vectors [T, D], one for each text, to compare background words with classes."""
         return rows.astype(np.float32)
 
-    def guide(self, features: Features) -> Tensor:
-        """A small, normalised image [3, H, W] float32 for refinement. Raises OptionError if there is none."""
-        raise OptionError(f"{self.card.name} cannot refine its masks; refine must be none")
-
-    def colours(self, features: Features) -> Tensor:
-        """A small image uint8 [3, H, W] for refinement. Raises OptionError if there is none."""
-        guide = features.tensors.get("guide")
-        if guide is None:
-            raise OptionError(f"{self.card.name} cannot refine its masks; refine must be none")
-        return guide.view(3, *guide.shape[-2:])
-
     def patches(self, features: Features) -> Tensor | None:
         """Unit vectors [D, h, w] of the image's patches; None: there are none."""
         return None
@@ -303,22 +293,6 @@ class Segmenter(ABC):
     def likeness(self, features: Features) -> Tensor | None:
         """Unit vectors [C, h, w] that say what belongs together, for the refinement `lposs`; None: only colours do."""
         return self.patches(features)
-
-    def by_regions(
-        self, features: Features, logits: Tensor, total: Tensor | None = None, winner: Tensor | None = None
-    ) -> Tensor:
-        """Logits [K, h, w], of any size, after the refinement `regions`.
-
-        Args:
-            features: of the image.
-            logits: [K, h, w].
-            total: [h, w], the logarithm of the sum of exponentials of all that competes; None: of these rows.
-            winner: [h, w], the row that each cell has before; None: that of its highest logit.
-
-        Raises:
-            OptionError: the method has no such refinement.
-        """
-        raise OptionError(f"{self.card.name} has no regions; refine must be one of {', '.join(self.card.refinements)}")
 
 
 @runtime_checkable
@@ -411,6 +385,31 @@ class Detection(Protocol):
 
 
 @runtime_checkable
+class Guided(Protocol):
+    """Masks that follow the colours of the image: the refinement `pamr`."""
+
+    def guide(self, features: Features) -> Tensor:
+        """A small, normalised image [3, H, W] float32."""
+
+
+@runtime_checkable
+class RegionRefinement(Protocol):
+    """Labels that follow regions of the image: the refinement `regions`."""
+
+    def by_regions(
+        self, features: Features, logits: Tensor, total: Tensor | None = None, winner: Tensor | None = None
+    ) -> Tensor:
+        """Logits [K, h, w], of any size, after the refinement.
+
+        Args:
+            features: of the image.
+            logits: [K, h, w].
+            total: [h, w], the logarithm of the sum of exponentials of all that competes; None: of these rows.
+            winner: [h, w], the row that each cell has before; None: that of its highest logit.
+        """
+
+
+@runtime_checkable
 class Examples(Protocol):
     """Classes by example: regions of images."""
 
@@ -466,6 +465,29 @@ def regions_of(segmenter: Segmenter) -> Regions:
     """The model, as one that classifies masks. Raises TaskError: it does not."""
     if not isinstance(segmenter, Regions):
         raise TaskError(f"{segmenter.card.name} does not classify masks")
+    return segmenter
+
+
+def guide_of(segmenter: Segmenter, features: Features) -> Tensor:
+    """The guide of an image, [3, H, W] float32. Raises OptionError: masks of the model do not follow colours."""
+    if not isinstance(segmenter, Guided):
+        raise OptionError(f"{segmenter.card.name} cannot refine its masks; refine must be none")
+    return segmenter.guide(features)
+
+
+def colours_of(segmenter: Segmenter, features: Features) -> Tensor:
+    """The small image uint8 [3, H, W] that features keep as `guide`. Raises OptionError: they keep none."""
+    guide = features.tensors.get("guide")
+    if guide is None:
+        raise OptionError(f"{segmenter.card.name} cannot refine its masks; refine must be none")
+    return guide.view(3, *guide.shape[-2:])
+
+
+def region_refinement_of(segmenter: Segmenter) -> RegionRefinement:
+    """The model, as one that refines by regions. Raises OptionError: it does not."""
+    if not isinstance(segmenter, RegionRefinement):
+        expected = ", ".join(segmenter.card.refinements)
+        raise OptionError(f"{segmenter.card.name} has no regions; refine must be one of {expected}")
     return segmenter
 
 

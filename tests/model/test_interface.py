@@ -1,5 +1,7 @@
 """The promised interface of the package, and what a model without a capability answers."""
 
+import ast
+import inspect
 import sys
 from collections.abc import Callable
 
@@ -49,6 +51,19 @@ def test_a_model_without_the_methods_of_a_protocol_cannot_do_it(
 ) -> None:
     with pytest.raises(TaskError, match=message):
         of(small.segmenter("fast"))
+
+
+def test_no_default_of_a_method_says_that_it_is_missing() -> None:
+    [base] = ast.parse(inspect.getsource(Segmenter)).body
+
+    assert [node.lineno for node in ast.walk(base) if isinstance(node, ast.Raise)] == []
+
+
+def test_a_refinement_that_a_model_lacks_is_refused_as_an_option() -> None:
+    model = small.segmenter("fast")
+
+    with pytest.raises(errors.OptionError, match="has no regions; refine must be one of none"):
+        segmenter.region_refinement_of(model)
 
 
 def test_classes_by_example_have_an_error_of_their_own() -> None:

@@ -21,7 +21,7 @@ from lexiseg_model.masks import layers
 from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.rle import encode_spans
-from lexiseg_model.segmenter import proposing, regions_of
+from lexiseg_model.segmenter import guide_of, proposing, regions_of
 from lexiseg_model.tasks import mask_prompts, negative_points
 from lexiseg_model.tasks.negative_points import Answer
 from lexiseg_model.tasks.options import Query
@@ -142,7 +142,7 @@ def _proposed(query: Query) -> Iterator[CutOut]:
         chunk = slice(first, first + MASKS_AT_ONCE)
         logits = proposals.masks[chunk].float()
         if query.refine == "pamr":
-            logits = refine_masks(logits, query.segmenter.guide(query.features))
+            logits = refine_masks(logits, guide_of(query.segmenter, query.features))
         embeddings = torch.split(proposals.embeddings[chunk], 1)
         for mask, quality, embedding in zip(logits.cpu(), proposals.quality[chunk].tolist(), embeddings, strict=True):
             half = mask.half() if query.options.keep_probability else None
@@ -201,7 +201,7 @@ def _mask_logits(answers: Sequence[Answer], query: Query) -> tuple[Tensor, list[
     parts = [answer.masks.masks for answer in answers]
     masks = (parts[0] if len(parts) == 1 else torch.cat(parts)).float()
     if query.refine == "pamr":
-        masks = refine_masks(masks, query.segmenter.guide(query.features))
+        masks = refine_masks(masks, guide_of(query.segmenter, query.features))
     if any(answer.without is not None for answer in answers):
         pairs = zip(masks.split_with_sizes([len(part) for part in parts]), answers, strict=True)
         size = query.features.size

@@ -24,7 +24,7 @@ from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode, encode_mask, encode_spans
-from lexiseg_model.segmenter import Corrections, PromptMasks, prompts_of
+from lexiseg_model.segmenter import Corrections, PromptMasks, guide_of, prompts_of
 from lexiseg_model.tasks.negative_points import MAX_ANSWERS, cells_of_points
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.tasks.point_rules import CERTAIN, removed_object
@@ -87,7 +87,7 @@ def _ask(query: Query, head: Head, prompts: list[Prompt]) -> list[PromptMasks]:
     answers = head(query.features, prompts)
     if query.refine != "pamr":
         return [PromptMasks(answer.masks.float(), answer.quality) for answer in answers]
-    guide = query.segmenter.guide(query.features)
+    guide = guide_of(query.segmenter, query.features)
     return [PromptMasks(refine_masks(answer.masks[:1].float(), guide), answer.quality) for answer in answers]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.upsample import contest
-from lexiseg_model.segmenter import Detection, NamedMasks, proposing
+from lexiseg_model.segmenter import Detection, NamedMasks, guide_of, proposing
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.tasks.outcome import Pieces, segmentation
 from lexiseg_model.types import LabelMap, Segmentation, Task, Vocabulary
@@ -103,7 +103,7 @@ def merged_masks(task: Task, query: Query) -> Segmentation:
     competes = ((named.owner < len(query.vocabulary.classes)) & (named.share > rule.score)).nonzero()[:, 0]
     masks, share, owner = (part[competes] for part in named)
     if query.refine == "pamr":
-        masks = refine_masks(masks.float(), query.segmenter.guide(query.features))
+        masks = refine_masks(masks.float(), guide_of(query.segmenter, query.features))
     keep_probability, check = query.options.keep_probability, query.options.check
     merged = merge(masks.float(), share, query.features.size, rule.overlap, keep_probability, check)
     pieces = _pieces(task, merged, owner.cpu().numpy(), share.cpu().double().numpy(), query.vocabulary)

@@ -13,7 +13,16 @@ from torch import Tensor
 
 from lexiseg_model.features import Features
 from lexiseg_model.masks import pamr
-from lexiseg_model.segmenter import RowsOf, Segmenter, TextBank, regions_of, words_of
+from lexiseg_model.segmenter import (
+    RowsOf,
+    Segmenter,
+    TextBank,
+    colours_of,
+    guide_of,
+    region_refinement_of,
+    regions_of,
+    words_of,
+)
 from lexiseg_model.types import Refinement, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 
@@ -70,14 +79,14 @@ def score(
     if steady is not None:
         logits = steady(logits)
     if refine == "pamr" and not competing.refined:
-        logits = refine_logits(logits, partial(pamr.refine, image=segmenter.guide(features)))
+        logits = refine_logits(logits, partial(pamr.refine, image=guide_of(segmenter, features)))
     elif refine == "lposs":
         from lexiseg_model.masks import lposs  # imports scipy, a tenth of the start of a command
 
-        patches, picture = segmenter.likeness(features), segmenter.colours(features)
+        patches, picture = segmenter.likeness(features), colours_of(segmenter, features)
         logits = refine_logits(logits, partial(lposs.refine, patches=patches, picture=picture))
     elif refine == "regions":
-        logits = segmenter.by_regions(features, logits, total)
+        logits = region_refinement_of(segmenter).by_regions(features, logits, total)
     return Scored(logits, competing.whole_image)
 
 

@@ -19,7 +19,7 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.features import Features
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.upsample import strips, upsampled
-from lexiseg_model.segmenter import Segmenter, words_of
+from lexiseg_model.segmenter import Segmenter, guide_of, region_refinement_of, words_of
 from lexiseg_model.types import Refinement
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import refine_logits
@@ -99,14 +99,14 @@ class _BenchmarkJudge:
         best, winner = classes.max(0)
         if self._has_nobody and isinstance(self._rule.threshold, float):
             winner = winner.masked_fill((best - total).exp() < self._rule.threshold, 0)
-        refined = self._segmenter.by_regions(features, classes, total, winner)
+        refined = region_refinement_of(self._segmenter).by_regions(features, classes, total, winner)
         labels: NDArray[np.uint16] = windowed.resize(refined, features.size).argmax(0).cpu().numpy().astype(np.uint16)
         return labels
 
     def _reduce_refined(self, scores: Tensor, features: Features) -> NDArray[np.uint16]:
         """PAMR for methods without a refinement of their own: the background competes before it."""
         logits = scores * self._scale
-        by_colours = partial(pamr.refine, image=self._segmenter.guide(features))
+        by_colours = partial(pamr.refine, image=guide_of(self._segmenter, features))
         if not self._has_nobody:
             logits = refine_logits(logits, by_colours)
             return reduce_to_labels(logits, features.size, self._reduction(1.0, None))
