@@ -38,7 +38,7 @@ from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.models.pool import Loaded
 
 T = TypeVar("T")
-TextRows = dict[str, bytes]  # text -> row [D] of little-endian fp16
+RowsByText = dict[str, bytes]  # text -> row [D] of little-endian fp16
 LARGE_WORK = 50.0  # megapixels times the number of classes and prompts
 LARGE_IMAGE = 4.0  # megapixels
 AVERAGE_WEIGHT = 0.1  # weight of the latest answer in the mean time between two
@@ -53,7 +53,7 @@ class Lookup:
     """Rows by text, and the distinct texts that are still to be fetched or encoded."""
 
     texts: list[str]  # as asked for, with repetitions
-    rows: TextRows
+    rows: RowsByText
     missing: list[str]
     misses: int  # distinct texts that no cache had; for an API key those that it had not sent before
 

@@ -29,17 +29,16 @@ import numpy as np
 from redis import Redis
 
 from lexiseg_model.lru import Lru
-from lexiseg_model.segmenter import Segmenter, words_of
-from lexiseg_model.segmenter import TextRows as Encoded
+from lexiseg_model.segmenter import Segmenter, TextRows, words_of
 from lexiseg_service.errors import DeadlineExceeded, QueueFull
 from lexiseg_service.redis_link import RedisAway, RedisLink, open_link
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.executor import stage_executor
-from lexiseg_service.worker.job import AnyJob, Lookup, TextRows
+from lexiseg_service.worker.job import AnyJob, Lookup, RowsByText
 
-Encode = Callable[[list[str]], Encoded]
+Encode = Callable[[list[str]], TextRows]
 CHUNK = 64  # texts per call of the tower
 RESERVE = 0.15  # share of a request's time that is left for the finish
 RETRY_SECONDS = 1
@@ -150,7 +149,7 @@ class TextCache:
     def encode_chunk(self, lookup: Lookup) -> None:
         """Encode the next chunk of a lookup's missing texts."""
         chunk, lookup.missing = lookup.missing[:CHUNK], lookup.missing[CHUNK:]
-        new_rows: TextRows = {}
+        new_rows: RowsByText = {}
         with self._encoding:
             rows = self._in_memory(chunk)  # another request may have encoded some meanwhile
             if left := [text for text in chunk if text not in rows]:
@@ -170,11 +169,11 @@ class TextCache:
             self._shared.asked.put(mark, True)
         return len(new)
 
-    def _in_memory(self, texts: Iterable[str]) -> TextRows:
+    def _in_memory(self, texts: Iterable[str]) -> RowsByText:
         get = self._shared.memory.get
         return {text: row for text in texts if (row := get((self._tower, text))) is not None}
 
-    def _keep(self, rows: TextRows) -> None:
+    def _keep(self, rows: RowsByText) -> None:
         for text, row in rows.items():
             self._shared.memory.put((self._tower, text), row)
 
@@ -258,9 +257,9 @@ class RedisRows:
         self.link = link
         self._secret = secret
 
-    def find(self, tower: str, texts: list[str], row_bytes: int) -> tuple[TextRows, int]:
+    def find(self, tower: str, texts: list[str], row_bytes: int) -> tuple[RowsByText, int]:
         """Rows of a length that Redis holds, and for how many texts it failed or held no valid row."""
-        rows: TextRows = {}
+        rows: RowsByText = {}
         errors = 0
         for start in range(0, len(texts), MAX_KEYS):
             keys = {key_of(tower, text): text for text in texts[start : start + MAX_KEYS]}
@@ -274,7 +273,7 @@ class RedisRows:
             errors += len(values) - len(valid)
         return rows, errors
 
-    def keep(self, tower: str, rows: TextRows) -> None:
+    def keep(self, tower: str, rows: RowsByText) -> None:
         """Write rows over whatever was there."""
         keys = {key_of(tower, text): row for text, row in rows.items()}
         values = {key: encode(self._secret, key, row) for key, row in keys.items()}

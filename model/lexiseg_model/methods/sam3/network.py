@@ -134,7 +134,7 @@ class Sam3Network:
         return Detections(score, output.pred_masks, presence, output.semantic_seg[:, 0])
 
 
-class TextRows:
+class TokenRows:
     """Encoder of texts as rows [L * C + 1]: the features of their tokens, and the number of tokens without padding."""
 
     def __init__(self, network: Sam3Network, settings: Sam3Settings, state: dict[str, Tensor]) -> None:

@@ -26,8 +26,7 @@ from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights,
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, Plan, TileFeatures
 from lexiseg_model.methods.sam3 import examples
-from lexiseg_model.methods.sam3.network import NAME, Detections, Sam3Network, Sam3Settings
-from lexiseg_model.methods.sam3.network import TextRows as TokenRows
+from lexiseg_model.methods.sam3.network import NAME, Detections, Sam3Network, Sam3Settings, TokenRows
 from lexiseg_model.sam.head import LEVELS as TRACKED
 from lexiseg_model.sam.head import PromptHead
 from lexiseg_model.sam.segmenter import PromptedSegmenter, SquareSegmenter
