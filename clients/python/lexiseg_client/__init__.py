@@ -28,6 +28,7 @@ from lexiseg_client.errors import LexisegError as LexisegError
 from lexiseg_client.errors import MalformedRequest as MalformedRequest
 from lexiseg_client.errors import MissingLibrary as MissingLibrary
 from lexiseg_client.errors import NoMasks as NoMasks
+from lexiseg_client.errors import NoServer as NoServer
 from lexiseg_client.errors import NotAllowed as NotAllowed
 from lexiseg_client.errors import NotFound as NotFound
 from lexiseg_client.errors import NotOffered as NotOffered

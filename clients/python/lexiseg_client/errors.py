@@ -6,6 +6,7 @@ LexisegError
  +- NoMasks                the answer has no masks: requested with mask="none"
  +- MissingLibrary         an optional library is not installed; also an ImportError
  +- Unreachable            no server answers, or the connection broke
+ |   +- NoServer               nobody listens at the address
  |   +- WrongScheme            the port speaks another protocol than the address says
  +- TimedOut               the call's timeout passed
  +- UnreadableAnswer       the response is not one of lexiseg
@@ -74,6 +75,10 @@ class Unreachable(LexisegError):
     def __init__(self, message: str, *, sent: bool) -> None:
         super().__init__(message)
         self.sent = sent
+
+
+class NoServer(Unreachable):
+    """Nobody listens at the address."""
 
 
 class WrongScheme(Unreachable):

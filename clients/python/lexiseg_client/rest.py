@@ -13,7 +13,7 @@ import httpx
 from lexiseg_client.address import USER_AGENT, Address
 from lexiseg_client.calling.retries import RetryPolicy, exchange
 from lexiseg_client.calling.steps import Call, Send
-from lexiseg_client.errors import NotOffered, TimedOut, Unreachable, UnreadableAnswer
+from lexiseg_client.errors import NoServer, NotOffered, TimedOut, Unreachable, UnreadableAnswer
 from lexiseg_client.images import Source, Upload
 from lexiseg_client.models import Health, Model, model_of
 from lexiseg_client.question.options import Classes
@@ -163,7 +163,7 @@ def translate_errors(base: str) -> Iterator[None]:
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-        raise Unreachable(f"no server answers at {base} ({str(error) or type(error).__name__})", sent=False) from error
+        raise NoServer(f"no server answers at {base} ({str(error) or type(error).__name__})", sent=False) from error
     except httpx.TimeoutException as error:
         raise TimedOut(f"{base} did not answer in time") from error
     except httpx.DecodingError as error:

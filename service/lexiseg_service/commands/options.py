@@ -17,7 +17,7 @@ from types import NoneType
 from typing import Annotated, Any, get_args
 
 import typer
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from lexiseg_model.command_line.options import MAIN
@@ -75,9 +75,10 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
+        annotation = FIELDS[name].annotation
         raise InvalidValue.of(
             f"{flag(name)} / {variable(name)}",
-            "***" if "SecretStr" in str(FIELDS[name].annotation) else first["input"],
+            "***" if SecretStr in (annotation, *get_args(annotation)) else first["input"],
             _expected(first),
         ) from None
 

@@ -11,6 +11,7 @@ from lexiseg_client import (
     Frame,
     FrameAnswer,
     LexisegError,
+    NoServer,
     NotOffered,
     Point,
     ProblemError,
@@ -18,7 +19,6 @@ from lexiseg_client import (
     Retry,
     Segmentation,
     Unauthorized,
-    Unreachable,
     UnreadableAnswer,
     Vocabulary,
 )
@@ -49,9 +49,8 @@ def translate_errors(url: str) -> Iterator[None]:
         raise ServerFailure(reason) from None
     except ProblemError as error:
         raise error_of(error.problem.type, error.problem.detail) from None
-    except Unreachable as error:
-        question = "; is it running?" if str(error).startswith("no server answers") else ""
-        raise ServerFailure(f"{error}{question}") from None
+    except NoServer as error:
+        raise ServerFailure(f"{error}; is it running?") from None
     except NotOffered:
         raise ServerFailure(f"gRPC has no vocabularies: name the server by its http address, not {url}") from None
     except UnreadableAnswer:

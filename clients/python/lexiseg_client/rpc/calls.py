@@ -14,7 +14,16 @@ from google.rpc import status_pb2
 from lexiseg_client.address import USER_AGENT
 from lexiseg_client.calling.retries import RetryPolicy, with_retries
 from lexiseg_client.calling.steps import Call, Invoke
-from lexiseg_client.errors import LexisegError, Problem, ProblemError, TimedOut, UnknownModel, Unreachable, error_of
+from lexiseg_client.errors import (
+    LexisegError,
+    NoServer,
+    Problem,
+    ProblemError,
+    TimedOut,
+    UnknownModel,
+    Unreachable,
+    error_of,
+)
 from lexiseg_client.images import Source
 from lexiseg_client.models import Health, Model
 from lexiseg_client.rpc.messages import models, problem_error, segment_request, segmentation
@@ -112,7 +121,7 @@ def error_of_rpc(error: grpc.RpcError, target: str) -> LexisegError:
     if problem is not None:
         return problem_error(problem)
     if code is grpc.StatusCode.UNAVAILABLE:
-        return Unreachable(f"no server answers at {target} ({details})", sent=True)
+        return NoServer(f"no server answers at {target} ({details})", sent=True)
     if code is grpc.StatusCode.CANCELLED and details not in CANCELLED_HERE:
         # A gRPC server that shuts down cancels calls that it has not started (grpc/grpc issue 41785).
         return Unreachable(f"the server at {target} cancelled the call ({details})", sent=True)
