@@ -166,14 +166,14 @@ class TooLarge(ServiceError):
 class UnsupportedImage(ServiceError):
     """Not a still image of a supported type."""
 
-    status, type, title = 415, "unsupported-image", "Not an image type that is taken"
+    status, type, title = 415, "unsupported-image", "The image type is not supported"
     reason = "decode"
 
 
 class UnknownHost(ServiceError):
     """The Host header is none of this service's names, as after DNS rebinding."""
 
-    status, type, title = 421, "unknown-host", "Not a name of this service"
+    status, type, title = 421, "unknown-host", "The host is none of this service's names"
 
 
 class UndecodableImage(ServiceError):
@@ -241,7 +241,7 @@ class RateLimited(Temporary):
 class NotReady(Temporary):
     """The model is loading or cannot be loaded, or the process is shutting down."""
 
-    status, type, title = 503, "not-ready", "Not ready"
+    status, type, title = 503, "not-ready", "The server is not ready"
     reason = "backend"
 
 

@@ -132,7 +132,7 @@ class Settings(BaseSettings):
         None, description="PEM of its key"
     )
     drain_seconds: Annotated[float, Read(SERVERS, LISTENING)] = Field(
-        25.0, ge=0, description="for requests in flight after SIGTERM"
+        25.0, ge=0, description="seconds for requests in flight after SIGTERM"
     )
 
     model: Annotated[str, Read(NAMERS, MODELS)] = Field(
@@ -149,7 +149,7 @@ class Settings(BaseSettings):
     )
     device: Annotated[str, Read(LOADERS, MODELS)] = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     runtime: Annotated[Runtime, Read(RUNNERS, MODELS)] = Field(
-        "auto", description="what computes the image pass: auto, torch, onnx, onnx-int8, openvino or tensorrt"
+        "auto", description="runtime of the image pass: auto, torch, onnx, onnx-int8, openvino or tensorrt"
     )
     precision: Annotated[Literal["fast", "exact"], Read(ENGINES, MODELS)] = Field(
         "fast", description="fast: bfloat16 where the hardware has it; exact: float32"
@@ -160,7 +160,7 @@ class Settings(BaseSettings):
         64, ge=1, description="unanswered requests of one client, half as many again of all clients; more get 429"
     )
     deadline_seconds: Annotated[float, Read((*SERVERS, "video"), WORK)] = Field(
-        30.0, gt=0, description="to answer a request"
+        30.0, gt=0, description="seconds to answer a request"
     )
 
     api_keys_file: Annotated[Path | None, Read(GATEWAYS, ADMISSION)] = Field(
@@ -205,7 +205,7 @@ class Settings(BaseSettings):
         None, description="http(s)://HOST[:PORT] of a Label Studio whose uploads are fetched"
     )
     label_studio_api_key: Annotated[SecretStr | None, Read(GATEWAYS, ADAPTERS)] = Field(
-        None, description="its access token, to fetch them"
+        None, description="access token of that Label Studio, to fetch them"
     )
     api_key: Annotated[SecretStr | None, Read(CLIENTS, ADMISSION)] = Field(None, description="sent to `--server`")
 

@@ -27,9 +27,13 @@ APART = 0.05  # minimum of 1 - cosine ** 2; below it examples fill their picture
 class ExampleLevels(StrictModel):
     """Cosines that a vector of examples is set to have, in the range that CLIP's texts have."""
 
-    inside: float = Field(0.26, gt=0, lt=1, description="with what was shown, as a fitting word")
-    outside: float = Field(0.18, ge=0, lt=1, description="with the whole picture, as any word")
-    away: float = Field(0.5, ge=0, description="how far the vector is turned from the negatives")
+    inside: float = Field(
+        0.26, gt=0, lt=1, description="cosine of the vector with what was shown, as that of a fitting word"
+    )
+    outside: float = Field(
+        0.18, ge=0, lt=1, description="cosine of the vector with the whole picture, as that of any word"
+    )
+    away: float = Field(0.5, ge=0, description="share by which the vector is turned from the negatives")
 
 
 def region_rows(maps: Tensor, size: tuple[int, int], regions: Sequence[Region]) -> NDArray[np.float16]:

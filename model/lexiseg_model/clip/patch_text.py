@@ -46,13 +46,15 @@ class PatchTextSettings(StrictModel):
     normalisation: Normalisation = "clip_rounded"
 
     window: int | None = Field(224, ge=32, description="side of a square window in pixels; None: the whole image")
-    stride: int | None = Field(112, ge=1, description="between windows, in pixels")
+    stride: int | None = Field(112, ge=1, description="distance between windows, in pixels")
 
-    languages: Languages = Field("english", description="that the text tower reads; many: no word is warned about")
+    languages: Languages = Field(
+        "english", description="languages that the text tower reads; many: no word is warned about"
+    )
     templates: str = Field("imagenet80", description="a set of lexiseg_model.clip.text_side")
-    logit_scale: float = Field(40, gt=0, description="of cosines, before the softmax over texts")
+    logit_scale: float = Field(40, gt=0, description="factor of cosines before the softmax over texts")
     prob_thd: float = Field(0, ge=0, le=1, description="probability below which a pixel goes to class 0")
-    pamr_iterations: int = Field(0, ge=0, description="of refinement on the cosines; 0: none")
+    pamr_iterations: int = Field(0, ge=0, description="passes of refinement on the cosines; 0: none")
     pamr_dilations: tuple[int, ...] = Field((8, 16), min_length=1)
 
     examples: ExampleLevels = ExampleLevels()

@@ -19,7 +19,7 @@ from lexiseg_model.clip.vision import patch_map
 class TokenSettings(PatchTextSettings):
     """Settings of a card with a text tower of transformers; an import fills them in."""
 
-    tokens: int = Field(gt=0, description="of a text, padding included")
+    tokens: int = Field(gt=0, description="tokens of a text, padding included")
     padding: int = Field(ge=0, description="the token that fills a text up")
 
 

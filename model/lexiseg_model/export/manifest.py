@@ -40,7 +40,7 @@ class Manifest(StrictModel):
     opset: int
     made_with: dict[str, str] = Field(description="library: version")
     buckets: list[Bucket] = Field(description="the model's; a graph for any size was checked on some of them")
-    int8: str | None = Field(None, description="how the int8 graphs were made")
+    int8: str | None = Field(None, description="method that made the int8 graphs")
     graphs: list[Graph]
 
     def of(self, numbers: Numbers) -> list[Graph]:

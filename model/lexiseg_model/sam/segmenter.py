@@ -23,9 +23,9 @@ from lexiseg_model.types import ModelCard, Prompt, StrictModel
 class SquareSettings(StrictModel):
     """Size and normalisation of the network's input."""
 
-    side: int = Field(gt=0, description="of the network's input in pixels; pictures are brought to this square")
-    mean: tuple[float, float, float] = Field(description="of colours in 0..1")
-    std: tuple[float, float, float] = Field(description="of colours in 0..1")
+    side: int = Field(gt=0, description="side of the network's square input, in pixels")
+    mean: tuple[float, float, float] = Field(description="mean of each colour, in 0..1")
+    std: tuple[float, float, float] = Field(description="standard deviation of each colour, in 0..1")
 
 
 class SquareSegmenter(Segmenter):

@@ -101,7 +101,7 @@ class RunRecipe(StrictModel):
     licence: str | None = Field(None, description="terms of the weights, for the model card")
     data: Path = Field(Path("data"), description="folder that holds the data sets")
     out: Path = Field(description="folder of weights, checkpoints and journal; a run resumes from it")
-    seed: int = Field(0, description="of weights, order, captions and views")
+    seed: int = Field(0, description="seed of weights, order, captions and views")
     device: str = Field("auto", description="cpu, cuda, mps; auto: the best that is there")
     workers: int = Field(1, ge=0, description="processes that make batches")
     packs: Path = Field(Path("runs/packs"), description="decoded photographs")
@@ -109,8 +109,8 @@ class RunRecipe(StrictModel):
     # Length: exactly one of these three.
     steps: int | None = Field(None, ge=1, description="updates of the weights; or epochs, or minutes")
     epochs: float | None = Field(None, gt=0, description="passes over the examples, where the method counts them")
-    minutes: float | None = Field(None, gt=0, description="of training, summed over restarts")
-    slice_minutes: float | None = Field(None, gt=0, description="stop after so long, to be started again")
+    minutes: float | None = Field(None, gt=0, description="minutes of training, summed over restarts")
+    slice_minutes: float | None = Field(None, gt=0, description="minutes after which it stops, to be started again")
 
     phases: list[Phase] = Field(min_length=1, description="crop and batch, from a share of the run on")
     micro_batch: int | None = Field(
@@ -122,13 +122,13 @@ class RunRecipe(StrictModel):
     sharding: Sharding = Field(
         "none", description="full: processes share weights, gradients and moments; `recompute` names FSDP's units"
     )
-    precision: Numbers = Field("auto", description="of autocast; auto: bfloat16 where the processor has it")
+    precision: Numbers = Field("auto", description="precision of autocast; auto: bfloat16 where the processor has it")
 
     learning_rate: float = Field(gt=0, description="the peak")
     rate_batch: int | None = Field(None, ge=1, description="batch of `learning_rate`; others scale in proportion")
     rate_factors: dict[str, float] = Field({}, description="part of the network -> factor of its learning rate")
-    schedule: Curve = Field("warmup-stable-decay", description="of the learning rate; also cosine and multistep")
-    warmup_steps: int = Field(ge=0, description="in which the learning rate rises to its peak")
+    schedule: Curve = Field("warmup-stable-decay", description="curve of the learning rate; also cosine and multistep")
+    warmup_steps: int = Field(ge=0, description="steps in which the learning rate rises to its peak")
     warmup_from: float | None = Field(None, ge=0, le=1, description="share of the peak at step 0; null: 1/warmup_steps")
     decay_steps: int = Field(0, ge=0, description="warmup-stable-decay: length of the decay")
     decay_share: float = Field(0.0, ge=0, le=1, description="the same as a share of the run")
@@ -136,20 +136,20 @@ class RunRecipe(StrictModel):
     milestone_factor: float = Field(0.1, gt=0, lt=1, description="multistep: of the learning rate at each milestone")
     last_rate: float = Field(0.01, ge=0, le=1, description="share of the peak at the end of a decay or a cosine")
 
-    weight_decay: float = Field(ge=0, description="of AdamW")
+    weight_decay: float = Field(ge=0, description="weight decay of AdamW")
     decay_rule: DecayRule = Field("matrices", description="weights that decay; or all-but-vectors, as TCL's")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="of AdamW")
-    epsilon: float = Field(1e-8, gt=0, description="of AdamW")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="decay of the two moving averages of AdamW")
+    epsilon: float = Field(1e-8, gt=0, description="constant in the denominator of AdamW")
     largest_gradient: float | None = Field(2.0, gt=0, description="norm over all weights; null: unlimited")
-    average_decay: float = Field(ge=0, lt=1, description="of the moving average of the weights; 0: none")
+    average_decay: float = Field(ge=0, lt=1, description="decay of the moving average of the weights; 0: none")
 
-    checkpoint_minutes: float = Field(gt=0, description="between checkpoints")
-    checkpoint_steps: int | None = Field(None, ge=1, description="the same in steps")
+    checkpoint_minutes: float = Field(gt=0, description="minutes between checkpoints")
+    checkpoint_steps: int | None = Field(None, ge=1, description="steps between checkpoints")
     validate_steps: int | None = Field(None, ge=1, description="every so many steps, and at the end")
     best_by: str | None = Field(None, description="figure that selects the best weights; `-NAME`: smaller is better")
-    log_steps: int = Field(50, ge=1, description="between lines of the journal")
-    trackers: tuple[Literal["tensorboard"], ...] = Field((), description="that get the journal's figures, too")
-    nonfinite_limit: int = Field(3, ge=1, description="stop after so many steps in a row without a finite loss")
+    log_steps: int = Field(50, ge=1, description="steps between lines of the journal")
+    trackers: tuple[Literal["tensorboard"], ...] = Field((), description="trackers that get the journal's figures, too")
+    nonfinite_limit: int = Field(3, ge=1, description="steps in a row without a finite loss after which it stops")
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:

@@ -50,7 +50,7 @@ READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
 ImageArgument = Annotated[
     str, Field(description="a file's path, an https URL, a data URL of base64, or `id:...` of an earlier answer")
 ]
-Words = Annotated[list[str], Field(min_length=1, description="what to look for, one word or phrase each")]
+Words = Annotated[list[str], Field(min_length=1, description="things to look for, one word or phrase each")]
 Model = Annotated[str | None, Field(description="NAME or NAME@VERSION of list_models; default: the first")]
 Score = Annotated[float, Field(ge=0, le=1, description="lowest score of a segment")]
 CardScore = Annotated[float | None, Field(ge=0, le=1, description="lowest score of a segment; null: the model's")]
@@ -125,9 +125,11 @@ class ToolService:
         self,
         context: Call,
         image: ImageArgument,
-        word: Annotated[str | None, Field(description="what to cut out")] = None,
-        point: Annotated[list[float] | None, Field(description="or x, y of a pixel on it")] = None,
-        box: Annotated[list[float] | None, Field(description="or left, top, right, bottom around it")] = None,
+        word: Annotated[str | None, Field(description="thing to cut out")] = None,
+        point: Annotated[list[float] | None, Field(description="x, y of a pixel on it, instead of a word")] = None,
+        box: Annotated[
+            list[float] | None, Field(description="left, top, right, bottom around it, instead of a word")
+        ] = None,
         model: Model = None,
     ) -> CallToolResult:
         """Cut one thing out of a picture: a PNG of its box, transparent around it."""
@@ -156,7 +158,7 @@ class ToolService:
         image: ImageArgument,
         words: Words,
         units_per_pixel: Annotated[float | None, Field(gt=0, description="length of a pixel's side")] = None,
-        unit: Annotated[str, Field(description="of that length, as `cm`")] = "",
+        unit: Annotated[str, Field(description="unit of that length, as `cm`")] = "",
         model: Model = None,
     ) -> CallToolResult:
         """How much of a picture each word takes: pixels, percent, and square units where a pixel's length is given."""

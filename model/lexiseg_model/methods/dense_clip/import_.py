@@ -38,13 +38,15 @@ class Options(ImportOptions):
         "naclip", description="maskclip, sclip, naclip, proxyclip, corrclip or trident; default: naclip"
     )
     architecture: str = Field("ViT-B-16", description="open_clip's name of the CLIP; default: ViT-B-16")
-    activation: Literal["quickgelu", "gelu"] | None = Field(None, description="where the file does not tell")
-    proxy: Path | None = Field(
-        None, description="of policies with a second tower: weights of DINO ViT-B/8, of trident B/16"
+    activation: Literal["quickgelu", "gelu"] | None = Field(
+        None, description="activation of the towers, if the file does not tell"
     )
-    sam: Path | None = Field(None, description="of policy trident: folder of facebook/sam-vit-base")
+    proxy: Path | None = Field(
+        None, description="weights of DINO ViT-B/8, for policies with a second tower; for trident of B/16"
+    )
+    sam: Path | None = Field(None, description="folder of facebook/sam-vit-base, for policy trident")
     proposals: str | None = Field(
-        None, description="of policy corrclip: the model whose masks it takes; default: sam2.1-hiera-large"
+        None, description="model whose masks policy corrclip takes; default: sam2.1-hiera-large"
     )
 
     @property

@@ -35,7 +35,7 @@ class DenseClipSettings(PatchTextSettings):
     beta: float = Field(1.2, gt=0, description="ProxyCLIP: similarity times this mean is where attention begins")
     gamma: float = Field(3.0, gt=0, description="ProxyCLIP: sharpness of attention")
     proxy: DinoName = Field(
-        "dino_vitb8", description="of policies with a second tower: which says what belongs together"
+        "dino_vitb8", description="tower that says what belongs together, for policies with a second one"
     )
     sam_factor: float = Field(
         1.2, ge=0, description="Trident: of the mean cosine of SAM's values, which a pair must exceed to attend"
@@ -55,10 +55,10 @@ class PublishedPolicy(StrictModel):
     """A method as its authors ran it: its settings, and values of other fields of a card."""
 
     settings: DenseClipSettings
-    short_side: int = Field(ge=32, description="of the resized image, in pixels")
-    long_side: int = Field(2048, ge=32, description="it is at most so long")
+    short_side: int = Field(ge=32, description="shorter side of the resized image, in pixels")
+    long_side: int = Field(2048, ge=32, description="most pixels of its longer side")
     background_words: tuple[str, ...] = Field(description="texts of class 0, where a vocabulary has a background")
-    refine: Refinement = Field(description="how masks are refined")
+    refine: Refinement = Field(description="refinement of the masks")
 
 
 @cache

@@ -51,8 +51,8 @@ class RadSettings(TokenSettings):
 
     normalisation: Normalisation = "clip"
     present: float = Field(0.5, ge=0, le=1, description="probability that a class must have somewhere to compete")
-    config: dict[str, Any] = Field(description="of `transformers.RadioModel`")
-    text_config: dict[str, Any] = Field(description="of `transformers.SiglipTextModel`")
+    config: dict[str, Any] = Field(description="configuration of `transformers.RadioModel`")
+    text_config: dict[str, Any] = Field(description="configuration of `transformers.SiglipTextModel`")
 
 
 class Residual(nn.Sequential):

@@ -13,7 +13,7 @@ from lexiseg_model.methods.s_seg.network import read_trained
 class Options(ImportOptions):
     """File to import and the backbone, by default the published Swin-S."""
 
-    checkpoint: Path = Field(description="of a training of S-Seg")
+    checkpoint: Path = Field(description="checkpoint of a training of S-Seg")
     backbone: str | None = Field(None, description="timm's name of its backbone, where that is not Swin-S")
 
 

@@ -26,7 +26,9 @@ KINDS = {"sam2_video": "Sam2Video", "edgetam_video": "EdgeTamVideo"}  # model ty
 class Sam2Settings(SquareSettings):
     """All that is needed beside the weights to run them."""
 
-    config: dict[str, Any] = Field(description="of `transformers.Sam2VideoModel` or `EdgeTamVideoModel`, as saved")
+    config: dict[str, Any] = Field(
+        description="configuration of `transformers.Sam2VideoModel` or `EdgeTamVideoModel`, as saved"
+    )
     grid: int = Field(32, ge=1, le=64, description="points along a side, for everything")
 
 

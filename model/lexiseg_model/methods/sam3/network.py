@@ -28,11 +28,15 @@ TEXT_SIDE = ("text_encoder.", "text_projection.", TOKENIZER)
 class Sam3Settings(SquareSettings):
     """All that is needed beside the weights to run them."""
 
-    config: dict[str, Any] = Field(description="of `transformers.Sam3Model` or `Sam3LiteTextModel`, as saved")
-    tracker: dict[str, Any] | None = Field(None, description="of `Sam3TrackerVideoModel`; None: words alone")
-    tokens: int = Field(gt=0, description="of a text, with those that begin and end it, and padding")
+    config: dict[str, Any] = Field(
+        description="configuration of `transformers.Sam3Model` or `Sam3LiteTextModel`, as saved"
+    )
+    tracker: dict[str, Any] | None = Field(
+        None, description="configuration of `Sam3TrackerVideoModel`; None: words alone"
+    )
+    tokens: int = Field(gt=0, description="tokens of a text, with those that begin and end it, and padding")
     padding: int = Field(ge=0, description="the token that fills a text up")
-    probability: float = Field(0.5, gt=0, lt=1, description="that a class needs to own a pixel")
+    probability: float = Field(0.5, gt=0, lt=1, description="probability that a class needs to own a pixel")
 
 
 def classes_of(model_type: str | None) -> tuple[Any, Any]:

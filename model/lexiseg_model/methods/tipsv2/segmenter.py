@@ -27,9 +27,9 @@ TEXT_SIDE = ("text_model.", TOKENIZER)
 class TipsSettings(TokenSettings):
     """Settings of a TIPSv2 card."""
 
-    config: dict[str, Any] = Field(description="of `transformers.Tipsv2Model`, as the checkpoint has it")
+    config: dict[str, Any] = Field(description="configuration of `transformers.Tipsv2Model`, as the checkpoint has it")
     own_values: bool = Field(
-        True, description="in the last block a patch attends to itself alone, as in the authors' evaluation"
+        True, description="whether a patch attends to itself alone in the last block, as in the authors' evaluation"
     )
 
 

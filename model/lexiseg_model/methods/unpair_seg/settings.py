@@ -114,12 +114,17 @@ class UnpairSegSettings(StrictModel):
     proposals: ProposalSettings = PROPOSALS
     cleaning: CleaningSettings = CleaningSettings()
     templates: str = Field("vild14", description="template set of the text side; a class answers by its best text")
-    logit_scale: float | None = Field(None, gt=0, le=100, description="of cosines; None: CLIP's own, at most 100")
+    logit_scale: float | None = Field(
+        None, gt=0, le=100, description="factor of cosines; None: CLIP's own, at most 100"
+    )
     covered: float = Field(
         0.5, ge=0, le=1, description="sum of mask probabilities below which a pixel is nobody's, whatever its class"
     )
     probability: float = Field(
-        0.3, ge=0, le=1, description="of a class among all that competes, below which a pixel or region is nobody's"
+        0.3,
+        ge=0,
+        le=1,
+        description="probability of a class among all that compete, below which a pixel or region is nobody's",
     )
 
     examples: ExampleLevels = ExampleLevels()

@@ -83,8 +83,8 @@ UNPACKED_BY: dict[Kind, Callable[[Path, Path], None]] = {"archive": unpack, "con
 class Archive(StrictModel):
     """One file to download."""
 
-    names: tuple[str, ...] = Field(min_length=1, description="that it is published under")
-    folder: str = Field("", description="that it is unpacked in")
+    names: tuple[str, ...] = Field(min_length=1, description="names that it is published under")
+    folder: str = Field("", description="folder that it is unpacked in")
     holds: tuple[str, ...] = Field((), description="paths in that folder, to recognise it where it was unpacked before")
     kind: Kind = "archive"
     needed: bool = Field(True, description="false: only `lexiseg eval` uses it")

@@ -25,7 +25,7 @@ class PaperLine(StrictModel):
 
     dataset: str = Field(description="a benchmark, or a JSON in COCO's format, relative to the folder of the data sets")
     task: Literal["semantic", "panoptic", "point", "box"]
-    refine: Refinement | None = Field(None, description="of the semantic task; None: the model's own")
+    refine: Refinement | None = Field(None, description="refinement of the semantic task; None: the model's own")
     published: dict[str, dict[str, float]] = Field(description="percent by method and variant, then by measure")
 
     @property

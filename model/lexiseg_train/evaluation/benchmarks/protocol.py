@@ -42,7 +42,7 @@ class Sight(StrictModel):
     window: int | None
     stride: int | None
     settings: dict[str, float] = Field(
-        default_factory=dict, description="of the method, for this data set; used where a card states them"
+        default_factory=dict, description="settings of the method for this data set; used where a card states them"
     )
 
     def applied_to(self, card: ModelCard) -> ModelCard:
@@ -59,7 +59,7 @@ class DatasetRule(StrictModel):
     """A protocol's rule for one data set."""
 
     sight: Sight | None = Field(None, description="None: the card's own size and windows")
-    scale: float | None = Field(None, gt=0, description="of scores before the softmax; None: the model's own")
+    scale: float | None = Field(None, gt=0, description="factor of scores before the softmax; None: the model's own")
     threshold: float | Literal["own"] | None = Field(
         None, description="a pixel whose best class is less probable is background; own: by the method's own rule"
     )
@@ -67,7 +67,7 @@ class DatasetRule(StrictModel):
         None,
         gt=0,
         lt=1,
-        description="of the foreground, that a class must exceed to keep its pixels (SCLIP's area_thd)",
+        description="share of the foreground that a class must exceed to keep its pixels (SCLIP's area_thd)",
     )
     background: list[str] = Field(default_factory=list, description="texts of class 0")
     queries: dict[str, list[str]] = Field(default_factory=dict, description="texts in place of a class's name")

@@ -19,12 +19,13 @@ class PseudoMaskSettings(StrictModel):
     """Settings of the pseudo-masks."""
 
     tower: DinoName | Literal["colours"] = Field(
-        "dino_vits8", description="whose tokens are clustered (paper: DINO ViT-S/8); colours: means of 8 x 8 pixels"
+        "dino_vits8",
+        description="tower whose tokens are clustered (paper: DINO ViT-S/8); colours: means of 8 x 8 pixels",
     )
     k: int = Field(8, ge=1, description="masks of an image (paper)")
-    iterations: int = Field(10, ge=1, description="of k-means; the paper is silent")
+    iterations: int = Field(10, ge=1, description="iterations of k-means; the paper is silent")
     unit_length: bool = Field(True, description="compare tokens by direction only; the paper is silent")
-    seed: int = Field(0, description="of the first centres; the paper is silent")
+    seed: int = Field(0, description="seed of the first centres; the paper is silent")
     repeat: int = Field(
         1,
         ge=1,
@@ -55,7 +56,7 @@ class SSegRecipe(PairsRecipe):
     masks: PseudoMaskSettings = PseudoMaskSettings()
     loss: LossSettings = LossSettings()
     thresholds: list[str] = Field([], description="sets with masks whose train splits the background threshold fits")
-    photographs: int = Field(60, ge=1, description="of each of them")
+    photographs: int = Field(60, ge=1, description="photographs of each set")
 
 
 class PairsTraining(Training[SSegRecipe]):

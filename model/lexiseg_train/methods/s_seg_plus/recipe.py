@@ -17,7 +17,7 @@ class StudentRecipe(RunRecipe):
 
     out: Path = Path("runs/s-seg-plus")
     sets: list[str] = Field(min_length=1, description="labelled sets below `data`, as `data pseudo-label` writes them")
-    split: str = Field("train", description="of each of them")
+    split: str = Field("train", description="split of each set")
     judged: list[str] = Field([], description="sets with true masks and these classes: their val splits are measured")
     truth: Path | None = Field(None, description="folder of the sets of `judged`; null: `data`")
     network: SSegPlusSettings = SSegPlusSettings()
@@ -26,7 +26,9 @@ class StudentRecipe(RunRecipe):
     )
     helper: float = Field(0.4, ge=0, description="weight of the second head's loss (mmseg's)")
     mismatched: bool = Field(False, description="labels of other photographs: a control, which learns no photograph")
-    zoom: tuple[float, float] = Field((0.5, 2.0), description="of the photograph's shorter side in a crop")
+    zoom: tuple[float, float] = Field(
+        (0.5, 2.0), description="range of factors of the photograph's shorter side in a crop"
+    )
 
 
 def settings_for(recipe: StudentRecipe, sets: list[IndexedDataset]) -> SSegPlusSettings:

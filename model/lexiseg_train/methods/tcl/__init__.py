@@ -35,7 +35,7 @@ class TclRecipe(PairsRecipe):
     clip_recipe: str | None = Field(None, description="trained first where `clip` is not there yet: it must write it")
     grounder_steps: int = Field(30_000, ge=0, description="steps before the copy of CLIP's last block learns, too")
     selection: list[str] = Field([], description="sets with masks; mIoU on their train splits is what `best_by` asks")
-    photographs: int = Field(200, ge=1, description="of each of them, evenly over the split")
+    photographs: int = Field(200, ge=1, description="photographs of each set, evenly over the split")
     loss: LossSettings = LossSettings()
 
     @model_validator(mode="after")

@@ -74,7 +74,7 @@ class TinyRecipe(RunRecipe):
 class MaskSet(StrictModel):
     """Share of a data set in the crops, and the meaning of its mask values."""
 
-    share: float = Field(gt=0, description="of the crops, beside those of the other sets")
+    share: float = Field(gt=0, description="share of the crops, beside those of the other sets")
     nothing: int | None = Field(None, ge=0, le=254, description="value whose components are no objects")
     whole: float = Field(0.0, ge=0, le=1, description="share of crops in which all other values are one")
     ignored: bool = Field(True, description="255 counts nowhere; false: it is outside of every object")

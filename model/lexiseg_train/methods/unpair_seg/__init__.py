@@ -22,7 +22,7 @@ SIZES = (896, 1024)
 class PointSettings(StrictModel):
     """Points at which the mask losses are taken, as in Mask2Former."""
 
-    points: int = Field(12_544, ge=1, description="for each mask")
+    points: int = Field(12_544, ge=1, description="points for each mask")
     oversample: float = Field(3.0, ge=1, description="candidates for each point, of which the unsure ones are taken")
     importance: float = Field(0.75, ge=0, le=1, description="share of points chosen so; the rest lies anywhere")
 
@@ -34,10 +34,10 @@ class AlignmentSettings(StrictModel):
     """Matching settings that the paper does not state."""
 
     sizes: tuple[int, ...] = Field(
-        SIZES, min_length=1, description="of the image's longer side in pixels, over which CLIP's view is averaged"
+        SIZES, min_length=1, description="longer sides of the image in pixels, over which CLIP's view is averaged"
     )
     adapter_share: float = Field(
-        0.5, ge=0, le=1, description="of the adapter in matching at the end of training; it grows from 0"
+        0.5, ge=0, le=1, description="share of the adapter in matching at the end of training; it grows from 0"
     )
 
 
@@ -58,12 +58,12 @@ class DecoderSize(StrictModel):
 class CropSettings(StrictModel):
     """Random crops of masked photographs: mirroring, size, colours, and position."""
 
-    scale: tuple[float, float] = Field((0.8, 1.2), description="of the photograph that fits the crop")
+    scale: tuple[float, float] = Field((0.8, 1.2), description="range of factors of the photograph that fits the crop")
     mirrored: float = Field(0.5, ge=0, le=1)
     colours: bool = Field(True, description="brightness, contrast and saturation change (SSD's)")
     least: float = Field(1e-4, ge=0, lt=1, description="share of the crop that an object must have")
-    most: float = Field(0.8, gt=0, le=1, description="and must not exceed")
-    objects: int = Field(40, ge=1, description="of a crop at most; which ones is drawn")
+    most: float = Field(0.8, gt=0, le=1, description="share of the crop that an object must not exceed")
+    objects: int = Field(40, ge=1, description="most objects of a crop; which ones is drawn")
 
 
 class PromptSettings(StrictModel):
@@ -72,7 +72,7 @@ class PromptSettings(StrictModel):
     grid: int = Field(10, ge=0, description="points along each side; 0: none")
     boxes: int = Field(16, ge=0, description="tight boxes of objects")
     several: int = Field(16, ge=0, description="objects that are asked by several points")
-    points: int = Field(3, ge=2, description="of each of them: the first on the object, others on it or off it")
+    points: int = Field(3, ge=2, description="points of each object: the first on it, others on it or off it")
 
     @model_validator(mode="after")
     def _ask_something(self) -> Self:
@@ -86,17 +86,17 @@ class MasksRecipe(RunRecipe):
 
     out: Path = Path("runs/unpair-seg-masks")
     sets: list[str] = Field(min_length=1, description="data sets below `data` whose masks are learned from")
-    split: str = Field("train", description="of each of them")
+    split: str = Field("train", description="split of each set")
     judged: dict[str, int] = Field({}, description="data set -> photographs of its val split that are measured on")
     architecture: str = Field(ARCHITECTURE, description="open_clip's name of the CLIP, a ConvNeXt")
     clip: list[Path] = Field([], description="files of its towers; none: from the hub")
     clip_recipe: str | None = Field(None, description="trained first where the file of `clip` is not there yet")
-    clip_tag: str = Field("laion2b_s29b_b131k_ft_soup", description="of the hub's weights")
+    clip_tag: str = Field("laion2b_s29b_b131k_ft_soup", description="tag of the hub's weights")
     size: DecoderSize = DecoderSize()
     crops: CropSettings = CropSettings()
     prompts: PromptSettings = PromptSettings()
     points: PointSettings = POINTS
-    matching: Compatibility = Field("released", description="how points and objects are matched; see prompt_matching")
+    matching: Compatibility = Field("released", description="matching of points and objects; see prompt_matching")
     mismatched: bool = Field(False, description="masks of other photographs: a control, which learns no picture")
 
 
@@ -122,13 +122,15 @@ class AlignRecipe(RunRecipe):
     stage_one_recipe: str | None = Field(None, description="trained first where `stage_one` is not there yet")
     architecture: str = Field(ARCHITECTURE, description="open_clip's name of the CLIP, a ConvNeXt")
     clip: list[Path] = Field([], description="files of its towers where stage one comes without them")
-    text: str = Field("a photo of a {}.", description="what an entity is put into before it is encoded")
+    text: str = Field("a photo of a {}.", description="template that an entity is put into before it is encoded")
     adapter: AdapterSize = AdapterSize()
     matching: AlignmentSettings = ALIGNMENT
     proposals: ProposalSettings = Field(PROPOSALS, description="masks that stage one finds")
     held_out: int = Field(0, ge=0, description="photographs that are not trained on: whose entities are told apart")
-    regions: int = Field(100, ge=1, description="of a photograph at most, the best ones")
-    momentum: float = Field(0.999, ge=0, le=1, description="of the average adapter that takes part in matching")
+    regions: int = Field(100, ge=1, description="most regions of a photograph, the best ones")
+    momentum: float = Field(
+        0.999, ge=0, le=1, description="momentum of the average adapter that takes part in matching"
+    )
     mirrored: float = Field(0.5, ge=0, le=1, description="share of photographs")
     mismatched: bool = Field(False, description="entities of other photographs: a control, which learns no words")
 
