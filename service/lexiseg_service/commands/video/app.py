@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,40 +14,54 @@ from lexiseg_service.commands import options
 from lexiseg_service.commands.options import check_installed, check_server, takes_settings
 from lexiseg_service.settings import Settings
 
+if TYPE_CHECKING:  # imported where it is used: the command line must start without it
+    from lexiseg_service.commands.question import Question
+
+
+Source = Annotated[str, typer.Argument(help="A file, a camera as /dev/video0, or a URL as rtsp://camera/stream")]
+Out = Annotated[
+    Path | None, typer.Option(help="The video with its segments painted on: .mp4, .mkv, ...", callback=output_file)
+]
+Json = Annotated[
+    Path | None, typer.Option(help="One line of JSON a frame; - is the standard output", callback=output_file)
+]
+TaskName = Annotated[
+    Literal["semantic", "instance", "panoptic"] | None,
+    typer.Option(help="What a segment is: a class or an object [default: semantic]"),
+]
+Smoothing = Annotated[
+    float, typer.Option(min=0, max=0.95, help="Share of the past in the average of scores, 0 (off) to 0.95")
+]
+Tracking = Annotated[bool, typer.Option(help="Number objects or regions over the frames")]
+Seconds = Annotated[float, typer.Option(help="Stop after so much of the video")]
+Drop = Annotated[
+    Literal["none", "latest"] | None,
+    typer.Option(help="latest drops frames that come too fast [default: latest for cameras and rtsp, else none]"),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files of --out and --json")]
+
 
 @takes_settings("video")
 def video(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(help="A file, a camera as /dev/video0, or a URL as rtsp://camera/stream")],
+    source: Source,
     settings: Settings,
     classes: Classes = None,
     vocabulary: VocabularyName = None,
     points: options.Points = None,
     boxes: options.Boxes = None,
     prompts: options.Prompts = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The video with its segments painted on: .mp4, .mkv, ...", callback=output_file)
-    ] = None,
-    json: Annotated[
-        Path | None, typer.Option(help="One line of JSON a frame; - is the standard output", callback=output_file)
-    ] = None,
-    task: Annotated[
-        Literal["semantic", "instance", "panoptic"] | None,
-        typer.Option(help="What a segment is: a class or an object [default: semantic]"),
-    ] = None,
-    smoothing: Annotated[
-        float, typer.Option(min=0, max=0.95, help="Share of the past in the average of scores, 0 (off) to 0.95")
-    ] = DEFAULT_SMOOTHING,
-    tracking: Annotated[bool, typer.Option(help="Number objects or regions over the frames")] = True,
+    out: Out = None,
+    json: Json = None,
+    task: TaskName = None,
+    smoothing: Smoothing = DEFAULT_SMOOTHING,
+    tracking: Tracking = True,
     background: Background = None,
     threshold: options.Threshold = None,
     max_side: options.MaxSide = None,
-    seconds: Annotated[float, typer.Option(help="Stop after so much of the video")] = float("inf"),
-    drop: Annotated[
-        Literal["none", "latest"] | None,
-        typer.Option(help="latest drops frames that come too fast [default: latest for cameras and rtsp, else none]"),
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the files of --out and --json")] = False,
+    seconds: Seconds = float("inf"),
+    drop: Drop = None,
+    overwrite: Overwrite = False,
     server: Server = None,
 ) -> None:
     """Segment a video in this process or by a server: painted frames, lines of JSON, or both.
@@ -67,25 +81,13 @@ def video(
     from lexiseg_service.commands.question import question_of, read_prompts
 
     prompt_list = read_prompts(points or [], boxes or [], prompts or [])
-    question = question_of(
-        classes,
-        vocabulary,
-        needed=not prompt_list,
-        others=", or objects to follow (--point, --box)",
-        task=task or ("prompt" if prompt_list else "semantic"),
-        background=background,
-        threshold=threshold,
-        max_side=max_side,
-    )
     if prompt_list and task is not None:
         raise typer.BadParameter(f"following objects is a task of its own, not {task}", param_hint="'--task'")
-    if out is None and json is None:
-        raise typer.BadParameter("say where the result goes: --out VIDEO, --json FILE, or both", param_hint="'--out'")
-    if out is not None and Path(source).exists() and out.exists() and out.samefile(source):
-        raise typer.BadParameter("it would overwrite the source", param_hint="'--out'")
-    for name, path in (("--out", out), ("--json", json)):
-        if path is not None and path.is_file() and not overwrite:
-            raise typer.BadParameter(f"{path} exists; name another file, or give --overwrite", param_hint=f"'{name}'")
+    fields: dict[str, Any] = {"background": background, "threshold": threshold, "max_side": max_side}
+    fields["task"] = task or ("prompt" if prompt_list else "semantic")
+    others = ", or objects to follow (--point, --box)"
+    question = question_of(classes, vocabulary, needed=not prompt_list, others=others, **fields)
+    _check_files(source, out, json, overwrite)
     if not seconds > 0:
         raise typer.BadParameter("expected more than 0", param_hint="'--seconds'")
     check_server(context, server)
@@ -93,18 +95,35 @@ def video(
     from lexiseg_service.commands.in_process import resolved
     from lexiseg_service.commands.server import client_prompts
     from lexiseg_service.commands.serving.local import open_server
-    from lexiseg_service.commands.video.run import FRAMES_IN_FLIGHT, run
-    from lexiseg_service.commands.video.source import is_live
+    from lexiseg_service.commands.video.run import run
 
     if server is None:
         resolved(question, settings)
-    policy = drop or ("latest" if is_live(source) else "none")
-    fields = {
+    config = _stream_config(question, source, smoothing, tracking, drop)
+    opening = open_server(server, settings, question.task)
+    raise typer.Exit(run(source, opening, config, out, json, seconds, client_prompts(prompt_list)))
+
+
+def _stream_config(
+    question: Question, source: str, smoothing: float, tracking: bool, drop: Literal["none", "latest"] | None
+) -> dict[str, Any]:
+    from lexiseg_service.commands.video.run import FRAMES_IN_FLIGHT
+    from lexiseg_service.commands.video.source import is_live
+
+    return {
         **question.fields,
         "smoothing": smoothing,
         "tracking": tracking,
-        "drop_policy": policy,
+        "drop_policy": drop or ("latest" if is_live(source) else "none"),
         "frames_in_flight": FRAMES_IN_FLIGHT,
     }
-    opening = open_server(server, settings, question.task)
-    raise typer.Exit(run(source, opening, fields, out, json, seconds, client_prompts(prompt_list)))
+
+
+def _check_files(source: str, out: Path | None, json: Path | None, overwrite: bool) -> None:
+    if out is None and json is None:
+        raise typer.BadParameter("say where the result goes: --out VIDEO, --json FILE, or both", param_hint="'--out'")
+    if out is not None and Path(source).exists() and out.exists() and out.samefile(source):
+        raise typer.BadParameter("it would overwrite the source", param_hint="'--out'")
+    for name, path in (("--out", out), ("--json", json)):
+        if path is not None and path.is_file() and not overwrite:
+            raise typer.BadParameter(f"{path} exists; name another file, or give --overwrite", param_hint=f"'{name}'")
