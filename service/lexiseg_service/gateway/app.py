@@ -95,24 +95,9 @@ def create_app(
 
     grpc = gateway_server(settings, use_case, video, leave, metrics, access, tracing, more_services)
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await vocabularies.store.start()
-        await backend.start()
-        if jobs is not None:
-            await jobs.start()
-        yield
-        if jobs is not None:
-            await jobs.close()
-        await streams.close()
-        await grpc.close()
-        use_case.headers.close()
-        await backend.close()
-        await vocabularies.store.close()
-        await access.limits.close()
-
-    app = with_routes(lifespan)
+    app = with_routes(_running)
     app.state.settings = settings
+    app.state.backend = backend
     app.state.use_case = use_case
     app.state.client_limits = access.limits
     app.state.streams = streams
@@ -124,6 +109,33 @@ def create_app(
     app.state.vocabularies = vocabularies
     open_paths = middleware.OPEN_PATHS if settings.metrics_need_key else middleware.OPEN_PATHS | {middleware.METRICS}
     app.add_middleware(middleware.Guard, settings=settings, access=access, open_paths=open_paths, clock=bodies)
+    _add_outer_middleware(app, settings, metrics, tracing)
+    app.state.describing = asyncio.Lock()
+    app.openapi = cache(partial(described, app, open_paths, keys_needed=access.keys.needed))  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def _running(app: FastAPI) -> AsyncIterator[None]:
+    """Start what answers, and close it in the opposite order."""
+    state = app.state
+    await state.vocabularies.store.start()
+    await state.backend.start()
+    if state.jobs is not None:
+        await state.jobs.start()
+    yield
+    if state.jobs is not None:
+        await state.jobs.close()
+    await state.streams.close()
+    await state.grpc.close()
+    state.use_case.headers.close()
+    await state.backend.close()
+    await state.vocabularies.store.close()
+    await state.client_limits.close()
+
+
+def _add_outer_middleware(app: FastAPI, settings: Settings, metrics: Metrics, tracing: Tracing | None) -> None:
+    """What surrounds the guard, from the inside out."""
     app.add_middleware(web_pages.WebPages, settings=settings)
     app.add_middleware(middleware.Compression)
     app.add_middleware(middleware.RequestFrame, metrics=metrics, tracing=tracing)
@@ -135,9 +147,6 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-API-Key", "X-Request-Id"],
             expose_headers=["ETag", "Link", "Location", "Retry-After", "X-Request-Id"],
         )
-    app.state.describing = asyncio.Lock()
-    app.openapi = cache(partial(described, app, open_paths, keys_needed=access.keys.needed))  # type: ignore[method-assign]
-    return app
 
 
 def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:

@@ -14,7 +14,7 @@ from lexiseg_model.bands import bands
 from lexiseg_model.masks import overlay
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.polygons import rings_of
-from lexiseg_model.types import Segment, Segmentation
+from lexiseg_model.types import LabelMap, Segment, Segmentation
 from lexiseg_model.vocabulary.scoring import Steady
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue
 from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
@@ -71,12 +71,8 @@ def render_frame(
     segments = segmentation.segments
     if request.mask == "polygon":
         segments = _with_rings(segments, request.simplify, check)
-    label_map = None
-    if request.mask == "png":
-        ids = segmentation.label_map
-        label_map = RenderedMap(to_png(ids), 8 if ids.dtype == np.uint8 else 16)
+    label_map = _rendered(segmentation.label_map) if request.mask == "png" else None
     confidence = None if segmentation.probability is None else to_png(as_bytes(segmentation.probability))
-    absent = absent_labels(segmentation, request.vocabulary)
     warnings = warnings_of(request.task, query, job.notes)
     answer = WorkerAnswer(
         image_id=job.image_id,
@@ -93,10 +89,15 @@ def render_frame(
         label_map=label_map,
         confidence=confidence,
         overlay=picture,
-        absent=absent,
+        absent=absent_labels(segmentation, request.vocabulary),
         warnings=warnings,
     )
     return answer, segmentation
+
+
+def _rendered(ids: LabelMap) -> RenderedMap:
+    """A label map [H, W] of 8 or 16 bits as PNG."""
+    return RenderedMap(to_png(ids), 8 if ids.dtype == np.uint8 else 16)
 
 
 def _timings(job: AnyJob, began: float) -> Timings:
