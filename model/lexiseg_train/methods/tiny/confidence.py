@@ -36,6 +36,8 @@ SEEN = 0.005  # share of the photograph's pixels from which a class is seen
 LABELLED = 0.2  # share of its pixels from which a segment counts
 THRESHOLD = 0.5  # of the rule: more likely right than wrong
 RIDGE = 1.0  # beside the squares of thousands of segments
+RIDGE_OF_START = 100.0  # beside those of hundreds
+FREE = ScoreRule(presence=0, probability=0, classes=0, area=0, bias=0, threshold=THRESHOLD)
 LENGTH = 2  # column of the inputs: ln of the list's length
 STEPS = 25  # Newton's method needs fewer
 BINS = 10  # of the calibration error
@@ -75,20 +77,24 @@ def gather(
     return Segments(rows[:, :4], rows[:, 4] > 0)
 
 
-def fit(segments: Segments) -> ScoreRule:
-    """Fit the weights by Newton's method on the log-likelihood, in which all lengths of lists weigh the same."""
+def fit(segments: Segments, start: ScoreRule = FREE, ridge: float = RIDGE) -> ScoreRule:
+    """Fit the weights by Newton's method on the log-likelihood, in which all lengths of lists weigh the same.
+
+    They stay near those of `start`, whose threshold is kept; `ridge` says how near.
+    """
     inputs = np.column_stack([segments.inputs, np.ones(len(segments.inputs))])
     _, length, count = np.unique(segments.inputs[:, LENGTH], return_inverse=True, return_counts=True)
     importance = len(inputs) / len(count) / count[length]
-    weights = np.zeros(inputs.shape[1])
+    prior = np.array([start.presence, start.probability, start.classes, start.area, start.bias])
+    weights = prior.copy()
     for _ in range(STEPS):
         likely = 1 / (1 + np.exp(-inputs @ weights))
-        gradient = inputs.T @ (importance * (segments.right - likely)) - RIDGE * weights
-        curvature = (inputs * (importance * likely * (1 - likely))[:, None]).T @ inputs + RIDGE * np.eye(len(weights))
+        gradient = inputs.T @ (importance * (segments.right - likely)) - ridge * (weights - prior)
+        curvature = (inputs * (importance * likely * (1 - likely))[:, None]).T @ inputs + ridge * np.eye(len(weights))
         weights += np.linalg.solve(curvature, gradient)
     presence, probability, classes, area, bias = (round(float(weight), 3) for weight in weights)
     return ScoreRule(
-        presence=presence, probability=probability, classes=classes, area=area, bias=bias, threshold=THRESHOLD
+        presence=presence, probability=probability, classes=classes, area=area, bias=bias, threshold=start.threshold
     )
 
 
@@ -97,11 +103,16 @@ def fit_scores(segmenter: Segmenter, train: Sequence[IndexedDataset], seed: int)
     rare = TextBook.read(TEXTS).rare
     share = PHOTOGRAPHS / sum(len(data.samples) for data in train)
     parts = [gather(segmenter, data, math.ceil(share * len(data.samples)), rare, seed) for data in train]
-    together = Segments(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    together = joined(parts)
     rule = fit(together)
     error = calibration_error(scores(together, rule), together.right)
     print(f"score: {rule.model_dump()}; calibration error {error:.3f} on {len(together.right):,} segments", flush=True)
     return rule
+
+
+def joined(parts: Sequence[Segments]) -> Segments:
+    """The segments of several parts as one."""
+    return Segments(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def scores(segments: Segments, rule: ScoreRule) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,10 +25,11 @@ from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import ModelCard
+from lexiseg_model.types import ModelCard, ScoreRule
 from lexiseg_train.data.indexed import IndexedDataset, read_dataset
 from lexiseg_train.evaluation.before_after import BeforeAfter, counts_of, write_samples
 from lexiseg_train.methods.tiny import OWN, TEXTS, FinetuneRecipe
+from lexiseg_train.methods.tiny.confidence import RIDGE_OF_START, fit, gather, joined
 from lexiseg_train.methods.tiny.finetune import (
     DATASET_FOLDER,
     PROJECTION_WEIGHT,
@@ -57,6 +59,7 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
     with TemporaryDirectory() as place:
         trial = Trial(Path(place), start, data.classes, recipe.device)
         step, compared = cross_validate(trial, projections, data, recipe)
+        rule = fit_rule(trial, projections, step, data, recipe) if step else trial.card.score
         trial.write(projections[-1], step)
         if step:
             print(f"step {step:g} from the start (0) to the trained weights (1), by cross-validation", flush=True)
@@ -80,6 +83,7 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
             "training_data": [*before, with_terms(f"{len(data.samples)} photographs", recipe.data)],
             "lineage": lineage(recipe, start_label),
             "prompt_quality": below.prompt_quality,
+            "score": rule,
             "limits": [LIMIT, *(limit for limit in below.limits if limit != LIMIT)],
         }
     )
@@ -128,7 +132,7 @@ class Trial:
 
     def __init__(self, folder: Path, start: Path, classes: tuple[str, ...], device: str) -> None:
         self.folder, self.start, self._classes, self._device = folder, start, classes, device
-        self._card = catalogue.read_card(start)
+        self.card = catalogue.read_card(start)
         self._weights = load_file(start / FILE)
 
     def write(self, projection: Tensor, step: float) -> None:
@@ -144,9 +148,13 @@ class Trial:
 
     def counts(self, projection: Tensor, step: float, data: IndexedDataset) -> NDArray[np.int64]:
         """Pixels [P, 3, K] that are correct, in the truth and predicted, by photograph and class, of that model."""
+        return counts_of(self.model(projection, step), data)
+
+    def model(self, projection: Tensor, step: float) -> Segmenter:
+        """That model, loaded."""
         self.write(projection, step)
-        card = self._card.model_copy(update={"weights_sha256": file_digest(self.folder / FILE)})
-        return counts_of(catalogue.load_folder(self.folder, self._device, card=card), data)
+        card = self.card.model_copy(update={"weights_sha256": file_digest(self.folder / FILE)})
+        return catalogue.load_folder(self.folder, self._device, card=card)
 
 
 def cross_validate(
@@ -163,19 +171,37 @@ def cross_validate(
         data: the photographs in the order that they were trained in.
         recipe: number of folds and seed.
     """
-    fold_of = folds(len(data.samples), count_folds(recipe), recipe.seed)
     start = trial.counts(projections[-1], 0, data)
     by_step: list[tuple[float, BeforeAfter]] = []
     for step in STEPS:
         counts = np.empty_like(start)
-        for fold, projection in enumerate(projections[:-1]):
-            left_out = np.flatnonzero(fold_of == fold)
-            if len(left_out):
-                part = replace(data, samples=tuple(data.samples[place] for place in left_out))
-                counts[left_out] = trial.counts(projection, step, part)
+        for left_out, part, projection in left_out_parts(projections, data, recipe):
+            counts[left_out] = trial.counts(projection, step, part)
         by_step.append((step, BeforeAfter(data.classes, start, counts)))
     step, compared = max(by_step, key=lambda each: np.nan_to_num(each[1].change.low, nan=-np.inf))
     return (step if compared.change.low > 0 else 0.0), compared
+
+
+def left_out_parts(
+    projections: Tensor, data: IndexedDataset, recipe: FinetuneRecipe
+) -> Iterator[tuple[NDArray[np.int64], IndexedDataset, Tensor]]:
+    """The photographs of each fold, their places, and the projection that was not trained on them."""
+    fold_of = folds(len(data.samples), count_folds(recipe), recipe.seed)
+    for fold, projection in enumerate(projections[:-1]):
+        left_out = np.flatnonzero(fold_of == fold)
+        if len(left_out):
+            yield left_out, replace(data, samples=tuple(data.samples[place] for place in left_out)), projection
+
+
+def fit_rule(
+    trial: Trial, projections: Tensor, step: float, data: IndexedDataset, recipe: FinetuneRecipe
+) -> ScoreRule | None:
+    """The start's rule of scores, fitted to segments of left-out photographs; unfitted it drops many that are right."""
+    if trial.card.score is None:
+        return None
+    rare, parts = TextBook.read(TEXTS).rare, left_out_parts(projections, data, recipe)
+    found = [gather(trial.model(each, step), part, len(part.samples), rare, recipe.seed) for _, part, each in parts]
+    return fit(joined(found), trial.card.score, RIDGE_OF_START)
 
 
 def _named(classes: tuple[str, ...]) -> list[str]:

@@ -60,6 +60,15 @@ def test_fine_tuning_improves_held_out_photographs(recipe: FinetuneRecipe, card:
     assert card.quality["shapes"].miou == compared["after"]["miou"]
 
 
+def test_the_score_is_fitted_to_left_out_photographs_and_keeps_its_threshold(card: ModelCard) -> None:
+    start = catalogue.read_card(FOLDER).score
+
+    assert card.score is not None
+    assert start is not None
+    assert card.score.bias > start.bias
+    assert card.score.threshold == start.threshold
+
+
 @pytest.mark.usefixtures("card")
 def test_only_the_text_projection_changes(recipe: FinetuneRecipe) -> None:
     before, after = load_file(BUNDLED), load_file(recipe.out / FILE)
@@ -154,4 +163,4 @@ def test_the_start_is_kept_unchanged_where_nothing_is_gained(
     assert "no gain on left-out photographs" in capsys.readouterr().out
     before, after = load_file(BUNDLED), load_file(recipe.out / FILE)
     assert all(torch.equal(after[name], value) for name, value in before.items())
-    assert card.settings == catalogue.read_card(FOLDER).settings
+    assert (card.settings, card.score) == (catalogue.read_card(FOLDER).settings, catalogue.read_card(FOLDER).score)
