@@ -125,6 +125,15 @@ def test_what_stands_at_its_end_is_asked_about_once(page: Page) -> None:
     assert len(asked) == 1
 
 
+def test_words_are_found_where_frames_reach_another_gateway_than_their_stream_s(page: Page) -> None:
+    nowhere = {"type": "unknown-stream", "detail": "no such stream is open here"}
+    page.route("**/v1/streams/*/frames", lambda route: route.fulfill(status=404, json=nowhere))
+
+    play(page)
+
+    expect_result(page, "Found sky")
+
+
 def test_a_frame_becomes_a_picture_to_click_on(page: Page) -> None:
     play(page)
     pause(page)

@@ -42,6 +42,5 @@ export async function record(film, { size: [width, height], rate, from, to }, pa
   const files = [...filesOf(frames)].filter(([path]) => WANTED.test(path));
   const base = baseName(state.clip.name);
   save(await zip([[`${base}.${kind}`, () => new Blob(parts)], ...files]), `${base}.zip`);
-  const why = kind === "mp4" ? "" : ", as WebM, because this browser writes no MP4";
-  tell(`Saved ${frames.length} frames: the film${why}, COCO with track ids, and label maps.`);
+  tell(`Saved ${frames.length} frames: the film${kind === "mp4" ? "" : " (WebM: this browser writes no MP4)"}, COCO with track ids, and label maps.`);
 }

@@ -7,6 +7,7 @@ import { nameOf } from "./question.js";
 let stream = null; // {id, model, query}: `query` is the last one, as JSON
 let last = 0; // number of the newest object
 let ended = []; // numbers of stopped objects that the service has not been told of
+let isScattered = false; // whether frames reach other gateways than their stream's: a balancer without sticky sessions
 let lastFrame = null; // frame of the last answer
 
 window.addEventListener("pagehide", closeStream);
@@ -63,8 +64,13 @@ export async function follow(grab, words, signal) {
   return { frame, answer };
 }
 
-/** The answer about words in the next frame, with a track id for each segment. */
-export const look = (frame, words, signal) => ask(frame, words, [], [], signal);
+/** The answer about words in the next frame, with a track id for each segment; null where frames do not reach their stream. */
+export const look = async (frame, words, signal) =>
+  isScattered ? null : ask(frame, words, [], [], signal).catch((problem) => {
+    if (problem.type !== "unknown-stream") throw problem;
+    isScattered = true;
+    return null;
+  });
 
 async function ask(frame, words, follow, unfollow, signal) {
   const { model } = words;

@@ -24,7 +24,7 @@ const clip = element("video", { muted: true, playsInline: true });
 let times = []; // time stamps of the last answers
 let lastQuery = { time: -1, text: "" }; // of the last frame sent
 let scene = 1; // incremented by each seek
-let film = null; // {stop} while the clip is exported
+let film = /** @type {any} */ (null); // {isStopped, time, resolve, reject} while the clip is exported: of the frame that is to be painted
 let pace = 0; // share of its speed at which a clip is followed, as of the last frame
 let visibleTime = 0; // seconds; time of the visible frame, which during a seek is still the previous one
 
@@ -53,6 +53,8 @@ page.addEventListener("clear", () => {
   look();
 });
 page.addEventListener("refused", () => clip.pause());
+page.addEventListener("mapped", () => film && film.time === state.frame?.time && film.resolve());
+for (const name of ["refused", "turned"]) page.addEventListener(name, () => film?.reject?.());
 page.addEventListener("turned", () => {
   clip.pause();
   drop();
@@ -163,16 +165,9 @@ function control() {
 
 /** Shows the frame at a time; resolves when its masks are painted. */
 function painted(time) {
-  return new Promise((resolve, reject) => {
-    const act = ({ type }) => {
-      if (type === "mapped" && state.frame.time !== time) return;
-      for (const name of ["mapped", "refused", "turned"]) page.removeEventListener(name, act);
-      (type === "mapped" ? resolve : reject)();
-    };
-    for (const name of ["mapped", "refused", "turned"]) page.addEventListener(name, act);
-    lastQuery = { time: -1, text: "" };
-    clip.currentTime = time;
-  });
+  lastQuery = { time: -1, text: "" };
+  clip.currentTime = time;
+  return new Promise((resolve, reject) => Object.assign(film, { time, resolve, reject }));
 }
 
 /** Exports the clip with its masks, from here on if objects are followed; pressed again, ends it here. */
@@ -180,7 +175,7 @@ async function save() {
   if (film) return (film.isStopped = true);
   if (!followed() && !wordsQuestion()) return idle();
   clip.pause();
-  film = { isStopped: false };
+  film = { isStopped: false, time: -1 };
   scene += 1;
   $("save-clip").textContent = "Stop the export";
   const { record } = await import("./film.js");
@@ -225,7 +220,7 @@ function look() {
     const frame = await grab(); // grabbed again for each retry
     lastQuery = { time: frame.time, text };
     const isTracked = engine.remote && !refine && words.task !== "everything";
-    return { frame, answer: await (isTracked ? track(frame, words, signal) : engine.frame(frame, what, signal)) };
+    return { frame, answer: (isTracked && (await track(frame, words, signal))) || (await engine.frame(frame, what, signal)) };
   };
   const take = ({ frame, answer }) => {
     lastQuery = { time: frame.time, text };
