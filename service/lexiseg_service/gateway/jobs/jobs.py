@@ -299,7 +299,12 @@ def _place_of_files(settings: Settings) -> tuple[str, str]:
 def _open_store(settings: Settings, metrics: Metrics) -> Store:
     if settings.redis_url is not None:
         return RedisStore(open_link(settings, "jobs", metrics))
-    return SqliteStore(_state_dir(settings, "LEXISEG_REDIS_URL") / "jobs.sqlite")
+    path = _state_dir(settings, "LEXISEG_REDIS_URL") / "jobs.sqlite"
+    try:
+        return SqliteStore(path)
+    except StoreAway as error:  # damaged, or kept by another process
+        expected = f"a folder whose jobs.sqlite can be opened ({error}); without the file jobs begin anew"
+        raise InvalidValue.of("LEXISEG_STATE_DIR", str(path.parent), expected) from None
 
 
 def _state_dir(settings: Settings, other: str) -> Path:

@@ -13,8 +13,12 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
+from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.rest import uploads
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from tests import coco
 from tests.service.gateway.jobs.asking import PNG, create, finished, lines, tarred, zipped
 from tests.service.gateway.known_backend import KnownBackend
@@ -232,3 +236,10 @@ def test_a_key_sees_its_own_jobs_alone(tmp_path: Path) -> None:
             assert [answer.status_code for answer in answers] == [404, 404, 200]
             assert answers[2].json() == {"jobs": []}
             assert len(lines(ann, job["id"])) == 2
+
+
+def test_a_damaged_file_of_jobs_is_named_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "jobs.sqlite").write_bytes(b"cut off" * 1000)
+
+    with pytest.raises(InvalidValue, match=r"LEXISEG_STATE_DIR.*jobs\.sqlite can be opened \(file is not a database\)"):
+        create_app(Settings(model="colours", jobs=True, state_dir=tmp_path), KnownBackend(), Metrics())
