@@ -178,6 +178,7 @@ def test_the_stubs_take_the_oldest_libraries_that_the_packages_allow() -> None:
 
 
 PIP = """#!/bin/sh
+case "$*" in *requirements/build.txt*) exit 0;; esac
 echo 'Collecting fastapi<1,>=0.116'
 echo '  writing lexiseg.egg-info/PKG-INFO' >&2
 echo '  gcc -O3 -Wall -c lexiseg_model/kernel/rle.c -o rle.o' >&2
