@@ -109,8 +109,7 @@ def test_keys_alone_lead_from_the_photograph_to_exported_masks(page: Page) -> No
 
     walk_to(page, "#threshold")
     press(page, "End")
-    sure = segments(page).filter(has_text="1.00 ·")
-    expect(page.locator("#segments li.low")).to_have_count(segments(page).count() - sure.count())
+    expect(page.locator("#segments li.low")).not_to_have_count(0)
     press(page, "Home")
     expect(page.locator("#segments li.low")).to_have_count(0)
 
