@@ -79,9 +79,9 @@ $("examples").addEventListener("click", async ({ target }) => {
 });
 
 /** Asks the question of an example, unless the visitor has typed words. */
-function askAsExample({ words, background, task }) {
+function askAsExample({ words, task }) {
   if (state.words.length) return;
-  $("background").checked = background !== "false";
+  $("background").checked = true;
   tasks.value = task ?? "semantic";
   sessionStorage.setItem(EXAMPLE_KEY, words ?? "");
   if (words) addWords(words);
