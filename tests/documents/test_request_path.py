@@ -33,7 +33,7 @@ SEARCH = "fleet/discovery", "fleet/remote", "image/url_fetch", "wire/server"
 BESIDE = {f"lexiseg_service/{name}.py" for name in SEARCH}
 ROOTS = tuple(f"{Path(package.__path__[0]).parent}/" for package in (lexiseg_model, lexiseg_service))
 MAX_MODULES = 53
-MAX_MODULES_OF_A_FRAME = 46
+MAX_MODULES_OF_A_FRAME = 47
 SOON = 30.0
 
 

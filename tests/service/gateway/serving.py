@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
 
 import httpx
+from sse_starlette.sse import AppStatus
 
 from lexiseg_service.commands.serving.hosting import Server
 from lexiseg_service.gateway.admission.limits import ClientLimits
@@ -44,6 +45,7 @@ def on_ports(backend: Backend, **settings: Any) -> Iterator[Ports]:
     chosen = Settings.model_validate(values)
     app = create_app(chosen, backend, Metrics())
     server = Server(app, app.state.grpc, chosen, 0, "listens")
+    AppStatus.should_exit = False  # set for all servers of a process by one that a signal ended
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
