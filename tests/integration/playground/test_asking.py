@@ -88,7 +88,7 @@ def test_a_long_press_of_a_finger_removes(browser: Browser, server: Server) -> N
 
 
 def test_an_example_without_words_shows_everything(page: Page) -> None:
-    expect(page.locator("#examples button")).to_have_count(3)
+    expect(page.locator("#examples button")).to_have_count(2)
     page.get_by_role("button", name="everything, without words").click()
 
     expect_result(page, re.compile(r"Found \d+ objects"))  # how many, the weights decide
