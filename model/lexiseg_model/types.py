@@ -7,7 +7,6 @@ are pixels of the image as sent, after EXIF rotation; x runs right, y down. `siz
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -258,10 +257,6 @@ class BackgroundRule(StrictModel):
     synonyms: dict[str, list[str]] = Field(
         {}, description="lower-case synonyms of background words; a word is dropped if a class has such a name"
     )
-
-    def relief(self, n_classes: int) -> float:
-        """The factor in 0..1 of `offset` and `margin` for a number of classes: 1 for one class, 0 from `fades_at`."""
-        return max(0.0, 1 - math.log(n_classes) / math.log(self.fades_at))
 
 
 class ScoreRule(StrictModel):

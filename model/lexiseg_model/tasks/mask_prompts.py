@@ -27,7 +27,7 @@ from lexiseg_model.masks.rle import decode, encode_mask, encode_spans
 from lexiseg_model.segmenter import Corrections, PromptMasks, guide_of, prompts_of
 from lexiseg_model.tasks.negative_points import MAX_ANSWERS, cells_of_points
 from lexiseg_model.tasks.options import Query
-from lexiseg_model.tasks.point_rules import CERTAIN, removed_object
+from lexiseg_model.tasks.point_rules import CERTAIN, removed_object, without
 from lexiseg_model.types import Prompt, Rle
 
 Head = Callable[[Features, list[Prompt]], list[PromptMasks]]
@@ -77,7 +77,7 @@ def correct(query: Query, prompt: Prompt) -> Corrected:
         object_there = shown[number] if number < MAX_ANSWERS else torch.full_like(logits, -CERTAIN)
         removed = removed_object(logits, object_there, point, around)
         mask &= ~_cut(removed, size)
-        logits = torch.where(removed >= 0, logits.minimum(-removed), logits)
+        logits = without(logits, removed)
     return Corrected(encode_mask(mask), logits, float(replies[-1].quality[0]))
 
 

@@ -61,6 +61,11 @@ def removed_object(mask: Tensor, shown: Tensor, point: Tensor, positives: Tensor
     return torch.where(under, removed.clamp_min(-OUTSIDE), removed)
 
 
+def without(mask: Tensor, removed: Tensor) -> Tensor:
+    """A mask without what is `removed`, logits [h, w] both."""
+    return torch.where(removed >= 0, mask.minimum(-removed), mask)
+
+
 def _offsets(points: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
     """Offsets (y [N, h, 1], x [N, 1, w]) of the cells of a map [h, w] from points [N, 2]."""
     y, x = (torch.arange(side, device=cells.device) for side in cells.shape)

@@ -218,16 +218,24 @@ def _nobody_logits(
     Overwrites the first background word's row, if there is one.
     """
     rule = segmenter.card.background
-    relief = rule.relief(n_classes)
+    factor = float(relief(*torch.tensor([n_classes, rule.fades_at], dtype=torch.float64)))
     competitors = _everything(logits, others)
     bound = words_of(segmenter).nobody_score(competitors, threshold, refine, features)
-    if relief:
-        bound = bound + relief * rule.offset
+    if factor:
+        bound = bound + factor * rule.offset
     if len(logits) == n_classes:
         return bound.expand(logits.shape[1:])
     nobody = logits[n_classes]
     if len(logits) > n_classes + 1:
         nobody.copy_(logits[n_classes:].amax(0))
-    if relief:
-        nobody.sub_(relief * rule.margin)
+    if factor:
+        nobody.sub_(factor * rule.margin)
     return torch.maximum(bound, nobody, out=nobody)
+
+
+def relief(n_classes: Tensor, fades_at: Tensor) -> Tensor:
+    """The factor [] in 0..1 of a rule's `offset` and `margin`: 1 for one class, 0 from `fades_at` [] classes on.
+
+    In tensor operations: a browser runs a graph of it.
+    """
+    return (1 - n_classes.log() / fades_at.log()).clamp_min(0)

@@ -17,6 +17,7 @@ from lexiseg_model.methods.tiny.words import familiar as familiar_words
 from lexiseg_model.methods.tiny.words.text_tower import TOKENS, WIDTH, MiniLM, pooled
 from lexiseg_model.tasks import beliefs
 from lexiseg_model.vocabulary import examples
+from lexiseg_model.vocabulary.scoring import relief
 
 ABSENT = -1e4  # logit of what is not there
 
@@ -69,14 +70,14 @@ class Scores(nn.Module):
             [h, w] of the background words.
         """
         offset, margin, fades_at = self.rule.unbind()
-        relief = (1 - torch.ones_like(classes).sum().log() / fades_at.log()).clamp_min(0)  # as BackgroundRule.relief
-        bound = self.log_scale.exp() * self.bound + relief * offset
+        factor = relief(torch.ones_like(classes).sum(), fades_at)
+        bound = self.log_scale.exp() * self.bound + factor * offset
         floors = torch.cat([torch.full_like(classes, ABSENT), bound[None]])
         flat = pixels[0].float().flatten(1)
         whole, scores = self._of_texts(flat, image, cells, vectors)
         common = self._of_texts(flat, image, cells, self.background)[1] + ABSENT * dropped[:, None]
         best = _best(floors[:, None].expand(-1, flat.shape[1]), owner, scores)
-        rows = torch.cat([best[:-1], torch.maximum(best[-1:], common.amax(0) - relief * margin)])
+        rows = torch.cat([best[:-1], torch.maximum(best[-1:], common.amax(0) - factor * margin)])
         lengths = groups.norm(dim=1)
         least = torch.where(negative > 0, 1 / lengths, 0)
         cosines = F.normalize(groups, dim=1) @ flat

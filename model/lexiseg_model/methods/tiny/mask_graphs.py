@@ -31,7 +31,7 @@ from lexiseg_model.methods.tiny.mask_rules import (
 from lexiseg_model.methods.tiny.prompt_head import SharedMaps
 from lexiseg_model.methods.tiny.proposals.proposing import NOTHING
 from lexiseg_model.methods.tiny.settings import TinySettings
-from lexiseg_model.tasks.point_rules import first_cells, removed_object, without_point
+from lexiseg_model.tasks.point_rules import first_cells, removed_object, without, without_point
 
 MAX_CELLS = 4096  # of a side at stride 4
 MAX_MASKS = 16  # of a prompt
@@ -152,7 +152,7 @@ class RemovedObject(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         cells = first_cells(torch.cat([point, positives]), (mask.shape[0], mask.shape[1]), size)
         removed = removed_object(mask, shown, cells[0], cells[1:])
-        return removed, torch.where(removed >= 0, mask.minimum(-removed), mask)
+        return removed, without(mask, removed)
 
 
 class Crop(nn.Module):
