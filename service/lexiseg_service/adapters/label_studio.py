@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from typing import Annotated, Any, Literal, cast
 from xml.etree.ElementTree import Element, ParseError, fromstring
@@ -78,13 +78,20 @@ class Control:
 
     def label_of(self, asked: str) -> str | None:
         """The label as it is written in the configuration, for a label of an answer or one of its words."""
-        for entry in self.classes:
-            if plain(entry["name"]) == asked:
-                return str(entry["name"])
-        for entry in self.classes:
-            if folded(asked) in map(folded, (entry["name"], *entry["synonyms"])):
-                return str(entry["name"])
-        return None
+        return self._by_name.get(asked) or self._by_word.get(folded(asked))
+
+    # Of words that two classes have, the first counts.
+    @cached_property
+    def _by_name(self) -> dict[str, str]:
+        return {plain(entry["name"]): entry["name"] for entry in reversed(self.classes)}
+
+    @cached_property
+    def _by_word(self) -> dict[str, str]:
+        return {
+            folded(word): entry["name"]
+            for entry in reversed(self.classes)
+            for word in (entry["name"], *entry["synonyms"])
+        }
 
 
 def control_of(label_config: str) -> Control:
@@ -323,6 +330,18 @@ class Task(BaseModel):
     data: dict[str, Any]
 
 
+def place_of(task: Task, control: Control, index: int) -> tuple[str, str]:
+    """The field of task number `index` that names its image, for messages, and its value.
+
+    Raises:
+        InvalidValue: it is no text.
+    """
+    field, value = f"tasks.{index}.data.{control.image_field}", task.data.get(control.image_field)
+    if not isinstance(value, str):
+        raise InvalidValue.of(field, value, "the image's URL")
+    return field, value
+
+
 async def predict_task(
     request: Request, control: Control, task: Task, context: Context | None, index: int
 ) -> dict[str, Any]:
@@ -332,10 +351,7 @@ async def predict_task(
         ServiceError: of any kind.
         ClientDisconnect: Label Studio hung up.
     """
-    field = f"tasks.{index}.data.{control.image_field}"
-    value = task.data.get(control.image_field)
-    if not isinstance(value, str):
-        raise InvalidValue.of(field, value, "the image's URL")
+    field, value = place_of(task, control, index)
     image = await image_of(value, field, caller_of(request).client, settings_of(request), use_case_of(request))
     fields = fields_of_control(control)
     if context is not None and (words := words_of(context)):

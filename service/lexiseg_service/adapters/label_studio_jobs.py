@@ -24,6 +24,7 @@ from lexiseg_service.adapters.label_studio import (
     control_of,
     fields_of_control,
     image_of,
+    place_of,
     prediction,
     regions_of,
 )
@@ -72,20 +73,13 @@ async def create_job(request: Request) -> Response:
     jobs = jobs_of(request)
     body = await read_as(JobOfTasks, request, VALUES_OF_A_TASK * settings_of(request).job_pictures)
     control = await off_event_loop(len(body.label_config), partial(control_of, body.label_config))
-    places = [(str(task.id), _place(task, control, index)) for index, task in enumerate(body.tasks)]
+    places = [(str(task.id), place_of(task, control, index)[1]) for index, task in enumerate(body.tasks)]
     options = {name: value for name, value in fields_of_control(control).items() if value is not None}
     asked = validate(JobInput, {"question": {**options, "classes": control.classes}})
     job, progress = await jobs.create(asked, None, caller_of(request), Tasks(KIND, places, body.label_config))
     answer = as_json(jobs.output(job, progress), 202)
     answer.headers["Location"] = f"/v1/jobs/{job.id}"
     return answer
-
-
-def _place(task: TaskWithId, control: Control, index: int) -> str:
-    value = task.data.get(control.image_field)
-    if not isinstance(value, str):
-        raise InvalidValue.of(f"tasks.{index}.data.{control.image_field}", value, "the image's URL")
-    return value
 
 
 @router.get("/jobs/{identity}/predictions")
