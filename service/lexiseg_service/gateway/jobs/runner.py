@@ -29,7 +29,7 @@ from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.jobs.files import Files
 from lexiseg_service.gateway.jobs.job import Job, Picture, SourceKind, Store, StoreAway
-from lexiseg_service.gateway.jobs.sources import Reader, reader_of
+from lexiseg_service.gateway.jobs.sources import READ, Reader, reader_of
 from lexiseg_service.gateway.render import content_of
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.question.messages import ImageSource
@@ -288,13 +288,13 @@ class Runner:
         return await asyncio.create_task(self._ask(job, picture, identity))
 
     async def _ask(self, job: Job, picture: Picture, identity: str) -> dict[str, Any]:
-        if (fetch := self._fetches.get(job.kind)) is not None:
-            image = await fetch(picture.place, job.client)
-        elif job.kind == "label-studio":
-            raise SwitchedOff(f"the adapter {job.kind} is switched off here")
-        else:
+        if job.kind in READ:
             reader = await self._reader(job)
             image = ImageSource(await self._in_thread(reader.read, picture))
+        elif (fetch := self._fetches.get(job.kind)) is not None:
+            image = await fetch(picture.place, job.client)
+        else:
+            raise SwitchedOff(f"the adapter {job.kind} is switched off here")
         caller = Caller(owner=job.owner, client=job.client, request_id=identity, background=True)
         question = self._questions.get(job.id) or Question.model_validate(job.question)
         self._questions.put(job.id, question)

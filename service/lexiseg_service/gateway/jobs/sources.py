@@ -23,6 +23,7 @@ from lexiseg_service.gateway.jobs.job import Job, Picture, SourceKind
 
 ARCHIVE = "archive"
 FOLDER = "folder"
+READ: tuple[SourceKind, ...] = ("folder", "zip", "tar")  # kinds of files that are read; others are fetched
 END_OF_ZIP = b"PK\5\6"
 MAX_END_BYTES = 22 + 2**16  # of the record at a zip's end, and its comment
 BYTES_PER_ENTRY = 128  # of a zip's directory: 46, a name and extra fields
@@ -217,7 +218,7 @@ def _in_tar(content: BinaryIO, most: int) -> Iterator[tuple[str, str]]:
 
 
 def reader_of(job: Job, max_bytes: int) -> Reader:
-    """The reader of a job's pictures; those of URLs are fetched elsewhere.
+    """The reader of a job's pictures, whose kind is in READ; all others are fetched.
 
     Raises:
         InvalidValue: no package for its store is installed.
