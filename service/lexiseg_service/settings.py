@@ -258,6 +258,11 @@ class Settings(BaseSettings):
         """The first model of the setting; None if it is not set: then the worker's order decides."""
         return self.model.partition(",")[0].strip() if "model" in self.model_fields_set else None
 
+    @property
+    def first_model(self) -> str:
+        """The first model of the setting, or its default: the one of a command that computes in its own process."""
+        return self.default_model or self.model
+
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:

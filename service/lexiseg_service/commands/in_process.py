@@ -25,7 +25,7 @@ def check_model(settings: Settings, task: Task) -> None:
         ModelError: there is no such model, or its card is damaged.
         InvalidValue: it cannot do the task.
     """
-    card = catalogue.find(settings.default_model or settings.model, settings.models_dir).card
+    card = catalogue.find(settings.first_model, settings.models_dir).card
     if task not in card.tasks:
         raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name}")
 
@@ -40,7 +40,7 @@ def load(settings: Settings, task: Task) -> Segmenter:
     check_model(settings, task)
     from lexiseg_service.worker.models import served  # imports torch
 
-    return served.load(settings.default_model or settings.model, settings)
+    return served.load(settings.first_model, settings)
 
 
 def load_exact(settings: Settings) -> Segmenter:

@@ -81,7 +81,7 @@ class LexisegProgram:
     @property
     def model(self) -> str:
         """NAME or NAME@VERSION of the model."""
-        return self.settings.default_model or self.settings.model
+        return self.settings.first_model
 
     def check_models(self, *names: str) -> None:
         """Refuse models that are not there, each NAME, NAME@VERSION or a directory, before one is loaded."""

@@ -109,7 +109,7 @@ def _job(asked: Asked, rows: Destination, destination: str, settings: Settings, 
     pictures = source_of(absolute(source), kind, asked.id_column, asked.image_column)
     settings = batch_settings(settings)
     check_model(settings, asked.question.task)
-    card = catalogue.find(settings.default_model or settings.model, settings.models_dir).card
+    card = catalogue.find(settings.first_model, settings.models_dir).card
     vocabulary = resolved(asked.question, settings)
     name = str(ModelName.of(card))
     return Job(pictures, destination, asked.question, vocabulary, settings, name, retry_failed=retry_failed)

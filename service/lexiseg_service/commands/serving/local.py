@@ -59,7 +59,7 @@ def _local_server(settings: Settings) -> Iterator[Server]:
     from lexiseg_service.gateway.app import create_app
     from lexiseg_service.worker.worker import ModelWorker  # imports torch: after all checks
 
-    model = settings.default_model or settings.model
+    model = settings.first_model
     deadline = {} if "deadline_seconds" in settings.model_fields_set else {"deadline_seconds": DAY}
     with _errors_logged(), TemporaryDirectory(prefix="lexiseg-") as folder:
         http, rpc = Path(folder) / "http", f"{UNIX}{folder}/grpc"

@@ -30,7 +30,7 @@ def count(settings: Settings) -> int:
     """The number of workers in the settings; `auto` finds it out.
 
     Raises:
-        InvalidValue: it is no such number.
+        InvalidValue: it is no such number, or as of `room`.
         ModelError: with `auto`, there is no such device or model.
     """
     match settings.workers:
@@ -62,15 +62,17 @@ def room(settings: Settings) -> Room:
     """Look at this machine, and at the models that the settings name; imports torch.
 
     Raises:
+        InvalidValue: a name is empty, or one model is named twice.
         ModelError: there is no such device or model.
     """
     import torch
 
     from lexiseg_model import catalogue
     from lexiseg_model.device import choose_device, cores, free_bytes
+    from lexiseg_service.worker.models.served import served_models
 
-    names = [name.strip() for name in settings.model.split(",")]
-    weights = sum(catalogue.weight_bytes(catalogue.find(name, settings.models_dir)) for name in names)
+    found = (catalogue.find(each.name, settings.models_dir) for each in served_models(settings))
+    weights = sum(map(catalogue.weight_bytes, found))
     device, machine = choose_device(settings.device), torch.device("cpu")
     gpu = free_bytes(device) if device.type == "cuda" else None
     return Room(cores(), free_bytes(machine), gpu, weights)
