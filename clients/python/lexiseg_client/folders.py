@@ -16,6 +16,7 @@ from urllib.parse import quote
 from lexiseg_client.calling.mapping import IMAGE_ERRORS
 from lexiseg_client.errors import Forbidden, NotFound, Unauthorized, Unreachable, UnusableImage
 from lexiseg_client.formats import coco, yolo
+from lexiseg_client.formats.files import write_whole
 from lexiseg_client.segmentation import Segmentation
 
 DataSet: TypeAlias = Literal["coco", "yolo", "labelme", "label-studio"]
@@ -72,9 +73,7 @@ class Writer(ABC):
         """Write a file of the data set, whole or not at all."""
         path = self.out / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
+        write_whole(path, text.encode())
 
 
 class Coco(Writer):

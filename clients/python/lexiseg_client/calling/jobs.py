@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias, cast
 from urllib.parse import quote
 
 import httpx
@@ -22,11 +22,11 @@ from lexiseg_client.calling.calls import Calls
 from lexiseg_client.calling.retries import exchange, read_problem
 from lexiseg_client.calling.steps import Call, Send, Step, Wait, Work
 from lexiseg_client.errors import Problem, TimedOut
+from lexiseg_client.formats.files import write_whole
 from lexiseg_client.question.options import Classes, Options, question_json
 from lexiseg_client.rest import PREFIX, read
 from lexiseg_client.segmentation import Segmentation
 
-T = TypeVar("T")
 Format: TypeAlias = Literal["jsonl", "parquet", "coco", "yolo", "label-maps"]
 POLL_SECONDS = 1.0
 PARTS_PER_PAGE = 16
@@ -102,16 +102,10 @@ def create(
         asked["folder"] = source.folder
     if webhook is not None:
         asked["webhook"] = dict(webhook)
-    return _create(calls, asked, source.archive, timeout)
-
-
-def _create(
-    calls: Calls, asked: Mapping[str, Any], archive: str | os.PathLike[str] | None, timeout: float | None
-) -> Call[JobState]:
-    if archive is None:
+    if source.archive is None:
         reply = yield from _ask(calls, "POST", ROUTE, timeout, {"json": asked})
         return read(reply.content, JobState.from_dict)
-    file: BinaryIO = yield Work(partial(_opened, Path(archive)))
+    file: BinaryIO = yield Work(partial(_opened, Path(source.archive)))
     with closing(file):
         form = {"data": {"request": json.dumps(asked)}, "files": {"archive": ("archive", file)}}
         seconds = UPLOAD_SECONDS if timeout is None else timeout
@@ -165,7 +159,7 @@ def page(calls: Calls, identity: str, path: str) -> Call[Page]:
 def save(calls: Calls, identity: str, target: Path, to: Format, timeout: float | None) -> Call[Path]:
     """See `Job.save`."""
     reply = yield from _ask(calls, "GET", f"{_path(identity)}/results?to={to}", timeout)
-    yield Work(partial(_write_whole, target, reply.content))
+    yield Work(partial(write_whole, target, reply.content))
     return target
 
 
@@ -212,12 +206,6 @@ def _opened(path: Path) -> BinaryIO:
         file.seek(0)
         stack.pop_all()  # open for the upload
         return file
-
-
-def _write_whole(target: Path, content: bytes) -> None:
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, target)
 
 
 def _wants_bar(progress: bool | None) -> bool:
