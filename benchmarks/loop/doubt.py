@@ -56,23 +56,19 @@ def once(segmenter: Segmenter) -> Encode:
     return features_of
 
 
-def sureness(segmenter: Segmenter, data: IndexedDataset) -> list[float]:
-    """The lowest score of the segments of each picture."""
+def sureness(segmenter: Segmenter, data: IndexedDataset) -> Callable[[int], float]:
+    """A function that gives the lowest score of the segments of a picture, by its number."""
     names = [name for name in data.classes if name != BACKGROUND]
     vocabulary = Vocabulary(tuple(map(ClassEntry, names)), Background(), data.name)
     rows_of = KnownRows(segmenter)
-    return [
-        min(
-            (
-                each.score
-                for each in segment(
-                    "semantic", segmenter, segmenter.encode(sample.read_image()), vocabulary, rows_of=rows_of
-                ).segments
-            ),
-            default=SURE,
-        )
-        for sample in data.samples
-    ]
+
+    @cache
+    def of(number: int) -> float:
+        features = segmenter.encode(data.samples[number].read_image())
+        answer = segment("semantic", segmenter, features, vocabulary, rows_of=rows_of)
+        return min((each.score for each in answer.segments), default=SURE)
+
+    return of
 
 
 def link(classes: Path, samples: Sequence[Sample], folder: Path) -> Path:
@@ -119,7 +115,7 @@ def main(arguments: Sequence[str]) -> None:
     start.encode = encode = once(start)  # type: ignore[method-assign,assignment]
     before = counts_of(start, held_out)
     print(f"start: mIoU {_miou(before):.1f}", flush=True)
-    sure = cache(lambda number: sureness(start, _part(data, [number]))[0])
+    sure = sureness(start, data)
     figures: dict[str, list[float]] = {"by doubt": [], "at random": []}
     for seed in range(options.seeds):
         pool = np.random.default_rng(seed).permutation(rest)[: options.pool].tolist()
