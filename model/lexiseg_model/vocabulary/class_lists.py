@@ -1,11 +1,13 @@
 """Built-in class lists: those of public benchmarks in official order, with readable names (`lists/NAME.json`).
 
 The service offers them as vocabularies. Benchmarks are about the same classes, under the official strings that
-published figures were measured with. Does not import torch.
+published figures were measured with. A file that is `based_on` another list holds only the fields that differ.
+Does not import torch.
 """
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,4 +56,11 @@ class ClassList(StrictModel):
 @cache
 def class_list(name: str) -> ClassList:
     """A built-in list, one of NAMES; read once."""
-    return ClassList.model_validate_json((FOLDER / f"{name}.json").read_bytes())
+    return ClassList.model_validate(_fields(name))
+
+
+def _fields(name: str) -> dict[str, Any]:
+    """Fields of a list's file, over those of the list that it is based on."""
+    fields: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_bytes())
+    base = fields.pop("based_on", None)
+    return fields if base is None else _fields(base) | fields
