@@ -41,8 +41,8 @@ PROGRESS = /(^|[ :])[Ee](rror|RROR):/ {failed = 1} failed {print; fflush(); next
 $(VENV)/.serve: SHELL := /bin/bash
 # For whom it is the first command: says what it does, without a line for each requirement that is there already.
 # Bytecode is written as modules are imported: a service imports one in four of those installed.
-# Our packages are built by the environment's own setuptools: one for each of them takes a sixth of the work.
 INSTALL_ALOUD := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-compile $(PIP_ARGS)
+ALOUD = echo $(1) && set -o pipefail && PYTHONUNBUFFERED=1 $(INSTALL_ALOUD) $(2) 2>&1 | awk '$(PROGRESS)'
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends
 TYPED := $(wildcard docs model/lexiseg_model model/lexiseg_train service/lexiseg_service clients/python/lexiseg_client benchmarks loadtests proto tests)
 
@@ -50,7 +50,7 @@ TYPED := $(wildcard docs model/lexiseg_model model/lexiseg_train service/lexiseg
 # Two pips at once would tear the environment.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve site test quick coverage check proto wheel openapi graphs settings lock bench loadtest chaos fuzz peers clean system-packages
+.PHONY: help serve full site test quick coverage check proto wheel openapi graphs settings lock bench loadtest chaos fuzz peers clean system-packages
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,8 @@ help:  ## list the commands
 serve: $(VENV)/.serve  ## start the service on http://localhost:8000
 	@echo "Starting the service: open its address in a browser. It warms up for some seconds more; Ctrl-C ends it."
 	@$(BIN)/lexiseg serve
+
+full: $(VENV)/.full  ## install every method, exports, video and training beside what `make serve` needs
 
 site: $(VENV)/.serve  ## write the playground as static files that need no service, to OUT
 	$(INSTALL) wordfreq==3.1.1
@@ -146,11 +148,21 @@ clean:  ## remove caches and build leftovers; the environment and trained runs s
 	find . -path './$(VENV)' -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Stamps live inside the environment, so that deleting it forgets them too. A larger set includes the smaller ones.
-$(VENV)/.serve: $(PROJECT_FILES) constraints.txt $(KERNEL) | $(BIN)/pip
-	@echo "Installing lexiseg and what it needs into $(VENV), once: some minutes, 1.5 GB on disk with the torch of a CPU. What pip does:"
-	@$(INSTALL) -c constraints.txt -r requirements/build.txt
-	@set -o pipefail; PYTHONUNBUFFERED=1 $(INSTALL_ALOUD) --no-build-isolation -v $(EDITABLE) -e '.[sample]' 2>&1 | awk '$(PROGRESS)'
+# With torch the versions of its own libraries are chosen, CUDA's where it is built for that; the rest is a list.
+# Our packages are built by the environment's own setuptools: one for each of them takes a sixth of the work.
+# Programs that test torch are a fifth of it.
+SERVED := model clients/python .
+$(VENV)/.serve: $(PROJECT_FILES) constraints.txt requirements/serve.txt $(KERNEL) | $(BIN)/pip
+	@echo "Installing lexiseg into $(VENV), once: a minute or two, 1.2 GB on disk with the torch of a CPU. What pip does:"
+	@$(call ALOUD,"1 of 3: torch",-c constraints.txt -r requirements/build.txt torch)
+	@$(call ALOUD,"2 of 3: the libraries",--no-deps -c constraints.txt -r requirements/serve.txt)
+	@$(call ALOUD,"3 of 3: lexiseg itself",--no-deps --no-build-isolation -v $(addprefix -e ./,$(SERVED)))
+	@rm -rf $(addprefix $(VENV)/lib/python*/site-packages/torch/,test bin/test_* bin/*Test)
 	@touch $@
+
+$(VENV)/.full: $(PROJECT_FILES) constraints.txt $(KERNEL) | $(BIN)/pip
+	$(INSTALL) $(EDITABLE) -e '.[clip,cpu,sam3,sample,train,video]'
+	@touch $(VENV)/.serve $@
 
 $(VENV)/.test: $(PROJECT_FILES) constraints.txt $(KERNEL) | $(BIN)/pip
 	$(INSTALL) $(EDITABLE) -e '.[test]'

@@ -26,7 +26,7 @@ done
 for runtime in cpu gpu; do
     # onnxruntime-gpu has the files of onnxruntime, too.
     without=$([ $runtime = cpu ] || echo "--no-emit-package onnxruntime")
-    printf '%s\n' ".[$runtime,otel,s3]" ./model ./model/lexiseg_train ./clients/python |
+    printf '%s\n' ".[clip,$runtime,otel,s3]" ./model ./model/lexiseg_train ./clients/python |
         compile "worker-$runtime" - $own --no-emit-package torch --no-emit-package torchvision $without
 done
 # What the torch of that index is built for brings these along; the torch of CPUs wants none of them.

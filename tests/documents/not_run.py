@@ -21,8 +21,8 @@ LOAD = "a load of minutes; tests/loadtests and tests/benchmarks run short ones"
 MACHINES = "names machines of the reader's"
 
 NOT_RUN = (
-    NotRun(r"make (serve|test|quick|check|coverage)\b|\.ci/run|pre-commit install|\. \.venv/bin/activate", INSTALLS),
-    NotRun(r"(\S*/)?pip install |git clone ", INSTALLS),
+    NotRun(r"make (serve|full|test|quick|check|coverage)\b|\.ci/run|pre-commit install", INSTALLS),
+    NotRun(r"\. \.venv/bin/activate|(\S*/)?pip install |git clone ", INSTALLS),
     NotRun(r"make (loadtest|chaos|bench|peers)\b|locust -f|python -m loadtests\.", LOAD),
     NotRun(
         r"(sudo )?([A-Z_]+=\S* )*(docker |deploy/compose/check(-trust)?\.sh|cp deploy/compose/env\.example)",

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 
 from lexiseg_model.errors import WeightsError
+from lexiseg_model.extras import names_missing_library
 
 BUILT_IN = Path(__file__).parents[1] / "methods"
 PACKAGE = "lexiseg_model.methods"
@@ -68,11 +69,12 @@ class Method:
         """Import one of its modules.
 
         Raises:
-            WeightsError: the method has no such module, or its package is not installed.
+            WeightsError: the method has no such module, or its package or a library of an extra is not installed.
         """
         path = f"{self.package}.{name}"
         try:
-            return import_module(path)
+            with names_missing_library(f"method {self.name}", WeightsError):
+                return import_module(path)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{path}.".startswith(f"{error.name}."):
                 raise  # the module exists, and one that it imports does not

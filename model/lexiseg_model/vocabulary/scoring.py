@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model.errors import OptionError
+from lexiseg_model.extras import names_missing_library
 from lexiseg_model.features import Features
 from lexiseg_model.masks import pamr
 from lexiseg_model.segmenter import (
@@ -81,7 +83,8 @@ def score(
     if refine == "pamr" and not competing.refined:
         logits = refine_logits(logits, partial(pamr.refine, image=guide_of(segmenter, features)))
     elif refine == "lposs":
-        from lexiseg_model.masks import lposs  # imports scipy, a tenth of the start of a command
+        with names_missing_library("refine lposs", OptionError):
+            from lexiseg_model.masks import lposs  # imports scipy, a tenth of the start of a command
 
         patches, picture = segmenter.likeness(features), colours_of(segmenter, features)
         logits = refine_logits(logits, partial(lposs.refine, patches=patches, picture=picture))

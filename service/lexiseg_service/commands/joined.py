@@ -45,7 +45,7 @@ class Commands(TyperGroup):
             command.name = cmd_name
             return command
         if (home := HOMES.get(name)) is not None:
-            ctx.fail(f"`lexiseg {name.replace('.', ' ')}` comes with {home}: pip install {home}")
+            ctx.fail(f"`lexiseg {name.replace('.', ' ')}` comes with {home}: pip install {home}, or make full")
         return None
 
     def invoke(self, ctx: Any) -> Any:

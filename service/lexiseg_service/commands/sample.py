@@ -15,7 +15,7 @@ def sample(
 ) -> None:
     """Copy a sample photograph into this folder: china.jpg, a pagoda by a lake, or flower.jpg.
 
-    They are part of scikit-learn, which `make serve` installs.
+    They are part of scikit-learn, whose files `make serve` installs.
 
     Example:  lexiseg sample && lexiseg segment china.jpg -c sky -c building -c trees
     """

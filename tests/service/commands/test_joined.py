@@ -85,7 +85,7 @@ def test_a_command_that_is_not_installed_says_how_to_install_it(
 
     joined.joined.cache_clear()
     assert outcome.status == 2
-    assert f"`lexiseg {command}` comes with lexiseg-train: pip install lexiseg-train" in outcome.err
+    assert f"`lexiseg {command}` comes with lexiseg-train: pip install lexiseg-train, or make full" in outcome.err
 
 
 def test_every_command_with_a_home_joins_by_an_entry_point() -> None:

@@ -18,7 +18,6 @@ from lexiseg_model import catalogue
 from lexiseg_model.catalogue import importing
 from lexiseg_model.catalogue.foreign import foreign_names, stand_ins
 from lexiseg_model.catalogue.method import Method
-from lexiseg_model.clip.checkpoint import is_torchscript
 from lexiseg_model.command_line.options import Grouped
 from lexiseg_model.errors import OptionError
 from lexiseg_service.commands.options import flag, option, replace_parameter, takes_settings
@@ -68,6 +67,8 @@ def import_model(
     method = methods[files.pop("method")]
     _refuse_foreign(method, methods.values(), files)
     options = importing.read_options(method, files)
+    from lexiseg_model.clip.checkpoint import is_torchscript  # after the methods, whose errors name a missing extra
+
     for path in filter(is_torchscript, options.archives):
         typer.echo(f"{path} is a TorchScript archive: running its code to read the tensors", err=True)
     foreign = {path: foreign_names(path) for path in options.files} if trust else {}

@@ -1,0 +1,114 @@
+"""What `make serve` installs: a list without what its packages ask for and the service never imports."""
+
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from lexiseg_model.errors import OptionError
+from lexiseg_model.extras import names_missing_library
+from tests.requirements.package_names import canonical
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = (".", "model", "clients/python")
+OWN = {"lexiseg", "lexiseg-client", "lexiseg-model"}
+LEFT_OUT = {"huggingface-hub", "sentence-transformers"}
+PHOTOGRAPHS = "scikit-learn"  # of `lexiseg sample`
+
+# Imports of any other library fail, as where it is not installed.
+ONLY_LISTED = """
+import sys
+from importlib import metadata
+
+def canonical(name):
+    return name.replace("_", "-").replace(".", "-").lower()
+
+allowed = {allowed!r}
+by_module = metadata.packages_distributions()
+
+class Others:
+    def find_spec(self, name, path=None, target=None):
+        owners = by_module.get(name, ())
+        if owners and not allowed & set(map(canonical, owners)):
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Others())
+sys.argv[0] = "lexiseg"
+from lexiseg_service.cli import main
+main()
+"""
+
+
+def listed() -> set[str]:
+    lines = (ROOT / "requirements/serve.txt").read_text().splitlines()
+    return {canonical(line) for line in lines if line and not line.startswith("#")}
+
+
+def closure(lines: list[str], without: set[str]) -> set[str]:
+    """The distributions and all that they need here, but for some and what those need."""
+    reached: set[str] = set()
+    waiting = list(map(Requirement, lines))
+    while waiting:
+        each = waiting.pop()
+        name = canonical(each.name)
+        if name in reached | without or (each.marker and not each.marker.evaluate({"extra": ""})):
+            continue
+        reached.add(name)
+        waiting += map(Requirement, metadata.requires(name) or [])
+    return reached
+
+
+def dependencies(folder: str) -> list[str]:
+    lines: list[str] = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]["dependencies"]
+    return lines
+
+
+def lexiseg(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line where nothing but the list is installed."""
+    allowed = listed() - {PHOTOGRAPHS} | closure(["torch"], set()) | OWN
+    code = ONLY_LISTED.format(allowed=allowed)
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_the_list_is_what_the_packages_need_beside_torch() -> None:
+    needed = [line for folder in PACKAGES for line in dependencies(folder)]
+
+    beside = closure(needed, OWN | LEFT_OUT) - closure(["torch"], set())
+
+    assert listed() == beside | {PHOTOGRAPHS}
+
+
+def test_the_bundled_model_needs_nothing_else(tmp_path: Path) -> None:
+    photograph = ROOT / "docs/pictures/china.png"
+
+    done = lexiseg("segment", str(photograph), "-c", "sky", "--out", str(tmp_path / "out"))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out/annotations.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["segment", "docs/pictures/china.png", "-c", "sky", "--model", "dense-clip"], "method dense_clip needs "),
+        (["models", "import", "--method", "tcl", "mine"], "method dense_clip needs "),
+    ],
+    ids=["serving", "importing"],
+)
+def test_another_method_names_its_extra_in_one_sentence(arguments: list[str], what: str) -> None:
+    done = lexiseg(*arguments)
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert what in line
+    assert line.endswith(", which is not installed: pip install 'lexiseg-model[clip]'")
+
+
+def test_a_library_of_no_extra_stays_an_error_of_imports() -> None:
+    with pytest.raises(ModuleNotFoundError), names_missing_library("a method", OptionError):
+        raise ModuleNotFoundError("No module named 'acme'", name="acme")
