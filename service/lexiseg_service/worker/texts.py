@@ -23,10 +23,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from redis import Redis
 
 from lexiseg_model.lru import Lru
 from lexiseg_model.segmenter import Segmenter, TextRows, words_of
@@ -37,6 +36,9 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.executor import stage_executor
 from lexiseg_service.worker.job import AnyJob, Lookup, RowsByText
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 Encode = Callable[[list[str]], TextRows]
 CHUNK = 64  # texts per call of the tower

@@ -12,7 +12,6 @@ import typer
 from lexiseg_service.commands.options import flag, takes_settings
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.settings import Settings
-from lexiseg_service.wire.server import port_in_use
 
 
 class PortTaken(ServiceError):
@@ -116,11 +115,11 @@ def refuse_taken(settings: Settings, *ports: str) -> None:
         PortTaken: something listens there, or the port is not allowed; names every such port.
     """
     host, numbers = settings.host, {name: getattr(settings, name) for name in ports}
-    refused = [
-        port_in_use(f"{host}:{port}", flag(name)) for name, port in numbers.items() if port and not _free(host, port)
-    ]
-    if refused:
-        raise PortTaken("\n".join(refused))
+    taken = {name: port for name, port in numbers.items() if port and not _free(host, port)}
+    if taken:
+        from lexiseg_service.wire.server import port_in_use
+
+        raise PortTaken("\n".join(port_in_use(f"{host}:{port}", flag(name)) for name, port in taken.items()))
 
 
 def _free(host: str, port: int) -> bool:

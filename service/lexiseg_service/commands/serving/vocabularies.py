@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -13,11 +13,10 @@ from lexiseg_model.command_line.options import Grouped
 from lexiseg_model.command_line.outputs import write_text
 from lexiseg_service.commands.options import takes_settings
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
-from lexiseg_service.gateway.vocabularies.named import SLOT, encode
-from lexiseg_service.gateway.vocabularies.schemas import StoredVocabulary
-from lexiseg_service.gateway.vocabularies.stores import Store
 from lexiseg_service.settings import Settings
+
+if TYPE_CHECKING:
+    from lexiseg_service.gateway.vocabularies.stores import Store
 
 T = TypeVar("T")
 ANY_NAME = "x"
@@ -88,6 +87,9 @@ def restore(
 
 def _read(file: Path) -> dict[str, bytes]:
     """Documents by their name in the store. Raises InvalidValue: `save` did not write the file."""
+    from lexiseg_service.gateway.vocabularies.named import SLOT, encode
+    from lexiseg_service.gateway.vocabularies.schemas import StoredVocabulary
+
     try:
         saved = json.loads(file.read_text("utf-8"))
         for name, document in saved.items():
@@ -102,4 +104,6 @@ def _read(file: Path) -> dict[str, bytes]:
 def _in_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
     if settings.redis_url is None and settings.state_dir is None:
         raise InvalidValue("expected --redis-url or --state-dir: where the vocabularies are")
+    from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
+
     return with_vocabularies(settings, lambda vocabularies: work(vocabularies.store))

@@ -17,14 +17,15 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, cast
-
-from redis import Redis
+from typing import TYPE_CHECKING, Any, cast
 
 from lexiseg_model.lru import Lru
 from lexiseg_service.errors import RateLimited
 from lexiseg_service.redis_link import RedisAway, RedisLink
 from lexiseg_service.settings import Settings
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 MAX_CLIENTS = 65_536  # in memory; the least recently used one is dropped first
 BYTES_PER_CLIENT = 250  # of a count, approximately

@@ -16,9 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar, cast
-
-import redis
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from lexiseg_service.gateway.jobs.job import (
     Job,
@@ -33,6 +31,9 @@ from lexiseg_service.gateway.jobs.job import (
     to_json,
 )
 from lexiseg_service.redis_link import RedisAway, RedisLink
+
+if TYPE_CHECKING:
+    import redis
 
 T = TypeVar("T")
 INDEX = "lexiseg:jobs"
@@ -246,13 +247,15 @@ def _last_number(client: redis.Redis, key: str) -> int:
 
 def _take(client: redis.Redis, key: str, holder: str, count: int) -> list[dict[bytes, bytes]]:
     """Entries that the holder has already, else new ones, else those of holders that are gone."""
+    from redis import ResponseError  # here, not at the start of every gateway: the import takes a quarter of a second
+
     try:
         for start in ("0", ">"):
             read: Any = client.xreadgroup(GROUP, holder, {key: start}, count=count)
             if read and (entries := [fields for _, fields in read[0][1] if fields]):
                 return entries
         return _claim(client, key, holder, count)
-    except redis.ResponseError:  # the job is gone
+    except ResponseError:  # the job is gone
         return []
 
 

@@ -7,15 +7,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import redis
 import structlog
 
 from lexiseg_model.files import write_durably
 from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.vocabularies.named import SLOT
 from lexiseg_service.redis_link import RedisAway, RedisLink
+
+if TYPE_CHECKING:
+    import redis
 
 logger = structlog.get_logger("lexiseg.vocabularies")
 T = TypeVar("T")
