@@ -1,4 +1,4 @@
-"""The extras of this package: which library belongs to which, and the error where one is not installed."""
+"""The libraries of the extra `clip`, and the error where one is not installed."""
 
 from __future__ import annotations
 
@@ -7,19 +7,13 @@ from contextlib import contextmanager
 
 from lexiseg_model.errors import ModelError
 
-EXTRA_OF = {
-    "huggingface_hub": "clip",
-    "open_clip": "clip",
-    "scipy": "clip",
-    "timm": "clip",
-    "torchvision": "clip",
-    "transformers": "sam3",
-}
+CLIP = ("huggingface_hub", "open_clip", "scipy", "timm", "torchvision")
+INSTALL = "pip install huggingface-hub open-clip-torch scipy timm"
 
 
 @contextmanager
 def names_missing_library(what: str, kind: type[ModelError]) -> Iterator[None]:
-    """Raise `kind` where the block imports a library of an extra that is not installed.
+    """Raise `kind` where the block imports a library of the extra that is not installed.
 
     Args:
         what: needs the library, as the start of the sentence.
@@ -29,7 +23,6 @@ def names_missing_library(what: str, kind: type[ModelError]) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         library = (error.name or "").partition(".")[0]
-        if library not in EXTRA_OF:
+        if library not in CLIP:
             raise
-        command = f"pip install 'lexiseg-model[{EXTRA_OF[library]}]'"
-        raise kind(f"{what} needs {library}, which is not installed: {command}") from None
+        raise kind(f"{what} needs {library}, which is not installed: {INSTALL}") from None

@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from lexiseg_model.errors import OptionError
-from lexiseg_model.extras import names_missing_library
+from lexiseg_model.extras import INSTALL, names_missing_library
 from tests.requirements.package_names import canonical
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,7 +106,15 @@ def test_another_method_names_its_extra_in_one_sentence(arguments: list[str], wh
     assert done.stdout == ""
     [line] = done.stderr.splitlines()
     assert what in line
-    assert line.endswith(", which is not installed: pip install 'lexiseg-model[clip]'")
+    assert line.endswith(f", which is not installed: {INSTALL}")
+
+
+def test_the_sentence_installs_the_extra() -> None:
+    project = tomllib.loads((ROOT / "model/pyproject.toml").read_text())["project"]
+
+    assert INSTALL.removeprefix("pip install ").split() == [
+        canonical(line) for line in project["optional-dependencies"]["clip"]
+    ]
 
 
 def test_a_library_of_no_extra_stays_an_error_of_imports() -> None:
