@@ -23,7 +23,7 @@ Task = Literal["semantic", "instance", "panoptic", "prompt", "everything"]
 Refinement = Literal["none", "pamr", "lposs", "regions"]
 Precision = Literal["exact", "fast"]
 CommercialUse = Literal["yes", "no", "ask"]
-Runtime = Literal["auto", "torch", "onnx", "onnx-int8", "openvino", "tensorrt"]
+Runtime = Literal["auto", "torch", "onnx", "onnx-int8", "openvino", "tensorrt", "torch-compile"]
 DinoName = Literal["dino", "dino_vitb16", "dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]
 LabelMap = NDArray[np.unsignedinteger]
 

@@ -149,7 +149,8 @@ class Settings(BaseSettings):
     )
     device: Annotated[str, Read(LOADERS, MODELS)] = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     runtime: Annotated[Runtime, Read(RUNNERS, MODELS)] = Field(
-        "auto", description="runtime of the image pass: auto, torch, onnx, onnx-int8, openvino or tensorrt"
+        "auto",
+        description="runtime of the image pass: auto, torch, onnx, onnx-int8, openvino, tensorrt or torch-compile",
     )
     precision: Annotated[Literal["fast", "exact"], Read(ENGINES, MODELS)] = Field(
         "fast", description="fast: bfloat16 where the hardware has it; exact: float32"

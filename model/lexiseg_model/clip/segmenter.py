@@ -17,7 +17,8 @@ from lexiseg_model.clip.text_side import ClassRule, RawRows, TextSide, template_
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each
+from lexiseg_model.export.torch_pass import TorchPass
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.segmenter import RowsOf, TextBank, TextRows, Unfamiliar
 from lexiseg_model.types import ClassEntry, ModelCard
 
@@ -42,7 +43,7 @@ def _is_foreign(text: str) -> bool:
     return bool(is_foreign)
 
 
-class ClipSegmenter(Exportable):
+class ClipSegmenter(Exportable, TorchPass):
     """A method that compares images with rows of a text tower; `image_network`, features and scores are its own.
 
     Args:
@@ -88,7 +89,7 @@ class ClipSegmenter(Exportable):
         encoded = self._run_exported(tiles)
         if encoded is not None:
             return windowed.as_kept(encoded, self._execution.precision)
-        return encode_each(tiles, self._execution.device, self._image_pass)
+        return self._run_torch(tiles, self._execution.device)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         return windowed.as_kept(self.image_network()(tiles), self._execution.precision)

@@ -1,4 +1,4 @@
-"""Select the runtime of a model's image pass: torch, or ONNX Runtime, TensorRT or OpenVINO with an export."""
+"""Select what runs a model's image pass: torch, its compiler, or ONNX Runtime, TensorRT or OpenVINO with an export."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from lexiseg_model.export import onnx_runtime, openvino_runtime
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import MANIFEST, Manifest, Numbers, read
 from lexiseg_model.export.runner import Engine, OnnxRunner, PartSession
+from lexiseg_model.export.torch_pass import TorchPass, require_compiler
 from lexiseg_model.export.write import add_int8
 from lexiseg_model.export.write import export as write_export
 from lexiseg_model.segmenter import Segmenter
@@ -35,7 +36,7 @@ def use_runtime(
 
     Args:
         runtime: `auto` uses an existing export on a CPU where it is faster than torch (docs/runtimes.md), else torch;
-            `onnx`, `onnx-int8`, `openvino` and `tensorrt` require an export.
+            `onnx`, `onnx-int8`, `openvino` and `tensorrt` require an export, `torch-compile` a `TorchPass`.
         execution: device and precision that the segmenter was loaded with.
         folders: may hold the model's export. A required export that is missing, or belongs to other weights, is written
             to the last one; int8 only with `ranges`.
@@ -43,9 +44,12 @@ def use_runtime(
         ranges: file of the activation ranges that come with the model, if any.
 
     Raises:
-        ExportError: `onnx`, `onnx-int8`, `openvino` or `tensorrt` is not available.
+        ExportError: `onnx`, `onnx-int8`, `openvino`, `tensorrt` or `torch-compile` is not available.
     """
     if runtime == "torch":
+        return
+    if runtime == "torch-compile":
+        _compile(segmenter, execution)
         return
     if runtime == "auto":
         _use_existing(segmenter, execution, folders)
@@ -64,6 +68,14 @@ def use_runtime(
     numbers: Numbers = "int8" if runtime == "onnx-int8" else "float32"
     export = _first_export(model, folders, numbers) or _write_missing(model, folders[-1], load_exact, ranges, numbers)
     _set_runner(model, *export, numbers, execution, engine)
+
+
+def _compile(segmenter: Segmenter, execution: Execution) -> None:
+    if not isinstance(segmenter, TorchPass):
+        raise ExportError(f"{segmenter.card.name} has no image pass for torch.compile; use runtime torch")
+    require_compiler(execution.device)
+    segmenter.compile_image_pass()
+    logger.info("image pass of %s by torch.compile: %s", segmenter.card.name, execution.dtype)
 
 
 def _use_existing(segmenter: Segmenter, execution: Execution, folders: Sequence[Path]) -> None:

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from lexiseg_model.clip.windowed import as_kept
 from lexiseg_model.device import Execution
-from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
+from lexiseg_model.export.torch_pass import TorchPass
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
 from lexiseg_model.sam.head import LEVELS, PromptHead, SamMemory
-from lexiseg_model.segmenter import PromptMasks, Segmenter
+from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import ModelCard, Prompt, StrictModel
 
 
@@ -28,7 +29,7 @@ class SquareSettings(StrictModel):
     std: tuple[float, float, float] = Field(description="standard deviation of each colour, in 0..1")
 
 
-class SquareSegmenter(Segmenter):
+class SquareSegmenter(TorchPass):
     """A model on one device whose input is a square; float32 except in the image pass."""
 
     kept_maps: tuple[str, ...] = LEVELS  # names of the outputs of the image pass
@@ -54,7 +55,7 @@ class SquareSegmenter(Segmenter):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        return encode_each(tiles, self._execution.device, self._image_pass)
+        return self._run_torch(tiles, self._execution.device)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         dtype = self._execution.dtype

@@ -21,16 +21,17 @@ from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each
+from lexiseg_model.export.torch_pass import TorchPass
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
-from lexiseg_model.segmenter import RowsOf, Segmenter, TextBank, TextRows, Unfamiliar
+from lexiseg_model.segmenter import RowsOf, TextBank, TextRows, Unfamiliar
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement
 
 NOWHERE = -1e3  # logit of an unknown class
 
 
-class SSegPlusSegmenter(Segmenter):
+class SSegPlusSegmenter(TorchPass):
     """S-Seg+ student on one device."""
 
     def __init__(
@@ -51,7 +52,7 @@ class SSegPlusSegmenter(Segmenter):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        return encode_each(tiles, self._execution.device, self._image_pass)
+        return self._run_torch(tiles, self._execution.device)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         logits = self.network(normalise(tiles, "imagenet").to(self._execution.dtype))

@@ -19,7 +19,8 @@ from lexiseg_model.device import Execution
 from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable, Part, PartRunner
 from lexiseg_model.export.runner import OnnxRunner
-from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
+from lexiseg_model.export.torch_pass import TorchPass
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
 from lexiseg_model.methods.tiny import by_example, closer_look
 from lexiseg_model.methods.tiny.closer_look import Crop, cells_of
 from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, NormaliseColours, PromptGraphs, prompt_parts
@@ -53,7 +54,7 @@ WEIGHTS_FILE = FILE  # the folder also holds familiar.safetensors
 IMAGE_PARTS = ("trunk", "lateral", "meaning", "context", "smooth", "pixel_head", "image_head", "evidence")
 
 
-class TinySegmenter(Exportable):
+class TinySegmenter(Exportable, TorchPass):
     """A tiny model on one device."""
 
     any_size = True  # the network is fully convolutional
@@ -114,7 +115,7 @@ class TinySegmenter(Exportable):
         exported = self._run_exported(tiles)
         if exported is not None:
             return tuple(part.half() for part in exported)
-        return encode_each(tiles, self._device, self._image_pass)
+        return self._run_torch(tiles, self._device)
 
     def _image_pass(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """The torch image pass of uint8 tiles [N, 3, s, t] on the device: float16."""

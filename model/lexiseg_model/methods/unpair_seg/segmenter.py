@@ -27,7 +27,8 @@ from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.text_side import TextSide, template_set
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, encode_each, picture_size
+from lexiseg_model.export.torch_pass import TorchPass
+from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, picture_size
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg import compatibility, proposals, regions
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, canvas_to_image, drawn, image_to_canvas, lay_out
@@ -37,7 +38,7 @@ from lexiseg_model.methods.unpair_seg.network import EncodedImages, Restored, re
 from lexiseg_model.methods.unpair_seg.proposals import prompt_masks
 from lexiseg_model.methods.unpair_seg.regions import CERTAIN_LOGIT, stability, tidied
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
-from lexiseg_model.segmenter import ExampleVectors, PromptMasks, Proposals, Segmenter, TextBank, TextRows
+from lexiseg_model.segmenter import ExampleVectors, PromptMasks, Proposals, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
 from lexiseg_model.vocabulary import fusion
 from lexiseg_model.vocabulary.examples import box_cells, mask_cells
@@ -55,7 +56,7 @@ HOW_TO_PROVIDE = (
 )
 
 
-class UnpairSegSegmenter(Segmenter):
+class UnpairSegSegmenter(TorchPass):
     """Unpair-Seg on one device, with stage two's adapter if the weights contain one."""
 
     def __init__(
@@ -90,7 +91,7 @@ class UnpairSegSegmenter(Segmenter):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        return encode_each(tiles, self._execution.device, self._image_pass)
+        return self._run_torch(tiles, self._execution.device)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         encoded = self.network(normalise(tiles, "clip"))
