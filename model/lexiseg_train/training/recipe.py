@@ -124,16 +124,22 @@ class RunRecipe(StrictModel):
     )
     precision: Numbers = Field("auto", description="precision of autocast; auto: bfloat16 where the processor has it")
 
-    learning_rate: float = Field(gt=0, description="the peak")
+    learning_rate: float = Field(gt=0, description="peak of the learning rate")
     rate_batch: int | None = Field(None, ge=1, description="batch of `learning_rate`; others scale in proportion")
     rate_factors: dict[str, float] = Field({}, description="part of the network -> factor of its learning rate")
     schedule: Curve = Field("warmup-stable-decay", description="curve of the learning rate; also cosine and multistep")
     warmup_steps: int = Field(ge=0, description="steps in which the learning rate rises to its peak")
     warmup_from: float | None = Field(None, ge=0, le=1, description="share of the peak at step 0; null: 1/warmup_steps")
     decay_steps: int = Field(0, ge=0, description="warmup-stable-decay: length of the decay")
-    decay_share: float = Field(0.0, ge=0, le=1, description="the same as a share of the run")
-    milestones: tuple[float, ...] = Field((0.85, 0.95), description="multistep: shares of the run")
-    milestone_factor: float = Field(0.1, gt=0, lt=1, description="multistep: of the learning rate at each milestone")
+    decay_share: float = Field(
+        0.0, ge=0, le=1, description="warmup-stable-decay: length of the decay as a share of the run"
+    )
+    milestones: tuple[float, ...] = Field(
+        (0.85, 0.95), description="multistep: shares of the run at which the learning rate falls"
+    )
+    milestone_factor: float = Field(
+        0.1, gt=0, lt=1, description="multistep: factor of the learning rate at each milestone"
+    )
     last_rate: float = Field(0.01, ge=0, le=1, description="share of the peak at the end of a decay or a cosine")
 
     weight_decay: float = Field(ge=0, description="weight decay of AdamW")
@@ -145,7 +151,9 @@ class RunRecipe(StrictModel):
 
     checkpoint_minutes: float = Field(gt=0, description="minutes between checkpoints")
     checkpoint_steps: int | None = Field(None, ge=1, description="steps between checkpoints")
-    validate_steps: int | None = Field(None, ge=1, description="every so many steps, and at the end")
+    validate_steps: int | None = Field(
+        None, ge=1, description="steps between validations; there is one at the end, too"
+    )
     best_by: str | None = Field(None, description="figure that selects the best weights; `-NAME`: smaller is better")
     log_steps: int = Field(50, ge=1, description="steps between lines of the journal")
     trackers: tuple[Literal["tensorboard"], ...] = Field((), description="trackers that get the journal's figures, too")

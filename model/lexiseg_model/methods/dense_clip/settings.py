@@ -38,12 +38,14 @@ class DenseClipSettings(PatchTextSettings):
         "dino_vitb8", description="tower that says what belongs together, for policies with a second one"
     )
     sam_factor: float = Field(
-        1.2, ge=0, description="Trident: of the mean cosine of SAM's values, which a pair must exceed to attend"
+        1.2, ge=0, description="Trident: factor of the mean cosine of SAM's values, which a pair must exceed to attend"
     )
-    sam_low_bound: float | None = Field(None, description="Trident: in place of a negative bound; None: it stays")
-    sam_strips: int = Field(1, ge=1, description="Trident: SAM encodes so many vertical strips of a picture apart")
+    sam_low_bound: float | None = Field(None, description="Trident: bound in place of a negative one; None: it stays")
+    sam_strips: int = Field(
+        1, ge=1, description="Trident: number of vertical strips of a picture that SAM encodes apart"
+    )
     sam_least: float = Field(0.2, ge=0, le=1, description="Trident: probability below which a pixel prompts nothing")
-    sam: dict[str, Any] | None = Field(None, description="Trident: of `transformers.SamConfig`; None: the hub's")
+    sam: dict[str, Any] | None = Field(None, description="Trident: values of `transformers.SamConfig`; None: the hub's")
     proposals: str = Field("sam2.1-hiera-large", description="CorrCLIP: name of the model whose masks it takes")
 
     @property
@@ -56,7 +58,7 @@ class PublishedPolicy(StrictModel):
 
     settings: DenseClipSettings
     short_side: int = Field(ge=32, description="shorter side of the resized image, in pixels")
-    long_side: int = Field(2048, ge=32, description="most pixels of its longer side")
+    long_side: int = Field(2048, ge=32, description="maximum length of the longer side, in pixels")
     background_words: tuple[str, ...] = Field(description="texts of class 0, where a vocabulary has a background")
     refine: Refinement = Field(description="refinement of the masks")
 

@@ -35,10 +35,12 @@ class SSegSizes(StrictModel):
     mask_width: int = Field(
         256, ge=32, multiple_of=32, description="channels of queries and mask features (MaskFormer's)"
     )
-    decoder_layers: int = Field(6, ge=1, description="paper")
+    decoder_layers: int = Field(6, ge=1, description="layers of the mask decoder (paper)")
     dropout: float = Field(0.1, ge=0, lt=1, description="rate of dropout in the decoder (MaskFormer's)")
-    text_layers: int = Field(12, ge=1, description="paper")
-    text_width: int = Field(256, ge=64, multiple_of=64, description="paper; one head for each 64")
+    text_layers: int = Field(12, ge=1, description="layers of the text transformer (paper)")
+    text_width: int = Field(
+        256, ge=64, multiple_of=64, description="channels of the text transformer, one head for each 64 (paper)"
+    )
     embedding: int = Field(256, ge=1, description="width of the space that masks and texts share (paper)")
     projector_hidden: int = Field(4096, ge=1, description="channels between the two layers of a projector (GroupViT's)")
     pooling: Pooling = Field(

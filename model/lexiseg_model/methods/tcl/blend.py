@@ -106,8 +106,15 @@ class TclSettings(StrictModel):
     stride: int = Field(224, ge=16, description="step between windows")
     templates: str = Field("tcl9", description="template set of the text side")
     kp_weight: float = Field(0.3, ge=0, le=1, description="weight of CLIP's own masks in the blend")
-    background: float = Field(BACKGROUND_PLAIN, ge=0, le=1, description="mask that a class must beat, unrefined")
-    background_pamr: float = Field(BACKGROUND_REFINED, ge=0, le=1, description="the same after PAMR")
+    background: float = Field(
+        BACKGROUND_PLAIN,
+        ge=0,
+        le=1,
+        description="mask value that a class must exceed to own a pixel, without refinement",
+    )
+    background_pamr: float = Field(
+        BACKGROUND_REFINED, ge=0, le=1, description="mask value that a class must exceed to own a pixel, after PAMR"
+    )
     probability_scale: float = Field(
         20.0, gt=0, description="factor of masks before the softmax of `score`; labels do not depend on it"
     )

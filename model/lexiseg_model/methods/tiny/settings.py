@@ -61,7 +61,7 @@ class BoxRule(MaskRule):
     """
 
     doubt: float = Field(2.0, ge=0, description="weight of -ln(quality), added to the logits inside")
-    small: float = Field(24.0, ge=0, description="divided by the area of the box in cells, added as well")
+    small: float = Field(24.0, ge=0, description="logit added inside, divided by the area of the box in cells")
     slack: float = Field(0.02, ge=0, description="share of a side that a mask may extend beyond it")
 
 
@@ -69,7 +69,7 @@ class LookRule(StrictModel):
     """Which boxes get an enlarged crop (`closer_look`), and how large; chosen on training photographs."""
 
     around: float = Field(2.0, ge=1, description="sides of the crop, in sides of the box")
-    side: float = Field(224.0, gt=0, description="in pixels, of a square with the area of the crop's input")
+    side: float = Field(224.0, gt=0, description="side in pixels of a square with the area of the crop's input")
     most: float = Field(2.5, ge=1, description="largest enlargement, relative to the input for the whole image")
     least: float = Field(1.25, ge=1, description="smallest enlargement; below it the whole image serves")
     boxes: BoxRule = Field(BoxRule(doubt=1.0), description="limits of these masks to their boxes")
@@ -78,8 +78,8 @@ class LookRule(StrictModel):
 class OwnColours(StrictModel):
     """Refinement of a mask by the colours inside and around it; fitted with the rules of boxes."""
 
-    weight: float = Field(3.0, ge=0, description="of the log ratio of a colour's shares inside and outside")
-    bound: float = Field(3.0, gt=0, description="of the logits' magnitude, before they are smoothed along edges")
+    weight: float = Field(3.0, ge=0, description="weight of the log ratio of a colour's shares inside and outside")
+    bound: float = Field(3.0, gt=0, description="largest magnitude of the logits, before they are smoothed along edges")
     ring: float = Field(0.25, gt=0, description="margin around the box or mask that counts as outside, in its sides")
 
 
@@ -90,18 +90,26 @@ class ExampleRule(StrictModel):
     Varied objects have lower cosines: `level` compensates for it. All values were tuned on training photographs.
     """
 
-    length: float = Field(0.7, gt=0, description="of the vectors of a class whose pixels are all alike")
-    level: float = Field(0.5, ge=0, le=1, description="0: no matter how alike; 1: all score the same on their examples")
-    own: float = Field(0.35, ge=0, le=1, description="of an example's own direction in its vector, beside their mean")
-    apart: float = Field(0.45, ge=0, description="of the mean of an example's image, subtracted from its direction")
-    words: float = Field(0.75, ge=0, description="of the training words most similar to an example, in its vector")
+    length: float = Field(0.7, gt=0, description="length of the vector of a class whose pixels are all alike")
+    level: float = Field(
+        0.5, ge=0, le=1, description="effect of how varied examples are; 1: all classes score alike on theirs"
+    )
+    own: float = Field(
+        0.35, ge=0, le=1, description="weight of an example's own direction in its vector, beside the mean of all"
+    )
+    apart: float = Field(
+        0.45, ge=0, description="weight of the mean of an example's image, subtracted from its direction"
+    )
+    words: float = Field(
+        0.75, ge=0, description="weight of the training words most similar to an example, in its vector"
+    )
     beside_words: float = Field(0.75, gt=0, description="scale of the vectors of a class that has words as well")
 
 
 class TinySettings(StrictModel):
     """Settings of a card of this method."""
 
-    presence: float = Field(0.3, ge=0, description="of the log presence of a class in the logits of its pixels")
+    presence: float = Field(0.3, ge=0, description="weight of the log presence of a class in the logits of its pixels")
     proposals: ProposalSettings = ProposalSettings()
     clicks: ClickOrder = ClickOrder()
     boxes: BoxRule = BoxRule()
