@@ -1,6 +1,6 @@
-"""A Ray cluster of two nodes on this machine: `python -m tests.integration.bulk.nodes`.
+"""A Ray cluster on this machine, of one node or two: `python -m tests.integration.bulk.nodes NUMBER`.
 
-Prints the address once both are there. A line `kill` on the standard input kills the second node without grace and a
+Prints the address once all are there. A line `kill` on the standard input kills the second node without grace and a
 new one joins; its end ends the cluster.
 """
 
@@ -22,10 +22,10 @@ NODE: dict[str, Any] = {
 }
 
 
-def main() -> None:
+def main(number: int) -> None:
     """Until the standard input ends."""
     cluster = Cluster(initialize_head=True, head_node_args=NODE)
-    second = cluster.add_node(**NODE)
+    second: Any = cluster.add_node(**NODE) if number == 2 else None
     cluster.wait_for_nodes()
     print(cluster.address, flush=True)
     for line in sys.stdin:
@@ -37,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))

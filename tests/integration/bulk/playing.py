@@ -79,7 +79,7 @@ def assert_none_lost(said: str, inputs: int) -> None:
 
 
 class Nodes(NamedTuple):
-    """A cluster of two nodes: its address, where to tell it to kill one, and where it says that it did."""
+    """A cluster: its address, where to tell it to kill one, and where it says that it did."""
 
     address: str
     told: IO[str]
@@ -93,10 +93,10 @@ class Nodes(NamedTuple):
 
 
 @contextmanager
-def cluster() -> Iterator[Nodes]:
-    """Of two nodes on this machine."""
+def cluster(number: int = 2) -> Iterator[Nodes]:
+    """Of so many nodes on this machine, one or two."""
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.bulk.nodes"],
+        [sys.executable, "-m", "tests.integration.bulk.nodes", str(number)],
         env=environment(),
         cwd=ROOT,
         stdin=subprocess.PIPE,

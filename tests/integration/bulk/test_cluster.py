@@ -30,7 +30,7 @@ def test_a_wrong_token_is_refused_with_rays_reason(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
     photos = jobs.folder(tmp_path / "in", 2)
-    with playing.cluster() as nodes:
+    with playing.cluster(1) as nodes:
         monkeypatch.setenv("RAY_AUTH_TOKEN", "b" * 64)
         with playing.start(photos, tmp_path / "out", "--ray", nodes.address) as job:
             _, errors = job.communicate(timeout=playing.LONGEST)

@@ -7,6 +7,7 @@ import yaml
 
 from lexiseg_train.data import drawn_shapes
 from lexiseg_train.methods.dense_clip import PairTraining
+from lexiseg_train.methods.tiny import pretrained
 from lexiseg_train.training.recipes.read import read_recipe
 from tests.service.commands.command_line import CommandLine
 from tests.train.methods.tiny.shapes import write_shapes
@@ -133,6 +134,7 @@ def test_the_smoke_recipe_trains_without_a_data_set_beside_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(drawn_shapes, "COUNTS", {"train": 16, "val": 6})
+    monkeypatch.setattr(pretrained, "PATTERNS", pretrained.PATTERNS[:1])  # each takes three seconds to encode
 
     outcome = lexiseg("train", "tiny-smoke", "steps=2", "decay_steps=1", "warmup_steps=1")
 

@@ -24,7 +24,7 @@ from tests.model.methods.tcl import small as tcl
 from tests.train.training.shared_runs import SIDE, TOKENS, WORDS, drawn
 from tests.train.training.toy import recipe_for
 
-EXAMPLES = 32  # of a step
+EXAMPLES = 16  # of a step
 MINI = "lexiseg-mini-16"
 
 
