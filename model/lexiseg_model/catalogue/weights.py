@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,11 +57,11 @@ def names_in_network(saved: Iterable[str]) -> dict[str, str]:
     return {name: inner for name, inner in unwrapped.items() if not inner.startswith(CRITERION)}
 
 
-def require_names(whose: str, state: Collection[str], needed: Collection[str]) -> None:
-    """Raise WeightsError where tensor names are missing or unknown; `whose`: the network, for the message."""
-    missing, unknown = sorted(set(needed) - set(state)), sorted(set(state) - set(needed))
-    if missing or unknown:
-        raise WeightsError(f"not the weights of {whose}: missing {_listed(missing)}; unexpected {_listed(unknown)}")
+def require_prefixes(whose: str, state: Collection[str], known: Collection[str]) -> None:
+    """Raise WeightsError where tensor names begin with none of these; `whose`: the network, for the message."""
+    if unknown := sorted(name for name in state if not name.startswith(tuple(known))):
+        first = sorted({f"{prefix.partition('.')[0]}." for prefix in known})
+        raise WeightsError(f"not the weights of {whose}: unexpected {listed(unknown)}; expected {', '.join(first)}")
 
 
 def require_tensors(whose: str, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -72,7 +72,9 @@ def require_tensors(whose: str, state: Mapping[str, Tensor], expected: Mapping[s
         state: the tensors read.
         expected: tensors of the expected names and shapes.
     """
-    require_names(whose, state, expected)
+    missing, unknown = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
+    if missing or unknown:
+        raise WeightsError(f"not the weights of {whose}: missing {listed(missing)}; unexpected {listed(unknown)}")
     for name, value in expected.items():
         if value.shape != state[name].shape:
             raise WeightsError(f"{name} is {list(state[name].shape)}; expected {list(value.shape)}")
@@ -102,7 +104,8 @@ def require_named_weights(card: ModelCard, how_to_provide: str) -> None:
         raise WeightsError(how_to_provide)
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first names and the number of the others, for a message."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "none"
 
 

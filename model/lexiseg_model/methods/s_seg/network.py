@@ -16,7 +16,7 @@ from open_clip.transformer import TextTransformer
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from lexiseg_model.catalogue.weights import for_inference, names_in_network, naming_files
+from lexiseg_model.catalogue.weights import for_inference, listed, names_in_network, naming_files
 from lexiseg_model.clip.checkpoint import read_tensors
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.scale import LearnedScale
@@ -217,7 +217,7 @@ def _sizes(state: dict[str, Tensor]) -> dict[str, Any]:
             "dropout": 0.0,
         }
     except KeyError as error:
-        raise WeightsError(f"not the weights of S-Seg: no {error.args[0]}") from None
+        raise WeightsError(f"not the weights of S-Seg: no {error.args[0]}; got {listed(sorted(state))}") from None
 
 
 def _settings(named: dict[str, Any]) -> SSegSettings:

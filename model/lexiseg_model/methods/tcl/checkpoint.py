@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import SkipInit, require_names, require_tensors, under
+from lexiseg_model.catalogue.weights import SkipInit, require_prefixes, require_tensors, under
 from lexiseg_model.clip.checkpoint import require_same_towers
 from lexiseg_model.clip.towers import ClipTowers, configuration, from_state
 from lexiseg_model.errors import OptionError, WeightsError
@@ -126,9 +126,9 @@ def to_official(state: State, architecture: str = ARCHITECTURE) -> State:
 
 
 def _renamed(state: State, prefixes: Prefixes) -> State:
-    pairs = {name: next((pair for pair in prefixes if name.startswith(pair[0])), None) for name in state}
-    require_names("TCL", state, [name for name, pair in pairs.items() if pair is not None])
-    return {pair[1] + name.removeprefix(pair[0]): state[name] for name, pair in pairs.items() if pair is not None}
+    require_prefixes("TCL", state, [theirs for theirs, _ in prefixes])
+    pairs = {name: next(pair for pair in prefixes if name.startswith(pair[0])) for name in state}
+    return {pair[1] + name.removeprefix(pair[0]): state[name] for name, pair in pairs.items()}
 
 
 def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:

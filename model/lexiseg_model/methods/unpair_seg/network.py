@@ -18,7 +18,7 @@ from lexiseg_model.catalogue.weights import (
     SkipInit,
     names_in_network,
     naming_files,
-    require_names,
+    require_prefixes,
     require_tensors,
     under,
 )
@@ -140,7 +140,7 @@ def read_weights(path: Path, clip: State | None = None) -> State:
     saved = read_tensors(path)
     state = {inside: saved[name] for name, inside in names_in_network(saved).items() if inside not in DERIVED}
     with naming_files(path):
-        require_names("Unpair-Seg", state, [name for name in state if name.startswith((CLIP, MASKS, ADAPTER))])
+        require_prefixes("Unpair-Seg", state, (CLIP, MASKS, ADAPTER))
         towers = _only_towers(under(CLIP, state), clip)
     return {name: value for name, value in state.items() if not name.startswith(CLIP)} | {
         CLIP + name: value.float() for name, value in towers.items()
