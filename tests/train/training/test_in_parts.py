@@ -15,7 +15,7 @@ from tests.train.training.in_parts import STEPS, gradients, work
 from tests.train.training.toy import recipe_for
 
 TOLERANCES = {"float64": 1e-5, "float32": 1e-3}  # of the whole gradient
-CASES = [(2, "float64"), (4, "float64"), (16, "float64"), (4, "float32")]
+CASES = [(n_parts, kind) for n_parts in (2, 4, 16) for kind in TOLERANCES]
 TOGETHER = ["1-none", "2-none", "8-none", "4-full"]  # parts in each of two processes, and their sharding
 
 

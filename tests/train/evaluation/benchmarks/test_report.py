@@ -1,6 +1,7 @@
 """Figures of a benchmark run beside published figures."""
 
 import json
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,34 @@ def test_a_published_figure_is_of_the_same_backbone_and_weights(
         assert measured.beside == f"no published figure for this combination; nearest: {nearest}"
         assert measured.beside in measured.to_markdown()
         assert not any(f"**{row.label}**" in measured.to_markdown() for row in published())
+
+
+def test_every_combination_has_the_figure_of_its_own_row_or_none() -> None:
+    rows = json.loads(PUBLISHED.read_bytes())["rows"]
+    unknown = [row | {"weights": row.get("weights", {}) | {"architecture": "of nobody"}} for row in rows]
+    names = sorted({name for row in rows for name in row["miou"]})
+
+    wrong = []
+    for model, run, name in product([*rows, *unknown], rows, names):
+        settings = {key: value for key, value in model["model"].items() if key != "method"} | model.get("weights", {})
+        changes = {"method": model["model"]["method"], "recipe": None, "settings": settings}
+        measured = report(
+            name, card=card(name="mine").model_copy(update=changes), protocol=run["protocol"],
+            refine=run["refine"] or "none", convention=run["convention"],
+        )  # fmt: skip
+        same = [
+            row["miou"][name]
+            for row in rows
+            if name in row["miou"]
+            and row["model"] == model["model"]
+            and row.get("weights", {}).items() <= model.get("weights", {}).items()
+            and (row["protocol"], row["convention"]) == (run["protocol"], run["convention"])
+            and row["refine"] in (None, measured.refine)
+        ]
+        if measured.published_miou != (same[-1] if same else None):
+            wrong.append((model["variant"], run["variant"], name))
+
+    assert wrong == []
 
 
 def test_a_method_without_published_figures_has_no_nearest_one() -> None:
