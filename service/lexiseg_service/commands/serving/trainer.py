@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ NICENESS = 10  # requests come first
 POLL_SECONDS = 0.5
 STOP_SECONDS = 120.0  # for a checkpoint
 FIGURES = "before-after.json"
+MEASURE = "mIoU"  # among its changes, which decides
 ERROR = "lexiseg: "  # before what the command line says of an error
 MAX_REASON = 500  # characters
 # Of a run, what a model directory does not need.
@@ -159,11 +160,10 @@ class Trainer:
         except (OSError, ValueError):
             return Standing("failed", started, now, self._reason(training) or "it wrote no figures")
         if not figures.get("step"):
-            detail = f"no gain on left-out pictures: {training.start} stays"
-            return Standing("refused", started, now, detail, figures)
+            return Standing("refused", started, now, _refusal(training, figures), figures)
         self._publish(run, training.name)
         logger.info("model published", training=training.id, model=training.name)
-        return Standing("done", started, now, f"the model {training.name} is in the list", figures)
+        return Standing("done", started, now, f"The model {training.name} is in the list.", figures)
 
     def _publish(self, run: Path, name: str) -> None:
         """Move a model directory to those that are served, whole or not at all."""
@@ -181,7 +181,19 @@ class Trainer:
         log = "\n" + self._folder.log(training.id).read_text(errors="replace").rstrip()
         _, is_error, error = log.rpartition(f"\n{ERROR}")
         text = error if is_error else log.rpartition("\n")[2]
-        return text.replace(f"{self._folder.path(training.id) / PICTURES}/", "").strip()[:MAX_REASON]
+        folder = self._folder.path(training.id)
+        for path, name in ((f"{folder / PICTURES}/", ""), (f"{folder / PICTURES}", "the archive"), (f"{folder}/", "")):
+            text = text.replace(path, name)
+        return text.strip()[:MAX_REASON]
+
+
+def _refusal(training: Training, figures: Mapping[str, Any]) -> str:
+    """Why a training is refused, as a sentence with the change of the measure that decides."""
+    sentence = f"It gained nothing certain on pictures that it was not trained on, so {training.start} stays"
+    change = next((each for each in figures.get("changes", ()) if each["measure"] == MEASURE), None)
+    if change is None or change["low"] is None:
+        return f"{sentence}."
+    return f"{sentence} (mIoU {change['difference']:+.1f}, 95 % {change['low']:+.1f} to {change['high']:+.1f})."
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -27,13 +27,16 @@ print(f"started {len(list(out.glob('began-*')))}", flush=True)
 if start == "fails":
     sys.exit("two classes need more than one picture")
 if start == "is-faulty":
-    sys.exit(f"lexiseg: 1 of the pictures is faulty:\\n  {values['data']}/masks/a.png: is 40 x 30; expected one size")
+    data = values["data"]
+    where = f"{data}/masks/a.png"
+    sys.exit(f"lexiseg: {data} has 1 faulty picture:\\n  {where}: is 40 x 30; expected one size\\n  {out}/a.pt")
 while start == "waits" and not (out / "go").exists():
     time.sleep(0.01)
 (out / "card.yaml").write_text("name: mine")
 (out / "laid-out").mkdir(exist_ok=True)
 step = 0 if start == "gains-nothing" else 0.5
-(out / "before-after.json").write_text(json.dumps({"step": step, "before": {}, "after": {}}))
+change = {"measure": "mIoU", "difference": -9.56, "low": -23.81, "high": 8.36}
+(out / "before-after.json").write_text(json.dumps({"step": step, "before": {}, "after": {}, "changes": [change]}))
 """
 
 
@@ -101,7 +104,11 @@ def test_a_model_that_gains_nothing_is_refused(workshop: Workshop) -> None:
     workshop.work()
 
     standing = workshop.standing("a")
-    assert (standing.state, standing.detail) == ("refused", "no gain on left-out pictures: gains-nothing stays")
+    assert (standing.state, standing.detail) == (
+        "refused",
+        "It gained nothing certain on pictures that it was not trained on, so gains-nothing stays "
+        "(mIoU -9.6, 95 % -23.8 to +8.4).",
+    )
     assert list(workshop.models.iterdir()) == []
 
 
@@ -122,7 +129,9 @@ def test_a_training_that_fails_shows_all_of_the_error_and_no_path_of_the_server(
     workshop.work()
 
     detail = workshop.standing("a").detail
-    assert detail == "1 of the pictures is faulty:\n  masks/a.png: is 40 x 30; expected one size"
+    assert detail == (
+        "the archive has 1 faulty picture:\n  masks/a.png: is 40 x 30; expected one size\n  run/model-a/a.pt"
+    )
 
 
 def test_a_training_that_is_removed_ends(workshop: Workshop) -> None:
