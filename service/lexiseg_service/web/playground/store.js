@@ -1,34 +1,35 @@
-// Keeps a project in this browser (IndexedDB): files, and pictures with their documents. Apart, so that files are read late.
+// Databases in this browser (IndexedDB), and the project's: files, and pictures with their documents. Apart, so that files are read late.
+
+/**
+ * A function of names of stores and `act`: the result of `act` with these stores, once it is on disk. It rejects with a
+ * DOMException, as when the disk is full.
+ */
+export function databaseOf(name, create) {
+  let opening = null;
+  const opened = () =>
+    new Promise((resolve, reject) => {
+      const request = indexedDB.open(name, 1);
+      request.onupgradeneeded = () => create(request.result);
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+  return async (names, act) => {
+    const transaction = (await (opening ??= opened())).transaction(names, "readwrite");
+    const done = new Promise((resolve, reject) => {
+      transaction.oncomplete = resolve;
+      transaction.onabort = () => reject(transaction.error);
+    });
+    const request = act(...names.map((each) => transaction.objectStore(each)));
+    await done;
+    return request?.result;
+  };
+}
 
 const [FILES, PICTURES] = ["files", "pictures"];
-let opening = null;
-
-export const ended = (request) =>
-  new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
-
-function database() {
-  const request = indexedDB.open("lexiseg-project", 1);
-  request.onupgradeneeded = () => {
-    request.result.createObjectStore(FILES);
-    request.result.createObjectStore(PICTURES, { keyPath: "key" });
-  };
-  return ended(request);
-}
-
-/** The result of `act` with these stores, once it is on disk; rejects with a DOMException, as when the disk is full. */
-async function within(names, act) {
-  const transaction = (await (opening ??= database())).transaction(names, "readwrite");
-  const done = new Promise((resolve, reject) => {
-    transaction.oncomplete = resolve;
-    transaction.onabort = () => reject(transaction.error);
-  });
-  const request = act(...names.map((name) => transaction.objectStore(name)));
-  await done;
-  return request?.result;
-}
+const within = databaseOf("lexiseg-project", (database) => {
+  database.createObjectStore(FILES);
+  database.createObjectStore(PICTURES, { keyPath: "key" });
+});
 
 export const load = () => within([PICTURES], (pictures) => pictures.getAll());
 export const fileOf = (key) => within([FILES], (files) => files.get(key));

@@ -1,9 +1,10 @@
 // Classes by example: encoded examples, stored in this browser, and the class vectors computed from them.
 
 import { inputsOf, predict } from "./prompts.js";
-import { ended } from "../store.js";
+import { databaseOf } from "../store.js";
 
 const STORE = "examples";
+const within = databaseOf("lexiseg", (database) => database.createObjectStore(STORE, { autoIncrement: true }));
 
 /** The encoded region of a prompt: the cells of its mask inside its box, or those similar to its points. */
 export async function rowOf(rules, picture, prompt, run) {
@@ -47,17 +48,10 @@ function groupsOf(row, width) {
   return groups.filter((group) => group.some(Boolean));
 }
 
-async function stored(act) {
-  const opening = indexedDB.open("lexiseg", 1);
-  opening.onupgradeneeded = () => opening.result.createObjectStore(STORE, { autoIncrement: true });
-  const database = await ended(opening);
-  return ended(act(database.transaction(STORE, "readwrite").objectStore(STORE))).finally(() => database.close());
-}
-
-export const keep = (row) => stored((rows) => rows.add(row));
+export const keep = (row) => within([STORE], (rows) => rows.add(row));
 
 async function storedRow(number, name) {
-  const row = await stored((rows) => rows.get(number));
+  const row = await within([STORE], (rows) => rows.get(number));
   if (!row) throw new Error(`What was shown of ${name} is not kept in this browser: show it again.`);
   return row;
 }
