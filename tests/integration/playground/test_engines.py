@@ -169,12 +169,12 @@ def test_many_pictures_are_labelled_and_become_one_zip(page: Page) -> None:
     flower = pictures.encoded(pictures.photograph("flower"), "JPEG")
     note = page.locator("#note")
     page.set_input_files("#files", [file("a.jpg"), file("notes.jpg", b"none"), file("b.jpg", flower), file("a.png")])
-    expect(note).to_contain_text("3 of 4 pictures are done. Left out: notes.jpg is not a picture")
+    expect(note).to_contain_text("3 of 4 pictures are added. Left out: notes.jpg is not a picture")
     add(page, "sky", "flower")
     expect_result(page, re.compile("Found sky.*flower"))
 
     page.get_by_role("button", name="Label all").click()
-    expect(note).to_contain_text("2 of 2 pictures are done.")
+    expect(note).to_contain_text("2 of 2 pictures are labelled.")
     with page.expect_download() as download:
         page.get_by_role("button", name="Export project").click()
 
@@ -198,7 +198,7 @@ def test_many_pictures_are_labelled_and_become_one_zip(page: Page) -> None:
 def test_labelling_is_stopped_and_resumed(page: Page) -> None:
     erase(page)
     page.set_input_files("#files", [file(f"{number}.jpg") for number in range(30)])
-    expect(page.locator("#note")).to_contain_text("30 of 30 pictures are done.")
+    expect(page.locator("#note")).to_contain_text("30 of 30 pictures are added.")
     add(page, "sky")
     expect_result(page, "Found sky")
     page.get_by_role("button", name="Label all").click()
@@ -210,7 +210,7 @@ def test_labelling_is_stopped_and_resumed(page: Page) -> None:
     left = page.locator("#strip .new").count()
     page.get_by_role("button", name="Label all").click()
 
-    expect(page.locator("#note")).to_contain_text(f"{left} of {left} pictures are done.")
+    expect(page.locator("#note")).to_contain_text(f"{left} of {left} pictures are labelled.")
     assert 0 < left < 29
     expect(page.locator("#strip .labelled")).to_have_count(30)
 

@@ -39,13 +39,17 @@ function lineOfJob({ id, total, done, failed, seconds_left: left, detail }) {
 function lineOfTraining({ id, name, state, detail, figures }) {
   if (["waiting", "running"].includes(state)) running.add(id);
   else if (running.delete(id) && state === "done") emit("models");
-  const cells = (...values) => element("tr", {}, ...values.map((value) => element("td", { textContent: value ?? "-" })));
-  const { before, after } = figures ?? {};
-  const classes = Object.entries(after?.per_class ?? {}).map(([label, iou]) => [label, before.per_class?.[label], iou]);
-  const rows = before ? [["", "before", "after"], ["mean IoU, %", before.miou, after.miou], ...classes] : [];
+  const cells = (values) => element("tr", {}, ...values.map((value) => element("td", { textContent: String(value) })));
+  const rows = figures ? [["%", "before", "after", "change, 95 %"], ...figures.changes.map((one) => rowOfChange(one, figures.before))] : [];
   const log = button("Log", async () => save(await download(`/v1/trainings/${id}/log`), `${name}.log`));
   const row = element("div", { className: "row" }, log, end("trainings", { id }, `training of ${name}`));
-  return [text(`${name}: ${state}${detail ? `, ${detail}` : ""}`), element("table", {}, ...rows.map((values) => cells(...values))), row];
+  return [text(`${name}: ${state}${detail ? `. ${detail}` : ""}`), element("table", {}, ...rows.map(cells)), row];
+}
+
+/** A measure as it was, as it is on pictures left out of the training, and the interval of its change. */
+function rowOfChange({ measure, difference, low, high }, { miou, pixel_accuracy, per_class }) {
+  const before = { mIoU: miou, "pixel accuracy": pixel_accuracy }[measure] ?? per_class[measure.replace("IoU ", "")];
+  return [measure, before.toFixed(1), (before + difference).toFixed(1), low === null ? "" : `${low.toFixed(1)} to ${high.toFixed(1)}`];
 }
 
 /** Sends an archive of `files` with a question, and shows the list. */

@@ -30,6 +30,7 @@ function sureness({ doc }) {
 export async function open(hasQuestion) {
   pictures = (await store.load().catch(() => [])).map((one) => ({ ...one, id: null, past: [], future: [] }));
   if (!pictures.length) return;
+  $("many").open = pictures.length > 1;
   if (!hasQuestion) restore(JSON.parse(localStorage.getItem(SETTINGS) ?? "{}"));
   drawStrip();
   await show(pictures.find(({ key }) => key === Number(localStorage.getItem(OPEN))) ?? pictures[0]);
@@ -133,8 +134,8 @@ function accept() {
   if (!go(1, left) && !go(-1, left)) $("note").textContent = `All ${pictures.length} pictures are reviewed.`;
 }
 
-/** Acts on all, `width` at a time, with progress; what is refused costs itself alone. Tells what was done. */
-async function each(items, width, nameOf, act) {
+/** Acts on all, `width` at a time, with progress; what is refused costs itself alone. Tells how many were done. */
+async function each(items, width, participle, nameOf, act) {
   control?.abort();
   const own = (control = new AbortController());
   const { signal } = own;
@@ -166,7 +167,7 @@ async function each(items, width, nameOf, act) {
   $("progress").hidden = true;
   const more = refused.length > MAX_NAMES ? ` And ${refused.length - MAX_NAMES} more.` : "";
   const leftOut = refused.length ? ` Left out: ${refused.slice(0, MAX_NAMES).join(" ")}${more}` : "";
-  $("note").textContent = `${how}${done} of ${items.length} pictures are done.${leftOut}${unkept}`;
+  $("note").textContent = `${how}${done} of ${items.length} pictures are ${participle}.${leftOut}${unkept}`;
 }
 
 /** Adds many files; the first is shown if no picture is. */
@@ -175,7 +176,7 @@ export async function addAll(files) {
   if (!files.length) return tell("There are no pictures among these files.", true);
   navigator.storage?.persist?.(); // a browser may ask its user, so not for a single picture
   const pathOf = (file) => file.webkitRelativePath.split("/").slice(1).join("/") || file.name;
-  await each(files, 1, pathOf, async (file) => {
+  await each(files, 1, "added", pathOf, async (file) => {
     const { image, ...picture } = await opened(file);
     const one = add({ image, ...picture }, baseName(pathOf(file)) + picture.file.name.slice(baseName(picture.file.name).length));
     await one.kept;
@@ -191,7 +192,7 @@ async function labelAll() {
   const open = strip.filter(({ doc }) => !doc.isReviewed && doc.asked !== JSON.stringify(words));
   $("note").textContent = open.length ? "" : pictures.length ? "All pictures are labelled with these words." : "Choose pictures first.";
   if (!open.length) return null;
-  await each(open, IN_FLIGHT, ({ name }) => name, async (picture, signal) => {
+  await each(open, IN_FLIGHT, "labelled", ({ name }) => name, async (picture, signal) => {
     await fileOf(picture);
     const answer = await withRetry(() => engine.segment(picture, words, signal, () => null), signal);
     change(picture, withWords(picture.doc, words, answer));

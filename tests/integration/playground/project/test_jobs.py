@@ -69,6 +69,33 @@ def test_a_training_on_the_project_is_begun_and_ended(context: BrowserContext, s
     expect(line).to_have_count(0)
 
 
+def test_a_refused_training_shows_what_it_would_have_changed(page: Page) -> None:
+    refused = {
+        "id": "a", "name": "mine", "state": "refused", "detail": "It gained nothing certain.",
+        "figures": {
+            "before": {"miou": 39.19, "pixel_accuracy": 94.5, "per_class": {"wheel": 46.8}},
+            "changes": [
+                {"measure": "IoU wheel", "difference": -40.26, "low": -48.39, "high": 29.5},
+                {"measure": "mIoU", "difference": -9.56, "low": -23.81, "high": 8.36},
+                {"measure": "pixel accuracy", "difference": 0.0, "low": None, "high": None},
+            ],
+        },
+    }  # fmt: skip
+    page.route("**/v1/trainings", lambda route: route.fulfill(json={"trainings": [refused]}))
+
+    page.evaluate("document.getElementById('many').open = true")
+
+    line = page.locator("#trainings-list li")
+    expect(line.locator("p")).to_have_text("mine: refused. It gained nothing certain.")
+    rows = [row.locator("td").all_text_contents() for row in line.locator("tr").all()]
+    assert rows == [
+        ["%", "before", "after", "change, 95 %"],
+        ["IoU wheel", "46.8", "6.5", "-48.4 to 29.5"],
+        ["mIoU", "39.2", "29.6", "-23.8 to 8.4"],
+        ["pixel accuracy", "94.5", "94.5", ""],
+    ]
+
+
 def test_a_service_without_trainings_offers_none(page: Page) -> None:
     with_pictures(page)
 
