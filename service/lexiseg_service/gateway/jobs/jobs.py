@@ -257,6 +257,9 @@ class Jobs:
                     for identity in await self._ask_store(partial(self._store.due_notices, holder)):
                         if identity not in self._notices:
                             self._notices[identity] = asyncio.create_task(self._send_notice(identity))
+                    for identity, task in [*self._notices.items()]:
+                        if await self._ask_store(partial(self._store.job, identity)) is None:
+                            task.cancel()  # removed, perhaps by another gateway: nobody is told of it any more
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _send_notice(self, identity: str) -> None:

@@ -82,6 +82,24 @@ def test_a_gateway_that_starts_tells_what_one_that_is_gone_owed(tmp_path: Path) 
     assert len(back.notices) == 1
 
 
+def test_a_job_that_is_removed_is_told_to_nobody_any_more(tmp_path: Path) -> None:
+    away = Receiver(500)
+
+    def told(job: dict[str, Any]) -> int:
+        return sum(headers["webhook-id"] == f"job-{job['id']}" for headers, _ in away.notices)
+
+    with serving(away.handler) as url, gateway(tmp_path, webhook_networks="127.0.0.0/8") as client:
+        removed, other = (
+            finished(client, create(client, ARCHIVE, webhook={"url": url, "secret": SECRET})) for _ in range(2)
+        )
+        until(lambda: told(removed) and told(other))
+
+        client.delete(f"/v1/jobs/{removed['id']}")
+        until(lambda: told(other) == 4)
+
+    assert told(removed) <= 2
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
