@@ -24,7 +24,7 @@ from lexiseg_train.evaluation.counts import scores
 from lexiseg_train.evaluation.run import Report, count_photographs
 
 Rgb = NDArray[np.uint8]
-CHANGE = ("difference", "low", "high")
+FIELDS = {"before": "a", "after": "b", "difference": "difference", "low": "low", "high": "high"}  # of a change in JSON
 GAP = 8  # white pixels between pictures
 
 
@@ -64,9 +64,10 @@ class BeforeAfter:
         ]
 
     def changes(self) -> list[dict[str, Any]]:
-        """The changes of `table` with their intervals, for JSON; null where there was nothing to measure."""
+        """The rows of `table` for JSON; null where there was nothing to measure."""
         return [
-            {"measure": row.measure, **{name: _finite(getattr(row, name)) for name in CHANGE}} for row in self._rows()
+            {"measure": row.measure, **{field: _finite(getattr(row, name)) for field, name in FIELDS.items()}}
+            for row in self._rows()
         ]
 
     def table(self) -> str:

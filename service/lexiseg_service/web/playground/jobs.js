@@ -3,7 +3,7 @@
 import { download, remove, request } from "./engine/server.js";
 import { distinct, projectFiles, save } from "./export.js";
 import { zip } from "./formats.js";
-import { $, button, element, emit, refuse, tell, timeOf, wordsQuestion } from "./page.js";
+import { $, button, element, emit, refill, refuse, state, tell, timeOf, wordsQuestion } from "./page.js";
 import { all, fileOf } from "./project.js";
 
 const POLL = 2000; // milliseconds
@@ -11,7 +11,8 @@ const FORMATS = { coco: "coco.json", yolo: "yolo.zip", jsonl: "answers.jsonl" };
 const TRAINED_ON = /^(images|annotations)\//; // files of the project
 const LINES = { jobs: lineOfJob, trainings: lineOfTraining };
 const waiting = {};
-const running = new Set(); // ids of trainings
+const running = new Set(); // ids of trainings that run, or whose model is not in the list yet
+const isOpen = ({ state: stage }) => ["waiting", "running"].includes(stage);
 
 /** Shows the jobs or trainings, again and again while one runs. Where the service has none, or not for this key, nothing shows. */
 async function list(kind) {
@@ -19,37 +20,36 @@ async function list(kind) {
   const some = (await request("GET", `/v1/${kind}`).catch(() => ({})))[kind];
   $(kind).hidden = !some;
   if (!some) return;
-  $(`${kind}-list`).replaceChildren(...some.map((one) => element("li", {}, ...LINES[kind](one))));
-  if ($(kind).open && some.some(({ state }) => ["waiting", "running"].includes(state))) waiting[kind] = setTimeout(list, POLL, kind);
+  refill(`${kind}-list`, some.map((one) => element("li", {}, ...LINES[kind](one))));
+  if ($(kind).open && some.some((one) => isOpen(one) || running.has(one.id))) waiting[kind] = setTimeout(list, POLL, kind);
 }
 
 const text = (textContent) => element("p", { className: "hint", textContent });
-
-function end(kind, { id }, what) {
-  return button("Delete", () => remove(`/v1/${kind}/${id}`).then(() => list(kind)), { ariaLabel: `Delete the ${what}` });
-}
+const end = (kind, id, what) =>
+  button("Delete", () => remove(`/v1/${kind}/${id}`).then(() => list(kind)), { ariaLabel: `Delete the ${what}`, name: `delete ${id}` });
 
 function lineOfJob({ id, total, done, failed, seconds_left: left, detail }) {
-  const formats = Object.entries(FORMATS).map(([to, name]) => button(to, async () => save(await download(`/v1/jobs/${id}/results?to=${to}`), name)));
+  const saved = async (to) => save(await download(`/v1/jobs/${id}/results?to=${to}`), FORMATS[to]);
+  const formats = Object.keys(FORMATS).map((to) => button(to, () => saved(to), { name: `${to} ${id}` }));
   const rest = left ? `; about ${timeOf(Math.ceil(left))} left` : "";
-  const state = `${done} of ${total} pictures${failed ? `, ${failed} failed` : ""}${rest}${detail ? `: ${detail}` : ""}`;
-  return [text(state), element("div", { className: "row" }, ...formats, end("jobs", { id }, `job of ${total} pictures`))];
+  const line = `${done} of ${total} pictures${failed ? `, ${failed} failed` : ""}${rest}${detail ? `: ${detail}` : ""}`;
+  return [text(line), element("div", { className: "row" }, ...formats, end("jobs", id, `job of ${total} pictures`))];
 }
 
-function lineOfTraining({ id, name, state, detail, figures }) {
-  if (["waiting", "running"].includes(state)) running.add(id);
-  else if (running.delete(id) && state === "done") emit("models");
-  const cells = (values) => element("tr", {}, ...values.map((value) => element("td", { textContent: String(value) })));
-  const rows = figures ? [["%", "before", "after", "change, 95 %"], ...figures.changes.map((one) => rowOfChange(one, figures.before))] : [];
-  const log = button("Log", async () => save(await download(`/v1/trainings/${id}/log`), `${name}.log`));
-  const row = element("div", { className: "row" }, log, end("trainings", { id }, `training of ${name}`));
-  return [text(`${name}: ${state}${detail ? `. ${detail}` : ""}`), element("table", {}, ...rows.map(cells)), row];
-}
-
-/** A measure as it was, as it is on pictures left out of the training, and the interval of its change. */
-function rowOfChange({ measure, difference, low, high }, { miou, pixel_accuracy, per_class }) {
-  const before = { mIoU: miou, "pixel accuracy": pixel_accuracy }[measure] ?? per_class[measure.replace("IoU ", "")];
-  return [measure, before.toFixed(1), (before + difference).toFixed(1), low === null ? "" : `${low.toFixed(1)} to ${high.toFixed(1)}`];
+function lineOfTraining(training) {
+  const { id, name, state: stage, detail, figures } = training;
+  if (isOpen(training)) running.add(id);
+  else if (stage !== "done" || state.models.some((one) => one.name === name)) running.delete(id);
+  else if (running.has(id)) emit("models"); // workers load it some seconds later
+  const cells = (values) => element("tr", {}, ...values.map((value) => element("td", { textContent: value ?? "" })));
+  const rows = (figures?.changes ?? []).map(({ measure, ...one }) => {
+    const [before, after, low, high] = [one.before, one.after, one.low, one.high].map((value) => value?.toFixed(1));
+    return [measure, before, after, low && `${low} to ${high}`];
+  });
+  if (rows.length) rows.unshift(["%", "before", "after", "change, 95 %"]);
+  const log = button("Log", async () => save(await download(`/v1/trainings/${id}/log`), `${name}.log`), { name: `log ${id}` });
+  const row = element("div", { className: "row" }, log, end("trainings", id, `training of ${name}`));
+  return [text(`${name}: ${stage}${detail ? `. ${detail}` : ""}`), element("table", {}, ...rows.map(cells)), row];
 }
 
 /** Sends an archive of `files` with a question, and shows the list. */
