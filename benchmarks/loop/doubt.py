@@ -101,7 +101,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks doubt", description=__doc__)
     parser.add_argument("root", type=Path, help="folder of the data sets")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the recipe finetune")
-    parser.add_argument("--set", default="garments", help="of which `train` is used")
+    parser.add_argument("--set", default="car-parts", help="of which `train` is used")
     parser.add_argument("--held-out", type=int, default=60)
     parser.add_argument("--pool", type=int, default=100, help="photographs to choose from")
     parser.add_argument("--chosen", type=int, default=20)
