@@ -16,11 +16,11 @@ EXPORTED = 2  # frames a second
 COUNT = EXPORTED * FRAMES // RATE
 
 
-def export(page: Page) -> zipfile.ZipFile:
+def export(page: Page, film: str = "the film") -> zipfile.ZipFile:
     page.select_option("#rate", str(EXPORTED))
     with page.expect_download() as download:
         page.get_by_role("button", name="Export clip").click()
-    expect_result(page, f"Saved {COUNT} frames: the film, COCO with track ids, and label maps.")
+    expect_result(page, f"Saved {COUNT} frames: {film}, COCO with track ids, and label maps.")
     expect(page.get_by_role("button", name="Export clip")).to_be_visible()
     return zipfile.ZipFile(io.BytesIO(download.value.path().read_bytes()))
 
@@ -62,6 +62,21 @@ def test_what_words_find_keeps_its_number_through_a_clip(page: Page) -> None:
     until(page, ANSWERED)
 
     assert tracks(export(page)) == {("meadow", 1)}
+
+
+def test_a_browser_that_writes_no_mp4_writes_webm_and_says_so(page: Page) -> None:
+    play(page)
+    add(page, "meadow")
+    page.evaluate("""() => {
+        const supported = MediaRecorder.isTypeSupported.bind(MediaRecorder);
+        MediaRecorder.isTypeSupported = (kind) => !kind.includes("mp4") && supported(kind);
+    }""")
+
+    archive = export(page, "the film (WebM: this browser writes no MP4)")
+
+    (name,) = (each for each in archive.namelist() if "/" not in each)
+    with av.open(io.BytesIO(archive.read(name)), "r") as film:
+        assert (film.format.name, len(list(film.decode(video=0)))) == ("matroska,webm", COUNT)
 
 
 def test_before_a_clip_is_followed_its_speed_is_told(page: Page) -> None:
