@@ -36,7 +36,9 @@ class Edge:
 
 
 @contextmanager
-def started(gateway_http: str, gateway_grpc: str, log: Path, **settings: str) -> Iterator[Edge]:
+def started(
+    gateway_http: str, gateway_grpc: str, log: Path, configuration: Path = CONFIGURATION, /, **settings: str
+) -> Iterator[Edge]:
     """HAProxy in front of a gateway, once it lets questions pass."""
     ports = Edge(free_port(), free_port(), free_port())
     environment = {
@@ -48,7 +50,7 @@ def started(gateway_http: str, gateway_grpc: str, log: Path, **settings: str) ->
     }
     with log.open("w") as output:
         process = subprocess.Popen(
-            ["haproxy", "-db", "-f", str(CONFIGURATION)],
+            ["haproxy", "-db", "-f", str(configuration)],
             env={**os.environ, **environment, **settings},
             stdout=output,
             stderr=output,

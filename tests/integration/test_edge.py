@@ -68,6 +68,39 @@ def test_each_small_frame_of_a_video_is_answered_before_the_next_one_comes(edge:
     assert frames == ["0", "1", "2"]
 
 
+def test_the_frames_of_a_stream_reach_its_gateway_among_several(tmp_path: Path) -> None:
+    seen: dict[int, list[str]] = {0: [], 1: []}
+
+    def gateway(number: int) -> type[Quiet]:
+        class Gateway(Quiet):
+            def do_GET(self) -> None:
+                if self.path != "/readyz":
+                    seen[number].append(self.path)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+        return Gateway
+
+    (template,) = (line for line in CONFIGURATION.read_text().splitlines() if "GATEWAY_HTTP}" in line)
+    with serving(gateway(0)) as one, serving(gateway(1)) as other:
+        addresses = [url.removeprefix("http://").split("/")[0] for url in (one, other)]
+        servers = "\n".join(f"    server {address} {address}" for address in addresses)
+        (tmp_path / "two.cfg").write_text(CONFIGURATION.read_text().replace(template, servers))
+        with (
+            started(addresses[0], addresses[0], tmp_path / "log", tmp_path / "two.cfg") as edge,
+            httpx.Client(base_url=edge.url, timeout=PATIENCE) as client,
+        ):
+            until(lambda: edge.metric('haproxy_backend_active_servers{proxy="gateways_rest"}') == 2)
+            others = [client.get("/v1/models") for _ in range(4)]
+            for _ in range(6):
+                client.get("/v1/streams/a/frames")
+
+    assert not any("set-cookie" in answer.headers for answer in others)
+    assert {paths.count("/v1/models") for paths in seen.values()} == {2}
+    assert sorted(paths.count("/v1/streams/a/frames") for paths in seen.values()) == [0, 6]
+
+
 def test_requests_that_do_not_go_on_are_ended_and_never_reach_the_service(edge: Edge) -> None:
     head = b"POST /segment HTTP/1.1\r\nHost: x\r\n"  # half of it, or all of it without the body
     with ExitStack() as connections:
