@@ -102,7 +102,7 @@ def test_a_prompt_gets_the_same_answer_alone_and_in_company(
 
 
 # Of every tensor of the network: the figures of prompts on the card were measured over it.
-NETWORK = "7c6b00fce7494b083b836d7d77b9e8b4de2c1c54807e65005dd52dd77673efde"
+NETWORK = "9fc5fbb7dd439c520e59011e526fa8fcccc3c94d98e9e424182e4b720d5cbb9c"
 
 
 def test_the_bundled_network_is_the_one_that_prompts_were_measured_with() -> None:
