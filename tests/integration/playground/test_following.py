@@ -102,7 +102,7 @@ def test_a_box_is_followed_is_lost_and_is_stopped(page: Page) -> None:
         (segment,) = asked(page, index)["segments"]
         left, _, width, _ = segment["bbox"]
         assert segment["track_id"] == 1
-        assert abs(left + width / 2 - ball(index)[0]) < RADIUS / 2
+        assert abs(left + width / 2 - ball(index)[0]) < RADIUS * 2 / 3
     expect(segments(page)).to_contain_text(["object 1"])
 
     for index in range(HERE + 2, HERE + 10, 2):

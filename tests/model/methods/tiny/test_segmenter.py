@@ -102,7 +102,7 @@ def test_prompt_masks_have_no_small_islands(tiny: TinySegmenter, coffee: Feature
         _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
         area = stats[1:, cv2.CC_STAT_AREA]
         small = area[area < tiny.settings.crumbs.island * area.max()]
-        assert small.sum() <= 0.005 * area.sum()  # islands in holes: both change sides in the same pass
+        assert small.sum() <= 0.01 * area.sum()  # islands in holes: both change sides in the same pass
 
 
 def test_a_click_on_the_sky_finds_the_sky(tiny: TinySegmenter, china: Features) -> None:
