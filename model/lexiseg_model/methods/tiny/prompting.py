@@ -62,8 +62,10 @@ def clip_and_clean(answer: PromptMasks, prompt: Prompt, scale: Scale, rule: BoxR
 
 def is_exact(prompt: Prompt) -> bool:
     """Whether a prompt can be taken literally: its box is not rough, and no positive point is outside it."""
-    if prompt.box is None or prompt.rough:
-        return prompt.box is None
+    if prompt.box is None:
+        return True
+    if prompt.rough:
+        return False
     points = torch.tensor([(point.x, point.y) for point in prompt.points], dtype=torch.float64).view(-1, 2)
     signs = torch.tensor([1.0 if point.positive else -1.0 for point in prompt.points])
     return bool(box_holds(points, signs, torch.tensor(prompt.box, dtype=torch.float64), torch.tensor(1.0)))

@@ -182,7 +182,7 @@ class Trainer:
         _, is_error, error = log.rpartition(f"\n{ERROR}")
         text = error if is_error else log.rpartition("\n")[2]
         folder = self._folder.path(training.id)
-        for path, name in ((f"{folder / PICTURES}/", ""), (f"{folder / PICTURES}", "the archive"), (f"{folder}/", "")):
+        for path, name in ((f"{folder / PICTURES}/", ""), (str(folder / PICTURES), "the archive"), (f"{folder}/", "")):
             text = text.replace(path, name)
         return text.strip()[:MAX_REASON]
 
@@ -193,7 +193,7 @@ def _refusal(training: Training, figures: Mapping[str, Any]) -> str:
     change = next((each for each in figures.get("changes", ()) if each["measure"] == MEASURE), None)
     if change is None or change["low"] is None:
         return f"{sentence}."
-    return f"{sentence} (mIoU {change['difference']:+.1f}, 95 % {change['low']:+.1f} to {change['high']:+.1f})."
+    return f"{sentence} ({MEASURE} {change['difference']:+.1f}, 95 % {change['low']:+.1f} to {change['high']:+.1f})."
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
