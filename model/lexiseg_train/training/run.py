@@ -182,37 +182,39 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
             phase = self._phase()
             local = LocalPhase(phase.crop, self._division(phase).batch)
             batches = self.batches(local, recipe.workers)
-            while self.progress < 1 and self._phase() == phase:
-                if self._decaying and not self.decayed:
-                    self._save(PLATEAU)
-                    self.decayed = True
-                drawn = self._draw_batches(batches, stops)
-                if drawn is None:
-                    return f"{stops.by} at step {self.step}; start it again to resume"
-                logged.append(self._step(*drawn))
-                now = time.monotonic()
-                # All processes must agree on what comes next.
-                self.seconds, sliced, stopped, late = largest(
-                    [self.seconds + now - clock, now - began, float(stops.requested), now - saved], self.device
-                )
-                clock = now
-                if self.step == recipe.warmup_steps:
-                    self._warmed_up = Reached(self.step, self.crops_seen, self.seconds)
-                pace.step(self.crops_seen, self.progress)
-                journal.move(self.step, self.progress, logged[-1], pace)
-                if first or self.step % recipe.log_steps == 0:
-                    journal.entry(self.step, self._journal_line(logged, phase, pace), "train/")
-                    logged.clear()
-                    first = False
-                if self._validates:
-                    self._validate_and_keep_best(journal)
-                if reason := self._reason_to_stop(stops, stopped, sliced):
-                    return f"{reason} at step {self.step}; start it again to resume"
-                by_steps = recipe.checkpoint_steps and self.step % recipe.checkpoint_steps == 0
-                if by_steps or late > 60 * recipe.checkpoint_minutes:
-                    self._save(CHECKPOINT)
-                    saved = now
-            del batches  # ends its workers
+            try:
+                while self.progress < 1 and self._phase() == phase:
+                    if self._decaying and not self.decayed:
+                        self._save(PLATEAU)
+                        self.decayed = True
+                    drawn = self._draw_batches(batches, stops)
+                    if drawn is None:
+                        return f"{stops.by} at step {self.step}; start it again to resume"
+                    logged.append(self._step(*drawn))
+                    now = time.monotonic()
+                    # All processes must agree on what comes next.
+                    self.seconds, sliced, stopped, late = largest(
+                        [self.seconds + now - clock, now - began, float(stops.requested), now - saved], self.device
+                    )
+                    clock = now
+                    if self.step == recipe.warmup_steps:
+                        self._warmed_up = Reached(self.step, self.crops_seen, self.seconds)
+                    pace.step(self.crops_seen, self.progress)
+                    journal.move(self.step, self.progress, logged[-1], pace)
+                    if first or self.step % recipe.log_steps == 0:
+                        journal.entry(self.step, self._journal_line(logged, phase, pace), "train/")
+                        logged.clear()
+                        first = False
+                    if self._validates:
+                        self._validate_and_keep_best(journal)
+                    if reason := self._reason_to_stop(stops, stopped, sliced):
+                        return f"{reason} at step {self.step}; start it again to resume"
+                    by_steps = recipe.checkpoint_steps and self.step % recipe.checkpoint_steps == 0
+                    if by_steps or late > 60 * recipe.checkpoint_minutes:
+                        self._save(CHECKPOINT)
+                        saved = now
+            finally:
+                del batches  # ends its workers; a failed step's traceback would keep them for 30 s after the run
         return ""
 
     @property

@@ -137,6 +137,21 @@ def test_data_workers_exit_when_their_run_is_killed(forks: ForkServerContext, tm
             assert ended
 
 
+class Failing(ToyRun):
+    def _loss(self, batch: ToyBatch) -> Any:
+        raise ArithmeticError(len(psutil.Process().children()))
+
+
+def test_data_workers_exit_when_a_step_fails(tmp_path: Path) -> None:
+    before = psutil.Process().children()
+
+    with pytest.raises(ArithmeticError) as failure:
+        Failing(recipe_for(tmp_path, workers=1)).train()
+
+    assert psutil.Process().children() == before
+    assert failure.value.args == (len(before) + 1,)
+
+
 def test_a_signal_to_the_process_group_saves_a_checkpoint(forks: ForkServerContext, tmp_path: Path) -> None:
     """As a terminal's Ctrl-C and a machine that shuts down send it."""
     reached, sent = forks.Event(), forks.Event()
