@@ -25,6 +25,7 @@ from tests.train.training.shared_runs import SIDE, TOKENS, WORDS, drawn
 from tests.train.training.toy import recipe_for
 
 EXAMPLES = 16  # of a step
+NARROW = s_seg.SMALL.model_copy(update={"mask_width": 64})
 MINI = "lexiseg-mini-16"
 
 
@@ -64,7 +65,7 @@ def tcl_step(dtype: torch.dtype) -> Step:
 
 
 def s_seg_step(dtype: torch.dtype) -> Step:
-    losses = SSegLosses(s_seg.small_network(), SSegLossSettings()).to(dtype).train()
+    losses = SSegLosses(s_seg.small_network(NARROW), SSegLossSettings()).to(dtype).train()
     losses.network.backbone.eval()  # unlike Swin's, its batch norms would see a part; the projectors' see all
 
     def inputs(parts: list[list[int]]) -> list[Any]:
