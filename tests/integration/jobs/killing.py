@@ -62,12 +62,20 @@ class Patient:
         return identity
 
     def progress(self, job: str) -> dict[str, Any]:
-        content: dict[str, Any] = self.ask("GET", f"/v1/jobs/{job}").json()
+        """Of a job; waits while the service cannot say, as without its Redis."""
+        answer: list[httpx.Response] = []
+
+        def said() -> bool:
+            answer[:] = [self.ask("GET", f"/v1/jobs/{job}")]
+            return answer[0].is_success
+
+        until(said, TO_START, self.process.last_lines)
+        content: dict[str, Any] = answer[0].json()
         return content
 
     def wait_for(self, job: str, done: int, seconds: float = TO_START) -> None:
         """Wait until so many pictures have an answer."""
-        until(lambda: self.progress(job).get("done", 0) >= done, seconds, self.process.last_lines)
+        until(lambda: self.progress(job)["done"] >= done, seconds, self.process.last_lines)
 
     def kill(self, role: Callable[[psutil.Process], bool]) -> None:
         """Kill the gateway or a worker; the supervisor starts it again."""
