@@ -19,7 +19,8 @@ from tests.waiting import until
 LAG = 1.5  # seconds until the Service knows of a change
 NAMES_EVERY = 0.5
 CLIENTS, CALLERS = 2, 3  # of REST and of gRPC
-THINK = 0.3  # seconds between two questions of a client: what starts needs the processor, too
+THINK = 0.6  # seconds between two questions of a client: what starts needs the processor, too
+ANSWERS = 10  # to each kind before the update and after it
 WORKER, GATEWAY = "lexiseg-worker-tiny", "lexiseg-gateway"
 
 pytestmark = [
@@ -112,12 +113,12 @@ def test_a_rolling_update_fails_no_request(release: Release) -> None:
             partial(grpc_client, f"127.0.0.1:{rpc.port}"),
         )
         with load(*[rest] * CLIENTS, *[calls] * CALLERS, pause=THINK) as seen:
-            wait_for(seen, 20)
+            wait_for(seen, ANSWERS)
             # Both at once, as an upgrade of the chart has it.
             with ThreadPoolExecutor(2) as updates:
                 for update in [updates.submit(pods.update) for pods in (workers, gateways)]:
                     update.result()
-            wait_for(seen, 20)
+            wait_for(seen, ANSWERS)
 
     assert set(seen) == {"rest", "grpc"}, seen
     assert not {pod.address for pod in (*workers.pods, *gateways.pods)} & set(first)
