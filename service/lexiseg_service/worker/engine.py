@@ -46,9 +46,9 @@ from lexiseg_service.worker.examples import check_regions, example_rows, rows_ar
 from lexiseg_service.worker.executor import stage_executor
 from lexiseg_service.worker.feature_cache import FeatureCache, Remembered, key_of
 from lexiseg_service.worker.finish import FinishStage
+from lexiseg_service.worker.finish import render as render_answer
 from lexiseg_service.worker.job import Admission, AnyJob, Job, Render, T
 from lexiseg_service.worker.models.pool import COMPUTE_THREADS, GOING_DOWN, Loaded, ModelPool, give_up
-from lexiseg_service.worker.render import render as render_answer
 from lexiseg_service.worker.texts import TextCaches, TextStage
 
 # Decode and finish together, and one more for small work. Image passes use every core already: with more threads the

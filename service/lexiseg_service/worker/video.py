@@ -36,9 +36,9 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.shares import CLIENT_SHARE, Shares
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
+from lexiseg_service.worker.finish import render_frame
 from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.models.pool import GOING_DOWN
-from lexiseg_service.worker.render import render_frame
 
 logger = structlog.get_logger("lexiseg.video")
 # With `latest`: one frame in the image pass and one behind it keep the device busy; further ones would only get stale.

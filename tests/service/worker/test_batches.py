@@ -13,9 +13,9 @@ from lexiseg_model.types import Vocabulary
 from lexiseg_service.fair_queue import FairQueue
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.worker.compute import Portion, next_batch
+from lexiseg_service.worker.finish import render
 from lexiseg_service.worker.job import AnyJob, Job
 from lexiseg_service.worker.models.pool import Loaded
-from lexiseg_service.worker.render import render
 from tests.model.stand_in import ColourSegmenter
 
 FAST = "a stream that never stops"

@@ -194,7 +194,7 @@ def test_abandoned_polygons_are_not_traced(bench: Bench, monkeypatch: pytest.Mon
         traced.append(1)
         return rings_of(mask, simplify)
 
-    monkeypatch.setattr("lexiseg_service.worker.render.rings_of", traced_for_one_who_goes)
+    monkeypatch.setattr("lexiseg_service.worker.finish.rings_of", traced_for_one_who_goes)
     answers.append(bench.click(LEFT, RIGHT, mask="polygon"))
     asked.set()
     until(lambda: bool(traced))

@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 
-from lexiseg_service.worker.render import as_bytes
+from lexiseg_service.worker.finish import as_bytes
 
 
 def test_probabilities_are_rounded_to_bytes_some_rows_at_a_time() -> None:
