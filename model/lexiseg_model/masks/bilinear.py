@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.bands import bands
-from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
-from lexiseg_model.kernel.calls import Axes
+from lexiseg_model.kernel.library import Axes
 
 BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 # [N, 2] where runs of a mask begin and end (one past), as places y + x * H of an image H pixels high; ascending, apart.
@@ -56,7 +55,7 @@ def cut(logits: NDArray[np.float32], size: tuple[int, int]) -> Spans:
         Runs; a run that reaches the lower edge goes on into the next column where that begins inside.
     """
     if library.ready():
-        return compiled.cut(logits, axes((logits.shape[0], logits.shape[1]), size))
+        return library.cut(logits, axes((logits.shape[0], logits.shape[1]), size))
     corners = np.pad(logits, ((0, 1), (0, 1)), mode="edge")  # each cell has four
     y, x = axis(logits.shape[0], size[0]), axis(logits.shape[1], size[1])
     values = (np.diff(corners, axis=1)[:, x.low] * x.weight + corners[:, x.low]).T  # [W, h + 1]

@@ -6,7 +6,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.parts import part_numbers, sums_of
 from lexiseg_model.types import StrictModel
@@ -26,7 +25,7 @@ def without_crumbs(masks: Tensor, rule: CrumbRule) -> Tensor:
     """
     if library.ready():
         cleaned = masks.float().numpy(force=True).copy()
-        n_cells = compiled.remove_crumbs(cleaned, rule.island, rule.hole)
+        n_cells = library.remove_crumbs(cleaned, rule.island, rule.hole)
         return torch.from_numpy(cleaned).to(masks) if n_cells else masks
     crumbs = [crumbs_of(mask > 0, rule) for mask in masks]
     return torch.where(torch.stack(crumbs), -masks, masks) if crumbs else masks

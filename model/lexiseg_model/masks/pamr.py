@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
 
 # Row by row around the centre: the order of the affinities.
@@ -78,7 +77,7 @@ def _refined(maps: Tensor, into: Tensor | None, image: Tensor, settings: PamrSet
 
 def _compiled(maps: Tensor, into: Tensor | None, image: Tensor, settings: PamrSettings) -> Tensor:
     colours, output = image.float().numpy(), None if into is None else into.numpy()
-    refined = compiled.refine_maps(maps.numpy(), colours, settings.dilations, settings.iterations, output)
+    refined = library.refine_maps(maps.numpy(), colours, settings.dilations, settings.iterations, output)
     return torch.from_numpy(refined)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.kernel import library
-from lexiseg_model.kernel.calls import outlines
+from lexiseg_model.kernel.library import outlines
 from lexiseg_model.masks.rle import decode, decode_spans
 from lexiseg_model.types import Ring, Rle
 

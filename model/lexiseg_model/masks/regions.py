@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
 from lexiseg_model.types import LabelMap
 
@@ -45,7 +44,7 @@ def split(
         Regions in the order of `classes`, the largest of each class first.
     """
     is_compiled = library.ready() and labels.itemsize <= 2
-    connected = compiled.connect(labels) if is_compiled else _connect(labels)
+    connected = library.connect(labels) if is_compiled else _connect(labels)
     # By class, then area, then position in the map.
     order = np.lexsort((-connected.areas, connected.classes))
     of_class = connected.classes[order]

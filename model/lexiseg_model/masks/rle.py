@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.bilinear import Spans
 from lexiseg_model.types import LabelMap, Rle
@@ -40,7 +39,7 @@ def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
     if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind != "u":
         raise ShapeError(f"expected a non-empty [H, W] map of unsigned integers, got {labels.dtype} {labels.shape}")
     if library.ready() and labels.itemsize <= 2:
-        return compiled.encode_label_map(labels, n_classes)
+        return library.encode_label_map(labels, n_classes)
     if not n_classes:
         return []
     size = (labels.shape[0], labels.shape[1])
@@ -71,7 +70,7 @@ def encode_spans(spans: Spans, size: tuple[int, int]) -> Rle:
         What `encode_mask` gives for the mask.
     """
     if library.ready():
-        return compiled.encode_spans(spans, size)
+        return library.encode_spans(spans, size)
     packed = coco.frPyObjects({"size": list(size), "counts": _counts(spans, size).tolist()}, *size)
     x, y, width, height = coco.toBbox(packed).astype(int).tolist()
     return Rle(size, packed["counts"].decode("ascii"), int(coco.area(packed)), (x, y, width, height))

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from lexiseg_model.bands import bands
 from lexiseg_model.device import widest_float
-from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.bilinear import axes, axis
 from lexiseg_model.types import LabelMap
@@ -74,7 +73,7 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
     """
     if library.ready() and not scores.is_cuda:
         numbers, places = scores.float().contiguous().numpy(force=True), axes((scores.shape[1], scores.shape[2]), size)
-        return Winners(*compiled.winners(numbers, places, keep_probability))
+        return Winners(*library.winners(numbers, places, keep_probability))
     # By torch on the device of the scores: a GPU returns the label map, not all scores. Every pixel is
     # computed as by the kernel, sum by sum, so the labels are equal to the last bit.
     scores = scores.float().clamp_min(MIN_SCORE)

@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.kernel import calls as compiled
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.masks.rle import encode_label_map
@@ -40,7 +39,7 @@ def outcome(logits: Tensor, size: tuple[int, int], n_classes: int, keep_probabil
     if library.ready() and not logits.is_cuda:
         numbers = logits.float().contiguous().numpy(force=True)
         places = axes((logits.shape[1], logits.shape[2]), size)
-        won, rles = compiled.outcome(numbers, places, n_classes, keep_probability)
+        won, rles = library.outcome(numbers, places, n_classes, keep_probability)
         return Outcome(*won, rles)
     plain = winners(logits, size, keep_probability)
     return Outcome(*plain, encode_label_map(plain.labels, n_classes))
