@@ -16,7 +16,6 @@ let pictures = []; // {key, name, bytes, width, height, thumb, line, doc, past, 
 let strip = []; // the same in the order of the filmstrip
 let control = null; // AbortController of what runs over all pictures
 let shown = 0; // counts the pictures that were shown
-let unkept = ""; // why the last picture could not be stored
 
 const stateOf = ({ doc }) => (doc.isReviewed ? "reviewed" : doc.asked !== NO_WORDS || doc.segments.length ? "labelled" : "new");
 
@@ -28,7 +27,7 @@ function sureness({ doc }) {
 
 /** Opens the project of the last visit, with its question unless there is another. */
 export async function open(hasQuestion) {
-  pictures = (await store.load().catch(() => [])).map((one) => ({ ...one, id: null, past: [], future: [] }));
+  pictures = (await store.load().catch(() => [])).map((one) => ({ ...one, id: null, past: [], future: [], isKept: true }));
   if (!pictures.length) return;
   $("many").open = pictures.length > 1;
   if (!hasQuestion) restore(JSON.parse(localStorage.getItem(SETTINGS) ?? "{}"));
@@ -48,19 +47,21 @@ export function add({ image, file, ...picture }, name = file.name || "picture") 
   one.kept = thumb.convertToBlob({ type: "image/jpeg" }).then(async (blob) => {
     one.thumb = blob;
     drawStrip();
-    await store.keepFile(file, key).then(() => save(one), report(one));
+    await save(one);
   });
   return one;
 }
 
-const report = ({ name }) => (problem) => {
-  const why = problem.name === "QuotaExceededError" ? "its storage is full. Export the project, then erase it." : problem.message;
-  unkept = ` ${name} is not kept in this browser: ${why}`;
-  $("note").textContent = unkept; // an answer overwrites the result line
-};
-
-const save = ({ key, name, bytes, width, height, note, thumb, doc }) =>
-  store.keep({ key, name, bytes, width, height, note, thumb, doc }).catch(report({ name }));
+/** Stores a picture, with its file until that is stored; what fails is tried again with the next change. */
+async function save(one) {
+  const { key, name, bytes, width, height, note, thumb, doc } = one;
+  const file = one.isKept ? null : one.file;
+  await store.keep({ key, name, bytes, width, height, note, thumb, doc }, file).then(() => Object.assign(one, { isKept: true, unkept: "" }), (problem) => {
+    const why = problem.name === "QuotaExceededError" ? "its storage is full. Export the project, then erase it." : problem.message;
+    one.unkept = ` ${name} is not kept in this browser: ${why}`;
+    $("note").textContent = one.unkept; // an answer overwrites the result line
+  });
+}
 
 page.addEventListener("edited", ({ detail: picture }) => {
   if (!picture.thumb) return; // saved when it is there
@@ -167,7 +168,7 @@ async function each(items, width, participle, nameOf, act) {
   $("progress").hidden = true;
   const more = refused.length > MAX_NAMES ? ` And ${refused.length - MAX_NAMES} more.` : "";
   const leftOut = refused.length ? ` Left out: ${refused.slice(0, MAX_NAMES).join(" ")}${more}` : "";
-  $("note").textContent = `${how}${done} of ${items.length} pictures are ${participle}.${leftOut}${unkept}`;
+  $("note").textContent = `${how}${done} of ${items.length} pictures are ${participle}.${leftOut}${pictures.findLast(({ unkept }) => unkept)?.unkept ?? ""}`;
 }
 
 /** Adds many files; the first is shown if no picture is. */

@@ -5,16 +5,18 @@
  * DOMException, as when the disk is full.
  */
 export function databaseOf(name, create) {
-  let opening = null;
-  const opened = () =>
-    new Promise((resolve, reject) => {
-      const request = indexedDB.open(name, 1);
-      request.onupgradeneeded = () => create(request.result);
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
-    });
+  let database = null;
+  const open = async () => {
+    const request = indexedDB.open(name, 1);
+    request.onupgradeneeded = () => create(request.result);
+    await new Promise((resolve, reject) => Object.assign(request, { onsuccess: resolve, onerror: () => reject(request.error) }));
+    request.result.onclose = () => (database = null); // by the browser, as when its user erases what pages keep
+    return request.result;
+  };
   return async (names, act) => {
-    const transaction = (await (opening ??= opened())).transaction(names, "readwrite");
+    database ??= open();
+    database.catch(() => (database = null)); // the next call opens it again
+    const transaction = (await database).transaction(names, "readwrite");
     const done = new Promise((resolve, reject) => {
       transaction.oncomplete = resolve;
       transaction.onabort = () => reject(transaction.error);
@@ -33,6 +35,6 @@ const within = databaseOf("lexiseg-project", (database) => {
 
 export const load = () => within([PICTURES], (pictures) => pictures.getAll());
 export const fileOf = (key) => within([FILES], (files) => files.get(key));
-export const keep = (picture) => within([PICTURES], (pictures) => pictures.put(picture));
-export const keepFile = (file, key) => within([FILES], (files) => files.put(file, key));
+export const keep = (picture, file = null) =>
+  within(file ? [PICTURES, FILES] : [PICTURES], (pictures, files) => pictures.put(picture) && files?.put(file, picture.key));
 export const forget = (key) => within([PICTURES, FILES], (pictures, files) => pictures.delete(key) && files.delete(key));

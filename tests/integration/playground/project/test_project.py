@@ -157,6 +157,27 @@ def test_a_full_disk_is_told_and_the_picture_goes_on(page: Page) -> None:
     expect(segments(page)).to_have_count(1)
 
 
+def test_a_database_that_did_not_open_is_opened_again(context: BrowserContext, server: Server) -> None:
+    context.add_init_script(
+        """(() => {
+            const { open } = IDBFactory.prototype;
+            if (sessionStorage.getItem("tried")) return;
+            IDBFactory.prototype.open = () => {
+                IDBFactory.prototype.open = open;
+                sessionStorage.setItem("tried", "yes");
+                throw new DOMException("the disk is busy", "UnknownError");
+            };
+        })()"""
+    )
+    page = opened(context, server.url)
+    add_files(page, one=CHINA)
+    expect(page.locator("#note")).to_contain_text("1 of 1 pictures are added.")
+
+    page.reload()
+
+    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "one.jpg: new")
+
+
 def test_erasing_leaves_nothing(page: Page) -> None:
     add_files(page, one=CHINA, two=FLOWER)
     page.once("dialog", lambda dialog: dialog.accept())
