@@ -10,7 +10,6 @@ const THUMB = 96; // pixels of the longer side
 const OF_A_PICTURE = [413, 415, 422]; // status codes that concern one picture; the others continue
 const IN_FLIGHT = 2; // pictures that are labelled at a time: the service answers about one while another is sent and read
 const MAX_NAMES = 3; // of skipped pictures in the message
-const MARKS = { new: "", labelled: "●", reviewed: "✓" };
 const [OPEN, SETTINGS] = ["lexiseg-open", "lexiseg-settings"]; // local storage: key of the picture that is shown, the question
 let pictures = []; // {key, name, bytes, width, height, thumb, line, doc, past, future}; `file` and `image` where they are needed
 let strip = []; // the same in the order of the filmstrip
@@ -102,7 +101,7 @@ function drawStrip() {
   for (const picture of strip.filter(({ line }) => !line)) {
     const image = element("img", { src: URL.createObjectURL(picture.thumb), alt: "", loading: "lazy" });
     picture.line = button("", () => show(picture));
-    picture.line.append(image, element("span", {}));
+    picture.line.append(image);
     mark(picture);
   }
   $("strip").replaceChildren(...strip.map(({ line }) => element("li", {}, line)));
@@ -116,7 +115,6 @@ function mark(picture) {
   const isOpen = picture === state.picture;
   const title = `${picture.name}: ${stateOf(picture)}`;
   Object.assign(picture.line, { className: stateOf(picture), title, ariaLabel: title, tabIndex: isOpen ? 0 : -1, ariaCurrent: String(isOpen) });
-  picture.line.lastChild.textContent = MARKS[stateOf(picture)];
 }
 
 /** Shows the next picture of some in a direction of the strip; false if there is none. */
