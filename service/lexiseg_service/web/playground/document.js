@@ -3,7 +3,7 @@
 // Documents are replaced and never changed: a step of the history is a reference, so that undo is exact to the pixel. A
 // segment keeps the labels of the words that it was made of (`origins`) and, unless it was painted on, its `prompt`.
 
-import { encoded, overlapOf, paint, parts, stroked } from "./masks.js";
+import { encoded, overlapOf, parts, pixelsIn, stroked } from "./masks.js";
 import { emit, page, restore, settings, state, tell } from "./page.js";
 
 const SAME = 0.5; // IoU from which an object of a new answer is one that was edited before
@@ -121,17 +121,14 @@ export function withFields(doc, number, fields) {
 
 /** Fields of a mask after a stroke {points, radius, adds}; `one`: the segment, or null for an empty mask. */
 export function afterStroke(one, size, stroke) {
-  const pixels = new Uint8Array(size[0] * size[1]);
-  if (one) paint(pixels, one.mask, 1);
+  const pixels = pixelsIn(size, one ? [one.mask] : []);
   stroked(pixels, size, stroke.points, stroke.radius, stroke.adds ? 1 : 0);
   return { ...encoded(pixels, 2, size)[1], prompt: undefined };
 }
 
 /** One segment of two: the first keeps its label. */
 export function merged(doc, one, other) {
-  const [height, width] = one.mask.size;
-  const pixels = new Uint8Array(height * width);
-  for (const { mask } of [one, other]) paint(pixels, mask, 1);
+  const pixels = pixelsIn(one.mask.size, [one.mask, other.mask]);
   const origins = (one.origins || other.origins) && [...(one.origins ?? []), ...(other.origins ?? [])];
   const whole = { ...encoded(pixels, 2, one.mask.size)[1], origins, prompt: undefined };
   return withFields(withFields(doc, one.number, whole), other.number, { isGone: true });
@@ -139,10 +136,7 @@ export function merged(doc, one, other) {
 
 /** A segment for each connected part, the largest under the old number with all crumbs; null if there is one part only. */
 export function split(doc, one) {
-  const [height, width] = one.mask.size;
-  const pixels = new Uint8Array(height * width);
-  paint(pixels, one.mask, 1);
-  const { ids, owner, areas } = parts(pixels, height); // of columns, as if they were rows
+  const { ids, owner, areas } = parts(pixelsIn(one.mask.size, [one.mask]), one.mask.size[0]); // of columns, as if they were rows
   const large = [...owner.keys()].filter((id) => owner[id] && areas[id] >= CRUMB * one.area).sort((a, b) => areas[b] - areas[a]);
   if (large.length < 2) return null;
   const places = owner.map((isInside, id) => (isInside ? Math.max(0, large.indexOf(id)) : large.length));

@@ -21,12 +21,19 @@ function runsOf(counts) {
 }
 
 /** Writes a number into every pixel of a mask; `pixels` [H * W] are in column-major order. */
-export function paint(pixels, { counts }, number) {
+function paint(pixels, { counts }, number) {
   let end = 0;
   runsOf(counts).forEach((length, index) => {
     if (index % 2) pixels.fill(number, end, end + length);
     end += length;
   });
+}
+
+/** The pixels [H * W] of some masks, in column-major order: 1 inside. */
+export function pixelsIn([height, width], masks) {
+  const pixels = new Uint8Array(height * width);
+  for (const mask of masks) paint(pixels, mask, 1);
+  return pixels;
 }
 
 /** `{mask, area, bbox}` of every label below `count` in a column-major map; `mask` is a COCO RLE. */

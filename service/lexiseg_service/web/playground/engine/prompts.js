@@ -4,7 +4,7 @@
 // outputs), and `look(look)`, the view of a part. Masks are logits [h * w].
 
 import { cut, resized, scaled } from "./maps.js";
-import { encoded, paint } from "../masks.js";
+import { encoded, pixelsIn } from "../masks.js";
 
 /** The answer to a prompt: its `logits`, its mask's run lengths, area and box, and its quality. */
 export async function cutOut(rules, picture, prompt, run) {
@@ -106,8 +106,7 @@ async function correct(rules, picture, { points = [], box, mask }, run) {
   const { cells, size } = picture;
   const [positives, negatives] = bySign(points);
   const [[h, w], [H, W]] = [cells, size];
-  const pixels = new Uint8Array(H * W); // column-major
-  paint(pixels, mask, 1);
+  const pixels = pixelsIn(size, [mask]);
   const shares = resized(pixels, [W, H], [w, h], 1, 1, false, Float32Array); // share of each cell that the mask covers
   let logits = Float32Array.from(shares, (_, i) => (2 * shares[(i % w) * h + Math.floor(i / w)] - 1) * certain);
   const repaint = (shown, number) => cut(shown, cells, size).forEach((each, pixel) => each && (pixels[pixel] = number));

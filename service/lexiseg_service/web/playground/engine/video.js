@@ -1,6 +1,7 @@
 // Video memory: scores averaged over frames, and stable object numbers, by the same rules as the service.
 
 import { resized, scaled } from "./maps.js";
+import { encoded, overlapOf, pixelsIn } from "../masks.js";
 
 const OF_GRAY = [4899, 9617, 1868]; // weights of red, green and blue in 1/16384, as in OpenCV's conversion to gray
 
@@ -9,7 +10,7 @@ export function videoMemory(rules, run) {
   let picture = null; // of the last frame: {rgb, gray, size: [h, w]}
   let motion = null; // from the previous frame, or null: position `x`, `y` of each pixel in it, and its `trust`
   let past = null; // averaged scores
-  let tracks = []; // {number, label, mask, missed}
+  let tracks = []; // {number, label, seen: {mask, area, bbox}, missed}
   let last = 0; // number of the newest track
 
   /** Stores the next frame, RGB bytes of a tile [height, width], and estimates its motion. @param {number[]} tile */
@@ -62,17 +63,20 @@ export function videoMemory(rules, run) {
       const [column, row] = [Math.floor(((cell % width) * W) / width), Math.floor((Math.floor(cell / width) * H) / height)];
       return labels[column * H + row];
     });
-    const masks = segments.map(({ piece }) => maskOf(small.length, (cell) => small[cell] === piece));
+    const sides = /** @type {[any, any]} */ ([width, height]); // of masks of rows instead of columns
+    const all = encoded(small, 1 + Math.max(...segments.map(({ piece }) => piece)), sides);
+    const masks = segments.map(({ piece }) => all[piece]);
     if (!motion) tracks = [];
     for (const track of tracks) {
-      const { cells } = track.mask;
-      track.mask = maskOf(cells.length, (cell) => {
+      const cells = pixelsIn(sides, [track.seen.mask]);
+      const moved = cells.map((_, cell) => {
         const [column, row] = [Math.round(motion.x[cell]), Math.round(motion.y[cell])];
-        return column >= 0 && row >= 0 && column < width && row < height && cells[row * width + column] > 0;
+        return Number(column >= 0 && row >= 0 && column < width && row < height && cells[row * width + column]);
       });
+      track.seen = encoded(moved, 2, sides)[1];
     }
     const pairs = tracks.flatMap((track) =>
-      segments.flatMap(({ class_index: label }, index) => (label === track.label ? [{ track, index, overlap: overlapOf(track.mask, masks[index]) }] : [])),
+      segments.flatMap(({ class_index: label }, index) => (label === track.label ? [{ track, index, overlap: overlapOf(track.seen, masks[index]) }] : [])),
     );
     pairs.sort((one, other) => other.overlap - one.overlap || one.track.number - other.track.number);
     const owners = new Map();
@@ -82,25 +86,15 @@ export function videoMemory(rules, run) {
     const current = segments.map(({ class_index: label }, index) => {
       if (!masks[index].area) return null;
       const track = owners.get(index) ?? { number: (last += 1), label };
-      return Object.assign(track, { mask: masks[index], missed: 0 });
+      return Object.assign(track, { seen: masks[index], missed: 0 });
     });
-    const missing = tracks.filter((track) => !current.includes(track) && (track.missed += 1) <= maxMissed && track.mask.area);
-    const largest = current.filter(Boolean).sort((one, other) => other.mask.area - one.mask.area);
+    const missing = tracks.filter((track) => !current.includes(track) && (track.missed += 1) <= maxMissed && track.seen.area);
+    const largest = current.filter(Boolean).sort((one, other) => other.seen.area - one.seen.area);
     tracks = [...largest, ...missing].slice(0, maxTracks);
     return current.map((track) => track?.number ?? null);
   }
 
   return { look, smooth, follow };
-}
-
-function maskOf(length, isInside) {
-  const cells = Uint8Array.from({ length }, (_, cell) => Number(isInside(cell)));
-  return { cells, area: cells.reduce((sum, each) => sum + each, 0) };
-}
-
-function overlapOf(one, other) {
-  const both = one.cells.reduce((sum, each, cell) => sum + (each & other.cells[cell]), 0);
-  return both ? both / (one.area + other.area - both) : 0; // intersection over union
 }
 
 /** @param {number[]} from @param {number[]} to */
