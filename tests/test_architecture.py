@@ -36,6 +36,7 @@ SOURCES = {".py", ".c", ".h", ".js"}
 GENERATED = re.compile(r"_pb2(_grpc)?\.pyi?$")
 ROOMS = 2  # names below a package that make a room, as in lexiseg_service.gateway
 OWN_SUFFIXES = {".py", ".md", ".yaml", ".toml"}
+NAMED_MODULE = re.compile(r"`([\w-]+/[\w/-]+\.(?:py|js|c|h))`")
 MACHINE_FOLDERS = ("work", "root", "opt")
 # A path that starts at such a folder; `models/work/` and web addresses start elsewhere.
 MACHINE_PATH = re.compile(rf"(?<![\w.\-/])/(?:{'|'.join(MACHINE_FOLDERS)})/")
@@ -350,6 +351,21 @@ def test_models_that_tests_share_are_let_go_of_with_their_folder() -> None:
     ]
 
     assert offences == []
+
+
+def test_modules_that_comments_name_exist() -> None:
+    files = [f"/{path.relative_to(ROOT).as_posix()}" for path in own_files()]
+    sources = [path for path in own_files() if path.suffix in SOURCES]
+
+    missing = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in sources
+        for name in NAMED_MODULE.findall(path.read_text(encoding="utf-8"))
+        if not any(file.endswith(f"/{name}") for file in files)
+    }
+
+    assert sources
+    assert missing == set()
 
 
 def test_no_file_names_a_folder_of_one_machine() -> None:

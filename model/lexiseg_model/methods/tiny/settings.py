@@ -47,7 +47,7 @@ class MaskRule(StrictModel):
 class ClickOrder(MaskRule):
     """What orders the four masks of a single click, beside the predicted quality, whose weight is 1.
 
-    Fitted on training photographs (`training/prompt_rules.py`).
+    Fitted on training photographs (`lexiseg_train.methods.tiny.prompt_rules`).
     """
 
     stability: float = Field(0.9, description="weight of the stability: area above logit 1 over that above -1, 0..1")
