@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from lexiseg_model.catalogue import models
 from lexiseg_model.catalogue.weights import image_digest, settings_of
 from lexiseg_model.clip import windowed
-from lexiseg_model.clip.images import normalise
-from lexiseg_model.clip.patch_text import MIN_PROBABILITY, ImageTower, PatchTextSegmenter
-from lexiseg_model.clip.text import TextTower
+from lexiseg_model.clip.patch_text import MIN_PROBABILITY
 from lexiseg_model.device import Execution
-from lexiseg_model.errors import ExportError, WeightsError
-from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
-from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, nearest, region_map
-from lexiseg_model.methods.dense_clip.network import DenseNetwork, TimmModel, TimmTower
+from lexiseg_model.errors import WeightsError
+from lexiseg_model.features import Features, Plan, TileFeatures
+from lexiseg_model.methods.dense_clip.corrclip import nearest, region_map
+from lexiseg_model.methods.dense_clip.network import DenseNetwork
+from lexiseg_model.methods.dense_clip.patches import DenseClipSegmenter, PictureSegmenter
 from lexiseg_model.methods.dense_clip.sam import SamView
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts
@@ -39,60 +36,6 @@ from lexiseg_model.methods.dense_clip.trident import (
 from lexiseg_model.segmenter import Competing, Segmenter, TextBank
 from lexiseg_model.types import ModelCard, Refinement
 from lexiseg_model.vocabulary.scoring import MAX_AT_FULL_SIZE, majority_vote, put_first
-
-
-class DenseClipSegmenter(PatchTextSegmenter):
-    """CLIP under an attention policy, on one device."""
-
-    settings: DenseClipSettings
-
-    def __init__(self, parts: Parts, settings: DenseClipSettings, card: ModelCard, execution: Execution) -> None:
-        tower = image_tower(parts, settings)
-        texts = TextTower(parts.towers, execution.device)
-        super().__init__(tower, texts, settings, card, parts.digest, execution)
-        self._proxy = parts.proxy
-
-    @torch.inference_mode()
-    def likeness(self, features: Features) -> Tensor | None:
-        """Values of DINO's last block where there is a DINO, as LPOSS has them; of the whole canvas at once."""
-        dino = self._proxy
-        if dino is None:
-            return super().likeness(features)
-
-        def values() -> Tensor:
-            canvas = features.tensors["guide"].to(self._execution.device).float()
-            rows, columns = (max(1, round(side / dino.kind.patch)) * dino.kind.patch for side in canvas.shape[1:])
-            images = normalise(windowed.resize(canvas, (rows, columns))[None], "imagenet")
-            return F.normalize(dino.values(images.to(self._execution.dtype)).float()[0], dim=0)
-
-        return features.derived.once("values of DINO", values)
-
-
-class PictureSegmenter(DenseClipSegmenter, ABC):
-    """A model that encodes the whole picture with a further network: a tile is a picture in its original size.
-
-    The longer side is limited to the card's. The image pass makes the canvas and its windows.
-    """
-
-    def __init__(self, parts: Parts, settings: DenseClipSettings, card: ModelCard, execution: Execution) -> None:
-        super().__init__(parts, settings, card, execution)
-        self.buckets = ((card.input.short_side, card.input.short_side),)
-
-    def image_network(self) -> nn.Module:
-        raise ExportError(f"{self.card.name} cannot be written as ONNX: its image pass is more than one network")
-
-    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        limits = self.card.input.model_copy(update={"short_side": min(picture_size(rgb))})
-        return windowed.plan_windows(rgb, limits, None, None, options)
-
-    @torch.inference_mode()
-    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        passes = [self._encode_picture(np.ascontiguousarray(tile.transpose(1, 2, 0))) for tile in tiles]
-        return tuple(torch.stack(parts) for parts in zip(*passes, strict=True))
-
-    @abstractmethod
-    def _encode_picture(self, rgb: NDArray[np.uint8]) -> TileFeatures:
-        """Features of a picture [H, W, 3]: `patches` first, `guide` uint8 [3, h, w], the canvas, last."""
 
 
 class CorrClipSegmenter(PictureSegmenter):
@@ -214,21 +157,6 @@ class TridentSegmenter(PictureSegmenter):
         seen = self._seen(windowed.layout_of(features).canvas)
         refined = prompted(self._sam, features.tensors["sam"].float(), seen, answer, self.settings.sam_least)
         return put_first(refined.shares.clamp_min(MIN_PROBABILITY).log(), refined.winner)
-
-
-def image_tower(parts: Parts, settings: DenseClipSettings) -> ImageTower:
-    """Image tower of CLIP under its policy, or of timm without one.
-
-    Raises:
-        WeightsError: the tower gives no patches, or does not support the policy.
-    """
-    visual = parts.towers.visual
-    if not isinstance(visual, TimmModel):
-        kind = CorrClipTower if settings.policy == "corrclip" else DenseNetwork
-        return kind(visual, settings, parts.proxy)
-    if settings.policy != "maskclip":
-        raise WeightsError(f"{settings.architecture} knows the policy maskclip alone; got {settings.policy}")
-    return TimmTower(visual, settings.normalisation)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> DenseClipSegmenter:
