@@ -359,6 +359,21 @@ class Proposing(Protocol):
         """Class-agnostic masks of everything in the image; cached with the features."""
 
 
+class BankRows(NamedTuple):
+    """Regions of a picture for a bank, float16."""
+
+    keys: NDArray[np.float16]  # [R, C]
+    values: NDArray[np.float16]  # [R, D]
+
+
+@runtime_checkable
+class Banking(Protocol):
+    """Regions of pictures that help to name regions which look like them."""
+
+    def bank_rows(self, rgb: NDArray[np.uint8]) -> BankRows:
+        """Regions of a picture [H, W, 3]."""
+
+
 @runtime_checkable
 class Regions(Protocol):
     """Classes of any masks."""

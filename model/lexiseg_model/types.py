@@ -24,7 +24,9 @@ Refinement = Literal["none", "pamr", "lposs", "regions"]
 Precision = Literal["exact", "fast"]
 CommercialUse = Literal["yes", "no", "ask"]
 Runtime = Literal["auto", "torch", "onnx", "onnx-int8", "openvino", "tensorrt", "torch-compile"]
-DinoName = Literal["dino", "dino_vitb16", "dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]
+DinoName = Literal[
+    "dino", "dino_vitb16", "dino_vitb8", "dino_vits8", "dinov2_vitl14_reg", "dinov2_vitb14_reg", "dinov2_vits14_reg"
+]
 LabelMap = NDArray[np.unsignedinteger]
 
 MAX_SHOWN_NAME = 80  # characters of an unknown name in an error

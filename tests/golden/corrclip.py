@@ -177,10 +177,16 @@ def bilinear(plane: Array, size: tuple[int, int]) -> Array:
     return out
 
 
-def patch_vectors(weights: Weights, image: Array, heads: int, depth: int, units: Array, regions: Labels) -> Array:
-    """Vectors [P, D] in the space of texts on the square grid of `units`; the image has the size learned by CLIP."""
+def patch_vectors(
+    weights: Weights, image: Array, heads: int, depth: int, units: Array, regions: Labels, merging: bool = True
+) -> Array:
+    """Vectors [P, D] in the space of texts on the square grid of `units`; the image has the size learned by CLIP.
+
+    `merging` is commented out in version 2.
+    """
     fine = math.isqrt(len(units))
-    cells = merged(nearest(regions, (fine, fine)).ravel(), units)
+    cells = nearest(regions, (fine, fine)).ravel()
+    cells = merged(cells, units) if merging else cells
     shares = attention(units, cells)
     patches = patch_rows(image, weights["visual.conv1.weight"])
     grid = math.isqrt(len(patches))

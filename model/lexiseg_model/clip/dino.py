@@ -45,6 +45,7 @@ KINDS: dict[DinoName, DinoKind] = {
     "dino_vitb16": DinoKind("vit_base_patch16_224.dino", 16, "scale_factor"),
     "dino_vitb8": DinoKind("vit_base_patch8_224.dino", 8, "scale_factor"),
     "dino_vits8": DinoKind("vit_small_patch8_224.dino", 8, "scale_factor"),
+    "dinov2_vitl14_reg": DinoKind("vit_large_patch14_reg4_dinov2.lvd142m", 14, "timm"),
     "dinov2_vitb14_reg": DinoKind("vit_base_patch14_reg4_dinov2.lvd142m", 14, "timm"),
     "dinov2_vits14_reg": DinoKind("vit_small_patch14_reg4_dinov2.lvd142m", 14, "timm"),
 }

@@ -54,7 +54,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("segment photos -c sky --bands 1", "No such option: --bands"),
         ("video photos/china.jpg -c sky --out out.mp4", "`lexiseg segment` takes images"),
         ("bulk photos rows --local", "give either classes or --vocabulary"),
-        ("bulk photos rows -c a --to csv --local", "expected one of coco, webdataset, yolo"),
+        ("bulk photos rows -c a --to csv --local", "expected one of coco, webdataset, yolo, bank"),
         ("bulk photos rows -c a --actors 3:1", "1 <= MIN <= MAX"),
         ("keys new camera,7", "lexiseg: ID: expected"),
         ("eval --dataset flags --root data --compare tiny tiny --task box", "No such option: --compare"),

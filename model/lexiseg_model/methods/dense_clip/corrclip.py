@@ -16,6 +16,7 @@ As released, the lowest label of a window is taken for "outside all regions", al
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,69 +50,7 @@ QUALITY = 0.4  # expected IoU that a mask must exceed
 STABILITY = 0.4  # least area of logits above 1, as a share of that above -1
 OVERLAP = 0.7  # IoU of boxes above which the worse mask goes
 
-
-class CorrClipTower(ImageTower):
-    """Image tower of CorrCLIP, with patches on DINO's grid."""
-
-    def __init__(self, visual: torch.nn.Module, settings: DenseClipSettings, proxy: DinoTower | None) -> None:
-        """Build the tower. Raises WeightsError if CLIP's tower is no plain ViT, or `proxy` is not the first DINO."""
-        super().__init__()
-        if proxy is None or proxy.kind.positions != "scale_factor":
-            raise WeightsError("policy corrclip needs a tower of DINO's make beside CLIP's")
-        self.visual: VisionTransformer = vision.require_plain_vit(visual)
-        self.proxy = proxy
-        self.settings = settings
-        self.multiple = math.lcm(self.visual.patch_size[0], proxy.kind.patch)
-
-    def forward(self, tiles: Tensor, regions: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Unit vectors [N, D, h, w] of tiles uint8 [N, 3, s, t], one at a time.
-
-        Args:
-            tiles: the tiles.
-            regions: integers [N, s, t], 0 for no region; None: there are no regions.
-        """
-        padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
-        dtype = self.visual.conv1.weight.dtype
-        images = padding.add(normalise(tiles, self.settings.normalisation)).to(dtype)
-        likeness = self.proxy.queries_and_keys(padding.add(normalise(tiles, "imagenet")).to(dtype)).float()
-        labels = torch.zeros_like(tiles[:, 0]) if regions is None else regions
-        sides = (padding.left, padding.right, padding.top, padding.bottom)
-        padded = [F.pad(each.long(), sides, value=int(each.max()) + 1) for each in labels]  # a region of its own
-        maps = [
-            self._vectors(image[None], F.normalize(alike, dim=0), label)
-            for image, alike, label in zip(images, likeness, padded, strict=True)
-        ]
-        return (F.normalize(torch.cat(maps).float(), dim=1),)
-
-    def _vectors(self, image: Tensor, units: Tensor, regions: Tensor) -> Tensor:
-        """Vectors [1, D, h, w] of one image [1, 3, H, W], DINO's unit vectors [C, h, w] and regions [H, W]."""
-        fine = (units.shape[1], units.shape[2])
-        flat = units.flatten(1).T  # [P, C]
-        cells = merged(nearest(regions, fine).flatten(), flat)
-        shares = attention(flat, cells)
-        tokens, grid = vision.embed(self.visual, image, self.settings.positions)
-        names, which = torch.unique(nearest(cells.view(fine), grid).flatten(), return_inverse=True)
-        count = len(names)
-        tokens = torch.cat([tokens[:, :1].expand(-1, count, -1), tokens], 1)
-        mask = _mask(which, count).to(tokens.dtype)
-        blocks = self.visual.transformer.resblocks
-        outputs = []
-        for block in blocks:
-            tokens = block(tokens, attn_mask=mask)
-            outputs.append(tokens)
-        first, end = spatial_blocks(len(blocks))
-        earlier = torch.stack(outputs[first:end]).mean(0)
-        main, spatial = (self._averaged(part[:, count:], grid, shares, fine) for part in (outputs[-2], earlier))
-        semantic = self.visual.ln_post(tokens[0, :count])[nearest(which.view(grid), fine).flatten()]
-        total: Tensor = (main + ALPHA * spatial + BETA * semantic) @ self.visual.proj
-        return vision.patch_map(total, fine)
-
-    def _averaged(self, tokens: Tensor, grid: vision.Grid, shares: Tensor, fine: vision.Grid) -> Tensor:
-        """Values of the last block on the fine grid, averaged by `shares` [P, P]: [1, P, width]."""
-        values = values_on(self.visual, vision.Tokens(tokens, grid), fine).flatten(2).transpose(1, 2)
-        block = vision.last_block(self.visual)
-        mixed: Tensor = self.visual.ln_post(block.ls_1(block.attn.out_proj(shares.to(values.dtype) @ values)))
-        return mixed
+CellRule = Callable[[Tensor, Tensor], Tensor]  # regions [P] and unit vectors [P, C] to regions [P]
 
 
 def merged(cells: Tensor, units: Tensor) -> Tensor:
@@ -129,6 +68,100 @@ def merged(cells: Tensor, units: Tensor) -> Tensor:
     alike = 1 - means @ means.T <= APART
     group = torch.from_numpy(connected_components(alike.cpu().numpy())[1]).to(cells)
     return torch.where(which > 0, group[(which - 1).clamp_min(0)] + 1, 0)
+
+
+def apart(cells: Tensor, units: Tensor) -> Tensor:
+    """Regions [P] as they are, which is version 2; the lowest label is no region: 0 in the result."""
+    which: Tensor = torch.unique(cells, return_inverse=True)[1]
+    return which
+
+
+class CorrClipTower(ImageTower):
+    """Image tower of CorrCLIP, with patches on DINO's grid."""
+
+    def __init__(
+        self, visual: torch.nn.Module, settings: DenseClipSettings, proxy: DinoTower | None, cells_of: CellRule = merged
+    ) -> None:
+        """Build the tower. Raises WeightsError if CLIP's tower is no plain ViT, or `proxy` is not the first DINO."""
+        super().__init__()
+        if proxy is None or proxy.kind.positions != "scale_factor":
+            raise WeightsError("policy corrclip needs a tower of DINO's make beside CLIP's")
+        self.visual: VisionTransformer = vision.require_plain_vit(visual)
+        self.proxy = proxy
+        self.settings = settings
+        self.multiple = math.lcm(self.visual.patch_size[0], proxy.kind.patch)
+        self._cells_of = cells_of
+
+    def forward(self, tiles: Tensor, regions: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Unit vectors [N, D, h, w] of tiles uint8 [N, 3, s, t]; arguments are those of `vectors`."""
+        return (F.normalize(self.vectors(tiles, regions), dim=1),)
+
+    def vectors(self, tiles: Tensor, regions: Tensor | None = None) -> Tensor:
+        """Vectors float32 [N, D, h, w] in the text space of tiles uint8 [N, 3, s, t], one at a time.
+
+        Args:
+            tiles: the tiles.
+            regions: integers [N, s, t], 0 for no region; None: there are no regions.
+        """
+        padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
+        dtype = self.visual.conv1.weight.dtype
+        images = padding.add(normalise(tiles, self.settings.normalisation)).to(dtype)
+        likeness = self.proxy.queries_and_keys(padding.add(normalise(tiles, "imagenet")).to(dtype)).float()
+        labels = torch.zeros_like(tiles[:, 0]) if regions is None else regions
+        maps = []
+        for image, alike, label in zip(images, F.normalize(likeness, dim=1), labels, strict=True):
+            cells = nearest(padded_regions(label, padding), (alike.shape[1], alike.shape[2]))
+            grouped = self._cells_of(cells.flatten(), alike.flatten(1).T)
+            maps.append(region_vectors(self.visual, self.settings.positions, image, alike, grouped))
+        return torch.cat(maps).float()
+
+
+def padded_regions(labels: Tensor, padding: Padding) -> Tensor:
+    """Regions [H, W] with the padding as a region of its own."""
+    sides = (padding.left, padding.right, padding.top, padding.bottom)
+    return F.pad(labels.long(), sides, value=int(labels.max()) + 1)
+
+
+def region_vectors(
+    visual: VisionTransformer, positions: vision.PositionRule, image: Tensor, units: Tensor, cells: Tensor
+) -> Tensor:
+    """Vectors [1, D, h, w] in the text space of an image [3, H, W].
+
+    Args:
+        visual: CLIP's image tower.
+        positions: how its positions are resized.
+        image: whole patches of CLIP.
+        units: unit vectors [C, h, w] of another tower.
+        cells: regions [h * w] on their grid, 0 for no region.
+    """
+    fine = (units.shape[1], units.shape[2])
+    shares = attention(units.flatten(1).T, cells)
+    tokens, grid = vision.embed(visual, image[None], positions)
+    names, which = torch.unique(nearest(cells.view(fine), grid).flatten(), return_inverse=True)
+    count = len(names)
+    tokens = torch.cat([tokens[:, :1].expand(-1, count, -1), tokens], 1)
+    mask = _mask(which, count).to(tokens.dtype)
+    blocks = visual.transformer.resblocks
+    outputs = []
+    for block in blocks:
+        tokens = block(tokens, attn_mask=mask)
+        outputs.append(tokens)
+    first, end = spatial_blocks(len(blocks))
+    earlier = torch.stack(outputs[first:end]).mean(0)
+    main, spatial = (_averaged(visual, part[:, count:], grid, shares, fine) for part in (outputs[-2], earlier))
+    semantic = visual.ln_post(tokens[0, :count])[nearest(which.view(grid), fine).flatten()]
+    total: Tensor = (main + ALPHA * spatial + BETA * semantic) @ visual.proj
+    return vision.patch_map(total, fine)
+
+
+def _averaged(
+    visual: VisionTransformer, tokens: Tensor, grid: vision.Grid, shares: Tensor, fine: vision.Grid
+) -> Tensor:
+    """Values of the last block on the fine grid, averaged by `shares` [P, P]: [1, P, width]."""
+    values = values_on(visual, vision.Tokens(tokens, grid), fine).flatten(2).transpose(1, 2)
+    block = vision.last_block(visual)
+    mixed: Tensor = visual.ln_post(block.ls_1(block.attn.out_proj(shares.to(values.dtype) @ values)))
+    return mixed
 
 
 def attention(units: Tensor, cells: Tensor) -> Tensor:

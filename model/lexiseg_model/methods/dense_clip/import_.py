@@ -14,6 +14,7 @@ from lexiseg_model.clip.dino import dino_from_file
 from lexiseg_model.clip.towers import ClipTowers, from_files, known_architecture
 from lexiseg_model.errors import OptionError
 from lexiseg_model.methods.dense_clip.patches import image_tower
+from lexiseg_model.methods.dense_clip.retrieval import read_bank
 from lexiseg_model.methods.dense_clip.sam import Sam, sam_from_folder
 from lexiseg_model.methods.dense_clip.settings import (
     PolicyName,
@@ -35,19 +36,21 @@ class Options(ImportOptions):
 
     clip: tuple[Path, ...] = Field(min_length=1, description="CLIP's towers, in one file or two")
     policy: Annotated[PolicyName, BeforeValidator(_policy)] = Field(
-        "naclip", description="maskclip, sclip, naclip, proxyclip, corrclip or trident; default: naclip"
+        "naclip", description="maskclip, sclip, naclip, proxyclip, corrclip, corrclip_v2 or trident; default: naclip"
     )
     architecture: str = Field("ViT-B-16", description="open_clip's name of the CLIP; default: ViT-B-16")
     activation: Literal["quickgelu", "gelu"] | None = Field(
         None, description="activation of the towers, if the file does not tell"
     )
     proxy: Path | None = Field(
-        None, description="weights of DINO ViT-B/8, for policies with a second tower; for trident of B/16"
+        None,
+        description="weights of a second tower: DINO ViT-B/8; for trident B/16, for corrclip_v2 DINOv2 ViT-L/14",
     )
     sam: Path | None = Field(None, description="folder of facebook/sam-vit-base, for policy trident")
     proposals: str | None = Field(
         None, description="model whose masks policy corrclip takes; default: sam2.1-hiera-large"
     )
+    bank: Path | None = Field(None, description="regions of pictures by `lexiseg bulk --to bank`, for corrclip_v2")
 
     @property
     def archives(self) -> tuple[Path, ...]:
@@ -65,9 +68,12 @@ def read(options: Options) -> Imported:
     published = published_policy(policy).settings.model_copy(update={"architecture": options.architecture})
     if (proxy is not None) != published.has_proxy:
         got = "no file" if proxy is None else str(proxy)
-        raise OptionError(f"--proxy belongs to proxyclip, corrclip and trident; got --policy {policy} and {got}")
-    if options.proposals is not None and policy != "corrclip":
-        raise OptionError(f"--proposals belongs to --policy corrclip; got --policy {policy}")
+        with_proxy = "proxyclip, corrclip, corrclip_v2 and trident"
+        raise OptionError(f"--proxy belongs to {with_proxy}; got --policy {policy} and {got}")
+    if options.proposals is not None and not published.takes_masks:
+        raise OptionError(f"--proposals belongs to --policy corrclip and corrclip_v2; got --policy {policy}")
+    if options.bank is not None and policy != "corrclip_v2":
+        raise OptionError(f"--bank belongs to --policy corrclip_v2; got --policy {policy}")
     if (options.sam is not None) != (policy == "trident"):
         raise OptionError(f"--sam and --policy trident belong together; got --policy {policy}")
     listed = listed_card(own_card("dense_clip"), known_architecture(options.architecture))
@@ -80,7 +86,12 @@ def read(options: Options) -> Imported:
     with naming_files(*options.clip):  # an unsuitable tower is reported before anything is written
         image_tower(Parts(towers, tower, ""), published)
     sam = None if options.sam is None else sam_from_folder(options.sam)
-    return Imported(_card(options, listed, towers, sam), flat_state(towers, tower, sam))
+    card = _card(options, listed, towers, sam)
+    bank = None if options.bank is None else read_bank(options.bank)
+    if bank is not None and tower is not None:
+        with naming_files(options.bank or Path()):
+            bank.require_fit(tower.vit.embed_dim, card.embedding)
+    return Imported(card, flat_state(towers, tower, sam, bank))
 
 
 def _card(options: Options, listed: ModelCard | None, towers: ClipTowers, sam: Sam | None) -> ModelCard:
@@ -95,10 +106,12 @@ def _card(options: Options, listed: ModelCard | None, towers: ClipTowers, sam: S
     changes["lineage"] = imported_from(*options.clip, options.proxy)
     if not {file_digest(path) for path in options.clip} <= openai_digests():
         changes |= terms_of_files(card)
-    if policy == "corrclip":
+    if published_policy(policy).settings.takes_masks:
         licence = changes.get("licence", card.licence)
         masks = f"Masks of {changes['settings']['proposals']}: its terms hold, too."
         changes |= {"licence": f"{licence} {masks}", "commercial_use": "ask"}
+    if options.bank is not None:
+        changes["settings"]["bank"] = True
     if sam is not None:
         changes["settings"]["sam"] = sam.config
     return card.model_copy(update=changes)

@@ -19,6 +19,7 @@ from lexiseg_model.errors import ExportError, WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
 from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower
 from lexiseg_model.methods.dense_clip.network import DenseNetwork, TimmModel, TimmTower
+from lexiseg_model.methods.dense_clip.retrieval import CorrClip2Tower
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.types import ModelCard
@@ -86,6 +87,8 @@ def image_tower(parts: Parts, settings: DenseClipSettings) -> ImageTower:
     """
     visual = parts.towers.visual
     if not isinstance(visual, TimmModel):
+        if settings.policy == "corrclip_v2":
+            return CorrClip2Tower(visual, settings, parts.proxy)
         kind = CorrClipTower if settings.policy == "corrclip" else DenseNetwork
         return kind(visual, settings, parts.proxy)
     if settings.policy != "maskclip":

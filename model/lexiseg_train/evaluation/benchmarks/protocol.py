@@ -27,7 +27,7 @@ PAPERS = ("tcl", "unpair-seg", "s-seg")
 HERE = Path(__file__).parent
 POLICY_DATA = BUILT_IN / "dense_clip" / "data"
 # Policies whose authors released no class files of their own, and whose files they use.
-NAMES_OF = {"naclip": "sclip", "trident": "proxyclip"}
+NAMES_OF = {"naclip": "sclip", "trident": "proxyclip", "corrclip_v2": "corrclip"}
 # Methods whose cards state size and windows.
 SLIDING_METHODS = frozenset({"tcl", "dense_clip", "s_seg"})
 # Of a method's settings, those that authors chose for each data set.
@@ -143,6 +143,12 @@ def _policy_protocols() -> dict[str, dict[str, Any]]:
     """Values of a `Protocol` for each attention policy, by its name on the command line."""
     policies = yaml.safe_load((POLICY_DATA / "policies.yaml").read_text())
     class_names = json.loads((POLICY_DATA / "class_names.json").read_bytes())
+
+    def names_of(policy: str) -> dict[str, Any]:
+        shared: dict[str, Any] = class_names.get(NAMES_OF.get(policy, policy), {})
+        own: dict[str, Any] = class_names.get(policy, {})
+        return shared | own
+
     return {
         policy.replace("_", "-"): {
             "name": policy.replace("_", "-"),
@@ -151,7 +157,7 @@ def _policy_protocols() -> dict[str, dict[str, Any]]:
             "notes": class_names["notes"],
             "refine": entry.get("refine", "pamr" if entry["settings"]["pamr_iterations"] else "none"),
             "datasets": {
-                dataset: _rule(dataset, entry["settings"] | changes, class_names[NAMES_OF.get(policy, policy)])
+                dataset: _rule(dataset, entry["settings"] | changes, names_of(policy))
                 for dataset, changes in entry["datasets"].items()
             },
         }

@@ -40,7 +40,7 @@ ImageColumn = Annotated[
 ]
 Formats = Annotated[
     list[str] | None,
-    typer.Option(metavar="coco|webdataset|yolo", help="Also write the answers in this format; repeat it"),
+    typer.Option(metavar="coco|webdataset|yolo|bank", help="Also write the answers in this format; repeat it"),
 ]
 RowsPerFile = Annotated[
     int, typer.Option(min=1, help="Inputs in one file of rows; a killed actor loses at most so many")

@@ -1,4 +1,4 @@
-"""Export the answers of a finished job to other formats: DST/coco, DST/yolo, DST/webdataset.
+"""Export the answers of a finished job to other formats: DST/coco, DST/yolo, DST/webdataset, DST/bank.
 
 Files of an earlier export are replaced. Pictures are read from the source again; unreadable ones are left out.
 """
@@ -13,19 +13,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any, Literal, TextIO
 
+import numpy as np
+
 from lexiseg_client.calling.mapping import map_threads
 from lexiseg_client.formats import coco, yolo
 from lexiseg_model.command_line.outputs import numbered
+from lexiseg_model.errors import OptionError
 from lexiseg_model.file_names import fitting, from_text
 from lexiseg_model.pictures.formats import suffix_of
+from lexiseg_model.pictures.reader import read as read_picture
 from lexiseg_model.tar_files import add_file
 from lexiseg_service.commands.bulk.job import Destination, Job, Size, segments_of
 from lexiseg_service.commands.bulk.sources import Contents, Item, Read
+from lexiseg_service.commands.in_process import load
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.gateway.jobs.rows import OK, Row
 from lexiseg_service.image.header import read_header
 
-Format = Literal["coco", "webdataset", "yolo"]
+Format = Literal["coco", "webdataset", "yolo", "bank"]
 UNSAFE = re.compile(r"[^\w.\-]+")
 UNSAFE_IN_KEYS = re.compile(r"[^\w\-]+")  # a dot would end a key of webdataset
 ROOM = len(".webp")  # bytes that follow the name of an input in the longest name of its files
@@ -96,10 +101,38 @@ def write_webdataset(job: Job, destination: Destination, size: Size) -> None:
                 add_file(shard, f"{name}.json", json.dumps(row, ensure_ascii=False).encode())
 
 
+def write_bank(job: Job, destination: Destination, size: Size) -> None:
+    """`bank.safetensors`: `keys` [N, C] and `values` [N, D], float16, of every region of every picture.
+
+    All are held in memory. A picture without an answer gives none.
+
+    Raises:
+        OptionError: the model makes no banks, or no picture has a region.
+    """
+    import safetensors.numpy  # beside the imports of a model
+
+    from lexiseg_model.segmenter import Banking  # imports torch
+
+    model = load(job.settings, job.question.task)
+    if not isinstance(model, Banking):
+        raise OptionError(f"--to bank: {job.model} makes no bank; expected a model of dense-clip's policy corrclip_v2")
+    of_pictures = (
+        model.bank_rows(read_picture(content).rgb)
+        for chunk in range(size.chunks)
+        for _, content, _ in _pictures(job, destination, chunk)
+    )
+    rows = [each for each in of_pictures if len(each.keys)]
+    if not rows:
+        raise OptionError(f"--to bank: no region in any picture of {job.destination}; expected one at least")
+    keys, values = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    destination.write("bank/bank.safetensors", safetensors.numpy.save({"keys": keys, "values": values}))
+
+
 WRITERS: Mapping[Format, Callable[[Job, Destination, Size], None]] = {
     "coco": write_coco,
     "webdataset": write_webdataset,
     "yolo": write_yolo,
+    "bank": write_bank,
 }
 
 
