@@ -82,9 +82,10 @@ def load_pretrained(kind: Any, origin: Path, what: str, folder: Path | None = No
     model, info = loaded
     if mismatched := info["mismatched_keys"]:
         name, size, expected = min(mismatched)
+        of_config = f"config.json says {list(expected)}; use the files of one repository"
+        says = of_config if folder else f"the others need {list(expected)}; use the authors' file as it is"
         raise ForeignWeightsError(
-            f"{origin}: {len(mismatched)} weights are of another size, such as {name}: {list(size)}, and config.json "
-            f"says {list(expected)}; use the files of one repository"
+            f"{origin}: {len(mismatched)} weights are of another size, such as {name}: {list(size)}, and {says}"
         )
     if missing := info["missing_keys"]:  # transformers initialises them at random
         expected = f"; expected {what}, got {kind_found}" if kind_found else ""

@@ -34,6 +34,9 @@ OPENAI_MARKERS = ("input_resolution", "context_length", "vocab_size")
 DERIVED = ("attn_mask", "text.attn_mask", "text.transformer.embeddings.position_ids")
 
 
+UNREADABLE = "damaged, cut short, or of another kind"
+
+
 class Checkpoint(NamedTuple):
     """A float32 state dict in open_clip's names, and the evidence for its activation function."""
 
@@ -162,7 +165,7 @@ def _read_safetensors(path: Path) -> State:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise WeightsError(f"{path} is not a safetensors file: {error}") from None
+        raise WeightsError(f"{path} is not a safetensors file: {UNREADABLE} ({error})") from None
 
 
 def read_torch(path: Path, mmap: bool = False) -> Mapping[str, Any]:
@@ -194,7 +197,7 @@ def _why_unread(error: Exception) -> str:
     """A reason in place of torch's own, which advises to load the file without the check: that runs what is inside."""
     refused = re.search(r"GLOBAL (\S+)", str(error))
     if refused is None:
-        return "damaged, cut short, or of another kind"
+        return UNREADABLE
     return (
         f"it holds {refused[1]}, and reading that would run code; save the tensors of its state dict alone, or read it "
         "once with `lexiseg models import --trust`"

@@ -182,10 +182,13 @@ def _paint(image: CocoImage) -> Labels:
 
 
 def _sample_ids(base: Path, layout: FolderLayout, folder: str) -> list[str]:
-    """What `{id}` stands for in the paths of each sample: from the listing, else from the names of files."""
+    """What `{id}` stands for in the paths of each sample: from the listing (DatasetError if empty), or file names."""
     if layout.listing is not None:
         listing = base / layout.listing.replace("{split}", folder)
-        return listing.read_text().split() if listing.exists() else []
+        names = listing.read_text().split() if listing.exists() else []
+        if not names and listing.exists():
+            raise DatasetError(f"{listing} names no image; expected an ID in each line")
+        return names
     pattern = layout.image if layout.listed_by == "images" else layout.annotation
     parent, suffix = pattern.replace("{split}", folder).split("{id}")
     files = (base / parent).rglob(f"*{suffix}")

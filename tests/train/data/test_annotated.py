@@ -96,6 +96,22 @@ def test_a_missing_data_set_is_reported_with_the_expected_layout(tmp_path: Path)
     assert "images/validation/ID.jpg with annotations/validation/ID.png" in str(caught.value)
 
 
+@pytest.mark.parametrize("content", [None, ""], ids=["missing", "empty"])
+@pytest.mark.parametrize("name", ["voc21", "voc20", "context60", "context59"])
+def test_a_set_without_its_list_is_refused_by_the_name_of_the_list(
+    name: str, content: str | None, tmp_path: Path
+) -> None:
+    _, write, _, _ = CASES[name]
+    write(tmp_path, {NAMES[name][0]: np.zeros((4, 5), int)})
+    (listing,) = tmp_path.rglob("ImageSets/*/val.txt")
+    listing.unlink() if content is None else listing.write_text(content)
+
+    with pytest.raises(DatasetError, match=str(listing.relative_to(listing.parents[2]))) as caught:
+        read_benchmark(name, tmp_path)
+
+    assert ("names no image" in str(caught.value)) == (content == "")
+
+
 def test_a_missing_image_is_an_error(tmp_path: Path) -> None:
     trees.write_voc(tmp_path, {"2007_000033": np.zeros((4, 5), int), "2007_000042": np.zeros((4, 5), int)})
     (tmp_path / "VOCdevkit" / "VOC2012" / "JPEGImages" / "2007_000042.jpg").unlink()

@@ -22,11 +22,11 @@ from lexiseg_model.catalogue.transformers_model import (
     require_tokenizer,
     require_transformers,
 )
-from lexiseg_model.catalogue.weights import under
+from lexiseg_model.catalogue.weights import naming_files, under
 from lexiseg_model.clip.checkpoint import read_torch
 from lexiseg_model.errors import ForeignWeightsError
+from lexiseg_model.methods.radseg.head import NAME, head_of
 
-NAME = "RADSeg"
 RADIO, HEAD, TEXTS = "radio.", "head.", "text."  # prefixes of weight names in a model directory
 TOKENS = 64  # length of a text in the adaptor
 HEADS = {1152: 16, 1280: 16}  # attention heads by width, where a head is not 64 wide; the weights do not tell
@@ -92,7 +92,10 @@ def read_radio(path: Path) -> Radio:
         state = saved.get("state_dict_ema") or saved["state_dict"]
         state = _plain({name.removeprefix("module."): value.float() for name, value in state.items()})
         head = under(f"_heads.{teacher['name']}.", state) or under(f"_heads.{index}.", state)
-        return Radio(_radio(path, state), head, texts_of(teacher))
+        backbone = _radio(path, state)
+        with naming_files(path):
+            head_of(head)  # refused before anything is written
+        return Radio(backbone, head, texts_of(teacher))
 
 
 def read_texts_repository(path: Path) -> str:
@@ -119,7 +122,7 @@ def _siglip2(path: Path, saved: Mapping[str, Any]) -> tuple[int, Mapping[str, st
     for index, teacher in enumerate(teachers):
         if teacher["type"] == "siglip2":
             return index, teacher
-    names = ", ".join(teacher["name"] for teacher in teachers)
+    names = ", ".join(teacher["name"] for teacher in teachers) or "none"
     raise ForeignWeightsError(f"{path}: its teachers are {names}; expected a SigLIP 2, as of v3")
 
 
@@ -129,7 +132,10 @@ def _naming_faults(path: Path) -> Iterator[None]:
         yield
     except (KeyError, AttributeError, TypeError) as error:
         reason = f"it has no {error.args[0]}" if isinstance(error, KeyError) else error
-        raise ForeignWeightsError(f"{path}: not a checkpoint of C-RADIO's authors: {reason}") from None
+        raise ForeignWeightsError(
+            f"{path}: not a checkpoint of C-RADIO's authors: {reason}; expected their .pth.tar, args with teachers and "
+            "a state_dict"
+        ) from None
 
 
 def _radio(path: Path, state: dict[str, Tensor]) -> Any:
@@ -137,6 +143,11 @@ def _radio(path: Path, state: dict[str, Tensor]) -> Any:
     from transformers import RadioConfig, RadioModel  # optional, and slow to import
 
     patches, positions = (state[f"{BASE}patch_generator.{name}"] for name in ("embedder.weight", "pos_embed"))
+    if patches.ndim != 2 or positions.ndim != 3:
+        raise ForeignWeightsError(
+            f"{path}: patches {list(patches.shape)} and positions {list(positions.shape)} of another network; expected "
+            "[width, 3 * side * side] and [1, cells, width]"
+        )
     width, side = len(patches), round((patches.shape[1] / 3) ** 0.5)
     config = RadioConfig(
         hidden_size=width,

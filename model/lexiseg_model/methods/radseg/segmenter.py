@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from lexiseg_model.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
 from lexiseg_model.catalogue.importing import open_weights
 from lexiseg_model.catalogue.transformers_model import TEXT_FILES, build_network, require_transformers
-from lexiseg_model.catalogue.weights import for_inference, image_digest, settings_of, under
+from lexiseg_model.catalogue.weights import image_digest, settings_of, under
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import Normalisation
 from lexiseg_model.clip.patch_text import (
@@ -28,15 +27,8 @@ from lexiseg_model.clip.patch_text import (
 from lexiseg_model.clip.pretrained import PretrainedImageTower, PretrainedTextTower, TokenSettings
 from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, Layout, Plan, TileFeatures
-from lexiseg_model.methods.radseg.import_ import (
-    HEAD,
-    NAME,
-    RADIO,
-    TEXTS,
-    Options,
-    read,
-    read_texts_repository,
-)
+from lexiseg_model.methods.radseg.head import NAME, head_of
+from lexiseg_model.methods.radseg.import_ import HEAD, RADIO, TEXTS, Options, read, read_texts_repository
 from lexiseg_model.segmenter import Segmenter, TextBank
 from lexiseg_model.types import ModelCard, Refinement
 
@@ -55,15 +47,6 @@ class RadSettings(TokenSettings):
     text_config: dict[str, Any] = Field(description="configuration of `transformers.SiglipTextModel`")
 
 
-class Residual(nn.Sequential):
-    """A block of a teacher's head."""
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        norm, activation, linear = self
-        result: Tensor = hidden + linear(activation(norm(hidden)))
-        return result
-
-
 class RadImageTower(PretrainedImageTower):
     """C-RADIO with a recursive last attention (SCRA): its patches before the head, as windows are averaged first."""
 
@@ -75,7 +58,7 @@ class RadImageTower(PretrainedImageTower):
         super().__init__(radio, settings, radio.config.num_summary_tokens)
         radio.make_preprocessor_external()
         radio.encoder.layer[-1].attention.register_forward_hook(_attend_again)
-        self.head = _head(under(HEAD, state))
+        self.head = head_of(under(HEAD, state))
 
     def to_text_space(self, maps: Tensor) -> Tensor:
         """Unit vectors [D, h, w] in the text space of the patches [C, h, w] of a whole image.
@@ -178,23 +161,3 @@ def _attend_again(attention: Any, arguments: tuple[Tensor], output: tuple[Tensor
 def _shares(likeness: Tensor) -> Tensor:
     """Weights [..., L, L] whose rows sum to 1, of likeness [..., L, L]; negative likeness has none."""
     return (likeness * SCALE).masked_fill(likeness < 0, -torch.inf).softmax(-1)
-
-
-def _head(state: dict[str, Tensor]) -> nn.Module:
-    """C-RADIO's summary adaptor, version 2: patches [..., C] to the space of one teacher, [..., D].
-
-    Raises:
-        WeightsError: the weights belong to another network.
-    """
-
-    def layers(width: int, out: int) -> tuple[nn.Module, ...]:
-        return nn.LayerNorm(width), nn.GELU(), nn.Linear(width, out)
-
-    hidden, width = state["fc1.weight"].shape if "fc1.weight" in state else (1, 1)
-    n_blocks = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
-    parts = {
-        "fc1": nn.Linear(width, hidden),
-        "blocks": nn.Sequential(*(Residual(*layers(hidden, hidden)) for _ in range(n_blocks))),
-        "final": nn.Sequential(*layers(hidden, len(state.get("final.2.bias", ())))),
-    }
-    return for_inference(nn.Sequential(OrderedDict(parts)), f"{NAME}'s head", state)

@@ -143,12 +143,7 @@ def _policy_protocols() -> dict[str, dict[str, Any]]:
     """Values of a `Protocol` for each attention policy, by its name on the command line."""
     policies = yaml.safe_load((POLICY_DATA / "policies.yaml").read_text())
     class_names = json.loads((POLICY_DATA / "class_names.json").read_bytes())
-
-    def names_of(policy: str) -> dict[str, Any]:
-        shared: dict[str, Any] = class_names.get(NAMES_OF.get(policy, policy), {})
-        own: dict[str, Any] = class_names.get(policy, {})
-        return shared | own
-
+    names_of = {policy: class_names.get(NAMES_OF.get(policy), {}) | class_names.get(policy, {}) for policy in policies}
     return {
         policy.replace("_", "-"): {
             "name": policy.replace("_", "-"),
@@ -157,7 +152,7 @@ def _policy_protocols() -> dict[str, dict[str, Any]]:
             "notes": class_names["notes"],
             "refine": entry.get("refine", "pamr" if entry["settings"]["pamr_iterations"] else "none"),
             "datasets": {
-                dataset: _rule(dataset, entry["settings"] | changes, names_of(policy))
+                dataset: _rule(dataset, entry["settings"] | changes, names_of[policy])
                 for dataset, changes in entry["datasets"].items()
             },
         }

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from lexiseg_model.catalogue.weights import WEIGHTS, under
+from lexiseg_model.catalogue.weights import WEIGHTS, naming_files, under
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.towers import from_files
@@ -245,7 +245,8 @@ def frozen_stage_one(path: Path, clip: Sequence[Path], architecture: str) -> Res
     """
     towers = from_files(architecture, tuple(clip), quick_gelu=False) if clip else None
     state = read_weights(path, None if towers is None else towers.state)
-    return restore({name: value for name, value in state.items() if not name.startswith(ADAPTER)}, architecture)
+    with naming_files(path, *clip):
+        return restore({name: value for name, value in state.items() if not name.startswith(ADAPTER)}, architecture)
 
 
 def _of_image(maps: Maps, index: int) -> Maps:

@@ -1,5 +1,6 @@
 """RADSeg against its formulas and transformers on random weights, and what is refused."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from huggingface_hub import constants
+from torch import Tensor
 
 from lexiseg_model import catalogue
 from lexiseg_model.available import available
@@ -70,16 +72,34 @@ def test_a_weight_that_is_kept_as_direction_and_norm_is_multiplied_out(tmp_path:
     torch.testing.assert_close(made, expected, atol=1e-5, rtol=1e-4)
 
 
+def without(name: str) -> dict[str, Tensor]:
+    return {key: value for key, value in small.official_state().items() if key != name}
+
+
+def changed(name: str, shape: tuple[int, ...]) -> dict[str, Tensor]:
+    return small.official_state() | {name: torch.ones(shape)}
+
+
 @pytest.mark.parametrize(
     ("saved", "message"),
     [
         (b"no archive", "radio.pth.tar is not a torch file"),
         ({"state_dict": {}}, "not a checkpoint of C-RADIO's authors"),
         ((small.official_state(), {"name": "clip", "type": "open_clip"}), "its teachers are clip; expected"),
+        ((small.official_state(), {}), "it has no type; expected their .pth.tar"),
         (({f"{small.HEAD}.a": torch.ones(1)},), "has no base_model.patch_generator"),
+        ((without("base_model.blocks.1.attn.qkv.weight"),), "weights are missing, such as encoder.layer.1"),
+        ((without(f"{small.HEAD}.fc1.weight"),), "not the weights of RADSeg's head: missing .*fc1.weight"),
+        ((without(f"{small.HEAD}.blocks.0.2.weight"),), "not the weights of RADSeg's head: missing blocks.0.2.weight"),
+        ((changed("base_model.patch_generator.embedder.weight", (5,)),), r"patches \[5\] and .*; expected \[width, "),
+        ((changed("base_model.blocks.1.norm1.weight", (7,)),), r"such as .* \[7\], and the others need"),
+        ((changed("base_model.more", (7,)),), "1 weights are unknown"),
     ],
-    ids=["no archive", "no arguments", "no SigLIP 2", "no backbone"],
-)
+    ids=[
+        "no archive", "no arguments", "no SigLIP 2", "a teacher without type", "no backbone", "half a block",
+        "no head", "half a head", "odd patches", "another size", "more",
+    ],
+)  # fmt: skip
 def test_another_file_is_refused(saved: object, message: str, tmp_path: Path) -> None:
     path = tmp_path / "radio.pth.tar"
     if isinstance(saved, bytes):
@@ -106,6 +126,42 @@ def test_the_text_tower_is_the_one_that_the_file_names(teacher: dict[str, str], 
     small.save_radio(tmp_path / "radio.pth.tar", {}, {"type": "siglip2", **teacher})
 
     assert read_texts_repository(tmp_path / "radio.pth.tar") == texts
+
+
+def test_half_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "radio.pth.tar"
+    small.save_radio(path, small.official_state())
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    with pytest.raises(WeightsError, match=r"radio\.pth\.tar is not a torch file of plain tensors: damaged, cut short"):
+        read_radio(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "keep", "says"),
+    [
+        ("model.safetensors", 0.5, "cannot read a folder of siglip as RADSeg"),
+        ("model.safetensors", 0, "no file named model.safetensors"),
+        ("config.json", 0.5, "config.json' is not a valid JSON file"),
+        ("config.json", 0, "has no config.json; expected a folder of RADSeg"),
+        ("tokenizer.json", 0.5, "cannot read a folder of siglip as RADSeg"),
+        ("tokenizer.json", 0, "expected the tokenizer of SigLIP 2"),
+    ],
+)
+def test_a_folder_of_texts_with_half_a_file_or_without_it_is_refused(
+    name: str, keep: float, says: str, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(small.imported().parent / "texts", tmp_path / "texts")
+    content = (folder / name).read_bytes()
+    if keep:
+        (folder / name).write_bytes(content[: int(len(content) * keep)])
+    else:
+        (folder / name).unlink()
+
+    with pytest.raises(WeightsError, match=says) as caught:
+        read(Options(checkpoint=small.imported().parent / "radio.pth.tar", texts=folder))
+
+    assert str(folder) in str(caught.value)
 
 
 def test_texts_of_another_width_are_refused(tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from lexiseg_model import catalogue
 from lexiseg_model.clip.images import normalise
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.segmenter import regions_of, words_of
 from lexiseg_model.testing.questions import bank_of
 from lexiseg_model.types import ClassEntry
 from lexiseg_train.data.labelling.entities import LISTING, from_captions, plain_phrases, write_entities
 from lexiseg_train.data.pairs.files import open_pairs
 from lexiseg_train.methods.unpair_seg import AdapterSize, AlignmentSettings, AlignRecipe
-from lexiseg_train.methods.unpair_seg.align_trainer import AlignTrainer, publish_aligned
+from lexiseg_train.methods.unpair_seg.align_trainer import AlignTrainer, frozen_stage_one, publish_aligned
 from lexiseg_train.methods.unpair_seg.alignment import at_sizes, one_by_one
 from lexiseg_train.training.recipe import Phase
 from tests.model.imports import imported
@@ -59,6 +60,36 @@ def best_pairs(likely: Tensor) -> list[tuple[int, int]]:
     orders = permutations(range(n_regions), n_entities)
     best = max(orders, key=lambda order: sum(likely[region, entity].item() for entity, region in enumerate(order)))
     return [(region, entity) for entity, region in enumerate(best)]
+
+
+@pytest.mark.parametrize("name", ["one.safetensors", "one.pth"])
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("half", "damaged, cut short, or of another kind"),
+        ("nothing", "damaged, cut short, or of another kind"),
+        ("another stage", "unexpected .*; expected adapter"),
+        ("another size", r"is \[.*\]; expected \[.*\]"),
+        ("a tensor less", "missing "),
+    ],
+)
+def test_a_bad_stage_one_is_refused_by_the_name_of_its_file(damage: str, says: str, name: str, tmp_path: Path) -> None:
+    state = {key: value.contiguous() for key, value in small.state().items()}
+    if damage == "another stage":
+        state = {f"student.{key}": value for key, value in state.items()}
+    elif damage == "another size":
+        state = {key: value[..., :-1].contiguous() if value.ndim > 1 else value for key, value in state.items()}
+    elif damage == "a tensor less":
+        del state[max(key for key in state if key.startswith("sem_seg_head."))]
+    path = tmp_path / name
+    save_file(state, path) if path.suffix == ".safetensors" else torch.save({"model": state}, path)
+    if damage in ("half", "nothing"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 if damage == "half" else 0])
+
+    with pytest.raises(WeightsError, match=says) as caught:
+        frozen_stage_one(path, (), small.ARCHITECTURE)
+
+    assert str(path) in str(caught.value)
 
 
 def test_what_is_held_out_is_measured_by_what_frozen_clip_matches(data: Path, tmp_path: Path) -> None:
