@@ -57,15 +57,15 @@ def test_a_driver_and_a_node_with_its_actor_that_die_lose_nothing_of_a_bucket(
 ) -> None:
     photos, out = f"{address}/in", f"{address}/out"
     s3fs.S3FileSystem(skip_instance_cache=True).put(f"{source}/", f"{photos}/", recursive=True)
-    options = ("--ray", nodes.address, "--actors", "2", "--cpus", "1", "--rows-per-file", str(EACH))
-    with playing.start(photos, out, *options) as first:
+    options = ("--ray", nodes.address, "--cpus", "1", "--rows-per-file", str(EACH))
+    with playing.start(photos, out, *options, "--actors", "2") as first:
         assert playing.wait_for_rows(out, 2, first)
         nodes.kill_one()
         assert playing.wait_for_rows(out, playing.files_of(out) + 2, first)
         first.kill()
         first.communicate()
 
-    with playing.start(photos, out, *options) as second:
+    with playing.start(photos, out, *options, "--actors", "1") as second:
         playing.finished(second, INPUTS)
 
     playing.assert_each_once(out, INPUTS)
