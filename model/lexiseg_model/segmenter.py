@@ -345,7 +345,10 @@ class Prompts(Protocol):
 
 @runtime_checkable
 class Corrections(Protocol):
-    """Masks that prompts correct; for other promptable methods, `lexiseg_model.tasks` applies the corrections."""
+    """Masks that prompts correct, and negative points that the head has learned.
+
+    For other promptable methods `lexiseg_model.tasks` applies corrections and negative points.
+    """
 
     def correct(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """As `Prompts.prompt`, of prompts that may hold a mask."""

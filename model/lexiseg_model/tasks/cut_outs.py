@@ -58,8 +58,8 @@ class _Name(NamedTuple):
 def prompted(query: Query) -> Segmentation:
     """All masks of every prompt, best first, in the order of the prompts; empty masks included.
 
-    A negative point removes the part of the mask around it and never adds anything (`negative_points`). Where objects
-    are followed through a video, `prompt_index` is the place of an object among them; lost ones are left out.
+    A negative point removes the part of the mask around it (`negative_points`). Where objects are followed through a
+    video, `prompt_index` is the place of an object among them; lost ones are left out.
 
     Raises:
         OptionError: there are no prompts, a threshold is set beside classes without a background, or masks are to be

@@ -30,7 +30,7 @@ from lexiseg_model.methods.tiny.prompt_head import (
     SharedMaps,
     channel,
 )
-from lexiseg_model.methods.tiny.prompt_maps import HEADS, Prompts
+from lexiseg_model.methods.tiny.prompt_maps import HEADS, Prompts, correction_maps
 from lexiseg_model.methods.tiny.trunk import normalised
 
 SHARED, POINT_PART, PROMPT_PART = "prompt-maps", "lone-point", "sure-prompt"  # names of the parts
@@ -94,11 +94,14 @@ class PointPass(nn.Module):
 
 
 class PromptPass(PointPass):
-    """Points [K, 2], signs [K], a box [4] if `has_box` is 1, and SharedMaps -> mask [1, 2h, 2w] and quality [1]."""
+    """Points [K, 2], signs [K], a box [4] if `has_box` is 1, logits [2h, 2w] of the mask that they correct if
+    `corrects` is 1, and SharedMaps -> mask [1, 2h, 2w] and quality [1]."""
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         prompts = Prompts(*(part[None, None] for part in tensors[:4]))
-        masks, quality = self.head.prompt_mask(SharedMaps(*tensors[4:]), prompts)
+        corrected, corrects = tensors[4:6]
+        maps = correction_maps(corrected[None, None]) * corrects
+        masks, quality = self.head.corrected_mask(SharedMaps(*tensors[6:]), prompts, maps)
         return masks[0, 0], quality[0, 0]
 
 
@@ -111,7 +114,8 @@ def prompt_parts(head: PromptHead) -> list[Part]:
         name: {2: scale * rows, 3: scale * columns} for name, scale in zip(SharedMaps._fields, SCALES, strict=True)
     }
     n = Dim("points", min=1, max=MAX_POINTS)
-    prompt = {"points": {0: n}, "signs": {0: n}, "box": {}, "has_box": {}, **shared}
+    correction = {"corrected": {0: SCALES[0] * rows, 1: SCALES[0] * columns}, "corrects": {}}
+    prompt = {"points": {0: n}, "signs": {0: n}, "box": {}, "has_box": {}, **correction, **shared}
     parts = (
         Part(SHARED, SharedPass(head), _embeddings, embeddings, [f"{name}_maps" for name in SharedMaps._fields]),
         Part(POINT_PART, PointPass(head), _point_inputs, {"point": {}, **shared}, MaskAnswers._fields),
@@ -150,7 +154,8 @@ def _point_inputs(rows: int, columns: int) -> list[Tensor]:
 def _prompt_inputs(rows: int, columns: int) -> list[Tensor]:
     points = torch.rand(POINTS_TRACED, 2) * torch.tensor([32.0 * columns, 32.0 * rows])
     box = torch.tensor([8.0, 6.0, 24.0 * columns, 20.0 * rows])
-    return [points, torch.tensor([1.0, -1.0, 0.0]), box, torch.tensor(1.0), *random_maps(rows, columns)]
+    correction = [torch.randn(8 * rows, 8 * columns), torch.tensor(1.0)]
+    return [points, torch.tensor([1.0, -1.0, 0.0]), box, torch.tensor(1.0), *correction, *random_maps(rows, columns)]
 
 
 class PromptGraphs:
@@ -173,10 +178,13 @@ class PromptGraphs:
         masks, quality = self._run(POINT_PART, inputs)
         return MaskAnswers(masks.view(images, n, *masks.shape[2:]), quality.view(images, n, -1))
 
-    def prompt_mask(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
+    def prompt_mask(self, shared: SharedMaps, prompts: Prompts, corrected: Tensor | None = None) -> MaskAnswers:
         maps = _arrays(shared)
-        names = ("points", "signs", "box", "has_box")
-        by_prompt = zip(*(part[0].numpy() for part in prompts), strict=True)
+        n = prompts.signs.shape[1]
+        masks = shared.fine.new_zeros(1, n, *shared.fine.shape[2:]) if corrected is None else corrected
+        corrects = masks.new_full((1, n), float(corrected is not None))
+        names = ("points", "signs", "box", "has_box", "corrected", "corrects")
+        by_prompt = zip(*(part[0].numpy() for part in (*prompts, masks, corrects)), strict=True)
         inputs = [{**dict(zip(names, map(np.asarray, prompt), strict=True)), **maps} for prompt in by_prompt]
         return self._run(PROMPT_PART, inputs)
 

@@ -1,7 +1,8 @@
 """The promptable mask head of `tiny`: masks for points and boxes from cached image features.
 
 Once per image a small U-net turns embeddings and colours into maps that all prompts share. A prompt then costs a few
-convolutions at strides 16 and 8, and one product with the finest shared map.
+convolutions at strides 16 and 8, and one product with the finest shared map. The mask that a point corrects is an input
+like the point, as in SAM (Kirillov et al., arXiv 2304.02643, section 3).
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model.methods.tiny.network import EMBEDDING, ConvNormRelu
-from lexiseg_model.methods.tiny.prompt_maps import CHANNELS, HEADS, POINT_CHANNELS, Prompts, point_maps, prompt_maps
+from lexiseg_model.methods.tiny.prompt_maps import (
+    CHANNELS,
+    HEADS,
+    POINT_CHANNELS,
+    Prompts,
+    correction_maps,
+    point_maps,
+    prompt_maps,
+)
 
 MASKS = 4  # candidates for a single positive point, of different extents
 FINE, MID, COARSE = 24, 32, 48  # channels of the shared maps, and of a prompt's own maps at the same stride
@@ -195,9 +204,13 @@ class PromptHead(nn.Module):
         answers: MaskAnswers = self.of_lone(maps, shared)
         return answers
 
-    def prompt_mask(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
-        """One mask for each prompt: a box, several points, or both."""
-        inputs = prompt_maps(prompts, shared.grouping, shared.pixels)
+    def prompt_mask(self, shared: SharedMaps, prompts: Prompts, corrected: Tensor | None = None) -> MaskAnswers:
+        """One mask for each prompt: of a box, points or both; or of `corrected`, logits [B, N, h, w], and points."""
+        return self.corrected_mask(shared, prompts, None if corrected is None else correction_maps(corrected))
+
+    def corrected_mask(self, shared: SharedMaps, prompts: Prompts, correction: Tensor | None) -> MaskAnswers:
+        """As `prompt_mask`, with the `correction_maps` of the masks that the prompts correct."""
+        inputs = prompt_maps(prompts, shared.grouping, shared.pixels, correction)
         maps = self._own_maps(shared, inputs, self.first.weight, self.second.weight)
         answers: MaskAnswers = self.of_sure(maps, shared)
         return answers

@@ -19,7 +19,8 @@ SMALLEST_SIDE = 4.0  # pixels; thinner boxes count as this wide
 MIDDLE = 0.25  # margin between a box and its middle, in sides of the box
 RING = 0.25  # width of the ring outside a box, in sides of the box
 N_SIMILARITIES = 4 * (HEADS + 1)  # to positive points, negative points, the box's middle and its ring
-CHANNELS = len(NEAR) + len(AWAY) + 8 + N_SIMILARITIES
+CORRECTED = 2  # channels of the mask that a prompt corrects: probability, and whether there is one
+CHANNELS = len(NEAR) + len(AWAY) + 8 + N_SIMILARITIES + CORRECTED
 _FLAG = len(NEAR) + len(AWAY) + 6  # whether there is a positive point
 _SIMILARITY = len(NEAR) + len(AWAY) + 8
 # Channels that a single positive point sets: traces, flag, similarity by grouping and by pixels.
@@ -45,10 +46,17 @@ def clicks(points: Tensor) -> Prompts:
     return Prompts(points[:, :, None], torch.ones_like(points[..., :1]), no_box, no_box[..., 0])
 
 
-def prompt_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
+def correction_maps(masks: Tensor) -> Tensor:
+    """Encode masks that prompts correct, logits [B, N, 2h, 2w], as maps [B, N, CORRECTED, h, w] in 0..1."""
+    probability = F.avg_pool2d(masks.float().sigmoid(), 2)
+    return torch.stack([probability, torch.ones_like(probability)], 2)
+
+
+def prompt_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor, correction: Tensor | None = None) -> Tensor:
     """Encode N prompts for each of B images as maps [B, N, CHANNELS, h, w] in -2..2.
 
-    In each cell `grouping` [B, HEADS * D, h, w] holds unit vectors of D, and `pixels` [B, E, h, w] one.
+    In each cell `grouping` [B, HEADS * D, h, w] holds unit vectors of D, and `pixels` [B, E, h, w] one. `correction` is
+    the `correction_maps` of the masks that the prompts correct; None: they correct none.
     """
     x, y = _centres(grouping)  # [w], [h]
     near = _traces(prompts, 1.0, NEAR, x, y)
@@ -56,7 +64,9 @@ def prompt_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
     inside, sides = _box_maps(prompts, x, y)
     present = _flags(prompts)[..., None, None].expand(-1, -1, -1, *grouping.shape[-2:])
     similarity = _similarity(prompts, grouping, pixels, x, y)
-    return torch.cat([near, away, inside, sides, present, similarity], 2)
+    if correction is None:
+        correction = torch.zeros_like(near[:, :, :CORRECTED])
+    return torch.cat([near, away, inside, sides, present, similarity, correction], 2)
 
 
 def point_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import takewhile
 
 import numpy as np
 import torch
@@ -15,9 +17,10 @@ from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.settings import BoxRule, OwnColours
 from lexiseg_model.segmenter import PromptMasks
-from lexiseg_model.types import Prompt
+from lexiseg_model.types import Point, Prompt
 
 MAX_BATCH = 50  # prompts in one pass through the head
+MAX_CORRECTIONS = 8  # passes of a prompt for points that correct it; the last takes all points that are left
 NO_BOX = (0.0, 0.0, 0.0, 0.0)
 
 Scale = tuple[float, float]  # (x, y): pixels of the network's input per pixel of the image
@@ -36,6 +39,55 @@ def predict_masks(
             predicted = predict(shared, as_tensors([prompts[index] for index in batch], scale, shared.fine.device))
             answers |= zip(batch, _best_first(predicted, worth), strict=True)
     return [answers[index] for index in range(len(prompts))]
+
+
+def before_corrections(prompt: Prompt) -> tuple[Prompt, tuple[Point, ...]]:
+    """What a prompt shows before its first negative point, and the points that correct this, in their order.
+
+    Positive points come first where a prompt begins with a negative one and has no box. Nothing is corrected where all
+    points are negative.
+    """
+    positives = tuple(point for point in prompt.points if point.positive)
+    if len(positives) == len(prompt.points) or (prompt.box is None and not positives):
+        return prompt, ()
+    leading = tuple(takewhile(lambda point: point.positive, prompt.points))
+    if leading or prompt.box is not None:
+        return replace(prompt, points=leading), prompt.points[len(leading) :]
+    return replace(prompt, points=positives), tuple(point for point in prompt.points if not point.positive)
+
+
+def correct_mask(
+    head: MaskPredictor,
+    shared: SharedMaps,
+    mask: Tensor,
+    points: Sequence[Point],
+    shown: int,
+    scale: Scale,
+    is_given: bool,
+) -> PromptMasks:
+    """A mask, logits [h, w], corrected by one point after the other, as the head was trained.
+
+    Args:
+        head: of the model.
+        shared: its maps of the image.
+        mask: at stride 4.
+        points: of the image, at least one beyond those that are `shown`.
+        shown: number of the first points that the mask already follows.
+        scale: pixels of the network's input per pixel of the image.
+        is_given: the mask is a user's, to which positive points only add, and from which negative ones only remove.
+    """
+    first, last = shown, len(points)
+    quality = mask.new_ones(1)
+    for number in range(min(MAX_CORRECTIONS, last - first)):
+        n = last if number == MAX_CORRECTIONS - 1 else shown + 1
+        tensors = as_tensors([Prompt(tuple(points[:n]))], scale, shared.fine.device)
+        answer, sure = head.prompt_mask(shared, tensors, mask.to(shared.fine)[None, None])
+        signs = {point.positive for point in points[shown:n]}
+        corrected, shown = answer[0, 0, 0].float(), n
+        if is_given and len(signs) == 1:
+            corrected = corrected.maximum(mask) if signs == {True} else corrected.minimum(mask)
+        mask, quality = corrected, sure[0, 0].float().sigmoid()
+    return PromptMasks(mask[None], quality)
 
 
 def refine_by_colours(

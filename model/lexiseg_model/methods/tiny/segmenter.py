@@ -21,6 +21,9 @@ from lexiseg_model.export.exportable import Exportable, Part, PartRunner
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.torch_pass import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
+from lexiseg_model.masks.bilinear import mask_logits
+from lexiseg_model.masks.regions import tight_box
+from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.tiny import by_example, closer_look
 from lexiseg_model.methods.tiny.closer_look import Crop, cells_of
 from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, NormaliseColours, PromptGraphs, prompt_parts
@@ -28,7 +31,13 @@ from lexiseg_model.methods.tiny.mask_rules import Palette, palette, worth
 from lexiseg_model.methods.tiny.network import STRIDE, ImageFeatures, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.pixel_scores import EXCLUDED, SUREST, best_per_class, is_excluded, mask_means
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
-from lexiseg_model.methods.tiny.prompting import clip_and_clean, predict_masks, refine_by_colours
+from lexiseg_model.methods.tiny.prompting import (
+    before_corrections,
+    clip_and_clean,
+    correct_mask,
+    predict_masks,
+    refine_by_colours,
+)
 from lexiseg_model.methods.tiny.proposals.proposing import propose
 from lexiseg_model.methods.tiny.resizing import buckets, halved, input_shape, resize_to
 from lexiseg_model.methods.tiny.settings import TinySettings
@@ -47,7 +56,7 @@ from lexiseg_model.segmenter import (
     Unfamiliar,
     require_shown,
 )
-from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
+from lexiseg_model.types import ClassEntry, ModelCard, Point, Prompt, Refinement, Region
 from lexiseg_model.vocabulary.bank import directions
 
 WEIGHTS_FILE = FILE  # the folder also holds familiar.safetensors
@@ -246,10 +255,44 @@ class TinySegmenter(Exportable, TorchPass):
         return PromptMasks(closer_look.to_image_cells(masks, crop, whole), quality)
 
     def _refined_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        """Masks of the head, refined by their objects' colours."""
+        """Masks of the head, refined by their objects' colours, and then corrected from the first negative point on."""
         scale, rule, colours = self._scale_of(features), self.settings.colours, self._palette(features)
-        answers = zip(self.head_masks(features, prompts), prompts, strict=True)
-        return [refine_by_colours(masks, prompt, scale, colours, rule) for masks, prompt in answers]
+        firsts, corrections = zip(*map(before_corrections, prompts), strict=True)
+        answers = zip(self.head_masks(features, firsts), firsts, strict=True)
+        refined = [refine_by_colours(masks, first, scale, colours, rule) for masks, first in answers]
+        return [
+            self._corrected(features, masks.masks[0], (*first.points, *points), len(first.points)) if points else masks
+            for masks, first, points in zip(refined, firsts, corrections, strict=True)
+        ]
+
+    def _corrected(
+        self, features: Features, mask: Tensor, points: Sequence[Point], shown: int, is_given: bool = False
+    ) -> PromptMasks:
+        head, shared, scale = self._predictor(), self._shared(features), self._scale_of(features)
+        return correct_mask(head, shared, mask, points, shown, scale, is_given)
+
+    @torch.inference_mode()
+    def correct(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        return [
+            self._correct_given(features, prompt) if prompt.mask is not None else self.prompt(features, [prompt])[0]
+            for prompt in prompts
+        ]
+
+    def _correct_given(self, features: Features, prompt: Prompt) -> PromptMasks:
+        """The mask of a prompt, to which its box adds and which its points correct; alone, what its box shows."""
+        assert prompt.mask is not None
+        given = decode(prompt.mask)
+        box = prompt.box if prompt.points or prompt.box is not None else tight_box(given)
+        mask = mask_logits(given, cells_of(features)).to(self._device)
+        if box is None:
+            answer = PromptMasks(mask[None], mask.new_ones(1))
+        else:
+            answer = self.prompt(features, [Prompt(box=box)])[0]
+            if prompt.box is not None:
+                answer = answer._replace(masks=answer.masks[:1].maximum(mask))
+        if not prompt.points:
+            return answer
+        return self._corrected(features, answer.masks[0], prompt.points, 0, is_given=True)
 
     def _palette(self, features: Features) -> Palette:
         return features.derived.once("palette", lambda: palette(self.guide(features), cells_of(features)))

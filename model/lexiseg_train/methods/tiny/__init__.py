@@ -90,7 +90,7 @@ class PromptsRecipe(RunRecipe):
     out: Path = Path("runs/tiny-prompts")
     lone: int = Field(ge=1)  # single-point prompts for each crop
     sure: int = Field(ge=1)  # unambiguous prompts for each crop: boxes, several points, or both
-    corrected: int = Field(0, ge=0)  # how many of `sure` get a second point where the mask of the first is wrong
+    corrected: int = Field(0, ge=0)  # how many of `sure` correct a mask, by points where it is wrong
     start: str  # "bundled", "scratch" or a safetensors file: the head to begin with
 
     @model_validator(mode="after")

@@ -85,7 +85,7 @@ class Drawn(NamedTuple):
 class PromptCrops(Stream[list[tuple[NDArray[np.uint8], Drawn]]]):
     """An endless stream of batches of crops [size, size, 3], with `lone` single points and then `sure` clear prompts.
 
-    The last `corrected` of these are one point each; the trainer adds a second where the mask of the first is wrong.
+    The last `corrected` of these are one point each; the trainer corrects their masks by further points.
     """
 
     sources: list[tuple[MaskSet, tuple[Sample, ...]]]
@@ -124,7 +124,7 @@ class PromptCrops(Stream[list[tuple[NDArray[np.uint8], Drawn]]]):
 def draw(objects: Objects, n_points: int, n_clear: int, random: np.random.Generator, corrected: int = 0) -> Drawn:
     """Draw `n_points` single points, then `n_clear` boxes or groups of points, each for a random object.
 
-    The last `corrected` are single points, to be corrected by a second.
+    The last `corrected` are single points, whose masks are corrected.
     """
     n = n_points + n_clear
     points = np.zeros((n, MAX_POINTS, 2), np.float32)

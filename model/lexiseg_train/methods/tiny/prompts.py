@@ -13,24 +13,25 @@ from torch import Tensor
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from lexiseg_model.catalogue.weights import read_weights
-from lexiseg_model.methods.tiny.network import STRIDE, TinyNetwork
+from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.prompt_head import (
     COLOUR_MEAN,
     COLOUR_STD,
     MaskAnswers,
     PromptHead,
-    SharedMaps,
     channel,
 )
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.trunk import normalised
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TinyState, load_tensors
 from lexiseg_train.methods.tiny import PromptsRecipe
-from lexiseg_train.methods.tiny.prompt_draw import CELL_LABELS, Drawn, PromptCrops, read_samples
+from lexiseg_train.methods.tiny.corrections import draw_corrections, first_points, point_losses
+from lexiseg_train.methods.tiny.prompt_draw import CELL_LABELS, MAX_POINTS, Drawn, PromptCrops, read_samples
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run
 
 ENTROPY, DICE, QUALITY = 2.0, 1.0, 1.0  # weights of the losses, as Unpair-Seg
+POINTS = 1.0  # weight of the loss of points on the wrong side
 ALL_MASKS_WEIGHT = 0.05  # weight of the mean over all masks of a point beside the best one, so that all are trained
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide, as `halved` makes it
 Example = tuple[NDArray[np.uint8], Drawn]
@@ -104,29 +105,21 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         targets = self._stacked([d.targets for d in sampled]) / CELL_LABELS
         valid = self._stacked([d.valid for d in sampled])
         n = self.recipe.lone
-        points, clear = _first_points(prompts, slice(n)), Prompts(*(part[:, n:] for part in prompts))
+        points, clear = first_points(prompts, slice(n)), Prompts(*(part[:, n:] for part in prompts))
+        rounds = int(np.random.default_rng([self.recipe.seed, self.step]).integers(1, MAX_POINTS))
         with self.autocast():
             shared = self.network.shared(pixels, guide)
-            clear = self._with_corrections(shared, clear, targets[:, n:], valid)
-            of_points, of_clear = self.network.click_masks(shared, points), self.network.prompt_mask(shared, clear)
-        point_losses = prompt_losses(of_points, targets[:, :n], valid)
-        clear_losses = prompt_losses(of_clear, targets[:, n:], valid)
-        self.note(point_iou=point_losses.overlap.item(), box_iou=clear_losses.overlap.item())
-        return point_losses.total + clear_losses.total
-
-    @torch.no_grad()
-    def _with_corrections(self, shared: SharedMaps, prompts: Prompts, targets: Tensor, valid: Tensor) -> Prompts:
-        """Add to the last `corrected` prompts a second point, where the mask of their first point is wrong."""
-        n = self.recipe.corrected
-        if not n:
-            return prompts
-        first_masks = self.network.click_masks(shared, _first_points(prompts, slice(-n, None)))
-        best = first_masks.quality.argmax(2)[..., None, None, None].expand(-1, -1, 1, *first_masks.masks.shape[-2:])
-        predicted = first_masks.masks.gather(2, best)[:, :, 0] > 0
-        places, signs = mistakes(predicted, targets[:, -n:] > 0.5, valid > 0)
-        points, all_signs = prompts.points.clone(), prompts.signs.clone()
-        points[:, -n:, 1], all_signs[:, -n:, 1] = places, signs
-        return prompts._replace(points=points, signs=all_signs)
+            clear, maps = draw_corrections(
+                self.network, shared, clear, targets[:, n:], valid, self.recipe.corrected, rounds
+            )
+            of_points, of_clear = (
+                self.network.click_masks(shared, points),
+                self.network.corrected_mask(shared, clear, maps),
+            )
+        lone, sure = prompt_losses(of_points, targets[:, :n], valid), prompt_losses(of_clear, targets[:, n:], valid)
+        beside = point_losses(of_clear.masks[:, :, 0], clear)
+        self.note(point_iou=lone.overlap.item(), box_iou=sure.overlap.item(), beside=beside.item())
+        return lone.total + sure.total + POINTS * beside
 
     @torch.no_grad()
     def _encoded(self, crops: list[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
@@ -143,33 +136,6 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
 
     def _weights(self) -> dict[str, Tensor]:
         return TinyState(self.below, self.average).merged()
-
-
-def _first_points(prompts: Prompts, some: slice) -> Prompts:
-    """Some of the prompts, without any but their first point."""
-    points, signs, boxes, has_box = (part[:, some] for part in prompts)
-    return Prompts(points[:, :, :1], signs[:, :, :1], boxes, has_box)
-
-
-def mistakes(predicted: Tensor, truth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """A random point in the larger error of each mask: positive in missing cells, negative in excess cells.
-
-    Args:
-        predicted: bool [B, N, h, w].
-        truth: bool [B, N, h, w].
-        valid: bool [B, h, w], cells that count.
-
-    Returns:
-        Points [B, N, 2] (x, y) in pixels of the crop and signs [B, N]; 0 where nothing is wrong.
-    """
-    width = predicted.shape[-1]
-    lacking, beyond = truth & ~predicted & valid[:, None], predicted & ~truth & valid[:, None]
-    too_little = lacking.sum((2, 3)) >= beyond.sum((2, 3))
-    wrong = torch.where(too_little[..., None, None], lacking, beyond).flatten(2)
-    sampled = (torch.rand(wrong.shape, device=wrong.device) * wrong).argmax(2)
-    places = torch.stack([sampled % width, sampled // width], -1).float()
-    signs = torch.where(too_little, 1.0, -1.0) * wrong.any(2)
-    return (places + 0.5) * STRIDE, signs
 
 
 def _initial_head(recipe: PromptsRecipe) -> PromptHead:

@@ -18,10 +18,11 @@ from lexiseg_model.types import Point, Prompt
 CLICK = Prompt((Point(200.0, 150.0),))
 BOX = Prompt((), (100.0, 60.0, 420.0, 320.0))
 OUTSIDE = Prompt((Point(500.0, 380.0),), (100.0, 60.0, 420.0, 320.0))
+SURE = Prompt((Point(200.0, 150.0), Point(300.0, 200.0)), (100.0, 60.0, 420.0, 320.0))
 BOTH = Prompt((Point(200.0, 150.0), Point(30.0, 20.0, False)), (100.0, 60.0, 420.0, 320.0))
 
 
-@pytest.mark.parametrize("prompt", [CLICK, BOX, BOTH])
+@pytest.mark.parametrize("prompt", [CLICK, BOX, SURE])
 @torch.inference_mode()
 def test_the_chosen_mask_is_the_services_first(
     tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]], prompt: Prompt

@@ -77,7 +77,8 @@ def test_masks_are_adjusted_by_colour_and_end_at_their_box_unless_it_is_rough_or
 
     assert torch.equal(as_served.masks, without.masks) != coloured
     assert (as_served.masks[0, -1, -1].item() < -100) == ends  # in the corner the ramp is steepest
-    assert sorted(as_served.quality.tolist()) == sorted(without.quality.tolist())
+    if all(point.positive for point in prompt.points):  # a correction is judged after the colours
+        assert sorted(as_served.quality.tolist()) == sorted(without.quality.tolist())
     assert isinstance(as_served, PromptMasks)
 
 

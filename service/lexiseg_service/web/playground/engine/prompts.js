@@ -1,4 +1,4 @@
-// Prompts: masks for clicks and boxes, refined by the object's colours, its box and its points, as in the service.
+// Prompts: masks for clicks and boxes, refined by the object's colours and its box, corrected by points, as in the service.
 //
 // A `picture` here is a view: `size` [H, W] in pixels of the question, `cells` [h, w], `shared` and `palette` (cached graph
 // outputs), and `look(look)`, the view of a part. Masks are logits [h * w].
@@ -9,55 +9,59 @@ import { encoded, pixelsIn } from "../masks.js";
 /** The answer to a prompt: its `logits`, its mask's run lengths, area and box, and its quality. */
 export async function cutOut(rules, picture, prompt, run) {
   if (prompt.mask) return correct(rules, picture, prompt, run);
-  const { mask, quality } = await withPoints(rules, picture, prompt, run);
+  const { mask, quality } = await predict(rules, picture, prompt, run);
   return { logits: mask, quality, ...encoded(cut(mask, picture.cells, picture.size), 2, picture.size)[1] };
 }
-
-/** The mask without negative points, minus what the head's answer to each negative point removes. */
-async function withPoints(rules, picture, prompt, run) {
-  const [positives, negatives] = bySign(prompt.points);
-  if (!negatives.length || (!positives.length && !prompt.box)) return predict(rules, picture, prompt, run);
-  let { mask } = await predict(rules, picture, { ...prompt, points: positives }, run);
-  let reply = null;
-  for (const [number, point] of negatives.entries()) {
-    const points = [...positives, ...negatives.slice(0, number + 1)];
-    if (number < rules.prompts.max_answers) reply = await predict(rules, picture, { ...prompt, points }, run);
-    const inputs = { mask: [mask, picture.cells], answer: [reply.mask, picture.cells], ...placed(picture, point, positives) };
-    mask = (await run("without-point", inputs)).left.data;
-  }
-  return { mask, quality: reply.quality };
-}
-
-/** Inputs of the graphs of negative points, in pixels of the picture. */
-const placed = ({ size }, point, positives) => ({
-  point: [Float32Array.of(point.x, point.y), [1, 2]],
-  positives: [Float32Array.from(positives.flatMap(({ x, y }) => [x, y])), [positives.length, 2]],
-  size: [Float32Array.from(size), [2]],
-});
-
-const bySign = (points = []) => [true, false].map((sign) => points.filter(({ positive = true }) => positive === sign));
 
 /** The head's mask for a prompt, negative points included. */
 export async function predict(rules, picture, prompt, run) {
   const look = prompt.box && !prompt.glance && picture.kept ? await lookAt(picture, prompt, run) : null;
-  const { mask, quality } = await (look ? lookedAt(picture, look, run) : coloured(picture, prompt, run));
+  const { mask, quality } = await (look ? lookedAt(rules, picture, look, run) : coloured(rules, picture, prompt, run));
   const rest = { quality: [Float32Array.of(quality), [1]], is_near: [Float32Array.of(look ? 1 : 0), []] };
   const { finished } = await run("finish-mask", { ...inputsOf(picture, prompt), mask, ...rest });
   return { mask: finished.data, quality };
 }
 
-/** Mask and quality of a prompt by the graphs, refined by the object's colours. */
-async function coloured(picture, prompt, run) {
-  const { points = [], box } = prompt;
-  const shown = { ...inputsOf(picture, prompt), ...(await picture.shared()) };
+/** Mask and quality of a prompt by the graphs, refined by the object's colours, and corrected from the first negative point on. */
+async function coloured(rules, picture, prompt, run) {
+  const [first, corrections] = beforeCorrections(prompt);
+  const { points = [], box } = first;
+  const shown = { ...inputsOf(picture, first), ...(await picture.shared()) };
   const isClick = !box && points.length === 1 && points[0].positive !== false;
   const { masks, quality } = await (isClick ? run("lone-point", { ...shown, point: [shown.points[0], [2]] }) : run("sure-prompt", shown));
   const { mask, sure } = await run("choose-mask", { ...shown, masks, quality, ...(await picture.palette()) });
-  return { mask, quality: sure.data[0] };
+  if (!corrections.length) return { mask, quality: sure.data[0] };
+  const answer = await corrected(rules, picture, mask.data, [...points, ...corrections], points.length, false, run);
+  return { ...answer, mask: [answer.mask, picture.cells] };
 }
 
-/** A prompt as inputs of the graphs. */
-export function inputsOf(picture, { points = [], box }) {
+/** What a prompt shows before its first negative point, and the points that correct this; as `prompting.before_corrections`. */
+function beforeCorrections(prompt) {
+  const { points = [], box } = prompt;
+  const [positives, negatives] = [true, false].map((sign) => points.filter(({ positive = true }) => positive === sign));
+  if (!negatives.length || (!box && !positives.length)) return [prompt, []];
+  const leading = points.indexOf(negatives[0]);
+  const [first, rest] = leading || box ? [points.slice(0, leading), points.slice(leading)] : [positives, negatives];
+  return [{ ...prompt, points: first }, rest];
+}
+
+/** Logits corrected by one point after the other, beyond those that they show already; as `prompting.correct_mask`. */
+async function corrected(rules, picture, logits, points, first, isGiven, run) {
+  const { corrections } = rules.prompts;
+  let [shown, sure] = [first, 1];
+  for (let number = 1; number <= Math.min(corrections, points.length - first); number += 1) {
+    const some = number === corrections ? points : points.slice(0, shown + 1);
+    const inputs = { ...inputsOf(picture, { points: some }), corrected: [logits, picture.cells], corrects: [Float32Array.of(1), []] };
+    const { masks, quality } = await run("sure-prompt", { ...inputs, ...(await picture.shared()) });
+    const signs = new Set(some.slice(shown).map(({ positive = true }) => positive));
+    const choose = !isGiven || signs.size > 1 ? (answer) => answer : signs.has(true) ? Math.max : Math.min;
+    [logits, shown, sure] = [masks.data.map((answer, cell) => choose(answer, logits[cell])), some.length, 1 / (1 + Math.exp(-quality.data[0]))];
+  }
+  return { mask: logits, quality: sure };
+}
+
+/** A prompt that corrects no mask as inputs of the graphs. */
+export function inputsOf(picture, { points = [], box = null }) {
   const K = Math.max(1, points.length); // sign 0: padding
   const [places, signs] = [new Float32Array(2 * K), new Float32Array(K)];
   places.set(points.flatMap(({ x, y }) => scaled([x, y], picture.size, picture.tile)));
@@ -67,6 +71,8 @@ export function inputsOf(picture, { points = [], box }) {
     signs: [signs, [K]],
     box: [Float32Array.from(box ? scaled(box, picture.size, picture.tile) : [0, 0, 0, 0]), [4]],
     has_box: [Float32Array.of(box ? 1 : 0), []],
+    corrected: [new Float32Array(picture.cells[0] * picture.cells[1]), picture.cells],
+    corrects: [Float32Array.of(0), []],
   };
 }
 
@@ -90,41 +96,30 @@ async function lookAt({ size, tile, kept }, { points = [], box }, run) {
 }
 
 /** `coloured` on an enlarged crop; each cell of the picture is the mean of the crop's cells that it covers. */
-async function lookedAt(picture, { crop, prompt }, run) {
+async function lookedAt(rules, picture, { crop, prompt }, run) {
   const { kept: { size }, cells: [h, w] } = picture;
-  const { mask, quality } = await coloured(await picture.look(crop), prompt, run);
+  const { mask, quality } = await coloured(rules, await picture.look(crop), prompt, run);
   const span = [crop.top / size[0], crop.left / size[1], crop.bottom / size[0], crop.right / size[1]];
   const indices = (count) => [BigInt64Array.from({ length: count }, (_, cell) => BigInt(cell)), [count]];
   const place = { span: [Float32Array.from(span, (share, i) => share * (i % 2 ? w : h)), [4]], rows: indices(h), columns: indices(w) };
   return { mask: (await run("widen", { mask, ...place })).whole, quality };
 }
 
-// Corrections of a mask: positive points and the box add to it, a negative point removes the object that a click there selects
-
+/** Correct the mask of a prompt: its box adds to it, its points correct it. Pixels on which the answer agrees with it stay. */
 async function correct(rules, picture, { points = [], box, mask }, run) {
-  const { certain, max_answers: maxAnswers } = rules.prompts;
   const { cells, size } = picture;
-  const [positives, negatives] = bySign(points);
   const [[h, w], [H, W]] = [cells, size];
   const pixels = pixelsIn(size, [mask]);
   const shares = resized(pixels, [W, H], [w, h], 1, 1, false, Float32Array); // share of each cell that the mask covers
-  let logits = Float32Array.from(shares, (_, i) => (2 * shares[(i % w) * h + Math.floor(i / w)] - 1) * certain);
-  const repaint = (shown, number) => cut(shown, cells, size).forEach((each, pixel) => each && (pixels[pixel] = number));
-  let quality = 0;
-  if (positives.length || box) {
-    const added = await predict(rules, picture, { points: positives, box }, run);
-    repaint(added.mask, 1);
+  let logits = Float32Array.from(shares, (_, i) => (2 * shares[(i % w) * h + Math.floor(i / w)] - 1) * rules.prompts.certain);
+  const before = cut(logits, cells, size);
+  let quality = 1;
+  if (box) {
+    const added = await predict(rules, picture, { box }, run);
     logits = logits.map((logit, cell) => Math.max(logit, added.mask[cell]));
     quality = added.quality;
   }
-  let shown;
-  for (const [number, point] of negatives.entries()) {
-    if (number < maxAnswers) ({ mask: shown, quality } = await predict(rules, picture, { points: [{ ...point, positive: true }] }, run));
-    else shown = logits.map(() => -certain);
-    const inputs = { mask: [logits, cells], shown: [shown, cells], ...placed(picture, point, positives) };
-    const { removed, left } = await run("removed-object", inputs);
-    repaint(removed.data, 0);
-    logits = left.data;
-  }
+  if (points.length) ({ mask: logits, quality } = await corrected(rules, picture, logits, points, 0, true, run));
+  cut(logits, cells, size).forEach((inside, pixel) => inside !== before[pixel] && (pixels[pixel] = inside));
   return { logits, quality, ...encoded(pixels, 2, size)[1] };
 }

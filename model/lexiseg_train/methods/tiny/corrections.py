@@ -1,0 +1,130 @@
+"""Corrections for the training of `tiny`'s prompt head: points where its own masks, or masks by others, are wrong.
+
+As SAM is trained (Kirillov et al., arXiv 2304.02643, appendix A): each round adds a point in the error of the last
+mask, and that mask is an input. `point_losses` also wants each point on its side of the outline.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lexiseg_model.methods.tiny.network import STRIDE
+from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.prompt_maps import Prompts, correction_maps
+
+GIVEN = 0.5  # share of corrections that begin with a mask by someone else, without a first click
+WIDER = 0.7  # share of those masks that also hold another object; of the others half of the object is missing
+WITH_MASK = 0.8  # share of the other corrections that see the mask; else their points have to do
+CERTAIN = 6.0  # logit of a mask by someone else
+IN_THE_MIDDLE = 0.5  # share of points in the middle of an error; the others lie anywhere in it
+SURROUNDINGS = (3, 7, 15, 31)  # sides of the squares whose wrong cells tell the middle of an error
+MARGIN = 1.0  # logit that a point should have on its side
+
+
+class Corrections(NamedTuple):
+    """Prompts with the points of the last rounds, and the `correction_maps` [B, N, 2, h/2, w/2] of their masks."""
+
+    prompts: Prompts
+    maps: Tensor
+
+
+@torch.no_grad()
+def draw_corrections(
+    head: PromptHead, shared: SharedMaps, prompts: Prompts, targets: Tensor, valid: Tensor, n: int, rounds: int
+) -> Corrections:
+    """Correct the masks of the last `n` prompts, single points, in some rounds.
+
+    Args:
+        head: in training.
+        shared: its maps of B images.
+        prompts: N for each image.
+        targets: [B, N, h, w] share of each cell that is the object's.
+        valid: [B, h, w], above 0 where cells count.
+        n: number of prompts that are corrected.
+        rounds: at least 1; each adds a point to the first of a prompt.
+    """
+    points, signs = prompts.points.clone(), prompts.signs.clone()
+    height, width = targets.shape[-2:]
+    maps = targets.new_zeros(*targets.shape[:2], 2, height // 2, width // 2)
+    if not n:
+        return Corrections(prompts, maps)
+    truth, counted = targets[:, -n:] > 0.5, valid > 0
+    given = torch.rand(truth.shape[:2], device=truth.device) < GIVEN
+    logits = torch.where(given[..., None, None], _masks_by_others(targets, n), _first_masks(head, shared, prompts, n))
+    signs[:, -n:, 0] = signs[:, -n:, 0].masked_fill(given, 0.0)
+    seen = given | (torch.rand_like(given.float()) < WITH_MASK)
+    for number in range(1, rounds + 1):
+        points[:, -n:, number], signs[:, -n:, number] = mistakes(logits > 0, truth, counted)
+        maps[:, -n:] = correction_maps(logits) * seen[..., None, None, None]
+        if number < rounds:
+            some = Prompts(points[:, -n:], signs[:, -n:], prompts.boxes[:, -n:], prompts.has_box[:, -n:])
+            logits = head.corrected_mask(shared, some, maps[:, -n:]).masks[:, :, 0].float()
+    return Corrections(prompts._replace(points=points, signs=signs), maps)
+
+
+def _first_masks(head: PromptHead, shared: SharedMaps, prompts: Prompts, n: int) -> Tensor:
+    """The likeliest masks of the last `n` prompts by their first point, logits [B, n, h, w]."""
+    answers = head.click_masks(shared, first_points(prompts, slice(-n, None)))
+    best = answers.quality.argmax(2)[..., None, None, None].expand(-1, -1, 1, *answers.masks.shape[-2:])
+    return answers.masks.gather(2, best)[:, :, 0].float()
+
+
+def _masks_by_others(targets: Tensor, n: int) -> Tensor:
+    """Masks of the last `n` objects as a user may send them, logits [B, n, h, w]: too wide, or only a half."""
+    truth = targets[:, -n:] > 0.5
+    others = targets[:, torch.randperm(targets.shape[1], device=targets.device)[:n]] > 0.5
+    y, x = (torch.linspace(-1, 1, side, device=targets.device) for side in targets.shape[-2:])
+    area = truth.sum((2, 3), keepdim=True).clamp_min(1)
+    middle_x, middle_y = ((truth * axis).sum((2, 3), keepdim=True) / area for axis in (x, y[:, None]))
+    angle = 2 * torch.pi * torch.rand_like(middle_x)
+    half = (x - middle_x) * angle.cos() + (y[:, None] - middle_y) * angle.sin() > 0
+    masks = torch.where(torch.rand_like(middle_x) < WIDER, truth | others, truth & half)
+    return torch.where(masks, CERTAIN, -CERTAIN)
+
+
+def first_points(prompts: Prompts, some: slice) -> Prompts:
+    """Some of the prompts, without any but their first point."""
+    points, signs, boxes, has_box = (part[:, some] for part in prompts)
+    return Prompts(points[:, :, :1], signs[:, :, :1], boxes, has_box)
+
+
+def mistakes(predicted: Tensor, truth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """A point in the larger error of each mask: positive in missing cells, negative in excess cells.
+
+    Args:
+        predicted: bool [B, N, h, w].
+        truth: bool [B, N, h, w].
+        valid: bool [B, h, w], cells that count.
+
+    Returns:
+        Points [B, N, 2] (x, y) in pixels of the crop and signs [B, N]; 0 where nothing is wrong.
+    """
+    width = predicted.shape[-1]
+    lacking, beyond = truth & ~predicted & valid[:, None], predicted & ~truth & valid[:, None]
+    too_little = lacking.sum((2, 3)) >= beyond.sum((2, 3))
+    wrong = torch.where(too_little[..., None, None], lacking, beyond)
+    around = torch.stack([F.avg_pool2d(wrong.float(), side, 1, side // 2) for side in SURROUNDINGS]).sum(0)
+    noise = torch.rand(wrong.shape, device=wrong.device)
+    in_the_middle = torch.rand(wrong.shape[:2], device=wrong.device)[..., None, None] < IN_THE_MIDDLE
+    drawn = (torch.where(in_the_middle, around + 0.05 * noise, noise) * wrong).flatten(2).argmax(2)
+    places = torch.stack([drawn % width, drawn // width], -1).float()
+    signs = torch.where(too_little, 1.0, -1.0) * wrong.flatten(2).any(2)
+    return (places + 0.5) * STRIDE, signs
+
+
+def point_losses(masks: Tensor, prompts: Prompts) -> Tensor:
+    """Mean loss [] of points on the wrong side of the outline of their masks, logits [B, N, h, w], or close to it."""
+    height, width = masks.shape[-2:]
+    places = 2 * prompts.points / prompts.points.new_tensor([width * STRIDE, height * STRIDE]) - 1  # [B, N, K, 2]
+    logits = F.grid_sample(
+        masks.float().flatten(0, 1)[:, None],
+        places.flatten(0, 1)[:, :, None],
+        padding_mode="border",
+        align_corners=False,
+    ).view(prompts.signs.shape)
+    given = prompts.signs != 0
+    return (F.softplus(MARGIN - prompts.signs * logits) * given).sum() / given.sum().clamp_min(1)

@@ -1,0 +1,80 @@
+"""Negative points and mask prompts, which the prompt head of `tiny` has learned."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lexiseg_model import tasks
+from lexiseg_model.features import Features
+from lexiseg_model.masks.rle import decode, encode_mask
+from lexiseg_model.methods.tiny.prompting import before_corrections
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.types import Point, Prompt, Vocabulary
+
+CUP = Point(250, 200)
+BOX = (70.0, 30.0, 460.0, 380.0)
+AWAY = Point(150, 200, positive=False)
+MORE = Point(300, 250)
+
+
+@pytest.fixture(scope="module")
+def coffee(tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]) -> Features:
+    return tiny.encode(photographs["coffee"])
+
+
+def mask_of(model: TinySegmenter, features: Features, prompt: Prompt) -> NDArray[np.bool_]:
+    answer = tasks.segment("prompt", model, features, Vocabulary(()), tasks.Options(prompts=(prompt,)))
+    return decode(answer.segments[0].mask).astype(bool)
+
+
+def within(mask: NDArray[np.bool_], point: Point) -> bool:
+    return bool(mask[int(point.y), int(point.x)])
+
+
+@pytest.mark.parametrize("box", [None, BOX], ids=["click", "box"])
+def test_a_negative_point_is_outside_and_the_click_stays_inside(
+    tiny: TinySegmenter, coffee: Features, box: tuple[float, float, float, float] | None
+) -> None:
+    before = mask_of(tiny, coffee, Prompt((CUP,), box))
+    ys, xs = np.nonzero(before)
+    at = np.argsort(np.hypot(xs - CUP.x, ys - CUP.y))[-len(xs) // 4]  # farther than most, and not on the outline
+    away = Point(float(xs[at]), float(ys[at]), positive=False)
+
+    after = mask_of(tiny, coffee, Prompt((CUP, away), box))
+
+    assert within(before, away)
+    assert not within(after, away)
+    assert within(after, CUP)
+
+
+@pytest.mark.parametrize(
+    ("points", "box", "first", "corrections"),
+    [
+        ((CUP, MORE), None, (CUP, MORE), ()),
+        ((CUP, AWAY, MORE), None, (CUP,), (AWAY, MORE)),
+        ((AWAY, CUP), None, (CUP,), (AWAY,)),
+        ((AWAY, CUP), BOX, (), (AWAY, CUP)),
+        ((AWAY,), None, (AWAY,), ()),
+    ],
+)
+def test_points_correct_from_the_first_negative_one_on(
+    points: tuple[Point, ...],
+    box: tuple[float, float, float, float] | None,
+    first: tuple[Point, ...],
+    corrections: tuple[Point, ...],
+) -> None:
+    assert before_corrections(Prompt(points, box)) == (Prompt(first, box), corrections)
+
+
+def test_a_correction_leaves_the_pixels_of_a_mask_prompt_on_which_the_head_agrees(
+    tiny: TinySegmenter, coffee: Features
+) -> None:
+    drawn = mask_of(tiny, coffee, Prompt((CUP,)))
+    drawn[5, 20:60] = True  # a line that is thinner than a cell
+    ys, xs = np.nonzero(drawn[:, :200])
+    away = Point(float(xs[0]), float(ys[-1]), positive=False)
+
+    after = mask_of(tiny, coffee, Prompt((CUP, away), mask=encode_mask(drawn)))
+
+    assert after[5, 20:60].all()
+    assert within(after, CUP)
