@@ -50,6 +50,9 @@ PROMPTS: list[dict[str, Any]] = [
     {"points": [{"x": 100, "y": 60}]},
     {"box": [200, 60, 470, 330]},
     {"box": [300, 100, 340, 140]},  # looked at closer
+    {"points": [{"x": 260, "y": 200}, {"x": 300, "y": 330, "positive": False}, {"x": 200, "y": 250}]},
+    {"box": [200, 60, 470, 330], "points": [{"x": 230, "y": 300, "positive": False}]},
+    {"box": [300, 100, 340, 140], "points": [{"x": 310, "y": 135, "positive": False}]},
 ]
 TASKS: list[dict[str, Any]] = [
     {"task": "instance", "classes": ["building", "tree", "flower"]},  # trees are stuff
