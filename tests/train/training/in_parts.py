@@ -107,9 +107,9 @@ def gradients(method: str, n_parts: int, dtype: torch.dtype, sharding: Sharding 
 
 
 def work(names: list[str], out: Path) -> None:
-    """Write the gradients of METHOD-PARTS-SHARDING in float64."""
+    """Write the gradients of each METHOD-PARTS-SHARDING-KIND."""
     torch.set_num_threads(1)
     for name in names:
-        method, n_parts, sharding = name.split("-")
-        found = gradients(method, int(n_parts), torch.float64, "full" if sharding == "full" else "none")
+        method, n_parts, sharding, kind = name.split("-")
+        found = gradients(method, int(n_parts), getattr(torch, kind), "full" if sharding == "full" else "none")
         torch.save(found, out / f"{name}-{rank()}.pt")

@@ -16,7 +16,8 @@ from tests.train.training.toy import recipe_for
 
 TOLERANCES = {"float64": 1e-5, "float32": 1e-3}  # of the whole gradient
 CASES = [(n_parts, kind) for n_parts in (2, 4, 16) for kind in TOLERANCES]
-TOGETHER = ["1-none", "2-none", "8-none", "4-full"]  # parts in each of two processes, and their sharding
+# Parts in each of two processes, their sharding, and the number type.
+TOGETHER = ["1-none-float64", "2-none-float64", "2-none-float32", "8-none-float64", "4-full-float64"]
 
 
 @kept
@@ -54,13 +55,14 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("how", TOGETHER)
 @pytest.mark.parametrize("method", STEPS)
 def test_two_processes_with_parts_have_the_gradients_of_the_whole_step(together: Path, method: str, how: str) -> None:
-    expected = {name: gradient for name, gradient in whole(method, "float64").items() if name != "loss"}
+    kind = how.rpartition("-")[2]
+    expected = {name: gradient for name, gradient in whole(method, kind).items() if name != "loss"}
 
     for rank in range(2):
         ours = torch.load(together / f"{method}-{how}-{rank}.pt", weights_only=True)
 
         assert all(not ours[name].any() for name in ours.keys() - expected.keys() - {"loss"})  # FSDP's zeros
-        assert distance({name: ours[name] for name in expected}, expected) < TOLERANCES["float64"]
+        assert distance({name: ours[name] for name in expected}, expected) < TOLERANCES[kind]
 
 
 class Row(NamedTuple):
