@@ -30,12 +30,10 @@ def lay_out(folder: Path) -> Path:
     _save(pictures.small("china", 300), here / "scene.tif")
     for name in ("clip.mp4", "street.mp4"):
         clips.panning(here / name, 3)
-    for root in (here / "data", folder / "shared/data"):
-        _data_set(root / "camvid", ["sky", "building", "tree", "car", "sidewalk"])
-        for name in ("voc", "coco"):
-            _data_set(root / name, ["background", "sky", "building", "tree"])
-    for root in (here / "data", folder / "shared/data"):
-        _captions(root / "captions")
+    _data_set(here / "data/camvid", ["sky", "building", "tree", "car", "sidewalk"])
+    for name in ("voc", "coco"):
+        _data_set(here / "data" / name, ["background", "sky", "building", "tree"])
+    _captions(here / "data/captions")
     shutil.copytree(BUNDLED, here / "runs/mine")
     shutil.copytree(ROOT / "deploy", here / "deploy")
     return here

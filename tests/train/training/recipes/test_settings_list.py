@@ -49,6 +49,8 @@ def test_a_name_that_means_nothing_suggests_nothing() -> None:
 
 def test_recipes_look_for_data_in_the_folder_that_they_run_in() -> None:
     assert RunRecipe.model_fields["data"].default == Path("data")
+    values = [(name, setting.value) for name in recipes() for setting in settings(read_recipe(name).recipe)]
+    assert [(name, value) for name, value in values if ".." in Path(str(value)).parts] == []
 
 
 def test_missing_pairs_name_the_page_that_says_how_to_get_public_ones() -> None:
