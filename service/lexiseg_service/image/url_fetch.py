@@ -37,7 +37,8 @@ MAX_ADDRESSES = 4  # of a host that are tried
 MAX_CONCURRENT = 16  # fetches; each may hold an image in memory
 MAX_LOOKUP_SECONDS = 60.0  # that the system tries to resolve a name whose servers are silent
 # Compressed content may decompress to any size.
-IMAGE_HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity"}
+# `*/*` for servers that have no image renderer to negotiate, such as Label Studio: they answer 406 to images alone.
+IMAGE_HEADERS = {"Accept": "image/*, */*;q=0.1", "Accept-Encoding": "identity"}
 
 
 # The same for unknown names, refused addresses and silent hosts: differences would reveal our network.

@@ -122,6 +122,9 @@ def label_studio(
 
         def do_GET(self) -> None:
             asked_for.append((self.path, self.headers.get("Authorization")))
+            if "*/*" not in self.headers["Accept"]:  # Label Studio negotiates JSON, whatever an upload is
+                self.send_error(406)
+                return
             self.send_response(302 if redirect else 200)
             if redirect:
                 self.send_header("Location", redirect)
