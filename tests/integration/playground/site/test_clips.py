@@ -20,7 +20,7 @@ from tests import chromium, coco, pictures
 from tests.http_server import QuietFiles, serving
 from tests.integration.playground.asking import add, segments, until
 from tests.integration.playground.clips import know_clip, webm
-from tests.integration.playground.conftest import opened
+from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.server import Server
 
 pytestmark = pytest.mark.slow
@@ -43,10 +43,46 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture
-def page(context: BrowserContext, folder: Path) -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def site(folder: Path) -> Iterator[str]:
     with serving(partial(QuietFiles, directory=str(folder))) as url:
-        yield opened(context, f"{url}/site/")
+        yield f"{url}/site/"
+
+
+@pytest.fixture
+def page(context: BrowserContext, site: str) -> Page:
+    return opened(context, site)
+
+
+class Engine:
+    """The engine of a page, and numbers of scenes that it has not seen."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self.scenes = count(1)
+
+    def answers(self, task: str, scenes: Iterator[int]) -> list[dict[str, Any]]:
+        """To each of the `frames()`; frames of one scene are averaged."""
+        question = {"classes": WORDS, "task": task}
+        contents = [base64.b64encode(frame).decode() for frame in frames()]
+        return [self._page.evaluate(FRAME, [*each]) for each in zip(contents, repeat(question), scenes, strict=False)]
+
+
+@pytest.fixture(scope="module")
+def engine(browser: Browser, site: str) -> Iterator[Engine]:
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE)
+    yield Engine(opened(context, site))
+    context.close()
+
+
+Steady = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def steady(engine: Engine) -> Steady:
+    """Answers to a clip, by task."""
+    return {task: engine.answers(task, repeat(next(engine.scenes))) for task in ("semantic", "instance")}
 
 
 def frames() -> list[bytes]:
@@ -58,12 +94,6 @@ def frames() -> list[bytes]:
     return [pictures.encoded(Image.fromarray(part.clip(0, 255).astype(np.uint8)), "PNG") for part in noisy]
 
 
-def in_browser(page: Page, task: str, scenes: Iterator[int]) -> list[dict[str, Any]]:
-    question = {"classes": WORDS, "task": task}
-    contents = [base64.b64encode(frame).decode() for frame in frames()]
-    return [page.evaluate(FRAME, [*each]) for each in zip(contents, repeat(question), scenes, strict=False)]
-
-
 def labels(segments: list[Any], size: tuple[int, int] = SIZE[::-1]) -> NDArray[np.int64]:
     """[H, W]: the class of each pixel, from 1; 0 for nobody. Segments of an answer as JSON."""
     classes = np.zeros(size, np.int64)
@@ -73,26 +103,24 @@ def labels(segments: list[Any], size: tuple[int, int] = SIZE[::-1]) -> NDArray[n
 
 
 @pytest.mark.parametrize("task", ["semantic", "instance"])
-def test_frames_are_averaged_and_numbered_as_by_the_services_stream(page: Page, server: Server, task: Any) -> None:
-    here = in_browser(page, task, repeat(1))
-
+def test_frames_are_averaged_and_numbered_as_by_the_services_stream(steady: Steady, server: Server, task: Any) -> None:
     with Client(f"grpc://{server.grpc}") as client:
         options: dict[str, Any] = {"task": task, "smoothing": DEFAULT_SMOOTHING, "tracking": True}
         there = list(client.stream(frames(), WORDS, **options))
-    for one, other in zip(here, there, strict=True):
+    for one, other in zip(steady[task], there, strict=True):
         masks = [{"class_index": each.class_index, "mask": each.rle} for each in other.segments]
         assert (labels(one["segments"]) == labels(masks)).mean() >= 0.99
         large = [(each["label"], each["track_id"]) for each in one["segments"] if each["area"] > LARGE]
         assert large == [(each.label, each.track_id) for each in other.segments if each.area > LARGE]
 
 
-def test_labels_flicker_less_than_those_of_single_frames(page: Page) -> None:
+def test_labels_flicker_less_than_those_of_single_frames(engine: Engine, steady: Steady) -> None:
     def flicker(answers: list[dict[str, Any]]) -> float:
         """The share of pixels whose label differs from that of the same place of the frame before."""
         maps = [labels(answer["segments"]) for answer in answers]
         return float(np.mean([(before[:, STEP:] != now[:, :-STEP]).mean() for before, now in pairwise(maps)]))
 
-    assert flicker(in_browser(page, "semantic", repeat(1))) < 0.6 * flicker(in_browser(page, "semantic", count(1)))
+    assert flicker(steady["semantic"]) < 0.6 * flicker(engine.answers("semantic", engine.scenes))
 
 
 def test_a_clip_plays_under_its_masks_with_speed_and_numbers(page: Page) -> None:
