@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lexiseg_model import catalogue
+from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.words import text_tower
 from lexiseg_model.methods.tiny.words.text_tower import (
@@ -82,6 +83,27 @@ def test_a_damaged_file_is_refused_by_its_digest(originals: Path, bare: None, tm
 
     with pytest.raises(WeightsError, match=rf"{name} of .* has sha256 [0-9a-f]{{64}} instead of {SHA256[name]}"):
         MiniLM(own)
+
+
+def test_files_are_hashed_once_until_one_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "vocabulary"
+    file.write_bytes(b"as published")
+    monkeypatch.setattr(text_tower, "SHA256", {file.name: file_digest(file)})
+    hashed: list[Path] = []
+
+    def counted(path: Path) -> str:
+        hashed.append(path)
+        return file_digest(path)
+
+    monkeypatch.setattr(text_tower, "file_digest", counted)
+
+    text_tower.check(tmp_path)
+    text_tower.check(tmp_path)
+    assert hashed == [file]
+
+    file.write_bytes(b"another")
+    with pytest.raises(WeightsError, match="instead of"):
+        text_tower.check(tmp_path)
 
 
 def test_a_missing_tower_is_reported_with_two_remedies(bare: None) -> None:
