@@ -94,7 +94,7 @@ def read_folders(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
     for base in bases:
         for layout in layouts:
             names = _sample_ids(base, layout, folder)
-            if names and (base / _filled_in(layout.annotation, folder, names[0])).exists():
+            if names and (layout.listing or (base / _filled_in(layout.annotation, folder, names[0])).exists()):
                 table = label_table(benchmark, layout)
                 pairs = [
                     (base / _filled_in(layout.image, folder, name), base / _filled_in(layout.annotation, folder, name))
@@ -185,7 +185,7 @@ def _sample_ids(base: Path, layout: FolderLayout, folder: str) -> list[str]:
     """What `{id}` stands for in the paths of each sample: from the listing (DatasetError if empty), or file names."""
     if layout.listing is not None:
         listing = base / layout.listing.replace("{split}", folder)
-        names = listing.read_text().split() if listing.exists() else []
+        names = listing.read_text("utf-8", "replace").split() if listing.exists() else []
         if not names and listing.exists():
             raise DatasetError(f"{listing} names no image; expected an ID in each line")
         return names

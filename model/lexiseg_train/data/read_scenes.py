@@ -161,7 +161,8 @@ def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> Scene
         segments = [_truth_segments(benchmark, entry, files) for entry in entries]
         n_segments = sum(len(entry["segments_info"]) for entry in entries)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise DatasetError(f"{listing} is not a panoptic annotation file: {error!r}") from None
+        expected = "expected JSON with the lists images and annotations"
+        raise DatasetError(f"{listing} is not a panoptic annotation file ({error}); {expected}") from None
     scenes, needed = [], []
     for entry, (of_image, faults) in zip(entries, segments, strict=True):
         name = str(entry["image_id"])

@@ -112,6 +112,37 @@ def test_a_set_without_its_list_is_refused_by_the_name_of_the_list(
     assert ("names no image" in str(caught.value)) == (content == "")
 
 
+@pytest.mark.parametrize("content", [b"2007_0", b"[]", bytes(range(256))], ids=["half", "another file", "no text"])
+def test_a_damaged_list_is_refused_by_a_file_that_it_asks_for(content: bytes, tmp_path: Path) -> None:
+    trees.write_voc(tmp_path, {"2007_000033": np.zeros((4, 5), int)})
+    (listing,) = tmp_path.rglob("ImageSets/*/val.txt")
+    listing.write_bytes(content)
+
+    with pytest.raises(DatasetError, match=r"voc21: \d+ of \d+ files are missing, such as .*JPEGImages/"):
+        read_benchmark("voc21", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "does not exist; expected .*lvis_v1_val.json and .*coco/"),
+        (0.5, "lvis_v1_val.json is not JSON"),
+        (b"", "lvis_v1_val.json is not JSON"),
+        (b"[]", "lvis_v1_val.json is not a file of COCO's instances"),
+    ],
+)
+def test_a_bad_file_of_lvis_is_refused(content: bytes | float | None, says: str, tmp_path: Path) -> None:
+    write_lvis(tmp_path, [IMAGE], [box(285, 1, 0, 0, 4, 8)])
+    path = tmp_path / "lvis/lvis_v1_val.json"
+    whole = path.read_bytes()
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else whole[: len(whole) // 2])
+
+    with pytest.raises(DatasetError, match=says):
+        read_benchmark("lvis", tmp_path)
+
+
 def test_a_missing_image_is_an_error(tmp_path: Path) -> None:
     trees.write_voc(tmp_path, {"2007_000033": np.zeros((4, 5), int), "2007_000042": np.zeros((4, 5), int)})
     (tmp_path / "VOCdevkit" / "VOC2012" / "JPEGImages" / "2007_000042.jpg").unlink()

@@ -73,6 +73,19 @@ def test_a_missing_file_is_reported(missing: str, tmp_path: Path) -> None:
         read("coco-panoptic", tmp_path)
 
 
+@pytest.mark.parametrize("content", [0.5, b"", b"[]", b'{"images": []}'])
+def test_a_bad_annotation_file_is_refused(content: bytes | float, tmp_path: Path) -> None:
+    write_coco_panoptic(tmp_path, [drawn("000000000139", (1, 92, 200))])
+    path = tmp_path / "coco/annotations/panoptic_val2017.json"
+    whole = path.read_bytes()
+    path.write_bytes(content if isinstance(content, bytes) else whole[: len(whole) // 2])
+
+    with pytest.raises(
+        DatasetError, match=r"panoptic_val2017\.json is not .*; expected JSON with the lists"
+    ):
+        read("coco-panoptic", tmp_path)
+
+
 def test_an_unknown_category_is_reported_with_its_image(tmp_path: Path) -> None:
     write_coco_panoptic(tmp_path, [drawn("000000000139", (1, 12, 200))])
 
