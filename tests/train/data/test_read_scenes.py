@@ -80,9 +80,7 @@ def test_a_bad_annotation_file_is_refused(content: bytes | float, tmp_path: Path
     whole = path.read_bytes()
     path.write_bytes(content if isinstance(content, bytes) else whole[: len(whole) // 2])
 
-    with pytest.raises(
-        DatasetError, match=r"panoptic_val2017\.json is not .*; expected JSON with the lists"
-    ):
+    with pytest.raises(DatasetError, match=r"panoptic_val2017\.json is not .*; expected JSON with the lists"):
         read("coco-panoptic", tmp_path)
 
 
