@@ -3,7 +3,7 @@
 import { opened } from "./decode.js";
 import { EMPTY, NO_WORDS, change, withWords } from "./document.js";
 import * as engine from "./engine/server.js";
-import { $, baseName, button, drawn, element, emit, page, problemOf, refusalText, refuse, restore, settings, state, tell, timeOf, withRetry, wordsQuestion } from "./page.js";
+import { $, baseName, drawn, element, emit, page, problemOf, refusalText, refuse, restore, settings, state, tell, timeOf, withRetry, wordsQuestion } from "./page.js";
 import * as store from "./store.js";
 
 const THUMB = 96; // pixels of the longer side
@@ -100,11 +100,12 @@ function drawStrip() {
   strip = $("doubtful").checked ? shown.toSorted((one, other) => sureness(one) - sureness(other)) : shown;
   for (const picture of strip.filter(({ line }) => !line)) {
     const image = element("img", { src: URL.createObjectURL(picture.thumb), alt: "", loading: "lazy" });
-    picture.line = button("", () => show(picture));
-    picture.line.append(image);
+    picture.line = element("button", { type: "button", onclick: () => show(picture) }, image);
+    element("li", {}, picture.line);
     mark(picture);
   }
-  $("strip").replaceChildren(...strip.map(({ line }) => element("li", {}, line)));
+  const from = strip.findIndex(({ line }, index) => line.parentElement !== $("strip").children[index]);
+  if (from >= 0) $("strip").append(...strip.slice(from).map(({ line }) => line.parentElement)); // a new one moves no others
   const bytes = pictures.reduce((sum, one) => sum + one.bytes, 0);
   $("kept").textContent = pictures.length ? `${pictures.length} pictures, ${(bytes / 1e6).toFixed(1)} MB, kept in this browser.` : "";
 }
@@ -203,6 +204,7 @@ async function labelAll() {
 async function erase(some) {
   if (!window.confirm(`Erase ${some.length} pictures and their labels from this browser?`)) return;
   pictures = pictures.filter((one) => !some.includes(one));
+  for (const { line } of some) line?.parentElement.remove();
   await Promise.all(some.map(({ key }) => store.forget(key)));
   if (some.includes(state.picture)) $("another").click();
   drawStrip();

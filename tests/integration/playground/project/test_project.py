@@ -140,6 +140,21 @@ def test_the_strip_is_one_stop_of_the_tab_key_and_arrows_walk_along_it(page: Pag
     expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "two.jpg: new")
 
 
+def test_a_new_picture_moves_no_other_in_the_strip(page: Page) -> None:
+    add_files(page, one=CHINA)
+    page.evaluate(
+        """() => {
+            window.moved = 0;
+            const count = (changes) => changes.forEach(({ removedNodes }) => (moved += removedNodes.length));
+            new MutationObserver(count).observe(document.getElementById("strip"), { childList: true });
+        }"""
+    )
+    page.set_input_files("#files", [{"name": "two.jpg", "mimeType": "image/jpeg", "buffer": FLOWER}])
+    expect(strip(page)).to_have_count(2)
+
+    assert page.evaluate("moved") == 0
+
+
 def test_a_full_disk_is_told_and_the_picture_goes_on(page: Page) -> None:
     page.evaluate(
         """() => {
