@@ -16,7 +16,7 @@ let strip = []; // the same in the order of the filmstrip
 let control = null; // AbortController of what runs over all pictures
 let shown = 0; // counts the pictures that were shown
 
-const stateOf = ({ doc }) => (doc.isReviewed ? "reviewed" : doc.asked !== NO_WORDS || doc.segments.length ? "labelled" : "new");
+const stateOf = ({ doc }) => (doc.isReviewed ? "reviewed" : doc.segments.some(({ isGone }) => !isGone) ? "labelled" : doc.asked === NO_WORDS ? "new" : "empty");
 
 /** The lowest score of what nobody has edited; from 1 on for a reviewed picture. */
 function sureness({ doc }) {
@@ -226,9 +226,10 @@ document.addEventListener("keydown", (event) => {
   const field = /** @type {any} */ (event.target);
   if (event.ctrlKey || event.metaKey || event.altKey || !field.matches("#canvas, #strip button, body")) return;
   const near = (side) => $("strip").contains(field) && field.parentElement[side]?.firstElementChild.focus();
+  const some = event.shiftKey ? strip.filter((one) => stateOf(one) === "empty") : strip;
   const keys = {
-    PageDown: () => go(1),
-    PageUp: () => go(-1),
+    PageDown: () => go(1, some),
+    PageUp: () => go(-1, some),
     a: accept,
     Delete: () => $("strip").contains(field) && erase(strip.filter(({ line }) => line === field)),
     ArrowRight: () => near("nextElementSibling"),

@@ -113,6 +113,21 @@ def test_the_doubtful_come_first_and_a_key_accepts(page: Page) -> None:
     expect(page.locator("#note")).to_have_text("All 3 pictures are reviewed.")
 
 
+def test_pictures_where_nothing_was_found_are_marked_and_a_key_shows_them(page: Page) -> None:
+    add_files(page, one=CHINA, two=CHINA, three=FLOWER, four=CHINA)
+    add(page, "building")
+    expect_result(page, "Found building")
+    page.get_by_role("button", name="Label all").click()
+    expect(page.locator("#strip .empty")).to_have_attribute("title", "three.jpg: empty")
+    page.check("#doubtful")
+    page.focus("#canvas")
+
+    page.keyboard.press("Shift+PageDown")
+
+    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "three.jpg: empty")
+    expect_result(page, "Not found: building.")
+
+
 def test_what_is_reviewed_is_not_asked_about_again(page: Page) -> None:
     add_files(page, one=CHINA, two=CHINA)
     label_all(page, "sky")
