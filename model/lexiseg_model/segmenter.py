@@ -355,6 +355,13 @@ class Corrections(Protocol):
 
 
 @runtime_checkable
+class LearnedNegativePoints(Protocol):
+    """Prompts whose head has learned what a negative point means, but corrects no mask of a user."""
+
+    negative_points_learned: bool  # that it is there says so
+
+
+@runtime_checkable
 class Proposing(Protocol):
     """Masks of everything in an image, without classes."""
 

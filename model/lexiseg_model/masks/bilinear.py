@@ -1,21 +1,17 @@
-"""Bilinear upsampling as torch's (align_corners=False): its weights, masks upsampled and cut at 0, and the way back."""
+"""Bilinear upsampling as torch's (align_corners=False): its weights, and masks upsampled and cut at 0."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lexiseg_model.bands import bands
 from lexiseg_model.kernel import library
 from lexiseg_model.kernel.library import Axes
 
-CERTAIN = 4.0  # logit of a cell that is wholly inside a mask, and minus that of one outside
 BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 # [N, 2] where runs of a mask begin and end (one past), as places y + x * H of an image H pixels high; ascending, apart.
 Spans = NDArray[np.int64]
@@ -43,12 +39,6 @@ def axis(cells: int, pixels: int) -> Axis:
 def axes(cells: tuple[int, int], size: tuple[int, int]) -> Axes:
     """Interpolation of cells (h, w) to an output of `size` (H, W), in the kernel's layout."""
     return Axes(*axis(cells[0], size[0]), *axis(cells[1], size[1]))
-
-
-def mask_logits(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> Tensor:
-    """A mask [H, W] as logits [h, w] float32 of `shape`: the share of each cell that is inside, scaled to CERTAIN."""
-    share = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA)
-    return torch.from_numpy((2 * share - 1) * CERTAIN).float()
 
 
 def cut(logits: NDArray[np.float32], size: tuple[int, int]) -> Spans:

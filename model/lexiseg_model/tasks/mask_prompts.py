@@ -1,9 +1,9 @@
 """Prompts that correct a mask: positive points and the box add to it, negative points remove from it.
 
-A method that takes masks as prompts is asked with the mask; where its answer agrees with the mask, the pixels stay as
-they are. The head of any other is asked what the points and the box show, and its answers are applied to the mask at
-the size of the image: pixels that no answer touches stay. A negative point removes the object that a click there cuts
-out (`point_rules.removed_object`).
+A method that takes masks as prompts is asked with the mask, and its answer is the mask. The head of any other is asked
+what the points and the box show, and its answers are applied to the mask at the size of the image: pixels that no
+answer touches stay as they are. A negative point removes the object that a click there cuts out
+(`point_rules.removed_object`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,14 +20,14 @@ from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Features
-from lexiseg_model.masks.bilinear import CERTAIN, cut, mask_logits
+from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode, encode_mask, encode_spans
 from lexiseg_model.segmenter import Corrections, PromptMasks, guide_of, prompts_of
 from lexiseg_model.tasks.negative_points import MAX_ANSWERS, cells_of_points
 from lexiseg_model.tasks.options import Query
-from lexiseg_model.tasks.point_rules import removed_object, without
+from lexiseg_model.tasks.point_rules import CERTAIN, removed_object, without
 from lexiseg_model.types import Prompt, Rle
 
 Head = Callable[[Features, list[Prompt]], list[PromptMasks]]
@@ -51,14 +52,11 @@ def correct(query: Query, prompt: Prompt) -> Corrected:
     """
     assert prompt.mask is not None
     size = query.features.size
-    mask = decode(prompt.mask)
     if isinstance(query.segmenter, Corrections):
         own = _ask(query, query.segmenter.correct, [replace(prompt, segment=None)])[0]
         own_logits = own.masks[0].cpu()
-        answer, before = _cut(own_logits, size), _cut(mask_logits(mask, own_logits.shape), size)
-        adds_or_removes = bool(prompt.points) or prompt.box is not None
-        changed = np.where(answer == before, mask, answer) if adds_or_removes else answer
-        return Corrected(encode_mask(changed), own_logits, float(own.quality[0]))
+        return Corrected(encode_spans(cut(own_logits.numpy(), size), size), own_logits, float(own.quality[0]))
+    mask = decode(prompt.mask)
     positives = tuple(point for point in prompt.points if point.positive)
     negatives = tuple(point for point in prompt.points if not point.positive)
     adding = Prompt(positives, prompt.box)
@@ -69,7 +67,7 @@ def correct(query: Query, prompt: Prompt) -> Corrected:
     adds = bool(adding.points) or adding.box is not None
     removing = [Prompt((replace(point, positive=True),)) for point in negatives[:MAX_ANSWERS]]
     replies = _ask(query, prompts_of(query.segmenter).prompt, [*([adding] if adds else []), *removing])
-    logits = mask_logits(mask, replies[-1].masks.shape[1:])
+    logits = _logits(mask, replies[-1].masks.shape[1:])
     shown = [reply.masks[0].cpu() for reply in replies]
     if adds:
         mask |= _cut(shown[0], size)
@@ -91,6 +89,12 @@ def _ask(query: Query, head: Head, prompts: list[Prompt]) -> list[PromptMasks]:
         return [PromptMasks(answer.masks.float(), answer.quality) for answer in answers]
     guide = guide_of(query.segmenter, query.features)
     return [PromptMasks(refine_masks(answer.masks[:1].float(), guide), answer.quality) for answer in answers]
+
+
+def _logits(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> Tensor:
+    """A mask [H, W] as logits [h, w]: the share of each cell that is inside."""
+    share = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA)
+    return torch.from_numpy((2 * share - 1) * CERTAIN).float()
 
 
 def _cut(logits: Tensor, size: tuple[int, int]) -> NDArray[np.bool_]:

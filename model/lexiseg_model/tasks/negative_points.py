@@ -1,10 +1,10 @@
 """Negative points of prompts: each removes the part of the mask around it.
 
-A method that takes masks as prompts has learned what a negative point means: it is asked with all points. Any other
-head may ignore a negative point, or answer it with a larger mask. So the mask is that of the box and the positive
-points alone, and a negative point never adds anything. The head then gets the first negative point, the first two, and
-so on. Each of these answers says which connected part of the mask around the newest point to remove. Where an answer
-keeps the point, a disc around it is removed, halfway to the outline of the mask.
+A head that has learned what a negative point means is asked with all points. Any other head may ignore a negative
+point, or answer it with a larger mask. So the mask is that of the box and the positive points alone, and a negative
+point never adds anything. The head then gets the first negative point, the first two, and so on. Each of these answers
+says which connected part of the mask around the newest point to remove. Where an answer keeps the point, a disc around
+it is removed, halfway to the outline of the mask.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import Corrections, PromptMasks, Segmenter, prompts_of
+from lexiseg_model.segmenter import Corrections, LearnedNegativePoints, PromptMasks, Segmenter, prompts_of
 from lexiseg_model.tasks.point_rules import first_cells, without_point
 from lexiseg_model.types import Point, Prompt
 
@@ -60,7 +60,7 @@ def ask(segmenter: Segmenter, features: Features, prompts: Sequence[Prompt]) -> 
 
     Prompts without negative points go through the head apart from the others, because rounding depends on the batch.
     """
-    if isinstance(segmenter, Corrections):
+    if isinstance(segmenter, (Corrections, LearnedNegativePoints)):
         return [*map(Answer, prompts, prompts_of(segmenter).prompt(features, prompts))]
     steps = [_steps_of(prompt) for prompt in prompts]
     firsts = prompts_of(segmenter).prompt(features, [first for first, *_ in steps])

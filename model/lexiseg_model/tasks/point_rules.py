@@ -1,4 +1,4 @@
-"""What a negative point removes from a mask, for methods whose head has not learned it.
+"""What a negative point removes from the mask of a head that has not learned it, or from a mask prompt.
 
 Masks are logits [h, w]; a cell is inside from 0 on. Points are cells [N, 2] (x, y), of `first_cells`.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lexiseg_model.masks.bilinear import CERTAIN
 from lexiseg_model.masks.parts import parts_around
 
 DISC = 0.5  # of the way from a negative point to the outline, or to the nearest positive point
 OUTSIDE = -1.0  # highest logit in a disc and next to a negative point
 MAX_REMOVED = 0.5  # share of a mask; a negative point on a larger part removes a disc instead
+CERTAIN = 4.0  # logit of a cell that is wholly inside a mask, and minus that of one outside
 
 
 def first_cells(points: Tensor, cells: tuple[int, int], size: Tensor) -> Tensor:

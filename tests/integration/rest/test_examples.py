@@ -112,7 +112,7 @@ def test_everything_answers_with_neither_words_nor_prompts_and_words_name_it_lat
 
     assert everything["task"] == "everything"
     qualities = [segment["quality"] for segment in everything["segments"]]
-    assert len(qualities) > 3
+    assert len(qualities) > 1
     assert qualities == sorted(qualities, reverse=True)
     assert all(
         segment["label"] is None and segment["score"] == segment["quality"] for segment in everything["segments"]

@@ -18,7 +18,6 @@ from lexiseg_model.errors import ExportError
 from lexiseg_model.export.choose import find
 from lexiseg_model.export.manifest import RANGES, Manifest
 from lexiseg_model.export.write import add_int8, export, write_part
-from lexiseg_model.masks import bilinear
 from lexiseg_model.methods.tiny import closer_look, prompting, segmenter
 from lexiseg_model.methods.tiny.browser_graphs import Reading
 from lexiseg_model.methods.tiny.browser_parts import browser_parts
@@ -27,7 +26,8 @@ from lexiseg_model.methods.tiny.proposals import proposing, search, windows
 from lexiseg_model.methods.tiny.settings import ProposalSettings
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import TOKENIZER, WIDTH, tower_folder
-from lexiseg_model.tasks import pixels
+from lexiseg_model.segmenter import Corrections
+from lexiseg_model.tasks import negative_points, pixels, point_rules
 from lexiseg_model.video import motion, tracking
 
 CARD_FIELDS = {"name", "version", "summary", "licence", "limits", "tasks", "input", "embedding"}
@@ -144,7 +144,12 @@ def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
         "smoothing": types.DEFAULT_SMOOTHING,
         "regions": {"min_share": pixels.MIN_INSTANCE},
         "looks": {"largest": closer_look.KEPT, "cached": closer_look.MAX_LOOKS},
-        "prompts": {"corrections": prompting.MAX_CORRECTIONS, "certain": bilinear.CERTAIN},
+        "prompts": {
+            "corrections": prompting.MAX_CORRECTIONS,
+            "max_answers": negative_points.MAX_ANSWERS,
+            "certain": point_rules.CERTAIN,
+        },
+        "takes_masks": isinstance(model, Corrections),
         "proposals": _proposals(model.settings.proposals),
     }
 

@@ -2,7 +2,7 @@
 
 tile -> Palette, once an image; the head's masks of a prompt and that palette -> ChooseMask -> one refined mask
 a small box -> LookAt -> a crop, encoded, ChooseMask -> its mask -> Widen -> that of the image
-mask -> FinishMask -> mask within its box
+mask -> FinishMask -> mask within its box; a negative point of a mask prompt -> RemovedObject
 shared maps -> Crop -> those of a window, of which the head's masks -> Paste -> masks of the image
 """
 
@@ -31,6 +31,7 @@ from lexiseg_model.methods.tiny.mask_rules import (
 from lexiseg_model.methods.tiny.prompt_head import SharedMaps
 from lexiseg_model.methods.tiny.proposals.proposing import NOTHING
 from lexiseg_model.methods.tiny.settings import TinySettings
+from lexiseg_model.tasks.point_rules import first_cells, removed_object, without
 
 MAX_CELLS = 4096  # of a side at stride 4
 MAX_MASKS = 16  # of a prompt
@@ -135,6 +136,21 @@ class LookAt(nn.Module):
         return span, shape, looks.double(), moved[:2].flatten(), moved[2:], inside[2:].double()
 
 
+class RemovedObject(nn.Module):
+    """`point_rules.removed_object` [h, w] of a mask, and what is left of the mask [h, w].
+
+    A negative `point` [1, 2] and `positives` [P, 2] in pixels of an image of `size` [2]; `shown` is what a click on the
+    point cuts out.
+    """
+
+    def forward(
+        self, mask: Tensor, shown: Tensor, point: Tensor, positives: Tensor, size: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        cells = first_cells(torch.cat([point, positives]), (mask.shape[0], mask.shape[1]), size)
+        removed = removed_object(mask, shown, cells[0], cells[1:])
+        return removed, without(mask, removed)
+
+
 class Crop(nn.Module):
     """SharedMaps of one image and a window's `rows` [a] and `columns` [b] at stride 16 -> SharedMaps of the window."""
 
@@ -198,6 +214,7 @@ def mask_parts(settings: TinySettings, multiple: int) -> list[Part]:
     masks = {"masks": {0: n, 1: h, 2: w}, "quality": {0: n}}
     look = {"points": {0: k}, "signs": {0: k}, "box": {}, "size": {}, "tile": {}, "kept": {}}
     looked = ("span", "shape", "looks", "moved_box", "moved_points", "inside")
+    point = {"point": {}, "positives": {0: Dim("positives", min=0, max=MAX_POINTS)}, "size": {}}
     finished = {"mask": whole, "quality": {}, **prompt, "is_near": {}}
     return [
         Part("palette", Palette(), _tile, {"tile": {1: 4 * h, 2: 4 * w}}, ("guide", *palette)),
@@ -205,6 +222,7 @@ def mask_parts(settings: TinySettings, multiple: int) -> list[Part]:
         Part("look-at", LookAt(settings, multiple), _look, look, looked),
         Part("widen", Widen(), _part_of_image, widened, ("whole",)),
         Part("finish-mask", FinishMask(settings), _unfinished, finished, ("finished",)),
+        Part("removed-object", RemovedObject(), _point, {"mask": whole, "shown": whole, **point}, ("removed", "left")),
         Part("crop", Crop(), _window, {**window, **shared}, [f"{name}_maps" for name in SharedMaps._fields]),
         Part("paste", Paste(), _window_masks, pasted, ("whole", "areas", "touches")),
     ]
@@ -243,6 +261,12 @@ def _look(rows: int, columns: int) -> list[Tensor]:
     box = torch.tensor([10.0, 20.0, 10.0 + 6 * columns, 20.0 + 5 * rows])
     tile = torch.tensor([32.0 * rows, 32.0 * columns])
     return [part.double() for part in (points, signs, box, 1.5 * tile, tile, 1.25 * tile)]
+
+
+def _point(rows: int, columns: int) -> list[Tensor]:
+    size = torch.tensor([20.0 * rows, 20.0 * columns])
+    point, positives = torch.tensor([[9.0 * columns, 9.0 * rows]]), torch.tensor([[3.0, 4.0], [50.0, 60.0]])
+    return [_blobs(rows, columns), _blobs(rows, columns), point, positives, size]
 
 
 def _window(rows: int, columns: int) -> list[Tensor]:

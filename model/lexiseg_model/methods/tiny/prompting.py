@@ -57,13 +57,7 @@ def before_corrections(prompt: Prompt) -> tuple[Prompt, tuple[Point, ...]]:
 
 
 def correct_mask(
-    head: MaskPredictor,
-    shared: SharedMaps,
-    mask: Tensor,
-    points: Sequence[Point],
-    shown: int,
-    scale: Scale,
-    is_given: bool,
+    head: MaskPredictor, shared: SharedMaps, mask: Tensor, points: Sequence[Point], shown: int, scale: Scale
 ) -> PromptMasks:
     """A mask, logits [h, w], corrected by one point after the other, as the head was trained.
 
@@ -74,7 +68,6 @@ def correct_mask(
         points: of the image, at least one beyond those that are `shown`.
         shown: number of the first points that the mask already follows.
         scale: pixels of the network's input per pixel of the image.
-        is_given: the mask is a user's, to which positive points only add, and from which negative ones only remove.
     """
     first, last = shown, len(points)
     quality = mask.new_ones(1)
@@ -82,11 +75,7 @@ def correct_mask(
         n = last if number == MAX_CORRECTIONS - 1 else shown + 1
         tensors = as_tensors([Prompt(tuple(points[:n]))], scale, shared.fine.device)
         answer, sure = head.prompt_mask(shared, tensors, mask.to(shared.fine)[None, None])
-        signs = {point.positive for point in points[shown:n]}
-        corrected, shown = answer[0, 0, 0].float(), n
-        if is_given and len(signs) == 1:
-            corrected = corrected.maximum(mask) if signs == {True} else corrected.minimum(mask)
-        mask, quality = corrected, sure[0, 0].float().sigmoid()
+        mask, quality, shown = answer[0, 0, 0].float(), sure[0, 0].float().sigmoid(), n
     return PromptMasks(mask[None], quality)
 
 

@@ -21,9 +21,6 @@ from lexiseg_model.export.exportable import Exportable, Part, PartRunner
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.torch_pass import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
-from lexiseg_model.masks.bilinear import mask_logits
-from lexiseg_model.masks.regions import tight_box
-from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.tiny import by_example, closer_look
 from lexiseg_model.methods.tiny.closer_look import Crop, cells_of
 from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, NormaliseColours, PromptGraphs, prompt_parts
@@ -67,6 +64,7 @@ class TinySegmenter(Exportable, TorchPass):
     """A tiny model on one device."""
 
     any_size = True  # the network is fully convolutional
+    negative_points_learned = True
 
     def __init__(
         self,
@@ -265,34 +263,9 @@ class TinySegmenter(Exportable, TorchPass):
             for masks, first, points in zip(refined, firsts, corrections, strict=True)
         ]
 
-    def _corrected(
-        self, features: Features, mask: Tensor, points: Sequence[Point], shown: int, is_given: bool = False
-    ) -> PromptMasks:
+    def _corrected(self, features: Features, mask: Tensor, points: Sequence[Point], shown: int) -> PromptMasks:
         head, shared, scale = self._predictor(), self._shared(features), self._scale_of(features)
-        return correct_mask(head, shared, mask, points, shown, scale, is_given)
-
-    @torch.inference_mode()
-    def correct(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        return [
-            self._correct_given(features, prompt) if prompt.mask is not None else self.prompt(features, [prompt])[0]
-            for prompt in prompts
-        ]
-
-    def _correct_given(self, features: Features, prompt: Prompt) -> PromptMasks:
-        """The mask of a prompt, to which its box adds and which its points correct; alone, what its box shows."""
-        assert prompt.mask is not None
-        given = decode(prompt.mask)
-        box = prompt.box if prompt.points or prompt.box is not None else tight_box(given)
-        mask = mask_logits(given, cells_of(features)).to(self._device)
-        if box is None:
-            answer = PromptMasks(mask[None], mask.new_ones(1))
-        else:
-            answer = self.prompt(features, [Prompt(box=box)])[0]
-            if prompt.box is not None:
-                answer = answer._replace(masks=answer.masks[:1].maximum(mask))
-        if not prompt.points:
-            return answer
-        return self._corrected(features, answer.masks[0], prompt.points, 0, is_given=True)
+        return correct_mask(head, shared, mask, points, shown, scale)
 
     def _palette(self, features: Features) -> Palette:
         return features.derived.once("palette", lambda: palette(self.guide(features), cells_of(features)))

@@ -137,7 +137,7 @@ def test_a_site_finds_the_objects_that_the_server_finds(
         assert [each["type"] for each in here["warnings"]] == [each["type"] for each in there["warnings"]]
 
 
-def test_corrections_are_the_servers(context: BrowserContext, site: str, server: Server) -> None:
+def test_corrections_are_the_servers_and_warn_as_it_does(context: BrowserContext, site: str, server: Server) -> None:
     page = opened(context, site)
     choose(page)
     page.locator("#canvas").wait_for()
@@ -151,6 +151,8 @@ def test_corrections_are_the_servers(context: BrowserContext, site: str, server:
         question = {"prompts": [{"mask": segment["mask"], "points": points}]}
         here, there = page.evaluate(ASK, ["prompt", question]), asked(server, CHINA, question)
 
+        assert [warning["type"] for warning in there["warnings"]] == ["no-mask-prompts"]
+        assert here["warnings"] == there["warnings"]
         assert overlap(here["segments"][0], there["segments"][0]) >= 0.98
 
 

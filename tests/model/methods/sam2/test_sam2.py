@@ -135,9 +135,7 @@ def test_a_mask_prompt_is_answered_by_the_model_itself() -> None:
 
     size = torch.nn.functional.interpolate(masks.masks[None], (60, 100), mode="bilinear")[0, 0]
     assert answer.segments[0].quality == pytest.approx(float(masks.quality[0]))
-    assert (
-        decode(answer.segments[0].mask) == (size >= 0).numpy()
-    ).mean() > 0.99  # where both agree, the mask sent stays
+    assert (decode(answer.segments[0].mask) == (size >= 0).numpy()).mean() > 0.999
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Negative points and mask prompts, which the prompt head of `tiny` has learned."""
+"""Negative points, which the prompt head of `tiny` has learned."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model import tasks
 from lexiseg_model.features import Features
-from lexiseg_model.masks.rle import decode, encode_mask
+from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.tiny.prompting import before_corrections
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.types import Point, Prompt, Vocabulary
@@ -64,17 +64,3 @@ def test_points_correct_from_the_first_negative_one_on(
     corrections: tuple[Point, ...],
 ) -> None:
     assert before_corrections(Prompt(points, box)) == (Prompt(first, box), corrections)
-
-
-def test_a_correction_leaves_the_pixels_of_a_mask_prompt_on_which_the_head_agrees(
-    tiny: TinySegmenter, coffee: Features
-) -> None:
-    drawn = mask_of(tiny, coffee, Prompt((CUP,)))
-    drawn[5, 20:60] = True  # a line that is thinner than a cell
-    ys, xs = np.nonzero(drawn[:, :200])
-    away = Point(float(xs[0]), float(ys[-1]), positive=False)
-
-    after = mask_of(tiny, coffee, Prompt((CUP, away), mask=encode_mask(drawn)))
-
-    assert after[5, 20:60].all()
-    assert within(after, CUP)

@@ -24,40 +24,36 @@ export async function predict(rules, picture, prompt, run) {
 
 /** Mask and quality of a prompt by the graphs, refined by the object's colours, and corrected from the first negative point on. */
 async function coloured(rules, picture, prompt, run) {
-  const [first, corrections] = beforeCorrections(prompt);
-  const { points = [], box } = first;
-  const shown = { ...inputsOf(picture, first), ...(await picture.shared()) };
+  const [{ points = [], box }, corrections] = beforeCorrections(prompt);
+  const shown = { ...inputsOf(picture, { points, box }), ...(await picture.shared()) };
   const isClick = !box && points.length === 1 && points[0].positive !== false;
   const { masks, quality } = await (isClick ? run("lone-point", { ...shown, point: [shown.points[0], [2]] }) : run("sure-prompt", shown));
   const { mask, sure } = await run("choose-mask", { ...shown, masks, quality, ...(await picture.palette()) });
-  if (!corrections.length) return { mask, quality: sure.data[0] };
-  const answer = await corrected(rules, picture, mask.data, [...points, ...corrections], points.length, false, run);
-  return { ...answer, mask: [answer.mask, picture.cells] };
+  const answer = { mask, quality: sure.data[0] };
+  return corrections.length ? corrected(rules, picture, answer, [...points, ...corrections], points.length, run) : answer;
 }
+
+const bySign = (points = []) => [true, false].map((sign) => points.filter(({ positive = true }) => positive === sign));
 
 /** What a prompt shows before its first negative point, and the points that correct this; as `prompting.before_corrections`. */
 function beforeCorrections(prompt) {
   const { points = [], box } = prompt;
-  const [positives, negatives] = [true, false].map((sign) => points.filter(({ positive = true }) => positive === sign));
+  const [positives, negatives] = bySign(points);
   if (!negatives.length || (!box && !positives.length)) return [prompt, []];
   const leading = points.indexOf(negatives[0]);
   const [first, rest] = leading || box ? [points.slice(0, leading), points.slice(leading)] : [positives, negatives];
   return [{ ...prompt, points: first }, rest];
 }
 
-/** Logits corrected by one point after the other, beyond those that they show already; as `prompting.correct_mask`. */
-async function corrected(rules, picture, logits, points, first, isGiven, run) {
-  const { corrections } = rules.prompts;
-  let [shown, sure] = [first, 1];
-  for (let number = 1; number <= Math.min(corrections, points.length - first); number += 1) {
-    const some = number === corrections ? points : points.slice(0, shown + 1);
-    const inputs = { ...inputsOf(picture, { points: some }), corrected: [logits, picture.cells], corrects: [Float32Array.of(1), []] };
-    const { masks, quality } = await run("sure-prompt", { ...inputs, ...(await picture.shared()) });
-    const signs = new Set(some.slice(shown).map(({ positive = true }) => positive));
-    const choose = !isGiven || signs.size > 1 ? (answer) => answer : signs.has(true) ? Math.max : Math.min;
-    [logits, shown, sure] = [masks.data.map((answer, cell) => choose(answer, logits[cell])), some.length, 1 / (1 + Math.exp(-quality.data[0]))];
+/** An answer corrected by one point after the other, beyond those that it follows already; as `prompting.correct_mask`. */
+async function corrected(rules, picture, answer, points, first, run) {
+  for (let number = 1; number <= Math.min(rules.prompts.corrections, points.length - first); number += 1) {
+    const some = number === rules.prompts.corrections ? points : points.slice(0, first + number);
+    const correction = { corrected: answer.mask, corrects: [Float32Array.of(1), []] };
+    const { masks, quality } = await run("sure-prompt", { ...inputsOf(picture, { points: some }), ...(await picture.shared()), ...correction });
+    answer = { mask: [masks.data, picture.cells], quality: 1 / (1 + Math.exp(-quality.data[0])) };
   }
-  return { mask: logits, quality: sure };
+  return answer;
 }
 
 /** A prompt that corrects no mask as inputs of the graphs. */
@@ -105,21 +101,36 @@ async function lookedAt(rules, picture, { crop, prompt }, run) {
   return { mask: (await run("widen", { mask, ...place })).whole, quality };
 }
 
-/** Correct the mask of a prompt: its box adds to it, its points correct it. Pixels on which the answer agrees with it stay. */
+// Corrections of a mask: positive points and the box add to it, a negative point removes the object that a click there selects
+
 async function correct(rules, picture, { points = [], box, mask }, run) {
-  const { cells, size } = picture;
-  const [[h, w], [H, W]] = [cells, size];
+  const { certain, max_answers: maxAnswers } = rules.prompts;
+  const { cells, size, cells: [h, w], size: [H, W] } = picture;
+  const [positives, negatives] = bySign(points);
   const pixels = pixelsIn(size, [mask]);
   const shares = resized(pixels, [W, H], [w, h], 1, 1, false, Float32Array); // share of each cell that the mask covers
-  let logits = Float32Array.from(shares, (_, i) => (2 * shares[(i % w) * h + Math.floor(i / w)] - 1) * rules.prompts.certain);
-  const before = cut(logits, cells, size);
-  let quality = 1;
-  if (box) {
-    const added = await predict(rules, picture, { box }, run);
+  let logits = Float32Array.from(shares, (_, i) => (2 * shares[(i % w) * h + Math.floor(i / w)] - 1) * certain);
+  const repaint = (shown, number) => cut(shown, cells, size).forEach((each, pixel) => each && (pixels[pixel] = number));
+  let quality = 0;
+  if (positives.length || box) {
+    const added = await predict(rules, picture, { points: positives, box }, run);
+    repaint(added.mask, 1);
     logits = logits.map((logit, cell) => Math.max(logit, added.mask[cell]));
     quality = added.quality;
   }
-  if (points.length) ({ mask: logits, quality } = await corrected(rules, picture, logits, points, 0, true, run));
-  cut(logits, cells, size).forEach((inside, pixel) => inside !== before[pixel] && (pixels[pixel] = inside));
+  let shown;
+  for (const [number, point] of negatives.entries()) {
+    if (number < maxAnswers) ({ mask: shown, quality } = await predict(rules, picture, { points: [{ ...point, positive: true }] }, run));
+    else shown = logits.map(() => -certain);
+    const { removed, left } = await run("removed-object", {
+      mask: [logits, cells],
+      shown: [shown, cells],
+      point: [Float32Array.of(point.x, point.y), [1, 2]],
+      positives: [Float32Array.from(positives.flatMap(({ x, y }) => [x, y])), [positives.length, 2]],
+      size: [Float32Array.from(size), [2]],
+    });
+    repaint(removed.data, 0);
+    logits = left.data;
+  }
   return { logits, quality, ...encoded(pixels, 2, size)[1] };
 }

@@ -157,3 +157,10 @@ export function warningsOf(rules, { classes, texts }, task) {
     ...strange,
   ];
 }
+
+/** A warning if masks are corrected with a model that does not support mask prompts. */
+export function warningsOfPrompts(rules, prompts) {
+  if (rules.takes_masks || !prompts.some(({ mask }) => mask)) return [];
+  const what = "takes no masks as prompts: what the points and the box show alone, or the mask's box, was added to the mask or removed from it";
+  return [{ type: "no-mask-prompts", detail: `${rules.card.name} ${what}`, field: "prompts" }];
+}

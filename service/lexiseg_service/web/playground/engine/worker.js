@@ -4,7 +4,7 @@ import { proposed } from "./everything.js";
 import { keep, rowOf } from "./examples.js";
 import { cut, halfToEven, resized } from "./maps.js";
 import { cutOut } from "./prompts.js";
-import { bankOf, namesOf, segmentsOf, warningsOf } from "./semantic.js";
+import { bankOf, namesOf, segmentsOf, warningsOf, warningsOfPrompts } from "./semantic.js";
 import { videoMemory } from "./video.js";
 import { readerOf } from "./words.js";
 import { encoded } from "../masks.js";
@@ -180,7 +180,7 @@ async function prompt(view, question) {
   const masks = [];
   for (const [index, one] of question.prompts.entries()) masks.push({ prompt_index: index, mask_index: 0, ...(await cutOut(rules, view, one, run)) });
   const named = await namedMasks(view, question, masks);
-  return { task: "prompt", ...named };
+  return { task: "prompt", ...named, warnings: [...warningsOfPrompts(rules, question.prompts), ...named.warnings] };
 }
 
 /** Answers with every proposed mask that has pixels. */
