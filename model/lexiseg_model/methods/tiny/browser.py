@@ -18,7 +18,7 @@ from lexiseg_model.errors import ExportError
 from lexiseg_model.export.choose import find
 from lexiseg_model.export.manifest import RANGES, Manifest
 from lexiseg_model.export.write import add_int8, export, write_part
-from lexiseg_model.methods.tiny import closer_look, prompting, segmenter
+from lexiseg_model.methods.tiny import closer_look, segmenter
 from lexiseg_model.methods.tiny.browser_graphs import Reading
 from lexiseg_model.methods.tiny.browser_parts import browser_parts
 from lexiseg_model.methods.tiny.prompt_maps import HEADS
@@ -144,11 +144,7 @@ def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
         "smoothing": types.DEFAULT_SMOOTHING,
         "regions": {"min_share": pixels.MIN_INSTANCE},
         "looks": {"largest": closer_look.KEPT, "cached": closer_look.MAX_LOOKS},
-        "prompts": {
-            "corrections": prompting.MAX_CORRECTIONS,
-            "max_answers": negative_points.MAX_ANSWERS,
-            "certain": point_rules.CERTAIN,
-        },
+        "prompts": {"max_answers": negative_points.MAX_ANSWERS, "certain": point_rules.CERTAIN},
         "takes_masks": isinstance(model, Corrections),
         "proposals": _proposals(model.settings.proposals),
     }

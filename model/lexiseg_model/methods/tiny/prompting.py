@@ -17,10 +17,10 @@ from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.settings import BoxRule, OwnColours
 from lexiseg_model.segmenter import PromptMasks
+from lexiseg_model.tasks.negative_points import MAX_ANSWERS
 from lexiseg_model.types import Point, Prompt
 
 MAX_BATCH = 50  # prompts in one pass through the head
-MAX_CORRECTIONS = 8  # passes of a prompt for points that correct it; the last takes all points that are left
 NO_BOX = (0.0, 0.0, 0.0, 0.0)
 
 Scale = tuple[float, float]  # (x, y): pixels of the network's input per pixel of the image
@@ -65,18 +65,16 @@ def correct_mask(
         head: of the model.
         shared: its maps of the image.
         mask: at stride 4.
-        points: of the image, at least one beyond those that are `shown`.
+        points: of the image, at least one beyond those that are `shown`; the last of MAX_ANSWERS passes takes the rest.
         shown: number of the first points that the mask already follows.
         scale: pixels of the network's input per pixel of the image.
     """
-    first, last = shown, len(points)
-    quality = mask.new_ones(1)
-    for number in range(min(MAX_CORRECTIONS, last - first)):
-        n = last if number == MAX_CORRECTIONS - 1 else shown + 1
+    ends = range(shown + 1, len(points) + 1)
+    for n in (*ends[: MAX_ANSWERS - 1], *ends[MAX_ANSWERS - 1 :][-1:]):
         tensors = as_tensors([Prompt(tuple(points[:n]))], scale, shared.fine.device)
-        answer, sure = head.prompt_mask(shared, tensors, mask.to(shared.fine)[None, None])
-        mask, quality, shown = answer[0, 0, 0].float(), sure[0, 0].float().sigmoid(), n
-    return PromptMasks(mask[None], quality)
+        answer, quality = head.prompt_mask(shared, tensors, mask.to(shared.fine)[None, None])
+        mask = answer[0, 0, 0].float()
+    return PromptMasks(mask[None], quality[0, 0].float().sigmoid())
 
 
 def refine_by_colours(

@@ -53,7 +53,7 @@ from lexiseg_model.segmenter import (
     Unfamiliar,
     require_shown,
 )
-from lexiseg_model.types import ClassEntry, ModelCard, Point, Prompt, Refinement, Region
+from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
 from lexiseg_model.vocabulary.bank import directions
 
 WEIGHTS_FILE = FILE  # the folder also holds familiar.safetensors
@@ -255,17 +255,16 @@ class TinySegmenter(Exportable, TorchPass):
     def _refined_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Masks of the head, refined by their objects' colours, and then corrected from the first negative point on."""
         scale, rule, colours = self._scale_of(features), self.settings.colours, self._palette(features)
+        head, shared = self._predictor(), self._shared(features)
         firsts, corrections = zip(*map(before_corrections, prompts), strict=True)
         answers = zip(self.head_masks(features, firsts), firsts, strict=True)
         refined = [refine_by_colours(masks, first, scale, colours, rule) for masks, first in answers]
         return [
-            self._corrected(features, masks.masks[0], (*first.points, *points), len(first.points)) if points else masks
+            correct_mask(head, shared, masks.masks[0], (*first.points, *points), len(first.points), scale)
+            if points
+            else masks
             for masks, first, points in zip(refined, firsts, corrections, strict=True)
         ]
-
-    def _corrected(self, features: Features, mask: Tensor, points: Sequence[Point], shown: int) -> PromptMasks:
-        head, shared, scale = self._predictor(), self._shared(features), self._scale_of(features)
-        return correct_mask(head, shared, mask, points, shown, scale)
 
     def _palette(self, features: Features) -> Palette:
         return features.derived.once("palette", lambda: palette(self.guide(features), cells_of(features)))

@@ -112,10 +112,8 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
             clear, maps = draw_corrections(
                 self.network, shared, clear, targets[:, n:], valid, self.recipe.corrected, rounds
             )
-            of_points, of_clear = (
-                self.network.click_masks(shared, points),
-                self.network.corrected_mask(shared, clear, maps),
-            )
+            of_points = self.network.click_masks(shared, points)
+            of_clear = self.network.corrected_mask(shared, clear, maps)
         lone, sure = prompt_losses(of_points, targets[:, :n], valid), prompt_losses(of_clear, targets[:, n:], valid)
         beside = point_losses(of_clear.masks[:, :, 0], clear)
         self.note(point_iou=lone.overlap.item(), box_iou=sure.overlap.item(), beside=beside.item())

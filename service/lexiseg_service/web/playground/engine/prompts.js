@@ -47,8 +47,8 @@ function beforeCorrections(prompt) {
 
 /** An answer corrected by one point after the other, beyond those that it follows already; as `prompting.correct_mask`. */
 async function corrected(rules, picture, answer, points, first, run) {
-  for (let number = 1; number <= Math.min(rules.prompts.corrections, points.length - first); number += 1) {
-    const some = number === rules.prompts.corrections ? points : points.slice(0, first + number);
+  for (let number = 1; number <= Math.min(rules.prompts.max_answers, points.length - first); number += 1) {
+    const some = number === rules.prompts.max_answers ? points : points.slice(0, first + number);
     const correction = { corrected: answer.mask, corrects: [Float32Array.of(1), []] };
     const { masks, quality } = await run("sure-prompt", { ...inputsOf(picture, { points: some }), ...(await picture.shared()), ...correction });
     answer = { mask: [masks.data, picture.cells], quality: 1 / (1 + Math.exp(-quality.data[0])) };
