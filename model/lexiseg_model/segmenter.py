@@ -8,9 +8,9 @@ text_bank(classes)   -> TextBank      class vectors from rows
 class_scores(...)    -> [K, h, w]     scores, for any number of vocabularies over the same Features
 
 All methods implement the first three. Each other group of steps is a protocol at the end of this module (`Words`,
-`Prompts`, `Corrections`, `Proposing`, `Regions`, `Detection`, `Guided`, `RegionRefinement`, `Examples`, `Places`;
-`lexiseg_model.video.following` has the memory of videos): a method that has its methods can do it, and the card shows
-it.
+`Prompts`, `Corrections`, `LearnedNegativePoints`, `Proposing`, `Banking`, `Regions`, `Detection`, `Guided`,
+`RegionRefinement`, `Examples`, `Places`; `lexiseg_model.video.following` has the memory of videos): a method that has
+its methods can do it, and the card shows it.
 
 Shapes: K classes, T texts, S rows, D embedding dimensions, N masks or regions, [h, w] the method's own low resolution,
 [H, W] the size of the image. A card declares what a method implements; `lexiseg_model.tasks` builds the tasks from it.
@@ -345,10 +345,7 @@ class Prompts(Protocol):
 
 @runtime_checkable
 class Corrections(Protocol):
-    """Masks that prompts correct, and negative points that the head has learned.
-
-    For other promptable methods `lexiseg_model.tasks` applies corrections and negative points.
-    """
+    """Masks that prompts correct; for other promptable methods, `lexiseg_model.tasks` applies the corrections."""
 
     def correct(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """As `Prompts.prompt`, of prompts that may hold a mask."""
@@ -356,7 +353,7 @@ class Corrections(Protocol):
 
 @runtime_checkable
 class LearnedNegativePoints(Protocol):
-    """Prompts whose head has learned what a negative point means, but corrects no mask of a user."""
+    """Prompts whose head has learned what a negative point means; for others, `lexiseg_model.tasks` applies them."""
 
     negative_points_learned: bool  # that it is there says so
 

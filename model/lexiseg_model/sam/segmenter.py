@@ -75,6 +75,8 @@ class SquareSegmenter(TorchPass):
 class PromptedSegmenter(SquareSegmenter):
     """A model with a SAM's head: masks for clicks, boxes and masks, and objects followed through a video."""
 
+    negative_points_learned = True
+
     @property
     @abstractmethod
     def sam_head(self) -> PromptHead:

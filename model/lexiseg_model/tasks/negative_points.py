@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import Corrections, LearnedNegativePoints, PromptMasks, Segmenter, prompts_of
+from lexiseg_model.segmenter import LearnedNegativePoints, PromptMasks, Segmenter, prompts_of
 from lexiseg_model.tasks.point_rules import first_cells, without_point
 from lexiseg_model.types import Point, Prompt
 
-MAX_ANSWERS = 8  # of the head to the negative points of a prompt; later points use the last of them
+MAX_ANSWERS = 8  # of the head to the points that correct a prompt; later points use the last of them
 
 Size = tuple[int, int]  # height and width
 
@@ -60,7 +60,7 @@ def ask(segmenter: Segmenter, features: Features, prompts: Sequence[Prompt]) -> 
 
     Prompts without negative points go through the head apart from the others, because rounding depends on the batch.
     """
-    if isinstance(segmenter, (Corrections, LearnedNegativePoints)):
+    if isinstance(segmenter, LearnedNegativePoints):
         return [*map(Answer, prompts, prompts_of(segmenter).prompt(features, prompts))]
     steps = [_steps_of(prompt) for prompt in prompts]
     firsts = prompts_of(segmenter).prompt(features, [first for first, *_ in steps])
