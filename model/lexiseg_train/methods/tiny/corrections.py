@@ -25,7 +25,7 @@ SURROUNDINGS = (3, 7, 15, 31)  # sides of the squares whose wrong cells tell the
 MARGIN = 1.0  # logit that a point should have on its side
 
 
-class Corrections(NamedTuple):
+class Corrected(NamedTuple):
     """Prompts with the points of the last rounds, and the `correction_maps` [B, N, 2, h/2, w/2] of their masks."""
 
     prompts: Prompts
@@ -35,7 +35,7 @@ class Corrections(NamedTuple):
 @torch.no_grad()
 def draw_corrections(
     head: PromptHead, shared: SharedMaps, prompts: Prompts, targets: Tensor, valid: Tensor, n: int, rounds: int
-) -> Corrections:
+) -> Corrected:
     """Correct the masks of the last `n` prompts, single points, in some rounds.
 
     Args:
@@ -51,7 +51,7 @@ def draw_corrections(
     height, width = targets.shape[-2:]
     maps = targets.new_zeros(*targets.shape[:2], 2, height // 2, width // 2)
     if not n:
-        return Corrections(prompts, maps)
+        return Corrected(prompts, maps)
     truth, counted = targets[:, -n:] > 0.5, valid > 0
     given = torch.rand(truth.shape[:2], device=truth.device) < GIVEN
     logits = torch.where(given[..., None, None], _masks_by_others(targets, n), _first_masks(head, shared, prompts, n))
@@ -63,7 +63,7 @@ def draw_corrections(
         if number < rounds:
             some = Prompts(points[:, -n:], signs[:, -n:], prompts.boxes[:, -n:], prompts.has_box[:, -n:])
             logits = head.corrected_mask(shared, some, maps[:, -n:]).masks[:, :, 0].float()
-    return Corrections(prompts._replace(points=points, signs=signs), maps)
+    return Corrected(prompts._replace(points=points, signs=signs), maps)
 
 
 def _first_masks(head: PromptHead, shared: SharedMaps, prompts: Prompts, n: int) -> Tensor:
