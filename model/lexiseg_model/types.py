@@ -130,6 +130,16 @@ class Prompt:
         return self.mask is not None or self.segment is not None
 
     @property
+    def positives(self) -> tuple[Point, ...]:
+        """The points on the object."""
+        return tuple(point for point in self.points if point.positive)
+
+    @property
+    def negatives(self) -> tuple[Point, ...]:
+        """The points beside the object."""
+        return tuple(point for point in self.points if not point.positive)
+
+    @property
     def is_lone_click(self) -> bool:
         """Whether it is a single positive point, which may mean a part, an object, or a group."""
         return self.box is None and not self.corrects and len(self.points) == 1 and self.points[0].positive

@@ -57,8 +57,7 @@ def correct(query: Query, prompt: Prompt) -> Corrected:
         own_logits = own.masks[0].cpu()
         return Corrected(encode_spans(cut(own_logits.numpy(), size), size), own_logits, float(own.quality[0]))
     mask = decode(prompt.mask)
-    positives = tuple(point for point in prompt.points if point.positive)
-    negatives = tuple(point for point in prompt.points if not point.positive)
+    positives, negatives = prompt.positives, prompt.negatives
     adding = Prompt(positives, prompt.box)
     if not prompt.points and prompt.box is None:
         if not mask.any():

@@ -40,7 +40,7 @@ class Answer(NamedTuple):
 
 def n_asked(prompt: Prompt) -> int:
     """Number of prompts that the head gets for one prompt; one with only negative points is passed unchanged."""
-    n_negative = len(_points(prompt, positive=False))
+    n_negative = len(prompt.negatives)
     if prompt.box is None and n_negative == len(prompt.points):
         return 1
     return 1 + min(n_negative, MAX_ANSWERS)
@@ -93,21 +93,17 @@ def without_negatives(masks: Tensor, answer: Answer, size: Size) -> Tensor:
     return torch.stack([_reduced(mask, answer.prompt, without, size) for mask in masks])
 
 
-def _points(prompt: Prompt, positive: bool) -> tuple[Point, ...]:
-    return tuple(point for point in prompt.points if point.positive == positive)
-
-
 def _steps_of(prompt: Prompt) -> list[Prompt]:
     if n_asked(prompt) == 1:
         return [prompt]
-    positives, negatives = _points(prompt, True), _points(prompt, False)
+    positives, negatives = prompt.positives, prompt.negatives
     return [replace(prompt, points=positives + negatives[:n]) for n in range(n_asked(prompt))]
 
 
 def _reduced(mask: Tensor, prompt: Prompt, without: Tensor, size: Size) -> Tensor:
     """One mask [h, w], a negative point after the other."""
     left = mask.float()
-    positives, negatives = (cells_of_points(_points(prompt, positive), left, size) for positive in (True, False))
+    positives, negatives = (cells_of_points(some, left, size) for some in (prompt.positives, prompt.negatives))
     for number, point in enumerate(negatives):
         left = without_point(left, without[min(number, len(without) - 1)], point, positives)
     return left

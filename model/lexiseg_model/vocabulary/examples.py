@@ -122,7 +122,7 @@ def cells_of(region: Region, size: tuple[int, int], maps: Tensor) -> Tensor:
     assert region.prompt is not None
     box = region.prompt.box
     inside = _similar(region.prompt, size, maps, positive=True) if box is None else box_cells(box, size, grid)
-    if any(not point.positive for point in region.prompt.points):
+    if region.prompt.negatives:
         inside = inside & ~_similar(region.prompt, size, maps, positive=False)
         if not inside.any():
             raise OptionError("the negative points of an example remove all of it; expected some of it to be left")

@@ -47,13 +47,12 @@ def before_corrections(prompt: Prompt) -> tuple[Prompt, tuple[Point, ...]]:
     Positive points come first where a prompt begins with a negative one and has no box. Nothing is corrected where all
     points are negative.
     """
-    positives = tuple(point for point in prompt.points if point.positive)
-    if len(positives) == len(prompt.points) or (prompt.box is None and not positives):
+    if not prompt.negatives or (prompt.box is None and not prompt.positives):
         return prompt, ()
     leading = tuple(takewhile(lambda point: point.positive, prompt.points))
     if leading or prompt.box is not None:
         return replace(prompt, points=leading), prompt.points[len(leading) :]
-    return replace(prompt, points=positives), tuple(point for point in prompt.points if not point.positive)
+    return replace(prompt, points=prompt.positives), prompt.negatives
 
 
 def correct_mask(
