@@ -6,6 +6,8 @@ Not in `all`, because they take arguments:
 - `distil ROOT`: a student taught by `tiny` against one trained on masks alone
 - `doubt ROOT [key=value ...]`: tuned on pictures chosen by doubt against pictures at random
 - `examples ROOT [SET ...]`: classes by example images against classes by words
+- `following ROOT`, `video ROOT`: an object followed through clips; flicker of labels, with and without smoothing
+- `proposals ROOT`: CPU time and quality of proposals
 - `scores ROOT`: calibration of words' scores, precision by threshold, similar classes
 - `killed ROOT`: a job whose processes are killed, each answer compared
 - `page [FOLDER]`: the playground in a browser, and a site of `lexiseg site`
@@ -44,16 +46,13 @@ from benchmarks.loop import doubt, killed
 PARTS: dict[str, Callable[[], None]] = {
     "counts": counts.run,
     "finish": finish.run,
-    "following": following.run,
     "jobs": jobs.run,
     "later": follow_up.run,
     "masks": masks.run,
     "prompts": prompts.run,
-    "proposals": proposals.run,
     "refinement": refinement.run,
     "runtimes": runtimes.run,
     "serving": serving.run,
-    "video": video.run,
 }
 
 WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
@@ -61,10 +60,13 @@ WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
     "distil": distil.main,
     "doubt": doubt.main,
     "examples": examples.main,
+    "following": following.main,
     "killed": killed.main,
     "page": page.main,
+    "proposals": proposals.main,
     "scores": scores.main,
     "smoke": smoke.main,
+    "video": video.main,
 }
 
 if __name__ == "__main__":

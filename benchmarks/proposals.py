@@ -1,13 +1,15 @@
-"""Proposals of `tiny` on twenty validation photographs: CPU time, IoU and coverage.
+"""Proposals of `tiny` on twenty validation photographs, `python -m benchmarks proposals ROOT`: CPU time, IoU, coverage.
 
-Uses four photographs of each data set in `../shared/data`, evenly spaced. CPU time is for `propose` on cached features,
-on one thread. An object is a connected region of one class of at least 0.5 % of the image; its IoU is that of its best
+Uses four photographs of each data set in ROOT, evenly spaced. CPU time is for `propose` on cached features, on one
+thread. An object is a connected region of one class of at least 0.5 % of the image; its IoU is that of its best
 proposal. IoU and coverage are computed on the masks' grid.
 """
 
 from __future__ import annotations
 
+import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, median
@@ -26,7 +28,7 @@ from lexiseg_model.types import Point, Prompt
 from lexiseg_train.data.indexed import IGNORE, Sample, read_dataset
 from lexiseg_train.data.scenes import components
 
-DATA, NAMES, EACH = Path("../shared/data"), ("voc", "coco", "street", "camvid", "fashion"), 4
+NAMES, EACH = ("voc", "coco", "street", "camvid", "fashion"), 4
 MIN_AREA = 0.005  # of an object, share of the image
 ROUNDS = 5
 SLOWEST = 6  # photographs whose range of times is reported
@@ -45,11 +47,11 @@ class Photograph(NamedTuple):
     n_objects: int
 
 
-def photographs(segmenter: Segmenter) -> list[Photograph]:
+def photographs(segmenter: Segmenter, root: Path) -> list[Photograph]:
     """EACH photographs of every data set."""
     chosen = []
     for name in NAMES:
-        data = read_dataset(DATA, name, "val")
+        data = read_dataset(root, name, "val")
         classes = [value for value, label in enumerate(data.classes) if label != BACKGROUND]
         places = range(0, len(data.samples), len(data.samples) // EACH)[:EACH]
         chosen += [_photograph(segmenter, data.samples[place], classes) for place in places]
@@ -93,14 +95,14 @@ def cpu_ms(segmenter: Segmenter, features: Features) -> float:
     return 1e3 * (time.process_time() - start)
 
 
-def run() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Print CPU time (median of ROUNDS per photograph), IoU and coverage."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks proposals", description=__doc__)
+    parser.add_argument("root", type=Path, help=f"folder of the data sets {', '.join(NAMES)}")
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    if not DATA.is_dir():
-        print(f"No photographs at {DATA}: proposals are skipped.")
-        return
     segmenter = catalogue.load("tiny", device="cpu")
-    sample = photographs(segmenter)
+    sample = photographs(segmenter, options.root)
     ious: list[float] = []
     coverage, counts = [], []
     for photograph in sample:

@@ -1,1 +1,1 @@
-"""Video benchmarks on the clips of `../shared/data`: smoothing, tracks, and following an object."""
+"""Video benchmarks on clips of DAVIS 2016: smoothing, tracks, and following an object."""

@@ -1,14 +1,15 @@
-"""Accuracy and CPU time of following an object through a clip from a box in its first frame.
+"""Accuracy and CPU time of following an object: `python -m benchmarks following ROOT`.
 
-Clips are from `../shared/data` (DAVIS 2016); the box is the tight box of the first frame's true mask. J is the mean IoU
-of mask and truth over all frames, including the first, as in DAVIS. Backwards, what goes away comes nearer.
+Clips are DAVIS 2016's, in ROOT/clips; it is shown by the tight box of the first frame's true mask. J is the mean
+IoU of mask and truth over all frames, including the first, as in DAVIS. Backwards, what goes away comes nearer.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -26,7 +27,6 @@ from lexiseg_model.segmenter import PromptMasks, Segmenter, prompts_of
 from lexiseg_model.types import Prompt
 from lexiseg_model.video.following import Follower, Start
 
-CLIPS = Path("../shared/data/clips")
 NAMES = ("cows", "car-roundabout", "dance-twirl", "libby")
 END = 5  # last frames, in which the size of masks and objects is compared
 MIN_PART = 20  # pixels of a part that counts
@@ -38,12 +38,12 @@ Box = tuple[float, float, float, float]
 Predict = Callable[[Features, Mask], PromptMasks | None]
 
 
-def run() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Print the tables of docs/video.md."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks following", description=__doc__)
+    parser.add_argument("root", type=Path, help=f"folder with clips/NAME of {', '.join(NAMES)}")
+    clips = parser.parse_args(arguments).root / "clips"
     torch.set_num_threads(1)
-    if not CLIPS.is_dir():
-        print(f"No clips at {CLIPS}: skipped.")
-        return
     segmenter = load("tiny", device="cpu")
     methods: dict[str, Callable[[Box], Predict]] = {
         "the first mask, copied": lambda box: _first_mask(segmenter, box),
@@ -54,13 +54,13 @@ def run() -> None:
     rows, follow_rows = [], []
     for clip, step in itertools.product(NAMES, (1, -1)):
         name = clip if step > 0 else f"{clip}, backwards"
-        truths = [*_truths(clip)][::step]
+        truths = [*_truths(clips / clip)][::step]
         box = _box(truths[0])
         assert box is not None, f"{name}: no object in the first frame"
         predictors = {method: start(box) for method, start in methods.items()}
         ious: dict[str, list[float]] = {method: [] for method in methods}
         n_lost, n_parted, relative_sizes, seconds = 0, 0, list[float](), 0.0
-        for features, truth in zip(_features(segmenter, clip, step), truths, strict=True):
+        for features, truth in zip(_features(segmenter, clips / clip, step), truths, strict=True):
             prompts_of(segmenter).prompt(features, [Prompt(box=box)])  # caches what all prompts on a frame share
             for method, predict in predictors.items():
                 start_time = time.process_time()
@@ -134,11 +134,11 @@ def _box(mask: Mask) -> Box | None:
     return (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
 
 
-def _features(segmenter: Segmenter, clip: str, step: int) -> Iterator[Features]:
-    for path in sorted((CLIPS / clip / "images").iterdir())[::step]:
+def _features(segmenter: Segmenter, clip: Path, step: int) -> Iterator[Features]:
+    for path in sorted((clip / "images").iterdir())[::step]:
         yield segmenter.encode(np.asarray(Image.open(path).convert("RGB")))
 
 
-def _truths(clip: str) -> Iterator[Mask]:
-    for path in sorted((CLIPS / clip / "masks").iterdir()):
+def _truths(clip: Path) -> Iterator[Mask]:
+    for path in sorted((clip / "masks").iterdir()):
         yield np.asarray(Image.open(path)) > 0

@@ -1,15 +1,15 @@
-"""Smoothing and tracking on video: label flicker, IoU, track stability and CPU time.
+"""Smoothing and tracking on video, `python -m benchmarks video ROOT`: label flicker, IoU, track stability, CPU time.
 
-Still scenes are photographs with simulated sensor noise and JPEG compression. Moving scenes are the clips of
-`../shared/data` (DAVIS 2016), if present: a label flickers if it differs from the label warped from the previous frame
-by optical flow.
+Still scenes are photographs with simulated sensor noise and JPEG compression. Moving scenes are clips of DAVIS 2016, in
+ROOT/clips: a label flickers if it differs from the label warped from the previous frame by optical flow.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -31,7 +31,6 @@ from lexiseg_model.types import ClassEntry, LabelMap, Segmentation, Task, Vocabu
 from lexiseg_model.video.memory import VideoMemory
 from lexiseg_model.vocabulary.bank import KnownRows
 
-CLIPS = Path("../shared/data/clips")
 OBJECTS = {"cows": "cow", "car-roundabout": "car", "dance-twirl": "person", "libby": "dog"}
 SCENERY = ("grass", "tree", "sky", "road", "building", "floor", "wall")
 SMOOTHING = 0.8
@@ -109,15 +108,15 @@ class VideoSegmenter:
         return result
 
 
-def run() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Print the tables of docs/video.md."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks video", description=__doc__)
+    parser.add_argument("root", type=Path, help=f"folder with clips/NAME of {', '.join(OBJECTS)}")
+    folder = parser.parse_args(arguments).root / "clips"
     torch.set_num_threads(2)
     video = VideoSegmenter(load("tiny", device="cpu"))
-    _still(video)
-    if not CLIPS.is_dir():
-        print(f"\nNo clips at {CLIPS}: moving scenes are skipped.")
-        return
-    clips = {name: (video.encode([*_frames(name)]), [*_truths(name)]) for name in OBJECTS}
+    clips = {name: (video.encode([*_frames(folder / name)]), [*_truths(folder / name)]) for name in OBJECTS}
+    _still(video, {name: frames[0].rgb for name, (frames, _) in clips.items()})
     _moving(video, clips, "the object's class alone", {name: (word,) for name, word in OBJECTS.items()})
     _moving(video, clips, "all four classes", dict.fromkeys(OBJECTS, tuple(OBJECTS.values())))
     _moving(video, clips, "eleven classes", dict.fromkeys(OBJECTS, (*OBJECTS.values(), *SCENERY)))
@@ -126,7 +125,8 @@ def run() -> None:
     _costs(video, clips)
 
 
-def _still(video: VideoSegmenter) -> None:
+def _still(video: VideoSegmenter, firsts: dict[str, Rgb]) -> None:
+    """Print the flicker of photographs and of the first frames of clips."""
     china, flower = load_sample_images().images
     scenes: dict[str, tuple[Rgb, tuple[str, ...]]] = {
         "china": (china, ("building", "tree", "sky", "water", "person")),
@@ -135,8 +135,7 @@ def _still(video: VideoSegmenter) -> None:
         "astronaut": (data.astronaut(), ("person", "flag", "wall", "clothes")),
         "coffee": (data.coffee(), ("cup", "table", "spoon")),
     }
-    if CLIPS.is_dir():
-        scenes |= {f"{name}, first frame": (next(_frames(name)), (word,)) for name, word in OBJECTS.items()}
+    scenes |= {f"{name}, first frame": (rgb, (OBJECTS[name],)) for name, rgb in firsts.items()}
     rows = []
     for name, (rgb, classes) in scenes.items():
         frames = video.encode([_camera_frame(rgb, seed) for seed in range(STILL_FRAMES)])
@@ -231,13 +230,13 @@ def _camera_frame(rgb: Rgb, seed: int) -> Rgb:
     return np.asarray(Image.open(file).convert("RGB"))
 
 
-def _frames(clip: str) -> Iterator[Rgb]:
-    for path in sorted((CLIPS / clip / "images").iterdir()):
+def _frames(clip: Path) -> Iterator[Rgb]:
+    for path in sorted((clip / "images").iterdir()):
         yield np.asarray(Image.open(path).convert("RGB"))
 
 
-def _truths(clip: str) -> Iterator[NDArray[np.bool_]]:
-    for path in sorted((CLIPS / clip / "masks").iterdir()):
+def _truths(clip: Path) -> Iterator[NDArray[np.bool_]]:
+    for path in sorted((clip / "masks").iterdir()):
         yield np.asarray(Image.open(path)) > 0
 
 
