@@ -8,9 +8,9 @@ text_bank(classes)   -> TextBank      class vectors from rows
 class_scores(...)    -> [K, h, w]     scores, for any number of vocabularies over the same Features
 
 All methods implement the first three. Each other group of steps is a protocol at the end of this module (`Words`,
-`Prompts`, `Corrections`, `LearnedNegativePoints`, `Proposing`, `Banking`, `Regions`, `Detection`, `Guided`,
-`RegionRefinement`, `Examples`, `Places`; `lexiseg_model.video.following` has the memory of videos): a method that has
-its methods can do it, and the card shows it.
+`Prompts`, `Corrections`, `LearnedNegativePoints`, `Proposing`, `Regions`, `Detection`, `Guided`, `RegionRefinement`,
+`Examples`, `Places`; `lexiseg_model.video.following` has the memory of videos): a method that has its methods can do
+it, and the card shows it.
 
 Shapes: K classes, T texts, S rows, D embedding dimensions, N masks or regions, [h, w] the method's own low resolution,
 [H, W] the size of the image. A card declares what a method implements; `lexiseg_model.tasks` builds the tasks from it.
@@ -375,10 +375,13 @@ class BankRows(NamedTuple):
 
 @runtime_checkable
 class Banking(Protocol):
-    """Regions of pictures that help to name regions which look like them."""
+    """Regions of pictures that help to name regions which look like them.
+
+    `lexiseg bulk --to bank` alone asks for it. It is not among the promised names: it may fetch weights.
+    """
 
     def bank_rows(self, rgb: NDArray[np.uint8]) -> BankRows:
-        """Regions of a picture [H, W, 3]."""
+        """Regions of a picture uint8 [H, W, 3]; R may be 0."""
 
 
 @runtime_checkable
@@ -487,6 +490,13 @@ def regions_of(segmenter: Segmenter) -> Regions:
     """The model, as one that classifies masks. Raises TaskError: it does not."""
     if not isinstance(segmenter, Regions):
         raise TaskError(f"{segmenter.card.name} does not classify masks")
+    return segmenter
+
+
+def banking(segmenter: Segmenter) -> Banking:
+    """The model, as one that makes banks. Raises OptionError: it does not."""
+    if not isinstance(segmenter, Banking):
+        raise OptionError(f"{segmenter.card.name} makes no bank; expected a model of dense-clip's policy corrclip_v2")
     return segmenter
 
 

@@ -11,7 +11,7 @@ import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from lexiseg_service.commands.in_process import load
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.gateway.jobs.rows import OK, Row
 from lexiseg_service.image.header import read_header
+
+if TYPE_CHECKING:  # imports torch
+    from lexiseg_model.segmenter import Banking
 
 Format = Literal["coco", "webdataset", "yolo", "bank"]
 UNSAFE = re.compile(r"[^\w.\-]+")
@@ -101,21 +104,24 @@ def write_webdataset(job: Job, destination: Destination, size: Size) -> None:
                 add_file(shard, f"{name}.json", json.dumps(row, ensure_ascii=False).encode())
 
 
+def bank_maker(job: Job) -> Banking:
+    """Load the model of a job. Raises OptionError: it makes no banks."""
+    from lexiseg_model.segmenter import banking  # imports torch
+
+    return banking(load(job.settings, job.question.task))
+
+
 def write_bank(job: Job, destination: Destination, size: Size) -> None:
     """`bank.safetensors`: `keys` [N, C] and `values` [N, D], float16, of every region of every picture.
 
     All are held in memory. A picture without an answer gives none.
 
     Raises:
-        OptionError: the model makes no banks, or no picture has a region.
+        OptionError: no picture has a region.
     """
     import safetensors.numpy  # beside the imports of a model
 
-    from lexiseg_model.segmenter import Banking  # imports torch
-
-    model = load(job.settings, job.question.task)
-    if not isinstance(model, Banking):
-        raise OptionError(f"--to bank: {job.model} makes no bank; expected a model of dense-clip's policy corrclip_v2")
+    model = bank_maker(job)
     of_pictures = (
         model.bank_rows(read_picture(content).rgb)
         for chunk in range(size.chunks)

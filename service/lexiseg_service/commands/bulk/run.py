@@ -16,7 +16,7 @@ from lexiseg_model import catalogue
 from lexiseg_model.catalogue.store import absolute
 from lexiseg_model.types import ModelName
 from lexiseg_service.commands.bulk.description import addresses, read_description
-from lexiseg_service.commands.bulk.export import WRITERS
+from lexiseg_service.commands.bulk.export import WRITERS, bank_maker
 from lexiseg_service.commands.bulk.job import Destination, Job, count_rows, planned_size, write_plan
 from lexiseg_service.commands.bulk.segmenting import Cluster, batch_settings, segment_chunks
 from lexiseg_service.commands.bulk.sources import Kind, items, source_of
@@ -80,6 +80,8 @@ def run(
     destination = absolute(asked.destination)
     rows = Destination(destination)
     job = _job(asked, rows, destination, settings, retry_failed)
+    if "bank" in asked.formats:
+        bank_maker(job)  # refused before the work
     size = planned_size(job, rows) or write_plan(job, rows, items(job.source), rows_per_file)
     done = rows.done() & set(range(size.chunks))
     if done:

@@ -68,9 +68,6 @@ def test_a_bank_holds_the_regions_of_the_pictures_that_can_be_read(
     source = jobs.folder(tmp_path / "in", 3)
     (source / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     command = ("bulk", source, tmp_path / "out", "-c", "sky", "--local", "--to", "bank")
-    refused = lexiseg(*command)
-    assert refused.status != 0
-    assert "--to bank: tiny@1 makes no bank; expected a model of dense-clip's policy corrclip_v2" in refused.err
     monkeypatch.setattr("lexiseg_service.commands.bulk.export.load", lambda *_: Shelf())
 
     outcome = lexiseg(*command)
@@ -78,6 +75,16 @@ def test_a_bank_holds_the_regions_of_the_pictures_that_can_be_read(
     assert outcome.status == 0, outcome.err
     bank = read_bank(tmp_path / "out/bank/bank.safetensors")
     assert sorted(bank.values[:, 0].tolist()) == [64, 65, 66]
+
+
+def test_a_model_that_makes_no_bank_is_refused_before_the_work(lexiseg: CommandLine, tmp_path: Path) -> None:
+    source = jobs.folder(tmp_path / "in", 3)
+
+    refused = lexiseg("bulk", source, tmp_path / "out", "-c", "sky", "--local", "--to", "bank")
+
+    assert refused.status != 0
+    assert "tiny makes no bank; expected a model of dense-clip's policy corrclip_v2" in refused.err
+    assert not (tmp_path / "out").exists()
 
 
 class Shelf:
