@@ -8,6 +8,8 @@ data set by data set.
 from __future__ import annotations
 
 import json
+from collections import ChainMap
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -26,8 +28,8 @@ from lexiseg_train.data.benchmark import Benchmark, Convention, benchmark
 PAPERS = ("tcl", "unpair-seg", "s-seg")
 HERE = Path(__file__).parent
 POLICY_DATA = BUILT_IN / "dense_clip" / "data"
-# Policies whose authors released no class files of their own, and whose files they use.
-NAMES_OF = {"naclip": "sclip", "trident": "proxyclip", "corrclip_v2": "corrclip"}
+# Whose class files a policy has where it has none of its own, the first that has some.
+NAMES_OF = {"naclip": ("sclip",), "trident": ("proxyclip",), "corrclip_v2": ("corrclip", "proxyclip")}
 # Methods whose cards state size and windows.
 SLIDING_METHODS = frozenset({"tcl", "dense_clip", "s_seg"})
 # Of a method's settings, those that authors chose for each data set.
@@ -143,7 +145,10 @@ def _policy_protocols() -> dict[str, dict[str, Any]]:
     """Values of a `Protocol` for each attention policy, by its name on the command line."""
     policies = yaml.safe_load((POLICY_DATA / "policies.yaml").read_text())
     class_names = json.loads((POLICY_DATA / "class_names.json").read_bytes())
-    names_of = {policy: class_names.get(NAMES_OF.get(policy), {}) | class_names.get(policy, {}) for policy in policies}
+    names_of = {
+        policy: ChainMap(*(class_names.get(name, {}) for name in (policy, *NAMES_OF.get(policy, ()))))
+        for policy in policies
+    }
     return {
         policy.replace("_", "-"): {
             "name": policy.replace("_", "-"),
@@ -160,7 +165,7 @@ def _policy_protocols() -> dict[str, dict[str, Any]]:
     }
 
 
-def _rule(dataset: str, settings: dict[str, Any], class_names: dict[str, Any]) -> dict[str, Any]:
+def _rule(dataset: str, settings: dict[str, Any], class_names: Mapping[str, Any]) -> dict[str, Any]:
     """Values of a `DatasetRule`."""
     has_background = benchmark(dataset).background
     return {

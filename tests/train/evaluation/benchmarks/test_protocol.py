@@ -62,13 +62,14 @@ def test_corrclip_asks_in_its_authors_words() -> None:
     assert "bed" not in corrclip.rule("coco-object").background
 
 
-def test_corrclip_v2_asks_as_version_1_but_on_cityscapes() -> None:
+def test_corrclip_v2_asks_as_version_1_but_on_cityscapes_and_pc459() -> None:
     first, second = protocol("corrclip"), protocol("corrclip-v2")
 
     assert {name for name in first.datasets if first.rule(name).queries != second.rule(name).queries} == {"cityscapes"}
     assert second.rule("cityscapes").queries["person"] == ["people, person"]
     assert (sight := second.rule("cityscapes").sight) is not None
     assert sight.short_side == 784
+    assert second.rule("pc459").queries == protocol("proxyclip").rule("pc459").queries
 
 
 def test_s_seg_is_measured_on_all_sets_of_its_paper_by_their_own_conventions() -> None:
