@@ -14,6 +14,7 @@ import yaml
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
+from lexiseg_service import healthcheck
 from lexiseg_service.commands.options import refuse_unknown
 from lexiseg_service.settings import Settings
 from tests.command import ended
@@ -139,6 +140,14 @@ def test_the_edge_is_healthy_when_its_own_check_says_so(services: dict[str, Any]
 
     assert outcomes == [0, 1]
     assert services["edge"]["environment"]["EDGE_METRICS"] == ":8405"
+
+
+def test_a_check_has_time_for_its_interpreter_to_start_beside_a_busy_model(services: dict[str, Any]) -> None:
+    in_images = [float(seconds) for seconds in re.findall(r"^HEALTHCHECK .*--timeout=(\d+)s", DOCKERFILE, re.MULTILINE)]
+
+    assert len(in_images) == DOCKERFILE.count("lexiseg_service.healthcheck")
+    assert min(in_images) >= 4 * healthcheck.SECONDS
+    assert services["worker"]["healthcheck"]["timeout"] == "10s"
 
 
 def test_gpus_are_reserved_and_insisted_on(services: dict[str, Any], plain: dict[str, Any]) -> None:
