@@ -4,6 +4,8 @@ DOCKER=${DOCKER:-docker}
 if [ -z "${COMPOSE:-}" ]; then
     if $DOCKER compose version >/dev/null 2>&1; then COMPOSE="$DOCKER compose"; else COMPOSE=docker-compose; fi
 fi
+# A shell that a signal ends does not run what `trap ... EXIT` names; dash is one.
+trap 'exit 130' INT TERM
 FLAT=$(mktemp)  # docker-compose.yml without published ports, which the host's network does not take
 compose() { $COMPOSE --project-directory "$PWD" $FILES -p $PROJECT "$@"; }
 say() { printf '\n== %s\n' "$*"; }
