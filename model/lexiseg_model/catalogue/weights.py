@@ -77,7 +77,8 @@ def require_tensors(whose: str, state: Mapping[str, Tensor], expected: Mapping[s
         raise WeightsError(f"not the weights of {whose}: missing {listed(missing)}; unexpected {listed(unknown)}")
     for name, value in expected.items():
         if value.shape != state[name].shape:
-            raise WeightsError(f"{name} is {list(state[name].shape)}; expected {list(value.shape)}")
+            got, wanted = list(state[name].shape), list(value.shape)
+            raise WeightsError(f"not the weights of {whose}: {name} is {got}; expected {wanted}")
 
 
 def for_inference(network: Network, whose: str, state: Mapping[str, Tensor]) -> Network:

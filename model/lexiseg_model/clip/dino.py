@@ -18,7 +18,7 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from torch import Tensor, nn
 
 from lexiseg_model.catalogue.hub import fetch
-from lexiseg_model.catalogue.weights import SkipInit, naming_files
+from lexiseg_model.catalogue.weights import SkipInit, for_inference, listed, naming_files
 from lexiseg_model.clip.checkpoint import State, read_tensors
 from lexiseg_model.clip.vision import patch_map, resize_positions
 from lexiseg_model.errors import ShapeError, WeightsError
@@ -137,7 +137,11 @@ def kind_of(state: State) -> DinoKind:
     try:
         width, _, patch, _ = state["patch_embed.proj.weight"].shape
         cells = state["pos_embed"].shape[1] - 1
-    except (KeyError, ValueError) as error:
+    except KeyError as error:
+        raise WeightsError(
+            f"not the weights of a tower of DINO's make: no {error.args[0]}; got {listed(sorted(state))}"
+        ) from None
+    except ValueError as error:
         raise WeightsError(f"not the weights of a tower of DINO's make: {error}") from None
     side = math.isqrt(cells)
     if side * side != cells or width % HEAD_WIDTH:
@@ -172,9 +176,9 @@ def dino_from_state(name: DinoName, state: State) -> DinoTower:
         tower = DinoTower(kind)
     try:
         converted = checkpoint_filter_fn(dict(state), tower.vit)
-        tower.vit.load_state_dict(converted)
     except (RuntimeError, KeyError) as error:
         raise WeightsError(f"not the weights of {name}: {str(error).splitlines()[-1].strip()}") from None
+    for_inference(tower.vit, name, converted)
     return tower.eval().requires_grad_(False)
 
 

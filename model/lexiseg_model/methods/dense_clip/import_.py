@@ -66,10 +66,10 @@ def read(options: Options) -> Imported:
     """
     policy, proxy = options.policy, options.proxy
     published = published_policy(policy).settings.model_copy(update={"architecture": options.architecture})
-    if (proxy is not None) != published.has_proxy:
-        got = "no file" if proxy is None else str(proxy)
-        with_proxy = "proxyclip, corrclip, corrclip_v2 and trident"
-        raise OptionError(f"--proxy belongs to {with_proxy}; got --policy {policy} and {got}")
+    if published.has_proxy and proxy is None:
+        raise OptionError(f"--policy {policy} needs --proxy, weights of {published.proxy}; got none")
+    if proxy is not None and not published.has_proxy:
+        raise OptionError(f"--proxy belongs to proxyclip, corrclip, corrclip_v2 and trident; got --policy {policy}")
     if options.proposals is not None and not published.takes_masks:
         raise OptionError(f"--proposals belongs to --policy corrclip and corrclip_v2; got --policy {policy}")
     if options.bank is not None and policy != "corrclip_v2":

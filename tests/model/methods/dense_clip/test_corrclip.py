@@ -263,8 +263,8 @@ def test_a_tower_of_another_make_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"policy": "corrclip"}, "--proxy belongs to proxyclip, corrclip, corrclip_v2 and trident"),
-        ({"policy": "corrclip-v2"}, "got --policy corrclip_v2 and no file"),
+        ({"policy": "naclip", "proxy": Path("dino.pth")}, "--proxy belongs to .*; got --policy naclip"),
+        ({"policy": "corrclip-v2"}, "--policy corrclip_v2 needs --proxy, weights of dinov2_vitl14_reg; got none"),
         ({"policy": "naclip", "bank": "b.safetensors"}, "--bank belongs to --policy corrclip_v2; got --policy naclip"),
         ({"policy": "naclip", "proposals": "tiny"}, "--proposals belongs to --policy corrclip"),
         ({"policy": "trident", "proxy": Path("dino.pth")}, "--sam and --policy trident belong together"),
