@@ -222,6 +222,20 @@ def read_dataset(root: Path, name: str, split: str) -> IndexedDataset:
     return IndexedDataset(name, split, read_classes(listing), samples)
 
 
+def measurable(root: Path, names: Iterable[str], split: str = "val") -> list[str]:
+    """The sets that have a split; a training lists them before its first step, and measures them after its last.
+
+    Raises:
+        DatasetError: one of them lacks a mask, or its class list cannot be read.
+    """
+    there = [name for name in names if (root / name / split).is_dir()]
+    for name in there:
+        list_samples(root, name, split)
+        if (listing := root / name / CLASSES).exists():
+            read_classes(listing)
+    return there
+
+
 def list_samples(root: Path, name: str, split: str) -> tuple[Sample, ...]:
     """The photographs of one split with their masks; the set needs no class list.
 

@@ -24,6 +24,7 @@ from lexiseg_model.methods.tiny.prompt_head import (
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.trunk import normalised
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TinyState, load_tensors
+from lexiseg_train.data.indexed import measurable
 from lexiseg_train.methods.tiny import PromptsRecipe
 from lexiseg_train.methods.tiny.corrections import draw_corrections, first_points, point_losses
 from lexiseg_train.methods.tiny.prompt_draw import CELL_LABELS, MAX_POINTS, Drawn, PromptCrops, read_samples
@@ -85,6 +86,7 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
     file = FILE
 
     def __init__(self, recipe: PromptsRecipe) -> None:
+        measurable(recipe.data, recipe.sets)
         super().__init__(recipe, _initial_head(recipe))
         self.sources = [(source, read_samples(recipe.data, name, source)) for name, source in recipe.sets.items()]
         path = BUNDLED if recipe.below == "bundled" else Path(recipe.below)

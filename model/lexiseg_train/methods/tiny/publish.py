@@ -28,13 +28,12 @@ from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.types import ModelCard, PanopticRule, Point, Prompt, Task
-from lexiseg_train.data.indexed import read_dataset
+from lexiseg_train.data.indexed import measurable, read_dataset
 from lexiseg_train.data.licences import ATTRIBUTION, only_usable, usable_photographs, write_attribution
 from lexiseg_train.methods.tiny import PUBLISHED_TRUNK, TEXTS, PromptsRecipe, TinyRecipe
 from lexiseg_train.methods.tiny.confidence import fit_scores
 from lexiseg_train.methods.tiny.texts import TextBook, names_of, write_words
 from lexiseg_train.training.publishing import lineage, measure_prompts, measure_quality, origin, with_terms
-from lexiseg_train.training.recipe import RunRecipe
 
 SUMMARY = (
     "A compact convolutional network with one embedding per 4 x 4 pixels, aligned to the MiniLM sentence encoder; "
@@ -79,7 +78,7 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
     train = [data if usable is None else only_usable(data, usable) for data in train]
     card = card.model_copy(update={"score": fit_scores(segmenter, train, recipe.seed)})
     catalogue.write_card(card, weights.parent)
-    measured = _measured(recipe, list(recipe.sets))
+    measured = measurable(recipe.data, recipe.sets)
     quality = measure_quality(segmenter, (read_dataset(recipe.data, name, "val") for name in measured))
     card = card.model_copy(update={"quality": quality})
     catalogue.write_card(card, weights.parent)
@@ -104,7 +103,7 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
         shutil.copyfile(words, weights.parent / FAMILIAR)
     catalogue.write_card(card, weights.parent)
     segmenter = catalogue.load_folder(weights.parent, recipe.device)
-    measured = _measured(recipe, list(recipe.sets))
+    measured = measurable(recipe.data, recipe.sets)
     quality = {name: measure_prompts(segmenter, recipe.data, name) for name in measured}
     card = card.model_copy(update={"prompt_quality": {name: each for name, each in quality.items() if each.objects}})
     catalogue.write_card(card, weights.parent)
@@ -138,11 +137,6 @@ def started_from(weights: Path) -> tuple[str, list[str]]:
     card = catalogue.read_card(weights.parent)
     before = [line if line.startswith(STARTED) else f"{STARTED}{line}" for line in card.training_data]
     return f"{card.name}@{card.version} (sha256 {str(card.weights_sha256)[:16]})", before
-
-
-def _measured(recipe: RunRecipe, names: list[str]) -> list[str]:
-    """The data sets that have a validation split."""
-    return [name for name in names if (recipe.data / name / "val").is_dir()]
 
 
 def write_graphs(folder: Path, root: Path) -> None:

@@ -21,7 +21,7 @@ from lexiseg_model.methods.tiny.trunk import DEEP, Trunk, normalised
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, fold_batch_norms, load_tensors
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.processes import one_first
-from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.data.indexed import IGNORE, measurable
 from lexiseg_train.data.licences import usable_photographs
 from lexiseg_train.methods.tiny import OPEN_NAMES, TEXTS, TinyRecipe, TrunkTraining
 from lexiseg_train.methods.tiny.drawn.examples import Batch, Examples, Pasting
@@ -77,6 +77,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
 
     def __init__(self, recipe: TinyRecipe, network: Trained | None = None) -> None:
         """`network` replaces the one that the recipe starts from."""
+        measurable(recipe.data, recipe.sets)
         super().__init__(recipe, network or Trained(initial_network(recipe)))
         book = TextBook.read(TEXTS)
         usable = usable_photographs(recipe.data, recipe.sets) if recipe.licences == "fair" else None

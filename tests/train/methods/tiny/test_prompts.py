@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lexiseg_model import catalogue
+from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
@@ -52,6 +53,23 @@ def run(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fini
 @pytest.fixture(scope="module")
 def card(run: Finished[PromptsRecipe]) -> ModelCard:
     return publish_prompts(run.recipe, run.weights)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [("classes.json", b'["background", "red', "is not JSON"), ("val/masks/001.png", None, "has no mask; expected")],
+)
+def test_what_is_measured_at_the_end_is_there_at_the_start(
+    tmp_path: Path, file: str, content: bytes | None, says: str
+) -> None:
+    data = write_shapes(write_shapes(tmp_path, count=2), count=2, split="val")
+    path = data / "shapes" / file
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(DatasetError, match=says):
+        PromptTrainer(recipe_for(data, tmp_path / "mine"))
 
 
 def test_training_lowers_the_loss(run: Finished[PromptsRecipe]) -> None:
