@@ -38,6 +38,7 @@ FIGURES = "before-after.json"
 MEASURE = "mIoU"  # among its changes, which decides
 ERROR = "lexiseg: "  # before what the command line says of an error
 MAX_REASON = 500  # characters
+ADVICE = "Label more pictures of each class, or train on fewer classes."
 # Of a run, what a model directory does not need.
 LEFT_BEHIND = shutil.ignore_patterns("laid-out", "samples", "packs", "checkpoints", "*.pt")
 COMMAND = (sys.executable, "-m", "lexiseg_service.cli", "train", "finetune")
@@ -188,12 +189,12 @@ class Trainer:
 
 
 def _refusal(training: Training, figures: Mapping[str, Any]) -> str:
-    """Why a training is refused, as a sentence with the change of the measure that decides."""
+    """Why a training is refused, with the change of the measure that decides, and what to do."""
     sentence = f"It gained nothing certain on pictures that it was not trained on, so {training.start} stays"
     change = next((each for each in figures.get("changes", ()) if each["measure"] == MEASURE), None)
-    if change is None or change["low"] is None:
-        return f"{sentence}."
-    return f"{sentence} ({MEASURE} {change['difference']:+.1f}, 95 % {change['low']:+.1f} to {change['high']:+.1f})."
+    if change is not None and change["low"] is not None:
+        sentence += f" ({MEASURE} {change['difference']:+.1f}, 95 % {change['low']:+.1f} to {change['high']:+.1f})"
+    return f"{sentence}. {ADVICE}"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

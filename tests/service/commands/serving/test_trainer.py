@@ -107,7 +107,7 @@ def test_a_model_that_gains_nothing_is_refused(workshop: Workshop) -> None:
     assert (standing.state, standing.detail) == (
         "refused",
         "It gained nothing certain on pictures that it was not trained on, so gains-nothing stays "
-        "(mIoU -9.6, 95 % -23.8 to +8.4).",
+        "(mIoU -9.6, 95 % -23.8 to +8.4). Label more pictures of each class, or train on fewer classes.",
     )
     assert list(workshop.models.iterdir()) == []
 
