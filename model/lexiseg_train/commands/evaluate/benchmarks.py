@@ -130,6 +130,8 @@ def _print(reports: list[BenchmarkReport], options: EvalOptions) -> None:
 def run_paper(program: Program, options: EvalOptions) -> int:
     """Measure every line of the paper whose data is there, print the tables, and write the requested files.
 
+    Returns the exit status, 1 where there is no data of any line.
+
     Raises:
         ModelError: the paper or the model is not as expected.
     """
@@ -143,7 +145,7 @@ def run_paper(program: Program, options: EvalOptions) -> int:
         write_json(options.json, {"model": card.name, "paper": options.protocol, "lines": lines_json})
         write_text(options.markdown, markdown)
         typer.echo(markdown, nl=False)
-    return 0
+    return int(all(result.missing for result in results))
 
 
 def _measured(loaded: LoadedModel, line: PaperLine, options: EvalOptions) -> PaperResult:

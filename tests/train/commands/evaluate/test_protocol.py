@@ -138,3 +138,10 @@ def test_a_paper_is_measured_where_its_data_is_there(lexiseg: CommandLine, root:
     assert measured == {("voc20", "semantic"), ("voc21", "semantic")}
     assert "| voc21 | semantic" in outcome.out
     assert "- pidray/annotations.json: " in outcome.out
+
+
+def test_a_paper_none_of_whose_data_is_there_is_an_error(lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg("eval", "paper", "tcl", "--root", tmp_path, "--progress", tmp_path / "progress")
+
+    assert outcome.status == 1
+    assert "- voc21: " in outcome.out
