@@ -28,6 +28,7 @@ END_OF_ZIP = b"PK\5\6"
 MAX_END_BYTES = 22 + 2**16  # of the record at a zip's end, and its comment
 BYTES_PER_ENTRY = 128  # of a zip's directory: 46, a name and extra fields
 PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what zipfile unpacks only as far as it is asked for
+GZIP = b"\x1f\x8b"
 MAX_TAR_HEADER = 2**20  # bytes of a long name or of PAX fields
 
 
@@ -56,7 +57,8 @@ def numbered(named: Iterable[tuple[str, str]], most: int, field: str) -> list[Pi
             raise InvalidValue.of(field, f"more than {most:,} pictures", f"at most {most:,} (LEXISEG_JOB_PICTURES)")
         pictures.append(Picture(number, as_text(name), as_text(place)))
     if not pictures:
-        raise InvalidValue.of(field, "no pictures", "at least one, of a name that ends like a picture's")
+        of_files = ", of a name that ends like a picture's" if field in (ARCHIVE, FOLDER) else ""
+        raise InvalidValue.of(field, "no pictures", f"at least one{of_files}")
     return pictures
 
 
@@ -108,6 +110,8 @@ def in_archive(content: BinaryIO, most: int) -> tuple[SourceKind, list[tuple[str
     try:
         if head.startswith(b"PK"):
             return "zip", list(_safe(_in_zip(content, most)))
+        if head.startswith(GZIP):
+            raise InvalidValue.of(ARCHIVE, "a gzip", EXPECTED)
         return "tar", list(_safe(_in_tar(content, most)))
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, EOFError, NotImplementedError) as error:
         raise InvalidValue.of(ARCHIVE, f"a file that is damaged or cut off ({error})", EXPECTED) from None

@@ -1,5 +1,6 @@
 """The /jobs routes over a backend with known answers, on a real port."""
 
+import gzip
 import io
 import json
 import zipfile
@@ -170,6 +171,7 @@ def bomb() -> bytes:
         (None, {"folder": "s3://bucket/a/../b"}, 403, "LEXISEG_JOB_FOLDERS"),
         (None, {"folder": "s3://bucket/apples"}, 403, "LEXISEG_JOB_FOLDERS"),
         (b"neither", {}, 422, "a whole zip or an uncompressed tar"),
+        (gzip.compress(tarred(PICTURES)), {}, 422, "a whole zip or an uncompressed tar, got 'a gzip'"),
         (cut_off(), {}, 422, "a whole zip or an uncompressed tar"),
         (tarred(PICTURES)[:1600], {}, 422, "a whole zip or an uncompressed tar"),
         (zipped({"../a.png": PNG}), {}, 422, "names within the archive"),
@@ -213,14 +215,18 @@ def test_a_bomb_is_a_picture_that_is_too_large(client: httpx.Client) -> None:
     assert lines(client, job["id"])[0]["problem"]["type"] == "too-large"
 
 
-def test_a_million_urls_are_one_problem(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "status", "expected"),
+    [(0, 422, "urls: expected at least one, got"), (10**6, 413, "the JSON holds more than")],
+)
+def test_no_urls_and_a_million_are_one_problem(tmp_path: Path, number: int, status: int, expected: str) -> None:
     with (
         on_ports(KnownBackend(), jobs=True, state_dir=tmp_path, url_fetch=True) as ports,
         httpx.Client(base_url=ports.url) as client,
     ):
-        answer = create(client, urls=["https://a.org"] * 10**6)
+        answer = create(client, urls=["https://a.org"] * number)
 
-    assert (answer.status_code, answer.json()["type"]) == (413, "too-large")
+    assert (answer.status_code, expected in answer.json()["detail"]) == (status, True), answer.text
 
 
 def test_a_key_sees_its_own_jobs_alone(tmp_path: Path) -> None:
