@@ -55,6 +55,19 @@ def test_weights_from_files_are_imported_measured_and_noted(lexiseg: CommandLine
     assert str(tmp_path) not in proofs.read_text()
 
 
+@pytest.mark.parametrize(("dataset", "message"), [("voc21", "holds ImageSets"), ("nothing", "'nothing'")])
+def test_nothing_is_imported_where_there_are_no_pictures(
+    lexiseg: CommandLine, tmp_path: Path, dataset: str, message: str
+) -> None:
+    outcome = lexiseg(
+        *("models", "prove", "dense-clip", "--dataset", dataset, "--root", tmp_path),
+        *("--models-dir", tmp_path / "models", "--clip", tmp_path / "clip.pt"),
+    )
+
+    assert outcome.status == 1
+    assert message in outcome.err
+
+
 @pytest.mark.parametrize(
     ("name", "dataset", "message"),
     [

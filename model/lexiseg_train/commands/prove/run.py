@@ -19,6 +19,7 @@ from lexiseg_model.types import ModelCard
 from lexiseg_train.commands.evaluate.benchmarks import LoadedModel, evaluate, read_sets
 from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.program import Program
+from lexiseg_train.data.annotated import read_benchmark
 from lexiseg_train.evaluation.benchmarks.protocol import protocol
 from lexiseg_train.evaluation.benchmarks.report import BenchmarkReport, published
 
@@ -53,12 +54,13 @@ def prove(proof: Proof, program: Program, files: Sequence[str], import_model: Ca
     entry = available().get(proof.name)
     if entry is None:
         raise OptionError(f"no published model {proof.name!r}; known: {', '.join(available())}")
+    options = EvalOptions(proof.root, proof.progress, dataset=proof.dataset, limit=proof.pictures)
     if files:
+        read_benchmark(proof.dataset, proof.root, options.split)  # an import would be in the way of the next try
         method = methods()[entry.method].model_name
         folder = () if program.settings.models_dir is None else ("--models-dir", str(program.settings.models_dir))
         import_model(["--method", method, *files, *folder, proof.name])
     loaded = LoadedModel(program, proof.name)
-    options = EvalOptions(proof.root, proof.progress, dataset=proof.dataset, limit=proof.pictures)
     rules = protocol(_protocol_of(loaded.folder.card, proof.dataset))
     [data] = read_sets(rules, options)
     report = evaluate(loaded, rules, data, options)
