@@ -271,7 +271,7 @@ class Segmenter(ABC):
     def refined_scores(self, features: Features, bank: TextBank) -> Tensor | None:
         """Scores [K, H, W] after the method's own refinement by colours.
 
-        None: the method has none, and PAMR refines the probabilities of classes and nobody.
+        None: the method has none, and PAMR refines the probabilities of classes and background.
         """
         return None
 

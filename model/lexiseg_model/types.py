@@ -72,7 +72,7 @@ class ClassEntry:
 
 @dataclass(frozen=True)
 class Background:
-    """The background rule of a request: pixels that no class wins belong to nobody.
+    """The background rule of a request: pixels that no class wins are background.
 
     `words` compete with the classes, `threshold` (0..1) is the probability that a class needs; None: the card's.
     """
@@ -212,9 +212,9 @@ class Segmentation:
         size: (H, W) of the image.
         task: the requested task.
         segments: in the order of their ids.
-        label_map: [H, W] of segment ids, 0 = nobody; [0, 0] if not requested. Of overlapping segments it shows the best
-            mask of each prompt, the earlier prompt on top.
-        probability: [H, W] in 0..1 of each pixel's winner, nobody included, if requested.
+        label_map: [H, W] of segment ids, 0 = background; [0, 0] if not requested. Of overlapping segments it shows the
+            best mask of each prompt, the earlier prompt on top.
+        probability: [H, W] in 0..1 of each pixel's winner, the background included, if requested.
         overlapping: whether segments share pixels; only possible in the tasks prompt and everything.
     """
 

@@ -33,7 +33,7 @@ def paint(rgb: NDArray[np.uint8], label_map: LabelMap, segments: tuple[Segment, 
 
     Args:
         rgb: [H, W, 3], the image, or the result of `fitted`.
-        label_map: [H, W] of segment ids, 0 = nobody.
+        label_map: [H, W] of segment ids, 0 = background.
         segments: the segments.
 
     Returns:

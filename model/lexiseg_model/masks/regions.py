@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from lexiseg_model.kernel import library
 from lexiseg_model.types import LabelMap
 
-MAX_REGIONS = 65_534  # ids have 16 bits, and one value means nobody
+MAX_REGIONS = 65_534  # ids have 16 bits, and one value means background
 
 
 @dataclass(frozen=True)
 class Regions:
-    """N regions: `labels` [H, W] uint16, index of each pixel's region, N for nobody; `owner` [N], their classes."""
+    """N regions: `labels` [H, W] uint16, each pixel's region, N for the background; `owner` [N], their classes."""
 
     labels: NDArray[np.uint16]
     owner: NDArray[np.int64]
@@ -35,7 +35,7 @@ def split(
 
     Args:
         labels: [H, W] class indices.
-        classes: classes to split; pixels of others belong to nobody.
+        classes: classes to split; pixels of others are background.
         smallest: regions of fewer pixels are dropped.
         whole: classes that stay one region each.
         check: called before each class; may raise to cancel.
@@ -67,7 +67,7 @@ def split(
 
 
 def sum_by_region(regions: Regions, values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Sum values [H, W] over each region's pixels, and last over nobody's: [N + 1]."""
+    """Sum values [H, W] over each region's pixels, and last over the background: [N + 1]."""
     return np.bincount(regions.labels.reshape(-1), values.reshape(-1), len(regions.owner) + 1).astype(np.float64)
 
 

@@ -27,7 +27,7 @@ def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
     """One COCO RLE per class from a single pass over the label map.
 
     Args:
-        labels: [H, W] unsigned integers; values >= n_classes belong to nobody.
+        labels: [H, W] unsigned integers; values >= n_classes are background.
         n_classes: number of RLEs; absent classes get an all-zero one.
 
     Returns:
@@ -47,7 +47,7 @@ def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
     flat = np.ascontiguousarray(labels.T).reshape(-1)
     start = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
     end, value = np.append(start[1:], flat.size), flat[start]
-    # Runs by class, in column-major order within each; those of nobody are left out.
+    # Runs by class, in column-major order within each; those of the background are left out.
     order = np.argsort(value, kind="stable")[: np.count_nonzero(value < n_classes)]
     spans = np.stack([start[order], end[order]], 1)
     class_starts = np.searchsorted(value[order], np.arange(1, n_classes))

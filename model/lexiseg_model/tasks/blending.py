@@ -176,7 +176,7 @@ class Blend:
 
 
 def score_window(segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf) -> Tensor:
-    """Log probabilities [K, h, w] of classes in a window's features; with a background one row more, nobody's."""
+    """Log probabilities [K, h, w] of classes in a window's features; with a background one row more, its own."""
     with torch.inference_mode():
         logits = score_vocabulary(segmenter, features, vocabulary, rows_of, segmenter.card.refine)
         return logits.log_softmax(0).cpu().half()

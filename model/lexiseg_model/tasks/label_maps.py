@@ -19,7 +19,7 @@ def labeller(
 ) -> Callable[[NDArray[np.uint8]], LabelMap]:
     """A function from a photograph [H, W, 3] to its map [H, W] of winning rows, by the segmenter as it is at that time.
 
-    Rows are the classes, and with a background a last one for nobody.
+    Rows are the classes, and with a background a last one for that.
     """
     rows_of = KnownRows(segmenter)
 

@@ -19,7 +19,7 @@ from lexiseg_model.types import LabelMap, Rle, ScoreRule, Segment, Segmentation,
 
 
 class Outcome(NamedTuple):
-    """As `Winners`, where votes of nobody may be incomplete; and the RLEs of the classes."""
+    """As `Winners`, where votes of the background may be incomplete; and the RLEs of the classes."""
 
     labels: LabelMap
     votes: NDArray[np.float64]
@@ -31,7 +31,7 @@ def outcome(logits: Tensor, size: tuple[int, int], n_classes: int, keep_probabil
     """Upsample logits, find the winner of each pixel, and encode the masks of the classes.
 
     Args:
-        logits: [K, h, w] of the classes, and of nobody if there is one row more.
+        logits: [K, h, w] of the classes, and of the background if there is one row more.
         size: (H, W) of the answer.
         n_classes: how many classes.
         keep_probability: also give the probability of every pixel's winner.
@@ -48,7 +48,7 @@ def outcome(logits: Tensor, size: tuple[int, int], n_classes: int, keep_probabil
 class Pieces(NamedTuple):
     """Disjoint parts of a picture that may become segments.
 
-    `labels` [H, W] index of each pixel's piece, `len(owner)` or more for nobody; `owner` [N] the class of each piece;
+    `labels` [H, W]: the piece of each pixel, `len(owner)` or more for the background; `owner` [N] each piece's class;
     `votes` [N] or longer, the sum over a piece's pixels of their probability; `probability` [H, W] of each pixel's
     winner, when asked for; `rles` of the pieces, where they are known.
     """
@@ -82,7 +82,7 @@ def segmentation(task: Task, pieces: Pieces, query: Query, calibration: Calibrat
     """Make a segment of every piece that has pixels and reaches its threshold, in the order of the pieces.
 
     Without a calibration, and for a class without words, its score is the mean of its pixels' probability. The card's
-    threshold holds only where pixels may belong to nobody, and not in a video: dropping in single frames would flicker.
+    threshold holds only where pixels may be background, and not in a video: dropping in single frames would flicker.
     `is_thing` is null in the task semantic.
     """
     options = query.options
@@ -116,7 +116,7 @@ def segmentation(task: Task, pieces: Pieces, query: Query, calibration: Calibrat
 
 
 def _laid_out(labels: LabelMap, pieces_of: list[int]) -> LabelMap:
-    """Replace pieces by segment ids, in the smallest type that holds every id; nobody is 0."""
+    """Replace pieces by segment ids, in the smallest type that holds every id; the background is 0."""
     ids: LabelMap = np.zeros(np.iinfo(labels.dtype).max + 1, np.uint8 if len(pieces_of) < 256 else np.uint16)
     ids[pieces_of] = np.arange(1, len(pieces_of) + 1)
     return ids[labels]

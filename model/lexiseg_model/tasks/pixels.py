@@ -54,7 +54,7 @@ def connected_regions(task: Task, query: Query) -> Segmentation:
     """Split things into the connected regions of the semantic answer, the largest of each class first; disjoint.
 
     In the task panoptic each class of stuff is one segment; in the task instance stuff is left out. A class that is not
-    known to be stuff is a thing. Specks of things belong to nobody, and so do regions that the card's rule finds
+    known to be stuff is a thing. Specks of things become background, and so do regions that the card's rule finds
     unlikely, so the image may not be covered. In a video all regions stay: a threshold on single frames would flicker.
 
     Raises:
@@ -84,7 +84,7 @@ def thing_probability(parts: RegionVotes, rule: ThingBelief) -> NDArray[np.float
 
 
 def without(parts: RegionVotes, dropped: NDArray[np.bool_]) -> RegionVotes:
-    """The regions that are not dropped [N], in their order; pixels of dropped ones belong to nobody."""
+    """The regions that are not dropped [N], in their order; pixels of dropped ones are background."""
     remaining = np.flatnonzero(~dropped)
     number = np.full(len(dropped) + 1, len(remaining), np.uint16)
     number[remaining] = np.arange(len(remaining))
@@ -125,6 +125,6 @@ def _things(vocabulary: Vocabulary) -> list[int]:
 
 
 def _scored(query: Query) -> Scored:
-    """Logits [K, h, w] of the classes that compete, and with a background nobody's."""
+    """Logits [K, h, w] of the classes that compete, and with a background its own."""
     query.check_vocabulary()
     return score(query.segmenter, query.features, query.vocabulary, query.bank, query.refine, query.options.steady)

@@ -27,8 +27,8 @@ from lexiseg_model.vocabulary.scoring import score_regions
 class Merged(NamedTuple):
     """Disjoint masks.
 
-    `labels` [H, W]: index of the mask that owns a pixel, N for nobody; `areas` [N]: pixels that each mask owns;
-    `probability` [H, W] of each pixel's winner, nobody included, if requested.
+    `labels` [H, W]: index of the mask that owns a pixel, N for the background; `areas` [N]: pixels that each mask owns;
+    `probability` [H, W] of each pixel's winner, the background included, if requested.
     """
 
     labels: LabelMap
@@ -52,7 +52,7 @@ def merge(
         shares: [N] class probabilities.
         size: (H, W) of the result; masks are upsampled bilinearly (align_corners=False).
         overlap: a mask that wins less than this share of the pixels it covers is dropped.
-        keep_probability: also return share * sigmoid(mask) of every pixel's owner; 1 minus it for nobody.
+        keep_probability: also return share * sigmoid(mask) of every pixel's owner; 1 minus it for the background.
         check: called before each strip and each mask; may raise to cancel.
     """
     n = len(masks)
@@ -89,7 +89,7 @@ def merged_masks(task: Task, query: Query) -> Segmentation:
 
     The masks are those that the method finds by the words, or else its proposals, each with its best class. In the task
     panoptic the stuff of one class is one segment. In the task instance stuff competes but is left out of the answer. A
-    class that is not known to be stuff is a thing. Pixels outside all masks belong to nobody.
+    class that is not known to be stuff is a thing. Pixels outside all masks are background.
 
     Raises:
         OptionError: the vocabulary is empty, or a threshold is set although every pixel must get a class.
@@ -111,7 +111,7 @@ def merged_masks(task: Task, query: Query) -> Segmentation:
 
 
 def _named_masks(query: Query) -> NamedMasks:
-    """Masks with the probability of their best class, nobody included, and the index of that class."""
+    """Masks with the probability of their best class, the background included, and the index of that class."""
     segmenter, features = query.segmenter, query.features
     if isinstance(segmenter, Detection):
         return segmenter.named_masks(features, query.bank)
@@ -130,8 +130,8 @@ def _pieces(
     """Keep things apart and join the stuff of one class; each pixel votes with the probability of its mask."""
     owners: list[int] = []
     votes: list[float] = []
-    nobody = len(owner)  # more than any piece's index
-    piece_of = np.full(len(owner) + 1, nobody, np.uint16)
+    background = len(owner)  # more than any piece's index
+    piece_of = np.full(len(owner) + 1, background, np.uint16)
     for proposal in np.lexsort((-share, owner)).tolist():
         index = int(owner[proposal])
         is_stuff = vocabulary.classes[index].thing is False

@@ -48,7 +48,7 @@ class Tracker:
         """Give track numbers to the segments of the next frame.
 
         Args:
-            label_map: [H, W] value = segment id, 0 = nobody.
+            label_map: [H, W] value = segment id, 0 = background.
             motion: since the frame before; None ends all tracks.
             size: (h, w) of the masks to remember, that of `motion`.
 

@@ -49,7 +49,7 @@ def score_vocabulary(
     refine: Refinement = "none",
     steady: Steady | None = None,
 ) -> Tensor:
-    """Logits [K, h, w] of the classes, and with a background [K + 1, h, w]: the last row is nobody's. The highest wins.
+    """Logits [K, h, w] of the classes, and with a background [K + 1, h, w]: the last row is its own. The highest wins.
 
     Args:
         segmenter: the model.
@@ -96,7 +96,7 @@ def score(
 def score_regions(
     segmenter: Segmenter, features: Features, vocabulary: Vocabulary, bank: TextBank, embeddings: Tensor
 ) -> Tensor:
-    """Class logits [K, N] of regions; with a background [K + 1, N], the last row nobody's.
+    """Class logits [K, N] of regions; with a background [K + 1, N], the last row its own.
 
     Args:
         segmenter: a model that predicts masks.
@@ -188,7 +188,7 @@ def _with_nobody(
     vocabulary: Vocabulary,
     refine: Refinement,
 ) -> Tensor:
-    """Logits [K, h, w] of classes and background words -> of classes and, with a background, nobody.
+    """Logits [K, h, w] of classes and background words -> of classes and, where there is one, the background.
 
     `others` [h, w] as in `Competing`.
     """
@@ -197,9 +197,9 @@ def _with_nobody(
     n_classes = len(vocabulary.classes)
     threshold = vocabulary.background.threshold
     with torch.inference_mode():
-        nobody = _nobody_logits(segmenter, features, logits, others, n_classes, threshold, refine)
+        background = _background_logits(segmenter, features, logits, others, n_classes, threshold, refine)
         if len(logits) == n_classes:
-            return torch.cat([logits, nobody[None]])
+            return torch.cat([logits, background[None]])
         return logits if len(logits) == n_classes + 1 else logits[: n_classes + 1]
 
 
@@ -207,7 +207,7 @@ def _everything(logits: Tensor, others: Tensor | None) -> Tensor:
     return logits if others is None else torch.cat([logits, others[None]])
 
 
-def _nobody_logits(
+def _background_logits(
     segmenter: Segmenter,
     features: Features,
     logits: Tensor,
@@ -216,7 +216,7 @@ def _nobody_logits(
     threshold: float | None,
     refine: Refinement,
 ) -> Tensor:
-    """Nobody's logits [h, w]: the best background word, but at least the bound that classes must exceed.
+    """The background's logits [h, w]: the best background word, but at least the bound that classes must exceed.
 
     Overwrites the first background word's row, if there is one.
     """
@@ -228,12 +228,12 @@ def _nobody_logits(
         bound = bound + factor * rule.offset
     if len(logits) == n_classes:
         return bound.expand(logits.shape[1:])
-    nobody = logits[n_classes]
+    background = logits[n_classes]
     if len(logits) > n_classes + 1:
-        nobody.copy_(logits[n_classes:].amax(0))
+        background.copy_(logits[n_classes:].amax(0))
     if factor:
-        nobody.sub_(factor * rule.margin)
-    return torch.maximum(bound, nobody, out=nobody)
+        background.sub_(factor * rule.margin)
+    return torch.maximum(bound, background, out=background)
 
 
 def relief(n_classes: Tensor, fades_at: Tensor) -> Tensor:

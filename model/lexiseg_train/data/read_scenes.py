@@ -1,7 +1,7 @@
 """Scenes on disk by the name of a data set: public benchmarks, indexed folders, and any COCO JSON.
 
 Panoptic benchmarks share COCO's format: a JSON, and a PNG per image whose ids are R + 256 G + 65536 B, 0 = void
-(cocodataset/panopticapi, utils.py). A JSON of instances knows things only: pixels of anything else belong to nobody. In
+(cocodataset/panopticapi, utils.py). A JSON of instances knows things only: pixels of anything else are background. In
 indexed folders connected components stand in for instances.
 """
 

@@ -120,7 +120,7 @@ def count_photographs(
     classes = tuple(ClassEntry(renamed.get(name, name)) for name in data.classes if name != BACKGROUND)
     vocabulary = Vocabulary(classes, Background() if data.has_background else None, data.name)
     rows_of, refine = KnownRows(segmenter), refine or segmenter.card.refine
-    # Mask value of each row of the scores; with a background the last row is nobody, mask value 0.
+    # Mask value of each row of the scores; with a background the last row is its own, mask value 0.
     value_of = np.arange(len(classes)) if not data.has_background else np.append(np.arange(1, len(classes) + 1), 0)
     scaled = [segmenter if scale == 1 else _at_scale(segmenter, scale) for scale in views.scales]
 

@@ -118,13 +118,13 @@ class UnpairSegSettings(StrictModel):
         None, gt=0, le=100, description="factor of cosines; None: CLIP's own, at most 100"
     )
     covered: float = Field(
-        0.5, ge=0, le=1, description="sum of mask probabilities below which a pixel is nobody's, whatever its class"
+        0.5, ge=0, le=1, description="sum of mask probabilities below which a pixel is background, whatever its class"
     )
     probability: float = Field(
         0.3,
         ge=0,
         le=1,
-        description="probability of a class among all that compete, below which a pixel or region is nobody's",
+        description="probability of a class among all that compete, below which a pixel or region is background",
     )
 
     examples: ExampleLevels = ExampleLevels()

@@ -27,7 +27,7 @@ from lexiseg_model.types import LabelMap, Vocabulary
 from lexiseg_train.commands.pages import jpeg_url, render
 from lexiseg_train.commands.program import Program
 from lexiseg_train.data.indexed import read_photograph
-from lexiseg_train.evaluation.comparison.agreement import NOBODY, largest_swaps
+from lexiseg_train.evaluation.comparison.agreement import BACKGROUND, largest_swaps
 from lexiseg_train.evaluation.counts import Counts, count
 
 MAX_WIDTH = 420  # pixels of a picture
@@ -120,7 +120,7 @@ class Report:
 def _painted(rgb: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:
     palette = np.array([(0, 0, 0), *(colour(index) for index in range(int(labels.max())))], np.float32)
     mixed = rgb * (1 - OPACITY) + palette[labels] * OPACITY
-    return np.where((labels > NOBODY)[..., None], mixed, rgb).round().astype(np.uint8)
+    return np.where((labels > BACKGROUND)[..., None], mixed, rgb).round().astype(np.uint8)
 
 
 def compare_models(names: tuple[str, str], folder: Path, vocabulary: Vocabulary, program: Program) -> Report:
@@ -176,7 +176,7 @@ def _label_all(
     """Label all readable photographs with one model, into `maps`; returns its name, version and digest."""
     segmenter = program.load(name)
     label = labeller(segmenter, vocabulary, segmenter.card.refine)
-    values = np.append(np.arange(1, len(vocabulary.classes) + 1), NOBODY).astype(np.uint16)
+    values = np.append(np.arange(1, len(vocabulary.classes) + 1), BACKGROUND).astype(np.uint16)
     photographs = [photograph for photograph in maps if photograph not in unread]
     with bar_of(name, len(photographs)) as bar:
         for photograph in photographs:

@@ -7,7 +7,7 @@ import numpy as np
 from lexiseg_model.types import LabelMap
 
 MAX_SWAPS = 3  # reported for a photograph
-NOBODY = 0  # in a map of labels; classes count from 1
+BACKGROUND = 0  # in a map of labels; classes count from 1
 
 
 def largest_swaps(a: LabelMap, b: LabelMap) -> list[tuple[int, int, int]]:

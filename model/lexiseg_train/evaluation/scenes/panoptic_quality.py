@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lexiseg_train.data.scenes import VOID, Ids, PanopticTruth
 
-NOBODY = 0  # id of a predicted pixel in no segment
+BACKGROUND = 0  # id of a predicted pixel in no segment
 MATCHES_ABOVE = 0.5  # IoU
 EXCUSED_ABOVE = 0.5  # share of a false alarm on void or a group
 
@@ -29,7 +29,7 @@ def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_c
 
     Args:
         truth: ids [H, W] and segments.
-        answer: [H, W]; i + 1 for segment i, NOBODY for none.
+        answer: [H, W]; i + 1 for segment i, BACKGROUND for none.
         labels: the class of each predicted segment.
         n_classes: of the data set.
     """
@@ -41,7 +41,7 @@ def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_c
     matched_answer: set[int] = set()
     for (truth_id, answer_id), area in shared.items():
         segment = segments.get(truth_id)
-        if segment is None or answer_id == NOBODY or segment.crowd or segment.class_index != labels[answer_id - 1]:
+        if segment is None or answer_id == BACKGROUND or segment.crowd or segment.class_index != labels[answer_id - 1]:
             continue
         union = segment.area + int(answered[answer_id]) - area - shared.get((VOID, answer_id), 0)
         iou = area / union

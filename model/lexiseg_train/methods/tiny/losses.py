@@ -25,7 +25,7 @@ PRESENCE_WEIGHT = 0.3  # of log presence in the logits of a class's pixels
 class Questions(NamedTuple):
     """One question for each of B images; classes and words are places in the batch's bank of texts.
 
-    Channel 0 is nobody, the classes follow. P is the pixels of an image.
+    Channel 0 is the background, the classes follow. P is the pixels of an image.
     """
 
     classes: Tensor  # [B, K] int64
@@ -151,7 +151,7 @@ def question_losses(logits: Tensor, questions: Questions) -> Tensor:
 
 
 def dice_losses(logits: Tensor, questions: Questions) -> Tensor:
-    """[B]: one minus dice, averaged over the classes that are in the image; nobody is none of them."""
+    """[B]: one minus dice, averaged over the classes that are in the image; the background is none of them."""
     counted = questions.answers != IGNORE
     answers = questions.answers.masked_fill(~counted, 0)
     inside = logits.softmax(1) * counted[:, None]

@@ -121,7 +121,7 @@ def presence_states(image: Tensor, cells: Tensor) -> Tensor:
 
 
 def cell_losses(logits: Tensor, nobody: Tensor, cells: Tensor, labelled: Tensor) -> Tensor:
-    """Cross-entropy [] between a cell's scores of K words, or nobody, and the classifier's probabilities of them.
+    """Cross-entropy [] between a cell's scores of K words, or background, and the classifier's probabilities of them.
 
     Args:
         logits: [B, K, h, w].
@@ -137,7 +137,7 @@ def cell_losses(logits: Tensor, nobody: Tensor, cells: Tensor, labelled: Tensor)
 
 
 def labelled_cells(answers: Tensor, side: int, ignored: int) -> Tensor:
-    """[B, side, side] bool: most of a cell's pixels have a class, of `answers` [B, P] with channel 0 for nobody."""
+    """[B, side, side] bool: most of a cell's pixels have a class, of `answers` [B, P], 0 = background."""
     has_class = ((answers > 0) & (answers != ignored)).float()
     square = has_class.view(len(answers), 1, *2 * [round(answers.shape[1] ** 0.5)])
     return F.adaptive_avg_pool2d(square, side)[:, 0] > 0.5

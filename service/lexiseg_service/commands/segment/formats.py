@@ -43,7 +43,7 @@ class Coco(Writer):
 
     Categories are the classes, from 1; with prompts, one more after them for segments without a label. With the task
     panoptic also what panopticapi reads: panoptic.json, and PNG maps in panoptic/ whose pixels hold the id of their
-    segment as R + 256 G + 65536 B, 0 for nobody (cocodataset/panopticapi, `utils.py`).
+    segment as R + 256 G + 65536 B, 0 for the background (cocodataset/panopticapi, `utils.py`).
     """
 
     ledger = "annotations.json"
@@ -169,7 +169,7 @@ class Labelme(Writer):
 
 
 class LabelMap(Writer):
-    """A gray PNG: 1 + the class's place in the list, 0 for nobody."""
+    """A gray PNG: 1 + the class's place in the list, 0 for the background."""
 
     what = "one label map each and labels.json"
 

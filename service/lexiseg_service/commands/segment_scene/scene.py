@@ -220,7 +220,7 @@ class Region(NamedTuple):
 
 
 class ClassMap(AbstractContextManager["ClassMap"]):
-    """A GeoTIFF of classes from 1, 0 for nobody, that is written block by block; of the size and place of the image.
+    """A GeoTIFF of classes from 1, 0 = background, that is written block by block; of the size and place of the image.
 
     The probability of each pixel lies beside it: the folder should be a temporary one.
     """

@@ -164,7 +164,7 @@ def write_yolo(lines: Lines, classes: Sequence[str]) -> Iterator[bytes]:
 
 
 def write_label_maps(lines: Lines, classes: Sequence[str]) -> Iterator[bytes]:
-    """A zip of PNGs, value = class_index + 1, 0 = nobody, later segments over earlier ones; classes.json names them."""
+    """A zip of PNGs, value = class_index + 1, 0 = background, later segments over earlier ones, and classes.json."""
 
     def files() -> Iterator[tuple[str, bytes]]:
         yield "classes.json", json.dumps(dict(enumerate(classes, 1)), ensure_ascii=False, indent=1).encode()
