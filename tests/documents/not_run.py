@@ -16,7 +16,7 @@ class NotRun(NamedTuple):
 INSTALLS = "sets up the environment that these tests run in"
 HUB = "fetches weights, or needs an official checkpoint; tests/service/commands has small ones"
 HOURS = "trains for long, on data that is not here; tests/train/commands/test_train.py runs a recipe of minutes"
-DATA = "reads data that is not here; tests/service/commands has small ones"
+DATA = "reads data that is not here; tests/train/commands/test_data.py has small ones"
 LOAD = "a load of minutes; tests/loadtests and tests/benchmarks run short ones"
 MACHINES = "names machines of the reader's"
 
@@ -44,7 +44,7 @@ NOT_RUN = (
     NotRun(r"lexiseg gateway .*--workers |LEXISEG_REDIS_URL=\S*@cache:", MACHINES),
     NotRun(r"lexiseg video (rtsp:|/dev/video0)", "needs a camera; tests/service/commands/video streams a file"),
     NotRun(r"redis-cli .*unlink", "deletes from the reader's Redis"),
-    NotRun(r"curl .*lexiseg_…", "needs a key that was just made; tests/integration/test_access.py"),
+    NotRun(r"curl .*lexiseg_…", "needs a key that was just made; tests/service/commands/serving makes one"),
     NotRun(
         r"(\(cd model && )?python setup\.py|python -m (pytest|benchmarks) ",
         "builds the kernel; these tests, and a load of minutes",

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.documents.conftest import Shell
-from tests.documents.not_run import reason
+from tests.documents.not_run import NOT_RUN, NotRun, reason
 from tests.documents.reading import FENCE, ROOT, Command, blocks, commands, documents
 from tests.service.commands.command_line import CommandLine
 
@@ -66,6 +66,13 @@ def test_the_environment_is_activated_before_its_first_command(document: str) ->
     if any(OF_THE_ENVIRONMENT.match(text) for text in typed):
         first = next(index for index, text in enumerate(typed) if OF_THE_ENVIRONMENT.match(text))
         assert ACTIVATE in typed[:first]
+
+
+@pytest.mark.parametrize("entry", NOT_RUN, ids=lambda entry: entry.pattern)
+def test_a_command_that_is_not_run_names_tests_that_are_there(entry: NotRun) -> None:
+    named = re.findall(r"\btests/[\w/]+(?:\.py)?", entry.reason)
+
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def test_make_knows_every_target() -> None:
