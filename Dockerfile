@@ -74,7 +74,7 @@ WORKDIR /src
 COPY constraints.txt requirements/worker-cpu.lock requirements/worker-gpu.lock requirements/
 # What the project needs, before its own files: they change more often. torch's own index has other packages, too, and
 # what has two homes may come from the wrong one: so each step has one index, and looks no further than its list.
-# PIP_CONFIG_FILE: no index of the machine's beside it.
+# PIP_CONFIG_FILE: no index of the machine's beside it. Programs that test torch are a sixth of it.
 # hadolint ignore=DL3042,SC2086
 RUN --mount=type=cache,target=/root/.cache/pip \
     case "$RUNTIME" in \
@@ -85,6 +85,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && python3 -m venv /opt/lexiseg \
     && PIP_CONFIG_FILE=/dev/null pip install --index-url "$index" --no-deps \
         "$(grep '^torch==' requirements/constraints.txt)" "$(grep '^torchvision==' requirements/constraints.txt)" \
+    && torch=$(echo /opt/lexiseg/lib/python*/site-packages/torch) \
+    && rm -rf "$torch/test" "$torch"/bin/test_* "$torch"/bin/*Test \
     && pip install $PIP_ARGS --no-deps --require-hashes -r requirements/$list.lock
 # A compiler for the kernel, in this stage alone. Without one, as where there is no mirror, numpy does its work.
 # hadolint ignore=DL3008
