@@ -38,7 +38,7 @@ FIGURES = "before-after.json"
 MEASURE = "mIoU"  # among its changes, which decides
 ERROR = "lexiseg: "  # before what the command line says of an error
 MAX_REASON = 500  # characters
-ADVICE = "Label more pictures of each class, or train on fewer classes."
+OWN_LABELS = 90.0  # mIoU of the start, in percent, from which it has most likely written the labels itself
 # Of a run, what a model directory does not need.
 LEFT_BEHIND = shutil.ignore_patterns("laid-out", "samples", "packs", "checkpoints", "*.pt")
 COMMAND = (sys.executable, "-m", "lexiseg_service.cli", "train", "finetune")
@@ -194,7 +194,14 @@ def _refusal(training: Training, figures: Mapping[str, Any]) -> str:
     change = next((each for each in figures.get("changes", ()) if each["measure"] == MEASURE), None)
     if change is not None and change["low"] is not None:
         sentence += f" ({MEASURE} {change['difference']:+.1f}, 95 % {change['low']:+.1f} to {change['high']:+.1f})"
-    return f"{sentence}. {ADVICE}"
+    return f"{sentence}. {_advice(training, figures)}"
+
+
+def _advice(training: Training, figures: Mapping[str, Any]) -> str:
+    before = figures["before"].get("miou") or 0.0
+    if before >= OWN_LABELS:
+        return f"{training.start} gives these labels itself ({MEASURE} {before:.1f}): correct what is wrong in them."
+    return "Label more pictures of each class, or train on fewer classes."
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
