@@ -58,7 +58,7 @@ class ShardPairs:
             json_captions: where a caption file is empty, take the one caption of the JSON; else the pair is broken.
 
         Raises:
-            DatasetError: there is no shard, or one is compressed or cannot be fetched.
+            DatasetError: there is no shard, one is compressed or cannot be fetched, or none holds a pair.
         """
         if not shards:
             raise DatasetError("no shards; expected at least one .tar file")
@@ -71,6 +71,9 @@ class ShardPairs:
         self.damaged = [
             Skipped(str(path), damage) for path, (_, damage) in zip(self.shards, sizes, strict=True) if damage
         ]
+        if not any(self.sizes):
+            name, reason = self.damaged[0] if self.damaged else (self.shards[0], "holds no pair")
+            raise DatasetError(f"{name} {reason}; expected NAME.jpg with NAME.txt, as img2dataset writes them")
         self._reset_caches()
 
     def read(self, index: int) -> StoredPair:

@@ -208,6 +208,16 @@ def test_a_truncated_shard_keeps_its_first_pairs_and_is_reported(tmp_path: Path,
     assert "damaged or cut off after" in shards.damaged[0].reason
 
 
+@pytest.mark.parametrize(
+    ("content", "says"), [(b"nothing", "is damaged or cut off after 0 pairs: .*"), (bytes(1024), "holds no pair")]
+)
+def test_shards_without_a_pair_are_refused(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "00000.tar").write_bytes(content)
+
+    with pytest.raises(DatasetError, match=rf"00000.tar {says}; expected NAME.jpg with NAME.txt"):
+        open_pairs(tmp_path)
+
+
 def test_a_compressed_shard_is_refused(tmp_path: Path) -> None:
     whole = write_shards(tmp_path, [1])[0]
     whole.write_bytes(gzip.compress(whole.read_bytes()))
