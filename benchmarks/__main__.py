@@ -10,6 +10,7 @@ Not in `all`, because they take arguments:
 - `proposals ROOT`: CPU time and quality of proposals
 - `scores ROOT`: calibration of words' scores, precision by threshold, similar classes
 - `killed ROOT`: a job whose processes are killed, each answer compared
+- `languages`: words of seven languages read as English
 - `page [FOLDER]`: the playground in a browser, and a site of `lexiseg site`
 """
 
@@ -28,6 +29,7 @@ from benchmarks import (
     examples,
     finish,
     jobs,
+    languages,
     masks,
     page,
     prompts,
@@ -62,6 +64,7 @@ WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
     "examples": examples.main,
     "following": following.main,
     "killed": killed.main,
+    "languages": languages.main,
     "page": page.main,
     "proposals": proposals.main,
     "scores": scores.main,

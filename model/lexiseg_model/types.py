@@ -55,6 +55,7 @@ class ClassEntry:
         thing: whether it is countable (a car) or not (sky); None: unknown.
         shown: its examples, if it has any.
         named: whether its texts are used; False: only its examples.
+        read_as: English texts in place of a name and synonyms of another language.
     """
 
     name: str
@@ -63,11 +64,12 @@ class ClassEntry:
     thing: bool | None = None
     shown: Shown | None = None
     named: bool = True
+    read_as: tuple[str, ...] = ()
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
-        """The name and the synonyms; empty for a class with examples only."""
-        return (self.name, *self.synonyms) if self.named else ()
+        """The name and the synonyms, or their English; empty for a class with examples only."""
+        return self.read_as or (self.name, *self.synonyms) if self.named else ()
 
 
 @dataclass(frozen=True)

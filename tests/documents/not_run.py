@@ -22,7 +22,7 @@ MACHINES = "names machines of the reader's"
 
 NOT_RUN = (
     NotRun(r"make (serve|full|test|quick|check|coverage)\b|\.ci/run|pre-commit install", INSTALLS),
-    NotRun(r"\. \.venv/bin/activate|(\S*/)?pip install |git clone ", INSTALLS),
+    NotRun(r"\. \.venv/bin/activate|(\S*/)?pip install |apt-get install |git clone ", INSTALLS),
     NotRun(r"make (loadtest|chaos|bench|peers)\b|locust -f|python -m loadtests\.", LOAD),
     NotRun(
         r"(sudo )?([A-Z_]+=\S* )*(docker |deploy/compose/check(-trust)?\.sh|cp deploy/compose/env\.example)",

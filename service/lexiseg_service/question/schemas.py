@@ -321,7 +321,8 @@ class SegmentAnswer(BaseModel):
     warnings: list[WarningOutput] = Field(
         default_factory=list,
         description="warnings by `type`. `unfamiliar-word`: the class is far from everything that the model was "
-        "trained on; `unsplit-words`: a class contains a comma; `stuff-as-instances`: an uncountable "
+        "trained on; `translated-word`: the class is of another language and was read as the English word that is "
+        "named; `unsplit-words`: a class contains a comma; `stuff-as-instances`: an uncountable "
         "class was requested as instances; `guessed-depth`: an image of high bit depth does not say "
         "which values are black and white",
     )

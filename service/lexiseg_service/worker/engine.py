@@ -19,6 +19,7 @@ import threading
 import time
 from concurrent.futures import Future
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any, overload
 
@@ -48,6 +49,7 @@ from lexiseg_service.worker.feature_cache import FeatureCache, Remembered, key_o
 from lexiseg_service.worker.finish import FinishStage
 from lexiseg_service.worker.finish import render as render_answer
 from lexiseg_service.worker.job import Admission, AnyJob, Job, Render, T
+from lexiseg_service.worker.languages import Languages
 from lexiseg_service.worker.models.pool import COMPUTE_THREADS, GOING_DOWN, Loaded, ModelPool, give_up
 from lexiseg_service.worker.texts import TextCaches, TextStage
 
@@ -71,6 +73,7 @@ class Engine:
         self.models = models if isinstance(models, ModelPool) else ModelPool.of(models, metrics)
         self.text_caches = TextCaches(settings, metrics)
         self.feature_cache = FeatureCache(settings.feature_cache_bytes)
+        self.languages: Languages | None = None  # None: every text is read as it is
         self._settings = settings
         self._metrics = metrics
         self._tracing = tracing
@@ -241,6 +244,8 @@ class Engine:
         if job.request.regions or not job.request.vocabulary.classes:
             return
         segmenter = job.loaded.segmenter
+        if self.languages is not None and getattr(segmenter, "languages", "english") == "english":
+            job.request = replace(job.request, vocabulary=self.languages.read(job.request.vocabulary))
         texts = needed_texts(segmenter, job.request.vocabulary)
         job.lookup = self.text_caches.of(segmenter).find(texts, job.request.owner)
 

@@ -10,6 +10,7 @@ from lexiseg_model.types import AnswerWarning, Prompt, Segmentation, Task, Vocab
 from lexiseg_model.vocabulary.bank import unfamiliar_classes
 
 UNFAMILIAR = "unfamiliar-word"
+TRANSLATED = "translated-word"
 UNSPLIT = "unsplit-words"
 STUFF = "stuff-as-instances"
 NO_MASK_PROMPTS = "no-mask-prompts"
@@ -72,20 +73,23 @@ def warnings_of_prompts(prompts: Sequence[Prompt], model: str) -> tuple[AnswerWa
 def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning, ...]:
     """Warnings about a request's own classes that are probably not what was meant; none for a named vocabulary.
 
-    Commas in a word, and stuff in an instance task; up to `MAX_WARNINGS` of each kind.
+    Words of other languages, commas in a word, and stuff in an instance task; up to `MAX_WARNINGS` of each kind.
     """
     if vocabulary.name is not None:
         return ()
-    unsplit, stuff = [], []
+    translated, unsplit, stuff = [], [], []
     for index, entry in enumerate(vocabulary.classes):
         name, field = entry.name, f"classes.{index}"
+        if entry.read_as:
+            detail = f"{name!r} was read as {', '.join(map(repr, entry.read_as))}"
+            translated.append(AnswerWarning(TRANSLATED, detail, field))
         if "," in name:
             detail = f"{name!r} was looked for as one thing; commas never split: send each word as a class of its own"
             unsplit.append(AnswerWarning(UNSPLIT, detail, field))
         if task == "instance" and entry.thing is False:
             detail = f"{name!r} has no instances, so none was looked for; ask for semantic or panoptic"
             stuff.append(AnswerWarning(STUFF, detail, field))
-    return (*unsplit[:MAX_WARNINGS], *stuff[:MAX_WARNINGS])
+    return (*translated[:MAX_WARNINGS], *unsplit[:MAX_WARNINGS], *stuff[:MAX_WARNINGS])
 
 
 def _unfamiliar_word(word: Unfamiliar, name: str, model: str) -> AnswerWarning:

@@ -30,6 +30,7 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.worker.crash_record import CrashRecord
 from lexiseg_service.worker.engine import Engine
+from lexiseg_service.worker.languages import load_languages
 from lexiseg_service.worker.models.pool import ModelPool
 from lexiseg_service.worker.models.served import load, preloaded, served_models
 from lexiseg_service.worker.models.watch import ModelWatch
@@ -147,6 +148,7 @@ class ModelWorker:
                 )
                 self._on_failure()
             return
+        self._engine.languages = load_languages()
         if self._warmed_up:
             gc.collect()
             gc.freeze()  # full collections skip modules and weights

