@@ -162,7 +162,7 @@ def _read_values(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise RecipeError(f"there is no recipe at {path}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"{path} is not a recipe: {error}") from None
+        raise RecipeError(f"{path} is not a recipe: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{path} is not a recipe: expected keys and values, got {type(values).__name__}")
     return {str(key): value for key, value in values.items()}

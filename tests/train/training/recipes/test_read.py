@@ -80,7 +80,7 @@ def test_the_recipe_that_a_run_writes_can_be_run_again(name: str, tmp_path: Path
         ("steps: 3\n", "does not name the recipe that it changes; begin it with `recipe: NAME`"),
         ("recipe: huge\n", "no recipe 'huge'; known recipes: "),
         ("- 3\n", "is not a recipe: expected keys and values, got list"),
-        ("recipe: [\n", "is not a recipe: "),
+        ("recipe: [\n", r"is not a recipe: .* line 2, column 1:"),
     ],
 )
 def test_an_invalid_recipe_file_is_refused_with_the_reason(text: str, message: str, tmp_path: Path) -> None:
