@@ -12,7 +12,7 @@ from torch.distributed.nn.functional import all_gather
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from lexiseg_model.processes import rank, world_size
+from lexiseg_train.training.processes import rank, world_size
 
 
 def largest(values: list[float], device: torch.device) -> list[float]:

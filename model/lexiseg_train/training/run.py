@@ -28,12 +28,12 @@ from torch import Tensor, nn
 from lexiseg_model.device import widest_float
 from lexiseg_model.errors import RecipeError, TrainingError
 from lexiseg_model.files import write_durably
-from lexiseg_model.processes import join, rank, world_size
 from lexiseg_train.data.pairs.source import PairSource
 from lexiseg_train.training.checkpoints import PLATEAU, begin_random, find_checkpoint, random_states, restore_random
 from lexiseg_train.training.distributed import gather_objects, largest, mean_over_processes
 from lexiseg_train.training.journal import SKIPPED, Best, Journal, Pace, SharedSkips, better
 from lexiseg_train.training.learner import Learner
+from lexiseg_train.training.processes import join, rank, world_size
 from lexiseg_train.training.recipe import CHECKPOINT, RECIPE, Division, LocalPhase, Phase, RunRecipe, divide
 from lexiseg_train.training.schedule import Reached, Schedule, share_done
 from lexiseg_train.training.signals import Stops

@@ -14,8 +14,8 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map_only
 
-from lexiseg_model.processes import rank
 from lexiseg_train.training.distributed import LossPass
+from lexiseg_train.training.processes import rank
 
 
 def shard(root: LossPass, units: Collection[nn.Module], device: torch.device) -> None:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from lexiseg_model.methods.tcl.grounder import logistic_noise
-from lexiseg_model.processes import join, rank, world_size
 from lexiseg_train.methods.dense_clip.trainer import TowerPair
 from lexiseg_train.methods.s_seg import LossSettings as SSegLossSettings
 from lexiseg_train.methods.s_seg.pseudo_masks import PseudoMasks
@@ -17,6 +16,7 @@ from lexiseg_train.methods.tcl import LossSettings as TclLossSettings
 from lexiseg_train.methods.tcl.losses import inputs_of, joined, rows_of
 from lexiseg_train.methods.tcl.trainer import Learned
 from lexiseg_train.training.learner import Learner
+from lexiseg_train.training.processes import join, rank, world_size
 from lexiseg_train.training.recipe import Sharding
 from lexiseg_train.training.sharding import from_shards
 from tests.model.methods.s_seg import small as s_seg

@@ -11,7 +11,6 @@ from lexiseg_model import catalogue
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.outputs import write_json, write_text
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.processes import join, rank
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
 from lexiseg_train.commands.evaluate import scenes
@@ -23,6 +22,7 @@ from lexiseg_train.evaluation.benchmarks.papers import POINT_GRID, PaperLine, Pa
 from lexiseg_train.evaluation.benchmarks.protocol import Protocol, protocol
 from lexiseg_train.evaluation.benchmarks.report import BenchmarkReport, summary
 from lexiseg_train.evaluation.benchmarks.run import benchmark_run, total_counts
+from lexiseg_train.training.processes import join, rank
 
 ALL = "all"  # every data set of the protocol that is there
 

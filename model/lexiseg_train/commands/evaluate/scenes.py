@@ -12,7 +12,6 @@ from rich.table import Table
 from lexiseg_model.class_names import is_thing
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.outputs import write_json
-from lexiseg_model.processes import join, rank
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Task
 from lexiseg_train.commands.evaluate.options import EvalOptions
@@ -31,6 +30,7 @@ from lexiseg_train.evaluation.scenes.figures import (
 )
 from lexiseg_train.evaluation.scenes.judges import InstanceJudge, Judge, PanopticJudge, PromptJudge, scene_run
 from lexiseg_train.evaluation.scenes.oracle import centre_points, point_grid, tight_boxes
+from lexiseg_train.training.processes import join, rank
 
 AddUp = Callable[[Sequence[Record], Sequence[SceneClass]], Figures]
 READERS: dict[str, Callable[..., SceneSet[Any]]] = {

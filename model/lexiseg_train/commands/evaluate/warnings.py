@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import typer
 
-from lexiseg_model.processes import rank
+from lexiseg_train.training.processes import rank
 
 
 def warn(sentences: Iterable[str]) -> None:

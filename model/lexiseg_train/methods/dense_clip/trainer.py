@@ -14,13 +14,13 @@ from lexiseg_model.clip.scale import MAX_SCALE
 from lexiseg_model.clip.text import end_states
 from lexiseg_model.clip.towers import configuration, fresh_model, tokenizer
 from lexiseg_model.methods.dense_clip.import_ import Options, read
-from lexiseg_model.processes import rank
 from lexiseg_model.types import ModelCard
 from lexiseg_train.methods.dense_clip.recipe import ClipRecipe
 from lexiseg_train.training.distributed import gather
 from lexiseg_train.training.losses import info_nce
 from lexiseg_train.training.pair_run import PairRun, recall
 from lexiseg_train.training.pairs import PairBatch
+from lexiseg_train.training.processes import rank
 from lexiseg_train.training.publishing import pairs_with_terms, write_model
 
 FILE = "clip.safetensors"

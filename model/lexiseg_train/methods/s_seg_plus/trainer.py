@@ -17,12 +17,12 @@ from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.methods.s_seg_plus.network import Student
-from lexiseg_model.processes import rank
 from lexiseg_model.types import BackgroundRule, InputSize, ModelCard
 from lexiseg_train.data.indexed import IGNORE, Reading, Sample, one_value_warning_of, read_dataset
 from lexiseg_train.data.pairs.source import Skipped, first_readable
 from lexiseg_train.methods.s_seg_plus.recipe import StudentRecipe, settings_for
 from lexiseg_train.training.crops import random_crop
+from lexiseg_train.training.processes import rank
 from lexiseg_train.training.publishing import measure_quality, origin, with_terms
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run

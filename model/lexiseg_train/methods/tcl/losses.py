@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from lexiseg_model.clip.vision import Tokens
 from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.grounder import EPSILON, hard_mask
-from lexiseg_model.processes import rank
 from lexiseg_train.methods.tcl import LossSettings
 from lexiseg_train.training.distributed import gather
 from lexiseg_train.training.losses import Contrast, LossParts
+from lexiseg_train.training.processes import rank
 
 if TYPE_CHECKING:
     from lexiseg_model.methods.tcl.network import TclNetwork

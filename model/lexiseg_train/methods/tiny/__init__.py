@@ -229,8 +229,8 @@ class DistilTraining(Training[DistilRecipe]):
         return None
 
     def prepare(self, recipe: DistilRecipe, at_address: AtAddress) -> None:
-        from lexiseg_model.processes import join, one_first
         from lexiseg_train.methods.tiny.distil import label
+        from lexiseg_train.training.processes import join, one_first
 
         join(recipe.device)
         with one_first():

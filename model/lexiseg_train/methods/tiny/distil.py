@@ -26,7 +26,6 @@ from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.errors import TaskError
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.pictures.listing import visible_in
-from lexiseg_model.processes import one_first
 from lexiseg_model.types import ModelCard
 from lexiseg_train.data.indexed import Sample, read_dataset
 from lexiseg_train.data.own.teacher_labels import ABOUT, SHARES, ModelTeacher, Teacher, read_photographs, write_labels
@@ -38,6 +37,7 @@ from lexiseg_train.methods.tiny.publish_finetuned import COMPARED, SAMPLES
 from lexiseg_train.methods.tiny.trainer import TinyTrainer, initial_network
 from lexiseg_train.training.crops import Places
 from lexiseg_train.training.packs import Pack
+from lexiseg_train.training.processes import one_first
 from lexiseg_train.training.publishing import with_terms
 from lexiseg_train.training.recipes.training import AtAddress
 

@@ -20,7 +20,6 @@ from lexiseg_model.methods.tiny.network import DECODER, EMBEDDING, ImageFeatures
 from lexiseg_model.methods.tiny.trunk import DEEP, Trunk, normalised
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, fold_batch_norms, load_tensors
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
-from lexiseg_model.processes import one_first
 from lexiseg_train.data.indexed import IGNORE, measurable
 from lexiseg_train.data.licences import usable_photographs
 from lexiseg_train.methods.tiny import OPEN_NAMES, TEXTS, TinyRecipe, TrunkTraining
@@ -49,6 +48,7 @@ from lexiseg_train.methods.tiny.sources import packed
 from lexiseg_train.methods.tiny.texts import TextBook, TextTable
 from lexiseg_train.training.crops import Views, render, resident
 from lexiseg_train.training.packs import Pack
+from lexiseg_train.training.processes import one_first
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from lexiseg_model.processes import world_size
+from lexiseg_train.training.processes import world_size
 from lexiseg_train.training.recipe import Division, LocalPhase, Phase, RunRecipe, divide
 from lexiseg_train.training.recipes.prerequisites import is_finished, planned_below
 from lexiseg_train.training.recipes.training import Rehearsal, Training

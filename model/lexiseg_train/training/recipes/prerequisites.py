@@ -81,7 +81,7 @@ def train_first(planned: Planned) -> str:
 
 def train_whole(first: Planned) -> str:
     """Train and publish one recipe whose own prerequisites exist; returns as `train_first`."""
-    from lexiseg_model.processes import one_first, rank
+    from lexiseg_train.training.processes import one_first, rank
 
     trainer = first.training.trainer(first.recipe)
     weights = trainer.train()
