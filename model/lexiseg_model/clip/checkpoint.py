@@ -6,6 +6,7 @@ publishes its models, contains code that loading runs; it is read only with `all
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import warnings
@@ -184,9 +185,9 @@ def read_torch(path: Path, mmap: bool = False) -> Mapping[str, Any]:
         with warnings.catch_warnings():  # torch's advice on how else a strange file might be read
             warnings.simplefilter("ignore", UserWarning)
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
-    except OSError:
-        raise
     except Exception as error:  # in a file of another kind torch stumbles over whatever it takes for an instruction
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: sought before the start of half a file
+            raise
         raise WeightsError(f"{path} is not a torch file of plain tensors: {_why_unread(error)}") from None
     if not isinstance(loaded, Mapping):
         raise WeightsError(f"{path} holds a {type(loaded).__name__}; expected a state dict")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from lexiseg_model.errors import RecipeError
 from lexiseg_train.training.recipe import BUDGETS, CHECKPOINT, RunRecipe, require_same_recipe
 from lexiseg_train.training.schedule import Reached
 
@@ -66,15 +67,16 @@ class Checkpoint(NamedTuple):
     message: str
 
 
-def find_checkpoint(recipe: RunRecipe, share: Callable[[Reached], float], device: torch.device) -> Checkpoint | None:
+def find_checkpoint(recipe: RunRecipe, share: Callable[[Reached], float]) -> Checkpoint | None:
     """The newest checkpoint of a run, or its plateau where the rate had begun to decay and the length has changed.
 
     `share` gives the share of the run that is done.
 
     Raises:
-        RecipeError: the checkpoint belongs to another recipe.
+        RecipeError: the checkpoint belongs to another recipe, or is none.
+        WeightsError: the file is damaged.
     """
-    state = _read(recipe.out / CHECKPOINT, recipe, device)
+    state = _read(recipe.out / CHECKPOINT, recipe)
     if state is None:
         return None
     before, now = state["recipe"], recipe.model_dump(mode="json")
@@ -87,7 +89,7 @@ def find_checkpoint(recipe: RunRecipe, share: Callable[[Reached], float], device
     if not changes or done or not state["decayed"]:
         notes = "; ".join([*changes, *(["nothing is left to train"] if done else [])])
         return Checkpoint(state, f"{_resumed_at(state)}{': ' if notes else ''}{notes}")
-    plateau = _read(recipe.out / PLATEAU, recipe, device)
+    plateau = _read(recipe.out / PLATEAU, recipe)
     why = "; ".join(changes)
     if plateau is None:
         return Checkpoint(state, f"{_resumed_at(state)}: {why}; without {PLATEAU} the learning rate jumps here")
@@ -99,10 +101,14 @@ def find_checkpoint(recipe: RunRecipe, share: Callable[[Reached], float], device
     return Checkpoint(plateau, message)
 
 
-def _read(path: Path, recipe: RunRecipe, device: torch.device) -> dict[str, Any] | None:
+def _read(path: Path, recipe: RunRecipe) -> dict[str, Any] | None:
     if not path.exists():
         return None
-    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    from lexiseg_model.clip.checkpoint import read_torch  # imports open_clip
+
+    state = dict(read_torch(path))
+    if missing := {"recipe", "step"} - state.keys():
+        raise RecipeError(f"{path} is not the checkpoint of a training: it has no {min(missing)}; choose another out=")
     require_same_recipe(path, state["recipe"], recipe)
     return state
 

@@ -426,9 +426,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
 
     def _resume(self) -> str | None:
         """Resume from a checkpoint, if there is one; returns a line for the log."""
-        # Whole tensors of a sharded run need not fit on its device.
-        device = self.device if self.recipe.sharding == "none" else torch.device("cpu")
-        checkpoint = find_checkpoint(self.recipe, self._share, device)
+        checkpoint = find_checkpoint(self.recipe, self._share)
         if checkpoint is None:
             return None
         state = checkpoint.state

@@ -13,11 +13,12 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lexiseg_model.errors import RecipeError
+from lexiseg_model.errors import ModelError, RecipeError
 from lexiseg_train.training.recipe import Phase, is_begun
 from tests.processes import fork_server
 from tests.train.training.toy import ToyBatch, ToyRecipe, ToyRun, differences, finished, recipe_for
@@ -207,6 +208,29 @@ def test_another_length_during_decay_prints_where_the_decay_restarts(
         "resumed at step 5 (plateau.pt), not at step 8: steps was 10, is 12, and the learning rate "
         "decayed from there; 3 steps are trained again"
     )
+
+
+def half(checkpoint: Path) -> None:
+    checkpoint.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])
+
+
+def of_other_weights(checkpoint: Path) -> None:
+    torch.save({"first.weight": torch.zeros(2)}, checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "says"),
+    [
+        (half, "checkpoint.pt is not a torch file of plain tensors: damaged, cut short, or of another kind"),
+        (of_other_weights, "checkpoint.pt is not the checkpoint of a training: it has no recipe; choose another out="),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, spoilt: Callable[[Path], None], says: str) -> None:
+    stopped(tmp_path)
+    spoilt(tmp_path / "checkpoint.pt")
+
+    with pytest.raises(ModelError, match=says):
+        ToyRun(recipe_for(tmp_path)).train()
 
 
 def test_without_the_plateau_checkpoint_the_run_resumes_and_prints_the_changed_rate(
