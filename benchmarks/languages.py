@@ -13,7 +13,7 @@ from statistics import mean
 
 from benchmarks.timing import print_table
 from lexiseg_model.types import ClassEntry, Vocabulary
-from lexiseg_service.worker.languages import Languages, load_languages
+from lexiseg_model.vocabulary.languages import Languages, load_languages
 
 NOUNS = Path(__file__).with_name("nouns.tsv")
 SIZES = (1, 5)  # of lists

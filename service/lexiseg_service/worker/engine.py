@@ -32,6 +32,7 @@ from lexiseg_model.pictures.reader import Picture
 from lexiseg_model.segmenter import Segmenter, Words
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.bank import needed_texts
+from lexiseg_model.vocabulary.languages import Languages
 from lexiseg_service.errors import ImageExpired, NotReady, ServiceError
 from lexiseg_service.fair_executor import FairExecutor
 from lexiseg_service.image.header import image_id_of
@@ -49,7 +50,6 @@ from lexiseg_service.worker.feature_cache import FeatureCache, Remembered, key_o
 from lexiseg_service.worker.finish import FinishStage
 from lexiseg_service.worker.finish import render as render_answer
 from lexiseg_service.worker.job import Admission, AnyJob, Job, Render, T
-from lexiseg_service.worker.languages import Languages
 from lexiseg_service.worker.models.pool import COMPUTE_THREADS, GOING_DOWN, Loaded, ModelPool, give_up
 from lexiseg_service.worker.texts import TextCaches, TextStage
 

@@ -15,6 +15,7 @@ import torch
 from lexiseg_model.device import choose_device
 from lexiseg_model.kernel import library
 from lexiseg_model.types import ModelCard, ModelName
+from lexiseg_model.vocabulary.languages import load_languages
 from lexiseg_service.errors import DeadlineExceeded, NotReady
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import (
@@ -30,7 +31,6 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.worker.crash_record import CrashRecord
 from lexiseg_service.worker.engine import Engine
-from lexiseg_service.worker.languages import load_languages
 from lexiseg_service.worker.models.pool import ModelPool
 from lexiseg_service.worker.models.served import load, preloaded, served_models
 from lexiseg_service.worker.models.watch import ModelWatch

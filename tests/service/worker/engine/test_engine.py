@@ -4,12 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lexiseg_model.types import AnswerWarning
+from lexiseg_model.vocabulary.languages import Dictionary, Languages
 from lexiseg_service.errors import NotReady, UndecodableImage
-from lexiseg_service.worker.languages import Dictionary, Languages
 from lexiseg_service.worker.warnings import TRANSLATED
+from tests.model.vocabulary.test_languages import letters, write_dictionary
 from tests.service.worker.engine.bench import Bench
 from tests.service.worker.gated_colours import SOON, ask, halves
-from tests.service.worker.test_languages import letters, write_dictionary
 
 
 def test_requests_with_different_class_lists_share_an_image_pass(bench: Bench) -> None:

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from lexiseg_model.types import ClassEntry, Vocabulary
-from lexiseg_service.worker import languages
-from lexiseg_service.worker.languages import Dictionary, Languages, load_languages
+from lexiseg_model.vocabulary import languages
+from lexiseg_model.vocabulary.languages import Dictionary, Languages, load_languages
 
 CHUNK = 64  # bytes
 GERMAN = {
