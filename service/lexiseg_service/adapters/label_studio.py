@@ -20,6 +20,7 @@ from lexiseg_client.formats.annotation_tools import brush_runs
 from lexiseg_client.masks import rle
 from lexiseg_model.class_names import folded, plain
 from lexiseg_model.types import Segment
+from lexiseg_service.adapters.reasons import ReasonRoute
 from lexiseg_service.adapters.tools import SIMPLIFY, ask, convert, image_of_text, outline, prompt_of, read_as
 from lexiseg_service.errors import (
     DeadlineExceeded,
@@ -366,7 +367,7 @@ async def predict_task(
     return await prediction_of(request, answer, control)
 
 
-router = APIRouter()
+router = APIRouter(route_class=ReasonRoute)
 
 
 class Parameters(BaseModel):
@@ -390,9 +391,21 @@ async def health() -> dict[str, str]:
     return {"status": "UP", "model_class": "lexiseg"}
 
 
+class Setup(BaseModel):
+    """The body of the tool's setup request; `schema` is the project's configuration."""
+
+    label_config: str = Field("", alias="schema")
+
+
 @router.post("/setup")
 async def setup(request: Request) -> dict[str, str]:
-    """Answer the tool's setup request with the version of predictions."""
+    """Answer the tool's setup request with the version of predictions.
+
+    A project without labels yet is connected; one whose labels belong to no picture is refused, as its tasks would be.
+    """
+    config = (await read_as(Setup, request)).label_config
+    if "toName" in config:
+        await off_event_loop(len(config), partial(control_of, config))
     return {"model_version": _version(request)}
 
 

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.types import Ring, Segment
+from lexiseg_service.adapters.reasons import ReasonRoute
 from lexiseg_service.adapters.tools import SIMPLIFY, ask, convert, image_of_text, outline, prompt_of, read_as
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.rest.routes import as_json, use_case_of
@@ -89,7 +90,7 @@ def large_parts(rings: Sequence[Ring]) -> list[list[list[int]]]:
     return [part for part, area in zip(parts, areas, strict=True) if area >= MIN_PART * max(areas)]
 
 
-router = APIRouter()
+router = APIRouter(route_class=ReasonRoute)
 
 
 class Predict(BaseModel):
