@@ -25,11 +25,6 @@ VALUES = ["classes=[sky, flower, cup]", "steps=2", "decay_steps=0", "warmup_step
 
 
 @pytest.fixture
-def lexiseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    return CommandLine(monkeypatch, capsys)
-
-
-@pytest.fixture
 def photographs(tmp_path: Path) -> Path:
     for name in NAMES:
         (tmp_path / f"{name}.jpg").write_bytes(pictures.encoded(pictures.small(name, 160), "JPEG"))

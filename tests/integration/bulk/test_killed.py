@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import s3fs
 
-from tests.command import run, start
+from tests.command import start
 from tests.integration.bulk import playing
 from tests.s3_server import bucket
 from tests.service.commands.bulk import jobs
+from tests.service.commands.command_line import CommandLine
 
 INPUTS, EACH = 60, 4
 
@@ -20,7 +21,7 @@ def source(tmp_path: Path) -> Path:
     return jobs.folder(tmp_path / "in", INPUTS)
 
 
-def test_a_killed_job_goes_on_where_it_was(source: Path, tmp_path: Path) -> None:
+def test_a_killed_job_goes_on_where_it_was(source: Path, tmp_path: Path, lexiseg: CommandLine) -> None:
     out = tmp_path / "out"
     command = ("bulk", str(source), str(out), "-c", "sky", "--local", "--rows-per-file", str(EACH))
     with start(command, {}, tmp_path / "log") as first:
@@ -29,12 +30,12 @@ def test_a_killed_job_goes_on_where_it_was(source: Path, tmp_path: Path) -> None
         assert first.wait(playing.LONGEST) == -signal.SIGKILL
 
     done = playing.files_of(out)
-    second = run(*command)
+    second = lexiseg(*command)
 
-    assert second.returncode == 0, second.stderr
+    assert second.status == 0, second.err
     assert done * EACH < INPUTS
-    assert f"pictures: {done * EACH} of {INPUTS} were done before" in second.stderr
-    playing.assert_none_lost(second.stdout, INPUTS)
+    assert f"pictures: {done * EACH} of {INPUTS} were done before" in second.err
+    playing.assert_none_lost(second.out, INPUTS)
     playing.assert_each_once(out, INPUTS)
 
 
