@@ -181,7 +181,7 @@ class TextCache:
 
 
 class TextStage:
-    """Jobs with a `lookup` in, the same without missing texts out: each is handed to `done`, on a thread of this stage.
+    """Completes the `lookup` of jobs, and hands each to `done` once no text is missing, on a thread of this stage.
 
     Chunks of different clients alternate. A request that runs out of time gets a 429 that says how many texts there
     are, and continues from there when it is sent again.

@@ -15,7 +15,7 @@ from lexiseg_service.question.validation import parse_object, validate
 from lexiseg_service.settings import Limits
 
 OPTION = "'--job'"
-MAX_URLS = 10**8
+MAX_URLS = 10**8  # in one description, which is read into memory whole
 TAKEN = frozenset({"classes", "vocabulary", "task", "background", "threshold", "max_side"})
 # What is written beside the rows.
 EXPORTS: dict[Format, list[str]] = {"jsonl": [], "parquet": [], "coco": ["coco"], "yolo": ["yolo"]}
@@ -49,11 +49,12 @@ def read_description(path: Path, limits: Limits) -> Description:
     if job.to not in EXPORTS:
         raise typer.BadParameter(f"{path}: to: expected {', '.join(EXPORTS)}; got {job.to}", param_hint=OPTION)
     if job.webhook is not None:
-        typer.echo("lexiseg: the webhook of the description is not told", err=True)
+        typer.echo(f"lexiseg: bulk calls no webhook; that of {path} is left out", err=True)
     return Description(question, job.folder, job.urls, EXPORTS[job.to])
 
 
 def _taken(asked: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a question, all of which bulk takes."""
     others = sorted(asked.keys() - TAKEN)
     if others:
         raise typer.BadParameter(

@@ -45,6 +45,17 @@ def test_the_urls_of_a_description_are_fetched(lexiseg: CommandLine, tmp_path: P
     assert [(row["id"], row["status"]) for row in jobs.rows(tmp_path / "out")] == [(url, "ok") for url in urls]
 
 
+def test_a_webhook_is_left_out_and_said_so(lexiseg: CommandLine, tmp_path: Path) -> None:
+    source = jobs.folder(tmp_path / "in", 1)
+    webhook = {"url": "https://example.org/done", "secret": "s" * 32}
+    description = described(tmp_path, folder=str(source), webhook=webhook)
+
+    outcome = lexiseg("bulk", "--job", description, tmp_path / "out", "--local")
+
+    assert outcome.status == 0, outcome.err
+    assert f"lexiseg: bulk calls no webhook; that of {description} is left out\n" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
