@@ -16,7 +16,9 @@ from lexiseg_model.errors import WeightsError
 from lexiseg_model.masks.nms import OVERLAPS, OverlapRule
 from lexiseg_model.types import StrictModel
 
-NUMBERS_OF_A_HEAD = 3 * 4 * 2  # sampling offsets: levels x points x (x, y)
+LEVELS = 3  # maps at strides 32, 16 and 8
+POINTS = 4  # places that a head of deformable attention samples on each level
+NUMBERS_OF_A_HEAD = LEVELS * POINTS * 2  # sampling offsets: (x, y) of each point
 GROUPS = 32  # of the norms; the width is a multiple
 ENCODER, DECODER = "pixel_decoder.transformer.encoder.layers.", "predictor.transformer_ffn_layers."
 ARCHITECTURE = "convnext_large_d_320"  # of the authors: weights laion2b_s29b_b131k_ft_soup, with GELU

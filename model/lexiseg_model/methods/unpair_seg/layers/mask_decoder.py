@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import LEVELS, PixelFeatures
+from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.prompts import GRANULARITIES, FourierPositions, PromptEncoder, PromptTokens
+from lexiseg_model.methods.unpair_seg.settings import LEVELS
 
 MASK_THRESHOLD = 0.5  # probability from which a pixel belongs to a mask and is visible to the next layer
 

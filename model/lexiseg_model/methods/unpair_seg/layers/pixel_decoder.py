@@ -15,12 +15,10 @@ from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from lexiseg_model.methods.unpair_seg.layers.prompts import FourierPositions, cell_centres
-from lexiseg_model.methods.unpair_seg.settings import GROUPS
+from lexiseg_model.methods.unpair_seg.settings import GROUPS, POINTS
 
-LEVELS = 3  # maps at strides 32, 16 and 8
 Size = tuple[int, int]  # (height, width) of a level
 CHANNEL_NORM_EPS = 1e-6  # of the norms after the input convolutions; all other norms have torch's 1e-5
-POINTS = 4  # places that a head samples on each level
 
 
 class DeformableAttention(nn.Module):

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from lexiseg_model.errors import ShapeError, WeightsError
 from lexiseg_model.methods.unpair_seg import regions
-from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import LEVELS
 from lexiseg_model.methods.unpair_seg.regions import Pool
-from lexiseg_model.methods.unpair_seg.settings import GROUPS
+from lexiseg_model.methods.unpair_seg.settings import GROUPS, LEVELS
 
 PADDING = 128  # grey of the padding, before normalisation
 STRIDE = 32  # of the coarsest map; sides of the input are multiples of it
