@@ -1,4 +1,4 @@
-"""Segmenter of `tiny`: one tile per image, one vector per text, and a bonus for classes present in the whole image."""
+"""Segmenter of `tiny`: one tile an image, one vector a text, a penalty for classes that the whole image may lack."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def stack(questions: list[ImageQuestions]) -> BatchQuestions:
     )
 
 
-def presence_bonus(network: TinyNetwork, image: Tensor, cells: Tensor, texts: Tensor) -> Tensor:
+def presence_penalty(network: TinyNetwork, image: Tensor, cells: Tensor, texts: Tensor) -> Tensor:
     """Penalty [..., T] of the pixel scores of texts for low presence, at most 0; shapes as in `TinyNetwork.presence`.
 
     Detached: presence learns from its own loss, not from that of pixels.
@@ -131,12 +131,14 @@ def some_pixels(questions: Questions, pixels: Tensor) -> Questions:
     return questions._replace(**{name: each[..., pixels] for name, each in fields.items() if each is not None})
 
 
-def question_logits(network: TinyNetwork, pixels: Tensor, bonus: Tensor, questions: Questions, bank: Tensor) -> Tensor:
-    """[B, 1 + K, P] of unit embeddings [B, 96, P], each class's bonus [B, K] and the bank [U, 96]."""
+def question_logits(
+    network: TinyNetwork, pixels: Tensor, penalty: Tensor, questions: Questions, bank: Tensor
+) -> Tensor:
+    """[B, 1 + K, P] of unit embeddings [B, 96, P], each class's presence penalty [B, K] and the bank [U, 96]."""
     scale = network.log_scale.exp()
     words = (scale * (bank[questions.words] @ pixels)).masked_fill(~questions.competing_words[..., None], NEVER)
     nobody = torch.maximum(words.amax(1, keepdim=True), scale * network.nobody)
-    classes = scale * (bank[questions.classes] @ pixels) + bonus[..., None]
+    classes = scale * (bank[questions.classes] @ pixels) + penalty[..., None]
     logits = torch.cat([nobody, classes], 1).masked_fill(~questions.competing[..., None], NEVER)
     return logits if questions.forbidden is None else logits.masked_fill(questions.forbidden, NEVER)
 

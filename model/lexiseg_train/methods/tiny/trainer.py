@@ -29,8 +29,8 @@ from lexiseg_train.methods.tiny.losses import (
     BatchQuestions,
     Questions,
     dice_losses,
-    presence_bonus,
     presence_losses,
+    presence_penalty,
     question_logits,
     question_losses,
     some_pixels,
@@ -209,9 +209,9 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
                 full=some_pixels(questions.full, sampled), part=some_pixels(questions.part, sampled)
             )
         presence = network.presence(image, cells, bank[questions.presences.classes])
-        bonuses = [presence_bonus(network, image, cells, bank[q.classes]) for q in (questions.full, questions.part)]
-        full = question_logits(network, flat, bonuses[0], questions.full, bank)
-        part = question_logits(network, flat, bonuses[1], questions.part, bank)
+        penalties = [presence_penalty(network, image, cells, bank[q.classes]) for q in (questions.full, questions.part)]
+        full = question_logits(network, flat, penalties[0], questions.full, bank)
+        part = question_logits(network, flat, penalties[1], questions.part, bank)
         known = presence_losses(presence, questions.presences.states, recipe.presence_focus).mean()
         losses = {
             "full": question_losses(full, questions.full).mean(),
@@ -222,7 +222,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
             losses["dice"] = recipe.dice_weight * dice_losses(full, questions.full).mean()
         if recipe.deep_weight:
             unit = deep / deep.norm(dim=1, keepdim=True).clamp_min(1e-6)
-            logits = question_logits(network, unit.flatten(2), torch.zeros_like(bonuses[0]), rough, bank)
+            logits = question_logits(network, unit.flatten(2), torch.zeros_like(penalties[0]), rough, bank)
             losses["deep"] = recipe.deep_weight * question_losses(logits, rough).mean()
         self.note(**{name: loss.item() for name, loss in losses.items()})
         return torch.stack(list(losses.values())).sum()

@@ -15,7 +15,7 @@ from lexiseg_train.methods.tiny.losses import (
     ImageQuestions,
     Questions,
     dice_losses,
-    presence_bonus,
+    presence_penalty,
     question_logits,
     question_losses,
     stack,
@@ -60,8 +60,8 @@ def alone(network: TinyNetwork, pixels: Tensor, image: Tensor, question: Questio
             nobody = torch.maximum(nobody, (scale * table[question.words] @ flat).amax(0, keepdim=True))
         channels.append(nobody)
     bank = table[question.rows]
-    bonus = presence_bonus(network, image, CELLS, bank)
-    channels.append(scale * (bank @ flat) + bonus[:, None])
+    penalty = presence_penalty(network, image, CELLS, bank)
+    channels.append(scale * (bank @ flat) + penalty[:, None])
     logits = torch.cat(channels)
     if question.forbidden is not None:
         logits = logits.masked_fill(torch.from_numpy(question.forbidden), -1e4)
@@ -72,8 +72,8 @@ def alone(network: TinyNetwork, pixels: Tensor, image: Tensor, question: Questio
 
 
 def batched(network: TinyNetwork, pixels: Tensor, image: Tensor, questions: Questions, bank: Tensor) -> Tensor:
-    bonus = presence_bonus(network, image, CELLS.expand(len(image), -1, -1, -1), bank[questions.classes])
-    return question_losses(question_logits(network, pixels.flatten(2), bonus, questions, bank), questions)
+    penalty = presence_penalty(network, image, CELLS.expand(len(image), -1, -1, -1), bank[questions.classes])
+    return question_losses(question_logits(network, pixels.flatten(2), penalty, questions, bank), questions)
 
 
 @pytest.mark.parametrize("forbids", [False, True], ids=["weighted", "forbidding"])
