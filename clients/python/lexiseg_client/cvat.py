@@ -12,10 +12,12 @@ from typing import Any, Literal, TypeAlias
 
 import cvat_sdk.auto_annotation as cvataa
 import numpy as np
+import urllib3.exceptions
 from cvat_sdk import models
 from cvat_sdk.masks import encode_mask
 
 from lexiseg_client.client import Client
+from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike
 from lexiseg_client.question.options import Class
 
@@ -37,10 +39,17 @@ class Function:
         )
 
     def detect(self, context: cvataa.DetectionFunctionContext, image: ImageLike) -> list[models.LabeledShapeRequest]:
-        """Shapes with at least CVAT's confidence threshold: masks, or polygons where CVAT asks for them."""
+        """Shapes with at least CVAT's confidence threshold: masks, or polygons where CVAT asks for them.
+
+        Raises:
+            HTTPError: the service refused; of the errors that cvat-cli shows as a sentence.
+        """
         threshold = self._threshold if context.conf_threshold is None else context.conf_threshold
         mask_options: Any = {"mask": "polygon", "simplify": 1.0} if context.conv_mask_to_poly else {"mask": "rle"}
-        answer = self._client.segment(image, self._classes, task=self._task, threshold=threshold, **mask_options)
+        try:
+            answer = self._client.segment(image, self._classes, task=self._task, threshold=threshold, **mask_options)
+        except LexisegError as error:
+            raise urllib3.exceptions.HTTPError(str(error)) from None
         shapes = []
         for segment in answer:
             index = segment.class_index

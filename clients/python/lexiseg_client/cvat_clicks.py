@@ -13,6 +13,7 @@ from cvat_sdk import models
 from cvat_sdk.masks import encode_mask
 
 from lexiseg_client.client import Client
+from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike, Upload, load
 from lexiseg_client.question.prompts import Point, Prompt
 
@@ -34,13 +35,20 @@ class Function:
     def detect(
         self, context: cvataa.InteractionFunctionContext, image: bytes, prompts: cvataa.InteractionPrompts
     ) -> list[cvataa.InteractionResultShape]:
-        """One mask with the model's estimate of its quality; none without a point and a box."""
+        """One mask with the model's estimate of its quality; none without a point and a box.
+
+        Raises:
+            BadFunctionError: the service refused; of the errors whose text an agent shows in CVAT.
+        """
         points = [Point(x, y) for x, y in prompts.pos_points] + [Point(x, y, False) for x, y in prompts.neg_points]
         box = prompts.bounding_box
         if not points and box is None:
             return []
         prompt = Prompt(points, None if box is None else [side for corner in box for side in corner])
-        best = self._client.segment(image, prompts=[prompt]).of_prompt(0)[:1]
+        try:
+            best = self._client.segment(image, prompts=[prompt]).of_prompt(0)[:1]
+        except LexisegError as error:
+            raise cvataa.BadFunctionError(str(error)) from None
         return [
             cvataa.InteractionResultShape(
                 type="mask",

@@ -67,6 +67,8 @@ class SegmentByWords(QgsProcessingAlgorithm):
         words = [word.strip() for word in self.parameterAsString(parameters, self.WORDS, context).split(",")]
         if not any(words):
             raise QgsProcessingException("Words: expected at least one, as: road, building")
+        if layer is None:
+            raise QgsProcessingException(self.invalidRasterError(parameters, self.INPUT))
         source = gdal.Open(layer.source())
         if source is None:
             raise QgsProcessingException(f"{layer.source()}: GDAL cannot read it; save it as a GeoTIFF first")
@@ -99,6 +101,7 @@ class SegmentByWords(QgsProcessingAlgorithm):
         size = (min(SAMPLE, source.RasterXSize), min(SAMPLE, source.RasterYSize))
         ranges = [range_of(band.ReadAsArray(buf_xsize=size[0], buf_ysize=size[1])) for band in bands]
         windows = list(windows_of(source.RasterXSize, source.RasterYSize, side))
+        warned: set[str] = set()
         for done, window in enumerate(windows):
             if feedback.isCanceled():
                 return
@@ -107,6 +110,9 @@ class SegmentByWords(QgsProcessingAlgorithm):
                 answer = client.segment(pixels, **asked)
             except LexisegError as error:
                 raise QgsProcessingException(str(error)) from None
+            for detail in {warning.detail for warning in answer.warnings} - warned:
+                feedback.pushWarning(detail)
+                warned.add(detail)
             for segment in answer:
                 self._add(sink, segment, window, source.GetGeoTransform())
             feedback.setProgress(100 * (done + 1) / len(windows))

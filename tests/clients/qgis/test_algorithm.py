@@ -31,6 +31,9 @@ class Algorithm(Base):
     def parameterAsRasterLayer(self, values: Any, name: str, context: Any) -> Any:
         return values[name]
 
+    def invalidRasterError(self, values: Any, name: str) -> str:
+        return f"Could not load source layer for {name}"
+
     def parameterAsString(self, values: Any, name: str, context: Any) -> str:
         return str(values.get(name, ""))
 
@@ -175,9 +178,18 @@ def test_a_raster_without_a_crs_is_warned_about(server: Server) -> None:
     assert feedback.warnings == ["scene has no coordinate reference system: neither have the segments"]
 
 
+def test_a_word_that_the_model_does_not_know_is_warned_about_once(server: Server) -> None:
+    with plugin(raster(PIXELS)) as segment:
+        _, feedback = ask(segment, server.url, WORDS="sky, Zwölfkampf")
+
+    (warning,) = feedback.warnings
+    assert warning.startswith("'Zwölfkampf' does not look like an English word")
+
+
 @pytest.mark.parametrize(
     ("values", "dataset", "said"),
     [
+        ({"INPUT": None}, raster(PIXELS), "Could not load source layer for INPUT"),
         ({"WORDS": " , "}, raster(PIXELS), "Words: expected at least one"),
         ({}, None, "scene.tif: GDAL cannot read it"),
         ({}, raster(PIXELS[:8]), "at least 16 pixels a side"),

@@ -108,6 +108,7 @@ def test_cvats_sdk_takes_the_functions_spec_and_reads_its_masks(server: Server, 
     assert report["polygons"] == ["sky polygon", "temple polygon"]
     assert report["sure"] == sum(segment["score"] >= 0.999 for segment in answer["segments"])
     assert report["nothing"] == 0
+    assert [sentence.count("expected") for sentence in report["refused"]] == [1, 1]
 
 
 CLICK = {"points": [{"x": 200, "y": 60}]}

@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass
 
 import cvat_sdk.auto_annotation as cvataa
+import urllib3.exceptions
 from cvat_sdk import models
 from cvat_sdk.masks import decode_mask
 from PIL import Image
@@ -40,6 +41,20 @@ def area_of(prompts: Prompts) -> int:
     return int(decode_mask(shape.points, image_width=picture.width, image_height=picture.height).sum())
 
 
+def refusals() -> list[str]:
+    """What cvat-cli, and an agent, show of a threshold and a point that are out of range."""
+    said = []
+    try:
+        function.detect(Context(conf_threshold=7), picture)
+    except urllib3.exceptions.HTTPError as error:
+        said.append(str(error))
+    try:
+        interactor.detect(Clicking(), prepared, Prompts(((9000, 60),)))
+    except cvataa.BadFunctionError as error:
+        said.append(str(error))
+    return said
+
+
 picture = Image.open(photo)
 interactor = cvat_clicks.create(server=url)
 prepared = interactor.preprocess_image(Clicking(), picture)
@@ -61,6 +76,7 @@ report = {
     "corrected": area_of(Prompts(((200, 60),), ((600, 400),))),
     "boxed": area_of(Prompts(bounding_box=((70, 30), (350, 410)))),
     "nothing": len(interactor.detect(Clicking(), prepared, Prompts())),
+    "refused": refusals(),
     "sure": len(function.detect(Context(conf_threshold=0.999), picture)),
 }
 print(json.dumps(report))
