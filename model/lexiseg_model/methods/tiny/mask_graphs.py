@@ -29,7 +29,7 @@ from lexiseg_model.methods.tiny.mask_rules import (
     worth,
 )
 from lexiseg_model.methods.tiny.prompt_head import SharedMaps
-from lexiseg_model.methods.tiny.proposals.proposing import NOTHING
+from lexiseg_model.methods.tiny.proposals import windows
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.tasks.point_rules import first_cells, removed_object, without
 
@@ -152,36 +152,28 @@ class RemovedObject(nn.Module):
 
 
 class Crop(nn.Module):
-    """SharedMaps of one image and a window's `rows` [a] and `columns` [b] at stride 16 -> SharedMaps of the window."""
+    """A point [2] (x, y) in pixels of the input and SharedMaps of one image -> the point in the window around it, the
+    window's corner [2], and its SharedMaps."""
 
-    def forward(self, rows: Tensor, columns: Tensor, *shared: Tensor) -> list[Tensor]:
-        return [
-            part.index_select(2, _finer(rows, scale)).index_select(3, _finer(columns, scale))
-            for part, scale in zip(shared, SCALES, strict=True)
-        ]
+    def forward(
+        self, point: Tensor, fine: Tensor, mid: Tensor, coarse: Tensor, grouping: Tensor, pixels: Tensor
+    ) -> tuple[Tensor, ...]:
+        corner = windows.corners_around(point[None], windows.cells_of(coarse))[0]
+        inside, maps = windows.crop(point, corner, SharedMaps(fine, mid, coarse, grouping, pixels))
+        return inside, corner, *maps
 
 
 class Paste(nn.Module):
-    """Masks of a window, logits [M, 4a, 4b], its `rows` [a] and `columns` [b] at stride 16, and the image's `fine` map.
+    """Masks of a window, logits [M, a, b], its corner [2], and the image's `fine` map.
 
-    Returns masks [M, h, w] of the image, NOTHING outside the window; the area [M] of each in pixels; and how many [M]
-    of these lie along edges of the window that are not edges of the image.
+    Returns masks [M, h, w] of the image; the area [M] of each in pixels; and how many [M] of these lie along edges of
+    the window that are not edges of the image.
     """
 
-    def forward(self, masks: Tensor, rows: Tensor, columns: Tensor, fine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        y, x = _finer(rows, SCALES[0]), _finer(columns, SCALES[0])
-        height, width = fine.shape[2:]
-        pixels = (y[:, None] * width + x).flatten().expand(masks.shape[0], -1)
-        whole = masks.new_full((masks.shape[0], height * width), NOTHING).scatter(1, pixels, masks.flatten(1))
-        inside = (masks > 0).float()
-        across = inside[:, 0].sum(1) * (y[0] > 0) + inside[:, -1].sum(1) * (y[-1] < height - 1)
-        down = inside[:, :, 0].sum(1) * (x[0] > 0) + inside[:, :, -1].sum(1) * (x[-1] < width - 1)
-        return whole.view(-1, height, width), inside.flatten(1).sum(1), across + down
-
-
-def _finer(cells: Tensor, scale: int) -> Tensor:
-    """Indices [scale * n] of the cells that lie in these [n], `scale` to each."""
-    return (cells[:, None] * scale + torch.arange(scale)).flatten()
+    def forward(self, masks: Tensor, corner: Tensor, fine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        size = (fine.shape[2], fine.shape[3])
+        touches = windows.inner_edge_pixels(masks[None], corner[None], size)[0]
+        return windows.paste(masks, corner, size), (masks > 0).flatten(1).sum(1).float(), touches.float()
 
 
 class Widen(nn.Module):
@@ -205,9 +197,9 @@ def mask_parts(settings: TinySettings, multiple: int) -> list[Part]:
     palette = {"bins": {0: h, 1: w}, "weights": {1: h, 2: w}}
     n, k = Dim("masks", min=1, max=MAX_MASKS), Dim("points", min=1, max=MAX_POINTS)
     a, b, high, wide = (Dim(name, min=2, max=MAX_CELLS) for name in ("a", "b", "high", "wide"))
-    window = {"rows": {0: a}, "columns": {0: b}}
     shared = {name: {2: scale * high, 3: scale * wide} for name, scale in zip(SharedMaps._fields, SCALES, strict=True)}
-    pasted = {"masks": {0: n, 1: 4 * a, 2: 4 * b}, **window, "fine": shared["fine"]}
+    cropped = [f"{name}_maps" for name in ("point", "corner", *SharedMaps._fields)]
+    pasted = {"masks": {0: n, 1: 4 * a, 2: 4 * b}, "corner": {}, "fine": shared["fine"]}
     whole = {0: h, 1: w}
     widened = {"mask": {0: 8 * a, 1: 8 * b}, "span": {}, "rows": {0: h}, "columns": {0: w}}
     prompt = {"points": {0: k}, "signs": {0: k}, "box": {}, "has_box": {}}
@@ -223,7 +215,7 @@ def mask_parts(settings: TinySettings, multiple: int) -> list[Part]:
         Part("widen", Widen(), _part_of_image, widened, ("whole",)),
         Part("finish-mask", FinishMask(settings), _unfinished, finished, ("finished",)),
         Part("removed-object", RemovedObject(), _point, {"mask": whole, "shown": whole, **point}, ("removed", "left")),
-        Part("crop", Crop(), _window, {**window, **shared}, [f"{name}_maps" for name in SharedMaps._fields]),
+        Part("crop", Crop(), _window, {"point": {}, **shared}, cropped),
         Part("paste", Paste(), _window_masks, pasted, ("whole", "areas", "touches")),
     ]
 
@@ -270,12 +262,11 @@ def _point(rows: int, columns: int) -> list[Tensor]:
 
 
 def _window(rows: int, columns: int) -> list[Tensor]:
-    return [torch.arange(1, 2 * rows), torch.arange(2 * columns - 1), *random_maps(rows, columns)]
+    return [torch.tensor([20.0 * columns, 15.0 * rows]), *random_maps(rows, columns)]
 
 
 def _window_masks(rows: int, columns: int) -> list[Tensor]:
-    y, x, fine, *_ = _window(rows, columns)
-    return [torch.randn(3, 4 * len(y), 4 * len(x)), y, x, fine]
+    return [torch.randn(3, 4 * rows, 4 * columns), torch.tensor([1, 2]), random_maps(rows, columns)[0]]
 
 
 def _masks(rows: int, columns: int) -> list[Tensor]:

@@ -7,7 +7,7 @@ from torch import Tensor
 from lexiseg_model.masks.nms import OverlapRule
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
-from lexiseg_model.methods.tiny.proposals import proposing, windows
+from lexiseg_model.methods.tiny.proposals import windows
 from lexiseg_model.methods.tiny.proposals.proposing import PER_PASS, propose
 from lexiseg_model.methods.tiny.settings import ProposalSettings
 from tests.model.methods.tiny.small import HEIGHT, WIDTH
@@ -58,7 +58,7 @@ def test_proposals_that_cover_the_same_are_one(head: PromptHead, shared: SharedM
     assert 0 < len(fewer.masks) < len(every.masks)
 
 
-SMALL = 8  # cells of a window's sides, of the twelve by sixteen of the image
+SMALL = 4  # cells of a window's sides, of the six by eight of the image
 
 
 def test_masks_of_windows_are_placed_at_their_windows(
@@ -69,7 +69,7 @@ def test_masks_of_windows_are_placed_at_their_windows(
     found = propose(head, shared, ALL)
 
     assert found.masks.shape[1:] == (HEIGHT // 4, WIDTH // 4)
-    beyond = (found.masks == proposing.NOTHING).flatten(1).sum(1)
-    n_outside = HEIGHT * WIDTH // 16 - (2 * SMALL) ** 2
+    beyond = (found.masks == windows.NOTHING).flatten(1).sum(1)
+    n_outside = HEIGHT * WIDTH // 16 - (windows.FINER * SMALL) ** 2
     assert set(beyond.tolist()) <= {0, n_outside}
     assert n_outside in beyond.tolist()

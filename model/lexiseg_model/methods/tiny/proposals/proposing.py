@@ -27,8 +27,6 @@ MIN_CELLS = 4  # of a proposal
 TOUCHES = 2  # pixels along inner window edges above which a mask counts as truncated
 NEW = 0.6  # uncovered share of a truncated mask's grid points from which it is evaluated again
 
-NOTHING = -20.0  # logit of pixels outside a window
-
 
 class Answers(NamedTuple):
     """Masks of n grid `points`: logits [n, M, H, W] at stride 4, quality [n, M] in 0..1; `cut` [n, M]: truncated."""
@@ -47,7 +45,7 @@ class Picture:
 
     def __init__(self, head: MaskPredictor, shared: SharedMaps, settings: ProposalSettings) -> None:
         self._head, self._shared, self._settings = head, shared, settings
-        self.cells: tuple[int, int] = (shared.mid.shape[2], shared.mid.shape[3])
+        self.cells = windows.cells_of(shared.coarse)
         self.budget = settings.most * self.cells[0] * self.cells[1]
         self._points = grid(settings.grid, shared)
         column, row = (self._points / MAP_STRIDE).long().unbind(1)
@@ -68,13 +66,14 @@ class Picture:
         rows, columns = windows.window_size(self.cells)
         self.budget -= len(points) * rows * columns
         places = self._coordinates(points)
-        corners = windows.corners_around(places, self.cells)
-        crops = SharedMaps(*(windows.crop(maps, corners, self.cells) for maps in self._shared))  # a batch of N images
-        inside = places - torch.from_numpy(corners[:, ::-1] * MAP_STRIDE).to(places)
-        answers = self._head.click_masks(crops, clicks(inside[:, None]))
-        logits, quality = _arrays(answers.masks[:, 0], answers.quality[:, 0])
-        cut = windows.inner_edge_pixels(logits, corners, self.cells) > TOUCHES
-        return Answers(points, windows.paste(logits, corners, self.cells, NOTHING), quality, cut)
+        corners = windows.corners_around(places.cpu(), self.cells)
+        crops = [windows.crop(*each, self._shared) for each in zip(places, corners, strict=True)]
+        batch = SharedMaps(*map(torch.cat, zip(*(maps for _, maps in crops), strict=True)))  # of N images
+        answers = self._head.click_masks(batch, clicks(torch.stack([inside for inside, _ in crops])[:, None]))
+        masks, whole = answers.masks[:, 0].cpu(), (self._shared.fine.shape[2], self._shared.fine.shape[3])
+        pasted = torch.stack([windows.paste(own, corner, whole) for own, corner in zip(masks, corners, strict=True)])
+        cut = windows.inner_edge_pixels(masks, corners, whole) > TOUCHES
+        return Answers(points, *_arrays(pasted, answers.quality[:, 0]), cut.numpy())
 
     def _coordinates(self, points: Indices) -> Tensor:
         return self._points[torch.from_numpy(points).to(self._points.device)]

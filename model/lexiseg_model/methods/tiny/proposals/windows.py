@@ -1,66 +1,86 @@
-"""Windows of an image's maps around points: crop maps to them, and paste their masks back into the image.
+"""Windows of an image's maps around points: crop maps to them, and paste their masks back; graphs of the browser, too.
 
-Windows have one size (rows, columns) and corners [N, 2] (row, column), in cells of MAP_STRIDE pixels, as their image.
+A window is its corner [2] (row, column), in cells of the coarsest map: CELL pixels of the input.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model.methods.tiny.graphs import SCALES
 from lexiseg_model.methods.tiny.network import STRIDE
-from lexiseg_model.methods.tiny.prompt_maps import MAP_STRIDE
+from lexiseg_model.methods.tiny.prompt_head import SharedMaps
 
-STEP = 4  # cells; sides of windows and of images are multiples
-MIN_SIDE = 16  # smallest side in cells
-EVEN = 2  # cells; corners are multiples, because some maps have half the resolution
-FINER = MAP_STRIDE // STRIDE  # mask pixels per side of a cell
+FINER = SCALES[0]  # mask pixels per side of a cell
+CELL = FINER * STRIDE
+STEP = 2  # cells; sides of windows are multiples
+MIN_SIDE = 8  # smallest side in cells
+NOTHING = -20.0  # logit of pixels outside a window
 
 Size = tuple[int, int]
-Corners = NDArray[np.int64]
+
+
+def cells_of(coarse: Tensor) -> Size:
+    """Rows and columns of the coarsest of SharedMaps."""
+    return coarse.shape[2], coarse.shape[3]
 
 
 def window_size(cells: Size) -> Size:
-    """Size of the windows of an image: half of its sides, a quarter of the work."""
-    rows, columns = (min(side, max(MIN_SIDE, -(-side // (2 * STEP)) * STEP)) for side in cells)
-    return rows, columns
+    """Rows and columns of the windows of an image with so many: half of its sides, a quarter of the work."""
+    return _window_side(cells[0]), _window_side(cells[1])
 
 
-def corners_around(points: Tensor, cells: Size) -> Corners:
-    """Corners of windows centred on points as far as the edges allow; points [N, 2] (x, y) in pixels of the input."""
-    size = np.array(window_size(cells))
-    middle = points.detach().cpu().numpy()[:, ::-1] / MAP_STRIDE - size / 2
-    corners = np.round(middle / EVEN).astype(np.int64) * EVEN
-    return np.ascontiguousarray(np.clip(corners, 0, np.array(cells) - size))
+def _window_side(whole: int) -> int:
+    half = (whole + 2 * STEP - 1) // (2 * STEP) * STEP
+    # Python's `max` and `min` would fix the size of the traced image in a graph.
+    side: int = torch.sym_min(whole, torch.sym_max(MIN_SIDE, half))  # type: ignore[no-untyped-call]
+    return side
 
 
-def crop(maps: Tensor, corners: Corners, cells: Size) -> Tensor:
-    """Crop maps [1, C, H, W] to N windows: [N, C, ...]; the resolution is a multiple or a fraction of the cells'."""
+def corners_around(points: Tensor, cells: Size) -> Tensor:
+    """Corners [N, 2] int64 of windows centred on points [N, 2] (x, y), in input pixels, as far as the edges allow."""
+    spans = zip(points.double().unbind(1), window_size(cells)[::-1], cells[::-1], strict=True)
+    columns, rows = ((place / CELL - side / 2).round().long().clamp(0, whole - side) for place, side, whole in spans)
+    return torch.stack([rows, columns], 1)
+
+
+def crop(point: Tensor, corner: Tensor, shared: SharedMaps) -> tuple[Tensor, SharedMaps]:
+    """A point [2] (x, y) in pixels of a window instead of the input, and the window's maps."""
+    cells = cells_of(shared.coarse)
     size = window_size(cells)
-
-    def span(axis: int, start: int) -> slice:
-        n = maps.shape[2 + axis]
-        return slice(start * n // cells[axis], (start + size[axis]) * n // cells[axis])
-
-    return torch.cat([maps[:, :, span(0, y), span(1, x)] for y, x in corners.tolist()])
-
-
-def inner_edge_pixels(logits: NDArray[np.float32], corners: Corners, cells: Size) -> NDArray[np.int64]:
-    """Count the pixels [N, M] of masks, logits [N, M, h, w], along window edges that are not edges of the image."""
-    starts, ends = corners > 0, corners + window_size(cells) < cells
-    edges = (logits[:, :, 0], logits[:, :, -1], logits[..., 0], logits[..., -1])
-    inner = (starts[:, 0], ends[:, 0], starts[:, 1], ends[:, 1])
-    counts = [np.count_nonzero(edge > 0, axis=2) for edge in edges]
-    total: NDArray[np.int64] = np.sum([n * mask[:, None] for n, mask in zip(counts, inner, strict=True)], axis=0)
-    return total
+    row, column = _inside(corner, cells, size)
+    maps = (
+        part.narrow(2, row * scale, size[0] * scale).narrow(3, column * scale, size[1] * scale)
+        for part, scale in zip(shared, SCALES, strict=True)
+    )
+    return point - corner.flip(0).to(point) * CELL, SharedMaps(*maps)
 
 
-def paste(masks: NDArray[np.float32], corners: Corners, cells: Size, fill: float) -> NDArray[np.float32]:
-    """Paste masks [N, M, h, w] of N windows into images that are `fill` elsewhere: [N, M, H, W]."""
-    images = np.full((*masks.shape[:2], cells[0] * FINER, cells[1] * FINER), fill, masks.dtype)
-    height, width = masks.shape[2:]
-    for mask, image, (y, x) in zip(masks, images, (FINER * corners).tolist(), strict=True):
-        image[:, y : y + height, x : x + width] = mask
-    return images
+def _inside(corner: Tensor, whole: Size, size: Size) -> list[int]:
+    """Row and column of a corner, which leaves room for a window of that size; `torch.export` has to know that."""
+    places: list[int] = corner.tolist()
+    for place, most, side in zip(places, whole, size, strict=True):
+        torch._check(place >= 0)  # type: ignore[no-untyped-call]
+        torch._check(place <= most - side)  # type: ignore[no-untyped-call]
+    return places
+
+
+def paste(masks: Tensor, corner: Tensor, size: Size) -> Tensor:
+    """Masks [M, *size] of an image from those of a window [M, h, w], NOTHING outside of it."""
+    (height, width), (high, wide) = size, masks.shape[1:]
+    row, column = _inside(corner * FINER, size, (high, wide))
+    return F.pad(masks, (column, width - wide - column, row, height - high - row), value=NOTHING)
+
+
+def inner_edge_pixels(masks: Tensor, corners: Tensor, size: Size) -> Tensor:
+    """Count the pixels [N, M] of masks [N, M, h, w] along edges of their windows that are not edges of the image.
+
+    `size`: height and width of masks of the image.
+    """
+    inside = masks > 0
+    edges = [inside[:, :, 0], inside[:, :, -1], inside[..., 0], inside[..., -1]]
+    row, column = (corners * FINER)[:, :, None].unbind(1)
+    inner = [row > 0, row + masks.shape[2] < size[0], column > 0, column + masks.shape[3] < size[1]]
+    return torch.stack([edge.sum(2) * mask for edge, mask in zip(edges, inner, strict=True)]).sum(0)

@@ -1,8 +1,6 @@
 // Task "everything": masks for a grid of point prompts, as in the service (methods/tiny/proposals). Points whose object
 // is probably covered by earlier masks are skipped.
 
-import { halfToEven } from "./maps.js";
-
 const FINER = 2; // mask pixels per cell of the maps, on each axis
 
 /** Masks [h * w] of a picture with their quality in 0..1, after non-maximum suppression, the best first. */
@@ -11,29 +9,27 @@ export async function proposed(rules, picture, run) {
   const { per_pass: perPass, again: againAtOnce, touches: maxTouches, min_new: minNew, min_cells: minCells, window: sides } = settings;
   const shared = await picture.shared();
   const [rows, columns] = shared.mid.dims.slice(2);
-  const whole = { top: 0, left: 0, rows, columns };
-  const [high, wide] = [rows, columns].map((side) => Math.min(side, Math.max(sides.min, Math.ceil(side / (2 * sides.step)) * sides.step)));
-  const corner = (middle, length, end) => Math.min(Math.max(2 * halfToEven((middle - length / 2) / 2), 0), end - length);
-  const around = ({ x, y }) => ({ top: corner(y, high, rows), left: corner(x, wide, columns), rows: high, columns: wide });
+  const [height, width] = shared.coarse.dims.slice(2);
+  const windowSide = (side) => Math.min(side, Math.max(sides.min, Math.ceil(side / (2 * sides.step)) * sides.step));
+  const [whole, part] = [height * width, windowSide(height) * windowSide(width)]; // cells that a point costs
   const grid = Array.from({ length: settings.grid ** 2 }, (_, i) => {
     const share = (place) => Math.fround(Math.fround(place + 0.5) / settings.grid);
     return { x: Math.fround(share(i % settings.grid) * columns), y: Math.fround(share(Math.floor(i / settings.grid)) * rows) };
   });
   const search = searchOf(rules, grid, shared.grouping);
   const good = []; // {mask, quality, area, touches}
-  let budget = settings.most * rows * columns;
+  let budget = settings.most * whole;
   const cellOf = ({ x, y }) => Math.floor(FINER * y) * FINER * columns + Math.floor(FINER * x);
   const pointsIn = (mask, least) => [...grid.keys()].filter((point) => mask[cellOf(grid[point])] > least);
   const isGood = ({ quality, area }) => quality >= settings.quality && area >= minCells;
   const openShare = (points) => (points.length ? points.reduce((sum, point) => sum + search.open[point], 0) / points.length : 1);
 
   /** Prompt in a window around each point; again in the whole picture if the best mask is cut by its window and mostly uncovered. */
-  async function ask(points, windowOf) {
+  async function ask(points, isWhole) {
     const answers = [];
     for (const point of points) {
-      const window = windowOf(grid[point]);
-      budget -= window.rows * window.columns;
-      const each = await masksAt(grid[point], window, window === whole, shared, run);
+      budget -= isWhole ? whole : part;
+      const each = await masksAt(grid[point], isWhole, shared, run);
       const best = each.reduce((most, one) => (one.quality > most.quality ? one : most));
       const isCut = best.touches > maxTouches && best.quality >= settings.quality;
       answers.push({ point, cut: isCut ? best : null, each: each.filter((one) => one.touches <= maxTouches) });
@@ -42,9 +38,9 @@ export async function proposed(rules, picture, run) {
     const done = new Set();
     while (waiting.length) {
       waiting = waiting.filter(({ cut }) => openShare(pointsIn(cut.mask, 0)) >= minNew);
-      const again = waiting.splice(0, Math.min(againAtOnce, Math.floor(budget / (rows * columns))));
+      const again = waiting.splice(0, Math.min(againAtOnce, Math.floor(budget / whole)));
       if (!again.length) break;
-      await ask(again.map(({ point }) => point), () => whole);
+      await ask(again.map(({ point }) => point), true);
       again.forEach((answer) => done.add(answer));
     }
     const kept = answers.filter((answer) => !done.has(answer));
@@ -58,24 +54,22 @@ export async function proposed(rules, picture, run) {
   }
 
   for (const [index, rank] of settings.ranks.entries()) {
-    const near = index > 0 && (high < rows || wide < columns);
-    const cost = near ? high * wide : rows * columns;
+    const isWhole = index === 0 || part === whole;
     for (;;) {
-      const some = search.next(rank, Math.min(perPass, Math.floor(budget / cost)), index === 0);
+      const some = search.next(rank, Math.min(perPass, Math.floor(budget / (isWhole ? whole : part))), index === 0);
       if (!some.length) break;
-      await ask(some, near ? around : () => whole);
+      await ask(some, isWhole);
     }
   }
   return withoutDuplicates(good, settings.rule);
 }
 
-/** Masks [h * w] of the picture for a point; `touches`: mask pixels on window edges inside the picture. */
-async function masksAt({ x, y }, window, isWhole, shared, run) {
-  const lines = (start, count) => [BigInt64Array.from({ length: count / 2 }, (_, i) => BigInt(start / 2 + i)), [count / 2]];
-  const place = { rows: lines(window.top, window.rows), columns: lines(window.left, window.columns) };
-  const point = [Float32Array.of(8 * (x - window.left), 8 * (y - window.top)), [2]];
-  const { masks, quality } = await run("lone-point", { point, ...(isWhole ? shared : await run("crop", { ...place, ...shared })) });
-  const { whole, areas, touches } = await run("paste", { masks, ...place, fine: shared.fine });
+/** Masks [h * w] of the picture for a point, asked in a window around it or in the whole; `touches`: mask pixels on the window's inner edges. */
+async function masksAt({ x, y }, isWhole, shared, run) {
+  const place = { ...shared, point: [Float32Array.of(8 * x, 8 * y), [2]], corner: [new BigInt64Array(2), [2]] };
+  const { corner, ...maps } = isWhole ? place : await run("crop", place);
+  const { masks, quality } = await run("lone-point", maps);
+  const { whole, areas, touches } = await run("paste", { masks, corner, fine: shared.fine });
   const n = whole.data.length / areas.data.length;
   return Array.from(quality.data, (logit, i) => ({
     mask: whole.data.slice(i * n, (i + 1) * n),
