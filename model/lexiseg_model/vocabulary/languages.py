@@ -38,7 +38,7 @@ MAX_TRANSLATIONS = 25  # of a word
 KNOWN = 0.4  # added to the cosine of a translation that is the name of a class in a built-in list
 LATER = 0.01  # subtracted for each translation before it
 LONGER = 0.1  # subtracted for each word after its first
-NOT_TEXT = re.compile(r"<[^>]*>|\[[^\]]*\]|\((?:[^()]|\([^()]*\))*\)|\{[^}]*\}|/[^/]*/|^\s*\d+\.")
+NOT_TEXT = re.compile(r"<[^>]*>\w*|\[[^\]]*\]|\((?:[^()]|\([^()]*\))*\)|\{[^}]*\}|/[^/]*/|^\s*\d+\.")
 NOTES = ("     ", "see:", "Synonym", "Note:", '"')  # begin lines without translations
 
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]  # texts -> unit rows [N, D]

@@ -15,7 +15,7 @@ from lexiseg_model.vocabulary.languages import Dictionary, Languages, load_langu
 
 CHUNK = 64  # bytes
 GERMAN = {
-    "Hund": 'Hund /h/ <masc, n, sg>\n [zool.] dog <n>, tyke <n> [Br.]\n     "bunter Hund" - colourful character\n',
+    "Hund": 'Hund /h/ <masc, n, sg>\n [zool.] dog <n>Dg, tyke <n> [Br.]\n     "bunter Hund" - colourful character\n',
     "Katze": "Katze /k/\n1. cat <n>\n see: {Katzen}, {Kater}\n",
     "Boot": "Boot /b/\n [naut.] boat <n>\n         Note: small vessel\n",
     "Rock": "Rock /r/\nskirt, rock\n",

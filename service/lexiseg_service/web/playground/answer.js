@@ -60,17 +60,17 @@ function summary() {
   return parts.filter(Boolean).join(" ");
 }
 
-/** One warning of each type, as sentences, with the number of others; those about found classes first. Unhelpful ones are left out. */
+/** One warning of each type, as sentences, with the number of others (all of read words); those about found classes first. */
 function firstOfEach({ segments, warnings }) {
   const found = warnings.filter(({ field }) => segments.some((one) => field === `classes.${one.class_index}`));
   const others = warnings.filter((one) => one.type !== "no-mask-prompts" && !found.includes(one));
-  const reasons = others.map((one) => ({ ...one, detail: one.detail.replace("; what it marks is a guess", "") }));
-  const all = [...found, ...reasons];
+  const all = [...found, ...others.map((one) => ({ ...one, detail: one.detail.replace("; what it marks is a guess", "") }))];
   return [...new Set(all.map(({ type }) => type))].map((type) => {
     const [detail, ...more] = new Set(all.filter((one) => one.type === type).map((one) => one.detail));
     const plain = detail.replace("ask for semantic or panoptic", "choose regions or both").replace(/ \(the nearest .*\)|\.$/g, "");
     const sentences = plain.split("; ").map((one) => `${one[0].toUpperCase()}${one.slice(1)}.`);
-    return [...sentences, ...(more.length ? [`The same holds for ${more.length} more.`] : [])].join(" ");
+    const rest = type === "translated-word" ? more.map((one) => `${one}.`) : more.length ? [`The same holds for ${more.length} more.`] : [];
+    return [...sentences, ...rest].join(" ");
   });
 }
 
