@@ -2,11 +2,13 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, FilePayload, Locator, Page, Request, expect
+import psutil
+from playwright.sync_api import Browser, BrowserContext, FilePayload, Locator, Page, Playwright, Request, expect
 
-from tests import pictures
+from tests import chromium, pictures
 from tests.integration.playground.asking import CHINA, add, expect_result, place, segments
 from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.server import Server
@@ -94,6 +96,32 @@ def test_a_page_that_is_closed_without_a_word_keeps_project_and_question(
     expect(again.locator("#chips li")).to_contain_text("sky")
     expect_result(again, "Found sky")
     assert held(again) == before
+
+
+def test_a_killed_browser_keeps_pictures_and_labels(playwright: Playwright, server: Server, tmp_path: Path) -> None:
+    def started() -> BrowserContext:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path, executable_path=chromium.require(), args=["--no-sandbox"]
+        )
+        context.set_default_timeout(PATIENCE)
+        return context
+
+    context = started()
+    page = opened(context, server.url)
+    add_files(page, one=CHINA, two=FLOWER)
+    label_all(page, "sky")
+    before = page.evaluate(SCORES)
+    with context.expect_event("close"):
+        for process in psutil.process_iter(["cmdline"]):
+            if f"--user-data-dir={tmp_path}" in (process.info["cmdline"] or []):
+                process.kill()
+
+    context = started()
+    again = opened(context, server.url)
+
+    expect(strip(again)).to_have_count(2)
+    assert again.evaluate(SCORES) == before
+    context.close()
 
 
 def test_the_doubtful_come_first_and_a_key_accepts(page: Page) -> None:
