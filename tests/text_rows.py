@@ -1,9 +1,15 @@
 """A text tower that keeps the rows of every string: trainers ask for the same ones again."""
 
+from hashlib import sha256
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
+from tests import once
+
+LONG = 256  # texts of one call, from which their rows are a file of the run: the names of a pretrained trunk take 10 s
 
 
 class RememberedRows:
@@ -17,7 +23,18 @@ class RememberedRows:
         self._rows: dict[str, NDArray[np.float32]] = {}
 
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        if len(texts) >= LONG:
+            return self._encode_for_all_processes(texts)
         fresh = [text for text in dict.fromkeys(texts) if text not in self._rows]
         if fresh:
             self._rows.update(zip(fresh, self._encode(fresh), strict=True))
         return np.array([self._rows[text] for text in texts], np.float32).reshape(len(texts), self.width)
+
+    def _encode_for_all_processes(self, texts: list[str]) -> NDArray[np.float32]:
+        def save(path: Path) -> None:
+            with path.open("wb") as file:
+                np.save(file, self._encode(texts))
+
+        name = sha256("\0".join([self.digest, *texts]).encode()).hexdigest()[:16]
+        rows: NDArray[np.float32] = np.load(once.made(f"rows-{name}", save))
+        return rows
