@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_worker_niceness", "0")  # by default 15: beside other tests they would starve
 
 from ray.cluster_utils import Cluster
 
