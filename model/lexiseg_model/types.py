@@ -269,7 +269,7 @@ class BackgroundRule(StrictModel):
     )
     fades_at: int = Field(20, ge=2, description="number of classes in a request from which offset and margin are 0")
     synonyms: dict[str, list[str]] = Field(
-        {}, description="lower-case synonyms of background words; a word is dropped if a class has such a name"
+        {}, description="lower-case synonyms or kinds of background words; a word is dropped if a class has such a name"
     )
 
 
