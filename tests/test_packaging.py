@@ -35,7 +35,7 @@ FOLDERS = {
     "lexiseg-train": "model/lexiseg_train",
     "lexiseg-client": "clients/python/lexiseg_client",
 }
-RUNS_IN = {"cvat-sdk", "osam"}  # whose environments modules of the client are made for
+RUNS_IN = {"cvat-sdk", "osam", "urllib3"}  # in whose environments modules of the client run
 # Modules of a distribution that has another name.
 DISTRIBUTIONS = {
     "PIL": "pillow",

@@ -119,7 +119,7 @@ def test_the_bundled_network_is_the_one_that_prompts_were_measured_with() -> Non
     [
         ({"weight": torch.zeros(1, 2)}, "somewhere: not the weights of tiny: missing bias"),
         ({"weight": torch.zeros(1, 2), "bias": torch.zeros(1), "more": torch.zeros(1)}, "unexpected more"),
-        ({"weight": torch.zeros(1, 3), "bias": torch.zeros(1)}, r"somewhere: weight is \[1, 3\]; expected \[1, 2\]"),
+        ({"weight": torch.zeros(1, 3), "bias": torch.zeros(1)}, r"of tiny: weight is \[1, 3\]; expected \[1, 2\]"),
     ],
     ids=["missing", "unknown", "of another shape"],
 )
