@@ -1,10 +1,13 @@
-"""Read and check the weights of a model directory: one safetensors file whose SHA-256 is on the card."""
+"""Read and check weights: a model directory's safetensors file, whose SHA-256 is on the card, and torch files."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
+import warnings
+import zipfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +27,7 @@ from lexiseg_model.types import ModelCard
 WEIGHTS = "weights.safetensors"  # file name of imported weights
 WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|network\.)+")  # prefixes that training adds
 COUNTER = "num_batches_tracked"
+UNREADABLE = "damaged, cut short, or of another kind"
 AGAIN = "copy the whole model directory again, or pull it with `lexiseg models pull`"
 Settings = TypeVar("Settings", bound=BaseModel)
 Network = TypeVar("Network", bound=nn.Module)
@@ -143,6 +147,63 @@ def require_file(path: Path) -> None:
         raise WeightsError(f"{path} is a folder; expected a file of weights")
     if not path.is_file():
         raise MissingWeightsError(f"no weights at {path}")
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is an archive with code beside its tensors; reads the list of contents only."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def read_tensor_file(path: Path) -> Mapping[str, Any]:
+    """Content of a safetensors file, or of a torch file as by `read_torch`. Raises WeightsError: as there."""
+    require_file(path)
+    return _read_safetensors(path) if path.suffix == ".safetensors" else read_torch(path)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is not a safetensors file: {UNREADABLE} ({error})") from None
+
+
+def read_torch(path: Path, mmap: bool = False) -> Mapping[str, Any]:
+    """Content of a torch file, read without executing code in it (`weights_only=True`), or mapped into memory.
+
+    Raises:
+        WeightsError: no such file, damaged, holding other things than tensors and plain values, or no mapping.
+    """
+    require_file(path)
+    if is_torchscript(path):
+        raise WeightsError(
+            f"{path} is a TorchScript archive, and loading one runs the code inside; expected plain tensors "
+            "(`lexiseg models import --clip` converts an archive of OpenAI's once)"
+        )
+    try:
+        with warnings.catch_warnings():  # torch's advice on how else a strange file might be read
+            warnings.simplefilter("ignore", UserWarning)
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
+    except Exception as error:  # in a file of another kind torch stumbles over whatever it takes for an instruction
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: sought before the start of half a file
+            raise
+        raise WeightsError(f"{path} is not a torch file of plain tensors: {_why_unread(error)}") from None
+    if not isinstance(loaded, Mapping):
+        raise WeightsError(f"{path} holds a {type(loaded).__name__}; expected a state dict")
+    return loaded
+
+
+def _why_unread(error: Exception) -> str:
+    """A reason in place of torch's own, which advises to load the file without the check: that runs what is inside."""
+    refused = re.search(r"GLOBAL (\S+)", str(error))
+    if refused is None:
+        return UNREADABLE
+    return (
+        f"it holds {refused[1]}, and reading that would run code; save the tensors of its state dict alone, or read it "
+        "once with `lexiseg models import --trust`"
+    )
 
 
 @contextmanager

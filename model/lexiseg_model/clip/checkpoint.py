@@ -6,22 +6,17 @@ publishes its models, contains code that loading runs; it is read only with `all
 
 from __future__ import annotations
 
-import errno
 import json
-import re
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import open_clip
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from lexiseg_model.catalogue.weights import file_digest, naming_files, require_file, under
+from lexiseg_model.catalogue.weights import file_digest, is_torchscript, naming_files, read_tensor_file, under
 from lexiseg_model.clip.activation import Evidence
 from lexiseg_model.errors import WeightsError
 
@@ -33,9 +28,6 @@ PREFIXES = ("_orig_mod.", "module.", "model.", "clip.", "clip_model.", "backbone
 OPENAI_MARKERS = ("input_resolution", "context_length", "vocab_size")
 # Written along by some versions and built by the model itself: masks and position numbers are no weights.
 DERIVED = ("attn_mask", "text.attn_mask", "text.transformer.embeddings.position_ids")
-
-
-UNREADABLE = "damaged, cut short, or of another kind"
 
 
 class Checkpoint(NamedTuple):
@@ -59,7 +51,7 @@ def read_checkpoint(path: Path, *, allow_torchscript: bool = False) -> Checkpoin
         state = _read_torchscript(path)
         with naming_files(path):
             return Checkpoint(tidy(state), Evidence(True, "a TorchScript archive as OpenAI publishes them"))
-    raw = _read(path)
+    raw = read_tensor_file(path)
     inner = _unwrapped(raw)
     with naming_files(path):
         tidied = tidy(inner)
@@ -72,21 +64,13 @@ def read_tensors(path: Path) -> State:
     Raises:
         WeightsError: no such file, or it is not a safetensors or torch file of plain tensors.
     """
-    raw = _read(path)
+    raw = read_tensor_file(path)
     inner = _unwrapped(raw)
     return {
         name: value.float() if value.is_floating_point() else value
         for name, value in inner.items()
         if isinstance(value, Tensor)
     }
-
-
-def is_torchscript(path: Path) -> bool:
-    """Whether a file is an archive with code beside its tensors; reads the list of contents only."""
-    if not path.is_file() or not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def tidy(raw: Mapping[str, Any]) -> State:
@@ -108,11 +92,6 @@ def tidy(raw: Mapping[str, Any]) -> State:
         for name, value in tensors.items()
         if name not in unneeded
     }
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    require_file(path)
-    return _read_safetensors(path) if path.suffix == ".safetensors" else read_torch(path)
 
 
 def _unwrapped(raw: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -160,49 +139,6 @@ def _without_prefix(tensors: State) -> State:
         if prefix is None:
             return tensors
         tensors = under(prefix, tensors)
-
-
-def _read_safetensors(path: Path) -> State:
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise WeightsError(f"{path} is not a safetensors file: {UNREADABLE} ({error})") from None
-
-
-def read_torch(path: Path, mmap: bool = False) -> Mapping[str, Any]:
-    """Content of a torch file, read without executing code in it (`weights_only=True`), or mapped into memory.
-
-    Raises:
-        WeightsError: no such file, damaged, holding other things than tensors and plain values, or no mapping.
-    """
-    require_file(path)
-    if is_torchscript(path):
-        raise WeightsError(
-            f"{path} is a TorchScript archive, and loading one runs the code inside; expected plain tensors "
-            "(`lexiseg models import --clip` converts an archive of OpenAI's once)"
-        )
-    try:
-        with warnings.catch_warnings():  # torch's advice on how else a strange file might be read
-            warnings.simplefilter("ignore", UserWarning)
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
-    except Exception as error:  # in a file of another kind torch stumbles over whatever it takes for an instruction
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: sought before the start of half a file
-            raise
-        raise WeightsError(f"{path} is not a torch file of plain tensors: {_why_unread(error)}") from None
-    if not isinstance(loaded, Mapping):
-        raise WeightsError(f"{path} holds a {type(loaded).__name__}; expected a state dict")
-    return loaded
-
-
-def _why_unread(error: Exception) -> str:
-    """A reason in place of torch's own, which advises to load the file without the check: that runs what is inside."""
-    refused = re.search(r"GLOBAL (\S+)", str(error))
-    if refused is None:
-        return UNREADABLE
-    return (
-        f"it holds {refused[1]}, and reading that would run code; save the tensors of its state dict alone, or read it "
-        "once with `lexiseg models import --trust`"
-    )
 
 
 def require_same_towers(trained_over: State, given: State) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from lexiseg_model.catalogue.weights import read_torch
 from lexiseg_model.errors import RecipeError
 from lexiseg_train.training.recipe import BUDGETS, CHECKPOINT, RunRecipe, require_same_recipe
 from lexiseg_train.training.schedule import Reached
@@ -104,8 +105,6 @@ def find_checkpoint(recipe: RunRecipe, share: Callable[[Reached], float]) -> Che
 def _read(path: Path, recipe: RunRecipe) -> dict[str, Any] | None:
     if not path.exists():
         return None
-    from lexiseg_model.clip.checkpoint import read_torch  # imports open_clip
-
     state = dict(read_torch(path))
     if missing := {"recipe", "step"} - state.keys():
         raise RecipeError(f"{path} is not the checkpoint of a training: it has no {min(missing)}; choose another out=")

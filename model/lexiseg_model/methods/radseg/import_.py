@@ -22,8 +22,7 @@ from lexiseg_model.catalogue.transformers_model import (
     require_tokenizer,
     require_transformers,
 )
-from lexiseg_model.catalogue.weights import naming_files, under
-from lexiseg_model.clip.checkpoint import read_torch
+from lexiseg_model.catalogue.weights import naming_files, read_torch, under
 from lexiseg_model.errors import ForeignWeightsError
 from lexiseg_model.methods.radseg.head import NAME, head_of
 
