@@ -315,7 +315,7 @@ class Words(Protocol):
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         """Scores [K, h, w] float32 in the method's own units, before the background rule."""
 
-    def nobody_score(
+    def background_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
         """The background logit that a class must exceed to win a cell, before the card's calibration.

@@ -115,14 +115,14 @@ class Rle:
 class Prompt:
     """Points, a box (x0, y0, x1, y1), or both, for one object; or a correction of a mask or a segment.
 
-    The object may extend beyond a `rough` box. With `glance`, small objects are not encoded again at a larger scale.
+    The object may extend beyond a `rough` box. With `single_pass`, small objects are not encoded again enlarged.
     `mask` has the image's size; `segment` is the id of a segment in the semantic answer for the same classes.
     """
 
     points: tuple[Point, ...] = ()
     box: tuple[float, float, float, float] | None = None
     rough: bool = False
-    glance: bool = False
+    single_pass: bool = False
     mask: Rle | None = None
     segment: int | None = None
 

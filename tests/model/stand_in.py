@@ -1,7 +1,7 @@
 """A Segmenter whose answers are known: words are colours, a pixel scores its likeness to the word's colour.
 
 Red, green and blue are orthogonal, amber lies between red and green; a word that is no colour is like no pixel. So a
-pixel scores `SCALE` for its own colour, 0 for any that is orthogonal, and `NOBODY` for nobody.
+pixel scores `SCALE` for its own colour, 0 for any that is orthogonal, and `BACKGROUND_LOGIT` for the background.
 
 Its proposals are the connected regions of one colour, black included, the largest first. A lone click may mean the
 region under it, all that has its colour, or the whole picture; several clicks mean the regions of the positive ones
@@ -36,7 +36,7 @@ from lexiseg_model.types import (
 from lexiseg_model.vocabulary.examples import cells_of, mean_embeddings
 
 SCALE = 8.0
-NOBODY = 4.0
+BACKGROUND_LOGIT = 4.0
 INSIDE = 10.0  # logit of a mask's pixels; those of the others are as far below 0
 QUALITIES = (0.9, 0.6, 0.3)  # of what a lone click may mean
 SURE = 0.8  # quality of any other answer
@@ -144,13 +144,13 @@ class ColourSegmenter(Segmenter):
         )
         return ExampleVectors(mean - away, mean)
 
-    def nobody_score(
+    def background_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
         if threshold is None:
-            return torch.tensor(NOBODY)
+            return torch.tensor(BACKGROUND_LOGIT)
         share = min(max(threshold, 1e-6), 1 - 1e-6)
-        return torch.tensor(NOBODY + math.log(share / (1 - share)))
+        return torch.tensor(BACKGROUND_LOGIT + math.log(share / (1 - share)))
 
     def propose(self, features: Features) -> Proposals:
         return features.derived.once("proposals", lambda: self._propose(features))

@@ -92,7 +92,7 @@ class PaletteSegmenter(Segmenter):
         owner = torch.from_numpy(bank.owner)
         return torch.stack([-SHARPNESS * distances[owner == k].amin(0) for k in range(bank.n_classes)])
 
-    def nobody_score(
+    def background_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
         """The score that a class must exceed: that of the distance FAR, shifted by a threshold (0 to 1)."""

@@ -209,7 +209,7 @@ class PatchTextSegmenter(ClipSegmenter):
         refined[winning] = self._refine(scores[winning], guide)
         return refined
 
-    def nobody_score(
+    def background_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
         """Score that wins where the best class is less probable than the threshold among all that competes."""

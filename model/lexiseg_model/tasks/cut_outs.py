@@ -175,7 +175,7 @@ def _answers(query: Query) -> Iterator[tuple[Sequence[int], list[Answer]]]:
         places = [uncorrected[number] for number in chunk]
         chunk_prompts = [options.prompts[place] for place in places]
         if chunk.start >= MAX_CLOSER_LOOKS:
-            chunk_prompts = [replace(prompt, glance=True) for prompt in chunk_prompts]
+            chunk_prompts = [replace(prompt, single_pass=True) for prompt in chunk_prompts]
         yield places, negative_points.ask(segmenter, features, chunk_prompts)
 
 

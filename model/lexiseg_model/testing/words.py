@@ -1,4 +1,4 @@
-"""class_scores, presence, nobody_score, texts, text_bank: what a method with words makes of an image and words."""
+"""class_scores, presence, background_score, texts, text_bank: what a method with words makes of an image and words."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class WordTests(Suite):
 
         segmenter.presence(features, bank)
         segmenter.refined_scores(features, bank)
-        words.nobody_score(first, None, "none", features)
+        words.background_score(first, None, "none", features)
 
         assert torch.equal(words.class_scores(features, bank), first)
         assert all(torch.equal(features.tensors[name], tensor) for name, tensor in before.items())
@@ -93,25 +93,25 @@ class WordTests(Suite):
             assert refined.isfinite().all()
             assert (refined.shape[1] >= coarse.shape[1], refined.shape[2] >= coarse.shape[2]) == (True, True)
 
-    def test_a_stricter_threshold_leaves_more_to_nobody(
+    def test_a_stricter_threshold_leaves_more_to_the_background(
         self, segmenter: Segmenter, words: Words, features: Features, bank: TextBank
     ) -> None:
         logits = words.class_scores(features, bank) * segmenter.probability_scale
 
         owned = []
         for threshold in (0.0, 0.1, 0.5, 0.9, 1.0, None):
-            nobody = words.nobody_score(logits, threshold, "none", features)
-            assert not nobody.isnan().any()
-            assert nobody.shape in ((), logits.shape[1:])
-            owned.append(int((logits.amax(0) > nobody).sum()))
+            background = words.background_score(logits, threshold, "none", features)
+            assert not background.isnan().any()
+            assert background.shape in ((), logits.shape[1:])
+            owned.append(int((logits.amax(0) > background).sum()))
 
         assert owned[:5] == sorted(owned[:5], reverse=True)
 
     @pytest.mark.parametrize("n_regions", [1, 5])
-    def test_regions_have_a_score_of_nobody_too(self, words: Words, features: Features, n_regions: int) -> None:
+    def test_regions_have_a_background_score_too(self, words: Words, features: Features, n_regions: int) -> None:
         logits = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 1, n_regions)).astype(np.float32))
 
-        assert words.nobody_score(logits, 0.5, "none", features).shape in ((), (1, n_regions))
+        assert words.background_score(logits, 0.5, "none", features).shape in ((), (1, n_regions))
 
     def test_texts_come_class_by_class_name_first(self, words: Words) -> None:
         texts = words.texts(CLASSES)

@@ -234,7 +234,9 @@ class Follower:
         likeness = [followed.appearance.likeness(places) for followed in objects]
         candidates = [_candidates(*pair, features.size) for pair in zip(objects, likeness, strict=True)]
         boxes = [candidate.box for of_object in candidates for candidate in of_object]
-        prompts = [Prompt(box=(float(x0), float(y0), float(x1), float(y1)), glance=True) for x0, y0, x1, y1 in boxes]
+        prompts = [
+            Prompt(box=(float(x0), float(y0), float(x1), float(y1)), single_pass=True) for x0, y0, x1, y1 in boxes
+        ]
         answers = iter(prompts_of(segmenter).prompt(features, prompts) if prompts else ())
         sights = []
         for followed, likeness_map, of_object in zip(objects, likeness, candidates, strict=True):

@@ -77,7 +77,7 @@ def score(
         scores = scores * segmenter.probability_scale
     # Over a video logits change, and their own sum is taken.
     total = _everything(scores, competing.others).logsumexp(0) if refine == "regions" and steady is None else None
-    logits = _with_nobody(segmenter, features, scores, competing.others, vocabulary, refine)
+    logits = _with_background(segmenter, features, scores, competing.others, vocabulary, refine)
     if steady is not None:
         logits = steady(logits)
     if refine == "pamr" and not competing.refined:
@@ -110,7 +110,7 @@ def score_regions(
     """
     logits = regions_of(segmenter).region_scores(features, embeddings, bank) * segmenter.probability_scale
     # For the background rule regions are an image one cell high.
-    return _with_nobody(segmenter, features, logits[:, None], None, vocabulary, "none")[:, 0]
+    return _with_background(segmenter, features, logits[:, None], None, vocabulary, "none")[:, 0]
 
 
 def refine_logits(logits: Tensor, refine: Callable[[Tensor], Tensor]) -> Tensor:
@@ -180,7 +180,7 @@ def _losing_logits(logits: Tensor) -> Tensor:
     return bound - MARGIN
 
 
-def _with_nobody(
+def _with_background(
     segmenter: Segmenter,
     features: Features,
     logits: Tensor,
@@ -223,7 +223,7 @@ def _background_logits(
     rule = segmenter.card.background
     factor = float(relief(*torch.tensor([n_classes, rule.fades_at], dtype=torch.float64)))
     competitors = _everything(logits, others)
-    bound = words_of(segmenter).nobody_score(competitors, threshold, refine, features)
+    bound = words_of(segmenter).background_score(competitors, threshold, refine, features)
     if factor:
         bound = bound + factor * rule.offset
     if len(logits) == n_classes:

@@ -99,13 +99,13 @@ def test_smooth_scores(n_rows: int, size: tuple[int, int]) -> None:
     st.tuples(st.integers(1, 30), st.integers(1, 30)),
     st.booleans(),
 )
-def test_any_scores(logits: NDArray[np.float32], size: tuple[int, int], has_nobody: bool) -> None:
-    assert_as_step_by_step(torch.from_numpy(logits), size, len(logits) - has_nobody)
+def test_any_scores(logits: NDArray[np.float32], size: tuple[int, int], has_background: bool) -> None:
+    assert_as_step_by_step(torch.from_numpy(logits), size, len(logits) - has_background)
 
 
 @pytest.mark.parametrize("n_rows", [2, 21])
 @pytest.mark.parametrize("size", [(131, 200), (45, 61), (17, 23)])
-def test_votes_of_classes_are_the_same_where_nobody_is_not_counted(n_rows: int, size: tuple[int, int]) -> None:
+def test_votes_of_classes_are_the_same_where_the_background_is_not_counted(n_rows: int, size: tuple[int, int]) -> None:
     logits = smooth(n_rows)
     logits[-1] += 8.0
 

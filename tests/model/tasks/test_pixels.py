@@ -16,7 +16,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import Background, ClassEntry, ScoreRule, Segmentation, Task, Vocabulary
-from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter, picture
+from tests.model.stand_in import BACKGROUND_LOGIT, SCALE, ColourSegmenter, picture
 from tests.model.tasks import asking
 
 FLAG = ["rrggbb", "rrggbb", "rrggbb", "rrgg.."]  # 8 red, 8 green, 6 blue, 2 black
@@ -95,10 +95,10 @@ def test_with_a_background_masks_are_disjoint_and_the_rest_is_zero(
     np.testing.assert_array_equal(covered == 1, answer.label_map > 0)
 
 
-def test_a_score_is_the_mean_probability_among_classes_and_nobody() -> None:
+def test_a_score_is_the_mean_probability_among_classes_and_background() -> None:
     segment = ask(["rr"], "red", "green").segments[0]
 
-    expected = math.exp(SCALE) / (math.exp(SCALE) + 1 + math.exp(NOBODY))
+    expected = math.exp(SCALE) / (math.exp(SCALE) + 1 + math.exp(BACKGROUND_LOGIT))
     assert segment.score == pytest.approx(expected, rel=1e-4)
 
 
@@ -203,7 +203,7 @@ def test_stuff_is_one_panoptic_segment_in_the_order_of_the_request() -> None:
     assert [segment.is_thing for segment in answer.segments] == [True, False, True]
 
 
-def test_specks_of_things_are_nobody_s_and_specks_of_stuff_are_not() -> None:
+def test_specks_of_things_are_background_and_specks_of_stuff_are_not() -> None:
     rows = ["r" + 99 * "b", *[100 * "b"] * 38, 99 * "b" + "g"]  # a pixel is a quarter of a thousandth
 
     answer = asking.ask("panoptic", rows, "red", "blue", ClassEntry("green", thing=False))

@@ -19,7 +19,7 @@ from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.tasks import cut_outs
 from lexiseg_model.types import ClassEntry, Point, Prompt, Segmentation
-from tests.model.stand_in import INSIDE, NOBODY, QUALITIES, SCALE, SURE, ColourSegmenter
+from tests.model.stand_in import BACKGROUND_LOGIT, INSIDE, QUALITIES, SCALE, SURE, ColourSegmenter
 from tests.model.tasks.asking import ALL, Gone, Patience, ask, features_of, vocabulary
 
 FLAGS = ["rrbbrr", "rrbbrr", "gg...."]
@@ -131,11 +131,11 @@ def test_with_classes_a_segment_has_the_label_of_its_best_class() -> None:
 
     first = answer.segments[0]
     assert (first.label, first.class_index) == ("red", 2)
-    assert first.score == pytest.approx(math.exp(SCALE) / (math.exp(SCALE) + math.exp(NOBODY) + 2), rel=1e-4)
+    assert first.score == pytest.approx(math.exp(SCALE) / (math.exp(SCALE) + math.exp(BACKGROUND_LOGIT) + 2), rel=1e-4)
     assert first.quality == pytest.approx(QUALITIES[0])
 
 
-def test_where_nobody_wins_the_label_is_null_and_the_score_the_quality() -> None:
+def test_where_the_background_wins_the_label_is_null_and_the_score_the_quality() -> None:
     first = named("green").segments[0]
 
     assert (first.label, first.class_index, first.score) == (None, None, first.quality)
@@ -258,5 +258,5 @@ def test_the_first_prompts_of_a_request_may_be_looked_at_closer(prompt: Prompt, 
     answer = tasks.segment("prompt", segmenter, features, vocabulary(), options, segmenter.encode_texts)
 
     assert [len(some) for some in segmenter.passes] == turns
-    assert [each.glance for some in segmenter.passes for each in some] == [False] * 32 + [True] * 8
+    assert [each.single_pass for some in segmenter.passes for each in some] == [False] * 32 + [True] * 8
     assert {segment.prompt_index for segment in answer.segments} == set(range(40))

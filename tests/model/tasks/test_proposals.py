@@ -15,12 +15,14 @@ from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Proposals
 from lexiseg_model.tasks.beliefs import evidence
 from lexiseg_model.types import Background, ClassEntry, PanopticRule, Segmentation, Task, ThingBelief
-from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter
+from tests.model.stand_in import BACKGROUND_LOGIT, SCALE, ColourSegmenter
 from tests.model.tasks.asking import ALL, PROPOSALS, ask, described, features_of, stacked, vocabulary
 
 FLAGS = ["rrbbrrr", "rrbbrrr", "gg....b"]
 SEA = ClassEntry("blue", thing=False)
-ALONE = math.exp(SCALE) / (math.exp(SCALE) + math.exp(NOBODY))  # the share of one class that fits, against nobody
+ALONE = math.exp(SCALE) / (
+    math.exp(SCALE) + math.exp(BACKGROUND_LOGIT)
+)  # the share of one class that fits, against the background
 
 
 def panoptic(*classes: str | ClassEntry, rows: list[str] = FLAGS, **more: Any) -> Segmentation:
@@ -47,7 +49,7 @@ def test_joined_stuff_scores_the_mean_of_its_pixels() -> None:
 
     answer = tasks.segment("panoptic", segmenter, features_of(segmenter, ["bbbrb"]), vocabulary(SEA))
 
-    doubtful = math.exp(SCALE - 2) / (math.exp(SCALE - 2) + math.exp(NOBODY))
+    doubtful = math.exp(SCALE - 2) / (math.exp(SCALE - 2) + math.exp(BACKGROUND_LOGIT))
     assert described(answer) == [("blue", 4)]
     assert answer.segments[0].score == pytest.approx((3 * ALONE + doubtful) / 4, rel=1e-4)
 
@@ -151,7 +153,7 @@ def test_evidence_is_probability_area_and_presence_as_logarithms() -> None:
 
 
 @pytest.mark.parametrize("task", ["instance", "panoptic"])
-def test_a_region_that_is_not_believed_is_nobody_s(task: Task) -> None:
+def test_a_region_that_is_not_believed_is_background(task: Task) -> None:
     assert described(ask(task, APART, "red", "green")) == [("red", 6), ("red", 1), ("green", 2)]
     assert described(ask(task, APART, "red", "green", rule=PanopticRule(things=LARGE))) == [("red", 6)]
 

@@ -111,4 +111,4 @@ def test_boxes_are_taken_literally_without_a_closer_look(follower: Follower, mod
 
     assert model.prompted
     assert not any(prompt.rough for prompt in model.prompted)
-    assert all(prompt.glance for prompt in model.prompted)
+    assert all(prompt.single_pass for prompt in model.prompted)

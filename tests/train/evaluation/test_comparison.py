@@ -100,7 +100,7 @@ def test_resamples_are_those_of_photographs_repeated() -> None:
         assert found[name][1] == pytest.approx(again[name][0]), name
 
 
-# A flag of red and green; the truth says that one red stripe is amber, and that one green corner is nobody's.
+# A flag of red and green; the truth says that one red stripe is amber, and that one green corner is background.
 ROWS = ["rrrrgggg"] * 4
 TRUTH = [[1, 1, 3, 3, 2, 2, 2, 2]] * 3 + [[1, 1, 3, 3, 2, 2, 0, 0]]
 
@@ -126,7 +126,7 @@ def test_the_first_column_is_what_an_evaluation_counts(data: IndexedDataset, exa
 
 
 def test_true_segments_get_the_names_that_they_look_like(examined: Examined) -> None:
-    # The truth's cut is kept: of green not the corner that is nobody's; amber is taken for red.
+    # The truth's cut is kept: of green not the corner that is background; amber is taken for red.
     assert per_class(examined, "oracle segments")[:4] == [100, 50, 100, 0]
 
 
@@ -138,7 +138,7 @@ def test_presence_is_said_of_every_class_but_the_background(examined: Examined) 
 
 
 def test_recall_falls_as_others_join(examined: Examined) -> None:
-    # Red and green are found whole however they are asked; amber alone where it beats nobody, not beside red.
+    # Red and green are found whole however they are asked; amber alone where it beats the background, not beside red.
     alone, _, _, whole_list = examined.recall
     assert examined.n_visible == 3
     assert (alone, whole_list) == (3, 2)

@@ -109,7 +109,7 @@ class RadSegmenter(PatchTextSegmenter):
         scores[probability.amax((1, 2)) < self.settings.present] = ABSENT
         return scores / self.probability_scale
 
-    def nobody_score(
+    def background_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
         """The logarithm of the probability threshold."""

@@ -165,7 +165,7 @@ class SSegSegmenter(ClipSegmenter):
 
         return windowed.merge(of_windows(), layout, self._execution.precision)
 
-    def nobody_score(
+    def background_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
         """Score of the background by GroupViT's rule (`background_level`); background words count as classes."""

@@ -93,7 +93,7 @@ class SSegPlusSegmenter(TorchPass):
         scores[~bank.vectors.any(1)] = NOWHERE
         return bank.best_of_texts(scores)
 
-    def nobody_score(
+    def background_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
         """Logit of the trained background, or the level of a threshold on the probability among requested classes."""

@@ -111,7 +111,7 @@ class Sam3Segmenter(SquareSegmenter):
         masks = torch.cat([detections.masks[keep] for keep, detections in parts])
         return NamedMasks(masks, torch.cat([detections.score[keep] for keep, detections in parts]), owner[text])
 
-    def nobody_score(
+    def background_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
         """The logit of the threshold."""

@@ -88,7 +88,7 @@ class TclSegmenter(ClipSegmenter):
         vectors = by_example.vectors(positive, negative, levels, self.card.embedding, self._execution.device)
         return vectors._replace(examples=None)  # no head is fitted, as masks do not compete
 
-    def nobody_score(
+    def background_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
         default = self._settings.background_pamr if refine == "pamr" else self._settings.background

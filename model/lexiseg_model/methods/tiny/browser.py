@@ -164,8 +164,8 @@ def _proposals(settings: ProposalSettings) -> dict[str, Any]:
         "search": {
             "sharpness": search.SHARPNESS,
             "reach": search.REACH,
-            "guess": search.GUESS,
-            "doubt": search.DOUBT,
+            "prior": search.PRIOR,
+            "prior_weight": search.PRIOR_WEIGHT,
             "alike": search.ALIKE,
             "crowd": search.CROWD,
         },

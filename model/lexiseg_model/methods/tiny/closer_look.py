@@ -85,7 +85,7 @@ def encode_crop(crop: Crop, whole: Features, encode: Callable[[Plan], Features])
 
 def crop_for(prompt: Prompt, whole: Features, multiple: int, rule: LookRule) -> Crop | None:
     """The crop around the box of a prompt; None without a box, or if it would be enlarged too little."""
-    if prompt.box is None or prompt.glance or not is_exact(prompt):
+    if prompt.box is None or prompt.single_pass or not is_exact(prompt):
         return None
     numbers = (prompt.box, whole.size, _tile(whole), _kept_size(whole))
     box, size, tile, kept = (torch.tensor(each, dtype=torch.float64) for each in numbers)
@@ -117,11 +117,11 @@ def look_at(
     sides = rule.around * (ends[1] - ends[0]).clamp_min(1.0)
     sides = sides.maximum(sides.flip(0) / 2)  # one side is at most twice the other
     sides = (sides * (MIN_SIDE / (sides[0] * sides[1]).sqrt()).clamp_min(1.0)).minimum(tile)
-    zoom = (rule.side / (sides[0] * sides[1]).sqrt()).minimum(tile.amax(0) / sides.amax(0)).clamp_max(rule.most)
+    zoom = (rule.side / (sides[0] * sides[1]).sqrt()).minimum(tile.amax(0) / sides.amax(0)).clamp_max(rule.max_zoom)
     first = ((ends.mean(0) - sides / 2).clamp_min(0.0).minimum(tile - sides) * kept / tile).round()
     last = (first + (sides * kept / tile).ceil()).minimum(kept)
     shape = multiple * ((last - first) * tile / kept * zoom / multiple).round().clamp_min(1.0)
-    return torch.cat([first, last]), shape, zoom >= rule.least
+    return torch.cat([first, last]), shape, zoom >= rule.min_zoom
 
 
 def to_crop(prompt: Prompt, whole: Features, crop: Crop) -> Prompt:

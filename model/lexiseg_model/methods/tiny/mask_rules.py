@@ -144,7 +144,7 @@ def clip_to_box(masks: Tensor, quality: Tensor, box: Tensor, rule: BoxRule) -> T
     x_distance = torch.minimum(x - left, right - x)
     y_distance = torch.minimum(y - top, bottom - y)
     cells = ((high - low) / STRIDE).prod().clamp_min(1.0)
-    more = rule.small / cells - rule.doubt * quality.clamp_min(MIN_QUALITY).log()
+    more = rule.small / cells - rule.low_quality * quality.clamp_min(MIN_QUALITY).log()
     # A ramp, not a step: after upsampling its zero lies on the edge of the box, within a cell.
     return torch.minimum(masks + more[:, None, None], EDGE_SLOPE * torch.minimum(x_distance, y_distance[:, None]))
 

@@ -87,7 +87,9 @@ class TinyNetwork(nn.Module):
         )
         self.text_projection = nn.Linear(TEXT_WIDTH, EMBEDDING, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(2.6))  # of the pixel cosine
-        self.nobody = nn.Parameter(torch.tensor(0.25))  # the cosine that a class must exceed to win a pixel
+        self.nobody = nn.Parameter(
+            torch.tensor(0.25)
+        )  # the background: the cosine that a class must exceed to win a pixel
         self.presence_log_scale = nn.Parameter(torch.tensor(2.3))
         self.presence_bias = nn.Parameter(torch.tensor(-3.0))
         # Evidence is read from what the trunk's classifier reads, before the decoder reduces it to its width.

@@ -85,7 +85,7 @@ class TinySegmenter(Exportable, TorchPass):
         self._dtype = torch.float32 if device.type == "cpu" else execution.dtype
         self.network = fold_batch_norms(network).to(device)
         self._scale = network.log_scale.exp().item()
-        self._nobody = self._scale * network.nobody.item()
+        self._background = self._scale * network.nobody.item()
         # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
         for name in IMAGE_PARTS:
             getattr(self.network, name).to(self._dtype)
@@ -183,7 +183,7 @@ class TinySegmenter(Exportable, TorchPass):
         """
         of_texts = self._presence_of_texts(features, bank)
         scores = self._scores_of(features.tensors["pixels"], bank, of_texts).flatten(1)
-        scores -= torch.logaddexp(scores.logsumexp(0), scores.new_tensor(self._nobody))
+        scores -= torch.logaddexp(scores.logsumexp(0), scores.new_tensor(self._background))
         n = max(1, round(SUREST * scores.shape[1]))
         surest = scores.topk(n, dim=1, sorted=False).values.logsumexp(1) - math.log(n)
         return bank.best_of_texts(of_texts) + surest
@@ -200,7 +200,7 @@ class TinySegmenter(Exportable, TorchPass):
     def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:
         """Rows [R, ROW] of regions: of the prompt head's mask for a box or points, or of the given mask."""
         prompts = {
-            index: replace(region.prompt, glance=True)
+            index: replace(region.prompt, single_pass=True)
             for index, region in enumerate(regions)
             if region.prompt is not None and self._head is not None
         }
@@ -212,12 +212,12 @@ class TinySegmenter(Exportable, TorchPass):
     def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
         return by_example.vectors(positive, negative, self.settings.examples, self._training_words)
 
-    def nobody_score(
+    def background_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
         """The logit [] that a class must exceed; a `threshold` of probability shifts the learned one."""
         clipped = 0.5 if threshold is None else min(max(threshold, 1e-6), 1 - 1e-6)
-        return logits.new_tensor(self._nobody + math.log(clipped / (1 - clipped)))
+        return logits.new_tensor(self._background + math.log(clipped / (1 - clipped)))
 
     # masks
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from lexiseg_model.masks.crumbs import CrumbRule
 from lexiseg_model.masks.nms import OverlapRule
 from lexiseg_model.types import StrictModel
 
-RETIRED = {"area", "edges", "more"}  # they brought less than a point
-
 
 class ProposalSettings(StrictModel):
     """Proposals from a grid of points: four masks for each, of which the good ones without a better duplicate stay.
 
-    `explains`, `inside`, `hope` and `most` were tuned on training photographs for the IoU of objects with their best
-    proposal and for the share of the image that proposals cover.
+    `explains`, `inside`, `min_expected` and `max_points` were tuned on training photographs for the IoU of objects with
+    their best proposal and for the share of the image that proposals cover.
     """
 
     grid: int = Field(20, ge=1, le=64, description="points along each side of the image")
@@ -27,24 +23,13 @@ class ProposalSettings(StrictModel):
         0.5, ge=0, le=1, description="points inside kept masks up to this share of the image are skipped; 0: none are"
     )
     inside: float = Field(2.0, ge=0, description="mask logit from which a point counts as inside")
-    hope: float = Field(
+    min_expected: float = Field(
         0.22, ge=0, le=1, description="expected quality from which a point is evaluated, after the first rank; 0: all"
     )
-    most: int = Field(60, ge=1, description="budget of points; one in a window counts as its share of the image")
+    max_points: int = Field(60, ge=1, description="budget of points; one in a window counts as its share of the image")
 
 
-class MaskRule(StrictModel):
-    """A rule for masks; numbers of earlier versions of cards are ignored."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_retired(cls, values: object) -> object:
-        if not isinstance(values, Mapping):
-            return values
-        return {name: value for name, value in values.items() if name not in RETIRED}
-
-
-class ClickOrder(MaskRule):
+class ClickOrder(StrictModel):
     """What orders the four masks of a single click, beside the predicted quality, whose weight is 1.
 
     Fitted on training photographs (`lexiseg_train.methods.tiny.prompt_rules`).
@@ -53,14 +38,14 @@ class ClickOrder(MaskRule):
     stability: float = Field(0.9, description="weight of the stability: area above logit 1 over that above -1, 0..1")
 
 
-class BoxRule(MaskRule):
+class BoxRule(StrictModel):
     """Limits of the mask of a box to the box.
 
     Fitted on training photographs with tight and inexact boxes, by
     `python -m lexiseg_train.methods.tiny.prompt_rules`.
     """
 
-    doubt: float = Field(2.0, ge=0, description="weight of -ln(quality), added to the logits inside")
+    low_quality: float = Field(2.0, ge=0, description="weight of -ln(quality), added to the logits inside")
     small: float = Field(24.0, ge=0, description="logit added inside, divided by the area of the box in cells")
     slack: float = Field(0.02, ge=0, description="share of a side that a mask may extend beyond it")
 
@@ -70,9 +55,9 @@ class LookRule(StrictModel):
 
     around: float = Field(2.0, ge=1, description="sides of the crop, in sides of the box")
     side: float = Field(224.0, gt=0, description="side in pixels of a square with the area of the crop's input")
-    most: float = Field(2.5, ge=1, description="largest enlargement, relative to the input for the whole image")
-    least: float = Field(1.25, ge=1, description="smallest enlargement; below it the whole image serves")
-    boxes: BoxRule = Field(BoxRule(doubt=1.0), description="limits of these masks to their boxes")
+    max_zoom: float = Field(2.5, ge=1, description="largest enlargement, relative to the input for the whole image")
+    min_zoom: float = Field(1.25, ge=1, description="smallest enlargement; below it the whole image serves")
+    boxes: BoxRule = Field(BoxRule(low_quality=1.0), description="limits of these masks to their boxes")
 
 
 class OwnColours(StrictModel):

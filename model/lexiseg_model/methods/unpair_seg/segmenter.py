@@ -176,8 +176,8 @@ class UnpairSegSegmenter(TorchPass):
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         """Logarithm of the sum over proposals of class probability times mask probability.
 
-        The exponentials sum over classes to the number of masks that cover a pixel (`nobody_score`); the softmax is a
-        probability. Exact models enlarge masks to the image before the sum, as published: [K, H, W]. Others sum at
+        The exponentials sum over classes to the number of masks that cover a pixel (`background_score`); the softmax is
+        a probability. Exact models enlarge masks to the image before the sum, as published: [K, H, W]. Others sum at
         stride 4.
         """
         proposed = self.proposals_on_canvas(features)
@@ -192,7 +192,7 @@ class UnpairSegSegmenter(TorchPass):
             maps = regions.class_maps(probabilities, canvas_to_image(proposed.masks, canvas))
         return maps.clamp_min(UNLIKELY).log()
 
-    def nobody_score(
+    def background_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
         """Score that wins where the best class is below the threshold or masks hardly cover the pixel."""

@@ -139,7 +139,7 @@ def compare_models(names: tuple[str, str], folder: Path, vocabulary: Vocabulary,
         gc.collect()
     if len(unread) == len(maps):
         raise DatasetError(f"none of the {len(unread)} photographs of {folder} can be read")
-    labels = ("nobody", *(entry.name for entry in vocabulary.classes))
+    labels = ("background", *(entry.name for entry in vocabulary.classes))
     counts = np.zeros((3, len(labels)), np.int64)
     photographs: list[dict[str, Any]] = []
     for photograph, pngs in maps.items():

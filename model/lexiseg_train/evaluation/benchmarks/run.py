@@ -29,7 +29,7 @@ from lexiseg_train.evaluation.counts import Counts, count
 from lexiseg_train.evaluation.resumable import EvaluationRun, Record
 
 # From logits [T, r, W] and their rows of the image to the logit that the best query must reach: [r, W], or [].
-Nobody = Callable[[Tensor, slice], Tensor]
+BackgroundLogit = Callable[[Tensor, slice], Tensor]
 
 
 def benchmark_run(
@@ -64,7 +64,7 @@ class _BenchmarkJudge:
         self._rule = rule
         self._refine = refine
         self._scale = rule.scale or segmenter.probability_scale
-        self._has_nobody = data.benchmark.background and rule.threshold is not None
+        self._has_background = data.benchmark.background and rule.threshold is not None
         self._n_classes = len(data.benchmark.classes)
 
     def __call__(self, rgb: NDArray[np.uint8], truth: Labels) -> Record:
@@ -84,10 +84,10 @@ class _BenchmarkJudge:
                 scores = words_of(segmenter).class_scores(features, self._bank)
                 if self._refine == "pamr":
                     return self._reduce_refined(scores, features)
-            nobody = self._nobody_of(features, scores) if self._has_nobody else None
+            background = self._background_of(features, scores) if self._has_background else None
             if self._refine == "regions":
                 return self._by_regions(features, scores)
-            return reduce_to_labels(scores, features.size, self._reduction(self._scale, nobody))
+            return reduce_to_labels(scores, features.size, self._reduction(self._scale, background))
 
     def _by_regions(self, features: Features, scores: Tensor) -> NDArray[np.uint16]:
         """The method's own refinement of classes that compete at the picture's size."""
@@ -97,7 +97,7 @@ class _BenchmarkJudge:
         never = total + math.log(MIN_PROBABILITY)
         classes = torch.stack([logits[rows].amax(0) if len(rows) else never for rows in rows_of])
         best, winner = classes.max(0)
-        if self._has_nobody and isinstance(self._rule.threshold, float):
+        if self._has_background and isinstance(self._rule.threshold, float):
             winner = winner.masked_fill((best - total).exp() < self._rule.threshold, 0)
         refined = region_refinement_of(self._segmenter).by_regions(features, classes, total, winner)
         labels: NDArray[np.uint16] = windowed.resize(refined, features.size).argmax(0).cpu().numpy().astype(np.uint16)
@@ -107,33 +107,33 @@ class _BenchmarkJudge:
         """PAMR for methods without a refinement of their own: the background competes before it."""
         logits = scores * self._scale
         by_colours = partial(pamr.refine, image=guide_of(self._segmenter, features))
-        if not self._has_nobody:
+        if not self._has_background:
             logits = refine_logits(logits, by_colours)
             return reduce_to_labels(logits, features.size, self._reduction(1.0, None))
-        nobody = self._nobody(logits, features).expand(logits.shape[1:])
-        logits = refine_logits(torch.cat([logits, nobody[None]]), by_colours)
+        background = self._background(logits, features).expand(logits.shape[1:])
+        logits = refine_logits(torch.cat([logits, background[None]]), by_colours)
         return reduce_to_labels(logits, features.size, self._reduction(1.0, lambda competing, _: competing[-1]))
 
-    def _reduction(self, scale: float, nobody: Nobody | None) -> Reduction:
-        return Reduction(self._owner, scale, nobody, self._rule.smallest_share)
+    def _reduction(self, scale: float, background: BackgroundLogit | None) -> Reduction:
+        return Reduction(self._owner, scale, background, self._rule.smallest_share)
 
-    def _nobody_of(self, features: Features, scores: Tensor) -> Nobody:
+    def _background_of(self, features: Features, scores: Tensor) -> BackgroundLogit:
         """The method's background rule: one number for the image, or computed strip by strip.
 
         One number may depend on all scores [T, h, w] of the image (GroupViT's rule). A rule for each pixel may also
         look at the features: what they add is computed once at the image's size, as a strip does not know its position.
         """
-        whole = self._nobody(scores * self._scale, features)
+        whole = self._background(scores * self._scale, features)
         if not whole.ndim:
             return lambda logits, rows: whole
         zeros = torch.zeros(1, *features.size, device=scores.device)
-        added = (self._nobody(zeros, features) - self._nobody(zeros)).expand(features.size)
-        return lambda logits, rows: self._nobody(logits) + added[rows]
+        added = (self._background(zeros, features) - self._background(zeros)).expand(features.size)
+        return lambda logits, rows: self._background(logits) + added[rows]
 
-    def _nobody(self, logits: Tensor, features: Features | None = None) -> Tensor:
+    def _background(self, logits: Tensor, features: Features | None = None) -> Tensor:
         threshold = self._rule.threshold
         assert threshold is not None
-        return words_of(self._segmenter).nobody_score(
+        return words_of(self._segmenter).background_score(
             logits, None if threshold == "own" else threshold, self._refine, features
         )
 
@@ -144,7 +144,9 @@ class Reduction:
 
     owner: NDArray[np.int64]  # [T] label of each query, ascending: a tie goes to the lower label
     scale: float = 1.0  # factor of the scores before the softmax
-    nobody: Nobody | None = None  # a pixel whose best query is below it is label 0; None: every pixel gets a class
+    background: BackgroundLogit | None = (
+        None  # a pixel whose best query is below it is label 0; None: every pixel gets a class
+    )
     smallest_share: float | None = None  # of the foreground; labels but 0 with at most that lose their pixels
 
 
@@ -152,7 +154,7 @@ def reduce_to_labels(scores: Tensor, size: tuple[int, int], reduction: Reduction
     """Labels [H, W].
 
     Args:
-        scores: [T', h, w] of T' >= T queries; rows after the owners' are only passed to `nobody`.
+        scores: [T', h, w] of T' >= T queries; rows after the owners' are only passed to `background`.
         size: (H, W) of the image.
     """
     n_texts = len(reduction.owner)
@@ -168,8 +170,8 @@ def reduce_to_labels(scores: Tensor, size: tuple[int, int], reduction: Reduction
             competing = competing.masked_fill(dropped[:, None, None], -math.inf)
         best, winner = competing.max(0)
         won = owner[winner]
-        if reduction.nobody is not None:
-            won = torch.where(best < reduction.nobody(logits, strip.rows), 0, won)
+        if reduction.background is not None:
+            won = torch.where(best < reduction.background(logits, strip.rows), 0, won)
         labels[strip.rows] = won.cpu().numpy()
     return labels
 

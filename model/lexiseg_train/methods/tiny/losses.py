@@ -137,9 +137,9 @@ def question_logits(
     """[B, 1 + K, P] of unit embeddings [B, 96, P], each class's presence penalty [B, K] and the bank [U, 96]."""
     scale = network.log_scale.exp()
     words = (scale * (bank[questions.words] @ pixels)).masked_fill(~questions.competing_words[..., None], NEVER)
-    nobody = torch.maximum(words.amax(1, keepdim=True), scale * network.nobody)
+    background = torch.maximum(words.amax(1, keepdim=True), scale * network.nobody)
     classes = scale * (bank[questions.classes] @ pixels) + penalty[..., None]
-    logits = torch.cat([nobody, classes], 1).masked_fill(~questions.competing[..., None], NEVER)
+    logits = torch.cat([background, classes], 1).masked_fill(~questions.competing[..., None], NEVER)
     return logits if questions.forbidden is None else logits.masked_fill(questions.forbidden, NEVER)
 
 

@@ -120,18 +120,18 @@ def presence_states(image: Tensor, cells: Tensor) -> Tensor:
     return present.long() - (~present & ~absent).long()
 
 
-def cell_losses(logits: Tensor, nobody: Tensor, cells: Tensor, labelled: Tensor) -> Tensor:
+def cell_losses(logits: Tensor, background: Tensor, cells: Tensor, labelled: Tensor) -> Tensor:
     """Cross-entropy [] between a cell's scores of K words, or background, and the classifier's probabilities of them.
 
     Args:
         logits: [B, K, h, w].
-        nobody: [] the logit of none of the words.
+        background: [] the logit of the background.
         cells: probabilities [B, K, h, w].
         labelled: [B, h, w] bool: cells with a label of their own, which do not count.
     """
     named = cells.sum(1)
     target = torch.cat([(1 - named)[:, None].clamp_min(0), cells], 1)
-    scores = torch.cat([nobody.expand_as(logits[:, :1]), logits], 1).log_softmax(1)
+    scores = torch.cat([background.expand_as(logits[:, :1]), logits], 1).log_softmax(1)
     weight = torch.where(named > NAMED, 1.0, UNNAMED_WEIGHT * (named < ABSENT)) * ~labelled
     return (-(target * scores).sum(1) * weight).sum() / weight.sum().clamp_min(1)
 

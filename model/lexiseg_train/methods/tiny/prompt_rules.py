@@ -34,7 +34,7 @@ TRIED: dict[str, tuple[float, ...]] = {
     "colours.weight": (0.0, 1.0, 2.0, 3.0, 4.0),
     "colours.bound": (2.0, 3.0, 4.0, 6.0),
     "colours.ring": (0.15, 0.25, 0.5),
-    "boxes.doubt": (0.0, 1.0, 2.0, 3.0),
+    "boxes.low_quality": (0.0, 1.0, 2.0, 3.0),
     "boxes.small": (0.0, 12.0, 24.0, 36.0),
     "boxes.slack": (0.0, 0.01, 0.02, 0.04),
 }

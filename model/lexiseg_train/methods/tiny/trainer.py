@@ -229,7 +229,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
 
     def _extra_figures(self) -> dict[str, float]:
         network = self.network.network
-        return {"nobody": round(network.nobody.item(), 3), "scale": round(network.log_scale.exp().item(), 2)}
+        return {"background": round(network.nobody.item(), 3), "scale": round(network.log_scale.exp().item(), 2)}
 
     def _weights(self) -> dict[str, Tensor]:
         return under("network.", self.average)

@@ -61,8 +61,8 @@ class CropSettings(StrictModel):
     scale: tuple[float, float] = Field((0.8, 1.2), description="range of factors of the photograph that fits the crop")
     mirrored: float = Field(0.5, ge=0, le=1)
     colours: bool = Field(True, description="brightness, contrast and saturation change (SSD's)")
-    least: float = Field(1e-4, ge=0, lt=1, description="share of the crop that an object must have")
-    most: float = Field(0.8, gt=0, le=1, description="share of the crop that an object must not exceed")
+    min_share: float = Field(1e-4, ge=0, lt=1, description="share of the crop that an object must have")
+    max_share: float = Field(0.8, gt=0, le=1, description="share of the crop that an object must not exceed")
     objects: int = Field(40, ge=1, description="most objects of a crop; which ones is drawn")
 
 

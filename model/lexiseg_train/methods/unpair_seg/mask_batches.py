@@ -130,8 +130,8 @@ def draw_crop(
             skipped.append(Skipped(error.sample, error.reason))
         index = int(random.integers(len(photographs)))
     raise DatasetError(
-        f"{ATTEMPTS} photographs in a row show no object of {settings.least:g} to {settings.most:g} of a crop, or "
-        f"cannot be read: {', '.join(map(str, skipped[-1:])) or 'none of them'}"
+        f"{ATTEMPTS} photographs in a row show no object of {settings.min_share:g} to {settings.max_share:g} of a "
+        f"crop, or cannot be read: {', '.join(map(str, skipped[-1:])) or 'none of them'}"
     )
 
 
@@ -156,7 +156,7 @@ def _crop(
         ]
         cut[index, : small.shape[0], : small.shape[1]] = small > 0
     share = cut.mean((1, 2))
-    cut = cut[(share >= max(settings.least, 1 / size**2)) & (share <= settings.most)]
+    cut = cut[(share >= max(settings.min_share, 1 / size**2)) & (share <= settings.max_share)]
     if random.random() < settings.mirrored:
         canvas, cut = canvas[:, ::-1], cut[:, :, ::-1]
     return Crop(np.ascontiguousarray(canvas.transpose(2, 0, 1)), np.ascontiguousarray(cut))

@@ -81,7 +81,7 @@ class ParsedVocabularies(Lru[str, Parsed]):
             return None
 
 
-NOBODY = Caller()  # without an API key
+ANONYMOUS = Caller()  # without an API key
 
 
 class Vocabularies:
@@ -132,7 +132,7 @@ class Vocabularies:
         return [*filter(None, lists), *own]
 
     async def put(
-        self, name: str, class_list: VocabularyInput, preconditions: Preconditions, caller: Caller = NOBODY
+        self, name: str, class_list: VocabularyInput, preconditions: Preconditions, caller: Caller = ANONYMOUS
     ) -> tuple[NamedVocabulary, bool]:
         """Write a user's vocabulary; returns it, and whether it is new to the caller.
 
@@ -173,7 +173,7 @@ class Vocabularies:
                 return vocabulary, current is None
         raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
 
-    async def delete(self, name: str, preconditions: Preconditions, caller: Caller = NOBODY) -> None:
+    async def delete(self, name: str, preconditions: Preconditions, caller: Caller = ANONYMOUS) -> None:
         """Delete a user's vocabulary.
 
         Raises:

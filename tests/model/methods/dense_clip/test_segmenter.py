@@ -89,7 +89,7 @@ def test_labels_with_synonyms_equal_the_reference(
     assert others is not None
     assert refined is (refine == "pamr")
     logits = scores * model.probability_scale
-    must_beat = model.nobody_score(torch.cat([logits, others[None]]), 0.4, refine, features)
+    must_beat = model.background_score(torch.cat([logits, others[None]]), 0.4, refine, features)
     best, winner = logits.max(0)
     labels = winner.where(best >= must_beat, 0).numpy()
     expected = REFERENCE["naclip_slide_label_pamr" if refine == "pamr" else "naclip_slide_label"]
@@ -125,7 +125,7 @@ def test_a_threshold_is_the_probability_that_a_class_must_have() -> None:
     logits = torch.tensor([2.0, 1.0, 0.0]).view(3, 1, 1)
     best = logits.softmax(0)[0].item()
 
-    below, above = (segmenter().nobody_score(logits, best + step, "none") for step in (-0.01, 0.01))
+    below, above = (segmenter().background_score(logits, best + step, "none") for step in (-0.01, 0.01))
 
     assert below.item() < 2.0 < above.item()
 

@@ -96,7 +96,7 @@ def test_an_uncovered_pixel_is_background_with_summed_masks() -> None:
     found.tensors["masks"][0, 1] = -SURE  # nothing over the right half
     scores = model.class_scores(found, bank(axis(0), axis(1)))
 
-    owned = scores.amax(0) >= model.nobody_score(scores, None, "none")
+    owned = scores.amax(0) >= model.background_score(scores, None, "none")
 
     assert owned.tolist() == [[True] * 4 + [False] * 4] * 4
 

@@ -105,8 +105,8 @@ def test_a_word_alone_has_the_pixels_where_semantics_or_an_instance_reach_the_th
 
     torch.testing.assert_close(scores.sigmoid(), probability, atol=1e-5, rtol=1e-5)
     threshold = float(probability.median())
-    nobody = ours.nobody_score(scores[None], threshold, "none")
-    assert torch.equal(scores > nobody + 1e-4, probability > torch.sigmoid(nobody + 1e-4))
+    background = ours.background_score(scores[None], threshold, "none")
+    assert torch.equal(scores > background + 1e-4, probability > torch.sigmoid(background + 1e-4))
 
 
 def test_instances_are_its_own_masks_and_disjoint(hub: Path) -> None:

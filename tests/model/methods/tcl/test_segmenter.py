@@ -79,8 +79,8 @@ def test_sliding_windows_equal_the_reference(refined: bool, background: int) -> 
     model = segmenter()
     scores = model.refined_scores(sliding(), bank()) if refined else model.class_scores(sliding(), bank())
     if background:
-        nobody = model.nobody_score(scores, None, "pamr" if refined else "none") / model.probability_scale
-        scores = torch.cat([nobody.expand(1, *scores.shape[1:]), scores])
+        bound = model.background_score(scores, None, "pamr" if refined else "none") / model.probability_scale
+        scores = torch.cat([bound.expand(1, *scores.shape[1:]), scores])
 
     full = windowed.resize(scores, (500, 700))
 

@@ -43,10 +43,10 @@ def test_a_closer_look_covers_twice_the_box() -> None:
 @pytest.mark.parametrize(
     "prompt",
     [
-        Prompt(box=(0, 0, 200, 150)), replace(SMALL, rough=True), replace(SMALL, glance=True),
+        Prompt(box=(0, 0, 200, 150)), replace(SMALL, rough=True), replace(SMALL, single_pass=True),
         replace(SMALL, points=(Point(10, 10),)), Prompt((Point(10, 10),)),
     ],
-    ids=["large", "rough", "glance", "point outside", "click"],
+    ids=["large", "rough", "single pass", "point outside", "click"],
 )  # fmt: skip
 def test_large_rough_and_corrected_prompts_get_no_closer_look(prompt: Prompt) -> None:
     assert crop_for(prompt, whole(), MULTIPLE, RULE) is None
@@ -55,13 +55,13 @@ def test_large_rough_and_corrected_prompts_get_no_closer_look(prompt: Prompt) ->
 def test_a_closer_look_changes_the_mask_and_keeps_it_in_its_box(tiny: TinySegmenter, coffee: Features) -> None:
     spoon = Prompt(box=(170, 130, 230, 180))
     [close] = tiny.prompt(coffee, [spoon])
-    [glance] = tiny.prompt(coffee, [replace(spoon, glance=True)])
+    [whole] = tiny.prompt(coffee, [replace(spoon, single_pass=True)])
 
     rows, columns = torch.nonzero(close.masks[0] > 0).T * 4
     height, width = (4 * side for side in close.masks.shape[1:])
     scale = width / coffee.size[1], height / coffee.size[0]
-    assert close.masks.shape == glance.masks.shape
-    assert not torch.equal(close.masks, glance.masks)
+    assert close.masks.shape == whole.masks.shape
+    assert not torch.equal(close.masks, whole.masks)
     assert 170 * scale[0] - 4 <= columns.min()
     assert columns.max() <= 230 * scale[0]
     assert 130 * scale[1] - 4 <= rows.min()

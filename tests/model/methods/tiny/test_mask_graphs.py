@@ -50,7 +50,7 @@ def test_the_finished_mask_is_the_services(
     tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]], prompt: Prompt
 ) -> None:
     features = tiny.encode(photographs["coffee"])
-    whole = replace(prompt, glance=True)
+    whole = replace(prompt, single_pass=True)
     (refined,), (expected,) = tiny._refined_masks(features, [whole]), tiny.prompt(features, [whole])
     tensors = as_tensors([prompt], tiny._scale_of(features), torch.device("cpu"))
     inputs = [refined.masks[0], refined.quality[:1], *(part[0, 0] for part in tensors), torch.tensor(0.0)]

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
 from lexiseg_model.methods.tiny import mask_rules
@@ -111,9 +110,3 @@ def test_masks_of_a_click_are_ordered_by_the_rule_of_the_card(
         assert (worths.diff() <= 0).all()
         by_quality_alone += bool((answer.quality.diff() <= 0).all())
     assert by_quality_alone < len(answers)  # or nothing was changed
-
-
-def test_numbers_of_earlier_cards_are_ignored_and_unknown_ones_refused() -> None:
-    assert ClickOrder.model_validate({"stability": 0.5, "area": -0.12, "edges": 0.2}) == ClickOrder(stability=0.5)
-    with pytest.raises(ValidationError):
-        ClickOrder.model_validate({"sharpness": 1.0})

@@ -12,7 +12,7 @@ from lexiseg_model.methods.tiny.proposals.proposing import PER_PASS, propose
 from lexiseg_model.methods.tiny.settings import ProposalSettings
 from tests.model.methods.tiny.small import HEIGHT, WIDTH
 
-ALL = ProposalSettings(grid=6, quality=0.0, rule=OverlapRule(overlap=1.0, inside=None), explains=0, hope=0)
+ALL = ProposalSettings(grid=6, quality=0.0, rule=OverlapRule(overlap=1.0, inside=None), explains=0, min_expected=0)
 
 
 def asked(head: PromptHead, shared: SharedMaps, settings: ProposalSettings) -> list[tuple[float, float]]:
@@ -31,7 +31,9 @@ def asked(head: PromptHead, shared: SharedMaps, settings: ProposalSettings) -> l
     return [(x, y) for x, y in torch.cat(points).tolist()]
 
 
-@pytest.mark.parametrize("sparing", [{"explains": 0.5}, {"hope": 0.5}], ids=["well inside a mask", "of little hope"])
+@pytest.mark.parametrize(
+    "sparing", [{"explains": 0.5}, {"min_expected": 0.5}], ids=["well inside a mask", "of low expected quality"]
+)
 def test_points_inside_masks_or_of_little_hope_are_skipped(
     head: PromptHead, shared: SharedMaps, sparing: dict[str, float]
 ) -> None:

@@ -43,7 +43,7 @@ def test_where_nothing_is_proposed_every_question_has_an_answer() -> None:
     assert nothing.region_scores(kept, nothing.propose(kept).embeddings, bank).shape == (3, 0)
     everything = nothing.class_scores(kept, bank)
     assert everything.isfinite().all()
-    assert (nothing.nobody_score(everything, None, "none") > everything.amax(0)).all()
+    assert (nothing.background_score(everything, None, "none") > everything.amax(0)).all()
 
 
 def test_stage_twos_adapter_has_a_word_where_the_weights_hold_it() -> None:

@@ -19,7 +19,13 @@ from lexiseg_model.vocabulary.scoring import majority_vote, put_first
 from lexiseg_train.data.annotated import AnnotatedSet, Labels
 from lexiseg_train.data.scenes import Scene
 from lexiseg_train.evaluation.benchmarks.protocol import DatasetRule, protocol
-from lexiseg_train.evaluation.benchmarks.run import Nobody, Reduction, benchmark_run, reduce_to_labels, total_counts
+from lexiseg_train.evaluation.benchmarks.run import (
+    BackgroundLogit,
+    Reduction,
+    benchmark_run,
+    reduce_to_labels,
+    total_counts,
+)
 from lexiseg_train.evaluation.counts import Counts, scores
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.test_segmenter import segmenter
@@ -31,9 +37,9 @@ AMBER = colours(["background", "red", "green"], (["aar"], ["111"]))  # amber is 
 
 
 class Probable(ColourSegmenter):
-    """Nobody wins where no text is probable enough, as in the CLIP family."""
+    """BackgroundLogit wins where no text is probable enough, as in the CLIP family."""
 
-    def nobody_score(
+    def background_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
         return logits.logsumexp(0) + torch.tensor(0.5 if threshold is None else threshold).log()
@@ -144,7 +150,7 @@ def test_another_rule_or_refinement_is_another_evaluation(tmp_path: Path) -> Non
 SIZE = (37, 53)
 
 
-def less_probable_than(threshold: float) -> Nobody:
+def less_probable_than(threshold: float) -> BackgroundLogit:
     return lambda logits, _: logits.logsumexp(0) + math.log(threshold)
 
 

@@ -68,7 +68,7 @@ def card(recipe: DistilRecipe) -> ModelCard:
     return publish_distilled(recipe, weights)
 
 
-def test_no_pixel_is_surer_than_its_segment_and_an_unlikely_segment_is_nobodys() -> None:
+def test_no_pixel_is_surer_than_its_segment_and_an_unlikely_segment_is_background() -> None:
     taught = SoftLabels("one 1", np.array([[0, 1, 2, -1]]), np.array([0.6, 0.9, 0.2]), np.array([[0.8, 0.7, 0.9, 0.4]]))
 
     mask, shares = planes(taught, background=True)

@@ -55,10 +55,10 @@ def alone(network: TinyNetwork, pixels: Tensor, image: Tensor, question: Questio
     flat = pixels.flatten(1)
     channels = []
     if question.with_background:
-        nobody = (scale * network.nobody).expand(1, flat.shape[1])
+        background = (scale * network.nobody).expand(1, flat.shape[1])
         if question.words:
-            nobody = torch.maximum(nobody, (scale * table[question.words] @ flat).amax(0, keepdim=True))
-        channels.append(nobody)
+            background = torch.maximum(background, (scale * table[question.words] @ flat).amax(0, keepdim=True))
+        channels.append(background)
     bank = table[question.rows]
     penalty = presence_penalty(network, image, CELLS, bank)
     channels.append(scale * (bank @ flat) + penalty[:, None])
@@ -99,7 +99,7 @@ def question_of(answers: list[int], words: bool = False) -> Question:
 
 
 def dice_of(probabilities: list[list[float]], answers: list[int]) -> float:
-    """Channels by pixels; two classes and nobody."""
+    """Channels by pixels; two classes and background."""
     stacked = stack([ImageQuestions(question_of(answers), question_of(answers), [], np.zeros(0, np.int8))]).full
     return dice_losses(torch.tensor([probabilities]).clamp_min(1e-9).log(), stacked).item()
 

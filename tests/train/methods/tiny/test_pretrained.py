@@ -68,12 +68,12 @@ def test_a_word_is_present_where_a_cell_or_the_photograph_is_sure_of_it() -> Non
 
 
 def test_cells_with_a_label_of_their_own_do_not_count() -> None:
-    cells, nobody = torch.tensor([0.9, 0.05]).view(1, 2, 1, 1).expand(1, 2, 1, 2), torch.tensor(0.0)
+    cells, background = torch.tensor([0.9, 0.05]).view(1, 2, 1, 1).expand(1, 2, 1, 2), torch.tensor(0.0)
     right, wrong = torch.tensor([5.0, 0.0]), torch.tensor([0.0, 5.0])
     logits = torch.stack([right, wrong], 1).view(1, 2, 1, 2)
     both, first = torch.zeros(1, 1, 2, dtype=torch.bool), torch.tensor([[[False, True]]])
 
-    assert cell_losses(logits, nobody, cells, first) < cell_losses(logits, nobody, cells, both)
+    assert cell_losses(logits, background, cells, first) < cell_losses(logits, background, cells, both)
 
 
 def test_a_cell_is_labelled_if_most_of_its_pixels_have_a_class() -> None:

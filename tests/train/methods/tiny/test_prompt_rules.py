@@ -13,11 +13,11 @@ from lexiseg_train.methods.tiny.prompt_rules import fit, gather, measure, replac
 def test_a_fit_improves_bad_settings(tiny: TinySegmenter, cups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sets = {"cups": gather(tiny, read_object_scenes("cups", cups, "train", lambda _: True).scenes)}
     bundled = tiny.settings
-    monkeypatch.setattr(prompt_rules, "TRIED", {"boxes.doubt": (0.0, 40.0)})
-    monkeypatch.setattr(tiny, "settings", replaced(bundled, "boxes.doubt", 0.0))
+    monkeypatch.setattr(prompt_rules, "TRIED", {"boxes.low_quality": (0.0, 40.0)})
+    monkeypatch.setattr(tiny, "settings", replaced(bundled, "boxes.low_quality", 0.0))
     [worse] = measure(tiny, sets, tiny.settings)
 
     fitted = fit(tiny, sets)
 
-    assert fitted.boxes.doubt == 40.0  # the object is as square as its box
+    assert fitted.boxes.low_quality == 40.0  # the object is as square as its box
     assert measure(tiny, sets, fitted) > [worse]

@@ -60,7 +60,7 @@ def recipe_for(data: Path, out: Path, **changes: object) -> MasksRecipe:
         "size": DecoderSize(
             width=32, heads=4, encoder_layers=1, encoder_feed_forward=32, decoder_layers=2, decoder_feed_forward=32
         ),
-        "crops": CropSettings(least=0.01),
+        "crops": CropSettings(min_share=0.01),
         "prompts": PromptSettings(grid=3, boxes=3, several=3, points=3),
         "points": PointSettings(points=40),
     }

@@ -40,13 +40,14 @@ class Answers(NamedTuple):
 class Picture:
     """One image: evaluates grid points and collects their good masks.
 
-    `budget`: cells that may still be evaluated, at first `settings.most` times the image's. `cells`: (rows, columns).
+    `budget`: cells that may still be evaluated, at first `settings.max_points` times the image's. `cells`: (rows,
+    columns).
     """
 
     def __init__(self, head: MaskPredictor, shared: SharedMaps, settings: ProposalSettings) -> None:
         self._head, self._shared, self._settings = head, shared, settings
         self.cells = windows.cells_of(shared.coarse)
-        self.budget = settings.most * self.cells[0] * self.cells[1]
+        self.budget = settings.max_points * self.cells[0] * self.cells[1]
         self._points = grid(settings.grid, shared)
         column, row = (self._points / MAP_STRIDE).long().unbind(1)
         self.search = Search(shared.grouping[0][:, row, column].T.float().cpu().numpy(), settings)

@@ -11,7 +11,10 @@ from lexiseg_model.methods.tiny.settings import ProposalSettings
 # Chosen on training photographs with `ProposalSettings`.
 SHARPNESS = 16.0  # exponent of the kernel per unit of cosine between points
 REACH = 1.5  # standard deviation of the kernel in steps of the grid
-GUESS, DOUBT = 0.3, 0.1  # prior of a point's quality, and its weight; an evaluated point has weight 1 at its place
+PRIOR, PRIOR_WEIGHT = (
+    0.3,
+    0.1,
+)  # prior of a point's quality, and its weight; an evaluated point has weight 1 at its place
 ALIKE = 0.8  # cosine from which two points are likely on the same object
 CROWD = 0.2  # bonus of the expected quality, times the root of the share of similar points that no mask covers
 
@@ -34,8 +37,8 @@ class Search:
         self._row, self._column = np.divmod(np.arange(len(vectors)), settings.grid)
         self._pending = np.ones(len(vectors), bool)
         self._uncovered = np.ones(len(vectors), np.float32)
-        self._weights = np.full(len(vectors), DOUBT, np.float32)
-        self._sums = self._weights * np.float32(GUESS)
+        self._weights = np.full(len(vectors), PRIOR_WEIGHT, np.float32)
+        self._sums = self._weights * np.float32(PRIOR)
 
     def next_points(self, rank: Indices, n: int, *, is_first: bool) -> Indices:
         """At most n pending points of a rank, the most promising first; in the order of the rank if it `is_first`."""
@@ -45,7 +48,7 @@ class Search:
         crowd = self._similar[pending] @ self._uncovered / np.float32(len(self._uncovered))
         expected = self._sums[pending] / self._weights[pending] + np.float32(CROWD) * np.sqrt(crowd)
         order = np.argsort(-expected, kind="stable")
-        best: Indices = pending[order[expected[order] >= self._settings.hope]][:n]
+        best: Indices = pending[order[expected[order] >= self._settings.min_expected]][:n]
         return best
 
     def record_quality(self, points: Indices, best: Floats) -> None:

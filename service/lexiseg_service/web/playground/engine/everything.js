@@ -18,7 +18,7 @@ export async function proposed(rules, picture, run) {
   });
   const search = searchOf(rules, grid, shared.grouping);
   const good = []; // {mask, quality, area, touches}
-  let budget = settings.most * whole;
+  let budget = settings.max_points * whole;
   const cellOf = ({ x, y }) => Math.floor(FINER * y) * FINER * columns + Math.floor(FINER * x);
   const pointsIn = (mask, least) => [...grid.keys()].filter((point) => mask[cellOf(grid[point])] > least);
   const isGood = ({ quality, area }) => quality >= settings.quality && area >= minCells;
@@ -81,13 +81,13 @@ async function masksAt({ x, y }, isWhole, shared, run) {
 
 /** Chooses the next grid points by the expected quality of their masks: kernel regression over the answers so far. */
 function searchOf(rules, grid, { data, dims: [, channels, height, width] }) {
-  const { grid: side, hope: least, heads, search: { sharpness, reach, guess, doubt, alike, crowd: bonus } } = rules.proposals;
+  const { grid: side, min_expected: least, heads, search: { sharpness, reach, prior, prior_weight: priorWeight, alike, crowd: bonus } } = rules.proposals;
   const n = grid.length;
   const vectors = grid.map(({ x, y }) => Float32Array.from({ length: channels }, (_, i) => data[(i * height + Math.floor(y)) * width + Math.floor(x)]));
   const cosines = vectors.map((one) => Float32Array.from(vectors, (other) => one.reduce((sum, value, i) => sum + value * other[i], 0) / heads));
   const [waits, open] = [new Uint8Array(n).fill(1), new Float32Array(n).fill(1)];
-  const weights = new Float32Array(n).fill(doubt);
-  const sums = weights.map((weight) => weight * guess);
+  const weights = new Float32Array(n).fill(priorWeight);
+  const sums = weights.map((weight) => weight * prior);
   const expectedQuality = (point) => {
     const crowd = cosines[point].reduce((sum, cosine, other) => sum + (cosine > alike ? open[other] : 0), 0) / n;
     return sums[point] / weights[point] + bonus * Math.sqrt(crowd);

@@ -8,7 +8,7 @@ const within = databaseOf("lexiseg", (database) => database.createObjectStore(ST
 
 /** The encoded region of a prompt: the cells of its mask inside its box, or those similar to its points. */
 export async function rowOf(rules, picture, prompt, run) {
-  const { mask } = await predict(rules, picture, { ...prompt, glance: true }, run);
+  const { mask } = await predict(rules, picture, { ...prompt, single_pass: true }, run);
   const shown = { pixels: picture.features.pixels, mask: [mask, picture.cells], ...inputsOf(picture, prompt) };
   const { row, cells } = await run("region", shown);
   if (!cells.data[0]) throw new Error("The clicks beside the example leave nothing of it: take one back.");

@@ -15,7 +15,7 @@ export async function cutOut(rules, picture, prompt, run) {
 
 /** The head's mask for a prompt, negative points included. */
 export async function predict(rules, picture, prompt, run) {
-  const look = prompt.box && !prompt.glance && picture.kept ? await lookAt(picture, prompt, run) : null;
+  const look = prompt.box && !prompt.single_pass && picture.kept ? await lookAt(picture, prompt, run) : null;
   const { mask, quality } = await (look ? lookedAt(rules, picture, look, run) : coloured(rules, picture, prompt, run));
   const rest = { quality: [Float32Array.of(quality), [1]], is_near: [Float32Array.of(look ? 1 : 0), []] };
   const { finished } = await run("finish-mask", { ...inputsOf(picture, prompt), mask, ...rest });
