@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from lexiseg_client.masks import rle
 from lexiseg_model.types import Segment
-from lexiseg_service.adapters.reasons import ReasonRoute
+from lexiseg_service.adapters.reasons import PATH, ReasonRoute, refuse
 from lexiseg_service.adapters.tools import ask, image_of_text, prompt_of, read_as
 from lexiseg_service.errors import InvalidValue, UnknownModel
 from lexiseg_service.gateway.rest.routes import use_case_of
@@ -80,6 +80,7 @@ def mask_json(segment: Segment | None, size: tuple[int, int]) -> bytes:
 
 
 router = APIRouter(prefix="/api", route_class=ReasonRoute)
+router.get(PATH)(refuse)
 
 
 @router.get("/functions")

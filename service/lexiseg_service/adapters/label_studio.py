@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
@@ -18,10 +18,10 @@ from starlette.responses import Response
 
 from lexiseg_client.formats.annotation_tools import brush_runs
 from lexiseg_client.masks import rle
-from lexiseg_model.class_names import folded, plain
+from lexiseg_model.class_names import folded
 from lexiseg_model.types import Segment
-from lexiseg_service.adapters.reasons import ReasonRoute
-from lexiseg_service.adapters.tools import SIMPLIFY, ask, convert, image_of_text, outline, prompt_of, read_as
+from lexiseg_service.adapters.reasons import PATH, ReasonRoute, refuse
+from lexiseg_service.adapters.tools import SIMPLIFY, ask, convert, image_of_text, notes_of, outline, prompt_of, read_as
 from lexiseg_service.errors import (
     DeadlineExceeded,
     ImageNotFetched,
@@ -79,20 +79,13 @@ class Control:
 
     def label_of(self, asked: str) -> str | None:
         """The label as it is written in the configuration, for a label of an answer or one of its words."""
-        return self._by_name.get(asked) or self._by_word.get(folded(asked))
-
-    # Of words that two classes have, the first counts.
-    @cached_property
-    def _by_name(self) -> dict[str, str]:
-        return {plain(entry["name"]): entry["name"] for entry in reversed(self.classes)}
+        return self._by_word.get(folded(asked))
 
     @cached_property
     def _by_word(self) -> dict[str, str]:
-        return {
-            folded(word): entry["name"]
-            for entry in reversed(self.classes)
-            for word in (entry["name"], *entry["synonyms"])
-        }
+        # A name counts before a word, of the words that two classes have the first.
+        words = [(word, entry["name"]) for entry in reversed(self.classes) for word in entry["synonyms"]]
+        return {folded(word): name for word, name in (*words, *((each["name"],) * 2 for each in self.classes))}
 
 
 def control_of(label_config: str) -> Control:
@@ -263,17 +256,25 @@ async def prediction_of(
     Raises:
         ClientDisconnect: Label Studio hung up.
     """
-    write = partial(regions_of, image_id=answer.image_id, size=answer.size, control=control, label=label)
-    return prediction(chain.from_iterable(await convert(answer, write)), answer.model, answer.model_digest)
+    notes = notes_of(answer.warnings)
+    write = partial(regions_of, image_id=answer.image_id, size=answer.size, control=control, notes=notes, label=label)
+    content = prediction(chain.from_iterable(await convert(answer, write)), answer.model, answer.model_digest)
+    return {**content, "warnings": [each.detail for each in answer.warnings]}  # seen where a model is tested
 
 
 def regions_of(
-    segment: Segment, *, image_id: str, size: tuple[int, int], control: Control, label: str | None = None
+    segment: Segment,
+    *,
+    image_id: str,
+    size: tuple[int, int],
+    control: Control,
+    notes: Mapping[int | None, str],
+    label: str | None = None,
 ) -> list[dict[str, Any]]:
-    """A segment as regions of a control tag; `label` is for one without."""
-    name = label
-    if segment.label is not None:
-        name = control.label_of(segment.label) or label or segment.label
+    """A segment as regions of a control tag, with its word and the note on it; `label` is for one without."""
+    name = label if segment.label is None else control.label_of(segment.label) or label or segment.label
+    word = None if segment.label == name else segment.label
+    texts = [text for text in (word, notes.get(segment.class_index)) if text]
     return [
         {
             "id": f"{image_id[:8]}-{segment.id}-{index}",
@@ -286,7 +287,7 @@ def regions_of(
             "value": {**shape, control.kind: [] if name is None else [name]},
             "score": segment.score,
             "readonly": False,
-            **({} if segment.label in (None, name) else {"meta": {"text": [segment.label]}}),  # the word
+            **({"meta": {"text": texts}} if texts else {}),
         }
         for index, shape in enumerate(_shapes(segment, size, control.kind))
     ]
@@ -368,6 +369,7 @@ async def predict_task(
 
 
 router = APIRouter(route_class=ReasonRoute)
+router.get(PATH)(refuse)
 
 
 class Parameters(BaseModel):

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from lexiseg_model.types import Ring, Rle, Segment
+from lexiseg_model.types import AnswerWarning, Ring, Rle, Segment
 from lexiseg_service.adapters.label_studio import (
     Control,
     Task,
@@ -28,7 +28,7 @@ from lexiseg_service.adapters.label_studio import (
     prediction,
     regions_of,
 )
-from lexiseg_service.adapters.tools import read_as
+from lexiseg_service.adapters.tools import notes_of, read_as
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.jobs.job import Job, Part, SourceKind
 from lexiseg_service.gateway.jobs.jobs import Jobs, Tasks
@@ -103,7 +103,8 @@ def _written(jobs: Jobs, job: Job, parts: list[Part]) -> Iterator[bytes]:
 
 def _prediction(answer: dict[str, Any], control: Control) -> dict[str, Any]:
     size = (answer["size"][0], answer["size"][1])
-    write = partial(regions_of, image_id=answer["image_id"], size=size, control=control)
+    notes = notes_of(AnswerWarning(**each) for each in answer["warnings"])
+    write = partial(regions_of, image_id=answer["image_id"], size=size, control=control, notes=notes)
     regions = chain.from_iterable(write(_segment(each, size)) for each in answer["segments"])
     return prediction(regions, answer["model"], answer["model_digest"])
 

@@ -1,8 +1,9 @@
 """Refusals for tools that show the URL of a failed request, and nothing of its body.
 
-Label Studio, X-AnyLabeling and CVAT's server show the sentence of the library requests, "422 Client Error:
-Unprocessable Entity for url: http://...". A request of theirs that is refused is sent on, once, to its own address with
-the reason in the query, so that the sentence ends with it.
+CVAT's server and Label Studio (where a model is connected, in its log, in `errors` of its API) show the sentence of the
+library requests, "422 Client Error: Unprocessable Entity for url: http://...". It has an answer's status and URL alone,
+so only a redirect adds words: a refused POST leads to a GET (303: the body is not sent again) of an address with the
+reason in its query, which is refused with the same status.
 """
 
 from __future__ import annotations
@@ -15,31 +16,35 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from lexiseg_service.errors import InvalidValue, ServiceError
+from lexiseg_service.errors import InvalidValue, ServiceError, error_of
 
-REASON = "reason"  # in the query
-TOOLS = ("heartex/", "python-requests/", "CVAT/")  # begin the User-Agent
+PATH = "/refused"  # beside the routes
+TOOLS = ("heartex/", "CVAT/")  # begin the User-Agent
 REFUSED = (400, 404, 413, 415, 422)  # statuses whose name alone does not say what to do
 MAX_CHARACTERS = 300  # of a reason
 
 
 class ReasonRoute(APIRoute):
-    """A route whose refusals these tools show with the reason."""
+    """A route whose refused POSTs these tools show with the reason; its router has `refuse`, too."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler of requests, by the contract of FastAPI."""
         handle = super().get_route_handler()
 
         async def handle_or_send_on(request: Request) -> Response:
-            if (reason := request.query_params.get(REASON)) is not None:
-                await request.body()  # an answer before its end would reset the connection
-                raise InvalidValue(reason)
             try:
                 return await handle(request)
             except ServiceError as error:
-                if error.status not in REFUSED or not request.headers.get("user-agent", "").startswith(TOOLS):
+                of_tool = request.headers.get("user-agent", "").startswith(TOOLS)
+                if request.method != "POST" or error.status not in REFUSED or not of_tool:
                     raise
-                query = urlencode({REASON: error.detail[:MAX_CHARACTERS]}, safe=":,'`()/")
-                return RedirectResponse(f"{request.url.path.rsplit('/', 1)[-1]}?{query}", 307)
+                query = urlencode({"type": error.type, "reason": error.detail[:MAX_CHARACTERS]}, safe=":,'`()/")
+                return RedirectResponse(f".{PATH}?{query}", 303)
 
         return handle_or_send_on
+
+
+async def refuse(type: str, reason: str) -> None:
+    """The address that refused requests lead to, `PATH` of a router."""
+    error = error_of(type, reason[:MAX_CHARACTERS])
+    raise error if error.status in REFUSED else InvalidValue(error.detail)

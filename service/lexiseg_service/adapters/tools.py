@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
-from lexiseg_model.types import Ring, Segment
+from lexiseg_model.types import AnswerWarning, Ring, Segment
 from lexiseg_service.gateway.rest.routes import answer_of, settings_of
 from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
@@ -31,6 +31,16 @@ async def convert(answer: WorkerAnswer, write: Callable[[Segment], T]) -> list[T
     """Write the segments in a tool's format, of each prompt only its best mask; a large answer in a thread."""
     best = [segment for segment in answer.segments if not segment.mask_index]
     return await off_event_loop(answer.nbytes, lambda: list(map(write, best)))
+
+
+def notes_of(warnings: Iterable[AnswerWarning]) -> dict[int | None, str]:
+    """What an answer warns of a class, by index: that the model does not know its word, or how it was read."""
+    notes: dict[int | None, str] = {}
+    for warning in warnings:
+        field, _, number = (warning.field or "").partition(".")
+        if field == "classes" and number.isdecimal():
+            notes[int(number)] = "; ".join(filter(None, (notes.get(int(number)), warning.detail)))
+    return notes
 
 
 def outline(ring: Ring) -> list[list[int]]:

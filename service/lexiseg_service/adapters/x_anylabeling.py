@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import chain, pairwise
 from typing import Annotated, Any, Literal
 
@@ -12,9 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.types import Ring, Segment
-from lexiseg_service.adapters.reasons import ReasonRoute
-from lexiseg_service.adapters.tools import SIMPLIFY, ask, convert, image_of_text, outline, prompt_of, read_as
-from lexiseg_service.errors import InvalidValue
+from lexiseg_service.adapters.tools import SIMPLIFY, ask, convert, image_of_text, notes_of, outline, prompt_of, read_as
+from lexiseg_service.errors import InvalidValue, ServiceError
 from lexiseg_service.gateway.rest.routes import as_json, use_case_of
 
 # Widgets that the tool shows for a model, and their values: for words, and for clicks and boxes.
@@ -68,8 +68,8 @@ def question_fields(parameters: Parameters) -> dict[str, Any]:
     return {"classes": classes, "threshold": parameters.conf_threshold}
 
 
-def shapes_of(segment: Segment) -> list[dict[str, Any]]:
-    """One polygon for each part of a segment; several parts share a group id."""
+def shapes_of(segment: Segment, notes: Mapping[int | None, str]) -> list[dict[str, Any]]:
+    """One polygon for each part of a segment, with the note on its class; several parts share a group id."""
     parts = large_parts(segment.rings)
     return [
         {
@@ -78,6 +78,7 @@ def shapes_of(segment: Segment) -> list[dict[str, Any]]:
             "points": corners,
             "score": segment.score,
             "group_id": segment.id if len(parts) > 1 else None,
+            "description": notes.get(segment.class_index),
         }
         for corners in parts
     ]
@@ -90,7 +91,7 @@ def large_parts(rings: Sequence[Ring]) -> list[list[list[int]]]:
     return [part for part, area in zip(parts, areas, strict=True) if area >= MIN_PART * max(areas)]
 
 
-router = APIRouter(route_class=ReasonRoute)
+router = APIRouter()
 
 
 class Predict(BaseModel):
@@ -121,9 +122,24 @@ async def info(request: Request, name: str) -> dict[str, Any]:
 
 @router.post("/v1/predict")
 async def predict(request: Request) -> Response:
-    """Polygons for words, or for points and boxes."""
-    body = await read_as(Predict, request)
-    fields = {"model": body.model, "mask": "polygon", "simplify": SIMPLIFY, **question_fields(body.params)}
-    answer = await ask(request, fields, await image_of_text(body.image, "image"))
-    shapes = list(chain.from_iterable(await convert(answer, shapes_of)))
+    """Polygons for words, or for points and boxes; where there are none, why, in `description`.
+
+    X-AnyLabeling 4.2 shows `description` as the image's. After a status other than 200 it would delete the image's
+    shapes, and write "Finished" over the error at once.
+    """
+    try:
+        body = await read_as(Predict, request)
+        fields = {"model": body.model, "mask": "polygon", "simplify": SIMPLIFY, **question_fields(body.params)}
+        answer = await ask(request, fields, await image_of_text(body.image, "image"))
+    except ServiceError as error:
+        about = {"code": error.type, "message": error.detail}
+        return as_json({"success": False, "error": about, "data": no_shapes(error.detail)})
+    shapes = list(chain.from_iterable(await convert(answer, partial(shapes_of, notes=notes_of(answer.warnings)))))
+    if not shapes and answer.warnings:
+        return as_json({"success": True, "data": no_shapes(" ".join(f"{each.detail}." for each in answer.warnings))})
     return as_json({"success": True, "data": {"shapes": shapes, "description": ""}})
+
+
+def no_shapes(reason: str) -> dict[str, Any]:
+    """No shapes, and why; those that the image has stay."""
+    return {"shapes": [], "description": reason, "replace": False}

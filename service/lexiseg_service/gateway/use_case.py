@@ -27,13 +27,7 @@ from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer, WorkerRequest
-from lexiseg_service.question.prompts import (
-    bytes_of_points,
-    check_inside,
-    examples_of,
-    has_examples,
-    resolve_prompts,
-)
+from lexiseg_service.question.prompts import bytes_of_points, check_inside, examples_of, has_examples, resolve_prompts
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Settings

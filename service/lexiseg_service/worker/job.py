@@ -21,14 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from structlog.contextvars import bound_contextvars
 
-from lexiseg_model.errors import (
-    ExamplesError,
-    ForeignExamplesError,
-    OptionError,
-    PromptError,
-    ShapeError,
-    TaskError,
-)
+from lexiseg_model.errors import ExamplesError, ForeignExamplesError, OptionError, PromptError, ShapeError, TaskError
 from lexiseg_model.features import Features, Plan, TileFeatures
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, NotReady, QueueFull, RateLimited, ServiceError
 from lexiseg_service.fair_queue import Sender

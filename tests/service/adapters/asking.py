@@ -9,14 +9,15 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from lexiseg_model.types import Task
+from lexiseg_model.segmenter import RowsOf, Unfamiliar
+from lexiseg_model.types import ClassEntry, Task
 from lexiseg_service.adapters.loading import install
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.jobs.jobs import Jobs
 from lexiseg_service.settings import Adapter, Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
-from tests.model.stand_in import ColourSegmenter, picture
+from tests.model.stand_in import COLOURS, ColourSegmenter, picture
 from tests.service.engine_backend import EngineBackend
 
 SOON = 20.0  # seconds
@@ -30,11 +31,18 @@ IN_TEXT = base64.b64encode(PICTURE).decode()
 DATA_URI = f"data:image/png;base64,{IN_TEXT}"
 
 
+class Colours(ColourSegmenter):
+    """Knows the names of its colours; what crimson and the like mark is a guess."""
+
+    def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
+        return [Unfamiliar(k, "red", 0.3, 0.6) for k, entry in enumerate(classes) if not {*COLOURS} & {*entry.texts}]
+
+
 @asynccontextmanager
 async def adapted(*names: Adapter, **values: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gateway with adapters, all of them where none is named."""
     settings = Settings(model="colours", adapters=names or get_args(Adapter), **values)
-    engine = EngineBackend(ColourSegmenter(tasks=TASKS))
+    engine = EngineBackend(Colours(tasks=TASKS))
     app = create_app(settings, engine, Metrics())
     install(app, settings)
     jobs: Jobs | None = app.state.jobs

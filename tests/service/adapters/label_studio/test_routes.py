@@ -81,6 +81,17 @@ async def test_typed_words_are_asked_in_place_of_the_labels(client: httpx.AsyncC
     ]  # fmt: skip
 
 
+async def test_what_marks_an_unknown_word_says_that_it_is_a_guess(client: httpx.AsyncClient) -> None:
+    config = CONFIG.replace('predicted_values="red"', 'predicted_values="crimson"')
+    answer = await client.post(f"{URL}/predict", json=asked(config=config))
+
+    (prediction,) = answer.json()["results"]
+    assert "'Strawberry' is far from every word" in prediction["warnings"][0]
+    assert {region["value"]["brushlabels"][0]: region.get("meta") for region in prediction["result"]} == {
+        "Strawberry": {"text": prediction["warnings"]}, "blue": None
+    }  # fmt: skip
+
+
 async def test_what_label_studio_asks_first_is_answered(client: httpx.AsyncClient) -> None:
     health, setup = await client.get(f"{URL}/health"), await client.post(f"{URL}/setup", json={"project": "1"})
     event = await client.post(f"{URL}/webhook", json={"action": "ANNOTATION_CREATED"})

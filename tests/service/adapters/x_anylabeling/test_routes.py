@@ -46,15 +46,39 @@ async def test_a_rectangle_is_answered_with_what_it_holds(client: httpx.AsyncCli
     assert {tuple(point) for point in shape["points"]} == {(0, 0), (16, 0), (16, 16), (0, 16)}
 
 
-async def test_neither_words_nor_marks_is_said(client: httpx.AsyncClient) -> None:
-    answer = await client.post(f"{URL}/v1/predict", json={"model": "colours", "image": DATA_URI})
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({}, "params.text_prompt: expected words, or `marks`"),
+        ({"params": {"text_prompt": "a." * 2**16 + "a"}}, "params.text_prompt"),
+        ({"params": {"text_prompt": "red"}, "model": "sam9"}, "sam9"),
+        ({"params": {"text_prompt": "red"}, "image": "AAA"}, "image: expected"),
+    ],
+)
+async def test_a_refusal_is_the_images_description_and_leaves_its_shapes(
+    client: httpx.AsyncClient, body: dict[str, Any], reason: str
+) -> None:
+    answer = await client.post(f"{URL}/v1/predict", json={"model": "colours", "image": DATA_URI, **body})
 
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "params.text_prompt")
+    # What the tool reads; of another status it shows nothing and takes no shapes for the answer.
+    assert answer.status_code == 200
+    assert (answer.json()["success"], answer.json()["data"]["shapes"]) == (False, [])
+    assert answer.json()["data"]["replace"] is False
+    assert reason in answer.json()["data"]["description"]
 
 
-async def test_words_without_end_are_refused_before_they_are_told_apart(client: httpx.AsyncClient) -> None:
-    answer = await client.post(
-        f"{URL}/v1/predict", json={"model": "colours", "image": DATA_URI, "params": {"text_prompt": "a." * 2**16 + "a"}}
-    )
+async def test_shapes_of_an_unknown_word_say_that_they_are_a_guess(client: httpx.AsyncClient) -> None:
+    found = await shapes(client, text_prompt="crimson, blue")
 
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "params.text_prompt")
+    assert {shape["label"]: "is a guess" in (shape["description"] or "") for shape in found} == {
+        "crimson": True,
+        "blue": False,
+    }
+
+
+async def test_an_unknown_word_without_a_shape_is_the_images_description(client: httpx.AsyncClient) -> None:
+    body = {"model": "colours", "image": DATA_URI, "params": {"text_prompt": "xylem"}}
+    data = (await client.post(f"{URL}/v1/predict", json=body)).json()["data"]
+
+    assert (data["shapes"], data["replace"]) == ([], False)
+    assert "'xylem' is far from every word that colours was trained on" in data["description"]
