@@ -7,6 +7,7 @@ cvat-cli task auto-annotate 12 --function-module lexiseg_client.cvat -p labels=s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -34,12 +35,15 @@ class Function:
         self._classes = list(classes)
         self._task = task
         self._threshold = threshold
+        self._warned: set[str] = set()
         self.spec = cvataa.DetectionFunctionSpec(
             labels=[cvataa.label_spec(label.name, index, type="mask") for index, label in enumerate(classes)]
         )
 
     def detect(self, context: cvataa.DetectionFunctionContext, image: ImageLike) -> list[models.LabeledShapeRequest]:
         """Shapes with at least CVAT's confidence threshold: masks, or polygons where CVAT asks for them.
+
+        Warnings, as of words that the model does not know, are logged once each: cvat-cli writes them to its terminal.
 
         Raises:
             HTTPError: the service refused; of the errors that cvat-cli shows as a sentence.
@@ -50,6 +54,9 @@ class Function:
             answer = self._client.segment(image, self._classes, task=self._task, threshold=threshold, **mask_options)
         except LexisegError as error:
             raise urllib3.exceptions.HTTPError(str(error)) from None
+        for detail in [warning.detail for warning in answer.warnings if warning.detail not in self._warned]:
+            self._warned.add(detail)
+            logging.getLogger(__name__).warning(detail)
         shapes = []
         for segment in answer:
             index = segment.class_index

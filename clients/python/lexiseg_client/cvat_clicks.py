@@ -17,6 +17,9 @@ from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike, Upload, load
 from lexiseg_client.question.prompts import Point, Prompt
 
+if not hasattr(cvataa, "InteractionFunctionSpec"):
+    raise ImportError("this cvat-sdk has no interaction functions, as 2.80 has: pip install -U cvat-sdk cvat-cli")
+
 
 class Function:
     """A CVAT interaction function: the best mask for positive and negative points and a box."""

@@ -7,12 +7,16 @@ files are Labelme's; the server is that of LEXISEG_BASE_URL and LEXISEG_API_KEY.
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-import osam
-from osam.types import Annotation, BoundingBox, GenerateRequest, GenerateResponse, ModelMetadata
+try:
+    import osam
+    from osam.types import Annotation, BoundingBox, GenerateRequest, GenerateResponse, ModelMetadata
+except ImportError as error:
+    raise ImportError(f"osam as Labelme 5.5 or later brings it is needed: pip install -U labelme ({error})") from None
 
 from lexiseg_client.client import Client
 from lexiseg_client.errors import LexisegError
@@ -31,6 +35,9 @@ class Lexiseg(osam.types.Model):
     metadata = ModelMetadata(license_name="Apache-2.0", license_url="", source_url="", license_spdx="Apache-2.0")
     _blobs: ClassVar[dict[str, Any]] = {}  # nothing to download, as osam sees it
     client: Client | None = None  # None: of the environment
+    # Shows why there is nothing, as an exception would end Labelme with what is not saved; None: errors are raised.
+    show: ClassVar[Callable[[str], None] | None] = None
+    _shown: ClassVar[set[str]] = set()  # since the last answer to points: Labelme asks with each move of the mouse
 
     def __init__(self) -> None:
         self._client = self.client or Client()
@@ -39,7 +46,7 @@ class Lexiseg(osam.types.Model):
         """Segment the image of a request.
 
         Raises:
-            ValueError: no image, no prompt, or what the server refuses, in its words.
+            ValueError: no image or no prompt; without `show` also what the server refuses, in its words.
         """
         prompt = request.prompt
         if request.image is None or prompt is None:
@@ -49,13 +56,27 @@ class Lexiseg(osam.types.Model):
                 found = self._client.segment(request.image, prompt.texts, task="panoptic")
                 # Labelme looks the text up as it was typed, with its blanks.
                 named = [(segment, prompt.texts[segment.class_index or 0]) for segment in found]
+                for warning in found.warnings:
+                    self._tell(warning.detail)
             else:
                 found = self._client.segment(request.image, prompts=[prompt_of(prompt.points, prompt.point_labels)])
                 named = [(segment, None) for segment in found.of_prompt(0)[:1]]
+                self._shown.clear()
         except LexisegError as error:
-            raise ValueError(str(error)) from None
+            if type(self).show is None:
+                raise ValueError(str(error)) from None
+            if prompt.texts is not None:
+                self._shown.clear()
+            self._tell(str(error))
+            return GenerateResponse(model=request.model, annotations=[])
         annotations = [annotation_of(segment, text) for segment, text in named if segment.area]
         return GenerateResponse(model=request.model, annotations=annotations)
+
+    def _tell(self, sentence: str) -> None:
+        """Show a sentence once."""
+        if sentence not in self._shown:
+            self._shown.add(sentence)
+            (type(self).show or logging.getLogger(__name__).warning)(sentence)
 
 
 def prompt_of(points: Sequence[Sequence[float]], labels: Sequence[int]) -> Prompt:
@@ -87,8 +108,14 @@ def register(*names: str) -> None:
 def main() -> None:
     """Run Labelme with the server in place of the models that its menus choose at first."""
     register(*STANDS_FOR)
+    from labelme import app
     from labelme.__main__ import main as labelme  # with Qt
 
+    def show(sentence: str) -> None:
+        # Later: Labelme asks for previews while it paints.
+        app.QtCore.QTimer.singleShot(0, lambda: app.QtWidgets.QMessageBox.warning(None, "lexiseg", sentence))
+
+    Lexiseg.show = show
     sys.argv[0] = "labelme"
     labelme()
 

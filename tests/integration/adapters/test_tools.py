@@ -99,6 +99,7 @@ def test_tritons_client_speaks_the_open_inference_protocol(server: Server, photo
 def test_cvats_sdk_takes_the_functions_spec_and_reads_its_masks(server: Server, photo: Path) -> None:
     report = ask_with("cvat", server.url, str(photo))
 
+    assert [sentence.count("zyzzyva") for sentence in report["warned"]] == [1]
     classes = '["sky", {"name": "temple", "synonyms": ["building", "pagoda"]}]'
     request = f'{{"classes": {classes}, "threshold": 0.3}}'
     files: dict[str, Any] = {"image": photo.read_bytes(), "request": (None, request)}
@@ -141,6 +142,8 @@ def test_labelmes_session_finds_the_server_through_osam(server: Server, photo: P
     assert min(report["areas"]) > 0
     assert all(0 < score <= 1 for score in report["scores"])
     assert "at least 16" in report["refused"]
+    assert report["empty"] == [True, True]
+    assert ["at least 16" in report["told"][0], "zyzzyva" in report["told"][1]] == [True, True]
 
 
 async def asked(client: Client, photo: str) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """cvat-sdk runs the function as its driver would: it checks the spec, shapes are CVAT's, masks are read back."""
 
 import json
+import logging
 import sys
 from dataclasses import dataclass
+from logging.handlers import BufferingHandler
 
 import cvat_sdk.auto_annotation as cvataa
 import urllib3.exceptions
@@ -55,6 +57,16 @@ def refusals() -> list[str]:
     return said
 
 
+def warned() -> list[str]:
+    """What cvat-cli's terminal shows of two pictures with a word that the model does not know."""
+    handler = BufferingHandler(capacity=9)
+    logging.getLogger("lexiseg_client.cvat").addHandler(handler)
+    unknown = cvat.create(labels="zyzzyva", server=url)
+    unknown.detect(Context(), picture)
+    unknown.detect(Context(), picture)
+    return [record.getMessage() for record in handler.buffer]
+
+
 picture = Image.open(photo)
 interactor = cvat_clicks.create(server=url)
 prepared = interactor.preprocess_image(Clicking(), picture)
@@ -77,6 +89,7 @@ report = {
     "boxed": area_of(Prompts(bounding_box=((70, 30), (350, 410)))),
     "nothing": len(interactor.detect(Clicking(), prepared, Prompts())),
     "refused": refusals(),
+    "warned": warned(),
     "sure": len(function.detect(Context(conf_threshold=0.999), picture)),
 }
 print(json.dumps(report))

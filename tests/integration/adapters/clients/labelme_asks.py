@@ -36,12 +36,25 @@ def clicked(points: list[list[float]], labels: list[int]) -> dict[str, Any]:
 boxes, scores, labels, masks = get_bboxes_from_texts(
     session=OsamSession(model_name="yoloworld:latest"), image=pixels, image_id="a", texts=["sky", " building"]
 )
+told: list[str] = []
+
+
+def empty_with(texts: list[str], shape: tuple[int, ...] = pixels.shape) -> bool:
+    """Whether the answer is empty where Labelme would end of an exception."""
+    session = OsamSession(model_name="yoloworld:latest")
+    return not len(get_bboxes_from_texts(session, pixels[: shape[0], : shape[1]], "c", texts)[0])
+
+
 try:
     OsamSession(model_name="sam2:latest").run(image=pixels[:2, :2], image_id="b", texts=["sky"])
     refused = ""
 except ValueError as error:
     refused = str(error)
+lexiseg.Lexiseg.show = told.append
+empty = [empty_with(["sky"], (2, 2)), empty_with(["zyzzyva"])]
 report = {
+    "empty": empty,
+    "told": told,
     "downloaded": osam.apis.get_model_type_by_name("sam2:latest").get_size() is not None,
     "click": clicked([[200, 60]], [1]),
     "box": clicked([[70, 30], [350, 410]], [2, 3]),
