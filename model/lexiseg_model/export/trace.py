@@ -52,9 +52,11 @@ def trace(
         from onnxscript.ir.passes.common import ClearMetadataAndDocStringPass
     except ImportError as error:
         raise ExportError(f"ONNX export needs {error.name}: `pip install onnx onnxscript`") from None
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter warns about its own internals
+    in_place = [vars(module) for module in network.modules() if vars(module).get("inplace")]
+    with warnings.catch_warnings(action="ignore"), torch.no_grad():  # the exporter warns about its own internals
         try:
+            for activation in in_place:  # to decompose what writes into its input takes as long as all the rest
+                activation["inplace"] = False
             program = torch.onnx.export(
                 network,
                 tuple(inputs),
@@ -67,6 +69,9 @@ def trace(
             )
         except Exception as error:  # tracing raises errors of many types
             raise ExportError(f"{type(network).__name__} cannot be exported as ONNX: {error}") from error
+        finally:
+            for activation in in_place:
+                activation["inplace"] = True
     assert program is not None  # always set with `dynamo`
     ClearMetadataAndDocStringPass()(program.model)  # stack traces of the exporter, up to a third of a small graph
     program.save(target, external_data=False)
