@@ -154,8 +154,7 @@ def require_same_towers(trained_over: State, given: State) -> None:
 
 def _read_torchscript(path: Path) -> State:
     try:
-        with warnings.catch_warnings():  # torch deprecates the format
-            warnings.simplefilter("ignore", DeprecationWarning)
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # torch deprecates the format
             return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
     except RuntimeError as error:
         raise WeightsError(f"{path} cannot be read as a TorchScript archive: {str(error).splitlines()[0]}") from None

@@ -84,8 +84,7 @@ def _wanted_size(header: PictureHeader, short_side: int | None) -> tuple[int, in
 
 def _decode(content: bytes, header: PictureHeader, short_side: int | None) -> Picture:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             rgb, notes = _by_pillow(content, header, short_side)
     except PictureError:
         raise
