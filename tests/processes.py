@@ -14,10 +14,11 @@ MAX_SECONDS = 240  # a hung collective must not hang the tests
 def fork_server() -> ForkServerContext:
     """A context whose processes start without the threads and the state of the tests, with torch imported.
 
-    And with `torch._dynamo`, which the first optimizer of a process imports.
+    And with what else would take each of them seconds: `torch._dynamo`, which the first optimizer of a process imports,
+    and CLIP's towers with open_clip and transformers.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torch._dynamo"])
+    context.set_forkserver_preload(["torch", "torch._dynamo", "lexiseg_model.clip.towers"])
     return context
 
 
