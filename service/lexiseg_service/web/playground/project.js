@@ -10,7 +10,7 @@ const THUMB = 96; // pixels of the longer side
 const OF_A_PICTURE = [413, 415, 422]; // status codes that concern one picture; the others continue
 const IN_FLIGHT = 2; // pictures that are labelled at a time: the service answers about one while another is sent and read
 const MAX_NAMES = 3; // of skipped pictures in the message
-const [OPEN, SETTINGS] = ["lexiseg-open", "lexiseg-settings"]; // local storage: key of the picture that is shown, the question
+const [SHOWN, QUESTION] = ["shown", "question"]; // names of notes: the key of the picture that is shown, the settings
 let pictures = []; // {key, name, bytes, width, height, thumb, line, doc, past, future}; `file` and `image` where they are needed
 let strip = []; // the same in the order of the filmstrip
 let control = null; // AbortController of what runs over all pictures
@@ -26,12 +26,13 @@ function sureness({ doc }) {
 
 /** Opens the project of the last visit, with its question unless there is another. */
 export async function open(hasQuestion) {
-  pictures = (await store.load().catch(() => [])).map((one) => ({ ...one, id: null, past: [], future: [], isKept: true }));
+  const [kept, last, question] = await Promise.all([store.load(), store.read(SHOWN), store.read(QUESTION)]).catch(() => [[]]);
+  pictures = kept.map((one) => ({ ...one, id: null, past: [], future: [], isKept: true }));
   if (!pictures.length) return;
   $("many").open = pictures.length > 1;
-  if (!hasQuestion) restore(JSON.parse(localStorage.getItem(SETTINGS) ?? "{}"));
+  if (!hasQuestion) restore(question ?? {});
   drawStrip();
-  await show(pictures.find(({ key }) => key === Number(localStorage.getItem(OPEN))) ?? pictures[0]);
+  await show(pictures.find(({ key }) => key === last) ?? pictures[0]);
 }
 
 /** Adds a decoded picture, as of `opened`; returns it as one of the project. @returns {any} */
@@ -67,13 +68,15 @@ page.addEventListener("edited", ({ detail: picture }) => {
   save(picture);
   mark(picture);
 });
-page.addEventListener("changed", () => localStorage.setItem(SETTINGS, JSON.stringify(settings())));
+page.addEventListener("changed", () => note(QUESTION, settings()));
+
+const note = (name, value) => store.note(name, value).catch(() => null); // a full disk is told where a picture is saved
 
 export const all = () => pictures;
 
 /** The file of a picture, read when it is needed. */
 export async function fileOf(picture) {
-  picture.file ??= await store.fileOf(picture.key);
+  picture.file ??= await store.read(picture.key);
   if (!picture.file) throw problemOf(`${picture.name} is no longer in this browser.`);
   return picture.file;
 }
@@ -89,7 +92,7 @@ export async function show(picture, image = null) {
   emit("tab", "picture");
   $("note").textContent = picture.note ?? "";
   if (before && before !== picture) before.image.close();
-  localStorage.setItem(OPEN, picture.key);
+  note(SHOWN, picture.key);
   mark(before);
   mark(picture);
   picture.line?.scrollIntoView({ block: "nearest", inline: "nearest" });

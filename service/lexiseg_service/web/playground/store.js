@@ -1,4 +1,6 @@
 // Databases in this browser (IndexedDB), and the project's: files, and pictures with their documents. Apart, so that files are read late.
+//
+// What the visitor must not lose is kept here: browsers write localStorage seconds later, and a crash loses it.
 
 /**
  * A function of names of stores and `act`: the result of `act` with these stores, once it is on disk. It rejects with a
@@ -34,7 +36,9 @@ const within = databaseOf("lexiseg-project", (database) => {
 });
 
 export const load = () => within([PICTURES], (pictures) => pictures.getAll());
-export const fileOf = (key) => within([FILES], (files) => files.get(key));
+/** A file by the key of its picture, or what was noted under a name. */
+export const read = (key) => within([FILES], (files) => files.get(key));
+export const note = (name, value) => within([FILES], (files) => files.put(value, name));
 export const keep = (picture, file = null) =>
   within(file ? [PICTURES, FILES] : [PICTURES], (pictures, files) => pictures.put(picture) && files?.put(file, picture.key));
 export const forget = (key) => within([PICTURES, FILES], (pictures, files) => pictures.delete(key) && files.delete(key));

@@ -98,7 +98,7 @@ def test_a_page_that_is_closed_without_a_word_keeps_project_and_question(
     assert held(again) == before
 
 
-def test_a_killed_browser_keeps_pictures_and_labels(playwright: Playwright, server: Server, tmp_path: Path) -> None:
+def test_a_killed_browser_keeps_pictures_labels_and_words(playwright: Playwright, server: Server, tmp_path: Path) -> None:
     def started() -> BrowserContext:
         context = playwright.chromium.launch_persistent_context(
             tmp_path, executable_path=chromium.require(), args=["--no-sandbox"]
@@ -110,6 +110,8 @@ def test_a_killed_browser_keeps_pictures_and_labels(playwright: Playwright, serv
     page = opened(context, server.url)
     add_files(page, one=CHINA, two=FLOWER)
     label_all(page, "sky")
+    add(page, "tree")
+    expect_result(page, "tree")
     before = page.evaluate(SCORES)
     with context.expect_event("close"):
         for process in psutil.process_iter(["cmdline"]):
@@ -121,6 +123,7 @@ def test_a_killed_browser_keeps_pictures_and_labels(playwright: Playwright, serv
 
     expect(strip(again)).to_have_count(2)
     assert again.evaluate(SCORES) == before
+    expect(again.locator("#chips li")).to_contain_text(["sky", "tree"])
     context.close()
 
 
