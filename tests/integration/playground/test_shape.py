@@ -43,6 +43,27 @@ BEYOND = """() => [...document.querySelectorAll("button, select, input, label, s
     .map((one) => one.id || one.textContent)"""
 
 
+ZOOM = """async () => {
+    const { view: { canvas, image, zoom } } = await import("/playground/view.js");
+    return zoom / Math.min(canvas.width / image.width, canvas.height / image.height);
+}"""
+
+
+def test_a_stage_of_another_size_keeps_the_zoom(page: Page) -> None:
+    choose(page)
+    page.focus("#canvas")
+    for _ in range(4):
+        page.keyboard.press("+")
+    before = page.evaluate(ZOOM)
+    height = page.locator("#canvas").evaluate("(canvas) => canvas.height")
+
+    page.set_viewport_size({"width": 1400, "height": 700})
+
+    until(page, f"document.getElementById('canvas').height < {height}")
+    assert page.evaluate(ZOOM) == pytest.approx(before)
+    assert before > 4
+
+
 @pytest.mark.parametrize("mode", ["Picture", "Video"])
 def test_at_a_zoom_of_400_percent_every_control_is_on_the_screen(browser: Browser, server: Server, mode: str) -> None:
     context = browser.new_context(viewport={"width": 320, "height": 256})  # WCAG 2.2, 1.4.10

@@ -17,7 +17,7 @@ class View {
     this.pointers = new Map();
     this.image = null;
     this.clear();
-    new ResizeObserver(() => this.fit()).observe(canvas);
+    new ResizeObserver(() => this.#resize()).observe(canvas);
     canvas.addEventListener("pointerleave", () => {
       this.at = null; // pixel under the pointer
       emit("hover", null);
@@ -62,14 +62,20 @@ class View {
     this.names = []; // {x, y, text, colour}
   }
 
-  /** Shows the whole image, centred. */
-  fit() {
+  /** Keeps zoom and middle, as where a tool takes a line of its own. */
+  #resize() {
+    if (!this.image) return;
+    const middle = this.#pixel({ x: this.canvas.width / 2, y: this.canvas.height / 2 });
+    this.fit(this.zoom / this.#least(), middle);
+  }
+
+  /** Shows the whole image, or `closer` times as large around a pixel. */
+  fit(closer = 1, { x, y } = { x: 0, y: 0 }) {
     const ratio = window.devicePixelRatio;
     this.canvas.width = Math.max(1, Math.round(this.canvas.clientWidth * ratio));
     this.canvas.height = Math.max(1, Math.round(this.canvas.clientHeight * ratio));
-    if (!this.image) return;
-    this.zoom = this.#least();
-    this.#put(0, 0);
+    this.zoom = closer * this.#least();
+    this.#put(this.canvas.width / 2 - x * this.zoom, this.canvas.height / 2 - y * this.zoom);
     this.draw();
   }
 
