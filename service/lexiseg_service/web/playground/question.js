@@ -37,11 +37,6 @@ export function stop() {
 
 /** Acts after all earlier requests and edits: what is done while an answer is on its way is neither lost nor overtaken. */
 export function inOrder(act) {
-  if (!count) return act();
-  return queued(act);
-}
-
-function queued(act) {
   count += 1;
   const done = last.then(() => act()).finally(() => (count -= 1));
   last = done.catch(() => null); // reported as an unhandled rejection; the next ones go on
@@ -94,7 +89,7 @@ function ask() {
   };
   if (!words && !prompted().length) return take([null, null]);
   const control = (running = new AbortController());
-  queued(() => request(act, take, ask, control));
+  inOrder(() => request(act, take, ask, control));
 }
 
 /** Adds the number of its colour and a name to a segment of a document or a clip. */
@@ -241,7 +236,7 @@ page.addEventListener("shown", ({ detail: { box, ...point } }) => {
     emit("chosen");
   };
   const done = () => (state.pending = state.pending.filter((each) => each !== waits));
-  queued(() => request(act, take, () => emit("shown", { box, ...point }), new AbortController())).finally(done);
+  inOrder(() => request(act, take, () => emit("shown", { box, ...point }), new AbortController())).finally(done);
 });
 
 page.addEventListener("stroke", ({ detail }) => {
