@@ -26,7 +26,6 @@ from lexiseg_model.methods.tiny.proposals import proposing, search, windows
 from lexiseg_model.methods.tiny.settings import ProposalSettings
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import TOKENIZER, WIDTH, tower_folder
-from lexiseg_model.segmenter import Corrections
 from lexiseg_model.tasks import negative_points, pixels, point_rules
 from lexiseg_model.video import motion, tracking
 
@@ -145,7 +144,6 @@ def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
         "regions": {"min_share": pixels.MIN_INSTANCE},
         "looks": {"largest": closer_look.KEPT, "cached": closer_look.MAX_LOOKS},
         "prompts": {"max_answers": negative_points.MAX_ANSWERS, "certain": point_rules.CERTAIN},
-        "takes_masks": isinstance(model, Corrections),
         "proposals": _proposals(model.settings.proposals),
     }
 

@@ -158,9 +158,9 @@ export function warningsOf(rules, { classes, texts }, task) {
   ];
 }
 
-/** A warning if masks are corrected with a model that does not support mask prompts. */
+/** A warning if masks are corrected: models of this page take none as prompts. */
 export function warningsOfPrompts(rules, prompts) {
-  if (rules.takes_masks || !prompts.some(({ mask }) => mask)) return [];
+  if (!prompts.some(({ mask }) => mask)) return [];
   const what = "takes no masks as prompts: what the points and the box show alone, or the mask's box, was added to the mask or removed from it";
   return [{ type: "no-mask-prompts", detail: `${rules.card.name} ${what}`, field: "prompts" }];
 }
