@@ -38,12 +38,9 @@ const acts = {
   next: () => emit("next"),
 };
 for (const [id, act] of Object.entries(acts)) $(id).addEventListener("click", act);
-$("tools").addEventListener("submit", () => {
-  rename($("label").value);
-  $("canvas").focus();
-});
-$("label").addEventListener("change", () => rename($("label").value));
-for (const name of ["input", "change"]) $("tools").addEventListener(name, () => view.draw());
+$("label").addEventListener("change", () => rename($("label").value)); // Enter changes it before it submits
+$("tools").addEventListener("submit", () => $("canvas").focus());
+$("tools").addEventListener("input", () => view.draw());
 
 const resize = (factor) => ($("radius").value = String($("radius").valueAsNumber * factor));
 const keys = { d: acts.delete, delete: acts.delete, m: acts.merge, s: acts.split, "[": () => resize(1 / BRUSH_STEP), "]": () => resize(BRUSH_STEP) };

@@ -81,8 +81,7 @@ $("examples").addEventListener("click", async ({ target }) => {
 /** Asks the question of an example, unless the visitor has typed words. */
 function askAsExample({ words, task }) {
   if (state.words.length) return;
-  $("background").checked = true;
-  tasks.value = task ?? "semantic";
+  restore({ task: task ?? "semantic", background: true });
   sessionStorage.setItem(EXAMPLE_KEY, words ?? "");
   if (words) addWords(words);
   else emit("changed");
@@ -118,9 +117,7 @@ function removeExampleWords() {
   const words = sessionStorage.getItem(EXAMPLE_KEY)?.split(",");
   if (!words) return;
   sessionStorage.removeItem(EXAMPLE_KEY);
-  $("background").checked = true;
-  tasks.value = "semantic";
-  state.words = state.words.filter(({ name }) => !words.includes(name));
+  restore({ words: state.words.filter(({ name }) => !words.includes(name)), task: "semantic", background: true });
 }
 
 document.addEventListener("paste", (event) => {

@@ -115,7 +115,7 @@ export const settings = () => ({ words: state.words, task: tasks.value, backgrou
 
 const valuesOf = (ids) => Object.fromEntries(ids.map((id) => [id, $(id).value]));
 
-/** Sets what `settings` returned; what a menu does not offer stays as it is. */
+/** Sets what `settings` returned, or a part of it; what a menu does not offer stays as it is. @param {any} settings */
 export function restore({ words, task, background, ...menus }) {
   state.words = words ?? state.words;
   if ([...tasks].some((button) => button.value === task)) tasks.value = task;

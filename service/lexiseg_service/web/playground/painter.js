@@ -7,7 +7,6 @@ const WIDE = 0.5; // share of a segment's longest run; its name is written in th
 const MIN_NAMED = 0.002; // share of the picture; smaller segments get no name
 const OUTLINES_PER_SIDE = 640; // an outline is as thick as the longer side divided by this
 const port = /** @type {any} */ (self); // typed as a window, whose postMessage differs from a worker's
-const pen = /** @type {any} */ (new OffscreenCanvas(1, 1).getContext("2d")); // parses CSS colours
 let map = null; // of segments
 
 /** `image` [height, width] and `masks` come with a new answer only. */
@@ -43,7 +42,7 @@ function placesOfNames(count) {
   });
 }
 
-/** Bitmaps of fills and outlines. `inks[i]`: {colour, faint, pattern} of segment i, or null where it is hidden. */
+/** Bitmaps of fills and outlines. `inks[i]`: {colour (as #rrggbb), faint, pattern} of segment i, or null where it is hidden. */
 function drawn(inks) {
   const { cells, width, height } = map;
   const layers = [new ImageData(width, height), new ImageData(width, height)];
@@ -66,7 +65,6 @@ function drawn(inks) {
 const marked = (pattern, x, y) => (pattern === 1 ? (x + y) % 12 < 2 : pattern === 2 && x % 9 < 3 && y % 9 < 3);
 
 function wordOf(colour, alpha, factor) {
-  pen.fillStyle = colour;
-  const [red, green, blue] = [1, 3, 5].map((start) => parseInt(pen.fillStyle.slice(start, start + 2), 16) * factor);
+  const [red, green, blue] = [1, 3, 5].map((start) => parseInt(colour.slice(start, start + 2), 16) * factor);
   return (alpha | (blue << 16) | (green << 8) | red) >>> 0;
 }

@@ -24,8 +24,7 @@ class View {
     });
     canvas.addEventListener("contextmenu", (event) => event.preventDefault());
     const acts = { pointerdown: this.#down, pointermove: this.#move, pointerup: this.#up, pointercancel: this.#up, wheel: this.#wheel, keydown: this.#key };
-    const listen = (name, act) => canvas.addEventListener(name, (event) => this.image && act.call(this, event), { passive: false });
-    for (const [name, act] of Object.entries(acts)) listen(name, act);
+    for (const [name, act] of Object.entries(acts)) canvas.addEventListener(name, (event) => this.image && act.call(this, event), { passive: false });
   }
 
   /** Whether a plain click or stroke adds. */
