@@ -1,6 +1,7 @@
 """Writes pictures of the page: a server of its own, in Chromium, with the photographs to try.
 
 - playground.png: the first one, answered.
+- annotate-review.webp, annotate-correct.webp: a project of four photographs, labelled; a mask that a brush corrects.
 - playground.webp: the page at work, for the README's first screen.
 
 `python -m docs.write_playground` in a checkout; Chromium as tests/integration/playground needs it.
@@ -16,9 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image, ImageDraw
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import FilePayload, Locator, Page, expect, sync_playwright
 
-from tests import chromium
+from tests import chromium, pictures
+from tests.integration.playground.asking import place
 from tests.integration.server import Server
 
 PICTURES = Path(__file__).with_name("pictures")
@@ -29,6 +31,10 @@ ANIMATION = "playground.webp"
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 ANIMATION_SIZE = (900, 480)
 QUALITY = 70
+ALBUM = ("flower", "coffee", "chelsea", "china")
+WORDS = ("flower", "cup", "cat", "building")
+CLOSER = -550  # pixels that the wheel turns: four times as large
+STROKE = ((335, 335), (535, 388))  # from a pixel of the last photograph to a place on the page
 POINTING, LOOKING = 900, 2200  # milliseconds that a frame is shown
 POINTER = ((0, 0), (0, 17), (4, 13), (7, 20), (10, 19), (7, 12), (12, 12))  # outline of an arrow, in pixels
 
@@ -96,6 +102,36 @@ def main(folder: Path = PICTURES) -> None:
     painted.quantize(COLOURS).save(folder / "playground.png", optimize=True)
 
 
+def annotate(folder: Path = PICTURES) -> None:
+    """Write annotate-review.webp and annotate-correct.webp."""
+    files: list[FilePayload] = [
+        {"name": f"{name}.jpg", "mimeType": "image/jpeg", "buffer": pictures.encoded(pictures.photograph(name), "JPEG")}
+        for name in ALBUM
+    ]
+    with opened() as page:
+        page.evaluate("document.getElementById('many').open = true")
+        page.set_input_files("#files", files)
+        expect(page.locator("#strip li")).to_have_count(len(ALBUM), timeout=PATIENCE)
+        page.fill("#word", ", ".join(WORDS))
+        page.press("#word", "Enter")
+        page.get_by_role("button", name="Label all").click()
+        expect(page.locator("#strip .labelled")).to_have_count(len(ALBUM), timeout=PATIENCE)
+        page.get_by_role("button", name="Accept").click()
+        page.locator("#strip button").last.click()
+        page.evaluate("document.getElementById('timings').style.visibility = 'hidden'")
+        page.get_by_role("button", name="Correct building").click()
+        page.locator("#panel").evaluate("(panel) => panel.scrollTo(0, 0)")
+        page.mouse.move(0, 0)  # away from the list, whose line lifts the segment off
+        answered(page, "building").save(folder / "annotate-review.webp", quality=QUALITY)
+        page.check("[name=sign][value=brush]")
+        page.mouse.move(*place(page, *STROKE[0]))
+        page.mouse.wheel(0, CLOSER)
+        page.mouse.down()
+        page.mouse.move(STROKE[1][0], STROKE[1][1], steps=8)
+        page.mouse.up()
+        answered(page, "building").save(folder / "annotate-correct.webp", quality=QUALITY)
+
+
 def animate(folder: Path = PICTURES) -> None:
     """Write playground.webp."""
     with opened() as page:
@@ -109,4 +145,5 @@ def animate(folder: Path = PICTURES) -> None:
 
 if __name__ == "__main__":
     main()
+    annotate()
     animate()
