@@ -94,11 +94,11 @@ function ask() {
 
 /** Adds the number of its colour and a name to a segment of a document or a clip. */
 function withLooks(one) {
-  const { label, number, task, track_id: track } = one;
-  if (task === "prompt") return { ...one, colour: state.words.length + number - 1, name: nameOf(label, number, track) };
+  const { label, number, track_id: track } = one;
+  const isRegion = one.task === "semantic";
   const word = state.words.findIndex(({ name }) => name === label);
-  const colour = task === "semantic" ? (word < 0 ? one.class_index : word) : state.words.length + (track ?? number);
-  return { ...one, colour, name: nameOf(label, number, task === "semantic" ? null : track) };
+  const colour = isRegion ? (word < 0 ? one.class_index : word) : state.words.length + (track ?? number) - 1;
+  return { ...one, colour, name: nameOf(label, number, isRegion ? null : track) };
 }
 
 /** An answer that is no document's, ready to be shown: about a frame of a clip, or of another server. */

@@ -65,6 +65,20 @@ def test_a_click_on_what_a_word_found_refines_it(page: Page) -> None:
     expect(segments(page)).to_have_count(2)
 
 
+def test_objects_of_words_and_of_boxes_have_colours_of_their_own(page: Page) -> None:
+    page.check("[name=task][value=instance]")
+    labelled(page, "building")
+    page.mouse.move(*place(page, 520, 200))
+    page.mouse.down()
+    page.mouse.move(*place(page, 630, 420), steps=4)
+    page.mouse.up()
+    expect_result(page, "Cut out 1 object")
+
+    colours = [one.get_attribute("style") for one in page.locator("#segments .swatch").all()]
+
+    assert len(set(colours)) == len(colours) == 2
+
+
 def test_clicks_made_while_an_answer_is_on_its_way_all_count(page: Page) -> None:
     labelled(page, "sky", "building")
     page.get_by_role("button", name="Correct building").click()
