@@ -35,6 +35,7 @@ class TinyRecipe(RunRecipe):
     trunk: TrunkTraining = "trained"  # frozen: as published; deep: the stages from stride 16 on are trained
     open_check: bool = False  # no crop asks for the names of the open check
     names_weight: float = Field(0.0, ge=0)  # weight of the loss against what the published trunk's classifier sees
+    keep_weight: float = Field(0.0, ge=0)  # weight of the loss that keeps what the starting weights say of other words
     out: Path = Path("runs/tiny")
     balance: float = Field(ge=0, le=1)  # a class's weight is frequency ** -balance
     zoom: tuple[float, float] = (0.35, 1.3)  # side of a crop's window, as a share of the photograph's shorter side

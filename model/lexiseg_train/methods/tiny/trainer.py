@@ -25,6 +25,7 @@ from lexiseg_train.data.licences import usable_photographs
 from lexiseg_train.methods.tiny import OPEN_NAMES, TEXTS, TinyRecipe, TrunkTraining
 from lexiseg_train.methods.tiny.drawn.examples import Batch, Examples, Pasting
 from lexiseg_train.methods.tiny.drawn.requests import source_of
+from lexiseg_train.methods.tiny.keeping import Keeper
 from lexiseg_train.methods.tiny.losses import (
     BatchQuestions,
     Questions,
@@ -96,6 +97,9 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         is_frozen = recipe.trunk != "trained"
         self.frozen = fold_batch_norms(deepcopy(self.network.network.trunk).eval()) if is_frozen else None
         self.is_published = is_frozen and _is_published(self.network.network.trunk, recipe.trunk)
+        self.keeper = (
+            Keeper(initial_network(recipe), self.table.plain_rows, self.device) if recipe.keep_weight else None
+        )
         self.same_meaning = rule.same_meaning
         self.store = resident(packs, self.device)
         shares = _shares(packs, recipe)
@@ -129,11 +133,18 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
 
     def _mode(self) -> None:
         self.network.train()
-        self.network.network.trunk.eval()  # its batch norms keep ImageNet's statistics
+        # Batch norms keep the statistics that they began with: ImageNet's, or where answers are kept, all.
+        (self.network if self.keeper is not None else self.network.network.trunk).eval()
 
     def _loss(self, batch: Batch) -> Tensor:
         features, deep, named = self._features(batch.views)
         loss = self._losses(features, deep, batch.questions, self.network.network.project_texts)
+        if self.keeper is not None:
+            images = normalised(render(self.store, batch.views, self._phase().crop))
+            random = np.random.default_rng([self.recipe.seed, self.step, 1])
+            presence, pixels = self.keeper.losses(self.network.network, features, images, random)
+            self.note(kept_presence=presence.item(), kept_pixels=pixels.item())
+            loss = loss + self.recipe.keep_weight * (0.15 * presence + pixels)
         if named is None:
             return loss
         answers = batch.questions.full.answers.to(self.device)
