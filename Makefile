@@ -44,7 +44,7 @@ $(VENV)/.serve: SHELL := /bin/bash
 INSTALL_ALOUD := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-compile $(PIP_ARGS)
 ALOUD = echo $(1) && set -o pipefail && PYTHONUNBUFFERED=1 $(INSTALL_ALOUD) $(2) 2>&1 | awk '$(PROGRESS)'
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends
-TYPED := $(wildcard docs model/lexiseg_model model/lexiseg_train service/lexiseg_service clients/python/lexiseg_client benchmarks loadtests proto tests)
+TYPED := $(wildcard docs model/templates.py model/lexiseg_model model/lexiseg_train service/lexiseg_service clients/python/lexiseg_client benchmarks loadtests proto tests)
 
 .DEFAULT_GOAL := help
 # Two pips at once would tear the environment.
@@ -92,7 +92,7 @@ check: $(VENV)/.check $(VENV)/node/.done  ## lint, formatting, types, the gRPC a
 	$(BIN)/buf lint proto
 	$(BIN)/buf breaking proto --against proto/promised.json
 	$(BIN)/python proto/openapi.py check
-	$(BIN)/python -W ignore -m lexiseg_model.methods.tiny.browser_parts check
+	$(BIN)/python -W ignore model/templates.py check
 	$(BIN)/hadolint Dockerfile
 	$(NODE) $(VENV)/node/node_modules/eslint/bin/eslint.js --config $(VENV)/node/eslint.config.js service/lexiseg_service/web
 	$(NODE) $(VENV)/node/node_modules/typescript/bin/tsc -p requirements/node/tsconfig.json
@@ -105,7 +105,7 @@ openapi: $(VENV)/.check  ## write the promised REST interface anew
 	$(BIN)/python proto/openapi.py write $(ARGS)
 
 graphs: $(VENV)/.test  ## write the templates of the browser's graphs anew
-	$(BIN)/python -W ignore -m lexiseg_model.methods.tiny.browser_parts write
+	$(BIN)/python -W ignore model/templates.py write
 
 wheel: $(BIN)/pip  ## build the four wheels into dist/, install them elsewhere, let them serve one photograph
 	PYTHON=$(PYTHON) PIP_ARGS='$(PIP_ARGS)' .ci/wheel

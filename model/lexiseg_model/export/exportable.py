@@ -23,7 +23,7 @@ class Part(NamedTuple):
 
     `example(rows, columns)` makes inputs for an image of so many blocks of 32 x 32 pixels. `sizes` has the dynamic
     dimensions of each input by name, as `dynamic_shapes` of `torch.export`; `weights` those of the module's state in
-    which models differ. `template` is a file of `trace.write_template`, which saves the trace.
+    which models differ. `template` is a file of `model/templates.py`, which saves the trace.
     """
 
     name: str

@@ -1,15 +1,12 @@
-"""The graphs of a page without a service, as parts for export, and the templates of all graphs.
+"""The graphs of a page without a service, as parts for export.
 
-`make graphs` writes the templates anew, which are part of the package: a site is written without a trace.
+Their templates are part of the package, so that a site is written without a trace; `make graphs` writes them anew.
 """
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +15,6 @@ from torch.export import Dim
 
 from lexiseg_model import catalogue
 from lexiseg_model.export.exportable import Part
-from lexiseg_model.export.trace import differ, write_template
 from lexiseg_model.methods.tiny import by_example
 from lexiseg_model.methods.tiny.browser_graphs import (
     Examples,
@@ -33,7 +29,7 @@ from lexiseg_model.methods.tiny.browser_graphs import (
     Things,
     Tower,
 )
-from lexiseg_model.methods.tiny.graphs import TEMPLATES, with_templates
+from lexiseg_model.methods.tiny.graphs import with_templates
 from lexiseg_model.methods.tiny.mask_graphs import mask_parts
 from lexiseg_model.methods.tiny.network import EMBEDDING
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
@@ -183,29 +179,3 @@ def fit_templates(model: TinySegmenter) -> bool:
     """Whether the templates are for that model: the rules of the bundled one are constants in them."""
     bundled = catalogue.read_card(FOLDER)
     return model.settings == TinySettings(**bundled.settings) and model.familiar is not None
-
-
-def write_templates(folder: Path) -> None:
-    """Replace the templates of all graphs in a folder."""
-    for old in folder.glob("*.onnx"):
-        old.unlink()
-    model = catalogue.load_folder(FOLDER, "cpu", "exact")
-    assert isinstance(model, TinySegmenter)
-    for part in (*model.parts(), *browser_parts(model, Reading(model))):
-        write_template(part, folder)
-
-
-def check_templates() -> None:
-    """Exit with the names of templates that are not those of the code."""
-    with tempfile.TemporaryDirectory() as draft:
-        write_templates(Path(draft))
-        names = sorted({path.name for folder in (TEMPLATES, Path(draft)) for path in folder.glob("*.onnx")})
-        if stale := [name for name in names if differ(TEMPLATES / name, Path(draft) / name)]:
-            sys.exit(f"{', '.join(stale)} of {TEMPLATES} out of date: run `make graphs`")
-
-
-if __name__ == "__main__":
-    if sys.argv[1:] == ["check"]:
-        check_templates()
-    else:
-        write_templates(TEMPLATES)

@@ -1,6 +1,7 @@
 """Templates of graphs: they hold no weights, and serve models of other weights and the same rules."""
 
 import copy
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ from onnx import numpy_helper
 
 from lexiseg_model.catalogue import load
 from lexiseg_model.errors import ExportError
-from lexiseg_model.export.trace import differ
 from lexiseg_model.export.write import write_part
 from lexiseg_model.methods.tiny.browser_graphs import Reading
 from lexiseg_model.methods.tiny.browser_parts import browser_parts
@@ -19,6 +19,9 @@ from lexiseg_model.methods.tiny.graphs import TEMPLATES
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import OwnColours
 from lexiseg_model.methods.tiny.words.familiar import Familiar
+from tests.test_architecture import ROOT
+
+differ = runpy.run_path(str(ROOT / "model/templates.py"))["differ"]
 
 
 @pytest.fixture(scope="module")
