@@ -45,7 +45,7 @@ def write(
     with tempfile.TemporaryDirectory() as draft:
         export_folder, manifest = _image_export(model, source, Path(draft))
         image = (manifest.of("int8") or manifest.of("float32"))[0]
-        _cast_outputs(export_folder / image.file, folder / "image.onnx")
+        _write_image_pass(export_folder / image.file, folder / "image.onnx")
         for graph in manifest.parts:
             (folder / graph.file).write_bytes((export_folder / graph.file).read_bytes())
     reading = Reading(model)
@@ -69,12 +69,14 @@ def _image_export(model: segmenter.TinySegmenter, source: Path, draft: Path) -> 
     return draft / "onnx", add_int8(draft / "onnx", manifest, (), ranges) if ranges.is_file() else manifest
 
 
-def _cast_outputs(source: Path, target: Path) -> None:
-    """Cast the outputs of the image pass's graph to float16, the type of cached features."""
+def _write_image_pass(source: Path, target: Path) -> None:
+    """Rewrite the graph of the image pass for browsers, with outputs in float16, the type of cached features."""
     import onnx
     from onnx import TensorProto, helper
 
-    graph = onnx.load(source)
+    from lexiseg_model.export.wasm import rewritten
+
+    graph = rewritten(onnx.load(source))
     for name, output in zip(("pixels", "image", "cells"), graph.graph.output, strict=True):
         graph.graph.node.append(helper.make_node("Cast", [output.name], [name], to=TensorProto.FLOAT16))
         output.name = name
