@@ -35,10 +35,10 @@ def visible_files(folder: Path) -> list[Path]:
 
 def fitting(name: str, room: int = 0) -> str:
     """A name of at most 255 - `room` bytes; a longer one is cut, and ends in a digest of the whole."""
-    encoded, most = os.fsencode(name), MAX_BYTES - room
-    if len(encoded) <= most:
+    encoded, max_bytes = os.fsencode(name), MAX_BYTES - room
+    if len(encoded) <= max_bytes:
         return name
-    end = most - 2 * DIGEST_BYTES - 1
+    end = max_bytes - 2 * DIGEST_BYTES - 1
     for _ in range(LONGEST_CHARACTER):  # not within a character
         end -= encoded[end] & 0xC0 == 0x80
     return f"{os.fsdecode(encoded[:end])}-{hashlib.blake2b(encoded, digest_size=DIGEST_BYTES).hexdigest()}"

@@ -63,17 +63,17 @@ class Source:
             Unreadable: it cannot be read.
             TooLarge: it has more bytes than the limit.
         """
-        most = limits.max_image_bytes
+        max_bytes = limits.max_image_bytes
         try:
             if self.path is not None:
                 with self.path.open("rb") as file:
-                    content = file.read(most + 1)
+                    content = file.read(max_bytes + 1)
             else:
-                content = sys.stdin.buffer.read(most + 1) if self.name == STDIN else _fetched(self.name, most)
+                content = sys.stdin.buffer.read(max_bytes + 1) if self.name == STDIN else _fetched(self.name, max_bytes)
         except OSError as error:
             raise Unreadable(error.strerror or str(error)) from None
-        if len(content) > most:
-            raise TooLarge(f"more than {most:,} bytes")
+        if len(content) > max_bytes:
+            raise TooLarge(f"more than {max_bytes:,} bytes")
         return content
 
     def pixels(self, limits: Limits) -> NDArray[np.uint8]:

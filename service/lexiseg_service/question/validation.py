@@ -53,8 +53,8 @@ def parse_json(text: str | bytes | bytearray, limits: Limits, more: int = 0) -> 
         MalformedRequest: not JSON.
     """
     encoded = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    if sum(encoded.count(mark) for mark in (b",", b"[", b"{")) > (most := max_values(limits) + more):
-        raise TooLarge(f"the JSON holds more than {most:,} values")
+    if sum(encoded.count(mark) for mark in (b",", b"[", b"{")) > (max_count := max_values(limits) + more):
+        raise TooLarge(f"the JSON holds more than {max_count:,} values")
     try:
         return orjson.loads(encoded)
     except orjson.JSONDecodeError as error:

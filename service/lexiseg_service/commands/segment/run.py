@@ -301,9 +301,9 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
 
 
 def _fitting(job: Job, classes: tuple[ClassEntry, ...]) -> tuple[ClassEntry, ...]:
-    most = MAX_VALUE - has_unlabelled(job.question)
-    if job.kind == "voc" and len(classes) > most:
-        expected = f"at most {most}, as 255 is void in its masks; --format labelmap and coco take more"
+    max_classes = MAX_VALUE - has_unlabelled(job.question)
+    if job.kind == "voc" and len(classes) > max_classes:
+        expected = f"at most {max_classes}, as 255 is void in its masks; --format labelmap and coco take more"
         raise InvalidValue.of("--format voc", f"{len(classes)} classes", expected)
     return classes
 

@@ -140,18 +140,18 @@ class Jobs:
     def _listed(
         self, identity: str, asked: JobInput, archive: BinaryIO | None, tasks: Tasks | None
     ) -> tuple[SourceKind, str, list[Picture]]:
-        most = self._settings.job_pictures
+        max_pictures = self._settings.job_pictures
         if tasks is not None:
-            return tasks.kind, "", numbered(tasks.places, most, "tasks")
+            return tasks.kind, "", numbered(tasks.places, max_pictures, "tasks")
         if asked.urls is not None:
-            return "urls", "", numbered(((url, url) for url in asked.urls), most, "urls")
+            return "urls", "", numbered(((url, url) for url in asked.urls), max_pictures, "urls")
         try:
             if asked.folder is not None:
                 folder = allowed(asked.folder, self._settings.job_folders)
-                return "folder", folder, numbered(in_folder(folder), most, "folder")
+                return "folder", folder, numbered(in_folder(folder), max_pictures, "folder")
             assert archive is not None
-            kind, members = in_archive(archive, most)
-            pictures = numbered(members, most, ARCHIVE)
+            kind, members = in_archive(archive, max_pictures)
+            pictures = numbered(members, max_pictures, ARCHIVE)
             name = f"{identity}/{ARCHIVE}"
             self._files.keep(name, archive)
             return kind, self._files.address(name), pictures

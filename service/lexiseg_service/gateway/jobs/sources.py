@@ -45,16 +45,18 @@ class Reader(Protocol):
         ...
 
 
-def numbered(named: Iterable[tuple[str, str]], most: int, field: str) -> list[Picture]:
+def numbered(named: Iterable[tuple[str, str]], max_pictures: int, field: str) -> list[Picture]:
     """Names and places as pictures.
 
     Raises:
-        InvalidValue: there are none, or more than `most`.
+        InvalidValue: there are none, or more than `max_pictures`.
     """
     pictures: list[Picture] = []
     for number, (name, place) in enumerate(named):
-        if number == most:
-            raise InvalidValue.of(field, f"more than {most:,} pictures", f"at most {most:,} (LEXISEG_JOB_PICTURES)")
+        if number == max_pictures:
+            raise InvalidValue.of(
+                field, f"more than {max_pictures:,} pictures", f"at most {max_pictures:,} (LEXISEG_JOB_PICTURES)"
+            )
         pictures.append(Picture(number, as_text(name), as_text(place)))
     if not pictures:
         of_files = ", of a name that ends like a picture's" if field in (ARCHIVE, FOLDER) else ""
@@ -97,7 +99,7 @@ def in_folder(folder: str) -> Iterator[tuple[str, str]]:
                 yield path, path
 
 
-def in_archive(content: BinaryIO, most: int) -> tuple[SourceKind, list[tuple[str, str]]]:
+def in_archive(content: BinaryIO, max_files: int) -> tuple[SourceKind, list[tuple[str, str]]]:
     """The kind of an archive, and the names and places of the pictures in it.
 
     Raises:
@@ -109,10 +111,10 @@ def in_archive(content: BinaryIO, most: int) -> tuple[SourceKind, list[tuple[str
     content.seek(0)
     try:
         if head.startswith(b"PK"):
-            return "zip", list(_safe(_in_zip(content, most)))
+            return "zip", list(_safe(_in_zip(content, max_files)))
         if head.startswith(GZIP):
             raise InvalidValue.of(ARCHIVE, "a gzip", EXPECTED)
-        return "tar", list(_safe(_in_tar(content, most)))
+        return "tar", list(_safe(_in_tar(content, max_files)))
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, EOFError, NotImplementedError) as error:
         raise InvalidValue.of(ARCHIVE, f"a file that is damaged or cut off ({error})", EXPECTED) from None
 
@@ -135,16 +137,16 @@ def _inside(name: str) -> tuple[str, ...]:
     return parts
 
 
-def _in_zip(content: BinaryIO, most: int) -> Iterator[tuple[str, str]]:
+def _in_zip(content: BinaryIO, max_files: int) -> Iterator[tuple[str, str]]:
     """Files of a zip."""
-    with _open_zip(content, most) as archive:
+    with _open_zip(content, max_files) as archive:
         for number, entry in enumerate(archive.infolist()):
             if not entry.is_dir():
                 yield entry.filename, str(number)
 
 
-def _open_zip(content: BinaryIO, most: int) -> zipfile.ZipFile:
-    """A zip of at most `most` files. Its directory is read whole, so its size is looked at first."""
+def _open_zip(content: BinaryIO, max_files: int) -> zipfile.ZipFile:
+    """A zip of at most `max_files` files. Its directory is read whole, so its size is looked at first."""
     size = content.seek(0, 2)
     content.seek(max(0, size - MAX_END_BYTES))
     end = content.read()
@@ -152,18 +154,20 @@ def _open_zip(content: BinaryIO, most: int) -> zipfile.ZipFile:
     if at < 0 or len(end) - at < 22:
         raise zipfile.BadZipFile("it has no directory at its end")
     (n_bytes,) = struct.unpack_from("<L", end, at + 12)
-    if n_bytes > most * BYTES_PER_ENTRY:
-        raise InvalidValue.of(ARCHIVE, f"a directory of {n_bytes:,} bytes", f"at most {most:,} files, without ZIP64")
+    if n_bytes > max_files * BYTES_PER_ENTRY:
+        raise InvalidValue.of(
+            ARCHIVE, f"a directory of {n_bytes:,} bytes", f"at most {max_files:,} files, without ZIP64"
+        )
     return zipfile.ZipFile(content)
 
 
-def unpack(content: BinaryIO, folder: Path, most: int, max_bytes: int) -> None:
+def unpack(content: BinaryIO, folder: Path, max_files: int, max_bytes: int) -> None:
     """Unpack a zip into a new folder.
 
     Args:
         content: the zip.
         folder: is made.
-        most: files.
+        max_files: at most so many.
         max_bytes: of all files.
 
     Raises:
@@ -172,7 +176,7 @@ def unpack(content: BinaryIO, folder: Path, most: int, max_bytes: int) -> None:
     """
     left = max_bytes
     try:
-        with _open_zip(content, most) as archive:
+        with _open_zip(content, max_files) as archive:
             for entry in archive.infolist():
                 parts = _inside(entry.filename)
                 if entry.is_dir() or any(map(is_hidden, parts)):
@@ -207,11 +211,13 @@ class _Bounded(tarfile.TarInfo):
         return super().fromtarfile(archive)
 
 
-def _in_tar(content: BinaryIO, most: int) -> Iterator[tuple[str, str]]:
+def _in_tar(content: BinaryIO, max_files: int) -> Iterator[tuple[str, str]]:
     with tarfile.open(fileobj=content, mode="r:", tarinfo=_Bounded) as archive:
         for number, member in enumerate(archive):
-            if number >= 2 * most:  # a tar has folders, too
-                raise InvalidValue.of(ARCHIVE, f"more than {2 * most:,} entries", f"at most {most:,} pictures")
+            if number >= 2 * max_files:  # a tar has folders, too
+                raise InvalidValue.of(
+                    ARCHIVE, f"more than {2 * max_files:,} entries", f"at most {max_files:,} pictures"
+                )
             archive.members = []  # type: ignore[attr-defined]  # tarfile keeps all of them
             if member.isfile():
                 yield member.name, f"{member.offset_data}+{member.size}"
@@ -276,6 +282,6 @@ class ZipReader:
         return content
 
 
-def _check_size(n_bytes: int, most: int) -> None:
-    if n_bytes > most:
-        raise TooLarge(f"the picture has {n_bytes:,} bytes or more, at most {most:,} are taken")
+def _check_size(n_bytes: int, max_bytes: int) -> None:
+    if n_bytes > max_bytes:
+        raise TooLarge(f"the picture has {n_bytes:,} bytes or more, at most {max_bytes:,} are taken")

@@ -205,30 +205,30 @@ class Guard:
             state["caller"] = caller
             with bound_contextvars(key_id=caller.key_id), self._access.calls.take(caller.client):
                 async with self._access.limits.admit(caller.client):
-                    most = self._most(scope, headers)
-                    expected = min(self._expected(headers, most), self._max_bytes)
+                    max_bytes = self._max_body_bytes(scope, headers)
+                    expected = min(self._expected(headers, max_bytes), self._max_bytes)
                     with await self._access.bytes.wait(caller.client, expected, self._room_seconds) as hold:
-                        await self._app(scope, self._limited(receive, hold, most), send)
+                        await self._app(scope, self._limited(receive, hold, max_bytes), send)
         except ServiceError as error:  # those of routes are handled inside
             await problem.refuse(error, scope, receive, send)
 
-    def _most(self, scope: Scope, headers: Headers) -> int:
+    def _max_body_bytes(self, scope: Scope, headers: Headers) -> int:
         """Bytes that a body may have."""
         is_form = headers.get("content-type", "").startswith("multipart/form-data")
         path = scope["path"].removeprefix(STABLE)
         return self._uploads.get(path, self._max_bytes) if is_form and scope["method"] == "POST" else self._max_bytes
 
-    def _expected(self, headers: Headers, most: int) -> int:
+    def _expected(self, headers: Headers, max_bytes: int) -> int:
         """Bytes of a body before it is read; one without a length may be as long as any."""
         if "transfer-encoding" in headers:
-            return most
+            return max_bytes
         announced = headers.get("content-length", "0")
         length = int(announced) if announced.isdecimal() else 0
-        if length > most:
-            raise _too_large(length, most)
+        if length > max_bytes:
+            raise _too_large(length, max_bytes)
         return length
 
-    def _limited(self, receive: Receive, hold: Hold, most: int) -> Receive:
+    def _limited(self, receive: Receive, hold: Hold, max_bytes: int) -> Receive:
         received = 0
         is_complete = False
         began = asyncio.get_running_loop().time()
@@ -242,8 +242,8 @@ class Guard:
             message = await self._clock.next(receive, deadline)
             received += len(message.get("body", b""))
             is_complete = not message.get("more_body", False)
-            if received > most:
-                raise _too_large(received, most)
+            if received > max_bytes:
+                raise _too_large(received, max_bytes)
             if is_complete:
                 hold.keep(received)
             return message
@@ -251,5 +251,5 @@ class Guard:
         return limited
 
 
-def _too_large(length: int, most: int) -> ServiceError:
-    return TooLarge(f"the body has {length:,} bytes or more, at most {most:,} are taken")
+def _too_large(length: int, max_bytes: int) -> ServiceError:
+    return TooLarge(f"the body has {length:,} bytes or more, at most {max_bytes:,} are taken")
