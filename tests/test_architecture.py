@@ -340,9 +340,9 @@ def test_the_command_line_and_the_gateway_load_without_the_rest_of_the_models_pa
 
 def test_a_worker_loads_without_what_few_questions_need() -> None:
     """Imports of `lexiseg segment photo.jpg -c dog`, most of its time."""
-    rare = "matplotlib", "open_clip", "pandas", "scipy", "skimage", "timm", "torchvision"
+    rare = "fastapi", "matplotlib", "open_clip", "pandas", "scipy", "skimage", "timm", "torchvision"
     program = (
-        "import sys, lexiseg_service.worker.worker, lexiseg_service.commands.serving.local, "
+        "import sys, lexiseg_service.commands.serving.worker, lexiseg_service.commands.serving.local, "
         f"lexiseg_service.commands.segment.run; sys.exit(' '.join(set({rare}) & set(sys.modules)) or None)"
     )
 

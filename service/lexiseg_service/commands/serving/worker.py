@@ -11,12 +11,12 @@ from starlette.routing import Route
 
 from lexiseg_model.errors import ModelError
 from lexiseg_service.commands.serving.hosting import Server
-from lexiseg_service.gateway.rest.probe_routes import get_liveness, get_metrics, get_readiness
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
 from lexiseg_service.watch.gathered import metrics_socket
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.watch.probes import get_liveness, get_metrics, get_readiness
 from lexiseg_service.watch.tracing import open_tracing
 from lexiseg_service.wire.server import GrpcServer
 from lexiseg_service.worker.crash_record import CrashRecord
