@@ -8,13 +8,7 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import (
-    Proposing,
-    Regions,
-    Segmenter,
-    TextBank,
-    Words,
-)
+from lexiseg_model.segmenter import Proposing, Regions, Segmenter, TextBank, Words
 from lexiseg_model.testing.questions import CLASSES, bank_of, blocks
 from lexiseg_model.testing.suite import Suite
 

@@ -15,13 +15,7 @@ from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Detection, Prompts, Proposing, Regions, Segmenter, Words
 from lexiseg_model.testing.questions import BOX, CLASSES, CLICK, SIZE
 from lexiseg_model.testing.suite import Suite
-from lexiseg_model.types import (
-    Background,
-    ModelCard,
-    Segmentation,
-    Task,
-    Vocabulary,
-)
+from lexiseg_model.types import Background, ModelCard, Segmentation, Task, Vocabulary
 
 SOON = "nobody waits any more"
 TASKS: tuple[Task, ...] = get_args(Task)

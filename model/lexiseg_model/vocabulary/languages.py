@@ -3,7 +3,8 @@
 On where the extra `languages`, a list of English words and a dictionary of FreeDict are installed
 (docs/vocabularies.md). A list of classes has one language: the one whose dictionary has most of the words that are not
 English. If they are more than half, all words of the list are looked up there, also those that could be English
-("Boot", "robe"); else English words stay. The encoder chooses among the translations; a word without one stays.
+("Boot", "robe"), and a word that no dictionary has is read as the nearest name; else such words and English ones stay.
+The encoder chooses among the translations.
 
 A dictionary is a pair of files of dictd: `NAME.index`, lines of headword, offset and length in base 64 digits
 (dictd(8)), and `NAME.dict.dz`, a gzip file of chunks that can be read alone (dictzip(1)).
@@ -38,6 +39,7 @@ MAX_TRANSLATIONS = 25  # of a word
 KNOWN = 0.4  # added to the cosine of a translation that is the name of a class in a built-in list
 LATER = 0.01  # subtracted for each translation before it
 LONGER = 0.1  # subtracted for each word after its first
+NEAR = 0.7  # lowest cosine of a word and the name that it is read as
 NOT_TEXT = re.compile(r"<[^>]*>\w*|\[[^\]]*\]|\((?:[^()]|\([^()]*\))*\)|\{[^}]*\}|/[^/]*/|^\s*\d+\.")
 NOTES = ("     ", "see:", "Synonym", "Note:", '"')  # begin lines without translations
 
@@ -90,11 +92,15 @@ class Languages:
     Args:
         dictionaries: one for each language.
         english: English words, in lower case.
+        names: what a word that no dictionary has may mean.
         encode: a multilingual sentence encoder.
     """
 
-    def __init__(self, dictionaries: Sequence[Dictionary], english: frozenset[str], encode: Encode) -> None:
+    def __init__(
+        self, dictionaries: Sequence[Dictionary], english: frozenset[str], names: Sequence[str], encode: Encode
+    ) -> None:
         self._dictionaries = dictionaries
+        self._names, self._rows = names, encode(names)
         self._encode = encode
         lists = [class_list(name).classes for name in NAMES]
         texts = [text.lower() for entries in lists for entry in entries for text in (entry.name, *entry.synonyms)]
@@ -117,9 +123,11 @@ class Languages:
         votes = Counter(number for text in foreign for number in self._looked_up(text))
         most = max(votes.values(), default=0)
         languages = [number for number, count in votes.items() if count == most]
-        candidates = texts if 2 * most > len(texts) else foreign
+        is_foreign = 2 * most > len(texts)
+        candidates = texts if is_foreign else foreign
         translations = {text: self._translations_of(text, languages, certain=text in foreign) for text in candidates}
-        translations = {text: found for text, found in translations.items() if found}
+        named = foreign if is_foreign else []
+        translations = {text: found for text, found in translations.items() if found or text in named}
         # One call for all: each reads all weights.
         distinct = list(dict.fromkeys(word for text, found in translations.items() for word in (text, *found)))
         rows = dict(zip(distinct, self._encode(distinct), strict=True)) if distinct else {}
@@ -145,6 +153,9 @@ class Languages:
         return others if others and translations[0] != text.lower() else translations
 
     def _best(self, text: str, translations: list[str], rows: Mapping[str, NDArray[np.float32]]) -> str:
+        if not translations:
+            cosines = self._rows @ rows[text]
+            return self._names[int(cosines.argmax())] if cosines.max() >= NEAR else text.lower()
         known = np.array([word in self._known for word in translations])
         n_words = np.array([len(word.split()) for word in translations])
         cosines = np.stack([rows[word] for word in translations]) @ rows[text]
@@ -160,8 +171,7 @@ def load_languages(folder: Path = DICTIONARIES, word_lists: Path = WORD_LISTS) -
         return None
     english = frozenset(word.lower() for text in (*lists, "\n".join(training_words())) for word in text.split("\n"))
     encode: Encode = importlib.import_module(ENCODER).USE().encode
-    encode(["dog"])  # reads its files now, and not at the first request
-    return Languages([Dictionary(index) for index in indexes], english, encode)
+    return Languages([Dictionary(index) for index in indexes], english, list(training_words()), encode)
 
 
 def _mapped(path: Path) -> mmap.mmap:

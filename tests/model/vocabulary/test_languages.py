@@ -69,7 +69,9 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[tuple[s
     dictionaries = [
         Dictionary(write_dictionary(folder, code, words)) for code, words in (("deu", GERMAN), ("fra", FRENCH))
     ]
-    known = Languages(dictionaries, frozenset({"boot", "rock", "robe", "carburetor", "chef"}), letters)
+    known = Languages(
+        dictionaries, frozenset({"boot", "rock", "robe", "carburetor", "chef"}), ["table", "chair"], letters
+    )
 
     def texts(*names: str) -> list[tuple[str, ...]]:
         return [entry.texts for entry in known.read(Vocabulary(tuple(map(ClassEntry, names)))).classes]
@@ -114,8 +116,15 @@ def test_a_word_without_a_translation_stays(read: Callable[..., list[tuple[str, 
     assert read("Hund", "Zwölfkampf") == [("dog",), ("Zwölfkampf",)]
 
 
+@pytest.mark.parametrize(("word", "name"), [("Tafel", "table"), ("Xylo", "Xylo")])
+def test_a_word_that_no_dictionary_has_is_read_as_a_near_name_in_a_list_of_another_language(
+    read: Callable[..., list[tuple[str, ...]]], word: str, name: str
+) -> None:
+    assert read("Hund", "Katze", word)[-1] == (name,)
+
+
 def test_labels_and_synonyms_stay_those_of_the_request(tmp_path: Path) -> None:
-    known = Languages([Dictionary(write_dictionary(tmp_path, "deu", GERMAN))], frozenset(), letters)
+    known = Languages([Dictionary(write_dictionary(tmp_path, "deu", GERMAN))], frozenset(), ["chair"], letters)
 
     (entry,) = known.read(Vocabulary((ClassEntry("Hund", ("Köter",)),))).classes
 
@@ -123,7 +132,7 @@ def test_labels_and_synonyms_stay_those_of_the_request(tmp_path: Path) -> None:
 
 
 def test_an_english_vocabulary_is_not_copied(tmp_path: Path) -> None:
-    known = Languages([Dictionary(write_dictionary(tmp_path, "deu", GERMAN))], frozenset(), letters)
+    known = Languages([Dictionary(write_dictionary(tmp_path, "deu", GERMAN))], frozenset(), ["chair"], letters)
     vocabulary = Vocabulary((ClassEntry("dog"), ClassEntry("street lamp")))
 
     assert known.read(vocabulary) is vocabulary

@@ -64,7 +64,7 @@ def test_a_damaged_image_fails_its_own_request_alone(bench: Bench) -> None:
 
 def test_a_word_of_another_language_keeps_its_label_and_says_how_it_was_read(bench: Bench, tmp_path: Path) -> None:
     german = Dictionary(write_dictionary(tmp_path, "deu", {"Rot": "Rot /r/\nred\n"}))
-    bench.engine.languages = Languages([german], frozenset(), letters)
+    bench.engine.languages = Languages([german], frozenset(), ["chair"], letters)
 
     answer = bench.submit(ask("Rot", "blue")).result(SOON)
 
