@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from tests import coco
-from tests.integration.playground.asking import CHINA, SIZE, add, asked_directly, choose, expect_result
+from tests.integration.playground.asking import CHINA, SIZE, add, asked_directly, choose, expect_result, place
 from tests.integration.server import Server
 
 MAX_CORNERS = 500  # of an object in YOLO's text
@@ -67,6 +67,22 @@ def test_the_zip_holds_every_format(files: dict[str, bytes], masks: list[NDArray
     for name, mask in zip(("sky", "tree"), masks, strict=True):
         drawn = np.asarray(Image.open(io.BytesIO(files[f"masks/china-{name}-mask.png"])).convert("L")) == 255
         np.testing.assert_array_equal(drawn, mask)
+
+
+def test_parts_of_an_object_are_joined_where_they_are_near(page: Page) -> None:
+    choose(page)
+    expect_result(page, "Type a word")
+    page.check("[name=sign][value=brush]")
+    for x in (100, 300, 500):
+        page.mouse.click(*place(page, x, 200))
+    page.locator("#export summary").click()
+
+    with page.expect_download() as download:
+        page.click("#yolo")
+
+    loop = np.array(download.value.path().read_text().split()[1:], float).reshape(-1, 2) * SIZE[::-1]
+    longest = np.hypot(*np.diff(loop, axis=0).T).max()
+    assert 150 < longest < 200  # from one part to the next, not to the first
 
 
 def test_cvat_s_run_lengths_are_the_masks(files: dict[str, bytes], masks: list[NDArray[np.bool_]]) -> None:

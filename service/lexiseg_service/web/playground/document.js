@@ -59,15 +59,12 @@ export const segmentOf = (doc, number) => doc.segments.find((one) => one.number 
 /** The segments of an answer, without alternatives. */
 export const firstOf = (answer) => answer?.segments.filter((one) => !one.mask_index) ?? [];
 
-/** Adds a number that no segment has to new segments. */
+/** Gives new segments the lowest numbers that no segment has. */
 function numbered(segments, fresh) {
   const taken = new Set(segments.map(({ number }) => number));
-  let number = 0;
-  return fresh.map((one) => {
-    do number += 1;
-    while (taken.has(number));
-    return { ...one, number };
-  });
+  const numbers = Array.from({ length: taken.size + fresh.length }, (_, index) => index + 1);
+  const free = numbers.filter((number) => !taken.has(number));
+  return fresh.map((one, index) => ({ ...one, number: free[index] }));
 }
 
 /**

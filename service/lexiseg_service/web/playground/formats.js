@@ -92,14 +92,18 @@ function rowRuns({ mask, bbox: [left, top, across, down] }) {
   return runs;
 }
 
-/** All rings joined into one polygon of at most so many corners; the connecting edges have no area. */
+/** All rings joined into one polygon of at most so many corners, by edges without area: short, for readers draw edges, too. */
 function loopOf({ mask }, most = Infinity) {
   let rings = polygonsOf(pixelsOf(mask)).flat();
   const whole = rings;
   for (let tolerance = 0.7; rings.reduce((sum, ring) => sum + ring.length + 2, 0) > most; tolerance *= 1.5) {
     rings = whole.map((ring) => simplified(ring, tolerance)).filter((ring) => ring.length > 2);
   }
-  return rings.flatMap((ring, index) => (index ? [...ring, ring[0], rings[0][0]] : [...ring, ring[0]]));
+  return rings.reduce((loop, ring) => {
+    const awayFrom = ([x, y]) => Math.hypot(x - ring[0][0], y - ring[0][1]);
+    const nearest = loop.reduce((best, corner, at) => (awayFrom(corner) < awayFrom(loop[best]) ? at : best), 0);
+    return [...loop.slice(0, nearest + 1), ...ring, ring[0], ...loop.slice(nearest)];
+  }, []);
 }
 
 /** The corners of a ring without those that are nearer than `tolerance` to what is left (Douglas and Peucker). */

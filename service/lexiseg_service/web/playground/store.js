@@ -1,6 +1,5 @@
 // Databases in this browser (IndexedDB), and the project's: files, and pictures with their documents. Apart, so that files are read late.
-//
-// What the visitor must not lose is kept here: browsers write localStorage seconds later, and a crash loses it.
+// Notes are kept here, too: browsers write localStorage seconds later, and a crash loses it.
 
 /**
  * A function of names of stores and `act`: the result of `act` with these stores, once it is on disk. It rejects with a
