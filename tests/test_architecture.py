@@ -46,7 +46,7 @@ MAX_LINES = {
     "model/lexiseg_model": 26_131,  # with quotas of containers, TensorRT, class lists, CorrCLIP v2, other languages
     "model/lexiseg_train": 18_869,  # with torchrun's processes, a command a way of measuring, corrections of prompts
     "service/lexiseg_service": 29_480,  # with jobs, also of Label Studio's tasks, trainings, reasons of refusals
-    "service/lexiseg_service/web": 4_297,  # JavaScript of the page and both engines, with learned corrections
+    "service/lexiseg_service/web": 4_293,  # JavaScript of the page and both engines, with learned corrections
     "clients/python/lexiseg_client": 5_500,  # with jobs, of AsyncClient too
 }
 

@@ -3,7 +3,7 @@
 import { mapOf } from "./masks.js";
 
 const [OPAQUE, FAINT] = [0xff000000, 0x70000000]; // alpha of ABGR colours
-const WIDE = 0.5; // share of a segment's longest run; its name is written in the middle of the rows at least as wide
+const WIDE = 0.5; // share of a segment's longest run; its name is written in the middle one of the runs at least as wide
 const MIN_NAMED = 0.002; // share of the picture; smaller segments get no name
 const OUTLINES_PER_SIDE = 640; // an outline is as thick as the longer side divided by this
 const port = /** @type {any} */ (self); // typed as a window, whose postMessage differs from a worker's
@@ -20,23 +20,19 @@ port.onmessage = async ({ data: { turn, inks, image, masks } }) => {
 /** A pixel {x, y} in a wide part of each segment; null for segments too small to be named. */
 function placesOfNames(count) {
   const { cells, width, height, step } = map;
-  const widest = Array.from({ length: count }, () => []); // {x, y, length}: the longest run of each row
-  const areas = new Uint32Array(count);
+  const runs = Array.from({ length: count }, () => []); // {x, y, length} of cells in a row
   for (let y = 0; y < height; y++) {
     for (let x = 0, end = 0; x < width; x = end) {
       const number = cells[y * width + x];
       while (end < width && cells[y * width + end] === number) end++;
-      if (!number) continue;
-      areas[number - 1] += end - x;
-      const rows = widest[number - 1];
-      if (rows.at(-1)?.y !== y) rows.push({ x: 0, y, length: 0 });
-      if (end - x > rows.at(-1).length) Object.assign(rows.at(-1), { x: (x + end) / 2, length: end - x });
+      if (number) runs[number - 1].push({ x: (x + end) / 2, y, length: end - x });
     }
   }
-  return widest.map((rows, index) => {
-    if (areas[index] < MIN_NAMED * cells.length) return null;
-    const most = rows.reduce((length, row) => Math.max(length, row.length), 0);
-    const wide = rows.filter(({ length }) => length >= WIDE * most);
+  return runs.map((some) => {
+    const area = some.reduce((sum, { length }) => sum + length, 0);
+    if (area < MIN_NAMED * cells.length) return null;
+    const most = some.reduce((longest, { length }) => Math.max(longest, length), 0);
+    const wide = some.filter(({ length }) => length >= WIDE * most);
     const { x, y } = wide[wide.length >> 1];
     return { x: x * step, y: (y + 0.5) * step };
   });
