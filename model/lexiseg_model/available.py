@@ -62,5 +62,6 @@ class AvailableModel(StrictModel):
 @cache
 def available() -> dict[str, AvailableModel]:
     """The models of `available.yaml` by name, in its order."""
-    listed = [AvailableModel.model_validate(entry) for entry in yaml.safe_load(FILE.read_text(encoding="utf-8"))]
-    return {entry.name: entry for entry in listed}
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where it was built: 5 instead of 39 ms
+    listed = yaml.load(FILE.read_text(encoding="utf-8"), loader)
+    return {entry["name"]: AvailableModel.model_validate(entry) for entry in listed}
