@@ -12,6 +12,7 @@ OWN = {"lexiseg", "lexiseg-client", "lexiseg-model", "lexiseg-train"}  # no inde
 def known() -> set[str]:
     # What these are for works without them.
     names: set[str] = {"fiftyone", "gcsfs", "wordfreq", "scikit-learn", "sentencepiece", "tensorboard", "tensorrt"}
+    names |= {"cvat-cli", "cvat-sdk", "labelme"}  # tools that load a module of the client
     for folder in (".", "model", "model/lexiseg_train", "clients/python"):
         project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
         extras = project.get("optional-dependencies", {}).values()
