@@ -82,3 +82,11 @@ def place(page: Page, x: float, y: float) -> tuple[float, float]:
     left = box["x"] + (box["width"] - SIZE[1] * zoom) / 2
     top = box["y"] + (box["height"] - SIZE[0] * zoom) / 2
     return left + x * zoom, top + y * zoom
+
+
+def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Drag from one pixel of the photograph to another."""
+    page.mouse.move(*place(page, *start))
+    page.mouse.down()
+    page.mouse.move(*place(page, *end), steps=4)
+    page.mouse.up()

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from tests import pictures
 from tests.http_server import serving_files
-from tests.integration.playground.asking import CHINA, add, choose, expect_result, place, segments
+from tests.integration.playground.asking import CHINA, add, choose, drag, expect_result, place, segments
 from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.server import Server
 
@@ -87,10 +87,7 @@ def test_a_click_cuts_out_an_object_and_undo_takes_it_back(page: Page) -> None:
 def test_a_dragged_box_is_labelled_with_the_words(page: Page) -> None:
     add(page, "building", "sky")
     expect_result(page, "Found building, sky")
-    page.mouse.move(*place(page, 360, 10))
-    page.mouse.down()
-    page.mouse.move(*place(page, 630, 130), steps=4)
-    page.mouse.up()
+    drag(page, (360, 10), (630, 130))
 
     expect_result(page, "Cut out 1 object")
     expect_result(page, "Found building, sky")

@@ -6,16 +6,13 @@ from typing import Any
 from playwright.sync_api import Page, Request, expect
 
 from tests import coco
-from tests.integration.playground.asking import choose, expect_result, place
+from tests.integration.playground.asking import choose, drag, expect_result
 
 PAGODA, SKY = (60, 120, 350, 390), (380, 5, 630, 200)
 
 
-def drag(page: Page, box: tuple[int, int, int, int]) -> None:
-    page.mouse.move(*place(page, *box[:2]))
-    page.mouse.down()
-    page.mouse.move(*place(page, *box[2:]), steps=4)
-    page.mouse.up()
+def cut_out(page: Page, box: tuple[int, int, int, int]) -> None:
+    drag(page, box[:2], box[2:])
     expect_result(page, "Cut out 1 object")
 
 
@@ -32,7 +29,7 @@ def class_of(request: Request) -> dict[str, Any]:
 
 def test_a_box_becomes_a_class_and_another_what_it_is_not(page: Page) -> None:
     choose(page)
-    drag(page, PAGODA)
+    cut_out(page, PAGODA)
     page.fill("#word", "our tower")
     with page.expect_request(asked_for) as shown:
         page.get_by_role("button", name="Use as an example").click()
@@ -47,7 +44,7 @@ def test_a_box_becomes_a_class_and_another_what_it_is_not(page: Page) -> None:
     left, top, right, bottom = PAGODA
     assert coco.decode(found["mask"])[top:bottom, left:right].mean() > 0.3
 
-    drag(page, SKY)
+    cut_out(page, SKY)
     with page.expect_request(asked_for) as turned:
         page.get_by_role("button", name="Use as a counter-example").click()
 
@@ -60,7 +57,7 @@ def test_a_box_becomes_a_class_and_another_what_it_is_not(page: Page) -> None:
 
 def test_what_a_class_is_not_needs_what_it_is(page: Page) -> None:
     choose(page)
-    drag(page, SKY)
+    cut_out(page, SKY)
 
     page.get_by_role("button", name="Use as a counter-example").click()
 

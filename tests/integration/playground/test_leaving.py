@@ -19,7 +19,7 @@ from lexiseg_model.errors import OptionError
 from lexiseg_service.commands.site import build
 from tests import coco
 from tests.http_server import serving_files
-from tests.integration.playground.asking import CHINA, SIZE, add, choose, expect_result, place
+from tests.integration.playground.asking import CHINA, SIZE, add, choose, drag, expect_result
 from tests.integration.playground.conftest import opened
 from tests.integration.server import Server
 
@@ -34,13 +34,6 @@ def pictures_of(page: Page, button: str) -> dict[str, Image.Image]:
         return {name.rpartition("/")[2]: Image.open(io.BytesIO(archive.read(name))) for name in archive.namelist()}
 
 
-def box(page: Page, *corners: tuple[float, float]) -> None:
-    page.mouse.move(*place(page, *corners[0]))
-    page.mouse.down()
-    page.mouse.move(*place(page, *corners[1]), steps=3)
-    page.mouse.up()
-
-
 def of_a_box(answer: Response) -> bool:
     """Where the pointer rests, the page asks for a preview, too."""
     return answer.url.endswith("/v1/segment") and '"box"' in (answer.request.post_data or "")
@@ -53,7 +46,7 @@ def test_objects_over_one_another_are_taken_along_whole(page: Page) -> None:
     best: list[dict[str, Any]] = []
     for number, corners in enumerate([((380, 10), (630, 180)), ((370, 5), (635, 190))], start=1):
         with page.expect_response(of_a_box) as answered:
-            box(page, *corners)
+            drag(page, *corners)
         best += [one for one in json.loads(answered.value.body())["segments"] if not one["mask_index"]]
         expect_result(page, f"Cut out {number} object")
     page.locator("#export summary").click()

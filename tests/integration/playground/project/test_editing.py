@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from playwright.sync_api import Page, expect
 
 from tests import coco
-from tests.integration.playground.asking import SIZE, add, choose, expect_result, place, segments
+from tests.integration.playground.asking import SIZE, add, choose, drag, expect_result, place, segments
 
 SEGMENTS = """async () => {
     const { state } = await import("/playground/page.js");
@@ -68,10 +68,7 @@ def test_a_click_on_what_a_word_found_refines_it(page: Page) -> None:
 def test_objects_of_words_and_of_boxes_have_colours_of_their_own(page: Page) -> None:
     page.check("[name=task][value=instance]")
     labelled(page, "building")
-    page.mouse.move(*place(page, 520, 200))
-    page.mouse.down()
-    page.mouse.move(*place(page, 630, 420), steps=4)
-    page.mouse.up()
+    drag(page, (520, 200), (630, 420))
     expect_result(page, "Cut out 1 object")
 
     colours = [one.get_attribute("style") for one in page.locator("#segments .swatch").all()]

@@ -21,7 +21,7 @@ from tests import chromium, coco, pictures
 from tests.http_server import QuietFiles, serving
 from tests.integration.playground.asking import CHINA, add, choose, expect_result, place
 from tests.integration.playground.conftest import opened
-from tests.integration.playground.test_examples import PAGODA, drag
+from tests.integration.playground.test_examples import PAGODA, cut_out
 from tests.integration.server import Server
 
 pytestmark = pytest.mark.slow
@@ -161,7 +161,7 @@ def test_a_class_by_example_is_the_servers_and_survives_a_reload(
 ) -> None:
     page = opened(context, site)
     choose(page)
-    drag(page, PAGODA)
+    cut_out(page, PAGODA)
     page.fill("#word", "our tower")
     page.get_by_role("button", name="Use as an example").click()
     expect_result(page, "Found our tower")
