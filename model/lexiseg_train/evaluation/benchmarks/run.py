@@ -144,9 +144,7 @@ class Reduction:
 
     owner: NDArray[np.int64]  # [T] label of each query, ascending: a tie goes to the lower label
     scale: float = 1.0  # factor of the scores before the softmax
-    background: BackgroundLogit | None = (
-        None  # a pixel whose best query is below it is label 0; None: every pixel gets a class
-    )
+    background: BackgroundLogit | None = None  # a pixel below it is label 0; None: every pixel gets a class
     smallest_share: float | None = None  # of the foreground; labels but 0 with at most that lose their pixels
 
 

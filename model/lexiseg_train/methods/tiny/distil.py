@@ -111,7 +111,7 @@ class DistilTrainer(TinyTrainer):
     def _loss(self, batch: Batch) -> Tensor:
         shares = shares_in(self._shares, batch.views.windows, self._phase().crop)
         full, part = (each._replace(shares=shares) for each in (batch.questions.full, batch.questions.part))
-        features, deep, _ = self._features(batch.views)
+        features, deep, _ = self._features(self._images(batch.views))
         questions = batch.questions._replace(full=full, part=part)
         return self._losses(features, deep, questions, self.network.network.project_texts)
 

@@ -146,7 +146,7 @@ class FinetuneTrainer(TinyTrainer):
         self.network.eval()  # keeps the statistics of batch norms, too
 
     def _loss(self, batch: Batch) -> Tensor:
-        features, deep, _ = self._features(batch.views)
+        features, deep, _ = self._features(self._images(batch.views))
         # Pixels of photographs are concatenated in the pack, so an offset identifies the photograph.
         fold_of = self._fold_of[torch.searchsorted(self._offsets, batch.views.windows.places[:, 0].contiguous())]
         losses = []

@@ -21,29 +21,28 @@ from lexiseg_model.methods.tiny.weights import fold_batch_norms
 N_WORDS = 64  # of a step
 MIXED = 0.5  # share of them between two words
 CELLS = 4  # pixels of the map along each axis, of which the mean is compared
+KEPT_PRESENCE = 0.15  # weight of the loss of presence beside that of pixels
 
 
 class Keeper:
     """The starting network, frozen, and the words that it is asked for."""
 
-    def __init__(self, start: TinyNetwork, rows: NDArray[np.float32], device: torch.device) -> None:
+    def __init__(self, start: TinyNetwork, rows: NDArray[np.float32]) -> None:
         """
         Args:
             start: the network at the start of the run; a copy is kept.
             rows: [N, 384] sentence embeddings of words.
-            device: of the training.
         """
-        network = deepcopy(start).eval().requires_grad_(False)
-        network.trunk = fold_batch_norms(network.trunk)
-        self.network = network.to(device)
-        self.rows = torch.from_numpy(rows).to(device)
+        self.network = deepcopy(start).eval().requires_grad_(False)
+        fold_batch_norms(self.network.trunk)
+        self.rows = torch.from_numpy(rows).to(start.log_scale.device)
 
     def losses(
         self, network: TinyNetwork, features: ImageFeatures, images: Tensor, random: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
         """Scalars: the mean squared difference of presence logits, and the divergence of the pixels' distributions."""
         with torch.no_grad():
-            before = self.network(images.contiguous(memory_format=torch.channels_last))
+            before = self.network(images)
         first, second = (self.rows[torch.from_numpy(random.integers(0, len(self.rows), N_WORDS))] for _ in range(2))
         share = torch.from_numpy(random.random((N_WORDS, 1), np.float32) * (random.random((N_WORDS, 1)) < MIXED))
         rows = F.normalize(torch.lerp(first, second, 0.5 * share.to(first)), dim=1)
@@ -60,5 +59,5 @@ def _scores(network: TinyNetwork, pixels: Tensor, bank: Tensor) -> Tensor:
     """[B, 1 + K, h, w] logits of the background and of K words in cells of CELLS x CELLS of the pixel map."""
     means = F.avg_pool2d(pixels, CELLS)
     logits = network.log_scale.exp() * torch.einsum("kd,bdhw->bkhw", bank, means)
-    nobody = (network.log_scale.exp() * network.nobody).expand_as(logits[:, :1])
-    return torch.cat([nobody, logits], 1)
+    background = (network.log_scale.exp() * network.nobody).expand_as(logits[:, :1])
+    return torch.cat([background, logits], 1)

@@ -25,7 +25,7 @@ from lexiseg_train.data.licences import usable_photographs
 from lexiseg_train.methods.tiny import OPEN_NAMES, TEXTS, TinyRecipe, TrunkTraining
 from lexiseg_train.methods.tiny.drawn.examples import Batch, Examples, Pasting
 from lexiseg_train.methods.tiny.drawn.requests import source_of
-from lexiseg_train.methods.tiny.keeping import Keeper
+from lexiseg_train.methods.tiny.keeping import KEPT_PRESENCE, Keeper
 from lexiseg_train.methods.tiny.losses import (
     BatchQuestions,
     Questions,
@@ -97,9 +97,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         is_frozen = recipe.trunk != "trained"
         self.frozen = fold_batch_norms(deepcopy(self.network.network.trunk).eval()) if is_frozen else None
         self.is_published = is_frozen and _is_published(self.network.network.trunk, recipe.trunk)
-        self.keeper = (
-            Keeper(initial_network(recipe), self.table.plain_rows, self.device) if recipe.keep_weight else None
-        )
+        self.keeper = Keeper(self.network.network, self.table.plain_rows) if recipe.keep_weight else None
         self.same_meaning = rule.same_meaning
         self.store = resident(packs, self.device)
         shares = _shares(packs, recipe)
@@ -137,24 +135,27 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         (self.network if self.keeper is not None else self.network.network.trunk).eval()
 
     def _loss(self, batch: Batch) -> Tensor:
-        features, deep, named = self._features(batch.views)
+        images = self._images(batch.views)
+        features, deep, named = self._features(images)
         loss = self._losses(features, deep, batch.questions, self.network.network.project_texts)
         if self.keeper is not None:
-            images = normalised(render(self.store, batch.views, self._phase().crop))
             random = np.random.default_rng([self.recipe.seed, self.step, 1])
             presence, pixels = self.keeper.losses(self.network.network, features, images, random)
             self.note(kept_presence=presence.item(), kept_pixels=pixels.item())
-            loss = loss + self.recipe.keep_weight * (0.15 * presence + pixels)
+            loss = loss + self.recipe.keep_weight * (KEPT_PRESENCE * presence + pixels)
         if named is None:
             return loss
         answers = batch.questions.full.answers.to(self.device)
         return loss + self.recipe.names_weight * self._names_loss(features, named, answers)
 
-    def _features(self, views: Views) -> tuple[ImageFeatures, Tensor, NamedCells | None]:
+    def _images(self, views: Views) -> Tensor:
+        """The crops of a batch [B, 3, H, W], as the network takes them."""
+        images = normalised(render(self.store, views, self._phase().crop))
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def _features(self, images: Tensor) -> tuple[ImageFeatures, Tensor, NamedCells | None]:
         """The network's features, its projection at stride 16, and what the published trunk sees."""
         network = self.network.network
-        images = normalised(render(self.store, views, self._phase().crop))
-        images = images.contiguous(memory_format=torch.channels_last)
         with self.autocast():
             shallow, (deep, head) = self._trunk(images)
             features, coarse = network.decode([*shallow, *deep], head)

@@ -26,7 +26,7 @@ def start() -> TinyNetwork:
 
 @pytest.fixture(scope="module")
 def keeper(start: TinyNetwork, tower: MiniLM) -> Keeper:
-    return Keeper(start, tower.encode(WORDS), torch.device("cpu"))
+    return Keeper(start, tower.encode(WORDS))
 
 
 @pytest.fixture(scope="module")
