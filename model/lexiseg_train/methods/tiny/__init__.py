@@ -110,6 +110,8 @@ class OwnRecipe(TinyRecipe):
     photographs: int | None = Field(None, ge=4)  # at most so many, evenly over the folder
     held_out: float = Field(gt=0, lt=1)  # share of the photographs for validation, unless the folder has a val split
     samples: int = Field(ge=0)  # number of pictures that compare before and after
+    names_weight: float = Field(0.0, ge=0, le=0)  # these runs have other losses: a weight of this one is refused
+    keep_weight: float = Field(0.0, ge=0, le=0)  # and of this one
 
 
 class FinetuneRecipe(OwnRecipe):
