@@ -30,7 +30,7 @@ from lexiseg_model.methods.tiny.prompt_head import (
     SharedMaps,
     channel,
 )
-from lexiseg_model.methods.tiny.prompt_maps import HEADS, Prompts, correction_maps
+from lexiseg_model.methods.tiny.prompt_maps import HEADS, Prompts
 from lexiseg_model.methods.tiny.trunk import normalised
 
 SHARED, POINT_PART, PROMPT_PART = "prompt-maps", "lone-point", "sure-prompt"  # names of the parts
@@ -98,10 +98,8 @@ class PromptPass(PointPass):
     `corrects` is 1, and SharedMaps -> mask [1, 2h, 2w] and quality [1]."""
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        prompts = Prompts(*(part[None, None] for part in tensors[:4]))
-        corrected, corrects = tensors[4:6]
-        maps = correction_maps(corrected[None, None]) * corrects
-        masks, quality = self.head.corrected_mask(SharedMaps(*tensors[6:]), prompts, maps)
+        *prompt, corrected, corrects = (part[None, None] for part in tensors[:6])
+        masks, quality = self.head.corrected_mask(SharedMaps(*tensors[6:]), Prompts(*prompt), corrected, corrects)
         return masks[0, 0], quality[0, 0]
 
 

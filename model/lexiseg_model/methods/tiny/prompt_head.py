@@ -2,7 +2,7 @@
 
 Once per image a small U-net turns embeddings and colours into maps that all prompts share. A prompt then costs a few
 convolutions at strides 16 and 8, and one product with the finest shared map. The mask that a point corrects is an input
-like the point, as in SAM (Kirillov et al., arXiv 2304.02643, section 3).
+like the point, as in SAM (Kirillov et al., arXiv 2304.02643, section 3). A learned gate says where that mask stays.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FINE, MID, COARSE = 24, 32, 48  # channels of the shared maps, and of a prompt's
 GROUPING = 16  # dimensions of each head of the grouping embedding
 ATTENTION = 4  # attention maps of the context
 JUDGED = 64  # hidden width of the quality estimate
-
+SUREST_LOGIT = 6.0  # of a mask that is corrected: beyond it, the gate alone could not change a cell
 
 COLOUR_MEAN = (123.7, 116.3, 103.5)  # of the guide's 0..255 RGB, the ImageNet statistics
 COLOUR_STD = (58.4, 57.1, 57.4)
@@ -147,19 +147,19 @@ class MaskOutput(nn.Module):
 
     def forward(self, maps: Tensor, shared: SharedMaps) -> MaskAnswers:
         """`maps` [B * N, MID, h/2, w/2] of N prompts for each of B images."""
-        logits = self._logits(self.project(maps), shared.fine)
-        return MaskAnswers(logits, self._quality(maps, shared.pixels, logits))
+        logits = self.logits(maps, shared.fine)
+        return MaskAnswers(logits, self.quality_of(maps, shared.pixels, logits))
 
-    def _logits(self, narrow: Tensor, fine: Tensor) -> Tensor:
-        """[B, N, M, h, w] of maps [B * N, FINE + M, h/2, w/2] and shared ones [B, FINE, h, w]."""
+    def logits(self, maps: Tensor, fine: Tensor) -> Tensor:
+        """[B, N, M, h, w] of maps [B * N, MID, h/2, w/2] and shared ones [B, FINE, h, w]."""
         batch, channels, height, width = fine.shape
-        upsampled = F.interpolate(narrow, size=(height, width), mode="bilinear")
+        upsampled = F.interpolate(self.project(maps), size=(height, width), mode="bilinear")
         upsampled = upsampled.view(batch, -1, channels + self.masks, height, width)
         gates, coarse_logits = upsampled[:, :, :channels], upsampled[:, :, channels:]
         edges: Tensor = self.edges((gates * fine[:, None]).flatten(0, 1))
         return coarse_logits + edges.view_as(coarse_logits)
 
-    def _quality(self, maps: Tensor, pixels: Tensor, logits: Tensor) -> Tensor:
+    def quality_of(self, maps: Tensor, pixels: Tensor, logits: Tensor) -> Tensor:
         """Quality logits [B, N, M], from the features under each mask and the sharpness of its edge."""
         batch, n = logits.shape[:2]
         inside = F.avg_pool2d(logits.detach().flatten(0, 1).float(), 2).sigmoid().flatten(2)  # [B * N, M, cells]
@@ -193,6 +193,7 @@ class PromptHead(nn.Module):
         self.enter = nn.Sequential(nn.BatchNorm2d(COARSE), nn.ReLU(inplace=True))
         self.of_lone = MaskOutput(MASKS)
         self.of_sure = MaskOutput(1)
+        self.stays = nn.Conv2d(MID, 1, 1)  # of a mask that is corrected, logit
 
     def click_masks(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         """Four masks for each prompt, a single positive point."""
@@ -206,14 +207,22 @@ class PromptHead(nn.Module):
 
     def prompt_mask(self, shared: SharedMaps, prompts: Prompts, corrected: Tensor | None = None) -> MaskAnswers:
         """One mask for each prompt: of a box, points or both; or of `corrected`, logits [B, N, h, w], and points."""
-        return self.corrected_mask(shared, prompts, None if corrected is None else correction_maps(corrected))
-
-    def corrected_mask(self, shared: SharedMaps, prompts: Prompts, correction: Tensor | None) -> MaskAnswers:
-        """As `prompt_mask`, with the `correction_maps` of the masks that the prompts correct."""
-        inputs = prompt_maps(prompts, shared.grouping, shared.pixels, correction)
+        if corrected is not None:
+            return self.corrected_mask(shared, prompts, corrected, torch.ones_like(prompts.has_box))
+        inputs = prompt_maps(prompts, shared.grouping, shared.pixels)
         maps = self._own_maps(shared, inputs, self.first.weight, self.second.weight)
         answers: MaskAnswers = self.of_sure(maps, shared)
         return answers
+
+    def corrected_mask(self, shared: SharedMaps, prompts: Prompts, corrected: Tensor, corrects: Tensor) -> MaskAnswers:
+        """As `prompt_mask`, where `corrects` [B, N] is 1 for prompts that correct a mask, else 0."""
+        given, before = corrects[..., None, None, None], corrected.float().clamp(-SUREST_LOGIT, SUREST_LOGIT)
+        inputs = prompt_maps(prompts, shared.grouping, shared.pixels, correction_maps(corrected) * given)
+        maps = self._own_maps(shared, inputs, self.first.weight, self.second.weight)
+        stays = F.interpolate(self.stays(maps), size=corrected.shape[-2:], mode="bilinear").view(corrected.shape)
+        gate, logits = stays.float().sigmoid()[:, :, None] * given, self.of_sure.logits(maps, shared.fine).float()
+        logits = torch.lerp(logits, before[:, :, None], gate)
+        return MaskAnswers(logits, self.of_sure.quality_of(maps, shared.pixels, logits))
 
     def _own_maps(self, shared: SharedMaps, inputs: Tensor, first: Tensor, second: Tensor) -> Tensor:
         """A prompt's own maps [B * N, MID, h/2, w/2] from its inputs [B, N, C, h/2, w/2] and the filters for them."""

@@ -1,7 +1,8 @@
 """Corrections for the training of `tiny`'s prompt head: points where its own masks, or masks by others, are wrong.
 
 As SAM is trained (Kirillov et al., arXiv 2304.02643, appendix A): each round adds a point in the error of the last
-mask, and that mask is an input. `point_losses` also wants each point on its side of the outline.
+mask, and that mask is an input. `point_losses` also wants each point on its side of the outline, `harm_losses` that
+cells stay right which were right.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
-from lexiseg_model.methods.tiny.prompt_maps import Prompts, correction_maps
+from lexiseg_model.methods.tiny.prompt_maps import Prompts
 
 GIVEN = 0.5  # share of corrections that begin with a mask by someone else, without a first click
 WIDER = 0.7  # share of those masks that also hold another object; of the others half of the object is missing
@@ -26,10 +27,12 @@ MARGIN = 1.0  # logit that a point should have on its side
 
 
 class Corrected(NamedTuple):
-    """Prompts with the points of the last rounds, and the `correction_maps` [B, N, 2, h/2, w/2] of their masks."""
+    """Prompts with the points of the last rounds, the masks that they correct, logits [B, N, h, w], and 1 in `corrects`
+    [B, N] where they do."""
 
     prompts: Prompts
-    maps: Tensor
+    masks: Tensor
+    corrects: Tensor
 
 
 @torch.no_grad()
@@ -48,22 +51,21 @@ def draw_corrections(
         rounds: at least 1; each adds a point to the first of a prompt.
     """
     points, signs = prompts.points.clone(), prompts.signs.clone()
-    height, width = targets.shape[-2:]
-    maps = targets.new_zeros(*targets.shape[:2], 2, height // 2, width // 2)
+    masks, corrects = torch.zeros_like(targets), torch.zeros_like(prompts.has_box)
     if not n:
-        return Corrected(prompts, maps)
+        return Corrected(prompts, masks, corrects)
     truth, counted = targets[:, -n:] > 0.5, valid > 0
     given = torch.rand(truth.shape[:2], device=truth.device) < GIVEN
     logits = torch.where(given[..., None, None], _masks_by_others(targets, n), _first_masks(head, shared, prompts, n))
     signs[:, -n:, 0] = signs[:, -n:, 0].masked_fill(given, 0.0)
-    seen = given | (torch.rand_like(given.float()) < WITH_MASK)
+    corrects[:, -n:] = (given | (torch.rand_like(given.float()) < WITH_MASK)).float()
     for number in range(1, rounds + 1):
         points[:, -n:, number], signs[:, -n:, number] = mistakes(logits > 0, truth, counted)
-        maps[:, -n:] = correction_maps(logits) * seen[..., None, None, None]
+        masks[:, -n:] = logits
         if number < rounds:
             some = Prompts(points[:, -n:], signs[:, -n:], prompts.boxes[:, -n:], prompts.has_box[:, -n:])
-            logits = head.corrected_mask(shared, some, maps[:, -n:]).masks[:, :, 0].float()
-    return Corrected(prompts._replace(points=points, signs=signs), maps)
+            logits = head.corrected_mask(shared, some, logits, corrects[:, -n:]).masks[:, :, 0].float()
+    return Corrected(prompts._replace(points=points, signs=signs), masks, corrects)
 
 
 def _first_masks(head: PromptHead, shared: SharedMaps, prompts: Prompts, n: int) -> Tensor:
@@ -128,3 +130,19 @@ def point_losses(masks: Tensor, prompts: Prompts) -> Tensor:
     ).view(prompts.signs.shape)
     given = prompts.signs != 0
     return (F.softplus(MARGIN - prompts.signs * logits) * given).sum() / given.sum().clamp_min(1)
+
+
+def harm_losses(masks: Tensor, corrected: Corrected, targets: Tensor, valid: Tensor) -> Tensor:
+    """Mean loss [] of cells that the corrected masks had right, over the size of object and mask together.
+
+    Args:
+        masks: logits [B, N, h, w] after the correction.
+        corrected: the prompts and the masks before.
+        targets: share of each cell that is the object's, [B, N, h, w] in 0..1.
+        valid: [B, h, w], 1 where cells count, else 0.
+    """
+    truth, before, counted = targets > 0.5, corrected.masks > 0, valid[:, None] > 0
+    entropy = F.binary_cross_entropy_with_logits(masks.float(), truth.float(), reduction="none")
+    lost = (entropy * ((truth == before) & counted)).sum((2, 3))
+    size = ((truth | before) & counted).sum((2, 3)).clamp_min(1)
+    return (lost / size * corrected.corrects).sum() / corrected.corrects.sum().clamp_min(1)

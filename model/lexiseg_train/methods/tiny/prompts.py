@@ -26,13 +26,14 @@ from lexiseg_model.methods.tiny.trunk import normalised
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TinyState, load_tensors
 from lexiseg_train.data.indexed import measurable
 from lexiseg_train.methods.tiny import PromptsRecipe
-from lexiseg_train.methods.tiny.corrections import draw_corrections, first_points, point_losses
+from lexiseg_train.methods.tiny.corrections import draw_corrections, first_points, harm_losses, point_losses
 from lexiseg_train.methods.tiny.prompt_draw import CELL_LABELS, MAX_POINTS, Drawn, PromptCrops, read_samples
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run
 
 ENTROPY, DICE, QUALITY = 2.0, 1.0, 1.0  # weights of the losses, as Unpair-Seg
 POINTS = 1.0  # weight of the loss of points on the wrong side
+HARM = 1.0  # weight of the loss of what a correction makes wrong
 ALL_MASKS_WEIGHT = 0.05  # weight of the mean over all masks of a point beside the best one, so that all are trained
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide, as `halved` makes it
 Example = tuple[NDArray[np.uint8], Drawn]
@@ -111,15 +112,16 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         rounds = int(np.random.default_rng([self.recipe.seed, self.step]).integers(1, MAX_POINTS))
         with self.autocast():
             shared = self.network.shared(pixels, guide)
-            clear, maps = draw_corrections(
+            corrected = draw_corrections(
                 self.network, shared, clear, targets[:, n:], valid, self.recipe.corrected, rounds
             )
             of_points = self.network.click_masks(shared, points)
-            of_clear = self.network.corrected_mask(shared, clear, maps)
+            of_clear = self.network.corrected_mask(shared, *corrected)
         lone, sure = prompt_losses(of_points, targets[:, :n], valid), prompt_losses(of_clear, targets[:, n:], valid)
-        beside = point_losses(of_clear.masks[:, :, 0], clear)
-        self.note(point_iou=lone.overlap.item(), box_iou=sure.overlap.item(), beside=beside.item())
-        return lone.total + sure.total + POINTS * beside
+        beside = point_losses(of_clear.masks[:, :, 0], corrected.prompts)
+        harm = harm_losses(of_clear.masks[:, :, 0], corrected, targets[:, n:], valid)
+        self.note(point_iou=lone.overlap.item(), box_iou=sure.overlap.item(), beside=beside.item(), harm=harm.item())
+        return lone.total + sure.total + POINTS * beside + HARM * harm
 
     @torch.no_grad()
     def _encoded(self, crops: list[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:

@@ -184,7 +184,7 @@ def _inputs_of_parts(
             low, high = np.sort(random.random((2, 2)), axis=0) * (width, height)
             box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
             prompts = [*(Prompt((point,)) for point in points[:2]), Prompt((), box), Prompt(tuple(points), box)]
-            segmenter.head_masks(features, prompts)
+            segmenter.prompt(features, prompts)  # with the corrections of the last one
     return inputs
 
 

@@ -1,0 +1,60 @@
+"""Losses of corrections, by which `tiny`'s prompt head learns what a point changes and what it leaves."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lexiseg_model.methods.tiny.prompt_head import MASKS, PromptHead
+from lexiseg_model.methods.tiny.prompt_maps import Prompts
+from lexiseg_train.methods.tiny.corrections import Corrected, draw_corrections, harm_losses
+
+SIDE = 8
+OBJECT = torch.zeros(SIDE, SIDE)
+OBJECT[2:6, 2:6] = 1.0
+WIDER = torch.zeros(SIDE, SIDE)
+WIDER[2:6, 1:7] = 1.0
+
+
+def logits(mask: Tensor) -> Tensor:
+    return torch.where(mask > 0, 6.0, -6.0)[None, None]
+
+
+def prompts(n: int) -> Prompts:
+    points = torch.zeros(1, n, MASKS, 2)
+    signs = torch.zeros(1, n, MASKS)
+    points[:, :, 0], signs[:, :, 0] = 4.0 * SIDE / 2, 1.0
+    return Prompts(points, signs, torch.zeros(1, n, 4), torch.zeros(1, n))
+
+
+def harm(after: Tensor, corrects: float = 1.0) -> float:
+    corrected = Corrected(prompts(1), logits(WIDER), torch.tensor([[corrects]]))
+    return harm_losses(logits(after), corrected, OBJECT[None, None], torch.ones(1, SIDE, SIDE)).item()
+
+
+@pytest.mark.parametrize("after", [OBJECT, WIDER], ids=["corrected", "left as it was"])
+def test_a_correction_that_spoils_nothing_costs_nothing(after: Tensor) -> None:
+    assert harm(after) < 0.05
+
+
+def test_a_correction_costs_what_it_takes_of_the_object() -> None:
+    half = OBJECT.clone()
+    half[:, 4:] = 0
+
+    assert harm(half) == pytest.approx(6 * 8 / WIDER.sum().item(), abs=0.1)
+    assert harm(half, corrects=0.0) == 0.0
+
+
+def test_only_the_last_prompts_are_corrected_and_get_a_point() -> None:
+    torch.manual_seed(0)
+    head = PromptHead().eval()
+    with torch.inference_mode():
+        shared = head.shared(F.normalize(torch.randn(1, 96, 64, 64), dim=1), torch.randn(1, 3, 128, 128))
+        targets = torch.zeros(1, 3, 64, 64)
+        for number in range(3):
+            targets[:, number, 20 * number : 20 * number + 10, 20:40] = 1.0
+        drawn = draw_corrections(head, shared, prompts(3), targets, torch.ones(1, 64, 64), 2, rounds=1)
+
+    assert drawn.corrects[0, 0] == 0
+    assert torch.equal(drawn.prompts.signs[0, 0], prompts(3).signs[0, 0])
+    assert (drawn.prompts.signs[0, 1:, 1] != 0).all()
