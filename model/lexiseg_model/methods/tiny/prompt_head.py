@@ -29,7 +29,7 @@ FINE, MID, COARSE = 24, 32, 48  # channels of the shared maps, and of a prompt's
 GROUPING = 16  # dimensions of each head of the grouping embedding
 ATTENTION = 4  # attention maps of the context
 JUDGED = 64  # hidden width of the quality estimate
-SUREST_LOGIT = 6.0  # of a mask that is corrected: beyond it, the gate alone could not change a cell
+SUREST_LOGIT = 6.0  # largest magnitude in a mask that is corrected, so that the head can outvote it
 
 COLOUR_MEAN = (123.7, 116.3, 103.5)  # of the guide's 0..255 RGB, the ImageNet statistics
 COLOUR_STD = (58.4, 57.1, 57.4)
