@@ -67,6 +67,7 @@ def test_on_a_cpu_passes_that_compete_run_one_after_another(on_two_cores: Callab
     bench.segmenter.gate.clear()
     answers = [bench.submit(ask("red")) for _ in range(3)]
 
+    assert bench.segmenter.entered.acquire(timeout=SOON)
     bench.until_waiting(2)
     assert bench.segmenter.batches == [1]
 
