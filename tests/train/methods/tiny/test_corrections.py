@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.methods.tiny.prompt_head import MASKS, PromptHead
+from lexiseg_model.methods.tiny.prompt_head import PromptHead
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_train.methods.tiny.corrections import Corrected, draw_corrections, harm_losses
+from lexiseg_train.methods.tiny.prompt_draw import MAX_POINTS
 
 SIDE = 8
 OBJECT = torch.zeros(SIDE, SIDE)
@@ -21,8 +22,8 @@ def logits(mask: Tensor) -> Tensor:
 
 
 def prompts(n: int) -> Prompts:
-    points = torch.zeros(1, n, MASKS, 2)
-    signs = torch.zeros(1, n, MASKS)
+    points = torch.zeros(1, n, MAX_POINTS, 2)
+    signs = torch.zeros(1, n, MAX_POINTS)
     points[:, :, 0], signs[:, :, 0] = 4.0 * SIDE / 2, 1.0
     return Prompts(points, signs, torch.zeros(1, n, 4), torch.zeros(1, n))
 
