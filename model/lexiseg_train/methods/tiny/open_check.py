@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from lexiseg_train.data.indexed import read_photograph
 from lexiseg_train.methods.tiny import OPEN_NAMES
+from lexiseg_train.methods.tiny.pretrained import NAMES
 
 NAMED_SETS = ("labels", "fair-labels")
 BOXED_SETS = ("aquarium",)
@@ -29,14 +30,23 @@ OTHERS = 5  # words that are asked for beside the right one
 
 
 class OpenFigures(NamedTuple):
-    """In percent, over photographs; 50, 17 and the boxes' share of the area are chance.
+    """In percent; 50, 17 and the boxes' share of the area are chance.
+
+    Names that the trunk knew are among ImageNet's classes, on which the published trunk was trained.
 
     `presence`: area under the curve of a name's presence, photographs with it against all others, mean of the names.
-    `first`: the right one of six words is the most present. `pointed`: its best pixel is in one of its boxes.
+    `presence_known`, `presence_new`: the same of names that the trunk knew, and of all others.
+    `first`: of six words the right one is the most present, over the names of photographs.
+    `first_known`, `first_new`: the same by kind of name.
+    `pointed`: the best pixel of a name is in one of its boxes.
     """
 
     presence: float
+    presence_known: float
+    presence_new: float
     first: float
+    first_known: float
+    first_new: float
     pointed: float
 
 
@@ -68,24 +78,37 @@ def photographs(root: Path, names: frozenset[str]) -> Iterator[Shown]:
 def check(segmenter: Segmenter, root: Path) -> OpenFigures:
     """Measure a model; the other words are drawn by a photograph's number, the same for every model."""
     names = sorted(json.loads(OPEN_NAMES.read_text(encoding="utf-8")))
+    known = np.array([name.lower() in trunk_names() for name in names])
     every, rows_of = Vocabulary(tuple(map(ClassEntry, names))), KnownRows(segmenter)
     presence, truth, first, pointed = [], [], [], []
     for number, shown in enumerate(photographs(root, frozenset(names))):
         features = segmenter.encode(read_photograph(shown.path))
         scores = segmenter.whole_image(features, bank_of(segmenter, every, rows_of))
-        presence.append(scores.cpu().numpy())
+        presence.append(scores[: len(names)].cpu().numpy())
         truth.append([name in shown.names for name in names])
         random = np.random.default_rng(number)
         absent = sorted(set(names) - set(shown.names))
         for name in shown.names:
             words = [name, *random.choice(absent, OTHERS, replace=False).tolist()]
             bank = bank_of(segmenter, Vocabulary(tuple(map(ClassEntry, words))), rows_of)
-            first.append(int(segmenter.presence(features, bank).argmax()) == 0)
+            first.append((names.index(name), is_most_present(segmenter.presence(features, bank), len(words))))
             if name in shown.boxes:
                 place = best_pixel(words_of(segmenter).class_scores(features, bank), features)
                 pointed.append(any(is_inside(place, box) for box in shown.boxes[name]))
-    figures = (_auc(presence, truth), float(np.mean(first)), float(np.mean(pointed)))
+    areas = _areas(np.array(presence), np.array(truth))
+    position, is_first = np.array(first).T
+    figures = (*_by_kind(areas, known), *_by_kind(is_first, known[position]), float(np.mean(pointed)))
     return OpenFigures(*(round(100 * figure, 1) for figure in figures))
+
+
+def trunk_names() -> frozenset[str]:
+    """Names of the classes that the published trunk was trained on, in lower case."""
+    return frozenset(name.lower() for name in json.loads(NAMES.read_text(encoding="utf-8"))["leaves"])
+
+
+def is_most_present(presence: Tensor, n_words: int) -> bool:
+    """Whether the first of the words is the most present; background words, which follow them, do not compete."""
+    return int(presence[:n_words].argmax()) == 0
 
 
 def best_pixel(scores: Tensor, features: Features) -> tuple[float, float]:
@@ -100,16 +123,24 @@ def is_inside(place: tuple[float, float], box: list[float]) -> bool:
     return box[0] <= place[0] <= box[2] and box[1] <= place[1] <= box[3]
 
 
-def _auc(presence: list[NDArray[np.float32]], truth: list[list[bool]]) -> float:
-    """Mean over names of the share of pairs (with it, without it) that its presence orders rightly."""
-    scores, shows = np.array(presence), np.array(truth)
-    areas = []
+def _by_kind(values: NDArray[Any], known: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Means of all values, of those of names that the trunk knew, and of the others; NaN is left out."""
+    return tuple(float(np.nanmean(part)) for part in (values, values[known], values[~known]))  # type: ignore[return-value]
+
+
+def _areas(scores: NDArray[np.float32], shows: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """For each name the share of pairs (with it, without it) that its presence orders rightly; NaN if none shows it.
+
+    Args:
+        scores: [N, K] presence of names in photographs.
+        shows: [N, K] whether they are there.
+    """
+    areas = np.full(shows.shape[1], np.nan)
     for column in range(shows.shape[1]):
         inside, outside = scores[shows[:, column], column], scores[~shows[:, column], column]
         if len(inside):
-            wins = (inside[:, None] > outside).mean() + 0.5 * (inside[:, None] == outside).mean()
-            areas.append(wins)
-    return float(np.mean(areas))
+            areas[column] = (inside[:, None] > outside).mean() + 0.5 * (inside[:, None] == outside).mean()
+    return areas
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import torch
 
 from lexiseg_model.features import Features
 from lexiseg_train.methods.tiny import OPEN_NAMES
-from lexiseg_train.methods.tiny.open_check import best_pixel, is_inside, photographs
+from lexiseg_train.methods.tiny.open_check import best_pixel, is_inside, is_most_present, photographs
 from lexiseg_train.methods.tiny.pretrained import NAMES
 
 
@@ -42,6 +42,13 @@ def test_the_best_pixel_of_a_word_is_judged_by_its_boxes(box: list[float], insid
     features = Features((60, 40), {})
 
     assert is_inside(best_pixel(scores, features), box) == inside
+
+
+@pytest.mark.parametrize(("presence", "first"), [([2.0, 1.0, 5.0], True), ([1.0, 2.0, 0.0], False)])
+def test_background_words_do_not_compete_for_the_first_place(presence: list[float], first: bool) -> None:
+    of_two_words_and_a_background_word = torch.tensor(presence)
+
+    assert is_most_present(of_two_words_and_a_background_word, n_words=2) == first
 
 
 def test_the_names_of_the_trunk_that_mean_an_open_name_are_withheld() -> None:
