@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 OWN = "pictures"  # the set that a user's pictures become
 TEXTS = Path(__file__).with_name("texts.yaml")  # names and synonyms of things
 OPEN_NAMES = Path(__file__).with_name("open_names.json")  # that no crop asks for: the open check does
+EVERYDAY = Path(__file__).with_name("everyday.json")  # photographs of the everyday check, by set: no crop shows them
 PUBLISHED_TRUNK = "a trunk pretrained on ImageNet"
 TrunkTraining = Literal["frozen", "deep", "trained"]
 

@@ -35,6 +35,7 @@ from lexiseg_train.data.indexed import (
 )
 from lexiseg_train.data.own.pictures import digest, held_out
 from lexiseg_train.data.pairs.source import Skipped, Skips
+from lexiseg_train.methods.tiny import EVERYDAY
 from lexiseg_train.methods.tiny.texts import TextBook
 from lexiseg_train.training.packs import Pack, Photograph, open_pack, write_pack
 
@@ -61,7 +62,7 @@ def packed(data: Path, packs: Path, name: str, book: TextBook) -> Pack:
     if folder.exists():
         return open_pack(folder)
     print(f"{name} is decoded, once: kept in {folder}", flush=True)
-    source, withheld = data / name, held_out(data)  # digests of photographs that must not be trained on
+    source, withheld = data / name, held_out(data) | of_everyday_check(data, name)  # must not be trained on
     if (source / "boxes.json").exists():
         listing = source / "captions.json"
         captioned = caption_concepts(listing, book) if listing.exists() else {}
@@ -74,6 +75,13 @@ def packed(data: Path, packs: Path, name: str, book: TextBook) -> Pack:
     if skips:
         print(f"{name}: {skips.summary()}", flush=True)
     return pack
+
+
+def of_everyday_check(data: Path, name: str) -> frozenset[str]:
+    """Digests of the photographs of a set that belong to the everyday check."""
+    stems: list[str] = json.loads(EVERYDAY.read_text(encoding="utf-8")).get(name, [])
+    images = (data / name / "train" / "images" / f"{stem}.jpg" for stem in stems)
+    return frozenset(digest(path) for path in images if path.is_file())
 
 
 def _usable(dataset: IndexedDataset, withheld: frozenset[str], skips: Skips) -> Iterator[Photograph]:

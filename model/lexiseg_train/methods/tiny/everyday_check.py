@@ -1,0 +1,119 @@
+"""The everyday check: plain words for what photographs show, asked as people ask, with masks to judge the answers.
+
+`everyday.json` lists the photographs by set, drawn once; no training of `tiny` sees them. A photograph is asked for
+what its mask says is there, all at once: by default, and with `background: false`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lexiseg_model import catalogue, tasks
+from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.masks.rle import decode
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.bank import KnownRows
+from lexiseg_train.data.indexed import CLASSES, IGNORE, Sample, read_classes
+from lexiseg_train.methods.tiny import EVERYDAY
+
+MIN_SHARE = 0.005  # of a photograph; nobody asks for less
+FOUND = 0.5  # IoU from which a word is found
+
+
+class EverydayFigures(NamedTuple):
+    """In percent of the words, and the mean IoU. `sure`: of words with a score over 0.9, those that are found."""
+
+    words: int
+    found: float
+    nothing: float
+    iou: float
+    sure: float
+    found_without_background: float
+    nothing_without_background: float
+    iou_without_background: float
+
+
+class Asked(NamedTuple):
+    """A photograph, its mask of class indices, and the words that are asked for, by mask value."""
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    words: dict[int, str]
+
+
+class Outcome(NamedTuple):
+    """Of one word: IoU within the labelled pixels, its score (0: no segment), and whether a segment was given."""
+
+    iou: float
+    score: float
+
+
+def photographs(root: Path) -> Iterator[Asked]:
+    """The photographs of the check below a folder of data sets."""
+    listing: dict[str, list[str]] = json.loads(EVERYDAY.read_text(encoding="utf-8"))
+    for name, stems in listing.items():
+        classes = read_classes(root / name / CLASSES)
+        for stem in stems:
+            split = root / name / "train"
+            image, mask = Sample(split / "images" / f"{stem}.jpg", split / "masks" / f"{stem}.png").read(len(classes))
+            if asked := words_in(mask, classes):
+                yield Asked(image, mask, asked)
+
+
+def words_in(mask: NDArray[np.uint8], classes: tuple[str, ...]) -> dict[int, str]:
+    """The classes of a mask that cover enough of it, by mask value."""
+    areas = np.bincount(mask.ravel(), minlength=IGNORE + 1)
+    return {
+        value: name
+        for value, name in enumerate(classes)
+        if name != BACKGROUND and areas[value] >= MIN_SHARE * mask.size
+    }
+
+
+def outcomes(segmenter: Segmenter, asked: Asked, background: Background | None, rows_of: KnownRows) -> list[Outcome]:
+    """What comes of each word of a photograph."""
+    vocabulary = Vocabulary(tuple(map(ClassEntry, asked.words.values())), background)
+    answer = tasks.segment("semantic", segmenter, segmenter.encode(asked.image), vocabulary, rows_of=rows_of)
+    segments = {segment.class_index: segment for segment in answer.segments}
+    labelled = asked.mask != IGNORE
+    found = []
+    for index, value in enumerate(asked.words):
+        if (segment := segments.get(index)) is None:
+            found.append(Outcome(0.0, 0.0))
+            continue
+        answered, truth = decode(segment.mask).astype(bool) & labelled, asked.mask == value
+        found.append(Outcome(float((answered & truth).sum() / (answered | truth).sum()), segment.score))
+    return found
+
+
+def check(segmenter: Segmenter, root: Path) -> EverydayFigures:
+    """Measure a model on the photographs below `root`."""
+    rows_of = KnownRows(segmenter)
+    by_default, everywhere = [], []
+    for asked in photographs(root):
+        by_default += outcomes(segmenter, asked, Background(), rows_of)
+        everywhere += outcomes(segmenter, asked, None, rows_of)
+    sure = [outcome.iou >= FOUND for outcome in by_default if outcome.score > 0.9]
+    figures = (*_figures(by_default), float(np.mean(sure)) if sure else 0.0, *_figures(everywhere))
+    return EverydayFigures(len(by_default), *(round(100 * figure, 1) for figure in figures))
+
+
+def _figures(words: list[Outcome]) -> tuple[float, float, float]:
+    """Shares of words that are found and that get nothing, and their mean IoU."""
+    iou = np.array([word.iou for word in words])
+    return float((iou >= FOUND).mean()), float(np.mean([word.score == 0 for word in words])), float(iou.mean())
+
+
+if __name__ == "__main__":
+    import sys
+
+    torch.set_num_threads(1)
+    print(check(catalogue.load_folder(Path(sys.argv[2]), "cpu", "exact"), Path(sys.argv[1])))

@@ -1,0 +1,55 @@
+"""The everyday check: which words are asked, when one is found, and that no crop shows its photographs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lexiseg_model.types import Background
+from lexiseg_model.vocabulary.bank import KnownRows
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.methods.tiny import TEXTS, everyday_check, sources
+from lexiseg_train.methods.tiny.everyday_check import Asked, outcomes, words_in
+from lexiseg_train.methods.tiny.sources import packed
+from lexiseg_train.methods.tiny.texts import TextBook
+from tests.model.stand_in import ColourSegmenter
+from tests.train.methods.tiny.shapes import write_shapes
+
+
+def test_words_are_what_covers_enough_of_a_photograph() -> None:
+    mask = np.zeros((20, 20), np.uint8)
+    mask[:10] = 1
+    mask[10, 0] = 2
+    mask[12:] = IGNORE
+
+    assert words_in(mask, ("background", "sky", "coin")) == {1: "sky"}
+
+
+def test_a_word_is_judged_within_the_labelled_pixels() -> None:
+    image = np.zeros((16, 32, 3), np.uint8)
+    image[:, :16, 0] = 255  # red
+    image[:, 16:, 2] = 255  # blue
+    mask = np.full((16, 32), IGNORE, np.uint8)
+    mask[:8, :16] = 1
+    mask[:8, 16:] = 2
+    segmenter = ColourSegmenter()
+
+    found = outcomes(segmenter, Asked(image, mask, {1: "red", 2: "green"}), Background(), KnownRows(segmenter))
+
+    assert (found[0].iou, found[1].iou) == (1.0, 0.0)
+    assert found[0].score > 0
+
+
+def test_training_leaves_the_photographs_of_the_check_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_shapes(tmp_path, count=3)
+    kept = sorted((root / "shapes/train/images").iterdir())[1]
+    listing = tmp_path / "everyday.json"
+    listing.write_text(f'{{"shapes": ["{kept.stem}"]}}')
+    for module in (sources, everyday_check):
+        monkeypatch.setattr(module, "EVERYDAY", listing)
+
+    pack = packed(root, tmp_path / "packs", "shapes", TextBook.read(TEXTS))
+
+    assert len(pack) == 2
+    assert kept.name not in pack.photographs
+    assert len(list(everyday_check.photographs(root))) == 1
