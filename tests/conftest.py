@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import os
+import sys
 from collections.abc import Generator, Iterator
 from typing import get_args
 from unittest import mock
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from lexiseg_service.settings import Adapter
 from tests import once
+from tests.command import FREE_PORTS, refuse_default_ports
 from tests.integration.server import Server
 
 LIBC = ctypes.CDLL(None)
@@ -21,6 +23,10 @@ if hasattr(LIBC, "mallopt"):  # of glibc
     # By default eight arenas a core, each of which keeps what threads of some test have freed: 650 MB of 2.3 GB.
     LIBC.mallopt(-8, 2)  # M_ARENA_MAX
     LIBC.mallopt(-3, 2**20)  # M_MMAP_THRESHOLD: it would grow to 32 MiB, below which freed arrays stay in the heap
+
+# A service may run beside the tests: they and what they start take other ports than it does.
+os.environ |= FREE_PORTS
+sys.addaudithook(refuse_default_ports)
 
 # Tests assert results; speed belongs to the benchmarks.
 settings.register_profile("lexiseg", deadline=None, suppress_health_check=[HealthCheck.too_slow])

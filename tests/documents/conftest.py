@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import FREE_PORTS
 from tests.documents.files import lay_out
 from tests.documents.reading import ROOT
 from tests.integration.server import Server
@@ -84,8 +85,8 @@ def shell(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sh
         (programs / name).chmod(0o755)
     for name in [name for name in os.environ if name.startswith("LEXISEG_")]:
         monkeypatch.delenv(name)
-    for kind in ("HTTP", "GRPC", "WORKER", "METRICS"):
-        monkeypatch.setenv(f"LEXISEG_{kind}_PORT", "0")
+    for name, port in FREE_PORTS.items():
+        monkeypatch.setenv(name, port)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # exports go there
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(str(ROOT / part) for part in SOURCES))
     monkeypatch.setenv("PATH", os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]))

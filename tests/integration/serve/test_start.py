@@ -84,11 +84,6 @@ CALLS, IN_FLIGHT = 6, 3  # sent at a time, and of those accepted and not answere
 SOON = 60.0
 
 
-def serve(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`lexiseg serve` that is expected to give up by itself."""
-    return run("serve", *options, **{"LEXISEG_GRPC_PORT": "0"} | environment)
-
-
 def accepted(server: Server, ask: Callable[[], Future[T]]) -> list[Future[T]]:
     """Asks CALLS at a time until IN_FLIGHT of them are worked on at once; one more for each that was too quick."""
     answers: list[Future[T]] = []
@@ -134,7 +129,7 @@ def test_an_error_names_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-        outcome = serve("--http-port", str(port))
+        outcome = run("serve", "--http-port", str(port))
 
     assert outcome.returncode == 1
     assert (
@@ -147,7 +142,7 @@ def test_weights_that_do_not_load_end_it_with_a_sentence(tmp_path: Path) -> None
     weights = copy_of_tiny(tmp_path, "mine") / "tiny.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
 
-    outcome = serve("--model", "mine", "--models-dir", str(tmp_path))
+    outcome = run("serve", "--model", "mine", "--models-dir", str(tmp_path))
 
     assert outcome.returncode == 1
     (said,) = [line for line in outcome.stderr.splitlines() if line.startswith("lexiseg: ")]
@@ -164,7 +159,7 @@ def test_weights_that_do_not_load_end_it_with_a_sentence(tmp_path: Path) -> None
     ],
 )
 def test_a_wrong_option_ends_the_command_with_one_line(options: list[str], said: str) -> None:
-    outcome = serve(*options)
+    outcome = run("serve", *options)
 
     assert outcome.returncode == 1
     assert said in outcome.stderr
