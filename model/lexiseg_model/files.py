@@ -12,6 +12,7 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.file_names import fitting
 
 READABLE = 0o644  # the worker that serves the weights may be another user
+PRIVATE = 0o600
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -19,6 +20,21 @@ def replace_file(path: Path, content: bytes) -> None:
     fresh = path.with_name(f".{fitting(path.name, room=1)}")
     fresh.write_bytes(content)
     os.replace(fresh, path)
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder that its owner alone may enter; one that is there becomes so."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(PermissionError):  # a volume that Kubernetes mounts belongs to root, and its group may enter
+        path.chmod(0o700)
+
+
+def private_file(path: Path) -> None:
+    """Make an empty file that its owner alone may read; one that is there becomes so, and keeps its content."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))
+    except FileExistsError:  # never opened: to close it would end the process's own locks on it
+        path.chmod(PRIVATE)
 
 
 def drop_partial_line(path: Path) -> bytes:
@@ -61,13 +77,12 @@ def claim(record: Path, about: Mapping[str, object], content: str, occupied: boo
         replace_file(record, json.dumps(about, indent=1).encode())
 
 
-def write_durably(path: Path, write: Callable[[Path], object], mode: int | None = READABLE) -> None:
-    """Write a file atomically and durably; `write` gets a temporary path. A mode of None is the process's own."""
+def write_durably(path: Path, write: Callable[[Path], object], mode: int = READABLE) -> None:
+    """Write a file atomically and durably; `write` gets a temporary path."""
     fresh = path.with_name(f"{path.name}.new")
     try:
         write(fresh)
-        if mode is not None:
-            fresh.chmod(mode)
+        fresh.chmod(mode)
         with fresh.open("rb") as file:
             os.fsync(file.fileno())
     except OSError:

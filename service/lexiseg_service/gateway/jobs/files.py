@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lexiseg_model.files import write_durably
+from lexiseg_model.files import PRIVATE, private_folder, write_durably
 from lexiseg_service.errors import InvalidValue
 
 CHUNK = 2**20  # bytes
@@ -30,15 +31,17 @@ def open_store(url: str, field: str) -> tuple[Any, str]:
 
 
 class Files:
-    """The files below one address. Methods block, and may be called by any thread.
+    """The files below one address; in a folder their owner alone may read them. Methods block, and are thread-safe.
 
     Raises, from every method:
         OSError: the disk or the store refuses; libraries of stores raise errors of their own, too.
     """
 
     def __init__(self, url: str, field: str) -> None:
-        self._is_local = "://" not in url
         self._store, self._root = open_store(url, field)
+        self.folder = Path(self._root) if "://" not in url else None  # None: an object store
+        if self.folder is not None:
+            private_folder(self.folder)
 
     def address(self, name: str) -> str:
         """The address of a file, for `open_store`."""
@@ -46,20 +49,20 @@ class Files:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file, whole or not at all, in a folder that is made."""
-        path = f"{self._root}/{name}"
-        if self._is_local:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            write_durably(Path(path), lambda fresh: fresh.write_bytes(content), mode=None)
+        if self.folder is None:
+            self._store.pipe_file(f"{self._root}/{name}", content)
         else:
-            self._store.pipe_file(path, content)
+            write_durably(_placed(self.folder, name), lambda fresh: fresh.write_bytes(content), PRIVATE)
 
     def keep(self, name: str, source: BinaryIO) -> None:
         """Write a file from the beginning of another."""
-        path = f"{self._root}/{name}"
         source.seek(0)
-        if self._is_local:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with self._store.open(path, "wb") as target:
+        if self.folder is None:
+            target = self._store.open(f"{self._root}/{name}", "wb")
+        else:
+            flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY
+            target = os.fdopen(os.open(_placed(self.folder, name), flags, PRIVATE), "wb")
+        with target:
             while part := source.read(CHUNK):
                 target.write(part)
 
@@ -75,3 +78,12 @@ class Files:
         """Remove a file, or a folder with everything in it, if it is there."""
         with suppress(FileNotFoundError):
             self._store.rm(f"{self._root}/{name}", recursive=True)
+
+
+def _placed(root: Path, name: str) -> Path:
+    """The path of a file, in folders that are made."""
+    *folders, last = name.split("/")
+    for folder in folders:
+        root /= folder
+        root.mkdir(mode=0o700, exist_ok=True)
+    return root / last

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
+from lexiseg_model.files import private_folder
 from lexiseg_service.errors import InvalidValue, NotReady, RateLimited, UnknownJob, UrlFetchOff
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.jobs.files import Files
@@ -313,4 +314,5 @@ def _open_store(settings: Settings, metrics: Metrics) -> Store:
 def _state_dir(settings: Settings, other: str) -> Path:
     if settings.state_dir is None:
         raise InvalidValue.of("LEXISEG_JOBS", "true", f"LEXISEG_STATE_DIR, or {other}, beside it")
+    private_folder(settings.state_dir)
     return settings.state_dir.absolute()

@@ -7,10 +7,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from lexiseg_model.files import PRIVATE, private_file
 from lexiseg_service.gateway.jobs.job import (
     Job,
     Notice,
@@ -60,12 +61,15 @@ class SqliteStore:
     """As `Store`. One connection behind a lock; WAL, so that readers of another gateway do not wait.
 
     Raises:
-        OSError: the folder cannot be made.
+        OSError: the file cannot be made.
         StoreAway: the file cannot be opened.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_file(path)
+        for beside in path.parent.glob(f"{path.name}-*"):  # of a process that was killed; new ones follow the file
+            with suppress(FileNotFoundError):
+                beside.chmod(PRIVATE)
         self._clock = clock
         self._lock = threading.Lock()
         with _errors():

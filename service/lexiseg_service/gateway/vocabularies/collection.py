@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import structlog
 
+from lexiseg_model.files import private_folder
 from lexiseg_model.lru import Lru
 from lexiseg_service.errors import (
     InvalidValue,
@@ -260,6 +261,7 @@ def open_vocabularies(settings: Settings, metrics: Metrics) -> Vocabularies:
     if settings.redis_url is not None:
         store = RedisStore(open_link(settings, "vocabularies", metrics))
     elif settings.state_dir is not None:
+        private_folder(settings.state_dir)
         store = DirectoryStore(settings.state_dir / "vocabularies")
     return Vocabularies(store, settings.limits)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import structlog
 
-from lexiseg_model.files import write_durably
+from lexiseg_model.files import PRIVATE, private_folder, write_durably
 from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.vocabularies.named import SLOT
 from lexiseg_service.redis_link import RedisAway, RedisLink
@@ -98,7 +98,7 @@ class DirectoryStore(Store):
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         super().__init__(_read_folder(folder))
         self._folder = folder
         self._writing = asyncio.Lock()
@@ -125,7 +125,7 @@ class DirectoryStore(Store):
             if content is None:
                 await asyncio.to_thread(target.unlink, missing_ok=True)
             else:
-                await asyncio.to_thread(write_durably, target, lambda draft: draft.write_bytes(content), mode=None)
+                await asyncio.to_thread(write_durably, target, lambda draft: draft.write_bytes(content), PRIVATE)
         except OSError as error:
             logger.error("vocabulary not written", vocabulary=name, error=error.strerror)
             raise NotReady(f"vocabulary {name!r} cannot be written: {error.strerror}; nothing was changed") from None
