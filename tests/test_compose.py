@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import redis
 import yaml
@@ -19,6 +20,9 @@ from lexiseg_service.commands.options import refuse_unknown
 from lexiseg_service.settings import Settings
 from tests.command import ended
 from tests.http_server import Quiet, serving
+from tests.integration import edge
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import on_ports
 from tests.test_architecture import SHARED_WORDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,6 +122,41 @@ def test_ports_are_of_this_machine_alone_unless_bind_is_set(services: dict[str, 
 def _address(port: Any) -> str:
     """Compose writes a port as text or as a mapping, by its version."""
     return str(port["host_ip"] if isinstance(port, dict) else port.split(":")[0])
+
+
+PUT = ("PUT", "/v1/vocabularies/mine", {"classes": ["sky"]})
+ERASE = ("DELETE", "/v1/data", None)
+
+
+@pytest.mark.parametrize("added", ["", "segments.example,labels.example"])
+def test_no_page_reaches_it_under_a_name_of_its_own(added: str, checkout: Path, tmp_path: Path) -> None:
+    """The settings of its gateway, and the command of its edge, run here."""
+    services = services_of(checkout, LEXISEG_ALLOWED_HOSTS=added)
+    names = services["gateway"]["environment"]["LEXISEG_ALLOWED_HOSTS"]
+    ours = ["localhost:8000", "127.0.0.1:8000", "10.0.0.7", "gateway:8000", "edge:8080"]
+    ours += [f"{name}:8000" for name in added.split(",") if name]
+
+    statuses = {}
+    with on_ports(KnownBackend(), host="0.0.0.0", allowed_hosts=names) as gateway:
+        address = gateway.url.removeprefix("http://")
+        with edge.started(
+            address, gateway.grpc, tmp_path / "log", LEXISEG_ALLOWED_HOSTS=names, command=_command_of(services["edge"])
+        ) as front:
+            for url in (gateway.url, front.url):
+                for host in [*ours, "evil.example", "evil.example:8000"]:
+                    for method, path, body in (PUT, ERASE):
+                        asked = httpx.request(method, f"{url}{path}", json=body, headers={"Host": host}, timeout=60)
+                        statuses[url, host, method] = asked.status_code
+
+    refused = {host for (_, host, _), status in statuses.items() if status == 421}
+    assert refused == {"evil.example", "evil.example:8000"}
+    assert {status for (_, host, _), status in statuses.items() if host in refused} == {421}
+    assert {status for (_, host, _), status in statuses.items() if host not in refused} <= {200, 201}
+
+
+def _command_of(service: dict[str, Any]) -> list[str]:
+    file = "/usr/local/etc/haproxy/haproxy.cfg"
+    return [word.replace("$$", "$").replace(file, str(edge.CONFIGURATION)) for word in service["command"]]
 
 
 def test_the_edge_is_healthy_when_its_own_check_says_so(services: dict[str, Any]) -> None:

@@ -194,7 +194,7 @@ class Settings(BaseSettings):
         (), description="origins of web pages that may ask, between commas; * is every one"
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, ADMISSION)] = Field(
-        (), description="host names that are answered besides localhost, between commas; * is every one"
+        (), description="host names that are answered besides localhost and IP addresses, between commas; * is all"
     )
     adapters: Annotated[tuple[Adapter, ...], NoDecode, Read(GATEWAYS, ADAPTERS)] = Field(
         (), description="other tools' protocols that are answered, between commas"

@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +37,15 @@ class Edge:
 
 @contextmanager
 def started(
-    gateway_http: str, gateway_grpc: str, log: Path, configuration: Path = CONFIGURATION, /, **settings: str
+    gateway_http: str,
+    gateway_grpc: str,
+    log: Path,
+    configuration: Path = CONFIGURATION,
+    /,
+    command: Sequence[str] = (),
+    **settings: str,
 ) -> Iterator[Edge]:
-    """HAProxy in front of a gateway, once it lets questions pass."""
+    """HAProxy in front of a gateway, once it lets questions pass; by a command of its own if there is one."""
     ports = Edge(free_port(), free_port(), free_port())
     environment = {
         "EDGE_HTTP": f"127.0.0.1:{ports.http}",
@@ -50,7 +56,7 @@ def started(
     }
     with log.open("w") as output:
         process = subprocess.Popen(
-            ["haproxy", "-db", "-f", str(configuration)],
+            command or ["haproxy", "-db", "-f", str(configuration)],
             env={**os.environ, **environment, **settings},
             stdout=output,
             stderr=output,

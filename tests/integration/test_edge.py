@@ -101,8 +101,26 @@ def test_the_frames_of_a_stream_reach_its_gateway_among_several(tmp_path: Path) 
     assert sorted(paths.count("/v1/streams/a/frames") for paths in seen.values()) == [0, 6]
 
 
+@pytest.mark.parametrize("names", ["", "segments.example labels.example", "labels.example *"])
+def test_rest_is_asked_under_names_of_the_edge_alone(names: str, tmp_path: Path) -> None:
+    ours = ["localhost", "LOCALHOST.:80", "a.localhost", "10.0.0.7:8000", "[fd00::7]:8000", "127.0.0.1"]
+    named = ["segments.example", "Labels.Example.:80"]
+    others = ["evil.example", "localhost.evil.example:8000", "10.0.0.7.evil", "localhost,evil", "*", "[]evil", ""]
+    with in_front_of_an_echo(tmp_path / "log", EDGE_HOSTS=names) as edge:
+        statuses = {host: asked_under(host, edge).status_code for host in ours + named + others}
+        refused = asked_under("evil.example", edge)
+
+    expected = ours + (named if names else []) + (others if "*" in names else [])
+    assert [host for host, status in statuses.items() if status == 200] == expected
+    assert "*" in names or (refused.status_code, refused.json()["type"]) == (421, "unknown-host")
+
+
+def asked_under(host: str, edge: Edge) -> httpx.Response:
+    return httpx.get(f"{edge.url}/v1/models", headers={"Host": host}, timeout=PATIENCE)
+
+
 def test_requests_that_do_not_go_on_are_ended_and_never_reach_the_service(edge: Edge) -> None:
-    head = b"POST /segment HTTP/1.1\r\nHost: x\r\n"  # half of it, or all of it without the body
+    head = b"POST /segment HTTP/1.1\r\nHost: localhost\r\n"  # half of it, or all of it without the body
     with ExitStack() as connections:
         slow = []
         for beginning in (head, head + b"Content-Length: 1000\r\n\r\n"):
@@ -114,7 +132,7 @@ def test_requests_that_do_not_go_on_are_ended_and_never_reach_the_service(edge: 
 
 def test_a_body_larger_than_any_request_is_refused(edge: Edge) -> None:
     with socket.create_connection(("127.0.0.1", edge.http), PATIENCE) as large:
-        large.sendall(b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Length: 40000000\r\n\r\n" + bytes(40_000))
+        large.sendall(b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000000\r\n\r\n" + bytes(40_000))
         assert large.recv(100).startswith(b"HTTP/1.1 413")
 
 
@@ -263,7 +281,7 @@ def test_the_edge_has_the_services_own_words_for_errors() -> None:
     texts = re.findall(r'string "(\{.*?\})"', CONFIGURATION.read_text())
     problems = [problem for text in texts if "type" in (problem := json.loads(text.replace('\\"', '"')))]
 
-    assert {problem["status"] for problem in problems} == {404, 408, 413, 429, 502, 503, 504}
+    assert {problem["status"] for problem in problems} == {404, 408, 413, 421, 429, 502, 503, 504}
     for problem in problems:
         if problem["status"] not in (404, 502):  # of no class
             assert (problem["status"], problem["title"]) == own[problem["type"]]
@@ -316,6 +334,12 @@ def test_both_protocols_pass_over_tls(server: Server, tmp_path: Path) -> None:
             models = SegmentationStub(channel).ListModels(pb.ListModelsRequest(), timeout=PATIENCE).models
 
     assert [card["name"] for card in rest.json()["models"]] == [card.name for card in models]
+    assert rest.headers["strict-transport-security"] == "max-age=31536000"
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/readyz"])
+def test_without_tls_nobody_is_told_to_use_it(edge: Edge, path: str) -> None:
+    assert "strict-transport-security" not in httpx.get(f"{edge.url}{path}", timeout=PATIENCE).headers
 
 
 @contextmanager

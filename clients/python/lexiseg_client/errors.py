@@ -231,7 +231,7 @@ class UnsupportedImage(ProblemError, problem="unsupported-image", status=415):
 
 
 class UnknownHost(ProblemError, problem="unknown-host", status=421):
-    """The server listens on a loopback address and does not answer under this name."""
+    """The server does not answer under this name; its setting LEXISEG_ALLOWED_HOSTS names those it knows."""
 
 
 class InvalidValue(ProblemError, problem="invalid-value", status=422):

@@ -13,6 +13,7 @@ from tests.deploy.helm.installing import CHART, Installed, Object, example, inst
 
 EXAMPLES = CHART / "examples"
 GATEWAY, WORKER = "lexiseg-gateway", "lexiseg-worker-tiny"
+SUFFIXES = ".pictures", ".pictures.svc", ".pictures.svc.cluster.local"  # of a Service's name in DNS
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,20 @@ def test_clients_reach_the_edge_and_the_edge_every_gateway(tmp_path: Path) -> No
     configuration.write_text(made.one("ConfigMap", "lexiseg-edge")["data"]["haproxy.cfg"])
     assert configuration.read_text() == (CHART.parents[1] / "edge/haproxy.cfg").read_text()
     subprocess.run(["haproxy", "-c", "-f", configuration], env={**os.environ, **env}, check=True)
+
+
+def test_edge_and_gateways_answer_under_the_names_of_service_ingress_routes_and_settings() -> None:
+    ingress = {"enabled": True, "host": "pictures.example.com"}
+    parents, hosts = [{"name": "public"}], ["*.example.org", "seg.example.org"]
+    routes = {"enabled": True, "parentRefs": parents, "hostnames": hosts, "grpcHostnames": ["grpc.example.org"]}
+    gateway = {"ingress": ingress, "routes": routes, "settings": {"allowed_hosts": "a.example, b.example"}}
+    made = installed({"edge": {"proxies": ["10.0.0.0/8"]}, "gateway": gateway})
+
+    names = made.env("Deployment", "lexiseg-edge")["EDGE_HOSTS"].split()
+    of_service = ["lexiseg-gateway" + suffix for suffix in ("", *SUFFIXES)]
+    assert names == [*of_service, "pictures.example.com", "seg.example.org", "a.example", "b.example"]
+    assert made.env("Deployment", GATEWAY)["LEXISEG_ALLOWED_HOSTS"].split(",") == names
+    assert [entry["name"] for entry in made.container("Deployment", GATEWAY)["env"]].count("LEXISEG_ALLOWED_HOSTS") == 1
 
 
 def test_an_ingress_takes_grpc_at_the_same_host() -> None:

@@ -1,4 +1,4 @@
-"""Pages of other sites, in a real browser, before a service on loopback."""
+"""Pages of other sites, in a real browser, before a service on this machine."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from tests.service.gateway.serving import Ports, on_ports
 
 EVIL = "evil.example"
 SCRIPT = """async () => {
-  const asked = [["PUT", "/v1/vocabularies/mine", '{"classes": ["sky"]}'], ["DELETE", "/v1/vocabularies/mine", null]];
+  const asked = [["PUT", "/v1/vocabularies/mine", '{"classes": ["sky"]}'], ["DELETE", "/v1/data", null]];
   return Promise.all(asked.map(async ([method, path, body]) => {
     return (await fetch(path, { method, body, headers: { "content-type": "application/json" } })).status;
   }));
@@ -24,9 +24,9 @@ def backend() -> KnownBackend:
     return KnownBackend()
 
 
-@pytest.fixture(scope="module")
-def service(backend: KnownBackend) -> Iterator[Ports]:
-    with on_ports(backend) as ports:
+@pytest.fixture(scope="module", params=["127.0.0.1", "0.0.0.0"], ids=["on loopback", "as in a container"])
+def service(backend: KnownBackend, request: pytest.FixtureRequest) -> Iterator[Ports]:
+    with on_ports(backend, host=request.param) as ports:
         yield ports
 
 

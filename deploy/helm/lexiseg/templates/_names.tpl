@@ -7,6 +7,21 @@
 {{- end -}}
 {{- end }}
 
+{{/* Names under which REST is asked, between spaces: the Service's, of Ingress and HTTPRoute, and of the settings. */}}
+{{- define "lexiseg.hosts" -}}
+{{- $service := include "lexiseg.partname" (list $ "gateway") -}}
+{{- $hosts := list $service (printf "%s.%s" $service .Release.Namespace) (printf "%s.%s.svc" $service .Release.Namespace) -}}
+{{- $hosts = append $hosts (printf "%s.%s.svc.%s" $service .Release.Namespace .Values.edge.clusterDomain) -}}
+{{- with .Values.gateway -}}
+{{- if .ingress.enabled -}}{{- $hosts = append $hosts .ingress.host -}}{{- end -}}
+{{- range ternary .routes.hostnames list .routes.enabled -}}
+{{- if not (hasPrefix "*" .) -}}{{- $hosts = append $hosts . -}}{{- end -}}
+{{- end -}}
+{{- $hosts = concat $hosts (splitList "," (nospace (.settings.allowed_hosts | default ""))) -}}
+{{- end -}}
+{{ $hosts | compact | uniq | join " " }}
+{{- end }}
+
 {{/* Of one part: (list $ "gateway") or (list $ "worker" "tiny"). */}}
 {{- define "lexiseg.partname" -}}
 {{ include "lexiseg.fullname" (first .) }}-{{ rest . | join "-" }}

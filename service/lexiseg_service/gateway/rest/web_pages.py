@@ -1,6 +1,7 @@
 """Requests that the page of another site sends from a browser.
 
-Host: by DNS rebinding a page reaches a loopback address under a name of its own, and then counts as same-origin.
+Host: by DNS rebinding a page reaches an address behind its visitor's firewall under a name of its own, and then counts
+as same-origin. gRPC needs no such check: no browser speaks it.
 Origin: a form or script of another site may send a request without reading the answer.
 
 Programs that are no browser send neither a foreign Host nor an Origin.
@@ -27,15 +28,15 @@ MAX_SHOWN_NAME = 80
 class WebPages:
     """Refuses names that are not this service's, and writes that the pages of other sites send.
 
-    Names are checked on a loopback address, and everywhere once `allowed_hosts` is set. There an IP address passes, as
-    probes send it and no page can rebind one. Pages of `cors_origins` may write.
+    Names are those of localhost, a name that the service listens on, and `allowed_hosts`. On other addresses than
+    loopback every IP address passes, too: probes send it, and no page can rebind one. Pages of
+    `cors_origins` may write.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._on_loopback = is_loopback(settings.host)
-        self._names = frozenset(name.lower() for name in settings.allowed_hosts)
-        self._any_name = EVERY in self._names or not (self._on_loopback or self._names)
+        self._names = frozenset(name.lower() for name in (settings.host, *settings.allowed_hosts))
         self._origins = frozenset(settings.cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,13 +53,15 @@ class WebPages:
 
     def _check_names(self, hosts: list[str]) -> None:
         for host in hosts:  # none in HTTP/1.0, which no browser speaks
-            if not self._any_name and not self._is_ours(name_in(host)):
+            if not self._is_ours(name_in(host)):
+                expected = "localhost" if self._on_loopback else "localhost or an IP address"
                 raise UnknownHost(
-                    f"Host: expected localhost, got {host[:MAX_SHOWN_NAME]!r}; LEXISEG_ALLOWED_HOSTS names others"
+                    f"Host: expected {expected}, got {host[:MAX_SHOWN_NAME]!r}; LEXISEG_ALLOWED_HOSTS names others"
                 )
 
     def _is_ours(self, name: str) -> bool:
-        return name in self._names or is_loopback(name) or (not self._on_loopback and is_ip(name))
+        known = EVERY in self._names or name in self._names
+        return known or is_loopback(name) or (not self._on_loopback and is_ip(name))
 
     def _check_origin(self, headers: Headers) -> None:
         """Refuse a write of another site, as Go's http.CrossOriginProtection does.
@@ -103,5 +106,5 @@ def is_ip(name: str) -> bool:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether it is `localhost` or a loopback address."""
-    return name == LOCALHOST or (is_ip(name) and ip_address(name).is_loopback)
+    """Whether it is `localhost`, a name under it (RFC 6761), or a loopback address."""
+    return name == LOCALHOST or name.endswith(f".{LOCALHOST}") or (is_ip(name) and ip_address(name).is_loopback)

@@ -51,7 +51,9 @@ def test_a_loopback_address_is_not_reached_under_another_name(loopback: str, hos
     assert type_of(answer) == (421, "unknown-host")
 
 
-@pytest.mark.parametrize("host", ["localhost", "LocalHost:1", "localhost.", "127.0.0.1:80", "127.8.8.8", "[::1]:8000"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "LocalHost:1", "localhost.", "a.localhost", "127.0.0.1:80", "127.8.8.8", "[::1]:8000"]
+)
 def test_the_names_of_this_machine_are_answered(loopback: str, host: str) -> None:
     assert ask(loopback, "GET", "/v1/vocabularies", Host=host).status == 200
 
@@ -118,14 +120,19 @@ def test_a_page_that_the_settings_name_writes(origins: tuple[str, ...]) -> None:
             ("evil.example", "10.0.0.7"),
         ),
         ({"allowed_hosts": ("*",)}, ("evil.example", "10.0.0.7"), ()),
-        ({"host": "0.0.0.0"}, ("evil.example", "10.0.0.7", "localhost"), ()),
+        (
+            {"host": "0.0.0.0"},
+            ("10.0.0.7:8000", "[fd00::7]", "localhost", "127.0.0.1"),
+            ("evil.example", "10.0.0.7.evil"),
+        ),
+        ({"host": "0.0.0.0", "allowed_hosts": ("*",)}, ("evil.example", "10.0.0.7"), ()),
         (
             {"host": "0.0.0.0", "allowed_hosts": ("segments.example",)},
             ("segments.example", "10.0.0.7:8000", "[fd00::7]", "localhost", "127.0.0.1"),
             ("evil.example",),
         ),
     ],
-    ids=["a name", "any name", "all addresses", "all addresses, a name"],
+    ids=["a name", "any name", "all addresses", "all addresses, any name", "all addresses, a name"],
 )
 def test_the_settings_name_further_hosts(
     settings: dict[str, Any], answered: tuple[str, ...], refused: tuple[str, ...]
