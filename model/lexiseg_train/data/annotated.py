@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
-from lexiseg_train.data.annotations.coco import CocoImage, read_coco_file
+from lexiseg_train.data.annotations.coco import read_coco_file
+from lexiseg_train.data.annotations.content import CocoImage
 from lexiseg_train.data.benchmark import Benchmark, FolderLayout, benchmark
 from lexiseg_train.data.indexed import opened, read_photograph
 from lexiseg_train.data.scenes import Scene
@@ -173,11 +174,15 @@ def read_lvis(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
 
 
 def _paint(image: CocoImage) -> Labels:
-    """Labels [H, W] of the masks of an image of LVIS; smaller ones, by the stated area, cover larger ones."""
+    """Labels [H, W] of the masks of an image of LVIS; smaller ones, by the stated area, cover larger ones.
+
+    Masks that cannot be read are IGNORED as all else.
+    """
     labels = np.full(image.size, IGNORED, np.uint16)
-    masks = [(each.read(image.size), each) for each in image.annotations if not each.ignored]
+    masks = [(each.read(image.size), each) for each in image.annotations]
     for mask, each in sorted(masks, key=lambda entry: -(entry[1].stated_area or entry[0].area)):
-        labels[decode(mask)] = int(each.category) - 1
+        unknown = each.ignored or each.category is None
+        labels[decode(mask)] = IGNORED if unknown else int(str(each.category)) - 1
     return labels
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.file_names import visible_files
 from lexiseg_model.types import Rle
-from lexiseg_train.data.annotations.coco import CocoImage, read_coco_file
+from lexiseg_train.data.annotations.coco import read_coco_file
+from lexiseg_train.data.annotations.content import CocoImage
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.annotations.segmentation import checked_size, read_segmentation
 from lexiseg_train.data.indexed import read_photograph

@@ -15,10 +15,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
 from lexiseg_train.data.annotated import IGNORED, Labels, read_rgb, require_files
-from lexiseg_train.data.annotations.coco import CocoAnnotation, CocoFile, Id, id_order, left_out, read_coco_file
+from lexiseg_train.data.annotations.coco import id_order, read_coco_file
+from lexiseg_train.data.annotations.content import CocoAnnotation, CocoFile, Id, not_read
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.annotations.segmentation import whole_number
 from lexiseg_train.data.benchmark import (
@@ -171,7 +173,7 @@ def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> Scene
         needed += [image, mask]
         scenes.append(Scene(name, partial(read_photograph, image), partial(_read_truth, mask, of_image, not faults)))
     require_files(benchmark.name, needed)
-    warnings = left_out(listing, n_segments, [fault for _, faults in segments for fault in faults], 0)
+    warnings = not_read(listing, n_segments, [fault for _, faults in segments for fault in faults], 0)
     return SceneSet(
         benchmark.name, split, benchmark.classes, False, "annotated", layout.images, tuple(scenes), warnings
     )
@@ -246,7 +248,8 @@ def read_coco(name: str, root: Path, split: str, read: Callable[[Size, list[Labe
         content = read_coco_file(listing, [entry.id for entry in things])
     else:
         content = read_coco_file(listing)
-        named = sorted(content.categories.items(), key=lambda entry: id_order(entry[0]))
+        objects = ((category, word) for category, word in content.categories.items() if word != BACKGROUND)
+        named = sorted(objects, key=lambda entry: id_order(entry[0]))
         classes = {category: SceneClass(word, (word,), thing=True) for category, word in named}
     class_of = {category: class_index for class_index, category in enumerate(classes)}
     scenes = _coco_scenes(content, Photographs(listing, folder), class_of, read)
@@ -260,11 +263,19 @@ def _coco_scenes(
     class_of: dict[Id, int],
     read: Callable[[Size, list[Labelled]], Truth],
 ) -> tuple[Scene[Truth], ...]:
-    """One scene for each image; `read` as in `read_coco`. Raises DatasetError: a photograph is missing."""
+    """One scene for each image; `read` as in `read_coco`. Raises DatasetError: a photograph is missing.
+
+    What may be of any class is given for each of them; annotations of the background are no objects.
+    """
     scenes = []
     files = photographs.find_all([image.file_name for image in content.images])
     for image, file in zip(content.images, files, strict=True):
-        labelled = [(each, class_of[each.category]) for each in image.annotations]
+        labelled = [
+            (each, class_index)
+            for each in image.annotations
+            for class_index in (class_of.values() if each.category is None else [class_of.get(each.category)])
+            if class_index is not None
+        ]
         truth = partial(read, image.size, labelled)
         scenes.append(Scene(image.file_name, partial(read_photograph, file), truth))
     return tuple(scenes)

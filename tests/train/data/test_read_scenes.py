@@ -119,7 +119,8 @@ def test_an_unusable_segment_costs_itself_and_its_pixels_are_void(
     assert [segment.id for segment in truth.segments] == [3, LARGE]
     assert truth.ids.tolist() == np.where(IDS == 300, 0, IDS).tolist()
     assert data.warnings == (
-        f"1 of 3 annotations in {listing} cannot be used and are left out: segment 2 of the image 139: {reason}",
+        f"1 of 3 annotations in {listing} cannot be used, their pixels are ignored: "
+        f"segment 2 of the image 139: {reason}",
     )
 
 

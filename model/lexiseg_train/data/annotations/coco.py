@@ -10,55 +10,32 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from lexiseg_model.class_names import plain
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.file_names import as_text
-from lexiseg_model.types import Rle
+from lexiseg_train.data.annotations.content import (
+    CocoAnnotation,
+    CocoFile,
+    CocoImage,
+    Id,
+    class_name,
+    images_left_out,
+    not_read,
+    unknown,
+    unknown_pixels,
+)
 from lexiseg_train.data.annotations.segmentation import (
     Segmentation,
     box_outline,
     checked_box,
     checked_segmentation,
     checked_size,
-    read_segmentation,
+    is_blank,
     whole_number,
 )
 
 LISTS = ("images", "annotations", "categories")
-MAX_NAMED = 5  # images or annotations in a warning
-Id = int | str
-
-
-class CocoAnnotation(NamedTuple):
-    """A mask of one category, checked; the pixels of an `ignored` one, a group or a box, do not count."""
-
-    category: Id
-    segmentation: Segmentation
-    ignored: bool
-    stated_area: float | None  # pixels; None: not stated
-
-    def read(self, size: tuple[int, int]) -> Rle:
-        """Run lengths of the mask on a photograph [H, W]."""
-        return read_segmentation(self.segmentation, size)
-
-
-class CocoImage(NamedTuple):
-    """A photograph by the name in the file, its (H, W), and its annotations."""
-
-    file_name: str
-    size: tuple[int, int]
-    annotations: list[CocoAnnotation]
-
-
-class CocoFile(NamedTuple):
-    """Category names in the order of the file, images by rising id; `warnings` are sentences about what is left out."""
-
-    categories: dict[Id, str]
-    images: list[CocoImage]
-    n_groups: int  # ignored annotations that show several objects (`iscrowd`)
-    warnings: tuple[str, ...]
 
 
 def id_order(identity: Id) -> tuple[bool, int, str]:
@@ -76,7 +53,9 @@ def is_coco(path: Path) -> bool:
 
 
 def read_coco_file(listing: Path, categories: Collection[int] | None = None) -> CocoFile:
-    """Read a file of instances; an image or annotation that cannot be used is left out, counted and named.
+    """Read a file of instances; an image that cannot be used is left out, counted and named.
+
+    So is an annotation: pixels of its box are unknown, without a box all that no other annotation explains.
 
     Args:
         listing: the file.
@@ -90,7 +69,7 @@ def read_coco_file(listing: Path, categories: Collection[int] | None = None) -> 
     try:
         names = _categories(content["categories"])
         if categories is not None:
-            names = {category: names.get(category, str(category)) for category in categories}
+            names = {category: names.get(category) or str(category) for category in categories}
         images, unusable, image_faults = _images(content["images"])
     except (DatasetError, ValueError, KeyError, TypeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
@@ -103,24 +82,26 @@ def read_coco_file(listing: Path, categories: Collection[int] | None = None) -> 
     faults, n_boxes = _place(entries, images, names, all_groups)
     n_annotations = len(content["annotations"])
     warnings = images_left_out(listing, len(content["images"]), image_faults)
-    warnings += left_out(listing, n_annotations, faults, n_boxes)
+    warnings += not_read(listing, n_annotations, faults, n_boxes)
     warnings += _deviations(listing, n_annotations, repeats, all_groups)
     unique = {image.file_name: image for image in images.values()}
     n_groups = 0 if all_groups else sum(map(_is_group, entries))
-    return CocoFile(names, list(unique.values()), n_groups, warnings)
+    named = {category: name for category, name in names.items() if name is not None}
+    return CocoFile(named, list(unique.values()), n_groups, warnings)
 
 
 def _place(
     entries: Sequence[dict[str, Any]],
     images: Mapping[Id | None, CocoImage],
-    names: Collection[Id],
+    names: Mapping[Id, str | None],
     all_groups: bool,
 ) -> tuple[list[str], int]:
     """Give the images their annotations; returns why others are unusable, and the number without an outline."""
     faults: list[str] = []
     n_boxes = 0
     for entry in entries:
-        image = images.get(_id_or_none(entry.get("image_id")))
+        identity = _id_or_none(entry.get("image_id"))
+        image = images.get(identity)
         try:
             if image is None:
                 raise DatasetError(f"no image has the id {entry.get('image_id')!r:.40}")
@@ -129,6 +110,10 @@ def _place(
         except DatasetError as error:
             of_image = "" if image is None else f" of {image.file_name}"
             faults.append(f"annotation {entry.get('id', '(without an id)')!s:.40}{of_image}: {error}")
+            if identity is None and len(images) == 1:  # without an id: of several nobody knows which is meant
+                (image,) = images.values()
+            if image is not None:
+                image.annotations.append(_unknown(entry, image.size))
     return faults, n_boxes
 
 
@@ -176,11 +161,11 @@ def _id_or_none(value: object) -> Id | None:
         return None
 
 
-def _categories(entries: Sequence[dict[str, Any]]) -> dict[Id, str]:
-    """Category names by id. Raises DatasetError: two names share an id."""
-    names: dict[Id, str] = {}
+def _categories(entries: Sequence[dict[str, Any]]) -> dict[Id, str | None]:
+    """Names by id as `class_name` gives them. Raises DatasetError: two names share an id."""
+    names: dict[Id, str | None] = {}
     for entry in entries:
-        category, name = _id(entry["id"]), as_text(plain(str(entry["name"])))
+        category, name = _id(entry["id"]), class_name(entry["name"])
         if names.setdefault(category, name) != name:
             raise DatasetError(f"two categories have the id {category}: {names[category]!r} and {name!r}")
     return names
@@ -240,19 +225,44 @@ def _without_repeats(entries: Sequence[dict[str, Any]]) -> tuple[list[dict[str, 
     return kept, len(entries) - len(kept)
 
 
-def _annotation(entry: dict[str, Any], names: Collection[Id], size: tuple[int, int], group: bool) -> CocoAnnotation:
+def _annotation(
+    entry: dict[str, Any], names: Mapping[Id, str | None], size: tuple[int, int], group: bool
+) -> CocoAnnotation:
     """Raises DatasetError: it has neither an outline nor a box, or a number in it is unusable."""
     if "category_id" not in entry:
         raise DatasetError("no category_id")
     category = _id(entry["category_id"])
     if category not in names:
         raise DatasetError(f"no category has the id {category!r}")
+    known = None if names[category] is None else category
     if _has_outline(entry):
         outline = checked_segmentation(entry["segmentation"], size)
-        return CocoAnnotation(category, outline, group, _stated_area(entry))
+        if is_blank(outline, size) and (isinstance(outline, list) or _box_or_none(entry, size)):
+            raise DatasetError("a mask without a pixel")
+        return CocoAnnotation(known, outline, group or known is None, _stated_area(entry))
     if not entry.get("bbox"):
         raise DatasetError("neither an outline (segmentation) nor a box (bbox)")
-    return CocoAnnotation(category, box_outline(checked_box(entry["bbox"]), size), True, None)
+    return CocoAnnotation(known, box_outline(checked_box(entry["bbox"]), size), True)
+
+
+def _unknown(entry: dict[str, Any], size: tuple[int, int]) -> CocoAnnotation:
+    """What an unusable annotation makes unknown: its outline if only the category is unusable, its box, or all."""
+    try:
+        outline = checked_segmentation(entry.get("segmentation"), size)
+        if not is_blank(outline, size):
+            return unknown(outline)
+    except DatasetError:
+        pass
+    box = _box_or_none(entry, size)
+    return unknown_pixels(size) if box is None else unknown(box)
+
+
+def _box_or_none(entry: dict[str, Any], size: tuple[int, int]) -> Segmentation | None:
+    """The outline of a stated box; None: there is none, or it is unusable."""
+    try:
+        return box_outline(checked_box(entry.get("bbox")), size)
+    except DatasetError:
+        return None
 
 
 def _has_outline(entry: dict[str, Any]) -> bool:
@@ -271,32 +281,6 @@ def _stated_area(entry: dict[str, Any]) -> float | None:
 def _is_group(entry: dict[str, Any]) -> bool:
     """Whether an annotation shows several objects; CVAT, which writes `attributes`, calls every painted mask so."""
     return entry.get("iscrowd") not in (None, 0, "0", False) and "attributes" not in entry
-
-
-def images_left_out(listing: Path, n_images: int, faults: Sequence[str]) -> tuple[str, ...]:
-    """A sentence about a listing's unusable images; none without `faults`."""
-    if not faults:
-        return ()
-    of = f"of {n_images} images in {listing}"
-    return (as_text(f"{len(faults)} {of} cannot be used and are left out: {some_of(faults)}"),)
-
-
-def some_of(faults: Sequence[str]) -> str:
-    """The first of several faults, for a message."""
-    return "; ".join(faults[:MAX_NAMED]) + ("; ..." if len(faults) > MAX_NAMED else "")
-
-
-def left_out(listing: Path, n_annotations: int, faults: Sequence[str], n_boxes: int) -> tuple[str, ...]:
-    """Sentences about a listing's annotations: none at all, unusable ones, and boxes without an outline."""
-    of = f"of {n_annotations} annotations in {listing}"
-    warnings = []
-    if not n_annotations:
-        warnings.append(f"{listing} has no annotations")
-    if faults:
-        warnings.append(f"{len(faults)} {of} cannot be used and are left out: {some_of(faults)}")
-    if n_boxes:
-        warnings.append(f"{n_boxes} {of} are boxes without an outline: their pixels are ignored")
-    return tuple(map(as_text, warnings))
 
 
 def _deviations(listing: Path, n_annotations: int, repeats: int, all_groups: bool) -> tuple[str, ...]:

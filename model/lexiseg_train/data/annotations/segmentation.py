@@ -19,6 +19,7 @@ MAX_SIDE = 1 << 16  # pixels of a photograph
 MAX_PIXELS = 1 << 28
 MAX_OUTLINE = 1 << 21  # pixels along a polygon; pycocotools takes about 100 bytes for each
 MIN_RING = 6  # coordinates of three corners
+FEW_PIXELS = 8  # area of a polygon that may cover no pixel's centre
 Segmentation = dict[str, Any] | list[list[float]]
 
 
@@ -76,7 +77,10 @@ def checked_segmentation(segmentation: object, size: tuple[int, int]) -> Segment
             rings = [segmentation] if flat else segmentation
             # A ring of one or two corners has no area; beside others it is a speck of a tool.
             kept = [ring for ring in rings if len(ring) >= MIN_RING or len(ring) % 2] or rings
-            return [_checked_ring(ring, size).reshape(-1).tolist() for ring in kept]
+            checked = [_checked_ring(ring, size) for ring in kept]
+            if min(size) > 2 and all(corners.max() <= 1 for corners in checked):
+                raise DatasetError("polygons between 0 and 1, as shares of the photograph; expected pixels")
+            return [corners.reshape(-1).tolist() for corners in checked]
     except (ShapeError, KeyError, TypeError, ValueError, OverflowError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise DatasetError(f"a mask that cannot be read: {reason}") from None
@@ -142,6 +146,22 @@ def read_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
     return Rle(size, packed["counts"].decode(), int(coco.area(packed)), (left, top, box_width, box_height))
 
 
+def is_blank(segmentation: Segmentation, size: tuple[int, int]) -> bool:
+    """Whether a checked `segmentation` covers no pixel of its photograph [H, W]."""
+    if isinstance(segmentation, list):
+        rings = [np.asarray(ring, np.float64).reshape(-1, 2) for ring in segmentation]
+        # Drawing takes time, and a ring of some area inside the photograph needs none.
+        if any(_area(ring) > FEW_PIXELS and (ring >= 0).all() and (ring <= size[::-1]).all() for ring in rings):
+            return False
+    return read_segmentation(segmentation, size).area == 0
+
+
+def _area(ring: NDArray[np.float64]) -> float:
+    """Area of a polygon [N, 2] in pixels."""
+    x, y = ring[:, 0], ring[:, 1]
+    return abs(float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())) / 2
+
+
 def box_outline(box: tuple[float, float, float, float], size: tuple[int, int]) -> Segmentation:
     """The polygon around all pixels of a photograph [H, W] that a box (x, y, width, height) touches.
 
@@ -149,8 +169,22 @@ def box_outline(box: tuple[float, float, float, float], size: tuple[int, int]) -
         DatasetError: it touches none.
     """
     left, top, box_width, box_height = box
+    if min(size) > 2 and max(left + box_width, top + box_height) <= 1:
+        raise DatasetError(f"a box of {list(box)}, as shares of the photograph; expected pixels")
     x0, x1 = (float(np.clip(side, 0, size[1])) for side in (np.floor(left), np.ceil(left + box_width)))
     y0, y1 = (float(np.clip(side, 0, size[0])) for side in (np.floor(top), np.ceil(top + box_height)))
     if x0 >= x1 or y0 >= y1:
         raise DatasetError(f"a box of {list(box)} outside its photograph of {size[1]} x {size[0]}")
     return [[x0, y0, x1, y0, x1, y1, x0, y1]]
+
+
+def surrounding_box(points: NDArray[np.float64], size: tuple[int, int]) -> Segmentation:
+    """`box_outline` around points [N, 2] in x, y, with a pixel to each side: of lines and points, too.
+
+    Raises:
+        DatasetError: a number is not finite, or no pixel of the photograph is there.
+    """
+    if not np.isfinite(points).all():
+        raise DatasetError("points without a place")
+    (left, top), (right, bottom) = (points.min(0) - 1).tolist(), (points.max(0) + 1).tolist()
+    return box_outline((left, top, right - left, bottom - top), size)

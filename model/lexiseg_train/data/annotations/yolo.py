@@ -1,14 +1,11 @@
-"""YOLO's data sets for segmentation: data.yaml or classes.txt, images, and a text file of polygons for each image.
-
-A line is `CLASS x y x y ...` in shares of width and height; `CLASS x y width height` is a box without an outline.
-"""
+"""YOLO's data sets: data.yaml or classes.txt, images, and a text file of polygons for each image."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -17,12 +14,23 @@ from lexiseg_model.errors import DatasetError, PictureError
 from lexiseg_model.file_names import as_text, visible_files
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_model.pictures.header import read_header
-from lexiseg_train.data.annotations.coco import CocoAnnotation, CocoFile, CocoImage, Id, images_left_out, left_out
-from lexiseg_train.data.annotations.segmentation import box_outline, checked_box, checked_segmentation, whole_number
+from lexiseg_train.data.annotations.content import CocoFile, CocoImage, Id, class_name, images_left_out, not_read
+from lexiseg_train.data.annotations.segmentation import whole_number
+from lexiseg_train.data.annotations.yolo_lines import read_line, unknown_of_line, without_rotated_boxes
 
 LISTINGS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 CLASS_LIST = "classes.txt"  # of Label Studio and LabelImg
-BOX = 4  # numbers
+
+
+class Listing(NamedTuple):
+    """Class names by number, None for any class; the folder or list of images of each split.
+
+    Lines of `poses` are boxes and key points.
+    """
+
+    names: dict[Id, str | None]
+    places: dict[str, Path]
+    poses: bool
 
 
 def yolo_listing(folder: Path) -> Path | None:
@@ -36,47 +44,52 @@ def yolo_listing(folder: Path) -> Path | None:
 def read_yolo(listing: Path) -> dict[str, CocoFile]:
     """Read the splits `train` and `val`; images are named relative to the listing's folder.
 
-    An image or a line that cannot be read is left out, counted and named.
+    An image or a line that cannot be read is counted and named; pixels around such a line are unknown, and of an image
+    in which its place is not known all that no other explains.
 
     Raises:
         DatasetError: the listing has no class names, or a split is not there.
     """
-    names, places = _read_listing(listing)
-    return {split: _read_split(place, listing.parent, names) for split, place in places.items()}
+    listed = _read_listing(listing)
+    splits = {split: _read_split(place, listing.parent, listed) for split, place in listed.places.items()}
+    return without_rotated_boxes(splits)
 
 
-def _read_split(place: Path, folder: Path, names: dict[Id, str]) -> CocoFile:
+def _read_split(place: Path, folder: Path, listed: Listing) -> CocoFile:
     """The images of a folder or list, named relative to `folder`."""
     images, unreadable, faults, n_lines, n_boxes = [], list[str](), list[str](), 0, 0
     for path in _pictures(place):
         try:
-            image, of_image = _read_image(path, folder, names)
+            image, of_image, boxes = _read_image(path, folder, listed)
         except DatasetError as error:
             unreadable.append(str(error))
             continue
         faults += of_image
-        n_lines += len(of_image) + len(image.annotations)
-        n_boxes += sum(each.ignored for each in image.annotations)
+        n_lines += len(image.annotations)
+        n_boxes += boxes
         images.append(image)
     warnings = images_left_out(place, len(images) + len(unreadable), unreadable)
-    return CocoFile(names, images, 0, warnings + left_out(place, n_lines, faults, n_boxes))
+    names = {number: name for number, name in listed.names.items() if name is not None}
+    return CocoFile(names, images, 0, warnings + not_read(place, n_lines, faults, n_boxes))
 
 
-def _read_listing(listing: Path) -> tuple[dict[Id, str], dict[str, Path]]:
-    """Class names by number, and the folder or list of images of each split."""
+def _read_listing(listing: Path) -> Listing:
     try:
         text = listing.read_text(encoding="utf-8-sig")
         content: Any = yaml.safe_load(text) if listing.name != CLASS_LIST else {"names": text.split("\n")}
         listed = content["names"]
         pairs = listed.items() if isinstance(listed, dict) else enumerate(listed)
-        names: dict[Id, str] = {whole_number(number): name for number, each in pairs if (name := plain(str(each)))}
+        names: dict[Id, str | None] = {
+            whole_number(number): class_name(each) for number, each in pairs if plain(str(each))
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise DatasetError(f"{listing} has no class names, as YOLO's `names`: {error!r:.200}") from None
     if listing.name == CLASS_LIST:
-        return names, {"train": listing.parent / "images"}
+        return Listing(names, {"train": listing.parent / "images"}, poses=False)
     entries = {"train": content.get("train"), "val": content.get("val") or content.get("valid")}
     root = str(content.get("path") or "")
-    return names, {split: _resolved(listing, root, entry) for split, entry in entries.items() if entry}
+    places = {split: _resolved(listing, root, entry) for split, entry in entries.items() if entry}
+    return Listing(names, places, poses="kpt_shape" in content)
 
 
 def _resolved(listing: Path, root: str, entry: object) -> Path:
@@ -100,25 +113,28 @@ def _pictures(place: Path) -> Iterator[Path]:
             yield Path(os.path.abspath(place.parent / line.strip()))  # a link keeps the labels beside it
 
 
-def _read_image(path: Path, folder: Path, names: dict[Id, str]) -> tuple[CocoImage, list[str]]:
-    """An image with its usable annotations, and why others are not. Raises DatasetError: it cannot be read."""
+def _read_image(path: Path, folder: Path, listed: Listing) -> tuple[CocoImage, list[str], int]:
+    """An image, why some of its annotations are unusable, and the number of boxes. Raises DatasetError: unreadable."""
     try:
         size = read_header(path.read_bytes()).size
     except (OSError, ValueError, PictureError) as error:  # a name may hold a NUL
         raise DatasetError(as_text(f"{path} cannot be read as an image: {error}")) from None
     root = folder.resolve()
     image = CocoImage(str(path.relative_to(root) if path.is_relative_to(root) else path), size, [])
-    faults = []
+    faults, n_boxes = list[str](), 0
     labels = _labels_of(path)
     lines = labels.read_text(encoding="utf-8-sig", errors="replace").split("\n") if labels.is_file() else []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            image.annotations.append(_annotation(line.split(), names, size))
+            annotation = read_line(line, listed.names, size, listed.poses)
+            n_boxes += annotation.ignored and annotation.category is not None
         except (DatasetError, ValueError) as error:
             faults.append(f"line {number} of {labels.name}: {error}")
-    return image, faults
+            annotation = unknown_of_line(line, size, listed.poses)
+        image.annotations.append(annotation)
+    return image, faults, n_boxes
 
 
 def _labels_of(path: Path) -> Path:
@@ -128,17 +144,3 @@ def _labels_of(path: Path) -> Path:
         place = len(parts) - 2 - parts[-2::-1].index("images")
         parts[place] = "labels"
     return Path(*parts)
-
-
-def _annotation(words: list[str], names: dict[Id, str], size: tuple[int, int]) -> CocoAnnotation:
-    """Raises DatasetError, ValueError: the line is not YOLO's, or its numbers are no outline."""
-    category = whole_number(float(words[0]))
-    if category not in names:
-        raise DatasetError(f"no class has the number {category}")
-    height, width = size
-    numbers = [float(word) * side for word, side in zip(words[1:], (width, height) * len(words), strict=False)]
-    if len(numbers) == BOX:
-        x, y, box_width, box_height = numbers
-        box = checked_box([x - box_width / 2, y - box_height / 2, box_width, box_height])
-        return CocoAnnotation(category, box_outline(box, size), True, None)
-    return CocoAnnotation(category, checked_segmentation([numbers], size), False, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
-from lexiseg_train.data.annotations.coco import CocoAnnotation, CocoFile, Id
+from lexiseg_train.data.annotations.content import CocoAnnotation, CocoFile, Id, unknown_backgrounds
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.own.pictures import OwnPictures, Picture
@@ -32,7 +32,8 @@ class Part(NamedTuple):
 def drawn_pictures(folder: Path, parts: Sequence[Part], warnings: Sequence[str] = ()) -> OwnPictures:
     """The photographs of listings. Categories without an annotation are no classes.
 
-    Where masks overlap the smaller is above. Crowds, and boxes without an outline, are ignored.
+    A pixel has a class, is background, or is unknown, IGNORE: of crowds, of boxes without an outline, and of
+    annotations that cannot be read. Where masks overlap the smaller is above.
 
     Raises:
         DatasetError: there is no usable annotation, or photographs are missing.
@@ -61,12 +62,15 @@ def _sentences(part: Part) -> list[str]:
     """Sentences about annotations that are left out or ignored."""
     n_groups = part.content.n_groups
     groups = f"{n_groups} annotations in {part.listing} are crowds (iscrowd): their pixels are ignored"
-    return [*part.content.warnings, *([groups] if n_groups else [])]
+    unknown = unknown_backgrounds(part.listing, part.content.images)
+    return [*part.content.warnings, *([groups] if n_groups else []), *unknown]
 
 
 def _pictures_of(folder: Path, path: Path, content: CocoFile, classes: tuple[str, ...]) -> list[Picture]:
     """The photographs of one listing with their masks. Raises DatasetError: photographs are missing."""
-    value_of = {category: classes.index(name) for category, name in content.categories.items() if name in classes}
+    value_of: dict[Id | None, int] = {
+        category: classes.index(name) for category, name in content.categories.items() if name in classes
+    }
     files = Photographs(path, folder).find_all([image.file_name for image in content.images])
     return [
         Picture(file, partial(_draw_mask, image.annotations, value_of, image.size))
@@ -75,11 +79,11 @@ def _pictures_of(folder: Path, path: Path, content: CocoFile, classes: tuple[str
 
 
 def _draw_mask(
-    annotations: Sequence[CocoAnnotation], value_of: dict[Id, int], size: tuple[int, int]
+    annotations: Sequence[CocoAnnotation], value_of: Mapping[Id | None, int], size: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """[H, W] class indices of the annotations of one photograph; the smaller is above."""
+    """[H, W] class indices of the annotations of one photograph; the smaller is above, IGNORE below its equals."""
     mask = np.zeros(size, np.uint8)
     drawn = [(decode(each.read(size)), each) for each in annotations]
-    for shape, each in sorted(drawn, key=lambda entry: -int(entry[0].sum())):
+    for shape, each in sorted(drawn, key=lambda entry: (-int(entry[0].sum()), not entry[1].ignored)):
         mask[shape] = IGNORE if each.ignored else value_of[each.category]
     return mask

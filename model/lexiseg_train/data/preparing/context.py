@@ -18,6 +18,7 @@ from PIL import Image
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
 from lexiseg_train.data.annotations.segmentation import checked_size, read_segmentation
+from lexiseg_train.data.indexed import IGNORE
 
 # The 59 classes' numbers among the 459, in the order of the classes (mmsegmentation, CAT-Seg); others become 0.
 NUMBERS = (
@@ -74,11 +75,18 @@ def write_from_json(listing: Path, devkit: Path) -> None:
 def _label_map(
     segments: Sequence[tuple[dict[str, Any], int]], size: tuple[int, int]
 ) -> tuple[NDArray[np.uint8], list[str]]:
-    """Labels [H, W] of a photograph's segments and their values, and why some of them cannot be drawn."""
-    labels, faults = np.zeros(size, np.uint8), list[str]()
+    """Labels [H, W] of a photograph's segments and their values, and why some of them cannot be drawn.
+
+    Where one cannot be drawn, pixels of no other segment are IGNORE.
+    """
+    labels, unlabelled, faults = np.zeros(size, np.uint8), np.ones(size, np.bool_), list[str]()
     for segmentation, value in segments:
         try:
-            labels[decode(read_segmentation(segmentation, size))] = value
+            shape = decode(read_segmentation(segmentation, size))
         except DatasetError as error:
             faults.append(str(error))
+            continue
+        labels[shape], unlabelled[shape] = value, False
+    if faults:
+        labels[unlabelled] = IGNORE
     return labels, faults

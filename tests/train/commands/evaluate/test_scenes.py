@@ -133,7 +133,8 @@ def test_an_unusable_annotation_of_a_json_is_warned_about(evaluate: Any, root: P
 
     assert outcome.status == 0, outcome.err
     assert report["figures"]["objects"] == 1
-    assert "mine.json cannot be used and are left out: annotation 9 of a.png: a polygon with a corner at" in outcome.err
+    fault = "annotation 9 of a.png: a polygon with a corner at"
+    assert f"mine.json cannot be used, their pixels are ignored: {fault}" in outcome.err
 
 
 def with_card(card: Any) -> PromptableColours:

@@ -35,7 +35,8 @@ def write(
 
 
 def areas(listing: Path) -> list[int]:
-    return [each.read(image.size).area for image in read_coco_file(listing).images for each in image.annotations]
+    usable = [(each, image.size) for image in read_coco_file(listing).images for each in image.annotations]
+    return [each.read(size).area for each, size in usable if not each.ignored]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_an_unusable_annotation_costs_itself_and_is_named(changes: dict[str, Any
     assert areas(listing) == [400]
     (warning,) = read_coco_file(listing).warnings
     of_image = "" if "image_id" in changes else " of a.jpg"
-    prefix = f"1 of 2 annotations in {listing} cannot be used and are left out: annotation 2{of_image}: "
+    prefix = f"1 of 2 annotations in {listing} cannot be used, their pixels are ignored: annotation 2{of_image}: "
     assert warning.startswith(prefix)
     assert reason in warning
 

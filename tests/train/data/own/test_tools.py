@@ -90,11 +90,13 @@ def test_our_own_export_is_read(tmp_path: Path) -> None:
     ("line", "reason"),
     [
         (f"nan {SQUARE}", "not a whole number"),
-        ("0 nan 0.2 0.5 0.2 0.5 0.5", "a polygon with nan among its coordinates"),
-        ("0 1e9 0.2 0.5 0.2 0.5 0.5", "far outside its photograph"),
+        ("0 nan 0.2 0.5 0.2 0.5 0.5", "a coordinate of nan"),
+        ("0 1e9 0.2 0.5 0.2 0.5 0.5", "a coordinate of 1e+09; expected a share"),
         (f"7 {SQUARE}", "no class has the number 7"),
-        ("0 0.5 0.5 -0.2 0.2", "with a width and a height above 0"),
-        ("0 0.1 0.2 0.3 0.4 0.5", "a polygon of 5 coordinates"),
+        ("0 0.5 0.5 -0.2 0.2", "a coordinate of -0.2; expected a share"),
+        ("0 0.5 0.5 0 0.2", "with a width and a height above 0"),
+        ("0 0.1 0.2 0.3", "a polygon of 3 coordinates"),
+        ("0 0.1 0.2 0.3 0.4 0.5 0.6 0.7", "a polygon of 7 coordinates; the last may be its confidence"),
         ("cat 0.1", "could not convert"),
     ],
 )
@@ -106,7 +108,7 @@ def test_an_unusable_line_of_yolo_costs_itself_alone(line: str, reason: str, tmp
     pictures = read_own(tmp_path)
 
     assert int((pictures.train[0].read().mask == 1).sum()) == 8 * 12
-    (warning,) = pictures.warnings
+    warning = pictures.warnings[0]
     assert "1 of 2 annotations" in warning
     assert "line 2 of a.txt" in warning
     assert reason in warning
@@ -197,7 +199,7 @@ def test_an_unusable_shape_of_labelme_costs_itself_alone(shape: Any, reason: str
     pictures = read_own(tmp_path)
 
     assert int((pictures.train[0].read().mask == 1).sum()) == 8 * 12
-    (warning,) = pictures.warnings
+    warning = pictures.warnings[0]
     assert "shape 2 of a.json" in warning
     assert reason in warning
 

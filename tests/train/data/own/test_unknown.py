@@ -1,0 +1,273 @@
+"""What was annotated and cannot be read is unknown: neither a class nor background."""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.data.own.prepare import read_own
+from lexiseg_train.data.read_scenes import read_instance_scenes, read_object_scenes
+from tests.train.data.own.made import noise
+
+HEIGHT, WIDTH = 60, 80
+OBJECT, ELSEWHERE = (12, 12), (50, 20)  # pixels of what cannot be read, and of nothing
+BOX = [5, 5, 20, 20]  # around OBJECT
+READ = [[50, 30], [70, 30], [70, 50]]  # a triangle that can be read
+READ_AT = (35, 65)
+
+
+def values(folder: Path) -> dict[tuple[int, int], str]:
+    """What the only photograph of a folder has at the three pixels: a class, "background" or "unknown"."""
+    own = read_own(folder)
+    mask = own.train[0].read(len(own.classes)).mask
+    names = {**dict(enumerate(own.classes)), IGNORE: "unknown"}
+    return {place: names[int(mask[place])] for place in (OBJECT, READ_AT, ELSEWHERE)}
+
+
+def photograph(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(noise(0, HEIGHT, WIDTH)).save(path)
+
+
+def coco(root: Path, *annotations: dict[str, Any], categories: Sequence[str] = ("cat", "dog")) -> Path:
+    photograph(root / "a.jpg")
+    common = {"image_id": 1, "category_id": 1, "iscrowd": 0}
+    triangle = [[number for point in READ for number in point]]
+    read = {**common, "id": 1, "category_id": 2, "segmentation": triangle, "bbox": [50, 30, 20, 20]}
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": HEIGHT, "width": WIDTH}],
+        "annotations": [read, *({**common, "id": number, **each} for number, each in enumerate(annotations, 2))],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(categories, 1)],
+    }
+    (root / "mine.json").write_text(json.dumps(content))
+    return root
+
+
+SQUARE = [[5, 5, 25, 5, 25, 25, 5, 25]]
+COCO: dict[str, tuple[dict[str, Any], bool]] = {  # an annotation, and whether its place is known
+    "run lengths of another size": ({"segmentation": {"size": [30, 40], "counts": [100, 50, 1050]}, "bbox": BOX}, True),
+    "run lengths of a wrong sum": ({"segmentation": {"size": [60, 80], "counts": [5, 5]}, "bbox": BOX}, True),
+    "compressed garbage": ({"segmentation": {"size": [60, 80], "counts": "~~"}, "bbox": BOX}, True),
+    "compressed, without a box": ({"segmentation": {"size": [60, 80], "counts": "~~"}}, False),
+    "two corners": ({"segmentation": [[5, 5, 25, 25]], "bbox": BOX}, True),
+    "two corners, without a box": ({"segmentation": [[5, 5, 25, 25]]}, False),
+    "corners on a line": ({"segmentation": [[5, 5, 15, 5, 25, 5]], "bbox": BOX}, True),
+    "corners on a line, without a box": ({"segmentation": [[5, 5, 15, 5, 25, 5]]}, False),
+    "no pixel in its run lengths": ({"segmentation": {"size": [60, 80], "counts": [4800]}, "bbox": BOX}, True),
+    "shares instead of pixels": ({"segmentation": [[0.1, 0.1, 0.3, 0.1, 0.3, 0.4]], "bbox": BOX}, True),
+    "all in shares": ({"segmentation": [[0.1, 0.1, 0.3, 0.1, 0.3, 0.4]], "bbox": [0.1, 0.1, 0.2, 0.3]}, False),
+    "a name": ({"segmentation": "mask.png", "bbox": BOX}, True),
+    "a name, without a box": ({"segmentation": "mask.png"}, False),
+    "far outside": ({"segmentation": [[1e9, 5, 25, 5, 25, 25]], "bbox": BOX}, True),
+    "no category": ({"category_id": None, "segmentation": SQUARE}, True),
+    "an unlisted category": ({"category_id": 9, "segmentation": SQUARE}, True),
+    "an unlisted category of a box": ({"category_id": 9, "bbox": BOX}, True),
+    "no outline and no box": ({}, False),
+    "a box without an area": ({"bbox": [5, 5, 0, 20]}, False),
+    "no image": ({"image_id": None, "segmentation": SQUARE}, True),
+    "key points in a box": ({"keypoints": [12, 12, 2], "num_keypoints": 1, "bbox": BOX}, True),
+    "key points": ({"keypoints": [12, 12, 2], "num_keypoints": 1}, False),
+}
+
+
+@pytest.mark.parametrize("fault", COCO)
+def test_an_unreadable_annotation_of_coco_is_unknown(fault: str, tmp_path: Path) -> None:
+    annotation, placed = COCO[fault]
+    coco(tmp_path, annotation)
+
+    expected = {OBJECT: "unknown", READ_AT: "dog", ELSEWHERE: "background" if placed else "unknown"}
+    assert values(tmp_path) == expected
+
+
+YOLO: dict[str, tuple[str, bool]] = {  # a line, and whether its place is known
+    "a polygon and its confidence": ("0 0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4 0.93", True),
+    "a box and its confidence": ("0 0.175 0.25 0.25 0.3 0.9", True),
+    "a tracked box": ("0 0.175 0.25 0.25 0.3 0.9 7", False),
+    "key points": ("0 0.175 0.25 0.25 0.3 0.15 0.2 2 0.2 0.3 2", False),
+    "a class that is not listed": ("9 0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4", True),
+    "a name for a class": ("cat 0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4", False),
+    "no class": ("0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4", False),
+    "pixels": ("0 5 5 25 5 25 25 5 25", False),
+    "DOTA": ("4.0 6.0 24.0 6.0 24.0 24.0 4.0 24.0 plane 0", False),
+    "two corners": ("0 0.05 0.1 0.3", False),
+    "a line without an area": ("0 0.05 0.2 0.15 0.2 0.3 0.2", True),
+    "words": ("cat", False),
+}
+
+
+def yolo(root: Path, *lines: str, about: str = "names: [cat, dog]\n") -> Path:
+    photograph(root / "images" / "a.jpg")
+    (root / "data.yaml").write_text(f"train: images\n{about}")
+    (root / "labels").mkdir()
+    triangle = " ".join(f"{x / WIDTH} {y / HEIGHT}" for x, y in READ)
+    (root / "labels" / "a.txt").write_text("\n".join([*lines, f"1 {triangle}"]))
+    return root
+
+
+@pytest.mark.parametrize("fault", YOLO)
+def test_an_unreadable_line_of_yolo_is_unknown(fault: str, tmp_path: Path) -> None:
+    line, placed = YOLO[fault]
+    yolo(tmp_path, line)
+
+    expected = {OBJECT: "unknown", READ_AT: "dog", ELSEWHERE: "background" if placed else "unknown"}
+    assert values(tmp_path) == expected
+
+
+def test_poses_of_yolo_are_boxes(tmp_path: Path) -> None:
+    # 4 numbers of a box, and two key points: 8 numbers could be a polygon, too.
+    yolo(tmp_path, "0 0.175 0.25 0.25 0.3 0.15 0.2 0.2 0.3", about="kpt_shape: [2, 2]\nnames: [cat, dog]\n")
+
+    own = read_own(tmp_path)
+
+    mask = own.train[0].read(len(own.classes)).mask
+    assert mask[OBJECT] == IGNORE
+    assert mask[ELSEWHERE] == 0
+
+
+def test_rotated_boxes_of_yolo_have_no_outline(tmp_path: Path) -> None:
+    photograph(tmp_path / "images" / "a.jpg")
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [ship]\n")
+    (tmp_path / "labels").mkdir()
+    corners = np.array([[20, 5], [35, 20], [25, 30], [10, 15]]) / (WIDTH, HEIGHT)  # turned by 45 degrees
+    upright = np.array([[50, 30], [70, 30], [70, 50], [50, 50]]) / (WIDTH, HEIGHT)
+    lines = [f"0 {' '.join(f'{number:.6f}' for number in box.ravel())}\n" for box in (corners, upright)]
+    (tmp_path / "labels" / "a.txt").write_text("".join(lines))
+
+    own = read_own(tmp_path)
+
+    mask = own.train[0].read(len(own.classes)).mask
+    assert set(np.unique(mask).tolist()) == {0, IGNORE}
+    assert mask[18, 22] == mask[40, 60] == IGNORE
+    assert any("rotated boxes" in warning for warning in own.warnings)
+
+
+def png(pixels: NDArray[Any]) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def labelme(root: Path, *shapes: Any) -> Path:
+    photograph(root / "a.jpg")
+    read = {"label": "dog", "points": READ, "shape_type": "polygon"}
+    about = {"version": "5.8.1", "imagePath": "a.jpg", "imageData": None, "imageHeight": HEIGHT, "imageWidth": WIDTH}
+    (root / "a.json").write_text(json.dumps({**about, "shapes": [read, *shapes]}))
+    return root
+
+
+CORNERS = [[5, 5], [25, 25]]
+LABELME: dict[str, tuple[Any, bool]] = {  # a shape, and whether its place is known
+    "a point": ({"label": "cat", "points": [[12, 12]], "shape_type": "point"}, False),
+    "points": ({"label": "cat", "points": [[12, 12], [13, 14]], "shape_type": "points"}, False),
+    "a line": ({"label": "cat", "points": [[5, 12], [30, 12]], "shape_type": "line"}, False),
+    "lines": ({"label": "cat", "points": [[5, 12], [30, 12], [30, 20]], "shape_type": "linestrip"}, False),
+    "another tool's shape": ({"label": "cat", "points": [[5, 5], [25, 5], [25, 25]], "shape_type": "cuboid"}, False),
+    "a rotated box": (
+        {"label": "cat", "points": [[12, 2], [22, 12], [12, 22], [2, 12]], "shape_type": "rotation"}, True,
+    ),
+    "a rectangle": ({"label": "cat", "points": CORNERS, "shape_type": "rectangle"}, True),
+    "a mask without its picture": ({"label": "cat", "points": CORNERS, "shape_type": "mask", "mask": None}, True),
+    "a mask of garbage": ({"label": "cat", "points": CORNERS, "shape_type": "mask", "mask": "AAAA"}, True),
+    "a mask of another size": (
+        {"label": "cat", "points": CORNERS, "shape_type": "mask", "mask": png(np.ones((3, 3), np.bool_))}, True,
+    ),
+    "a mask without a pixel": (
+        {"label": "cat", "points": CORNERS, "shape_type": "mask", "mask": png(np.zeros((21, 21), np.bool_))}, True,
+    ),
+    "no label": ({"points": [[5, 5], [25, 5], [25, 25], [5, 25]], "shape_type": "polygon"}, True),
+    "an empty label": ({"label": "", "points": [[5, 5], [25, 5], [25, 25], [5, 25]], "shape_type": "polygon"}, True),
+    "two corners": ({"label": "cat", "points": CORNERS, "shape_type": "polygon"}, False),
+    "no points": ({"label": "cat", "shape_type": "polygon"}, False),
+    "no shape": ("cat", False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", LABELME)
+def test_an_unreadable_shape_of_labelme_is_unknown(fault: str, tmp_path: Path) -> None:
+    shape, placed = LABELME[fault]
+    labelme(tmp_path, shape)
+
+    expected = {OBJECT: "unknown", READ_AT: "dog", ELSEWHERE: "background" if placed else "unknown"}
+    assert values(tmp_path) == expected
+
+
+def test_a_point_makes_the_mask_below_it_unknown(tmp_path: Path) -> None:
+    below = {"label": "sofa", "points": [[5, 5], [30, 5], [30, 30], [5, 30]], "shape_type": "polygon"}
+    labelme(tmp_path, below, {"label": "cat", "points": [[12, 12]], "shape_type": "point"})
+
+    assert values(tmp_path)[OBJECT] == "unknown"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "P"])
+def test_masks_of_labelme_are_read_whatever_their_kind_of_png(mode: str, tmp_path: Path) -> None:
+    pixels = np.zeros((21, 21), np.uint8)
+    pixels[5:10, 5:10] = 255
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(buffer, "PNG")
+    mask = base64.b64encode(buffer.getvalue()).decode()
+    labelme(tmp_path, {"label": "cat", "points": CORNERS, "shape_type": "mask", "mask": mask})
+
+    own = read_own(tmp_path)
+
+    drawn = own.train[0].read(len(own.classes)).mask == own.classes.index("cat")
+    assert np.argwhere(drawn).min(0).tolist() == [10, 10]
+    assert int(drawn.sum()) == 25
+
+
+IGNORED, NOTHING = "__ignore__", "_background_"
+
+
+@pytest.mark.parametrize("tool", ["coco", "yolo", "labelme"])
+@pytest.mark.parametrize(("label", "expected"), [(IGNORED, "unknown"), (NOTHING, "background")])
+def test_labels_of_labelme_for_no_class_hold_in_every_format(
+    tool: str, label: str, expected: str, tmp_path: Path
+) -> None:
+    if tool == "coco":
+        coco(tmp_path, {"segmentation": SQUARE}, categories=(label, "dog"))
+    elif tool == "yolo":
+        yolo(tmp_path, "0 0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4", about=f"names: [{label}, dog]\n")
+    else:
+        polygon = {"points": [[5, 5], [25, 5], [25, 25], [5, 25]], "shape_type": "polygon"}
+        labelme(tmp_path, {**polygon, "label": label})
+
+    assert values(tmp_path) == {OBJECT: expected, READ_AT: "dog", ELSEWHERE: "background"}
+    assert read_own(tmp_path).classes == ("background", "dog")
+
+
+def test_photographs_whose_background_is_unknown_are_counted(tmp_path: Path) -> None:
+    labelme(tmp_path, {"label": "cat", "points": [[12, 12]], "shape_type": "point"})
+
+    warnings = read_own(tmp_path).warnings
+
+    assert any("1 of 1 photographs" in warning and "unknown place" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("fault", ["two corners", "two corners, without a box", "an unlisted category"])
+def test_an_unreadable_annotation_does_not_count_in_evaluation(fault: str, tmp_path: Path) -> None:
+    annotation, placed = COCO[fault]
+    coco(tmp_path, annotation)
+
+    objects = read_object_scenes("mine.json", tmp_path, "val", lambda _: None).scenes[0].read_truth()
+    instances = read_instance_scenes("mine.json", tmp_path, "val", lambda _: None).scenes[0].read_truth()
+
+    assert objects.ignored[OBJECT]
+    assert bool(objects.ignored[ELSEWHERE]) != placed
+    assert not objects.ignored[READ_AT]
+    assert [each["iscrowd"] for each in instances] == [0, 1, 1]  # of either class
+
+
+def test_the_background_of_a_file_is_no_object_in_evaluation(tmp_path: Path) -> None:
+    coco(tmp_path, {"segmentation": SQUARE}, categories=(NOTHING, "dog"))
+
+    scenes = read_object_scenes("mine.json", tmp_path, "val", lambda _: None)
+
+    assert [entry.name for entry in scenes.classes] == ["dog"]
+    assert scenes.scenes[0].read_truth().labels == (0,)
