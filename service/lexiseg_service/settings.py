@@ -190,6 +190,9 @@ class Settings(BaseSettings):
     url_fetch: Annotated[bool, Read(GATEWAYS, ADMISSION)] = Field(
         False, description="takes images by URL, from public HTTPS hosts"
     )
+    url_networks: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, ADMISSION)] = Field(
+        (), description="networks and hosts like 10.0.0.0/8,minio.lan whose images are taken by URL, over http, too"
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, ADMISSION)] = Field(
         (), description="origins of web pages that may ask, between commas; * is every one"
     )
@@ -260,6 +263,11 @@ class Settings(BaseSettings):
         return self.model.partition(",")[0].strip() if "model" in self.model_fields_set else None
 
     @property
+    def takes_urls(self) -> bool:
+        """Whether images are taken by URL, of public hosts or of `url_networks`."""
+        return self.url_fetch or bool(self.url_networks)
+
+    @property
     def first_model(self) -> str:
         """The first model of the setting, or its default: the one of a command that computes in its own process."""
         return self.default_model or self.model
@@ -279,7 +287,14 @@ class Settings(BaseSettings):
         return url
 
     @field_validator(
-        "adapters", "allowed_hosts", "cors_origins", "job_folders", "webhook_networks", "workers", mode="before"
+        "adapters",
+        "allowed_hosts",
+        "cors_origins",
+        "job_folders",
+        "url_networks",
+        "webhook_networks",
+        "workers",
+        mode="before",
     )
     @classmethod
     def _between_commas(cls, written: Any) -> Any:
@@ -305,6 +320,18 @@ class Settings(BaseSettings):
             except ValueError:
                 raise ValueError("networks like 10.0.0.0/8, between commas") from None
         return networks
+
+    @field_validator("url_networks")
+    @classmethod
+    def _are_networks_or_hosts(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in entries:
+            try:
+                ip_network(entry)
+            except ValueError:
+                # A name without a letter is an address in other words.
+                if not re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9._-]+", entry):
+                    raise ValueError("networks like 10.0.0.0/8 or hosts like minio.lan, without a port") from None
+        return entries
 
     @field_validator("allowed_hosts")
     @classmethod

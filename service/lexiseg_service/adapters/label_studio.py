@@ -10,7 +10,6 @@ from itertools import chain
 from typing import Annotated, Any, Literal, cast
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
-import httpx
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.requests import Request
@@ -20,11 +19,11 @@ from lexiseg_client.formats.annotation_tools import brush_runs
 from lexiseg_client.masks import rle
 from lexiseg_model.class_names import folded
 from lexiseg_model.types import Segment
+from lexiseg_service.adapters.label_studio_pictures import image_of, place_of_picture
 from lexiseg_service.adapters.reasons import PATH, ReasonRoute, refuse
-from lexiseg_service.adapters.tools import SIMPLIFY, ask, convert, image_of_text, notes_of, outline, prompt_of, read_as
+from lexiseg_service.adapters.tools import SIMPLIFY, ask, convert, notes_of, outline, prompt_of, read_as
 from lexiseg_service.errors import (
     DeadlineExceeded,
-    ImageNotFetched,
     InvalidValue,
     NotReady,
     QueueFull,
@@ -33,14 +32,10 @@ from lexiseg_service.errors import (
 )
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of, use_case_of
-from lexiseg_service.gateway.use_case import UseCase
-from lexiseg_service.image.url_fetch import IMAGE_HEADERS, content_of
-from lexiseg_service.question.messages import ImageSource, WorkerAnswer
+from lexiseg_service.question.messages import WorkerAnswer
 from lexiseg_service.question.validation import off_event_loop
-from lexiseg_service.settings import Settings
 
 MAX_CHARACTERS, MAX_TAGS = 2**18, 2**13  # thousands of labels with their words
-FETCH_SECONDS = 10.0  # for one upload of Label Studio
 FIELD = "label_config"
 OVERLOAD = (RateLimited, QueueFull, DeadlineExceeded, NotReady)  # errors after which further tasks are not tried
 Kind = Literal["brushlabels", "polygonlabels", "rectanglelabels"]
@@ -180,74 +175,6 @@ def label_of(context: Context) -> str | None:
     return None
 
 
-async def image_of(value: str, field: str, client: str, settings: Settings, use_case: UseCase) -> ImageSource:
-    """A task's image: an upload is fetched from Label Studio, any other URL by the service's own rules.
-
-    Raises:
-        InvalidValue: neither a URL nor a data URI, or an upload while LEXISEG_LABEL_STUDIO_URL is not set.
-        ImageNotFetched: Label Studio did not send the upload.
-        TooLarge: the upload is over the limit.
-    """
-    home = settings.label_studio_url
-    upload = None if home is None else upload_url(value, home)
-    if upload is not None:
-        return ImageSource(await use_case.counted_fetch(client, partial(_upload, upload, settings)))
-    if value.startswith("/"):
-        raise InvalidValue.of(field, value, "a URL or a data URI; uploads are fetched from LEXISEG_LABEL_STUDIO_URL")
-    return await image_of_text(value, field)
-
-
-def upload_url(value: str, home: str) -> httpx.URL | None:
-    """Resolve a task's value against Label Studio's address; None if it leads to another host.
-
-    The URL that is compared is the one that is requested, so that no second parser can read it differently.
-    """
-    if not value.startswith(("/", "http://", "https://")):
-        return None
-    try:
-        base = httpx.URL(f"{home.rstrip('/')}/")
-        url = base.join(value)
-    except (httpx.InvalidURL, ValueError):
-        return None
-    same = (url.scheme, url.raw_host, url.port) == (base.scheme, base.raw_host, base.port)
-    return url if same and not url.userinfo else None
-
-
-async def _upload(url: httpx.URL, settings: Settings) -> bytes:
-    """Fetch an upload with the token. Redirects, which may lead to another host, are not followed."""
-    key = settings.label_studio_api_key
-    try:
-        async with asyncio.timeout(FETCH_SECONDS), httpx.AsyncClient(timeout=FETCH_SECONDS, trust_env=False) as client:
-            headers = dict(IMAGE_HEADERS)
-            if key is not None:
-                headers["Authorization"] = await _authorization(client, url, key.get_secret_value())
-            async with client.stream("GET", url, headers=headers) as response:
-                return await content_of(response, "Label Studio", settings.limits.max_image_bytes)
-    except TimeoutError:
-        raise ImageNotFetched(f"Label Studio did not send an upload within {FETCH_SECONDS:g} seconds") from None
-    except httpx.HTTPError:
-        raise ImageNotFetched("Label Studio could not be asked for an upload") from None
-
-
-async def _authorization(client: httpx.AsyncClient, url: httpx.URL, key: str) -> str:
-    """The Authorization header for a legacy or a personal token of Label Studio.
-
-    A personal token, the default since 1.18, is a JWT that is exchanged for an access token of five minutes.
-
-    Raises:
-        ImageNotFetched: Label Studio refuses the personal token.
-    """
-    if key.count(".") != 2:
-        return f"Token {key}"
-    response = await client.post(url.join("/api/token/refresh"), json={"refresh": key})
-    try:
-        return f"Bearer {response.raise_for_status().json()['access']}"
-    except (httpx.HTTPStatusError, ValueError, LookupError, TypeError):
-        raise ImageNotFetched(
-            f"Label Studio gave no access token for the personal one of the settings (status {response.status_code})"
-        ) from None
-
-
 async def prediction_of(
     request: Request, answer: WorkerAnswer, control: Control, label: str | None = None
 ) -> dict[str, Any]:
@@ -329,11 +256,12 @@ def fields_of_control(control: Control) -> dict[str, Any]:
 class Task(BaseModel):
     """A task of a project; one of its data fields is the image."""
 
+    id: int | None = None
     data: dict[str, Any]
 
 
 def place_of(task: Task, control: Control, index: int) -> tuple[str, str]:
-    """The field of task number `index` that names its image, for messages, and its value.
+    """The field of task number `index` that names its image, for messages, and where that is fetched.
 
     Raises:
         InvalidValue: it is no text.
@@ -341,7 +269,7 @@ def place_of(task: Task, control: Control, index: int) -> tuple[str, str]:
     field, value = f"tasks.{index}.data.{control.image_field}", task.data.get(control.image_field)
     if not isinstance(value, str):
         raise InvalidValue.of(field, value, "the image's URL")
-    return field, value
+    return field, place_of_picture(value, task.id)
 
 
 async def predict_task(

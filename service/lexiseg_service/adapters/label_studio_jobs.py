@@ -23,11 +23,11 @@ from lexiseg_service.adapters.label_studio import (
     Task,
     control_of,
     fields_of_control,
-    image_of,
     place_of,
     prediction,
     regions_of,
 )
+from lexiseg_service.adapters.label_studio_pictures import image_of
 from lexiseg_service.adapters.tools import notes_of, read_as
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.jobs.job import Job, Part, SourceKind

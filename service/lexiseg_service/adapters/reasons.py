@@ -20,7 +20,7 @@ from lexiseg_service.errors import InvalidValue, ServiceError, error_of
 
 PATH = "/refused"  # beside the routes
 TOOLS = ("heartex/", "CVAT/")  # begin the User-Agent
-REFUSED = (400, 404, 413, 415, 422)  # statuses whose name alone does not say what to do
+REFUSED = (400, 403, 404, 413, 415, 422)  # statuses whose name alone does not say what to do
 MAX_CHARACTERS = 300  # of a reason
 
 

@@ -63,8 +63,9 @@ class UseCase:
         self.in_flight = 0  # requests of `segment`
         self._vocabularies = vocabularies
         self._settings = settings
-        if fetcher is None and settings.url_fetch:
-            fetcher = UrlFetcher(settings.limits.max_image_bytes)
+        if fetcher is None and settings.takes_urls:
+            own, to_public = settings.url_networks, settings.url_fetch
+            fetcher = UrlFetcher(settings.limits.max_image_bytes, own=own, to_public=to_public)
         self._fetcher = fetcher
         self._fetched_bytes = fetched_bytes
         self.headers = HeaderReader(settings.limits)
@@ -185,12 +186,15 @@ class UseCase:
             RateLimited: the client itself holds its whole share.
             ServiceError: the URL is refused, or there is no image.
         """
+        return await self.counted_fetch(client, partial(self.fetch_uncounted, url, client))
+
+    async def fetch_uncounted(self, url: str, client: str) -> bytes:
+        """The image at a URL, for what is given to `counted_fetch`; raises as `fetch_url`."""
         if self._fetcher is None:
             raise UrlFetchOff(
                 "image.url: LEXISEG_URL_FETCH is off, so no image is fetched by URL; send the file itself"
             )
-        fetcher = self._fetcher
-        return await self.counted_fetch(client, lambda: fetcher.fetch(url, client))
+        return await self._fetcher.fetch(url, client)
 
     async def counted_fetch(self, client: str, fetch: Callable[[], Awaitable[bytes]]) -> bytes:
         """The result of `fetch`; its bytes are counted until the current task ends.

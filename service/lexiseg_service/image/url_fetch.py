@@ -1,8 +1,8 @@
 """Ask hosts that clients name, safe against server-side request forgery (SSRF), and fetch images from them.
 
-For the URL and every redirect: check the URL -> resolve its host once -> refuse if any address is not public -> connect
-to one of these addresses, with TLS verified for the host name -> read up to the limit. Proxies, .netrc and CA overrides
-of the environment are ignored; there are no cookies.
+For the URL and every redirect: check the URL -> resolve its host once -> refuse if any address is neither public nor
+one of the operator's own hosts -> connect to one of these addresses, with TLS verified for the host name -> read up to
+the limit. Proxies, .netrc and CA overrides of the environment are ignored; there are no cookies.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import httpx
 
@@ -22,6 +22,7 @@ from lexiseg_service.errors import ImageNotFetched, InvalidValue, TooLarge
 from lexiseg_service.shares import CLIENT_SHARE, Shares
 
 Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 RELAYS_OF_6TO4 = IPv4Network("192.88.99.0/24")  # RFC 7526: deprecated, but may still be routed
 PROTOCOL_ASSIGNMENTS = IPv4Network("192.0.0.0/24")  # RFC 6890; which of them are global differs between Pythons
@@ -42,9 +43,8 @@ IMAGE_HEADERS = {"Accept": "image/*, */*;q=0.1", "Accept-Encoding": "identity"}
 
 
 # The same for unknown names, refused addresses and silent hosts: differences would reveal our network.
-UNREACHABLE = (
-    "{field}: expected a public host that answers over HTTPS with a valid certificate; this one cannot be reached"
-)
+UNREACHABLE = "{field}: expected {expected}; this one cannot be reached"
+PUBLIC_HOST = "a public host that answers over HTTPS with a valid certificate"
 
 
 def is_public(address: Address) -> bool:
@@ -89,13 +89,15 @@ class SystemResolver:
 
 
 class HostGuard:
-    """Checks URLs of clients, and connects to addresses of the public internet alone.
+    """Checks URLs of clients, and connects to public addresses and to hosts of the operator's own.
 
     Args:
         field: of a request that names the URLs, for messages.
         resolve: (host, port) to addresses; called once per hop.
+        setting: that lists the operator's own hosts, for messages.
+        own: its value, networks and host names: they are asked by http, too, and at any port.
+        to_public: whether public hosts are asked.
         also_allowed: allowed networks besides the public ones.
-        inner: allowed networks that are asked by http, too, and at any port.
         ports: allowed in URLs.
         trust: certificate authorities; default: those of certifi.
     """
@@ -105,18 +107,25 @@ class HostGuard:
         field: str,
         resolve: Resolve,
         *,
-        also_allowed: Sequence[IPv4Network | IPv6Network] = (),
-        inner: Sequence[IPv4Network | IPv6Network] = (),
+        setting: str,
+        own: Sequence[str] = (),
+        to_public: bool = True,
+        also_allowed: Sequence[Network] = (),
         ports: frozenset[int] = frozenset({443}),
         trust: ssl.SSLContext | None = None,
     ) -> None:
         self._field = field
         self._resolve = resolve
         self._also_allowed = tuple(also_allowed)
-        self._inner = tuple(inner)
+        self._own_networks = [network for each in own if (network := network_of(each)) is not None]
+        self._own_names = frozenset(each.lower().rstrip(".") for each in own if network_of(each) is None)
+        self._has_own = bool(own)
+        self._to_public = to_public
         self._ports = ports
         self._trust = trust or httpx.create_ssl_context(trust_env=False)
-        self.unreachable = UNREACHABLE.format(field=field)
+        self._of_own = f"a host in {setting}"
+        self.expected = f"{PUBLIC_HOST}, or {self._of_own}" if to_public else self._of_own
+        self.unreachable = UNREACHABLE.format(field=field, expected=self.expected)
 
     def checked(self, url_text: str) -> httpx.URL:
         """A URL that may be asked, as far as its text says.
@@ -129,15 +138,16 @@ class HostGuard:
         except (httpx.InvalidURL, ValueError):
             raise InvalidValue.of(self._field, f"{len(url_text)} characters that are no URL", "a URL") from None
         # No message quotes the URL: it may contain a password or a signature.
-        if url.scheme != "https" and not (url.scheme == "http" and self._inner):
-            raise InvalidValue.of(self._field, f"{url.scheme[:20] or 'no'} scheme", "https://HOST/PATH")
+        if url.scheme != "https" and not (url.scheme == "http" and self._has_own):
+            expected = f"https://HOST/PATH, or http of {self._of_own}"
+            raise InvalidValue.of(self._field, f"{url.scheme[:20] or 'no'} scheme", expected)
         if url.userinfo:
             raise InvalidValue.of(self._field, "a user name or a password", "none in the URL")
         if not url.raw_host:
             raise InvalidValue.of(self._field, "no host", "https://HOST/PATH")
-        if not self._is_plain(url) and not self._inner:
+        if not self._is_plain(url) and not self._has_own:
             ports = ", ".join(map(str, sorted(self._ports)))
-            raise InvalidValue.of(self._field, f"port {url.port}", f"port {ports}")
+            raise InvalidValue.of(self._field, f"port {url.port}", f"port {ports}, or {self._of_own}")
         return url
 
     def _is_plain(self, url: httpx.URL) -> bool:
@@ -159,8 +169,10 @@ class HostGuard:
         return addresses[:MAX_ADDRESSES]
 
     def _is_allowed(self, url: httpx.URL, address: Address) -> bool:
-        if any(address in network for network in self._inner):
+        if _name(url) in self._own_names or any(address in network for network in self._own_networks):
             return True
+        if not self._to_public:
+            return False
         is_open = is_public(address) or any(address in network for network in self._also_allowed)
         return is_open and self._is_plain(url)
 
@@ -190,11 +202,13 @@ class HostGuard:
 
 
 class UrlFetcher:
-    """Fetches images from public HTTPS hosts.
+    """Fetches images from public HTTPS hosts, and from hosts of the operator's own.
 
     Args:
         max_bytes: of an image.
         resolve: (host, port) to addresses; called once per hop.
+        own: as LEXISEG_URL_NETWORKS.
+        to_public: as LEXISEG_URL_FETCH.
         also_allowed: allowed networks besides the public ones.
         ports: allowed in URLs.
         trust: certificate authorities; default: those of certifi.
@@ -206,14 +220,25 @@ class UrlFetcher:
         max_bytes: int,
         *,
         resolve: Resolve | None = None,
-        also_allowed: Sequence[IPv4Network | IPv6Network] = (),
+        own: Sequence[str] = (),
+        to_public: bool = True,
+        also_allowed: Sequence[Network] = (),
         ports: frozenset[int] = frozenset({443}),
         trust: ssl.SSLContext | None = None,
         seconds: float = SECONDS,
     ) -> None:
         self._max_bytes = max_bytes
         resolve = resolve or SystemResolver(round(MAX_CONCURRENT * MAX_LOOKUP_SECONDS / seconds))
-        self._hosts = HostGuard(FIELD, resolve, also_allowed=also_allowed, ports=ports, trust=trust)
+        self._hosts = HostGuard(
+            FIELD,
+            resolve,
+            setting="LEXISEG_URL_NETWORKS",
+            own=own,
+            to_public=to_public,
+            also_allowed=also_allowed,
+            ports=ports,
+            trust=trust,
+        )
         self._seconds = seconds
         self._places = Shares("images by URL", MAX_CONCURRENT, CLIENT_SHARE)
 
@@ -292,10 +317,20 @@ async def content_of(response: httpx.Response, field: str, max_bytes: int) -> by
     return bytes(content)
 
 
+def network_of(text: str) -> Network | None:
+    """The network or address that a text names; None: it is none."""
+    try:
+        return ip_network(text)
+    except ValueError:
+        return None
+
+
 def _name(url: httpx.URL) -> str:
     """The host for resolvers and certificates: punycode, no brackets, no trailing dot."""
     return url.raw_host.decode("ascii").rstrip(".")
 
 
 def _port(url: httpx.URL) -> int:
-    return 443 if url.port is None else url.port
+    if url.port is not None:
+        return url.port
+    return 80 if url.scheme == "http" else 443

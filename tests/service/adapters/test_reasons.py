@@ -27,6 +27,7 @@ async def shown(client: httpx.AsyncClient, path: str, headers: dict[str, str], b
         ("label-studio/setup", LABEL_STUDIO, {"schema": NO_PICTURE}, 422, "toName` of an Image"),
         ("label-studio/predict", LABEL_STUDIO, asked(NO_PICTURE), 422, "toName` of an Image"),
         ("label-studio/predict", LABEL_STUDIO, asked(image="/data/upload/1.png"), 422, "LEXISEG_LABEL_STUDIO_URL"),
+        ("label-studio/predict", LABEL_STUDIO, asked(image="https://a.example/1.png"), 403, "LEXISEG_URL_FETCH is off"),
         ("label-studio/predict", LABEL_STUDIO, {"task_list": []}, 422, "label_config"),
         ("/api/function_invocations", {**CVAT, "x-nuclio-function-name": "lexiseg-sam9"}, POINT, 404, "sam9"),
         ("/api/function_invocations", {**CVAT, "x-nuclio-function-name": "yolo"}, POINT, 404, "lexiseg-MODEL"),

@@ -7,11 +7,14 @@ import pytest
 
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, QueueFull, RateLimited, TooLarge
 from lexiseg_service.image import url_fetch
-from lexiseg_service.image.url_fetch import FIELD, UrlFetcher
-from lexiseg_service.image.url_fetch import UNREACHABLE as TEMPLATE
+from lexiseg_service.image.url_fetch import UrlFetcher
+from tests.http_server import Quiet, serving
 from tests.service.image.image_server import ImageServer, Names, content, endless, redirect, serving_images
 
-UNREACHABLE = TEMPLATE.format(field=FIELD)
+UNREACHABLE = (
+    "image.url: expected a public host that answers over HTTPS with a valid certificate, or a host in"
+    " LEXISEG_URL_NETWORKS; this one cannot be reached"
+)
 HERE = [["127.0.0.1"]]
 LITERALS = [
     "127.0.0.1", "10.0.0.5", "169.254.169.254", "[::1]", "[::ffff:127.0.0.1]", "[fe80::1]", "[64:ff9b::7f00:1]",
@@ -145,6 +148,69 @@ async def test_a_redirect_is_checked_like_a_first_url(server: ImageServer, locat
     assert "secret" not in detail
 
 
+@pytest.fixture(scope="module")
+def store() -> Iterator[int]:
+    """The port of a company's own store of pictures, which speaks http."""
+
+    class Store(Quiet):
+        def do_GET(self) -> None:
+            leads_on = self.path.startswith("/to/")
+            self.send_response(302 if leads_on else 200)
+            if leads_on:
+                self.send_header("Location", self.path.removeprefix("/to/"))
+            self.end_headers()
+            self.wfile.write(b"" if leads_on else b"of our own")
+
+    with serving(Store) as url:
+        yield int(url.rpartition(":")[2])
+
+
+OWN = Names(minio=[["127.0.0.1"]], other=[["127.0.0.1"]], far=[["10.0.0.1"]], mixed=[["127.0.0.1", "10.0.0.1"]])
+
+
+@pytest.mark.parametrize("own", ["127.0.0.0/8", "127.0.0.1", "minio.example", "MINIO.example."])
+async def test_hosts_and_networks_of_the_settings_are_fetched_over_http_at_any_port(store: int, own: str) -> None:
+    fetcher = UrlFetcher(1000, resolve=OWN, own=[own])
+
+    assert await fetcher.fetch(f"http://minio.example:{store}/a.png") == b"of our own"
+
+
+@pytest.mark.parametrize(
+    ("own", "url"),
+    [
+        ("10.0.0.0/8", "http://minio.example:PORT/a.png"),
+        ("minio.example", "http://other.example:PORT/a.png"),
+        ("minio.example", "http://127.0.0.1:PORT/a.png"),
+        ("minio.example", "http://minio.example.far.example:PORT/a.png"),
+        ("127.0.0.0/8", "http://mixed.example:PORT/a.png"),
+        ("127.0.0.0/8", "http://far.example:PORT/a.png"),
+        ("minio.example", "http://minio.example:PORT/to/http://other.example:PORT/a.png"),
+        ("minio.example", "http://minio.example:PORT/to/http://127.0.0.1:PORT/a.png"),
+    ],
+)
+async def test_with_hosts_of_the_settings_others_are_refused_as_before(store: int, own: str, url: str) -> None:
+    fetcher = UrlFetcher(1000, resolve=OWN, own=[own])
+
+    assert await refused(fetcher, url.replace("PORT", str(store))) == UNREACHABLE
+
+
+async def test_the_name_of_an_own_host_is_resolved_once_for_each_hop(store: int) -> None:
+    rebinding = Names(minio=[["127.0.0.1"], ["10.0.0.1"]])
+    fetcher = UrlFetcher(1000, resolve=rebinding, own=["127.0.0.0/8"])
+
+    assert await fetcher.fetch(f"http://minio.example:{store}/a.png") == b"of our own"
+    assert rebinding.asked == ["minio.example"]
+
+
+async def test_public_hosts_are_not_fetched_where_own_ones_alone_are(server: ImageServer) -> None:
+    fetcher = server.fetcher(Names(pictures=HERE), own=["10.0.0.0/8"], to_public=False)
+
+    detail = await refused(fetcher, server.url("/a.png"))
+
+    assert detail == "image.url: expected a host in LEXISEG_URL_NETWORKS; this one cannot be reached"
+    assert server.seen == []
+
+
 async def test_three_redirects_are_followed_and_a_fourth_is_not(server: ImageServer) -> None:
     server.routes |= {f"/{left}": redirect(f"/{left - 1}") for left in (2, 3, 4)}
     server.routes["/1"] = redirect("/a.png")
@@ -164,7 +230,10 @@ async def test_three_redirects_are_followed_and_a_fourth_is_not(server: ImageSer
         ("https:///a.png", "got 'no host'"),
         ("https://me:secret@pictures.example/a.png", "a user name or a password"),
         ("https://me@pictures.example/a.png", "a user name or a password"),
-        ("https://pictures.example:8443/a.png", "expected port 443, got 'port 8443'"),
+        (
+            "https://pictures.example:8443/a.png",
+            "expected port 443, or a host in LEXISEG_URL_NETWORKS, got 'port 8443'",
+        ),
         ("https://pictures.example:99999/a.png", "got 'port 99999'"),
         ("https://0177.0.0.1/a.png", "expected a URL"),
         ("https://pictures.example/a\r\nHost: b", "expected a URL"),

@@ -104,7 +104,7 @@ class Jobs:
         if [asked.urls, asked.folder, archive, tasks].count(None) != 3:
             sent = [name for name, value in (("urls", asked.urls), ("folder", asked.folder)) if value is not None]
             raise InvalidValue.of("urls", ", ".join(sent + [ARCHIVE] * (archive is not None)) or "none", SOURCE)
-        if asked.urls is not None and not self._settings.url_fetch:
+        if asked.urls is not None and not self._settings.takes_urls:
             raise UrlFetchOff("urls: LEXISEG_URL_FETCH is off, so no image is fetched by URL; send an archive")
         question = asked.question.model_dump(mode="json", exclude_unset=True)
         check_fits(asked.to, question)

@@ -12,7 +12,6 @@ import hashlib
 import hmac
 import time
 from collections.abc import Mapping
-from ipaddress import ip_network
 from typing import Any
 
 import httpx
@@ -41,8 +40,9 @@ class WebhookSender:
     """Sends notices of ended jobs."""
 
     def __init__(self, settings: Settings, first_pause: float = FIRST_PAUSE) -> None:
-        inner = [ip_network(network) for network in settings.webhook_networks]
-        self._hosts = HostGuard(FIELD, SystemResolver(MAX_LOOKUPS), inner=inner)
+        self._hosts = HostGuard(
+            FIELD, SystemResolver(MAX_LOOKUPS), setting="LEXISEG_WEBHOOK_NETWORKS", own=settings.webhook_networks
+        )
         self._first_pause = first_pause
 
     async def check(self, url: str) -> None:
@@ -55,8 +55,7 @@ class WebhookSender:
         try:
             await self._hosts.addresses(parsed)
         except ImageNotFetched:
-            expected = "a public HTTPS host, or one in a network of LEXISEG_WEBHOOK_NETWORKS"
-            raise InvalidValue.of(FIELD, "a host that is not known or not allowed", expected) from None
+            raise InvalidValue.of(FIELD, "a host that is not known or not allowed", self._hosts.expected) from None
 
     async def send(self, job: Job, content: Mapping[str, Any]) -> bool:
         """Tell a job's webhook; False: it has not taken the notice for a day."""

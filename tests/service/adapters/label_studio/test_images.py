@@ -1,3 +1,4 @@
+import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,12 +81,73 @@ async def test_no_other_host_is_asked_for_an_upload(image: str) -> None:
     assert asked_for == []
 
 
-async def test_a_redirect_of_an_upload_is_not_followed() -> None:
+async def test_a_redirect_to_another_host_needs_images_by_url() -> None:
     with label_studio() as (other, asked_for), label_studio(redirect=f"{other}/a.png") as (home, _):
         async with adapted(label_studio_url=home, label_studio_api_key="its-token") as client:
             answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
 
+    assert (answer.status_code, answer.json()["type"], asked_for) == (403, "url-fetch-off", [])
+    assert "LEXISEG_URL_NETWORKS" in answer.json()["detail"]
+
+
+async def test_a_redirect_to_an_inner_host_is_not_followed_with_public_ones_alone() -> None:
+    with label_studio() as (other, asked_for), label_studio(redirect=f"{other}/a.png") as (home, _):
+        async with adapted(label_studio_url=home, label_studio_api_key="its-token", url_fetch=True) as client:
+            answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
+
     assert (answer.status_code, asked_for) == (422, [])
+
+
+async def test_a_redirect_to_a_host_of_the_settings_is_followed_without_the_token() -> None:
+    with label_studio() as (other, asked_for), label_studio(redirect=f"{other}/a.png?sig=1") as (home, _):
+        async with adapted(
+            label_studio_url=home, label_studio_api_key="its-token", url_networks="127.0.0.0/8"
+        ) as client:
+            found = await regions(client, image="s3://bucket/a.png")
+
+    assert len(found) == 2
+    assert asked_for == [("/a.png?sig=1", None)]
+
+
+async def test_a_redirect_that_leads_in_circles_ends() -> None:
+    with label_studio(redirect="/data/upload/1/a.png") as (home, asked_for):
+        async with adapted(label_studio_url=home) as client:
+            answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
+
+    assert (answer.status_code, len(asked_for)) == (422, 4)
+    assert "more than 3 redirects" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "image", ["s3://bucket/folder/a b.png", "gs://bucket/a.png", "azure-blob://container/a.png", "S3://b/ü.png"]
+)
+async def test_a_picture_in_a_cloud_store_comes_by_the_resolver(image: str) -> None:
+    with label_studio(redirect="/signed/a.png?sig=1") as (home, asked_for):
+        async with adapted(label_studio_url=home, label_studio_api_key="its-token") as client:
+            found = await regions(client, image=image)
+
+    assert len(found) == 2
+    (resolver, token), signed = asked_for
+    path, _, uri = resolver.partition("?fileuri=")
+    assert (path, base64.urlsafe_b64decode(uri).decode(), token) == ("/tasks/3/resolve/", image, "Token its-token")
+    assert signed == ("/signed/a.png?sig=1", "Token its-token")
+
+
+async def test_a_picture_in_a_cloud_store_of_no_known_label_studio_says_what_to_set(client: httpx.AsyncClient) -> None:
+    answer = await client.post(f"{URL}/predict", json=asked(image="s3://bucket/a.png"))
+
+    assert answer.status_code == 422
+    assert "s3://" in answer.json()["detail"]
+    assert "LEXISEG_LABEL_STUDIO_URL" in answer.json()["detail"]
+
+
+async def test_a_picture_in_a_cloud_store_needs_the_id_of_its_task(client: httpx.AsyncClient) -> None:
+    batch = asked(image="gs://bucket/a.png")
+    del batch["tasks"][0]["id"]
+    answer = await client.post(f"{URL}/predict", json=batch)
+
+    assert answer.status_code == 422
+    assert "gs:// of a task without one" in answer.json()["detail"]
 
 
 async def test_an_upload_that_is_packed_is_refused_unread() -> None:
@@ -125,8 +187,9 @@ def label_studio(
             if "*/*" not in self.headers["Accept"]:  # Label Studio negotiates JSON, whatever an upload is
                 self.send_error(406)
                 return
-            self.send_response(302 if redirect else 200)
-            if redirect:
+            leads_on = redirect is not None and not self.path.startswith("/signed/")
+            self.send_response(303 if leads_on else 200)
+            if leads_on:
                 self.send_header("Location", redirect)
             if encoding:
                 self.send_header("Content-Encoding", encoding)

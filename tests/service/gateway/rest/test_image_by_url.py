@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 from prometheus_client import generate_latest
+from pydantic import ValidationError
 
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
+from tests.http_server import Quiet, serving
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.test_guard import SlowBackend
 from tests.service.image.image_server import ImageServer, Names, content, serving_images
@@ -104,6 +106,29 @@ async def test_it_is_switched_off_by_default(client: httpx.AsyncClient, backend:
     assert (answer.status_code, answer.json()["type"]) == (403, "url-fetch-off")
     assert "LEXISEG_URL_FETCH" in answer.json()["detail"]
     assert backend.asked == []
+
+
+@pytest.mark.parametrize("wrong", ["10.0.0.5/8", "http://minio.lan", "minio.lan:9000", "*", "10.1", "a b"])
+def test_what_is_no_network_and_no_host_is_refused(wrong: str) -> None:
+    with pytest.raises(ValidationError, match="networks like"):
+        Settings(url_networks=(wrong,))
+
+
+async def test_hosts_of_the_settings_are_enough(monkeypatch: pytest.MonkeyPatch, backend: KnownBackend) -> None:
+    class Store(Quiet):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(IMAGE)
+
+    monkeypatch.setenv("LEXISEG_URL_NETWORKS", "localhost, 10.0.0.0/8")
+    app = create_app(Settings(model="colours"), backend, Metrics())
+    with serving(Store) as url:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+            answers = [await ask(client, url=each) for each in (url.replace("127.0.0.1", "localhost"), url)]
+
+    assert [answer.status_code for answer in answers] == [200, 422]
+    assert "LEXISEG_URL_NETWORKS" in answers[1].json()["detail"]
 
 
 async def test_the_setting_switches_it_on(monkeypatch: pytest.MonkeyPatch, backend: KnownBackend) -> None:
