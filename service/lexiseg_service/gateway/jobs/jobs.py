@@ -17,11 +17,12 @@ import orjson
 from lexiseg_model.files import private_folder
 from lexiseg_service.errors import InvalidValue, NotReady, RateLimited, UnknownJob, UrlFetchOff
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
+from lexiseg_service.gateway.jobs.asker import Fetch
 from lexiseg_service.gateway.jobs.files import Files
 from lexiseg_service.gateway.jobs.formats import check_fits
 from lexiseg_service.gateway.jobs.job import Job, Part, Picture, Progress, SourceKind, Store, StoreAway, Webhook
 from lexiseg_service.gateway.jobs.redis_store import RedisStore
-from lexiseg_service.gateway.jobs.runner import LEASE_SECONDS, POLL_SECONDS, Fetch, Runner, part_path
+from lexiseg_service.gateway.jobs.runner import LEASE_SECONDS, POLL_SECONDS, Runner, part_path
 from lexiseg_service.gateway.jobs.schemas import JobInput
 from lexiseg_service.gateway.jobs.sources import ARCHIVE, allowed, in_archive, in_folder, numbered
 from lexiseg_service.gateway.jobs.sqlite_store import SqliteStore
