@@ -52,6 +52,7 @@ class Asker:
         self._max_image_bytes = max_image_bytes
         self._threads = threads
         self._asking = 0  # pictures in flight
+        self._door = asyncio.Lock()  # lanes pass it in the order in which they came
         self._readers: Lru[str, Reader] = Lru(MAX_READERS)
         self._questions: Lru[str, Question] = Lru(MAX_READERS)
         self._reading = asyncio.Lock()
@@ -70,9 +71,10 @@ class Asker:
             try:
                 await self._until_ready()
                 await self._limits.count(job.client)
-                while self._asking >= LANES_BESIDE and self._use_case.in_flight:
-                    await asyncio.sleep(LOOK_SECONDS)
-                self._asking += 1
+                async with self._door:
+                    while self._asking >= LANES_BESIDE and self._use_case.in_flight:
+                        await asyncio.sleep(LOOK_SECONDS)
+                    self._asking += 1
                 try:
                     return line | {"answer": await self._answer(job, picture, identity)}
                 finally:

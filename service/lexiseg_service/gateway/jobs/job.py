@@ -76,6 +76,14 @@ class Progress:
     notice: Notice = "none"
 
 
+class OpenJob(NamedTuple):
+    """A job that has pictures without an answer: what is asked of all of them, again and again."""
+
+    id: str
+    client: str
+    left: int  # pictures without an answer
+
+
 class Store(Protocol):
     """Jobs, pictures and parts. Methods block, and may be called by any thread.
 
@@ -95,8 +103,8 @@ class Store(Protocol):
         """One job."""
         ...
 
-    def open_jobs(self) -> list[str]:
-        """Ids of the jobs that have pictures without an answer, the oldest first."""
+    def open_jobs(self) -> list[OpenJob]:
+        """The jobs that have pictures without an answer, the oldest first."""
         ...
 
     def progress(self, identity: str) -> Progress | None:

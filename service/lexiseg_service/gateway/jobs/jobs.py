@@ -163,9 +163,8 @@ class Jobs:
             ) from None
 
     async def _check_count(self, caller: Caller) -> None:
-        jobs = await self._ask_store(self._store.jobs)
-        unended = set(await self._ask_store(self._store.open_jobs))
-        if sum(job.client == caller.client and job.id in unended for job in jobs) >= MAX_UNENDED:
+        unended = await self._ask_store(self._store.open_jobs)
+        if sum(job.client == caller.client for job in unended) >= MAX_UNENDED:
             raise RateLimited(f"{MAX_UNENDED} jobs of this client have not ended, its limit", RETRY_SECONDS)
 
     async def find(self, identity: str, caller: Caller) -> tuple[Job, Progress]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from lexiseg_service.gateway.jobs.job import (
     Job,
     Notice,
+    OpenJob,
     Part,
     Picture,
     Progress,
@@ -40,11 +41,12 @@ INDEX = "lexiseg:jobs"
 GROUP = "gateways"
 ENTRIES_PER_CALL = 1000  # of a plan
 ADDING_SECONDS = 3600  # after which the plan of a gateway that died while it added a job is gone
-# KEYS: job, pictures, index. ARGV: id, created, job as JSON, notice. Run twice, it changes nothing.
+# KEYS: job, pictures, index. ARGV: id, created, job as JSON, notice, client, total. Run twice, it changes nothing.
 ADD = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('PERSIST', KEYS[2])
-redis.call('HSET', KEYS[1], 'content', ARGV[3], 'done', 0, 'failed', 0, 'notice', ARGV[4])
+redis.call('HSET', KEYS[1], 'content', ARGV[3], 'done', 0, 'failed', 0, 'notice', ARGV[4],
+  'client', ARGV[5], 'total', ARGV[6])
 redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
 return 1
 """
@@ -116,7 +118,8 @@ class RedisStore:
             self._ask(partial(_add_entries, key=key, pictures=some))
         notice: Notice = "none" if job.webhook is None else "due"
         keys = (_job(job.id), key, INDEX)
-        self._ask(lambda client: client.eval(ADD, 3, *keys, job.id, job.created, to_json(job), notice))
+        values = (job.id, job.created, to_json(job), notice, job.client, job.total)
+        self._ask(lambda client: client.eval(ADD, 3, *keys, *values))
 
     def jobs(self) -> list[Job]:
         """As `Store.jobs`."""
@@ -128,11 +131,21 @@ class RedisStore:
         content = self._ask(lambda client: cast("bytes | None", client.hget(_job(identity), "content")))
         return None if content is None else from_json(content)
 
-    def open_jobs(self) -> list[str]:
+    def open_jobs(self) -> list[OpenJob]:
         """As `Store.open_jobs`."""
         identities = self._ids()
-        ended = self._ask(lambda client: _fields(client, identities, "ended"))
-        return [identity for identity, each in zip(identities, ended, strict=True) if each is None]
+        found = self._ask(lambda client: _fields(client, identities, "ended", "done", "failed", "total", "client"))
+        return [
+            self._open_job(identity, int(done) + int(failed or 0), total, client)
+            for identity, (ended, done, failed, total, client) in zip(identities, found, strict=True)
+            if ended is None and done is not None
+        ]
+
+    def _open_job(self, identity: str, settled: int, total: bytes | None, client: bytes | None) -> OpenJob:
+        if total is not None and client is not None:
+            return OpenJob(identity, client.decode(), int(total) - settled)
+        job = self.job(identity)  # added by 0.3, which kept both in its content alone
+        return OpenJob(identity, "", 0) if job is None else OpenJob(identity, job.client, job.total - settled)
 
     def progress(self, identity: str) -> Progress | None:
         """As `Store.progress`."""
@@ -194,7 +207,7 @@ class RedisStore:
         """As `Store.due_notices`."""
         identities = self._ids()
         notices = self._ask(lambda client: _fields(client, identities, "notice"))
-        due = [identity for identity, notice in zip(identities, notices, strict=True) if notice == b"due"]
+        due = [identity for identity, (notice,) in zip(identities, notices, strict=True) if notice == b"due"]
         return [identity for identity in due if self._take_notice(identity, holder)]
 
     def _take_notice(self, identity: str, holder: str) -> bool:
@@ -277,10 +290,10 @@ def _beat(client: redis.Redis, holders: Sequence[str], milliseconds: int) -> Non
         pipe.execute()
 
 
-def _fields(client: redis.Redis, identities: Sequence[str], field: str) -> list[bytes | None]:
+def _fields(client: redis.Redis, identities: Sequence[str], *fields: str) -> list[list[bytes | None]]:
     with client.pipeline(transaction=False) as pipe:
         for identity in identities:
-            pipe.hget(_job(identity), field)
+            pipe.hmget(_job(identity), fields)
         return list(pipe.execute())
 
 

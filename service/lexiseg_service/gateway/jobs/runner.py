@@ -1,6 +1,6 @@
 """Ask the pictures of jobs in the background, in some lanes of one gateway.
 
-    lane: take a few pictures -> read, ask, one after another -> file of lines -> commit -> take the next
+    turn -> lane: take a few pictures -> read, ask, one after another -> file of lines -> commit -> next turn
 
 The number of lanes bounds the pictures in flight. A lane waits while the workers are not ready, and asks again about
 a picture that is refused for now. Lines that cannot be written are kept and written again.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -26,14 +25,16 @@ from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.jobs.asker import Asker, Fetch, pause
 from lexiseg_service.gateway.jobs.files import Files
 from lexiseg_service.gateway.jobs.job import Job, Picture, SourceKind, Store, StoreAway
+from lexiseg_service.gateway.jobs.turns import LANES, Turns
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.settings import Settings
+from lexiseg_service.shares import Hold
 from lexiseg_service.watch.metrics import Metrics
 
 logger = structlog.get_logger("lexiseg.jobs")
 T = TypeVar("T")
-LANES = 8  # pictures of jobs that a gateway has in flight
 MAX_TAKEN = 64  # pictures that a lane holds
+TURN = 8  # pictures after which a lane gives way to a client that has none
 FLUSH_SECONDS = 2.0  # after which a lane writes what it has
 MAX_PART_BYTES = 16 * 2**20  # likewise; one answer may be as large again
 LEASE_SECONDS = 5.0  # that a lane may be silent before others take its pictures
@@ -46,7 +47,7 @@ class _Batch:
     """Pictures that a lane took from one job, and the lines of those that are answered."""
 
     job: Job
-    pictures: list[Picture]
+    pictures: list[Picture]  # that are not asked yet
     lines: list[bytes] = field(default_factory=list)
     answered: dict[int, bool] = field(default_factory=dict)  # number, whether it failed
     since: float = 0.0  # of the first line
@@ -74,11 +75,13 @@ class Runner:
         self._files = files
         self._metrics = metrics
         self._tasks: list[asyncio.Task[None]] = []
+        self._lanes: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(LANES, "jobs")  # apart from those that interactive requests need
         self._holders: set[str] = set()  # one for each lane
+        self._idle: list[str] = []  # holders that hold nothing
+        self._turns = Turns()
         self._wake = asyncio.Event()
         self._stopping = False
-        self._lanes = Counter[str]()  # by job
         self._asker = Asker(use_case, limits, settings.limits.max_image_bytes, self._threads)
 
     def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:
@@ -87,8 +90,7 @@ class Runner:
 
     def start(self) -> None:
         """Begin."""
-        self._tasks = [asyncio.create_task(self._beat())]
-        self._tasks += [asyncio.create_task(self._run_lane()) for _ in range(LANES)]
+        self._tasks = [asyncio.create_task(self._beat()), asyncio.create_task(self._give_turns())]
 
     @contextmanager
     def holding(self, holder: str) -> Iterator[None]:
@@ -107,11 +109,15 @@ class Runner:
         """End the lanes after their current pictures, at the latest after `seconds`; others take the rest at once."""
         self._stopping = True
         self.wake()
-        beat, *lanes = self._tasks
-        _, late = await asyncio.wait(lanes, timeout=seconds)
-        for task in (beat, *late):
+        beat, giving = self._tasks
+        until = time.monotonic() + seconds
+        await asyncio.wait([giving], timeout=seconds)
+        if self._lanes:
+            await asyncio.wait(self._lanes, timeout=max(0.0, until - time.monotonic()))
+        late = [beat, giving, *self._lanes]
+        for task in late:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*late, return_exceptions=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _beat(self) -> None:
@@ -126,73 +132,86 @@ class Runner:
                     self.wake()
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _run_lane(self) -> None:
+    async def _give_turns(self) -> None:
+        """Open lanes for the jobs whose turn it is, whenever that may have changed."""
         while not self._stopping:
-            holder = uuid.uuid4().hex
-            self._holders.add(holder)
+            self._wake.clear()
             try:
-                await self._hold(holder)
+                self._turns.look(await self._in_thread(self._store.open_jobs))
+                while not self._stopping and (turn := self._turns.next()) is not None:
+                    await self._give(*turn)
             except StoreAway as error:
                 logger.warning("jobs cannot be read or written", error=str(error))
-                await asyncio.sleep(POLL_SECONDS)
-            except Exception as error:
-                logger.error("unexpected error", error=type(error).__name__, exc_info=error)
-                await asyncio.sleep(POLL_SECONDS)
-            finally:
+            await self._wake.wait()
+
+    async def _give(self, identity: str, left: int, lane: Hold) -> None:
+        """Open a lane for some pictures of a job, if there are free ones."""
+        holder = self._idle.pop() if self._idle else uuid.uuid4().hex
+        batch = None
+        try:
+            if holder not in self._holders:
+                self._holders.add(holder)
+                await self._in_thread(self._store.beat, (holder,), LEASE_SECONDS)
+            count = min(MAX_TAKEN, max(1, left // LANES))  # few at the end, so that all lanes end together
+            batch = await self._in_thread(self._take, identity, holder, count)
+            if batch is None:
+                self._idle.append(holder)
+        except Exception as error:
+            self._holders.discard(holder)  # it may hold pictures, until its lease ends
+            if isinstance(error, StoreAway):
+                raise
+            logger.error("unexpected error", job=identity, error=type(error).__name__, exc_info=error)
+        finally:
+            self._turns.took(identity, 0 if batch is None else len(batch.pictures))
+            if batch is None:
+                lane.release()
+        if batch is not None:
+            task = asyncio.create_task(self._run_lane(batch, holder, lane))
+            self._lanes.add(task)
+            task.add_done_callback(self._lanes.discard)
+
+    def _take(self, identity: str, holder: str, count: int) -> _Batch | None:
+        job = self._store.job(identity)
+        pictures = [] if job is None else self._store.take(identity, holder, count)
+        return _Batch(job, pictures) if job is not None and pictures else None
+
+    async def _run_lane(self, batch: _Batch, holder: str, lane: Hold) -> None:
+        is_done = False
+        try:
+            is_done = await self._work(batch)
+        except StoreAway as error:
+            logger.warning("jobs cannot be read or written", error=str(error))
+        except Exception as error:
+            logger.error("unexpected error", error=type(error).__name__, exc_info=error)
+        finally:
+            if is_done:
+                self._idle.append(holder)
+            else:
                 self._holders.discard(holder)
                 with suppress(StoreAway):  # its pictures are free at once; else when the lease ends
                     await self._in_thread(self._store.leave, holder)
-
-    async def _hold(self, holder: str) -> None:
-        """Work under the lease of `holder`."""
-        await self._in_thread(self._store.beat, (holder,), LEASE_SECONDS)
-        while not self._stopping:
-            batch = await self._take(holder)
-            if batch is None:
-                await self._rest()
-            else:
-                await self._work(batch)
+            lane.release()
+            self.wake()
 
     def _in_thread(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments))
 
-    async def _rest(self) -> None:
-        """Wait until there may be work."""
-        if not self._stopping:
-            self._wake.clear()
-            await self._wake.wait()
-
-    async def _take(self, holder: str) -> _Batch | None:
-        """Pictures of the job that has the fewest lanes here."""
-        for identity in sorted(await self._in_thread(self._store.open_jobs), key=lambda each: self._lanes[each]):
-            job = await self._in_thread(self._store.job, identity)
-            progress = await self._in_thread(self._store.progress, identity)
-            if job is None or progress is None:
-                continue
-            left = job.total - progress.done - progress.failed
-            count = min(MAX_TAKEN, max(1, left // (2 * LANES)))  # few at the end, so that all lanes end together
-            if pictures := await self._in_thread(self._store.take, identity, holder, count):
-                return _Batch(job, pictures)
-        return None
-
-    async def _work(self, batch: _Batch) -> None:
-        identity = batch.job.id
-        self._lanes[identity] += 1
-        try:
-            for picture in batch.pictures:
-                if self._stopping:
-                    break
-                line = await self._asker.line(batch.job, picture)
-                batch.since = batch.since if batch.lines else time.monotonic()
-                batch.lines.append(orjson.dumps(line) + b"\n")
-                batch.answered[picture.number] = line["problem"] is not None
-                if batch.is_due and not await self._write(batch):
-                    return
-            if batch.lines and not await self._write(batch):
-                return
-        finally:
-            self._lanes[identity] -= 1
-            self._lanes += Counter()  # without those of zero
+    async def _work(self, batch: _Batch) -> bool:
+        """Ask about pictures; returns whether none of them is held any more."""
+        turn = 0
+        while batch.pictures and not self._stopping and not (turn >= TURN and self._turns.is_crowded):
+            picture = batch.pictures[0]
+            line = await self._asker.line(batch.job, picture)
+            batch.since = batch.since if batch.lines else time.monotonic()
+            batch.lines.append(orjson.dumps(line) + b"\n")
+            batch.answered[picture.number] = line["problem"] is not None
+            del batch.pictures[0]
+            turn += 1
+            if batch.is_due and not await self._write(batch):
+                return False
+        if batch.lines and not await self._write(batch):
+            return False
+        return not batch.pictures
 
     async def _write(self, batch: _Batch) -> bool:
         """Write a file of lines and commit it, at some time; False: the job is gone."""

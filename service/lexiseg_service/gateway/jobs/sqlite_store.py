@@ -15,6 +15,7 @@ from lexiseg_model.files import PRIVATE, private_file
 from lexiseg_service.gateway.jobs.job import (
     Job,
     Notice,
+    OpenJob,
     Part,
     Picture,
     Progress,
@@ -44,6 +45,10 @@ CREATE TABLE IF NOT EXISTS parts (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS holders (id TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
 """
+# Columns of `jobs` that 0.3 did not have.
+ADDED = {"client": "TEXT NOT NULL DEFAULT ''"}
+FILL = "UPDATE jobs SET client = json_extract(content, '$.client') WHERE client = ''"
+OPEN = "SELECT id, client, total - done - failed FROM jobs WHERE ended IS NULL ORDER BY created, id"
 TAKE = """
 UPDATE pictures SET holder = :holder WHERE job = :job AND number IN (
     SELECT number FROM pictures WHERE job = :job AND part IS NULL
@@ -80,6 +85,11 @@ class SqliteStore:
             self._connection.executescript(
                 f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON; {SCHEMA}"
             )
+        with self._transaction() as run:
+            present = {name for _, name, *_ in run.execute("PRAGMA table_info(jobs)")}
+            for name in ADDED.keys() - present:
+                run.execute(f"ALTER TABLE jobs ADD COLUMN {name} {ADDED[name]}")
+            run.execute(FILL)
 
     def add(self, job: Job, pictures: Sequence[Picture]) -> None:
         """As `Store.add`."""
@@ -87,8 +97,8 @@ class SqliteStore:
         notice: Notice = "none" if job.webhook is None else "due"
         with self._transaction() as run:
             run.execute(
-                "INSERT INTO jobs (id, created, content, total, notice) VALUES (?, ?, ?, ?, ?)",
-                (job.id, job.created, to_json(job), job.total, notice),
+                "INSERT INTO jobs (id, created, content, total, notice, client) VALUES (?, ?, ?, ?, ?, ?)",
+                (job.id, job.created, to_json(job), job.total, notice, job.client),
             )
             run.executemany("INSERT INTO pictures (job, number, name, place) VALUES (?, ?, ?, ?)", rows)
 
@@ -101,9 +111,12 @@ class SqliteStore:
         rows = self._rows("SELECT content FROM jobs WHERE id = ?", identity)
         return from_json(rows[0][0]) if rows else None
 
-    def open_jobs(self) -> list[str]:
+    def open_jobs(self) -> list[OpenJob]:
         """As `Store.open_jobs`."""
-        return [identity for (identity,) in self._rows("SELECT id FROM jobs WHERE ended IS NULL ORDER BY created, id")]
+        columns = "id, client, total - done - failed"
+        return [
+            OpenJob(*row) for row in self._rows(f"SELECT {columns} FROM jobs WHERE ended IS NULL ORDER BY created, id")
+        ]
 
     def progress(self, identity: str) -> Progress | None:
         """As `Store.progress`."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_service.gateway.jobs.job import Job, Picture, Store, Webhook
+from lexiseg_service.gateway.jobs.job import Job, OpenJob, Picture, Store, Webhook
 from lexiseg_service.gateway.jobs.redis_store import RedisStore
 from lexiseg_service.gateway.jobs.sqlite_store import SqliteStore
 from lexiseg_service.redis_link import Breaker, RedisLink
@@ -48,7 +48,8 @@ def test_a_job_comes_back_as_it_was_added(store: Store) -> None:
 
     assert found is not None
     assert (found.question, list(found.classes), found.webhook) == (added.question, ["sky"], added.webhook)
-    assert [each.id for each in store.jobs()] == store.open_jobs() == ["a"]
+    assert [each.id for each in store.jobs()] == ["a"]
+    assert store.open_jobs() == [OpenJob("a", "address:1", 4)]
     assert store.job("b") is None
     assert store.progress("b") is None
 
@@ -141,7 +142,7 @@ def test_the_last_picture_ends_the_job(store: Store) -> None:
     store.take("a", "x", 2)
     store.note("a", "the disk is full")
     store.commit("a", "first", {0: False})
-    assert store.open_jobs() == ["a"]
+    assert store.open_jobs() == [OpenJob("a", "address:1", 1)]
 
     store.commit("a", "second", {1: False})
 
