@@ -209,7 +209,7 @@ class Settings(BaseSettings):
         None, description="http(s)://HOST[:PORT] of a Label Studio whose uploads are fetched"
     )
     label_studio_api_key: Annotated[SecretStr | None, Read(GATEWAYS, ADAPTERS)] = Field(
-        None, description="access token of that Label Studio, to fetch them"
+        None, description="access token of that Label Studio, to fetch them and to import the predictions of jobs"
     )
     api_key: Annotated[SecretStr | None, Read(CLIENTS, ADMISSION)] = Field(None, description="sent to `--server`")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Protocol, cast
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from fastapi import APIRouter
@@ -37,6 +37,9 @@ from lexiseg_service.question.validation import off_event_loop
 
 MAX_CHARACTERS, MAX_TAGS = 2**18, 2**13  # thousands of labels with their words
 FIELD = "label_config"
+MAX_TASKS = 4096  # of a request, where jobs do not take what it leaves over
+VALUES_OF_A_TASK = 256  # in JSON, with what an export has beside its data
+LEFT_OVER = "label_studio_left_over"  # the application's `LeftOver`, where tasks run as jobs
 OVERLOAD = (RateLimited, QueueFull, DeadlineExceeded, NotReady)  # errors after which further tasks are not tried
 Kind = Literal["brushlabels", "polygonlabels", "rectanglelabels"]
 # Tags for masks and boxes; of several in a configuration, the first kind of this order is predicted.
@@ -307,10 +310,11 @@ class Parameters(BaseModel):
 
 
 class Predict(BaseModel):
-    """The body of a prediction request."""
+    """The body of a prediction request; `project` is the number of the project, a full stop and its time."""
 
-    tasks: Annotated[list[Task], Field(max_length=256)]
+    tasks: list[Task] = Field(fail_fast=True)
     label_config: str
+    project: str | int = ""
     params: Parameters | None = None
 
 
@@ -355,51 +359,79 @@ async def webhook() -> dict[str, Any]:
 async def predict(request: Request) -> Response:
     """A prediction for each task: the masks of its labels, or the mask for an annotator's clicks.
 
-    Each task counts as a request, and all share one deadline. A task that fails has an `error` and no regions; if all
-    fail, the response is the first error.
+    Each task counts as a request, and all share one deadline. A task that could not be asked has an `error` in place of
+    a `result`: Label Studio logs it and stores nothing for the task, while an empty `result` would be stored as
+    "nothing found". If all fail, the response is the first error. What the deadline or a limit left over becomes a job
+    where `LeftOver` can take it.
     """
-    body = await read_as(Predict, request)
+    left_over: LeftOver | None = getattr(request.app.state, LEFT_OVER, None)
+    max_tasks = MAX_TASKS if left_over is None else max(MAX_TASKS, settings_of(request).job_pictures)
+    body = await read_as(Predict, request, VALUES_OF_A_TASK * max_tasks)
+    if len(body.tasks) > max_tasks:
+        raise InvalidValue.of("tasks", f"{len(body.tasks):,} tasks", f"at most {max_tasks:,}")
     control = await off_event_loop(len(body.label_config), partial(control_of, body.label_config))
+    if left_over is not None and len(body.tasks) > 1:
+        await left_over.refuse_while_running(request, body)
+    outcomes, reason = await _outcomes(request, body, control)
+    n_asked = len(outcomes)
+    if reason is not None:
+        instead = None if left_over is None else await left_over.accept(request, body, control, n_asked)
+        outcomes += [instead or _failed(reason)] * (len(body.tasks) - n_asked)
+        if instead is None and not any("result" in outcome for outcome in outcomes):
+            raise reason
+    return as_json({"results": outcomes, "model_version": _version(request)})
+
+
+class LeftOver(Protocol):
+    """Takes the tasks that a request could not ask, and has their predictions imported later."""
+
+    async def refuse_while_running(self, request: Request, body: Predict) -> None:
+        """Raises NotReady: predictions of the request's project are still to be imported."""
+        ...
+
+    async def accept(self, request: Request, body: Predict, control: Control, after: int) -> dict[str, Any] | None:
+        """Take the tasks behind the first `after`: what is answered for each of them, or None if it cannot."""
+        ...
+
+
+async def _outcomes(
+    request: Request, body: Predict, control: Control
+) -> tuple[list[dict[str, Any]], ServiceError | None]:
+    """Predictions or errors of the first tasks, and why the others were not asked; None: there are no others.
+
+    Raises:
+        ServiceError: every task failed, this is the first one's error.
+    """
     context = None if body.params is None else body.params.context
     limits: ClientLimits = request.app.state.client_limits
     seconds = settings_of(request).deadline_seconds
-    outcomes: list[dict[str, Any] | ServiceError] = []
-
-    def fail_others(error: ServiceError) -> None:
-        outcomes.extend([error] * (len(body.tasks) - len(outcomes)))
-
+    outcomes: list[dict[str, Any]] = []
+    errors: list[ServiceError] = []
     try:
         async with asyncio.timeout(seconds):
             for index, task in enumerate(body.tasks):
                 if index:  # the request itself counts for the first
                     await limits.count(caller_of(request).client)
-                outcomes.append(await _outcome(request, control, task, context, index))
+                try:
+                    # A task of its own on the event loop: the bytes of its picture are released at its end.
+                    working = asyncio.create_task(predict_task(request, control, task, context, index))
+                    outcomes.append(await working)
+                except OVERLOAD:
+                    raise
+                except ServiceError as error:
+                    errors.append(error)
+                    outcomes.append(_failed(error))
     except TimeoutError:
-        fail_others(DeadlineExceeded(f"no answer within the deadline of {seconds:g} seconds for all tasks"))
+        return outcomes, DeadlineExceeded(f"no answer within the deadline of {seconds:g} seconds for all tasks")
     except OVERLOAD as error:
-        fail_others(error)
-    errors = [outcome for outcome in outcomes if isinstance(outcome, ServiceError)]
+        return outcomes, error
     if errors and len(errors) == len(outcomes):
         raise errors[0]
-    results = [_failed(outcome) if isinstance(outcome, ServiceError) else outcome for outcome in outcomes]
-    return as_json({"results": results, "model_version": _version(request)})
-
-
-async def _outcome(
-    request: Request, control: Control, task: Task, context: Context | None, index: int
-) -> dict[str, Any] | ServiceError:
-    """A task's prediction, or why it has none; errors that later tasks would get as well are raised."""
-    try:
-        # A task of its own on the event loop: the bytes of its picture are released at its end.
-        return await asyncio.create_task(predict_task(request, control, task, context, index))
-    except OVERLOAD:
-        raise
-    except ServiceError as error:
-        return error
+    return outcomes, None
 
 
 def _failed(error: ServiceError) -> dict[str, Any]:
-    return {"result": [], "error": {"type": error.type, "detail": error.detail}}
+    return {"error": {"type": error.type, "detail": error.detail}}
 
 
 def _version(request: Request) -> str:

@@ -2,14 +2,18 @@
 
 POST /jobs {"tasks": [...], "label_config": XML}  ->  a job of /v1/jobs
 GET /jobs/ID/predictions                          ->  the body of POST /api/projects/ID/import/predictions
+
+With the number of a `project`, and for what a request of *Retrieve predictions* left over, the service imports them
+into the Label Studio of its settings when the job has ended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, FastAPI
@@ -19,7 +23,10 @@ from starlette.responses import Response, StreamingResponse
 
 from lexiseg_model.types import AnswerWarning, Ring, Rle, Segment
 from lexiseg_service.adapters.label_studio import (
+    LEFT_OVER,
+    VALUES_OF_A_TASK,
     Control,
+    Predict,
     Task,
     control_of,
     fields_of_control,
@@ -27,11 +34,12 @@ from lexiseg_service.adapters.label_studio import (
     prediction,
     regions_of,
 )
+from lexiseg_service.adapters.label_studio_import import Importer, can_import, import_address
 from lexiseg_service.adapters.label_studio_pictures import image_of
 from lexiseg_service.adapters.tools import notes_of, read_as
-from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.jobs.job import Job, Part, SourceKind
-from lexiseg_service.gateway.jobs.jobs import Jobs, Tasks
+from lexiseg_service.errors import InvalidValue, NotReady, ServiceError
+from lexiseg_service.gateway.jobs.job import Job, Part, Progress, SourceKind
+from lexiseg_service.gateway.jobs.jobs import RETRY_SECONDS, Jobs, Tasks
 from lexiseg_service.gateway.jobs.schemas import JobInput
 from lexiseg_service.gateway.rest.job_routes import jobs_of
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of
@@ -39,7 +47,6 @@ from lexiseg_service.question.messages import ImageSource
 from lexiseg_service.question.validation import off_event_loop, validate
 
 KIND: SourceKind = "label-studio"
-VALUES_OF_A_TASK = 256  # in JSON, with what an export has beside its data
 router = APIRouter()
 
 
@@ -50,10 +57,11 @@ class TaskWithId(Task):
 
 
 class JobOfTasks(BaseModel):
-    """Tasks of one project, and its labeling configuration."""
+    """Tasks of one project, its labeling configuration, and its number where predictions are to be imported."""
 
     tasks: list[TaskWithId] = Field(fail_fast=True)
     label_config: str
+    project: Annotated[int, Field(ge=1, lt=2**63)] | None = None
 
 
 def install(app: FastAPI, prefix: str) -> None:
@@ -63,23 +71,70 @@ def install(app: FastAPI, prefix: str) -> None:
     async def fetch(place: str, client: str) -> ImageSource:
         return await image_of(place, "tasks", client, app.state.settings, app.state.use_case)
 
+    async def ended(job: Job) -> Iterator[dict[str, Any]]:
+        return predictions(jobs, job, await jobs.parts(job))
+
     jobs.fetch_by(KIND, fetch)
+    jobs.notify_by(KIND, Importer(app.state.settings, ended).send)
+    if can_import(app.state.settings):
+        setattr(app.state, LEFT_OVER, LeftOverAsJob())
     app.include_router(router, prefix=prefix, include_in_schema=False)
 
 
 @router.post("/jobs", status_code=202)
 async def create_job(request: Request) -> Response:
     """Accept tasks; their labels are asked in the background."""
-    jobs = jobs_of(request)
     body = await read_as(JobOfTasks, request, VALUES_OF_A_TASK * settings_of(request).job_pictures)
     control = await off_event_loop(len(body.label_config), partial(control_of, body.label_config))
-    places = [(str(task.id), place_of(task, control, index)[1]) for index, task in enumerate(body.tasks)]
-    options = {name: value for name, value in fields_of_control(control).items() if value is not None}
-    asked = validate(JobInput, {"question": {**options, "classes": control.classes}})
-    job, progress = await jobs.create(asked, None, caller_of(request), Tasks(KIND, places, body.label_config))
-    answer = as_json(jobs.output(job, progress), 202)
+    address = None if body.project is None else import_address(settings_of(request), body.project)
+    job, progress = await _create(request, body.tasks, control, body.label_config, address)
+    answer = as_json(jobs_of(request).output(job, progress), 202)
     answer.headers["Location"] = f"/v1/jobs/{job.id}"
     return answer
+
+
+async def _create(
+    request: Request, tasks: Sequence[Task], control: Control, label_config: str, address: str | None
+) -> tuple[Job, Progress]:
+    places = [(str(task.id), place_of(task, control, index)[1]) for index, task in enumerate(tasks)]
+    options = {name: value for name, value in fields_of_control(control).items() if value is not None}
+    asked = validate(JobInput, {"question": {**options, "classes": control.classes}})
+    return await jobs_of(request).create(asked, None, caller_of(request), Tasks(KIND, places, label_config, address))
+
+
+class LeftOverAsJob:
+    """As `label_studio.LeftOver`: what a request left over is a job, whose predictions are imported at its end."""
+
+    async def refuse_while_running(self, request: Request, body: Predict) -> None:
+        """Tasks that are asked twice would have two predictions."""
+        address = self._address(request, body)
+        for job, progress in await jobs_of(request).list_all(caller_of(request)):
+            if progress.notice == "due" and job.webhook is not None and job.webhook.url == address:
+                settled = progress.done + progress.failed
+                raise NotReady(
+                    f"job {job.id} has asked {settled:,} of {job.total:,} tasks of this project, and imports their "
+                    "predictions at its end; retrieve the others then",
+                    RETRY_SECONDS,
+                )
+
+    async def accept(self, request: Request, body: Predict, control: Control, after: int) -> dict[str, Any] | None:
+        """Make a job of the tasks; None if they have no numbers, or no job is taken."""
+        address, rest = self._address(request, body), body.tasks[after:]
+        if address is None or any(task.id is None for task in rest):
+            return None
+        try:
+            job, _ = await _create(request, rest, control, body.label_config, address)
+        except ServiceError:
+            return None
+        detail = f"job {job.id} asks this task; its prediction is imported when the job has ended"
+        return {"error": {"type": "in-job", "detail": detail}, "job": job.id}
+
+    @staticmethod
+    def _address(request: Request, body: Predict) -> str | None:
+        number = str(body.project).partition(".")[0]
+        if body.params is not None and body.params.context is not None:
+            return None  # an annotator's marks are for one task, now
+        return import_address(settings_of(request), int(number)) if re.fullmatch("[0-9]{1,18}", number) else None
 
 
 @router.get("/jobs/{identity}/predictions")
@@ -93,12 +148,19 @@ async def get_predictions(request: Request, identity: str) -> Response:
 
 
 def _written(jobs: Jobs, job: Job, parts: list[Part]) -> Iterator[bytes]:
-    control, head = control_of(job.tool), b"["
+    head = b"["
+    for each in predictions(jobs, job, parts):
+        yield head + orjson.dumps(each)
+        head = b",\n"
+    yield b"]" if head != b"[" else b"[]"
+
+
+def predictions(jobs: Jobs, job: Job, parts: list[Part]) -> Iterator[dict[str, Any]]:
+    """Predictions of the tasks that have an answer, in the form that Label Studio imports; blocks."""
+    control = control_of(job.tool)
     for line in map(orjson.loads, jobs.lines(job, parts)):
         if line["answer"] is not None:
-            yield head + orjson.dumps({"task": int(line["image"]), **_prediction(line["answer"], control)})
-            head = b",\n"
-    yield b"]" if head != b"[" else b"[]"
+            yield {"task": int(line["image"]), **_prediction(line["answer"], control)}
 
 
 def _prediction(answer: dict[str, Any], control: Control) -> dict[str, Any]:

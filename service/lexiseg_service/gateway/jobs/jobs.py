@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -41,12 +41,16 @@ RETRY_SECONDS = 30
 SOURCE = "one of `urls`, `folder` and the file `archive`"
 
 
+Send = Callable[[Job, Mapping[str, Any]], Awaitable[bool]]  # tells of the end; False: given up
+
+
 class Tasks(NamedTuple):
     """Pictures that a tool names."""
 
     kind: SourceKind  # of their fetcher
     places: Sequence[tuple[str, str]]  # names and places
     tool: str  # what the adapter keeps with the job
+    notice_to: str | None = None  # address that the adapter tells of the end, see `Jobs.notify_by`
 
 
 class Jobs:
@@ -64,6 +68,7 @@ class Jobs:
         self._store = _open_store(settings, metrics)
         self._runner = Runner(self._store, self._files, use_case, access.limits, settings, metrics)
         self._webhooks = WebhookSender(settings)
+        self._senders: dict[SourceKind, Send] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._notices: dict[str, asyncio.Task[None]] = {}  # that are being sent, by job
 
@@ -79,6 +84,10 @@ class Jobs:
         if self._tasks:
             await self._runner.close(self._settings.drain_seconds)
         await asyncio.to_thread(self._store.close)
+
+    def notify_by(self, kind: SourceKind, send: Send) -> None:
+        """Have an adapter tell of the end of jobs of a kind of source, in place of a webhook."""
+        self._senders[kind] = send
 
     def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:
         """Have the pictures of a kind of source fetched by an adapter."""
@@ -128,7 +137,7 @@ class Jobs:
                 question,
                 classes,
                 asked.to,
-                None if asked.webhook is None else Webhook(asked.webhook.url, asked.webhook.secret),
+                _webhook_of(asked, tasks),
                 "" if tasks is None else tasks.tool,
             )
             await self._ask_store(partial(self._store.add, job, pictures))
@@ -268,7 +277,8 @@ class Jobs:
             job = await self._ask_store(partial(self._store.job, identity))
             progress = await self._ask_store(partial(self._store.progress, identity))
             if job is not None and progress is not None:
-                taken = await self._webhooks.send(job, self.output(job, progress))
+                send = self._senders.get(job.kind, self._webhooks.send)
+                taken = await send(job, self.output(job, progress))
                 await self._ask_store(partial(self._store.noticed, identity, "sent" if taken else "given up"))
         except NotReady:  # the notice is still due
             pass
@@ -288,6 +298,12 @@ class Jobs:
             return await asyncio.to_thread(call)
         except StoreAway as error:
             raise NotReady(f"jobs cannot be read or written now: {error}", RETRY_SECONDS) from None
+
+
+def _webhook_of(asked: JobInput, tasks: Tasks | None) -> Webhook | None:
+    if tasks is not None and tasks.notice_to is not None:
+        return Webhook(tasks.notice_to, "")
+    return None if asked.webhook is None else Webhook(asked.webhook.url, asked.webhook.secret)
 
 
 def _may_see(job: Job, caller: Caller) -> bool:

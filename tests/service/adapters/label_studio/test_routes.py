@@ -4,7 +4,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lexiseg_service.adapters.label_studio import MAX_CHARACTERS, MAX_TAGS, control_of
+from lexiseg_service.adapters.label_studio import MAX_CHARACTERS, MAX_TAGS, MAX_TASKS, control_of
 from lexiseg_service.errors import InvalidValue
 from tests.service.adapters.asking import HEIGHT, SQUARE, WIDTH, adapted
 from tests.service.adapters.label_studio.predicting import CONFIG, URL, asked, regions
@@ -123,7 +123,8 @@ def ones(packed: list[int]) -> int:
     return inside // 4
 
 
-async def test_each_task_of_a_batch_counts_and_what_is_done_is_returned() -> None:
+# Label Studio stores `result`, an empty one as "nothing found", and logs an entry without it.
+async def test_a_task_past_a_limit_has_an_error_and_no_result() -> None:
     batch = asked()
     batch["tasks"] = batch["tasks"] * 4
     async with adapted(rate_limit=0.001, rate_burst=2) as client:
@@ -131,11 +132,12 @@ async def test_each_task_of_a_batch_counts_and_what_is_done_is_returned() -> Non
 
     assert answer.status_code == 200
     results = answer.json()["results"]
-    assert [bool(one["result"]) for one in results] == [True, True, False, False]
+    assert [bool(one.get("result")) for one in results] == [True, True, False, False]
+    assert ["result" in one for one in results[2:]] == [False, False]
     assert [one["error"]["type"] for one in results[2:]] == ["rate-limited"] * 2
 
 
-async def test_an_image_that_cannot_be_read_fails_its_task_alone(client: httpx.AsyncClient) -> None:
+async def test_a_task_whose_image_cannot_be_read_has_an_error_and_no_result(client: httpx.AsyncClient) -> None:
     batch = asked()
     broken = {"data": {"photo": "data:image/png;base64,AAAA"}}
 
@@ -144,9 +146,34 @@ async def test_an_image_that_cannot_be_read_fails_its_task_alone(client: httpx.A
 
     assert mixed.status_code == 200
     first, second = mixed.json()["results"]
-    assert (first["result"], first["error"]["type"]) == ([], "unsupported-image")
+    assert (first.keys(), first["error"]["type"]) == ({"error"}, "unsupported-image")
     assert second["result"]
     assert alone.status_code == 415
+
+
+async def test_a_batch_of_which_nothing_is_done_is_refused_as_a_whole() -> None:
+    broken = {"data": {"photo": "data:image/png;base64,AAAA"}}
+    batch = asked() | {"tasks": [broken] * 4}
+    async with adapted(rate_limit=0.001, rate_burst=2) as client:
+        answer = await client.post(f"{URL}/predict", json=batch)
+
+    assert (answer.status_code, answer.json()["type"]) == (429, "rate-limited")
+
+
+async def test_hundreds_of_tasks_of_one_request_are_predicted(client: httpx.AsyncClient) -> None:
+    batch = asked()
+    batch["tasks"] = batch["tasks"] * 300
+    answer = await client.post(f"{URL}/predict", json=batch)
+
+    assert [len(one["result"]) for one in answer.json()["results"]] == [2] * 300
+
+
+async def test_more_tasks_than_a_request_may_have_are_refused(client: httpx.AsyncClient) -> None:
+    batch = asked(image="")
+    batch["tasks"] = batch["tasks"] * (MAX_TASKS + 1)
+    answer = await client.post(f"{URL}/predict", json=batch)
+
+    assert (answer.status_code, "at most 4,096" in answer.json()["detail"]) == (422, True)
 
 
 async def test_a_batch_has_one_deadline_and_what_is_done_is_returned() -> None:
@@ -158,11 +185,12 @@ async def test_a_batch_has_one_deadline_and_what_is_done_is_returned() -> None:
             async with adapted(deadline_seconds=seconds, label_studio_url=home) as client:
                 answer = await client.post(f"{URL}/predict", json=batch)
             first, *others = answer.json()["results"]
-            if first["result"]:
+            if first.get("result"):
                 break
 
     assert answer.status_code == 200
     assert first["result"]
+    assert [one.keys() for one in others] == [{"error"}] * 2
     assert [one["error"]["type"] for one in others] == ["deadline-exceeded"] * 2
 
 
