@@ -30,6 +30,10 @@ MAGIC = {
 BRANDS = {"AVIF": {b"avif"}, "HEIF": {b"heic", b"heix", b"heim", b"heis"}}
 SEQUENCES = {b"avis", b"hevc", b"hevx"}  # first brands of image sequences
 MAX_BRAND_BYTES = 256
+# ORF, RW2, RAF, X3F, MRW. CR3 is a brand; other raw files of cameras are TIFF.
+RAW_MAGIC = (b"IIRO", b"IIRS", b"MMOR", b"IIU\x00", b"FUJIFILMCCD-RAW", b"FOVb", b"\x00MRM")
+RAW_BRAND = b"crx "
+CAMERA_RAW = "a camera's raw file came, which a program has to develop first; send the developed JPEG, PNG or TIFF"
 
 
 def is_picture_name(name: str | PurePath) -> bool:
@@ -63,12 +67,16 @@ def sniff(content: bytes) -> str:
         raise DamagedPictureError("the file is empty")
     if content.startswith((b"GIF87a", b"GIF89a")):
         raise UnsupportedPictureError(f"GIF is not taken; send {STILL_FORMATS}, one still picture")
+    if content.startswith(RAW_MAGIC):
+        raise UnsupportedPictureError(CAMERA_RAW)
     raise UnsupportedPictureError(f"the first bytes are of no image type that is taken; send {STILL_FORMATS}")
 
 
 def _sniff_brands(content: bytes) -> str:
     end = min(int.from_bytes(content[:4], "big"), MAX_BRAND_BYTES, len(content))
     first, others = content[8:12], {content[at : at + 4] for at in range(16, end, 4)}
+    if first == RAW_BRAND:
+        raise UnsupportedPictureError(CAMERA_RAW)
     if first in SEQUENCES:
         raise UnsupportedPictureError("a sequence of pictures came; send one still picture")
     for kind, brands in BRANDS.items():

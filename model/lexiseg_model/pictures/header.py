@@ -13,7 +13,8 @@ from lexiseg_model.errors import DamagedPictureError, PictureError, UnsupportedP
 from lexiseg_model.pictures.formats import BRANDS, sniff
 from lexiseg_model.pictures.orientation import AS_STORED, orientation_of, upright_size
 from lexiseg_model.pictures.structure import check_structure
-from lexiseg_model.pictures.tiff import TiffPage, check_kind, picture_page
+from lexiseg_model.pictures.tiff import TiffPage
+from lexiseg_model.pictures.tiff_kinds import check_kind, picture_page
 
 pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 Image.MAX_IMAGE_PIXELS = None  # callers compare the header's size with their own limit

@@ -1,4 +1,4 @@
-"""Directories of a TIFF or BigTIFF file: the tags that say how its pixels are stored, and which page is the picture.
+"""Directories of a TIFF or BigTIFF file: its pages, and the tags that say how their pixels are stored.
 
 Reads the tables alone, of a bounded number of pages and tags. TIFF 6.0; BigTIFF as in libtiff.
 """
@@ -6,38 +6,41 @@ Reads the tables alone, of a bounded number of pages and tags. TIFF 6.0; BigTIFF
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
-from lexiseg_model.errors import DamagedPictureError, UnsupportedPictureError
+from lexiseg_model.errors import UnsupportedPictureError
 from lexiseg_model.pictures.orientation import known_orientation
 
 MAX_PAGES = 64  # overviews halve the picture, so that twenty lead from terapixels to one tile
 MAX_TAGS = 1024  # of a page
-MAX_SAMPLE_BYTES = 512 << 20  # of a deep picture: 40 megapixels of float RGB
-MAX_TILE_PIXELS = 1 << 22  # of a tile of a small picture
 # Tags.
 NEW_SUBFILE_TYPE, SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 255, 256, 257, 258, 259, 262
 ORIENTATION, SAMPLES, PLANAR, EXTRA_SAMPLES, SAMPLE_FORMAT = 274, 277, 284, 338, 339
-TILE_WIDTH, TILE_LENGTH = 322, 323
+TILE_WIDTH, TILE_LENGTH, DIRECTORIES_BENEATH, ICC_PROFILE, DNG_VERSION = 322, 323, 330, 34675, 50706
 READ_TAGS = {
     NEW_SUBFILE_TYPE, SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC,
     ORIENTATION, SAMPLES, PLANAR, EXTRA_SAMPLES, SAMPLE_FORMAT, TILE_WIDTH, TILE_LENGTH,
+    DIRECTORIES_BENEATH, DNG_VERSION,
 }  # fmt: skip
 MAX_VALUES = 16  # of a tag: one a sample
-INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}  # types of values: byte, short, long, IFD, long8
+INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # types of values: byte, short, long, IFD, long8, IFD8
+BYTES = (1, 7)  # types of an ICC profile: byte, undefined
 # Values of tags.
 REDUCED, PAGE, MASK = 1, 2, 4  # bits of NewSubfileType
 OLD_REDUCED = 2  # a SubfileType
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB = 0, 1, 2, 3, 5, 6, 8
+FILTER_ARRAY, LINEAR_RAW = 32803, 34892
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # sample formats
 ALPHA = (1, 2)  # extra samples: premultiplied or not
 SEPARATE = 2  # a PlanarConfiguration
 PHOTOMETRICS = {
     WHITE_IS_ZERO: "grey, white is zero", BLACK_IS_ZERO: "grey", RGB: "RGB", PALETTE: "palette", 4: "mask",
-    CMYK: "CMYK", YCBCR: "YCbCr", CIELAB: "CIELAB", 9: "ICCLAB", 10: "ITULAB", 32803: "colour filter array",
-    32844: "LogL", 32845: "LogLuv", 34892: "linear raw",
+    CMYK: "CMYK", YCBCR: "YCbCr", CIELAB: "CIELAB", 9: "ICCLAB", 10: "ITULAB",
+    32844: "LogL", 32845: "LogLuv",
 }  # fmt: skip
 COMPRESSIONS = {
     1: "none", 2: "CCITT RLE", 3: "CCITT G3", 4: "CCITT G4", 5: "LZW", 6: "old JPEG", 7: "JPEG", 8: "Deflate",
@@ -45,19 +48,16 @@ COMPRESSIONS = {
     34677: "SGILog24", 34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG of DNG", 34925: "LZMA", 50000: "Zstandard",
     50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
 }  # fmt: skip
-# What Pillow's libtiff decompresses; WebP is in some builds alone.
-READABLE = {1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000}
-COLOURS = {WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR}
-MAX_SAMPLES = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 4, PALETTE: 1, CMYK: 4, YCBCR: 3}  # of deep pages
 SAMPLE_FORMATS = {UNSIGNED: "unsigned", SIGNED: "signed", FLOAT: "float"}
 
 
 @dataclass(frozen=True)
 class TiffPage:
-    """One page: the values of the tags that matter here, and its place in the file."""
+    """One page: the values of the tags that matter here, its place in the file, and its ICC profile."""
 
     number: int
     tags: dict[int, tuple[int, ...]]
+    profile: bytes = b""
 
     def first(self, tag: int, default: int) -> int:
         """The first value of a tag."""
@@ -68,6 +68,15 @@ class TiffPage:
     def size(self) -> tuple[int, int]:
         """(height, width) as stored."""
         return self.first(HEIGHT, 0), self.first(WIDTH, 0)
+
+    @property
+    def shown_size(self) -> str:
+        """Width x height, for messages."""
+        return f"{self.size[1]} x {self.size[0]}"
+
+    @property
+    def pixels(self) -> int:
+        return self.size[0] * self.size[1]
 
     @property
     def orientation(self) -> int:
@@ -105,8 +114,7 @@ class TiffPage:
     @property
     def sample_bytes(self) -> int:
         """Bytes of all samples, decoded."""
-        height, width = self.size
-        return height * width * self.samples * max(8, self.bits) // 8
+        return self.pixels * self.samples * max(8, self.bits) // 8
 
     @property
     def tile_pixels(self) -> int:
@@ -117,6 +125,11 @@ class TiffPage:
     def is_deep(self) -> bool:
         """Whether samples are of more than 8 bits, signed or floating point."""
         return self.bits > 8 or self.sample_format != UNSIGNED
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether it is what a sensor has measured."""
+        return self.photometric in (FILTER_ARRAY, LINEAR_RAW) or DNG_VERSION in self.tags
 
     @cached_property
     def is_extra(self) -> bool:
@@ -136,93 +149,77 @@ class TiffPage:
         return ", ".join(parts)
 
 
-def check_kind(page: TiffPage) -> None:
-    """Refuse kinds of pages that no decoder here reads right.
+def pages_of(content: bytes) -> Iterator[TiffPage]:
+    """The pages in the order of the file.
 
     Raises:
-        UnsupportedPictureError: names the kind.
+        UnsupportedPictureError: there are more of them, or of a page's tags, than are taken.
+        struct.error: the file is damaged.
     """
-    compression, photometric = page.first(COMPRESSION, 1), page.photometric
-    name = PHOTOMETRICS.get(photometric, str(photometric))
-    problem = ""
-    if compression not in READABLE:
-        problem = f"{COMPRESSIONS.get(compression, f'number {compression}')} compression"
-    elif photometric not in COLOURS:
-        problem = f"{name} colours"
-    elif page.sample_format == FLOAT and page.bits not in (32, 64):
-        problem = f"floats of {page.bits} bits"
-    elif page.samples > MAX_SAMPLES[photometric] and page.is_deep:
-        problem = f"{page.samples} deep samples a pixel"
-    elif page.samples > 2 and photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO):
-        problem = f"{page.samples} bands without colours"
-    elif page.is_planar and page.is_deep:
-        problem = "deep samples in separate planes"
-    elif page.is_deep and page.sample_bytes > MAX_SAMPLE_BYTES:
-        problem = f"{page.sample_bytes >> 20} MiB of deep samples"
-    elif page.tile_pixels > max(MAX_TILE_PIXELS, 2 * page.size[0] * page.size[1]):
-        problem = f"tiles of {page.tile_pixels:,} pixels"
-    if problem:
-        raise UnsupportedPictureError(f"a TIFF with {problem} is not taken ({page}); save it as RGB or grey with LZW")
-
-
-def picture_page(content: bytes) -> TiffPage:
-    """The page that is the picture: overviews, thumbnails and masks of it do not count.
-
-    Raises:
-        DamagedPictureError: the directories cannot be read.
-        UnsupportedPictureError: the file holds several pictures.
-    """
-    whole: TiffPage | None = None
-    first: TiffPage | None = None
-    for page in _pages(content):
-        first = first or page
-        if page.is_extra:
-            continue
-        if whole is not None:
-            raise UnsupportedPictureError("a many-page TIFF came; send one still picture")
-        whole = page
-    if first is None:
-        raise DamagedPictureError("begins like TIFF, but has no page")
-    return whole or first
-
-
-def _pages(content: bytes) -> Iterator[TiffPage]:
-    """The pages in the order of the file."""
-    order = "<" if content[:2] == b"II" else ">"
-    big = content[2:4] in (b"+\0", b"\0+")
-    try:
-        (at,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", content, 8 if big else 4)
-        for number in range(MAX_PAGES):
-            if not at:
-                return
-            tags, at = _directory(content, at, order, big)
-            yield TiffPage(number, tags)
-    except (struct.error, OverflowError):
-        raise DamagedPictureError("begins like TIFF, but its header is damaged (a directory is cut short)") from None
+    directory = _Directory(content)
+    at = directory.first
+    for number in range(MAX_PAGES):
+        if not at:
+            return
+        page, at = directory.read(at, number)
+        yield page
     if at:
         raise UnsupportedPictureError(f"a TIFF of more than {MAX_PAGES} pages came; send one still picture")
 
 
-def _directory(content: bytes, at: int, order: str, big: bool) -> tuple[dict[int, tuple[int, ...]], int]:
-    """The tags of the page at an offset, and the offset of the next one; 0 after the last."""
-    (n_tags,) = struct.unpack_from(f"{order}{'Q' if big else 'H'}", content, at)
-    if n_tags > MAX_TAGS:
-        raise UnsupportedPictureError(f"a TIFF of {n_tags} tags came, at most {MAX_TAGS} are taken")
-    entry = struct.Struct(f"{order}HH{'Q8s' if big else 'I4s'}")
-    at += 8 if big else 2
-    tags = {}
-    for _ in range(n_tags):
-        tag, kind, count, inline = entry.unpack_from(content, at)
-        at += entry.size
-        if tag in READ_TAGS and kind in INTEGERS:
-            tags[tag] = _values(content, f"{order}{min(count, MAX_VALUES)}{INTEGERS[kind]}", inline, order, big)
-    (following,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", content, at)
-    return tags, following
+def pages_beneath(content: bytes, pages: Iterable[TiffPage]) -> Iterator[TiffPage]:
+    """The pages in directories beneath pages, and beneath and behind those; without what cannot be read."""
+    directory = _Directory(content)
+    places = deque(at for page in pages for at in page.tags.get(DIRECTORIES_BENEATH, ()))
+    for number in range(MAX_PAGES):
+        if not places:
+            return
+        with suppress(struct.error, OverflowError, UnsupportedPictureError):
+            page, following = directory.read(places.popleft(), number)
+            places.extend(page.tags.get(DIRECTORIES_BENEATH, ()))
+            places.extend([following] if following else [])
+            yield page
 
 
-def _values(content: bytes, layout: str, inline: bytes, order: str, big: bool) -> tuple[int, ...]:
-    """The values of a tag: in its entry where they fit, else where the entry points to."""
-    if struct.calcsize(layout) <= len(inline):
-        return struct.unpack_from(layout, inline)
-    (place,) = struct.unpack(f"{order}{'Q' if big else 'I'}", inline)
-    return struct.unpack_from(layout, content, place)
+class _Directory:
+    """Reads directories of a file, in its byte order and width of offsets."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._order = "<" if content[:2] == b"II" else ">"
+        self._big = content[2:4] in (b"+\0", b"\0+")
+        self._offset = struct.Struct(f"{self._order}{'Q' if self._big else 'I'}")
+        self._number = struct.Struct(f"{self._order}{'Q' if self._big else 'H'}")
+        self._entry = struct.Struct(f"{self._order}HH{'Q8s' if self._big else 'I4s'}")
+
+    @property
+    def first(self) -> int:
+        """The offset of the first page."""
+        return self._at(8 if self._big else 4)
+
+    def read(self, at: int, number: int) -> tuple[TiffPage, int]:
+        """The page at an offset, which gets a number, and the offset of the next one; 0 after the last."""
+        (n_tags,) = self._number.unpack_from(self._content, at)
+        if n_tags > MAX_TAGS:
+            raise UnsupportedPictureError(f"a TIFF of {n_tags} tags came, at most {MAX_TAGS} are taken")
+        at += self._number.size
+        tags, profile = {}, b""
+        for _ in range(n_tags):
+            tag, kind, count, inline = self._entry.unpack_from(self._content, at)
+            at += self._entry.size
+            if tag in READ_TAGS and kind in INTEGERS:
+                tags[tag] = self._values(f"{self._order}{min(count, MAX_VALUES)}{INTEGERS[kind]}", inline)
+            elif tag == ICC_PROFILE and kind in BYTES and count > len(inline):
+                (place,) = self._offset.unpack(inline)
+                profile = self._content[place : place + count]
+        return TiffPage(number, tags, profile), self._at(at)
+
+    def _at(self, place: int) -> int:
+        offset: int = self._offset.unpack_from(self._content, place)[0]
+        return offset
+
+    def _values(self, layout: str, inline: bytes) -> tuple[int, ...]:
+        """The values of a tag: in its entry where they fit, else where the entry points to."""
+        if struct.calcsize(layout) <= len(inline):
+            return struct.unpack_from(layout, inline)
+        return struct.unpack_from(layout, self._content, *self._offset.unpack(inline))

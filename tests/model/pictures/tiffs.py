@@ -28,6 +28,21 @@ def tiff(
     return buffer.getvalue()
 
 
+def with_beneath(page: NDArray[Any], *beneath: NDArray[Any], kinds: tuple[int, ...], bigtiff: bool = False) -> bytes:
+    """A page with others in directories beneath it: [H, W, 3] are RGB, [H, W] a colour filter array.
+
+    Args:
+        kinds: the NewSubfileType of the page, and of those beneath.
+    """
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer, bigtiff=bigtiff) as writer:
+        for number, pixels in enumerate((page, *beneath)):
+            colours: Literal["rgb", "cfa"] = "rgb" if pixels.ndim == 3 else "cfa"
+            below = 0 if number else len(beneath)
+            writer.write(pixels, subfiletype=kinds[number], subifds=below, photometric=colours)
+    return buffer.getvalue()
+
+
 def packed(values: NDArray[np.integer], bits: int, order: str = "<") -> bytes:
     """A grey TIFF of samples [H, W] of 9 to 15 bits, packed as TIFF 6.0 says: rows begin at bytes."""
     height, width = values.shape
