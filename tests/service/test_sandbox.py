@@ -1,0 +1,139 @@
+"""The sandbox: a command sees few variables, its own folders and nothing else, and ends at its bounds."""
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lexiseg_service import sandbox
+from lexiseg_service.sandbox import CREATE_RULESET, Limits, Sandbox
+from tests.waiting import until
+
+LIMITS = Limits(seconds=60, cpu_seconds=60, memory_bytes=2**30, file_bytes=2**20)
+LANDLOCK = ctypes.CDLL(None).syscall(CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
+needs_landlock = pytest.mark.skipif(LANDLOCK < 1, reason="this kernel has no Landlock")
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Sandbox:
+    """A folder whose `out` may be written, beside a secret."""
+    folder = tmp_path / "room"
+    (folder / "out").mkdir(parents=True)
+    (tmp_path / "secret.txt").write_text("secret")
+    return Sandbox(folder, [folder], [folder / "out"], LIMITS, {"HOME": str(folder / "out")})
+
+
+def ended(room: Sandbox, code: str) -> tuple[int, str]:
+    """Status and output of a Python program in it."""
+    output = room.folder / "output.txt"
+    with output.open("wb") as file:
+        process = room.start([sys.executable, "-c", code], file)
+        process.wait(60)
+    return process.returncode, output.read_text()
+
+
+def test_a_command_sees_named_variables_alone_from_its_first_moment(
+    room: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEXISEG_REDIS_URL", "redis://:password@localhost/0")
+
+    status, output = ended(room, "import os; print(*os.environ, open('/proc/self/environ').read())")
+
+    assert status == 0, output
+    assert set(output.split("\0")[0].split()) > {"HOME", "PATH"}
+    assert "password" not in output
+    assert "LEXISEG" not in output
+
+
+@needs_landlock
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "../secret.txt",
+        "/proc/{parent}/environ",
+        "/proc/{parent}/cmdline",
+        "/proc/1/environ",
+        "/root",
+        "/",
+    ],
+)
+def test_no_other_path_can_be_read(room: Sandbox, path: str) -> None:
+    path = path.format(parent=os.getpid())
+
+    _, output = ended(room, f"import os; (os.listdir if os.path.isdir({path!r}) else open)({path!r})")
+
+    assert "PermissionError" in output
+
+
+@needs_landlock
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("open('other', 'w')", "PermissionError"),
+        ("os.symlink('/etc', 'out/etc')", "PermissionError"),
+        ("os.rename('out', '../out')", "PermissionError"),
+        ("open('out/file', 'w').write('x'); os.link('out/file', '../file')", "PermissionError"),
+        ("os.truncate('output.txt', 0)", "PermissionError"),
+        ("pathlib.Path('out/file').write_bytes(bytes(2 ** 20 + 1))", "File too large"),
+        ("bytearray(2 ** 30 + 1)", "MemoryError"),
+        ("[open('/dev/null') for _ in range(600)]", "Too many open files"),
+        ("open('out/file', 'w').write('x'); print('written', open('out/file').read())", "written x"),
+    ],
+)
+def test_what_it_may_write_and_take_is_bounded(room: Sandbox, code: str, error: str) -> None:
+    _, output = ended(room, f"import os, pathlib; {code}")
+
+    assert error in output
+
+
+@pytest.mark.skipif(LANDLOCK < 4 and os.getuid() != 0, reason="this kernel keeps nobody but root from the network")
+def test_it_reaches_no_port_of_the_machine(room: Sandbox) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        status, output = ended(room, f"import socket; socket.create_connection(('127.0.0.1', {port}))")
+
+    assert status == 1
+    assert "Error" in output
+
+
+@pytest.mark.skipif(LANDLOCK < 6, reason="this kernel lets processes of one user send each other signals")
+def test_it_cannot_end_its_parent(room: Sandbox) -> None:
+    _, output = ended(room, f"import os; os.kill({os.getpid()}, 0)")
+
+    assert "PermissionError" in output
+
+
+def test_a_command_that_spins_is_ended_by_its_seconds_of_a_processor(room: Sandbox) -> None:
+    status, _ = ended(replace(room, limits=replace(LIMITS, cpu_seconds=1)), "while True: pass")
+
+    assert status in (-signal.SIGXCPU, -signal.SIGKILL)
+
+
+def test_the_children_of_a_command_end_with_it(room: Sandbox) -> None:
+    code = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'while True: pass']); print('begun')"
+    output = room.folder / "output.txt"
+    with output.open("wb") as file:
+        process = room.start([sys.executable, "-c", f"{code}\nwhile True: pass"], file)
+    until(lambda: b"begun" in output.read_bytes())
+
+    sandbox.end(process, 0.0)
+
+    until(lambda: not _is_alive(process.pid))
+
+
+def _is_alive(group: int) -> bool:
+    """Whether a process of a group runs; one that nobody waits for counts as ended."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, of_group = status.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(of_group) == group and state != "Z":
+            return True
+    return False
