@@ -232,8 +232,17 @@ class Settings(BaseSettings):
     trainings: Annotated[Path | None, Read((*SERVERS, "trainer"), JOBS)] = Field(
         None, description="folder of trainings, shared by gateway and trainer; with it clients may tune models"
     )
+    training_bytes: Annotated[int, Read(GATEWAYS, JOBS)] = Field(
+        8 * 2**30, ge=1, description="bytes of the pictures of one client's trainings that have not ended"
+    )
+    training_seconds: Annotated[float, Read(("serve", "trainer"), JOBS)] = Field(
+        14_400.0, gt=0, description="seconds after which a training is ended"
+    )
+    training_memory_bytes: Annotated[int, Read(("serve", "trainer"), JOBS)] = Field(
+        12 * 2**30, ge=2**30, description="memory of a training; one that needs more fails"
+    )
     keep_days: Annotated[float, Read(GATEWAYS, JOBS)] = Field(
-        7.0, gt=0, description="days that a job is kept after its end, with its archive and its results"
+        7.0, gt=0, description="days that a job or a training is kept after its end, with its results"
     )
 
     feature_cache_bytes: Annotated[int, Read(ENGINES, CACHES)] = Field(

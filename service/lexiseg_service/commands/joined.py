@@ -20,9 +20,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from lexiseg_service.commands.options import options_of, replace_parameter, settings_of
+from lexiseg_service.commands.options import ENTRY_POINTS, options_of, replace_parameter, settings_of
 
-ENTRY_POINTS = "lexiseg.commands"
 # Said of a command that is not installed.
 HOMES = dict.fromkeys(("calibrate", "compare", "data", "eval", "models.prove", "train"), "lexiseg-train")
 

@@ -85,7 +85,7 @@ def create_app(
     video = VideoService(use_case, settings, metrics, access)
     streams = OpenStreams(video, settings, access.streams)
     jobs = Jobs(settings, use_case, access, metrics) if settings.jobs else None
-    trainings = None if settings.trainings is None else Trainings(settings.trainings, settings, use_case)
+    trainings = None if settings.trainings is None else Trainings(settings.trainings, settings, use_case, metrics)
     more_services: list[MoreService] = []
     bodies = middleware.BodyClock()
 
@@ -123,7 +123,11 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     await state.backend.start()
     if state.jobs is not None:
         await state.jobs.start()
+    if state.trainings is not None:
+        await state.trainings.start()
     yield
+    if state.trainings is not None:
+        await state.trainings.close()
     if state.jobs is not None:
         await state.jobs.close()
     await state.streams.close()

@@ -8,7 +8,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -29,6 +29,17 @@ TILES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 WorkerState = Literal["ready", "loading", "leaving", "away", "missing"]
+
+
+class TrainingsSeen(NamedTuple):
+    """What a gateway sees of the folder of trainings, which all gateways share."""
+
+    states: Mapping[str, int]  # how many are kept; every state
+    oldest_waiting: float  # seconds since it was created; 0 if none waits
+    trainer_alive: bool
+    disk_free: int  # bytes where the folder is
+    disk_size: int
+
 
 # Label values of the counters with one label, by attribute.
 KNOWN_VALUES = {
@@ -63,6 +74,8 @@ class Metrics:
         build.labels(version("lexiseg"), platform.python_version()).set(1)
         self.worker_states: Callable[[], Mapping[str, WorkerState]] = dict  # of a gateway, read at each scrape
         registry.register(_Workers(lambda: self.worker_states()))
+        self.trainings: Callable[[], TrainingsSeen | None] = lambda: None  # of a gateway, likewise
+        registry.register(_Trainings(lambda: self.trainings()))
         self.requests = counter("requests", "Answered HTTP requests", "route", "method", "code")
         head_to_end = "From the head of an HTTP request to the end of its answer"
         self._request_seconds = histogram("request_seconds", head_to_end, "route", "method")
@@ -160,6 +173,29 @@ class _Workers(Collector):
             for state in get_args(WorkerState):
                 number.add_metric([state], tally[state])
         return ready, number
+
+
+class _Trainings(Collector):
+    """The folder of trainings, where there is one."""
+
+    def __init__(self, seen: Callable[[], TrainingsSeen | None]) -> None:
+        self._seen = seen
+
+    def collect(self) -> Iterable[Metric]:
+        seen = self._seen()
+        number = GaugeMetricFamily("lexiseg_trainings", "Trainings that are kept, by their state", labels=["state"])
+        oldest = GaugeMetricFamily("lexiseg_trainings_oldest_waiting_seconds", "Age of the training that waits longest")
+        alive = GaugeMetricFamily("lexiseg_trainer_alive", "1 while a trainer is at work")
+        free = GaugeMetricFamily("lexiseg_trainings_disk_free_bytes", "Bytes left where trainings are")
+        size = GaugeMetricFamily("lexiseg_trainings_disk_bytes", "Bytes of the disk where trainings are")
+        if seen is not None:
+            for state, count in seen.states.items():
+                number.add_metric([state], count)
+            oldest.add_metric([], seen.oldest_waiting)
+            alive.add_metric([], seen.trainer_alive)
+            free.add_metric([], seen.disk_free)
+            size.add_metric([], seen.disk_size)
+        return number, oldest, alive, free, size
 
 
 def failure_reason(error: Exception) -> str:

@@ -7,7 +7,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from lexiseg_service.commands.serving import workers
+from lexiseg_service.commands.serving import trainer, workers
 from lexiseg_service.commands.serving.socket_folder import SocketFolder
 from lexiseg_service.commands.serving.supervisor import Child, Supervisor
 from lexiseg_service.settings import Settings
@@ -19,9 +19,11 @@ def run(settings: Settings) -> int:
     """Serve until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
 
     Raises:
-        InvalidValue: a setting is not as expected.
+        InvalidValue: a setting is not as expected, or lexiseg-train is missing where there are trainings.
         ModelError: in a worker, a model is unknown, or its weights or its card are missing or damaged.
     """
+    if settings.trainings is not None:
+        trainer.check(settings)
     names = [f"worker-{number}" for number in range(workers.count(settings))]
     logs.configure(settings, "serve")
     sockets = SocketFolder()
@@ -58,9 +60,7 @@ def _worker(settings: Settings, socket: Path) -> int:
 
 
 def _trainer(settings: Settings) -> int:
-    from lexiseg_service.commands.serving.trainer import run
-
-    return run(settings)
+    return trainer.run(settings)
 
 
 def _gateway(settings: Settings, sockets: list[Path]) -> int:

@@ -1,6 +1,6 @@
-"""`lexiseg trainer`: work on trainings one after the other, each as a `lexiseg train finetune` of its own.
+"""`lexiseg trainer`: work on trainings one after the other, each in a sandbox of its own.
 
-    oldest training without an end -> `lexiseg train finetune` -> better than its start? -> model directory
+    client whose turn it is -> its oldest training -> `training_run` -> better than its start? -> model directory
 
 One trainer at a time has the lock of the folder. The training inherits it: where a trainer was killed, the next one
 waits until the training that it left behind has ended, and then resumes it from its checkpoint.
@@ -13,51 +13,68 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from lexiseg_model.command_line.signals import on_signals
+from lexiseg_service.commands.options import ENTRY_POINTS
+from lexiseg_service.commands.serving.training_run import POLL_SECONDS, PROGRAM, RUN, Bounds, End, TrainingRun
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.trainings.training import ENDED, PICTURES, Standing, Training, TrainingFolder
+from lexiseg_service.gateway.trainings.training import ENDED, Standing, Training, TrainingFolder
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
 
 logger = structlog.get_logger("lexiseg.trainer")
 NICENESS = 10  # requests come first
-POLL_SECONDS = 0.5
-STOP_SECONDS = 120.0  # for a checkpoint
+BEAT_SECONDS = 5.0  # between two signs of life
+MAX_BEGUN = 3  # times that a training may take its trainer down with it
+MAX_FIGURES_BYTES = 2**24
 FIGURES = "before-after.json"
 MEASURE = "mIoU"  # among its changes, which decides
-ERROR = "lexiseg: "  # before what the command line says of an error
-MAX_REASON = 500  # characters
 OWN_LABELS = 90.0  # mIoU of the start, in percent, from which it has most likely written the labels itself
 # Of a run, what a model directory does not need.
 LEFT_BEHIND = shutil.ignore_patterns("laid-out", "samples", "packs", "checkpoints", "*.pt")
-COMMAND = (sys.executable, "-m", "lexiseg_service.cli", "train", "finetune")
+
+
+def check(settings: Settings) -> None:
+    """Check that a trainer can work by these settings.
+
+    Raises:
+        InvalidValue: they name no folder of trainings or of models, or lexiseg-train is not installed.
+    """
+    if settings.trainings is None or settings.models_dir is None:
+        missing = "LEXISEG_MODELS_DIR" if settings.trainings else "LEXISEG_TRAININGS"
+        raise InvalidValue.of(missing, "", "a folder: trainings are read from one, and models written to the other")
+    if missing_commands := {"train", "data"} - entry_points(group=ENTRY_POINTS).names:
+        raise InvalidValue.of(
+            "LEXISEG_TRAININGS",
+            f"no `lexiseg {min(missing_commands)}` here",
+            "lexiseg-train beside it: pip install lexiseg-train, or make full",
+        )
 
 
 def run(settings: Settings) -> int:
     """Work until SIGINT or SIGTERM; a training that runs writes a checkpoint first. Returns the exit status.
 
     Raises:
-        InvalidValue: the settings name no folder of trainings or of models.
+        InvalidValue: as `check`.
     """
-    if settings.trainings is None or settings.models_dir is None:
-        missing = "LEXISEG_MODELS_DIR" if settings.trainings else "LEXISEG_TRAININGS"
-        raise InvalidValue.of(missing, "", "a folder: trainings are read from one, and models written to the other")
+    check(settings)
+    assert settings.trainings is not None
+    assert settings.models_dir is not None
     logs.configure(settings, "trainer")
     os.nice(NICENESS)
     settings.trainings.mkdir(parents=True, exist_ok=True)
     settings.models_dir.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(TrainingFolder(settings.trainings), settings.models_dir)
+    trainer = Trainer(TrainingFolder(settings.trainings), settings.models_dir, Bounds.of(settings))
     with on_signals(trainer.stop, signal.SIGTERM, signal.SIGINT):
         trainer.work()
     return 0
@@ -69,14 +86,19 @@ class Trainer:
     Args:
         folder: the trainings.
         models_dir: where models go that are better than their start.
-        command: starts a training; gets `--start NAME data=FOLDER out=FOLDER models_dir=FOLDER`.
+        bounds: of each training.
+        program: runs `data import FROM TO` and `train finetune --start NAME data=FOLDER out=FOLDER models_dir=FOLDER`.
     """
 
-    def __init__(self, folder: TrainingFolder, models_dir: Path, command: tuple[str, ...] = COMMAND) -> None:
+    def __init__(
+        self, folder: TrainingFolder, models_dir: Path, bounds: Bounds, program: Sequence[str] = PROGRAM
+    ) -> None:
         self._folder = folder
         self._models_dir = models_dir
-        self._command = command
+        self._bounds = bounds
+        self._program = program
         self._over = threading.Event()
+        self._beaten = float("-inf")
 
     def stop(self, *_: object) -> None:
         """End after the current step."""
@@ -85,6 +107,7 @@ class Trainer:
     def work(self, until: Callable[[], bool] = lambda: False) -> None:
         """Take trainings until `stop`, or until there is none and `until()` holds."""
         while not self._over.is_set():
+            self._beat()
             training = self._next()
             if training is None:
                 if until():
@@ -95,11 +118,24 @@ class Trainer:
                 if lock is not None:
                     self._train(training, lock)
 
-    def _next(self) -> Training | None:
-        return next((each for each in self._folder.all() if self._standing(each).state not in ENDED), None)
+    def _beat(self) -> None:
+        """Show now and then that this trainer lives."""
+        if time.monotonic() - self._beaten >= BEAT_SECONDS:
+            try:
+                self._folder.beat()
+            except OSError as error:
+                logger.warning("folder of trainings cannot be written", error=str(error))
+            self._beaten = time.monotonic()
 
-    def _standing(self, training: Training) -> Standing:
-        return self._folder.standing(training.id)
+    def _next(self) -> Training | None:
+        """One that runs, else the oldest of the client whose last one began before those of the others."""
+        trainings = [(training, self._folder.standing(training.id)) for training in self._folder.all()]
+        last: dict[str, float] = {}
+        for training, standing in trainings:
+            last[training.client] = max(last.get(training.client, 0.0), standing.started or 0.0)
+        open_ones = [each for each in trainings if each[1].state not in ENDED]
+        turn = sorted(open_ones, key=lambda each: (each[1].state != "running", last[each[0].client], each[0].created))
+        return turn[0][0] if turn else None
 
     @contextmanager
     def _lock(self) -> Iterator[int | None]:
@@ -116,76 +152,86 @@ class Trainer:
             os.close(descriptor)
 
     def _train(self, training: Training, lock: int) -> None:
-        started = self._standing(training).started or time.time()
+        before = self._folder.standing(training.id)
+        standing = Standing("running", before.started or time.time(), begun=before.begun + 1)
         try:
-            self._folder.note(training.id, Standing("running", started))
-            status = self._run(training, lock)
-            if status is None:
+            if before.begun >= MAX_BEGUN:
+                detail = f"it was begun {before.begun} times, and each time took its trainer down with it"
+                self._end(training, replace(standing, state="failed", ended=time.time(), detail=detail))
                 return
-            self._folder.note(training.id, self._outcome(training, started, status))
+            self._folder.note(training.id, standing)
+            logger.info("training started", training=training.id, model=training.name)
+            end = TrainingRun(
+                self._folder, training, self._models_dir, self._bounds, lock, self._program, self._over, self._beat
+            ).run()
+            if end.stopped:
+                self._leave(training, replace(standing, begun=before.begun))
+            else:
+                self._end(training, self._outcome(training, standing, end))
         except OSError as error:  # removed meanwhile, or the disk is full
             logger.warning("training not recorded", training=training.id, error=str(error))
             self._over.wait(POLL_SECONDS)
 
-    def _run(self, training: Training, lock: int) -> int | None:
-        """The exit status of a training; None if it was stopped or removed."""
-        folder = self._folder.path(training.id)
-        out = folder / "run" / training.name
-        places = {"data": folder / PICTURES, "out": out, "models_dir": self._models_dir}
-        words = ["--start", training.start, *(f"{name}={path}" for name, path in places.items())]
-        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-        with self._folder.log(training.id).open("ab") as log:
-            process = subprocess.Popen(
-                [*self._command, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
-                pass_fds=[lock], start_new_session=True,
-            )  # fmt: skip
-            logger.info("training started", training=training.id, model=training.name)
-            while process.poll() is None:
-                if self._over.wait(POLL_SECONDS) or not (folder / "training.json").exists():
-                    _end(process)
-                    break
-        if self._over.is_set():
-            return None
-        if not (folder / "training.json").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            return None
-        return process.returncode
+    def _leave(self, training: Training, standing: Standing) -> None:
+        """Leave a training to the next trainer, or to nobody if it was removed."""
+        if self._folder.find(training.id) is None:
+            self._folder.remove(training.id)
+        else:
+            self._folder.note(training.id, standing)
 
-    def _outcome(self, training: Training, started: float, status: int) -> Standing:
-        run = self._folder.path(training.id) / "run" / training.name
-        now = time.time()
-        if status != 0:
-            return Standing("failed", started, now, self._reason(training) or f"it ended with status {status}")
+    def _end(self, training: Training, standing: Standing) -> None:
         try:
-            figures: dict[str, Any] = json.loads((run / FIGURES).read_bytes())
-        except (OSError, ValueError):
-            return Standing("failed", started, now, self._reason(training) or "it wrote no figures")
-        if not figures.get("step"):
-            return Standing("refused", started, now, _refusal(training, figures), figures)
-        self._publish(run, training.name)
-        logger.info("model published", training=training.id, model=training.name)
-        return Standing("done", started, now, f"The model {training.name} is in the list.", figures)
+            self._folder.note(training.id, standing)
+        except OSError:  # a full disk has room for the note without the pictures
+            self._folder.clear(training.id)
+            self._folder.note(training.id, standing)
+        self._folder.clear(training.id)
 
-    def _publish(self, run: Path, name: str) -> None:
-        """Move a model directory to those that are served, whole or not at all."""
-        fresh = self._models_dir / f".{name}.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.copytree(run, fresh, ignore=LEFT_BEHIND)
+    def _outcome(self, training: Training, running: Standing, end: End) -> Standing:
+        run = self._folder.path(training.id) / RUN / training.name
+
+        def ended(state: Any, detail: str, figures: dict[str, Any] | None = None) -> Standing:
+            return replace(running, state=state, ended=time.time(), detail=detail, figures=figures)
+
+        if end.failure is not None:
+            logger.warning("training failed", training=training.id, reason=end.failure)
+            return ended("failed", end.failure)
+        figures = _figures(run)
+        if figures is None:
+            return ended("failed", "it wrote no figures")
+        if not figures.get("step"):
+            return ended("refused", _refusal(training, figures), figures)
+        if not self._publish(run, training.name):
+            return ended("failed", f"another model has the name {training.name} by now", figures)
+        logger.info("model published", training=training.id, model=training.name)
+        return ended("done", f"The model {training.name} is in the list.", figures)
+
+    def _publish(self, run: Path, name: str) -> bool:
+        """Move a model directory to those that are served, whole or not at all; False: another has its name."""
         target = self._models_dir / name
         if target.exists():  # published before a kill, or somebody else's
-            shutil.rmtree(fresh)
-            return
+            return (target / FIGURES).is_file() and (target / FIGURES).read_bytes() == (run / FIGURES).read_bytes()
+        fresh = self._models_dir / f".{name}.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.copytree(run, fresh, ignore=_left_behind)
         os.rename(fresh, target)
+        return True
 
-    def _reason(self, training: Training) -> str:
-        """The error that a training ended with, else its last line; pictures by their names in the archive."""
-        log = "\n" + self._folder.log(training.id).read_text(errors="replace").rstrip()
-        _, is_error, error = log.rpartition(f"\n{ERROR}")
-        text = error if is_error else log.rpartition("\n")[2]
-        folder = self._folder.path(training.id)
-        for path, name in ((f"{folder / PICTURES}/", ""), (str(folder / PICTURES), "the archive"), (f"{folder}/", "")):
-            text = text.replace(path, name)
-        return text.strip()[:MAX_REASON]
+
+def _left_behind(folder: str, names: list[str]) -> Collection[str]:
+    """What is not copied: leftovers of the training, and links, which may lead out of its folder."""
+    return LEFT_BEHIND(folder, names) | {name for name in names if (Path(folder) / name).is_symlink()}
+
+
+def _figures(run: Path) -> dict[str, Any] | None:
+    path = run / FIGURES
+    try:
+        if path.is_symlink() or path.stat().st_size > MAX_FIGURES_BYTES:
+            return None
+        figures = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return figures if isinstance(figures, dict) else None
 
 
 def _refusal(training: Training, figures: Mapping[str, Any]) -> str:
@@ -202,13 +248,3 @@ def _advice(training: Training, figures: Mapping[str, Any]) -> str:
     if before >= OWN_LABELS:
         return f"{training.start} gives these labels itself ({MEASURE} {before:.1f}): correct what is wrong in them."
     return "Label more pictures of each class, or train on fewer classes."
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let a training write its checkpoint; one that does not end is killed."""
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -12,13 +12,13 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Protocol
 
 from lexiseg_model.file_names import as_text, from_text, is_hidden
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_service.errors import InvalidValue, NotAllowed, TooLarge, UndecodableImage
-from lexiseg_service.gateway.jobs.files import CHUNK, open_store
+from lexiseg_service.gateway.jobs.files import open_store
 from lexiseg_service.gateway.jobs.job import Job, Picture, SourceKind
 
 ARCHIVE = "archive"
@@ -125,11 +125,11 @@ EXPECTED = "a whole zip or an uncompressed tar"
 def _safe(members: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """The pictures among an archive's members."""
     for name, place in members:
-        if not any(map(is_hidden, _inside(name))) and is_picture_name(name):
+        if not any(map(is_hidden, parts_inside(name))) and is_picture_name(name):
             yield name, place
 
 
-def _inside(name: str) -> tuple[str, ...]:
+def parts_inside(name: str) -> tuple[str, ...]:
     """The parts of a name in an archive. Raises InvalidValue: it leads out of it."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if name.startswith(("/", "\\")) or ".." in parts or "\0" in name:
@@ -139,13 +139,13 @@ def _inside(name: str) -> tuple[str, ...]:
 
 def _in_zip(content: BinaryIO, max_files: int) -> Iterator[tuple[str, str]]:
     """Files of a zip."""
-    with _open_zip(content, max_files) as archive:
+    with open_zip(content, max_files) as archive:
         for number, entry in enumerate(archive.infolist()):
             if not entry.is_dir():
                 yield entry.filename, str(number)
 
 
-def _open_zip(content: BinaryIO, max_files: int) -> zipfile.ZipFile:
+def open_zip(content: BinaryIO, max_files: int) -> zipfile.ZipFile:
     """A zip of at most `max_files` files. Its directory is read whole, so its size is looked at first."""
     size = content.seek(0, 2)
     content.seek(max(0, size - MAX_END_BYTES))
@@ -159,41 +159,6 @@ def _open_zip(content: BinaryIO, max_files: int) -> zipfile.ZipFile:
             ARCHIVE, f"a directory of {n_bytes:,} bytes", f"at most {max_files:,} files, without ZIP64"
         )
     return zipfile.ZipFile(content)
-
-
-def unpack(content: BinaryIO, folder: Path, max_files: int, max_bytes: int) -> None:
-    """Unpack a zip into a new folder.
-
-    Args:
-        content: the zip.
-        folder: is made.
-        max_files: at most so many.
-        max_bytes: of all files.
-
-    Raises:
-        InvalidValue: no whole zip, too many files or bytes, or a name that leads out of it.
-        OSError: the disk is full.
-    """
-    left = max_bytes
-    try:
-        with _open_zip(content, max_files) as archive:
-            for entry in archive.infolist():
-                parts = _inside(entry.filename)
-                if entry.is_dir() or any(map(is_hidden, parts)):
-                    continue
-                if entry.compress_type not in PLAIN:
-                    raise zipfile.BadZipFile(f"{entry.filename[:80]!r} is neither stored nor deflated")
-                target = folder.joinpath(*parts)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(entry) as member, target.open("xb") as file:
-                    while piece := member.read(CHUNK):
-                        if (left := left - len(piece)) < 0:
-                            raise InvalidValue.of(ARCHIVE, "more bytes unpacked", f"at most {max_bytes:,}")
-                        file.write(piece)
-    except FileExistsError:
-        raise InvalidValue.of(ARCHIVE, "one name twice", "each file once") from None
-    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InvalidValue.of(ARCHIVE, f"a file that is damaged or cut off ({error})", "a whole zip") from None
 
 
 class _Bounded(tarfile.TarInfo):

@@ -52,11 +52,12 @@ async def create_training(request: Request) -> Response:
 
     A model that is better than its start on left-out pictures appears in the list of models under its own name.
     """
-    trainings = _trainings(request)
+    trainings, caller = _trainings(request), caller_of(request)
+    await trainings.check(caller)  # before the archive is read
     async with uploads.parsed(request, TrainingInput) as (asked, archive):
         if archive is None:
             raise InvalidValue.of(ARCHIVE, "no file", "a multipart form with the file `archive`")
-        training = await trainings.create(asked, archive, caller_of(request))
+        training = await trainings.create(asked, archive, caller)
     answer = as_json(trainings.output(*training), 202)
     answer.headers["Location"] = f"{STABLE}/trainings/{training[0].id}"
     return answer

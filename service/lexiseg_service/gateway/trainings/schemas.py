@@ -29,6 +29,7 @@ class TrainingOutput(BaseModel):
     created: str = Field(description="time of creation, as RFC 3339 in UTC")
     started: str | None = Field(description="time at which a trainer took it; null before")
     ended: str | None = Field(description="time of its end; null before")
+    expires: str | None = Field(description="time from which it is removed, some days after its end; null before")
     detail: str | None = Field(description="result or reason in a sentence, for people; null before the end")
     figures: dict[str, Any] | None = Field(
         description="measurements before and after: `before` and `after` with figures by class, `changes` in percent "

@@ -1,21 +1,27 @@
 """A training as a folder, which gateways write and a trainer works on.
 
-    ID/training.json   what was asked; written last, so that a folder without it is not complete
-    ID/pictures/       the pictures with their labels
+    ID/training.json   what was asked; `reserved.json` until the pictures are there
+    ID/pictures/       what the archive holds
     ID/state.json      where it stands; written by the trainer
-    ID/log.txt         what the training prints
+    ID/output.txt      what the training prints, for operators
+    ID/log.txt         the same without paths of the machine, for clients
+    ID/imported/       the pictures as an indexed set
+    ID/scratch/        temporary files
     ID/run/NAME/       the training's own files, and at its end a model directory
 
-The folder is shared by a volume where gateway and trainer are apart. A folder that is gone ends its training.
+The folder is shared by a volume where gateway and trainer are apart. A folder that is gone ends its training. Names,
+places and bytes are taken in one step, under a lock of the whole folder, so that several gateways count together.
 """
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +30,10 @@ from lexiseg_model.files import replace_file
 
 State = Literal["waiting", "running", "done", "refused", "failed"]
 ENDED = ("done", "refused", "failed")
-PICTURES = "pictures"
+PICTURES, IMPORTED = "pictures", "imported"
+WHOLE, RESERVED = "training.json", "reserved.json"
+NOTES = {WHOLE, "state.json", "log.txt", "output.txt"}  # what stays of a training that has ended
+HEARTBEAT = ".trainer"
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,8 @@ class Training:
     name: str  # of the new model
     start: str  # NAME or NAME@VERSION of the model that it starts from
     created: float  # seconds since the epoch
+    client: str = ""  # key or address, for shares
+    nbytes: int = 0  # of its pictures
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,7 @@ class Standing:
     ended: float | None = None
     detail: str | None = None
     figures: Mapping[str, Any] | None = None
+    begun: int = 0  # times that a trainer began it and neither ended it nor was asked to stop
 
 
 class TrainingFolder:
@@ -57,17 +69,79 @@ class TrainingFolder:
 
     def all(self) -> list[Training]:
         """Complete trainings, the oldest first."""
-        found = (self.find(path.parent.name) for path in self.root.glob("*/training.json"))
+        return self._listed(WHOLE)
+
+    def _listed(self, note: str) -> list[Training]:
+        found = [_training(path) for path in self.root.glob(f"[!.]*/{note}")]
         return sorted((each for each in found if each is not None), key=lambda each: (each.created, each.id))
 
     def find(self, identity: str) -> Training | None:
-        """One training."""
-        content = _read(self.path(identity) / "training.json")
-        return None if content is None else Training(**content)
+        """One complete training."""
+        return _training(self.path(identity) / WHOLE)
 
-    def add(self, training: Training) -> None:
-        """Complete a training whose pictures are in its folder."""
-        replace_file(self.path(training.id) / "training.json", json.dumps(asdict(training)).encode())
+    @contextmanager
+    def reserved(
+        self, training: Training, check: Callable[[Sequence[Training], Sequence[Training]], object]
+    ) -> Iterator[Path]:
+        """Take a name, a place and room; the block writes the pictures into the folder that it gets.
+
+        Complete when the block ends; everything is returned if it raises.
+
+        Args:
+            training: to be added.
+            check: called with the trainings that have not ended, those being written among them, and with those that
+                have; raises what refuses this one.
+
+        Raises:
+            OSError: the folder cannot be written, or was removed meanwhile.
+        """
+        folder = self.path(training.id)
+        with self._locked():
+            # Those being written first: one that becomes complete meanwhile is in one list or in both.
+            written = [each for each in self._listed(RESERVED) if not self._is_left(each.id)]
+            trainings = list({each.id: each for each in (*written, *self.all())}.values())
+            ended = [each for each in trainings if self.standing(each.id).state in ENDED]
+            check([each for each in trainings if each not in ended], ended)
+            held = self._reserve(training)
+        try:
+            yield folder
+            os.rename(folder / RESERVED, folder / WHOLE)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            os.close(held)
+
+    def _reserve(self, training: Training) -> int:
+        """Make the folder of a training, and the note whose lock says that it is being written."""
+        folder = self.path(training.id)
+        folder.mkdir(mode=0o700)
+        try:
+            (folder / RESERVED).write_text(json.dumps(asdict(training)))
+            return _lock_of(folder / RESERVED, os.O_RDWR)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        descriptor = _lock_of(self.root / ".admission", os.O_CREAT | os.O_RDWR)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _is_left(self, identity: str) -> bool:
+        """Whether the gateway that wrote a reserved training has died: it would hold the lock of its note."""
+        note = self.path(identity) / RESERVED
+        try:
+            descriptor = _lock_of(note, os.O_RDWR, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # locked, or complete by now
+            return False
+        try:
+            return note.exists()
+        finally:
+            os.close(descriptor)
 
     def standing(self, identity: str) -> Standing:
         """Where a training stands."""
@@ -82,16 +156,77 @@ class TrainingFolder:
         """The folder of a training."""
         return self.root / Path(identity).name
 
+    def output(self, identity: str) -> Path:
+        """The file of what it prints."""
+        return self.path(identity) / "output.txt"
+
     def log(self, identity: str) -> Path:
-        """The file of its output."""
+        """The file of what clients see of that."""
         return self.path(identity) / "log.txt"
 
+    def clear(self, identity: str) -> None:
+        """Remove the pictures of a training that has ended, and what it wrote; its notes stay."""
+        for path in [*self.path(identity).glob("*")]:
+            if path.name not in NOTES:
+                _remove(path)
+
     def remove(self, identity: str) -> None:
-        """Remove a training; one that runs is ended by the trainer, which misses the folder."""
-        gone = self.root / f".{Path(identity).name}"
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(self.path(identity), gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        """Remove a training; one that runs is ended by the trainer, which misses the folder.
+
+        What cannot be removed at once is hidden, and removed by `sweep`.
+        """
+        hidden = self.root / f".{Path(identity).name}"
+        with suppress(FileNotFoundError, FileExistsError):
+            os.rename(self.path(identity), hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
+
+    def sweep(self, before: float) -> None:
+        """Remove trainings that ended before a time, and what removals and gateways that died have left."""
+        for training in self.all():
+            ended = self.standing(training.id).ended
+            if ended is not None and ended < before:
+                self.remove(training.id)
+        with self._locked():
+            left = [each.id for each in self._listed(RESERVED) if self._is_left(each.id)]
+        for identity in left:
+            self.remove(identity)
+        for path in self.root.glob(".*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+
+    def beat(self) -> None:
+        """Show that a trainer is at work."""
+        (self.root / HEARTBEAT).touch()
+
+    def seconds_since_beat(self) -> float | None:
+        """Time since a trainer was at work; None if none ever was."""
+        try:
+            return max(0.0, time.time() - (self.root / HEARTBEAT).stat().st_mtime)
+        except OSError:
+            return None
+
+
+def _lock_of(path: Path, flags: int, kind: int = fcntl.LOCK_EX) -> int:
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        fcntl.flock(descriptor, kind)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _training(path: Path) -> Training | None:
+    content = _read(path)
+    return None if content is None else Training(**content)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

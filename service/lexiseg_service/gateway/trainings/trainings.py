@@ -1,41 +1,84 @@
-"""The operations on trainings: create, look up, read the log, remove."""
+"""The operations on trainings: create, look up, read the log, remove; those that are over expire."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import secrets
-import shutil
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lexiseg_service.errors import InvalidValue, NotReady, RateLimited, UnknownTraining
+import structlog
+
+from lexiseg_service.errors import InvalidValue, NotReady, QueueFull, RateLimited, UnknownTraining
 from lexiseg_service.gateway.admission.access import Caller
-from lexiseg_service.gateway.jobs.sources import unpack
+from lexiseg_service.gateway.trainings.archive import Archive
 from lexiseg_service.gateway.trainings.schemas import TrainingInput
 from lexiseg_service.gateway.trainings.training import ENDED, PICTURES, Standing, Training, TrainingFolder
+from lexiseg_service.gateway.trainings.watch import ALIVE_SECONDS, watch
 from lexiseg_service.gateway.use_case import UseCase, find_card
 from lexiseg_service.settings import Settings
+from lexiseg_service.shares import CLIENT_SHARE
 from lexiseg_service.times import rfc3339
+from lexiseg_service.watch.metrics import Metrics
 
+logger = structlog.get_logger("lexiseg.trainings")
 ID_BYTES = 12
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 MAX_UNENDED = 8  # of all clients
-MAX_FILES = 20_000  # of an archive
+MAX_KEPT = 100  # of one client, those that are over among them
 UNPACKED = 4  # times the bytes of the largest archive, for what is in it
 MAX_LOG_BYTES = 2**20  # of the end of a log
 RETRY_SECONDS = 30
+DAY = 86_400.0  # seconds
+SWEEP_SECONDS = 600.0  # between looks for trainings that have expired
 
 
 class Trainings:
     """The trainings of an installation, in the folder of LEXISEG_TRAININGS."""
 
-    def __init__(self, root: Path, settings: Settings, use_case: UseCase) -> None:
+    def __init__(self, root: Path, settings: Settings, use_case: UseCase, metrics: Metrics) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self._folder = TrainingFolder(root)
-        self._max_bytes = UNPACKED * settings.job_archive_bytes
+        self._settings = settings
         self._use_case = use_case
+        self._sweeping: asyncio.Task[None] | None = None
+        metrics.trainings = lambda: watch(self._folder)
+
+    async def start(self) -> None:
+        """Begin to look for trainings that have expired."""
+        self._sweeping = asyncio.create_task(self._sweep())
+
+    async def close(self) -> None:
+        """Stop looking."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self._folder.sweep, time.time() - DAY * self._settings.keep_days)
+            except OSError as error:
+                logger.warning("trainings not swept", error=str(error))
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def check(self, caller: Caller) -> None:
+        """Check, before an archive is read, that a training would be taken.
+
+        Raises:
+            NotReady: no trainer is at work.
+            RateLimited, QueueFull: there is no place for it.
+        """
+        since = await asyncio.to_thread(self._folder.seconds_since_beat)
+        if since is None or since > ALIVE_SECONDS:
+            ever = "none ever was here" if since is None else f"the last one was {since:,.0f} s ago"
+            raise NotReady(f"no trainer is at work, {ever}: an operator starts `lexiseg trainer`", RETRY_SECONDS)
+        before = await asyncio.to_thread(self._all)
+        unended = [training for training, standing in before if standing.state not in ENDED]
+        self._check_places(caller, unended, [training for training, standing in before if standing.state in ENDED])
 
     async def create(self, asked: TrainingInput, archive: BinaryIO, caller: Caller) -> tuple[Training, Standing]:
         """A new training, which a trainer takes when those before it have ended.
@@ -43,33 +86,57 @@ class Trainings:
         Raises:
             InvalidValue: the archive cannot be unpacked, or the name is taken or is none.
             UnknownModel: there is no model to start from.
-            RateLimited: too many trainings wait.
+            RateLimited, QueueFull: too many trainings or bytes wait.
+            NotReady: the pictures cannot be kept now.
         """
         if not NAME.fullmatch(asked.name):
             raise InvalidValue.of("name", asked.name, "1 to 64 of a-z, 0-9 and -, not beginning with -")
         cards = self._use_case.backend.cards()
         find_card(asked.start, cards)
-        before = await asyncio.to_thread(self._all)
-        unended = [training for training, standing in before if standing.state not in ENDED]
-        if asked.name in {card.name for card in cards} | {training.name for training in unended}:
-            raise InvalidValue.of("name", asked.name, "a name that no model and no other training has")
-        if len(unended) >= MAX_UNENDED:
-            raise RateLimited(f"{MAX_UNENDED} trainings have not ended, the limit", RETRY_SECONDS)
-        training = Training(secrets.token_hex(ID_BYTES), caller.owner, asked.name, asked.start, time.time())
-        await asyncio.to_thread(self._write, training, archive)
+        training = Training(
+            secrets.token_hex(ID_BYTES), caller.owner, asked.name, asked.start, time.time(), caller.client
+        )
+        training = await asyncio.to_thread(self._write, training, archive, caller, {card.name for card in cards})
         return training, Standing()
 
-    def _write(self, training: Training, archive: BinaryIO) -> None:
-        folder = self._folder.path(training.id)
+    def _write(self, training: Training, content: BinaryIO, caller: Caller, models: set[str]) -> Training:
+        archive = Archive(content, UNPACKED * self._settings.job_archive_bytes)
+        training = replace(training, nbytes=archive.nbytes)
+
+        def check(unended: Sequence[Training], ended: Sequence[Training]) -> None:
+            if training.name in models | {each.name for each in unended}:
+                raise InvalidValue.of("name", training.name, "a name that no model and no other training has")
+            self._check_places(caller, unended, ended, archive.nbytes)
+
         try:
-            unpack(archive, folder / PICTURES, MAX_FILES, self._max_bytes)
-            self._folder.add(training)
-        except BaseException as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            if isinstance(error, OSError):
-                reason = error.strerror or error
-                raise NotReady(f"the pictures cannot be kept now: {reason}", RETRY_SECONDS) from None
-            raise
+            with self._folder.reserved(training, check) as folder:
+                archive.unpack(folder / PICTURES)
+        except OSError as error:
+            raise NotReady(f"the pictures cannot be kept now: {error.strerror or error}", RETRY_SECONDS) from None
+        return training
+
+    def _check_places(
+        self, caller: Caller, unended: Sequence[Training], ended: Sequence[Training], nbytes: int = 0
+    ) -> None:
+        """Check that a client may have one more training, of so many bytes."""
+        own = [each for each in unended if each.client == caller.client]
+        share = max(1, int(CLIENT_SHARE * (MAX_UNENDED - len(unended) + len(own))))
+        if len(own) >= share:
+            raise RateLimited(
+                f"{len(own)} trainings of this client have not ended, its share is {share} now", RETRY_SECONDS
+            )
+        if len(unended) >= MAX_UNENDED:
+            raise QueueFull(f"{MAX_UNENDED} trainings have not ended, the limit", RETRY_SECONDS)
+        kept = len(own) + sum(each.client == caller.client for each in ended)
+        if kept >= MAX_KEPT:
+            raise RateLimited(f"{kept} trainings of this client are kept, the limit; remove some", RETRY_SECONDS)
+        held, most = sum(each.nbytes for each in own), self._settings.training_bytes
+        if held + nbytes > most:
+            raise RateLimited(
+                f"pictures of this client's trainings take {held:,} bytes, with these {held + nbytes:,}, the limit is "
+                f"{most:,}",
+                RETRY_SECONDS,
+            )
 
     def _all(self) -> list[tuple[Training, Standing]]:
         return [(training, self._folder.standing(training.id)) for training in self._folder.all()]
@@ -124,6 +191,7 @@ class Trainings:
             "created": rfc3339(training.created),
             "started": rfc3339(standing.started),
             "ended": rfc3339(standing.ended),
+            "expires": rfc3339(None if standing.ended is None else standing.ended + DAY * self._settings.keep_days),
             "detail": standing.detail,
             "figures": standing.figures,
         }

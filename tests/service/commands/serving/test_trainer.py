@@ -8,18 +8,28 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import EntryPoints
 from pathlib import Path
 
 import pytest
 
+from lexiseg_service.commands.serving import serve, trainer
 from lexiseg_service.commands.serving.trainer import Trainer
+from lexiseg_service.commands.serving.training_run import Bounds
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.trainings.log import WITHHELD
 from lexiseg_service.gateway.trainings.training import ENDED, Standing, Training, TrainingFolder
+from lexiseg_service.settings import Settings
+from tests.service.test_sandbox import LANDLOCK
 from tests.waiting import until
 
-# In the place of `lexiseg train finetune`: does what its start is called.
+# In the place of `lexiseg`: its importer copies, its `train finetune` does what its start is called.
 STAND_IN = """
-import json, pathlib, sys, time
-start, values = sys.argv[2], dict(word.split("=", 1) for word in sys.argv[3:])
+import json, os, pathlib, shutil, sys, time
+if sys.argv[1] == "data":
+    shutil.copytree(sys.argv[3], sys.argv[4])
+    sys.exit(0)
+start, values = sys.argv[4], dict(word.split("=", 1) for word in sys.argv[5:])
 out = pathlib.Path(values["out"])
 out.mkdir(parents=True, exist_ok=True)
 print(f"started {len(list(out.glob('began-*')))}", flush=True)
@@ -27,9 +37,26 @@ print(f"started {len(list(out.glob('began-*')))}", flush=True)
 if start == "fails":
     sys.exit("two classes need more than one picture")
 if start == "is-faulty":
-    data = values["data"]
+    data = pathlib.Path(values["data"]).absolute()
     where = f"{data}/masks/a.png"
+    out = out.absolute()
     sys.exit(f"lexiseg: {data} has 1 faulty picture:\\n  {where}: is 40 x 30; expected one size\\n  {out}/a.pt")
+if start == "attacks":
+    secret = values["models_dir"] + "/../secret"
+    for path in ("/etc/passwd", f"/proc/{os.getppid()}/environ", "/proc/1/environ", secret):
+        try:
+            print(open(path).read())
+        except OSError as error:
+            print(f"{type(error).__name__} of {path}")
+    print(open("/proc/self/environ").read().replace("\\0", "\\n"), dict(os.environ))
+    sys.exit(3)
+if start == "raises":
+    print("before")
+    open(values["models_dir"] + "/no-such-file")
+if start == "bomb":
+    hoard = bytearray(4 << 30)
+if start == "spins":
+    while True: pass
 while start == "waits" and not (out / "go").exists():
     time.sleep(0.01)
 (out / "card.yaml").write_text("name: mine")
@@ -39,29 +66,30 @@ before = {"miou": 98.09 if start == "labels" else 21.77}
 change = {"measure": "mIoU", "difference": -9.56, "low": -23.81, "high": 8.36}
 (out / "before-after.json").write_text(json.dumps({"step": step, "before": before, "after": {}, "changes": [change]}))
 """
+PROGRAM = (sys.executable, "-c", STAND_IN)
+BOUNDS = Bounds(seconds=60.0, memory_bytes=2**30)
 
 
 class Workshop:
     """A folder of trainings and one of models."""
 
     def __init__(self, place: Path) -> None:
-        self.script = place / "finetune.py"
-        self.script.write_text(STAND_IN)
         self.models = place / "models"
         self.models.mkdir()
         self.folder = TrainingFolder(place / "trainings")
         self.folder.root.mkdir()
 
-    def add(self, identity: str, start: str, created: float = 1.0) -> None:
-        (self.folder.path(identity) / "pictures").mkdir(parents=True)
-        self.folder.add(Training(identity, "", f"model-{identity}", start, created))
+    def add(self, identity: str, start: str, created: float = 1.0, client: str = "") -> None:
+        training = Training(identity, "", f"model-{identity}", start, created, client)
+        with self.folder.reserved(training, lambda *_: None) as folder:
+            (folder / "pictures").mkdir()
 
-    def trainer(self) -> Trainer:
-        return Trainer(self.folder, self.models, (sys.executable, str(self.script)))
+    def trainer(self, bounds: Bounds = BOUNDS) -> Trainer:
+        return Trainer(self.folder, self.models, bounds, PROGRAM)
 
-    def work(self) -> None:
+    def work(self, bounds: Bounds = BOUNDS) -> None:
         """Until every training has ended."""
-        self.trainer().work(until=lambda: True)
+        self.trainer(bounds).work(until=lambda: True)
 
     def standing(self, identity: str) -> Standing:
         return self.folder.standing(identity)
@@ -171,10 +199,12 @@ def test_a_second_trainer_waits_for_the_training_of_one_that_was_killed(workshop
     workshop.add("a", "waits")
     program = (
         "from pathlib import Path; from lexiseg_service.commands.serving.trainer import Trainer; "
+        "from lexiseg_service.commands.serving.training_run import Bounds; "
         "from lexiseg_service.gateway.trainings.training import TrainingFolder; import sys; "
-        "Trainer(TrainingFolder(Path(sys.argv[1])), Path(sys.argv[2]), (sys.executable, sys.argv[3])).work()"
+        "program = (sys.executable, '-c', sys.argv[3]); "
+        "Trainer(TrainingFolder(Path(sys.argv[1])), Path(sys.argv[2]), Bounds(60.0, 2**30), program).work()"
     )
-    places = map(str, (workshop.folder.root, workshop.models, workshop.script))
+    places = map(str, (workshop.folder.root, workshop.models, STAND_IN))
     first = subprocess.Popen([sys.executable, "-c", program, *places])
     until(lambda: list(workshop.run_of("a").glob("began-*")))
     os.kill(first.pid, signal.SIGKILL)
@@ -186,3 +216,89 @@ def test_a_second_trainer_waits_for_the_training_of_one_that_was_killed(workshop
 
     assert workshop.standing("a").state == "done"
     assert json.loads((workshop.models / "model-a/before-after.json").read_text())["step"] == 0.5
+
+
+def test_a_training_sees_neither_the_machine_nor_its_secrets(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LEXISEG_REDIS_URL", "redis://:password@localhost/0")
+    (tmp_path / "secret").write_text("a file beside the models")
+    workshop.add("a", "attacks")
+
+    workshop.work()
+
+    shown = workshop.folder.log("a").read_text() + str(workshop.standing("a").detail)
+    assert workshop.standing("a").state == "failed"
+    assert "password" not in shown
+    for path in (tmp_path, Path(sys.prefix), Path.home()):
+        assert f"{path}/" not in shown
+    if LANDLOCK >= 1:
+        assert shown.count("PermissionError of") == 4
+        assert "a file beside the models" not in shown
+
+
+@pytest.mark.parametrize(
+    ("start", "bounds", "reason"),
+    [
+        ("bomb", BOUNDS, "it needs more than 1.0 GiB of memory, the limit"),
+        ("spins", Bounds(5.0, 2**30), "it did not end within 5 s, the limit (LEXISEG_TRAINING_SECONDS)"),
+        ("raises", BOUNDS, WITHHELD),
+    ],
+)
+def test_a_training_beyond_its_bounds_fails_alone(workshop: Workshop, start: str, bounds: Bounds, reason: str) -> None:
+    workshop.add("a", start, created=1)
+    workshop.add("b", "gains", created=2)
+
+    workshop.work(bounds)
+
+    assert (workshop.standing("a").state, workshop.standing("a").detail) == ("failed", reason)
+    assert workshop.standing("b").state == "done"
+
+
+def test_a_training_that_ends_leaves_its_notes_and_its_log(workshop: Workshop) -> None:
+    workshop.add("a", "gains")
+
+    workshop.work()
+
+    left = {path.name for path in workshop.folder.path("a").iterdir()}
+    assert left == {"training.json", "state.json", "log.txt", "output.txt"}
+
+
+def test_clients_take_turns(workshop: Workshop) -> None:
+    for number, identity in enumerate(("a", "b", "c")):
+        workshop.add(identity, "gains", created=float(number), client="key:ann")
+    workshop.add("d", "gains", created=9.0, client="key:bob")
+
+    workshop.work()
+
+    begun = {identity: workshop.standing(identity).started or 0.0 for identity in "abcd"}
+    assert sorted(begun, key=begun.__getitem__) == ["a", "d", "b", "c"]
+
+
+def test_a_training_that_takes_its_trainer_down_is_not_begun_for_ever(workshop: Workshop) -> None:
+    workshop.add("a", "gains")
+    workshop.folder.note("a", Standing("running", 1.0, begun=3))
+
+    workshop.work()
+
+    assert workshop.standing("a").state == "failed"
+
+
+def test_a_model_of_another_is_not_taken_for_the_one_that_was_trained(workshop: Workshop) -> None:
+    workshop.add("a", "gains")
+    (workshop.models / "model-a").mkdir()
+
+    workshop.work()
+
+    standing = workshop.standing("a")
+    assert (standing.state, standing.detail) == ("failed", "another model has the name model-a by now")
+
+
+def test_a_trainer_without_training_installed_is_refused_at_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "entry_points", lambda group: EntryPoints())
+
+    for start in (trainer.run, serve.run):
+        with pytest.raises(InvalidValue, match="pip install lexiseg-train"):
+            start(Settings(trainings=tmp_path / "trainings", models_dir=tmp_path / "models"))

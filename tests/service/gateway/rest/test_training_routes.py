@@ -1,7 +1,15 @@
 """The /trainings routes: pictures are unpacked for the trainer, whose notes are shown."""
 
+import http.client
+import io
 import json
+import os
+import stat
+import time
+import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +17,26 @@ import httpx
 import pytest
 
 from lexiseg_service.gateway.admission.keys import line_of
-from lexiseg_service.gateway.trainings.training import Standing, TrainingFolder
+from lexiseg_service.gateway.trainings.training import HEARTBEAT, RESERVED, Standing, Training, TrainingFolder
 from tests.service.gateway.jobs.asking import PNG, zipped
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports, serving
+from tests.waiting import until
 
 SET = {"images/a.png": PNG, "masks/a.png": PNG, "classes.json": b"[]", "__MACOSX/._a.png": b"x", ".hidden": b"x"}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return tmp_path / "trainings"
+    """Of trainings, with a trainer at work."""
+    folder = tmp_path / "trainings"
+    folder.mkdir()
+    TrainingFolder(folder).beat()
+    return folder
+
+
+def kept(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if not path.name.startswith(".")]
 
 
 @pytest.fixture
@@ -78,7 +95,7 @@ def test_a_removed_training_is_gone_with_its_pictures(client: httpx.Client, fold
     assert client.delete(f"/v1/trainings/{identity}").status_code == 204
 
     assert client.get(f"/v1/trainings/{identity}").json()["type"] == "unknown-training"
-    assert list(folder.iterdir()) == []
+    assert kept(folder) == []
 
 
 @pytest.mark.parametrize(
@@ -88,6 +105,16 @@ def test_a_removed_training_is_gone_with_its_pictures(client: httpx.Client, fold
         (zipped(SET)[:-40], {}, 422, "a whole zip"),
         (zipped({"../../a.png": PNG}), {}, 422, "names within the archive"),
         (zipped({"a.png": bytes(5 * 2**20)}), {}, 422, "at most 4,194,304"),
+        (zipped({"/etc/a.png": PNG}), {}, 422, "names within the archive"),
+        (zipped({"a\\..\\..\\b.png": PNG}), {}, 422, "names within the archive"),
+        (zipped({"a\nlexiseg: done.png": PNG}), {}, 422, "printable"),
+        (zipped({f"{'a' * 300}.png": PNG}), {}, 422, "255 bytes"),
+        (zipped({f"{'a/' * 40}b.png": PNG}), {}, 422, "32 folders"),
+        (zipped({"a": PNG, "a/b.png": PNG}), {}, 422, "files within folders"),
+        (zipped({"a.png": PNG, "./a.png": PNG}), {}, 422, "each file once"),
+        (zipped({"a.png": PNG}, zipfile.ZIP_BZIP2), {}, 422, "stored or deflated"),
+        (zipped({"caf\u00e9.png": PNG}).replace("\u00e9".encode(), b"\xff\xff"), {}, 422, "a whole zip"),
+        (zipped({}), {}, 422, "no files"),
         (zipped(SET), {"name": "Not a name"}, 422, "a-z, 0-9"),
         (zipped(SET), {"name": "colours"}, 422, "no model and no other training has"),
         (zipped(SET), {"start": "unknown"}, 404, "no 'unknown' here"),
@@ -100,7 +127,119 @@ def test_a_training_that_cannot_be_is_refused_and_leaves_nothing(
     answer = create(client, archive, **fields)
 
     assert (answer.status_code, expected in answer.json()["detail"]) == (status, True), answer.text
-    assert list(folder.iterdir()) == []
+    assert kept(folder) == []
+
+
+def test_a_link_in_an_archive_is_a_plain_file(client: httpx.Client, folder: Path) -> None:
+    link = zipfile.ZipInfo("images/link.png")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+
+    identity = create(client, content.getvalue()).json()["id"]
+
+    path = folder / identity / "pictures/images/link.png"
+    assert (path.is_symlink(), path.read_text()) == (False, "/etc/passwd")
+
+
+def test_one_name_at_once_is_taken_once(client: httpx.Client) -> None:
+    with ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(lambda _: create(client, zipped(SET)), range(6)))
+
+    assert sorted(answer.status_code for answer in answers) == [202] + 5 * [422]
+
+
+def test_two_gateways_take_one_name_once(client: httpx.Client, folder: Path) -> None:
+    with (
+        on_ports(KnownBackend(), trainings=folder) as ports,
+        httpx.Client(base_url=ports.url) as other,
+        ThreadPoolExecutor(6) as threads,
+    ):
+        answers = list(threads.map(lambda number: create((client, other)[number % 2], zipped(SET)), range(6)))
+
+    assert sorted(answer.status_code for answer in answers) == [202] + 5 * [422]
+
+
+def test_a_client_has_its_share_of_the_places_and_leaves_some_to_another(folder: Path) -> None:
+    keys = "\n".join(line_of(name, name, ["admin", "segment"]) for name in ("ann", "bob"))
+    with (
+        on_ports(KnownBackend(), trainings=folder, api_keys=keys) as ports,
+        httpx.Client(base_url=ports.url) as client,
+        ThreadPoolExecutor(8) as threads,
+    ):
+
+        def of(key: str) -> list[int]:
+            client.headers["X-API-Key"] = key
+            return sorted(
+                answer.status_code
+                for answer in threads.map(lambda n: create(client, zipped(SET), name=f"{key}-{n}"), range(8))
+            )
+
+        assert of("ann") == 4 * [202] + 4 * [429]
+        assert of("bob") == 2 * [202] + 6 * [429]
+
+
+def test_a_clients_trainings_have_a_limit_of_bytes(folder: Path) -> None:
+    with (
+        on_ports(KnownBackend(), trainings=folder, training_bytes=4000) as ports,
+        httpx.Client(base_url=ports.url) as client,
+    ):
+        first = create(client, zipped({"a.png": bytes(3000)}), name="first")
+        second = create(client, zipped({"a.png": bytes(3000)}), name="second")
+
+    assert (first.status_code, second.status_code) == (202, 429)
+    assert "the limit is 4,000" in second.json()["detail"]
+
+
+@pytest.mark.parametrize("has_been", [False, True])
+def test_without_a_trainer_a_training_is_refused_before_its_archive_is_read(folder: Path, has_been: bool) -> None:
+    heartbeat = folder / HEARTBEAT
+    if has_been:
+        os.utime(heartbeat, (1.0, 1.0))
+    else:
+        heartbeat.unlink()
+    with on_ports(KnownBackend(), trainings=folder) as ports:
+        connection = http.client.HTTPConnection(ports.url.removeprefix("http://"), timeout=60)
+        connection.putrequest("POST", "/v1/trainings")
+        connection.putheader("Content-Type", "multipart/form-data; boundary=x")
+        connection.putheader("Content-Length", str(2**20))
+        connection.endheaders()  # and no byte of the archive
+
+        answer = connection.getresponse()
+
+        assert (answer.status, b"no trainer is at work" in answer.read()) == (503, True)
+        connection.close()
+
+
+def test_trainings_expire_and_what_was_not_finished_is_removed(folder: Path) -> None:
+    trainings = TrainingFolder(folder)
+    for identity, ended in (("old", 1.0), ("new", time.time())):
+        with trainings.reserved(Training(identity, "", identity, "colours", 1.0), lambda *_: None):
+            pass
+        trainings.note(identity, Standing("refused", 1.0, ended))
+    (folder / ".half-removed").mkdir()
+    (folder / "dead").mkdir()
+    (folder / "dead" / RESERVED).write_text(json.dumps(asdict(Training("dead", "", "garments", "colours", 1.0))))
+
+    with on_ports(KnownBackend(), trainings=folder) as ports, httpx.Client(base_url=ports.url) as client:
+        until(lambda: kept(folder) == ["new"] and not (folder / ".half-removed").exists())
+        shown = client.get("/v1/trainings").json()["trainings"]
+        assert [each["id"] for each in shown] == ["new"]
+        assert shown[0]["expires"] > shown[0]["ended"]
+        assert create(client, zipped(SET)).status_code == 202
+
+
+def test_metrics_show_what_waits_and_whether_a_trainer_is_at_work(client: httpx.Client, folder: Path) -> None:
+    create(client, zipped(SET))
+    with_trainer = client.get("/metrics").text
+    (folder / HEARTBEAT).unlink()
+    without = client.get("/metrics").text
+
+    assert 'lexiseg_trainings{state="waiting"} 1.0' in with_trainer
+    assert "lexiseg_trainings_disk_free_bytes" in with_trainer
+    assert "lexiseg_trainer_alive 1.0" in with_trainer
+    assert "lexiseg_trainer_alive 0.0" in without
 
 
 def test_only_an_admin_trains_where_there_are_keys(folder: Path) -> None:

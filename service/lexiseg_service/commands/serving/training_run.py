@@ -1,0 +1,172 @@
+"""One training in its sandbox: `lexiseg train finetune` on what a client sent.
+
+It reads a stranger's files, so it runs with few variables, bounded memory, time and files, and no path but its own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from lexiseg_service import sandbox
+from lexiseg_service.commands.options import variable
+from lexiseg_service.gateway.trainings.log import WITHHELD, ClientLog
+from lexiseg_service.gateway.trainings.training import PICTURES, Training, TrainingFolder
+from lexiseg_service.sandbox import Limits, Sandbox
+from lexiseg_service.settings import Settings
+
+PROGRAM = (sys.executable, "-m", "lexiseg_service.cli")
+POLL_SECONDS = 0.5
+STOP_SECONDS = 120.0  # for a checkpoint
+SCRATCH, RUN = "scratch", "run"
+GIB = 2**30
+MAX_FILE_BYTES = 16 * GIB  # of a checkpoint or a pack of pictures
+MAX_OUTPUT_BYTES = 2**24  # of what a training prints
+# Where models are found, beside `models_dir`.
+MODEL_VARIABLES = ("LEXISEG_TEXT_TOWER", "HF_HOME", "HF_HUB_OFFLINE")
+ERROR = "lexiseg: "  # before what the command line says of an error
+MAX_REASON = 500  # characters
+
+
+class End(NamedTuple):
+    """How a training ended; `failure` is a reason for its client."""
+
+    failure: str | None = None
+    stopped: bool = False  # by the trainer or by its removal: it may be begun again
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Of one training: memory of each process, and seconds until it is ended."""
+
+    seconds: float
+    memory_bytes: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Bounds:
+        """The bounds of the settings."""
+        return cls(settings.training_seconds, settings.training_memory_bytes)
+
+    @property
+    def training(self) -> Limits:
+        """Limits of the training."""
+        cores = os.cpu_count() or 1
+        return Limits(self.seconds, int(self.seconds * cores) + 1, self.memory_bytes, MAX_FILE_BYTES)
+
+
+class TrainingRun:
+    """Runs one training.
+
+    Args:
+        folder: of all trainings.
+        training: to be run.
+        models_dir: where its start is looked up.
+        bounds: of the training.
+        lock: a file descriptor that its processes inherit.
+        program: the command line of lexiseg.
+        is_over: set when the trainer stops.
+        beat: called every half second.
+    """
+
+    def __init__(
+        self,
+        folder: TrainingFolder,
+        training: Training,
+        models_dir: Path,
+        bounds: Bounds,
+        lock: int,
+        program: Sequence[str],
+        is_over: threading.Event,
+        beat: Callable[[], object],
+    ) -> None:
+        self._training = training
+        self._place = folder.path(training.id).absolute()
+        self._models_dir = models_dir.absolute()
+        self._bounds = bounds
+        self._lock = lock
+        self._program = program
+        self._is_over = is_over
+        self._beat = beat
+        self._output = folder.output(training.id)
+        self._log_path = folder.log(training.id)
+        self._output.touch(mode=0o600)
+        self._log = ClientLog(self._output, self._log_path, self._place)
+
+    def run(self) -> End:
+        """Train. Raises OSError: the disk is full, or the folder is gone."""
+        # Relative: the card of the model names them.
+        run = Path(RUN) / self._training.name
+        for folder in (self._place / RUN, self._place / SCRATCH):
+            folder.mkdir(exist_ok=True)
+        values = {"data": PICTURES, "out": run, "models_dir": self._models_dir}
+        words = [f"{name}={value}" for name, value in values.items()]
+        command = ["train", "finetune", "--start", self._training.start, *words]
+        return self._command(command, self._bounds.training)
+
+    def _command(self, words: Sequence[str], limits: Limits) -> End:
+        self._log.begin()
+        with self._output.open("ab") as output:
+            process = self._sandbox(limits).start([*self._program, *words], output, [self._lock])
+        deadline = time.monotonic() + limits.seconds
+        failure = None
+        while process.poll() is None and failure is None:
+            self._beat()
+            self._log.follow()
+            if self._is_over.wait(POLL_SECONDS) or self._is_removed:
+                break
+            failure = self._excess(deadline, limits)
+        sandbox.end(process, STOP_SECONDS if self._is_over.is_set() else 0.0)
+        if self._is_over.is_set() or self._is_removed:
+            return End(stopped=True)
+        self._log.follow(ended=True)
+        return End(failure or self._failure(process.returncode, limits))
+
+    @property
+    def _is_removed(self) -> bool:
+        return not (self._place / "training.json").exists()
+
+    def _sandbox(self, limits: Limits) -> Sandbox:
+        scratch = self._place / SCRATCH
+        passed = {name: os.environ[name] for name in MODEL_VARIABLES if name in os.environ}
+        models = [self._models_dir, *(Path(value) for name, value in passed.items() if name != "HF_HUB_OFFLINE")]
+        folders = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR"), str(scratch))
+        writable = [path for path in (scratch, self._place / RUN) if path.exists()]
+        return Sandbox(self._place, [self._place, *models], writable, limits, folders | {"USER": "trainer"} | passed)
+
+    def _excess(self, deadline: float, limits: Limits) -> str | None:
+        """What of its bounds a running command has passed, besides those that the kernel keeps."""
+        if time.monotonic() > deadline:
+            return f"it did not end within {limits.seconds:,.0f} s, the limit ({variable('training_seconds')})"
+        if self._output.stat().st_size > MAX_OUTPUT_BYTES:
+            return f"it printed more than {MAX_OUTPUT_BYTES:,} bytes, the limit"
+        return None
+
+    def _failure(self, status: int, limits: Limits) -> str | None:
+        """The reason of a status that is not 0; None otherwise."""
+        if status == 0:
+            return None
+        if -status in (signal.SIGXCPU, signal.SIGKILL):
+            return f"it was ended: {limits.cpu_seconds:,} s of a processor are its limit, or the machine had no memory"
+        if self._lacked_memory():
+            return f"it needs more than {limits.memory_bytes / GIB:.1f} GiB of memory, the limit"
+        return self._reason() or f"it ended with status {status}"
+
+    def _lacked_memory(self) -> bool:
+        with self._output.open("rb") as output:
+            output.seek(max(0, output.seek(0, 2) - 1000))
+            last = output.read().decode(errors="replace").rstrip().rpartition("\n")[2]
+        return "MemoryError" in last or "can't allocate memory" in last
+
+    def _reason(self) -> str:
+        """The error that it ended with, else its last line, as the log has it."""
+        log = "\n" + self._log_path.read_text(errors="replace").rstrip()
+        _, is_error, error = log.rpartition(f"\n{ERROR}")
+        text = error if is_error and not log.endswith(WITHHELD) else log.rpartition("\n")[2]
+        return text.strip()[:MAX_REASON]
