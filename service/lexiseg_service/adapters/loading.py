@@ -18,6 +18,7 @@ from lexiseg_service.settings import Settings
 
 PREFIX = "/adapters"
 WITH_GRPC = ("kserve",)  # adapters with a gRPC service as well
+WITH_MIDDLEWARE = ("x-anylabeling",)  # adapters that change what is answered before their routes
 # Adapters whose tools' lists of tasks run as jobs.
 WITH_JOBS = {"label-studio": "lexiseg_service.adapters.label_studio_jobs"}
 PATHS = ("/adapters/", "/api/function", "/v2")  # prefixes of all adapters' routes
@@ -43,6 +44,8 @@ def install(app: FastAPI, settings: Settings) -> None:
         app.include_router(router, prefix=prefix, include_in_schema=False)
         if name in WITH_JOBS and app.state.jobs is not None:
             import_module(WITH_JOBS[name]).install(app, prefix)
+        if name in WITH_MIDDLEWARE:
+            app.add_middleware(module.Middleware)
         if name in WITH_GRPC:
             app.state.more_services.append(module.service(app, settings))
     if settings.adapters:

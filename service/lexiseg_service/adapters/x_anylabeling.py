@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from http import HTTPStatus
 from itertools import chain, pairwise
 from typing import Annotated, Any, Literal
 
+import orjson
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lexiseg_model.types import Ring, Segment
 from lexiseg_service.adapters.tools import SIMPLIFY, ask, convert, image_of_text, notes_of, outline, prompt_of, read_as
-from lexiseg_service.errors import InvalidValue, ServiceError
+from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.rest.routes import as_json, use_case_of
 
 # Widgets that the tool shows for a model, and their values: for words, and for clicks and boxes.
@@ -23,6 +26,7 @@ HINT = {"placeholder": "words, with commas or full stops between them"}
 CLICK_WIDGETS = dict.fromkeys(
     f"button_{name}" for name in ("add_point", "remove_point", "add_rect", "clear", "finish_object")
 ) | {"output_label": None}
+PREDICT_PATH = "/x-anylabeling/v1/predict"
 MIN_PART = 0.02  # of a segment's largest part: smaller shapes would have to be deleted by hand
 
 
@@ -122,18 +126,10 @@ async def info(request: Request, name: str) -> dict[str, Any]:
 
 @router.post("/v1/predict")
 async def predict(request: Request) -> Response:
-    """Polygons for words, or for points and boxes; where there are none, why, in `description`.
-
-    X-AnyLabeling 4.2 shows `description` as the image's. After a status other than 200 it would delete the image's
-    shapes, and write "Finished" over the error at once.
-    """
-    try:
-        body = await read_as(Predict, request)
-        fields = {"model": body.model, "mask": "polygon", "simplify": SIMPLIFY, **question_fields(body.params)}
-        answer = await ask(request, fields, await image_of_text(body.image, "image"))
-    except ServiceError as error:
-        about = {"code": error.type, "message": error.detail}
-        return as_json({"success": False, "error": about, "data": no_shapes(error.detail)})
+    """Polygons for words, or for points and boxes; where there are none, why, in `description`."""
+    body = await read_as(Predict, request)
+    fields = {"model": body.model, "mask": "polygon", "simplify": SIMPLIFY, **question_fields(body.params)}
+    answer = await ask(request, fields, await image_of_text(body.image, "image"))
     shapes = list(chain.from_iterable(await convert(answer, partial(shapes_of, notes=notes_of(answer.warnings)))))
     if not shapes and answer.warnings:
         return as_json({"success": True, "data": no_shapes(" ".join(f"{each.detail}." for each in answer.warnings))})
@@ -143,3 +139,40 @@ async def predict(request: Request) -> Response:
 def no_shapes(reason: str) -> dict[str, Any]:
     """No shapes, and why; those that the image has stay."""
     return {"shapes": [], "description": reason, "replace": False}
+
+
+class Middleware:
+    """ASGI middleware: every refusal of a prediction is a 200 with the reason in `description`.
+
+    X-AnyLabeling 4.2 shows `description` as the image's. Any other status, also of a missing key or a full queue, it
+    takes for an image without shapes: it deletes those that are there and goes on with the next image.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].endswith(PREDICT_PATH):
+            await self._app(scope, receive, send)
+            return
+        refused, problem = False, bytearray()
+
+        async def shown(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start":
+                refused = message["status"] >= HTTPStatus.BAD_REQUEST
+            if not refused:
+                await send(message)
+            elif message["type"] == "http.response.body":
+                problem.extend(message.get("body", b""))
+                if not message.get("more_body"):
+                    await _as_shown(bytes(problem))(scope, receive, send)
+
+        await self._app(scope, receive, shown)
+
+
+def _as_shown(problem: bytes) -> Response:
+    """The response in place of a problem document."""
+    document = orjson.loads(problem)
+    about = {"code": document["type"], "message": document["detail"]}
+    return as_json({"success": False, "error": about, "data": no_shapes(document["detail"])})

@@ -146,3 +146,9 @@ async def test_a_file_over_the_limit_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(PICTURE)
     async with talking(tmp_path, limits={"max_image_bytes": len(PICTURE) - 1}) as client:
         assert "at most" in await refused(client, "segment", image="a.png", words=["red"])
+
+
+@pytest.mark.parametrize("tool", ["segment", "find", "count", "measure"])
+async def test_a_picture_that_is_not_answered_in_time_is_an_error_of_the_tool(folder: Path, tool: str) -> None:
+    async with talking(folder, deadline_seconds=1e-6) as client:
+        assert "deadline" in await refused(client, tool, image="a.png", words=["red"])
