@@ -3,8 +3,9 @@
     wait, take -> Hold -> keep (returns the part that is not needed) -> release
 
 A client may hold a fraction of what the others leave: with one half, the first client gets a half, two clients a third
-each, and there is always something left for the next one. A fair queue orders those that wait; one that only waits for
-its own holds does not block the others.
+each. The last quarter is for clients that hold nothing yet: halves alone leave less than one unit after a dozen
+clients, and then nothing for the next one. A fair queue orders those that wait; one that only waits for its own holds
+does not block the others.
 
 A request that holds something and needs more could wait for another one that waits for it. So the oldest hold, of all
 and of each client, gets more at once: one request at a time goes beyond the total.
@@ -21,6 +22,7 @@ from lexiseg_service.errors import QueueFull, RateLimited, ServiceError
 from lexiseg_service.fair_queue import FairQueue, Sender
 
 RETRY_SECONDS = 1
+RESERVE = 0.25  # of the total, for the first of each client
 CLIENT_SHARE = 0.5  # of what others leave of bytes, calls or places, that one key or address may hold
 
 
@@ -128,7 +130,9 @@ class Shares:
 
     def _share(self, client: str) -> int:
         """The amount that a client may hold now."""
-        return max(1, int(self._fraction * (self._total - self.in_use + self._held[client])))
+        held, left = self._held[client], self._total - self.in_use
+        before_reserve = held + max(0, left - int(RESERVE * self._total))
+        return max(1, min(int(self._fraction * (left + held)), before_reserve))
 
     def _fits(self, client: str, amount: int) -> bool:
         held = self._held[client]

@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -185,17 +185,53 @@ def test_a_thousand_unfinished_requests_of_one_address_leave_the_service_to_othe
     assert (refused.status_code, refused.json()["type"], refused.headers["retry-after"]) == (429, "rate-limited", "1")
 
 
-def test_unfinished_requests_of_several_addresses_leave_places_to_another(edge: Edge, server: Server) -> None:
-    n_refused = 'lexiseg_requests_total{code="429",method="POST",route="other"}'
-    before = server.metric(n_refused)
-    with ExitStack() as attackers:
-        for number in range(2, 8):  # 1,200 requests, of which the gateway has 800 places
-            attack = unfinished(edge.http, 2, http2.MAX_STREAMS, "/segment", bytes(20_480), f"127.0.0.{number}")
-            attackers.enter_context(attack)
-        until(lambda: server.metric(n_refused) - before >= 350)
-        others = [httpx.get(f"{edge.url}/v1/models", timeout=PATIENCE).status_code for _ in range(20)]
+@contextmanager
+def half_sent(port: int, n_connections: int, address: str) -> Iterator[None]:
+    """As `unfinished`, over HTTP/1.1; the edge may refuse connections."""
+    head = b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 40960\r\n\r\n"
+    with ExitStack() as connections:
+        for _ in range(n_connections):
+            connection = connections.enter_context(
+                socket.create_connection(("127.0.0.1", port), PATIENCE, (address, 0))
+            )
+            with suppress(ConnectionError):
+                connection.sendall(head + bytes(20_480))
+        yield
 
-    assert others == [200] * 20
+
+@pytest.mark.parametrize("over", ["HTTP/1.1", "HTTP/2"])
+def test_unfinished_requests_of_twenty_addresses_leave_places_to_another(over: str, edge: Edge) -> None:
+    before = requests_refused(edge, "rest")
+    with ExitStack() as attackers:
+        for number in range(2, 22):
+            address = f"127.0.0.{number}"
+            requests = (
+                half_sent(edge.http, MAX_OF_ONE_ADDRESS, address)
+                if over == "HTTP/1.1"
+                else unfinished(edge.http, 2, http2.MAX_STREAMS, "/segment", bytes(20_480), address)
+            )
+            attackers.enter_context(requests)
+        until(lambda: requests_refused(edge, "rest") - before >= 20 * MAX_OF_ONE_ADDRESS - 1_000)
+        others = [httpx.get(f"{edge.url}/v1/models", timeout=PATIENCE).status_code for _ in range(21)]
+        asked = httpx.post(f"{edge.url}/segment", files=form(IMAGE, "sky"), timeout=PATIENCE)
+        queued = edge.metric('haproxy_backend_max_queue{proxy="gateways_rest"}')
+
+    assert others == [200] * 21
+    assert asked.status_code == 200
+    assert queued == 0
+
+
+def test_unfinished_calls_of_twenty_addresses_leave_places_to_another(edge: Edge) -> None:
+    before = requests_refused(edge, "grpc")
+    message = bytes([0, 0, 0, 0x40, 0]) + bytes(1_000)
+    with ExitStack() as attackers:
+        for number in range(2, 22):
+            address = f"127.0.0.{number}"
+            attackers.enter_context(unfinished(edge.grpc, 2, http2.MAX_STREAMS, SEGMENT, message, address))
+        until(lambda: requests_refused(edge, "grpc") - before >= 20 * MAX_OF_ONE_ADDRESS - 1_000)
+        models = [list_models(edge) for _ in range(5)]
+
+    assert all(models)
 
 
 def test_unfinished_calls_of_one_address_leave_the_service_to_others(edge: Edge, server: Server) -> None:

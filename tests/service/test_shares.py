@@ -21,6 +21,17 @@ def test_two_at_their_limits_leave_something_for_a_third() -> None:
     assert shares.take("third", 64)
 
 
+@pytest.mark.parametrize("n_clients", [3, 20, 100])
+def test_many_at_their_limits_leave_something_for_the_next_one(n_clients: int) -> None:
+    shares = Shares("requests", 800, 0.5)
+    for number in range(n_clients):
+        for _ in range(200):
+            with contextlib.suppress(RateLimited):
+                shares.take(str(number))
+
+    assert shares.take("next")
+
+
 def test_what_is_released_can_be_taken_again_and_is_released_once() -> None:
     shares = Shares("places", 1, 1)
     with shares.take("one") as hold:
