@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,8 @@ from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.own.pictures import OwnPictures, Picture
 
 MAX_CLASSES = 254  # without the background and 255
+Size = tuple[int, int]
+Drawing = tuple[CocoAnnotation, int]  # with its mask value
 
 
 class Part(NamedTuple):
@@ -45,11 +47,9 @@ def drawn_pictures(folder: Path, parts: Sequence[Part], warnings: Sequence[str] 
         raise DatasetError(
             f"{folder}: {len(classes) - 1} categories have annotations; expected 1 to {MAX_CLASSES}{more}"
         )
-    train: list[Picture] = []
-    held_out: list[Picture] = []
-    for part in parts:
-        (held_out if part.held_out else train).extend(_pictures_of(folder, part.listing, part.content, classes))
-    return OwnPictures(folder, classes, tuple(train), tuple(held_out), tuple(sentences))
+    train = _pictures(folder, [part for part in parts if not part.held_out], classes)
+    held_out = _pictures(folder, [part for part in parts if part.held_out], classes)
+    return OwnPictures(folder, classes, train, held_out, tuple(sentences))
 
 
 def _used_names(content: CocoFile) -> list[str]:
@@ -66,24 +66,27 @@ def _sentences(part: Part) -> list[str]:
     return [*part.content.warnings, *([groups] if n_groups else []), *unknown]
 
 
-def _pictures_of(folder: Path, path: Path, content: CocoFile, classes: tuple[str, ...]) -> list[Picture]:
-    """The photographs of one listing with their masks. Raises DatasetError: photographs are missing."""
-    value_of: dict[Id | None, int] = {
-        category: classes.index(name) for category, name in content.categories.items() if name in classes
-    }
-    files = Photographs(path, folder).find_all([image.file_name for image in content.images])
-    return [
-        Picture(file, partial(_draw_mask, image.annotations, value_of, image.size))
-        for file, image in zip(files, content.images, strict=True)
-    ]
+def _pictures(folder: Path, parts: Sequence[Part], classes: tuple[str, ...]) -> tuple[Picture, ...]:
+    """The photographs of listings with their masks; those of one file are one, with the masks of all.
+
+    Raises:
+        DatasetError: photographs are missing.
+    """
+    drawings: dict[tuple[Path, Size], list[Drawing]] = {}
+    for part in parts:
+        names = part.content.categories.items()
+        value_of: dict[Id | None, int] = {category: classes.index(name) for category, name in names if name in classes}
+        photographs = Photographs(part.listing, folder).find_all([image.file_name for image in part.content.images])
+        for file, image in zip(photographs, part.content.images, strict=True):
+            values = [IGNORE if each.ignored else value_of[each.category] for each in image.annotations]
+            drawings.setdefault((file, image.size), []).extend(zip(image.annotations, values, strict=True))
+    return tuple(Picture(file, partial(_draw_mask, drawn, size)) for (file, size), drawn in drawings.items())
 
 
-def _draw_mask(
-    annotations: Sequence[CocoAnnotation], value_of: Mapping[Id | None, int], size: tuple[int, int]
-) -> NDArray[np.uint8]:
+def _draw_mask(drawings: Sequence[Drawing], size: Size) -> NDArray[np.uint8]:
     """[H, W] class indices of the annotations of one photograph; the smaller is above, IGNORE below its equals."""
     mask = np.zeros(size, np.uint8)
-    drawn = [(decode(each.read(size)), each) for each in annotations]
-    for shape, each in sorted(drawn, key=lambda entry: (-int(entry[0].sum()), not entry[1].ignored)):
-        mask[shape] = IGNORE if each.ignored else value_of[each.category]
+    drawn = [(decode(each.read(size)), value) for each, value in drawings]
+    for shape, value in sorted(drawn, key=lambda entry: (-int(entry[0].sum()), entry[1] != IGNORE)):
+        mask[shape] = value
     return mask

@@ -1,18 +1,16 @@
-"""A user's pictures with masks, read from folders, and digests of what pictures show.
+"""A user's pictures with masks, read from folders.
 
 A folder has `classes.json`, `images/NAME.jpg` and `masks/NAME.png`; the last two perhaps in `train/` and `val/`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError
@@ -70,22 +68,6 @@ def read_folders(folder: Path) -> OwnPictures:
         picture for name in HELD_OUT if (folder / name / "images").is_dir() for picture in _list_pictures(folder / name)
     ]
     return OwnPictures(folder, classes, tuple(train), tuple(held_out))
-
-
-def held_out(data: Path) -> frozenset[str]:
-    """Digests of the photographs of every validation split below a folder."""
-    return frozenset(digest(path) for images in sorted(data.glob("*/val/images")) for path in pictures_in(images))
-
-
-def digest(path: Path) -> str:
-    """Digest of what a photograph shows, independent of its file's name and metadata."""
-    return digest_of(read_photograph(path))
-
-
-def digest_of(photograph: NDArray[np.uint8]) -> str:
-    """`digest` of a photograph [H, W, 3]: SHA-256 of its 16 x 16 gray miniature in 16 levels."""
-    small = Image.fromarray(photograph).convert("L").resize((16, 16), Image.Resampling.BILINEAR)
-    return hashlib.sha256((np.asarray(small) // 16).tobytes()).hexdigest()
 
 
 def _read_distinct_classes(path: Path) -> tuple[str, ...]:

@@ -18,12 +18,22 @@ from numpy.typing import NDArray
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.file_names import fitting, on_one_line, visible_files
+from lexiseg_train.data.alike import pixel_digest
 from lexiseg_train.data.annotations.labelme import is_labelme, read_labelme
 from lexiseg_train.data.annotations.yolo import read_yolo, yolo_listing
-from lexiseg_train.data.indexed import CLASSES, evenly_spread, one_value_warning, to_jpeg, write_classes, write_sample
+from lexiseg_train.data.indexed import (
+    CLASSES,
+    IGNORE,
+    evenly_spread,
+    one_value_warning,
+    to_jpeg,
+    write_classes,
+    write_sample,
+)
 from lexiseg_train.data.own.coco import listings, read_coco
 from lexiseg_train.data.own.drawn import Part, drawn_pictures
-from lexiseg_train.data.own.pictures import OwnPictures, digest_of, read_folders
+from lexiseg_train.data.own.pictures import OwnPictures, read_folders
+from lexiseg_train.data.own.repeats import Looks, unite
 
 ROOM = len("..jpg")  # bytes of a name around the stem, while it is written
 MIN_PHOTOGRAPHS = 4
@@ -101,8 +111,8 @@ def _is_whole(path: Path) -> bool:
 def prepare(folder: Path, target: Path, limit: int | None = None) -> Prepared:
     """Check the pictures of a folder, and write `target/{train,val}/{images,masks}` and the class list.
 
-    Of more than `limit` photographs an even selection is used; duplicates are used once, for training if possible. The
-    target appears when it is complete.
+    Of more than `limit` photographs an even selection is used. Equal ones are used once, for training if possible; what
+    their masks contradict is unknown. The target appears when it is complete.
 
     Raises:
         DatasetError: as `read_own`; there are fewer than MIN_PHOTOGRAPHS; or photographs or masks cannot be read,
@@ -126,7 +136,9 @@ def _write(pictures: OwnPictures, target: Path) -> Prepared:
     """Raises DatasetError as `prepare`."""
     faults: list[str] = []
     duplicates: list[str] = []
-    digests: set[str] = set()
+    unknown: list[str] = []
+    masks: dict[str, Path] = {}  # written ones, by the digest of their photograph
+    looks = Looks()
     present: set[int] = set()
     counts: dict[str, int] = {}
     for split, picture in [("train", each) for each in pictures.train] + [("val", each) for each in pictures.held_out]:
@@ -135,15 +147,22 @@ def _write(pictures: OwnPictures, target: Path) -> Prepared:
         except DatasetError as error:
             faults.append(str(error))
             continue
-        if (digest := digest_of(image)) in digests:
-            duplicates.append(picture.image.name)
+        values = np.unique(mask).tolist()
+        if values == [IGNORE]:
+            unknown.append(picture.image.name)
             continue
-        digests.add(digest)
-        present.update(np.unique(mask).tolist())
+        small = reduced(mask, cv2.INTER_NEAREST)
+        if (digest := pixel_digest(image)) in masks:
+            duplicates.append(picture.image.name)
+            unite(masks[digest], small)
+            continue
+        present.update(values)
+        looks.add(split, image)
         number = counts.get(split, 0)
         counts[split] = number + 1
         name = fitting(f"{number:05}-{on_one_line(picture.image.stem)}", ROOM)
-        write_sample(target / split, name, to_jpeg(reduced(image)), reduced(mask, cv2.INTER_NEAREST))
+        write_sample(target / split, name, to_jpeg(reduced(image)), small)
+        masks[digest] = target / split / "masks" / f"{name}.png"
     if faults:
         are = "is" if len(faults) == 1 else "are"
         raise DatasetError(f"{len(faults)} of the pictures {are} faulty:\n  " + "\n  ".join(faults[:MAX_REPORTED]))
@@ -151,6 +170,9 @@ def _write(pictures: OwnPictures, target: Path) -> Prepared:
         raise DatasetError(f"expected at least {MIN_PHOTOGRAPHS} photographs, {pictures.folder} has {n_train}")
     write_classes(target, pictures.classes)
     warnings = [*pictures.warnings, *one_value_warning(pictures.folder.name, present, len(pictures.classes))]
+    warnings += looks.write(target)
+    if unknown:
+        warnings.append(f"{len(unknown)} photographs, such as {unknown[0]}, have no known pixel and are left out")
     if duplicates:
         warnings.append(f"{len(duplicates)} photographs are duplicates, such as {duplicates[0]}: each is used once")
     if unused := [name for value, name in pictures.named.items() if value not in present]:

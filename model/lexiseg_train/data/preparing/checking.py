@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.pictures.listing import pictures_in
+from lexiseg_train.data.alike import Hash, are_copies, perceptual_hash
 from lexiseg_train.data.indexed import (
     CLASSES,
     IGNORE,
@@ -49,11 +49,8 @@ WARNINGS = {
     "no caption": "a pair without a caption; training skips it",
 }
 AHEAD = 64  # photographs submitted to the threads at once
-SIDE = 16  # of the grid of a perceptual hash
-MAX_DIFFERENCE = 10  # of 256 bits; re-encoded and resized photographs differ in 0 to 6
 COMPARISONS = 1 << 22  # at a time
 
-Hash = NDArray[np.uint64]  # [SIDE * SIDE / 64]
 OnStep = Callable[[], object]
 OnCount = Callable[[int], object]
 
@@ -141,13 +138,6 @@ def check_masks(folder: Path, on_step: OnStep = lambda: None, on_count: OnCount 
     return Checked({split.name: len(images) for split, images in listed.items()}, problems)
 
 
-def perceptual_hash(image: NDArray[np.uint8]) -> Hash:
-    """Where brightness rises from left to right on a 16 x 16 grid of an RGB image [H, W, 3]."""
-    small = Image.fromarray(image).convert("L").resize((SIDE + 1, SIDE), Image.Resampling.BOX)
-    cells = np.asarray(small, np.int16)
-    return np.packbits(cells[:, 1:] > cells[:, :-1]).view(np.uint64)
-
-
 def _check_classes(folder: Path) -> tuple[tuple[str, ...], list[Problem]]:
     """Class names of a set, empty for sets of regions; and what is wrong with the list."""
     listing = folder / CLASSES
@@ -199,8 +189,7 @@ def _duplicates(hashes: Mapping[Path, Hash]) -> Iterator[Problem]:
     files, stacked = list(hashes), np.array(list(hashes.values()), np.uint64)
     rows = max(1, COMPARISONS // max(1, len(files)))
     for start in range(0, len(files), rows):
-        differing = np.bitwise_count(stacked[start : start + rows, None] ^ stacked).sum(2, dtype=np.int64)
-        for row, column in np.argwhere(differing <= MAX_DIFFERENCE).tolist():
+        for row, column in np.argwhere(are_copies(stacked[start : start + rows, None], stacked)).tolist():
             one, other = files[start + row], files[column]
             if start + row < column:
                 kind = "twice" if one.parent == other.parent else "in train and val"

@@ -31,6 +31,7 @@ from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, TinyState
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.own.prepare import prepare
+from lexiseg_train.data.own.repeats import GROUPS
 from lexiseg_train.methods.tiny import OWN, TEXTS, FinetuneRecipe, TinyRecipe
 from lexiseg_train.methods.tiny.drawn.examples import Batch
 from lexiseg_train.methods.tiny.losses import BatchQuestions, Presences, Questions
@@ -72,7 +73,7 @@ def write_dataset(recipe: FinetuneRecipe) -> TinyRecipe:
     """
     root = recipe.out / DATASET_FOLDER
     source = _source(recipe)
-    if (root / SOURCE_FILE).is_file():
+    if (root / SOURCE_FILE).is_file() and (root / OWN / GROUPS).is_file():
         if json.loads((root / SOURCE_FILE).read_text()) != source:
             raise RecipeError(
                 f"{recipe.out} holds a run on other pictures than those now in {recipe.data}; choose another out="
@@ -111,8 +112,8 @@ class Tuned(Trained):
 class FinetuneTrainer(TinyTrainer):
     """Trains projections of texts for cross-validation, all from the same image passes.
 
-    Each photograph is in one fold. A fold's projection learns from the photographs of the others, and the last
-    projection learns from all of them.
+    Each photograph is in one fold, with those that look like it. A fold's projection learns from the photographs of the
+    others, and the last projection learns from all of them.
     """
 
     recipe: FinetuneRecipe
@@ -126,7 +127,7 @@ class FinetuneTrainer(TinyTrainer):
         self.prompts = TinyState.of(read_weights(Path(inner.start), None)).prompts
         [pack] = [source.pack for source in self.sources]
         self._offsets = torch.from_numpy(pack.places[:, 0].copy())
-        self._fold_of = torch.from_numpy(folds(len(pack), n_folds, recipe.seed))  # [P]
+        self._fold_of = torch.from_numpy(folds(read_groups(recipe), n_folds, recipe.seed))  # [P]
         counts = count_photographs(self.table, pack, self._fold_of.numpy(), n_folds)  # [F + 1, concepts]
         self._visible = torch.from_numpy(counts)[:, torch.from_numpy(self.table.concept_of)] > 0  # [F + 1, N] of rows
         self._anchors: list[Anchors] = []
@@ -206,9 +207,20 @@ def count_folds(recipe: FinetuneRecipe) -> int:
     return max(2, round(1 / recipe.held_out))
 
 
-def folds(n_photographs: int, n_folds: int, seed: int) -> NDArray[np.int64]:
-    """[P] the fold of each photograph, 0..n_folds - 1; fold sizes differ by one at most."""
-    return np.random.default_rng(seed).permutation(n_photographs) % n_folds
+def read_groups(recipe: FinetuneRecipe) -> NDArray[np.int64]:
+    """[P] the group of each photograph for training: those of one look alike."""
+    return np.array(json.loads((recipe.out / DATASET_FOLDER / OWN / GROUPS).read_bytes()), np.int64)
+
+
+def folds(groups: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int64]:
+    """[P] the fold of each photograph, 0..n_folds - 1; a group of [P] is in one fold, and folds are of like sizes."""
+    members = [np.flatnonzero(groups == group) for group in dict.fromkeys(groups.tolist())]
+    fold_of, sizes = np.empty(len(groups), np.int64), np.zeros(n_folds, np.int64)
+    for place in np.random.default_rng(seed).permutation(len(members)).argsort():
+        fold = int(sizes.argmin())
+        fold_of[members[place]] = fold
+        sizes[fold] += len(members[place])
+    return fold_of
 
 
 def count_photographs(table: TextTable, pack: Pack, fold_of: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:

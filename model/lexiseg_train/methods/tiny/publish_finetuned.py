@@ -36,6 +36,7 @@ from lexiseg_train.methods.tiny.finetune import (
     PROJECTIONS,
     count_folds,
     folds,
+    read_groups,
     start_folder,
 )
 from lexiseg_train.methods.tiny.publish import started_from
@@ -186,7 +187,7 @@ def left_out_parts(
     projections: Tensor, data: IndexedDataset, recipe: FinetuneRecipe
 ) -> Iterator[tuple[NDArray[np.int64], IndexedDataset, Tensor]]:
     """The photographs of each fold, their places, and the projection that was not trained on them."""
-    fold_of = folds(len(data.samples), count_folds(recipe), recipe.seed)
+    fold_of = folds(read_groups(recipe), count_folds(recipe), recipe.seed)
     for fold, projection in enumerate(projections[:-1]):
         left_out = np.flatnonzero(fold_of == fold)
         if len(left_out):

@@ -24,6 +24,7 @@ from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_model.segmenter import Segmenter, prompts_of
 from lexiseg_model.types import Prompt
+from lexiseg_train.data.alike import HeldOut
 from lexiseg_train.data.indexed import (
     CLASSES,
     IGNORE,
@@ -33,7 +34,6 @@ from lexiseg_train.data.indexed import (
     read_dataset,
     read_photograph,
 )
-from lexiseg_train.data.own.pictures import digest, held_out
 from lexiseg_train.data.pairs.source import Skipped, Skips
 from lexiseg_train.methods.tiny import EVERYDAY
 from lexiseg_train.methods.tiny.texts import TextBook
@@ -62,29 +62,32 @@ def packed(data: Path, packs: Path, name: str, book: TextBook) -> Pack:
     if folder.exists():
         return open_pack(folder)
     print(f"{name} is decoded, once: kept in {folder}", flush=True)
-    source, withheld = data / name, held_out(data) | of_everyday_check(data, name)  # must not be trained on
+    source, held_out = data / name, HeldOut(data, name, of_everyday_check(data, name))
     if (source / "boxes.json").exists():
         listing = source / "captions.json"
         captioned = caption_concepts(listing, book) if listing.exists() else {}
-        return pack_boxes(source, folder, catalogue.load_folder(FOLDER, "auto"), withheld, captioned)
-    if (source / "labels.json").exists():
-        return _pack_names(source, folder, name, withheld)
-    dataset = read_dataset(data, name, "train")
-    skips = Skips(packs / f"{name}.skipped.jsonl")
-    pack = write_pack(folder, name, dataset.classes, _usable(dataset, withheld, skips))
-    if skips:
-        print(f"{name}: {skips.summary()}", flush=True)
+        pack = pack_boxes(source, folder, catalogue.load_folder(FOLDER, "auto"), held_out, captioned)
+    elif (source / "labels.json").exists():
+        pack = _pack_names(source, folder, name, held_out)
+    else:
+        dataset = read_dataset(data, name, "train")
+        skips = Skips(packs / f"{name}.skipped.jsonl")
+        pack = write_pack(folder, name, dataset.classes, _usable(dataset, held_out, skips))
+        if skips:
+            print(f"{name}: {skips.summary()}", flush=True)
+    if held_out.n_withheld:
+        print(f"{name}: {held_out.n_withheld} photographs are kept for validation, and left out", flush=True)
     return pack
 
 
-def of_everyday_check(data: Path, name: str) -> frozenset[str]:
-    """Digests of the photographs of a set that belong to the everyday check."""
+def of_everyday_check(data: Path, name: str) -> list[Path]:
+    """The photographs of a set that belong to the everyday check."""
     stems: list[str] = json.loads(EVERYDAY.read_text(encoding="utf-8")).get(name, [])
     images = (data / name / "train" / "images" / f"{stem}.jpg" for stem in stems)
-    return frozenset(digest(path) for path in images if path.is_file())
+    return [path for path in images if path.is_file()]
 
 
-def _usable(dataset: IndexedDataset, withheld: frozenset[str], skips: Skips) -> Iterator[Photograph]:
+def _usable(dataset: IndexedDataset, held_out: HeldOut, skips: Skips) -> Iterator[Photograph]:
     """The photographs whose masks can be trained on.
 
     Raises:
@@ -98,21 +101,22 @@ def _usable(dataset: IndexedDataset, withheld: frozenset[str], skips: Skips) -> 
             n_broken += 1
             skips.add([Skipped(error.sample, error.reason)])
             continue
-        if digest(sample.image) not in withheld:
+        if not held_out.withholds(image):
             yield Photograph(sample.name, image, mask)
     if n_broken == len(dataset.samples):
         raise DatasetError(f"{dataset.name}: no photograph can be used; {skips.summary()}")
 
 
-def _pack_names(source: Path, folder: Path, name: str, withheld: frozenset[str]) -> Pack:
+def _pack_names(source: Path, folder: Path, name: str, held_out: HeldOut) -> Pack:
     """Photographs that each show what `labels.json` names."""
     listing: dict[str, list[str]] = json.loads((source / "labels.json").read_text())
     path_of = {path.name: path for path in sorted(source.glob("**/*.jpg"))}
 
     def photographs() -> Iterator[Photograph]:
         for file, present in sorted(listing.items()):
-            if digest(path_of[file]) not in withheld:
-                yield Photograph(file, read_photograph(path_of[file]), None, tuple(present))
+            image = read_photograph(path_of[file])
+            if not held_out.withholds(image):
+                yield Photograph(file, image, None, tuple(present))
 
     names = tuple(sorted({entry for present in listing.values() for entry in present}))
     return write_pack(folder, name, (), photographs(), names)
@@ -140,7 +144,7 @@ class Box(NamedTuple):
 
 
 def boxed_photographs(
-    source: Path, segmenter: Segmenter, withheld: frozenset[str], captioned: Mapping[str, tuple[str, ...]]
+    source: Path, segmenter: Segmenter, held_out: HeldOut, captioned: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Photograph]:
     """Photographs of `boxes.json` with a mask: 0 outside all boxes, value k the k-th name, 255 unsure.
 
@@ -150,7 +154,7 @@ def boxed_photographs(
     Args:
         source: folder of the data set, its photographs in `images` or `train/images`.
         segmenter: segments the object in a box.
-        withheld: digests of photographs that must not be trained on.
+        held_out: photographs that must not be trained on.
         captioned: names that captions mention, by the photograph's stem.
     """
     nested = source / "train" / "images"
@@ -160,9 +164,9 @@ def boxed_photographs(
     has_persons = (source / CLASSES).is_file() and read_classes(source / CLASSES) == PERSONS
     for entry in listing["images"]:
         path = images / entry["file"]
-        if digest(path) in withheld:
-            continue
         image = read_photograph(path)
+        if held_out.withholds(image):
+            continue
         boxed = sorted({box["name"] for box in entry["boxes"]})
         present = tuple(dict.fromkeys((*boxed, *captioned.get(path.stem, ()))))
         if len(entry["boxes"]) > CROWDED:
@@ -209,12 +213,12 @@ def cut_boxes(segmenter: Segmenter, image: NDArray[np.uint8], boxes: list[Box], 
 
 
 def pack_boxes(
-    source: Path, folder: Path, segmenter: Segmenter, withheld: frozenset[str], captioned: Mapping[str, tuple[str, ...]]
+    source: Path, folder: Path, segmenter: Segmenter, held_out: HeldOut, captioned: Mapping[str, tuple[str, ...]]
 ) -> Pack:
     """Write the pack of a data set with boxes; arguments as in `boxed_photographs`."""
     listing = json.loads((source / "boxes.json").read_text())
     names = tuple(listing["names"])
-    photographs = boxed_photographs(source, segmenter, withheld, captioned)
+    photographs = boxed_photographs(source, segmenter, held_out, captioned)
     return write_pack(folder, source.name, (BACKGROUND, *names), photographs, names, bool(listing["complete"]))
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import PromptMasks, Segmenter
 from lexiseg_model.types import Prompt
+from lexiseg_train.data.alike import HeldOut
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.methods.tiny import TEXTS
 from lexiseg_train.methods.tiny.sources import Box, boxed_photographs, caption_concepts, cut_boxes, packed
@@ -115,7 +116,9 @@ def test_an_unreliable_mask_is_ignored(head: Filling) -> None:
 
 
 def test_a_crowded_photograph_contributes_only_its_labels(tmp_path: Path) -> None:
-    photographs = list(boxed_photographs(write_boxes(tmp_path) / "boxed", cast(Segmenter, Filling()), frozenset(), {}))
+    photographs = list(
+        boxed_photographs(write_boxes(tmp_path) / "boxed", cast(Segmenter, Filling()), HeldOut(tmp_path, "boxed"), {})
+    )
 
     assert [photograph.present for photograph in photographs] == [("cat",), ("dog",), ()]
     assert [photograph.mask is None for photograph in photographs] == [False, True, False]

@@ -1,0 +1,107 @@
+"""Which photographs are equal, and which look alike: copies that were stored again, bursts, a fixed camera."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lexiseg_model.pictures.listing import pictures_in
+from lexiseg_train.data.indexed import read_photograph
+
+SIDE = 16  # cells of a grid
+ALIKE = 4.0  # largest mean difference, in gray levels of 256, of miniatures of photographs that look alike
+MAX_DIFFERENCE = 10  # of the 256 bits of a hash; re-encoded and resized photographs differ in 0 to 6
+Photograph = NDArray[np.uint8]  # [H, W, 3]
+Hash = NDArray[np.uint64]  # [4], 256 bits
+Miniature = NDArray[np.float32]  # [SIDE * SIDE] gray levels
+
+
+def pixel_digest(photograph: Photograph) -> str:
+    """SHA-256 of the size and the pixels: two photographs are equal, or they are not."""
+    return hashlib.sha256(str(photograph.shape).encode() + np.ascontiguousarray(photograph).tobytes()).hexdigest()
+
+
+def perceptual_hash(photograph: Photograph) -> Hash:
+    """Where brightness rises from left to right on a grid: nearly equal for one picture of another size or file."""
+    small = Image.fromarray(photograph).convert("L").resize((SIDE + 1, SIDE), Image.Resampling.BOX)
+    cells = np.asarray(small, np.int16)
+    return np.packbits(cells[:, 1:] > cells[:, :-1]).view(np.uint64)
+
+
+def are_copies(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Whether hashes [..., 4] are of one picture; broadcasts."""
+    copies: NDArray[np.bool_] = np.bitwise_count(one ^ other).sum(-1, dtype=np.int64) <= MAX_DIFFERENCE
+    return copies
+
+
+def miniature(photograph: Photograph) -> Miniature:
+    """Mean gray levels of a photograph's cells."""
+    gray = cv2.cvtColor(photograph, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32).reshape(-1)
+
+
+def alike_groups(miniatures: Sequence[Miniature]) -> NDArray[np.int64]:
+    """[P] a number for each photograph, equal for those that look alike, directly or by way of others."""
+    count = len(miniatures)
+    group = np.arange(count)
+    rows = np.stack(miniatures) if count else np.zeros((0, SIDE * SIDE), np.float32)
+    means = rows.mean(1)
+    order = np.argsort(means)
+    # The mean difference is at least that of the means: only neighbours are compared.
+    ends = np.searchsorted(means[order], means[order] + ALIKE, "right")
+    for place, index in enumerate(order.tolist()):
+        others = order[place + 1 : ends[place]]
+        close = others[np.abs(rows[others] - rows[index]).mean(1) <= ALIKE]
+        for joined in np.unique(group[close]).tolist():
+            group[group == joined] = group[index]
+    return group
+
+
+def split_groups(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Groups [P] of which a split may part none: one of more than half of all, as of a fixed camera, is resolved.
+
+    It would leave nothing to learn from on one side.
+    """
+    counts = np.bincount(groups, minlength=len(groups))
+    large = counts[groups] > len(groups) / 2
+    return np.where(large, np.arange(len(groups)) + len(groups), groups)
+
+
+class HeldOut:
+    """The photographs of all validation splits below a folder, which no training may see.
+
+    Sets share photographs: of other sets, copies of other sizes and files count, too. A set's own splits are its
+    author's, and photographs of a fixed camera look alike in both: only equal ones count.
+    """
+
+    def __init__(self, data: Path, own: str, kept: Iterable[Path] = ()) -> None:
+        """
+        Args:
+            data: folder of data sets, each with `val/images`.
+            own: name of the set that is trained on.
+            kept: further photographs of that set.
+        """
+        self._equal = {pixel_digest(read_photograph(path)) for path in kept}
+        hashes = []
+        for images in sorted(data.glob("*/val/images")):
+            for path in pictures_in(images):
+                photograph = read_photograph(path)
+                if images.parents[1].name == own:
+                    self._equal.add(pixel_digest(photograph))
+                else:
+                    hashes.append(perceptual_hash(photograph))
+        self._hashes = np.array(hashes, np.uint64).reshape(-1, SIDE * SIDE // 64)
+        self.n_withheld = 0
+
+    def withholds(self, photograph: Photograph) -> bool:
+        """Whether a photograph is one of them; those that are, are counted in `n_withheld`."""
+        copied = are_copies(self._hashes, perceptual_hash(photograph)).any()
+        there = bool(copied) or pixel_digest(photograph) in self._equal
+        self.n_withheld += there
+        return there

@@ -1,0 +1,55 @@
+"""Photographs of a set that are equal or look alike: equal ones are used once, a split parts none that look alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lexiseg_model.files import replace_file
+from lexiseg_model.masks.png import to_png
+from lexiseg_train.data.alike import Miniature, alike_groups, miniature, split_groups
+from lexiseg_train.data.indexed import IGNORE
+
+GROUPS = "groups.json"  # in a set's folder: the group of each training photograph, by number
+
+
+def unite(file: Path, mask: NDArray[np.uint8]) -> None:
+    """Add to a written mask what another mask [H, W] of equal pixels knows; where they contradict it is IGNORE."""
+    with Image.open(file) as picture:
+        written = np.asarray(picture)
+    known = np.where(written == IGNORE, mask, written)
+    contradicted = (written != mask) & (written != IGNORE) & (mask != IGNORE)
+    replace_file(file, to_png(np.where(contradicted, IGNORE, known).astype(np.uint8)))
+
+
+class Looks:
+    """What the photographs of a set look like, added in the order of their numbers."""
+
+    def __init__(self) -> None:
+        self._miniatures: dict[str, list[Miniature]] = {"train": [], "val": []}
+
+    def add(self, split: str, photograph: NDArray[np.uint8]) -> None:
+        """The next photograph [H, W, 3] of a split."""
+        self._miniatures[split].append(miniature(photograph))
+
+    def write(self, folder: Path) -> tuple[str, ...]:
+        """Write GROUPS into a set's folder; returns sentences about photographs that look alike."""
+        train, val = self._miniatures["train"], self._miniatures["val"]
+        groups = alike_groups([*train, *val])
+        of_train = groups[: len(train)]
+        parted = split_groups(of_train)
+        replace_file(folder / GROUPS, json.dumps(parted.tolist()).encode())
+        warnings = []
+        if n_alike := int((parted != of_train).sum()):
+            warnings.append(
+                f"{n_alike} of {len(train)} photographs look alike, as a fixed camera's: figures hold for its view"
+            )
+        if n_known := int(np.isin(groups[len(train) :], of_train).sum()):
+            warnings.append(
+                f"{n_known} of {len(val)} validation photographs look like training ones: figures may be too high"
+            )
+        return tuple(warnings)
