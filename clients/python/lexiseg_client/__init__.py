@@ -36,6 +36,7 @@ from lexiseg_client.errors import NotReady as NotReady
 from lexiseg_client.errors import PreconditionFailed as PreconditionFailed
 from lexiseg_client.errors import Problem as Problem
 from lexiseg_client.errors import ProblemError as ProblemError
+from lexiseg_client.errors import ProxyFailed as ProxyFailed
 from lexiseg_client.errors import QueueFull as QueueFull
 from lexiseg_client.errors import RateLimited as RateLimited
 from lexiseg_client.errors import ReadOnly as ReadOnly
@@ -55,6 +56,7 @@ from lexiseg_client.errors import UnknownVocabulary as UnknownVocabulary
 from lexiseg_client.errors import Unreachable as Unreachable
 from lexiseg_client.errors import UnreadableAnswer as UnreadableAnswer
 from lexiseg_client.errors import UnsupportedImage as UnsupportedImage
+from lexiseg_client.errors import UntrustedCertificate as UntrustedCertificate
 from lexiseg_client.errors import UnusableImage as UnusableImage
 from lexiseg_client.errors import UrlFetchOff as UrlFetchOff
 from lexiseg_client.errors import WrongScheme as WrongScheme

@@ -25,7 +25,7 @@ from lexiseg_client.jobs import Jobs
 from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Class, Classes, Options, Unpack
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularyOptions, VocabularySummary
-from lexiseg_client.rest import arguments, translate_errors
+from lexiseg_client.rest import Connecting, arguments, translate_errors
 from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
 
@@ -281,9 +281,9 @@ class Client:
 
     def _execute(self, step: Step) -> Any:
         if isinstance(step, Send):
-            keywords = arguments(self._calls.address, step)
-            with translate_errors(self._calls.address.url):
-                return self._http.request(**keywords)
+            keywords, connecting = arguments(self._calls.address, step), Connecting()
+            with translate_errors(self._calls.address.url, connecting):
+                return self._http.request(**keywords, extensions={"trace": connecting.trace})
         if isinstance(step, Invoke):
             return self._rpc().invoke(step)
         if isinstance(step, Wait):

@@ -8,6 +8,8 @@ LexisegError
  +- Unreachable            no server answers, or the connection broke
  |   +- NoServer               nobody listens at the address
  |   +- WrongScheme            the port speaks another protocol than the address says
+ |   +- UntrustedCertificate   the server's TLS certificate is not trusted, as a self-signed one
+ |   +- ProxyFailed            the proxy on the way cannot be reached, or refuses
  +- TimedOut               the call's timeout passed
  +- UnreadableAnswer       the response is not one of lexiseg
  +- ProblemError           the server answered with a problem
@@ -83,6 +85,26 @@ class NoServer(Unreachable):
 
 class WrongScheme(Unreachable):
     """The port speaks another protocol than the address says; the message has the address to write."""
+
+
+class UntrustedCertificate(Unreachable):
+    """The server's TLS certificate is not trusted: self-signed, expired, or of another name."""
+
+
+def untrusted_text(address: str, reason: str) -> str:
+    """The message of `UntrustedCertificate`."""
+    return (
+        f"the certificate of {address} is not trusted ({reason}); give the client its authority: "
+        "http=httpx.Client(verify=ssl.create_default_context(cafile=...)), or channel= for gRPC"
+    )
+
+
+class ProxyFailed(Unreachable):
+    """The proxy on the way to the server cannot be reached, or refuses to connect."""
+
+
+# What no retry changes.
+LASTING = (WrongScheme, UntrustedCertificate, ProxyFailed)
 
 
 class TimedOut(LexisegError):

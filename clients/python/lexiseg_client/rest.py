@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -13,7 +14,16 @@ import httpx
 from lexiseg_client.address import USER_AGENT, Address
 from lexiseg_client.calling.retries import RetryPolicy, exchange
 from lexiseg_client.calling.steps import Call, Send
-from lexiseg_client.errors import NoServer, NotOffered, TimedOut, Unreachable, UnreadableAnswer
+from lexiseg_client.errors import (
+    NoServer,
+    NotOffered,
+    ProxyFailed,
+    TimedOut,
+    Unreachable,
+    UnreadableAnswer,
+    UntrustedCertificate,
+    untrusted_text,
+)
 from lexiseg_client.images import Source, Upload
 from lexiseg_client.models import Health, Model, model_of
 from lexiseg_client.question.options import Classes
@@ -157,18 +167,61 @@ def arguments(address: Address, request: Send) -> dict[str, Any]:
     }
 
 
+class Connecting:
+    """Where httpx connects for a request: to the server, or to the proxy of its settings or of the environment.
+
+    Its methods are the `trace` extension of a request (https://www.python-httpx.org/advanced/extensions/#trace).
+    """
+
+    def __init__(self) -> None:
+        self.place: tuple[str, int] | None = None
+
+    def trace(self, event: str, details: Mapping[str, Any]) -> None:
+        """Note the host and port of a connection."""
+        if event.endswith("connect_tcp.started"):
+            host = details["host"]
+            self.place = (host.decode("ascii") if isinstance(host, bytes) else host, details["port"])
+
+    async def trace_async(self, event: str, details: Mapping[str, Any]) -> None:
+        """As `trace`."""
+        self.trace(event, details)
+
+    def proxy(self, url: str) -> str | None:
+        """HOST:PORT of the proxy between here and a URL; None: the connection was to its own host."""
+        server = httpx.URL(url)
+        port = server.port or (443 if server.scheme == "https" else 80)
+        if self.place is None or self.place == (server.raw_host.decode("ascii"), port):
+            return None
+        return f"{self.place[0]}:{self.place[1]}"
+
+
 @contextmanager
-def translate_errors(base: str) -> Iterator[None]:
+def translate_errors(base: str, connecting: Connecting) -> Iterator[None]:
     """Raise httpx errors as this package's errors."""
     try:
         yield
+    except httpx.ProxyError as error:
+        raise ProxyFailed(f"the proxy on the way to {base} refuses ({_text(error)})", sent=False) from error
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-        raise NoServer(f"no server answers at {base} ({str(error) or type(error).__name__})", sent=False) from error
+        if (untrusted := _certificate_error(error)) is not None:
+            raise UntrustedCertificate(untrusted_text(base, untrusted.verify_message), sent=False) from error
+        if (proxy := connecting.proxy(base)) is not None:
+            text = f"the proxy {proxy} on the way to {base} does not answer ({_text(error)})"
+            raise ProxyFailed(text, sent=False) from error
+        raise NoServer(f"no server answers at {base} ({_text(error)})", sent=False) from error
     except httpx.TimeoutException as error:
         raise TimedOut(f"{base} did not answer in time") from error
     except httpx.DecodingError as error:
         raise UnreadableAnswer(f"the response of {base} cannot be decompressed: {error}") from error
     except httpx.TransportError as error:
-        raise Unreachable(
-            f"the connection to {base} broke ({str(error) or type(error).__name__})", sent=True
-        ) from error
+        raise Unreachable(f"the connection to {base} broke ({_text(error)})", sent=True) from error
+
+
+def _text(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error

@@ -11,7 +11,7 @@ from lexiseg_client.address import read_address
 from lexiseg_client.calling.mapping import IMAGE_ERRORS, MapPlan
 from lexiseg_client.calling.retries import Retry, RetryPolicy
 from lexiseg_client.calling.steps import Call, Wait, Work
-from lexiseg_client.errors import ImageExpired, TimedOut, Unreachable
+from lexiseg_client.errors import LASTING, ImageExpired, TimedOut, Unreachable
 from lexiseg_client.images import ImageId, ImageLike, Source, Upload, load
 from lexiseg_client.models import Health
 from lexiseg_client.question.options import Classes, question_json
@@ -108,6 +108,9 @@ class Calls:
                 if health.ready:
                     return health
                 reason = health.detail
+            except LASTING as error:
+                yield from self._policy.explain(error)
+                raise
             except (Unreachable, TimedOut) as error:
                 if reason == NO_ANSWER and isinstance(error, Unreachable):
                     yield from self._policy.refuse_wrong_scheme()

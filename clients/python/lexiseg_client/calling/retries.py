@@ -18,12 +18,14 @@ from lexiseg_client.address import Address
 from lexiseg_client.calling.schemes import refuse_wrong_scheme
 from lexiseg_client.calling.steps import Call, Send, Step, Wait, Work
 from lexiseg_client.errors import (
+    LASTING,
     Busy,
     FieldError,
     LexisegError,
     NotReady,
     Problem,
     ProblemError,
+    ProxyFailed,
     ServerFault,
     Unreachable,
     error_of,
@@ -63,6 +65,11 @@ class RetryPolicy:
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
 
+    def explain(self, error: Unreachable) -> Call[None]:
+        """Look at the port, unless a proxy is in between. Raises WrongScheme: that is why the connection failed."""
+        if not isinstance(error, ProxyFailed):
+            yield from self.refuse_wrong_scheme()
+
     def refuse_wrong_scheme(self) -> Call[None]:
         """Look at the port after a connection to it failed. Raises WrongScheme: it speaks another protocol."""
         if self.address is not None:
@@ -87,6 +94,7 @@ def with_retries(
     Raises:
         ProblemError: the server refused the last attempt.
         WrongScheme: the port speaks another protocol than the address says.
+        UntrustedCertificate, ProxyFailed: at the first attempt.
         Unreachable, TimedOut: the last attempt got no answer.
     """
     count = 0
@@ -95,6 +103,9 @@ def with_retries(
         try:
             outcome = yield attempt(max(remaining, MIN_ATTEMPT_SECONDS))
             return read(outcome)
+        except LASTING as error:
+            yield from policy.explain(error)
+            raise
         except (ProblemError, Unreachable) as error:
             if count == 0 and isinstance(error, Unreachable):
                 yield from policy.refuse_wrong_scheme()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -19,10 +20,13 @@ from lexiseg_client.errors import (
     NoServer,
     Problem,
     ProblemError,
+    ProxyFailed,
     TimedOut,
     UnknownModel,
     Unreachable,
+    UntrustedCertificate,
     error_of,
+    untrusted_text,
 )
 from lexiseg_client.images import Source
 from lexiseg_client.models import Health, Model
@@ -44,6 +48,9 @@ STATUS_OF: Mapping[grpc.StatusCode, int] = {
 }
 # Details of a locally cancelled call; any other CANCELLED comes from the server.
 CANCELLED_HERE = ("Locally cancelled by application!", "Channel closed!")
+# In the details of a connection that failed.
+UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED[^:]*:[^:]*|Hostname Verification Check failed")
+CONNECTED_PORT = re.compile(r"last error: \S+ ipv[46]:\S*:([0-9]+): ")
 SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse with status = SERVING
 SETTINGS: tuple[tuple[str, int], ...] = (
     # Overlays and label maps arrive in one message; the server limits requests.
@@ -120,6 +127,10 @@ def error_of_rpc(error: grpc.RpcError, target: str) -> LexisegError:
     problem = _problem_in(failed.trailing_metadata())
     if problem is not None:
         return problem_error(problem)
+    if code is grpc.StatusCode.UNAVAILABLE and (reason := UNTRUSTED.search(details)):
+        return UntrustedCertificate(untrusted_text(target, reason[0]), sent=False)
+    if code is grpc.StatusCode.UNAVAILABLE and _is_of_proxy(details, target):
+        return ProxyFailed(f"the proxy on the way to {target} does not answer, or refuses ({details})", sent=False)
     if code is grpc.StatusCode.UNAVAILABLE:
         return NoServer(f"no server answers at {target} ({details})", sent=True)
     if code is grpc.StatusCode.CANCELLED and details not in CANCELLED_HERE:
@@ -128,6 +139,12 @@ def error_of_rpc(error: grpc.RpcError, target: str) -> LexisegError:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return TimedOut(f"{target} did not answer in time")
     return error_of(Problem("about:blank", code.name, STATUS_OF.get(code, 500), details))
+
+
+def _is_of_proxy(details: str, target: str) -> bool:
+    """Whether gRPC failed to connect to another port than the target's, which is that of a proxy."""
+    port = CONNECTED_PORT.search(details)
+    return "HTTP proxy returned" in details or (port is not None and port[1] != target.rpartition(":")[2])
 
 
 def _problem_in(metadata: Any) -> pb.Problem | None:

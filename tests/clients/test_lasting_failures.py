@@ -1,0 +1,134 @@
+"""What no retry changes is named at the first attempt: a certificate that is not trusted, a proxy that is away."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import grpc
+import httpx
+import pytest
+import trustme
+
+from lexiseg_client import AsyncClient, Client, NoServer, ProxyFailed, Retry, UntrustedCertificate
+from tests.clients.scripted_server import MODELS, Say, scripted
+from tests.http_server import Quiet, serving
+
+LONG = 600.0  # seconds of a call that would be repeated
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy", "no_proxy")
+
+
+@pytest.fixture
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def dead() -> Iterator[str]:
+    """HOST:PORT where connections are refused."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound but not listening
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+class Secure(NamedTuple):
+    https: str
+    grpcs: str
+    authority: trustme.CA
+
+
+@pytest.fixture(scope="module")
+def secure() -> Iterator[Secure]:
+    """Servers whose certificates no system trusts."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issued.configure_cert(context)
+    chain = b"".join(part.bytes() for part in issued.cert_chain_pems)
+    server = grpc.server(ThreadPoolExecutor(1))
+    credentials = grpc.ssl_server_credentials([(issued.private_key_pem.bytes(), chain)])
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    server.start()
+    with scripted(Say(200, MODELS), tls=context) as https:
+        yield Secure(https.url, f"grpcs://127.0.0.1:{port}", authority)
+    server.stop(None).wait()
+
+
+@pytest.mark.usefixtures("_no_proxy")
+@pytest.mark.parametrize("protocol", ["https", "grpcs"])
+@pytest.mark.parametrize("call", ["models", "wait_until_ready"])
+def test_a_certificate_that_is_not_trusted_is_named_at_once(secure: Secure, protocol: str, call: str) -> None:
+    url = getattr(secure, protocol)
+    with (
+        Client(url, timeout=LONG) as client,
+        pytest.raises(UntrustedCertificate, match=r"127\.0\.0\.1.*not trusted .*local issuer"),
+    ):
+        getattr(client, call)()
+
+
+@pytest.mark.usefixtures("_no_proxy")
+def test_a_certificate_of_another_name_is_named_too(secure: Secure) -> None:
+    context = ssl.create_default_context()
+    secure.authority.configure_trust(context)
+    url = secure.https.replace("127.0.0.1", "localhost")
+    with (
+        httpx.Client(verify=context) as http,
+        Client(url, http=http, timeout=LONG) as client,
+        pytest.raises(UntrustedCertificate, match="localhost"),
+    ):
+        client.models()
+
+
+@pytest.mark.usefixtures("_no_proxy")
+async def test_the_awaited_client_names_them_too(secure: Secure, dead: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with AsyncClient(secure.https, timeout=LONG) as client:
+        with pytest.raises(UntrustedCertificate):
+            await client.models()
+    monkeypatch.setenv("http_proxy", f"http://{dead}")
+    async with AsyncClient("http://lexiseg.example", timeout=LONG) as client:
+        with pytest.raises(ProxyFailed, match=dead):
+            await client.models()
+
+
+@pytest.mark.usefixtures("_no_proxy")
+@pytest.mark.parametrize("url", ["http://lexiseg.example", "https://lexiseg.example", "grpc://lexiseg.example:50051"])
+def test_a_proxy_of_the_environment_that_is_away_is_named_at_once(
+    url: str, dead: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, f"http://{dead}")
+
+    with Client(url, timeout=LONG) as client, pytest.raises(ProxyFailed, match=f"proxy.*{dead}|{dead}.*refused"):
+        client.models()
+
+
+@pytest.mark.usefixtures("_no_proxy")
+def test_a_proxy_of_the_caller_that_is_away_is_named_at_once(dead: str) -> None:
+    with (
+        httpx.Client(proxy=f"http://{dead}") as http,
+        Client("http://lexiseg.example", http=http, timeout=LONG) as client,
+        pytest.raises(ProxyFailed, match=dead),
+    ):
+        client.models()
+
+
+@pytest.mark.usefixtures("_no_proxy")
+def test_a_proxy_that_refuses_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(Quiet):
+        def do_CONNECT(self) -> None:
+            self.send_error(407)
+
+    with serving(Refusing) as proxy:
+        monkeypatch.setenv("https_proxy", proxy)
+        with Client("https://lexiseg.example", timeout=LONG) as client, pytest.raises(ProxyFailed, match="407"):
+            client.models()
+
+
+@pytest.mark.usefixtures("_no_proxy")
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_a_server_that_is_away_is_no_proxy(dead: str, scheme: str) -> None:
+    with Client(f"{scheme}://{dead}", retry=Retry(most=0)) as client, pytest.raises(NoServer, match="no server"):
+        client.models()
