@@ -18,7 +18,8 @@ ENV PATH=/opt/lexiseg/bin:$PATH \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     LEXISEG_HOST=0.0.0.0
 RUN groupadd --gid 10001 lexiseg \
-    && useradd --uid 10001 --gid 10001 --home-dir /var/lib/lexiseg --create-home --shell /usr/sbin/nologin lexiseg
+    && useradd --uid 10001 --gid 10001 --home-dir /var/lib/lexiseg --create-home --shell /usr/sbin/nologin lexiseg \
+    && install -d -o 10001 -g 10001 -m 0700 /var/lib/lexiseg/trainings
 
 
 FROM base AS gateway-build

@@ -222,6 +222,28 @@ def sources_of(stage: str) -> list[str]:
     return own + (sources_of(parent) if parent in STAGES else [])
 
 
+def test_a_trainer_of_what_strangers_send_has_no_network_and_no_other_state(checkout: Path) -> None:
+    services = services_of(checkout, "jobs", "trainings")
+    tuner = services["tuner"]
+
+    assert (tuner["network_mode"], tuner.get("networks")) == ("none", None)
+    assert set(tuner["environment"]) == {"LEXISEG_TRAININGS", "LEXISEG_MODELS_DIR"}
+    mounts = {name: {_mount(volume) for volume in services[name]["volumes"]} for name in ("gateway", "tuner")}
+    trainings = ("trainings", services["gateway"]["environment"]["LEXISEG_TRAININGS"])
+    assert mounts["tuner"] == {trainings, ("models", "/train/runs")}
+    assert trainings in mounts["gateway"]
+    # A new volume takes over the owner of the folder in the image.
+    assert f"install -d -o 10001 -g 10001 -m 0700 {trainings[1]}" in DOCKERFILE
+
+
+def _mount(volume: Any) -> tuple[str, str]:
+    """Compose writes a mount as text or as a mapping, by its version."""
+    if isinstance(volume, dict):
+        return volume["source"], volume["target"]
+    source, target, *_ = volume.split(":")
+    return source, target
+
+
 def test_the_trainers_image_alone_has_training() -> None:
     with_training = {name for name in STAGES if {"model/", "model/lexiseg_train/"} & set(sources_of(name))}
 

@@ -56,3 +56,20 @@ ALLOWED = {("edge", "gateway"), ("gateway", "worker"), ("gateway", "redis"), ("w
 @pytest.mark.parametrize("source", PARTS)
 def test_a_part_reaches_what_it_needs_and_nothing_else(made: Installed, source: str, target: str) -> None:
     assert may(made, source, target, PORTS[target]) is ((source, target) in ALLOWED)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_trainer_of_what_strangers_send_has_no_way_out(enabled: bool) -> None:
+    made = installed(
+        {
+            "models": {"existingClaim": "m"},
+            "gateway": {"stateClaim": "s"},
+            "trainer": {"enabled": True, "trainings": True},
+            "networkPolicy": {"enabled": enabled},
+        }
+    )
+
+    policies = [policy["spec"] for name, policy in made.kind("NetworkPolicy").items() if name.endswith("trainer")]
+
+    assert [(policy["policyTypes"], policy["egress"]) for policy in policies] == [(["Ingress", "Egress"], [])]
+    assert all(selects(policy["podSelector"], labels(made, "trainer")) for policy in policies)

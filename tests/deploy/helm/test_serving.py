@@ -284,6 +284,9 @@ def test_a_trainer_of_clients_trainings_shares_their_folder_and_the_models() -> 
     )
 
     (trainer,) = made.kind("Job")
+    (state,) = (each for each in made.container("Job", trainer)["volumeMounts"] if each["name"] == "state")
+    assert (state["mountPath"], state["subPath"]) == ("/var/lib/lexiseg/trainings", "trainings")
+    assert not pod(made, "Job", trainer)["automountServiceAccountToken"]
     assert made.container("Job", trainer)["command"] == ["lexiseg", "trainer"]
     assert "args" not in made.container("Job", trainer)
     folders = {
