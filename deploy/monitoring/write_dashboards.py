@@ -117,6 +117,14 @@ SERVICE = Dashboard(
                 "waiting {{instance}}": f"lexiseg_queue_depth{JOB}",
             },
         ),
+        Panel(
+            "Trainings that have not ended",
+            {
+                "{{state}}": 'max by (state) (lexiseg_trainings{job=~"$job", state=~"waiting|running"})',
+                "trainers at work": 'max(lexiseg_trainer_alive{job=~"$job"})',
+            },
+            about="Of all clients; every gateway shows the same folder.",
+        ),
         Panel("CPU", {"{{instance}}": f"rate(process_cpu_seconds_total{JOB[:-1]}}}[$__rate_interval])"}, "cores"),
         Panel("Memory", {"{{instance}}": f"process_resident_memory_bytes{JOB}"}, "bytes"),
         Panel("Versions", {"{{version}}, Python {{python}}": f"count by (version, python) (lexiseg_build_info{JOB})"}),
