@@ -51,6 +51,11 @@ class Lru(Generic[K, V]):
                 evicted = self._drop(next(iter(self._entries)))
         return evicted
 
+    def drop(self, key: K) -> None:
+        """Remove the entry of a key, if it is there."""
+        with self._lock:
+            self._drop(key)
+
     def items(self) -> tuple[tuple[K, V], ...]:
         """All keys and values, the most recently used last."""
         with self._lock:

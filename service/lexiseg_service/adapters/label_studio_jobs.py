@@ -38,8 +38,8 @@ from lexiseg_service.adapters.label_studio_import import Importer, can_import, i
 from lexiseg_service.adapters.label_studio_pictures import image_of
 from lexiseg_service.adapters.tools import notes_of, read_as
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError
-from lexiseg_service.gateway.jobs.job import Job, Part, Progress, SourceKind
-from lexiseg_service.gateway.jobs.jobs import RETRY_SECONDS, Jobs, Tasks
+from lexiseg_service.gateway.jobs.job import RETRY_SECONDS, Job, Part, Progress, SourceKind
+from lexiseg_service.gateway.jobs.jobs import Jobs, Tasks
 from lexiseg_service.gateway.jobs.schemas import JobInput
 from lexiseg_service.gateway.rest.job_routes import jobs_of
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
@@ -61,6 +61,12 @@ class Asker:
     def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:
         """Have the pictures of a kind of source fetched by a function."""
         self._fetches[kind] = fetch
+
+    def keep(self, jobs: Set[str]) -> None:
+        """Close the archives of all other jobs: an open file takes room on the disk after it is removed."""
+        for identity, _ in self._readers.items():
+            if identity not in jobs:
+                self._readers.drop(identity)
 
     async def line(self, job: Job, picture: Picture) -> dict[str, Any]:
         """The line of a picture: its answer, or the problem that it always has."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -75,9 +76,14 @@ class Files:
         yield from self.read(name).splitlines(keepends=True)
 
     def remove(self, name: str) -> None:
-        """Remove a file, or a folder with everything in it, if it is there."""
-        with suppress(FileNotFoundError):
-            self._store.rm(f"{self._root}/{name}", recursive=True)
+        """Remove a folder with everything in it, if it is there."""
+        if self.folder is None:
+            with suppress(FileNotFoundError):
+                self._store.rm(f"{self._root}/{name}", recursive=True)
+            return
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        if (self.folder / name).exists():  # another process wrote or removed something meanwhile
+            shutil.rmtree(self.folder / name)
 
 
 def _placed(root: Path, name: str) -> Path:

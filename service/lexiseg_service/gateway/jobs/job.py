@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 SourceKind = Literal["urls", "folder", "zip", "tar", "label-studio"]
 Format = Literal["jsonl", "parquet", "coco", "yolo", "label-maps"]
 Notice = Literal["none", "due", "sent", "given up"]  # of the end of a job, to its webhook
+RETRY_SECONDS = 30  # for clients, while the store or the disk is away
 RECENT_SECONDS = 60.0  # over which the rate of a running job is measured
 
 
@@ -147,8 +148,16 @@ class Store(Protocol):
         """Record what became of a notice."""
         ...
 
-    def remove(self, identity: str) -> None:
-        """Forget a job."""
+    def erase(self, identities: Sequence[str]) -> None:
+        """Forget jobs, in one step, and record that their files are to be removed."""
+        ...
+
+    def erasures(self) -> Mapping[str, float]:
+        """Ids of the jobs whose files are to be removed, and since when, in seconds since the epoch."""
+        ...
+
+    def erased(self, identity: str) -> None:
+        """Forget that files are to be removed."""
         ...
 
     def close(self) -> None:

@@ -18,9 +18,20 @@ from lexiseg_model.files import private_folder
 from lexiseg_service.errors import InvalidValue, NotReady, RateLimited, UnknownJob, UrlFetchOff
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.jobs.asker import Fetch
+from lexiseg_service.gateway.jobs.eraser import DAY, Eraser
 from lexiseg_service.gateway.jobs.files import Files
 from lexiseg_service.gateway.jobs.formats import check_fits
-from lexiseg_service.gateway.jobs.job import Job, Part, Picture, Progress, SourceKind, Store, StoreAway, Webhook
+from lexiseg_service.gateway.jobs.job import (
+    RETRY_SECONDS,
+    Job,
+    Part,
+    Picture,
+    Progress,
+    SourceKind,
+    Store,
+    StoreAway,
+    Webhook,
+)
 from lexiseg_service.gateway.jobs.redis_store import RedisStore
 from lexiseg_service.gateway.jobs.runner import LEASE_SECONDS, POLL_SECONDS, Runner, part_path
 from lexiseg_service.gateway.jobs.schemas import JobInput
@@ -34,10 +45,7 @@ from lexiseg_service.times import rfc3339
 from lexiseg_service.watch.metrics import Metrics
 
 ID_BYTES = 12
-DAY = 86_400.0  # seconds
-SWEEP_SECONDS = 600.0  # between looks for jobs that have expired
 MAX_UNENDED = 16  # jobs of one key or address
-RETRY_SECONDS = 30
 SOURCE = "one of `urls`, `folder` and the file `archive`"
 
 
@@ -69,13 +77,16 @@ class Jobs:
         self._runner = Runner(self._store, self._files, use_case, access.limits, settings, metrics)
         self._webhooks = WebhookSender(settings)
         self._senders: dict[SourceKind, Send] = {}
+        self._eraser = Eraser(self._store, self._files, settings.keep_days)
         self._tasks: list[asyncio.Task[None]] = []
         self._notices: dict[str, asyncio.Task[None]] = {}  # that are being sent, by job
 
     async def start(self) -> None:
         """Begin to work on jobs."""
         self._runner.start()
-        self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self._notify())]
+        self._tasks = [
+            asyncio.create_task(endless) for endless in (self._eraser.repeat(), self._eraser.sweep(), self._notify())
+        ]
 
     async def close(self) -> None:
         """Let the pictures in flight end, and leave the rest to other gateways."""
@@ -195,20 +206,25 @@ class Jobs:
         return [(job, each) for job, each in zip(jobs, progress, strict=True) if each is not None]
 
     async def remove(self, identity: str, caller: Caller) -> None:
-        """End a job, and remove it with its archive and its results.
+        """End a job, and erase it with its archive and its results.
 
         Raises:
             UnknownJob: no such job of that key.
+            NotReady: the store is away.
         """
         await self.find(identity, caller)
-        await self._forget(identity)
+        await self._eraser.erase([identity])
 
     async def remove_all(self, caller: Caller) -> int:
-        """Remove all jobs of a caller; returns their number."""
-        jobs = await self.list_all(caller)
-        for job, _ in jobs:
-            await self._forget(job.id)
-        return len(jobs)
+        """Erase all jobs of a caller; returns their number.
+
+        Raises:
+            NotReady: the store is away; no job is gone.
+        """
+        jobs = await self._ask_store(self._store.jobs)
+        own = [job.id for job in jobs if job.owner == caller.owner]
+        await self._eraser.erase(own)
+        return len(own)
 
     async def parts(self, job: Job, after: int = 0) -> list[Part]:
         """The parts of a job that are committed, without the first `after`."""
@@ -246,17 +262,6 @@ class Jobs:
             "webhook": progress.notice,
         }
 
-    async def _sweep(self) -> None:
-        """Remove jobs that have ended some days ago."""
-        while True:
-            with suppress(NotReady):
-                for job in await self._ask_store(self._store.jobs):
-                    progress = await self._ask_store(partial(self._store.progress, job.id))
-                    ended = None if progress is None else progress.ended
-                    if ended is not None and ended + DAY * self._settings.keep_days < time.time():
-                        await self._forget(job.id)
-            await asyncio.sleep(SWEEP_SECONDS)
-
     async def _notify(self) -> None:
         """Send notices of jobs that have ended, until they are taken."""
         holder = uuid.uuid4().hex
@@ -284,13 +289,6 @@ class Jobs:
             pass
         finally:
             del self._notices[identity]
-
-    async def _forget(self, identity: str) -> None:
-        # Files before the row, so that a crash in between leaves what can be removed again; and after it, because
-        # a lane may have written one meanwhile.
-        await asyncio.to_thread(self._files.remove, identity)
-        await self._ask_store(partial(self._store.remove, identity))
-        await asyncio.to_thread(self._files.remove, identity)
 
     async def _ask_store(self, call: Any) -> Any:
         """The result of a call of the store. Raises NotReady: it is away."""

@@ -5,6 +5,7 @@
     lexiseg:job:{ID}:pictures   stream: pictures without an answer; pending entries of its group are held
     lexiseg:job:{ID}:parts      hash: parts by name
     lexiseg:job-holder:HOLDER   exists while the holder's lease runs
+    lexiseg:job-erasures        sorted set: ids of jobs whose files are to be removed, by the time since when
 
 The stream's consumer group is the lease: an entry is delivered to one holder, and claimed from a holder whose key is
 gone. Acknowledging an entry succeeds once, which makes a picture answered once. What was delivered over a connection
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 INDEX = "lexiseg:jobs"
+ERASURES = "lexiseg:job-erasures"
 GROUP = "gateways"
 ENTRIES_PER_CALL = 1000  # of a plan
 ADDING_SECONDS = 3600  # after which the plan of a gateway that died while it added a job is gone
@@ -218,9 +220,19 @@ class RedisStore:
         """As `Store.noticed`."""
         self._set(identity, "notice", notice)
 
-    def remove(self, identity: str) -> None:
-        """As `Store.remove`."""
-        self._ask(lambda client: _remove(client, identity))
+    def erase(self, identities: Sequence[str]) -> None:
+        """As `Store.erase`."""
+        if identities:
+            self._ask(lambda client: _erase(client, identities, self._clock()))
+
+    def erasures(self) -> Mapping[str, float]:
+        """As `Store.erasures`."""
+        recorded: Any = self._ask(lambda client: client.zrange(ERASURES, 0, -1, withscores=True))
+        return {identity.decode(): since for identity, since in recorded}
+
+    def erased(self, identity: str) -> None:
+        """As `Store.erased`."""
+        self._ask(lambda client: client.zrem(ERASURES, identity))
 
     def close(self) -> None:
         """As `Store.close`."""
@@ -297,10 +309,12 @@ def _fields(client: redis.Redis, identities: Sequence[str], *fields: str) -> lis
         return list(pipe.execute())
 
 
-def _remove(client: redis.Redis, identity: str) -> None:
+def _erase(client: redis.Redis, identities: Sequence[str], now: float) -> None:
     with client.pipeline(transaction=True) as pipe:
-        pipe.zrem(INDEX, identity)
-        pipe.delete(_job(identity), _pictures(identity), _parts(identity))
+        pipe.zadd(ERASURES, dict.fromkeys(identities, now))
+        pipe.zrem(INDEX, *identities)
+        for identity in identities:
+            pipe.delete(_job(identity), _pictures(identity), _parts(identity))
         pipe.execute()
 
 

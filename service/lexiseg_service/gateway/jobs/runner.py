@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -137,7 +137,9 @@ class Runner:
         while not self._stopping:
             self._wake.clear()
             try:
-                self._turns.look(await self._in_thread(self._store.open_jobs))
+                jobs = await self._in_thread(self._store.open_jobs)
+                self._turns.look(jobs)
+                self._asker.keep({job.id for job in jobs})
                 while not self._stopping and (turn := self._turns.next()) is not None:
                     await self._give(*turn)
             except StoreAway as error:
@@ -216,11 +218,9 @@ class Runner:
     async def _write(self, batch: _Batch) -> bool:
         """Write a file of lines and commit it, at some time; False: the job is gone."""
         identity, name = batch.job.id, uuid.uuid4().hex
-        path = part_path(identity, name)
         content, answered = b"".join(batch.lines), dict(batch.answered)
-        await self._insist(identity, partial(self._files.write, path, content))
-        if not await self._insist(identity, partial(self._store.commit, identity, name, answered)):
-            with suppress(Exception):
+        if not await self._insist(identity, partial(self._put, identity, name, content, answered)):
+            with suppress(Exception):  # the erasure is recorded, and repeated
                 await self._in_thread(self._files.remove, identity)
             return False
         failed = sum(answered.values())
@@ -230,20 +230,25 @@ class Runner:
         batch.answered.clear()
         return True
 
-    async def _insist(self, identity: str, work: Callable[[], T]) -> T:
-        """Do it again until it succeeds; the job says what holds it up."""
+    def _put(self, identity: str, name: str, content: bytes, answered: Mapping[int, bool]) -> bool:
+        self._files.write(part_path(identity, name), content)
+        return self._store.commit(identity, name, answered)
+
+    async def _insist(self, identity: str, put: Callable[[], bool]) -> bool:
+        """Put a part until it succeeds, while the job says what holds it up; False: the job is gone."""
         attempt = 0
         while True:
             try:
-                return await self._in_thread(work)
+                return await self._in_thread(put)
             except Exception as error:  # of the disk, the store, or the library of one
                 logger.warning("results cannot be written", job=identity, error=str(error))
                 reason = getattr(error, "strerror", None) or str(error)
-                with suppress(StoreAway):
-                    detail = f"results cannot be written now: {reason}"
-                    await self._in_thread(self._store.note, identity, detail)
-                await pause(attempt)
-                attempt += 1
+            with suppress(StoreAway):
+                if await self._in_thread(self._store.job, identity) is None:
+                    return False
+                await self._in_thread(self._store.note, identity, f"results cannot be written now: {reason}")
+            await pause(attempt)
+            attempt += 1
 
 
 def part_path(identity: str, name: str) -> str:

@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS parts (
     PRIMARY KEY (job, number), UNIQUE (job, name)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS holders (id TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS erasures (id TEXT PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID;
 """
 # Columns of `jobs` that 0.3 did not have.
 ADDED = {"client": "TEXT NOT NULL DEFAULT ''"}
@@ -203,9 +204,20 @@ class SqliteStore:
         """As `Store.noticed`."""
         self._rows("UPDATE jobs SET notice = ? WHERE id = ?", notice, identity)
 
-    def remove(self, identity: str) -> None:
-        """As `Store.remove`."""
-        self._rows("DELETE FROM jobs WHERE id = ?", identity)
+    def erase(self, identities: Sequence[str]) -> None:
+        """As `Store.erase`."""
+        now = self._clock()
+        with self._transaction() as run:
+            run.executemany("INSERT OR REPLACE INTO erasures VALUES (?, ?)", [(each, now) for each in identities])
+            run.executemany("DELETE FROM jobs WHERE id = ?", [(each,) for each in identities])
+
+    def erasures(self) -> Mapping[str, float]:
+        """As `Store.erasures`."""
+        return dict(self._rows("SELECT id, since FROM erasures"))
+
+    def erased(self, identity: str) -> None:
+        """As `Store.erased`."""
+        self._rows("DELETE FROM erasures WHERE id = ?", identity)
 
     def close(self) -> None:
         """As `Store.close`."""

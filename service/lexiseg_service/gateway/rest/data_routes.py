@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import structlog
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lexiseg_service.errors import NotReady
+from lexiseg_service.errors import NotReady, ServiceError, unexpected
 from lexiseg_service.gateway.jobs.jobs import Jobs
 from lexiseg_service.gateway.jobs.schemas import ErasedOutput
 from lexiseg_service.gateway.rest.openapi import problems
@@ -14,6 +17,8 @@ from lexiseg_service.gateway.rest.routes import as_json, caller_of
 from lexiseg_service.gateway.trainings.trainings import Trainings
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 
+logger = structlog.get_logger("lexiseg.data")
+RETRY_SECONDS = 30
 router = APIRouter(tags=["service"])
 
 
@@ -26,13 +31,35 @@ async def delete_data(request: Request) -> Response:
     """Remove the jobs of this key with their archives and results, its trainings, and its vocabularies.
 
     Without API keys, that is everything. Models that were trained stay; images in the memory of workers go
-    as others come.
+    as others come. Where a kind cannot be removed now, the others are, and the answer is 503 and says which.
     """
-    caller = caller_of(request)
-    jobs: Jobs | None = request.app.state.jobs
-    vocabularies: Vocabularies = request.app.state.vocabularies
-    n_jobs = 0 if jobs is None else await jobs.remove_all(caller)
-    trainings: Trainings | None = request.app.state.trainings
-    n_trainings = 0 if trainings is None else await trainings.remove_all(caller)
-    n_vocabularies = await vocabularies.delete_all(caller)
-    return as_json({"jobs": n_jobs, "trainings": n_trainings, "vocabularies": n_vocabularies})
+    caller, state = caller_of(request), request.app.state
+    jobs: Jobs | None = state.jobs
+    trainings: Trainings | None = state.trainings
+    vocabularies: Vocabularies = state.vocabularies
+    kinds = {
+        "jobs": None if jobs is None else jobs.remove_all,
+        "trainings": None if trainings is None else trainings.remove_all,
+        "vocabularies": vocabularies.delete_all,
+    }
+    erased: dict[str, int] = {}
+    failed: dict[str, str] = {}
+    for kind, remove_all in kinds.items():
+        try:
+            erased[kind] = 0 if remove_all is None else await remove_all(caller)
+        except ServiceError as error:
+            failed[kind] = error.detail
+        except Exception as error:
+            logger.error("unexpected error", kind=kind, error=type(error).__name__, exc_info=error)
+            failed[kind] = unexpected().detail
+    if failed:
+        raise _not_all(erased, failed)
+    return as_json(erased)
+
+
+def _not_all(erased: Mapping[str, int], failed: Mapping[str, str]) -> NotReady:
+    done = ", ".join(f"{number} {kind}" for kind, number in erased.items()) or "nothing"
+    left = "; ".join(f"{kind}: {reason}" for kind, reason in failed.items())
+    error = NotReady(f"erased: {done}; not erased: {left}; send the request again", RETRY_SECONDS)
+    error.extra["erased"] = dict(erased)
+    return error

@@ -159,10 +159,22 @@ def test_a_removed_job_takes_no_answers(store: Store) -> None:
     store.beat(["x"], LEASE)
     store.take("a", "x", 2)
 
-    store.remove("a")
+    store.erase(["a"])
 
     assert not store.commit("a", "first", {0: False})
     assert (store.jobs(), store.take("a", "x", 1), store.parts("a")) == ([], [], [])
+
+
+def test_an_erasure_is_recorded_until_its_files_are_gone(store: Store) -> None:
+    for identity in "abc":
+        store.add(job(identity), pictures(4))
+
+    store.erase(["a", "b"])
+
+    assert [each.id for each in store.jobs()] == ["c"]
+    assert set(store.erasures()) == {"a", "b"}
+    store.erased("a")
+    assert set(store.erasures()) == {"b"}
 
 
 def test_a_notice_is_due_at_the_end_and_has_one_holder(store: Store) -> None:
