@@ -2,13 +2,15 @@
 
     steps -> [unanswered frames] -> worker -> answers
 
-Frames are kept until they are answered, each with its question; a new worker gets them all. What the stream followed is
-forgotten with the worker that saw it: the first answer after the move says `state_reset`.
+Frames are kept until they are answered, each with its question; a new worker gets them all. Where no other one is
+ready, as after the only one was killed, the stream waits for its restart. What the stream followed is forgotten with
+the worker that saw it: the first answer after the move says `state_reset`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import aclosing, suppress
@@ -23,11 +25,11 @@ from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, Video
 from lexiseg_service.wire.messages import decode_frame_answer, encode_step
 
 Step = StreamQuestion | VideoFrame
-Pick = Callable[[str, Collection[WorkerLink]], WorkerLink]
+Pick = Callable[[str, Collection[str]], WorkerLink]
 MAX_FAILOVERS = 3  # in a row without an answer: a frame that crashes its worker must not crash all of them
 MAX_UNANSWERED = 64  # frames that are kept here
 AHEAD = 4  # frames in transit besides those at work
-CHECK_SECONDS = 0.2  # whether the worker is shutting down
+CHECK_SECONDS = 0.2  # whether the worker is shutting down, or another one is ready
 
 
 @dataclass
@@ -35,17 +37,26 @@ class _Connection:
     """The part of a stream on one worker."""
 
     link: WorkerLink
+    instance: str  # of its process
     resumed: bool  # another worker answered earlier frames
     sent: int = 0  # how many of the unanswered frames
 
 
 class RemoteStream:
-    """One stream. `pick` finds a worker for a model, other than those tried; `moved` is called at each failover."""
+    """One stream.
 
-    def __init__(self, pick: Pick, moved: Callable[[], None] = lambda: None) -> None:
+    Args:
+        pick: finds a worker for a model, other than processes of these ids.
+        patience: seconds to wait for one that is ready, after another was lost.
+        moved: called at each failover.
+    """
+
+    def __init__(self, pick: Pick, patience: float, moved: Callable[[], None] = lambda: None) -> None:
         self._pick = pick
+        self._patience = patience
         self._on_failover = moved
         self._unanswered: deque[tuple[StreamQuestion, VideoFrame]] = deque()  # frames, each with its question
+        self._leaving: set[str] = set()  # ids of workers' processes that shut down
         self._ended = False
         self._failure: Exception | None = None  # of the source of the steps
         self._changed = asyncio.Condition()
@@ -94,22 +105,32 @@ class RemoteStream:
         return len(self._unanswered) < min(MAX_UNANSWERED, AHEAD + question.frames_in_flight)
 
     async def _relay(self) -> AsyncGenerator[FrameAnswer, None]:
-        tried: list[WorkerLink] = []
-        moved = False
+        failures, moved = 0, False
         while (question := await self._next_question()) is not None:
-            link = self._pick(question.request.model, tried)
+            link = await self._next_link(question.request.model, self._patience if moved else 0)
             if moved:
                 self._on_failover()
             with suppress(WorkerLost):
-                async with aclosing(self._answers_on(_Connection(link, moved))) as answers:
+                async with aclosing(self._answers_on(_Connection(link, link.instance, moved))) as answers:
                     async for answer in answers:
-                        tried.clear()
+                        failures = 0
                         yield replace(answer, state_reset=answer.state_reset or moved)
                         moved = False
-            tried.append(link)
-            if len(tried) > MAX_FAILOVERS:
+            failures += 1
+            if failures > MAX_FAILOVERS:
                 raise NotReady("the stream's workers failed, one after the other")
             moved = True
+
+    async def _next_link(self, model: str, patience: float) -> WorkerLink:
+        """A worker for a model. Raises NotReady: none is ready within `patience` seconds."""
+        end = time.monotonic() + patience
+        while True:
+            try:
+                return self._pick(model, self._leaving)
+            except NotReady:
+                if time.monotonic() >= end:
+                    raise
+            await asyncio.sleep(CHECK_SECONDS)
 
     async def _next_question(self) -> StreamQuestion | None:
         """The question of the first unanswered frame, once there is one; None when the stream is over."""
@@ -128,6 +149,7 @@ class RemoteStream:
                         self._changed.notify_all()
                     yield decode_frame_answer(message)
         except NotReady:  # it shuts down
+            self._leaving.add(connection.instance)
             raise WorkerLost from None
 
     async def _messages(self, connection: _Connection) -> AsyncIterator[WorkerSegmentVideoRequest]:

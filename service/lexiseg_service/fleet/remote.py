@@ -145,7 +145,7 @@ class RemoteBackend:
             raise before or late from None
 
     def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
-        return RemoteStream(self._pick_for_stream, self._metrics.stream_failovers.inc).answers(steps)
+        return RemoteStream(self._pick_for_stream, self._seconds, self._metrics.stream_failovers.inc).answers(steps)
 
     async def start(self) -> None:
         await self._resolve()
@@ -178,8 +178,8 @@ class RemoteBackend:
             self._spilled.put(key, link.address)
         return link
 
-    def _pick_for_stream(self, model: str, tried: Collection[WorkerLink]) -> WorkerLink:
-        candidates = self._candidates(ModelName.parse(model), tried)
+    def _pick_for_stream(self, model: str, leaving: Collection[str]) -> WorkerLink:
+        candidates = [link for link in self._candidates(ModelName.parse(model)) if link.instance not in leaving]
         if not candidates:
             raise self._no_worker(model)
         return least_loaded(candidates)

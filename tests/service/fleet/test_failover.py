@@ -88,8 +88,23 @@ async def test_a_question_about_a_model_of_another_worker_moves_the_stream() -> 
     assert (cats.frames, dogs.frames) == (["0", "1"], ["2", "3"])
 
 
-async def test_without_another_worker_the_stream_ends_and_says_why() -> None:
+async def test_a_stream_waits_for_the_restart_of_its_only_worker() -> None:
     async with started(Someone()) as fleet:
+        seen: list[FrameAnswer] = []
+        async with aclosing(fleet.backend.stream(steps_of(asking(), *frames(*NAMES)))) as answers:
+            async for answer in answers:
+                seen.append(answer)
+                if answer.frame_id == "3":
+                    await fleet.end(0)
+                    await fleet.ready(0)
+                    await fleet.start_again(0)
+
+    assert [answer.frame_id for answer in seen] == NAMES
+    assert len([answer for answer in seen if answer.state_reset]) == 1
+
+
+async def test_a_stream_whose_only_worker_does_not_come_back_in_time_ends_and_says_why() -> None:
+    async with started(Someone(), own={"deadline_seconds": 0.5}) as fleet:
         seen = []
 
         async def end_after_the_fourth() -> None:
@@ -99,7 +114,7 @@ async def test_without_another_worker_the_stream_ends_and_says_why() -> None:
                     if answer.frame_id == "3":
                         await fleet.end(0)
 
-        with pytest.raises(NotReady):
+        with pytest.raises(NotReady, match="no worker with model colours is ready"):
             await end_after_the_fourth()
 
     assert seen[:4] == NAMES[:4]
