@@ -92,6 +92,7 @@ check: $(VENV)/.check $(VENV)/node/.done  ## lint, formatting, types, the gRPC a
 	$(BIN)/buf lint proto
 	$(BIN)/buf breaking proto --against proto/promised.json
 	$(BIN)/python proto/openapi.py check
+	$(BIN)/python docs/check_doors.py
 	$(BIN)/python -W ignore model/templates.py check
 	$(BIN)/hadolint Dockerfile
 	$(NODE) $(VENV)/node/node_modules/eslint/bin/eslint.js --config $(VENV)/node/eslint.config.js service/lexiseg_service/web

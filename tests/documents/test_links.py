@@ -1,6 +1,7 @@
 """Links of the documents lead to files and headings that exist; pictures are described."""
 
 import re
+import runpy
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
@@ -88,7 +89,7 @@ def test_the_modules_of_the_architecture_exist() -> None:
 
 PAGE = (ROOT / "docs/threats.md").read_text(encoding="utf-8")
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
-ROWS = re.findall(r"^\|(?!-|\s*threat)(.+)\|$", PAGE, re.MULTILINE)
+ROWS = re.findall(r"^\|(?!-|\s*threat|\s*door)(.+)\|$", PAGE, re.MULTILINE)
 
 
 def test_every_threat_names_a_test_or_a_suite() -> None:
@@ -100,6 +101,19 @@ def test_every_named_test_exists() -> None:
     named = NAMED.findall(PAGE)
 
     assert [name for file, name in named if f"def {name}(" not in (ROOT / file).read_text(encoding="utf-8")] == []
+
+
+CHECK = runpy.run_path(str(ROOT / "docs/check_doors.py"))
+
+
+def test_every_door_has_a_row_and_a_test() -> None:
+    known = set(CHECK["doors"]())
+
+    assert CHECK["faults"](known, PAGE) == []
+    assert CHECK["faults"](known | {"POST /v1/new", "adapter new"}, PAGE) == [
+        "POST /v1/new: no row in threats.md, Doors",
+        "adapter new: no row in threats.md, Doors",
+    ]
 
 
 SHOWN = ("voc21", "ade20k", "sa-v test", "mose val")

@@ -180,6 +180,22 @@ def test_a_client_has_its_share_of_the_places_and_leaves_some_to_another(folder:
         assert of("bob") == 2 * [202] + 6 * [429]
 
 
+def test_erasure_takes_the_trainings_of_its_key_alone(folder: Path) -> None:
+    keys = "\n".join(line_of(name, name, ["admin", "segment"]) for name in ("ann", "bob"))
+    with (
+        on_ports(KnownBackend(), trainings=folder, api_keys=keys) as ports,
+        httpx.Client(base_url=ports.url, headers={"X-API-Key": "ann"}) as ann,
+        httpx.Client(base_url=ports.url, headers={"X-API-Key": "bob"}) as bob,
+    ):
+        for client, name in ((ann, "of-ann"), (bob, "of-bob")):
+            assert create(client, zipped(SET), name=name).status_code == 202
+
+        assert ann.delete("/v1/data").json()["trainings"] == 1
+
+        assert [training.name for training in TrainingFolder(folder).all()] == ["of-bob"]
+        assert len(kept(folder)) == 1
+
+
 def test_a_clients_trainings_have_a_limit_of_bytes(folder: Path) -> None:
     with (
         on_ports(KnownBackend(), trainings=folder, training_bytes=4000) as ports,
