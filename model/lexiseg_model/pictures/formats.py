@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import PurePath
 
@@ -33,6 +34,16 @@ MAX_BRAND_BYTES = 256
 # ORF, RW2, RAF, X3F, MRW. CR3 is a brand; other raw files of cameras are TIFF.
 RAW_MAGIC = (b"IIRO", b"IIRS", b"MMOR", b"IIU\x00", b"FUJIFILMCCD-RAW", b"FOVb", b"\x00MRM")
 RAW_BRAND = b"crx "
+# Further kinds that come, by their names in messages.
+OTHERS = {
+    "a GIF": (b"GIF87a", b"GIF89a"),
+    "a JPEG 2000": (b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51"),
+    "a JPEG XL": (b"\x00\x00\x00\x0cJXL ", b"\xff\x0a"),
+    "a Photoshop file (PSD)": (b"8BPS",),
+    "an OpenEXR file": (b"v/1\x01",),
+}
+DICOM_AT = 128  # where its first bytes stand, behind a preamble of anything
+BOM, MAX_PROLOG_BYTES = b"\xef\xbb\xbf", 4096  # of SVG and HTML, before their root element
 CAMERA_RAW = "a camera's raw file came, which a program has to develop first; send the developed JPEG, PNG or TIFF"
 
 
@@ -65,11 +76,27 @@ def sniff(content: bytes) -> str:
         return _sniff_brands(content)
     if not content:
         raise DamagedPictureError("the file is empty")
-    if content.startswith((b"GIF87a", b"GIF89a")):
-        raise UnsupportedPictureError(f"GIF is not taken; send {STILL_FORMATS}, one still picture")
     if content.startswith(RAW_MAGIC):
         raise UnsupportedPictureError(CAMERA_RAW)
+    if (name := _name_of_other(content)) is not None:
+        raise UnsupportedPictureError(f"{name} came, which is not taken; send {STILL_FORMATS}, one still picture")
     raise UnsupportedPictureError(f"the first bytes are of no image type that is taken; send {STILL_FORMATS}")
+
+
+def _name_of_other(content: bytes) -> str | None:
+    """What came in place of a picture that is taken; None: nothing that is known by its first bytes."""
+    for name, beginnings in OTHERS.items():
+        if content.startswith(beginnings):
+            return name
+    if content[DICOM_AT : DICOM_AT + 4] == b"DICM":
+        return "a DICOM file"
+    text = content[:MAX_PROLOG_BYTES].lower().removeprefix(BOM).lstrip()
+    if text.startswith(b"<"):
+        if re.search(rb"<(\w+:)?svg[\s>]", text):
+            return "an SVG drawing"
+        if re.search(rb"<(!doctype\s+html|html|head|body)[\s>]", text):
+            return "an HTML page, as of a login or an error,"
+    return None
 
 
 def _sniff_brands(content: bytes) -> str:

@@ -1,3 +1,4 @@
+import re
 import struct
 
 import pytest
@@ -58,6 +59,28 @@ def test_the_size_is_that_after_exif_rotation(kind: str, orientation: int) -> No
 def test_what_must_not_be_decoded_is_refused(image: bytes, error: type[ServiceError]) -> None:
     with pytest.raises(error, match=r"^image: "):
         read_header(image, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (pictures.encoded(pictures.small(), "GIF"), "a GIF"),
+        (pictures.encoded(pictures.small(), "JPEG2000"), "a JPEG 2000"),
+        (b"\xff\x4f\xff\x51\x00\x2f", "a JPEG 2000"),
+        (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "a JPEG XL"),
+        (b"\xff\x0a\xfa\x1f", "a JPEG XL"),
+        (b"8BPS\x00\x01", "a Photoshop file (PSD)"),
+        (b"v/1\x01\x02\x00\x00\x00", "an OpenEXR file"),
+        (bytes(128) + b"DICM\x02\x00", "a DICOM file"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- made -->\n<svg:svg width='1'>", "an SVG drawing"),
+        (b"\n <!DOCTYPE html>\n<html lang=en><title>Sign in</title>", "an HTML page"),
+        (b"<HTML><BODY>404</BODY>", "an HTML page"),
+    ],
+)
+def test_what_came_in_place_of_a_picture_is_named(content: bytes, name: str) -> None:
+    with pytest.raises(UnsupportedImage, match=re.escape(f"image: {name}")):
+        read_header(content, LIMITS)
 
 
 def test_no_pixel_of_a_png_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from email.message import Message
 from functools import partial
 from typing import Any, BinaryIO, TypeVar
 
@@ -36,13 +37,22 @@ FIELDS = frozenset({"request", *Question.model_fields})
 
 
 class _FormParser(MultiPartParser):
-    """Starlette's parser, in memory (the body is bounded); refuses a form cut short and texts that are not UTF-8."""
+    """Starlette's parser, in memory (the body is bounded); refuses a form cut short and texts that are not UTF-8.
+
+    A part whose name of a file is written as `filename*=` alone (RFC 5987) is a file, too.
+    """
 
     spool_max_size = 0  # never on disk
     is_whole = False
 
     def on_end(self) -> None:
         self.is_whole = True
+
+    def on_headers_finished(self) -> None:
+        part = self._current_part
+        if _has_extended_name_alone(part.content_disposition or b""):
+            part.content_disposition = (part.content_disposition or b"") + b'; filename="file"'
+        super().on_headers_finished()
 
     def on_part_end(self) -> None:
         part = self._current_part
@@ -52,6 +62,14 @@ class _FormParser(MultiPartParser):
             except UnicodeDecodeError:  # Starlette would decode it as Latin-1, to other words
                 raise MultiPartException(f"the text of {part.field_name[:80]!r} is not UTF-8") from None
         super().on_part_end()
+
+
+def _has_extended_name_alone(disposition: bytes) -> bool:
+    if b"filename*" not in disposition.lower():
+        return False
+    header = Message()
+    header["Content-Disposition"] = disposition.decode("latin-1")
+    return isinstance(header.get_param("filename", header="Content-Disposition"), tuple)
 
 
 class _ParserToFile(_FormParser):
@@ -137,11 +155,29 @@ async def _read_multipart(request: Request, limits: Limits) -> tuple[Question, I
         files = [value for value in form.getlist("image") if isinstance(value, UploadFile)]
         if len(files) != 1:
             raise InvalidValue.of("image", _what_came(form, len(files)), IMAGE)
-        n_bytes = sum(len(value) for _, value in form.multi_items() if isinstance(value, str))
+        n_bytes = sum(len(value) if isinstance(value, str) else value.size or 0 for _, value in form.multi_items())
+        n_bytes -= files[0].size or 0
         question = await off_event_loop(n_bytes, lambda: validate(Question, _fields(form, limits)))
         return question, ImageSource(await files[0].read())
     finally:
         await form.close()
+
+
+def text_of(field: str, part: UploadFile | str, limits: Limits) -> str:
+    """The text of a part of a form, which may have come as a file, as a Blob of a browser does.
+
+    Raises:
+        TooLarge: it is too long.
+        MalformedRequest: it is not UTF-8.
+    """
+    if isinstance(part, str):
+        return part
+    if (part.size or 0) > limits.max_question_bytes:
+        raise _too_long(limits)
+    try:
+        return part.file.read().decode()
+    except UnicodeDecodeError:
+        raise MalformedRequest(f"the text of {field!r} is not UTF-8") from None
 
 
 def _what_came(form: FormData, files: int) -> str:
@@ -183,8 +219,12 @@ def _form_error(error: Exception, limits: Limits) -> ServiceError:
     if detail.startswith("Too many files"):
         return InvalidValue.of("image", f"more than {MAX_FILES} files", IMAGE)
     if detail.startswith("Part exceeded maximum size"):
-        return TooLarge(f"a text of the form has more than {limits.max_question_bytes:,} bytes")
+        return _too_long(limits)
     return MalformedRequest(f"the multipart body cannot be read: {detail}")
+
+
+def _too_long(limits: Limits) -> ServiceError:
+    return TooLarge(f"a text of the form has more than {limits.max_question_bytes:,} bytes")
 
 
 def _max_fields(limits: Limits) -> int:
@@ -205,7 +245,7 @@ def _refuse_fields_of_query(request: Request) -> None:
 
 
 def _fields(form: FormData | QueryParams, limits: Limits) -> dict[str, Any]:
-    """The fields of a form or query: one JSON field `request`, or flat fields, not both."""
+    """The fields of a form or query: one JSON field `request`, or flat fields, not both; empty ones are as not sent."""
     fields: dict[str, Any] = {}
     named: dict[str, list[Any]] = {}
     for name, value in form.multi_items():
@@ -213,8 +253,12 @@ def _fields(form: FormData | QueryParams, limits: Limits) -> dict[str, Any]:
     for name, values in named.items():
         if name == "image":
             continue
+        if name == "request":
+            values = [text_of(name, value, limits) for value in values]
         if not all(isinstance(value, str) for value in values):
-            raise InvalidValue.of(name, "a file", "text; only `image` is a file")
+            raise InvalidValue.of(name, "a file", "text; only `image` is a file, and `request` may be one")
+        if name in FIELDS and not (values := [value for value in values if value]):
+            continue
         if len(values) > 1 and name != REPEATED:
             raise InvalidValue.of(name, f"{len(values)} times", "the field once (only `classes` repeats)")
         fields[name] = values if name == REPEATED else values[0]
@@ -231,9 +275,7 @@ def _fields(form: FormData | QueryParams, limits: Limits) -> dict[str, Any]:
 
 
 def _flat(name: str, value: Any, limits: Limits) -> Any:
-    """The value of a flat field, for validation: an empty optional field is null, and JSON is parsed."""
-    if name in ("task", "model", "vocabulary", "max_side", "background", "refine", "prompts") and value == "":
-        return None
+    """The value of a flat field, for validation: JSON is parsed."""
     if name == "prompts" or (name == "background" and value.lstrip().startswith("{")):
         return _flat_json(name, value, limits)
     return value

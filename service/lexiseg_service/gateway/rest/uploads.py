@@ -60,7 +60,7 @@ async def parsed(request: Request, schema: type[M], more_values: int = 0) -> Asy
     form = await body.read_form_with_file(request, settings.limits, partial(_temporary_file, folder))
     try:
         archives = [value for value in form.getlist(ARCHIVE) if isinstance(value, UploadFile)]
-        texts = [value for value in form.getlist("request") if isinstance(value, str)]
+        texts = [body.text_of("request", value, settings.limits) for value in form.getlist("request")]
         if len(archives) != 1 or len(texts) != 1 or set(form) != {ARCHIVE, "request"}:
             came = ", ".join(name for name, _ in form.multi_items())[:80]
             raise InvalidValue.of(ARCHIVE, came or "no field", "one file `archive` and one JSON text `request`")

@@ -60,6 +60,14 @@ async def test_jobs_are_off_until_the_operator_switches_them_on() -> None:
     assert "LEXISEG_JOBS" in answers[0].json()["detail"]
 
 
+def test_the_request_beside_an_archive_may_come_as_a_file(client: httpx.Client) -> None:
+    asked = ("blob", json.dumps({"question": {"classes": ["sky"]}}).encode(), "application/json")
+
+    answer = client.post("/v1/jobs", files={"archive": ("a.zip", zipped(PICTURES)), "request": asked})
+
+    assert finished(client, answer)["classes"] == ["sky"]
+
+
 @pytest.mark.parametrize("pack", [zipped, tarred])
 def test_each_picture_of_an_archive_has_one_line(client: httpx.Client, pack: Any) -> None:
     job = finished(client, create(client, pack(PICTURES)))
