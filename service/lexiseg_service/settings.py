@@ -226,6 +226,12 @@ class Settings(BaseSettings):
     job_archive_bytes: Annotated[int, Read(GATEWAYS, JOBS)] = Field(
         2**30, ge=1, description="bytes of an archive that is sent with a job"
     )
+    jobs_per_client: Annotated[int, Read(GATEWAYS, JOBS)] = Field(
+        500, ge=1, description="jobs kept of one key or address; at most 16 of them have not ended"
+    )
+    job_bytes_per_client: Annotated[int, Read(GATEWAYS, JOBS)] = Field(
+        10 * 2**30, ge=1, description="bytes of archives and results kept of one key or address"
+    )
     webhook_networks: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, JOBS)] = Field(
         (), description="networks like 10.0.0.0/8 that webhooks may reach besides public hosts, between commas"
     )

@@ -70,11 +70,14 @@ class Eraser:
 
     async def _go_on(self) -> None:
         recorded = await self._ask(self._store.erasures)
-        await self._remove(tuple(recorded))
-        for identity, since in recorded.items():
-            if identity not in self.failing and since + RECORD_SECONDS < time.time():
+        due = {identity: since for identity, since in recorded.items() if since <= time.time()}
+        self.failing &= due.keys()
+        await self._remove(tuple(due))
+        for identity, since in due.items():
+            if await self._ask(self._store.job, identity) is not None:  # added and never planned: its gateway is gone
+                await self._ask(self._store.erase, [identity])
+            elif identity not in self.failing and since + RECORD_SECONDS < time.time():
                 await self._ask(self._store.erased, identity)
-        self.failing &= recorded.keys()
 
     async def _erase_expired(self) -> None:
         expired = []

@@ -13,6 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
+from lexiseg_service.gateway.jobs.quota import Amounts
+
+ADDING_SECONDS = 3600.0  # from `Store.add` to `Store.plan`; after it the gateway that added the job is gone
 SourceKind = Literal["urls", "folder", "zip", "tar", "label-studio"]
 Format = Literal["jsonl", "parquet", "coco", "yolo", "label-maps"]
 Notice = Literal["none", "due", "sent", "given up"]  # of the end of a job, to its webhook
@@ -92,8 +95,21 @@ class Store(Protocol):
         StoreAway: nothing can be read or written now; the same call may be repeated.
     """
 
-    def add(self, job: Job, pictures: Sequence[Picture]) -> None:
-        """Add a job."""
+    def add(self, job: Job, n_bytes: int, limits: Amounts) -> Amounts | None:
+        """Add a job without its pictures, in one step with a look at what its client has.
+
+        Args:
+            job: is erased after some time unless `plan` follows.
+            n_bytes: of its archive.
+            limits: of all jobs of its client, with this one.
+
+        Returns:
+            What the client has, if that leaves no room: nothing is added.
+        """
+        ...
+
+    def plan(self, identity: str, pictures: Sequence[Picture]) -> bool:
+        """Add the pictures of a job, which may be taken from now on; False: there is no such job."""
         ...
 
     def jobs(self) -> list[Job]:
@@ -124,8 +140,8 @@ class Store(Protocol):
         """Take up to `count` pictures that nobody else holds; those that this holder has already come again."""
         ...
 
-    def commit(self, identity: str, name: str, answered: Mapping[int, bool]) -> bool:
-        """Record a file of answers: numbers of its pictures, each with whether it failed.
+    def commit(self, identity: str, name: str, answered: Mapping[int, bool], n_bytes: int) -> bool:
+        """Record a file of answers: numbers of its pictures, each with whether it failed, and its size.
 
         Returns:
             False if there is no such job. A repeated call changes nothing.
@@ -153,7 +169,10 @@ class Store(Protocol):
         ...
 
     def erasures(self) -> Mapping[str, float]:
-        """Ids of the jobs whose files are to be removed, and since when, in seconds since the epoch."""
+        """Ids of the jobs whose files are to be removed, and from when, in seconds since the epoch.
+
+        A job that is added and not planned is one of them, from some time in the future.
+        """
         ...
 
     def erased(self, identity: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from lexiseg_model.files import private_folder
-from lexiseg_service.errors import InvalidValue, NotReady, RateLimited, UnknownJob, UrlFetchOff
+from lexiseg_service.errors import InvalidValue, NotReady, UnknownJob, UrlFetchOff
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.jobs.asker import Fetch
 from lexiseg_service.gateway.jobs.eraser import DAY, Eraser
@@ -32,6 +32,7 @@ from lexiseg_service.gateway.jobs.job import (
     StoreAway,
     Webhook,
 )
+from lexiseg_service.gateway.jobs.quota import limits_of, refusal
 from lexiseg_service.gateway.jobs.redis_store import RedisStore
 from lexiseg_service.gateway.jobs.runner import LEASE_SECONDS, POLL_SECONDS, Runner, part_path
 from lexiseg_service.gateway.jobs.schemas import JobInput
@@ -45,7 +46,6 @@ from lexiseg_service.times import rfc3339
 from lexiseg_service.watch.metrics import Metrics
 
 ID_BYTES = 12
-MAX_UNENDED = 16  # jobs of one key or address
 SOURCE = "one of `urls`, `folder` and the file `archive`"
 
 
@@ -119,7 +119,8 @@ class Jobs:
             InvalidValue: no source or several, no pictures or too many, or a question that is not as expected.
             NotAllowed: a folder that the operator does not allow.
             UrlFetchOff: URLs, and images by URL are switched off.
-            RateLimited: the client has too many jobs that have not ended.
+            RateLimited: the client's jobs take what they may.
+            TooLarge: the archive takes more than that.
             ServiceError: of other kinds, about the question.
         """
         if [asked.urls, asked.folder, archive, tasks].count(None) != 3:
@@ -133,29 +134,23 @@ class Jobs:
             await self._webhooks.check(asked.webhook.url)
         request = await self._use_case.request(asked.question, caller)
         classes = [entry.name for entry in request.vocabulary.classes]
-        await self._check_count(caller)
         identity = secrets.token_urlsafe(ID_BYTES)
-        try:
-            kind, root, pictures = await asyncio.to_thread(self._listed, identity, asked, archive, tasks)
-            job = Job(
-                identity,
-                caller.owner,
-                caller.client,
-                time.time(),
-                len(pictures),
-                kind,
-                root,
-                question,
-                classes,
-                asked.to,
-                _webhook_of(asked, tasks),
-                "" if tasks is None else tasks.tool,
-            )
-            await self._ask_store(partial(self._store.add, job, pictures))
-        except BaseException:
-            with suppress(Exception):
-                await asyncio.to_thread(self._files.remove, identity)
-            raise
+        kind, root, pictures = await asyncio.to_thread(self._listed, identity, asked, archive, tasks)
+        job = Job(
+            identity,
+            caller.owner,
+            caller.client,
+            time.time(),
+            len(pictures),
+            kind,
+            root,
+            question,
+            classes,
+            asked.to,
+            _webhook_of(asked, tasks),
+            "" if tasks is None else tasks.tool,
+        )
+        await self._add(job, pictures, archive)
         self._runner.wake()
         return job, Progress(0, 0, notice="none" if job.webhook is None else "due")
 
@@ -175,17 +170,28 @@ class Jobs:
             kind, members = in_archive(archive, max_pictures)
             pictures = numbered(members, max_pictures, ARCHIVE)
             name = f"{identity}/{ARCHIVE}"
-            self._files.keep(name, archive)
             return kind, self._files.address(name), pictures
         except OSError as error:
-            raise NotReady(
-                f"the pictures cannot be listed or kept now: {error.strerror or error}", RETRY_SECONDS
-            ) from None
+            raise NotReady(f"the pictures cannot be listed now: {error.strerror or error}", RETRY_SECONDS) from None
 
-    async def _check_count(self, caller: Caller) -> None:
-        unended = await self._ask_store(self._store.open_jobs)
-        if sum(job.client == caller.client for job in unended) >= MAX_UNENDED:
-            raise RateLimited(f"{MAX_UNENDED} jobs of this client have not ended, its limit", RETRY_SECONDS)
+    async def _add(self, job: Job, pictures: Sequence[Picture], archive: BinaryIO | None) -> None:
+        """Add a job to the store, within its client's limits, then its archive, then its pictures."""
+        n_bytes = 0 if archive is None else archive.seek(0, 2)
+        limits = limits_of(self._settings)
+        held = await self._ask_store(partial(self._store.add, job, n_bytes, limits))
+        if held is not None:
+            raise refusal(held, limits, n_bytes)
+        try:
+            if archive is not None:
+                await asyncio.to_thread(self._files.keep, f"{job.id}/{ARCHIVE}", archive)
+            if not await self._ask_store(partial(self._store.plan, job.id, pictures)):
+                raise NotReady("the job was removed while it was added", RETRY_SECONDS)
+        except BaseException as error:
+            with suppress(NotReady):
+                await self._eraser.erase([job.id])
+            if isinstance(error, OSError):
+                raise NotReady(f"the pictures cannot be kept now: {error.strerror or error}", RETRY_SECONDS) from None
+            raise
 
     async def find(self, identity: str, caller: Caller) -> tuple[Job, Progress]:
         """A job of a caller, and where it stands.

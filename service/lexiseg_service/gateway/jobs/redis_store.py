@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from lexiseg_service.gateway.jobs.job import (
+    ADDING_SECONDS,
     Job,
     Notice,
     OpenJob,
@@ -32,6 +33,7 @@ from lexiseg_service.gateway.jobs.job import (
     rate_of,
     to_json,
 )
+from lexiseg_service.gateway.jobs.quota import Amounts
 from lexiseg_service.redis_link import RedisAway, RedisLink
 
 if TYPE_CHECKING:
@@ -42,24 +44,44 @@ INDEX = "lexiseg:jobs"
 ERASURES = "lexiseg:job-erasures"
 GROUP = "gateways"
 ENTRIES_PER_CALL = 1000  # of a plan
-ADDING_SECONDS = 3600  # after which the plan of a gateway that died while it added a job is gone
-# KEYS: job, pictures, index. ARGV: id, created, job as JSON, notice, client, total. Run twice, it changes nothing.
+# KEYS: job, index, erasures. ARGV: id, created, job as JSON, notice, client, total, bytes, time until when it must be
+# planned, and the limits on unended jobs, jobs and bytes. Run twice, it changes nothing. Jobs of 0.3 have no client.
 ADD = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('PERSIST', KEYS[2])
+if redis.call('EXISTS', KEYS[1]) == 1 then return {} end
+local unended, kept, bytes = 0, 0, 0
+for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  local other = redis.call('HMGET', 'lexiseg:job:{' .. id .. '}', 'client', 'ended', 'bytes')
+  if other[1] == ARGV[5] then
+    kept = kept + 1
+    if not other[2] then unended = unended + 1 end
+    bytes = bytes + (other[3] or 0)
+  end
+end
+if unended >= tonumber(ARGV[9]) or kept >= tonumber(ARGV[10]) or bytes + ARGV[7] > tonumber(ARGV[11]) then
+  return {unended, kept, bytes}
+end
 redis.call('HSET', KEYS[1], 'content', ARGV[3], 'done', 0, 'failed', 0, 'notice', ARGV[4],
-  'client', ARGV[5], 'total', ARGV[6])
-redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
+  'client', ARGV[5], 'total', ARGV[6], 'bytes', ARGV[7])
+redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
+redis.call('ZADD', KEYS[3], ARGV[8], ARGV[1])
+return {}
+"""
+# KEYS: job, pictures, erasures. ARGV: id, group. Pictures may be taken once there is a group. Run twice, as once.
+PLAN = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.pcall('XGROUP', 'CREATE', KEYS[2], ARGV[2], '0')
+redis.call('PERSIST', KEYS[2])
+redis.call('ZREM', KEYS[3], ARGV[1])
 return 1
 """
-# KEYS: job, pictures, parts. ARGV: group, name of the part, total, then number and failed (0 or 1) of each picture.
+# KEYS: job, pictures, parts. ARGV: group, name of the part, total, bytes, then number and failed (0 or 1) of each.
 COMMIT = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if redis.call('HEXISTS', KEYS[3], ARGV[2]) == 1 then return 1 end
 local time = redis.call('TIME')
 local now = string.format('%.3f', time[1] + time[2] / 1e6)
 local done, failed, superseded = 0, 0, {}
-for i = 4, #ARGV, 2 do
+for i = 5, #ARGV, 2 do
   local entry = '0-' .. (ARGV[i] + 1)
   if redis.call('XACK', KEYS[2], ARGV[1], entry) == 1 then
     redis.call('XDEL', KEYS[2], entry)
@@ -72,6 +94,7 @@ local place = redis.call('HLEN', KEYS[3])
 local part = place .. ' ' .. now .. ' ' .. done .. ' ' .. failed .. ' ' .. table.concat(superseded, ',')
 redis.call('HSET', KEYS[3], ARGV[2], part)
 local settled = redis.call('HINCRBY', KEYS[1], 'done', done) + redis.call('HINCRBY', KEYS[1], 'failed', failed)
+redis.call('HINCRBY', KEYS[1], 'bytes', ARGV[4])
 redis.call('HDEL', KEYS[1], 'detail')
 if settled == tonumber(ARGV[3]) then redis.call('HSET', KEYS[1], 'ended', now) end
 return 1
@@ -111,17 +134,23 @@ class RedisStore:
         self._link = link
         self._clock = clock
 
-    def add(self, job: Job, pictures: Sequence[Picture]) -> None:
+    def add(self, job: Job, n_bytes: int, limits: Amounts) -> Amounts | None:
         """As `Store.add`."""
-        key = _pictures(job.id)
-        self._ask(lambda client: client.delete(key))
+        notice: Notice = "none" if job.webhook is None else "due"
+        values = (job.id, job.created, to_json(job), notice, job.client, job.total, n_bytes)
+        until = self._clock() + ADDING_SECONDS
+        keys = (_job(job.id), INDEX, ERASURES)
+        held: Any = self._ask(lambda client: client.eval(ADD, 3, *keys, *values, until, *limits))
+        return Amounts(*held) if held else None
+
+    def plan(self, identity: str, pictures: Sequence[Picture]) -> bool:
+        """As `Store.plan`."""
+        key = _pictures(identity)
         for start in range(0, len(pictures), ENTRIES_PER_CALL):
             some = pictures[start : start + ENTRIES_PER_CALL]
             self._ask(partial(_add_entries, key=key, pictures=some))
-        notice: Notice = "none" if job.webhook is None else "due"
-        keys = (_job(job.id), key, INDEX)
-        values = (job.id, job.created, to_json(job), notice, job.client, job.total)
-        self._ask(lambda client: client.eval(ADD, 3, *keys, *values))
+        keys = (_job(identity), key, ERASURES)
+        return bool(self._ask(lambda client: client.eval(PLAN, 3, *keys, identity, GROUP)))
 
     def jobs(self) -> list[Job]:
         """As `Store.jobs`."""
@@ -186,14 +215,14 @@ class RedisStore:
             self._ask(lambda client: client.hsetnx(_job(identity), "started", str(now)))
         return [Picture(int(entry[b"number"]), entry[b"name"].decode(), entry[b"place"].decode()) for entry in taken]
 
-    def commit(self, identity: str, name: str, answered: Mapping[int, bool]) -> bool:
+    def commit(self, identity: str, name: str, answered: Mapping[int, bool], n_bytes: int) -> bool:
         """As `Store.commit`."""
         job = self.job(identity)
         if job is None:
             return False
         pairs = [value for number, failed in answered.items() for value in (number, int(failed))]
         keys = (_job(identity), _pictures(identity), _parts(identity))
-        return bool(self._ask(lambda client: client.eval(COMMIT, 3, *keys, GROUP, name, job.total, *pairs)))
+        return bool(self._ask(lambda client: client.eval(COMMIT, 3, *keys, GROUP, name, job.total, n_bytes, *pairs)))
 
     def parts(self, identity: str, after: int = 0) -> list[Part]:
         """As `Store.parts`."""
@@ -259,9 +288,7 @@ def _add_entries(client: redis.Redis, key: str, pictures: Sequence[Picture]) -> 
             if picture.number > last:
                 fields: Any = {"number": picture.number, "name": picture.name, "place": picture.place}
                 pipe.xadd(key, fields, id=f"0-{picture.number + 1}")
-        if last < 0:
-            pipe.xgroup_create(key, GROUP, "0")
-        pipe.expire(key, ADDING_SECONDS)
+        pipe.expire(key, int(ADDING_SECONDS))
         pipe.execute()
 
 

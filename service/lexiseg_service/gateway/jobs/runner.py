@@ -232,7 +232,7 @@ class Runner:
 
     def _put(self, identity: str, name: str, content: bytes, answered: Mapping[int, bool]) -> bool:
         self._files.write(part_path(identity, name), content)
-        return self._store.commit(identity, name, answered)
+        return self._store.commit(identity, name, answered, len(content))
 
     async def _insist(self, identity: str, put: Callable[[], bool]) -> bool:
         """Put a part until it succeeds, while the job says what holds it up; False: the job is gone."""

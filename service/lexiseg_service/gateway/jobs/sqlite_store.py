@@ -13,6 +13,7 @@ from typing import Any
 
 from lexiseg_model.files import PRIVATE, private_file
 from lexiseg_service.gateway.jobs.job import (
+    ADDING_SECONDS,
     Job,
     Notice,
     OpenJob,
@@ -25,6 +26,7 @@ from lexiseg_service.gateway.jobs.job import (
     rate_of,
     to_json,
 )
+from lexiseg_service.gateway.jobs.quota import Amounts
 
 BUSY_SECONDS = 10.0  # for another gateway's transaction
 SCHEMA = """
@@ -47,9 +49,10 @@ CREATE TABLE IF NOT EXISTS holders (id TEXT PRIMARY KEY, until REAL NOT NULL) WI
 CREATE TABLE IF NOT EXISTS erasures (id TEXT PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID;
 """
 # Columns of `jobs` that 0.3 did not have.
-ADDED = {"client": "TEXT NOT NULL DEFAULT ''"}
+ADDED = {"client": "TEXT NOT NULL DEFAULT ''", "bytes": "INTEGER NOT NULL DEFAULT 0"}
 FILL = "UPDATE jobs SET client = json_extract(content, '$.client') WHERE client = ''"
 OPEN = "SELECT id, client, total - done - failed FROM jobs WHERE ended IS NULL ORDER BY created, id"
+HELD = "SELECT coalesce(sum(ended IS NULL), 0), count(*), coalesce(sum(bytes), 0) FROM jobs WHERE client = ?"
 TAKE = """
 UPDATE pictures SET holder = :holder WHERE job = :job AND number IN (
     SELECT number FROM pictures WHERE job = :job AND part IS NULL
@@ -92,16 +95,29 @@ class SqliteStore:
                 run.execute(f"ALTER TABLE jobs ADD COLUMN {name} {ADDED[name]}")
             run.execute(FILL)
 
-    def add(self, job: Job, pictures: Sequence[Picture]) -> None:
+    def add(self, job: Job, n_bytes: int, limits: Amounts) -> Amounts | None:
         """As `Store.add`."""
-        rows = ((job.id, picture.number, picture.name, picture.place) for picture in pictures)
         notice: Notice = "none" if job.webhook is None else "due"
         with self._transaction() as run:
+            held = Amounts(*run.execute(HELD, (job.client,)).fetchone())
+            if not held.has_room(limits, n_bytes):
+                return held
             run.execute(
-                "INSERT INTO jobs (id, created, content, total, notice, client) VALUES (?, ?, ?, ?, ?, ?)",
-                (job.id, job.created, to_json(job), job.total, notice, job.client),
+                "INSERT INTO jobs (id, created, content, total, notice, client, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (job.id, job.created, to_json(job), job.total, notice, job.client, n_bytes),
             )
+            run.execute("INSERT INTO erasures VALUES (?, ?)", (job.id, self._clock() + ADDING_SECONDS))
+        return None
+
+    def plan(self, identity: str, pictures: Sequence[Picture]) -> bool:
+        """As `Store.plan`."""
+        rows = ((identity, picture.number, picture.name, picture.place) for picture in pictures)
+        with self._transaction() as run:
+            if not run.execute("SELECT 1 FROM jobs WHERE id = ?", (identity,)).fetchone():
+                return False
+            run.execute("DELETE FROM erasures WHERE id = ?", (identity,))
             run.executemany("INSERT INTO pictures (job, number, name, place) VALUES (?, ?, ?, ?)", rows)
+        return True
 
     def jobs(self) -> list[Job]:
         """As `Store.jobs`."""
@@ -158,7 +174,7 @@ class SqliteStore:
                 run.execute("UPDATE jobs SET started = ? WHERE id = ? AND started IS NULL", (now, identity))
         return [Picture(*row) for row in sorted(taken)]
 
-    def commit(self, identity: str, name: str, answered: Mapping[int, bool]) -> bool:
+    def commit(self, identity: str, name: str, answered: Mapping[int, bool], n_bytes: int) -> bool:
         """As `Store.commit`."""
         with self._transaction() as run:
             if not run.execute("SELECT 1 FROM jobs WHERE id = ?", (identity,)).fetchone():
@@ -177,9 +193,9 @@ class SqliteStore:
                 (identity, number, name, now, done, failed, superseded),
             )
             run.execute(
-                "UPDATE jobs SET done = done + ?, failed = failed + ?, detail = NULL, "
+                "UPDATE jobs SET done = done + ?, failed = failed + ?, bytes = bytes + ?, detail = NULL, "
                 "ended = CASE WHEN done + failed + ? = total THEN ? ELSE NULL END WHERE id = ?",
-                (done, failed, done + failed, now, identity),
+                (done, failed, n_bytes, done + failed, now, identity),
             )
         return True
 

@@ -1,19 +1,33 @@
-"""Archives of pictures, and jobs asked over HTTP."""
+"""Gateways that take jobs, archives of pictures, and jobs asked over HTTP."""
 
 import io
 import json
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from tests import pictures
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import on_ports
 from tests.waiting import until
 
 QUESTION = {"classes": ["sky"]}
 PNG = pictures.encoded(pictures.small(side=32))
+
+
+@contextmanager
+def gateway(folder: Path, backend: KnownBackend | None = None, **settings: Any) -> Iterator[httpx.Client]:
+    """A client of a gateway with the state directory `folder`."""
+    with (
+        on_ports(backend or KnownBackend(), jobs=True, state_dir=folder, **settings) as ports,
+        httpx.Client(base_url=ports.url, timeout=60) as client,
+    ):
+        yield client
 
 
 def zipped(files: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:

@@ -2,14 +2,11 @@
 
 import asyncio
 import errno
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from lexiseg_service.errors import NotReady
@@ -20,9 +17,8 @@ from lexiseg_service.gateway.trainings.trainings import Trainings
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from tests.redis_server import RedisServer
-from tests.service.gateway.jobs.asking import PNG, create, finished, zipped
+from tests.service.gateway.jobs.asking import PNG, create, finished, gateway, zipped
 from tests.service.gateway.known_backend import KnownBackend
-from tests.service.gateway.serving import on_ports
 from tests.waiting import until
 
 REMOVES: dict[str, tuple[Any, str]] = {
@@ -30,15 +26,6 @@ REMOVES: dict[str, tuple[Any, str]] = {
     "vocabularies": (Vocabularies, "delete_all"),
 }
 ARCHIVE = zipped({f"{number:02d}.png": PNG for number in range(40)})
-
-
-@contextmanager
-def gateway(folder: Path, backend: KnownBackend | None = None, **settings: Any) -> Iterator[httpx.Client]:
-    with (
-        on_ports(backend or KnownBackend(), jobs=True, state_dir=folder, **settings) as ports,
-        httpx.Client(base_url=ports.url, timeout=60) as client,
-    ):
-        yield client
 
 
 @dataclass
