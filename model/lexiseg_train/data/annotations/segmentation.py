@@ -78,13 +78,18 @@ def checked_segmentation(segmentation: object, size: tuple[int, int]) -> Segment
             # A ring of one or two corners has no area; beside others it is a speck of a tool.
             kept = [ring for ring in rings if len(ring) >= MIN_RING or len(ring) % 2] or rings
             checked = [_checked_ring(ring, size) for ring in kept]
-            if min(size) > 2 and all(corners.max() <= 1 for corners in checked):
+            if _are_shares(np.concatenate(checked), size):
                 raise DatasetError("polygons between 0 and 1, as shares of the photograph; expected pixels")
             return [corners.reshape(-1).tolist() for corners in checked]
     except (ShapeError, KeyError, TypeError, ValueError, OverflowError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise DatasetError(f"a mask that cannot be read: {reason}") from None
     raise DatasetError(f"a mask that is neither run lengths nor polygons: {segmentation!r:.60}")
+
+
+def _are_shares(numbers: NDArray[np.float64], size: tuple[int, int]) -> bool:
+    """Whether coordinates are shares of a photograph's sides; the first pixel has whole ones between 0 and 1, too."""
+    return bool(min(size) > 1 and numbers.max() <= 1 and (numbers % 1).any())
 
 
 def _checked_runs(runs: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
@@ -169,7 +174,7 @@ def box_outline(box: tuple[float, float, float, float], size: tuple[int, int]) -
         DatasetError: it touches none.
     """
     left, top, box_width, box_height = box
-    if min(size) > 2 and max(left + box_width, top + box_height) <= 1:
+    if _are_shares(np.array([left, top, left + box_width, top + box_height]), size):
         raise DatasetError(f"a box of {list(box)}, as shares of the photograph; expected pixels")
     x0, x1 = (float(np.clip(side, 0, size[1])) for side in (np.floor(left), np.ceil(left + box_width)))
     y0, y1 = (float(np.clip(side, 0, size[0])) for side in (np.floor(top), np.ceil(top + box_height)))

@@ -1,4 +1,5 @@
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from lexiseg_model.methods.dense_clip.retrieval import read_bank
 from lexiseg_model.segmenter import BankRows
 from lexiseg_service.commands.bulk.export import UNSAFE, Names
+from lexiseg_train.data.own.prepare import read_own
 from tests import coco, pictures
 from tests.service.commands.bulk import jobs
 from tests.service.commands.command_line import CommandLine
@@ -21,7 +23,7 @@ def out(lexiseg: CommandLine, tmp_path: Path) -> Path:
     """A finished job with one input that failed."""
     source = jobs.folder(tmp_path / "in", 3)
     (source / "torn.jpg").write_bytes(b"\xff\xd8\xff")
-    forms = ("--to", "webdataset", "--to", "yolo")
+    forms = ("--to", "webdataset", "--to", "yolo", "--to", "coco")
     outcome = lexiseg("bulk", source, tmp_path / "out", "-c", "sky", "-c", "cat", "--local", *forms)
     assert outcome.status == 0, outcome.err
     return tmp_path / "out"
@@ -46,6 +48,24 @@ def test_yolo_labels_are_the_masks(out: Path, tmp_path: Path) -> None:
             assert drawn[expected].mean() > 0.9
             compared += 1
     assert compared
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo"])
+def test_training_reads_the_masks_back(out: Path, tmp_path: Path, form: str) -> None:
+    if form == "coco":
+        shutil.copytree(tmp_path / "in", out / "coco", dirs_exist_ok=True)  # beside its JSON
+
+    own = read_own(out / form)
+
+    read = {picture.image.name: picture.read().mask for picture in (*own.train, *own.held_out)}
+    for row in jobs.rows(out):
+        if row["status"] == "ok":
+            mask = read[Path(row["id"]).name]
+            expected = np.zeros(mask.shape, np.uint8)
+            for segment in row["segments"]:
+                expected[coco.decode(segment["rle"]) > 0] = own.classes.index(["sky", "cat"][segment["class_index"]])
+            assert np.array_equal(mask, expected)
+    assert len(read) == 3
 
 
 def test_yolo_lists_the_pictures_that_it_has_written(out: Path) -> None:

@@ -1,0 +1,266 @@
+"""What each writer of data sets writes, our own readers for training and evaluation read: every pixel is compared."""
+
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from lexiseg_client import Segmentation
+from lexiseg_client.folders import WRITERS, writer_of
+from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.types import ClassEntry
+from lexiseg_service.commands.image_files import Source
+from lexiseg_service.commands.question import question_of
+from lexiseg_service.commands.segment.formats import FORMATS as COMMAND_FORMATS
+from lexiseg_service.commands.segment.run import Job, Results
+from lexiseg_service.gateway.jobs.formats import FORMATS as JOB_FORMATS
+from lexiseg_service.gateway.jobs.formats import stems_of
+from lexiseg_service.settings import Settings
+from lexiseg_train.data.alike import pixel_digest
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.data.outlines import outlined_scenes
+from lexiseg_train.data.own.prepare import read_own
+from lexiseg_train.data.read_scenes import read_instance_scenes
+from tests import coco
+from tests.clients.formats import made
+
+Mask = NDArray[np.bool_]
+Answers = Mapping[str, Segmentation]  # by the name of the photograph
+Write = Callable[[Path, Answers, list[str], Path], None]  # from the folder of the photographs to that of the set
+SIZE = (40, 60)
+
+
+def boxes(*places: tuple[int, int, int, int], without: tuple[int, int, int, int] | None = None) -> Mask:
+    """Rectangles (top, bottom, left, right), without one."""
+    mask = np.zeros(SIZE, bool)
+    for top, bottom, left, right in places:
+        mask[top:bottom, left:right] = True
+    if without is not None:
+        mask[without[0] : without[1], without[2] : without[3]] = False
+    return mask
+
+
+def blobs(seed: int) -> list[Mask]:
+    field = gaussian_filter(np.random.default_rng(seed).normal(size=SIZE), 1.5)
+    values = np.digitize(field, np.quantile(field, [0.4, 0.7]))
+    return [values == 1, values == 2]
+
+
+checks = np.indices(SIZE).sum(0) % 2 == 0
+SCENES: dict[str, list[Mask]] = {
+    "a hole, and an object in it": [boxes((5, 30, 5, 45), without=(10, 25, 15, 35)), boxes((14, 20, 20, 30))],
+    "several parts": [boxes((2, 8, 2, 8), (30, 38, 40, 58)), boxes((12, 20, 0, 60))],
+    "several parts with holes": [
+        boxes((2, 20, 2, 20), without=(5, 10, 5, 10)) | boxes((2, 30, 30, 58), without=(8, 25, 40, 50)),
+        boxes((32, 38, 0, 9)),
+    ],
+    "masks that overlap": [boxes((5, 35, 5, 40)), boxes((10, 20, 30, 55))],
+    "parts that overlap another": [boxes((0, 4, 0, 4), (8, 38, 8, 40)), boxes((0, 20, 0, 20))],
+    "the first pixel and the last": [boxes((0, 1, 0, 1)), boxes((39, 40, 59, 60))],
+    "pixels that touch at corners": [checks & boxes((5, 25, 5, 25)), boxes((30, 32, 0, 60))],
+    "blobs": blobs(0),
+    "specks": blobs(1),
+}
+NAMES = {
+    "plain": ["cat", "dog"],
+    "of other scripts": ["straße", "犬 \N{DOG FACE}"],
+    "with signs": ["a/b: c", '"d" #e, {f}'],
+    "that are numbers": ["1", "0.5"],
+    "for no class": ["__ignore__", "_background_"],
+}
+
+
+def answer(masks: list[Mask], names: list[str]) -> Segmentation:
+    segments = [made.segment(index, name, mask) for index, (name, mask) in enumerate(zip(names, masks, strict=True))]
+    return made.answer(size=SIZE, segments=tuple(segments))
+
+
+def expected(masks: list[Mask], names: list[str]) -> NDArray[np.object_]:
+    """The name of each pixel's class; the smaller mask is above."""
+    meant = {"__ignore__": "unknown", "_background_": BACKGROUND}
+    pixels = np.full(SIZE, BACKGROUND, object)
+    for mask, name in sorted(zip(masks, names, strict=True), key=lambda each: -int(each[0].sum())):
+        pixels[mask] = meant.get(name, name)
+    return pixels
+
+
+def read(folder: Path) -> dict[str, NDArray[np.object_]]:
+    """As training reads a set: the name of each pixel's class, by the digest of the photograph."""
+    own = read_own(folder)
+    names = np.array([*own.classes, *[""] * (IGNORE - len(own.classes)), "unknown"], object)
+    readings = [picture.read(len(own.classes)) for picture in (*own.train, *own.held_out)]
+    return {pixel_digest(image): names[mask] for image, mask in readings}  # YOLO lists one photograph twice
+
+
+def by_client(to: str) -> Write:
+    def write(photographs: Path, answers: Answers, names: list[str], out: Path) -> None:
+        writer = writer_of(to, photographs, out, names)
+        for name, each in answers.items():
+            writer.add(photographs / name, each)
+        writer.close()
+
+    return write
+
+
+def by_command(kind: Any) -> Write:
+    def write(photographs: Path, answers: Answers, names: list[str], out: Path) -> None:
+        sources = [Source(str(photographs / name), photographs / name) for name in answers]
+        job = Job(sources, question_of(names, None), out, kind, Settings().limits)
+        results = Results(job, [ClassEntry(name) for name in names], "tiny@1")
+        for source, each in zip(sources, answers.values(), strict=True):
+            assert source.path is not None
+            results.add(source, source.path.read_bytes(), each)
+        results.write()
+
+    return write
+
+
+def by_job(to: Any) -> Write:
+    def write(photographs: Path, answers: Answers, names: list[str], out: Path) -> None:
+        lines = [
+            {"number": number, "image": name, "answer": each.to_dict(), "problem": None}
+            for number, (name, each) in enumerate(answers.items())
+        ]
+        kind = JOB_FORMATS[to]
+        content = b"".join(kind.write(lambda: lines, names))
+        out.mkdir()
+        if kind.media_type == "application/zip":
+            zipfile.ZipFile(io.BytesIO(content)).extractall(out)
+        else:
+            (out / kind.file).write_bytes(content)
+
+    return write
+
+
+READ: dict[str, Write] = {  # formats with a reader, by door
+    **{f"client, {to}": by_client(to) for to in ("coco", "yolo")},
+    **{f"command, {kind}": by_command(kind) for kind in ("coco", "yolo", "labelme")},
+    **{f"job, {to}": by_job(to) for to in ("coco", "yolo")},
+}
+NOT_READ: dict[str, Write] = {
+    "client, label-studio": by_client("label-studio"),
+    **{f"command, {kind}": by_command(kind) for kind in ("voc", "labelmap", "cutout")},
+    "job, label-maps": by_job("label-maps"),
+}
+
+
+def test_every_format_of_every_door_is_among_these() -> None:
+    doors: dict[str, Iterable[str]] = {"client": WRITERS, "command": COMMAND_FORMATS, "job": JOB_FORMATS}
+    formats = {f"{door}, {name}" for door, writers in doors.items() for name in writers}
+
+    assert formats == {*READ, *NOT_READ, "client, labelme", "job, parquet"}
+
+
+def photograph(path: Path, seed: int = 0) -> NDArray[np.uint8]:
+    pixels = np.random.default_rng(seed).integers(0, 255, (*SIZE, 3), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def written_set(write: Write, answers: Answers, names: list[str], root: Path) -> Path:
+    """A set of photographs, in it or beside it: one that wants them at a place gets them there."""
+    photographs, out = root / "photographs", root / "set"
+    write(photographs, answers, names, out)
+    if not (out / "images").is_dir():
+        wanted = stems_of(answers) if (out / "labels").is_dir() else (name.removesuffix(".png") for name in answers)
+        for name, stem in zip(answers, wanted, strict=True):
+            place = out / ("images" if (out / "labels").is_dir() else "") / f"{stem}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(photographs / name, place)
+    return out
+
+
+def written(write: Write, masks: list[Mask], names: list[str], root: Path) -> Path:
+    """A set of one photograph."""
+    photograph(root / "photographs" / "a b.png")
+    return written_set(write, {"a b.png": answer(masks, names)}, names, root)
+
+
+@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.parametrize("door", READ)
+def test_what_is_written_is_read_back(door: str, scene: str, tmp_path: Path) -> None:
+    out = written(READ[door], SCENES[scene], NAMES["plain"], tmp_path)
+
+    (pixels,) = read(out).values()
+
+    assert (pixels != expected(SCENES[scene], NAMES["plain"])).sum() == 0
+
+
+@pytest.mark.parametrize("names", NAMES)
+@pytest.mark.parametrize("door", READ)
+def test_names_of_classes_come_back(door: str, names: str, tmp_path: Path) -> None:
+    masks = [*SCENES["masks that overlap"], boxes((36, 40, 0, 60))]
+    labels = [*NAMES[names], "other"]
+    out = written(READ[door], masks, labels, tmp_path)
+
+    (pixels,) = read(out).values()
+
+    assert (pixels != expected(masks, labels)).sum() == 0
+
+
+PHOTOGRAPHS = ("a.png", "below/b.png", "below/deep/straße 1.png", "100% #2.png", "日本, 'x'.png", "-c.png")
+
+
+@pytest.mark.parametrize("door", READ)
+def test_photographs_of_odd_names_keep_their_masks(door: str, tmp_path: Path) -> None:
+    answers, truth = {}, {}
+    for seed, name in enumerate(PHOTOGRAPHS):
+        masks = blobs(seed)
+        pixels = photograph(tmp_path / "photographs" / name, seed)
+        answers[name] = answer(masks, NAMES["plain"])
+        truth[pixel_digest(pixels)] = expected(masks, NAMES["plain"])
+
+    read_back = read(written_set(READ[door], answers, NAMES["plain"], tmp_path))
+
+    assert read_back.keys() == truth.keys()
+    assert all((read_back[digest] == pixels).all() for digest, pixels in truth.items())
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_simplified_polygons_of_labelme_stray_by_a_pixel(scene: str, tmp_path: Path) -> None:
+    out = written(by_client("labelme"), SCENES[scene], NAMES["plain"], tmp_path)
+
+    (pixels,) = read(out).values()
+
+    truth = expected(SCENES[scene], NAMES["plain"])
+    edges = np.zeros(SIZE, bool)
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        for sign in (1, -1):
+            moved = np.roll(truth, (sign * down, sign * right), (0, 1))
+            edges |= moved != truth
+    assert not ((pixels != truth) & ~edges).any()
+
+
+@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.parametrize("door", [door for door in READ if door.endswith("coco")])
+def test_evaluation_reads_every_mask_of_coco(door: str, scene: str, tmp_path: Path) -> None:
+    out = written(READ[door], SCENES[scene], NAMES["plain"], tmp_path)
+    (listing,) = (path for path in out.rglob("*.json") if "annotations" in json.loads(path.read_text()))
+
+    instances = read_instance_scenes(str(listing.relative_to(out)), out, "val", lambda _: None)
+    outlines = outlined_scenes(listing)
+
+    read_masks = [coco.decode(each["segmentation"]) for each in instances.scenes[0].read_truth()]
+    outlined = [coco.decode({"size": list(each.size), "counts": each.counts}) for each in outlines[0].read_truth()]
+    assert [entry.name for entry in instances.classes] == NAMES["plain"]
+    for masks in (read_masks, outlined):
+        assert all(np.array_equal(mask, truth) for mask, truth in zip(masks, SCENES[scene], strict=True))
+
+
+@pytest.mark.parametrize("door", NOT_READ)
+def test_a_format_without_a_reader_is_refused(door: str, tmp_path: Path) -> None:
+    out = written(NOT_READ[door], SCENES["several parts"], NAMES["plain"], tmp_path)
+
+    with pytest.raises(DatasetError, match=r"expected COCO's JSON|known layout"):
+        read_own(out)
