@@ -4,12 +4,13 @@ import io
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_client import AsyncClient, Background, Class, Client, Segmentation, UndecodableImage
+from lexiseg_client import AsyncClient, Background, Class, Client, Segmentation, UndecodableImage, UnusableImage
 from tests import coco, pictures
 from tests.clients.spies import Spy
 from tests.integration.server import Server
@@ -143,6 +144,16 @@ def test_the_first_failure_ends_it_unless_failures_are_returned(client: Client, 
     outcomes = list(client.map(images, ["sky"], on_error="return"))
 
     assert [type(outcome) for outcome in outcomes] == [Segmentation, UndecodableImage, FileNotFoundError, Segmentation]
+
+
+def test_what_is_no_image_at_all_is_the_error_of_its_place(client: Client, tmp_path: Path) -> None:
+    closed = (tmp_path / "closed.jpg").open("wb")
+    closed.close()
+    images: list[Any] = [None, "a\0.jpg", tmp_path, closed, np.zeros(3), IMAGES[0]]
+
+    outcomes = list(client.map(images, ["sky"], on_error="return"))
+
+    assert [type(outcome) for outcome in outcomes] == [UnusableImage] * 5 + [Segmentation]
 
 
 async def test_an_event_loop_does_the_same(server: Server) -> None:

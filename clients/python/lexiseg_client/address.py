@@ -6,7 +6,7 @@ import os
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 from urllib.parse import urlsplit
@@ -46,6 +46,12 @@ class Address:
     target: str
     secure: bool
     headers: Mapping[str, str] = field(repr=False)  # holds the key
+    is_target_guessed: bool = False  # the server says its port of gRPC
+
+    def with_grpc_port(self, port: int) -> Address:
+        """The same server, whose port of gRPC is known now."""
+        host = self.target.rpartition(":")[0]
+        return replace(self, target=f"{host}:{port}", is_target_guessed=False)
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -59,7 +65,7 @@ def read_address(url: str | None, target: str | None, api_key: str | None) -> Ad
     Args:
         url: http, https, grpc or grpcs; HOST:PORT without a scheme means gRPC. None: `LEXISEG_BASE_URL` if set, else
             http://localhost:8000.
-        target: HOST:PORT for gRPC; None: the URL's own with grpc, port 50051 of the same host with http.
+        target: HOST:PORT for gRPC; None: the URL's own with grpc, with http the port that the server says.
         api_key: None: `LEXISEG_API_KEY` if set.
 
     Raises:
@@ -87,6 +93,7 @@ def read_address(url: str | None, target: str | None, api_key: str | None) -> Ad
         protocol="grpc" if is_grpc else "rest",
         target=target or f"{host}:{port}",
         secure=SCHEMES[parts.scheme],
+        is_target_guessed=not is_grpc and target is None,
         headers=_key_headers(api_key if api_key is not None else os.environ.get(KEY_VARIABLE)),
     )
 

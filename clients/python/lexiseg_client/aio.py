@@ -142,7 +142,7 @@ class AsyncClient:
         **options: Unpack[StreamOptions],
     ) -> AsyncGenerator[FrameAnswer, None]:
         """See `Client.stream`; iterate with `async for`. An async iterable of frames runs in the event loop."""
-        connect = self._calls.connect(timeout)
+        connect = self._calls.connect(timeout, self._channel is not None)
         from lexiseg_client.rpc.messages import stream_config  # gRPC is optional
 
         return self._answers(connect, stream_config(classes, options), frames)

@@ -49,7 +49,7 @@ class Client:
         timeout: seconds for a call including its retries; each call can override it. No attempt or wait begins later;
             each read and write of an attempt gets the time that remains.
         retry: how often and how long to retry when the server is busy or unreachable.
-        grpc_target: HOST:PORT for `stream`; None: port 50051 of the same host.
+        grpc_target: HOST:PORT for `stream`; None: the port that the server says, on the same host.
         http: your own `httpx.Client`, for proxies, certificates or connection limits; you close it.
         channel: your own `grpc.Channel`; you close it.
 
@@ -251,7 +251,7 @@ class Client:
             MissingLibrary: gRPC is not installed.
             Exception: raised by `frames`.
         """
-        connect = self._calls.connect(timeout)
+        connect = self._calls.connect(timeout, self._channel is not None)
         from lexiseg_client.rpc.messages import stream_config  # gRPC is optional
 
         return self._answers(connect, stream_config(classes, options), frames)

@@ -133,7 +133,10 @@ def file_bytes(image: ImageLike) -> bytes:
     elif isinstance(image, PillowImage):
         return png.encode(_checked(np.asarray(image if image.mode in PNG_MODES else image.convert("RGB"))))
     elif isinstance(image, BinaryFile):
-        content = image.read()
+        try:
+            content = image.read()
+        except ValueError as error:  # it is closed, or open for writing
+            raise UnusableImage(f"expected a file open for reading ({error})") from None
         if not isinstance(content, bytes):
             raise UnusableImage(
                 f"expected a file open in binary mode, got one whose read returns {type(content).__name__}"
@@ -146,10 +149,13 @@ def file_bytes(image: ImageLike) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    """Raises UnusableImage: a folder; OSError: the file cannot be read."""
+    """Raises UnusableImage: a folder, or no path; OSError: the file cannot be read."""
     if path.is_dir():
         raise UnusableImage(f"{path} is a folder; for each of its pictures write client.map({str(path)!r}, ...)")
-    return path.read_bytes()
+    try:
+        return path.read_bytes()
+    except ValueError as error:  # a null character, or one that the file system cannot have
+        raise UnusableImage(f"{str(path)!r} is no path ({error})") from None
 
 
 def pictures_in(folder: Path) -> list[Path]:

@@ -15,7 +15,9 @@ from lexiseg_client.address import USER_AGENT, Address
 from lexiseg_client.calling.retries import RetryPolicy, exchange
 from lexiseg_client.calling.steps import Call, Send
 from lexiseg_client.errors import (
+    Forbidden,
     NoServer,
+    NotFound,
     NotOffered,
     ProxyFailed,
     TimedOut,
@@ -80,6 +82,15 @@ class RestTransport:
             detail=str(ready["detail"]),
             degraded=tuple(ready.get("degraded", ())),
         )
+
+    def grpc_port(self, deadline: float) -> Call[int | None]:
+        """The port of gRPC of GET /livez; None: an older server does not say it, or a proxy lacks the route."""
+        try:
+            reply = yield from exchange(Send("GET", "/livez"), self.policy, deadline)
+        except (Forbidden, NotFound):
+            return None
+        port = read(reply.content, dict).get("grpc_port")
+        return port if isinstance(port, int) else None
 
     def _probe(self, path: str, timeout: float) -> Call[dict[str, Any]]:
         """The JSON of a health probe.

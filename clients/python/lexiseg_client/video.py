@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from lexiseg_client.errors import ProblemError
+from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike
 from lexiseg_client.question.options import Classes, CommonOptions, Unpack, question_json
 from lexiseg_client.question.prompts import Point, Prompt
@@ -59,15 +59,16 @@ class FrameAnswer:
     """The answer to one frame.
 
     `answer` is None if the frame was `dropped` (a newer one overtook it) or failed (`error`, not raised: the stream
-    continues). `state_reset`: smoothing and tracking restarted, and followed objects were lost. `lost`: track ids of
-    followed objects that are not visible in this frame.
+    continues): a problem of the server, or why the image could not be sent, as `FileNotFoundError`. `state_reset`:
+    smoothing and tracking restarted, and followed objects were lost. `lost`: track ids of followed objects that are
+    not visible in this frame.
     """
 
     frame_id: str
     timestamp_us: int
     answer: Segmentation | None
     dropped: bool = False
-    error: ProblemError | None = field(default=None)
+    error: LexisegError | OSError | None = field(default=None)
     state_reset: bool = False
     lost: tuple[int, ...] = ()
 

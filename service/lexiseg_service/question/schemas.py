@@ -354,6 +354,7 @@ class Liveness(BaseModel):
 
     status: Literal["alive", "dead"] = Field(description="state of the process; dead: only a restart helps")
     detail: str = Field(description="reason for the status, for people")
+    grpc_port: int | None = Field(description="port of gRPC on the same host; null: none")
 
 
 class Readiness(BaseModel):

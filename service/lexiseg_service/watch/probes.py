@@ -9,12 +9,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_service.question.backend import Health
+from lexiseg_service.wire.server import GrpcServer
 
 
 async def get_liveness(request: Request) -> Response:
-    """Return 200 unless the process needs a restart."""
+    """Return 200 unless the process needs a restart, with the port of gRPC."""
     health: Health = request.app.state.use_case.health()
-    return _health(health.alive, {"status": "alive" if health.alive else "dead", "detail": health.detail})
+    grpc: GrpcServer = request.app.state.grpc
+    status = "alive" if health.alive else "dead"
+    return _health(health.alive, {"status": status, "detail": health.detail, "grpc_port": grpc.port or None})
 
 
 async def get_readiness(request: Request) -> Response:

@@ -94,9 +94,13 @@ class Calls:
         """See `Client.health`."""
         return self.transport.health(PROBE_TIMEOUT if timeout is None else timeout)
 
-    def connect(self, timeout: float | None) -> Call[None]:
-        """Connect by gRPC, for a stream."""
-        return self._grpc().connect(self._timeout if timeout is None else timeout)
+    def connect(self, timeout: float | None, has_channel: bool) -> Call[None]:
+        """Connect by gRPC, for a stream; the server is asked for its port unless the caller brought a channel."""
+        deadline = self.deadline(timeout)
+        if self.address.is_target_guessed and not has_channel:
+            port = yield from self.rest.grpc_port(deadline)
+            self.address = self.address if port is None else self.address.with_grpc_port(port)
+        yield from self._grpc().connect(deadline)
 
     def wait_until_ready(self, timeout: float | None) -> Call[Health]:
         """See `Client.wait_until_ready`."""

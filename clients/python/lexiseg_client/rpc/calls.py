@@ -106,9 +106,8 @@ class GrpcTransport:
         names = ", ".join(model.name for model in available)
         raise UnknownModel(Problem("unknown-model", "No such model", 404, f"no model {name!r} here; there is: {names}"))
 
-    def connect(self, seconds: float) -> Call[None]:
+    def connect(self, deadline: float) -> Call[None]:
         """Retry until the server answers a health check, so that a stream starts on an open connection."""
-        deadline = self._policy.clock() + seconds
         with suppress(ProblemError):
             yield from with_retries(partial(Invoke, "Check", b""), bytes, self._policy, deadline, repeatable=True)
 

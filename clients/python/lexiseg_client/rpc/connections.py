@@ -14,7 +14,7 @@ from lexiseg_client.address import Address
 from lexiseg_client.calling.steps import Invoke
 from lexiseg_client.errors import LexisegError, Unreachable
 from lexiseg_client.rpc.calls import OPTIONS, VIDEO, error_of_rpc, method
-from lexiseg_client.rpc.messages import frame_answer, item_message
+from lexiseg_client.rpc.messages import Items
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import FrameAnswer, StreamItem
 
@@ -60,7 +60,7 @@ class Connection:
             LexisegError: no server, the server refuses the stream, or the connection breaks.
             Exception: raised by `items`.
         """
-        frame_errors: list[Exception] = []
+        sending, frame_errors = Items(), list[Exception]()
         started = threading.Event()
 
         def requests() -> Generator[pb.SegmentVideoRequest, None, None]:
@@ -68,7 +68,7 @@ class Connection:
             yield first
             try:
                 for item in items:
-                    yield item_message(item)
+                    yield sending.message(item)
             except Exception as error:
                 frame_errors.append(error)
                 started.wait()  # the first frame may fail before `call` is assigned
@@ -79,7 +79,7 @@ class Connection:
         started.set()
         try:
             for message in call:
-                yield frame_answer(message)
+                yield sending.answer(message)
         except grpc.RpcError as error:
             if not frame_errors:
                 raise error_of_rpc(error, self._address.target) from error
@@ -114,7 +114,7 @@ class AsyncConnection:
         self, first: pb.SegmentVideoRequest, items: Iterable[StreamItem] | AsyncIterable[StreamItem]
     ) -> AsyncGenerator[FrameAnswer, None]:
         """See `Connection.stream`."""
-        frame_errors: list[Exception] = []
+        sending, frame_errors = Items(), list[Exception]()
         latest_config = [first]
 
         async def requests() -> AsyncGenerator[pb.SegmentVideoRequest, None]:
@@ -122,7 +122,7 @@ class AsyncConnection:
             yield first
             try:
                 async for item in _as_async(items):
-                    message = await asyncio.to_thread(item_message, item)
+                    message = await asyncio.to_thread(sending.message, item)
                     if message.HasField("config"):
                         latest_config[:] = [message]
                     yield message
@@ -134,7 +134,7 @@ class AsyncConnection:
         call: Any = self._channel.stream_stream(path, pack, unpack)(requests(), metadata=self._address.metadata)
         try:
             async for message in call:
-                yield frame_answer(message)
+                yield sending.answer(message)
         except grpc.RpcError as error:
             if not frame_errors:
                 raise await self._stream_error(error, latest_config[-1]) from error

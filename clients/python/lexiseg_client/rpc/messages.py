@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from google.protobuf.json_format import MessageToDict
 
+from lexiseg_client.calling.mapping import IMAGE_ERRORS
 from lexiseg_client.calling.retries import read_problem
-from lexiseg_client.errors import ProblemError, UnreadableAnswer, UnusableImage, error_of
+from lexiseg_client.errors import LexisegError, ProblemError, UnreadableAnswer, UnusableImage, error_of
 from lexiseg_client.images import ImageId, ImageUrl, Source, file_bytes
 from lexiseg_client.models import Model
 from lexiseg_client.question.options import Classes, question_json
@@ -102,33 +104,61 @@ def _config_message(fields: Mapping[str, Any]) -> pb.SegmentVideoRequest:
     return pb.SegmentVideoRequest(config=_set_fields(pb.StreamConfig(), fields))
 
 
-def item_message(item: StreamItem) -> pb.SegmentVideoRequest:
-    """The stream message of a frame, or of a `NewQuestion`.
+class Items:
+    """The items of a stream as messages, and the answers to its frames.
+
+    A frame whose image cannot be sent goes without one, so that its answer keeps its place; the answer has the error
+    that it had here.
+    """
+
+    def __init__(self) -> None:
+        self._sent = self._answered = 0  # frames
+        self._errors: dict[int, LexisegError | OSError] = {}  # by frame
+
+    def message(self, item: StreamItem) -> pb.SegmentVideoRequest:
+        """The stream message of a frame, or of a `NewQuestion`.
+
+        Raises:
+            TypeError, ValueError: an invalid option, prompt or track id.
+        """
+        if isinstance(item, NewQuestion):
+            return _config_message(item.fields)
+        frame = item if isinstance(item, Frame) else Frame(item)
+        try:
+            image = _image_of(frame)
+        except IMAGE_ERRORS as error:
+            self._errors[self._sent] = error
+            image = b""
+        self._sent += 1
+        prompts = prompts_json(list(frame.follow.values())) if frame.follow else []
+        follow = [
+            pb.Follow(track_id=track_id, prompt=pb.Prompt(**_region(prompt)))
+            for track_id, prompt in zip(frame.follow, prompts, strict=True)
+        ]
+        return pb.SegmentVideoRequest(
+            frame=pb.Frame(
+                image=image, timestamp_us=frame.timestamp_us, id=frame.id, follow=follow, unfollow=frame.unfollow
+            )
+        )
+
+    def answer(self, message: pb.SegmentVideoResponse) -> FrameAnswer:
+        """The answer to the next frame from its message."""
+        answer = frame_answer(message)
+        error = self._errors.pop(self._answered, None)
+        self._answered += 1
+        return answer if error is None else replace(answer, answer=None, dropped=False, error=error)
+
+
+def _image_of(frame: Frame) -> bytes:
+    """The image file of a frame.
 
     Raises:
         UnusableImage: not an image, or a URL or id.
         OSError: the image file cannot be read.
-        TypeError, ValueError: an invalid option, prompt or track id.
     """
-    if isinstance(item, NewQuestion):
-        return _config_message(item.fields)
-    frame = item if isinstance(item, Frame) else Frame(item)
     if isinstance(frame.image, (ImageId, ImageUrl)) or (isinstance(frame.image, str) and "://" in frame.image):
         raise UnusableImage("expected a frame's own bytes or pixels; a stream takes no URLs and no image ids")
-    prompts = prompts_json(list(frame.follow.values())) if frame.follow else []
-    follow = [
-        pb.Follow(track_id=track_id, prompt=pb.Prompt(**_region(prompt)))
-        for track_id, prompt in zip(frame.follow, prompts, strict=True)
-    ]
-    return pb.SegmentVideoRequest(
-        frame=pb.Frame(
-            image=file_bytes(frame.image),
-            timestamp_us=frame.timestamp_us,
-            id=frame.id,
-            follow=follow,
-            unfollow=frame.unfollow,
-        )
-    )
+    return file_bytes(frame.image)
 
 
 def _values(message: Any, *names: str) -> dict[str, Any]:

@@ -65,5 +65,5 @@ def http_app(backend: Backend, server: GrpcServer, metrics: Metrics) -> Starlett
 
     routes = [Route("/livez", get_liveness), Route("/readyz", get_readiness), Route("/metrics", get_metrics)]
     app = Starlette(routes=routes, lifespan=lifespan)
-    app.state.use_case, app.state.metrics = backend, metrics
+    app.state.use_case, app.state.metrics, app.state.grpc = backend, metrics, server
     return app
