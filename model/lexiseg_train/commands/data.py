@@ -229,6 +229,44 @@ def find_entities(
         typer.echo(f"{written.failed:,} failed and are asked again next time: {listing}.failed says why")
 
 
+@app.command("import")
+def import_data(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder, zip or tar of a set, in any known layout")],
+    target: Annotated[
+        Path | None, typer.Argument(metavar="DST", help="Folder of the set that is written; none with --dry-run")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is found, and write nothing")] = False,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="A folder above SRC, inside which its files may name others [default: SRC itself]"),
+    ] = None,
+    json: JsonReport = None,
+) -> None:
+    """Read a set as annotation tools export it, and write classes, images and masks: what tuning learns from.
+
+    SRC has COCO's JSON, YOLO's data.yaml, Labelme's JSON, or masks. The report says what it was read as, how many
+    photographs and pixels each class has, and what is left out. The exit status is 1 if it cannot be trained on.
+
+    Examples:
+
+      lexiseg data import project.zip --dry-run
+
+      lexiseg data import project.zip sets/mine --json report.json
+    """
+    from lexiseg_train.data.own.prepare import prepare, require_enough, survey
+
+    if (target is None) != dry_run:
+        raise typer.BadParameter("expected a folder, or --dry-run without one", param_hint="'DST'")
+    with bar_of(str(source)) as bar:
+        report = survey(source, root, bar.step) if target is None else prepare(source, target, None, root, bar.step)
+    for line in report.lines():
+        typer.echo(line)
+    for warning in report.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    write_json(json, report.as_json())
+    require_enough(report)
+
+
 @app.command("prepare")
 def prepare_data(
     name: Annotated[

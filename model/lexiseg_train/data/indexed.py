@@ -22,6 +22,7 @@ from lexiseg_model.pictures.formats import listed_suffixes
 from lexiseg_model.pictures.header import read_header
 from lexiseg_model.pictures.listing import pictures_in
 from lexiseg_model.pictures.reader import Picture, read
+from lexiseg_train.data.files.documents import read_json
 
 JPEG_QUALITY = 95
 MAX_PIXELS = 180_000_000  # of a photograph; more is a damaged header
@@ -37,7 +38,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as picture:
             yield picture
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise SampleError(str(path), f"cannot be read as an image: {error}") from None
 
 
@@ -275,10 +276,7 @@ def read_classes(listing: Path) -> tuple[str, ...]:
     Raises:
         DatasetError: the file is not a list of names, or `background` is not the first one.
     """
-    try:
-        classes = json.loads(listing.read_bytes())  # with a byte-order mark, too
-    except ValueError as error:
-        raise DatasetError(f"{listing} is not JSON: {error}") from None
+    classes = read_json(listing)
     if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
         raise DatasetError(f"{listing}: expected a list of class names, index = mask value")
     classes = [plain(name) for name in classes]

@@ -7,7 +7,6 @@ an image once for each of its annotations, or an annotation twice.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,10 +29,12 @@ from lexiseg_train.data.annotations.segmentation import (
     box_outline,
     checked_box,
     checked_segmentation,
-    checked_size,
     is_blank,
     whole_number,
 )
+from lexiseg_train.data.annotations.sizes import SizeOf, stated_size
+from lexiseg_train.data.files.documents import read_json
+from lexiseg_train.data.files.limits import PUBLISHED_JSON, JsonLimits
 
 LISTS = ("images", "annotations", "categories")
 
@@ -46,13 +47,24 @@ def id_order(identity: Id) -> tuple[bool, int, str]:
 def is_coco(path: Path) -> bool:
     """Whether a file is JSON with the lists of COCO."""
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = read_json(path)
+    except DatasetError:
         return False
-    return isinstance(content, dict) and content.keys() >= set(LISTS)
+    return isinstance(content, dict) and all(isinstance(content.get(name), list) for name in LISTS)
 
 
-def read_coco_file(listing: Path, categories: Collection[int] | None = None) -> CocoFile:
+def is_panoptic(path: Path) -> bool:
+    """Whether a file of COCO's lists has segments in PNG files in place of outlines."""
+    entries = read_json(path)["annotations"][:1]
+    return any(isinstance(entry, dict) and "segments_info" in entry for entry in entries)
+
+
+def read_coco_file(
+    listing: Path,
+    categories: Collection[int] | None = None,
+    size_of: SizeOf = stated_size,
+    limits: JsonLimits = PUBLISHED_JSON,
+) -> CocoFile:
     """Read a file of instances; an image that cannot be used is left out, counted and named.
 
     So is an annotation: pixels of its box are unknown, without a box all that no other annotation explains.
@@ -60,17 +72,19 @@ def read_coco_file(listing: Path, categories: Collection[int] | None = None) -> 
     Args:
         listing: the file.
         categories: ids that a public set has; None: those of the file.
+        size_of: (H, W) of a photograph by its name and what the file states.
+        limits: of the file.
 
     Raises:
         DatasetError: the file is missing or not of COCO's instances, none of its images can be used, two images or
             categories share an id, or a category is none of `categories`.
     """
-    content = _lists(listing, needs_categories=categories is None)
+    content = _lists(listing, limits, needs_categories=categories is None)
     try:
         names = _categories(content["categories"])
         if categories is not None:
             names = {category: names.get(category) or str(category) for category in categories}
-        images, unusable, image_faults = _images(content["images"])
+        images, unusable, image_faults = _images(content["images"], size_of)
     except (DatasetError, ValueError, KeyError, TypeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise DatasetError(as_text(f"{listing} is not a file of COCO's instances: {reason}")) from None
@@ -87,7 +101,7 @@ def read_coco_file(listing: Path, categories: Collection[int] | None = None) -> 
     unique = {image.file_name: image for image in images.values()}
     n_groups = 0 if all_groups else sum(map(_is_group, entries))
     named = {category: name for category, name in names.items() if name is not None}
-    return CocoFile(named, list(unique.values()), n_groups, warnings)
+    return CocoFile(named, list(unique.values()), n_groups, warnings, tuple(map(as_text, image_faults)))
 
 
 def _place(
@@ -125,14 +139,9 @@ def _refuse_unknown(listing: Path, entries: Sequence[dict[str, Any]], names: Col
             raise DatasetError(f"{listing}: unknown category {category}; expected one of the {len(names)} of the set")
 
 
-def _lists(listing: Path, needs_categories: bool) -> dict[str, list[dict[str, Any]]]:
+def _lists(listing: Path, limits: JsonLimits, needs_categories: bool) -> dict[str, list[dict[str, Any]]]:
     """The lists of a file, of objects. Raises DatasetError: it lacks one of them."""
-    try:
-        content = json.loads(listing.read_bytes())
-    except OSError as error:
-        raise DatasetError(f"{listing}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{listing} is not JSON: {error}") from None
+    content = read_json(listing, limits)
     if isinstance(content, dict) and not needs_categories:
         content.setdefault("categories", [])
     for name in LISTS:
@@ -171,7 +180,9 @@ def _categories(entries: Sequence[dict[str, Any]]) -> dict[Id, str | None]:
     return names
 
 
-def _images(entries: Sequence[dict[str, Any]]) -> tuple[dict[Id | None, CocoImage], Collection[Id], list[str]]:
+def _images(
+    entries: Sequence[dict[str, Any]], size_of: SizeOf
+) -> tuple[dict[Id | None, CocoImage], Collection[Id], list[str]]:
     """Images by id; those of one file are one image. Also the ids of unusable ones, and why they are unusable.
 
     Raises:
@@ -185,7 +196,7 @@ def _images(entries: Sequence[dict[str, Any]]) -> tuple[dict[Id | None, CocoImag
         name = _image_name(entry)
         identity = _id_or_none(entry.get("id"))
         try:
-            image = CocoImage(name, checked_size(entry.get("height"), entry.get("width")), [])
+            image = CocoImage(name, size_of(name, entry.get("height"), entry.get("width")), [])
             identity = _id(entry.get("id"))
         except DatasetError as error:
             faults.append(f"image {name}: {error}")

@@ -47,13 +47,14 @@ class CocoImage(NamedTuple):
 class CocoFile(NamedTuple):
     """Category names in the order of the file, images by rising id; `warnings` are sentences about what is not read.
 
-    A category may be called BACKGROUND.
+    A category may be called BACKGROUND. `unusable` names the images that are left out, each with the reason.
     """
 
     categories: dict[Id, str]
     images: list[CocoImage]
     n_groups: int  # ignored annotations that show several objects (`iscrowd`)
     warnings: tuple[str, ...]
+    unusable: tuple[str, ...] = ()
 
 
 def class_name(label: object) -> str | None:

@@ -2,56 +2,61 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.pictures.listing import pictures_in
-from lexiseg_train.data.annotations.content import CocoFile, CocoImage, Id, not_read
+from lexiseg_model.file_names import as_text
+from lexiseg_model.pictures.formats import is_picture_name
+from lexiseg_train.data.annotations.content import CocoFile, CocoImage, Id, images_left_out, not_read
 from lexiseg_train.data.annotations.labelme_shapes import read_shapes
-from lexiseg_train.data.annotations.photographs import is_file
-from lexiseg_train.data.annotations.segmentation import checked_size
+from lexiseg_train.data.annotations.photographs import Photographs
+from lexiseg_train.data.annotations.sizes import MeasuredSizes
+from lexiseg_train.data.files.documents import read_json
+from lexiseg_train.data.files.inside import SetFiles
 
 
 def is_labelme(path: Path) -> bool:
     """Whether a file is Labelme's JSON."""
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = read_json(path)
+    except DatasetError:
         return False
-    return isinstance(content, dict) and isinstance(content.get("shapes"), list) and "imagePath" in content
+    return isinstance(content, dict) and isinstance(content.get("shapes"), list)
 
 
-def read_labelme(files: Sequence[Path], folder: Path) -> CocoFile:
-    """Read the files of a folder; images are named relative to it, and labels are the ids of their categories.
+def read_labelme(listings: Sequence[Path], files: SetFiles) -> CocoFile:
+    """Read the files of a set; images are named by their paths in it, and labels are the ids of their categories.
 
-    Rectangles are boxes without an outline. A line or a point marks an object of unknown extent.
-
-    Raises:
-        DatasetError: a file states an impossible size of its photograph, or names none.
+    Rectangles are boxes without an outline. A line or a point marks an object of unknown extent. Files whose photograph
+    is missing, cannot be read or is of another size are left out, counted and named.
     """
-    images, faults, n_shapes, n_boxes = [], list[str](), 0, 0
-    for path in files:
-        content = json.loads(path.read_bytes())
+    images, unusable, faults, n_shapes, n_boxes = [], list[str](), list[str](), 0, 0
+    measured = MeasuredSizes(Photographs(files.folder / "*.json", files))
+    for path in listings:
+        content = read_json(path)
+        photograph = _photograph(path, content.get("imagePath"), files)
         try:
-            size = checked_size(content.get("imageHeight"), content.get("imageWidth"))
+            size = measured(photograph, content.get("imageHeight"), content.get("imageWidth"))
         except DatasetError as error:
-            raise DatasetError(f"{path}: {error}") from None
-        file_name = str(_photograph(path, str(content["imagePath"])).relative_to(folder))
+            unusable.append(as_text(f"{path.name}: {photograph}: {error}"))
+            continue
         shapes = read_shapes(content["shapes"], size)
         n_shapes += len(content["shapes"])
         faults += [f"shape {number} of {path.name}: {reason}" for number, reason in shapes.faults]
         n_boxes += shapes.n_boxes
-        images.append(CocoImage(file_name, size, shapes.annotations))
+        images.append(CocoImage(photograph, size, shapes.annotations))
     categories = [each.category for image in images for each in image.annotations]
     names: dict[Id, str] = {category: str(category) for category in categories if category is not None}
-    return CocoFile(names, images, 0, not_read(folder, n_shapes, faults, n_boxes))
+    warnings = images_left_out(files.folder, len(listings), unusable) + measured.warnings()
+    warnings += not_read(files.folder, n_shapes, faults, n_boxes)
+    return CocoFile(names, images, 0, warnings, tuple(unusable))
 
 
-def _photograph(path: Path, named: str) -> Path:
-    """The photograph of a file: the one it names, else the one of its own name beside it."""
-    place, parent = path.parent / named.replace("\\", "/"), path.parent.resolve()
-    if is_file(place) and place.resolve().is_relative_to(parent):
-        return path.parent / place.resolve().relative_to(parent)  # an absolute path, too
-    return next((each for each in pictures_in(path.parent) if each.stem == path.stem), path.parent / Path(named).name)
+def _photograph(path: Path, named: object, files: SetFiles) -> str:
+    """The photograph of a file, by its path in the set: the one it names, else the one of its own name beside it."""
+    place = files.place_of(path.parent)
+    if isinstance(named, str) and (file := files.find(named, (place,))) is not None and is_picture_name(file):
+        return files.place_of(file)
+    beside = (each for each in files.in_folder(place) if each.stem == path.stem and is_picture_name(each))
+    return next((files.place_of(each) for each in beside), str(named or path.stem))

@@ -2,65 +2,88 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
-
-import yaml
 
 from lexiseg_model.class_names import plain
 from lexiseg_model.errors import DatasetError, PictureError
-from lexiseg_model.file_names import as_text, visible_files
+from lexiseg_model.file_names import as_text
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_model.pictures.header import read_header
 from lexiseg_train.data.annotations.content import CocoFile, CocoImage, Id, class_name, images_left_out, not_read
 from lexiseg_train.data.annotations.segmentation import whole_number
 from lexiseg_train.data.annotations.yolo_lines import read_line, unknown_of_line, without_rotated_boxes
+from lexiseg_train.data.files.documents import read_text, read_yaml
+from lexiseg_train.data.files.inside import SetFiles
+from lexiseg_train.data.files.limits import MAX_NAMES, MAX_PICTURES
 
-LISTINGS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-CLASS_LIST = "classes.txt"  # of Label Studio and LabelImg
+LISTINGS = (".yaml", ".yml")
+CLASS_LISTS = ("classes.txt", "labels/classes.txt")  # of Label Studio and LabelImg
+# Names of the entries of a listing, and folders where the images of a split lie that it does not name.
+SPLITS = {
+    "train": (("train",), ("images/train", "train/images", "train", "images")),
+    "val": (("val", "valid", "validation"), ("images/val", "val/images", "valid/images", "images/valid")),
+}
+MAX_NAMED = 3  # places in a message
+NOTHING = ("", "~", "null", "None")
 
 
 class Listing(NamedTuple):
-    """Class names by number, None for any class; the folder or list of images of each split.
+    """Class names by number, None for any class; images by split; sentences about what is named in vain.
 
     Lines of `poses` are boxes and key points.
     """
 
     names: dict[Id, str | None]
-    places: dict[str, Path]
-    poses: bool
+    images: dict[str, list[Path]]
+    warnings: tuple[str, ...] = ()
+    poses: bool = False
 
 
-def yolo_listing(folder: Path) -> Path | None:
-    """The file of class names of a folder in YOLO's layout; None: it has none."""
-    listings = [folder / name for name in LISTINGS if (folder / name).is_file()]
-    if not listings and (folder / CLASS_LIST).is_file() and (folder / "labels").is_dir():
-        listings = [folder / CLASS_LIST]
-    return listings[0] if listings else None
+def yolo_listing(files: SetFiles) -> Path | None:
+    """The file of class names of a set in YOLO's layout; None: it has none."""
+    listings = [path for path in files.in_folder(".") if path.suffix.lower() in LISTINGS]
+    # Others may be settings of a training.
+    listings.sort(key=lambda path: (path.stem not in ("data", "dataset"), path.name))
+    named = [path for path in listings if path.stem in ("data", "dataset") or _has_names(path)]
+    if named:
+        return named[0]
+    labelled = any(path.suffix == ".txt" for path in files.below("labels"))
+    lists = [path for name in CLASS_LISTS if (path := files.file(name)) is not None]
+    return lists[0] if lists and labelled else None
 
 
-def read_yolo(listing: Path) -> dict[str, CocoFile]:
-    """Read the splits `train` and `val`; images are named relative to the listing's folder.
+def _has_names(path: Path) -> bool:
+    try:
+        content = read_yaml(path)
+    except DatasetError:
+        return False
+    return isinstance(content, dict) and ("names" in content or "nc" in content)
+
+
+def read_yolo(path: Path, files: SetFiles) -> dict[str, CocoFile]:
+    """Read the splits `train` and `val`; images are named by their paths in the set.
 
     An image or a line that cannot be read is counted and named; pixels around such a line are unknown, and of an image
-    in which its place is not known all that no other explains.
+    in which its place is not known all that no other explains. A split that is not there is named beside one that is.
 
     Raises:
-        DatasetError: the listing has no class names, or a split is not there.
+        DatasetError: the listing has no class names, or no split is there.
     """
-    listed = _read_listing(listing)
-    splits = {split: _read_split(place, listing.parent, listed) for split, place in listed.places.items()}
-    return without_rotated_boxes(splits)
+    listing = _read_class_list(path, files) if path.suffix == ".txt" else _read_listing(path, files)
+    parts = without_rotated_boxes(
+        {split: _read_split(split, images, files, listing) for split, images in listing.images.items()}
+    )
+    first = next(iter(parts))
+    return parts | {first: parts[first]._replace(warnings=listing.warnings + parts[first].warnings)}
 
 
-def _read_split(place: Path, folder: Path, listed: Listing) -> CocoFile:
-    """The images of a folder or list, named relative to `folder`."""
+def _read_split(split: str, paths: Sequence[Path], files: SetFiles, listing: Listing) -> CocoFile:
     images, unreadable, faults, n_lines, n_boxes = [], list[str](), list[str](), 0, 0
-    for path in _pictures(place):
+    for path in paths:
         try:
-            image, of_image, boxes = _read_image(path, folder, listed)
+            image, of_image, boxes = _read_image(path, files, listing)
         except DatasetError as error:
             unreadable.append(str(error))
             continue
@@ -68,79 +91,146 @@ def _read_split(place: Path, folder: Path, listed: Listing) -> CocoFile:
         n_lines += len(image.annotations)
         n_boxes += boxes
         images.append(image)
-    warnings = images_left_out(place, len(images) + len(unreadable), unreadable)
-    names = {number: name for number, name in listed.names.items() if name is not None}
-    return CocoFile(names, images, 0, warnings + not_read(place, n_lines, faults, n_boxes))
+    place = files.folder / split
+    warnings = images_left_out(place, len(paths), unreadable) + not_read(place, n_lines, faults, n_boxes)
+    names = {number: name for number, name in listing.names.items() if name is not None}
+    return CocoFile(names, images, 0, warnings, tuple(unreadable))
 
 
-def _read_listing(listing: Path) -> Listing:
-    try:
-        text = listing.read_text(encoding="utf-8-sig")
-        content: Any = yaml.safe_load(text) if listing.name != CLASS_LIST else {"names": text.split("\n")}
-        listed = content["names"]
-        pairs = listed.items() if isinstance(listed, dict) else enumerate(listed)
-        names: dict[Id, str | None] = {
-            whole_number(number): class_name(each) for number, each in pairs if plain(str(each))
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise DatasetError(f"{listing} has no class names, as YOLO's `names`: {error!r:.200}") from None
-    if listing.name == CLASS_LIST:
-        return Listing(names, {"train": listing.parent / "images"}, poses=False)
-    entries = {"train": content.get("train"), "val": content.get("val") or content.get("valid")}
+def _read_class_list(path: Path, files: SetFiles) -> Listing:
+    """`classes.txt`: a name a line; the images are in `images`, or in its folders of splits."""
+    lines = read_text(path).splitlines()
+    names = _names(path, [line.strip() for line in lines])
+    images = {split: _pictures(files.below(places[0])) for split, (_, places) in SPLITS.items()}
+    if not any(images.values()):
+        images = {"train": _pictures(files.below("images")) or _pictures(files)}
+    return Listing(names, {split: paths for split, paths in images.items() if paths})
+
+
+def _read_listing(path: Path, files: SetFiles) -> Listing:
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise DatasetError(f"{path} has no class names, as YOLO's `names`")
+    names, warnings = _stated_names(path, content, files)
     root = str(content.get("path") or "")
-    places = {split: _resolved(listing, root, entry) for split, entry in entries.items() if entry}
-    return Listing(names, places, poses="kpt_shape" in content)
+    images: dict[str, list[Path]] = {}
+    missing: list[str] = []
+    for split, (keys, places) in SPLITS.items():
+        entries = [each for key in keys for each in _entries(path, content.get(key))]
+        found = [_images_at(entry, root, files) for entry in entries]
+        missing += [entry for entry, paths in zip(entries, found, strict=True) if paths is None]
+        paths = [path for each in found for path in each or ()]
+        if not paths and (split == "train" or entries):
+            paths = next((_pictures(files.below(each)) for each in places if files.has_folder(each)), [])
+        if paths:
+            images[split] = list(dict.fromkeys(paths))
+    said = "; ".join(f"there is no {entry!r:.100}" for entry in missing[:MAX_NAMED])
+    where = f"as a folder or a list of images inside {files.folder}"
+    if not images:
+        raise DatasetError(as_text(f"{path}: {said or 'there are no images'}, {where}"))
+    sentences = (as_text(f"{path}: {said}, {where}"),) if missing else ()
+    return Listing(names, images, warnings + sentences, poses="kpt_shape" in content)
 
 
-def _resolved(listing: Path, root: str, entry: object) -> Path:
-    """The place of a split. Raises DatasetError: there is none."""
-    stripped = str(entry).replace("\\", "/").removeprefix("./")
-    while stripped.startswith("../"):  # Roboflow's data.yaml begins its paths above its folder
-        stripped = stripped.removeprefix("../")
-    for place in (listing.parent / root / str(entry), listing.parent / str(entry), listing.parent / stripped):
-        if place.exists():
-            return place.resolve()
-    raise DatasetError(f"{listing}: there is no {entry!r:.100}, as a folder or a list of images below {listing.parent}")
+def _entries(path: Path, stated: object) -> list[str]:
+    """The places that a split names: one, or a list."""
+    entries: list[Any] = [entry for entry in (stated if isinstance(stated, list) else [stated]) if entry is not None]
+    if not all(isinstance(entry, str) for entry in entries):
+        raise DatasetError(f"{path}: expected a folder, or a list of folders, for each split")
+    return [entry for entry in entries if entry not in NOTHING]
 
 
-def _pictures(place: Path) -> Iterator[Path]:
-    """Images of a split: those of a folder, or of the lines of a file."""
-    if place.is_dir():
-        yield from filter(is_picture_name, visible_files(place))
-        return
-    for line in place.read_text(encoding="utf-8", errors="surrogateescape").split("\n"):
-        if line.strip():
-            yield Path(os.path.abspath(place.parent / line.strip()))  # a link keeps the labels beside it
+def _stated_names(path: Path, content: dict[Any, Any], files: SetFiles) -> tuple[dict[Id, str | None], tuple[str, ...]]:
+    """Class names by number; of a listing that states their number alone they are class_0, class_1 ..."""
+    if "names" in content and content["names"] not in NOTHING:
+        return _names(path, content["names"]), ()
+    for name in CLASS_LISTS:
+        if (listed := files.file(name)) is not None:
+            return _names(listed, read_text(listed).splitlines()), ()
+    try:
+        count = whole_number(content.get("nc"))
+    except ValueError:
+        count = 0
+    if not 0 < count <= MAX_NAMES:
+        raise DatasetError(f"{path} has no class names, as YOLO's `names`")
+    sentence = f"{path} has no `names`: classes are called class_0 to class_{count - 1}; words are what a model learns"
+    return {number: f"class_{number}" for number in range(count)}, (sentence,)
 
 
-def _read_image(path: Path, folder: Path, listed: Listing) -> tuple[CocoImage, list[str], int]:
+def _names(path: Path, listed: object) -> dict[Id, str | None]:
+    """Class names by number, of a list, or a mapping from numbers. Raises DatasetError: it is neither."""
+    try:
+        if not isinstance(listed, dict | list):
+            raise TypeError
+        pairs = listed.items() if isinstance(listed, dict) else enumerate(listed)
+        if any(isinstance(each, dict | list) for _, each in pairs) or len(listed) > MAX_NAMES:
+            raise TypeError
+        pairs = listed.items() if isinstance(listed, dict) else enumerate(listed)
+        return {whole_number(number): class_name(each) for number, each in pairs if plain(str(each))}
+    except (ValueError, TypeError):
+        at_most = f"at most {MAX_NAMES:,} names, as a list or by their numbers"
+        raise DatasetError(f"{path} has no class names, as YOLO's `names`: expected {at_most}") from None
+
+
+def _images_at(entry: str, root: str, files: SetFiles) -> list[Path] | None:
+    """The images of a folder of the set, or of a list of images in it; None: neither is there."""
+    for named in dict.fromkeys((f"{root}/{entry}" if root and not entry.startswith("/") else entry, entry)):
+        if (folder := files.find_folder(named)) is not None:
+            return _pictures(files.below(folder))
+        listed = files.find(named)
+        if listed is not None and listed.suffix.lower() == ".txt":
+            return _listed(listed, files)
+    return None
+
+
+def _pictures(paths: SetFiles | Sequence[Path]) -> list[Path]:
+    return [path for path in paths if is_picture_name(path)]
+
+
+def _listed(path: Path, files: SetFiles) -> list[Path]:
+    """The images that a list names, a line each. Lines that are no names of pictures are passed over.
+
+    Raises:
+        DatasetError: it names too many, or none.
+    """
+    places = (files.place_of(path.parent), ".")
+    lines = [line.strip() for line in read_text(path).split("\n") if is_picture_name(line.strip())]
+    if len(lines) > MAX_PICTURES:
+        raise DatasetError(f"{path} names {len(lines):,} images; expected at most {MAX_PICTURES:,}")
+    # One that is missing keeps its name, and costs itself alone when it is read.
+    return [files.find(line, places) or files.folder / line.lstrip("/") for line in lines]
+
+
+def _read_image(path: Path, files: SetFiles, listing: Listing) -> tuple[CocoImage, list[str], int]:
     """An image, why some of its annotations are unusable, and the number of boxes. Raises DatasetError: unreadable."""
+    place = files.place_of(path)
+    if files.find(place) is None:
+        raise DatasetError(as_text(f"{place:.200}: there is no such file in the data set"))
     try:
         size = read_header(path.read_bytes()).size
-    except (OSError, ValueError, PictureError) as error:  # a name may hold a NUL
+    except (OSError, ValueError, PictureError) as error:
         raise DatasetError(as_text(f"{path} cannot be read as an image: {error}")) from None
-    root = folder.resolve()
-    image = CocoImage(str(path.relative_to(root) if path.is_relative_to(root) else path), size, [])
+    image = CocoImage(place, size, [])
     faults, n_boxes = list[str](), 0
-    labels = _labels_of(path)
-    lines = labels.read_text(encoding="utf-8-sig", errors="replace").split("\n") if labels.is_file() else []
+    labels = _labels_of(place, files)
+    lines = [] if labels is None else read_text(labels).split("\n")
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            annotation = read_line(line, listed.names, size, listed.poses)
+            annotation = read_line(line, listing.names, size, listing.poses)
             n_boxes += annotation.ignored and annotation.category is not None
         except (DatasetError, ValueError) as error:
-            faults.append(f"line {number} of {labels.name}: {error}")
-            annotation = unknown_of_line(line, size, listed.poses)
+            faults.append(f"line {number} of {PurePosixPath(place).stem}.txt: {error}")
+            annotation = unknown_of_line(line, size, listing.poses)
         image.annotations.append(annotation)
     return image, faults, n_boxes
 
 
-def _labels_of(path: Path) -> Path:
+def _labels_of(place: str, files: SetFiles) -> Path | None:
     """images/train/a.jpg -> labels/train/a.txt; without such a folder a.txt beside the image."""
-    parts = [*path.with_suffix(".txt").parts]
+    parts = [*PurePosixPath(place).with_suffix(".txt").parts]
     if "images" in parts[:-1]:
-        place = len(parts) - 2 - parts[-2::-1].index("images")
-        parts[place] = "labels"
-    return Path(*parts)
+        at = len(parts) - 2 - parts[-2::-1].index("images")
+        parts[at] = "labels"
+    return files.file("/".join(parts))

@@ -3,41 +3,79 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from lexiseg_train.data.annotations.coco import is_coco, read_coco_file
+from lexiseg_model.errors import DatasetError
+from lexiseg_train.data.annotations.coco import is_coco, is_panoptic, read_coco_file
+from lexiseg_train.data.annotations.photographs import Photographs
+from lexiseg_train.data.annotations.sizes import MeasuredSizes
+from lexiseg_train.data.files.inside import SetFiles
+from lexiseg_train.data.files.limits import OWN_JSON
 from lexiseg_train.data.own.drawn import Part, drawn_pictures
 from lexiseg_train.data.own.pictures import HELD_OUT, OwnPictures
 
 # Files and folders of validation and test splits; CVAT's subsets are Train, Validation, Test.
 VALIDATION = re.compile(r"(instances_)?val(id(ation)?)?(\d+)?$", re.IGNORECASE)
 TEST = re.compile(r"(instances_)?test(\d+)?$", re.IGNORECASE)
+FOLDERS = (".", "annotations", "train", *HELD_OUT, "test", "labels", "data")
+# COCO's own files of masks, and of other things in the same photographs.
+INSTANCES, OTHERS = "instances_", ("person_keypoints_", "panoptic_", "stuff_", "captions_", "image_info_")
 
 
-def listings(folder: Path) -> list[Path]:
-    """COCO files of a folder, of its `annotations` and of the folders of its splits."""
-    places = (folder, folder / "annotations", *(folder / name for name in ("train", *HELD_OUT)))
-    return [path for place in places for path in sorted(place.glob("*.json")) if is_coco(path)]
+def listings(files: SetFiles) -> list[Path]:
+    """COCO files of a set, of its `annotations` and of the folders of its splits."""
+    places = dict.fromkeys(place for folder in FOLDERS for place in (folder, f"{folder}/annotations"))
+    paths = [path for place in places for path in files.in_folder(place) if path.suffix.lower() == ".json"]
+    return [path for path in dict.fromkeys(paths) if is_coco(path)]
 
 
-def read_coco(folder: Path, files: list[Path]) -> OwnPictures:
+def read_coco(files: SetFiles, paths: Sequence[Path]) -> OwnPictures:
     """The photographs of COCO files; validation files or folders are held out, test files are left out.
 
     Categories without an annotation are no classes. Where masks overlap the smaller is above. Crowds, and boxes without
-    an outline, are ignored.
+    an outline, are ignored. Photographs that are missing, cannot be read or have another size are left out.
 
     Raises:
-        DatasetError: a file is damaged, has no usable annotation, or photographs are missing.
+        DatasetError: a file is damaged, has no usable annotation, or no photograph can be used.
     """
-    tests = [path for path in files if _is_split(TEST, path.relative_to(folder))]
-    used_files = [path for path in files if path not in tests] or files
-    contents = {path: read_coco_file(path) for path in used_files}
-    unused = [path.relative_to(folder) for path in tests if path not in contents]
-    warnings = [f"{path} is a test split and is not used" for path in unused]
-    parts = [Part(path, each, _is_split(VALIDATION, path.relative_to(folder))) for path, each in contents.items()]
-    return drawn_pictures(folder, parts, warnings)
+    unused = {path: "is a test split" for path in paths if _is_split(TEST, files, path)}
+    unused |= {path: reason for path in paths if (reason := _other_than_masks(path, paths)) is not None}
+    used = [path for path in paths if path not in unused] or [*paths]
+    warnings = [
+        f"{files.place_of(path)} {reason} and is not used" for path, reason in unused.items() if path not in used
+    ]
+    parts: list[Part] = []
+    faults: list[DatasetError] = []
+    for path in used:
+        try:
+            parts.append(_part(files, path))
+        except DatasetError as error:
+            faults.append(error)
+    if not parts:
+        raise faults[0]
+    return drawn_pictures(files, parts, [*warnings, *(f"{fault}; it is not used" for fault in faults)])
 
 
-def _is_split(split: re.Pattern[str], path: Path) -> bool:
-    """Whether a file, by its path in the user's folder, or the folder around it has the name of a split."""
-    return any(split.match(part) for part in (path.parent.name, path.stem))
+def _part(files: SetFiles, path: Path) -> Part:
+    """What one file holds. Raises DatasetError: it is damaged, or none of its photographs can be used."""
+    sizes = MeasuredSizes(Photographs(path, files))
+    content = read_coco_file(path, size_of=sizes, limits=OWN_JSON)
+    content = content._replace(warnings=content.warnings + sizes.warnings())
+    return Part(path, content, _is_split(VALIDATION, files, path))
+
+
+def _other_than_masks(path: Path, paths: Sequence[Path]) -> str | None:
+    """Why a file is not read beside others: COCO lists the same photographs with masks, key points and panoptic PNG."""
+    masks = [each for each in paths if each.parent == path.parent and each.name.startswith(INSTANCES)]
+    if masks and path.name.startswith(OTHERS):
+        return f"stands beside {masks[0].name}"
+    if len(paths) > 1 and is_panoptic(path):
+        return "is COCO's panoptic format"
+    return None
+
+
+def _is_split(split: re.Pattern[str], files: SetFiles, path: Path) -> bool:
+    """Whether a file, by its path in the set, or the folder around it has the name of a split."""
+    place = path.relative_to(files.folder)
+    return any(split.match(part) for part in (place.parent.name, place.stem))

@@ -15,10 +15,11 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
 from lexiseg_train.data.annotations.content import CocoAnnotation, CocoFile, Id, unknown_backgrounds
 from lexiseg_train.data.annotations.photographs import Photographs
+from lexiseg_train.data.files.inside import SetFiles
+from lexiseg_train.data.files.limits import MAX_CLASSES
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.own.pictures import OwnPictures, Picture
 
-MAX_CLASSES = 254  # without the background and 255
 Size = tuple[int, int]
 Drawing = tuple[CocoAnnotation, int]  # with its mask value
 
@@ -31,7 +32,7 @@ class Part(NamedTuple):
     held_out: bool
 
 
-def drawn_pictures(folder: Path, parts: Sequence[Part], warnings: Sequence[str] = ()) -> OwnPictures:
+def drawn_pictures(files: SetFiles, parts: Sequence[Part], warnings: Sequence[str] = ()) -> OwnPictures:
     """The photographs of listings. Categories without an annotation are no classes.
 
     A pixel has a class, is background, or is unknown, IGNORE: of crowds, of boxes without an outline, and of
@@ -45,11 +46,12 @@ def drawn_pictures(folder: Path, parts: Sequence[Part], warnings: Sequence[str] 
     if not 1 < len(classes) <= MAX_CLASSES + 1:
         more = "".join(f"\n  {sentence}" for sentence in sentences)
         raise DatasetError(
-            f"{folder}: {len(classes) - 1} categories have annotations; expected 1 to {MAX_CLASSES}{more}"
+            f"{files.folder}: {len(classes) - 1} categories have annotations; expected 1 to {MAX_CLASSES}{more}"
         )
-    train = _pictures(folder, [part for part in parts if not part.held_out], classes)
-    held_out = _pictures(folder, [part for part in parts if part.held_out], classes)
-    return OwnPictures(folder, classes, train, held_out, tuple(sentences))
+    train = _pictures(files, [part for part in parts if not part.held_out], classes)
+    held_out = _pictures(files, [part for part in parts if part.held_out], classes)
+    unusable = tuple(each for part in parts for each in part.content.unusable)
+    return OwnPictures(files.folder, classes, train, held_out, tuple(sentences), unusable)
 
 
 def _used_names(content: CocoFile) -> list[str]:
@@ -66,7 +68,7 @@ def _sentences(part: Part) -> list[str]:
     return [*part.content.warnings, *([groups] if n_groups else []), *unknown]
 
 
-def _pictures(folder: Path, parts: Sequence[Part], classes: tuple[str, ...]) -> tuple[Picture, ...]:
+def _pictures(files: SetFiles, parts: Sequence[Part], classes: tuple[str, ...]) -> tuple[Picture, ...]:
     """The photographs of listings with their masks; those of one file are one, with the masks of all.
 
     Raises:
@@ -76,7 +78,7 @@ def _pictures(folder: Path, parts: Sequence[Part], classes: tuple[str, ...]) -> 
     for part in parts:
         names = part.content.categories.items()
         value_of: dict[Id | None, int] = {category: classes.index(name) for category, name in names if name in classes}
-        photographs = Photographs(part.listing, folder).find_all([image.file_name for image in part.content.images])
+        photographs = Photographs(part.listing, files).find_all([image.file_name for image in part.content.images])
         for file, image in zip(photographs, part.content.images, strict=True):
             values = [IGNORE if each.ignored else value_of[each.category] for each in image.annotations]
             drawings.setdefault((file, image.size), []).extend(zip(image.annotations, values, strict=True))

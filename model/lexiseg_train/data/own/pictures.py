@@ -1,12 +1,14 @@
 """A user's pictures with masks, read from folders.
 
-A folder has `classes.json`, `images/NAME.jpg` and `masks/NAME.png`; the last two perhaps in `train/` and `val/`.
+A folder has `classes.json`, `images/NAME.jpg` and `masks/NAME.png`; the last two perhaps in `train/` and `val/`. Also
+read are Roboflow's `NAME_mask.png`, PASCAL VOC's folders, and other names of folders and masks (`mask_files`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +16,13 @@ from numpy.typing import NDArray
 
 from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.pictures.listing import pictures_in
-from lexiseg_train.data.indexed import (
-    CLASSES,
-    IGNORE,
-    Reading,
-    Sample,
-    fitting,
-    read_classes,
-    read_photograph,
-)
+from lexiseg_train.data.files.documents import read_text
+from lexiseg_train.data.files.inside import SetFiles
+from lexiseg_train.data.indexed import CLASSES, IGNORE, Reading, fitting, read_photograph
+from lexiseg_train.data.own.class_lists import EXAMPLE_LIST, class_table
+from lexiseg_train.data.own.mask_files import pairs_below, read_mask_file
 
 TRAIN, HELD_OUT = "train", ("val", "valid", "validation")
-EXAMPLE_LIST = '["background", "cat", "dog"]'
 
 MaskReader = Callable[[], NDArray[np.uint8]]
 
@@ -53,6 +49,12 @@ class OwnPictures:
     train: tuple[Picture, ...]
     held_out: tuple[Picture, ...]  # kept by the user for validation
     warnings: tuple[str, ...] = ()  # sentences about what was left out
+    left_out: tuple[str, ...] = ()  # photographs that cannot be used, each with the reason
+    layout: str = "masks"  # what the set was read as
+
+    def warned(self, warnings: tuple[str, ...]) -> OwnPictures:
+        """The same with more sentences about what was left out."""
+        return replace(self, warnings=self.warnings + warnings)
 
     @property
     def named(self) -> dict[int, str]:
@@ -60,33 +62,37 @@ class OwnPictures:
         return {value: name for value, name in enumerate(self.classes) if name != BACKGROUND}
 
 
-def read_folders(folder: Path) -> OwnPictures:
-    """List the photographs of a folder. Raises DatasetError: there is no class list, or photographs have no masks."""
-    classes = _read_distinct_classes(folder / CLASSES)
-    train = _list_pictures(folder / TRAIN if (folder / TRAIN / "images").is_dir() else folder)
-    held_out = [
-        picture for name in HELD_OUT if (folder / name / "images").is_dir() for picture in _list_pictures(folder / name)
-    ]
-    return OwnPictures(folder, classes, tuple(train), tuple(held_out))
+def read_folders(files: SetFiles) -> OwnPictures | None:
+    """List the photographs of a set with masks; None: it has none. Photographs without a mask are left out.
+
+    Raises:
+        DatasetError: there is no class list, or it is damaged.
+    """
+    by_split = {name: pairs_below(files, name) for name in (TRAIN, *HELD_OUT)}
+    train = by_split.pop(TRAIN) or pairs_below(files)
+    if not train:
+        return None
+    table = class_table(files, TRAIN)
+    if table is None:
+        raise DatasetError(f"there is no {files.folder / CLASSES}: names, index = mask value, such as {EXAMPLE_LIST}")
+    kept = [pair for pairs in by_split.values() for pair in pairs]
+    apart = _names_of_split(files, "val")
+    kept += [pair for pair in train if pair[0].stem in apart]
+    train = [pair for pair in train if pair[0].stem not in apart]
+    pictures = {
+        split: [
+            Picture(image, partial(read_mask_file, mask, table.colours)) for image, mask in pairs if mask is not None
+        ]
+        for split, pairs in ((TRAIN, train), ("val", kept))
+    }
+    without = [image.name for image, mask in (*train, *kept) if mask is None]
+    sentence = f"{len(without)} of {len(train) + len(kept)} photographs have no mask and are left out, such as"
+    warnings = (f"{sentence} {without[0]}",) if without else ()
+    left_out = tuple(f"{name}: no mask" for name in without)
+    return OwnPictures(files.folder, table.names, tuple(pictures[TRAIN]), tuple(pictures["val"]), warnings, left_out)
 
 
-def _read_distinct_classes(path: Path) -> tuple[str, ...]:
-    if not path.exists():
-        raise DatasetError(f"there is no {path}: a list of names, index = mask value, such as {EXAMPLE_LIST}")
-    classes = read_classes(path)
-    if len(set(classes)) < len(classes) or not set(classes) - {BACKGROUND}:
-        raise DatasetError(f"{path}: expected distinct names, such as {EXAMPLE_LIST}, got {classes}")
-    return classes
-
-
-def _list_pictures(folder: Path) -> list[Picture]:
-    """The photographs of a folder's `images` with masks of its `masks`. Raises DatasetError: masks are missing."""
-    images = pictures_in(folder / "images")
-    masks = {image: folder / "masks" / f"{image.stem}.png" for image in images}
-    missing = [image.name for image, mask in masks.items() if not mask.is_file()]
-    if missing:
-        raise DatasetError(
-            f"{len(missing)} of {len(images)} photographs of {folder / 'images'} have no mask, such as {missing[0]}: "
-            f"expected {masks[folder / 'images' / missing[0]]}"
-        )
-    return [Picture(image, Sample(image, mask).read_mask) for image, mask in masks.items()]
+def _names_of_split(files: SetFiles, split: str) -> frozenset[str]:
+    """Names of the photographs of a split in PASCAL VOC's layout."""
+    path = files.file(f"ImageSets/Segmentation/{split}.txt")
+    return frozenset() if path is None else frozenset(read_text(path).split())

@@ -1,6 +1,9 @@
-"""Preparation of a user's pictures for training: read, check, and write as an indexed data set.
+"""The importer: a folder, a zip or a tar with a user's pictures becomes an indexed data set, and a report.
 
-All faults are reported at once, each with its file. Pictures are written upright and at a reduced size.
+    archive -> folder -> layout -> every picture and mask read and checked -> pictures by number, masks, class list
+
+What the set names is looked for inside it alone. Pictures that cannot be used are left out and counted. They are
+written upright and at a reduced size.
 """
 
 from __future__ import annotations
@@ -8,178 +11,218 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.file_names import fitting, on_one_line, visible_files
+from lexiseg_model.file_names import as_text, to_utf8
+from lexiseg_model.files import replace_file
 from lexiseg_train.data.alike import pixel_digest
-from lexiseg_train.data.annotations.labelme import is_labelme, read_labelme
-from lexiseg_train.data.annotations.yolo import read_yolo, yolo_listing
+from lexiseg_train.data.files.archives import is_archive, unpack
+from lexiseg_train.data.files.limits import MAX_PICTURES
 from lexiseg_train.data.indexed import (
-    CLASSES,
     IGNORE,
+    Reading,
     evenly_spread,
     one_value_warning,
     to_jpeg,
     write_classes,
     write_sample,
 )
-from lexiseg_train.data.own.coco import listings, read_coco
-from lexiseg_train.data.own.drawn import Part, drawn_pictures
-from lexiseg_train.data.own.pictures import OwnPictures, read_folders
+from lexiseg_train.data.own.layouts import read_own
+from lexiseg_train.data.own.mask_files import read_mask_file
+from lexiseg_train.data.own.pictures import OwnPictures, Picture
 from lexiseg_train.data.own.repeats import Looks, unite
+from lexiseg_train.data.own.report import MAX_LISTED, MAX_WARNINGS, Counts, Report, without_place
 
-ROOM = len("..jpg")  # bytes of a name around the stem, while it is written
 MIN_PHOTOGRAPHS = 4
 MIN_RECOMMENDED = 8  # photographs below which there is a warning
 MAX_REPORTED = 8  # faults of a kind in a message
-MAX_SEEN, MAX_HEAD = 100, 4096  # files, and bytes of each, that are looked at for a message
 MAX_SHORT_SIDE = 512  # pixels; no method here uses more of a whole picture
-LAYOUT = (
-    "expected COCO's JSON (*.json with images, annotations and categories) beside its photographs (in Label Studio\n"
-    "export as COCO, in CVAT as COCO 1.0), YOLO's data.yaml with images and labels, Labelme's JSON beside each\n"
-    "photograph, or\n"
-    "  classes.json        the class names; index = mask value\n"
-    "  images/NAME.jpg     photographs\n"
-    "  masks/NAME.png      8-bit masks of the same size, 255 = ignore\n"
-    "or the last two in train/ and val/"
-)
+REPORT = "report.json"
+NAMES = "names.json"  # names of the pictures in the set, by split; the place in the list is the number
 
 
-class Prepared(NamedTuple):
-    """Names of the classes without the background, numbers of photographs by split, and warnings for the user."""
+def prepare(
+    source: Path,
+    target: Path,
+    limit: int | None = None,
+    root: Path | None = None,
+    step: Callable[[], None] = lambda: None,
+) -> Report:
+    """Check the pictures of a set, and write `target/{train,val}/{images,masks}`, the class list and the report.
 
-    classes: tuple[str, ...]
-    photographs: dict[str, int]
-    warnings: tuple[str, ...]
-
-
-def read_own(folder: Path) -> OwnPictures:
-    """The pictures of a folder in one of the layouts.
-
-    Raises:
-        DatasetError: it has none of them, or a part is missing.
-    """
-    if folder.suffix == ".zip" and folder.is_file():
-        raise DatasetError(f"{folder} is packed: unpack it, and name the folder")
-    if not folder.is_dir():
-        raise DatasetError(f"there is no folder {folder}; {LAYOUT}")
-    files = listings(folder)
-    if files:
-        return read_coco(folder, files)
-    if (listing := yolo_listing(folder)) is not None:
-        parts = read_yolo(listing)
-        return drawn_pictures(folder, [Part(listing, part, split == "val") for split, part in parts.items()])
-    if shapes := [path for path in visible_files(folder) if path.suffix == ".json" and is_labelme(path)]:
-        return drawn_pictures(folder, [Part(folder / "*.json", read_labelme(shapes, folder), held_out=False)])
-    beside = ("images", "masks") if not (folder / CLASSES).exists() else ("images",)  # YOLO has images, too
-    if not any(all((folder / part / name).is_dir() for name in beside) for part in ("", "train")):
-        raise DatasetError(f"{folder} has no pictures in a known layout{_of_a_tool(folder)}; {LAYOUT}")
-    return read_folders(folder)
-
-
-def _of_a_tool(folder: Path) -> str:
-    """A word on annotations that a folder has in a format that is not read."""
-    listed = [path for path in visible_files(folder) if path.suffix in (".xml", ".json")]
-    for path in listed[:MAX_SEEN]:
-        with path.open("rb") as file:
-            head = file.read(MAX_HEAD)
-        for words, name in ((b"<annotations>", "CVAT's XML"), (b"<annotation>", "VOC's XML of boxes")):
-            if words in head:
-                return f", and {path} is {name}, which is not read: export as COCO"
-        if path.suffix == ".json":
-            what = "a JSON of another format" if _is_whole(path) else "no whole JSON; it may be cut off"
-            return f", and {path} is {what}: export as COCO"
-    return ""
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a file is valid JSON."""
-    try:
-        json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def prepare(folder: Path, target: Path, limit: int | None = None) -> Prepared:
-    """Check the pictures of a folder, and write `target/{train,val}/{images,masks}` and the class list.
-
-    Of more than `limit` photographs an even selection is used. Equal ones are used once, for training if possible; what
-    their masks contradict is unknown. The target appears when it is complete.
+    Args:
+        source: a folder, a zip or a tar.
+        target: appears when it is complete.
+        limit: of more photographs an even selection is used. Equal ones are used once, for training if possible; what
+            their masks contradict is unknown.
+        root: a folder above `source`, inside which the set may name files; None: `source` itself.
+        step: called after each picture.
 
     Raises:
-        DatasetError: as `read_own`; there are fewer than MIN_PHOTOGRAPHS; or photographs or masks cannot be read,
-            differ in size, or hold undefined values: counts all and names some.
+        DatasetError: as `read_own`; the archive is damaged; or fewer than MIN_PHOTOGRAPHS can be used: says why.
     """
-    pictures = read_own(folder)
-    if limit is not None:
-        pictures = replace(pictures, train=tuple(evenly_spread(pictures.train, limit)))
     draft = target.with_name(f"{target.name}.{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
     try:
-        prepared = _write(pictures, draft)
+        report = _import(source, draft, limit, root, step)
+        require_enough(report)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(draft, target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return prepared
+    return report
 
 
-def _write(pictures: OwnPictures, target: Path) -> Prepared:
-    """Raises DatasetError as `prepare`."""
-    faults: list[str] = []
-    duplicates: list[str] = []
-    unknown: list[str] = []
-    masks: dict[str, Path] = {}  # written ones, by the digest of their photograph
-    looks = Looks()
-    present: set[int] = set()
-    counts: dict[str, int] = {}
-    for split, picture in [("train", each) for each in pictures.train] + [("val", each) for each in pictures.held_out]:
+def survey(source: Path, root: Path | None = None, step: Callable[[], None] = lambda: None) -> Report:
+    """What `prepare` would find; nothing is kept. Arguments and errors as there, whatever number can be used."""
+    with TemporaryDirectory() as place:
+        return _import(source, Path(place, "set"), None, root, step)
+
+
+def require_enough(report: Report) -> None:
+    """Raise DatasetError: fewer than MIN_PHOTOGRAPHS can be trained on; says why others cannot."""
+    if (n_train := report.photographs.get("train", 0)) >= MIN_PHOTOGRAPHS:
+        return
+    reasons = "".join(f"\n  {each}" for each in report.left_out_pictures[:MAX_REPORTED])
+    left_out = f"; {report.left_out} are left out:{reasons}" if reasons else ""
+    raise DatasetError(f"expected at least {MIN_PHOTOGRAPHS} photographs, the set has {n_train}{left_out}")
+
+
+def _import(source: Path, target: Path, limit: int | None, root: Path | None, step: Callable[[], None]) -> Report:
+    """Raises DatasetError: as `prepare`, but for the number of photographs."""
+    with _unpacked(source, target.parent) as (folder, sentences):
+        pictures = read_own(folder, root)
+        if len(pictures.train) + len(pictures.held_out) > MAX_PICTURES:
+            raise DatasetError(f"{source} has more than {MAX_PICTURES:,} photographs, which is the most that is read")
+        if limit is not None:
+            pictures = replace(pictures, train=tuple(evenly_spread(pictures.train, limit)))
+        report = _read_all(pictures.warned(sentences), target, step)
+        # The folder around the set, too.
+        places = (pictures.folder.resolve(), pictures.folder, folder.resolve(), folder)
+        report = replace(
+            report,
+            warnings=without_place(report.warnings, *places)[:MAX_WARNINGS],
+            left_out_pictures=without_place(report.left_out_pictures, *places),
+        )
+    replace_file(target / REPORT, to_utf8(json.dumps(report.as_json(), ensure_ascii=False, indent=1)))
+    return report
+
+
+@contextmanager
+def _unpacked(source: Path, beside: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """The folder of a set, unpacked while it is read if it is an archive, and sentences about what is left out."""
+    if not is_archive(source):
+        yield source, ()
+        return
+    beside.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=beside, prefix=".unpacked-") as place:
+        folder = Path(place, "set")
         try:
-            image, mask = picture.read(len(pictures.classes))
+            yield folder, unpack(source, folder)
+        except DatasetError as error:  # files by their names in the archive
+            raise DatasetError(str(error).replace(f"{folder}/", "").replace(str(folder), source.name)) from None
+
+
+class _Written:
+    """The pictures of a set by split and number, as they are written."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._masks: dict[str, Path] = {}  # by the digest of their photograph
+        self._looks = Looks()
+        self.names: dict[str, list[str]] = {}
+        self.duplicates: list[str] = []
+        self.unknown: list[str] = []
+
+    def add(self, split: str, name: str, reading: Reading) -> None:
+        """Write the next picture, unless it is there already or nothing is known of it."""
+        mask = reduced(reading.mask, cv2.INTER_NEAREST)
+        if (reading.mask == IGNORE).all():
+            self.unknown.append(name)
+        elif (digest := pixel_digest(reading.image)) in self._masks:
+            self.duplicates.append(name)
+            unite(self._masks[digest], mask)
+        else:
+            self._looks.add(split, reading.image)
+            names = self.names.setdefault(split, [])
+            number = f"{len(names):05}"
+            names.append(name)
+            write_sample(self._target / split, number, to_jpeg(reduced(reading.image)), mask)
+            self._masks[digest] = self._target / split / "masks" / f"{number}.png"
+
+    def end(self, classes: Sequence[str]) -> tuple[Counts, list[str]]:
+        """Write the lists beside the pictures; returns the counts of all masks, and sentences about the pictures."""
+        write_classes(self._target, classes)
+        replace_file(self._target / NAMES, to_utf8(json.dumps(self.names, ensure_ascii=False, indent=1)))
+        counts = Counts()
+        for path in self._masks.values():
+            counts.add(read_mask_file(path))
+        sentences = [*self._looks.write(self._target)]
+        if self.unknown:
+            no_pixel = f"{len(self.unknown)} photographs, such as {self.unknown[0]}, have no known pixel"
+            sentences.append(f"{no_pixel} and are left out")
+        if (n_equal := len(self.duplicates)) > 0:
+            sentences.append(f"{n_equal} photographs are duplicates, such as {self.duplicates[0]}: each is used once")
+        return counts, sentences
+
+    @property
+    def left_out(self) -> list[str]:
+        """The pictures that are not written, each with the reason."""
+        return [
+            *(f"{name}: no known pixel" for name in self.unknown),
+            *(f"{name}: equal to another" for name in self.duplicates),
+        ]
+
+
+def _read_all(pictures: OwnPictures, target: Path, step: Callable[[], None]) -> Report:
+    """Read every picture and mask, and write those that can be used."""
+    faults: list[str] = []
+    written = _Written(target)
+    for split, picture in [("train", each) for each in pictures.train] + [("val", each) for each in pictures.held_out]:
+        step()
+        try:
+            reading = picture.read(len(pictures.classes))
         except DatasetError as error:
-            faults.append(str(error))
+            faults.append(as_text(str(error)))
             continue
-        values = np.unique(mask).tolist()
-        if values == [IGNORE]:
-            unknown.append(picture.image.name)
-            continue
-        small = reduced(mask, cv2.INTER_NEAREST)
-        if (digest := pixel_digest(image)) in masks:
-            duplicates.append(picture.image.name)
-            unite(masks[digest], small)
-            continue
-        present.update(values)
-        looks.add(split, image)
-        number = counts.get(split, 0)
-        counts[split] = number + 1
-        name = fitting(f"{number:05}-{on_one_line(picture.image.stem)}", ROOM)
-        write_sample(target / split, name, to_jpeg(reduced(image)), small)
-        masks[digest] = target / split / "masks" / f"{name}.png"
+        written.add(split, _name(pictures, picture), reading)
+    counts, sentences = written.end(pictures.classes)
+    warnings = [*pictures.warnings, *one_value_warning(pictures.folder.name, counts.present, len(pictures.classes))]
     if faults:
-        are = "is" if len(faults) == 1 else "are"
-        raise DatasetError(f"{len(faults)} of the pictures {are} faulty:\n  " + "\n  ".join(faults[:MAX_REPORTED]))
-    if (n_train := counts.get("train", 0)) < MIN_PHOTOGRAPHS:
-        raise DatasetError(f"expected at least {MIN_PHOTOGRAPHS} photographs, {pictures.folder} has {n_train}")
-    write_classes(target, pictures.classes)
-    warnings = [*pictures.warnings, *one_value_warning(pictures.folder.name, present, len(pictures.classes))]
-    warnings += looks.write(target)
-    if unknown:
-        warnings.append(f"{len(unknown)} photographs, such as {unknown[0]}, have no known pixel and are left out")
-    if duplicates:
-        warnings.append(f"{len(duplicates)} photographs are duplicates, such as {duplicates[0]}: each is used once")
-    if unused := [name for value, name in pictures.named.items() if value not in present]:
+        some = "; ".join(faults[:MAX_REPORTED])
+        warnings.append(f"{len(faults)} photographs or masks cannot be used and are left out: {some}")
+    warnings += sentences
+    if unused := [name for value, name in pictures.named.items() if value not in counts.present]:
         warnings.append(f"no photograph shows {', '.join(unused)}: nothing is learned about it")
-    if n_train < MIN_RECOMMENDED:
+    if (n_train := len(written.names.get("train", ()))) < MIN_RECOMMENDED:
         warnings.append(f"{n_train} photographs are few; use twenty or more")
-    return Prepared(tuple(pictures.named.values()), counts, tuple(warnings))
+    left_out = (*pictures.left_out, *faults, *written.left_out)
+    return Report(
+        layout=pictures.layout,
+        classes=tuple(counts.of(value, name) for value, name in pictures.named.items()),
+        photographs={split: len(names) for split, names in written.names.items()},
+        left_out=len(left_out),
+        left_out_pictures=left_out[:MAX_LISTED],
+        unknown_pixels=int(counts.pixels[IGNORE]),
+        background_pixels=int(counts.pixels[0]) if pictures.classes[0] == BACKGROUND else 0,
+        warnings=tuple(map(as_text, warnings)),
+    )
+
+
+def _name(pictures: OwnPictures, picture: Picture) -> str:
+    """The name of a picture in its set."""
+    inside = picture.image.is_relative_to(pictures.folder)
+    return as_text(picture.image.relative_to(pictures.folder).as_posix() if inside else picture.image.name)
 
 
 def reduced(pixels: NDArray[np.uint8], interpolation: int = cv2.INTER_AREA) -> NDArray[np.uint8]:

@@ -118,6 +118,8 @@ class OwnRecipe(TinyRecipe):
 class FinetuneRecipe(OwnRecipe):
     """Recipe of fine-tuning: the text projection is trained, the image tower is frozen."""
 
+    data: Path  # the pictures: a folder, a zip or a tar
+    root: Path | None = None  # a folder above it, inside which the set may name files; null: `data` alone
     start: str  # name of a model, or a model directory
     out: Path = Path("runs/finetune")
     keep: float = Field(ge=0)  # weight of the term that keeps other words unchanged
@@ -203,11 +205,11 @@ class FinetuneTraining(Training[FinetuneRecipe]):
         return f"the weights of {recipe.start}"
 
     def lacks(self, recipe: FinetuneRecipe) -> str | None:
-        if recipe.data.is_dir():
+        if recipe.data.exists():
             return None
-        from lexiseg_train.data.own.prepare import LAYOUT
+        from lexiseg_train.data.own.layouts import LAYOUT
 
-        return f"there are no pictures at {recipe.data}; name yours with data=FOLDER. In it is {LAYOUT}"
+        return f"there are no pictures at {recipe.data}; name yours with data=FOLDER or data=ZIP. In it is {LAYOUT}"
 
 
 class DistilTraining(Training[DistilRecipe]):

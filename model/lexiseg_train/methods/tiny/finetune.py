@@ -81,12 +81,12 @@ def write_dataset(recipe: FinetuneRecipe) -> TinyRecipe:
     else:
         shutil.rmtree(root, ignore_errors=True)  # leftovers of a killed run
         root.mkdir(parents=True)
-        prepared = prepare(recipe.data, root / OWN, recipe.photographs)
-        for warning in prepared.warnings:
+        report = prepare(recipe.data, root / OWN, recipe.photographs, recipe.root)
+        for warning in report.warnings:
             print(f"warning: {warning}", flush=True)
-        n_photographs = prepared.photographs
+        n_photographs = report.photographs
         held_out = f", {n_photographs['val']} kept apart" if "val" in n_photographs else ""
-        classes = ", ".join(prepared.classes)
+        classes = ", ".join(report.named)
         print(f"{n_photographs['train']} photographs to learn from{held_out}; classes: {classes}", flush=True)
         (root / SOURCE_FILE).write_text(json.dumps(source))
     folders = {"data": root, "packs": root / "packs"}
@@ -270,6 +270,6 @@ def _project(projection: Tensor, rows: Tensor) -> Tensor:
 
 def _source(recipe: FinetuneRecipe) -> list[list[object]]:
     """Name, size and time of every file, and how they are split."""
-    files = visible_files(recipe.data)
+    files = visible_files(recipe.data) if recipe.data.is_dir() else [recipe.data]
     listed = [[str(path.relative_to(recipe.data)), path.stat().st_size, int(path.stat().st_mtime)] for path in files]
     return [[recipe.held_out, recipe.seed, recipe.photographs], *listed]

@@ -177,7 +177,7 @@ def test_a_file_that_contradicts_itself_is_refused_with_the_place(
         ('{"images": [], "annotations": 5, "categories": []}', "it has no list of annotations"),
         ('{"images": [3], "annotations": [], "categories": []}', "it has no list of images"),
         ("{", "is not JSON"),
-        ("[" * 200_000, "is not JSON"),
+        ("[" * 200_000, "is JSON that is nested too deep"),
         ('{"images": [], "annotations": [{"segments_info": []}], "categories": []}', "panoptic format"),
     ],
 )

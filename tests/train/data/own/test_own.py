@@ -13,14 +13,13 @@ from PIL import Image
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_train.data.indexed import IGNORE, read_dataset, read_photograph
-from lexiseg_train.data.own.coco import listings, read_coco
-from lexiseg_train.data.own.pictures import OwnPictures, read_folders
-from lexiseg_train.data.own.prepare import prepare, read_own
+from lexiseg_train.data.own.layouts import read_own
+from lexiseg_train.data.own.prepare import prepare, survey
 from tests.train.data.own.made import coco, folders, noise, save
 
 
 def test_a_folder_without_splits_is_used_for_training(tmp_path: Path) -> None:
-    pictures = read_folders(folders(tmp_path))
+    pictures = read_own(folders(tmp_path))
 
     assert (len(pictures.train), pictures.held_out) == (8, ())
     assert pictures.named == {1: "cat", 2: "dog"}
@@ -33,7 +32,7 @@ def test_a_validation_folder_is_held_out(name: str, tmp_path: Path) -> None:
     folders(tmp_path / name, 3)
     shutil.move(tmp_path / "train" / "classes.json", tmp_path)
 
-    pictures = read_folders(tmp_path)
+    pictures = read_own(tmp_path)
 
     assert (len(pictures.train), len(pictures.held_out)) == (5, 3)
 
@@ -47,14 +46,14 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     assert read_photograph(tmp_path / "images" / "0.jpg").shape == (32, 24, 3)
 
 
-def test_photographs_without_masks_are_counted_and_reported(tmp_path: Path) -> None:
+def test_photographs_without_masks_are_left_out_and_counted(tmp_path: Path) -> None:
     folders(tmp_path)
     (tmp_path / "masks" / "3.png").unlink()
 
-    with pytest.raises(
-        DatasetError, match=r"1 of 8 photographs of .* have no mask, such as 3\.jpg: expected .*masks/3\.png"
-    ):
-        read_folders(tmp_path)
+    pictures = read_own(tmp_path)
+
+    assert len(pictures.train) == 7
+    assert pictures.warnings == ("1 of 8 photographs have no mask and are left out, such as 3.jpg",)
 
 
 def test_names_of_any_bytes_and_length_are_prepared_and_hidden_files_left_out(tmp_path: Path) -> None:
@@ -74,26 +73,41 @@ def test_a_malformed_class_list_is_refused(classes: object, tmp_path: Path) -> N
     (tmp_path / "classes.json").write_text(json.dumps(classes))
 
     with pytest.raises(DatasetError, match=r"classes\.json: "):
-        read_folders(tmp_path)
+        read_own(tmp_path)
 
 
-def test_all_faulty_pictures_are_reported_together(tmp_path: Path) -> None:
-    folders(tmp_path)
-    save(tmp_path, "1", noise(1), np.zeros((24, 30), np.uint8))
-    save(tmp_path, "2", noise(2), np.full((24, 32), 9, np.uint8))
-    save(tmp_path, "3", noise(3), np.zeros((24, 32, 3), np.uint8))
-    (tmp_path / "images" / "4.jpg").write_bytes(b"nothing")
+def faulty(root: Path, count: int) -> Path:
+    """A set in which four pictures cannot be used."""
+    folders(root, count)
+    save(root, "1", noise(1), np.zeros((24, 30), np.uint8))
+    save(root, "2", noise(2), np.full((24, 32), 9, np.uint8))
+    save(root, "3", noise(3), noise(3))
+    (root / "images" / "4.jpg").write_bytes(b"nothing")
+    return root
 
-    with pytest.raises(DatasetError) as raised:
-        prepare(tmp_path, tmp_path / "out")
 
-    message = str(raised.value)
-    assert message.startswith("4 of the pictures are faulty:")
+REASONS = (
+    "1.jpg: is 30 x 24, its photograph 32 x 24 upright; expected one size",
+    "2.jpg: holds 9; expected 0 to 2 and 255",
+    "3.png: is of mode RGB; expected one channel",
+    "4.jpg: cannot be read as an image",
+)
+
+
+def test_pictures_that_cannot_be_used_are_left_out_counted_and_named(tmp_path: Path) -> None:
+    report = prepare(faulty(tmp_path / "mine", 9), tmp_path / "out")
+
+    assert (report.photographs, report.left_out) == ({"train": 5}, 4)
+    assert all(any(reason in each for each in report.left_out_pictures) for reason in REASONS)
+    assert any("4 photographs or masks cannot be used and are left out: " in each for each in report.warnings)
+
+
+def test_a_set_of_which_too_little_can_be_used_is_refused_with_the_reasons(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="expected at least 4 photographs, the set has 3; 4 are left out") as raised:
+        prepare(faulty(tmp_path / "mine", 7), tmp_path / "out")
+
+    assert all(reason in str(raised.value) for reason in REASONS)
     assert not (tmp_path / "out").exists()
-    assert "1.jpg: is 30 x 24, its photograph 32 x 24 upright; expected one size" in message
-    assert "2.jpg: holds 9; expected 0 to 2 and 255" in message
-    assert "3.png: is of mode RGB; expected one channel" in message
-    assert "4.jpg: cannot be read as an image" in message
 
 
 def test_a_training_photograph_is_not_measured_in_validation(tmp_path: Path) -> None:
@@ -108,7 +122,7 @@ def test_a_training_photograph_is_not_measured_in_validation(tmp_path: Path) -> 
     prepared = prepare(tmp_path, tmp_path / "out")
 
     assert prepared.photographs == {"train": 8, "val": 2}
-    assert prepared.warnings == ("1 photographs are duplicates, such as other.jpg: each is used once",)
+    assert prepared.warnings == ("1 photographs are duplicates, such as val/images/other.jpg: each is used once",)
 
 
 def test_the_output_is_an_indexed_data_set(tmp_path: Path) -> None:
@@ -120,7 +134,7 @@ def test_the_output_is_an_indexed_data_set(tmp_path: Path) -> None:
     assert len(train.samples) == 8
     assert not (tmp_path / "laid" / "out" / "val").exists()
     assert train.classes == ("background", "cat", "dog")
-    assert np.array_equal(train.samples[0].read_mask(), read_folders(tmp_path / "mine").train[0].read_mask())
+    assert np.array_equal(train.samples[0].read_mask(), read_own(tmp_path / "mine").train[0].read_mask())
     assert train.samples[0].read_image().shape == (24, 32, 3)
 
 
@@ -155,13 +169,9 @@ LARGE = {"id": 1, "image_id": 0, "category_id": 3, "segmentation": [[0, 0, 20, 0
 SMALL = {"id": 2, "image_id": 0, "category_id": 7, "segmentation": [[4, 4, 8, 4, 8, 8, 4, 8]]}
 
 
-def read(root: Path) -> OwnPictures:
-    return read_coco(root, listings(root))
-
-
 @pytest.mark.parametrize("annotations", [[LARGE, SMALL], [SMALL, LARGE]])
 def test_of_overlapping_annotations_the_smaller_is_on_top(annotations: list[dict[str, Any]], tmp_path: Path) -> None:
-    pictures = read(coco(tmp_path, annotations))
+    pictures = read_own(coco(tmp_path, annotations))
 
     mask = pictures.train[0].read_mask()
 
@@ -178,18 +188,18 @@ def test_files_named_as_validation_are_held_out(file: str, tmp_path: Path) -> No
     coco(tmp_path, [LARGE], images=3)
     coco(tmp_path, [LARGE], file, images=2)
 
-    pictures = read(tmp_path)
+    pictures = read_own(tmp_path)
 
     assert (len(pictures.train), len(pictures.held_out)) == (3, 2)
 
 
 def test_the_name_of_the_users_folder_is_no_split(tmp_path: Path) -> None:
-    assert len(read(coco(tmp_path / "val", [LARGE], images=3)).train) == 3
+    assert len(read_own(coco(tmp_path / "val", [LARGE], images=3)).train) == 3
 
 
 @pytest.mark.parametrize("lacks", ["category_id", "image_id"])
 def test_an_incomplete_annotation_costs_its_pixels_alone(lacks: str, tmp_path: Path) -> None:
-    pictures = read(coco(tmp_path, [LARGE, {key: value for key, value in SMALL.items() if key != lacks}]))
+    pictures = read_own(coco(tmp_path, [LARGE, {key: value for key, value in SMALL.items() if key != lacks}]))
 
     assert (pictures.train[0].read_mask() == 1).sum() == 400 - 16
     (warning,) = pictures.warnings
@@ -202,15 +212,17 @@ def test_a_file_without_a_usable_annotation_is_refused_with_the_reason(tmp_path:
     with pytest.raises(
         DatasetError, match=r"(?s)0 categories have annotations.*annotation 1 of 0\.jpg: no category_id"
     ):
-        read(tmp_path)
+        read_own(tmp_path)
 
 
-def test_missing_photographs_are_counted_and_reported(tmp_path: Path) -> None:
+def test_missing_photographs_are_left_out_and_counted(tmp_path: Path) -> None:
     coco(tmp_path, [LARGE], images=3)
     (tmp_path / "1.jpg").unlink()
 
-    with pytest.raises(DatasetError, match=r"1 of 3 photographs are missing, such as 1\.jpg"):
-        read(tmp_path)
+    pictures = read_own(tmp_path)
+
+    assert len(pictures.train) == 2
+    assert pictures.left_out == ("image 1.jpg: there is no such file in the data set",)
 
 
 def test_a_mask_painted_in_cvat_is_not_a_crowd(tmp_path: Path) -> None:
@@ -219,7 +231,7 @@ def test_a_mask_painted_in_cvat_is_not_a_crowd(tmp_path: Path) -> None:
     shape[4:8, 4:8] = True
     painted = {"segmentation": {"size": [24, 32], "counts": encode_mask(shape).counts}, "iscrowd": 1}
 
-    pictures = read(coco(tmp_path, [LARGE, {**SMALL, **painted, "attributes": {"occluded": False}}]))
+    pictures = read_own(coco(tmp_path, [LARGE, {**SMALL, **painted, "attributes": {"occluded": False}}]))
 
     assert pictures.train[0].read_mask()[5, 5] == 1
     assert pictures.warnings == ()
@@ -229,7 +241,7 @@ def test_a_box_without_an_outline_is_ignored_with_a_warning(tmp_path: Path) -> N
     # Label Studio's rectangles.
     box = {"id": 3, "image_id": 0, "category_id": 7, "segmentation": [], "bbox": [24.5, 1, 3, 4.2], "iscrowd": 0}
 
-    pictures = read(coco(tmp_path, [LARGE, box, {**SMALL, "iscrowd": 1}]))
+    pictures = read_own(coco(tmp_path, [LARGE, box, {**SMALL, "iscrowd": 1}]))
 
     mask = pictures.train[0].read_mask()
     assert np.argwhere(mask[:, 22:] == IGNORE).tolist() == [
@@ -275,7 +287,7 @@ def test_photographs_are_found_in_the_folders_of_common_tools(
     content["images"][0]["file_name"] = named
     (tmp_path / listing).write_text(json.dumps(content))
 
-    assert [picture.image for picture in read(tmp_path).train] == [photograph]
+    assert [picture.image for picture in read_own(tmp_path).train] == [photograph]
 
 
 def test_a_copy_in_a_hidden_folder_is_no_second_photograph(tmp_path: Path) -> None:
@@ -284,7 +296,7 @@ def test_a_copy_in_a_hidden_folder_is_no_second_photograph(tmp_path: Path) -> No
     (tmp_path / ".thumbs").mkdir()
     (tmp_path / ".thumbs" / "0.jpg").write_bytes(b"")
 
-    assert [picture.image for picture in read(tmp_path).train] == [photograph]
+    assert [picture.image for picture in read_own(tmp_path).train] == [photograph]
 
 
 def test_masks_of_0_and_255_alone_are_warned_about(tmp_path: Path) -> None:
@@ -297,3 +309,33 @@ def test_masks_of_0_and_255_alone_are_warned_about(tmp_path: Path) -> None:
     prepared = prepare(tmp_path, tmp_path / "out")
 
     assert any("hold only 0 and perhaps 255" in warning for warning in prepared.warnings)
+
+
+@pytest.mark.parametrize("packed", ["folder", "zip", "tar"])
+def test_a_set_is_imported_from_a_folder_or_an_archive(packed: str, tmp_path: Path) -> None:
+    folders(tmp_path / "around/mine", 5)
+    mask = np.full((24, 32), IGNORE, np.uint8)
+    mask[:2] = 1
+    save(tmp_path / "around/mine", "5", noise(5), mask)
+    source = tmp_path / "around/mine"
+    if packed != "folder":
+        source = Path(shutil.make_archive(str(tmp_path / "mine"), packed, tmp_path / "around"))
+
+    report = prepare(source, tmp_path / "sets/mine")
+
+    assert [(each.name, each.pictures, each.pixels) for each in report.classes] == [("cat", 4, 1216), ("dog", 2, 768)]
+    assert (report.unknown_pixels, report.background_pixels) == (22 * 32, 5 * 24 * 16)
+    assert json.loads((tmp_path / "sets/mine/report.json").read_bytes()) == json.loads(json.dumps(report.as_json()))
+    names = [Path(name).name for name in json.loads((tmp_path / "sets/mine/names.json").read_bytes())["train"]]
+    assert names == [f"{number}.jpg" for number in range(6)]
+    assert [each.name for each in read_dataset(tmp_path / "sets", "mine", "train").samples[:2]] == ["00000", "00001"]
+    assert [*(tmp_path / "sets").iterdir()] == [tmp_path / "sets/mine"]
+
+
+def test_a_survey_writes_nothing_and_reports_the_same(tmp_path: Path) -> None:
+    folders(tmp_path / "mine", 5)
+
+    found = survey(tmp_path / "mine")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert found == prepare(tmp_path / "mine", tmp_path / "out")

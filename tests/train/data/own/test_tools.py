@@ -12,7 +12,7 @@ from PIL import Image
 from lexiseg_client.formats import yolo
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.data.own.prepare import read_own
+from lexiseg_train.data.own.layouts import read_own
 from tests.train.data.own.made import noise
 
 SQUARE = "0.25 0.25 0.5 0.25 0.5 0.75 0.25 0.75"  # of 32 x 24: columns 8 to 16, rows 6 to 18
@@ -126,7 +126,7 @@ def test_an_unreadable_image_of_yolo_costs_itself_alone(content: bytes, tmp_path
 
     assert [picture.image.name for picture in pictures.train] == ["a.jpg"]
     (warning,) = pictures.warnings
-    assert warning.startswith(f"1 of 2 images in {tmp_path / 'images'} cannot be used and are left out: ")
+    assert warning.startswith(f"1 of 2 images in {tmp_path / 'train'} cannot be used and are left out: ")
     assert "b.jpg cannot be read as an image" in warning
 
 
@@ -142,7 +142,7 @@ def test_boxes_of_yolo_are_ignored_with_a_warning(tmp_path: Path) -> None:
     assert "are boxes without an outline" in pictures.warnings[0]
 
 
-@pytest.mark.parametrize("content", ["train: images\n", "names: 5\n", "[", "names: {a: cat}\n"])
+@pytest.mark.parametrize("content", ["train: images\n", "names: 5\n", "names: {a: cat}\n"])
 def test_a_listing_of_yolo_without_class_names_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text(content)
 
@@ -231,7 +231,7 @@ def test_a_name_of_yolo_that_no_file_can_have_is_named(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text("train: train.txt\nnames: [cat]\n")
     (tmp_path / "train.txt").write_text("images/a\0.jpg\n")
 
-    with pytest.raises(DatasetError, match="cannot be read as an image"):
+    with pytest.raises(DatasetError, match="there is no such file"):
         read_own(tmp_path)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.data.own.prepare import read_own
+from lexiseg_train.data.own.layouts import read_own
 from lexiseg_train.data.read_scenes import read_instance_scenes, read_object_scenes
 from tests.train.data.own.made import noise
 

@@ -1,0 +1,122 @@
+"""JSON, YAML and text of a data set, bounded in bytes, depth and counts. Errors name the file, never what it holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lexiseg_model.errors import DatasetError
+from lexiseg_train.data.files.limits import (
+    MAX_TEXT_BYTES,
+    MAX_YAML_BYTES,
+    MAX_YAML_DEPTH,
+    MAX_YAML_NODES,
+    OWN_JSON,
+    JsonLimits,
+)
+
+BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+CODE_PAGE = "cp1252"  # of Windows in western Europe and the Americas
+
+
+def read_bytes(path: Path, max_bytes: int) -> bytes:
+    """The content of a file. Raises DatasetError: it has more than `max_bytes`, or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror}") from None
+    if len(content) > max_bytes:
+        raise DatasetError(f"{path} has more than {max_bytes:,} bytes, which is the most that is read")
+    return content
+
+
+def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
+    """A text in UTF-8, or as Windows writes it. Raises DatasetError: as `read_bytes`."""
+    return _decoded(read_bytes(path, max_bytes))
+
+
+def _decoded(content: bytes) -> str:
+    if (encoding := BYTE_ORDER_MARKS.get(content[:2])) is not None:
+        return content.decode(encoding, "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode(CODE_PAGE, "replace")
+
+
+def read_json(path: Path, limits: JsonLimits = OWN_JSON) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        DatasetError: it is no JSON, or has more bytes, lists or values than `limits`, or is nested too deep.
+    """
+    content = read_bytes(path, limits.n_bytes)
+    # Counted before they are made: "[]," takes 3 bytes in a file, and 64 in memory.
+    n_lists, n_values = content.count(b"[") + content.count(b"{"), content.count(b",")
+    if n_lists > limits.n_lists or n_values > limits.n_values:
+        raise DatasetError(
+            f"{path} has {n_lists:,} lists and objects and {n_values:,} values; expected at most "
+            f"{limits.n_lists:,} and {limits.n_values:,}"
+        )
+    try:
+        try:
+            return json.loads(content)
+        except UnicodeDecodeError:
+            return json.loads(_decoded(content))
+    except RecursionError:
+        raise DatasetError(f"{path} is JSON that is nested too deep") from None
+    except ValueError as error:
+        raise DatasetError(f"{path} is not JSON: {error}") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file: mappings, lists and texts. Every scalar is a text, so `no` and `1` are names, too.
+
+    Raises:
+        DatasetError: it is no YAML, has anchors or aliases, is nested deeper than MAX_YAML_DEPTH, or has more bytes or
+            nodes than is read.
+    """
+    try:
+        return yaml.load(read_text(path, MAX_YAML_BYTES), _Loader)  # makes mappings, lists and texts alone
+    except _BeyondLimit as error:
+        raise DatasetError(f"{path}: {error}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f", line {mark.line + 1}" if mark is not None else ""
+        raise DatasetError(f"{path} is not YAML{place}: {error.problem or error.context}") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise DatasetError(f"{path} is not YAML") from None
+
+
+class _BeyondLimit(Exception):
+    """A YAML file that would take more than it may."""
+
+
+class _Loader(yaml.BaseLoader):
+    """Aliases are refused: nine nested lists of nine aliases each are 9^9 values."""
+
+    _depth = _nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise _BeyondLimit("YAML's anchors and aliases are not read: write each value where it belongs")
+        self._nodes += 1
+        if self._nodes > MAX_YAML_NODES:
+            raise _BeyondLimit(f"more than {MAX_YAML_NODES:,} values")
+        with self._one_deeper():
+            return super().compose_node(parent, index)
+
+    @contextmanager
+    def _one_deeper(self) -> Iterator[None]:
+        self._depth += 1
+        if self._depth > MAX_YAML_DEPTH:
+            raise _BeyondLimit(f"values nested more than {MAX_YAML_DEPTH} deep")
+        yield
+        self._depth -= 1

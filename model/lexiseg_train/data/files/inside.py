@@ -1,0 +1,236 @@
+"""The files of a data set. A name that the set states is looked up among them, so it leads to nothing else on the disk.
+
+Names are found as people have them: with Windows' separators and capitals, decomposed as macOS stores them, in the code
+page of a zip, or below the folder of another machine.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.file_names import as_text, is_hidden
+from lexiseg_train.data.files.limits import MAX_FILES, MAX_PATH_PARTS
+
+DRIVE = re.compile(r"^[A-Za-z]:/")
+MACOS = "__MACOSX"  # in its archives, beside what was packed
+ZIP_PAGE = "cp437"  # in which Python reads a zip's names that are not marked as UTF-8
+PAGES = ("utf-8", "cp850", "cp1252", "cp866", "cp1251", "cp1250", "shift_jis", "gbk", "euc_kr")
+MAX_NAMED = 3  # files in a message
+
+
+def confined(path: Path, root: Path) -> Path | None:
+    """A path, if it leads to a place inside a folder, all links followed; else None.
+
+    Args:
+        path: any.
+        root: the folder, resolved.
+    """
+    try:
+        return path if path.resolve().is_relative_to(root) else None
+    except (OSError, ValueError, RuntimeError):  # a NUL, a name too long, links in a circle
+        return None
+
+
+class SetFiles:
+    """The visible files of a folder and below it, without links that lead out.
+
+    Args:
+        folder: of the data set.
+        root: a folder above, inside which its files may name others; None: the folder itself.
+
+    Raises:
+        DatasetError: there are more than MAX_FILES.
+    """
+
+    def __init__(self, folder: Path, root: Path | None = None) -> None:
+        self.folder = folder
+        self.root = (root or folder).resolve()
+        self.leading_out: list[str] = []
+        self._count = 0
+        self._by_key: dict[str, Path] = {}
+        for path in sorted(self._walk(folder, (self.folder.resolve(),))):
+            self._by_key.setdefault(self._key(path), path)
+
+    def _walk(self, place: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+        """Files below a place; a link to a folder is followed, in circles once."""
+        try:
+            with os.scandir(place) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError:  # not for us
+            return
+        for entry in listed:
+            path = place / entry.name
+            if is_hidden(entry.name) or entry.name == MACOS:
+                continue
+            if entry.is_symlink() and confined(path, self.root) is None:
+                self.leading_out.append(path.relative_to(self.folder).as_posix())
+            elif entry.is_dir():
+                real = path.resolve() if entry.is_symlink() else path
+                if real not in above and len(above) < MAX_PATH_PARTS:
+                    yield from self._walk(path, (*above, real))
+            elif entry.is_file():
+                self._count += 1
+                if self._count > MAX_FILES:
+                    raise DatasetError(f"{self.folder} has more than {MAX_FILES:,} files")
+                yield path
+
+    def _key(self, path: Path) -> str:
+        return unicodedata.normalize("NFC", path.relative_to(self.folder).as_posix())
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self._by_key.values())
+
+    def below(self, place: str) -> list[Path]:
+        """The files in a folder of the set and below it, by its path in the set; "." is all."""
+        if place.startswith("/"):  # as `find_folder` gives one outside
+            return [*SetFiles(Path(place), self.root)]
+        start = "" if place == "." else f"{place}/"
+        return [path for key, path in self._by_key.items() if key.startswith(start)]
+
+    def in_folder(self, place: str) -> list[Path]:
+        """The files of a folder of the set, without those below it."""
+        n_parts = 0 if place == "." else place.count("/") + 1
+        return [path for path in self.below(place) if self._key(path).count("/") == n_parts]
+
+    def has_folder(self, place: str) -> bool:
+        """Whether a folder of the set has files in it or below."""
+        return place == "." or any(key.startswith(f"{place}/") for key in self._by_key)
+
+    def file(self, place: str) -> Path | None:
+        """The file at a path in the set; None: there is none."""
+        if self._is_wide and place.startswith("/"):
+            return self._beside(place, (".",))
+        return self._by_key.get(unicodedata.normalize("NFC", place))
+
+    def place_of(self, path: Path) -> str:
+        """The path of a file in the set, as `file` takes it; a file outside its folder by its whole path."""
+        return self._key(path) if path.is_relative_to(self.folder) else str(path)
+
+    def find(self, named: str, places: Sequence[str] = (".",)) -> Path | None:
+        """The file that a set names; None: there is none inside, or several have its name.
+
+        Args:
+            named: a path, relative to one of `places` or of any machine.
+            places: folders of the set, in the order in which they are tried.
+        """
+        path = named.replace("\\", "/")
+        keys = [] if self._is_absolute(path) else [posixpath.normpath(f"{place}/{path}") for place in places]
+        for key in keys:
+            if (file := self._at(key)) is not None:
+                return file
+        if (file := self._beside(named, places)) is not None:
+            return file
+        parts = [part for part in PurePosixPath(posixpath.normpath(path)).parts if part not in ("/", "..")]
+        # Of another machine: below the folder that this one has in its place. A name alone has to be the only one.
+        for start in range(max(0, len(parts) - MAX_PATH_PARTS), len(parts) - 1):
+            if (file := self._at("/".join(parts[start:]))) is not None:
+                return file
+        alike = self._by_name.get(_loose(parts[-1]), []) if parts else []
+        return alike[0] if len(alike) == 1 else None
+
+    def find_folder(self, named: str) -> str | None:
+        """The folder of the set that it names, as `below` takes it; None: there is none inside.
+
+        Paths of other machines are tried below the folder of this one, and so are those that begin above it, as
+        Roboflow writes them.
+        """
+        path = posixpath.normpath(named.replace("\\", "/"))
+        parts = [part for part in PurePosixPath(path).parts if part not in ("/", "..")]
+        starts = range(len(parts)) if self._is_absolute(path) else range(min(1, len(parts)))
+        keys = ["/".join(parts[start:]) for start in starts] if parts else ["."]
+        outside = Path(os.path.abspath(self.folder / path))
+        if self._is_wide and confined(outside, self.root) is not None and outside.is_dir():
+            here = self.folder.absolute()
+            return outside.relative_to(here).as_posix() if outside.is_relative_to(here) else outside.as_posix()
+        return next((place for key in keys for place in self._folders_like(key)), None)
+
+    def folder_like(self, place: str) -> str | None:
+        """The folder at a path in the set, in any capitals; None: there is none."""
+        return next(iter(self._folders_like(place)), None)
+
+    def folders(self) -> list[str]:
+        """The folders directly in the set that have files in them or below."""
+        return sorted({key.split("/")[0] for key in self._by_key if "/" in key})
+
+    def _folders_like(self, key: str) -> list[str]:
+        if self.has_folder(key):
+            return [key]
+        wanted = _loose(key).split("/")
+        alike = {"/".join(each.split("/")[: len(wanted)]) for each in self._by_key if each.count("/") >= len(wanted)}
+        return [place for place in sorted(alike) if _loose(place).split("/") == wanted]
+
+    @property
+    def _is_wide(self) -> bool:
+        """Whether files outside the folder may be named."""
+        return self.root != self.folder.resolve()
+
+    def _is_absolute(self, path: str) -> bool:
+        return path.startswith(("/", "~")) or DRIVE.match(path) is not None
+
+    def _at(self, key: str) -> Path | None:
+        if (file := self.file(key)) is not None:
+            return file
+        alike = self._alike.get(_loose(key), [])
+        return alike[0] if len(alike) == 1 else None
+
+    def _beside(self, named: str, places: Sequence[str]) -> Path | None:
+        """A file outside the folder, where a root above it allows that."""
+        for place in places if self._is_wide else ():
+            path = Path(os.path.abspath(self.folder / place / named))
+            if confined(path, self.root) is not None and path.is_file():
+                inside = path.is_relative_to(self.folder.absolute())
+                return self.folder / path.relative_to(self.folder.absolute()) if inside else path
+        return None
+
+    @cached_property
+    def _alike(self) -> dict[str, list[Path]]:
+        """Files by all that their paths may have been before they came here."""
+        return _by_readings((key, path) for key, path in self._by_key.items())
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        return _by_readings((path.name, path) for path in self)
+
+    def links_sentence(self) -> tuple[str, ...]:
+        """A sentence about links that lead out of the folder; none without them."""
+        if not self.leading_out:
+            return ()
+        named = ", ".join(self.leading_out[:MAX_NAMED])
+        return (as_text(f"{len(self.leading_out)} links lead out of {self.folder} and are left out, such as {named}"),)
+
+
+def _by_readings(named: Iterator[tuple[str, Path]]) -> dict[str, list[Path]]:
+    by_reading: defaultdict[str, list[Path]] = defaultdict(list)
+    for name, path in named:
+        for reading in dict.fromkeys(_readings(name)):
+            by_reading[reading].append(path)
+    return dict(by_reading)
+
+
+def _readings(name: str) -> Iterator[str]:
+    """A name, and what its bytes may mean in other code pages."""
+    yield _loose(name)
+    if name.isascii():
+        return
+    try:
+        raw = os.fsencode(name) if any("\udc80" <= letter <= "\udcff" for letter in name) else name.encode(ZIP_PAGE)
+    except UnicodeEncodeError:
+        return
+    for page in PAGES:
+        try:
+            yield _loose(raw.decode(page))
+        except UnicodeDecodeError:
+            continue
+
+
+def _loose(name: str) -> str:
+    """A name without what file systems change: composition and capitals."""
+    return unicodedata.normalize("NFC", name).casefold()

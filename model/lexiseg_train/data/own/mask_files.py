@@ -1,0 +1,116 @@
+"""Masks of a user's set as tools store them: which one belongs to which photograph, and the class of each pixel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.errors import SampleError
+from lexiseg_model.pictures.formats import is_picture_name
+from lexiseg_train.data.files.inside import SetFiles
+from lexiseg_train.data.indexed import IGNORE, MAX_PIXELS, opened
+
+SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")
+# Before or after the name of the photograph: a_mask.png, mask_a.png, a.jpg.png; the name alone in a folder of masks.
+MARK = r"masks?|labels?|labelids|seg|segmentation|gt|annotation"
+MARKED = re.compile(rf"(?:(?P<stem>.+)[_.-](?:{MARK})|(?:{MARK})[_.-](?P<after>.+))", re.IGNORECASE)
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages", "img_dir", "photos")
+MASK_FOLDERS = (
+    "masks", "mask", "SegmentationClassPNG", "SegmentationClass", "labels", "label", "annotations", "ann_dir", "gt",
+    "segmentation",
+)  # fmt: skip
+Colour = tuple[int, int, int]
+
+
+def pairs_below(files: SetFiles, split: str = "") -> list[tuple[Path, Path | None]]:
+    """The photographs of a set or of one of its splits, each with its mask; None: it has none."""
+    bases = [(f"{split}/", "")] if split else [("", "")]
+    if split:
+        bases.append(("", f"/{split}"))
+    for before, after in bases:
+        for name in IMAGE_FOLDERS:
+            place = files.folder_like(f"{before}{name}{after}")
+            masks = [files.folder_like(f"{before}{each}{after}") for each in MASK_FOLDERS]
+            if place is not None and (pairs := _paired(files, place, [each for each in masks if each is not None])):
+                return pairs
+    place = files.folder_like(split) if split else "."
+    return _paired(files, place, [place], marked=True) if place is not None else []
+
+
+def _paired(
+    files: SetFiles, place: str, mask_places: Sequence[str], marked: bool = False
+) -> list[tuple[Path, Path | None]]:
+    """Photographs and masks of folders; none if no photograph has a mask. `marked`: both lie in one folder."""
+    masks: dict[tuple[str, str], Path] = {}
+    for mask_place in mask_places:
+        for path in files.in_folder(mask_place) if marked else files.below(mask_place):
+            if path.suffix.lower() in SUFFIXES:
+                inside = PurePosixPath(files.place_of(path)).relative_to(mask_place)
+                for stem in _stems(inside, marked):
+                    masks.setdefault((str(inside.parent), stem), path)
+    pairs = []
+    for path in files.in_folder(place) if marked else files.below(place):
+        inside = PurePosixPath(files.place_of(path)).relative_to(place)
+        if is_picture_name(path) and not (marked and MARKED.fullmatch(path.stem)):
+            parent = str(inside.parent)
+            pairs.append((path, masks.get((parent, inside.name)) or masks.get((parent, inside.stem))))
+    return pairs if any(mask is not None for _, mask in pairs) else []
+
+
+def _stems(name: PurePosixPath, marked: bool) -> list[str]:
+    """Names of photographs, with or without suffix, that a mask may belong to, the likeliest first."""
+    match = MARKED.fullmatch(name.stem)
+    stems = [] if marked else [name.stem]
+    return [*stems, match["stem"] or match["after"]] if match is not None else stems
+
+
+def read_mask_file(path: Path, colours: Mapping[Colour, int] | None = None) -> NDArray[np.uint8]:
+    """Mask [H, W] of class indices, 255 = ignored, of one channel of 1, 8 or 16 bits, equal channels, or colours.
+
+    Args:
+        path: the file.
+        colours: class indices by colour; pixels of other colours are ignored. None: colours are not read.
+
+    Raises:
+        SampleError: no image, of more than MAX_PIXELS, or neither indices nor known colours.
+    """
+    with opened(path) as picture:
+        if picture.width * picture.height > MAX_PIXELS:
+            raise SampleError(str(path), f"{picture.width} x {picture.height} pixels; expected at most {MAX_PIXELS:,}")
+        mode = picture.mode
+        if colours is not None and mode in ("P", "RGB", "RGBA"):
+            return _by_colour(np.asarray(picture.convert("RGB")), colours)
+        values = np.asarray(picture.getchannel(0) if mode in ("LA", "PA") else picture)
+    if values.ndim == 3 and values.shape[2] >= 3 and _is_gray(values):
+        values = values[..., 0]
+    if values.ndim != 2 or values.dtype.kind not in "uib":
+        raise SampleError(str(path), f"is of mode {mode}; expected one channel of whole numbers, index = class")
+    return _in_8_bits(path, values)
+
+
+def _is_gray(pixels: NDArray[np.uint8]) -> bool:
+    return bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all())
+
+
+def _in_8_bits(path: Path, values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Indices of more bits as 8; the largest of 16 bits is ignored, as 255."""
+    if values.dtype == np.uint8 or values.dtype == np.bool_:
+        return values.astype(np.uint8)
+    numbers = values.astype(np.int64)
+    numbers[numbers == np.iinfo(np.uint16).max] = IGNORE
+    if (beyond := np.unique(numbers[(numbers < 0) | (numbers > IGNORE)])[:5]).size:
+        raise SampleError(str(path), f"holds {', '.join(map(str, beyond.tolist()))}; expected indices below {IGNORE}")
+    return numbers.astype(np.uint8)
+
+
+def _by_colour(pixels: NDArray[np.uint8], colours: Mapping[Colour, int]) -> NDArray[np.uint8]:
+    """[H, W, 3] -> class indices [H, W]."""
+    keys = pixels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    mask = np.full(pixels.shape[:2], IGNORE, np.uint8)
+    for (red, green, blue), index in colours.items():
+        mask[keys == (red << 16 | green << 8 | blue)] = index
+    return mask

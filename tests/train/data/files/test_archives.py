@@ -1,0 +1,112 @@
+"""Archives of sets: names stay inside, bytes and files are counted, links are left out."""
+
+import io
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lexiseg_model.errors import DatasetError
+from lexiseg_train.data.files.archives import is_archive, unpack
+
+OUTSIDE = ("../a.txt", "/a.txt", "..\\a.txt", "C:\\a.txt", "x/../../a.txt", "\\\\host\\a.txt")
+
+
+def zipped(path: Path, *members: tuple[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return path
+
+
+def tarred(path: Path, *members: tuple[str, bytes], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, content in members:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_files_are_unpacked_without_hidden_ones(pack, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    archive = pack(
+        tmp_path / "a", ("set/a.txt", b"1"), ("__MACOSX/set/._a.txt", b"2"), (".git/x", b"3"), ("b\\c.txt", b"4")
+    )
+
+    assert is_archive(archive)
+    assert unpack(archive, tmp_path / "out") == ()
+    assert files_in(tmp_path / "out") == {"set/a.txt": b"1", "b/c.txt": b"4"}
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_a_packed_tar_is_unpacked(mode: str, tmp_path: Path) -> None:
+    unpack(tarred(tmp_path / "a.tar", ("a.txt", b"1"), mode=mode), tmp_path / "out")
+
+    assert files_in(tmp_path / "out") == {"a.txt": b"1"}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_a_name_that_leads_out_is_refused(pack, name: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    archive = pack(tmp_path / "a", ("b.txt", b"1"), (name, b"2"))
+
+    with pytest.raises(DatasetError, match="expected names inside the archive"):
+        unpack(archive, tmp_path / "deep/out")
+
+    assert [*files_in(tmp_path)] == ["a", "deep/out/b.txt"]
+
+
+def test_links_and_devices_of_a_tar_are_left_out(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
+            entry = tarfile.TarInfo(f"kind-{kind.decode()}.jpg")
+            entry.type, entry.linkname = kind, "/etc/passwd"
+            archive.addfile(entry)
+
+    (sentence,) = unpack(tmp_path / "a.tar", tmp_path / "out")
+
+    assert sentence.startswith("4 links or devices in ")
+    assert files_in(tmp_path / "out") == {}
+
+
+def test_links_of_a_zip_are_left_out(tmp_path: Path) -> None:
+    entry = zipfile.ZipInfo("a.jpg")
+    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(entry, "/etc/passwd")
+
+    assert len(unpack(tmp_path / "a.zip", tmp_path / "out")) == 1
+    assert files_in(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_files_and_bytes_are_bounded(pack, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    archive = pack(tmp_path / "a", *((f"{number}.txt", bytes(1000)) for number in range(10)))
+
+    with pytest.raises(DatasetError, match="more than 9 files"):
+        unpack(archive, tmp_path / "files", max_files=9)
+    with pytest.raises(DatasetError, match="more than 9,999 bytes unpacked"):
+        unpack(archive, tmp_path / "bytes", max_bytes=9_999)
+
+
+@pytest.mark.parametrize("members", [("a", "a"), ("a", "a/b"), ("a/b", "a")])
+def test_a_name_twice_is_refused(members: tuple[str, str], tmp_path: Path) -> None:
+    archive = tarred(tmp_path / "a.tar", *((name, b"1") for name in members))
+
+    with pytest.raises(DatasetError, match="one name twice"):
+        unpack(archive, tmp_path / "out")
+
+
+def test_a_cut_off_archive_is_refused(tmp_path: Path) -> None:
+    whole = zipped(tmp_path / "a.zip", ("a.txt", b"1" * 10_000), ("b.txt", b"2")).read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
+
+    with pytest.raises(DatasetError, match=r"cut\.zip is damaged, cut off or encrypted"):
+        unpack(tmp_path / "cut.zip", tmp_path / "out")
