@@ -264,7 +264,7 @@ class Jobs:
             "expires": rfc3339(None if ended is None else ended + DAY * self._settings.keep_days),
             "to": job.to,
             "classes": job.classes,
-            "detail": progress.detail,
+            "detail": None if ended is not None else self._runner.detail(job.id) or progress.detail,
             "webhook": progress.notice,
         }
 
@@ -326,8 +326,8 @@ def _open_store(settings: Settings, metrics: Metrics) -> Store:
     path = _state_dir(settings, "LEXISEG_REDIS_URL") / "jobs.sqlite"
     try:
         return SqliteStore(path)
-    except StoreAway as error:  # damaged, or kept by another process
-        expected = f"a folder whose jobs.sqlite can be opened ({error}); without the file jobs begin anew"
+    except StoreAway as error:  # damaged, kept by another process, or on a full disk
+        expected = f"a folder with room whose jobs.sqlite can be opened ({error}); without the file jobs begin anew"
         raise InvalidValue.of("LEXISEG_STATE_DIR", str(path.parent), expected) from None
 
 

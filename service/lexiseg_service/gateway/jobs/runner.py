@@ -82,6 +82,8 @@ class Runner:
         self._turns = Turns()
         self._wake = asyncio.Event()
         self._stopping = False
+        self._details: dict[str, str] = {}  # what holds jobs up here, by job: a full disk takes no note of it
+        self._away: str | None = None  # what holds all of them up
         self._asker = Asker(use_case, limits, settings.limits.max_image_bytes, self._threads)
 
     def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:
@@ -100,6 +102,10 @@ class Runner:
             yield
         finally:
             self._holders.discard(holder)
+
+    def detail(self, identity: str) -> str | None:
+        """What holds a job up at this gateway."""
+        return self._details.get(identity, self._away)
 
     def wake(self) -> None:
         """Look for work at once."""
@@ -142,7 +148,9 @@ class Runner:
                 self._asker.keep({job.id for job in jobs})
                 while not self._stopping and (turn := self._turns.next()) is not None:
                     await self._give(*turn)
+                self._away = None
             except StoreAway as error:
+                self._away = f"jobs cannot be read or written now: {error}"
                 logger.warning("jobs cannot be read or written", error=str(error))
             await self._wake.wait()
 
@@ -239,14 +247,18 @@ class Runner:
         attempt = 0
         while True:
             try:
-                return await self._in_thread(put)
+                done = await self._in_thread(put)
+                self._details.pop(identity, None)
+                return done
             except Exception as error:  # of the disk, the store, or the library of one
                 logger.warning("results cannot be written", job=identity, error=str(error))
                 reason = getattr(error, "strerror", None) or str(error)
+            self._details[identity] = detail = f"results cannot be written now: {reason}"
             with suppress(StoreAway):
                 if await self._in_thread(self._store.job, identity) is None:
+                    del self._details[identity]
                     return False
-                await self._in_thread(self._store.note, identity, f"results cannot be written now: {reason}")
+                await self._in_thread(self._store.note, identity, detail)  # for other gateways
             await pause(attempt)
             attempt += 1
 

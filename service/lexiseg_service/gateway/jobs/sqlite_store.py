@@ -241,9 +241,10 @@ class SqliteStore:
             self._connection.close()
 
     def _rows(self, statement: str, *arguments: Any) -> list[Any]:
-        with self._transaction() as run:
-            named = arguments[0] if arguments and isinstance(arguments[0], dict) else arguments
-            return run.execute(statement, named).fetchall()
+        """The rows of one statement, which is its own transaction: one that reads needs no lock, and no disk."""
+        named = arguments[0] if arguments and isinstance(arguments[0], dict) else arguments
+        with self._lock, _errors():
+            return self._connection.execute(statement, named).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
