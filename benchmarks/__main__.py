@@ -1,6 +1,7 @@
 """Run benchmarks: `python -m benchmarks [PART ...]`; without a part `counts`, with `all` every part below.
 
 Not in `all`, because they take arguments:
+- `corrections ROOT [SET]`: IoU of words' segments before and after a + click on what they miss
 - `smoke NAME ... [seeds=3] [key=value ...]`: short training runs
 - `device [NAME]`: throughput of a GPU
 - `distil ROOT`: a student taught by `tiny` against one trained on masks alone
@@ -24,6 +25,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from collections.abc import Callable, Sequence
 
 from benchmarks import (
+    corrections,
     counts,
     distil,
     examples,
@@ -58,6 +60,7 @@ PARTS: dict[str, Callable[[], None]] = {
 }
 
 WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
+    "corrections": corrections.main,
     "device": device.main,
     "distil": distil.main,
     "doubt": doubt.main,

@@ -14,13 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError, PromptError, ShapeError
 from lexiseg_model.masks import layers
 from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.pamr import refine_masks
-from lexiseg_model.masks.rle import encode_spans
+from lexiseg_model.masks.rle import decode, encode_spans
 from lexiseg_model.segmenter import guide_of, proposing, regions_of
 from lexiseg_model.tasks import mask_prompts, negative_points
 from lexiseg_model.tasks.negative_points import Answer
@@ -31,6 +32,7 @@ from lexiseg_model.vocabulary.scoring import score_regions
 
 MASKS_AT_ONCE = 32  # masks, or passes through the prompt head, between two calls of `Options.check`
 MAX_CLOSER_LOOKS = 32  # prompts whose small objects may be encoded again at a larger scale; bounds a request's time
+SAME = 0.5  # IoU from which a mask prompt is a segment that was found
 CLOSER_LOOKS_AT_ONCE = 8  # passes between two checks among these, if any has a box, which may be encoded again
 
 
@@ -112,10 +114,8 @@ def _prompted(query: Query) -> Iterator[CutOut]:
 
 def _corrected(query: Query) -> Iterator[CutOut]:
     """The one mask of each prompt that corrects a mask or a segment."""
-    segments: dict[int, Segment] = {}
-    if any(prompt.segment is not None for prompt in query.options.prompts):
-        options = replace(query.options, prompts=(), keep_label_map=False, keep_probability=False)
-        segments = {segment.id: segment for segment in semantic(replace(query, options=options)).segments}
+    found = _found_segments(query)
+    segments = {} if found is None else {segment.id: segment for segment in found.segments}
     for place, prompt in enumerate(query.options.prompts):
         if not prompt.corrects:
             continue
@@ -124,7 +124,8 @@ def _corrected(query: Query) -> Iterator[CutOut]:
             ids = ", ".join(map(str, segments)) or "none"
             raise PromptError(f"prompts.{place}.segment", str(prompt.segment), f"the id of a segment: {ids}")
         try:
-            corrected = mask_prompts.correct(query, prompt if source is None else replace(prompt, mask=source.mask))
+            corrects = prompt if source is None else replace(prompt, mask=source.mask)
+            corrected = mask_prompts.correct(query, corrects, _pixels_of_others(corrects, found))
         except ShapeError as error:
             came = f"{len(prompt.mask.counts) if prompt.mask else 0} characters"
             raise PromptError(f"prompts.{place}.mask.counts", came, f"run lengths of a mask: {error}") from None
@@ -133,6 +134,34 @@ def _corrected(query: Query) -> Iterator[CutOut]:
             embedding = regions_of(query.segmenter).embed_masks(query.features, corrected.logits[None])
         half = corrected.logits.half() if query.options.keep_probability else None
         yield CutOut(place, 0, corrected.quality, corrected.rle, embedding, half, source)
+
+
+def _found_segments(query: Query) -> Segmentation | None:
+    """The semantic answer, where a prompt names a segment of it, or corrects a mask beside classes."""
+    prompts = query.options.prompts
+    is_labelled = bool(query.vocabulary.classes) and any(prompt.mask is not None for prompt in prompts)
+    if not is_labelled and all(prompt.segment is None for prompt in prompts):
+        return None
+    options = replace(query.options, prompts=(), keep_label_map=True, keep_probability=False)
+    return semantic(replace(query, options=options))
+
+
+def _pixels_of_others(prompt: Prompt, found: Segmentation | None) -> NDArray[np.bool_] | None:
+    """[H, W] pixels of all segments but the one that a prompt corrects; None if its mask is none of them.
+
+    Raises ShapeError as `decode`.
+    """
+    assert prompt.mask is not None
+    if found is None:
+        return None
+    own = prompt.segment
+    if own is None:
+        mask = decode(prompt.mask)
+        shared = np.bincount(found.label_map[mask], minlength=len(found.segments) + 1)
+        area = int(mask.sum())
+        same = (one.id for one in found.segments if shared[one.id] >= SAME * (area + one.mask.area - shared[one.id]))
+        own = next(same, None)
+    return None if own is None else (found.label_map > 0) & (found.label_map != own)
 
 
 def _proposed(query: Query) -> Iterator[CutOut]:

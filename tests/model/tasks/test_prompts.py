@@ -91,6 +91,45 @@ def test_the_map_and_the_overlay_of_a_corrected_segment_have_its_id() -> None:
     assert paint(np.zeros((3, 6, 3), np.uint8), answer.label_map, answer.segments).shape == (3, 6, 3)
 
 
+class Backwards(ColourSegmenter):
+    """A lone click may mean the whole picture first, then all of its colour, and its region last."""
+
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        return [PromptMasks(masks.flip(0), quality) for masks, quality in super().prompt(features, prompts)]
+
+
+@pytest.mark.parametrize(
+    ("points", "rows"),
+    [
+        ((Point(0.5, 2.5),), ["..##..", "..##..", "##...."]),
+        ((Point(3.5, 2.5),), ["..##..", "..##..", "..####"]),
+        ((Point(0.5, 2.5), Point(3.5, 2.5)), ["..##..", "..##..", "######"]),
+        ((Point(0.5, 0.5),), ["..##..", "..##..", "......"]),  # of another label
+    ],
+)
+@pytest.mark.parametrize("how", ["segment", "mask"])
+def test_a_point_adds_the_smallest_mask_around_it_and_no_pixel_of_another_label(
+    points: tuple[Point, ...], rows: list[str], how: str
+) -> None:
+    segmenter = Backwards((), ALL)
+    features, words = features_of(segmenter, FLAGS), vocabulary("red", "blue")
+    _, blue = tasks.segment("semantic", segmenter, features, words).segments
+    corrects = Prompt(points, segment=blue.id) if how == "segment" else Prompt(points, mask=blue.mask)
+
+    answer = tasks.segment("prompt", segmenter, features, words, tasks.Options(prompts=(corrects,)))
+
+    (segment,) = answer.segments
+    assert ["".join(".#"[pixel] for pixel in row) for row in decode(segment.mask).astype(int)] == rows
+
+
+def test_what_is_added_to_a_mask_of_no_label_may_lie_in_all() -> None:
+    green = click(Prompt((Point(0.5, 2.5),))).segments[0].mask
+
+    answer = named("red", "blue", prompt=Prompt((Point(0.5, 0.5),), mask=green))
+
+    assert answer.segments[0].mask.area == 2 + 4
+
+
 @pytest.mark.parametrize(
     ("prompt", "field"),
     [
