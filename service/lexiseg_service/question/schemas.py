@@ -341,6 +341,9 @@ class ModelList(BaseModel):
     """Every model that a request may name."""
 
     models: list[ModelOutput] = Field(description="model cards, the default model first")
+    features: list[Literal["jobs", "trainings"]] = Field(
+        [], description="optional parts of the service that are on and that this key may use"
+    )
 
 
 class AvailableModels(BaseModel):

@@ -152,7 +152,15 @@ async def _disconnected(request: Request) -> None:
 )
 async def list_models(request: Request) -> Response:
     """List tasks, input size, licence, training data, measured quality and digest of the weights for each model."""
-    return as_json({"models": use_case_of(request).models()})
+    return as_json({"models": use_case_of(request).models(), "features": _features_for(request)})
+
+
+def _features_for(request: Request) -> list[str]:
+    """The optional parts of the service that are on, and that the caller may use."""
+    state, caller = request.app.state, caller_of(request)
+    may_train = caller.admin or not caller.owner
+    is_on = {"jobs": state.jobs is not None, "trainings": state.trainings is not None and may_train}
+    return [name for name, on in is_on.items() if on]
 
 
 @router.get(

@@ -1,11 +1,13 @@
 import asyncio
 import gc
+from pathlib import Path
 
 import httpx
 import pytest
 
 from lexiseg_model.available import available
 from lexiseg_service.errors import QueueFull
+from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
@@ -13,7 +15,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.raw import WHOLE, listening
-from tests.service.gateway.serving import form
+from tests.service.gateway.serving import form, on_ports
 
 
 async def test_a_service_that_loads_is_alive_but_not_ready(client: httpx.AsyncClient, backend: KnownBackend) -> None:
@@ -38,6 +40,27 @@ async def test_a_model_is_found_with_and_without_its_version(client: httpx.Async
     answer = await client.get(f"/models/{name}")
 
     assert (answer.status_code, answer.json()["name"], answer.json()["digest"]) == (200, "colours", "digest")
+
+
+@pytest.mark.parametrize(
+    ("scopes", "features"),
+    [(None, ["jobs", "trainings"]), (["segment"], ["jobs"]), (["segment", "admin"], ["jobs", "trainings"])],
+)
+def test_optional_parts_are_listed_for_whom_they_are_on(
+    tmp_path: Path, scopes: list[str] | None, features: list[str]
+) -> None:
+    keys = {} if scopes is None else {"api_keys": line_of("ann", "key", scopes)}
+    parts = {"jobs": True, "trainings": tmp_path / "trainings", "state_dir": tmp_path}
+    with on_ports(KnownBackend(), **parts, **keys) as ports:
+        answer = httpx.get(f"{ports.url}/v1/models", headers={"X-API-Key": "key"})
+
+    assert answer.json()["features"] == features
+
+
+async def test_no_optional_part_is_listed_where_all_are_off(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/v1/models")
+
+    assert answer.json()["features"] == []
 
 
 @pytest.mark.parametrize("name", ["colours@2", "nope", "%00", "colours@", "@1"])
