@@ -110,12 +110,15 @@ def _place(
     names: Mapping[Id, str | None],
     all_groups: bool,
 ) -> tuple[list[str], int]:
-    """Give the images their annotations; returns why others are unusable, and the number without an outline."""
+    """Give the images their annotations; returns why others are unusable, and the number without an outline.
+
+    An annotation of no image may be of any that has none.
+    """
     faults: list[str] = []
+    lost: list[dict[str, Any]] = []
     n_boxes = 0
     for entry in entries:
-        identity = _id_or_none(entry.get("image_id"))
-        image = images.get(identity)
+        image = images.get(_id_or_none(entry.get("image_id")))
         try:
             if image is None:
                 raise DatasetError(f"no image has the id {entry.get('image_id')!r:.40}")
@@ -124,10 +127,15 @@ def _place(
         except DatasetError as error:
             of_image = "" if image is None else f" of {image.file_name}"
             faults.append(f"annotation {entry.get('id', '(without an id)')!s:.40}{of_image}: {error}")
-            if identity is None and len(images) == 1:  # without an id: of several nobody knows which is meant
-                (image,) = images.values()
-            if image is not None:
+            if image is None:
+                lost.append(entry)
+            else:
                 image.annotations.append(_unknown(entry, image.size))
+    for image in images.values():
+        if len(images) == 1:
+            image.annotations.extend(_unknown(entry, image.size) for entry in lost)
+        elif lost and not image.annotations:
+            image.annotations.append(unknown_pixels(image.size))
     return faults, n_boxes
 
 

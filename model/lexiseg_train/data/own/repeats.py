@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_model.errors import SampleError
 from lexiseg_model.files import replace_file
 from lexiseg_model.masks.png import to_png
 from lexiseg_train.data.alike import Miniature, alike_groups, miniature, split_groups
-from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.data.indexed import IGNORE, read_photograph
 
 GROUPS = "groups.json"  # in a set's folder: the group of each training photograph, by number
 
@@ -24,6 +28,32 @@ def unite(file: Path, mask: NDArray[np.uint8]) -> None:
     known = np.where(written == IGNORE, mask, written)
     contradicted = (written != mask) & (written != IGNORE) & (mask != IGNORE)
     replace_file(file, to_png(np.where(contradicted, IGNORE, known).astype(np.uint8)))
+
+
+def validation_side(photographs: Sequence[Path], share: float) -> list[bool]:
+    """Which photographs are for validation: an even selection of about a share in 0..1 that parts none that look alike.
+
+    Of groups that are all larger than that share the smallest is taken. What cannot be read looks like no other.
+    """
+    every = max(2, round(1 / share))
+    groups = _groups(photographs)
+    sizes = Counter(groups)
+    largest = max(-(-len(groups) // every), min(sizes.values(), default=0))
+    fitting = [group for group, size in sizes.items() if size <= largest]  # in the order of the photographs
+    chosen = set(fitting[::every])
+    return [group in chosen for group in groups]
+
+
+def _groups(photographs: Sequence[Path]) -> list[int]:
+    """The group of each photograph that a split must not part."""
+    seen: dict[int, Miniature] = {}
+    for place, path in enumerate(photographs):
+        with suppress(SampleError):
+            seen[place] = miniature(read_photograph(path))
+    groups = np.arange(len(photographs))
+    readable = list(seen)
+    groups[readable] = np.array(readable, np.int64)[alike_groups(list(seen.values()))]
+    return [int(group) for group in split_groups(groups)]
 
 
 class Looks:

@@ -33,9 +33,10 @@ from lexiseg_train.data.indexed import (
     write_classes,
 )
 from lexiseg_train.data.own.prepare import reduced
+from lexiseg_train.data.own.repeats import validation_side
 from lexiseg_train.data.pairs.source import Skipped, Skips
 
-ABOUT, SHARES, SKIPPED = "taught.json", "shares", "skipped.jsonl"
+ABOUT, SPLITS, SHARES, SKIPPED = "taught.json", "splits.json", "shares", "skipped.jsonl"
 KINDS = {"images": ".jpg", "masks": ".png", SHARES: ".png"}  # written files and their suffixes
 MAX_CLASSES = IGNORE - 1  # values 1 to 254
 MIN_SCORE = 0.5  # of a segment that keeps its pixels
@@ -148,7 +149,7 @@ def write_labels(
     """Write `target/{train,val}/{images,masks,shares}` of every photograph that lacks them.
 
     Photographs are written upright and at a reduced size, in which the teacher sees them. Without a validation split of
-    the user, a share of the photographs with the teacher's masks becomes `val`.
+    the user, a share of the photographs with the teacher's masks becomes `val`, and with one all that look like it.
 
     Args:
         teacher: opens the teacher; called only if a photograph lacks its mask.
@@ -215,7 +216,12 @@ def _labelled(photographs: Photographs, path: Path, label: Teacher) -> tuple[str
 
 
 def _placed(photographs: Photographs, target: Path, apart: float) -> Iterator[tuple[Path, Path]]:
-    """Yield each photograph and the folder of its split."""
-    every = max(2, round(1 / apart))
-    for number, path in enumerate(photographs.images):
-        yield path, target / ("train" if photographs.kept_apart is not None or number % every else "val")
+    """Yield each photograph and the folder of its split; the splits are drawn once, and kept in SPLITS."""
+    if photographs.kept_apart is not None:
+        yield from ((path, target / "train") for path in photographs.images)
+        return
+    if not (target / SPLITS).is_file():
+        names = ["val" if side else "train" for side in validation_side(photographs.images, apart)]
+        replace_file(target / SPLITS, json.dumps(names).encode())
+    for path, split in zip(photographs.images, json.loads((target / SPLITS).read_bytes()), strict=True):
+        yield path, target / split

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from lexiseg_train.data.indexed import IGNORE, read_dataset
 from lexiseg_train.data.own.prepare import prepare
-from lexiseg_train.data.own.repeats import GROUPS
+from lexiseg_train.data.own.repeats import GROUPS, validation_side
 from lexiseg_train.methods.tiny.finetune import folds
 from tests.train.data.own.made import coco, folders, noise, save
 from tests.train.data.test_alike import belt
@@ -97,6 +98,39 @@ def test_photographs_that_look_alike_are_in_one_fold(tmp_path: Path) -> None:
 
 def test_folds_of_photographs_of_their_own_differ_by_one_at_most() -> None:
     assert sorted(np.bincount(folds(np.arange(11), 3, seed=1)).tolist()) == [3, 4, 4]
+
+
+@pytest.mark.parametrize("count", [4, 9, 20])
+def test_of_photographs_that_look_like_no_other_each_so_manieth_is_for_validation(count: int, tmp_path: Path) -> None:
+    paths = sorted((folders(tmp_path, count) / "images").iterdir())
+
+    assert validation_side(paths, 0.25) == [place % 4 == 0 for place in range(count)]
+
+
+def test_no_photograph_for_validation_looks_like_one_for_training(tmp_path: Path) -> None:
+    paths = []
+    for seed in range(6):
+        for level in range(3):  # a burst
+            paths.append(tmp_path / f"{seed}-{level}.png")
+            Image.fromarray(np.clip(noise(seed).astype(int) + level, 0, 255).astype(np.uint8)).save(paths[-1])
+    for name in ("torn.png", "torn too.png"):
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(b"\x89PNG")
+
+    sides = validation_side(paths, 0.25)
+
+    assert all(len(set(sides[start : start + 3])) == 1 for start in range(0, 18, 3))
+    assert sum(sides) == 6
+
+
+def test_of_two_cameras_one_is_for_validation(tmp_path: Path) -> None:
+    paths = []
+    for camera in range(2):
+        for level in range(5):
+            paths.append(tmp_path / f"{camera}-{level}.png")
+            Image.fromarray(np.clip(noise(camera).astype(int) + level, 0, 255).astype(np.uint8)).save(paths[-1])
+
+    assert validation_side(paths, 0.25) == [True] * 5 + [False] * 5
 
 
 def test_files_of_one_photograph_add_up(tmp_path: Path) -> None:

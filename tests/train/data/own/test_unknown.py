@@ -73,6 +73,7 @@ COCO: dict[str, tuple[dict[str, Any], bool]] = {  # an annotation, and whether i
     "no outline and no box": ({}, False),
     "a box without an area": ({"bbox": [5, 5, 0, 20]}, False),
     "no image": ({"image_id": None, "segmentation": SQUARE}, True),
+    "an image that is not there": ({"image_id": 9, "segmentation": SQUARE}, True),
     "key points in a box": ({"keypoints": [12, 12, 2], "num_keypoints": 1, "bbox": BOX}, True),
     "key points": ({"keypoints": [12, 12, 2], "num_keypoints": 1}, False),
 }
@@ -85,6 +86,20 @@ def test_an_unreadable_annotation_of_coco_is_unknown(fault: str, tmp_path: Path)
 
     expected = {OBJECT: "unknown", READ_AT: "dog", ELSEWHERE: "background" if placed else "unknown"}
     assert values(tmp_path) == expected
+
+
+@pytest.mark.parametrize("image_id", [None, 9])
+def test_an_annotation_of_no_image_makes_images_without_any_unknown(image_id: int | None, tmp_path: Path) -> None:
+    coco(tmp_path, {"image_id": image_id, "segmentation": SQUARE})
+    content = json.loads((tmp_path / "mine.json").read_text())
+    content["images"].append({**content["images"][0], "id": 2, "file_name": "b.jpg"})
+    (tmp_path / "mine.json").write_text(json.dumps(content))
+    photograph(tmp_path / "b.jpg")
+
+    annotated, other = (picture.read().mask for picture in read_own(tmp_path).train)
+
+    assert (annotated[READ_AT], annotated[ELSEWHERE]) == (1, 0)
+    assert (other == IGNORE).all()
 
 
 YOLO: dict[str, tuple[str, bool]] = {  # a line, and whether its place is known

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.errors import DatasetError, MissingFilesError
 from lexiseg_model.masks.rle import encode_mask
-from lexiseg_train.data.annotated import read_benchmark
+from lexiseg_train.data.annotated import IGNORED, read_benchmark
 from lexiseg_train.data.indexed import read_dataset
 from lexiseg_train.data.preparing import official
 from lexiseg_train.data.preparing.checking import check_masks
@@ -242,6 +242,24 @@ def test_pascal_context_is_read_from_the_detail_json(photographs_2010: Path, tmp
     assert prepared.splits == {"train": 1, "val": 1}
     (measured,) = read_benchmark("context60", tmp_path / "sets" / "official").images
     assert measured.read_truth()[::8, 0].tolist() == [1, 55, 59, 0]
+
+
+def test_an_unreadable_segment_of_the_detail_json_makes_unlabelled_pixels_unknown(
+    photographs_2010: Path, tmp_path: Path
+) -> None:
+    maps = {"2008_000002": ("train", bands(2, 2)), "2008_000075": ("val", bands(2, 427, 458, 100))}
+    listing = photographs_2010 / "trainval_merged.json"
+    write_detail(listing, maps)
+    content = json.loads(listing.read_text())
+    content["annos_segmentation"][-1]["segmentation"]["size"] = [1, 1]
+    listing.write_text(json.dumps(content))
+
+    run("pascal-context", photographs_2010, tmp_path / "sets")
+
+    (measured,) = read_benchmark("context60", tmp_path / "sets" / "official").images
+    values = set(np.unique(measured.read_truth()).tolist())
+    assert IGNORED in values
+    assert len(values) == 4
 
 
 @pytest.mark.parametrize(
