@@ -206,7 +206,7 @@ class Settings(BaseSettings):
         None, description="folder whose pictures tools of MCP may read; default: none"
     )
     label_studio_url: Annotated[str | None, Read(GATEWAYS, ADAPTERS)] = Field(
-        None, description="http(s)://HOST[:PORT] of a Label Studio whose uploads are fetched"
+        None, description="http(s)://HOST[:PORT] of a Label Studio whose pictures are fetched"
     )
     label_studio_api_key: Annotated[SecretStr | None, Read(GATEWAYS, ADAPTERS)] = Field(
         None, description="access token of that Label Studio, to fetch them and to import the predictions of jobs"

@@ -131,6 +131,7 @@ def test_edge_and_gateways_answer_under_the_names_of_service_ingress_routes_and_
 
     names = made.env("Deployment", "lexiseg-edge")["EDGE_HOSTS"].split()
     of_service = ["lexiseg-gateway" + suffix for suffix in ("", *SUFFIXES)]
+    assert "b.example (gateway.settings.allowed_hosts)" in made.notes
     assert names == [*of_service, "pictures.example.com", "seg.example.org", "a.example", "b.example"]
     assert made.env("Deployment", GATEWAY)["LEXISEG_ALLOWED_HOSTS"].split(",") == names
     assert [entry["name"] for entry in made.container("Deployment", GATEWAY)["env"]].count("LEXISEG_ALLOWED_HOSTS") == 1

@@ -36,7 +36,7 @@ class WebPages:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._on_loopback = is_loopback(settings.host)
-        self._names = frozenset(name.lower() for name in (settings.host, *settings.allowed_hosts))
+        self._names = frozenset(name.lower().rstrip(".") for name in (settings.host, *settings.allowed_hosts))
         self._origins = frozenset(settings.cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

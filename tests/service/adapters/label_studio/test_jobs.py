@@ -20,6 +20,7 @@ TASKS = [
     {"id": 7, "data": {"photo": DATA_URI}, "annotations": [], "meta": {}},
     {"id": 9, "data": {"photo": "/data/upload/1/a.png"}},
     {"id": 11, "data": {"photo": "data:image/png;base64,AAAA"}},
+    {"id": 13, "data": {"photo": "s3://bucket/a.png"}},
 ]
 
 
@@ -47,7 +48,7 @@ async def test_tasks_as_a_job_are_predicted_as_one_by_one(home: str, tmp_path: P
         by_job = await predicted(client, config)
         alone = await regions(client, config=config)
 
-    assert [each["task"] for each in by_job] == [7, 9]
+    assert [each["task"] for each in by_job] == [7, 9, 13]
     for each in by_job:
         assert [region["value"] for region in each["result"]] == [region["value"] for region in alone]
         assert each["model_version"].startswith("lexiseg-colours-")

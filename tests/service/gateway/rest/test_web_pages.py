@@ -115,7 +115,7 @@ def test_a_page_that_the_settings_name_writes(origins: tuple[str, ...]) -> None:
     ("settings", "answered", "refused"),
     [
         (
-            {"allowed_hosts": ("Segments.Example",)},
+            {"allowed_hosts": ("Segments.Example.",)},
             ("segments.example:8000", "localhost"),
             ("evil.example", "10.0.0.7"),
         ),
