@@ -131,7 +131,7 @@ loadtest: $(VENV)/.test  ## a short load test of a service of its own; report in
 chaos: $(VENV)/.test  ## five minutes of everything that may go wrong, with known answers
 	$(BIN)/python -m loadtests.chaos $(ARGS)
 
-fuzz: $(VENV)/.test  ## ten minutes of made-up images, run lengths, messages and model directories; finds lie in out/fuzz
+fuzz: $(VENV)/.test  ## ten minutes of made-up images, run lengths, messages, model directories and data sets; finds lie in out/fuzz
 	$(INSTALL) $(EDITABLE) -e '.[fuzz]'
 	$(BIN)/python -m tests.fuzz $(ARGS)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 CORPUS = Path(__file__).with_name("corpus")  # and not from `seeds`: what is imported here is not instrumented
 OUT = Path("out/fuzz")
-TARGETS = ("image", "rle", "message", "model")
+TARGETS = ("image", "rle", "message", "model", "data-set")
 LONGEST = 4096  # bytes of an input
 KEPT = 2048  # bytes of one that is kept
 MOST_KEPT = 60  # inputs of a target
@@ -23,7 +23,7 @@ MEMORY_MB = 4096
 SECONDS_OF_ONE = 20
 INSTRUMENTED = ("lexiseg_model.catalogue", "lexiseg_model.masks", "lexiseg_model.pictures", "lexiseg_model.types",
                 "lexiseg_service.image", "lexiseg_service.question", "lexiseg_service.gateway.rpc.parse",
-                "lexiseg_service.worker.decode", "tests.fuzz.targets", "PIL", "yaml")  # fmt: skip
+                "lexiseg_service.worker.decode", "lexiseg_train.data", "tests.fuzz.targets", "PIL", "yaml")  # fmt: skip
 
 
 def search(target: str, words: list[str]) -> None:

@@ -13,6 +13,7 @@ from safetensors.torch import save
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model import catalogue
 from lexiseg_model.masks.rle import encode_mask
+from tests.fuzz.data_sets import data_sets
 from tests.fuzz.targets import CARD_ENDS
 from tests.model.pictures.tiffs import packed, tiff
 
@@ -83,7 +84,7 @@ def models() -> Iterator[tuple[str, bytes]]:
     yield "short", b"name: a\nmethod: tiny\n" + CARD_ENDS + weights[:40]
 
 
-SEEDS = {"image": images, "rle": runs, "message": messages, "model": models}
+SEEDS = {"image": images, "rle": runs, "message": messages, "model": models, "data-set": data_sets}
 
 
 def main() -> None:

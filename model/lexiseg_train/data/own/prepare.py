@@ -137,6 +137,7 @@ class _Written:
     """The pictures of a set by split and number, as they are written."""
 
     def __init__(self, target: Path) -> None:
+        target.mkdir(parents=True, exist_ok=True)  # also of no picture
         self._target = target
         self._masks: dict[str, Path] = {}  # by the digest of their photograph
         self._looks = Looks()
