@@ -30,9 +30,13 @@ PASSED = (
     *("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_ARENA_MAX"),
     *("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"),
 )
-# Of the machine: libraries, the clock's zone, processors, devices. Own entries of /proc hold what passed.
+# Of the machine: libraries, the clock's zone, processors, devices.
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/localtime", "/sys")
-PROC = tuple(f"/proc/{name}" for name in ("self", "cpuinfo", "meminfo", "stat", "filesystems", "sys", "driver"))
+OWN = ("cgroup", "limits", "maps", "mountinfo", "stat", "status")  # what libraries ask about their process
+PROC = tuple(
+    f"/proc/{name}"
+    for name in ("cpuinfo", "meminfo", "stat", "filesystems", "sys", "driver", *(f"self/{name}" for name in OWN))
+)
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random", "/dev/shm", "/dev/nvidia*", "/dev/kfd", "/dev/dri")
 END_SECONDS = 10.0  # between SIGTERM and SIGKILL, where nobody says otherwise
 

@@ -1,24 +1,27 @@
-"""One training in its sandbox: `lexiseg train finetune` on what a client sent.
+"""One training in its sandbox: the importer on what a client sent, then `lexiseg train finetune` on what it wrote.
 
-It reads a stranger's files, so it runs with few variables, bounded memory, time and files, and no path but its own.
+    archive.zip -> `lexiseg data import` -> imported/ -> `lexiseg train finetune` -> run/NAME/
+
+Both read a stranger's files, so both run with few variables, bounded memory, time and files, and no path but their own.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from lexiseg_service import sandbox
 from lexiseg_service.commands.options import variable
 from lexiseg_service.gateway.trainings.log import WITHHELD, ClientLog
-from lexiseg_service.gateway.trainings.training import PICTURES, Training, TrainingFolder
+from lexiseg_service.gateway.trainings.training import ARCHIVE_FILE, IMPORTED, Training, TrainingFolder
 from lexiseg_service.sandbox import Limits, Sandbox
 from lexiseg_service.settings import Settings
 
@@ -27,6 +30,8 @@ POLL_SECONDS = 0.5
 STOP_SECONDS = 120.0  # for a checkpoint
 SCRATCH, RUN = "scratch", "run"
 GIB = 2**30
+# An importer reads pictures one by one, and one file of annotations.
+IMPORT = Limits(seconds=1800, cpu_seconds=1800, memory_bytes=3 * GIB, file_bytes=2 * GIB)
 MAX_FILE_BYTES = 16 * GIB  # of a checkpoint or a pack of pictures
 MAX_OUTPUT_BYTES = 2**24  # of what a training prints
 # Where models are found, beside `models_dir`.
@@ -59,6 +64,13 @@ class Bounds:
         """Limits of the training."""
         cores = os.cpu_count() or 1
         return Limits(self.seconds, int(self.seconds * cores) + 1, self.memory_bytes, MAX_FILE_BYTES)
+
+    @property
+    def importer(self) -> Limits:
+        """Limits of the importer, which needs less."""
+        return replace(
+            IMPORT, seconds=min(IMPORT.seconds, self.seconds), memory_bytes=min(IMPORT.memory_bytes, self.memory_bytes)
+        )
 
 
 class TrainingRun:
@@ -100,12 +112,21 @@ class TrainingRun:
         self._log = ClientLog(self._output, self._log_path, self._place)
 
     def run(self) -> End:
-        """Train. Raises OSError: the disk is full, or the folder is gone."""
+        """Import, unless that is done, and train. Raises OSError: the disk is full, or the folder is gone."""
+        imported = self._place / IMPORTED
+        if not imported.exists():
+            draft = self._place / SCRATCH / IMPORTED
+            shutil.rmtree(draft.parent, ignore_errors=True)
+            draft.parent.mkdir()
+            end = self._command(["data", "import", str(self._place / ARCHIVE_FILE), str(draft)], self._bounds.importer)
+            if end != End():
+                return end
+            os.rename(draft, imported)
         # Relative: the card of the model names them.
         run = Path(RUN) / self._training.name
         for folder in (self._place / RUN, self._place / SCRATCH):
             folder.mkdir(exist_ok=True)
-        values = {"data": PICTURES, "out": run, "models_dir": self._models_dir}
+        values = {"data": IMPORTED, "out": run, "models_dir": self._models_dir}
         words = [f"{name}={value}" for name, value in values.items()]
         command = ["train", "finetune", "--start", self._training.start, *words]
         return self._command(command, self._bounds.training)

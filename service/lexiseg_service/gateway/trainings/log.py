@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lexiseg_service.gateway.trainings.training import IMPORTED, PICTURES
+from lexiseg_service.gateway.trainings.training import ARCHIVE_FILE, IMPORTED
 
 MAX_LINE = 10_000  # bytes; the rest of a line is left out
 WITHHELD = "it failed by an error of its own; the operator finds it in the output of this training"
@@ -22,7 +22,7 @@ QUOTED = re.compile(r"(['\"])/[^'\"]*/([^'\"/]*)\1")
 def without_paths(text: str, folder: Path) -> str:
     """A line as clients see it: the paths of their training as names in the archive, the last part of all others."""
     for root in {str(folder), str(folder.resolve())}:
-        for place in (f"{root}/{PICTURES}", f"{root}/{IMPORTED}"):
+        for place in (f"{root}/{ARCHIVE_FILE}", f"{root}/{IMPORTED}"):
             text = text.replace(f"{place}/", "").replace(place, "the archive")
         text = text.replace(f"{root}/", "").replace(root, "the training")
     text = ABSOLUTE.sub(r"…/\1", QUOTED.sub(r"\1…/\2\1", text))

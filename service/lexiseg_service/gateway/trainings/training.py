@@ -1,7 +1,7 @@
 """A training as a folder, which gateways write and a trainer works on.
 
-    ID/training.json   what was asked; `reserved.json` until the pictures are there
-    ID/pictures/       what the archive holds
+    ID/training.json   what was asked; `reserved.json` until the archive is there
+    ID/archive.zip     pictures and labels as they came
     ID/state.json      where it stands; written by the trainer
     ID/output.txt      what the training prints, for operators
     ID/log.txt         the same without paths of the machine, for clients
@@ -30,7 +30,7 @@ from lexiseg_model.files import replace_file
 
 State = Literal["waiting", "running", "done", "refused", "failed"]
 ENDED = ("done", "refused", "failed")
-PICTURES, IMPORTED = "pictures", "imported"
+ARCHIVE_FILE, IMPORTED = "archive.zip", "imported"
 WHOLE, RESERVED = "training.json", "reserved.json"
 NOTES = {WHOLE, "state.json", "log.txt", "output.txt"}  # what stays of a training that has ended
 HEARTBEAT = ".trainer"
@@ -83,7 +83,7 @@ class TrainingFolder:
     def reserved(
         self, training: Training, check: Callable[[Sequence[Training], Sequence[Training]], object]
     ) -> Iterator[Path]:
-        """Take a name, a place and room; the block writes the pictures into the folder that it gets.
+        """Take a name, a place and room; the block writes the archive into the folder that it gets.
 
         Complete when the block ends; everything is returned if it raises.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,9 +16,9 @@ import structlog
 
 from lexiseg_service.errors import InvalidValue, NotReady, QueueFull, RateLimited, UnknownTraining
 from lexiseg_service.gateway.admission.access import Caller
-from lexiseg_service.gateway.trainings.archive import Archive
+from lexiseg_service.gateway.trainings.archive import unpacked_bytes
 from lexiseg_service.gateway.trainings.schemas import TrainingInput
-from lexiseg_service.gateway.trainings.training import ENDED, PICTURES, Standing, Training, TrainingFolder
+from lexiseg_service.gateway.trainings.training import ARCHIVE_FILE, ENDED, Standing, Training, TrainingFolder
 from lexiseg_service.gateway.trainings.watch import ALIVE_SECONDS, watch
 from lexiseg_service.gateway.use_case import UseCase, find_card
 from lexiseg_service.settings import Settings
@@ -84,7 +85,7 @@ class Trainings:
         """A new training, which a trainer takes when those before it have ended.
 
         Raises:
-            InvalidValue: the archive cannot be unpacked, or the name is taken or is none.
+            InvalidValue: the archive is no zip or too large, or the name is taken or is none.
             UnknownModel: there is no model to start from.
             RateLimited, QueueFull: too many trainings or bytes wait.
             NotReady: the pictures cannot be kept now.
@@ -100,17 +101,18 @@ class Trainings:
         return training, Standing()
 
     def _write(self, training: Training, content: BinaryIO, caller: Caller, models: set[str]) -> Training:
-        archive = Archive(content, UNPACKED * self._settings.job_archive_bytes)
-        training = replace(training, nbytes=archive.nbytes)
+        nbytes = unpacked_bytes(content, UNPACKED * self._settings.job_archive_bytes)
+        training = replace(training, nbytes=nbytes)
 
         def check(unended: Sequence[Training], ended: Sequence[Training]) -> None:
             if training.name in models | {each.name for each in unended}:
                 raise InvalidValue.of("name", training.name, "a name that no model and no other training has")
-            self._check_places(caller, unended, ended, archive.nbytes)
+            self._check_places(caller, unended, ended, nbytes)
 
         try:
-            with self._folder.reserved(training, check) as folder:
-                archive.unpack(folder / PICTURES)
+            content.seek(0)
+            with self._folder.reserved(training, check) as folder, (folder / ARCHIVE_FILE).open("xb") as file:
+                shutil.copyfileobj(content, file)
         except OSError as error:
             raise NotReady(f"the pictures cannot be kept now: {error.strerror or error}", RETRY_SECONDS) from None
         return training

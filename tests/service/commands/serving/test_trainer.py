@@ -23,11 +23,12 @@ from lexiseg_service.settings import Settings
 from tests.service.test_sandbox import LANDLOCK
 from tests.waiting import until
 
-# In the place of `lexiseg`: its importer copies, its `train finetune` does what its start is called.
+# In the place of `lexiseg`: its importer makes a folder, its `train finetune` does what its start is called.
 STAND_IN = """
-import json, os, pathlib, shutil, sys, time
+import json, os, pathlib, sys, time
 if sys.argv[1] == "data":
-    shutil.copytree(sys.argv[3], sys.argv[4])
+    assert open(sys.argv[3]).read() == "a zip"
+    os.mkdir(sys.argv[4])
     sys.exit(0)
 start, values = sys.argv[4], dict(word.split("=", 1) for word in sys.argv[5:])
 out = pathlib.Path(values["out"])
@@ -82,7 +83,7 @@ class Workshop:
     def add(self, identity: str, start: str, created: float = 1.0, client: str = "") -> None:
         training = Training(identity, "", f"model-{identity}", start, created, client)
         with self.folder.reserved(training, lambda *_: None) as folder:
-            (folder / "pictures").mkdir()
+            (folder / "archive.zip").write_text("a zip")
 
     def trainer(self, bounds: Bounds = BOUNDS) -> Trainer:
         return Trainer(self.folder, self.models, bounds, PROGRAM)

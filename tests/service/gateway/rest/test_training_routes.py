@@ -1,12 +1,9 @@
 """The /trainings routes: pictures are unpacked for the trainer, whose notes are shown."""
 
 import http.client
-import io
 import json
 import os
-import stat
 import time
-import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -61,14 +58,13 @@ async def test_trainings_are_off_until_the_operator_switches_them_on() -> None:
     assert (answer.status_code, answer.json()["type"]) == (403, "switched-off")
 
 
-def test_the_pictures_lie_where_the_trainer_finds_them(client: httpx.Client, folder: Path) -> None:
-    answer = create(client, zipped(SET))
+def test_the_archive_lies_where_the_trainer_finds_it(client: httpx.Client, folder: Path) -> None:
+    archive = zipped(SET)
+
+    answer = create(client, archive)
 
     assert (answer.status_code, answer.json()["state"]) == (202, "waiting")
-    pictures = folder / answer.json()["id"] / "pictures"
-    files = sorted(path.relative_to(pictures).as_posix() for path in pictures.rglob("*") if path.is_file())
-    assert files == ["__MACOSX/._a.png", "classes.json", "images/a.png", "masks/a.png"][1:]
-    assert (pictures / "images/a.png").read_bytes() == PNG
+    assert (folder / answer.json()["id"] / "archive.zip").read_bytes() == archive
     (training,) = TrainingFolder(folder).all()
     assert (training.name, training.start) == ("garments", "colours")
 
@@ -107,12 +103,6 @@ def test_a_removed_training_is_gone_with_its_pictures(client: httpx.Client, fold
         (zipped({"a.png": bytes(5 * 2**20)}), {}, 422, "at most 4,194,304"),
         (zipped({"/etc/a.png": PNG}), {}, 422, "names within the archive"),
         (zipped({"a\\..\\..\\b.png": PNG}), {}, 422, "names within the archive"),
-        (zipped({"a\nlexiseg: done.png": PNG}), {}, 422, "printable"),
-        (zipped({f"{'a' * 300}.png": PNG}), {}, 422, "255 bytes"),
-        (zipped({f"{'a/' * 40}b.png": PNG}), {}, 422, "32 folders"),
-        (zipped({"a": PNG, "a/b.png": PNG}), {}, 422, "files within folders"),
-        (zipped({"a.png": PNG, "./a.png": PNG}), {}, 422, "each file once"),
-        (zipped({"a.png": PNG}, zipfile.ZIP_BZIP2), {}, 422, "stored or deflated"),
         (zipped({"caf\u00e9.png": PNG}).replace("\u00e9".encode(), b"\xff\xff"), {}, 422, "a whole zip"),
         (zipped({}), {}, 422, "no files"),
         (zipped(SET), {"name": "Not a name"}, 422, "a-z, 0-9"),
@@ -130,24 +120,11 @@ def test_a_training_that_cannot_be_is_refused_and_leaves_nothing(
     assert kept(folder) == []
 
 
-def test_a_link_in_an_archive_is_a_plain_file(client: httpx.Client, folder: Path) -> None:
-    link = zipfile.ZipInfo("images/link.png")
-    link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        archive.writestr(link, "/etc/passwd")
-
-    identity = create(client, content.getvalue()).json()["id"]
-
-    path = folder / identity / "pictures/images/link.png"
-    assert (path.is_symlink(), path.read_text()) == (False, "/etc/passwd")
-
-
 def test_one_name_at_once_is_taken_once(client: httpx.Client) -> None:
     with ThreadPoolExecutor(6) as threads:
         answers = list(threads.map(lambda _: create(client, zipped(SET)), range(6)))
 
-    assert sorted(answer.status_code for answer in answers) == [202] + 5 * [422]
+    assert sorted(answer.status_code for answer in answers) == [202] + 5 * [422], [each.text for each in answers]
 
 
 def test_two_gateways_take_one_name_once(client: httpx.Client, folder: Path) -> None:
@@ -158,7 +135,7 @@ def test_two_gateways_take_one_name_once(client: httpx.Client, folder: Path) -> 
     ):
         answers = list(threads.map(lambda number: create((client, other)[number % 2], zipped(SET)), range(6)))
 
-    assert sorted(answer.status_code for answer in answers) == [202] + 5 * [422]
+    assert sorted(answer.status_code for answer in answers) == [202] + 5 * [422], [each.text for each in answers]
 
 
 def test_a_client_has_its_share_of_the_places_and_leaves_some_to_another(folder: Path) -> None:

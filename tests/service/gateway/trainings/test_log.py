@@ -12,8 +12,8 @@ PLACE = Path("/srv/state of clients/trainings/3f2504")
 @pytest.mark.parametrize(
     ("line", "shown"),
     [
-        (f"{PLACE}/pictures/images/a b.png: no mask", "images/a b.png: no mask"),
-        (f"{PLACE}/pictures holds no pictures", "the archive holds no pictures"),
+        (f"{PLACE}/archive.zip is damaged", "the archive is damaged"),
+        (f"{PLACE}/imported/images/a b.png: no mask", "images/a b.png: no mask"),
         (f"{PLACE}/imported/train/masks/1.png", "train/masks/1.png"),
         (f"{PLACE}/run/mine/weights.pt", "run/mine/weights.pt"),
         ("No such file: '/srv/secret folder/other.json'", "No such file: '…/other.json'"),
