@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.class_names import BACKGROUND, plain
+from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError, PictureError, SampleError
 from lexiseg_model.files import replace_file
 from lexiseg_model.masks.png import to_png
@@ -22,6 +22,7 @@ from lexiseg_model.pictures.formats import listed_suffixes
 from lexiseg_model.pictures.header import read_header
 from lexiseg_model.pictures.listing import pictures_in
 from lexiseg_model.pictures.reader import Picture, read
+from lexiseg_train.data.annotations.content import class_name
 from lexiseg_train.data.files.documents import read_json
 
 JPEG_QUALITY = 95
@@ -271,15 +272,27 @@ def write_classes(folder: Path, classes: Sequence[str]) -> None:
 
 
 def read_classes(listing: Path) -> tuple[str, ...]:
-    """Class names of a set; index = mask value.
+    """Class names of a set; index = mask value. In the file they are a list, or names by mask value, as of label maps.
 
     Raises:
-        DatasetError: the file is not a list of names, or `background` is not the first one.
+        DatasetError: the file holds no names, `background` is not the first one, or a name is that of ignored pixels.
     """
-    classes = read_json(listing)
-    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+    content = read_json(listing)
+    names = _by_value(content) if isinstance(content, dict) else content
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise DatasetError(f"{listing}: expected a list of class names, index = mask value")
-    classes = [plain(name) for name in classes]
+    classes = [class_name(name) for name in names]
+    if None in classes:
+        raise DatasetError(
+            f"{listing}: {names[classes.index(None)]!r} is no class; pixels that do not count are {IGNORE}"
+        )
     if BACKGROUND in classes[1:]:
         raise DatasetError(f"{listing}: {BACKGROUND!r} is mask value {classes.index(BACKGROUND, 1)}; it can only be 0")
-    return tuple(classes)
+    return tuple(name for name in classes if name is not None)
+
+
+def _by_value(content: dict[str, object]) -> list[object] | None:
+    """Names by mask values, as texts, from 0 or 1 on; 0 is the background. None: the keys are others."""
+    numbered = {"0": BACKGROUND} | content
+    values = [str(value) for value in range(len(numbered))]
+    return [numbered[value] for value in values] if numbered.keys() == {*values} else None

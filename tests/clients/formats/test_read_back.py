@@ -29,7 +29,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_train.data.alike import pixel_digest
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.outlines import outlined_scenes
-from lexiseg_train.data.own.prepare import read_own
+from lexiseg_train.data.own.layouts import read_own
 from lexiseg_train.data.read_scenes import read_instance_scenes
 from tests import coco
 from tests.clients.formats import made
@@ -142,15 +142,36 @@ def by_job(to: Any) -> Write:
     return write
 
 
+def beside(images: str, write_maps: Write, masks: str | None = None) -> Write:
+    """Photographs in a folder beside label maps, which are moved to a folder of their own where they have none."""
+
+    def write(photographs: Path, answers: Answers, names: list[str], out: Path) -> None:
+        write_maps(photographs, answers, names, out)
+        if masks is not None:
+            (out / masks).mkdir()
+            for path in out.glob("*.png"):
+                path.rename(out / masks / path.name)
+        (out / images).mkdir()
+        (name,) = answers
+        (path,) = out.rglob(f"{masks or 'SegmentationClass'}/*.png")
+        shutil.copy(photographs / name, out / images / path.name)
+
+    return write
+
+
 READ: dict[str, Write] = {  # formats with a reader, by door
     **{f"client, {to}": by_client(to) for to in ("coco", "yolo")},
     **{f"command, {kind}": by_command(kind) for kind in ("coco", "yolo", "labelme")},
     **{f"job, {to}": by_job(to) for to in ("coco", "yolo")},
 }
+LABEL_MAPS: dict[str, Write] = {  # no mask is above another: for those that do not overlap
+    "command, voc": beside("JPEGImages", by_command("voc")),
+    "command, labelmap": beside("images", by_command("labelmap"), "masks"),
+    "job, label-maps": beside("images", by_job("label-maps"), "masks"),
+}
 NOT_READ: dict[str, Write] = {
     "client, label-studio": by_client("label-studio"),
-    **{f"command, {kind}": by_command(kind) for kind in ("voc", "labelmap", "cutout")},
-    "job, label-maps": by_job("label-maps"),
+    "command, cutout": by_command("cutout"),
 }
 
 
@@ -158,7 +179,7 @@ def test_every_format_of_every_door_is_among_these() -> None:
     doors: dict[str, Iterable[str]] = {"client": WRITERS, "command": COMMAND_FORMATS, "job": JOB_FORMATS}
     formats = {f"{door}, {name}" for door, writers in doors.items() for name in writers}
 
-    assert formats == {*READ, *NOT_READ, "client, labelme", "job, parquet"}
+    assert formats == {*READ, *LABEL_MAPS, *NOT_READ, "client, labelme", "job, parquet"}
 
 
 def photograph(path: Path, seed: int = 0) -> NDArray[np.uint8]:
@@ -172,7 +193,7 @@ def written_set(write: Write, answers: Answers, names: list[str], root: Path) ->
     """A set of photographs, in it or beside it: one that wants them at a place gets them there."""
     photographs, out = root / "photographs", root / "set"
     write(photographs, answers, names, out)
-    if not (out / "images").is_dir():
+    if not any((out / name).is_dir() for name in ("images", "JPEGImages")):
         wanted = stems_of(answers) if (out / "labels").is_dir() else (name.removesuffix(".png") for name in answers)
         for name, stem in zip(answers, wanted, strict=True):
             place = out / ("images" if (out / "labels").is_dir() else "") / f"{stem}.png"
@@ -195,6 +216,26 @@ def test_what_is_written_is_read_back(door: str, scene: str, tmp_path: Path) -> 
     (pixels,) = read(out).values()
 
     assert (pixels != expected(SCENES[scene], NAMES["plain"])).sum() == 0
+
+
+@pytest.mark.parametrize("scene", [name for name in SCENES if "overlap" not in name])
+@pytest.mark.parametrize("door", LABEL_MAPS)
+def test_label_maps_are_read_back(door: str, scene: str, tmp_path: Path) -> None:
+    out = written(LABEL_MAPS[door], SCENES[scene], NAMES["plain"], tmp_path)
+
+    (pixels,) = read(out).values()
+
+    assert (pixels != expected(SCENES[scene], NAMES["plain"])).sum() == 0
+
+
+@pytest.mark.parametrize("names", ["of other scripts", "with signs", "that are numbers"])
+@pytest.mark.parametrize("door", LABEL_MAPS)
+def test_names_of_label_maps_come_back(door: str, names: str, tmp_path: Path) -> None:
+    out = written(LABEL_MAPS[door], SCENES["blobs"], NAMES[names], tmp_path)
+
+    (pixels,) = read(out).values()
+
+    assert (pixels != expected(SCENES["blobs"], NAMES[names])).sum() == 0
 
 
 @pytest.mark.parametrize("names", NAMES)

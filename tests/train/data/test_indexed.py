@@ -129,3 +129,27 @@ def test_a_class_list_may_have_marks_that_nobody_sees(tmp_path: Path) -> None:
     (tmp_path / "classes.json").write_text('["background", "ca\u00adt", "\u200bdog"]', encoding="utf-8-sig")
 
     assert read_classes(tmp_path / "classes.json") == ("background", "cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("content", "classes"),
+    [
+        ({"1": "sky", "2": "building"}, ("background", "sky", "building")),
+        ({"0": "background", "1": "sky"}, ("background", "sky")),
+        ({"0": "sky", "1": "building"}, ("sky", "building")),
+        (["_background_", "sky"], ("background", "sky")),
+    ],
+)
+def test_class_lists_of_label_maps_and_of_labelme_are_read(
+    content: object, classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "classes.json").write_text(json.dumps(content))
+
+    assert read_classes(tmp_path / "classes.json") == classes
+
+
+def test_the_label_of_ignored_pixels_is_no_class(tmp_path: Path) -> None:
+    (tmp_path / "classes.json").write_text('["background", "__ignore__"]')
+
+    with pytest.raises(DatasetError, match="'__ignore__' is no class; pixels that do not count are 255"):
+        read_classes(tmp_path / "classes.json")

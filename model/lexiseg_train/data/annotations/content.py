@@ -16,7 +16,8 @@ from lexiseg_model.types import Rle
 from lexiseg_train.data.annotations.segmentation import Segmentation, box_outline, read_segmentation
 
 MAX_NAMED = 5  # images or annotations in a warning
-UNKNOWN_LABEL, BACKGROUND_LABELS = "__ignore__", (BACKGROUND, "_background_")  # the underlined ones are Labelme's
+UNKNOWN_LABEL = "__ignore__"  # of Labelme
+BACKGROUND_LABELS = (BACKGROUND, "_background_", "__background__", "bg")  # the second is Labelme's
 Id = int | str
 
 
@@ -58,7 +59,7 @@ class CocoFile(NamedTuple):
 
 
 def class_name(label: object) -> str | None:
-    """The class of a tool's label: BACKGROUND for Labelme's `_background_`; None, any class, for `__ignore__`."""
+    """The class of a tool's label: BACKGROUND for one of BACKGROUND_LABELS; None, any class, for UNKNOWN_LABEL."""
     name = as_text(plain(str(label)))
     if folded(name) == UNKNOWN_LABEL:
         return None

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from lexiseg_model.class_names import BACKGROUND, plain
 from lexiseg_model.errors import DatasetError
-from lexiseg_train.data.files.documents import read_text
+from lexiseg_train.data.annotations.content import class_name
+from lexiseg_train.data.annotations.segmentation import whole_number
+from lexiseg_train.data.files.documents import read_json, read_text
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.indexed import CLASSES, IGNORE, read_classes
 from lexiseg_train.data.own.mask_files import Colour
 
 EXAMPLE_LIST = '["background", "cat", "dog"]'
+OF_LABEL_MAPS = "labels.json"  # of `lexiseg segment --format labelmap`
 ROBOFLOW = "_classes.csv"  # Pixel Value, Class
+DATASET_META = "dataset_meta.json"  # of datumaro: any names, which LABEL_MAP cannot hold
 LABEL_MAP = "labelmap.txt"  # of CVAT and datumaro: NAME:R,G,B:PARTS:ACTIONS
 NAME_LISTS = ("class_names.txt", "classes.txt", "labels.txt")
-BACKGROUNDS = (BACKGROUND, "_background_", "__background__", "bg")
 
 
 class ClassTable(NamedTuple):
@@ -38,7 +41,13 @@ def class_table(files: SetFiles, split: str) -> ClassTable | None:
     Raises:
         DatasetError: a list is damaged, or its names are not distinct.
     """
-    readers = {CLASSES: _ours, ROBOFLOW: _roboflow, LABEL_MAP: _label_map} | dict.fromkeys(NAME_LISTS, _lines)
+    readers = {
+        CLASSES: _ours,
+        OF_LABEL_MAPS: _ours,
+        ROBOFLOW: _roboflow,
+        DATASET_META: _dataset_meta,
+        LABEL_MAP: _label_map,
+    } | dict.fromkeys(NAME_LISTS, _lines)
     for name, read in readers.items():
         for place in (name, f"{split}/{name}"):
             if (path := files.file(place)) is not None:
@@ -47,6 +56,8 @@ def class_table(files: SetFiles, split: str) -> ClassTable | None:
 
 
 def _checked(path: Path, table: ClassTable) -> ClassTable:
+    if ignored := [name for name in table.names if class_name(name) is None]:
+        raise DatasetError(f"{path}: {ignored[0]!r} is no class; pixels that do not count are {IGNORE}")
     distinct = {*table.names} - {BACKGROUND}
     if len({*table.names}) < len(table.names) or not distinct or len(table.names) > IGNORE:
         raise DatasetError(f"{path}: expected distinct names, such as {EXAMPLE_LIST}, got {_some(table.names)}")
@@ -72,10 +83,25 @@ def _roboflow(path: Path) -> ClassTable:
 
 def _lines(path: Path) -> ClassTable:
     names = [plain(line.strip()) for line in read_text(path).splitlines()]
-    names = [name for name in names if name and name != "__ignore__"]
-    if not names or names[0] not in BACKGROUNDS:
+    names = [name for name in names if name and class_name(name) is not None]
+    if not names or class_name(names[0]) != BACKGROUND:
         names = [BACKGROUND, *names]  # 0 is no class where a list of names leaves it out
     return ClassTable(_background_first(names))
+
+
+def _dataset_meta(path: Path) -> ClassTable:
+    try:
+        content = read_json(path)
+        labels, colours = content["label_map"], content["segmentation_colors"]
+        entries = {class_name(labels[str(index)]): _colour(colour) for index, colour in enumerate(colours)}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"{path}: expected datumaro's label_map and segmentation_colors: {error!r:.100}") from None
+    return _by_colours({name: colour for name, colour in entries.items() if name is not None})
+
+
+def _colour(numbers: Sequence[object]) -> Colour:
+    red, green, blue = (whole_number(each) for each in numbers)
+    return red, green, blue
 
 
 def _label_map(path: Path) -> ClassTable:
@@ -83,12 +109,17 @@ def _label_map(path: Path) -> ClassTable:
     for line in read_text(path).splitlines():
         name, _, rest = line.strip().partition(":")
         numbers = [int(each) for each in rest.split(":")[0].split(",") if each.strip().isdecimal()]
-        if name and not name.startswith("#") and len(numbers) == 3:
+        if name and not name.startswith("#") and len(numbers) == 3 and class_name(name) is not None:
             red, green, blue = numbers
             entries[plain(name)] = (red, green, blue)
     if not entries:
         raise DatasetError(f"{path}: expected lines of a class and its colour, NAME:R,G,B::")
-    first = next((name for name in entries if name in BACKGROUNDS), None)
+    return _by_colours(entries)
+
+
+def _by_colours(entries: Mapping[str, Colour]) -> ClassTable:
+    """Classes by the colours of their pixels; the background is the first value."""
+    first = next((name for name in entries if class_name(name) == BACKGROUND), None)
     order = [name for name in entries if name != first]
     colours: dict[Colour, int] = {entries[first] if first is not None else (0, 0, 0): 0}
     colours |= {entries[name]: index for index, name in enumerate(order, 1)}
@@ -97,4 +128,4 @@ def _label_map(path: Path) -> ClassTable:
 
 def _background_first(names: Sequence[str]) -> tuple[str, ...]:
     """Names with the first called as it is here, if it is the background."""
-    return (BACKGROUND, *names[1:]) if names[0] in BACKGROUNDS else tuple(names)
+    return (BACKGROUND, *names[1:]) if class_name(names[0]) == BACKGROUND else tuple(names)

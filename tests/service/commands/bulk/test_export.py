@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lexiseg_model.methods.dense_clip.retrieval import read_bank
 from lexiseg_model.segmenter import BankRows
 from lexiseg_service.commands.bulk.export import UNSAFE, Names
-from lexiseg_train.data.own.prepare import read_own
+from lexiseg_train.data.own.layouts import read_own
 from tests import coco, pictures
 from tests.service.commands.bulk import jobs
 from tests.service.commands.command_line import CommandLine

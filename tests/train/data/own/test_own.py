@@ -67,7 +67,10 @@ def test_names_of_any_bytes_and_length_are_prepared_and_hidden_files_left_out(tm
     assert prepare(tmp_path / "own", tmp_path / "sets/mine").photographs == {"train": 4}
 
 
-@pytest.mark.parametrize("classes", [["cat", "background"], ["cat", "cat"], ["background"], [], {"cat": 1}, [1]])
+@pytest.mark.parametrize(
+    "classes",
+    [["cat", "background"], ["cat", "cat"], ["background"], [], {"cat": 1}, [1], {"2": "cat"}, ["cat", "__ignore__"]],
+)
 def test_a_malformed_class_list_is_refused(classes: object, tmp_path: Path) -> None:
     folders(tmp_path, 1)
     (tmp_path / "classes.json").write_text(json.dumps(classes))
