@@ -41,7 +41,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_a_job_yields_an_answer_or_a_problem_for_each_picture(client: Client, photos: Path) -> None:
-    job = client.jobs.create(["sky"], archive=photos)
+    job = client.jobs.create(photos, ["sky"])
 
     answers = {each.image: each for each in job}
 
@@ -53,17 +53,36 @@ def test_a_job_yields_an_answer_or_a_problem_for_each_picture(client: Client, ph
     assert broken.problem.type == "unsupported-image"
 
 
+@pytest.mark.parametrize("named", ["archive first", "classes first", "by name"])
+def test_pictures_come_first_as_in_other_calls_or_have_a_name(client: Client, photos: Path, named: str) -> None:
+    create = client.jobs.create
+    job = {
+        "archive first": lambda: create(str(photos), ["sky"]),
+        "classes first": lambda: create(["sky"], archive=photos),
+        "by name": lambda: create(classes=["sky"], archive=photos),
+    }[named]()
+
+    assert (job.state.total, job.state.classes) == (3, ["sky"])
+
+
+def test_pictures_of_a_job_are_given_once(client: Client, photos: Path) -> None:
+    with pytest.raises(TypeError, match="given twice"):
+        client.jobs.create(photos, ["sky"], archive=photos)
+    with pytest.raises(TypeError, match=r"list of addresses; got 'a.png'"):
+        client.jobs.create(["a.png"], ["sky"])
+
+
 def test_waiting_shows_progress_up_to_the_end(client: Client, photos: Path) -> None:
     states: list[JobState] = []
 
-    ended = client.jobs.create(["sky"], archive=photos).wait(progress=states.append)
+    ended = client.jobs.create(photos, ["sky"]).wait(progress=states.append)
 
     assert states[-1] == ended
     assert (ended.state, ended.done, ended.failed, ended.total) == ("done", 2, 1, 3)
 
 
 def test_a_bar_is_drawn_on_request(client: Client, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    client.jobs.create(["sky"], archive=photos).wait(progress=True)
+    client.jobs.create(photos, ["sky"]).wait(progress=True)
 
     assert capsys.readouterr().err.endswith("3 of 3, 0 s left   \n")
 
@@ -71,14 +90,14 @@ def test_a_bar_is_drawn_on_request(client: Client, photos: Path, capsys: pytest.
 def test_waiting_ends_with_the_timeout(tmp_path: Path, photos: Path) -> None:
     backend = KnownBackend(now=KnownBackend().now.__class__(True, False, "not ready"))
     with on_ports(backend, jobs=True, state_dir=tmp_path, drain_seconds=0) as ports, Client(ports.url) as client:
-        job = client.jobs.create(["sky"], archive=photos)
+        job = client.jobs.create(photos, ["sky"])
 
         with pytest.raises(TimedOut, match="0 of 3"):
             job.wait(timeout=0.1)
 
 
 def test_results_are_saved_in_a_format(client: Client, photos: Path, tmp_path: Path) -> None:
-    job = client.jobs.create(["sky"], archive=photos)
+    job = client.jobs.create(photos, ["sky"])
     job.wait()
 
     saved = job.save(tmp_path / "annotations.json", to="coco")
@@ -87,7 +106,7 @@ def test_results_are_saved_in_a_format(client: Client, photos: Path, tmp_path: P
 
 
 def test_a_job_is_found_again_and_removed(client: Client, photos: Path) -> None:
-    job = client.jobs.create(["sky"], archive=photos)
+    job = client.jobs.create(photos, ["sky"])
 
     assert client.jobs.get(job.id).state.total == 3
     assert job.id in [each.id for each in client.jobs.list()]
@@ -102,11 +121,11 @@ def test_a_server_without_jobs_says_so() -> None:
         Client(ports.url) as client,
         pytest.raises(SwitchedOff, match="LEXISEG_JOBS"),
     ):
-        client.jobs.create(["sky"], urls=["https://example.org/a.png"])
+        client.jobs.create(["https://example.org/a.png"], ["sky"])
 
 
 async def test_an_asyncio_client_reads_a_job_as_it_answers(async_client: AsyncClient, photos: Path) -> None:
-    job = await async_client.jobs.create(["sky"], archive=photos)
+    job = await async_client.jobs.create(photos, ["sky"])
 
     answers = {each.image: each async for each in job}
 
@@ -120,7 +139,7 @@ async def test_an_asyncio_client_waits_saves_and_removes(
     async_client: AsyncClient, photos: Path, tmp_path: Path
 ) -> None:
     states: list[JobState] = []
-    job = await async_client.jobs.create(["sky"], archive=photos)
+    job = await async_client.jobs.create(photos, ["sky"])
 
     ended = await job.wait(progress=states.append)
 

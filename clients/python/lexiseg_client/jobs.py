@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lexiseg_client.calling import jobs as steps
-from lexiseg_client.calling.jobs import Format, JobAnswer, JobState, Progress, Source
+from lexiseg_client.calling.jobs import Format, JobAnswer, JobImages, JobState, Progress, Source
 from lexiseg_client.question.options import Classes, Options, Unpack
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Jobs:
 
     def create(
         self,
+        images: JobImages | Classes | None = None,
         classes: Classes | None = None,
         *,
         urls: Sequence[str] | None = None,
@@ -86,12 +87,14 @@ class Jobs:
         timeout: float | None = None,
         **options: Unpack[Options],
     ) -> Job:
-        """Ask one question about many pictures in the background; give one of urls, archive and folder.
+        """Ask one question about many pictures in the background.
 
         Args:
+            images: a zip or tar on this machine, or a folder of pictures, which is sent as a zip; addresses, which the
+                server fetches; or one of the three by name. The classes may stand here where the name is given.
             classes: as for `Client.segment`.
-            urls: addresses of the pictures, which the server fetches.
-            archive: a zip or tar on this machine, or a folder of pictures, which is sent as a zip.
+            urls: addresses of the pictures.
+            archive: a zip, tar or folder on this machine.
             folder: a folder or s3:// prefix of the server, among those that its operator allows.
             to: format of the results.
             webhook: `{"url": ..., "secret": ...}`, told when the job ends.
@@ -99,12 +102,12 @@ class Jobs:
             options: as for `Client.segment`.
 
         Raises:
-            TypeError, ValueError: an invalid option; nothing was sent.
+            TypeError, ValueError: an invalid option, or pictures that are none or given twice; nothing was sent.
             SwitchedOff: the server takes no jobs.
             InvalidValue, NotAllowed: the server refuses the pictures or the question.
             OSError: the archive cannot be read.
         """
-        source = Source(urls, archive, folder)
+        source, classes = steps.arranged(images, classes, Source(urls, archive, folder))
         call = steps.create(self._client._calls, classes, source, to, webhook, timeout, options)
         return Job(self._client, self._client._run(call))
 
@@ -170,6 +173,7 @@ class AsyncJobs:
 
     async def create(
         self,
+        images: JobImages | Classes | None = None,
         classes: Classes | None = None,
         *,
         urls: Sequence[str] | None = None,
@@ -181,7 +185,7 @@ class AsyncJobs:
         **options: Unpack[Options],
     ) -> AsyncJob:
         """See `Jobs.create`."""
-        source = Source(urls, archive, folder)
+        source, classes = steps.arranged(images, classes, Source(urls, archive, folder))
         call = steps.create(self._client._calls, classes, source, to, webhook, timeout, options)
         return AsyncJob(self._client, await self._client._run(call))
 

@@ -69,12 +69,52 @@ class JobAnswer:
     problem: Problem | None
 
 
+# An archive or a folder of this machine, s3:// of the server, or addresses.
+JobImages: TypeAlias = str | os.PathLike[str] | Sequence[str]
+
+
 class Source(NamedTuple):
     """The pictures of a job: one of the three."""
 
     urls: Sequence[str] | None
     archive: str | os.PathLike[str] | None
     folder: str | None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether one of the three is there."""
+        return any(each is not None for each in self)
+
+    @classmethod
+    def of(cls, images: JobImages) -> Source:
+        """The source that images stand for. Raises TypeError: they are no path, and no list of addresses."""
+        if isinstance(images, os.PathLike) or (isinstance(images, str) and "://" not in images):
+            return cls(None, images, None)
+        if isinstance(images, str):
+            return cls(None, None, images) if images.startswith("s3://") else cls([images], None, None)
+        others = [each for each in images if not isinstance(each, str) or "://" not in each]
+        if others:
+            raise TypeError(
+                f"images: expected an archive, a folder, or a list of addresses; got {others[0]!r:.60} in it"
+            )
+        return cls(list(images), None, None)
+
+
+def arranged(
+    images: JobImages | Classes | None, classes: Classes | None, source: Source
+) -> tuple[Source, Classes | None]:
+    """The pictures and the classes of `Jobs.create`; the classes may come first where the pictures are named.
+
+    Raises:
+        TypeError: the pictures are given twice, or are none.
+    """
+    if images is None:
+        return source, classes
+    if not source.is_given:
+        return Source.of(cast("JobImages", images)), classes
+    if classes is not None:
+        raise TypeError("the pictures are given twice: as first argument, and as urls, archive or folder")
+    return source, cast("Classes", images)
 
 
 class Page(NamedTuple):
