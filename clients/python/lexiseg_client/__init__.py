@@ -33,6 +33,7 @@ from lexiseg_client.errors import NotAllowed as NotAllowed
 from lexiseg_client.errors import NotFound as NotFound
 from lexiseg_client.errors import NotOffered as NotOffered
 from lexiseg_client.errors import NotReady as NotReady
+from lexiseg_client.errors import NoViewer as NoViewer
 from lexiseg_client.errors import PreconditionFailed as PreconditionFailed
 from lexiseg_client.errors import Problem as Problem
 from lexiseg_client.errors import ProblemError as ProblemError

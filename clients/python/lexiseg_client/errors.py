@@ -4,6 +4,7 @@ LexisegError
  +- UnusableImage          not an image that can be sent; also a ValueError
  +- NotOffered             the address's protocol does not support this call
  +- NoMasks                the answer has no masks: requested with mask="none"
+ +- NoViewer               no program, or no display, to show a picture
  +- MissingLibrary         an optional library is not installed; also an ImportError
  +- Unreachable            no server answers, or the connection broke
  |   +- NoServer               nobody listens at the address
@@ -65,6 +66,10 @@ class NotOffered(LexisegError):
 
 class NoMasks(LexisegError):
     """The answer has no masks."""
+
+
+class NoViewer(LexisegError):
+    """The system has no program, or no display, to show a picture."""
 
 
 class MissingLibrary(LexisegError, ImportError):

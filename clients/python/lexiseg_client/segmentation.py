@@ -114,6 +114,7 @@ class Segmentation:
         Raises:
             NoMasks: requested with mask="none".
             MissingLibrary: neither in a notebook nor is Pillow installed.
+            NoViewer: the system has no viewer, or no display.
         """
         pictures.show(self.overlay or pictures.notebook_png(self.painted()))
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
+import os
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_client.errors import MissingLibrary
+from lexiseg_client.errors import MissingLibrary, NoViewer
 from lexiseg_client.formats.palette import colour
 from lexiseg_client.images import BinaryFile, file_bytes
 from lexiseg_client.masks import png
@@ -24,6 +28,9 @@ OUTLINE = 0.35  # brightness of outlines relative to the overlay
 MAX_LABEL = 60  # characters of a label in a file name
 PNG = ".png"
 WRITTEN = {PNG: "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # suffixes, and Pillow's names
+INSTEAD = "write it to a file by save(path)"
+DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
+OPENER_SECONDS = 5.0  # xdg-open ends after it has started a program, or becomes that program
 MAX_SIDE = 1280  # pixels of a notebook's picture, which is stored in the notebook
 
 
@@ -99,17 +106,38 @@ def show(picture: bytes) -> None:
 
     Raises:
         MissingLibrary: Pillow, which finds the viewer, is not installed.
+        NoViewer: the system has none, or no display.
     """
     if "ipykernel" in sys.modules:
         display = importlib.import_module("IPython.display")
         display.display(display.Image(picture))
         return
     try:
-        from PIL import Image
+        from PIL import Image, ImageShow
     except ImportError:
-        raise MissingLibrary("a viewer needs Pillow: pip install pillow, or save(path)") from None
+        raise MissingLibrary(f"a viewer needs Pillow: pip install pillow, or {INSTEAD}") from None
+    if sys.platform not in ("darwin", "win32"):
+        if not any(os.environ.get(name) for name in DISPLAYS):
+            raise NoViewer(f"there is no display ({' and '.join(DISPLAYS)} are not set): {INSTEAD}")
+        if (opener := shutil.which("xdg-open")) is not None:
+            _open_by(opener, picture)
+            return
     with Image.open(io.BytesIO(picture)) as image:
-        image.show()
+        if not ImageShow.show(image):
+            raise NoViewer(f"no program to show pictures is installed: {INSTEAD}")
+
+
+def _open_by(opener: str, picture: bytes) -> None:
+    """Open a PNG by a program; what it writes is not shown. Raises NoViewer: it finds none for pictures."""
+    with tempfile.NamedTemporaryFile(suffix=".png", delete=False) as file:
+        file.write(picture)
+    running = subprocess.Popen([opener, file.name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        status = running.wait(OPENER_SECONDS)
+    except subprocess.TimeoutExpired:  # it is the viewer itself
+        return
+    if status:
+        raise NoViewer(f"{Path(opener).name} finds no program to show pictures (exit status {status}): {INSTEAD}")
 
 
 def pixels_of(image: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
