@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -27,7 +28,7 @@ HOMES = dict.fromkeys(("calibrate", "compare", "data", "eval", "models.prove", "
 
 
 class Commands(TyperGroup):
-    """A group that takes in joined commands, and words pydantic's errors about options plainly."""
+    """A group that takes in joined commands, refuses options given twice, and words pydantic's errors plainly."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         prefix = self._prefix(ctx)
@@ -37,12 +38,12 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         own = super().get_command(ctx, cmd_name)
         if own is not None:
-            return own
+            return without_repeats(own)
         name = self._prefix(ctx) + cmd_name
         if (point := joined().get(name)) is not None:
             command = get_command(_with_program(point.load()))
             command.name = cmd_name
-            return command
+            return without_repeats(command)
         if (home := HOMES.get(name)) is not None:
             ctx.fail(f"`lexiseg {name.replace('.', ' ')}` comes with {home}: pip install {home}, or make full")
         return None
@@ -57,6 +58,35 @@ class Commands(TyperGroup):
     def _prefix(self, ctx: Any) -> str:
         """Of the names of its entry points: empty for the commands at the top."""
         return "" if ctx.parent is None else f"{self.name}."
+
+
+def without_repeats(command: Any) -> Any:
+    """The command, or all commands of a group, which refuse an option of one value that is given twice.
+
+    By itself the last value would count, and `--model a --model b` drop the first without a word.
+    """
+    if isinstance(command, TyperGroup):
+        if not isinstance(command, Commands) and "get_command" not in vars(command):
+            find: Any = command.get_command
+            vars(command)["get_command"] = lambda ctx, name: without_repeats(find(ctx, name))
+    elif command is not None and "make_parser" not in vars(command):
+        make = command.make_parser
+        command.make_parser = lambda ctx: _checked(make(ctx), ctx)
+    return command
+
+
+def _checked(parser: Any, ctx: Any) -> Any:
+    parse = parser.parse_args
+
+    def parse_args(args: list[str]) -> Any:
+        values, rest, given = parse(args)
+        for parameter, count in Counter(given).items():
+            if count > 1 and parameter.param_type_name == "option" and not parameter.multiple:
+                raise typer.BadParameter(f"given {count} times; expected once", ctx=ctx, param=parameter)
+        return values, rest, given
+
+    parser.parse_args = parse_args
+    return parser
 
 
 def _with_program(app: typer.Typer) -> typer.Typer:

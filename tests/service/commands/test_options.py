@@ -194,3 +194,40 @@ def test_arguments_are_checked_without_importing_torch_or_redis(tmp_path: Path) 
     assert (listed, rest) == ("", "")
     for (words, expected), said in zip(WRONG, refusals, strict=True):
         assert expected in said, words
+
+
+def named(words: list[str]) -> tuple[typer.Context, Any]:
+    """A command by its words, as the shell finds it."""
+    shown: Any = typer.main.get_command(app)
+    context = typer.Context(shown)
+    for word in words:
+        shown = shown.get_command(context, word)
+        context = typer.Context(shown, parent=context)
+    return context, shown
+
+
+@pytest.mark.parametrize(
+    "words",
+    [*COMMANDS.values(), ["keys", "new"], ["models", "import"], ["models", "prove"], ["data", "licences"], ["site"]],
+    ids=" ".join,
+)
+def test_an_option_of_one_value_is_refused_twice_and_one_of_several_is_not(words: list[str]) -> None:
+    context, command = named(words)
+    options = [each for each in command.get_params(context) if each.param_type_name == "option" and not each.is_flag]
+    parse = command.make_parser(context).parse_args
+
+    for option in options:
+        spelling = option.opts[-1]
+        twice = [spelling, "1", f"{spelling}=2"] if spelling.startswith("--") else [spelling, "1", spelling, "2"]
+        if option.multiple:
+            assert parse([*twice])[0][option.name] == ["1", "2"]
+        elif option.nargs == 1:
+            with pytest.raises(typer.BadParameter, match="given 2 times; expected once"):
+                parse([*twice])
+
+
+def test_two_models_are_not_taken_for_the_last() -> None:
+    outcome = CliRunner().invoke(app, ["serve", "--model", "a", "--model", "b"])
+
+    assert outcome.exit_code == 2
+    assert "Invalid value for '--model': given 2 times; expected once" in outcome.output
