@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import os
 import signal
@@ -168,6 +170,7 @@ def main() -> None:
     from lexiseg_model.errors import ModelError
     from lexiseg_service.errors import ServiceError
 
+    atexit.register(gc.freeze)  # the interpreter's last collection would look at every object of torch: half a second
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be of any bytes

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -56,12 +57,13 @@ def _local_server(settings: Settings) -> Iterator[Server]:
     Raises:
         NotReady: the model cannot be loaded.
     """
-    from lexiseg_service.gateway.app import create_app
-    from lexiseg_service.worker.worker import ModelWorker  # imports torch: after all checks
-
     model = settings.first_model
     deadline = {} if "deadline_seconds" in settings.model_fields_set else {"deadline_seconds": DAY}
-    with _errors_logged(), TemporaryDirectory(prefix="lexiseg-") as folder:
+    with _errors_logged(), TemporaryDirectory(prefix="lexiseg-") as folder, ExitStack() as loading:
+        loading.enter_context(_uncollected())
+        from lexiseg_service.gateway.app import create_app
+        from lexiseg_service.worker.worker import ModelWorker  # imports torch: after all checks
+
         http, rpc = Path(folder) / "http", f"{UNIX}{folder}/grpc"
         own = settings.model_copy(update={"model": model, "host": rpc, **WITHOUT_ADMISSION, **deadline})
         metrics = Metrics()
@@ -79,6 +81,7 @@ def _local_server(settings: Settings) -> Iterator[Server]:
 
         try:
             asyncio.run(until_ready(worker, is_up))
+            loading.close()
             card = worker.cards()[0]
             name = f"{ModelName.of(card)} {worker.digest(card.name)}"
             with (
@@ -89,6 +92,18 @@ def _local_server(settings: Settings) -> Iterator[Server]:
         finally:
             hosted.should_exit = True
             thread.join()
+            gc.unfreeze()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Collect no garbage while the block loads modules and a model, and leave these out of later collections."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextmanager

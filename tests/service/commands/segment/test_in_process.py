@@ -1,3 +1,4 @@
+import gc
 import io
 import sys
 from pathlib import Path
@@ -35,6 +36,13 @@ def test_the_annotations_are_read_by_pycocotools(lexiseg: CommandLine, folder: P
     for annotation in found["annotations"]:
         assert coco.area(annotation["segmentation"]) == annotation["area"]
         assert coco.box(annotation["segmentation"]) == annotation["bbox"]
+
+
+@pytest.mark.parametrize("model", ["tiny", "tiny@none"], ids=["a run", "a start that fails"])
+def test_garbage_is_collected_again_after(lexiseg: CommandLine, folder: Path, model: str) -> None:
+    lexiseg("segment", folder / "china.jpg", "-c", "sky", "--out", folder / "o", "--model", model)
+
+    assert gc.isenabled()
 
 
 def test_a_file_that_fails_is_named_and_the_others_go_on(lexiseg: CommandLine, folder: Path) -> None:
