@@ -77,7 +77,8 @@ def test_a_missing_part_is_reported_with_the_expected_layout(tmp_path: Path, mis
     [
         ("{", "is not JSON"),
         ("[]", "expected a list of class names"),
-        ('{"0": "cat"}', "expected a list of class names"),
+        ('{"cat": 0}', "expected a list of class names"),
+        ('{"2": "cat"}', "expected a list of class names"),
         ('["cat", "background"]', "'background' is mask value 1; it can only be 0"),
     ],
 )
