@@ -118,6 +118,15 @@ SERVICE = Dashboard(
             },
         ),
         Panel(
+            "Jobs that have not ended",
+            {
+                "{{state}}": 'max by (state) (lexiseg_jobs_open{job=~"$job"})',
+                "held up": 'max(lexiseg_jobs_held_up{job=~"$job"})',
+                "pictures {{result}} in a second": rate("lexiseg_job_pictures_total", "result"),
+            },
+            about="Of all clients; every gateway shows the same jobs.",
+        ),
+        Panel(
             "Trainings that have not ended",
             {
                 "{{state}}": 'max by (state) (lexiseg_trainings{job=~"$job", state=~"waiting|running"})',

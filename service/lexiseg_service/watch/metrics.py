@@ -8,7 +8,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -16,6 +16,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from lexiseg_service.errors import ServiceError
+from lexiseg_service.watch import background
+from lexiseg_service.watch.background import JobsSeen, TrainingsSeen
 from lexiseg_service.watch.gathered import gather
 
 # From a cached text row (tenths of a millisecond) to the default deadline.
@@ -31,16 +33,6 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 WorkerState = Literal["ready", "loading", "leaving", "away", "missing"]
 
 
-class TrainingsSeen(NamedTuple):
-    """What a gateway sees of the folder of trainings, which all gateways share."""
-
-    states: Mapping[str, int]  # how many are kept; every state
-    oldest_waiting: float  # seconds since it was created; 0 if none waits
-    trainer_alive: bool
-    disk_free: int  # bytes where the folder is
-    disk_size: int
-
-
 # Label values of the counters with one label, by attribute.
 KNOWN_VALUES = {
     "questions": ("rest", "grpc", "stream"),
@@ -49,6 +41,7 @@ KNOWN_VALUES = {
     "frames": ("ok", "error", "dropped"),
     "decodes": ("cpu",),
     "job_pictures": ("ok", "failed"),
+    "webhooks": ("sent", "given up"),
 }
 
 
@@ -75,7 +68,8 @@ class Metrics:
         self.worker_states: Callable[[], Mapping[str, WorkerState]] = dict  # of a gateway, read at each scrape
         registry.register(_Workers(lambda: self.worker_states()))
         self.trainings: Callable[[], TrainingsSeen | None] = lambda: None  # of a gateway, likewise
-        registry.register(_Trainings(lambda: self.trainings()))
+        self.jobs: Callable[[], JobsSeen | None] = lambda: None  # likewise
+        self._register_background()
         self.requests = counter("requests", "Answered HTTP requests", "route", "method", "code")
         head_to_end = "From the head of an HTTP request to the end of its answer"
         self._request_seconds = histogram("request_seconds", head_to_end, "route", "method")
@@ -103,6 +97,7 @@ class Metrics:
         self.streams = gauge("stream_active", "Video streams that are open")
         self.frames = counter("stream_frames", "Frames of video streams: ok, error or dropped", "result")
         self.job_pictures = counter("job_pictures", "Pictures of jobs: ok or failed", "result")
+        self.webhooks = counter("jobs_webhooks", "Notices to webhooks of jobs: sent or given up", "result")
         self._held = gauge("cache_bytes", "Bytes held in memory", "cache")
         self.loaded = gauge("model_loaded", "1 while in memory", "model", "version")
         self.model_bytes = gauge("model_bytes", "Bytes of the weights in memory", "model")
@@ -111,7 +106,14 @@ class Metrics:
         self.unloads = counter("model_unloads", "Models unloaded to make room for another", "model")
         self.gpu_memory = gauge("gpu_memory_bytes", "Device memory held by this process", "device")
         self.gpu_memory_free = gauge("gpu_memory_free_bytes", "Device memory that nobody holds", "device")
-        # The series of alerts begin at zero: a rate needs a first sample.
+        self._begin_at_zero()
+
+    def _register_background(self) -> None:
+        self.registry.register(background.Trainings(lambda: self.trainings()))
+        self.registry.register(background.Jobs(lambda: self.jobs()))
+
+    def _begin_at_zero(self) -> None:
+        """Begin the series of alerts: a rate needs a first sample."""
         for name, values in KNOWN_VALUES.items():
             for value in values:
                 getattr(self, name).labels(value)
@@ -173,29 +175,6 @@ class _Workers(Collector):
             for state in get_args(WorkerState):
                 number.add_metric([state], tally[state])
         return ready, number
-
-
-class _Trainings(Collector):
-    """The folder of trainings, where there is one."""
-
-    def __init__(self, seen: Callable[[], TrainingsSeen | None]) -> None:
-        self._seen = seen
-
-    def collect(self) -> Iterable[Metric]:
-        seen = self._seen()
-        number = GaugeMetricFamily("lexiseg_trainings", "Trainings that are kept, by their state", labels=["state"])
-        oldest = GaugeMetricFamily("lexiseg_trainings_oldest_waiting_seconds", "Age of the training that waits longest")
-        alive = GaugeMetricFamily("lexiseg_trainer_alive", "1 while a trainer is at work")
-        free = GaugeMetricFamily("lexiseg_trainings_disk_free_bytes", "Bytes left where trainings are")
-        size = GaugeMetricFamily("lexiseg_trainings_disk_bytes", "Bytes of the disk where trainings are")
-        if seen is not None:
-            for state, count in seen.states.items():
-                number.add_metric([state], count)
-            oldest.add_metric([], seen.oldest_waiting)
-            alive.add_metric([], seen.trainer_alive)
-            free.add_metric([], seen.disk_free)
-            size.add_metric([], seen.disk_size)
-        return number, oldest, alive, free, size
 
 
 def failure_reason(error: Exception) -> str:

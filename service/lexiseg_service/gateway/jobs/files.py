@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from lexiseg_model.files import PRIVATE, private_folder, write_durably
 from lexiseg_service.errors import InvalidValue
+from lexiseg_service.watch.background import Disk
 
 CHUNK = 2**20  # bytes
 
@@ -43,6 +44,14 @@ class Files:
         self.folder = Path(self._root) if "://" not in url else None  # None: an object store
         if self.folder is not None:
             private_folder(self.folder)
+
+    def disk(self) -> Disk | None:
+        """The disk of the folder; None: an object store, or it cannot be read."""
+        with suppress(OSError):
+            if self.folder is not None:
+                usage = shutil.disk_usage(self.folder)
+                return Disk(usage.free, usage.total)
+        return None
 
     def address(self, name: str) -> str:
         """The address of a file, for `open_store`."""

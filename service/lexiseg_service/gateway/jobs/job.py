@@ -86,6 +86,8 @@ class OpenJob(NamedTuple):
     id: str
     client: str
     left: int  # pictures without an answer
+    created: float  # seconds since the epoch
+    is_begun: bool  # a picture of it was taken
 
 
 class Store(Protocol):

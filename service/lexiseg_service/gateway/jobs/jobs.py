@@ -24,6 +24,7 @@ from lexiseg_service.gateway.jobs.formats import check_fits
 from lexiseg_service.gateway.jobs.job import (
     RETRY_SECONDS,
     Job,
+    Notice,
     Part,
     Picture,
     Progress,
@@ -43,6 +44,7 @@ from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Settings
 from lexiseg_service.times import rfc3339
+from lexiseg_service.watch.background import JobsSeen
 from lexiseg_service.watch.metrics import Metrics
 
 ID_BYTES = 12
@@ -78,6 +80,8 @@ class Jobs:
         self._webhooks = WebhookSender(settings)
         self._senders: dict[SourceKind, Send] = {}
         self._eraser = Eraser(self._store, self._files, settings.keep_days)
+        self._metrics = metrics
+        metrics.jobs = self._seen
         self._tasks: list[asyncio.Task[None]] = []
         self._notices: dict[str, asyncio.Task[None]] = {}  # that are being sent, by job
 
@@ -268,6 +272,13 @@ class Jobs:
             "webhook": progress.notice,
         }
 
+    def _seen(self) -> JobsSeen:
+        jobs = self._runner.open
+        waiting = [job.created for job in jobs if not job.is_begun]
+        oldest = max(0.0, time.time() - min(waiting)) if waiting else 0.0
+        states = {"waiting": len(waiting), "running": len(jobs) - len(waiting)}
+        return JobsSeen(states, oldest, self._runner.held_up, len(self._eraser.failing), self._files.disk())
+
     async def _notify(self) -> None:
         """Send notices of jobs that have ended, until they are taken."""
         holder = uuid.uuid4().hex
@@ -290,7 +301,9 @@ class Jobs:
             if job is not None and progress is not None:
                 send = self._senders.get(job.kind, self._webhooks.send)
                 taken = await send(job, self.output(job, progress))
-                await self._ask_store(partial(self._store.noticed, identity, "sent" if taken else "given up"))
+                notice: Notice = "sent" if taken else "given up"
+                await self._ask_store(partial(self._store.noticed, identity, notice))
+                self._metrics.webhooks.labels(notice).inc()
         except NotReady:  # the notice is still due
             pass
         finally:

@@ -164,19 +164,23 @@ class RedisStore:
 
     def open_jobs(self) -> list[OpenJob]:
         """As `Store.open_jobs`."""
-        identities = self._ids()
-        found = self._ask(lambda client: _fields(client, identities, "ended", "done", "failed", "total", "client"))
+        index: Any = self._ask(lambda client: client.zrange(INDEX, 0, -1, withscores=True))
+        created = {identity.decode(): time for identity, time in index}
+        names = ("ended", "started", "done", "failed", "total", "client")
+        found = self._ask(lambda client: _fields(client, tuple(created), *names))
         return [
-            self._open_job(identity, int(done) + int(failed or 0), total, client)
-            for identity, (ended, done, failed, total, client) in zip(identities, found, strict=True)
-            if ended is None and done is not None
+            self._open_job(identity, created[identity], *standing)
+            for identity, (ended, *standing) in zip(created, found, strict=True)
+            if ended is None and standing[1] is not None
         ]
 
-    def _open_job(self, identity: str, settled: int, total: bytes | None, client: bytes | None) -> OpenJob:
-        if total is not None and client is not None:
-            return OpenJob(identity, client.decode(), int(total) - settled)
-        job = self.job(identity)  # added by 0.3, which kept both in its content alone
-        return OpenJob(identity, "", 0) if job is None else OpenJob(identity, job.client, job.total - settled)
+    def _open_job(self, identity: str, created: float, started: bytes | None, *standing: bytes | None) -> OpenJob:
+        done, failed, total, client = standing
+        if total is None or client is None:  # added by 0.3, which kept both in its content alone
+            job = self.job(identity)
+            total, client = (b"0", b"") if job is None else (b"%d" % job.total, job.client.encode())
+        left = int(total) - int(done or 0) - int(failed or 0)
+        return OpenJob(identity, client.decode(), left, created, started is not None)
 
     def progress(self, identity: str) -> Progress | None:
         """As `Store.progress`."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ import structlog
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.jobs.asker import Asker, Fetch, pause
 from lexiseg_service.gateway.jobs.files import Files
-from lexiseg_service.gateway.jobs.job import Job, Picture, SourceKind, Store, StoreAway
+from lexiseg_service.gateway.jobs.job import Job, OpenJob, Picture, SourceKind, Store, StoreAway
 from lexiseg_service.gateway.jobs.turns import LANES, Turns
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.settings import Settings
@@ -84,6 +84,7 @@ class Runner:
         self._stopping = False
         self._details: dict[str, str] = {}  # what holds jobs up here, by job: a full disk takes no note of it
         self._away: str | None = None  # what holds all of them up
+        self.open: Sequence[OpenJob] = ()  # as of the last look
         self._asker = Asker(use_case, limits, settings.limits.max_image_bytes, self._threads)
 
     def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:
@@ -106,6 +107,11 @@ class Runner:
     def detail(self, identity: str) -> str | None:
         """What holds a job up at this gateway."""
         return self._details.get(identity, self._away)
+
+    @property
+    def held_up(self) -> int:
+        """Jobs that this gateway cannot go on with."""
+        return len(self._details) if self._away is None else len(self.open)
 
     def wake(self) -> None:
         """Look for work at once."""
@@ -134,7 +140,8 @@ class Runner:
                 if time.monotonic() - last >= LEASE_SECONDS / BEATS:
                     last = time.monotonic()
                     await self._in_thread(self._store.beat, tuple(self._holders), LEASE_SECONDS)
-                if await self._in_thread(self._store.open_jobs):
+                self.open = await self._in_thread(self._store.open_jobs)
+                if self.open:
                     self.wake()
             await asyncio.sleep(POLL_SECONDS)
 
@@ -143,15 +150,19 @@ class Runner:
         while not self._stopping:
             self._wake.clear()
             try:
-                jobs = await self._in_thread(self._store.open_jobs)
-                self._turns.look(jobs)
-                self._asker.keep({job.id for job in jobs})
+                self.open = await self._in_thread(self._store.open_jobs)
+                self._turns.look(self.open)
+                self._asker.keep({job.id for job in self.open})
                 while not self._stopping and (turn := self._turns.next()) is not None:
                     await self._give(*turn)
                 self._away = None
             except StoreAway as error:
                 self._away = f"jobs cannot be read or written now: {error}"
                 logger.warning("jobs cannot be read or written", error=str(error))
+            except Exception as error:
+                logger.error("unexpected error", error=type(error).__name__, exc_info=error)
+                await asyncio.sleep(POLL_SECONDS)
+                self.wake()
             await self._wake.wait()
 
     async def _give(self, identity: str, left: int, lane: Hold) -> None:
@@ -256,7 +267,7 @@ class Runner:
             self._details[identity] = detail = f"results cannot be written now: {reason}"
             with suppress(StoreAway):
                 if await self._in_thread(self._store.job, identity) is None:
-                    del self._details[identity]
+                    self._details.pop(identity, None)
                     return False
                 await self._in_thread(self._store.note, identity, detail)  # for other gateways
             await pause(attempt)

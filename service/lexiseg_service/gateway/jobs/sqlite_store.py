@@ -51,7 +51,10 @@ CREATE TABLE IF NOT EXISTS erasures (id TEXT PRIMARY KEY, since REAL NOT NULL) W
 # Columns of `jobs` that 0.3 did not have.
 ADDED = {"client": "TEXT NOT NULL DEFAULT ''", "bytes": "INTEGER NOT NULL DEFAULT 0"}
 FILL = "UPDATE jobs SET client = json_extract(content, '$.client') WHERE client = ''"
-OPEN = "SELECT id, client, total - done - failed FROM jobs WHERE ended IS NULL ORDER BY created, id"
+OPEN = """
+SELECT id, client, total - done - failed, created, started IS NOT NULL FROM jobs
+WHERE ended IS NULL ORDER BY created, id
+"""
 HELD = "SELECT coalesce(sum(ended IS NULL), 0), count(*), coalesce(sum(bytes), 0) FROM jobs WHERE client = ?"
 TAKE = """
 UPDATE pictures SET holder = :holder WHERE job = :job AND number IN (
@@ -130,9 +133,10 @@ class SqliteStore:
 
     def open_jobs(self) -> list[OpenJob]:
         """As `Store.open_jobs`."""
-        columns = "id, client, total - done - failed"
+        rows = self._rows(OPEN)
         return [
-            OpenJob(*row) for row in self._rows(f"SELECT {columns} FROM jobs WHERE ended IS NULL ORDER BY created, id")
+            OpenJob(identity, client, left, created, bool(is_begun))
+            for identity, client, left, created, is_begun in rows
         ]
 
     def progress(self, identity: str) -> Progress | None:

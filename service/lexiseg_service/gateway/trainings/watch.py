@@ -8,7 +8,7 @@ from collections import Counter
 from typing import get_args
 
 from lexiseg_service.gateway.trainings.training import State, TrainingFolder
-from lexiseg_service.watch.metrics import TrainingsSeen
+from lexiseg_service.watch.background import Disk, TrainingsSeen
 
 ALIVE_SECONDS = 60.0  # since the last sign of a trainer, which gives one every few seconds
 
@@ -27,6 +27,5 @@ def watch(folder: TrainingFolder) -> TrainingsSeen | None:
         {state: states[state] for state in get_args(State)},
         max(0.0, time.time() - min(waiting)) if waiting else 0.0,
         since is not None and since <= ALIVE_SECONDS,
-        disk.free,
-        disk.total,
+        Disk(disk.free, disk.total),
     )

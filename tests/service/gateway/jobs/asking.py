@@ -24,7 +24,7 @@ PNG = pictures.encoded(pictures.small(side=32))
 def gateway(folder: Path, backend: KnownBackend | None = None, **settings: Any) -> Iterator[httpx.Client]:
     """A client of a gateway with the state directory `folder`."""
     with (
-        on_ports(backend or KnownBackend(), jobs=True, state_dir=folder, **settings) as ports,
+        on_ports(backend or KnownBackend(), **{"jobs": True, "state_dir": folder, **settings}) as ports,
         httpx.Client(base_url=ports.url, timeout=60) as client,
     ):
         yield client

@@ -66,7 +66,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 def test_a_job_of_0_3_is_worked_on(store: Store) -> None:
-    assert store.open_jobs() == [OpenJob("a", "address:1", 2)]
+    assert store.open_jobs() == [OpenJob("a", "address:1", 2, 1.0, False)]
     store.beat(["x"], LEASE)
 
     assert take_all(store, "x", 1) == [0, 1]

@@ -57,7 +57,7 @@ def test_a_job_comes_back_as_it_was_added(store: Store) -> None:
     assert found is not None
     assert (found.question, list(found.classes), found.webhook) == (added.question, ["sky"], added.webhook)
     assert [each.id for each in store.jobs()] == ["a"]
-    assert store.open_jobs() == [OpenJob("a", "address:1", 4)]
+    assert store.open_jobs() == [OpenJob("a", "address:1", 4, 1.0, False)]
     assert store.job("b") is None
     assert store.progress("b") is None
 
@@ -150,7 +150,7 @@ def test_the_last_picture_ends_the_job(store: Store) -> None:
     store.take("a", "x", 2)
     store.note("a", "the disk is full")
     store.commit("a", "first", {0: False}, 10)
-    assert store.open_jobs() == [OpenJob("a", "address:1", 1)]
+    assert store.open_jobs() == [OpenJob("a", "address:1", 1, 1.0, True)]
 
     store.commit("a", "second", {1: False}, 10)
 
