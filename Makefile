@@ -1,6 +1,9 @@
 # The two commands: `make serve` and `make test`. Each sets up what it needs in .venv, once.
 
-PYTHON ?= python3.11
+# The newest with which it is tried: distributions bring one version each. `python3` alone may be another.
+PYTHONS := python3.14 python3.13 python3.12 python3.11
+PYTHON ?= $(shell for python in $(PYTHONS) python3; do $(call IS_TAKEN,$$python) && echo $$python && break; done)
+IS_TAKEN = $(1) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null
 VENV ?= .venv
 # Handed to every pip install, e.g. PIP_ARGS="--extra-index-url <torch's CPU wheels>": a plain torch brings gigabytes of CUDA.
 PIP_ARGS ?=
@@ -203,14 +206,19 @@ $(VENV)/helm: requirements/helm.txt | $(BIN)/pip
 
 # bin/pip and not bin/python: Debian without python3-venv leaves a python behind when it gives up.
 $(BIN)/pip:
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install it, or name another with PYTHON=..." >&2; exit 1; }
-	@if ! $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+	@python='$(PYTHON)'; \
+	if [ -z "$$python" ]; then \
+		echo "no Python of 3.11 to 3.14 found ($(PYTHONS), python3): install one, or name it with PYTHON=..." >&2; exit 1; \
+	elif ! $(call IS_TAKEN,"$$python"); then \
+		echo "$$python is not there, or no Python of 3.11 to 3.14: install one, or name another with PYTHON=..." >&2; exit 1; \
+	elif ! "$$python" -c 'import ensurepip' 2>/dev/null; then \
+		package=$$(basename "$$python")-venv; \
 		if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-			echo "$(PYTHON) cannot create environments: install the package python3-venv first" >&2; exit 1; \
+			echo "$$python cannot create environments: install the package $$package first" >&2; exit 1; \
 		fi; \
-		apt-get update -qq && $(APT_INSTALL) python3-venv; \
-	fi
-	$(PYTHON) -m venv $(VENV)
+		apt-get update -qq && $(APT_INSTALL) $$package || exit 1; \
+	fi; \
+	echo "$$python -m venv $(VENV)"; "$$python" -m venv $(VENV)
 
 system-packages:
 	@missing=""; \

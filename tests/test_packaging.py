@@ -2,15 +2,20 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+from tests.command import ended
 
 ROOT = Path(__file__).resolve().parent.parent
 STUBS = ROOT / "clients/python/lexiseg_client/stubs"
@@ -210,3 +215,80 @@ def test_make_serve_prints_packages_files_of_the_kernel_and_errors_alone(tmp_pat
     assert re.fullmatch(r"  compiling the kernel: 1 of \d+", lines[3])
     assert lines[4:] == ["  ERROR: Could not install packages", "  no room on the device"]
     assert "egg-info" not in made.stderr
+
+
+TOOLS = ("make", "sh", "id", "basename")
+VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`make` where there are these Pythons alone; each says its version."""
+
+    def run(*words: str, pythons: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        programs = tmp_path / "programs"
+        programs.mkdir()
+        for tool in TOOLS:
+            (programs / tool).symlink_to(shutil.which(tool) or tool)
+        for name, version in pythons.items():
+            told = f"import sys; sys.version_info = ({version.replace('.', ', ')}); exec(sys.argv.pop(1))"
+            (programs / name).write_text(
+                f'#!/bin/sh\n[ "$1" = -c ] && exec {sys.executable} -c "{told}" "$2"\nexit 1\n'
+            )
+            (programs / name).chmod(0o755)
+        command = ["make", "--no-print-directory", f"VENV={tmp_path / 'venv'}", *words]
+        return ended(command, cwd=ROOT, env={"PATH": str(programs)})
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("pythons", "taken"),
+    [
+        ({"python3.11": "3.11", "python3.13": "3.13", "python3": "3.13"}, "python3.13"),
+        ({"python3": "3.12"}, "python3"),
+        ({"python3.14": "3.14", "python3.11": "3.11"}, "python3.14"),
+        ({"python3.11": "3.11", "python3": "3.15"}, "python3.11"),
+    ],
+)
+def test_make_takes_the_newest_python_that_the_packages_are_tried_with(
+    pythons: dict[str, str], taken: str, make: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    shown = make("--eval=show: ; @echo $(PYTHON);", "show", pythons=pythons)
+
+    assert (shown.stdout, shown.stderr) == (f"{taken}\n", "")
+
+
+@pytest.mark.parametrize("pythons", [{}, {"python3": "3.9"}, {"python3": "3.15"}], ids=["none", "older", "newer"])
+def test_make_says_which_pythons_it_takes_where_there_is_none(
+    pythons: dict[str, str], tmp_path: Path, make: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    made = make(f"{tmp_path / 'venv'}/bin/pip", pythons=pythons)
+
+    assert made.returncode != 0
+    assert made.stderr.startswith("no Python of 3.11 to 3.14 found")
+
+
+def test_a_python_that_was_named_and_is_none_of_them_is_named_in_the_error(
+    tmp_path: Path, make: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    made = make("PYTHON=python3.9", f"{tmp_path / 'venv'}/bin/pip", pythons={"python3.9": "3.9", "python3.11": "3.11"})
+
+    assert made.stderr.startswith("python3.9 is not there, or no Python of 3.11 to 3.14")
+
+
+@pytest.mark.parametrize("project", PROJECTS.values(), ids=PROJECTS)
+def test_a_package_names_the_pythons_that_it_is_tried_with(project: dict[str, Any]) -> None:
+    named = [line.rpartition(" ")[2] for line in project["classifiers"] if "Python :: 3." in line]
+
+    assert named[-len(VERSIONS) :] == list(VERSIONS)
+    assert project["requires-python"] == f">={named[0]}"
+
+
+def test_a_release_is_tried_with_every_python_that_most_distributions_bring() -> None:
+    release = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
+
+    pythons = release["jobs"]["pythons"]
+
+    assert pythons["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    assert {release["jobs"][name]["needs"] for name in ("wheels", "images")} == {"pythons"}
