@@ -33,6 +33,8 @@ def lay_out(folder: Path) -> Path:
     _data_set(here / "data/camvid", ["sky", "building", "tree", "car", "sidewalk"])
     for name in ("voc", "coco"):
         _data_set(here / "data" / name, ["background", "sky", "building", "tree"])
+    _project(folder / "project")
+    shutil.make_archive(str(here / "project"), "zip", folder / "project")
     _captions(here / "data/captions")
     shutil.copytree(BUNDLED, here / "runs/mine")
     shutil.copytree(ROOT / "deploy", here / "deploy")
@@ -54,6 +56,18 @@ def _data_set(folder: Path, classes: list[str]) -> None:
                 photograph, labels = ImageOps.mirror(photograph), np.fliplr(labels)
             _save(photograph, folder / split / "images" / f"{number}.jpg")
             _save(Image.fromarray(labels), folder / split / "masks" / f"{number}.png")
+
+
+def _project(folder: Path) -> None:
+    """Four photographs with masks, of which the upper half is sky."""
+    for number, name in enumerate(("china", "flower")):
+        for size in (96, 128):
+            photograph = pictures.small(name, size)
+            labels = np.zeros((photograph.height, photograph.width), np.uint8)
+            labels[: photograph.height // 2] = 1
+            _save(photograph, folder / "images" / f"{number}-{size}.jpg")
+            _save(Image.fromarray(labels), folder / "masks" / f"{number}-{size}.png")
+    (folder / "classes.json").write_text(json.dumps(["background", "sky"]))
 
 
 def _captions(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """`lexiseg data`: check, entities, oracle, pack, prepare and pseudo-label as the shell sees them."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,60 @@ def test_a_set_that_is_unfit_ends_with_1_and_says_why(lexiseg: CommandLine, pets
     assert f"{pets}/train/masks/a.png: 4 x 4, its photograph 6 x 4" in outcome.out
     found = json.loads((tmp_path / "found.json").read_text())[str(pets)]["problems"]
     assert sorted(entry["kind"] for entry in found) == ["empty class", "one value", "size"]
+
+
+def archive_of(count: int, root: Path) -> Path:
+    """Photographs of which the left third is a cat, in a folder of an archive."""
+    mask = np.zeros((4, 6), np.uint8)
+    mask[:, :2] = 1
+    for kind in ("images", "masks"):
+        (root / "pets" / kind).mkdir(parents=True)
+    for number in range(count):
+        Image.new("RGB", (6, 4), (number, 0, 0)).save(root / f"pets/images/{number}.png")
+        Image.fromarray(mask).save(root / f"pets/masks/{number}.png")
+    (root / "pets/classes.json").write_text(json.dumps(["background", "cat"]))
+    return Path(shutil.make_archive(str(root / "pets"), "zip", root, "pets"))
+
+
+def test_an_archive_is_surveyed_before_it_is_imported(lexiseg: CommandLine, tmp_path: Path) -> None:
+    archive = archive_of(5, tmp_path)
+
+    outcome = lexiseg("data", "import", archive, "--dry-run", "--json", tmp_path / "report.json")
+
+    assert outcome.status == 0
+    assert outcome.out.splitlines() == [
+        "masks: photographs train 5; 0 left out",
+        "  cat: 5 photographs, 33.3 %",
+        "  of all pixels background 66.7 %, unknown 0.0 %",
+    ]
+    report = json.loads((tmp_path / "report.json").read_bytes())
+    assert report["classes"] == [{"name": "cat", "pictures": 5, "pixels": 40}]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pets", "pets.zip", "report.json"]
+
+
+def test_an_imported_set_is_fit_for_training(lexiseg: CommandLine, tmp_path: Path) -> None:
+    archive = archive_of(5, tmp_path)
+
+    outcome = lexiseg("data", "import", archive, tmp_path / "sets/pets")
+
+    assert outcome.status == 0
+    assert lexiseg("data", "check", tmp_path / "sets/pets").status == 0
+
+
+def test_a_set_that_is_too_small_is_surveyed_and_refused(lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg("data", "import", archive_of(3, tmp_path), "--dry-run")
+
+    assert outcome.status == 1
+    assert outcome.out.startswith("masks: photographs train 3; 0 left out")
+    assert "expected at least 4 photographs, the set has 3" in outcome.err
+
+
+@pytest.mark.parametrize("words", [(), ("out", "--dry-run")])
+def test_an_import_has_a_target_or_is_a_dry_run(words: tuple[str, ...], lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg("data", "import", tmp_path, *words)
+
+    assert outcome.status == 2
+    assert "expected a folder, or --dry-run without one" in outcome.err
 
 
 def test_pairs_are_checked(lexiseg: CommandLine, tmp_path: Path) -> None:
