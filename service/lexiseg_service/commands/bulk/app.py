@@ -108,7 +108,8 @@ def bulk(
     from lexiseg_service.commands.question import question_of
 
     if description is not None:
-        if destination is not None or classes or vocabulary:
+        typed = (destination, classes, vocabulary, background, threshold, max_side)
+        if any(each is not None for each in typed) or task != "semantic":
             raise typer.BadParameter("DST alone goes with it; the file has the rest", param_hint="'--job'")
         asked = asked_by(description, source, settings, to or [])
     elif destination is None:

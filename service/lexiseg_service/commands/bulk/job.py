@@ -87,9 +87,13 @@ class Job:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Question, model and source. Jobs that differ in any of them must not share a destination."""
+        """Question, model and source. Jobs that differ in any of them must not share a destination.
+
+        Fields with their default count as left out, so that a description and a command line are the same job.
+        """
         return {
-            **self.question.fields,
+            **self.question.model_dump(mode="json", exclude_defaults=True),
+            "task": self.question.task,
             "classes": [entry.name for entry in self.vocabulary.classes],
             "vocabulary_digest": self.vocabulary_digest,
             "model": self.model,

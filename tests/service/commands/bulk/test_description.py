@@ -31,6 +31,48 @@ def test_a_description_of_a_job_is_done_as_it_says(lexiseg: CommandLine, tmp_pat
     assert [category["name"] for category in document["categories"]] == ["sky", "flower"]
 
 
+@pytest.mark.parametrize(
+    ("question", "options"),
+    [
+        ({"classes": ["sky", "flower"]}, ("-c", "sky", "-c", "flower")),
+        (
+            {"classes": [{"name": "sky"}, "flower"], "task": "semantic", "threshold": None},
+            ("-c", "sky", "-c", "flower"),
+        ),
+        (
+            {"classes": ["sky"], "background": True, "threshold": 0.6},
+            ("-c", "sky", "--background", "--threshold", 0.6),
+        ),
+    ],
+)
+@pytest.mark.parametrize("described_first", [True, False])
+def test_a_description_and_the_same_command_line_are_one_job(
+    lexiseg: CommandLine, tmp_path: Path, question: Any, options: tuple[Any, ...], described_first: bool
+) -> None:
+    source = jobs.folder(tmp_path / "in", 2)
+    described_job = ("--job", described(tmp_path, folder=f"{source}/", question=question, to="coco"), tmp_path / "out")
+    typed_job = (source, tmp_path / "out", *options, "--to", "coco")
+    files = []
+
+    for job in (described_job, typed_job) if described_first else (typed_job, described_job):
+        outcome = lexiseg("bulk", *job, "--local")
+        assert outcome.status == 0, outcome.err
+        made = {path: path.read_bytes() for path in sorted((tmp_path / "out").rglob("*")) if path.is_file()}
+        files.append(made)
+
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("option", [("-c", "sky"), ("--threshold", 0.5), ("--no-background",), ("--task", "instance")])
+def test_a_question_beside_a_description_is_refused(
+    lexiseg: CommandLine, tmp_path: Path, option: tuple[object, ...]
+) -> None:
+    outcome = lexiseg("bulk", "--job", described(tmp_path, folder=str(tmp_path)), tmp_path / "out", *option)
+
+    assert outcome.status == 2
+    assert "the file has the rest" in " ".join(outcome.err.split())
+
+
 def test_the_urls_of_a_description_are_fetched(lexiseg: CommandLine, tmp_path: Path) -> None:
     source = jobs.folder(tmp_path / "in", 2)
 
