@@ -182,7 +182,7 @@ def _categories(entries: Sequence[dict[str, Any]]) -> dict[Id, str | None]:
     """Names by id as `class_name` gives them. Raises DatasetError: two names share an id."""
     names: dict[Id, str | None] = {}
     for entry in entries:
-        category, name = _id(entry["id"]), class_name(entry["name"])
+        category, name = _id(entry["id"]), None if entry["name"] is None else class_name(entry["name"]) or None
         if names.setdefault(category, name) != name:
             raise DatasetError(f"two categories have the id {category}: {names[category]!r} and {name!r}")
     return names
@@ -258,7 +258,8 @@ def _annotation(
         outline = checked_segmentation(entry["segmentation"], size)
         if is_blank(outline, size) and (isinstance(outline, list) or _box_or_none(entry, size)):
             raise DatasetError("a mask without a pixel")
-        return CocoAnnotation(known, outline, group or known is None, _stated_area(entry))
+        ignored = group or known is None or _is_set(entry.get("ignore"))
+        return CocoAnnotation(known, outline, ignored, _stated_area(entry))
     if not entry.get("bbox"):
         raise DatasetError("neither an outline (segmentation) nor a box (bbox)")
     return CocoAnnotation(known, box_outline(checked_box(entry["bbox"]), size), True)
@@ -299,7 +300,11 @@ def _stated_area(entry: dict[str, Any]) -> float | None:
 
 def _is_group(entry: dict[str, Any]) -> bool:
     """Whether an annotation shows several objects; CVAT, which writes `attributes`, calls every painted mask so."""
-    return entry.get("iscrowd") not in (None, 0, "0", False) and "attributes" not in entry
+    return _is_set(entry.get("iscrowd")) and "attributes" not in entry
+
+
+def _is_set(flag: object) -> bool:
+    return flag not in (None, 0, "0", False)
 
 
 def _deviations(listing: Path, n_annotations: int, repeats: int, all_groups: bool) -> tuple[str, ...]:

@@ -93,6 +93,8 @@ def _read_split(split: str, paths: Sequence[Path], files: SetFiles, listing: Lis
         images.append(image)
     place = files.folder / split
     warnings = images_left_out(place, len(paths), unreadable) + not_read(place, n_lines, faults, n_boxes)
+    if without := sum(_labels_of(files.place_of(path), files) is None for path in paths):
+        warnings += (as_text(f"{without} of {len(paths)} images in {place} have no file of labels: all is background"),)
     names = {number: name for number, name in listing.names.items() if name is not None}
     return CocoFile(names, images, 0, warnings, tuple(unreadable))
 
@@ -166,7 +168,9 @@ def _names(path: Path, listed: object) -> dict[Id, str | None]:
         if any(isinstance(each, dict | list) for _, each in pairs) or len(listed) > MAX_NAMES:
             raise TypeError
         pairs = listed.items() if isinstance(listed, dict) else enumerate(listed)
-        return {whole_number(number): class_name(each) for number, each in pairs if plain(str(each))}
+        return {
+            whole_number(number): class_name(each) for number, each in pairs if each is not None and plain(str(each))
+        }
     except (ValueError, TypeError):
         at_most = f"at most {MAX_NAMES:,} names, as a list or by their numbers"
         raise DatasetError(f"{path} has no class names, as YOLO's `names`: expected {at_most}") from None

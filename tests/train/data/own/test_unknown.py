@@ -74,6 +74,7 @@ COCO: dict[str, tuple[dict[str, Any], bool]] = {  # an annotation, and whether i
     "a box without an area": ({"bbox": [5, 5, 0, 20]}, False),
     "no image": ({"image_id": None, "segmentation": SQUARE}, True),
     "an image that is not there": ({"image_id": 9, "segmentation": SQUARE}, True),
+    "marked as ignored": ({"segmentation": SQUARE, "ignore": 1}, True),
     "key points in a box": ({"keypoints": [12, 12, 2], "num_keypoints": 1, "bbox": BOX}, True),
     "key points": ({"keypoints": [12, 12, 2], "num_keypoints": 1}, False),
 }
@@ -235,6 +236,33 @@ def test_masks_of_labelme_are_read_whatever_their_kind_of_png(mode: str, tmp_pat
     drawn = own.train[0].read(len(own.classes)).mask == own.classes.index("cat")
     assert np.argwhere(drawn).min(0).tolist() == [10, 10]
     assert int(drawn.sum()) == 25
+
+
+@pytest.mark.parametrize("name", [None, "", " ", "\u200b"])
+def test_an_annotation_of_a_category_without_a_name_is_unknown(name: str | None, tmp_path: Path) -> None:
+    coco(tmp_path, {"segmentation": SQUARE})
+    content = json.loads((tmp_path / "mine.json").read_text())
+    content["categories"][0]["name"] = name
+    (tmp_path / "mine.json").write_text(json.dumps(content))
+
+    assert values(tmp_path) == {OBJECT: "unknown", READ_AT: "dog", ELSEWHERE: "background"}
+
+
+@pytest.mark.parametrize("names", ['["", dog]', "{1: dog}"])
+def test_a_line_of_a_class_without_a_name_is_unknown(names: str, tmp_path: Path) -> None:
+    yolo(tmp_path, "0 0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4", about=f"names: {names}\n")
+
+    assert values(tmp_path) == {OBJECT: "unknown", READ_AT: "dog", ELSEWHERE: "background"}
+
+
+def test_images_of_yolo_without_labels_are_background_and_counted(tmp_path: Path) -> None:
+    yolo(tmp_path)
+    photograph(tmp_path / "images" / "b.jpg")
+
+    own = read_own(tmp_path)
+
+    assert not own.train[1].read().mask.any()
+    assert any("1 of 2 images" in warning and "no file of labels" in warning for warning in own.warnings)
 
 
 IGNORED, NOTHING = "__ignore__", "_background_"
