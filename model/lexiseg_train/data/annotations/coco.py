@@ -33,7 +33,7 @@ from lexiseg_train.data.annotations.segmentation import (
     whole_number,
 )
 from lexiseg_train.data.annotations.sizes import SizeOf, stated_size
-from lexiseg_train.data.files.documents import read_json
+from lexiseg_train.data.files.documents import LimitError, mentions, read_json
 from lexiseg_train.data.files.limits import PUBLISHED_JSON, JsonLimits
 
 LISTS = ("images", "annotations", "categories")
@@ -47,6 +47,8 @@ def id_order(identity: Id) -> tuple[bool, int, str]:
 def is_coco(path: Path) -> bool:
     """Whether a file is JSON with the lists of COCO."""
     try:
+        if not mentions(path, *LISTS):
+            return False
         content = read_json(path)
     except DatasetError:
         return False
@@ -88,6 +90,8 @@ def read_coco_file(
     except (DatasetError, ValueError, KeyError, TypeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise DatasetError(as_text(f"{listing} is not a file of COCO's instances: {reason}")) from None
+    if len(content["annotations"]) > limits.n_annotations:
+        raise LimitError(f"{listing} has more than {limits.n_annotations:,} annotations, the most that is read")
     entries, repeats = _without_repeats(content["annotations"])
     entries = [entry for entry in entries if _id_or_none(entry.get("image_id")) not in unusable]
     if categories is not None:
@@ -200,10 +204,11 @@ def _images(
     by_name: dict[str, CocoImage] = {}
     unusable: dict[Id, str] = {}
     faults: list[str] = []
-    for entry in entries:
-        name = _image_name(entry)
+    for number, entry in enumerate(entries, 1):
         identity = _id_or_none(entry.get("id"))
+        name = f"number {number}"
         try:
+            name = _image_name(entry)
             image = CocoImage(name, size_of(name, entry.get("height"), entry.get("width")), [])
             identity = _id(entry.get("id"))
         except DatasetError as error:
@@ -223,9 +228,12 @@ def _images(
 
 
 def _image_name(entry: dict[str, Any]) -> str:
-    """The file of an image; LVIS states addresses alone, and mixes the splits of COCO. Raises KeyError: no name."""
-    named = "file_name" in entry or "coco_url" not in entry
-    return str(entry["file_name"]) if named else "/".join(str(entry["coco_url"]).split("/")[-2:])
+    """The file of an image; LVIS states addresses alone, and mixes the splits of COCO. Raises DatasetError: no name."""
+    if entry.get("file_name"):
+        return str(entry["file_name"])
+    if not entry.get("coco_url"):
+        raise DatasetError("no file_name")
+    return "/".join(str(entry["coco_url"]).split("/")[-2:])
 
 
 def _refuse_shared(identity: Id, name: str, other: str) -> None:

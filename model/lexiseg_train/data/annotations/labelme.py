@@ -12,13 +12,15 @@ from lexiseg_train.data.annotations.content import CocoFile, CocoImage, Id, imag
 from lexiseg_train.data.annotations.labelme_shapes import read_shapes
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.annotations.sizes import MeasuredSizes
-from lexiseg_train.data.files.documents import read_json
+from lexiseg_train.data.files.documents import mentions, read_json
 from lexiseg_train.data.files.inside import SetFiles
 
 
 def is_labelme(path: Path) -> bool:
     """Whether a file is Labelme's JSON."""
     try:
+        if not mentions(path, "shapes"):
+            return False
         content = read_json(path)
     except DatasetError:
         return False

@@ -32,7 +32,8 @@ class Photographs:
         self.folder = folder.folder if isinstance(folder, SetFiles) else folder or (parent.parent if apart else parent)
         split = listing.stem.removeprefix("instances_")
         names = ("", *FOLDERS, *(f"{kind}/{split}" for kind in FOLDERS), split)  # CVAT: images/Train; COCO: train2017
-        bases = [place.relative_to(self.folder).as_posix() for place in (parent, beside) if self._holds(place)]
+        around = [parent.parent] if parent.name in BESIDE else []
+        bases = [place.relative_to(self.folder).as_posix() for place in (parent, *around, beside) if self._holds(place)]
         self._places = [posixpath.normpath(f"{base}/{name}") for base in dict.fromkeys((*bases, ".")) for name in names]
 
     def _holds(self, place: Path) -> bool:

@@ -16,7 +16,7 @@ from lexiseg_train.data.annotations.segmentation import whole_number
 from lexiseg_train.data.annotations.yolo_lines import read_line, unknown_of_line, without_rotated_boxes
 from lexiseg_train.data.files.documents import read_text, read_yaml
 from lexiseg_train.data.files.inside import SetFiles
-from lexiseg_train.data.files.limits import MAX_NAMES, MAX_PICTURES
+from lexiseg_train.data.files.limits import MAX_ANNOTATIONS, MAX_NAMES, MAX_PICTURES
 
 LISTINGS = (".yaml", ".yml")
 CLASS_LISTS = ("classes.txt", "labels/classes.txt")  # of Label Studio and LabelImg
@@ -91,6 +91,8 @@ def _read_split(split: str, paths: Sequence[Path], files: SetFiles, listing: Lis
         n_lines += len(image.annotations)
         n_boxes += boxes
         images.append(image)
+        if n_lines > MAX_ANNOTATIONS:
+            raise DatasetError(f"{files.folder} has more than {MAX_ANNOTATIONS:,} annotations, the most that is read")
     place = files.folder / split
     warnings = images_left_out(place, len(paths), unreadable) + not_read(place, n_lines, faults, n_boxes)
     if without := sum(_labels_of(files.place_of(path), files) is None for path in paths):
@@ -232,9 +234,10 @@ def _read_image(path: Path, files: SetFiles, listing: Listing) -> tuple[CocoImag
 
 
 def _labels_of(place: str, files: SetFiles) -> Path | None:
-    """images/train/a.jpg -> labels/train/a.txt; without such a folder a.txt beside the image."""
+    """images/train/a.jpg -> labels/train/a.txt; without such a folder a.txt beside the image, or below `labels`."""
     parts = [*PurePosixPath(place).with_suffix(".txt").parts]
     if "images" in parts[:-1]:
         at = len(parts) - 2 - parts[-2::-1].index("images")
         parts[at] = "labels"
-    return files.file("/".join(parts))
+    beside = files.file("/".join(parts))
+    return beside if beside is not None or "images" in parts else files.file(f"labels/{'/'.join(parts)}")

@@ -24,15 +24,19 @@ BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 CODE_PAGE = "cp1252"  # of Windows in western Europe and the Americas
 
 
+class LimitError(DatasetError):
+    """A file that would take more than one of a set may."""
+
+
 def read_bytes(path: Path, max_bytes: int) -> bytes:
-    """The content of a file. Raises DatasetError: it has more than `max_bytes`, or cannot be read."""
+    """The content of a file. Raises DatasetError: it cannot be read; LimitError: it has more than `max_bytes`."""
     try:
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror}") from None
     if len(content) > max_bytes:
-        raise DatasetError(f"{path} has more than {max_bytes:,} bytes, which is the most that is read")
+        raise LimitError(f"{path} has more than {max_bytes:,} bytes, which is the most that is read")
     return content
 
 
@@ -50,6 +54,14 @@ def _decoded(content: bytes) -> str:
         return content.decode(CODE_PAGE, "replace")
 
 
+def mentions(path: Path, *words: str) -> bool:
+    """Whether a JSON has all of some words as texts; cheaper than reading it. Raises DatasetError: as `read_bytes`."""
+    content = read_bytes(path, OWN_JSON.n_bytes)
+    if b"\0" in content:  # UTF-16
+        content = content.replace(b"\0", b"")
+    return all(f'"{word}"'.encode() in content for word in words)
+
+
 def read_json(path: Path, limits: JsonLimits = OWN_JSON) -> Any:
     """The content of a JSON file.
 
@@ -60,7 +72,7 @@ def read_json(path: Path, limits: JsonLimits = OWN_JSON) -> Any:
     # Counted before they are made: "[]," takes 3 bytes in a file, and 64 in memory.
     n_lists, n_values = content.count(b"[") + content.count(b"{"), content.count(b",")
     if n_lists > limits.n_lists or n_values > limits.n_values:
-        raise DatasetError(
+        raise LimitError(
             f"{path} has {n_lists:,} lists and objects and {n_values:,} values; expected at most "
             f"{limits.n_lists:,} and {limits.n_values:,}"
         )
@@ -70,7 +82,7 @@ def read_json(path: Path, limits: JsonLimits = OWN_JSON) -> Any:
         except UnicodeDecodeError:
             return json.loads(_decoded(content))
     except RecursionError:
-        raise DatasetError(f"{path} is JSON that is nested too deep") from None
+        raise LimitError(f"{path} is JSON that is nested too deep") from None
     except ValueError as error:
         raise DatasetError(f"{path} is not JSON: {error}") from None
 
@@ -85,7 +97,7 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.load(read_text(path, MAX_YAML_BYTES), _Loader)  # makes mappings, lists and texts alone
     except _BeyondLimit as error:
-        raise DatasetError(f"{path}: {error}") from None
+        raise LimitError(f"{path}: {error}") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f", line {mark.line + 1}" if mark is not None else ""

@@ -97,8 +97,7 @@ class SetFiles:
 
     def in_folder(self, place: str) -> list[Path]:
         """The files of a folder of the set, without those below it."""
-        n_parts = 0 if place == "." else place.count("/") + 1
-        return [path for path in self.below(place) if self._key(path).count("/") == n_parts]
+        return self._by_folder.get(place, [])
 
     def has_folder(self, place: str) -> bool:
         """Whether a folder of the set has files in it or below."""
@@ -194,6 +193,13 @@ class SetFiles:
     def _alike(self) -> dict[str, list[Path]]:
         """Files by all that their paths may have been before they came here."""
         return _by_readings((key, path) for key, path in self._by_key.items())
+
+    @cached_property
+    def _by_folder(self) -> dict[str, list[Path]]:
+        by_folder: defaultdict[str, list[Path]] = defaultdict(list)
+        for key, path in self._by_key.items():
+            by_folder[key.rpartition("/")[0] or "."].append(path)
+        return dict(by_folder)
 
     @cached_property
     def _by_name(self) -> dict[str, list[Path]]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 MAX_FILES = 500_000  # in a folder and below it
 MAX_PATH_PARTS = 64  # folders above a file
 MAX_PICTURES = 200_000
+MAX_ANNOTATIONS = 2_000_000
 MAX_CLASSES = 254  # that a mask can hold, without the background and 255
 MAX_NAMES = 20_000  # of a listing; most may be without an annotation
 MAX_TEXT_BYTES = 1 << 24  # of a list of pictures, or the lines of one picture
@@ -24,7 +25,8 @@ class JsonLimits(NamedTuple):
     n_bytes: int
     n_lists: int
     n_values: int
+    n_annotations: int = MAX_ANNOTATIONS
 
 
 OWN_JSON = JsonLimits(1 << 28, 6_000_000, 40_000_000)  # at most some 2 GB of memory
-PUBLISHED_JSON = JsonLimits(1 << 32, 1 << 30, 1 << 32)  # LVIS has 1.2 GB; from a user's own disk
+PUBLISHED_JSON = JsonLimits(1 << 32, 1 << 30, 1 << 32, 1 << 30)  # LVIS has 1.2 GB; from a user's own disk

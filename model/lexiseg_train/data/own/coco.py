@@ -13,21 +13,22 @@ from lexiseg_train.data.annotations.sizes import MeasuredSizes
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.files.limits import OWN_JSON
 from lexiseg_train.data.own.drawn import Part, drawn_pictures
-from lexiseg_train.data.own.pictures import HELD_OUT, OwnPictures
+from lexiseg_train.data.own.pictures import OwnPictures
 
 # Files and folders of validation and test splits; CVAT's subsets are Train, Validation, Test.
 VALIDATION = re.compile(r"(instances_)?val(id(ation)?)?(\d+)?$", re.IGNORECASE)
 TEST = re.compile(r"(instances_)?test(\d+)?$", re.IGNORECASE)
-FOLDERS = (".", "annotations", "train", *HELD_OUT, "test", "labels", "data")
+MAX_LISTINGS = 200
 # COCO's own files of masks, and of other things in the same photographs.
 INSTANCES, OTHERS = "instances_", ("person_keypoints_", "panoptic_", "stuff_", "captions_", "image_info_")
 
 
 def listings(files: SetFiles) -> list[Path]:
-    """COCO files of a set, of its `annotations` and of the folders of its splits."""
-    places = dict.fromkeys(place for folder in FOLDERS for place in (folder, f"{folder}/annotations"))
-    paths = [path for place in places for path in files.in_folder(place) if path.suffix.lower() == ".json"]
-    return [path for path in dict.fromkeys(paths) if is_coco(path)]
+    """COCO files of a set, wherever they lie in it. Raises DatasetError: there are more than MAX_LISTINGS."""
+    paths = [path for path in files if path.suffix.lower() == ".json" and is_coco(path)]
+    if len(paths) > MAX_LISTINGS:
+        raise DatasetError(f"{files.folder} has {len(paths):,} files of COCO; expected at most {MAX_LISTINGS}")
+    return paths
 
 
 def read_coco(files: SetFiles, paths: Sequence[Path]) -> OwnPictures:

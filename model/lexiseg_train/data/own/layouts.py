@@ -7,15 +7,17 @@ from pathlib import Path
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.file_names import as_text
+from lexiseg_train.data.annotations.content import some_of
 from lexiseg_train.data.annotations.labelme import is_labelme, read_labelme
 from lexiseg_train.data.annotations.yolo import read_yolo, yolo_listing
-from lexiseg_train.data.files.documents import read_json
+from lexiseg_train.data.files.documents import LimitError, read_json
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.own.coco import listings, read_coco
 from lexiseg_train.data.own.drawn import Part, drawn_pictures
 from lexiseg_train.data.own.pictures import OwnPictures, read_folders
 
 MAX_SEEN, MAX_HEAD = 100, 4096  # files, and bytes of each, that are looked at for a message
+PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 MAX_AROUND = 3  # folders around a set
 MAX_FOLDERS = 32  # of a level, that are looked into
 LAYOUT = (
@@ -70,29 +72,49 @@ def _of_annotations(files: SetFiles) -> OwnPictures | None:
         return replace(pictures, layout="YOLO")
     if shapes := [path for path in files if path.suffix.lower() == ".json" and is_labelme(path)]:
         pictures = drawn_pictures(files, [Part(files.folder / "*.json", read_labelme(shapes, files), held_out=False)])
-        return replace(pictures, layout="Labelme")
+        return _with_unreadable(replace(pictures, layout="Labelme"), files)
     return None
+
+
+def _with_unreadable(pictures: OwnPictures, files: SetFiles) -> OwnPictures:
+    """The pictures of a set of a JSON for each, with those that cannot be read among what is left out."""
+    faults = []
+    for path in files:
+        if path.suffix.lower() == ".json":
+            try:
+                read_json(path)
+            except DatasetError as error:
+                faults.append(as_text(str(error)))
+    sentence = (f"{len(faults)} JSON files cannot be read: {some_of(faults)}",) if faults else ()
+    return replace(pictures.warned(sentence), left_out=(*pictures.left_out, *faults))
 
 
 def _of_a_tool(folder: Path, root: Path | None) -> str:
     """A word on annotations that a folder has in a format that is not read."""
-    listed = [path for path in SetFiles(folder, root) if path.suffix in (".xml", ".json")]
+    listed = [path for path in SetFiles(folder, root) if path.suffix.lower() in (".xml", ".json", *PACKED)]
     for path in listed[:MAX_SEEN]:
+        if path.suffix.lower() in PACKED:
+            return f", and {path} is packed: unpack it, or name it"
         with path.open("rb") as file:
             head = file.read(MAX_HEAD)
         for words, name in ((b"<annotations>", "CVAT's XML"), (b"<annotation>", "VOC's XML of boxes")):
             if words in head:
                 return f", and {path} is {name}, which is not read: export as COCO"
-        if path.suffix == ".json":
-            what = "a JSON of another format" if _is_whole(path) else "no whole JSON; it may be cut off"
-            return f", and {path} is {what}: export as COCO"
+        if path.suffix.lower() == ".json":
+            try:
+                what = "is a JSON of another format" if _is_whole(path) else "is no whole JSON; it may be cut off"
+            except LimitError as error:
+                return f", and {error}"
+            return f", and {path} {what}: export as COCO"
     return ""
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a file is valid JSON."""
+    """Whether a file is valid JSON. Raises LimitError: it is not read."""
     try:
         read_json(path)
+    except LimitError:
+        raise
     except DatasetError:
         return False
     return True

@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 
 from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError
+from lexiseg_model.pictures.header import read_header
+from lexiseg_model.pictures.orientation import upright
 from lexiseg_train.data.files.documents import read_text
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.indexed import CLASSES, IGNORE, Reading, fitting, read_photograph
 from lexiseg_train.data.own.class_lists import EXAMPLE_LIST, class_table
 from lexiseg_train.data.own.mask_files import pairs_below, read_mask_file
 
+TRAINING = "training"  # ADE20K's name of it
 TRAIN, HELD_OUT = "train", ("val", "valid", "validation")
 
 MaskReader = Callable[[], NDArray[np.uint8]]
@@ -36,8 +39,10 @@ class Picture:
 
     def read(self, n_classes: int = IGNORE) -> Reading:
         """The upright photograph and its mask, checked as `Sample.read`."""
-        image = read_photograph(self.image)
-        return Reading(image, fitting(self.image, self.read_mask(), image.shape[:2], n_classes))
+        image, mask = read_photograph(self.image), self.read_mask()
+        if mask.shape != image.shape[:2] and mask.shape == image.shape[1::-1]:  # of the photograph as stored
+            mask = upright(mask, read_header(self.image.read_bytes()).orientation)
+        return Reading(image, fitting(self.image, mask, image.shape[:2], n_classes))
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,9 @@ def read_folders(files: SetFiles) -> OwnPictures | None:
     Raises:
         DatasetError: there is no class list, or it is damaged.
     """
-    by_split = {name: pairs_below(files, name) for name in (TRAIN, *HELD_OUT)}
-    train = by_split.pop(TRAIN) or pairs_below(files)
+    by_split = {name: pairs_below(files, name) for name in (TRAIN, TRAINING, *HELD_OUT)}
+    train = by_split.pop(TRAIN) or by_split.pop(TRAINING) or pairs_below(files)
+    by_split.pop(TRAINING, None)
     if not train:
         return None
     table = class_table(files, TRAIN)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.own.layouts import read_own
@@ -65,6 +65,11 @@ def labelme(root: Path, file: str, named: str | None, **more: Any) -> Path:
     return root
 
 
+def steps(*written: object) -> None:
+    """A set that is written in several steps."""
+    assert written
+
+
 def truth() -> NDArray[np.uint8]:
     mask = np.zeros((24, 32), np.uint8)
     mask[6:18, 8:16] = 1
@@ -108,12 +113,12 @@ PLAIN: dict[str, Callable[[Path], object]] = {
     "YOLO: a list of folders": lambda t: yolo(
         t, "path: .\ntrain: [train/images, more/images]\nnames: {0: cat}", "train/images/a", "more/images/b"
     ),
-    "YOLO: a list of lists of images": lambda t: (
+    "YOLO: a list of lists of images": lambda t: steps(
         yolo(t, "train:\n- one.txt\n- two.txt\nnames: [cat]", "images/a", "images/b"),
         write(t / "one.txt", "./images/a.jpg\n"),
         write(t / "two.txt", "/home/me/set/images/b.jpg\r\n"),
     ),
-    "YOLO: CVAT's list of a folder that is not there": lambda t: (
+    "YOLO: CVAT's list of a folder that is not there": lambda t: steps(
         yolo(t, "path: .\ntrain: train.txt\nnames:\n  0: cat\n", "images/train/a"),
         write(t / "train.txt", "data/images/train/a.jpg\n"),
     ),
@@ -131,10 +136,21 @@ PLAIN: dict[str, Callable[[Path], object]] = {
     "YOLO: the folder of images is in capitals": lambda t: yolo(t, "train: Images\nnames: [cat]", "images/a"),
     "YOLO: classes.txt, splits": lambda t: yolo(t, "cat\n", "images/train/a", "images/val/b", name="classes.txt"),
     "YOLO: classes.txt among the labels": lambda t: yolo(t, "cat\n", "images/a", name="labels/classes.txt"),
-    "YOLO: names in classes.txt alone": lambda t: (
+    "YOLO: names in classes.txt alone": lambda t: steps(
         yolo(t, "train: images\nnc: 1\n", "images/a"), write(t / "classes.txt", "cat\n")
     ),
-    "COCO: panoptic and captions beside it": lambda t: (
+    "YOLO: labels below `labels`, images in no folder": lambda t: steps(
+        photo(t / "a.jpg"), write(t / "labels/a.txt", LINE), write(t / "data.yaml", "train: .\nnames: [cat]")
+    ),
+    "COCO: several sets of one project": lambda t: steps(
+        photo(t / "one/images/a.jpg"), coco(t / "one/annotations"), photo(t / "two/images/a.jpg", seed=1),
+        coco(t / "two/annotations"),
+    ),
+    "COCO: FiftyOne's splits": lambda t: steps(
+        photo(t / "train/data/a.jpg"), coco(t / "train", file="labels.json"),
+        photo(t / "validation/data/a.jpg", seed=1), coco(t / "validation", file="labels.json"),
+    ),
+    "COCO: panoptic and captions beside it": lambda t: steps(
         photo(t / "train2017/a.jpg"), coco(t, file="annotations/instances_train2017.json"),
         write(t / "annotations/panoptic_train2017.json",
               '{"images": [], "categories": [], "annotations": [{"segments_info": [], "file_name": "a.png"}]}'),
@@ -142,46 +158,46 @@ PLAIN: dict[str, Callable[[Path], object]] = {
               '{"images": [], "categories": [], "annotations": []}'),
         write(t / "annotations/captions_train2017.json", '{"images": [], "annotations": [{"caption": "x"}]}'),
     ),
-    "COCO: no sizes": lambda t: (photo(t / "a.jpg"), coco(t, size=(None, None))),
-    "COCO: sizes of 0": lambda t: (photo(t / "a.jpg"), coco(t, size=(0, 0))),
-    "COCO: sizes of null": lambda t: (photo(t / "a.jpg"), coco(t, size=("", "null"))),
-    "COCO: a decomposed name on the disk": lambda t: (photo(t / f"images/{NFD}.jpg"), coco(t, f"{NFC}.jpg")),
-    "COCO: a decomposed name in the file": lambda t: (photo(t / f"{NFC}.jpg"), coco(t, f"images/{NFD}.jpg")),
-    "COCO: a name in the code page of a zip": lambda t: (
+    "COCO: no sizes": lambda t: steps(photo(t / "a.jpg"), coco(t, size=(None, None))),
+    "COCO: sizes of 0": lambda t: steps(photo(t / "a.jpg"), coco(t, size=(0, 0))),
+    "COCO: sizes of null": lambda t: steps(photo(t / "a.jpg"), coco(t, size=("", "null"))),
+    "COCO: a decomposed name on the disk": lambda t: steps(photo(t / f"images/{NFD}.jpg"), coco(t, f"{NFC}.jpg")),
+    "COCO: a decomposed name in the file": lambda t: steps(photo(t / f"{NFC}.jpg"), coco(t, f"images/{NFD}.jpg")),
+    "COCO: a name in the code page of a zip": lambda t: steps(
         photo(t / f"images/{'Käse'.encode('cp850').decode('cp437')}.jpg"), coco(t, "images/Käse.jpg")
     ),
-    "COCO: a Cyrillic name in the code page of a zip": lambda t: (
+    "COCO: a Cyrillic name in the code page of a zip": lambda t: steps(
         photo(t / f"images/{'кот'.encode('cp866').decode('cp437')}.jpg"), coco(t, "images/кот.jpg")
     ),
-    "COCO: UTF-8 that a zip does not say": lambda t: (
+    "COCO: UTF-8 that a zip does not say": lambda t: steps(
         photo(t / f"images/{'кот'.encode().decode('cp437')}.jpg"), coco(t, "images/кот.jpg")
     ),
-    "COCO: a name in capitals": lambda t: (photo(t / "IMAGES/A.JPG"), coco(t, "images/a.jpg")),
-    "COCO: Windows' separators and code page": lambda t: (
+    "COCO: a name in capitals": lambda t: steps(photo(t / "IMAGES/A.JPG"), coco(t, "images/a.jpg")),
+    "COCO: Windows' separators and code page": lambda t: steps(
         photo(t / "images/Käse.jpg"), coco(t, "images\\Käse.jpg", encoding="cp1252")
     ),
-    "COCO: UTF-16 with a mark": lambda t: (photo(t / "a.jpg"), coco(t, encoding="utf-16")),
-    "COCO: a path of another machine": lambda t: (photo(t / "x/a.jpg"), coco(t, "D:\\data\\x\\a.jpg")),
-    "COCO: a folder around": lambda t: (photo(t / "export/images/a.jpg"), coco(t / "export", "images/a.jpg")),
-    "COCO: two folders around, and a readme": lambda t: (
+    "COCO: UTF-16 with a mark": lambda t: steps(photo(t / "a.jpg"), coco(t, encoding="utf-16")),
+    "COCO: a path of another machine": lambda t: steps(photo(t / "x/a.jpg"), coco(t, "D:\\data\\x\\a.jpg")),
+    "COCO: a folder around": lambda t: steps(photo(t / "export/images/a.jpg"), coco(t / "export", "images/a.jpg")),
+    "COCO: two folders around, and a readme": lambda t: steps(
         photo(t / "x/export/a.jpg"), coco(t / "x/export"), write(t / "README.txt", "hello")
     ),
-    "COCO: what macOS adds to a zip": lambda t: (
+    "COCO: what macOS adds to a zip": lambda t: steps(
         photo(t / "export/a.jpg"), coco(t / "export"), write(t / "__MACOSX/export/._annotations.json", "{"),
         write(t / "export/.DS_Store", "x"),
     ),
-    "Labelme: no sizes": lambda t: (
+    "Labelme: no sizes": lambda t: steps(
         photo(t / "a.jpg"), labelme(t, "a.json", "a.jpg", imageHeight=None, imageWidth=None)
     ),
-    "Labelme: labels apart": lambda t: (photo(t / "images/a.jpg"), labelme(t, "labels/a.json", "../images/a.jpg")),
-    "Labelme: labels apart, Windows": lambda t: (
+    "Labelme: labels apart": lambda t: steps(photo(t / "images/a.jpg"), labelme(t, "labels/a.json", "../images/a.jpg")),
+    "Labelme: labels apart, Windows": lambda t: steps(
         photo(t / "images/a.jpg"), labelme(t, "labels/a.json", "..\\images\\a.jpg")
     ),
-    "Labelme: labels apart, the name alone": lambda t: (
+    "Labelme: labels apart, the name alone": lambda t: steps(
         photo(t / "images/a.jpg"), labelme(t, "labels/a.json", "a.jpg")
     ),
-    "Labelme: no imagePath": lambda t: (photo(t / "a.jpg"), labelme(t, "a.json", None)),
-    "Labelme: a decomposed name": lambda t: (photo(t / f"{NFD}.jpg"), labelme(t, f"{NFD}.json", f"{NFC}.jpg")),
+    "Labelme: no imagePath": lambda t: steps(photo(t / "a.jpg"), labelme(t, "a.json", None)),
+    "Labelme: a decomposed name": lambda t: steps(photo(t / f"{NFD}.jpg"), labelme(t, f"{NFD}.json", f"{NFC}.jpg")),
     "masks: of 1 bit": lambda t: masked(
         t, "images/a.jpg", "masks/a.png", lambda mask: Image.fromarray(mask.astype(bool))
     ),
@@ -198,6 +214,7 @@ PLAIN: dict[str, Callable[[Path], object]] = {
     "masks: other folders": lambda t: masked(t, "imgs/a.jpg", "labels/a.png"),
     "masks: folders in folders": lambda t: masked(t, "images/x/a.jpg", "masks/x/a.png"),
     "masks: decomposed names": lambda t: masked(t, f"images/{NFD}.jpg", f"masks/{NFC}.png"),
+    "masks: ADE20K's splits": lambda t: masked(t, "images/training/a.jpg", "annotations/training/a.png"),
     "masks: split below": lambda t: masked(t, "img_dir/train/a.jpg", "ann_dir/train/a.png"),
     "masks: names in classes.txt": lambda t: masked(
         t, "images/a.jpg", "masks/a.png", classes=("classes.txt", "background\ncat\n")
@@ -263,6 +280,51 @@ def test_a_phone_photograph_whose_size_is_stated_as_stored_is_upright(
     assert any("EXIF" in warning for warning in pictures.warnings)
 
 
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_a_mask_of_the_photograph_as_stored_is_turned_with_it(orientation: int, tmp_path: Path) -> None:
+    masked(tmp_path, "images/a.jpg", "masks/a.png")
+    photo(tmp_path / "images/a.jpg", orientation)
+
+    mask = read_own(tmp_path).train[0].read(2).mask
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(truth()).save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as stored:
+        assert np.array_equal(mask, np.asarray(ImageOps.exif_transpose(stored)))
+
+
+def test_an_image_without_a_name_costs_itself_alone(tmp_path: Path) -> None:
+    photo(tmp_path / "a.jpg")
+    coco(tmp_path)
+    content = json.loads((tmp_path / "annotations.json").read_bytes())
+    content["images"].append({"id": 2})
+    write(tmp_path / "annotations.json", json.dumps(content))
+
+    pictures = read_own(tmp_path)
+
+    assert (len(pictures.train), pictures.left_out) == (1, ("image number 2: no file_name",))
+
+
+def test_a_cut_off_file_beside_those_of_labelme_is_counted(tmp_path: Path) -> None:
+    photo(tmp_path / "a.jpg")
+    labelme(tmp_path, "a.json", "a.jpg")
+    write(tmp_path / "b.json", '{"shapes": [')
+
+    pictures = read_own(tmp_path)
+
+    (reason,) = pictures.left_out
+    assert "b.json is not JSON" in reason
+    assert any("1 JSON files cannot be read: " in warning for warning in pictures.warnings)
+
+
+def test_a_set_that_is_packed_in_a_folder_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "export/images.zip", "PK")
+
+    with pytest.raises(DatasetError, match=r"images\.zip is packed: unpack it, or name it"):
+        read_own(tmp_path)
+
+
 def test_what_is_left_out_is_counted_with_its_reason(tmp_path: Path) -> None:
     for number in range(5):
         photo(tmp_path / f"{number}.jpg", seed=number)
@@ -283,8 +345,7 @@ def test_what_is_left_out_is_counted_with_its_reason(tmp_path: Path) -> None:
 
 def test_a_folder_of_several_sets_is_refused_by_their_names(tmp_path: Path) -> None:
     for name in ("first", "second"):
-        photo(tmp_path / name / "a.jpg")
-        coco(tmp_path / name)
+        yolo(tmp_path / name, "train: images\nnames: [cat]", "images/a")
 
     with pytest.raises(DatasetError, match="holds 2 sets, such as first, second"):
         read_own(tmp_path)
