@@ -127,17 +127,6 @@ def test_one_name_at_once_is_taken_once(client: httpx.Client) -> None:
     assert sorted(answer.status_code for answer in answers) == [202] + 5 * [422], [each.text for each in answers]
 
 
-def test_two_gateways_take_one_name_once(client: httpx.Client, folder: Path) -> None:
-    with (
-        on_ports(KnownBackend(), trainings=folder) as ports,
-        httpx.Client(base_url=ports.url) as other,
-        ThreadPoolExecutor(6) as threads,
-    ):
-        answers = list(threads.map(lambda number: create((client, other)[number % 2], zipped(SET)), range(6)))
-
-    assert sorted(answer.status_code for answer in answers) == [202] + 5 * [422], [each.text for each in answers]
-
-
 def test_a_client_has_its_share_of_the_places_and_leaves_some_to_another(folder: Path) -> None:
     keys = "\n".join(line_of(name, name, ["admin", "segment"]) for name in ("ann", "bob"))
     with (

@@ -1,0 +1,66 @@
+"""A gateway and a trainer on what clients send: hostile data sets fail in words, and say nothing of the machine."""
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from lexiseg_service.commands.serving.trainer import Trainer
+from lexiseg_service.commands.serving.training_run import Bounds
+from lexiseg_service.gateway.trainings.training import ENDED, TrainingFolder
+from tests.fuzz.data_sets import ALIASES, PICTURE
+from tests.service.gateway.jobs.asking import zipped
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import on_ports
+from tests.waiting import until
+
+PASSWORD = "password-of-redis"
+LABELS = {"images/a.png": PICTURE, "labels/a.txt": b"0 .1 .1 .5 .1 .5 .5\n"}
+SETS = {
+    "environment": b"path: /proc/self\ntrain: environ\nnames: [a]\n",
+    "parent": b"path: /proc/1\ntrain: environ\nnames: [a]\n",
+    "passwords": b"path: /etc\ntrain: passwd\nnames: [a]\n",
+    "above": b"path: ../..\ntrain: .\nnames: [a]\n",
+    "aliases": f"a0: &a0 [x, x, x]\n{ALIASES}names: *a8\ntrain: images\n".encode(),
+}
+
+
+@pytest.fixture
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
+    monkeypatch.setenv("LEXISEG_REDIS_URL", f"redis://:{PASSWORD}@localhost:1/0")
+    folder, models = TrainingFolder(tmp_path / "trainings"), tmp_path / "models"
+    folder.root.mkdir()
+    models.mkdir()
+    trainer = Trainer(folder, models, Bounds(seconds=120.0, memory_bytes=2**31))
+    thread = threading.Thread(target=trainer.work)
+    thread.start()
+    try:
+        until(lambda: folder.seconds_since_beat() is not None)
+        settings = {"trainings": folder.root, "redis_url": None}
+        with on_ports(KnownBackend(), **settings) as ports, httpx.Client(base_url=ports.url, timeout=60) as client:
+            yield client
+    finally:
+        trainer.stop()
+        thread.join()
+
+
+def test_hostile_data_sets_fail_in_words_and_show_nothing_of_the_machine(client: httpx.Client, tmp_path: Path) -> None:
+    for name, content in SETS.items():
+        files = {"archive": ("set.zip", zipped({"data.yaml": content, **LABELS}))}
+        asked = {"name": name, "start": "colours"}
+        answer = client.post("/v1/trainings", data={"request": json.dumps(asked)}, files=files)
+        assert answer.status_code == 202, answer.text
+        at = answer.headers["Location"]
+
+        until(lambda at=at: client.get(at).json()["state"] in ENDED)  # type: ignore[misc]
+
+        training = client.get(at).json()
+        shown = str(training) + client.get(f"{at}/log").text + client.get(f"{at}/events").text
+        assert training["state"] == "failed"
+        assert training["detail"]
+        for secret in (PASSWORD, "root:x:", "PATH=", str(tmp_path), sys.prefix, "Traceback"):
+            assert secret not in shown
