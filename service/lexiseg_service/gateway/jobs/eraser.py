@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
-from typing import Any
 
 import structlog
 
 from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.jobs.files import Files
-from lexiseg_service.gateway.jobs.job import RETRY_SECONDS, Store, StoreAway
+from lexiseg_service.gateway.jobs.job import Store, ask_store
 
 logger = structlog.get_logger("lexiseg.jobs")
 DAY = 86_400.0  # seconds
@@ -48,10 +46,10 @@ class Eraser:
             NotReady: nothing can be recorded.
         """
         try:
-            await self._ask(self._store.erase, identities)
+            await ask_store(self._store.erase, identities)
         except NotReady:  # perhaps the disk is full: their files make room
             await self._remove(identities)
-            await self._ask(self._store.erase, identities)
+            await ask_store(self._store.erase, identities)
         await self._remove(identities)
 
     async def repeat(self) -> None:
@@ -69,20 +67,20 @@ class Eraser:
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def _go_on(self) -> None:
-        recorded = await self._ask(self._store.erasures)
+        recorded = await ask_store(self._store.erasures)
         due = {identity: since for identity, since in recorded.items() if since <= time.time()}
         self.failing &= due.keys()
         await self._remove(tuple(due))
         for identity, since in due.items():
-            if await self._ask(self._store.job, identity) is not None:  # added and never planned: its gateway is gone
-                await self._ask(self._store.erase, [identity])
+            if await ask_store(self._store.job, identity) is not None:  # added and never planned: its gateway is gone
+                await ask_store(self._store.erase, [identity])
             elif identity not in self.failing and since + RECORD_SECONDS < time.time():
-                await self._ask(self._store.erased, identity)
+                await ask_store(self._store.erased, identity)
 
     async def _erase_expired(self) -> None:
         expired = []
-        for job in await self._ask(self._store.jobs):
-            progress = await self._ask(self._store.progress, job.id)
+        for job in await ask_store(self._store.jobs):
+            progress = await ask_store(self._store.progress, job.id)
             ended = None if progress is None else progress.ended
             if ended is not None and ended + self._keep_seconds < time.time():
                 expired.append(job.id)
@@ -97,9 +95,3 @@ class Eraser:
             except Exception as error:  # of the disk, or the library of a store
                 logger.warning("files of a job cannot be removed yet", job=identity, error=str(error))
                 self.failing.add(identity)
-
-    async def _ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return await asyncio.to_thread(partial(call, *arguments))
-        except StoreAway as error:
-            raise NotReady(f"jobs cannot be erased now: {error}", RETRY_SECONDS) from None

@@ -8,13 +8,16 @@ answered belongs to the part that was committed first; the later part lists it a
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
+from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.jobs.quota import Amounts
 
+T = TypeVar("T")
 ADDING_SECONDS = 3600.0  # from `Store.add` to `Store.plan`; after it the gateway that added the job is gone
 SourceKind = Literal["urls", "folder", "zip", "tar", "label-studio"]
 Format = Literal["jsonl", "parquet", "coco", "yolo", "label-maps"]
@@ -188,6 +191,18 @@ class Store(Protocol):
 
 class StoreAway(Exception):
     """The store cannot be read or written now. The message says why."""
+
+
+async def ask_store(call: Callable[..., T], *arguments: Any) -> T:
+    """The result of a call of a store, in a thread.
+
+    Raises:
+        NotReady: the store is away.
+    """
+    try:
+        return await asyncio.to_thread(call, *arguments)
+    except StoreAway as error:
+        raise NotReady(f"jobs cannot be read or written now: {error}", RETRY_SECONDS) from None
 
 
 def measured_since(started: float, now: float) -> float:

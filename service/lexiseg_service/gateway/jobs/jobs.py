@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-import uuid
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -24,7 +22,6 @@ from lexiseg_service.gateway.jobs.formats import check_fits
 from lexiseg_service.gateway.jobs.job import (
     RETRY_SECONDS,
     Job,
-    Notice,
     Part,
     Picture,
     Progress,
@@ -32,10 +29,12 @@ from lexiseg_service.gateway.jobs.job import (
     Store,
     StoreAway,
     Webhook,
+    ask_store,
 )
+from lexiseg_service.gateway.jobs.notices import Notices, Send
 from lexiseg_service.gateway.jobs.quota import limits_of, refusal
 from lexiseg_service.gateway.jobs.redis_store import RedisStore
-from lexiseg_service.gateway.jobs.runner import LEASE_SECONDS, POLL_SECONDS, Runner, part_path
+from lexiseg_service.gateway.jobs.runner import Runner, part_path
 from lexiseg_service.gateway.jobs.schemas import JobInput
 from lexiseg_service.gateway.jobs.sources import ARCHIVE, allowed, in_archive, in_folder, numbered
 from lexiseg_service.gateway.jobs.sqlite_store import SqliteStore
@@ -49,9 +48,6 @@ from lexiseg_service.watch.metrics import Metrics
 
 ID_BYTES = 12
 SOURCE = "one of `urls`, `folder` and the file `archive`"
-
-
-Send = Callable[[Job, Mapping[str, Any]], Awaitable[bool]]  # tells of the end; False: given up
 
 
 class Tasks(NamedTuple):
@@ -78,23 +74,20 @@ class Jobs:
         self._store = _open_store(settings, metrics)
         self._runner = Runner(self._store, self._files, use_case, access.limits, settings, metrics)
         self._webhooks = WebhookSender(settings)
-        self._senders: dict[SourceKind, Send] = {}
+        self._notices = Notices(self._store, self._webhooks, self.output, metrics)
         self._eraser = Eraser(self._store, self._files, settings.keep_days)
-        self._metrics = metrics
         metrics.jobs = self._seen
         self._tasks: list[asyncio.Task[None]] = []
-        self._notices: dict[str, asyncio.Task[None]] = {}  # that are being sent, by job
 
     async def start(self) -> None:
         """Begin to work on jobs."""
         self._runner.start()
-        self._tasks = [
-            asyncio.create_task(endless) for endless in (self._eraser.repeat(), self._eraser.sweep(), self._notify())
-        ]
+        work = self._eraser.repeat(), self._eraser.sweep(), self._notices.send(self._runner.holding)
+        self._tasks = [asyncio.create_task(endless) for endless in work]
 
     async def close(self) -> None:
         """Let the pictures in flight end, and leave the rest to other gateways."""
-        for task in (*self._tasks, *self._notices.values()):
+        for task in (*self._tasks, *self._notices.sending.values()):
             task.cancel()
         if self._tasks:
             await self._runner.close(self._settings.drain_seconds)
@@ -102,7 +95,7 @@ class Jobs:
 
     def notify_by(self, kind: SourceKind, send: Send) -> None:
         """Have an adapter tell of the end of jobs of a kind of source, in place of a webhook."""
-        self._senders[kind] = send
+        self._notices.send_by(kind, send)
 
     def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:
         """Have the pictures of a kind of source fetched by an adapter."""
@@ -182,13 +175,13 @@ class Jobs:
         """Add a job to the store, within its client's limits, then its archive, then its pictures."""
         n_bytes = 0 if archive is None else archive.seek(0, 2)
         limits = limits_of(self._settings)
-        held = await self._ask_store(partial(self._store.add, job, n_bytes, limits))
+        held = await ask_store(self._store.add, job, n_bytes, limits)
         if held is not None:
             raise refusal(held, limits, n_bytes)
         try:
             if archive is not None:
                 await asyncio.to_thread(self._files.keep, f"{job.id}/{ARCHIVE}", archive)
-            if not await self._ask_store(partial(self._store.plan, job.id, pictures)):
+            if not await ask_store(self._store.plan, job.id, pictures):
                 raise NotReady("the job was removed while it was added", RETRY_SECONDS)
         except BaseException as error:
             with suppress(NotReady):
@@ -203,16 +196,16 @@ class Jobs:
         Raises:
             UnknownJob: no such job of that key.
         """
-        job = await self._ask_store(partial(self._store.job, identity))
-        progress = None if job is None else await self._ask_store(partial(self._store.progress, identity))
+        job = await ask_store(self._store.job, identity)
+        progress = None if job is None else await ask_store(self._store.progress, identity)
         if job is None or progress is None or not _may_see(job, caller):
             raise UnknownJob("there is no such job of this key; it may have been removed")
         return job, progress
 
     async def list_all(self, caller: Caller) -> list[tuple[Job, Progress]]:
         """The jobs of a caller, the oldest first."""
-        jobs = [job for job in await self._ask_store(self._store.jobs) if job.owner == caller.owner]
-        progress = [await self._ask_store(partial(self._store.progress, job.id)) for job in jobs]
+        jobs = [job for job in await ask_store(self._store.jobs) if job.owner == caller.owner]
+        progress = [await ask_store(self._store.progress, job.id) for job in jobs]
         return [(job, each) for job, each in zip(jobs, progress, strict=True) if each is not None]
 
     async def remove(self, identity: str, caller: Caller) -> None:
@@ -231,14 +224,14 @@ class Jobs:
         Raises:
             NotReady: the store is away; no job is gone.
         """
-        jobs = await self._ask_store(self._store.jobs)
+        jobs = await ask_store(self._store.jobs)
         own = [job.id for job in jobs if job.owner == caller.owner]
         await self._eraser.erase(own)
         return len(own)
 
     async def parts(self, job: Job, after: int = 0) -> list[Part]:
         """The parts of a job that are committed, without the first `after`."""
-        parts: list[Part] = await self._ask_store(partial(self._store.parts, job.id, after))
+        parts: list[Part] = await ask_store(self._store.parts, job.id, after)
         return parts
 
     def lines(self, job: Job, parts: Iterable[Part]) -> Iterator[bytes]:
@@ -278,43 +271,6 @@ class Jobs:
         oldest = max(0.0, time.time() - min(waiting)) if waiting else 0.0
         states = {"waiting": len(waiting), "running": len(jobs) - len(waiting)}
         return JobsSeen(states, oldest, self._runner.held_up, len(self._eraser.failing), self._files.disk())
-
-    async def _notify(self) -> None:
-        """Send notices of jobs that have ended, until they are taken."""
-        holder = uuid.uuid4().hex
-        with self._runner.holding(holder):
-            while True:
-                with suppress(NotReady):
-                    await self._ask_store(partial(self._store.beat, (holder,), LEASE_SECONDS))
-                    for identity in await self._ask_store(partial(self._store.due_notices, holder)):
-                        if identity not in self._notices:
-                            self._notices[identity] = asyncio.create_task(self._send_notice(identity))
-                    for identity, task in [*self._notices.items()]:
-                        if await self._ask_store(partial(self._store.job, identity)) is None:
-                            task.cancel()  # removed, perhaps by another gateway: nobody is told of it any more
-                await asyncio.sleep(POLL_SECONDS)
-
-    async def _send_notice(self, identity: str) -> None:
-        try:
-            job = await self._ask_store(partial(self._store.job, identity))
-            progress = await self._ask_store(partial(self._store.progress, identity))
-            if job is not None and progress is not None:
-                send = self._senders.get(job.kind, self._webhooks.send)
-                taken = await send(job, self.output(job, progress))
-                notice: Notice = "sent" if taken else "given up"
-                await self._ask_store(partial(self._store.noticed, identity, notice))
-                self._metrics.webhooks.labels(notice).inc()
-        except NotReady:  # the notice is still due
-            pass
-        finally:
-            del self._notices[identity]
-
-    async def _ask_store(self, call: Any) -> Any:
-        """The result of a call of the store. Raises NotReady: it is away."""
-        try:
-            return await asyncio.to_thread(call)
-        except StoreAway as error:
-            raise NotReady(f"jobs cannot be read or written now: {error}", RETRY_SECONDS) from None
 
 
 def _webhook_of(asked: JobInput, tasks: Tasks | None) -> Webhook | None:
