@@ -14,9 +14,10 @@ from PIL import Image
 from lexiseg_model.pictures.listing import pictures_in
 from lexiseg_train.data.indexed import read_photograph
 
-SIDE = 16  # cells of a grid
+SIDE, DETAIL_SIDE = 16, 48  # cells of a grid
 ALIKE = 4.0  # largest mean difference, in gray levels of 256, of miniatures of photographs that look alike
 MAX_DIFFERENCE = 10  # of the 256 bits of a hash; re-encoded and resized photographs differ in 0 to 6
+SAME = 12.0, 32.0  # levels of gray and of a colour by which a cell may leave the range of its neighbours in a copy
 Photograph = NDArray[np.uint8]  # [H, W, 3]
 Hash = NDArray[np.uint64]  # [4], 256 bits
 Miniature = NDArray[np.float32]  # [SIDE * SIDE] gray levels
@@ -40,10 +41,37 @@ def are_copies(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np
     return copies
 
 
+def detail(photograph: Photograph) -> NDArray[np.float32]:
+    """Mean levels [DETAIL_SIDE, DETAIL_SIDE, 4] of gray and colours of a photograph's cells, for `show_the_same`."""
+    colours = cv2.resize(photograph.astype(np.float32), (DETAIL_SIDE, DETAIL_SIDE), interpolation=cv2.INTER_AREA)
+    return np.dstack([_cells(photograph, DETAIL_SIDE), colours]).astype(np.float32)
+
+
+def show_the_same(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    """Whether the `detail` of two photographs is one picture's, stored again, and not two of a fixed camera's.
+
+    Edges of another size move into neighbours; an object elsewhere is unlike them.
+    """
+    gray, *colours = np.maximum(_beyond(one, other), _beyond(other, one)).tolist()
+    return bool(gray <= SAME[0] and max(colours) <= SAME[1])
+
+
+def _beyond(cells: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far cells are outside of the range of the other's neighbourhood of each, at most, by channel."""
+    around = np.ones((3, 3), np.uint8)
+    beyond: NDArray[np.float32] = np.maximum(cells - cv2.dilate(others, around), cv2.erode(others, around) - cells)
+    most: NDArray[np.float32] = beyond.max((0, 1))
+    return most
+
+
+def _cells(photograph: Photograph, side: int) -> NDArray[np.float32]:
+    gray = cv2.cvtColor(photograph, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return cv2.resize(gray, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
 def miniature(photograph: Photograph) -> Miniature:
     """Mean gray levels of a photograph's cells."""
-    gray = cv2.cvtColor(photograph, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    return cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32).reshape(-1)
+    return _cells(photograph, SIDE).reshape(-1)
 
 
 def alike_groups(miniatures: Sequence[Miniature]) -> NDArray[np.int64]:

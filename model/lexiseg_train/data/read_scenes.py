@@ -291,17 +291,24 @@ def _instances(size: Size, labelled: list[Labelled]) -> list[Annotation]:
 
 
 def _visible_objects(size: Size, labelled: list[Labelled]) -> Objects:
-    """Objects of the annotations of a photograph [H, W]; smaller ones cover larger ones, groups are ignored."""
+    """Objects of the annotations of a photograph [H, W]; smaller ones cover larger ones, groups are ignored.
+
+    What may be of any class covers larger objects, too: nobody knows what is there.
+    """
     ids, ignored = np.zeros(size, np.int32), np.zeros(size, np.bool_)
-    drawn = [(decode(each.read(size)), each.ignored, class_index) for each, class_index in labelled]
-    things = sorted(((mask, index) for mask, group, index in drawn if not group), key=lambda each: -int(each[0].sum()))
-    for number, (mask, _) in enumerate(things, 1):
-        ids[mask] = number
-    for mask, group, _ in drawn:
-        if group:
+    # What may be of any class is listed for each: once is enough.
+    listed = [(each, index) for each, index in labelled if each.category is not None or not index]
+    drawn = [(decode(each.read(size)), each, index) for each, index in listed]
+    layers = [layer for layer in drawn if not layer[1].ignored or layer[1].category is None]
+    things: list[int] = []
+    for mask, each, index in sorted(layers, key=lambda layer: (-int(layer[0].sum()), not layer[1].ignored)):
+        things += [] if each.ignored else [index]
+        ids[mask], ignored[mask] = (0 if each.ignored else len(things)), each.ignored
+    for mask, each, _ in drawn:
+        if each.ignored and each.category is not None:
             ignored |= mask
     visible = np.unique(ids[ids > 0])  # the others are hidden by smaller ones
-    labels = tuple(things[number - 1][1] for number in visible.tolist())
+    labels = tuple(things[number - 1] for number in visible.tolist())
     return Objects(np.searchsorted(visible, ids, "right").astype(np.int32), labels, ignored & (ids == 0))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.pictures.listing import pictures_in
-from lexiseg_train.data.alike import Hash, are_copies, perceptual_hash
+from lexiseg_train.data.alike import Hash, are_copies, detail, perceptual_hash, show_the_same
 from lexiseg_train.data.indexed import (
     CLASSES,
     IGNORE,
@@ -45,6 +45,7 @@ WARNINGS = {
     "one value": "masks of 0 and 255 alone; 255 is ignored, so nothing is learned or measured",
     "no classes": "no list of class names; enough for regions and prompts, other training refuses the set",
     "twice": "the same picture twice in one split",
+    "alike": "two pictures that look alike, as of a fixed camera, or one that was stored again",
     "depth": "no 8 bits, and no word on which values are black and white; stretched by its own range",
     "no caption": "a pair without a caption; training skips it",
 }
@@ -185,12 +186,19 @@ def _check_photograph(image: Path, n_classes: int) -> tuple[list[Problem], Hash 
 
 
 def _duplicates(hashes: Mapping[Path, Hash]) -> Iterator[Problem]:
-    """The same picture in two splits, or twice in one."""
+    """The same picture in two splits, or twice in one; of others that look alike each once."""
+    seen = cache(lambda path: detail(read_picture(path).rgb))
+    alike: set[Path] = set()
     files, stacked = list(hashes), np.array(list(hashes.values()), np.uint64)
     rows = max(1, COMPARISONS // max(1, len(files)))
     for start in range(0, len(files), rows):
         for row, column in np.argwhere(are_copies(stacked[start : start + rows, None], stacked)).tolist():
             one, other = files[start + row], files[column]
-            if start + row < column:
+            if start + row >= column:
+                continue
+            if show_the_same(seen(one), seen(other)):
                 kind = "twice" if one.parent == other.parent else "in train and val"
                 yield Problem(kind, str(other), f"shows the same as {one}")
+            elif other not in alike:
+                alike.add(other)
+                yield Problem("alike", str(other), f"looks like {one}")

@@ -307,6 +307,19 @@ def test_an_unreadable_annotation_does_not_count_in_evaluation(fault: str, tmp_p
     assert [each["iscrowd"] for each in instances] == [0, 1, 1]  # of either class
 
 
+def test_an_unreadable_annotation_on_an_object_hides_it_in_evaluation(tmp_path: Path) -> None:
+    below = {"category_id": 1, "segmentation": [[0, 0, 40, 0, 40, 40, 0, 40]]}
+    above = {"category_id": 2, "segmentation": [[8, 8, 10, 8, 10, 10, 8, 10]]}
+    coco(tmp_path, below, {"segmentation": [[5, 5, 25, 25]], "bbox": BOX}, above)
+
+    objects = read_object_scenes("mine.json", tmp_path, "val", lambda _: None).scenes[0].read_truth()
+
+    assert objects.ignored[OBJECT]
+    assert not objects.ids[OBJECT]
+    assert objects.ids[2, 2]
+    assert objects.labels[objects.ids[9, 9] - 1] == 1
+
+
 def test_the_background_of_a_file_is_no_object_in_evaluation(tmp_path: Path) -> None:
     coco(tmp_path, {"segmentation": SQUARE}, categories=(NOTHING, "dog"))
 

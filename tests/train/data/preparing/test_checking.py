@@ -107,6 +107,19 @@ def test_a_duplicate_photograph_is_found(pets: Path) -> None:
     assert kinds(pets) == [("twice", "train/images/again.jpg")]
 
 
+def test_photographs_of_a_fixed_camera_look_alike_and_make_no_set_unfit(pets: Path) -> None:
+    view = np.asarray(picture(9, (640, 480)))
+    for number in range(6):
+        photograph = view.copy()
+        photograph[100 * (number % 3) : 100 * (number % 3) + 30, 100 * number : 100 * number + 30] = (255, 0, 255)
+        save(pets / ("val" if number % 2 else "train"), f"belt-{number}", photograph, np.zeros((480, 640), np.uint8))
+
+    checked = check_masks(pets)
+
+    assert checked.errors == []
+    assert [entry.kind for entry in checked.problems] == ["alike"] * 5
+
+
 def test_photographs_without_masks_are_found(pets: Path) -> None:
     (pets / "train/masks/1.png").unlink()
 
