@@ -19,7 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FOREIGN_TO_LEARNING = {"lexiseg_service", "lexiseg_client", "fastapi", "starlette", "grpc", "redis", "uvicorn"}
 FOREIGN_TO_MODEL = FOREIGN_TO_LEARNING | {"lexiseg_train"}
-READER = ("alpha", "deep", "depth", "formats", "header", "orientation", "reader", "structure", "tiff", "tiff_kinds")
+READER = (
+    "alpha", "colour_space", "colours", "deep", "depth", "formats", "header", "note", "orientation", "reader",
+    "structure", "tiff", "tiff_kinds",
+)  # fmt: skip
 PICTURES = ("pictures", *(f"pictures.{name}" for name in READER))
 WORDS = ("available", "bands", "class_names", "errors", "file_names", "files", "lru", "palette", "types")
 LISTS = ("vocabulary.class_lists",)

@@ -15,6 +15,7 @@ from lexiseg_model.errors import UnsupportedPictureError
 from lexiseg_model.pictures import tiff
 from lexiseg_model.pictures.depth import MIN_USED, Samples, to_eight_bits
 from lexiseg_model.pictures.header import PictureHeader
+from lexiseg_model.pictures.note import Note
 from lexiseg_model.pictures.tiff import TiffPage
 
 PNG_DEPTH_AT = 24  # IHDR is the first chunk; its ninth byte is the depth
@@ -22,7 +23,7 @@ COLOUR_MODES = ("RGB", "RGBA", "LA")
 OPENCV_COMPRESSIONS = (1, 5, 8, 32773, 32946)  # of its libtiff; of others it makes noise instead of an error
 FLOATS = (32, 64)  # bits
 
-Noted = tuple[Image.Image, tuple[str, ...]]
+Noted = tuple[Image.Image, tuple[Note, ...]]
 
 
 def is_deep_grey(picture: Image.Image, page: TiffPage | None) -> bool:

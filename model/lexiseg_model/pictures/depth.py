@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.bands import bands
+from lexiseg_model.pictures.note import GUESSED_DEPTH, Note
 
 MIN_USED = 0.25  # of the nominal range, below which a picture holds fewer bits than its header says
 WHITE = 255
@@ -34,7 +35,7 @@ class Shallow(NamedTuple):
     """8 bits a sample, with a note if they were stretched by the picture's own range."""
 
     values: NDArray[np.uint8]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def to_eight_bits(samples: Samples) -> Shallow:
@@ -73,8 +74,9 @@ def _range(values: NDArray[Any]) -> tuple[float, float]:
     return min(lows, default=0.0), max(highs, default=0.0)
 
 
-def _note(kind: np.dtype[Any], low: float, high: float) -> str:
-    return (
+def _note(kind: np.dtype[Any], low: float, high: float) -> Note:
+    text = (
         f"values of {low:,.6g} to {high:,.6g} ({kind.name}) were stretched to 0 to 255, as the file does not say which "
         "are black and white; send 8 bits to decide that yourself"
     )
+    return Note(GUESSED_DEPTH, text)

@@ -1,4 +1,4 @@
-"""Headers of pictures: format, size and orientation, without decoding a pixel."""
+"""Headers of pictures: format, size, orientation and colours, without decoding a pixel."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pi_heif
 from PIL import Image
 
 from lexiseg_model.errors import DamagedPictureError, PictureError, UnsupportedPictureError
+from lexiseg_model.pictures.colour_space import SRGB, ColourSpace, of_heif, of_icc, of_png
 from lexiseg_model.pictures.formats import BRANDS, sniff
 from lexiseg_model.pictures.orientation import AS_STORED, orientation_of, upright_size
 from lexiseg_model.pictures.structure import check_structure
@@ -29,12 +30,24 @@ class PictureHeader:
         size: (height, width) of the upright picture.
         orientation: 1 to 8 as in EXIF, of the stored pixels; 1 of HEIC and AVIF, whose decoders follow the container.
         page: of a TIFF, the page that is the picture.
+        colours: what the file says about them; None: other than sRGB, and not at hand.
     """
 
     format: str
     size: tuple[int, int]
     orientation: int = AS_STORED
     page: TiffPage | None = None
+    colours: ColourSpace | None = SRGB
+
+    @property
+    def has_colours(self) -> bool:
+        """Whether the file says that its colours are others than sRGB's."""
+        return self.colours != SRGB
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that decoding needs is here: page and colours do not travel from gateway to worker."""
+        return self.colours is not None and (self.format != "TIFF" or self.page is not None)
 
     @property
     def stored_size(self) -> tuple[int, int]:
@@ -55,10 +68,12 @@ def read_header(content: bytes) -> PictureHeader:
         if kind == "TIFF":
             page = picture_page(content)
             check_kind(page)
-            return PictureHeader(kind, upright_size(page.size, page.orientation), page.orientation, page)
+            size = upright_size(page.size, page.orientation)
+            return PictureHeader(kind, size, page.orientation, page, of_icc(page.profile))
         if kind in BRANDS:  # libheif bounds what a container may hold; libavif takes seconds for a hostile one
-            width, height = pi_heif.open_heif(content).size
-            return PictureHeader(kind, (height, width))
+            heif = pi_heif.open_heif(content)
+            width, height = heif.size
+            return PictureHeader(kind, (height, width), colours=of_heif(heif.info))
         return _by_pillow(content, kind)
     except PictureError:
         raise
@@ -75,4 +90,5 @@ def _by_pillow(content: bytes, kind: str) -> PictureHeader:
                 raise UnsupportedPictureError(f"an animated {kind} came; send one still picture")
             orientation = orientation_of(picture)
             width, height = picture.size
-    return PictureHeader(kind, upright_size((height, width), orientation), orientation)
+            colours = of_png(content, picture.info) if kind == "PNG" else of_icc(picture.info.get("icc_profile"))
+    return PictureHeader(kind, upright_size((height, width), orientation), orientation, colours=colours)

@@ -1,4 +1,4 @@
-"""Encoded bytes to upright RGB of 8 bits.
+"""Encoded bytes to upright sRGB of 8 bits.
 
 JPEG by libjpeg-turbo at a reduced DCT scale; the rest by Pillow; deep colours that Pillow cannot hold by OpenCV.
 """
@@ -16,7 +16,10 @@ from PIL import Image, UnidentifiedImageError
 from lexiseg_model.errors import DamagedPictureError, PictureError
 from lexiseg_model.pictures import deep
 from lexiseg_model.pictures.alpha import to_rgb
+from lexiseg_model.pictures.colour_space import SRGB
+from lexiseg_model.pictures.colours import inks_to_srgb, to_srgb
 from lexiseg_model.pictures.header import PictureHeader, read_header
+from lexiseg_model.pictures.note import Note
 from lexiseg_model.pictures.orientation import AS_STORED, orientation_of, upright
 
 FAST_JPEG_MODES = ("RGB", "L")  # modes that libjpeg-turbo decodes, unless the file is damaged
@@ -30,12 +33,12 @@ class Picture:
     Attributes:
         rgb: [h, w, 3], upright; may be smaller than `size`.
         size: (height, width) of the picture as sent, upright.
-        notes: sentences about what the decoder had to guess.
+        notes: what the decoder had to guess.
     """
 
     rgb: NDArray[np.uint8]
     size: tuple[int, int]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def read(content: bytes, short_side: int | None = None, header: PictureHeader | None = None) -> Picture:
@@ -50,11 +53,13 @@ def read(content: bytes, short_side: int | None = None, header: PictureHeader | 
         UnsupportedPictureError: not a still picture of a format and kind that is taken.
         DamagedPictureError: header or pixels are damaged.
     """
-    header = header or read_header(content)
+    if header is None or not header.is_whole:
+        header = read_header(content)
     if header.format == "JPEG":
         rgb = _jpeg(content, header, short_side)
         if rgb is not None:
-            return Picture(np.ascontiguousarray(upright(rgb, header.orientation)), header.size)
+            notes = to_srgb(rgb, header.colours or SRGB)
+            return Picture(np.ascontiguousarray(upright(rgb, header.orientation)), header.size, notes)
     return _decode(content, header, short_side)
 
 
@@ -97,17 +102,18 @@ def _decode(content: bytes, header: PictureHeader, short_side: int | None) -> Pi
 
 def _by_pillow(
     content: bytes, header: PictureHeader, short_side: int | None
-) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+) -> tuple[NDArray[np.uint8], tuple[Note, ...]]:
     """Upright [h, w, 3] and notes."""
-    page = header.page
-    notes: tuple[str, ...] = ()
+    page, space = header.page, header.colours or SRGB
+    notes: tuple[Note, ...] = ()
     try:
         opened = Image.open(io.BytesIO(content), formats=[header.format])
     except UnidentifiedImageError:
         if page is None:
             raise
         shown, notes = deep.colours(content, header)  # Pillow has no mode for them
-        return to_rgb(shown), notes
+        rgb = to_rgb(shown)
+        return rgb, (*notes, *to_srgb(rgb, space))
     with opened as picture:
         if page is not None:
             picture.seek(page.number)
@@ -122,4 +128,7 @@ def _by_pillow(
             shown, notes = deep.grey(picture, page)
         elif deep.is_dim(picture, content, header):
             shown, notes = deep.brightened(picture, content, header)
-        return upright(to_rgb(shown), orientation), notes
+        inks = inks_to_srgb(shown, space) if shown.mode == "CMYK" else None
+        rgb = to_rgb(shown) if inks is None else inks
+        notes += space.notes if inks is not None else to_srgb(rgb, space)
+        return upright(rgb, orientation), notes

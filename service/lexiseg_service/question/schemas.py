@@ -324,7 +324,7 @@ class SegmentAnswer(BaseModel):
         "trained on; `translated-word`: the class is of another language and was read as the English word that is "
         "named; `unsplit-words`: a class contains a comma; `stuff-as-instances`: an uncountable "
         "class was requested as instances; `guessed-depth`: an image of high bit depth does not say "
-        "which values are black and white",
+        "which values are black and white; `guessed-colours`: an image is HDR, or its colour profile was not read",
     )
     timings_ms: TimingsOutput = Field(description="duration of each stage, in milliseconds")
     cache: CacheOutput = Field(description="cache hits and misses of this request")

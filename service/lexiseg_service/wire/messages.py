@@ -12,6 +12,7 @@ from typing import Any
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs import worker_pb2 as internal
+from lexiseg_model.pictures.colour_space import SRGB
 from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_model.types import (
     AnswerWarning,
@@ -252,7 +253,7 @@ KINDS: Kinds = {
     "Follow": Followed,
     "Frame": VideoFrame,
     "Hole": lambda corners: list(corners),
-    "ImageHeader": PictureHeader,
+    "ImageHeader": lambda has_colours, **fields: PictureHeader(colours=None if has_colours else SRGB, **fields),
     "LabelMap": RenderedMap,
     "Mask": dict,
     "Origin": lambda traceparent, **fields: {**fields, "traceparent": traceparent or None},

@@ -28,7 +28,7 @@ def decode(image: bytes, limits: Limits, short_side: int | None, header: Picture
     Raises:
         ServiceError: as `read_header`; UndecodableImage when the pixels are damaged.
     """
-    if header is None or (header.format == "TIFF" and header.page is None):  # its page does not travel
+    if header is None or not header.is_whole:
         header = read_header(image, limits)
     check_size(header.size, limits)
     try:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from lexiseg_model.features import Features
 from lexiseg_model.lru import Lru
+from lexiseg_model.pictures.note import Note
 from lexiseg_service.worker.job import AnyJob
 
 # Of an entry beside its numbers and its image: tensors, locks and dicts.
@@ -37,7 +38,7 @@ class Remembered:
 
     features: Features
     image: bytes
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def nbytes(self) -> int:

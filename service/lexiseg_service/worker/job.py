@@ -23,6 +23,7 @@ from structlog.contextvars import bound_contextvars
 
 from lexiseg_model.errors import ExamplesError, ForeignExamplesError, OptionError, PromptError, ShapeError, TaskError
 from lexiseg_model.features import Features, Plan, TileFeatures
+from lexiseg_model.pictures.note import Note
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, NotReady, QueueFull, RateLimited, ServiceError
 from lexiseg_service.fair_queue import Sender
 from lexiseg_service.question.messages import WorkerRequest
@@ -72,7 +73,7 @@ class Job(Generic[T]):
     planned: float = 0.0
     computed: float = 0.0
     rgb: NDArray[np.uint8] | None = None
-    notes: tuple[str, ...] = ()  # what the decoder of the image had to guess
+    notes: tuple[Note, ...] = ()  # what the decoder of the image had to guess
     loaded: Loaded = field(init=False)  # its model, set before the first stage; held until the answer is there
     plan: Plan = field(init=False)  # only if it needs an image pass
     # Encoded so far, by their first tile: a pass that is tried again after out-of-memory replaces its part.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lexiseg_model.pictures.note import Note
 from lexiseg_model.segmenter import Corrections, Unfamiliar
 from lexiseg_model.tasks import Query
 from lexiseg_model.types import AnswerWarning, Prompt, Segmentation, Task, Vocabulary
@@ -14,17 +15,16 @@ TRANSLATED = "translated-word"
 UNSPLIT = "unsplit-words"
 STUFF = "stuff-as-instances"
 NO_MASK_PROMPTS = "no-mask-prompts"
-GUESSED_DEPTH = "guessed-depth"
 MAX_WARNINGS = 16  # of a kind; one more line sums up the rest
 
 
-def warnings_of(task: Task, query: Query, notes: Sequence[str]) -> tuple[AnswerWarning, ...]:
+def warnings_of(task: Task, query: Query, notes: Sequence[Note]) -> tuple[AnswerWarning, ...]:
     """All warnings of an answer; `notes`: what the decoder of the image had to guess."""
-    depth = tuple(AnswerWarning(GUESSED_DEPTH, f"image: {note}", "image") for note in notes)
+    image = tuple(AnswerWarning(note.type, f"image: {note.text}", "image") for note in notes)
     prompts: tuple[AnswerWarning, ...] = ()
     if not isinstance(query.segmenter, Corrections):
         prompts = warnings_of_prompts(query.options.prompts, query.segmenter.card.name)
-    return (*depth, *prompts, *warnings_of_words(query.vocabulary, task), *warnings_about(query))
+    return (*image, *prompts, *warnings_of_words(query.vocabulary, task), *warnings_about(query))
 
 
 def absent_labels(segmentation: Segmentation, vocabulary: Vocabulary) -> tuple[str, ...]:

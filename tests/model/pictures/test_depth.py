@@ -71,7 +71,7 @@ def test_values_of_which_the_header_says_nothing_are_stretched_with_a_note(name:
     picture = read(GUESSED[name])
 
     assert len(picture.notes) == 1
-    assert "were stretched to 0 to 255" in picture.notes[0]
+    assert "were stretched to 0 to 255" in picture.notes[0].text
     assert difference(picture, GREY) <= 1
 
 

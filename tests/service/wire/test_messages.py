@@ -219,7 +219,7 @@ REQUEST = WorkerRequest(
     "tiny",
     regions=tuple(ExampleRegion(region, f"classes.0.examples.{number}") for number, region in enumerate(REGIONS)),
     keep_picture=True,
-    header=PictureHeader("HEIF", (480, 640), 1),
+    header=PictureHeader("HEIF", (480, 640), 1, colours=None),
     owner="camera",
     deadline=7.0,
 )

@@ -270,10 +270,13 @@ class ImageHeader(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     ORIENTATION_FIELD_NUMBER: _builtins.int
+    HAS_COLOURS_FIELD_NUMBER: _builtins.int
     format: _builtins.str
     """JPEG, PNG, WEBP, BMP, TIFF, HEIF or AVIF."""
     orientation: _builtins.int
     """To apply after decoding, as of EXIF: 1 to 8."""
+    has_colours: _builtins.bool
+    """Whether the file says that its colours are others than sRGB's: a worker reads them from it."""
     @_builtins.property
     def size(self) -> _segmentation_pb2.Size:
         """Displayed size."""
@@ -284,10 +287,11 @@ class ImageHeader(_message.Message):
         format: _builtins.str = ...,
         size: _segmentation_pb2.Size | None = ...,
         orientation: _builtins.int = ...,
+        has_colours: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "orientation", b"orientation", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "has_colours", b"has_colours", "orientation", b"orientation", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.pictures.listing import pictures_in
+from lexiseg_model.pictures.note import GUESSED_DEPTH
 from lexiseg_train.data.alike import Hash, are_copies, detail, perceptual_hash, show_the_same
 from lexiseg_train.data.indexed import (
     CLASSES,
@@ -161,7 +162,10 @@ def _check_photograph(image: Path, n_classes: int) -> tuple[list[Problem], Hash 
     try:
         picture = read_picture(image)
         pixels = picture.rgb
-        problems += [Problem("depth", str(image), note) for note in picture.notes]
+        problems += [
+            Problem("depth" if note.type == GUESSED_DEPTH else "colours", str(image), note.text)
+            for note in picture.notes
+        ]
     except SampleError as error:
         problems.append(Problem("unreadable", error.sample, error.reason))
     if not sample.mask.exists():

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lexiseg_model.pictures.note import GUESSED_DEPTH
 from lexiseg_service.errors import ImageExpired
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.job import AnyJob
-from lexiseg_service.worker.warnings import GUESSED_DEPTH
 from tests.model.stand_in import card, picture
 from tests.model.tasks.asking import ALL
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves
