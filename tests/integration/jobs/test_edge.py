@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from lexiseg_service.gateway.trainings.training import TrainingFolder
 from tests.integration.edge import PATIENCE, started
 from tests.service.gateway.jobs.asking import PNG, QUESTION, zipped
 from tests.service.gateway.known_backend import KnownBackend
@@ -20,6 +21,8 @@ ARCHIVE = zipped({"a.png": PNG, "b.png": PNG, "notes.bin": bytes(31 * 2**20)}, z
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     folder = tmp_path_factory.mktemp("edge")
     settings = {"jobs": True, "state_dir": folder / "state", "trainings": folder / "trainings"}
+    (folder / "trainings").mkdir()
+    TrainingFolder(folder / "trainings").beat()  # as a trainer at work does
     with (
         on_ports(KnownBackend(), **settings) as ports,
         started(ports.url.removeprefix("http://"), ports.grpc, folder / "log") as edge,
