@@ -25,7 +25,7 @@ def replace_file(path: Path, content: bytes) -> None:
 def private_folder(path: Path) -> None:
     """Make a folder that its owner alone may enter; one that is there becomes so."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with suppress(PermissionError):  # a volume that Kubernetes mounts belongs to root, and its group may enter
+    with suppress(OSError):  # a volume that Kubernetes mounts belongs to root, and some disks have no modes
         path.chmod(0o700)
 
 
@@ -34,7 +34,8 @@ def private_file(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))
     except FileExistsError:  # never opened: to close it would end the process's own locks on it
-        path.chmod(PRIVATE)
+        with suppress(OSError):
+            path.chmod(PRIVATE)
 
 
 def drop_partial_line(path: Path) -> bytes:

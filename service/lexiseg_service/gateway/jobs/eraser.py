@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -54,17 +53,11 @@ class Eraser:
 
     async def repeat(self) -> None:
         """Go on with what is recorded, for ever."""
-        while True:
-            with suppress(NotReady):
-                await self._go_on()
-            await asyncio.sleep(REPEAT_SECONDS)
+        await _for_ever(self._go_on, REPEAT_SECONDS)
 
     async def sweep(self) -> None:
         """Erase jobs that have expired, for ever."""
-        while True:
-            with suppress(NotReady):
-                await self._erase_expired()
-            await asyncio.sleep(SWEEP_SECONDS)
+        await _for_ever(self._erase_expired, SWEEP_SECONDS)
 
     async def _go_on(self) -> None:
         recorded = await ask_store(self._store.erasures)
@@ -95,3 +88,14 @@ class Eraser:
             except Exception as error:  # of the disk, or the library of a store
                 logger.warning("files of a job cannot be removed yet", job=identity, error=str(error))
                 self.failing.add(identity)
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]], pause: float) -> None:
+    while True:
+        try:
+            await work()
+        except NotReady:  # the store is away
+            pass
+        except Exception as error:
+            logger.error("unexpected error", error=type(error).__name__, exc_info=error)
+        await asyncio.sleep(pause)

@@ -80,7 +80,7 @@ class SqliteStore:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         private_file(path)
         for beside in path.parent.glob(f"{path.name}-*"):  # of a process that was killed; new ones follow the file
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 beside.chmod(PRIVATE)
         self._clock = clock
         self._lock = threading.Lock()

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -162,3 +163,14 @@ def test_a_job_leaves_the_workers_to_other_requests(tmp_path: Path) -> None:
         backend.open_for = 10**6
         assert asking.result().status_code == 200
         assert finished(client, created)["done"] == COUNT
+
+
+def test_a_job_whose_row_is_damaged_holds_up_no_other(tmp_path: Path) -> None:
+    with gateway(Gated(), tmp_path, drain_seconds=0) as client:
+        damaged = create(client, ARCHIVE).json()["id"]
+    with sqlite3.connect(tmp_path / "jobs.sqlite") as rows:
+        rows.execute("UPDATE jobs SET content = '{' WHERE id = ?", (damaged,))
+    rows.close()
+
+    with gateway(KnownBackend(), tmp_path) as client:
+        assert finished(client, create(client, ARCHIVE))["done"] == COUNT
