@@ -70,6 +70,9 @@ def _hostile_archives() -> Iterator[tuple[str, bytes]]:
     yield "zip above", _zip({WORDS: "x", **PLAIN})
     yield "zip of links", _zip(PLAIN, {"images/b.png": "../../private/words.txt", "masks/b.png": "/etc/passwd"})
     yield "zip of names", _zip({"a\nb.png": PICTURE, "C:\\a.png": PICTURE, "x/" * 70 + "a.png": PICTURE, **PLAIN})
+    moved = _zip(PLAIN)
+    further = int.from_bytes(moved[-6:-2], "little") + 1000  # where its directory is said to be
+    yield "zip of negative offsets", moved[:-6] + further.to_bytes(4, "little") + moved[-2:]
     yield (
         "tar of links",
         _tar(

@@ -122,6 +122,8 @@ def _in_zip(path: Path, content: BinaryIO, max_files: int, skipped: list[str]) -
                 continue
             if entry.compress_type not in PLAIN:
                 raise zipfile.BadZipFile(f"{entry.filename[:80]!r} is neither stored nor deflated")
+            if entry.header_offset < 0:  # seek would raise OSError, as a sick disk does
+                raise zipfile.BadZipFile(f"{entry.filename[:80]!r} begins before the file")
             with archive.open(entry) as member:
                 yield entry.filename, member
 

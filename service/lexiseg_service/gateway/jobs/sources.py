@@ -158,7 +158,10 @@ def open_zip(content: BinaryIO, max_files: int) -> zipfile.ZipFile:
         raise InvalidValue.of(
             ARCHIVE, f"a directory of {n_bytes:,} bytes", f"at most {max_files:,} files, without ZIP64"
         )
-    return zipfile.ZipFile(content)
+    archive = zipfile.ZipFile(content)
+    if any(entry.header_offset < 0 for entry in archive.infolist()):  # seek would raise OSError, as a sick disk does
+        raise zipfile.BadZipFile("an entry begins before the file")
+    return archive
 
 
 class _Bounded(tarfile.TarInfo):

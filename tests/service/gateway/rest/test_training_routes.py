@@ -23,6 +23,11 @@ from tests.waiting import until
 SET = {"images/a.png": PNG, "masks/a.png": PNG, "classes.json": b"[]", "__MACOSX/._a.png": b"x", ".hidden": b"x"}
 
 
+def moved(archive: bytes) -> bytes:
+    """A zip that says its directory is further down: its entries begin before the file."""
+    return archive[:-6] + (int.from_bytes(archive[-6:-2], "little") + 1000).to_bytes(4, "little") + archive[-2:]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Of trainings, with a trainer at work."""
@@ -105,6 +110,7 @@ def test_a_removed_training_is_gone_with_its_pictures(client: httpx.Client, fold
         (zipped({"a\\..\\..\\b.png": PNG}), {}, 422, "names within the archive"),
         (zipped({"caf\u00e9.png": PNG}).replace("\u00e9".encode(), b"\xff\xff"), {}, 422, "a whole zip"),
         (zipped({}), {}, 422, "no files"),
+        (moved(zipped(SET)), {}, 422, "begins before the file"),
         (zipped(SET), {"name": "Not a name"}, 422, "a-z, 0-9"),
         (zipped(SET), {"name": "colours"}, 422, "no model and no other training has"),
         (zipped(SET), {"start": "unknown"}, 404, "no 'unknown' here"),
