@@ -33,8 +33,9 @@ def test_coco_is_what_its_own_reader_takes(client: Client, folder: Path, capsys:
     assert made.out == folder.with_name("photos-coco")
     assert (made.labelled, made.failed) == (2, {})
     assert "[####################] 2/2 images" in capsys.readouterr().err
-    coco = COCO(made.out / "annotations.json")
+    coco = COCO(made.out / "annotations/instances_default.json")
     assert {entry["file_name"] for entry in coco.loadImgs(coco.getImgIds())} == {"china.jpg", "below/china.png"}
+    assert (made.out / "images/below/china.png").read_bytes() == (folder / "below/china.png").read_bytes()
     assert [entry["name"] for entry in coco.loadCats(coco.getCatIds())] == CLASSES
     for annotation in coco.loadAnns(coco.getAnnIds()):
         assert decode(annotation["segmentation"]).sum() == annotation["area"]
@@ -74,7 +75,7 @@ def test_one_damaged_picture_costs_itself_alone(client: Client, folder: Path) ->
 
     assert made.labelled == 2
     assert list(made.failed) == [folder / "damaged.jpg"]
-    assert len(json.loads((made.out / "annotations.json").read_text())["images"]) == 2
+    assert len(json.loads((made.out / "annotations/instances_default.json").read_text())["images"]) == 2
 
 
 def test_two_pictures_of_one_name_do_not_share_a_file_of_labels(client: Client, folder: Path) -> None:

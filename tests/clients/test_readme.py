@@ -36,5 +36,5 @@ def test_the_examples_of_the_readme_run(
     assert "cat 1 False\n" not in said  # after the first example the image is known
     for word in ("threshold", "unknown-model", "somebody has changed it", "second [('cat', 1)]", "True ['tiny"):
         assert word in said, word
-    assert (tmp_path / "photos-coco/annotations.json").is_file()
+    assert (tmp_path / "photos-coco/annotations/instances_default.json").is_file()
     assert {path.name for path in (tmp_path / "masks").iterdir()} >= {"1-cat.png"}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lexiseg_client.formats.coco import ANNOTATIONS
 from tests import pictures
 from tests.integration.server import Server
 from tests.service.commands.command_line import CommandLine
@@ -54,7 +55,7 @@ def test_a_server_and_this_process_write_the_same_files(
 
     assert (done.status, asked.status) == (0, 0), done.err + asked.err
     here, there = files_of(tmp_path / "here"), files_of(tmp_path / "there")
-    assert json.loads(here["annotations.json"])["annotations"]
+    assert json.loads(here[ANNOTATIONS])["annotations"]
     assert {f"{name}.png" for name in NAMES} <= here.keys()
-    assert without_model(there.pop("annotations.json")) == without_model(here.pop("annotations.json"))
+    assert without_model(there.pop(ANNOTATIONS)) == without_model(here.pop(ANNOTATIONS))
     assert there == here

@@ -88,7 +88,7 @@ def test_the_bundled_model_needs_nothing_else(tmp_path: Path) -> None:
     done = lexiseg("segment", str(photograph), "-c", "sky", "--out", str(tmp_path / "out"))
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "out/annotations.json").is_file()
+    assert (tmp_path / "out/annotations/instances_default.json").is_file()
 
 
 @pytest.mark.parametrize(

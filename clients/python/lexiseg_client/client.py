@@ -184,8 +184,8 @@ class Client:
         Args:
             folder: pictures are found by their suffixes.
             classes: as for `segment`.
-            to: "coco" writes annotations.json, "label-studio" tasks.json, "labelme" a file for each picture, "yolo"
-                what Ultralytics trains on.
+            to: "coco" writes annotations/ and images/, "label-studio" tasks.json, "labelme" a file for each picture,
+                "yolo" what Ultralytics trains on.
             out: the data set's folder, whose files are replaced; None: beside `folder`, as FOLDER-coco.
             options: see `MapOptions`; `task="instance"` separates objects of one class.
 

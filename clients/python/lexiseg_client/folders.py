@@ -75,9 +75,19 @@ class Writer(ABC):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text.encode())
 
+    def put_picture(self, folder: str, name: Path) -> None:
+        """Link or copy a picture into a folder of the data set."""
+        image = self.out / folder / name
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.unlink(missing_ok=True)
+        try:
+            os.link(self.folder / name, image)
+        except OSError:  # another file system
+            shutil.copyfile(self.folder / name, image)
+
 
 class Coco(Writer):
-    """annotations.json, as pycocotools, CVAT and datumaro read it."""
+    """annotations/ and images/ (links to the pictures, or copies), as pycocotools, CVAT and datumaro read them."""
 
     def __init__(self, folder: Path, out: Path, classes: list[str]) -> None:
         super().__init__(folder, out, classes)
@@ -85,6 +95,7 @@ class Coco(Writer):
         self._annotations: list[dict[str, Any]] = []
 
     def write(self, name: Path, answer: Segmentation) -> None:
+        self.put_picture(coco.IMAGES, name)
         number = len(self._images) + 1
         self._annotations += coco.coco_annotations(answer.segments, number, len(self._annotations) + 1)
         height, width = answer.size
@@ -93,7 +104,7 @@ class Coco(Writer):
     def close(self) -> None:
         categories = [{"id": place, "name": name} for place, name in enumerate(self.classes, 1)]
         content = {"images": self._images, "annotations": self._annotations, "categories": categories}
-        self.put("annotations.json", json.dumps(content))
+        self.put(coco.ANNOTATIONS, json.dumps(content))
 
 
 class Yolo(Writer):
@@ -107,13 +118,7 @@ class Yolo(Writer):
 
     def write(self, name: Path, answer: Segmentation) -> None:
         self.put(Path("labels", name).with_suffix(".txt"), answer.to_yolo())
-        image = self.out / "images" / name
-        image.parent.mkdir(parents=True, exist_ok=True)
-        image.unlink(missing_ok=True)
-        try:
-            os.link(self.folder / name, image)
-        except OSError:  # another file system
-            shutil.copyfile(self.folder / name, image)
+        self.put_picture("images", name)
         self._names.append(name.as_posix())
 
     def close(self) -> None:

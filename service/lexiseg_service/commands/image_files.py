@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_client.formats import coco
 from lexiseg_model.file_names import on_one_line, visible_files
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_service.errors import ServiceError, TooLarge
@@ -23,7 +24,8 @@ from lexiseg_service.settings import Limits
 from lexiseg_service.worker.decode import decode
 
 STDIN = "-"
-LEDGER_FILES = ("annotations.json", ".lexiseg.json")  # every folder of results has one of them
+LEDGERS_BEFORE = ("annotations.json",)  # of earlier releases
+LEDGER_FILES = (coco.ANNOTATIONS, ".lexiseg.json", *LEDGERS_BEFORE)  # every folder of results has one of them
 TIMEOUT_SECONDS = 30.0  # of each read from a URL
 MAX_REDIRECTS = 5
 

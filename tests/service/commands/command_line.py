@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 import typer
 
+from lexiseg_client.formats import coco
 from lexiseg_service import cli
 
 TYPED = cli.app
@@ -49,7 +50,7 @@ class CommandLine:
         return Outcome(status, *self._capsys.readouterr())
 
 
-def written(out: Path, name: str = "annotations.json") -> dict[str, Any]:
+def written(out: Path, name: str = coco.ANNOTATIONS) -> dict[str, Any]:
     """What a command has left in a file of its folder."""
     content: dict[str, Any] = json.loads((out / name).read_text())
     return content

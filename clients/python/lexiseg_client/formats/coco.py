@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     import supervision
 
 
+# The layout of a data set: one subset, and pictures, by whose path in IMAGES `file_name` calls them.
+ANNOTATIONS = "annotations/instances_default.json"
+IMAGES = "images"
+
+
 def coco_annotations(segments: Sequence[Segment], image_id: int, first_id: int | None = None) -> list[dict[str, Any]]:
     """See `Segmentation.to_coco`; annotation ids count from `first_id`, or are the segments' ids if None."""
     return [

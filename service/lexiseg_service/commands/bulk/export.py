@@ -19,7 +19,7 @@ from lexiseg_client.calling.mapping import map_threads
 from lexiseg_client.formats import coco, yolo
 from lexiseg_model.command_line.outputs import numbered
 from lexiseg_model.errors import OptionError
-from lexiseg_model.file_names import fitting, from_text
+from lexiseg_model.file_names import fitting
 from lexiseg_model.pictures.formats import suffix_of
 from lexiseg_model.pictures.reader import read as read_picture
 from lexiseg_model.tar_files import add_file
@@ -41,19 +41,32 @@ PICTURES_AHEAD = 32  # pictures that are read ahead
 
 
 def write_coco(job: Job, destination: Destination, size: Size) -> None:
-    """COCO's annotations with run lengths, streamed; `file_name` is the input's id."""
+    """COCO's data set: images/, and annotations with run lengths, streamed. `source` is an input's id."""
     categories = [{"id": n, "name": entry.name} for n, entry in enumerate(job.vocabulary.classes, 1)]
     head = {"info": {"description": "lexiseg bulk", "asked": job.identity}, "categories": categories}
-    with destination.open("coco/annotations.json", "wb") as raw, io.TextIOWrapper(raw, "utf-8") as out:
+    left_out: set[str] = set()
+    with destination.open(f"coco/{coco.ANNOTATIONS}", "wb") as raw, io.TextIOWrapper(raw, "utf-8") as out:
         # Images first, then annotations: the rows are read twice and never held.
         out.write(json.dumps(head)[:-1])
-        images = (
-            {"id": number, "file_name": from_text(row["id"]), "height": row["size"][0], "width": row["size"][1]}
-            for number, row in enumerate(_answers(destination, size), 1)
-        )
-        _write_list(out, "images", images)
-        _write_list(out, "annotations", _coco_annotations(_answers(destination, size)))
+        _write_list(out, "images", _coco_images(job, destination, size, left_out))
+        answers = (row for row in _answers(destination, size) if row["id"] not in left_out)
+        _write_list(out, "annotations", _coco_annotations(answers))
         out.write("\n}\n")
+
+
+def _coco_images(job: Job, destination: Destination, size: Size, left_out: set[str]) -> Iterator[dict[str, Any]]:
+    """Write the pictures; yields their entries, and adds to `left_out` the ids of those that cannot be read again."""
+    names, number = Names(UNSAFE), 0
+    for chunk in range(size.chunks):
+        unwritten = {row["id"] for row in destination.rows(chunk) if row["status"] == OK}
+        for row, content, suffix in _pictures(job, destination, chunk):
+            name, number = f"{names.of(row['id'])}{suffix}", number + 1
+            destination.write(f"coco/{coco.IMAGES}/{name}", content)
+            unwritten.discard(row["id"])
+            height, width = row["size"]
+            entry = {"id": number, "file_name": name, "height": height, "width": width}
+            yield {**entry, "source": row["id"]}
+        left_out |= unwritten
 
 
 def _write_list(out: TextIO, name: str, entries: Iterable[dict[str, Any]]) -> None:

@@ -44,7 +44,7 @@ TaskName = Annotated[
 Out = Annotated[Path, typer.Option(help="Folder of the results; - is the standard output", callback=output_folder)]
 FormatName = Annotated[
     Literal["coco", "yolo", "voc", "labelme", "labelmap", "cutout"],
-    typer.Option("--format", help="coco: one annotations.json and a picture each; others: files for each image"),
+    typer.Option("--format", help="coco: a data set with a painted picture each; others: files for each image"),
 ]
 SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="Leave out images with results, even if the image changed since")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ from lexiseg_client.formats import coco, yolo
 from lexiseg_client.masks import png
 from lexiseg_client.segments import UNNAMED, exportable
 from lexiseg_model.command_line.outputs import numbered
+from lexiseg_model.file_names import as_text
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.palette import colour
 from lexiseg_model.pictures.formats import sniff, suffix_of
@@ -34,19 +36,21 @@ from lexiseg_service.commands.segment.writer import (
 from lexiseg_service.worker.decode import decode
 
 Format = Literal["coco", "yolo", "voc", "labelme", "labelmap", "cutout"]
+NOT_UTF8 = re.compile("[\udc80-\udcff]")  # bytes of a name, as Python has them
 MAX_LABEL = 40  # characters of a label in a file name
 MAX_LABEL_BYTES = 80
 
 
 class Coco(Writer):
-    """COCO: one annotations.json with run lengths, and an overlay picture for each image.
+    """COCO's data set: annotations/ with run lengths, and images/; and an overlay picture for each image.
 
     Categories are the classes, from 1; with prompts, one more after them for segments without a label. With the task
     panoptic also what panopticapi reads: panoptic.json, and PNG maps in panoptic/ whose pixels hold the id of their
     segment as R + 256 G + 65536 B, 0 for the background (cocodataset/panopticapi, `utils.py`).
     """
 
-    ledger = "annotations.json"
+    ledger = coco.ANNOTATIONS
+    room = len(".webp")
 
     def __init__(self, question: Question, classes: Sequence[ClassEntry]) -> None:
         self._question = question
@@ -58,6 +62,10 @@ class Coco(Writer):
         self._panoptic: list[Content] = []
         self._things = [entry.thing is not False for entry in classes]
 
+    def stem(self, name: str) -> str:
+        """Readers of JSON refuse names that are not UTF-8, and take a backslash for a folder."""
+        return NOT_UTF8.sub("_", name).replace("\\", "_")
+
     def resume(self, folder: Path, content: Content) -> None:
         if self._is_panoptic:
             # It is written before the ledger: a run that ended in between has an annotation more.
@@ -66,6 +74,8 @@ class Coco(Writer):
 
     def files(self, image: Image) -> Files:
         files = {} if image.answer.overlay is None else {f"{image.stem}.png": image.answer.overlay}
+        if not image.is_printed:
+            files[f"{coco.IMAGES}/{_file_name(image)}"] = image.content
         if self._is_panoptic:
             files[f"panoptic/{image.stem}.png"] = panoptic_map(image.answer)
         return files
@@ -75,7 +85,9 @@ class Coco(Writer):
             self._panoptic.append(_panoptic_annotation(image))
         height, width = image.answer.size
         overlay = {} if image.answer.overlay is None else {"overlay": f"{image.stem}.png"}
-        return {"id": image.number, "height": height, "width": width, **overlay}
+        written = {"file_name": _file_name(image), "source": as_text(image.source.name)}
+        name = {} if image.is_printed else written
+        return {"id": image.number, "height": height, "width": width, **name, **overlay}
 
     def annotations(self, image: Image, before: int) -> list[Content]:
         annotations = coco.coco_annotations(image.answer.segments, image.number, before + 1)
@@ -104,7 +116,11 @@ class Coco(Writer):
         return {name: json.dumps(document).encode() for name, document in files.items()}
 
     def summary(self, folder: Path) -> str:
-        return f"{folder / self.ledger} and one picture each in {folder}/"
+        return f"{folder / self.ledger}, {folder / coco.IMAGES}/ and one painted picture each in {folder}/"
+
+
+def _file_name(image: Image) -> str:
+    return f"{image.stem}{suffix_of(sniff(image.content))}"
 
 
 def panoptic_map(answer: Segmentation) -> bytes:
@@ -139,7 +155,7 @@ class Yolo(Writer):
     def files(self, image: Image) -> Files:
         return {
             f"labels/{image.stem}.txt": image.answer.to_yolo().encode(),
-            f"images/{image.stem}{suffix_of(sniff(image.content))}": image.content,
+            f"images/{_file_name(image)}": image.content,
         }
 
     def shared(self, written: Sequence[str]) -> Files:

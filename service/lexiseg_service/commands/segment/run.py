@@ -1,6 +1,6 @@
 """`lexiseg segment`: segment images with an engine in this process or a server, and write the results in order.
 
-A ledger in the folder (annotations.json for COCO, else .lexiseg.json) holds the question and the finished images. A run
+A ledger in the folder (for COCO its annotations, else .lexiseg.json) holds the question and the finished images. A run
 with the same question segments the remaining images; another question gets the folder OUT-2, OUT-3 and so on. Finished
 images survive the end of a run: all of them after Ctrl-C, those up to the last `SAVE_SECONDS` after a kill.
 """
@@ -23,12 +23,13 @@ import typer
 
 from lexiseg_client import Segmentation
 from lexiseg_client.calling.mapping import map_threads
+from lexiseg_client.formats import coco
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.outputs import STDOUT, numbered
-from lexiseg_model.file_names import fitting
+from lexiseg_model.file_names import as_text, fitting
 from lexiseg_model.files import replace_file
 from lexiseg_model.types import ClassEntry
-from lexiseg_service.commands.image_files import STDIN, Source
+from lexiseg_service.commands.image_files import LEDGERS_BEFORE, STDIN, Source
 from lexiseg_service.commands.in_process import resolved
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment.formats import FORMATS, Format
@@ -48,7 +49,7 @@ NUMBERED = re.compile(r"-[0-9].*")  # the end of the stem of a second file, or o
 NAME_ERRORS = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)  # what file systems of other kinds say to a name
 # The file that `--out -` prints, by format.
 PRINTED = {
-    "coco": "annotations.json",
+    "coco": coco.ANNOTATIONS,
     "yolo": "labels/*.txt",
     "voc": "SegmentationClass/*.png",
     "labelme": "[!.]*.json",  # not the ledger
@@ -93,11 +94,13 @@ class Results:
         self._format = FORMATS[job.kind](job.question, classes)
         self.folder, before = _folder_for(job.out, question, self._format.ledger)
         self._saved = 0.0
+        self._is_printed = job.is_printed
         self._relative_to = Path() if job.is_printed else self.folder
         self._limits = job.limits
         self._content: Content = before or {QUESTION_KEY: question, "images": [], "annotations": []}
         self._images: list[Content] = self._content["images"]
-        self._stamps = {image["file_name"]: image.get("modified") for image in self._images}
+        names = [as_text(image.get("source", image["file_name"])) for image in self._images]
+        self._stamps = {name: image.get("modified") for name, image in zip(names, self._images, strict=True)}
         if before:
             self._format.resume(self.folder, before)
         # An overlay must never replace the photograph that it was made from.
@@ -108,15 +111,17 @@ class Results:
 
     def has(self, source: Source, *, even_changed: bool) -> bool:
         """Whether there are results of the image from before, or `even_changed` of any image of that name."""
+        name = as_text(source.name)
         if even_changed:
-            return source.name in self._stamps or self._stem(source.stem) in self._stems
+            return name in self._stamps or self._stem(source.stem) in self._stems
         is_other = source.name == STDIN  # another image each time
-        return not is_other and source.name in self._stamps and self._stamps[source.name] == source.stamp
+        return not is_other and name in self._stamps and self._stamps[name] == source.stamp
 
     def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
         """Write the files of one image now; images of the same name from different folders get numbered files."""
         for stem in map(self._stem, numbered(source.stem)):
-            image = Image(len(self._images) + 1, answer, stem, source, content, self._relative_to, self._limits)
+            number, is_printed = len(self._images) + 1, self._is_printed
+            image = Image(number, answer, stem, source, content, self._relative_to, self._limits, is_printed)
             files = self._format.files(image)
             if not any((self.folder / name).resolve() in self._used_paths for name in files):
                 break
@@ -169,7 +174,7 @@ def _folder_for(out: Path, question_fields: Content, ledger: str) -> tuple[Path,
         content = _read(folder / ledger)
         if content is not None and content[QUESTION_KEY] == json.loads(json.dumps(question_fields)):
             return folder, content
-        if not (folder / ledger).exists():
+        if not any((folder / name).exists() for name in (ledger, *LEDGERS_BEFORE)):
             return folder, None
     raise AssertionError("unreachable")
 

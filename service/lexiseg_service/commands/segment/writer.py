@@ -34,6 +34,7 @@ class Image(NamedTuple):
     content: bytes  # the encoded image
     relative_to: Path  # folder that paths to the image are relative to
     limits: Limits  # within which it was read
+    is_printed: bool = False  # no other file is kept beside the one that is printed
 
 
 class Writer:

@@ -1,4 +1,4 @@
-"""datumaro, with which CVAT imports, reads exports: their labels, and pixels or boxes by item."""
+"""datumaro, with which CVAT imports, reads exports: labels, pixels or boxes by item, and items without a picture."""
 
 import json
 import sys
@@ -15,7 +15,8 @@ def read(path: str, kind: str) -> dict[str, Any]:
         item.id: sorted([each.type.name, labels[each.label], round(each.get_area())] for each in item.annotations)
         for item in dataset
     }
-    return {"labels": labels, "items": items}
+    missing = [item.id for item in dataset if item.media is None or item.media.data is None]
+    return {"labels": labels, "items": items, "missing": missing}
 
 
 print(json.dumps([read(path, kind) for path, kind in zip(sys.argv[1::2], sys.argv[2::2], strict=True)]))

@@ -80,7 +80,7 @@ def test_a_job_in_a_bucket_goes_on_and_is_written_in_every_form(
 
     assert outcome.status == 0, outcome.err
     assert f"pictures: 3 of {COUNT} were done before" in outcome.err
-    assert len(json.loads(store().cat_file(f"{out}/coco/annotations.json"))["images"]) == COUNT
+    assert len(json.loads(store().cat_file(f"{out}/coco/annotations/instances_default.json"))["images"]) == COUNT
     assert len(store().find(f"{out}/yolo/labels")) == COUNT
     with tarfile.open(fileobj=io.BytesIO(store().cat_file(f"{out}/webdataset/000000.tar"))) as shard:
         assert len(shard.getnames()) == 2 * 3

@@ -33,7 +33,7 @@ def test_a_row_says_what_segment_says(lexiseg: CommandLine, tmp_path: Path) -> N
 
     lexiseg("bulk", source, tmp_path / "out", *WORDS)
 
-    expected = json.loads((tmp_path / "one/annotations.json").read_text())["annotations"]
+    expected = json.loads((tmp_path / "one/annotations/instances_default.json").read_text())["annotations"]
     (row,) = jobs.rows(tmp_path / "out")
     assert expected
     for segment, annotation in zip(row["segments"], expected, strict=True):
@@ -127,7 +127,7 @@ def test_the_answers_are_read_as_coco(lexiseg: CommandLine, tmp_path: Path) -> N
 
     lexiseg("bulk", source, out, *WORDS, "--to", "coco", "--rows-per-file", "2")
 
-    read = COCO(out / "coco/annotations.json")
+    read = COCO(out / "coco/annotations/instances_default.json")
     assert sorted(image["file_name"] for image in read.imgs.values()) == [
         "day-0/000.jpg",
         "day-0/002.jpg",

@@ -27,7 +27,7 @@ def test_a_description_of_a_job_is_done_as_it_says(lexiseg: CommandLine, tmp_pat
 
     assert outcome.status == 0, outcome.err
     assert len(jobs.rows(tmp_path / "out")) == 3
-    document = json.loads((tmp_path / "out/coco/annotations.json").read_text())
+    document = json.loads((tmp_path / "out/coco/annotations/instances_default.json").read_text())
     assert [category["name"] for category in document["categories"]] == ["sky", "flower"]
 
 

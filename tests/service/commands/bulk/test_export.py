@@ -1,5 +1,4 @@
 import json
-import shutil
 import tarfile
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 import supervision
 import yaml
 from numpy.typing import NDArray
+from pycocotools.coco import COCO
 
 from lexiseg_model.methods.dense_clip.retrieval import read_bank
 from lexiseg_model.segmenter import BankRows
@@ -52,9 +52,6 @@ def test_yolo_labels_are_the_masks(out: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["coco", "yolo"])
 def test_training_reads_the_masks_back(out: Path, tmp_path: Path, form: str) -> None:
-    if form == "coco":
-        shutil.copytree(tmp_path / "in", out / "coco", dirs_exist_ok=True)  # beside its JSON
-
     own = read_own(out / form)
 
     read = {picture.image.name: picture.read().mask for picture in (*own.train, *own.held_out)}
@@ -66,6 +63,37 @@ def test_training_reads_the_masks_back(out: Path, tmp_path: Path, form: str) -> 
                 expected[coco.decode(segment["rle"]) > 0] = own.classes.index(["sky", "cat"][segment["class_index"]])
             assert np.array_equal(mask, expected)
     assert len(read) == 3
+
+
+def test_coco_is_read_with_its_pictures(out: Path) -> None:
+    read = COCO(out / "coco/annotations/instances_default.json")
+    by_source = {image["source"]: image for image in read.loadImgs(read.getImgIds())}
+    labelled = supervision.DetectionDataset.from_coco(
+        str(out / "coco/images"), str(out / "coco/annotations/instances_default.json"), force_masks=True
+    )
+
+    answered = {row["id"]: row for row in jobs.rows(out) if row["status"] == "ok"}
+    assert by_source.keys() == answered.keys()
+    for id_, image in by_source.items():
+        assert (out / "coco/images" / image["file_name"]).is_file()
+        found = read.loadAnns(read.getAnnIds([image["id"]]))
+        assert [each["area"] for each in found] == [segment["area"] for segment in answered[id_]["segments"]]
+    assert len(labelled) == 3
+
+
+def test_a_picture_that_is_gone_is_in_no_part_of_coco(lexiseg: CommandLine, tmp_path: Path) -> None:
+    source = jobs.folder(tmp_path / "in", 3)
+    asked = ("bulk", source, tmp_path / "out", "-c", "sky", "-c", "cat", "--local")
+    assert lexiseg(*asked).status == 0
+    gone = sorted(source.rglob("*.jpg"))[0]
+    gone.unlink()
+    assert lexiseg(*asked, "--to", "coco").status == 0
+
+    read = json.loads((tmp_path / "out/coco/annotations/instances_default.json").read_text())
+    sources = {image["source"] for image in read["images"]}
+    assert str(gone.relative_to(source)) not in sources
+    assert len(sources) == 2
+    assert {each["image_id"] for each in read["annotations"]} <= {image["id"] for image in read["images"]} == {1, 2}
 
 
 def test_yolo_lists_the_pictures_that_it_has_written(out: Path) -> None:

@@ -50,7 +50,7 @@ def test_a_method_of_another_distribution_is_imported_and_segments(lexiseg: Comm
     assert "acme: a file of colours" in shown.out
     assert outcome.status == 0, outcome.err
     assert segmented.status == 0, segmented.err
-    (found,) = json.loads((tmp_path / "annotations.json").read_text())["annotations"]
+    (found,) = json.loads((tmp_path / "annotations/instances_default.json").read_text())["annotations"]
     assert found["area"] == 16 * 32
 
 

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import supervision
 from PIL import Image
 from pycocotools.coco import COCO
 
+from lexiseg_client.formats import coco as coco_layout
+from lexiseg_model.file_names import from_text
 from tests import coco, pictures
 from tests.integration.adapters.tools import ask_with
 from tests.service.commands.command_line import CommandLine
@@ -36,13 +39,15 @@ def album(tmp_path: Path) -> Path:
 def truth(lexiseg: CommandLine, source: Path, out: Path, *options: object) -> dict[str, dict[str, int]]:
     """Pixels of each label by the photograph's stem, from COCO's file as pycocotools reads it."""
     assert lexiseg("segment", source, *QUESTION, *options, "--out", out, "-q").status == 0
-    read = COCO(out / "annotations.json")
+    read = COCO(out / "annotations/instances_default.json")
     names = {category["id"]: category["name"] for category in read.loadCats(read.getCatIds())}
     pixels: dict[str, dict[str, int]] = {}
     for image in read.loadImgs(read.getImgIds()):
         annotations = read.loadAnns(read.getAnnIds([image["id"]]))
         assert all(coco.decode(each["segmentation"]).sum() == each["area"] for each in annotations)
-        pixels[Path(image["file_name"]).stem] = {names[each["category_id"]]: each["area"] for each in annotations}
+        pixels[Path(from_text(image["source"])).stem] = {
+            names[each["category_id"]]: each["area"] for each in annotations
+        }
     return pixels
 
 
@@ -67,6 +72,22 @@ def test_datumaro_reads_voc(lexiseg: CommandLine, album: Path, tmp_path: Path) -
             named = {f"{label}-2" if label == "background" else label: area for label, area in expected[name].items()}
             assert "detection" in kind or masks(found) == named
             assert kind == "voc_segmentation" or {label for of, label, _ in found if of == "bbox"} == set(named)
+
+
+def test_datumaro_and_supervision_read_coco_with_its_pictures(
+    lexiseg: CommandLine, album: Path, tmp_path: Path
+) -> None:
+    expected = truth(lexiseg, album, tmp_path / "coco")
+
+    (read,) = ask_with("datumaro_reads", str(tmp_path / "coco"), "coco")
+    detections = supervision.DetectionDataset.from_coco(
+        str(tmp_path / "coco" / coco_layout.IMAGES), str(tmp_path / "coco" / coco_layout.ANNOTATIONS), force_masks=True
+    )
+
+    found = sorted(sorted(masks(item).items()) for item in read["items"].values())
+    assert found == sorted(sorted(item.items()) for item in expected.values())
+    assert read["missing"] == []
+    assert len(detections) == len(expected)
 
 
 def test_what_nothing_is_found_in_is_read(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:

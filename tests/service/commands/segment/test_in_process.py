@@ -93,14 +93,14 @@ def test_the_same_question_goes_on_with_the_files_that_are_not_done(lexiseg: Com
 
 def test_another_question_gets_a_folder_of_its_own(lexiseg: CommandLine, folder: Path) -> None:
     lexiseg("segment", folder / "china.jpg", "-c", "sky", "--out", folder / "out")
-    before = (folder / "out" / "annotations.json").read_bytes()
+    before = (folder / "out" / "annotations/instances_default.json").read_bytes()
 
     outcome = lexiseg("segment", folder / "china.jpg", "-c", "tree", "--out", folder / "out")
     again = lexiseg("segment", folder / "china.jpg", "-c", "tree", "--out", folder / "out")
 
-    assert str(folder / "out-2" / "annotations.json") in outcome.out
+    assert str(folder / "out-2" / "annotations/instances_default.json") in outcome.out
     assert "1 of them before" in again.out
-    assert (folder / "out" / "annotations.json").read_bytes() == before
+    assert (folder / "out" / "annotations/instances_default.json").read_bytes() == before
     assert [category["name"] for category in written(folder / "out-2")["categories"]] == ["tree"]
 
 
@@ -115,7 +115,7 @@ def run(out: Path, sources: list[Source], ask: Ask) -> int:
 
 
 def test_the_standard_input_is_another_image_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for content in (b"one", b"another"):
+    for content in (b"\xff\xd8\xff one", b"\xff\xd8\xff another"):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
         assert run(tmp_path / "out", [Source("-")], answered) == 0
 
@@ -127,7 +127,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
 ) -> None:
     paths = [tmp_path / f"{index}.jpg" for index in range(12)]
     for path in paths:
-        path.write_bytes(path.name.encode())
+        path.write_bytes(b"\xff\xd8\xff" + path.name.encode())
     images = sources_of(paths)
 
     class UntilTheEleventh(Source):
@@ -140,7 +140,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     assert run(tmp_path / "out", interrupted, answered) == INTERRUPTED_STATUS
     assert "goes on with the rest" in capsys.readouterr().err
     kept = written(tmp_path / "out")["images"]
-    assert [Path(image["file_name"]) for image in kept] == paths[:10]
+    assert [Path(image["source"]) for image in kept] == paths[:10]
 
     asked: list[bytes] = []
 
@@ -149,7 +149,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
         return answered()
 
     assert run(tmp_path / "out", images, remembered) == 0
-    assert sorted(asked) == [path.name.encode() for path in sorted(paths[10:])]
+    assert sorted(asked) == [path.read_bytes() for path in sorted(paths[10:])]
     everything = written(tmp_path / "out")["images"]
     assert [image["id"] for image in everything] == list(range(1, 13))
 

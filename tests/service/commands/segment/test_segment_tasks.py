@@ -36,6 +36,7 @@ from tests.service.engine_backend import EngineBackend
 
 TASKS: tuple[Task, ...] = ("semantic", "instance", "panoptic", "prompt")
 # Two red regions, one blue, and black between them.
+JPEG = b"\xff\xd8\xff"
 PIXELS = np.kron(picture(["rr.rr", "rr.rr", ".....", "bbbbb"]), np.ones((8, 8, 1), np.uint8))
 RED = np.kron(np.array([[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [0] * 5, [0] * 5]), np.ones((8, 8))).astype(bool)
 
@@ -170,7 +171,7 @@ def panoptic_json(folder: Path, ids: NDArray[np.uint16], classes: dict[int, tupl
     )  # fmt: skip
     job = Job([], question_of((), None, needed=False, task="panoptic"), folder, "coco", Limits())
     results = Results(job, CLASSES, "a model")
-    results.add(Source("street.jpg"), b"", made.answer(size=ids.shape, segments=segments))
+    results.add(Source("street.jpg"), JPEG, made.answer(size=ids.shape, segments=segments))
     return written(folder, "panoptic.json")
 
 
@@ -203,8 +204,8 @@ def test_a_disk_that_fills_between_two_files_leaves_an_image_to_do_and_not_twice
     job = Job([], question_of((), None, needed=False, task="panoptic"), tmp_path / "out", "coco", Limits())
     answer = made.answer(size=(20, 30), segments=())
     results = Results(job, CLASSES, "a model")
-    results.add(Source("a.jpg"), b"", answer)
-    results.add(Source("b.jpg"), b"", answer)
+    results.add(Source("a.jpg"), JPEG, answer)
+    results.add(Source("b.jpg"), JPEG, answer)
     room = iter([True])  # for one file
 
     def fill_up(path: Path, content: bytes) -> None:
@@ -219,7 +220,7 @@ def test_a_disk_that_fills_between_two_files_leaves_an_image_to_do_and_not_twice
 
     resumed = Results(job, CLASSES, "a model")
     assert [resumed.has(Source(name), even_changed=False) for name in ("a.jpg", "b.jpg")] == [True, False]
-    resumed.add(Source("b.jpg"), b"", answer)
+    resumed.add(Source("b.jpg"), JPEG, answer)
     resumed.write()
     assert [each["image_id"] for each in written(tmp_path / "out", "panoptic.json")["annotations"]] == [1, 2]
 
@@ -234,7 +235,7 @@ def test_objects_of_voc_have_a_value_each_or_no_map(n_objects: int, expected: li
         Segment(n + 2, "car", 1, 0.9, 1, rles[n].bbox, RunLengths(ids.shape, rles[n].counts)) for n in places
     )
     image = AnsweredImage(
-        1, made.answer(size=ids.shape, segments=segments), "a", Source("a.jpg"), b"", Path(), Limits()
+        1, made.answer(size=ids.shape, segments=segments), "a", Source("a.jpg"), JPEG, Path(), Limits()
     )
 
     files = FORMATS["voc"](question_of(["sky", "car"], None), CLASSES).files(image)

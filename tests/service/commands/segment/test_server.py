@@ -93,7 +93,7 @@ def test_the_files_go_to_the_server_and_the_answers_keep_their_order(
 
     assert outcome.status == 0, outcome.err
     found = written(folder / "out")
-    assert [image["file_name"] for image in found["images"]] == [str(path) for path in images]
+    assert [image["source"] for image in found["images"]] == [str(path) for path in images]
     assert {asked.image for asked in painter.asked} == {path.read_bytes() for path in images}
     assert found["annotations"][0] == {
         "id": 1, "image_id": 1, "category_id": 1, "segmentation": {"size": [4, 4], "counts": "088"}, "area": 8,
