@@ -81,13 +81,16 @@ def alike_groups(miniatures: Sequence[Miniature]) -> NDArray[np.int64]:
     rows = np.stack(miniatures) if count else np.zeros((0, SIDE * SIDE), np.float32)
     means = rows.mean(1)
     order = np.argsort(means)
-    # The mean difference is at least that of the means: only neighbours are compared.
+    # The mean difference is at least that of the means, and that of coarser cells: few are compared in full.
+    coarse = rows.reshape(count, 4, SIDE // 4, 4, SIDE // 4).mean((2, 4)).reshape(count, 16)
     ends = np.searchsorted(means[order], means[order] + ALIKE, "right")
     for place, index in enumerate(order.tolist()):
         others = order[place + 1 : ends[place]]
+        others = others[group[others] != group[index]]
+        others = others[np.abs(coarse[others] - coarse[index]).mean(1) <= ALIKE]
         close = others[np.abs(rows[others] - rows[index]).mean(1) <= ALIKE]
-        for joined in np.unique(group[close]).tolist():
-            group[group == joined] = group[index]
+        if len(close):
+            group[np.isin(group, group[close])] = group[index]
     return group
 
 
