@@ -23,6 +23,7 @@ DRIVE = re.compile(r"^[A-Za-z]:/")
 MACOS = "__MACOSX"  # in its archives, beside what was packed
 ZIP_PAGE = "cp437"  # in which Python reads a zip's names that are not marked as UTF-8
 PAGES = ("utf-8", "cp850", "cp1252", "cp866", "cp1251", "cp1250", "shift_jis", "gbk", "euc_kr")
+MAX_FOREIGN_PARTS = 8  # of a path of another machine, from its end, that are tried here
 MAX_NAMED = 3  # files in a message
 
 
@@ -129,7 +130,7 @@ class SetFiles:
             return file
         parts = [part for part in PurePosixPath(posixpath.normpath(path)).parts if part not in ("/", "..")]
         # Of another machine: below the folder that this one has in its place. A name alone has to be the only one.
-        for start in range(max(0, len(parts) - MAX_PATH_PARTS), len(parts) - 1):
+        for start in range(max(0, len(parts) - MAX_FOREIGN_PARTS), len(parts) - 1):
             if (file := self._at("/".join(parts[start:]))) is not None:
                 return file
         alike = self._by_name.get(_loose(parts[-1]), []) if parts else []

@@ -1,4 +1,4 @@
-"""Which layout a user's set has, and its pictures: COCO, YOLO, Labelme, or masks; perhaps in one folder of the set."""
+"""Which layout a set has, and its pictures: COCO, YOLO, Labelme, CVAT or masks; perhaps in one folder of the set."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.file_names import as_text
 from lexiseg_train.data.annotations.content import some_of
+from lexiseg_train.data.annotations.cvat import is_cvat, read_cvat
 from lexiseg_train.data.annotations.labelme import is_labelme, read_labelme
 from lexiseg_train.data.annotations.yolo import read_yolo, yolo_listing
 from lexiseg_train.data.files.documents import LimitError, read_json
@@ -23,7 +24,7 @@ MAX_FOLDERS = 32  # of a level, that are looked into
 LAYOUT = (
     "expected COCO's JSON (*.json with images, annotations and categories) beside its photographs (in Label Studio\n"
     "export as COCO, in CVAT as COCO 1.0), YOLO's data.yaml with images and labels, Labelme's JSON beside each\n"
-    "photograph, or\n"
+    "photograph, CVAT's XML of images, or\n"
     "  classes.json        the class names; index = mask value\n"
     "  images/NAME.jpg     photographs\n"
     "  masks/NAME.png      masks of the same size, 255 = ignore\n"
@@ -73,6 +74,9 @@ def _of_annotations(files: SetFiles) -> OwnPictures | None:
     if shapes := [path for path in files if path.suffix.lower() == ".json" and is_labelme(path)]:
         pictures = drawn_pictures(files, [Part(files.folder / "*.json", read_labelme(shapes, files), held_out=False)])
         return _with_unreadable(replace(pictures, layout="Labelme"), files)
+    if tasks := [path for path in files if path.suffix.lower() == ".xml" and is_cvat(path)][:MAX_SEEN]:
+        pictures = drawn_pictures(files, [Part(path, read_cvat(path, files), held_out=False) for path in tasks])
+        return replace(pictures, layout="CVAT")
     return None
 
 
@@ -97,7 +101,7 @@ def _of_a_tool(folder: Path, root: Path | None) -> str:
             return f", and {path} is packed: unpack it, or name it"
         with path.open("rb") as file:
             head = file.read(MAX_HEAD)
-        for words, name in ((b"<annotations>", "CVAT's XML"), (b"<annotation>", "VOC's XML of boxes")):
+        for words, name in ((b"<track", "CVAT's XML of a video"), (b"<annotation>", "VOC's XML of boxes")):
             if words in head:
                 return f", and {path} is {name}, which is not read: export as COCO"
         if path.suffix.lower() == ".json":

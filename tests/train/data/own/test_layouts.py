@@ -65,6 +65,15 @@ def labelme(root: Path, file: str, named: str | None, **more: Any) -> Path:
     return root
 
 
+POLYGON = '<polygon label="cat" occluded="0" points="8.00,6.00;16.00,6.00;16.00,18.00;8.00,18.00" z_order="0"/>'
+
+
+def cvat(root: Path, shapes: str, size: str = 'width="32" height="24"') -> Path:
+    image = f'<image id="0" name="a.jpg" {size}>{shapes}</image>'
+    head = '<?xml version="1.0" encoding="utf-8"?>\n<annotations><version>1.1</version>'
+    return write(root / "annotations.xml", f"{head}{image}</annotations>")
+
+
 def steps(*written: object) -> None:
     """A set that is written in several steps."""
     assert written
@@ -198,6 +207,14 @@ PLAIN: dict[str, Callable[[Path], object]] = {
     ),
     "Labelme: no imagePath": lambda t: steps(photo(t / "a.jpg"), labelme(t, "a.json", None)),
     "Labelme: a decomposed name": lambda t: steps(photo(t / f"{NFD}.jpg"), labelme(t, f"{NFD}.json", f"{NFC}.jpg")),
+    "CVAT: a polygon": lambda t: steps(photo(t / "images/a.jpg"), cvat(t, POLYGON)),
+    "CVAT: a mask": lambda t: steps(
+        photo(t / "images/a.jpg"),
+        cvat(t, '<mask label="cat" source="manual" rle="0,96" left="8" top="6" width="8" height="12"/>'),
+    ),
+    "CVAT: a subset's folder, a size that is not stated": lambda t: steps(
+        photo(t / "images/Train/a.jpg"), cvat(t, POLYGON, "")
+    ),
     "masks: of 1 bit": lambda t: masked(
         t, "images/a.jpg", "masks/a.png", lambda mask: Image.fromarray(mask.astype(bool))
     ),
@@ -292,6 +309,44 @@ def test_a_mask_of_the_photograph_as_stored_is_turned_with_it(orientation: int, 
     Image.fromarray(truth()).save(tmp_path / "turned.png", exif=exif)
     with Image.open(tmp_path / "turned.png") as stored:
         assert np.array_equal(mask, np.asarray(ImageOps.exif_transpose(stored)))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        '<box label="dog" xtl="20" ytl="2" xbr="24" ybr="6"/>',
+        '<box label="dog" xtl="20" ytl="2" xbr="24" ybr="6" rotation="30"/>',
+        '<polyline label="dog" points="20,2;24,6"/>',
+        '<points label="dog" points="22,4"/>',
+        '<ellipse label="dog" cx="22" cy="4" rx="2" ry="2"/>',
+        '<polygon label="dog" points="20,2;nothing"/>',
+        '<mask label="dog" rle="1,2,3" left="20" top="2" width="4" height="4"/>',
+        '<mask label="dog" rle="0,-4,20" left="20" top="2" width="4" height="4"/>',
+    ],
+)
+def test_what_cvat_marks_without_an_outline_is_unknown(shape: str, tmp_path: Path) -> None:
+    photo(tmp_path / "images/a.jpg")
+    cvat(tmp_path, POLYGON + shape)
+
+    mask = read_own(tmp_path).train[0].read(3).mask
+
+    assert (mask[6:18, 8:16] == 1).all()
+    assert mask[4, 22] == 255
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('<!DOCTYPE a [<!ENTITY x "y">]><annotations><image name="&x;"/></annotations>', "with a DTD"),
+        ("<annotations><image name='a.jpg'>", "is not XML"),
+    ],
+)
+def test_an_xml_that_is_hostile_or_cut_off_is_refused(content: str, reason: str, tmp_path: Path) -> None:
+    photo(tmp_path / "images/a.jpg")
+    write(tmp_path / "annotations.xml", content)
+
+    with pytest.raises(DatasetError, match=reason):
+        read_own(tmp_path)
 
 
 def test_an_image_without_a_name_costs_itself_alone(tmp_path: Path) -> None:

@@ -1,0 +1,125 @@
+"""CVAT's own XML, "CVAT for images": all photographs of a task in one file. Its shapes are read as Labelme's."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element, ParseError, iterparse
+
+import numpy as np
+from PIL import Image
+
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.file_names import as_text
+from lexiseg_train.data.annotations.content import CocoFile, CocoImage, Id, images_left_out, not_read
+from lexiseg_train.data.annotations.labelme_shapes import read_shapes
+from lexiseg_train.data.annotations.photographs import Photographs
+from lexiseg_train.data.annotations.segmentation import whole_number
+from lexiseg_train.data.annotations.sizes import MeasuredSizes
+from lexiseg_train.data.files.documents import read_bytes
+from lexiseg_train.data.files.inside import SetFiles
+from lexiseg_train.data.files.limits import MAX_ANNOTATIONS, MAX_XML_BYTES
+
+MAX_HEAD = 1 << 16  # bytes
+# Labelme's names of CVAT's shapes; an ellipse is no shape of it, so its extent is unknown.
+KINDS = {"polygon": "polygon", "polyline": "linestrip", "points": "points", "box": "rectangle", "ellipse": "ellipse"}
+
+
+def is_cvat(path: Path) -> bool:
+    """Whether a file is CVAT's XML of images; that of videos is not."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(MAX_HEAD)
+    except OSError:
+        return False
+    return b"<annotations" in head and b"<track" not in head
+
+
+def read_cvat(path: Path, files: SetFiles) -> CocoFile:
+    """Read a file; labels are the ids of their categories.
+
+    Boxes have no outline; lines, points and ellipses mark objects of unknown extent. Photographs that are missing,
+    cannot be read or are of another size are left out, counted and named.
+
+    Raises:
+        DatasetError: the file is no XML, has a DTD, or is too large.
+    """
+    images, unusable, faults, n_shapes, n_boxes, n_images = [], list[str](), list[str](), 0, 0, 0
+    measured = MeasuredSizes(Photographs(path, files))
+    for entry in _images(path):
+        n_images += 1
+        name = entry.get("name", "")
+        try:
+            size = measured(name, entry.get("height"), entry.get("width"))
+        except DatasetError as error:
+            unusable.append(as_text(f"image {name}: {error}"))
+            continue
+        shapes = [_shape(each, size) for each in entry if each.tag in (*KINDS, "mask")]
+        read = read_shapes(shapes, size)
+        n_shapes += len(shapes)
+        if n_shapes > MAX_ANNOTATIONS:
+            raise DatasetError(f"{path} has more than {MAX_ANNOTATIONS:,} annotations, the most that is read")
+        faults += [f"shape {number} of {name}: {reason}" for number, reason in read.faults]
+        n_boxes += read.n_boxes
+        images.append(CocoImage(name, size, read.annotations))
+    categories = [each.category for image in images for each in image.annotations]
+    names: dict[Id, str] = {category: str(category) for category in categories if category is not None}
+    warnings = images_left_out(path, n_images, unusable) + measured.warnings()
+    return CocoFile(names, images, 0, warnings + not_read(path, n_shapes, faults, n_boxes), tuple(unusable))
+
+
+def _images(path: Path) -> Iterator[Element]:
+    """The `image` elements of a file, one at a time. Raises DatasetError: no XML, with a DTD, or too large."""
+    content = read_bytes(path, MAX_XML_BYTES)
+    # An entity may stand for any amount of text; CVAT writes UTF-8 without a DTD.
+    if b"<!DOCTYPE" in content or b"<!ENTITY" in content or b"\0" in content:
+        raise DatasetError(f"{path}: XML with a DTD, or not in UTF-8, is not read")
+    try:
+        for _, element in iterparse(io.BytesIO(content)):
+            if element.tag == "image":
+                yield element
+                element.clear()
+    except ParseError as error:
+        raise DatasetError(f"{path} is not XML: {error}") from None
+
+
+def _shape(element: Element, size: tuple[int, int]) -> dict[str, Any]:
+    """A shape on a photograph [H, W] as Labelme has it; one with unusable numbers lacks them."""
+    shape: dict[str, Any] = {"label": element.get("label", ""), "shape_type": KINDS.get(element.tag, "mask")}
+    try:
+        if element.tag == "mask":
+            return shape | _mask(element, size)
+        if element.tag == "box":
+            # A turned box is no rectangle of the photograph.
+            turned = float(element.get("rotation", 0)) != 0
+            left, top, right, bottom = (_number(element, name) for name in ("xtl", "ytl", "xbr", "ybr"))
+            points = [[left, top], [right, bottom]]
+            return shape | {"points": points, "shape_type": "rotation" if turned else "rectangle"}
+        if element.tag == "ellipse":
+            x, y, across, down = (_number(element, name) for name in ("cx", "cy", "rx", "ry"))
+            return shape | {"points": [[x - across, y - down], [x + across, y + down]]}
+        points = [[float(each) for each in pair.split(",")] for pair in element.get("points", "").split(";")]
+        return shape | {"points": points}
+    except ValueError:
+        return shape
+
+
+def _number(element: Element, name: str) -> float:
+    return float(element.get(name, "nan"))
+
+
+def _mask(element: Element, size: tuple[int, int]) -> dict[str, Any]:
+    """The box and the PNG of a mask, whose runs go along the rows of its box, zeros first. Raises ValueError."""
+    left, top, width, height = (whole_number(element.get(name)) for name in ("left", "top", "width", "height"))
+    counts: Sequence[int] = [whole_number(each.strip()) for each in element.get("rle", "").split(",")]
+    fits = 0 < width <= size[1] and 0 < height <= size[0]
+    if not fits or min(counts) < 0 or sum(counts) != width * height:
+        raise ValueError("runs that do not fill their box, or a box larger than the photograph")
+    pixels = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, "PNG")
+    points = [[left, top], [left + width - 1, top + height - 1]]
+    return {"points": points, "mask": base64.b64encode(png.getvalue()).decode()}
