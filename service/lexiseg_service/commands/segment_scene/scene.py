@@ -11,6 +11,7 @@ pixels: x to the right, y down.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -23,10 +24,13 @@ import numpy as np
 import pyogrio.raw
 import rasterio
 import rasterio.features
+import rasterio.transform
+import rasterio.warp
 import rasterio.windows
 import shapely
 import shapely.geometry
 from numpy.typing import NDArray
+from rasterio import Affine
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
@@ -39,10 +43,13 @@ PERCENTILES = 2.0, 98.0
 PLACES, SIDE = 8, 128  # of the sample: squares along each side of the image, and their pixels
 DETAILS = range(2, 9)  # how far pictures may have been enlarged; further is found in the shrunk picture
 BLURRED = 0.42  # share of what is lost by shrinking twice as far; a sharp photograph loses more than half of it
+MIN_CONTROL_POINTS = 3  # fewer say no grid
+MAX_ASIDE = 0.5  # pixels that control points of a grid may lie beside it
 MIB = 2**20
 CACHE = 64 * MIB  # of decoded blocks, where the file has tiles
 MAX_CACHE = 2048 * MIB  # where it has rows only
 LAYER = "segments"
+HEAD = 1024  # characters of a GeoJSON, before its first feature
 FIELDS = np.array(["id", "label", "class_index", "score", "area_px"], object)
 LEVELS = 65535  # of a probability on disk
 
@@ -60,6 +67,7 @@ class Scene:
     """An open rasterio dataset; coordinates are its pixels, x to the right and y down.
 
     Raises:
+        DatasetError: its place is known, but not as a grid of pixels.
         OptionError: there is no such band, or the numbers are complex.
     """
 
@@ -67,8 +75,8 @@ class Scene:
         self._dataset = dataset
         self.reading = reading
         self.size: tuple[int, int] = dataset.shape
-        self.crs = dataset.crs  # None: the picture has no coordinates
-        self.transform = dataset.transform  # pixels to the picture's coordinates
+        # Without a CRS the picture has no coordinates; the transform is from pixels to them.
+        self.crs, self.transform = _place(dataset)
         if reading.bands is not None and not set(reading.bands) <= set(dataset.indexes):
             raise OptionError(f"bands {', '.join(map(str, reading.bands))}; the picture has {dataset.count}")
         self._bands = list(reading.bands or _colours(dataset))
@@ -161,7 +169,7 @@ def open_scene(path: str, reading: Reading) -> Iterator[Scene]:
         reading: which bands, and how; the window decides how much is kept of files without tiles.
 
     Raises:
-        DatasetError: no picture can be read there, or its EXIF orientation is not upright.
+        DatasetError: no picture can be read there, its EXIF orientation is not upright, or its place is no grid.
         OptionError: there are no such bands.
     """
     with warnings.catch_warnings():
@@ -178,6 +186,30 @@ def open_scene(path: str, reading: Reading) -> Iterator[Scene]:
                 raise DatasetError(f"{path}: its EXIF orientation is {orientation}; turn it first")
             with rasterio.Env(GDAL_CACHEMAX=_cache_of(dataset, reading.window), GDAL_NUM_THREADS=1):
                 yield Scene(dataset, reading)
+
+
+def _place(dataset: Any) -> tuple[Any, Affine]:
+    """The CRS and the transform of a dataset; those of control points where they lie on a grid.
+
+    Raises:
+        DatasetError: control points, RPCs or a geolocation array alone say its place.
+    """
+    points, crs = dataset.gcps
+    if dataset.transform != Affine.identity():
+        return dataset.crs, dataset.transform
+    if len(points) >= MIN_CONTROL_POINTS and crs is not None:
+        grid = rasterio.transform.from_gcps(points)
+        aside = [np.hypot(*np.subtract(~grid * (point.x, point.y), (point.col, point.row))) for point in points]
+        if max(aside) <= MAX_ASIDE:
+            return crs, grid
+    kinds = {"control points": points, "RPCs": dataset.rpcs, "a geolocation array": dataset.tags(ns="GEOLOCATION")}
+    for kind, value in kinds.items():
+        if value:
+            raise DatasetError(
+                f"{dataset.name}: its place is given by {kind}, not by a grid of pixels; make one first, as by "
+                f"gdalwarp{' -rpc' if kind == 'RPCs' else ''} IN OUT.tif"
+            )
+    return dataset.crs, dataset.transform
 
 
 def _colours(dataset: Any) -> tuple[int, ...]:
@@ -327,12 +359,36 @@ def write_outlines(stem: Path, scene: Scene, regions: Sequence[Region], names: S
                 crs=None if scene.crs is None else scene.crs.to_wkt(),
                 layer_options=layer_options,
             )
+    if scene.crs is not None and not layer_options:
+        _name_coordinates(stem.with_name(f"{stem.name}.geojson"), scene.crs)
     return len(regions)
 
 
 def _geojson_options(crs: Any) -> dict[str, str]:
-    """GDAL's options: `crs`, the form of 2008 that GIS read, where the coordinates have a number, else RFC 7946."""
-    if crs is None or crs.to_authority(confidence_threshold=100) is not None:
+    """GDAL's options: `crs`, the form of 2008 that GIS read, where GDAL writes it, else RFC 7946.
+
+    It writes numbers of EPSG alone, not those of ESRI.
+    """
+    if crs is None or (crs.to_authority(confidence_threshold=100) or ("",))[0] in ("EPSG", "OGC"):
         return {}
-    on_the_globe = crs.is_geographic or crs.is_projected  # not so a site's own coordinates
-    return {"RFC7946": "YES", "COORDINATE_PRECISION": "9"} if on_the_globe else {}
+    return {"RFC7946": "YES", "COORDINATE_PRECISION": "9"} if _is_on_earth(crs) else {}
+
+
+def _is_on_earth(crs: Any) -> bool:
+    """Whether coordinates have degrees of WGS 84: not those of a site, or of another planet."""
+    if not (crs.is_geographic or crs.is_projected):
+        return False
+    try:
+        rasterio.warp.transform(crs, "EPSG:4326", [0.0], [0.0])
+    except Exception:  # GDAL's errors have no public class
+        return False
+    return True
+
+
+def _name_coordinates(geojson: Path, crs: Any) -> None:
+    """Write `crs` as WKT, which GIS read, where GDAL has written none: a site's coordinates, or another planet's."""
+    with geojson.open(encoding="utf-8") as content:
+        if '"crs":' in content.read(HEAD):
+            return
+    named = {"crs": {"type": "name", "properties": {"name": crs.to_wkt()}}}
+    geojson.write_text(json.dumps(json.loads(geojson.read_text(encoding="utf-8")) | named), encoding="utf-8")

@@ -10,10 +10,13 @@ import pyogrio.raw
 import pytest
 import rasterio
 import rasterio.features
+import rasterio.warp
 import shapely
 from numpy.typing import NDArray
 from PIL import Image
 from rasterio import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.rpc import RPC
 
 from lexiseg_model.tasks.blending import Box
 from lexiseg_service.commands.segment_scene.scene import ClassMap, Region
@@ -71,6 +74,8 @@ def test_odd_names_cost_at_most_themselves(lexiseg: CommandLine, scene: Path, tm
     ("coordinates", "named"),
     [
         ("+proj=laea +lat_0=45 +lon_0=15 +x_0=500000 +y_0=5000000 +datum=WGS84 +units=m", None),
+        ("ESRI:102014", None),
+        ("ESRI:54009", None),
         ("EPSG:3857", "urn:ogc:def:crs:EPSG::3857"),
     ],
 )
@@ -84,8 +89,68 @@ def test_geojson_says_its_coordinates_or_has_those_of_the_globe(
 
     content = json.loads((tmp_path / "out/a.geojson").read_text())
     left, top = content["features"][0]["geometry"]["coordinates"][0][0][0]
+    there = rasterio.warp.transform(coordinates, "EPSG:4326", [scenes.PLACE.c], [scenes.PLACE.f])
     assert content.get("crs", {}).get("properties", {}).get("name") == named
-    assert (abs(left - 15) < 0.01 and abs(top - 45) < 0.01) == (named is None)
+    assert (abs(left - there[0][0]) < 0.01 and abs(top - there[1][0]) < 0.01) == (named is None)
+
+
+@pytest.mark.parametrize("coordinates", ["IAU_2015:30100", 'LOCAL_CS["site",UNIT["metre",1]]'], ids=["Moon", "site"])
+def test_geojson_names_coordinates_that_have_no_degrees_on_earth(
+    lexiseg: CommandLine, tmp_path: Path, coordinates: str
+) -> None:
+    bands = np.asarray(pictures.photograph("china").resize((200, 160))).transpose(2, 0, 1)
+    path = scenes.write(tmp_path / "a.tif", bands, crs=coordinates, transform=Affine(0.01, 0, 10, 0, -0.01, 20))
+
+    assert lexiseg("segment-scene", path, *WORDS, "--out", tmp_path / "out").status == 0
+
+    with rasterio.open(path) as written:
+        name = json.loads((tmp_path / "out/a.geojson").read_text())["crs"]["properties"]["name"]
+        assert rasterio.CRS.from_user_input(name) == written.crs
+
+
+def control_points(bend: float = 0.0) -> list[GroundControlPoint]:
+    """Four corners and the middle of the place of the scenes; the middle lies some pixels beside it."""
+    corners = [GroundControlPoint(row, col, *(scenes.PLACE * (col, row))) for row in (0, 160) for col in (0, 200)]
+    return [*corners, GroundControlPoint(80, 100, *(scenes.PLACE * (100 + bend, 80)))]
+
+
+def test_control_points_on_a_grid_are_the_pictures_place(lexiseg: CommandLine, tmp_path: Path) -> None:
+    bands = np.asarray(pictures.photograph("china").resize((200, 160))).transpose(2, 0, 1)
+    usual = scenes.write(tmp_path / "usual.tif", bands)
+    placed = scenes.write(tmp_path / "placed.tif", bands, transform=None, gcps=control_points())
+
+    assert lexiseg("segment-scene", usual, placed, *WORDS, "--out", tmp_path / "out").status == 0
+
+    with rasterio.open(tmp_path / "out/usual.tif") as one, rasterio.open(tmp_path / "out/placed.tif") as other:
+        assert other.crs == one.crs
+        assert other.transform.almost_equals(one.transform, 1e-3)
+        assert np.array_equal(other.read(1), one.read(1))
+
+
+ONE, COLUMN, ROW = ([float(place == at) for place in range(20)] for at in (0, 1, 2))
+RPCS = RPC(
+    height_off=0, height_scale=500, lat_off=45, lat_scale=1, long_off=15, long_scale=1,
+    line_num_coeff=ROW, line_den_coeff=ONE, line_off=80, line_scale=80,
+    samp_num_coeff=COLUMN, samp_den_coeff=ONE, samp_off=100, samp_scale=100,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [({"gcps": control_points(30.0)}, "control points"), ({"rpcs": RPCS, "crs": None}, "RPCs")],
+    ids=["control points", "RPCs"],
+)
+def test_a_place_that_is_no_grid_is_refused_with_the_cure(
+    lexiseg: CommandLine, tmp_path: Path, place: dict[str, Any], named: str
+) -> None:
+    bands = np.asarray(pictures.photograph("china").resize((200, 160))).transpose(2, 0, 1)
+    path = scenes.write(tmp_path / "a.tif", bands, **{"transform": None} | place)
+
+    outcome = lexiseg("segment-scene", path, *WORDS, "--out", tmp_path / "out")
+
+    assert outcome.status == 1
+    assert f"its place is given by {named}" in outcome.err
+    assert "gdalwarp" in outcome.err
 
 
 def test_the_geopackage_holds_the_features_of_the_geojson(lexiseg: CommandLine, scene: Path, tmp_path: Path) -> None:
