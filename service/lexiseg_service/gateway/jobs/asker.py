@@ -14,7 +14,15 @@ from typing import Any, TypeVar
 import structlog
 
 from lexiseg_model.lru import Lru
-from lexiseg_service.errors import DeadlineExceeded, NotReady, ServiceError, SwitchedOff, Temporary, unexpected
+from lexiseg_service.errors import (
+    DeadlineExceeded,
+    NotReady,
+    RateLimited,
+    ServiceError,
+    SwitchedOff,
+    Temporary,
+    unexpected,
+)
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.jobs.job import Job, Picture, SourceKind
@@ -68,8 +76,12 @@ class Asker:
             if identity not in jobs:
                 self._readers.drop(identity)
 
-    async def line(self, job: Job, picture: Picture) -> dict[str, Any]:
-        """The line of a picture: its answer, or the problem that it always has."""
+    async def line(self, job: Job, picture: Picture, gives_way: Callable[[], bool]) -> dict[str, Any]:
+        """The line of a picture: its answer, or the problem that it always has.
+
+        Raises:
+            RateLimited: the client has reached its rate or its quota, and `gives_way()`.
+        """
         line: dict[str, Any] = {"number": picture.number, "image": picture.name, "answer": None, "problem": None}
         identity = f"{job.id}-{picture.number}"
         attempt = faults = 0
@@ -86,8 +98,11 @@ class Asker:
                 finally:
                     self._asking -= 1
             except (Temporary, OSError) as error:
+                is_limited = isinstance(error, RateLimited)
                 seconds = error.headers.get("Retry-After") if isinstance(error, Temporary) else None
-                await pause(attempt, float(seconds or 0))
+                await pause(attempt, float(seconds or 0), gives_way if is_limited else never)
+                if is_limited and gives_way():
+                    raise
                 # While the workers are ready, the fault may lie in the picture: it would end worker after worker.
                 faults += isinstance(error, (NotReady, OSError)) and self._use_case.health().ready
                 problem: ServiceError = error if isinstance(error, ServiceError) else unexpected()
@@ -143,7 +158,14 @@ async def _by_url(place: str, client: str) -> ImageSource:
     return ImageSource(url=place)
 
 
-async def pause(attempt: int, least: float = 0.0) -> None:
-    """Wait before the next attempt: longer after each, at least `least` seconds, up to `MAX_PAUSE`."""
+def never() -> bool:
+    """No."""
+    return False
+
+
+async def pause(attempt: int, least: float = 0.0, ends: Callable[[], bool] = never) -> None:
+    """Wait before the next attempt: longer after each, from `least` seconds up to `MAX_PAUSE`, or until `ends()`."""
     longer = 0.1 * 2.0 ** min(attempt, 10) * random.uniform(0.5, 1.0)
-    await asyncio.sleep(min(MAX_PAUSE, max(least, longer)))
+    until = time.monotonic() + min(MAX_PAUSE, max(least, longer))
+    while (left := until - time.monotonic()) > 0 and not ends():
+        await asyncio.sleep(min(left, READY_SECONDS))

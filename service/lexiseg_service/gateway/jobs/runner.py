@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import orjson
 import structlog
 
+from lexiseg_service.errors import RateLimited
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.jobs.asker import Asker, Fetch, pause
 from lexiseg_service.gateway.jobs.files import Files
@@ -222,7 +223,11 @@ class Runner:
         turn = 0
         while batch.pictures and not self._stopping and not (turn >= TURN and self._turns.is_crowded):
             picture = batch.pictures[0]
-            line = await self._asker.line(batch.job, picture)
+            try:
+                line = await self._asker.line(batch.job, picture, lambda: self._turns.is_crowded)
+            except RateLimited as error:
+                self._turns.rest(batch.job.client, float(error.headers["Retry-After"]))
+                break
             batch.since = batch.since if batch.lines else time.monotonic()
             batch.lines.append(orjson.dumps(line) + b"\n")
             batch.answered[picture.number] = line["problem"] is not None

@@ -2,11 +2,12 @@
 
 Lanes go by client, then by job. A client holds at most half of the lanes that others leave, so that a lane is free for
 one that comes, however many jobs the others have. Of the clients that may have one more, the fair queue names the one
-that was given the fewest pictures so far, and of its jobs the one likewise.
+that was given the fewest pictures so far, and of its jobs the one likewise. One at its rate or quota gives way.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from lexiseg_service.errors import QueueFull, RateLimited
@@ -16,6 +17,8 @@ from lexiseg_service.shares import CLIENT_SHARE, Hold, Shares
 
 LANES = 16  # pictures of jobs that a gateway has in flight; those of a client that is alone are half of them
 
+MAX_REST_SECONDS = 30.0
+
 
 class Turns:
     """The lanes of one gateway, and the jobs that wait for one. Not thread-safe."""
@@ -24,12 +27,15 @@ class Turns:
         self._lanes = Shares("lanes", LANES, CLIENT_SHARE)
         self._jobs: FairQueue[str] = FairQueue()
         self._left: dict[str, int] = {}  # pictures without an answer, by job
+        self._resting: dict[str, float] = {}  # clients at their rate or quota, until a monotonic time
         self._empty: set[str] = set()  # jobs whose pictures are all held, when last looked at
         self.is_crowded = False  # a client has no lane while others hold all
 
     def look(self, jobs: Sequence[OpenJob]) -> None:
         """Take note of the jobs that have pictures without an answer."""
         self._empty.clear()
+        now = time.monotonic()
+        self._resting = {client: until for client, until in self._resting.items() if until > now}
         self._left = {job.id: job.left for job in jobs}
         for gone in [identity for identity in self._jobs if identity not in self._left]:
             self._jobs.drop(gone)
@@ -53,7 +59,12 @@ class Turns:
         return None
 
     def _may(self, identity: str, served: set[str]) -> bool:
-        return identity not in self._empty and self._jobs.sender_of(identity).client not in served
+        client = self._jobs.sender_of(identity).client
+        return identity not in self._empty and client not in served and client not in self._resting
+
+    def rest(self, client: str, seconds: float) -> None:
+        """Give a client no lane for some time, at most `MAX_REST_SECONDS`."""
+        self._resting[client] = time.monotonic() + min(seconds, MAX_REST_SECONDS)
 
     def took(self, identity: str, count: int) -> None:
         """Count the pictures that a lane was given; none: the job has no free ones until the next look."""

@@ -48,7 +48,9 @@ class Held(KnownBackend):
 @contextmanager
 def clients(backend: KnownBackend, state: Path, names: str, **settings: str) -> Iterator[dict[str, httpx.Client]]:
     with ExitStack() as stack:
-        ports = stack.enter_context(on_ports(backend, jobs=True, state_dir=state, api_keys=KEYS, **settings))
+        ports = stack.enter_context(
+            on_ports(backend, **{"jobs": True, "state_dir": state, "api_keys": KEYS, **settings})
+        )
         yield {
             name: stack.enter_context(
                 httpx.Client(base_url=ports.url, headers={"X-API-Key": f"key of {name}"}, timeout=60)
@@ -128,3 +130,16 @@ def test_beside_other_requests_clients_take_turns(tmp_path: Path) -> None:
         last = len(order) - order[::-1].index("b")
 
         assert order[:last].count("a") <= 4 * LANES
+
+
+def test_clients_that_have_used_their_quota_hold_no_lanes_that_others_need(tmp_path: Path) -> None:
+    names = "abcdefghijklmnopqrst"
+    limited = [line_of(name, f"key of {name}", ["segment"], ["daily=3"]) for name in names[:-1]]
+    keys = ",".join([*limited, line_of(names[-1], f"key of {names[-1]}", ["segment"])])
+    backend = KnownBackend()
+    with clients(backend, tmp_path, names, api_keys=keys) as by:
+        for name in names[:-1]:
+            assert create(by[name], LARGE).status_code == 202
+        until(lambda: len(backend.asked) == 2 * len(limited))  # the first of three created the job
+
+        assert finished(by[names[-1]], create(by[names[-1]], SMALL))["done"] == FEW
