@@ -57,7 +57,7 @@ def check(settings: Settings) -> None:
         raise InvalidValue.of(
             "LEXISEG_TRAININGS",
             f"no `lexiseg {min(missing_commands)}` here",
-            "lexiseg-train beside it: pip install lexiseg-train, or make full",
+            "lexiseg-train beside it, which brings that command; or make full",
         )
 
 

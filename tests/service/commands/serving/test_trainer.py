@@ -301,5 +301,5 @@ def test_a_trainer_without_training_installed_is_refused_at_its_start(
     monkeypatch.setattr(trainer, "entry_points", lambda group: EntryPoints())
 
     for start in (trainer.run, serve.run):
-        with pytest.raises(InvalidValue, match="pip install lexiseg-train"):
+        with pytest.raises(InvalidValue, match="lexiseg-train beside it"):
             start(Settings(trainings=tmp_path / "trainings", models_dir=tmp_path / "models"))
