@@ -1,6 +1,6 @@
 // Swagger UI fills made-up values ("string", 32) into every field of a form that has no example, and sends them; an
 // emptied field it sends too, unless a box is unticked. Here such a field begins empty, and what is empty is not sent.
-const EmptyFields = {
+const emptyFields = () => ({
   components: { ParameterIncludeEmpty: () => null },
   afterLoad() {
     const sample = this.fn.getSampleSchema;
@@ -10,7 +10,7 @@ const EmptyFields = {
       return schema.get("type") === "array" ? "[]" : "";
     };
   },
-};
+});
 
 SwaggerUIBundle({
   url: "/openapi.json",
@@ -21,5 +21,5 @@ SwaggerUIBundle({
   tryItOutEnabled: true,
   validatorUrl: null,
   defaultModelsExpandDepth: 0,
-  plugins: [() => EmptyFields],
+  plugins: [emptyFields],
 });

@@ -65,6 +65,32 @@ def until(page: Page, condition: str) -> None:
     page.wait_for_function(f"() => {condition}")
 
 
+def until_resolved(page: Page, condition: str, patience: float = 60_000.0) -> None:
+    """Waits until an asynchronous function of the page returns true; `wait_for_function` takes its promise as true."""
+    page.evaluate(
+        f"""async (patience) => {{
+            const condition = {condition};
+            for (const began = performance.now(); !(await condition()); ) {{
+                if (performance.now() - began > patience) throw new Error("it did not come true in time");
+                await new Promise(requestAnimationFrame);
+            }}
+        }}""",
+        patience,
+    )
+
+
+def settled(page: Page) -> None:
+    """Waits until the page asks nothing, and its answer is painted."""
+    until_resolved(
+        page,
+        """async () => {
+            const { state } = await import("/playground/page.js");
+            const { asking } = await import("/playground/question.js");
+            return !asking() && (!state.answer || state.map !== null);
+        }""",
+    )
+
+
 def expect_result(page: Page, text: str | re.Pattern[str]) -> None:
     expect(page.locator("#result")).to_contain_text(text)
 

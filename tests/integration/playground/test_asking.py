@@ -7,7 +7,15 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from tests import pictures
-from tests.integration.playground.asking import add, asked_directly, choose, expect_result, place, segments
+from tests.integration.playground.asking import (
+    add,
+    asked_directly,
+    choose,
+    expect_result,
+    place,
+    segments,
+    until_resolved,
+)
 from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.server import Server
 
@@ -145,10 +153,10 @@ def test_a_segment_lifts_off_while_the_pointer_is_on_its_line(page: Page) -> Non
     add(page, "sky")
 
     segments(page).hover()
-    page.wait_for_function(LIFTED)
+    until_resolved(page, LIFTED)
     page.mouse.move(*place(page, 10, 10))
 
-    page.wait_for_function(f"async () => !(await ({LIFTED})())")
+    until_resolved(page, f"async () => !(await ({LIFTED})())")
 
 
 STRONGEST = """async () => {

@@ -16,7 +16,6 @@ from tests import coco
 from tests.integration.playground.asking import CHINA, SIZE, add, asked_directly, choose, expect_result, place
 from tests.integration.server import Server
 
-MAX_CORNERS = 500  # of an object in YOLO's text
 VOC_RED, VOC_GREEN = (128, 0, 0), (0, 128, 0)  # the first colours of its palette
 
 
@@ -56,8 +55,7 @@ def test_the_zip_holds_every_format(files: dict[str, bytes], masks: list[NDArray
     lines = [
         np.array(line.split()[1:], float).reshape(-1, 2) for line in files["labels/china.txt"].decode().splitlines()
     ]
-    assert [area(loop * (width, height)) for loop in lines] == pytest.approx(areas, rel=0.01)
-    assert all(len(loop) <= MAX_CORNERS for loop in lines)
+    assert [area(loop * (width, height)) for loop in lines] == pytest.approx(areas, abs=1)
     studio: list[dict[str, Any]] = json.loads(files["label-studio.json"])[0]["predictions"][0]["result"]
     loops = [np.array(one["value"]["points"]) * (width / 100, height / 100) for one in studio]
     assert [area(loop) for loop in loops] == pytest.approx(areas, abs=1)

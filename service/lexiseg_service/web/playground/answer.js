@@ -1,6 +1,7 @@
 // Shows the answer: painted by the worker painter.js, as a list, and as one line of text.
 
 import { $, button, colourOf, element, emit, page, persist, refill, state, subject, swatch, tell } from "./page.js";
+import { seen, stacked } from "./document.js";
 import { choose } from "./question.js";
 import { view } from "./view.js";
 
@@ -27,21 +28,20 @@ page.addEventListener("answered", () => {
   $("warnings").replaceChildren(...(answer ? firstOfEach(answer) : []).map((text) => element("li", { textContent: text })));
   $("timings").textContent = answer ? `${answer.model}: ${answer.timings_ms.total.toFixed(0)} ms` : "";
   if (!answer) return;
-  paint({ image: answer.size, masks: answer.segments.map((one) => one.mask) });
+  paint();
   tell(answer.summary ?? summary());
 });
 page.addEventListener("pictured", () => hidden.clear());
 page.addEventListener("chosen", list);
-$("threshold").addEventListener("input", () => paint());
+$("threshold").addEventListener("input", paint);
 persist("patterns", paint);
 persist("names", paint);
 
-function showPainted({ map: fresh, fills, lines }) {
-  state.map = fresh ?? state.map;
+function showPainted({ map, fills, lines }) {
+  state.map = map;
   emit("mapped");
   view.image = subject().image; // in a clip the segmented frame, so that masks fit the picture below them
-  const { places } = state.map;
-  const named = (one, index) => (isVisible(one) && places[index] ? [{ ...places[index], text: one.name, colour: colourOf(one.colour) }] : []);
+  const named = (one, index) => (isVisible(one) && map.places[index] ? [{ ...map.places[index], text: one.name, colour: colourOf(one.colour) }] : []);
   Object.assign(view, { fills, lines, names: $("names").checked ? state.answer.segments.flatMap(named) : [] });
   view.draw();
   $("canvas").dataset.painted = String(turn);
@@ -85,20 +85,21 @@ const isolated = (name) => (/[\p{Script=Arabic}\p{Script=Hebrew}]/u.test(name) ?
 /** Whether the threshold hides a segment; clicked and edited ones are always shown. */
 const isLow = ({ score, task, isEdited }) => task !== "prompt" && !isEdited && score < Number($("threshold").value);
 
-export const shownOf = (doc) => doc.segments.filter((one) => !one.isGone && !isLow(one));
+export const shownOf = (doc) => seen(doc).filter((one) => !isLow(one));
 
 const isDoubtful = ({ score, label, task, isEdited }) => label != null && task !== "prompt" && !isEdited && score < SURE;
 
 export const isVisible = (one) => !isLow(one) && !hidden.has(one.name);
 
-/** Sends visible segments to the painter; `fresh`: size and masks of a new answer. */
-function paint(fresh = {}) {
+/** Sends visible segments to the painter, the last on top. */
+function paint() {
   if (!state.answer) return;
-  const { segments } = state.answer;
+  const { segments, size } = state.answer;
   const inks = segments.map((one) => {
     return isVisible(one) ? { colour: colourOf(one.colour), faint: isDoubtful(one), pattern: $("patterns").checked ? one.colour % PATTERNS : 0 } : null;
   });
-  painter.postMessage({ turn, inks, ...fresh });
+  const layers = stacked(segments.filter(isVisible)).map((one) => [segments.indexOf(one) + 1, one.mask]);
+  painter.postMessage({ turn, inks, layers, size });
   [...$("segments").children].forEach((line, index) => line.classList.toggle("low", isLow(segments[index])));
 }
 

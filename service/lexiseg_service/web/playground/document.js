@@ -1,9 +1,8 @@
 // The segments of a picture: what words found, what was cut out or painted, and the history of all changes.
-//
-// Documents are replaced and never changed: a step of the history is a reference, so that undo is exact to the pixel. A
-// segment keeps the labels of the words that it was made of (`origins`) and, unless it was painted on, its `prompt`.
+// Documents are replaced and never changed: a step of the history is a reference, so that undo is exact to the pixel. A segment keeps
+// the labels of the words that it was made of (`origins`) and, unless it was painted on, its `prompt`.
 
-import { encoded, overlapOf, parts, pixelsIn, stroked } from "./masks.js";
+import { encoded, overlapOf, parts, pixelsIn, stroked, without } from "./masks.js";
 import { emit, page, restore, settings, state, tell } from "./page.js";
 
 const SAME = 0.5; // IoU from which an object of a new answer is one that was edited before
@@ -54,23 +53,38 @@ export function undo(from = "past", to = "future") {
   emit("changed", { atOnce: true }); // the words of that step may still have to be asked
 }
 
+const isRegion = ({ task }) => ["semantic", "panoptic"].includes(task);
+const layerOf = (one) => (isRegion(one) ? -1 : (one.layer ?? 0));
+const topOf = ({ segments }) => 1 + Math.max(0, ...segments.map(layerOf));
+
+// Regions share no pixel: what is corrected last takes it from the others. Objects may overlap: what was corrected last is above, else the smaller.
+/** Segments in the order in which they are painted: regions, then objects, the last on top. */
+export const stacked = (segments) =>
+  segments.toSorted((one, other) => layerOf(one) - layerOf(other) || (isRegion(one) ? 0 : other.area - one.area));
+
+/** The segments of a document as they are seen: regions without the objects above them. */
+export function seen({ segments }) {
+  const here = segments.filter(({ isGone }) => !isGone);
+  const objects = here.filter((one) => !isRegion(one));
+  return here.map((one) => (isRegion(one) ? without(one, objects) : one)).filter(({ area }) => area);
+}
+
+/** Stacked segments without what is covered. */
+export const flat = (segments) => segments.map((one, index) => without(one, segments.slice(index + 1))).filter(({ area }) => area);
+
 export const segmentOf = (doc, number) => doc.segments.find((one) => one.number === number && !one.isGone);
 
 /** The segments of an answer, without alternatives. */
 export const firstOf = (answer) => answer?.segments.filter((one) => !one.mask_index) ?? [];
 
-/** Gives new segments the lowest numbers that no segment has. */
+/** Gives new segments numbers above those of others. */
 function numbered(segments, fresh) {
-  const taken = new Set(segments.map(({ number }) => number));
-  const numbers = Array.from({ length: taken.size + fresh.length }, (_, index) => index + 1);
-  const free = numbers.filter((number) => !taken.has(number));
-  return fresh.map((one, index) => ({ ...one, number: free[index] }));
+  const last = Math.max(0, ...segments.map(({ number }) => number));
+  return fresh.map((one, index) => ({ ...one, number: last + index + 1 }));
 }
 
-/**
- * The document with the answer to a question about words, null for none: edited segments take the places of those that they
- * were made of. `about`: an answer that tells model and time in its place.
- */
+// `about`: an answer that tells model and time in place of the one to the words.
+/** The document with the answer to a question about words, null for none: edited segments take the places of those that they were made of. */
 export function withWords(doc, question, answer, about = answer) {
   const classes = question?.classes?.map((one) => one.name ?? one);
   const isAsked = (name) => name === null || !classes || classes.includes(name);
@@ -81,9 +95,12 @@ export function withWords(doc, question, answer, about = answer) {
   };
   const left = new Set(kept.filter(({ origins }) => origins));
   const fresh = firstOf(answer).map((one) => ({ ...one, task: question.task, origins: [one.label] }));
+  const edited = kept.filter((one) => isRegion(one) && !one.isGone);
   const named = numbered(kept, fresh).flatMap((one) => {
     const old = kept.find((each) => isSame(each, one));
-    return old ? (left.delete(old) ? [old] : []) : [one];
+    if (old) return left.delete(old) ? [old] : [];
+    const rest = isRegion(one) ? without(one, edited) : one;
+    return rest.area ? [rest] : [];
   });
   const segments = [...kept.filter(({ origins }) => !origins), ...left, ...named];
   const { segments: _, ...rest } = about ?? {};
@@ -93,7 +110,7 @@ export function withWords(doc, question, answer, about = answer) {
 
 /** Adds a segment in front of those of words; `number` is its own afterwards. */
 export function withNew(doc, one) {
-  const [fresh] = numbered(doc.segments, [one]);
+  const [fresh] = numbered(doc.segments, [{ ...one, layer: topOf(doc) }]);
   const at = doc.segments.findIndex(({ origins }) => origins);
   return [{ ...doc, segments: doc.segments.toSpliced(at < 0 ? doc.segments.length : at, 0, fresh) }, fresh.number];
 }
@@ -101,34 +118,47 @@ export function withNew(doc, one) {
 /** Adds what a click cut out; where a word found nearly the same, it refines that. */
 export function withObject(doc, one, isClick) {
   const known = isClick && doc.segments.find((old) => old.origins && !old.isGone && overlapOf(old, one) >= SAME);
-  const [next, number] = withNew(doc, one);
-  return known ? [merged(next, known, segmentOf(next, number)), known.number] : [next, number];
+  return known ? [withFields(doc, known.number, corrected(doc, known, one)), known.number] : withNew(doc, one);
 }
 
+/** The mask of a segment after a correction, `made`; what is added enters no pixels of other labels. */
+export function corrected(doc, one, made, adds = true) {
+  if (!adds) return { ...made, prompt: undefined };
+  const others = seen(doc).filter(({ number, label }) => number !== one.number && label !== one.label);
+  return union(one.mask.size, [one, without(made, others)]);
+}
+
+// `added`: what of a new mask is the correction, which a region takes from all others.
 /** Replaces fields of the segment with a number; one without pixels is gone. */
-export function withFields(doc, number, fields) {
-  const isGone = fields.area === 0 || fields.isGone;
+export function withFields(doc, number, fields, added = null) {
+  const own = doc.segments.find((one) => one.number === number);
+  const taken = fields.mask && isRegion(own) ? [added ?? without(fields, [own])] : [];
+  const layer = fields.mask ? topOf(doc) : layerOf(own);
   const segments = doc.segments.flatMap((one) => {
-    if (one.number !== number) return [one];
+    const next = one === own ? { ...one, layer, ...fields, isEdited: true } : one.isGone ? one : without(one, taken);
+    if (next === one) return [one];
+    const isGone = next.isGone || !next.area;
     // What a word found stays as a mark: the next answer must not bring it back.
-    return isGone && !one.origins ? [] : [{ ...one, ...fields, isEdited: true, isGone }];
+    return isGone && !one.origins ? [] : [{ ...next, isGone }];
   });
   return { ...doc, segments };
 }
 
-/** Fields of a mask after a stroke {points, radius, adds}; `one`: the segment, or null for an empty mask. */
-export function afterStroke(one, size, stroke) {
-  const pixels = pixelsIn(size, one ? [one.mask] : []);
-  stroked(pixels, size, stroke.points, stroke.radius, stroke.adds ? 1 : 0);
-  return { ...encoded(pixels, 2, size)[1], prompt: undefined };
+const union = (size, some) => ({ ...encoded(pixelsIn(size, some.map(({ mask }) => mask)), 2, size)[1], prompt: undefined });
+
+/** The document after a stroke {points, radius, adds} on a segment, and its number; `one` null: on a new one with these `fields`. */
+export function afterStroke(doc, one, size, stroke, fields) {
+  const painted = stroked(size, stroke);
+  if (!one) return withNew(doc, { ...fields, ...painted });
+  const { mask, area, bbox } = stroke.adds ? union(size, [one, painted]) : without(one, [painted]);
+  return [withFields(doc, one.number, { mask, area, bbox, prompt: undefined }, stroke.adds ? painted : null), one.number];
 }
 
 /** One segment of two: the first keeps its label. */
 export function merged(doc, one, other) {
-  const pixels = pixelsIn(one.mask.size, [one.mask, other.mask]);
   const origins = (one.origins || other.origins) && [...(one.origins ?? []), ...(other.origins ?? [])];
-  const whole = { ...encoded(pixels, 2, one.mask.size)[1], origins, prompt: undefined };
-  return withFields(withFields(doc, one.number, whole), other.number, { isGone: true });
+  const whole = { ...union(one.mask.size, [one, other]), origins };
+  return withFields(withFields(doc, other.number, { isGone: true }), one.number, whole, other);
 }
 
 /** A segment for each connected part, the largest under the old number with all crumbs; null if there is one part only. */

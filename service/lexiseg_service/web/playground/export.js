@@ -3,6 +3,7 @@
 import { isVisible, shownOf } from "./answer.js";
 import { address, key, segment } from "./engine/server.js";
 import { coco, cvat, dataYaml, geojson, labelMap, labelStudio, vocLabels, vocMeta, yolo, zip } from "./formats.js";
+import { stacked } from "./document.js";
 import { pixelsOf } from "./masks.js";
 import { $, baseName, drawn, element, emit, question, state, subject, tell } from "./page.js";
 import { fileOf } from "./project.js";
@@ -42,7 +43,7 @@ const listed = (name) => name.replace(UNLISTED, "$1_");
 
 /** A picture of `filesOf`: what shows of an answer. */
 export function pictureOf({ file }, { size, model, segments }) {
-  return { name: listed(file.name || "picture"), size, model, segments: named(segments.filter(isVisible)), file: () => file };
+  return { name: listed(file.name || "picture"), size, model, segments: named(stacked(segments.filter(isVisible))), file: () => file };
 }
 
 /** Files `[path, content]` of pictures {name, size, model, segments, file} in all formats; `content` is a function. */
@@ -109,8 +110,8 @@ export function cutOut(one, image) {
   });
 }
 
-/** Files of a project's labelled pictures in all formats; none where they cannot be packed, which is told. */
-export function projectFiles(pictures) {
+/** Files of a project's labelled pictures in all formats; none where they cannot be packed, which is told. `arranged`: of stacked segments. */
+export function projectFiles(pictures, arranged = (segments) => segments) {
   const done = pictures.filter(({ doc }) => doc.answer);
   if (!done.length) return tell("No picture is labelled yet.", true);
   if (done.reduce((sum, { bytes }) => sum + bytes, 0) > MAX_BYTES) return tell("More than 4 GB do not fit into a zip.", true);
@@ -119,7 +120,7 @@ export function projectFiles(pictures) {
     name: names[index] + picture.name.slice(baseName(picture.name).length),
     size: [picture.height, picture.width],
     model: picture.doc.answer.model,
-    segments: named(shownOf(picture.doc)),
+    segments: named(arranged(stacked(shownOf(picture.doc)))),
     file: () => fileOf(picture),
   }));
   return filesOf(all);
@@ -179,8 +180,7 @@ function send() {
 
 function curl(question, name) {
   const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-  // Quoted for curl: a comma or a semicolon would end the file name.
-  const safe = /[",;\\]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name;
+  const safe = /[",;\\]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name; // a comma or a semicolon would end the file name
   const parts = [`image=@${safe}`, `request=${JSON.stringify(question)}`].map((part) => `-F ${quoted(part)}`);
   return ["curl -sS", `${address()}/v1/segment`, ...(key() ? [`-H "Authorization: Bearer $${KEY}"`] : []), ...parts].join(" ");
 }

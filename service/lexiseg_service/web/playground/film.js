@@ -9,10 +9,8 @@ const KINDS = ["video/mp4;codecs=avc1.42E01F", "video/mp4", "video/webm"]; // th
 const BITS = 4; // of the film a second, for each pixel
 const WANTED = /^(images|annotations|label-maps)\//;
 
-/**
- * Records frames at `rate` a second until `film.isStopped`; `painted(time)` shows one with its masks. The recorder pauses while
- * the next is asked about: their times are true.
- */
+// The recorder pauses while the next frame is asked about: their times are true.
+/** Records frames at `rate` a second until `film.isStopped`; `painted(time)` shows one with its masks. */
 export async function record(film, { size: [width, height], rate, from, to }, painted) {
   const context = element("canvas", { width, height }).getContext("2d");
   const stream = context.canvas.captureStream(0);

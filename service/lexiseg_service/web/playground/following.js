@@ -88,9 +88,8 @@ async function ask(frame, words, follow, unfollow, signal) {
   }
   const { stream: id } = await request("POST", "/v1/streams", words, signal);
   stream = { id, model, query };
-  // A new stream starts with the objects of the last frame, given by their boxes.
   const objects = state.followed.filter(({ box }) => box).map(({ number, box }) => ({ track_id: number, prompt: { box } }));
-  if (objects.length) await send(lastFrame, objects, [], signal);
+  if (objects.length) await send(lastFrame, objects, [], signal); // a new stream begins with them
   return send(frame, follow, [], signal);
 }
 

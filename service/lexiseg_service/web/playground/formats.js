@@ -2,9 +2,7 @@
 
 import { mapOf, pixelsOf, polygonsOf } from "./masks.js";
 
-const MAX_CORNERS = 500; // of an object in YOLO's text
-
-/** COCO JSON. `pictures`: {name (of the file), size: [height, width], segments}; `names`: of the classes. */
+/** COCO JSON. `pictures`: {name (of the file), size: [height, width], segments (the last on top)}; `names`: of the classes. */
 export function coco(pictures, names) {
   const all = pictures.flatMap(({ segments }, picture) => segments.map((one) => ({ one, picture })));
   return JSON.stringify({
@@ -27,7 +25,7 @@ export function coco(pictures, names) {
 /** Ultralytics lines `CLASS x y x y ...`, coordinates relative to width and height. */
 export function yolo({ segments, size: [height, width] }, names) {
   const share = ([x, y]) => `${(x / width).toFixed(6)} ${(y / height).toFixed(6)}`;
-  return segments.map((one) => `${names.indexOf(one.name)} ${loopOf(one, MAX_CORNERS).map(share).join(" ")}\n`).join("");
+  return segments.map((one) => `${names.indexOf(one.name)} ${loopOf(one).map(share).join(" ")}\n`).join("");
 }
 
 /** Label Studio tasks with the segments as predictions. Blobs, so that browsers may keep them on disk. */
@@ -52,9 +50,9 @@ export function labelStudio(pictures) {
 /** CVAT for images 1.1, with the labels of the task that datumaro asks for. */
 export function cvat(pictures, names) {
   const images = pictures.map(({ segments, size: [height, width], name }, id) => {
-    const masks = segments.map((one) => {
+    const masks = segments.map((one, order) => {
       const [left, top, across, down] = one.bbox;
-      const attributes = { label: one.name, source: "auto", occluded: 0, z_order: 0, rle: rowRuns(one).join(", "), left, top, width: across, height: down };
+      const attributes = { label: one.name, source: "auto", occluded: 0, z_order: order, rle: rowRuns(one).join(", "), left, top, width: across, height: down };
       return `    <mask${attributesOf(attributes)}/>\n`;
     });
     return new Blob([`  <image${attributesOf({ id, name, width, height })}>\n${masks.join("")}  </image>\n`]);
@@ -92,53 +90,27 @@ function rowRuns({ mask, bbox: [left, top, across, down] }) {
   return runs;
 }
 
-/** All rings joined into one polygon of at most so many corners, by edges without area: short, for readers draw edges, too. */
-function loopOf({ mask }, most = Infinity) {
-  let rings = polygonsOf(pixelsOf(mask)).flat();
-  const whole = rings;
-  for (let tolerance = 0.7; rings.reduce((sum, ring) => sum + ring.length + 2, 0) > most; tolerance *= 1.5) {
-    rings = whole.map((ring) => simplified(ring, tolerance)).filter((ring) => ring.length > 2);
-  }
-  return rings.reduce((loop, ring) => {
+/** All rings joined into one polygon, by edges without area: short, for readers draw edges, too. */
+function loopOf({ mask }) {
+  return polygonsOf(pixelsOf(mask)).flat().reduce((loop, ring) => {
     const awayFrom = ([x, y]) => Math.hypot(x - ring[0][0], y - ring[0][1]);
     const nearest = loop.reduce((best, corner, at) => (awayFrom(corner) < awayFrom(loop[best]) ? at : best), 0);
     return [...loop.slice(0, nearest + 1), ...ring, ring[0], ...loop.slice(nearest)];
   }, []);
 }
 
-/** The corners of a ring without those that are nearer than `tolerance` to what is left (Douglas and Peucker). */
-function simplified(ring, tolerance) {
-  const kept = new Set([0]);
-  const look = (from, to) => {
-    const [[x, y], [toX, toY]] = [ring[from], ring[to % ring.length]];
-    const length = Math.hypot(toX - x, toY - y);
-    let [farthest, most] = [0, tolerance];
-    for (let i = from + 1; i < to; i++) {
-      const [across, down] = [ring[i][0] - x, ring[i][1] - y];
-      const away = length ? Math.abs(across * (toY - y) - down * (toX - x)) / length : Math.hypot(across, down);
-      if (away > most) [farthest, most] = [i, away];
-    }
-    if (!farthest) return;
-    kept.add(farthest);
-    look(from, farthest);
-    look(farthest, to);
-  };
-  look(0, ring.length);
-  return ring.filter((_, index) => kept.has(index));
-}
-
 const packed = (content, format) => new Response(new Blob([content]).stream().pipeThrough(new CompressionStream(format))).blob();
 
 /** An indexed PNG with `numberOf(segment, index)` where a segment is on top, 0 elsewhere; above 255 16-bit gray. */
 export async function labelMap({ segments, size: [height, width] }, numberOf) {
-  const { cells } = mapOf(segments.map(({ mask }) => mask), [height, width], 1);
-  const numbers = [0, ...segments.map(numberOf)];
-  const bytes = Math.max(...numbers) > 255 ? 2 : 1;
+  const layers = segments.map((one, index) => [numberOf(one, index), one.mask]);
+  const { cells } = mapOf(layers, [height, width], 1);
+  const bytes = Math.max(0, ...layers.map(([number]) => number)) > 255 ? 2 : 1;
   const rows = new Uint8Array(height * (bytes * width + 1)); // each begins with its filter, 0
   cells.forEach((cell, i) => {
     const end = Math.floor(i / width) * (bytes * width + 1) + bytes * ((i % width) + 1);
-    rows[end] = numbers[cell];
-    if (bytes > 1) rows[end - 1] = numbers[cell] >> 8;
+    rows[end] = cell;
+    if (bytes > 1) rows[end - 1] = cell >> 8;
   });
   const big = (...values) => Uint8Array.from(values.flatMap((value) => [24, 16, 8, 0].map((shift) => value >>> shift)));
   const chunk = async (...parts) => {
@@ -164,11 +136,8 @@ export const vocLabels = (labels) =>
 export const vocMeta = (labels) =>
   JSON.stringify({ labels, label_map: { ...labels }, segmentation_colors: labels.map((_, index) => vocColour(index)), background_label: labels[0] });
 
-/**
- * A zip of `[name, content]`; the function `content` returns a text or a blob. One file is in memory at a time.
- *
- * gzip writes, after a header of ten bytes, what a zip needs: the deflated content, its CRC and its size.
- */
+// gzip writes, after a header of ten bytes, what a zip needs: the deflated content, its CRC and its size.
+/** A zip of `[name, content]`; the function `content` returns a text or a blob. One file is in memory at a time. */
 export async function zip(files) {
   const [parts, central] = [[], []];
   const [shorts, longs] = [Uint16Array, Uint32Array].map((Kind) => (...values) => Kind.from(values)); // little-endian, as the format

@@ -4,12 +4,8 @@ const MAX_SIDE = 1600; // cells of the longer side of a map, enough for a screen
 const STEPS = [[1, 0], [0, 1], [-1, 0], [0, -1]]; // right, down, left, up
 const NUMBER = /[P-o]*[0-O]/g; // digits in base 32, the lowest first; all but the last have bit 32 set
 
-/**
- * Lengths of alternating runs of 0 and 1, 0 first, column by column.
- *
- * pycocotools' `counts`: numbers in base 32, six bits a character from "0" on, each from the fourth on as the difference
- * to the last but one.
- */
+// pycocotools' `counts`: numbers in base 32, six bits a character from "0" on, each from the fourth on as the difference to the last but one.
+/** Lengths of alternating runs of 0 and 1, 0 first, column by column. */
 function runsOf(counts) {
   const runs = [];
   for (const [digits] of counts.matchAll(NUMBER)) {
@@ -95,8 +91,18 @@ export function overlapOf(one, other) {
   return both / (one.area + other.area - both);
 }
 
-/** Writes a value into the pixels [H * W], in column-major order, that a round brush on its way along points covers. */
-export function stroked(pixels, [H, W], points, radius, value) {
+/** A segment without the pixels of others; as it is where it has none of them. */
+export function without(one, others) {
+  const above = others.filter((other) => overlapOf(one, other));
+  if (!above.length) return one;
+  const pixels = pixelsIn(one.mask.size, [one.mask]);
+  for (const { mask } of above) paint(pixels, mask, 0);
+  return { ...one, ...encoded(pixels, 2, one.mask.size)[1], prompt: undefined };
+}
+
+/** `{mask, area, bbox}` of the pixels that a round brush on its way along points covers. */
+export function stroked([H, W], { points, radius }) {
+  const pixels = new Uint8Array(H * W);
   const within = (place, most) => Math.min(Math.max(place, 0), most);
   points.forEach((to, index) => {
     const from = points[Math.max(0, index - 1)];
@@ -109,19 +115,17 @@ export function stroked(pixels, [H, W], points, radius, value) {
       for (let y = ys[0]; y < ys[1]; y++) {
         const [right, below] = [x + 0.5 - from.x, y + 0.5 - from.y];
         const share = within((right * across + below * down) / (across * across + down * down || 1), 1);
-        if (Math.hypot(right - share * across, below - share * down) <= radius) pixels[x * H + y] = value;
+        if (Math.hypot(right - share * across, below - share * down) <= radius) pixels[x * H + y] = 1;
       }
     }
   });
+  return encoded(pixels, 2, [H, W])[1];
 }
 
-/**
- * `{cells, width, height, step}`: the number of the mask of each cell, from 1, row by row; the first mask is on top. Cell
- * (x, y) is the pixel (x * step, y * step).
- */
-export function mapOf(masks, [H, W], step = Math.ceil(Math.max(H, W) / MAX_SIDE)) {
+/** `{cells, width, height, step}` of `layers` [number, mask], the last on top: the number at pixel (x * step, y * step) of each cell, by rows. */
+export function mapOf(layers, [H, W], step = Math.ceil(Math.max(H, W) / MAX_SIDE)) {
   const pixels = new Uint16Array(H * W);
-  for (let number = masks.length; number > 0; number--) paint(pixels, masks[number - 1], number);
+  for (const [number, mask] of layers) paint(pixels, mask, number);
   const [height, width] = [Math.ceil(H / step), Math.ceil(W / step)];
   const cells = new Uint16Array(height * width);
   for (let x = 0; x < width; x++) for (let y = 0; y < height; y++) cells[y * width + x] = pixels[x * step * H + y * step];
@@ -129,7 +133,7 @@ export function mapOf(masks, [H, W], step = Math.ceil(Math.max(H, W) / MAX_SIDE)
 }
 
 /** The map of one mask, one cell for each pixel. */
-export const pixelsOf = (mask) => mapOf([mask], mask.size, 1);
+export const pixelsOf = (mask) => mapOf([[1, mask]], mask.size, 1);
 
 /** 4-connected components of equal labels: `ids` of each cell, `owner` (the label) and `areas` of each part, by their first cells. */
 export function parts(labels, width) {
@@ -158,11 +162,7 @@ export function parts(labels, width) {
   return { ids, owner, areas };
 }
 
-/**
- * [[exterior, ...holes], ...] of a map of one mask, for each 4-connected part.
- *
- * A ring is a list of pixel corners [x, y]; it runs clockwise around what is inside.
- */
+/** [[exterior, ...holes], ...] of a map of one mask, for each 4-connected part; a ring of pixel corners [x, y] runs clockwise around what is inside. */
 export function polygonsOf({ cells, height, width }) {
   const { ids } = parts(cells, width);
   const sides = new Uint8Array((width + 1) * (height + 1)); // for each corner a bit mask of the directions in which a border leaves it
@@ -194,8 +194,7 @@ function walk(sides, columns, start) {
   let place = start;
   let before = -1;
   do {
-    // Prefer right turns, which stay at the same pixel.
-    const turns = before < 0 ? [0, 1] : [(before + 1) % 4, before, (before + 3) % 4];
+    const turns = before < 0 ? [0, 1] : [(before + 1) % 4, before, (before + 3) % 4]; // right turns first: they stay at the same pixel
     const direction = turns.find((each) => sides[place] & (1 << each));
     if (direction !== before) ring.push([place % columns, Math.floor(place / columns)]);
     sides[place] &= ~(1 << direction);

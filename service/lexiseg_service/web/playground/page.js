@@ -1,12 +1,11 @@
 // Shared by all modules of the page: elements, events, state, the questions built from it, and messages about refusals.
 
 /**
- * Events: `changed` (the question; `{atOnce: true}`: ask without a pause), `answered`, `mapped` (`state.map` is available),
- * `refused`, `file` (a request to open it), `pictured` (the picture was replaced), `tab` (a request to show it), `turned`
- * (the tab was shown), `chosen` (clicks go to another segment) `edited` (the document of a picture changed) and `models` (the service has others).
- *
- * Of the view: `shown` {x, y, positive} (a click; with `box` [x0, y0, x1, y1] if one was dragged), `stroke` {points, radius,
- * adds}, `hover` {x, y} or null, `next`, `undo` and `clear`.
+ * Events: `changed` (the question; `{atOnce: true}`: ask without a pause), `answered`, `mapped` (`state.map` is available), `refused`, `file` (a
+ * request to open it), `pictured` (the picture was replaced), `tab` (a request to show it), `turned` (the tab was shown), `chosen` (clicks go to
+ * another segment) `edited` (the document of a picture changed), `models` (the service has others) and `offered` (they are listed). Of the view:
+ * `shown` {x, y, positive} (a click; with `box` [x0, y0, x1, y1] if one was dragged), `stroke` {points, radius, adds}, `hover` {x, y} or null,
+ * `next`, `undo` and `clear`.
  */
 export const page = /** @type {any} */ (new EventTarget());
 
@@ -75,6 +74,18 @@ export async function jpegOf(source, width, height, name) {
   return { file: new File([blob], name, { type: "image/jpeg" }), id: null, width, height, image };
 }
 
+/** A function that acts after all earlier acts that it was given; `isBusy`: whether one is not done. */
+export function queueOf() {
+  let [last, count] = [Promise.resolve(), 0];
+  const inOrder = (act) => {
+    count += 1;
+    const done = last.then(() => act()).finally(() => (count -= 1));
+    last = done.catch(() => null); // reported as an unhandled rejection; the next ones go on
+    return done;
+  };
+  return Object.assign(inOrder, { isBusy: () => count > 0 });
+}
+
 export const baseName = (name) => name.replace(/\.[^.]*$/, "");
 
 /** @type {Record<string, any>} */
@@ -91,6 +102,7 @@ export const state = {
   map: null, // from painter.js: the segment of each of its `cells`, and the `places` of names
   followed: [], // {number, lost, label}: objects of the clip
   models: [], // cards
+  features: [], // of a service: "jobs" and "trainings" where it offers them
 };
 
 /** The question about words; null if the task needs words and there are none. */
@@ -115,12 +127,15 @@ export const settings = () => ({ words: state.words, task: tasks.value, backgrou
 
 const valuesOf = (ids) => Object.fromEntries(ids.map((id) => [id, $(id).value]));
 
-/** Sets what `settings` returned, or a part of it; what a menu does not offer stays as it is. @param {any} settings */
+/** Sets what `settings` returned, or a part of it; what a menu that is filled does not offer stays as it is. @param {any} settings */
 export function restore({ words, task, background, ...menus }) {
   state.words = words ?? state.words;
   if ([...tasks].some((button) => button.value === task)) tasks.value = task;
   if (background !== undefined) $("background").checked = background;
-  for (const id of MENUS) if ([...$(id).options].some((option) => option.value === menus[id])) $(id).value = menus[id];
+  for (const id of MENUS) {
+    if (menus[id] && !$(id).dataset.isFilled) $(id).append(new Option(menus[id])); // stands until the menu is filled
+    if ([...$(id).options].some((option) => option.value === menus[id])) $(id).value = menus[id];
+  }
 }
 
 /** The complete question, as shown to programs. @returns {any} */
@@ -184,8 +199,7 @@ export function refusalText(problem, retry) {
   if (problem.after || !problem.status) offerRetry(retry);
   if (problem.status === 401) return $("key").value ? "The service does not know this API key." : "The service asks for an API key: enter it under More.";
   if (problem.after) return `${why(problem)}. It may be asked again in ${timeOf(problem.after)}.`;
-  // `classes.0: ...` with the word in place of its index.
-  return problem.message.replace(/^classes\.(\d+)[^:]*/, (place, index) => {
+  return problem.message.replace(/^classes\.(\d+)[^:]*/, (place, index) => { // the word in place of its index
     const name = state.words[index]?.name;
     if (!name) return place;
     return name.length > MAX_SHOWN ? `${name.slice(0, MAX_SHOWN)}…` : name;

@@ -7,19 +7,17 @@ const WIDE = 0.5; // share of a segment's longest run; its name is written in th
 const MIN_NAMED = 0.002; // share of the picture; smaller segments get no name
 const OUTLINES_PER_SIDE = 640; // an outline is as thick as the longer side divided by this
 const port = /** @type {any} */ (self); // typed as a window, whose postMessage differs from a worker's
-let map = null; // of segments
 
-/** `image` [height, width] and `masks` come with a new answer only. */
-port.onmessage = async ({ data: { turn, inks, image, masks } }) => {
-  if (masks) map = mapOf(masks, image);
-  const fresh = masks && { map: { ...map, places: placesOfNames(masks.length) } };
-  const [fills, lines] = await drawn(inks);
-  port.postMessage({ turn, fills, lines, ...fresh }, [fills, lines]);
+/** `layers` [number, mask] of segments in a picture of `size` [height, width], the last on top. */
+port.onmessage = async ({ data: { turn, inks, layers, size } }) => {
+  const map = mapOf(layers, size);
+  const places = placesOfNames(map, inks.length);
+  const [fills, lines] = await drawn(map, inks);
+  port.postMessage({ turn, fills, lines, map: { ...map, places } }, [fills, lines]);
 };
 
 /** A pixel {x, y} in a wide part of each segment; null for segments too small to be named. */
-function placesOfNames(count) {
-  const { cells, width, height, step } = map;
+function placesOfNames({ cells, width, height, step }, count) {
   const runs = Array.from({ length: count }, () => []); // {x, y, length} of cells in a row
   for (let y = 0; y < height; y++) {
     for (let x = 0, end = 0; x < width; x = end) {
@@ -39,8 +37,7 @@ function placesOfNames(count) {
 }
 
 /** Bitmaps of fills and outlines. `inks[i]`: {colour (as #rrggbb), faint, pattern} of segment i, or null where it is hidden. */
-function drawn(inks) {
-  const { cells, width, height } = map;
+function drawn({ cells, width, height }, inks) {
   const layers = [new ImageData(width, height), new ImageData(width, height)];
   const [fill, line] = layers.map(({ data }) => new Uint32Array(data.buffer));
   const words = inks.map((ink) => ink && [1, 0.9].map((factor) => wordOf(ink.colour, ink.faint ? FAINT : OPAQUE, factor)));

@@ -1,5 +1,4 @@
-// Preview: the outline of what a click would cut out, shown when the pointer rests. One request at a time; it is aborted
-// when the pointer moves on.
+// Preview: the outline of what a click would cut out, shown when the pointer rests. One request at a time, aborted when the pointer moves on.
 
 import * as engine from "./engine/server.js";
 import { mapOf, polygonsOf } from "./masks.js";
@@ -45,7 +44,7 @@ async function preview() {
     const answer = await engine.hover(state.picture, { prompts: [prompt], ...modelOptions() }, request.signal);
     request.signal.throwIfAborted();
     const { mask } = answer.segments.find((one) => !one.mask_index);
-    const map = mapOf([mask], mask.size);
+    const map = mapOf([[1, mask]], mask.size);
     const corners = (ring) => ring.map(([x, y]) => `${x * map.step} ${y * map.step}`);
     view.outline = polygonsOf(map).flat().map((ring) => `M${corners(ring).join("L")}Z`).join("");
     view.draw();

@@ -1,18 +1,16 @@
 // The question: words as chips, clicks, boxes and strokes on the picture, and the requests for them.
 
-import { EMPTY, NO_WORDS, afterStroke, change, firstOf, merged, segmentOf, settle, undo, withFields, withNew, withObject, withWords } from "./document.js";
+import { EMPTY, NO_WORDS, afterStroke, change, corrected, firstOf, merged, seen, segmentOf, settle, stacked, undo, withFields, withObject, withWords } from "./document.js";
 import * as engine from "./engine/server.js";
 import { holds } from "./masks.js";
 import {
-  $, button, element, emit, modelOptions, named, offerRetry, page, prompted, question, refuse, state, swatch, tell, withRetry, wordsQuestion,
+  $, button, element, emit, modelOptions, named, offerRetry, page, prompted, question, queueOf, refuse, state, swatch, tell, withRetry, wordsQuestion,
 } from "./page.js";
 
 const TYPING_PAUSE = 250; // milliseconds after the last change of words; clicks and boxes are sent at once
 
 let waiting = 0;
 let running = null; // of a clip, or of the question about words
-let last = Promise.resolve(); // of the requests and edits about pictures
-let count = 0; // of those that are not done
 
 page.addEventListener("changed", ({ detail }) => {
   const { prompts, ...shareable } = question(); // the URL contains neither the picture nor its prompts
@@ -25,7 +23,10 @@ page.addEventListener("changed", ({ detail }) => {
   else waiting = setTimeout(ask, TYPING_PAUSE);
 });
 
-export const asking = () => Boolean(waiting || running || count);
+/** Acts after all earlier requests and edits of pictures: what is done while an answer is on its way is neither lost nor overtaken. */
+export const inOrder = queueOf();
+
+export const asking = () => Boolean(waiting || running || inOrder.isBusy());
 
 page.addEventListener("turned", stop);
 
@@ -33,14 +34,6 @@ export function stop() {
   running?.abort();
   running = null;
   offerRetry();
-}
-
-/** Acts after all earlier requests and edits: what is done while an answer is on its way is neither lost nor overtaken. */
-export function inOrder(act) {
-  count += 1;
-  const done = last.then(() => act()).finally(() => (count -= 1));
-  last = done.catch(() => null); // reported as an unhandled rejection; the next ones go on
-  return done;
 }
 
 /** Asks unless aborted; `take` gets the answer, a refusal is shown. */
@@ -116,7 +109,7 @@ export function nameOf(label, number, track) {
 /** Shows the picture's document as the answer. */
 function show() {
   const doc = state.picture?.doc ?? EMPTY;
-  const segments = doc.segments.filter(({ isGone }) => !isGone).map(withLooks);
+  const segments = seen(doc).map(withLooks);
   const isEmpty = doc.asked === NO_WORDS && !segments.length;
   state.answer = isEmpty ? null : { ...doc.answer, warnings: [...doc.answer.warnings, ...doc.notes], segments };
   if (state.chosen.number && !segments.some(({ number }) => number === state.chosen.number)) choose();
@@ -194,7 +187,7 @@ $("word").addEventListener("keydown", (event) => {
 export function targetOf({ doc }, point, chosen) {
   const own = segmentOf(doc, chosen.number);
   if (chosen.isLocked || (own && !point.positive)) return own;
-  return doc.segments.find((one) => !one.isGone && holds(one, point)) ?? own;
+  return stacked(seen(doc)).findLast((one) => holds(one, point)) ?? own;
 }
 
 /** The prompt of a click or a box on a segment: its own with one more point, or a correction of its mask. */
@@ -205,6 +198,8 @@ export function promptOf(one, point, box) {
   const { size, counts } = one.mask;
   return { mask: { size, counts }, ...(point.positive ? places : { points: [point] }) };
 }
+
+const isUnchanged = (one, { area }, point) => area === one?.area && !holds(one, point);
 
 page.addEventListener("shown", ({ detail: { box, ...point } }) => {
   if (state.mode !== "picture") return; // in a clip, video.js starts an object
@@ -227,13 +222,15 @@ page.addEventListener("shown", ({ detail: { box, ...point } }) => {
     const { segments: _, warnings, ...rest } = answer;
     const [{ mask, area, bbox, label, class_index, score, quality }] = firstOf(answer);
     const doc = { ...picture.doc, answer: picture.doc.answer ?? { ...rest, absent: [], warnings: [] }, notes: warnings };
-    const fields = prompt.mask ? { mask, area, bbox, prompt: undefined } : { mask, area, bbox, score, quality, prompt };
+    const made = { mask, area, bbox };
+    const fields = prompt.mask ? corrected(picture.doc, one, made, point.positive) : { ...made, score, quality, prompt };
     const names = one?.isNamed || prompt.mask ? {} : { label, class_index };
     const fresh = { task: "prompt", ...fields, ...names };
     const [next, number] = one ? [withFields(doc, one.number, { ...fields, ...names }), one.number] : withObject(doc, fresh, !box);
     chosen.number = number;
     change(picture, next);
     emit("chosen");
+    if (isUnchanged(one, fields, point)) tell("Nothing was added: a click takes no pixels of other words, the brush does.");
   };
   const done = () => (state.pending = state.pending.filter((each) => each !== waits));
   inOrder(() => request(act, take, () => emit("shown", { box, ...point }), new AbortController())).finally(done);
@@ -246,10 +243,10 @@ page.addEventListener("stroke", ({ detail }) => {
     const { doc } = picture;
     const one = segmentOf(doc, chosen.number) ?? targetOf(picture, { ...detail.points[0], positive: true }, chosen);
     if (!one && !detail.adds) return tell("There is nothing to erase here.");
-    const fields = afterStroke(one, [picture.height, picture.width], detail);
-    const answer = doc.answer ?? { model: "by hand", size: [picture.height, picture.width], timings_ms: { total: 0 }, absent: [], warnings: [] };
-    const fresh = { task: "prompt", label: null, class_index: null, score: 1, quality: null, ...fields };
-    const [next, number] = one ? [withFields(doc, one.number, fields), one.number] : withNew({ ...doc, answer }, fresh);
+    const size = [picture.height, picture.width];
+    const answer = doc.answer ?? { model: "by hand", size, timings_ms: { total: 0 }, absent: [], warnings: [] };
+    const fresh = { task: "prompt", label: null, class_index: null, score: 1, quality: null };
+    const [next, number] = afterStroke({ ...doc, answer }, one, size, detail, fresh);
     chosen.number = number;
     change(picture, next);
     emit("chosen");
@@ -259,7 +256,7 @@ page.addEventListener("stroke", ({ detail }) => {
 /** Merges the segment at a point into the chosen one. */
 function merge(picture, point) {
   const one = segmentOf(picture.doc, state.chosen.number);
-  const other = picture.doc.segments.find((each) => each !== one && !each.isGone && holds(each, point));
+  const other = stacked(picture.doc.segments).findLast((each) => each !== one && !each.isGone && holds(each, point));
   state.isMerging = false;
   if (one && other) change(picture, merged(picture.doc, one, other));
   else tell("There is no other segment to merge it with.");

@@ -1,10 +1,6 @@
-// Databases in this browser (IndexedDB), and the project's: files, and pictures with their documents. Apart, so that files are read late.
-// Notes are kept here, too: browsers write localStorage seconds later, and a crash loses it.
+// Databases in this browser (IndexedDB), and the project's: files, read late, and pictures with their documents. Notes, too: a crash loses localStorage.
 
-/**
- * A function of names of stores and `act`: the result of `act` with these stores, once it is on disk. It rejects with a
- * DOMException, as when the disk is full.
- */
+/** A function of names of stores and `act`: the result of `act` with these, once it is on disk; rejects with a DOMException, as on a full disk. */
 export function databaseOf(name, create) {
   let database = null;
   const open = async () => {

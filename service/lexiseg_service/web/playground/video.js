@@ -1,5 +1,4 @@
-// Plays a clip from disk or a camera and segments the visible frame. Frames that pass while a request is running are
-// skipped: the next request is about the newest.
+// Plays a clip from disk or a camera and segments the visible frame: the newest one after each answer.
 
 import { EMPTY, withWords } from "./document.js";
 import * as engine from "./engine/server.js";
@@ -86,7 +85,6 @@ export async function openClip(file) {
 }
 
 export async function openCamera() {
-  // Browsers offer cameras in secure contexts only.
   if (!navigator.mediaDevices) return tell("The camera needs https, or a service on this computer.", true);
   const video = { facingMode: "environment", width: { ideal: 1920 }, height: { ideal: 1080 } };
   try {
@@ -132,8 +130,7 @@ async function play(source, name) {
   state.frame = null;
   emit("tab", "video");
   control();
-  // If the browser blocks autoplay, the visitor uses the button.
-  await clip.play().catch(() => null);
+  await clip.play().catch(() => null); // where the browser blocks autoplay, the visitor uses the button
   return true;
 }
 
@@ -229,8 +226,7 @@ function look() {
     emit("answered");
     if ($("record").checked) keep(frame, what, answer);
     const spent = performance.now() - began;
-    // Slow down the clip so that tracking keeps up.
-    pace = Math.min(1, Math.max(MIN_RATE, 1000 / ($("rate").value * spent)));
+    pace = Math.min(1, Math.max(MIN_RATE, 1000 / ($("rate").value * spent))); // slow enough for tracking to keep up
     clip.playbackRate = what.follow ? pace : 1;
     control();
     times = [...times, performance.now()].slice(-KEPT);

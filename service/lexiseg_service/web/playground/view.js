@@ -217,8 +217,7 @@ class View {
     this.dragged = null;
     clearTimeout(this.pressing);
     if (!this.corner || event.pointerType !== "touch") return;
-    // A long touch is a click with the opposite sign.
-    this.pressing = setTimeout(() => {
+    this.pressing = setTimeout(() => { // a long touch is a click with the opposite sign
       if (!this.corner || this.dragged) return;
       emit("shown", { ...this.corner, positive: !this.adding });
       this.corner = null;
@@ -300,8 +299,7 @@ class View {
 
   #key(event) {
     if (event.ctrlKey || event.metaKey) return;
-    // A fortieth of the visible part; one pixel with Shift.
-    const step = event.shiftKey ? 1 : (Math.max(this.image.width, this.image.height) / 40) * (this.#least() / this.zoom);
+    const step = event.shiftKey ? 1 : (Math.max(this.image.width, this.image.height) / 40) * (this.#least() / this.zoom); // a fortieth of what is visible
     const actions = {
       ArrowLeft: () => this.#step(-step, 0),
       ArrowRight: () => this.#step(step, 0),
@@ -340,8 +338,7 @@ class View {
   #step(x, y) {
     const at = this.cross ?? { x: this.image.width / 2, y: this.image.height / 2 };
     this.cross = { x: within(at.x + x, this.image.width), y: within(at.y + y, this.image.height) };
-    // Scroll just enough to keep the cross visible.
-    const seen = this.#onCanvas(this.cross);
+    const seen = this.#onCanvas(this.cross); // scrolls just enough to keep it visible
     const beyond = (place, size) => Math.min(place, 0) + Math.max(place - size, 0);
     this.#put(this.left - beyond(seen.x, this.canvas.width), this.top - beyond(seen.y, this.canvas.height));
     emit("hover", this.cross);

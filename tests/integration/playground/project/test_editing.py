@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from playwright.sync_api import Page, expect
 
 from tests import coco
-from tests.integration.playground.asking import SIZE, add, choose, drag, expect_result, place, segments
+from tests.integration.playground.asking import SIZE, add, choose, drag, expect_result, place, segments, until_resolved
 
 SEGMENTS = """async () => {
     const { state } = await import("/playground/page.js");
@@ -60,8 +60,8 @@ def test_a_click_on_what_a_word_found_refines_it(page: Page) -> None:
     expect(page.locator("#corrected")).to_have_text("building")
     expect(segments(page)).to_have_count(2)
     assert [one["label"] for one in held(page)] == ["sky", "building"]
-    page.mouse.click(*place(page, 200, 330))  # what is missing of it
-    page.wait_for_function(f"async () => (await ({SEGMENTS})())[1].area > {before[1]['area']}")
+    page.mouse.click(*place(page, 560, 330))  # what is missing of it
+    until_resolved(page, f"async () => (await ({SEGMENTS})())[1].area > {before[1]['area']}")
     expect(segments(page)).to_have_count(2)
 
 
@@ -85,11 +85,25 @@ def test_clicks_made_while_an_answer_is_on_its_way_all_count(page: Page) -> None
     for x, y in places:
         page.mouse.click(*place(page, x, y))
 
-    page.wait_for_function(f"async () => (await ({STEPS})()) === {steps_before + 3}")
+    until_resolved(page, f"async () => (await ({STEPS})()) === {steps_before + 3}")
     mask = masks(page)[1]
 
     assert [bool(mask[y, x]) for x, y in places] == [True] * 3
     expect(segments(page)).to_have_count(2)
+
+
+def test_a_click_takes_no_pixels_of_another_word(page: Page) -> None:
+    labelled(page, "sky", "building")
+    sky, building = masks(page)
+    page.get_by_role("button", name="Correct building").click()
+
+    page.mouse.click(*place(page, 320, 20))  # on the sky
+
+    expect_result(page, "Nothing was added: a click takes no pixels of other words")
+    np.testing.assert_array_equal(masks(page), [sky, building])
+    page.mouse.click(*place(page, 560, 330))
+    until_resolved(page, f"async () => (await ({SEGMENTS})())[1].area > {building.sum()}")
+    np.testing.assert_array_equal(masks(page)[0], sky)
 
 
 def test_a_brush_paints_a_round_line_and_an_eraser_takes_it_away(page: Page) -> None:

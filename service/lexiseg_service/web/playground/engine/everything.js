@@ -1,5 +1,4 @@
-// Task "everything": masks for a grid of point prompts, as in the service (methods/tiny/proposals). Points whose object
-// is probably covered by earlier masks are skipped.
+// Task "everything": masks for a grid of points, as in the service (methods/tiny/proposals), but of those that masks probably cover already.
 
 const FINER = 2; // mask pixels per cell of the maps, on each axis
 

@@ -15,11 +15,8 @@ export async function rowOf(rules, picture, prompt, run) {
   return Float32Array.from(row.data);
 }
 
-/**
- * A class computed from its examples: `alone` and `besideWords`, its vectors without and with words; `covered`, 1 for
- * background words of the same meaning; `withoutNegatives` (removes the direction of negative examples from a vector);
- * and `groups` of cells, if there are negative examples.
- */
+// Of `learned`: `alone` and `besideWords` are a class's vectors without and with words; `covered`: 1 for background words of the same meaning.
+/** A class computed from its examples; `withoutNegatives` takes the direction of negative ones from a vector; with these there are `groups` of cells. */
 export async function learned(rules, { name, examples = [], negatives = [] }, run) {
   if (!examples.length) return { alone: [], besideWords: [], withoutNegatives: (vector) => vector, groups: [] };
   const [positives, negativeRows] = await Promise.all([examples, negatives].map((some) => Promise.all(some.map(({ kept }) => storedRow(kept, name)))));

@@ -25,10 +25,8 @@ function axis(cells, pixels) {
   return { low, weight };
 }
 
-/**
- * Inputs `at` and `weights` of each output along an axis, as in OpenCV: by covered area, or between two inputs, in units of
- * 1 / `whole`. `steps`: OpenCV's interpolation for an axis that is enlarged while the picture becomes smaller.
- */
+// `steps`: OpenCV's interpolation for an axis that is enlarged while the picture becomes smaller.
+/** Inputs `at` and `weights` of each output along an axis, as in OpenCV: by covered area, or between two inputs, in units of 1 / `whole`. */
 function taps(from, to, area, steps, whole) {
   const scale = from / to;
   return Array.from({ length: to }, (_, place) => {
@@ -48,9 +46,8 @@ function taps(from, to, area, steps, whole) {
 }
 
 /**
- * Resizes a picture from size `from` to `to` [height, width], bit-exact with OpenCV: by area if it becomes smaller, else
- * linear. The first `kept` of `channels` numbers of each pixel are used.
- *
+ * Resizes a picture from size `from` to `to` [height, width], bit-exact with OpenCV: by area if it becomes smaller, else linear. The first
+ * `kept` of `channels` numbers of each pixel are used.
  * @param {number[]} from @param {number[]} to @param {any} Kind of the array; clamped bytes are rounded, halves to even
  */
 export function resized(source, from, to, channels, kept, linear = false, Kind = Uint8ClampedArray) {
@@ -94,13 +91,8 @@ export function resized(source, from, to, channels, kept, linear = false, Kind =
   return target;
 }
 
-/**
- * Label and probability of each pixel of an image [H, W] by bilinear upsampling of scores [K, h, w], and the sum of
- * probabilities (`votes`) of each label.
- *
- * Interpolated scores stay between those of the four corners: only labels that can win in a cell are upsampled there.
- * Maps are in column-major order; ties go to the first label.
- */
+// Interpolated scores stay between those of the four corners: only labels that can win in a cell are upsampled there. Column-major maps.
+/** Label and probability of each pixel [H, W] by bilinear upsampling of scores [K, h, w], and the sum of these (`votes`) of each label. */
 export function winners(scores, count, [h, w], [H, W]) {
   const [y, x, cells] = [axis(h, H), axis(w, W), h * w];
   const total = logSumExp(scores, count, cells);

@@ -1,7 +1,6 @@
 // Prompts: masks for clicks and boxes, refined by the object's colours and its box, corrected by points, as in the service.
-//
-// A `picture` here is a view: `size` [H, W] in pixels of the question, `cells` [h, w], `shared` and `palette` (cached graph
-// outputs), and `look(look)`, the view of a part. Masks are logits [h * w].
+// A `picture` here is a view: `size` [H, W] in pixels of the question, `cells` [h, w], `shared` and `palette` (cached graph outputs), and
+// `look(look)`, the view of a part. Masks are logits [h * w].
 
 import { cut, resized, scaled } from "./maps.js";
 import { encoded, pixelsIn } from "../masks.js";
@@ -28,9 +27,22 @@ async function coloured(rules, picture, prompt, run) {
   const shown = { ...inputsOf(picture, { points, box }), ...(await picture.shared()) };
   const isClick = !box && points.length === 1 && points[0].positive !== false;
   const { masks, quality } = await (isClick ? run("lone-point", { ...shown, point: [shown.points[0], [2]] }) : run("sure-prompt", shown));
-  const { mask, sure } = await run("choose-mask", { ...shown, masks, quality, ...(await picture.palette()) });
+  const some = prompt.smallest ? smallestAround(picture, points[0], masks, quality) : { masks, quality };
+  const { mask, sure } = await run("choose-mask", { ...shown, ...some, ...(await picture.palette()) });
   const answer = { mask, quality: sure.data[0] };
   return corrections.length ? corrected(rules, picture, answer, [...points, ...corrections], points.length, run) : answer;
+}
+
+/** Of the head's masks for a point the smallest that holds it; all where none does. */
+function smallestAround({ size: [H, W], cells }, { x, y }, masks, quality) {
+  const n = masks.data.length / quality.data.length;
+  const pixel = Math.min(Math.floor(x), W - 1) * H + Math.min(Math.floor(y), H - 1);
+  const each = Array.from(quality.data, (logit, i) => ({ mask: masks.data.slice(i * n, (i + 1) * n), logit }));
+  const holding = each.filter(({ mask }) => cut(mask, cells, [H, W])[pixel]);
+  if (!holding.length) return { masks, quality };
+  const areaOf = ({ mask }) => mask.filter((logit) => logit >= 0).length;
+  const { mask, logit } = holding.reduce((least, one) => (areaOf(one) < areaOf(least) ? one : least));
+  return { masks: [mask, [1, ...cells]], quality: [Float32Array.of(logit), [1]] };
 }
 
 const bySign = (points = []) => [true, false].map((sign) => points.filter(({ positive = true }) => positive === sign));
@@ -101,7 +113,7 @@ async function lookedAt(rules, picture, { crop, prompt }, run) {
   return { mask: (await run("widen", { mask, ...place })).whole, quality };
 }
 
-// Corrections of a mask: positive points and the box add to it, a negative point removes the object that a click there selects
+// Corrections of a mask: a point adds the smallest mask that holds it, a box what it shows; a negative point removes the object there
 
 async function correct(rules, picture, { points = [], box, mask }, run) {
   const { certain, max_answers: maxAnswers } = rules.prompts;
@@ -112,8 +124,8 @@ async function correct(rules, picture, { points = [], box, mask }, run) {
   let logits = Float32Array.from(shares, (_, i) => (2 * shares[(i % w) * h + Math.floor(i / w)] - 1) * certain);
   const repaint = (shown, number) => cut(shown, cells, size).forEach((each, pixel) => each && (pixels[pixel] = number));
   let quality = 0;
-  if (positives.length || box) {
-    const added = await predict(rules, picture, { points: positives, box }, run);
+  for (const one of box ? [{ points: positives, box }] : positives.map((point) => ({ points: [point], smallest: true }))) {
+    const added = await predict(rules, picture, one, run);
     repaint(added.mask, 1);
     logits = logits.map((logit, cell) => Math.max(logit, added.mask[cell]));
     quality = added.quality;

@@ -4,10 +4,8 @@ import { learned } from "./examples.js";
 import { winners } from "./maps.js";
 import { encoded, parts } from "../masks.js";
 
-/**
- * The encoded classes of a question: `classes` {name, threshold, texts, stuff}, `texts` (vectors of words and examples),
- * `drops` (whether there is a background), and the `inputs` of the graph `scores`.
- */
+// `drops`: whether there is a background.
+/** The encoded classes of a question: `classes` {name, threshold, texts, stuff}, `texts` (vectors of words and examples), and `inputs` of `scores`. */
 export async function bankOf(rules, question, read, run) {
   const entries = (question.classes ?? []).map((one) => (typeof one === "string" ? { name: one } : one));
   if (!entries.length) throw new Error("Type a word first.");
@@ -98,17 +96,14 @@ export async function segmentsOf(rules, question, bank, { features, cells, size 
   return { task: question.task ?? "semantic", segments: numbered, absent: absent.map(({ name }) => name) };
 }
 
-/**
- * Connected regions of each class, the largest first; stuff is one region (panoptic) or left out. With the `presence` of
- * classes in the picture, only regions that are probably whole things; without it, all.
- */
+// With the `presence` of classes in the picture, only regions that are probably whole things; without it, all.
+/** Connected regions of each class, the largest first; stuff is one region (panoptic) or left out. */
 async function thingsOf(rules, classes, presence, { labels, probability }, height, task, run) {
   const { min_share: minShare } = rules.regions;
   const { ids, owner, areas } = parts(labels, height); // the map is in column-major order
   const votes = new Float64Array(owner.length);
   ids.forEach((id, pixel) => (votes[id] += probability[pixel]));
-  // The background's regions have the number of no class.
-  const numbered = Array.from(owner, (index) => Math.min(index, classes.length - 1));
+  const numbered = Array.from(owner, (index) => Math.min(index, classes.length - 1)); // the background's regions have the number of no class
   const pieceInputs = piecesOf(numbered, Array.from(votes, (sum, id) => sum / areas[id]), Array.from(areas, (area) => area / labels.length));
   const believed = presence && (await run("things", { presence, ...pieceInputs })).thing.data;
   const smallest = Math.max(1, Math.trunc(minShare * labels.length));

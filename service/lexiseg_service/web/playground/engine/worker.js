@@ -52,8 +52,7 @@ const acts = {
   describe: () => [rules.card],
   segment: timed(segment),
   prompt: timed(prompt),
-  // An example of a class, as an entry of a question.
-  examples: async (picture, prompt) => ({ kept: await keep(await rowOf(rules, await pictureOf(picture), prompt, run)) }),
+  examples: async (picture, prompt) => ({ kept: await keep(await rowOf(rules, await pictureOf(picture), prompt, run)) }), // as an entry of a question
 };
 
 async function loaded() {

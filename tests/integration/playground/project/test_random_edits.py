@@ -1,0 +1,306 @@
+"""After every edit all exports hold, pixel by pixel, what the canvas shows."""
+
+import base64
+import io
+import json
+import random
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests import coco
+from tests.integration.playground.asking import SIZE, add, choose, place, segments, settled
+from tests.integration.playground.project.test_editing import labelled, masks, stroke
+
+EDITS = 12
+HEIGHT, WIDTH = SIZE
+
+# The name of the segment whose colour each pixel of the canvas's masks has, as its place in `names`; 0: none.
+SCREEN = """async () => {
+    const { colourOf, state } = await import("/playground/page.js");
+    const { view } = await import("/playground/view.js");
+    if (!state.answer) return { names: [], numbers: btoa("") };
+    const { width, height } = view.fills;
+    const context = new OffscreenCanvas(width, height).getContext("2d");
+    context.drawImage(view.fills, 0, 0);
+    const { data } = context.getImageData(0, 0, width, height);
+    const names = state.answer.segments.map(({ label }) => label ?? "object");
+    const channels = (text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
+    const inks = state.answer.segments.map(({ colour }) => channels(colourOf(colour)));
+    const numbers = new Uint8Array(width * height);
+    for (let i = 0; i < numbers.length; i++) {
+        if (!data[4 * i + 3]) continue;
+        const differences = (ink) => ink.map((value, channel) => Math.abs(value - data[4 * i + channel]));
+        const away = inks.map((ink) => Math.max(...differences(ink)));
+        numbers[i] = 1 + away.indexOf(Math.min(...away));
+    }
+    const parts = [];
+    for (let i = 0; i < numbers.length; i += 4096) parts.push(String.fromCharCode(...numbers.subarray(i, i + 4096)));
+    return { names, numbers: btoa(parts.join("")) };
+}"""
+
+TOP = """async () => {
+    const { state } = await import("/playground/page.js");
+    return Array.from(state.map.cells);
+}"""
+
+TRAINED_ON = """async () => {
+    const [{ projectFiles }, { flat }, { all }] = await Promise.all([
+        import("/playground/export.js"), import("/playground/document.js"), import("/playground/project.js"),
+    ]);
+    const files = new Map(projectFiles(all(), flat));
+    return files.get("annotations/instances_default.json")();
+}"""
+
+Names = NDArray[np.object_]  # [H, W], "" where nothing is
+Layers = Iterable[tuple[str, NDArray[np.bool_]]]  # the last on top
+
+
+def screen(page: Page) -> Names:
+    """What the canvas shows."""
+    seen: dict[str, Any] = page.evaluate(SCREEN)
+    numbers = np.frombuffer(base64.b64decode(seen["numbers"]), np.uint8)
+    if not len(numbers):
+        return np.full(SIZE, "", object)
+    names: Names = np.array(["", *seen["names"]], object)[numbers.reshape(SIZE)]
+    return names
+
+
+def painted(layers: Layers) -> Names:
+    names = np.full(SIZE, "", object)
+    for name, mask in layers:
+        names[mask] = name
+    return names
+
+
+def filled(*loops: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Pixels whose centre is inside loops [N, 2] of corners, by the even-odd rule."""
+    ends = [np.concatenate([loop, np.roll(loop, -1, 0)], 1) for loop in loops]
+    x0, y0, x1, y1 = np.concatenate(ends).T
+    first, beyond = (np.ceil(bound(y0, y1) - 0.5).astype(int) for bound in (np.minimum, np.maximum))
+    edge = np.repeat(np.arange(len(first)), beyond - first)  # of each row that an edge crosses
+    row = np.arange(len(edge)) - np.searchsorted(edge, edge) + first[edge]
+    x = x0[edge] + (row + 0.5 - y0[edge]) / (y1 - y0)[edge] * (x1 - x0)[edge]
+    crossings = np.zeros((HEIGHT, WIDTH + 1), int)
+    np.add.at(crossings, (row, np.ceil(x - 0.5).astype(int)), 1)
+    inside: NDArray[np.bool_] = crossings.cumsum(1)[:, :-1] % 2 == 1
+    return inside
+
+
+def of_coco(files: dict[str, bytes]) -> Layers:
+    read = json.loads(files["annotations/instances_default.json"])
+    names = {category["id"]: category["name"] for category in read["categories"]}
+    return [(names[one["category_id"]], coco.decode(one["segmentation"]).astype(bool)) for one in read["annotations"]]
+
+
+def of_yolo(files: dict[str, bytes]) -> Layers:
+    names = [json.loads(line.partition(": ")[2]) for line in files["data.yaml"].decode().splitlines()[3:]]
+    for line in files["labels/china.txt"].decode().splitlines():
+        number, *places = line.split()
+        corners = np.array(places, float).reshape(-1, 2) * (WIDTH, HEIGHT)
+        yield names[int(number)], filled(np.rint(corners))
+
+
+def of_label_studio(files: dict[str, bytes]) -> Layers:
+    results = json.loads(files["label-studio.json"])[0]["predictions"][0]["result"]
+    values = [one["value"] for one in results]
+    corners = [np.rint(np.array(one["points"]) * (WIDTH / 100, HEIGHT / 100)) for one in values]
+    return [(one["polygonlabels"][0], filled(loop)) for one, loop in zip(values, corners, strict=True)]
+
+
+def of_cvat(files: dict[str, bytes]) -> Layers:
+    found = ElementTree.fromstring(files["cvat.xml"]).findall("image/mask")
+    layers = []
+    for one in sorted(found, key=lambda each: int(each.attrib["z_order"])):
+        left, top, across, down = (int(one.attrib[key]) for key in ("left", "top", "width", "height"))
+        runs = [int(run) for run in one.attrib["rle"].split(",")]
+        mask = np.zeros(SIZE, bool)
+        mask[top : top + down, left : left + across] = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(
+            down, across
+        )
+        layers.append((one.attrib["label"], mask))
+    return layers
+
+
+def of_geojson(files: dict[str, bytes]) -> Layers:
+    for one in json.loads(files["geojson/china.geojson"])["features"]:
+        rings = [np.array(ring[:-1], float) for part in one["geometry"]["coordinates"] for ring in part]
+        yield one["properties"]["label"] or "object", filled(*rings)
+
+
+def of_label_maps(files: dict[str, bytes]) -> Layers:
+    names = json.loads(files["label-maps/classes.json"])
+    numbers = np.asarray(Image.open(io.BytesIO(files["label-maps/china.png"])))
+    assert files["voc/SegmentationClass/china.png"] == files["label-maps/china.png"]
+    return [(name, numbers == number) for number, name in enumerate(names) if number]
+
+
+def of_voc_objects(files: dict[str, bytes]) -> Layers:
+    """The objects, named as in COCO, whose order they have."""
+    numbers = np.asarray(Image.open(io.BytesIO(files["voc/SegmentationObject/china.png"])))
+    return [(name, numbers == number) for number, (name, _) in enumerate(of_coco(files), 1)]
+
+
+READERS: tuple[Callable[[dict[str, bytes]], Layers], ...] = (
+    of_coco,
+    of_yolo,
+    of_label_studio,
+    of_cvat,
+    of_geojson,
+    of_label_maps,
+    of_voc_objects,
+)
+
+
+def unpacked(page: Page, selector: str) -> dict[str, bytes]:
+    with page.expect_download() as download:
+        page.click(selector)
+    with zipfile.ZipFile(io.BytesIO(download.value.path().read_bytes())) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def check(page: Page, selector: str, what: object) -> None:
+    """Compare the exports behind a button with the canvas."""
+    shows = screen(page)
+    files = unpacked(page, selector)
+    for read in READERS:
+        different = painted(read(files)) != shows
+        pairs = Counter(zip(painted(read(files))[different], shows[different], strict=True))
+        assert not pairs, f"{read.__name__} after {what}: (export, canvas) {dict(pairs)}"
+
+
+class Visitor:
+    """Does one thing after the other, by a seed."""
+
+    def __init__(self, page: Page, seed: int) -> None:
+        self.page = page
+        self.random = random.Random(seed)
+        self.words = ["water", "wall"]
+        self.done: list[object] = []
+
+    def point(self) -> tuple[float, float]:
+        return self.random.uniform(20, WIDTH - 20), self.random.uniform(20, HEIGHT - 20)
+
+    def sign(self, value: str) -> None:
+        self.page.check(f"[name=sign][value={value}]")
+
+    def correct(self) -> None:
+        """Choose a segment of the list, or none."""
+        pens = self.page.locator("#segments .correct[aria-pressed=false]")
+        if pens.count() and self.random.random() < 0.8:
+            pens.nth(self.random.randrange(pens.count())).click()
+        else:
+            self.page.press("#canvas", "n")
+
+    def brush(self) -> None:
+        self.correct()
+        self.sign(self.random.choice(["brush", "brush", "brush", "eraser"]))
+        self.page.fill("#radius", str(self.random.randint(10, 60)))
+        stroke(self.page, self.point(), self.point())
+
+    def click(self) -> None:
+        self.correct()
+        self.sign(self.random.choice(["add", "add", "remove"]))
+        self.page.mouse.click(*place(self.page, *self.point()))
+
+    def undo(self) -> None:
+        self.page.press("#canvas", "Control+z")
+
+    def redo(self) -> None:
+        self.page.press("#canvas", "Control+Shift+z")
+
+    def delete(self) -> None:
+        self.correct()
+        self.page.press("#canvas", "d")
+
+    def rename(self) -> None:
+        self.correct()
+        self.page.press("#canvas", str(self.random.randint(1, 3)))
+
+    def split(self) -> None:
+        self.correct()
+        self.page.press("#canvas", "s")
+
+    def ask(self) -> None:
+        if self.words:
+            add(self.page, self.words.pop())
+
+    def act(self) -> None:
+        """One of its acts; the canvas is painted after it."""
+        acts = [self.brush] * 6 + [self.click] * 3 + [self.undo] * 2 + [self.redo, self.delete, self.rename, self.split]
+        act = self.random.choice([*acts, self.ask])
+        act()
+        self.done.append(act.__name__)
+        settled(self.page)
+
+
+@pytest.mark.parametrize("task", ["semantic", "panoptic", "instance"])
+def test_exports_equal_the_canvas_after_random_edits(page: Page, task: str) -> None:
+    page.check(f"[name=task][value={task}]")
+    choose(page)
+    add(page, "sky", "building", "trees")
+    expect(page.locator("#chips li")).to_have_count(3)
+    settled(page)
+    page.evaluate("['export', 'many'].forEach((id) => (document.getElementById(id).open = true))")
+    visitor = Visitor(page, seed=13)
+
+    for number in range(EDITS):
+        visitor.act()
+        if segments(page).count():
+            check(page, "#export-project" if number % 6 == 5 else "#zip", visitor.done)
+
+
+def test_the_word_that_was_painted_last_has_the_pixels(page: Page) -> None:
+    labelled(page, "sky", "building")
+    sky, building = masks(page)
+    page.get_by_role("button", name="Correct building").click()
+    page.check("[name=sign][value=brush]")
+
+    stroke(page, (100, 60), (400, 60))
+
+    settled(page)
+    left, grown = masks(page)
+    assert grown.sum() > building.sum() + 1000
+    np.testing.assert_array_equal(left, sky & ~grown)
+    assert (screen(page)[60, 100:400] == "building").all()
+    page.keyboard.press("Control+z")
+    settled(page)
+    np.testing.assert_array_equal(masks(page), [sky, building])
+    page.keyboard.press("Control+Shift+z")
+    add(page, "tree")
+    page.locator("#chips li").nth(2).wait_for()
+    settled(page)
+    again = masks(page)
+    assert not (again[0] & grown).any()  # what the service finds again does not take it back
+    np.testing.assert_array_equal(again[1], grown)
+
+
+def test_objects_may_overlap_and_the_last_corrected_is_seen(page: Page) -> None:
+    choose(page)
+    page.check("[name=sign][value=brush]")
+    page.fill("#radius", "30")
+    stroke(page, (100, 100), (300, 100))
+    page.press("#canvas", "n")
+    stroke(page, (200, 200), (200, 20))
+    settled(page)
+    first, second = masks(page)
+    page.get_by_role("button", name="Correct object 1").click()
+
+    stroke(page, (120, 100), (280, 100))
+
+    settled(page)
+    shows = page.evaluate(TOP)
+    assert (first & second).any()
+    np.testing.assert_array_equal(masks(page)[1], second)
+    assert (np.array(shows).reshape(SIZE)[100, 120:280] == 1).all()
+    trained = [mask for _, mask in of_coco({"annotations/instances_default.json": page.evaluate(TRAINED_ON)})]
+    assert not (trained[0] & trained[1]).any()
+    assert {int(mask.sum()) for mask in trained} == {np.count_nonzero(np.equal(shows, number)) for number in (1, 2)}
