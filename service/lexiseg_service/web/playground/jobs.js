@@ -1,10 +1,11 @@
 // Jobs and trainings of a service that offers them: it asks about the project's pictures, or tunes a model on them.
 
+import { flat } from "./document.js";
 import { download, remove, request } from "./engine/server.js";
 import { distinct, projectFiles, save } from "./export.js";
 import { zip } from "./formats.js";
-import { $, button, element, emit, refill, refuse, state, tell, timeOf, wordsQuestion } from "./page.js";
-import { all, fileOf } from "./project.js";
+import { $, button, element, emit, page, refill, refuse, state, tell, timeOf, wordsQuestion } from "./page.js";
+import { all, fileOf, later } from "./project.js";
 
 const POLL = 2000; // milliseconds
 const FORMATS = { coco: "coco.json", yolo: "yolo.zip", jsonl: "answers.jsonl" };
@@ -14,10 +15,10 @@ const waiting = {};
 const running = new Set(); // ids of trainings that run, or whose model is not in the list yet
 const isOpen = ({ state: stage }) => ["waiting", "running"].includes(stage);
 
-/** Shows the jobs or trainings, again and again while one runs. Where the service has none, or not for this key, nothing shows. */
+/** Shows the jobs or trainings, again and again while one runs; nothing where the service offers none to this key. */
 async function list(kind) {
   clearTimeout(waiting[kind]);
-  const some = (await request("GET", `/v1/${kind}`).catch(() => ({})))[kind];
+  const some = state.features.includes(kind) && (await request("GET", `/v1/${kind}`).catch(() => ({})))[kind];
   $(kind).hidden = !some;
   if (!some) return;
   refill(`${kind}-list`, some.map((one) => element("li", {}, ...LINES[kind](one))));
@@ -62,19 +63,20 @@ async function create(kind, files, query, taken) {
   await list(kind);
 }
 
-$("run-job").addEventListener("click", () => {
+$("run-job").addEventListener("click", () => later("The job", () => {
   const [question, pictures] = [wordsQuestion(), all()];
   if (!question || !pictures.length) return tell("Choose pictures first, and type the words or choose everything.", true);
   const names = distinct(pictures.map(({ name }) => name));
   const files = pictures.map((picture, index) => [names[index], () => fileOf(picture)]);
   return create("jobs", files, { question, to: "coco" }, `The service asks about ${pictures.length} pictures; this page may be closed meanwhile.`);
-});
-$("train").addEventListener("submit", () => {
-  const files = projectFiles(all());
+}));
+$("train").addEventListener("submit", () => later("The training", () => {
+  const files = projectFiles(all(), flat); // a trainer puts the smaller of two objects above
   const query = { name: $("new-model").value.trim(), ...($("model").value && { start: $("model").value }) };
   if (files) create("trainings", [...files].filter(([path]) => TRAINED_ON.test(path)), query, "The service trains; this page may be closed meanwhile.");
-});
+}));
 for (const kind of Object.keys(LINES)) {
   $(kind).addEventListener("toggle", () => list(kind));
+  page.addEventListener("offered", () => list(kind));
   list(kind);
 }

@@ -16,8 +16,7 @@ const questionFromAddress = (async () => JSON.parse(decodeURIComponent(location.
 const viewLoaded = Promise.all([import("./answer.js"), import("./view.js"), import("./edit.js"), import("./project.js")]);
 const project = () => viewLoaded.then((modules) => modules[3]);
 
-// Covers failed imports and failed downloads of example pictures.
-window.addEventListener("unhandledrejection", (event) => {
+window.addEventListener("unhandledrejection", (event) => { // of imports and downloads of example pictures
   if (!(event.reason instanceof TypeError && /fetch|load|import/i.test(event.reason.message))) return;
   event.preventDefault();
   tell("A part of the page cannot be loaded: is there a network?", true);
@@ -46,20 +45,21 @@ $("export").addEventListener("click", async ({ target }) => {
   if (target.type === "button") (await import("./export.js")).act(target);
 });
 
-/** Fills a menu with names, after its default entry. */
+/** Fills a menu with names, after its default entry; what is chosen stays where it is offered. */
 function fill(id, names) {
+  const { value } = $(id);
   $(id).replaceChildren(...$(id).querySelectorAll("[value='']"), ...names.map((name) => new Option(name)));
+  $(id).dataset.isFilled = "yes";
+  restore({ [id]: value });
 }
 
 /** Fills the menus of models and vocabularies. Rejects without a required key; a key may be denied vocabularies only. */
 async function offer() {
-  const chosen = settings();
-  state.models = await engine.describe();
-  const listed = engine.vocabularies().then((all) => fill("vocabulary", all.map(({ name }) => name)), () => null);
+  Object.assign(state, await engine.describe());
+  emit("offered");
+  engine.vocabularies().then((all) => fill("vocabulary", all.map(({ name }) => name)), () => null);
   fill("model", state.models.map(({ name }) => name));
   fill("refine", [...new Set(state.models.flatMap(({ refinements = [] }) => refinements))]);
-  if ((await questionFromAddress).vocabulary) await listed;
-  restore({ ...chosen, words: null, task: null, background: undefined });
 }
 
 /** Disables the tasks that the chosen model does not support. */
@@ -100,8 +100,7 @@ $("another").addEventListener("click", () => {
   (state.mode === "picture" ? $("file") : $("clip")).focus();
 });
 
-// Not needed before there is a picture.
-page.addEventListener("turned", () => import("./preview.js"), { once: true });
+page.addEventListener("turned", () => import("./preview.js"), { once: true }); // not needed before there is a picture
 
 async function openPicture(file) {
   const own = (turn += 1);
@@ -188,11 +187,12 @@ $("pan").addEventListener("click", async () => {
 async function start() {
   const query = await questionFromAddress;
   restore(query);
+  // At once, beside the engine, which may take seconds: an empty page looks like a loss.
+  const opened = project().then(({ open }) => open(query.words.length > 0)).then(() => JSON.stringify(settings()));
   await offer().catch(refuseOffer); // the visitor may add words meanwhile
-  restore({ ...query, words: null, task: null, background: undefined });
-  offerTasks(); // for the model in the URL
-  await (await project()).open(query.words.length > 0);
-  emit("answered");
+  offerTasks();
+  if ((await opened) !== JSON.stringify(settings())) emit("changed"); // a menu no longer offers what was chosen
+  if (!state.answer) emit("answered");
   document.body.dataset.ready = "yes";
 }
 

@@ -3,7 +3,10 @@
 import { opened } from "./decode.js";
 import { EMPTY, NO_WORDS, change, withWords } from "./document.js";
 import * as engine from "./engine/server.js";
-import { $, baseName, drawn, element, emit, page, problemOf, refusalText, refuse, restore, settings, state, tell, timeOf, withRetry, wordsQuestion } from "./page.js";
+import {
+  $, baseName, drawn, element, emit, page, persist, problemOf, queueOf, refusalText, refuse, restore, settings, state, tell, timeOf,
+  withRetry, wordsQuestion,
+} from "./page.js";
 import * as store from "./store.js";
 
 const THUMB = 96; // pixels of the longer side
@@ -13,7 +16,7 @@ const MAX_NAMES = 3; // of skipped pictures in the message
 const [SHOWN, QUESTION] = ["shown", "question"]; // names of notes: the key of the picture that is shown, the settings
 let pictures = []; // {key, name, bytes, width, height, thumb, line, doc, past, future}; `file` and `image` where they are needed
 let strip = []; // the same in the order of the filmstrip
-let control = null; // AbortController of what runs over all pictures
+let control = null; // AbortController of what runs, or ran last, over all pictures
 let shown = 0; // counts the pictures that were shown
 
 const stateOf = ({ doc }) => (doc.isReviewed ? "reviewed" : doc.segments.some(({ isGone }) => !isGone) ? "labelled" : doc.asked === NO_WORDS ? "new" : "empty");
@@ -24,16 +27,28 @@ function sureness({ doc }) {
   return Number(doc.isReviewed) + Math.min(1, ...scores);
 }
 
+const inTurn = queueOf(); // what runs over all pictures: nothing ends what was begun before
+
+/** Acts after what runs over all pictures, and says that it waits. `what`: as "Labelling". */
+export function later(what, act) {
+  if (inTurn.isBusy()) $("note").textContent = `${what} begins after what runs now.`;
+  return inTurn(act);
+}
+
 /** Opens the project of the last visit, with its question unless there is another. */
-export async function open(hasQuestion) {
+export const open = (hasQuestion) => inTurn(async () => {
   const [kept, last, question] = await Promise.all([store.load(), store.read(SHOWN), store.read(QUESTION)]).catch(() => [[]]);
-  pictures = kept.map((one) => ({ ...one, id: null, past: [], future: [], isKept: true }));
-  if (!pictures.length) return;
+  const isAdded = ({ key }) => pictures.some((one) => one.key === key); // meanwhile
+  const old = kept.filter((one) => !isAdded(one)).map((one) => ({ ...one, id: null, past: [], future: [], isKept: true }));
+  pictures = [...old, ...pictures];
+  drawStrip();
+  if (!old.length) return;
+  document.body.dataset.opens = "yes"; // hides the start screen while a picture is decoded
   $("many").open = pictures.length > 1;
   if (!hasQuestion) restore(question ?? {});
-  drawStrip();
-  await show(pictures.find(({ key }) => key === last) ?? pictures[0]);
-}
+  if (!state.picture) await show(old.find(({ key }) => key === last) ?? old[0]);
+  delete document.body.dataset.opens;
+});
 
 /** Adds a decoded picture, as of `opened`; returns it as one of the project. @returns {any} */
 export function add({ image, file, ...picture }, name = file.name || "picture") {
@@ -54,6 +69,7 @@ export function add({ image, file, ...picture }, name = file.name || "picture") 
 
 /** Stores a picture, with its file until that is stored; what fails is tried again with the next change. */
 async function save(one) {
+  if (!pictures.includes(one)) return; // erased meanwhile
   const { key, name, bytes, width, height, note, thumb, doc } = one;
   const file = one.isKept ? null : one.file;
   await store.keep({ key, name, bytes, width, height, note, thumb, doc }, file).then(() => Object.assign(one, { isKept: true, unkept: "" }), (problem) => {
@@ -139,9 +155,8 @@ function accept() {
 
 /** Acts on all, `width` at a time, with progress; what is refused costs itself alone. Tells how many were done. */
 async function each(items, width, participle, nameOf, act) {
-  control?.abort();
-  const own = (control = new AbortController());
-  const { signal } = own;
+  control = new AbortController();
+  const { signal } = control;
   const [refused, began] = [[], performance.now()];
   let done = 0;
   $("progress").hidden = false;
@@ -161,12 +176,11 @@ async function each(items, width, participle, nameOf, act) {
     }
   };
   const how = await Promise.all(Array.from({ length: width }, all)).then(() => "", (problem) => {
-    own.abort(); // of the others
+    control.abort(); // of the others
     if (problem.name === "AbortError") return "Stopped. ";
     if (problem.status === undefined) throw problem;
     return `${refusalText(problem, () => null)} `;
   });
-  if (signal !== control.signal) return;
   $("progress").hidden = true;
   const more = refused.length > MAX_NAMES ? ` And ${refused.length - MAX_NAMES} more.` : "";
   const leftOut = refused.length ? ` Left out: ${refused.slice(0, MAX_NAMES).join(" ")}${more}` : "";
@@ -179,19 +193,23 @@ export async function addAll(files) {
   if (!files.length) return tell("There are no pictures among these files.", true);
   navigator.storage?.persist?.(); // a browser may ask its user, so not for a single picture
   const pathOf = (file) => file.webkitRelativePath.split("/").slice(1).join("/") || file.name;
-  await each(files, 1, "added", pathOf, async (file) => {
+  await later("Adding", () => each(files, 1, "added", pathOf, async (file) => {
     const { image, ...picture } = await opened(file);
     const one = add({ image, ...picture }, baseName(pathOf(file)) + picture.file.name.slice(baseName(picture.file.name).length));
     await one.kept;
     if (state.picture) image.close();
     else await show(one, image);
-  });
+  }));
 }
 
-/** Asks about all pictures that were neither reviewed nor asked about these words. */
-async function labelAll() {
+/** Asks about all pictures that were neither reviewed nor asked about these words, also those that were still to be added. */
+function labelAll() {
   const words = wordsQuestion();
   if (!words) return tell("Type the words first, or choose everything.", true);
+  return later("Labelling", () => labelNow(words));
+}
+
+async function labelNow(words) {
   const open = strip.filter(({ doc }) => !doc.isReviewed && doc.asked !== JSON.stringify(words));
   $("note").textContent = open.length ? "" : pictures.length ? "All pictures are labelled with these words." : "Choose pictures first.";
   if (!open.length) return null;
@@ -218,10 +236,10 @@ const clicks = {
   cancel: () => control.abort(),
   accept,
   erase: () => erase(pictures),
-  "export-project": async () => (await import("./export.js")).exportProject(pictures),
+  "export-project": () => later("The export", async () => (await import("./export.js")).exportProject(pictures)),
 };
 for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
-$("doubtful").addEventListener("change", () => {
+persist("doubtful", () => {
   drawStrip();
   if ($("doubtful").checked && strip.length) show(strip[0]);
 });

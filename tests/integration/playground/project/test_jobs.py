@@ -69,7 +69,22 @@ def test_a_training_on_the_project_is_begun_and_ended(context: BrowserContext, s
     expect(line).to_have_count(0)
 
 
-def test_a_refused_training_shows_what_it_would_have_changed(page: Page) -> None:
+def test_a_page_asks_for_no_jobs_or_trainings_where_they_are_off(context: BrowserContext, locked: Server) -> None:
+    context.add_init_script("localStorage.setItem('lexiseg-key', 'right')")
+    page = opened(context, locked.url)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+
+    with page.expect_response("**/playground/jobs.js"):
+        page.evaluate("document.getElementById('many').open = true")
+    add(page, "sky")
+
+    expect(page.locator("#jobs")).to_be_hidden()
+    assert not {"jobs", "trainings"} & {*asked}
+
+
+def test_a_refused_training_shows_what_it_would_have_changed(context: BrowserContext, server_with_jobs: Server) -> None:
+    page = opened(context, server_with_jobs.url)
     refused = {
         "id": "a", "name": "mine", "state": "refused", "detail": "It gained nothing certain.",
         "figures": {
@@ -93,7 +108,10 @@ def test_a_refused_training_shows_what_it_would_have_changed(page: Page) -> None
     ]
 
 
-def test_a_model_that_a_training_made_joins_the_picker_when_workers_have_it(page: Page) -> None:
+def test_a_model_that_a_training_made_joins_the_picker_when_workers_have_it(
+    context: BrowserContext, server_with_jobs: Server
+) -> None:
+    page = opened(context, server_with_jobs.url)
     training = {"id": "a", "name": "mine", "state": "running", "detail": None, "figures": None}
     models: list[str] = []
 

@@ -2,11 +2,23 @@
 
 import json
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import psutil
-from playwright.sync_api import Browser, BrowserContext, FilePayload, Locator, Page, Playwright, Request, expect
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    FilePayload,
+    Locator,
+    Page,
+    Playwright,
+    Request,
+    Route,
+    expect,
+)
 
 from tests import chromium, pictures
 from tests.integration.playground.asking import CHINA, add, expect_result, place, segments
@@ -160,12 +172,132 @@ def test_pictures_where_nothing_was_found_are_marked_and_a_key_shows_them(page: 
     expect_result(page, "Not found: building.")
 
 
+@pytest.mark.parametrize("second", ["Label all", "Export project"])
+def test_what_is_begun_while_pictures_are_added_waits_for_all_of_them(page: Page, second: str) -> None:
+    n_pictures = 8
+    add(page, "flower")
+    page.evaluate(
+        """() => {
+            const { createImageBitmap } = window;
+            const released = new Promise((resolve) => (window.release = resolve));
+            window.createImageBitmap = async (source, ...rest) => {
+                if (source.name === "3.png") await released;
+                return createImageBitmap(source, ...rest);
+            };
+        }"""
+    )
+    page.evaluate("document.getElementById('many').open = true")
+    content = pictures.encoded(pictures.small("flower", 64), "PNG")
+    chosen: list[FilePayload] = [
+        {"name": f"{number}.png", "mimeType": "image/png", "buffer": content} for number in range(n_pictures)
+    ]
+    page.set_input_files("#files", chosen)
+    expect(strip(page)).to_have_count(3)
+
+    page.get_by_role("button", name="Label all").click()
+    expect(page.locator("#note")).to_have_text("Labelling begins after what runs now.")
+    page.evaluate("window.release()")
+    if second == "Label all":
+        expect(page.locator("#note")).to_contain_text("pictures are labelled.")
+        expect(page.locator("#strip :is(.labelled, .empty)")).to_have_count(n_pictures)
+        return
+    with page.expect_download() as download:
+        page.get_by_role("button", name=second).click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert sum(name.startswith("images/") for name in archive.namelist()) == n_pictures
+
+
+def test_pictures_added_while_others_are_labelled_end_nothing(page: Page) -> None:
+    add_files(page, **{f"number-{number}": CHINA for number in range(4)})
+    add(page, "sky")
+    expect_result(page, "Found sky")
+    page.get_by_role("button", name="Label all").click()
+
+    page.set_input_files("#files", FilePayload(name="late.jpg", mimeType="image/jpeg", buffer=FLOWER))
+
+    expect(page.locator("#note")).to_contain_text("1 of 1 pictures are added.")
+    expect(page.locator("#strip .labelled")).to_have_count(4)
+    expect(page.locator("#strip .new")).to_have_attribute("title", "late.jpg: new")
+
+
+def test_a_picture_chosen_before_the_project_is_open_is_added_to_it_once(
+    context: BrowserContext, page: Page, server: Server
+) -> None:
+    add_files(page, one=CHINA, two=FLOWER)
+    page.close()
+    again = context.new_page()
+    # The database answers after a file was chosen.
+    again.add_init_script(
+        """(() => {
+            const { getAll } = IDBObjectStore.prototype;
+            IDBObjectStore.prototype.getAll = function () {
+                if (window.isChosen) return getAll.call(this);
+                const request = this.get("nothing yet");
+                const asked = this.count();
+                Object.defineProperty(request, "result", { get: () => window.kept.result });
+                const wait = () => {
+                    if (window.isChosen) window.kept = getAll.call(this);
+                    else this.count().onsuccess = wait; // keeps the transaction open
+                };
+                asked.onsuccess = wait;
+                return request;
+            };
+        })()"""
+    )
+    again.goto(server.url)
+    again.set_input_files("#file", FilePayload(name="three.jpg", mimeType="image/jpeg", buffer=CHINA))
+    expect(strip(again)).to_have_count(1)
+
+    again.evaluate("window.isChosen = true")
+    again.locator("body[data-ready]").wait_for()
+
+    expect(strip(again)).to_have_count(3)
+    titles = [one.get_attribute("title") or "" for one in strip(again).all()]
+    assert [title.partition(":")[0] for title in titles] == ["one.jpg", "two.jpg", "three.jpg"]
+    assert shown(again) == "three.jpg: new"
+
+
+def test_the_project_opens_before_the_engine_answers(context: BrowserContext, page: Page, server: Server) -> None:
+    add_files(page, one=CHINA, two=FLOWER)
+    label_all(page, "sky")
+    page.close()
+    again = context.new_page()
+    held_back: list[Route] = []
+    again.route("**/v1/models", lambda route: held_back.append(route))
+
+    again.goto(server.url)
+
+    expect(segments(again)).to_have_count(1)
+    expect(again.locator("#empty")).to_be_hidden()
+    assert again.locator("body[data-ready]").count() == 0
+    asked: list[Request] = []
+    again.on("request", lambda request: asked.append(request) if request.url.endswith("/segment") else None)
+    held_back[0].continue_()
+    again.locator("body[data-ready]").wait_for()
+    expect_result(again, "Found sky")
+    assert asked == []
+
+
+def test_the_order_of_review_is_kept(page: Page) -> None:
+    add_files(page, one=CHINA, two=FLOWER, three=CHINA)
+    label_all(page, "sky", "flower")
+    page.check("#doubtful")
+    order = [one.get_attribute("title") for one in strip(page).all()]
+
+    page.reload()
+    page.locator("body[data-ready]").wait_for()
+
+    expect(page.locator("#doubtful")).to_be_checked()
+    assert [one.get_attribute("title") for one in strip(page).all()] == order
+
+
 def test_what_is_reviewed_is_not_asked_about_again(page: Page) -> None:
     add_files(page, one=CHINA, two=CHINA)
     label_all(page, "sky")
     page.focus("#canvas")
     page.keyboard.press("a")
     expect(page.locator("#strip .reviewed")).to_have_count(1)
+    expect(strip(page).nth(1)).to_have_attribute("aria-current", "true")
 
     add(page, "tree")
     expect_result(page, "Found sky, tree")

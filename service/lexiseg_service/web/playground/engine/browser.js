@@ -32,11 +32,11 @@ function ask(act, args, signal) {
   });
 }
 
-/** Cards of the models, after loading everything that a first question needs. */
+/** Cards of the `models`, after loading everything that a first question needs. */
 export async function describe() {
   await keepOffline().catch(() => null); // not available in private windows
   $("loading").hidden = true;
-  return ask("describe", []);
+  return { models: await ask("describe", []) };
 }
 
 export const vocabularies = async () => []; // servers only

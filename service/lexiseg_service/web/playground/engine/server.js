@@ -1,5 +1,4 @@
-// The engine on a server, over REST: a picture is uploaded once, then referenced by its id. `lexiseg site` replaces imports
-// of this module as `engine` by browser.js.
+// The engine on a server: a picture is uploaded once, then named by its id. `lexiseg site` replaces imports as `engine` by browser.js.
 
 import { $, problemOf, tell } from "../page.js";
 
@@ -8,7 +7,8 @@ export const remote = true; // vocabularies, streams and API keys exist on serve
 /** Address of the server without a trailing slash: the page's origin, or on a static site the one that the visitor entered. */
 export const address = () => (document.body.matches(".local") ? $("server").value.trim().replace(/\/+$/, "") : location.origin);
 
-export const describe = async () => (await request("GET", "/v1/models")).models;
+/** Cards of the `models`, and the `features`: optional parts of the service that are on. */
+export const describe = () => request("GET", "/v1/models");
 export const vocabularies = async () => (await request("GET", "/v1/vocabularies")).vocabularies;
 
 export const key = () => localStorage.getItem("lexiseg-key") ?? "";
