@@ -58,7 +58,8 @@ def encoded(pixels: Pixels, kind: str, profile: bytes) -> bytes:
         "WEBP": {"lossless": True},
         "AVIF": {"quality": 97, "subsampling": "4:4:4"},
     }
-    return pictures.encoded(Image.fromarray(pixels), kind, icc_profile=profile, **options.get(kind, {}))
+    said = {"icc_profile": profile} if profile else {}
+    return pictures.encoded(Image.fromarray(pixels), kind, **said, **options.get(kind, {}))
 
 
 def with_chunk(png: bytes, name: bytes, content: bytes) -> bytes:
@@ -156,8 +157,9 @@ def test_a_picture_of_high_dynamic_range_is_named_and_has_the_pixels_of_srgb(pri
     assert difference(picture.rgb) < 4
 
 
-def test_numbers_of_a_container_name_high_dynamic_range() -> None:
-    content = encoded(RGB, "HEIF", b"")
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+def test_numbers_of_a_container_name_high_dynamic_range(kind: str) -> None:
+    content = encoded(RGB, kind, b"")
     at = content.index(b"nclx") + 4
 
     picture = read(content[:at] + struct.pack(">HH", 9, PQ) + content[at + 4 :])
