@@ -21,8 +21,8 @@ from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.tasks import segment
 from lexiseg_model.types import Background, ClassEntry, ModelCard, Vocabulary
-from lexiseg_train.methods.tiny import FinetuneRecipe
-from lexiseg_train.methods.tiny.finetune import FinetuneTrainer, start_folder
+from lexiseg_train.methods.tiny import OWN, FinetuneRecipe
+from lexiseg_train.methods.tiny.finetune import DATASET_FOLDER, FinetuneTrainer, start_folder, write_dataset
 from lexiseg_train.methods.tiny.publish_finetuned import publish_finetuned
 from tests.train.methods.short_runs import read_as
 from tests.train.methods.tiny.shapes import CLASSES, write_shapes
@@ -117,6 +117,19 @@ def test_words_of_the_start_and_of_the_new_classes_are_familiar(recipe: Finetune
     assert {"red ball", "blue box"}.isdisjoint(before.words)
     assert {*before.words, "red ball", "blue box"} == {*after.words}
     assert after.bound == before.bound
+
+
+def test_a_zip_is_tuned_on_as_its_folder_is(tmp_path: Path) -> None:
+    folder = write_shapes(tmp_path / "own", 5) / "shapes"
+    archive = Path(shutil.make_archive(str(tmp_path / "own"), "zip", folder))
+
+    for data, out in ((folder, "of-folder"), (archive, "of-zip")):
+        write_dataset(recipe_for(data, tmp_path / out))
+
+    of_folder, of_zip = (tmp_path / out / DATASET_FOLDER / OWN for out in ("of-folder", "of-zip"))
+    masks = sorted(path.relative_to(of_folder) for path in of_folder.rglob("masks/*.png"))
+    assert masks
+    assert all((of_zip / mask).read_bytes() == (of_folder / mask).read_bytes() for mask in masks)
 
 
 @pytest.mark.usefixtures("card")
