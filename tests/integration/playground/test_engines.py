@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from tests import pictures
 from tests.http_server import serving_files
-from tests.integration.playground.asking import CHINA, add, choose, drag, expect_result, place, segments, settled
+from tests.integration.playground.asking import CHINA, add, choose, drag, expect_result, place, segments
 from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.server import Server
 
@@ -124,7 +124,7 @@ def test_a_segment_of_a_word_is_corrected_and_keeps_its_label(page: Page) -> Non
 def test_a_click_on_what_a_word_found_takes_no_pixels_of_another(page: Page) -> None:
     add(page, "sky", "building", "trees")
     expect(segments(page)).to_have_count(3)
-    settled(page)
+    page.locator("#canvas[data-painted]").wait_for()
     shares = segments(page).locator(".share")
     before = shares.all_text_contents()
     page.get_by_role("button", name="Correct building").click()
