@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lexiseg_service.commands import joined
+from lexiseg_service.commands.options import ENTRY_POINTS
 from lexiseg_service.commands.program import LexisegProgram
 from lexiseg_service.settings import Settings
 from lexiseg_train.commands.program import Program
@@ -92,4 +93,4 @@ def test_every_command_with_a_home_joins_by_an_entry_point() -> None:
     """Of this checkout: an environment that was installed before it has others."""
     project = tomllib.loads((ROOT / "model/lexiseg_train/pyproject.toml").read_text())["project"]
 
-    assert set(project["entry-points"][joined.ENTRY_POINTS]) == set(joined.HOMES)
+    assert set(project["entry-points"][ENTRY_POINTS]) == set(joined.HOMES)

@@ -16,7 +16,7 @@ import simplejpeg
 import typer
 from numpy.typing import NDArray
 
-from lexiseg_client import Frame, FrameAnswer, Prompt
+from lexiseg_client import Frame, FrameAnswer, ProblemError, Prompt
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.outputs import STDOUT
 from lexiseg_model.command_line.signals import on_signals
@@ -120,7 +120,7 @@ def run(
                 target.write(_painted(frame.rgb, answer), frame.seconds)
             n_frames += 1
             n_dropped += answer.dropped
-            if answer.error is not None:
+            if isinstance(answer.error, ProblemError):  # encoded frames have no other errors
                 failures.append(f"frame {answer.frame_id}: {answer.error.problem.detail}")
             bar.step()
     took = time.monotonic() - began

@@ -19,7 +19,7 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from lexiseg_client import FrameAnswer, Segment
+from lexiseg_client import FrameAnswer, ProblemError, Segment
 from lexiseg_client.segments import segment_json
 from lexiseg_model.command_line.outputs import STDOUT
 from lexiseg_service.errors import ServiceError
@@ -137,6 +137,7 @@ def json_lines(path: Path) -> Iterator[WriteLine]:
 
 def _write_line(file: BinaryIO, answer: FrameAnswer, seconds: float) -> None:
     segmentation, failure = answer.answer, answer.error
+    assert failure is None or isinstance(failure, ProblemError)  # encoded frames can be sent
     line = {
         "frame": int(answer.frame_id),
         "seconds": round(seconds, 6),

@@ -187,10 +187,10 @@ def label_studio(
             if "*/*" not in self.headers["Accept"]:  # Label Studio negotiates JSON, whatever an upload is
                 self.send_error(406)
                 return
-            leads_on = redirect is not None and not self.path.startswith("/signed/")
-            self.send_response(303 if leads_on else 200)
-            if leads_on:
-                self.send_header("Location", redirect)
+            place = None if self.path.startswith("/signed/") else redirect
+            self.send_response(200 if place is None else 303)
+            if place is not None:
+                self.send_header("Location", place)
             if encoding:
                 self.send_header("Content-Encoding", encoding)
             self.end_headers()
