@@ -9,7 +9,6 @@ waits until the training that it left behind has ended, and then resumes it from
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import signal
@@ -26,7 +25,15 @@ import structlog
 
 from lexiseg_model.command_line.signals import on_signals
 from lexiseg_service.commands.options import ENTRY_POINTS
-from lexiseg_service.commands.serving.training_run import POLL_SECONDS, PROGRAM, RUN, Bounds, End, TrainingRun
+from lexiseg_service.commands.serving.training_run import (
+    POLL_SECONDS,
+    PROGRAM,
+    RUN,
+    Bounds,
+    End,
+    TrainingRun,
+    read_report,
+)
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.trainings.training import ENDED, Standing, Training, TrainingFolder
 from lexiseg_service.settings import Settings
@@ -153,7 +160,13 @@ class Trainer:
 
     def _train(self, training: Training, lock: int) -> None:
         before = self._folder.standing(training.id)
-        standing = Standing("running", before.started or time.time(), begun=before.begun + 1)
+        standing = Standing("running", before.started or time.time(), found=before.found, begun=before.begun + 1)
+
+        def note_found(found: Mapping[str, Any]) -> None:
+            nonlocal standing
+            standing = replace(standing, found=found)
+            self._folder.note(training.id, standing)
+
         try:
             if before.begun >= MAX_BEGUN:
                 detail = f"it was begun {before.begun} times, and each time took its trainer down with it"
@@ -162,7 +175,15 @@ class Trainer:
             self._folder.note(training.id, standing)
             logger.info("training started", training=training.id, model=training.name)
             end = TrainingRun(
-                self._folder, training, self._models_dir, self._bounds, lock, self._program, self._over, self._beat
+                self._folder,
+                training,
+                self._models_dir,
+                self._bounds,
+                lock,
+                self._program,
+                self._over,
+                self._beat,
+                note_found,
             ).run()
             if end.stopped:
                 self._leave(training, replace(standing, begun=before.begun))
@@ -196,7 +217,9 @@ class Trainer:
         if end.failure is not None:
             logger.warning("training failed", training=training.id, reason=end.failure)
             return ended("failed", end.failure)
-        figures = _figures(run)
+        if training.dry_run:
+            return ended("done", "The archive can be trained on; nothing was trained, as asked.")
+        figures = read_report(run / FIGURES, MAX_FIGURES_BYTES)
         if figures is None:
             return ended("failed", "it wrote no figures")
         if not figures.get("step"):
@@ -221,17 +244,6 @@ class Trainer:
 def _left_behind(folder: str, names: list[str]) -> Collection[str]:
     """What is not copied: leftovers of the training, and links, which may lead out of its folder."""
     return LEFT_BEHIND(folder, names) | {name for name in names if (Path(folder) / name).is_symlink()}
-
-
-def _figures(run: Path) -> dict[str, Any] | None:
-    path = run / FIGURES
-    try:
-        if path.is_symlink() or path.stat().st_size > MAX_FIGURES_BYTES:
-            return None
-        figures = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return figures if isinstance(figures, dict) else None
 
 
 def _refusal(training: Training, figures: Mapping[str, Any]) -> str:

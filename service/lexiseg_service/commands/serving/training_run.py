@@ -7,16 +7,17 @@ Both read a stranger's files, so both run with few variables, bounded memory, ti
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lexiseg_service import sandbox
 from lexiseg_service.commands.options import variable
@@ -28,7 +29,7 @@ from lexiseg_service.settings import Settings
 PROGRAM = (sys.executable, "-m", "lexiseg_service.cli")
 POLL_SECONDS = 0.5
 STOP_SECONDS = 120.0  # for a checkpoint
-SCRATCH, RUN = "scratch", "run"
+SCRATCH, RUN, REPORT = "scratch", "run", "found.json"
 GIB = 2**30
 # An importer reads pictures one by one, and one file of annotations.
 IMPORT = Limits(seconds=1800, cpu_seconds=1800, memory_bytes=3 * GIB, file_bytes=2 * GIB)
@@ -38,6 +39,7 @@ MAX_OUTPUT_BYTES = 2**24  # of what a training prints
 MODEL_VARIABLES = ("LEXISEG_TEXT_TOWER", "HF_HOME", "HF_HUB_OFFLINE")
 ERROR = "lexiseg: "  # before what the command line says of an error
 MAX_REASON = 500  # characters
+MAX_REPORT_BYTES = 2**20  # of what the importer found
 
 
 class End(NamedTuple):
@@ -85,6 +87,7 @@ class TrainingRun:
         program: the command line of lexiseg.
         is_over: set when the trainer stops.
         beat: called every half second.
+        on_found: called with what the importer found.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class TrainingRun:
         program: Sequence[str],
         is_over: threading.Event,
         beat: Callable[[], object],
+        on_found: Callable[[Mapping[str, Any]], object],
     ) -> None:
         self._training = training
         self._place = folder.path(training.id).absolute()
@@ -106,6 +110,7 @@ class TrainingRun:
         self._program = program
         self._is_over = is_over
         self._beat = beat
+        self._on_found = on_found
         self._output = folder.output(training.id)
         self._log_path = folder.log(training.id)
         self._output.touch(mode=0o600)
@@ -113,15 +118,10 @@ class TrainingRun:
 
     def run(self) -> End:
         """Import, unless that is done, and train. Raises OSError: the disk is full, or the folder is gone."""
-        imported = self._place / IMPORTED
-        if not imported.exists():
-            draft = self._place / SCRATCH / IMPORTED
-            shutil.rmtree(draft.parent, ignore_errors=True)
-            draft.parent.mkdir()
-            end = self._command(["data", "import", str(self._place / ARCHIVE_FILE), str(draft)], self._bounds.importer)
-            if end != End():
+        if not (self._place / IMPORTED).exists():
+            end = self._import()
+            if end != End() or self._training.dry_run:
                 return end
-            os.rename(draft, imported)
         # Relative: the card of the model names them.
         run = Path(RUN) / self._training.name
         for folder in (self._place / RUN, self._place / SCRATCH):
@@ -130,6 +130,20 @@ class TrainingRun:
         words = [f"{name}={value}" for name, value in values.items()]
         command = ["train", "finetune", "--start", self._training.start, *words]
         return self._command(command, self._bounds.training)
+
+    def _import(self) -> End:
+        scratch = self._place / SCRATCH
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        draft, report = scratch / IMPORTED, scratch / REPORT
+        target = "--dry-run" if self._training.dry_run else str(draft)
+        words = ["data", "import", str(self._place / ARCHIVE_FILE), target, "--json", str(report)]
+        end = self._command(words, self._bounds.importer)
+        if (found := read_report(report, MAX_REPORT_BYTES)) is not None:
+            self._on_found(found)
+        if end == End() and not self._training.dry_run:
+            os.rename(draft, self._place / IMPORTED)
+        return end
 
     def _command(self, words: Sequence[str], limits: Limits) -> End:
         self._log.begin()
@@ -191,3 +205,14 @@ class TrainingRun:
         _, is_error, error = log.rpartition(f"\n{ERROR}")
         text = error if is_error and not log.endswith(WITHHELD) else log.rpartition("\n")[2]
         return text.strip()[:MAX_REASON]
+
+
+def read_report(path: Path, max_bytes: int) -> dict[str, Any] | None:
+    """A JSON object that a training wrote; None for a link, a larger file, or anything else."""
+    try:
+        if path.is_symlink() or path.stat().st_size > max_bytes:
+            return None
+        report = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return report if isinstance(report, dict) else None

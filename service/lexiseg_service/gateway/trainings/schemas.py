@@ -14,6 +14,7 @@ class TrainingInput(StrictModel):
 
     name: str = Field(description="name of the new model: at most 64 characters of a-z, 0-9 and -")
     start: str = Field("tiny", description="model to start from, as NAME or NAME@VERSION")
+    dry_run: bool = Field(False, description="only say what the archive holds, in `found`; nothing is trained")
 
 
 class TrainingOutput(BaseModel):
@@ -31,6 +32,11 @@ class TrainingOutput(BaseModel):
     ended: str | None = Field(description="time of its end; null before")
     expires: str | None = Field(description="time from which it is removed, some days after its end; null before")
     detail: str | None = Field(description="result or reason in a sentence, for people; null before the end")
+    found: dict[str, Any] | None = Field(
+        description="what the archive holds: `layout`, `classes` with `pictures` and `pixels`, `photographs` by split, "
+        "`left_out` and the first `left_out_pictures` with reasons, `unknown_pixels`, `background_pixels` and "
+        "`warnings`; null until it is read"
+    )
     figures: dict[str, Any] | None = Field(
         description="measurements before and after: `before` and `after` with figures by class, `changes` in percent "
         "with 95 % intervals `low` to `high`, and the chosen `step`; null until they are measured"

@@ -47,16 +47,22 @@ class Training:
     created: float  # seconds since the epoch
     client: str = ""  # key or address, for shares
     nbytes: int = 0  # of its pictures
+    dry_run: bool = False  # ends when its archive is read
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a training stands. `figures`: step, and reports before and after, as the training wrote them."""
+    """Where a training stands.
+
+    `found`: what its archive holds, as the importer wrote it. `figures`: step, and reports before and after, as the
+    training wrote them.
+    """
 
     state: State = "waiting"
     started: float | None = None
     ended: float | None = None
     detail: str | None = None
+    found: Mapping[str, Any] | None = None
     figures: Mapping[str, Any] | None = None
     begun: int = 0  # times that a trainer began it and neither ended it nor was asked to stop
 

@@ -94,9 +94,8 @@ class Trainings:
             raise InvalidValue.of("name", asked.name, "1 to 64 of a-z, 0-9 and -, not beginning with -")
         cards = self._use_case.backend.cards()
         find_card(asked.start, cards)
-        training = Training(
-            secrets.token_hex(ID_BYTES), caller.owner, asked.name, asked.start, time.time(), caller.client
-        )
+        identity, now = secrets.token_hex(ID_BYTES), time.time()
+        training = Training(identity, caller.owner, asked.name, asked.start, now, caller.client, dry_run=asked.dry_run)
         training = await asyncio.to_thread(self._write, training, archive, caller, {card.name for card in cards})
         return training, Standing()
 
@@ -195,6 +194,7 @@ class Trainings:
             "ended": rfc3339(standing.ended),
             "expires": rfc3339(None if standing.ended is None else standing.ended + DAY * self._settings.keep_days),
             "detail": standing.detail,
+            "found": standing.found,
             "figures": standing.figures,
         }
 

@@ -28,7 +28,9 @@ STAND_IN = """
 import json, os, pathlib, sys, time
 if sys.argv[1] == "data":
     assert open(sys.argv[3]).read() == "a zip"
-    os.mkdir(sys.argv[4])
+    if sys.argv[4] != "--dry-run":
+        os.mkdir(sys.argv[4])
+    pathlib.Path(sys.argv[6]).write_text(json.dumps({"layout": "COCO"}))
     sys.exit(0)
 start, values = sys.argv[4], dict(word.split("=", 1) for word in sys.argv[5:])
 out = pathlib.Path(values["out"])
@@ -80,8 +82,8 @@ class Workshop:
         self.folder = TrainingFolder(place / "trainings")
         self.folder.root.mkdir()
 
-    def add(self, identity: str, start: str, created: float = 1.0, client: str = "") -> None:
-        training = Training(identity, "", f"model-{identity}", start, created, client)
+    def add(self, identity: str, start: str, created: float = 1.0, client: str = "", *, dry_run: bool = False) -> None:
+        training = Training(identity, "", f"model-{identity}", start, created, client, dry_run=dry_run)
         with self.folder.reserved(training, lambda *_: None) as folder:
             (folder / "archive.zip").write_text("a zip")
 
@@ -114,6 +116,27 @@ def working(workshop: Workshop) -> Iterator[Trainer]:
     finally:
         trainer.stop()
         thread.join()
+
+
+def test_a_dry_run_says_what_the_archive_holds_and_trains_nothing(workshop: Workshop) -> None:
+    workshop.add("a", "gains", dry_run=True)
+
+    workshop.work()
+
+    standing = workshop.standing("a")
+    assert (standing.state, standing.found) == ("done", {"layout": "COCO"})
+    assert "nothing was trained" in (standing.detail or "")
+    assert not (workshop.models / "model-a").exists()
+    assert not workshop.run_of("a").exists()
+
+
+def test_what_the_archive_holds_stays_with_a_training_that_fails(workshop: Workshop) -> None:
+    workshop.add("a", "fails")
+
+    workshop.work()
+
+    standing = workshop.standing("a")
+    assert (standing.state, standing.found) == ("failed", {"layout": "COCO"})
 
 
 def test_a_model_that_gains_is_published_without_what_only_the_training_needs(workshop: Workshop) -> None:
