@@ -78,13 +78,15 @@ def test_what_the_trainer_notes_and_prints_is_shown(client: httpx.Client, folder
     identity = create(client, zipped(SET)).json()["id"]
     trainings = TrainingFolder(folder)
     trainings.log(identity).write_text("step 0.5 from the start")
-    trainings.note(identity, Standing("done", 1.0, 2.0, "the model garments is in the list", {"step": 0.5}))
+    detail, found = "the model garments is in the list", {"layout": "COCO"}
+    trainings.note(identity, Standing("done", 1.0, 2.0, detail, found, {"step": 0.5}))
 
     shown = client.get(f"/v1/trainings/{identity}").json()
     with client.stream("GET", f"/v1/trainings/{identity}/events", timeout=60) as answer:
         events = [line for line in answer.iter_lines() if line.startswith("event: ")]
 
     assert (shown["state"], shown["ended"], shown["figures"]) == ("done", "1970-01-01T00:00:02.000Z", {"step": 0.5})
+    assert shown["found"] == found
     assert client.get(f"/v1/trainings/{identity}/log").text == "step 0.5 from the start"
     assert events == ["event: log", "event: done"]
     assert [each["id"] for each in client.get("/v1/trainings").json()["trainings"]] == [identity]
