@@ -33,7 +33,7 @@ class TrainingOutput(BaseModel):
     expires: str | None = Field(description="time from which it is removed, some days after its end; null before")
     detail: str | None = Field(description="result or reason in a sentence, for people; null before the end")
     found: dict[str, Any] | None = Field(
-        description="what the archive holds: `layout`, `classes` with `pictures` and `pixels`, `photographs` by split, "
+        description="contents of the zip: `layout`, `classes` with `pictures` and `pixels`, `photographs` by split, "
         "`left_out` and the first `left_out_pictures` with reasons, `unknown_pixels`, `background_pixels` and "
         "`warnings`; null until it is read"
     )
