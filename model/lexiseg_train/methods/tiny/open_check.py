@@ -125,7 +125,7 @@ def is_inside(place: tuple[float, float], box: list[float]) -> bool:
 
 def _by_kind(values: NDArray[Any], known: NDArray[np.bool_]) -> tuple[float, float, float]:
     """Means of all values, of those of names that the trunk knew, and of the others; NaN is left out."""
-    return tuple(float(np.nanmean(part)) for part in (values, values[known], values[~known]))  # type: ignore[return-value]
+    return float(np.nanmean(values)), float(np.nanmean(values[known])), float(np.nanmean(values[~known]))
 
 
 def _areas(scores: NDArray[np.float32], shows: NDArray[np.bool_]) -> NDArray[np.float64]:
