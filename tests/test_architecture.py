@@ -24,7 +24,7 @@ READER = (
     "structure", "tiff", "tiff_kinds",
 )  # fmt: skip
 PICTURES = ("pictures", *(f"pictures.{name}" for name in READER))
-WORDS = ("available", "bands", "class_names", "errors", "file_names", "files", "lru", "palette", "types")
+WORDS = ("archives", "available", "bands", "class_names", "errors", "file_names", "files", "lru", "palette", "types")
 LISTS = ("vocabulary.class_lists",)
 COMMAND_LINE = tuple(f"command_line.{name}" for name in ("bar", "options", "outputs", "signals"))
 SHARED_WORDS = {f"lexiseg_model.{name}" for name in (*WORDS, *LISTS, *COMMAND_LINE, *PICTURES)}

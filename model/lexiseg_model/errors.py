@@ -21,6 +21,7 @@ ModelError
  +- PictureError       a file that is no picture that can be shown
  |   +- UnsupportedPictureError   of a format or kind that is not taken
  |   +- DamagedPictureError       damaged or cut short
+ +- TooManyEntriesError   an archive with more entries than its reader takes
  +- RecipeError        a recipe that does not exist or does not validate
  +- TrainingError      a run cannot go on
  +- ExportError        ONNX Runtime or an export is missing, damaged or of other weights
@@ -131,6 +132,10 @@ class UnsupportedPictureError(PictureError):
 
 class DamagedPictureError(PictureError):
     """It begins like a picture, but is damaged or cut short."""
+
+
+class TooManyEntriesError(ModelError):
+    """An archive has more entries than its reader takes; the message says what it has."""
 
 
 class RecipeError(ModelError):

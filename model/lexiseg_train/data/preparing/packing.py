@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from lexiseg_model.archives import add_file
 from lexiseg_model.errors import SampleError
 from lexiseg_model.files import claim, replace_file
 from lexiseg_model.pictures.formats import sniff, suffix_of
-from lexiseg_model.tar_files import add_file
 from lexiseg_train.data.indexed import to_jpeg
 from lexiseg_train.data.pairs.source import PairSource, Skipped, StoredPair, decode
 from lexiseg_train.data.read_ahead import read_ahead

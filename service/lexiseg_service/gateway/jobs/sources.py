@@ -6,15 +6,16 @@ to the limit of an image. So a name in an archive is never a path, and a bomb co
 
 from __future__ import annotations
 
-import struct
 import tarfile
 import threading
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
+from lexiseg_model.archives import PLAIN, files_in, open_zip
+from lexiseg_model.errors import TooManyEntriesError
 from lexiseg_model.file_names import as_text, from_text, is_hidden
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_service.errors import InvalidValue, NotAllowed, TooLarge, UndecodableImage
@@ -24,12 +25,8 @@ from lexiseg_service.gateway.jobs.job import Job, Picture, SourceKind
 ARCHIVE = "archive"
 FOLDER = "folder"
 READ: tuple[SourceKind, ...] = ("folder", "zip", "tar")  # kinds of files that are read; others are fetched
-END_OF_ZIP = b"PK\5\6"
-MAX_END_BYTES = 22 + 2**16  # of the record at a zip's end, and its comment
 BYTES_PER_ENTRY = 128  # of a zip's directory: 46, a name and extra fields
-PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what zipfile unpacks only as far as it is asked for
 GZIP = b"\x1f\x8b"
-MAX_TAR_HEADER = 2**20  # bytes of a long name or of PAX fields
 
 
 class Reader(Protocol):
@@ -115,7 +112,9 @@ def in_archive(content: BinaryIO, max_files: int) -> tuple[SourceKind, list[tupl
         if head.startswith(GZIP):
             raise InvalidValue.of(ARCHIVE, "a gzip", EXPECTED)
         return "tar", list(_safe(_in_tar(content, max_files)))
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, EOFError, NotImplementedError) as error:
+    except TooManyEntriesError as error:
+        raise InvalidValue.of(ARCHIVE, str(error), f"at most {max_files:,} files") from None
+    except (zipfile.BadZipFile, tarfile.TarError) as error:
         raise InvalidValue.of(ARCHIVE, f"a file that is damaged or cut off ({error})", EXPECTED) from None
 
 
@@ -139,60 +138,15 @@ def parts_inside(name: str) -> tuple[str, ...]:
 
 def _in_zip(content: BinaryIO, max_files: int) -> Iterator[tuple[str, str]]:
     """Files of a zip."""
-    with open_zip(content, max_files) as archive:
+    with open_zip(content, max_files * BYTES_PER_ENTRY) as archive:
         for number, entry in enumerate(archive.infolist()):
             if not entry.is_dir():
                 yield entry.filename, str(number)
 
 
-def open_zip(content: BinaryIO, max_files: int) -> zipfile.ZipFile:
-    """A zip of at most `max_files` files. Its directory is read whole, so its size is looked at first."""
-    size = content.seek(0, 2)
-    content.seek(max(0, size - MAX_END_BYTES))
-    end = content.read()
-    at = end.rfind(END_OF_ZIP)
-    if at < 0 or len(end) - at < 22:
-        raise zipfile.BadZipFile("it has no directory at its end")
-    (n_bytes,) = struct.unpack_from("<L", end, at + 12)
-    if n_bytes > max_files * BYTES_PER_ENTRY:
-        raise InvalidValue.of(
-            ARCHIVE, f"a directory of {n_bytes:,} bytes", f"at most {max_files:,} files, without ZIP64"
-        )
-    archive = zipfile.ZipFile(content)
-    if any(entry.header_offset < 0 for entry in archive.infolist()):  # seek would raise OSError, as a sick disk does
-        raise zipfile.BadZipFile("an entry begins before the file")
-    return archive
-
-
-class _Bounded(tarfile.TarInfo):
-    """A header whose long name or fields are read only up to a size: tarfile would take as much memory as they say."""
-
-    @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> Any:
-        position = archive.fileobj.tell()
-        header = archive.fileobj.read(tarfile.BLOCKSIZE)
-        archive.fileobj.seek(position)
-        if len(header) == tarfile.BLOCKSIZE and header[156:157] in b"LKxgX" and header[156:157]:
-            size = tarfile.nti(header[124:136])  # type: ignore[attr-defined]
-            if not 0 <= size <= MAX_TAR_HEADER:
-                raise tarfile.ReadError(f"a header of {size:,} bytes")
-        return super().fromtarfile(archive)
-
-
 def _in_tar(content: BinaryIO, max_files: int) -> Iterator[tuple[str, str]]:
-    with tarfile.open(fileobj=content, mode="r:", tarinfo=_Bounded) as archive:
-        for number, member in enumerate(archive):
-            if number >= 2 * max_files:  # a tar has folders, too
-                raise InvalidValue.of(
-                    ARCHIVE, f"more than {2 * max_files:,} entries", f"at most {max_files:,} pictures"
-                )
-            archive.members = []  # type: ignore[attr-defined]  # tarfile keeps all of them
-            if member.isfile():
-                yield member.name, f"{member.offset_data}+{member.size}"
-        # tarfile takes an unreadable header for the end, which is a block of zeros.
-        content.seek(archive.offset)
-        if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError("it does not end as a tar does")
+    for entry in files_in(content, 2 * max_files):  # a tar has folders, too
+        yield entry.name, f"{entry.offset_data}+{entry.size}"
 
 
 def reader_of(job: Job, max_bytes: int) -> Reader:

@@ -5,16 +5,16 @@ Nothing is unpacked here: the importer does that in the sandbox of the training,
 
 from __future__ import annotations
 
-import struct
 import zipfile
 from typing import BinaryIO
 
+from lexiseg_model.archives import open_zip
+from lexiseg_model.errors import TooManyEntriesError
 from lexiseg_model.file_names import is_hidden
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.jobs.sources import ARCHIVE, open_zip, parts_inside
+from lexiseg_service.gateway.jobs.sources import ARCHIVE, BYTES_PER_ENTRY, parts_inside
 
 MAX_FILES = 20_000
-DAMAGED = (zipfile.BadZipFile, struct.error, EOFError, NotImplementedError, UnicodeError)
 
 
 def unpacked_bytes(content: BinaryIO, max_bytes: int) -> int:
@@ -24,9 +24,11 @@ def unpacked_bytes(content: BinaryIO, max_bytes: int) -> int:
         InvalidValue: no whole zip, no files, too many files or bytes, or a name that leads out of it.
     """
     try:
-        with open_zip(content, MAX_FILES) as archive:
+        with open_zip(content, MAX_FILES * BYTES_PER_ENTRY) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    except DAMAGED as error:
+    except TooManyEntriesError as error:
+        raise InvalidValue.of(ARCHIVE, str(error), f"at most {MAX_FILES:,} files") from None
+    except zipfile.BadZipFile as error:
         raise InvalidValue.of(ARCHIVE, f"a file that is damaged or cut off ({error})", "a whole zip") from None
     visible = [entry for entry in entries if not any(map(is_hidden, parts_inside(entry.filename)))]
     if not visible:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,6 +166,12 @@ def cut_off() -> bytes:
     return zipped(PICTURES)[:-30]
 
 
+def long_names_without_an_end() -> bytes:
+    entry = tarfile.TarInfo("long")
+    entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 1
+    return (entry.tobuf() + b"a".ljust(512, b"\0")) * 1_000
+
+
 def bomb() -> bytes:
     return zipped({"bomb.png": bytes(30 * 2**20)})
 
@@ -182,6 +189,8 @@ def bomb() -> bytes:
         (gzip.compress(tarred(PICTURES)), {}, 422, "a whole zip or an uncompressed tar, got 'a gzip'"),
         (cut_off(), {}, 422, "a whole zip or an uncompressed tar"),
         (tarred(PICTURES)[:1600], {}, 422, "a whole zip or an uncompressed tar"),
+        (zipped({"\u00e9.png": PNG}).replace("\u00e9".encode(), b"\xff\xff"), {}, 422, "a whole zip or an"),
+        (long_names_without_an_end(), {}, 422, "a whole zip or an uncompressed tar"),
         (zipped({"../a.png": PNG}), {}, 422, "names within the archive"),
         (zipped({"/a.png": PNG}), {}, 422, "names within the archive"),
         (zipped({"notes.txt": b"x"}), {}, 422, "at least one"),
