@@ -41,6 +41,7 @@ MAX_TASKS = 4096  # of a request, where jobs do not take what it leaves over
 VALUES_OF_A_TASK = 256  # in JSON, with what an export has beside its data
 LEFT_OVER = "label_studio_left_over"  # the application's `LeftOver`, where tasks run as jobs
 OVERLOAD = (RateLimited, QueueFull, DeadlineExceeded, NotReady)  # errors after which further tasks are not tried
+WholeNumber = Annotated[int, Field(ge=0, lt=2**63)]  # of a task or a project
 Kind = Literal["brushlabels", "polygonlabels", "rectanglelabels"]
 # Tags for masks and boxes; of several in a configuration, the first kind of this order is predicted.
 CONTROL_TAGS = ("BrushLabels", "PolygonLabels", "RectangleLabels")
@@ -259,7 +260,7 @@ def fields_of_control(control: Control) -> dict[str, Any]:
 class Task(BaseModel):
     """A task of a project; one of its data fields is the image."""
 
-    id: int | None = None
+    id: WholeNumber | None = None
     data: dict[str, Any]
 
 
@@ -314,7 +315,7 @@ class Predict(BaseModel):
 
     tasks: list[Task] = Field(fail_fast=True)
     label_config: str
-    project: str | int = ""
+    project: str | WholeNumber = ""
     params: Parameters | None = None
 
 

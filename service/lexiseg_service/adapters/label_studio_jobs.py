@@ -28,6 +28,7 @@ from lexiseg_service.adapters.label_studio import (
     Control,
     Predict,
     Task,
+    WholeNumber,
     control_of,
     fields_of_control,
     place_of,
@@ -53,7 +54,7 @@ router = APIRouter()
 class TaskWithId(Task):
     """A task as Label Studio exports it; predictions name its id."""
 
-    id: int
+    id: WholeNumber
 
 
 class JobOfTasks(BaseModel):
