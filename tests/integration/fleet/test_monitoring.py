@@ -94,7 +94,13 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     folder = tmp_path_factory.mktemp("monitoring")
     redis = RedisServer(folder)
     try:
-        shared = {"LEXISEG_REDIS_URL": redis.url, "LEXISEG_RATE_LIMIT": "1000"}
+        shared = {
+            "LEXISEG_REDIS_URL": redis.url,
+            "LEXISEG_RATE_LIMIT": "1000",
+            "LEXISEG_JOBS": "true",
+            "LEXISEG_STATE_DIR": str(folder / "state"),
+            "LEXISEG_TRAININGS": str(folder / "trainings"),
+        }
         with (
             Worker(folder / "worker.log", 0, LEXISEG_REDIS_URL=redis.url) as worker,
             Gateway(folder / "gateway.log", worker.address, **shared) as gateway,
