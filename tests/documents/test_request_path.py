@@ -29,8 +29,9 @@ from tests.waiting import soon
 
 PACKAGES = {"S": "lexiseg_service", "M": "lexiseg_model"}
 # Of the search for workers, which goes on all the time.
+STARTS = ("worker/executor",)  # of a thread that begins meanwhile
 SEARCH = "fleet/discovery", "fleet/remote", "image/url_fetch", "wire/server"
-BESIDE = {f"lexiseg_service/{name}.py" for name in SEARCH}
+BESIDE = {f"lexiseg_service/{name}.py" for name in (*SEARCH, *STARTS)}
 ROOTS = tuple(f"{Path(package.__path__[0]).parent}/" for package in (lexiseg_model, lexiseg_service))
 # Runs only where a worker has died of a picture.
 ELSEWHERE = {"lexiseg_service/worker/crash_record.py"}
