@@ -38,7 +38,7 @@ function lineOfJob({ id, total, done, failed, seconds_left: left, detail }) {
 }
 
 function lineOfTraining(training) {
-  const { id, name, state: stage, detail, figures } = training;
+  const { id, name, state: stage, detail, found, figures } = training;
   if (isOpen(training)) running.add(id);
   else if (stage !== "done" || state.models.some((one) => one.name === name)) running.delete(id);
   else if (running.has(id)) emit("models"); // workers load it some seconds later
@@ -50,7 +50,8 @@ function lineOfTraining(training) {
   if (rows.length) rows.unshift(["%", "before", "after", "change, 95 %"]);
   const log = button("Log", async () => save(await download(`/v1/trainings/${id}/log`), `${name}.log`), { name: `log ${id}` });
   const row = element("div", { className: "row" }, log, end("trainings", id, `training of ${name}`));
-  return [text(`${name}: ${stage}${detail ? `. ${detail}` : ""}`), element("table", {}, ...rows.map(cells)), row];
+  const holds = found ? ` Pictures: ${found.classes.map((one) => `${one.name} on ${one.pictures}`).join(", ")}; ${found.left_out} left out.` : "";
+  return [text(`${name}: ${stage}${detail ? `. ${detail}` : ""}${holds}`), element("table", {}, ...rows.map(cells)), row];
 }
 
 /** Sends an archive of `files` with a question, and shows the list. */
@@ -70,10 +71,10 @@ $("run-job").addEventListener("click", () => later("The job", () => {
   const files = pictures.map((picture, index) => [names[index], () => fileOf(picture)]);
   return create("jobs", files, { question, to: "coco" }, `The service asks about ${pictures.length} pictures; this page may be closed meanwhile.`);
 }));
-$("train").addEventListener("submit", () => later("The training", () => {
+$("train").addEventListener("submit", ({ submitter }) => later("The training", () => {
   const files = projectFiles(all(), flat); // a trainer puts the smaller of two objects above
-  const query = { name: $("new-model").value.trim(), ...($("model").value && { start: $("model").value }) };
-  if (files) create("trainings", [...files].filter(([path]) => TRAINED_ON.test(path)), query, "The service trains; this page may be closed meanwhile.");
+  const query = { name: $("new-model").value.trim(), ...($("model").value && { start: $("model").value }), dry_run: submitter?.id === "check" };
+  if (files) create("trainings", [...files].filter(([path]) => TRAINED_ON.test(path)), query, "The service works on them; this page may be closed meanwhile.");
 }));
 for (const kind of Object.keys(LINES)) {
   $(kind).addEventListener("toggle", () => list(kind));

@@ -69,6 +69,21 @@ def test_a_training_on_the_project_is_begun_and_ended(context: BrowserContext, s
     expect(line).to_have_count(0)
 
 
+def test_what_a_training_would_read_is_shown_before_it(context: BrowserContext, server_with_jobs: Server) -> None:
+    page = opened(context, server_with_jobs.url)
+    with_pictures(page)
+    page.locator("#trainings summary").click()
+    page.fill("#new-model", "mine")
+
+    page.get_by_role("button", name="Check first").click()
+
+    line = page.locator("#trainings-list li")
+    expect(line).to_contain_text("Pictures: sky on ", timeout=120_000)
+    expect(line).to_contain_text("expected at least 4", timeout=120_000)
+    line.get_by_role("button", name="Delete").click()
+    expect(line).to_have_count(0)
+
+
 def test_a_page_asks_for_no_jobs_or_trainings_where_they_are_off(context: BrowserContext, locked: Server) -> None:
     context.add_init_script("localStorage.setItem('lexiseg-key', 'right')")
     page = opened(context, locked.url)
