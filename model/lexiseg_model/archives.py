@@ -11,6 +11,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from lexiseg_model.errors import TooManyEntriesError
@@ -131,6 +132,13 @@ class _Bounded(tarfile.TarInfo):
         if header.type in LONG_HEADERS and not 0 <= header.size <= MAX_TAR_HEADER:
             raise tarfile.ReadError(f"a header of {header.size:,} bytes")
         return header
+
+
+def parts_of(name: str) -> tuple[str, ...] | None:
+    """The parts of an entry's name, whichever way its slashes lean; None: it leads out of the archive."""
+    plain = name.replace("\\", "/")
+    parts = PurePosixPath(plain).parts
+    return None if plain.startswith("/") or ".." in parts or "\0" in name else parts
 
 
 def add_file(archive: tarfile.TarFile, name: str, content: bytes) -> None:

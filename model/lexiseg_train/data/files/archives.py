@@ -8,10 +8,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from lzma import LZMAError
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, BinaryIO
 
-from lexiseg_model.archives import PLAIN, entries_of, open_tar, open_zip
+from lexiseg_model.archives import PLAIN, entries_of, open_tar, open_zip, parts_of
 from lexiseg_model.errors import DatasetError, TooManyEntriesError
 from lexiseg_model.file_names import as_text, fitting, is_hidden
 from lexiseg_train.data.files.inside import DRIVE, MACOS
@@ -97,9 +97,8 @@ def _damage_named(path: Path, max_files: int) -> Iterator[None]:
 
 def _inside(path: Path, name: str) -> tuple[str, ...]:
     """The parts of a name in an archive. Raises DatasetError: it leads out of it."""
-    plain = name.replace("\\", "/")
-    parts = PurePosixPath(plain).parts
-    if plain.startswith("/") or DRIVE.match(plain) or ".." in parts or "\0" in name or not parts:
+    parts = parts_of(name)
+    if not parts or DRIVE.match(name.replace("\\", "/")):
         raise DatasetError(as_text(f"{path} holds the name {name!r:.100}; expected names inside the archive"))
     return parts
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import BinaryIO, Protocol
 
-from lexiseg_model.archives import PLAIN, files_in, open_zip
+from lexiseg_model.archives import PLAIN, files_in, open_zip, parts_of
 from lexiseg_model.errors import TooManyEntriesError
 from lexiseg_model.file_names import as_text, from_text, is_hidden
 from lexiseg_model.pictures.formats import is_picture_name
@@ -130,8 +130,8 @@ def _safe(members: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 def parts_inside(name: str) -> tuple[str, ...]:
     """The parts of a name in an archive. Raises InvalidValue: it leads out of it."""
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    if name.startswith(("/", "\\")) or ".." in parts or "\0" in name:
+    parts = parts_of(name)
+    if parts is None:
         raise InvalidValue.of(ARCHIVE, f"the name {name[:80]!r}", "names within the archive")
     return parts
 
