@@ -18,9 +18,8 @@ from lexiseg_model.pictures import deep
 from lexiseg_model.pictures.alpha import to_rgb
 from lexiseg_model.pictures.colour_space import SRGB
 from lexiseg_model.pictures.colours import inks_to_srgb, to_srgb
-from lexiseg_model.pictures.header import PictureHeader, read_header
+from lexiseg_model.pictures.header import AS_STORED, PictureHeader, orientation_of, read_header, upright
 from lexiseg_model.pictures.note import Note
-from lexiseg_model.pictures.orientation import AS_STORED, orientation_of, upright
 
 FAST_JPEG_MODES = ("RGB", "L")  # modes that libjpeg-turbo decodes, unless the file is damaged
 FAST_JPEG_COLOURS = ("YCbCr", "Gray", "RGB")

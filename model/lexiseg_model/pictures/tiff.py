@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lexiseg_model.errors import UnsupportedPictureError
-from lexiseg_model.pictures.orientation import known_orientation
 
 MAX_PAGES = 64  # overviews halve the picture, so that twenty lead from terapixels to one tile
 MAX_TAGS = 1024  # of a page
@@ -80,7 +79,8 @@ class TiffPage:
 
     @property
     def orientation(self) -> int:
-        return known_orientation(self.first(ORIENTATION, 1))
+        """The tag's value, which may be any number."""
+        return self.first(ORIENTATION, 1)
 
     @property
     def samples(self) -> int:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from lexiseg_model.masks.png import to_png
-from lexiseg_model.pictures.orientation import upright
+from lexiseg_model.pictures.header import upright
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.image.header import read_header
 from lexiseg_service.settings import Limits

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.pictures.header import read_header
-from lexiseg_model.pictures.orientation import upright
+from lexiseg_model.pictures.header import read_header, upright
 from lexiseg_train.data.files.documents import read_text
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.indexed import CLASSES, IGNORE, Reading, fitting, read_photograph

@@ -20,7 +20,8 @@ from lexiseg_model.command_line.outputs import numbered
 from lexiseg_model.file_names import as_text
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.palette import colour
-from lexiseg_model.pictures.formats import sniff, suffix_of
+from lexiseg_model.pictures.formats import suffix_of
+from lexiseg_model.pictures.header import sniff
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment.voc import Voc

@@ -15,7 +15,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame as Decoded
 from numpy.typing import NDArray
 
-from lexiseg_model.pictures.orientation import matrix_orientation, upright
+from lexiseg_model.pictures.header import matrix_orientation, upright
 from lexiseg_service.errors import ServiceError
 
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)

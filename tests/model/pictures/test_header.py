@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from lexiseg_model.pictures.header import read_header
-from lexiseg_model.pictures.orientation import ORIENTATION, exif_orientation, upright, upright_size
+from lexiseg_model.pictures.header import ORIENTATION, exif_orientation, read_header, upright, upright_size
 from tests import pictures
 
 
