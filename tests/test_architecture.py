@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOREIGN_TO_LEARNING = {"lexiseg_service", "lexiseg_client", "fastapi", "starlette", "grpc", "redis", "uvicorn"}
 FOREIGN_TO_MODEL = FOREIGN_TO_LEARNING | {"lexiseg_train"}
 READER = (
-    "alpha", "colour_space", "colours", "deep", "depth", "formats", "header", "note", "reader",
+    "alpha", "colours", "deep", "depth", "formats", "header", "note", "reader",
     "structure", "tiff", "tiff_kinds",
 )  # fmt: skip
 PICTURES = ("pictures", *(f"pictures.{name}" for name in READER))

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model import catalogue
 from lexiseg_model.masks.rle import encode_mask
-from lexiseg_model.pictures.colour_space import of_numbers
+from lexiseg_model.pictures.colours import space_of_numbers
 from tests.fuzz.data_sets import data_sets
 from tests.fuzz.targets import CARD_ENDS
 from tests.model.pictures.tiffs import packed, tiff, with_beneath
@@ -38,10 +38,10 @@ def images() -> Iterator[tuple[str, bytes]]:
         yield f"{kind}-{mode.replace(';', '')}".lower(), buffer.getvalue()
     for kind in ("JPEG", "PNG", "WEBP", "AVIF"):
         buffer = io.BytesIO()
-        picture.save(buffer, kind, icc_profile=of_numbers(12, 13).profile)
+        picture.save(buffer, kind, icc_profile=space_of_numbers(12, 13).profile)
         yield f"{kind}-profile".lower(), buffer.getvalue()
     rgb: dict[str, Any] = {"photometric": "rgb"}
-    yield "tiff-profile", tiff(pixels, iccprofile=of_numbers(9, 16).profile, **rgb)
+    yield "tiff-profile", tiff(pixels, iccprofile=space_of_numbers(9, 16).profile, **rgb)
     yield "tiff-beneath", with_beneath(pixels[::2, ::2], pixels[..., 0], kinds=(1, 0))
     yield "tiff-float", tiff((pixels / 255).astype(np.float32), compression="zlib", **rgb)
     yield "tiff-dim", tiff(pixels.astype(np.uint16), order=">", bigtiff=True, **rgb)

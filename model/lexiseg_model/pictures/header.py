@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.errors import DamagedPictureError, PictureError, UnsupportedPictureError
-from lexiseg_model.pictures.colour_space import SRGB, ColourSpace, of_heif, of_icc, of_png
+from lexiseg_model.pictures.colours import SRGB, ColourSpace, space_of_heif, space_of_icc, space_of_png
 from lexiseg_model.pictures.formats import CAMERA_RAW, STILL_FORMATS
 from lexiseg_model.pictures.structure import check_structure
 from lexiseg_model.pictures.tiff import TiffPage
@@ -109,11 +109,11 @@ def read_header(content: bytes) -> PictureHeader:
             check_kind(page)
             orientation = known_orientation(page.orientation)
             size = upright_size(page.size, orientation)
-            return PictureHeader(kind, size, orientation, page, of_icc(page.profile))
+            return PictureHeader(kind, size, orientation, page, space_of_icc(page.profile))
         if kind in BRANDS:  # libheif bounds what a container may hold; libavif takes seconds for a hostile one
             heif = pi_heif.open_heif(content)
             width, height = heif.size
-            return PictureHeader(kind, (height, width), colours=of_heif(heif.info))
+            return PictureHeader(kind, (height, width), colours=space_of_heif(heif.info))
         return _by_pillow(content, kind)
     except PictureError:
         raise
@@ -130,7 +130,9 @@ def _by_pillow(content: bytes, kind: str) -> PictureHeader:
                 raise UnsupportedPictureError(f"an animated {kind} came; send one still picture")
             orientation = orientation_of(picture)
             width, height = picture.size
-            colours = of_png(content, picture.info) if kind == "PNG" else of_icc(picture.info.get("icc_profile"))
+            colours = (
+                space_of_png(content, picture.info) if kind == "PNG" else space_of_icc(picture.info.get("icc_profile"))
+            )
     return PictureHeader(kind, upright_size((height, width), orientation), orientation, colours=colours)
 
 

@@ -16,8 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from lexiseg_model.errors import DamagedPictureError, PictureError
 from lexiseg_model.pictures import deep
 from lexiseg_model.pictures.alpha import to_rgb
-from lexiseg_model.pictures.colour_space import SRGB
-from lexiseg_model.pictures.colours import inks_to_srgb, to_srgb
+from lexiseg_model.pictures.colours import SRGB, inks_to_srgb, to_srgb
 from lexiseg_model.pictures.header import AS_STORED, PictureHeader, orientation_of, read_header, upright
 from lexiseg_model.pictures.note import Note
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs import worker_pb2 as internal
-from lexiseg_model.pictures.colour_space import SRGB
+from lexiseg_model.pictures.colours import SRGB
 from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_model.types import (
     AnswerWarning,

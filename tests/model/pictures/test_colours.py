@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from lexiseg_model.pictures import colours
-from lexiseg_model.pictures.colour_space import HLG, MAX_PROFILE_BYTES, PQ, of_numbers, profile_of, tags_of
+from lexiseg_model.pictures.colours import HLG, MAX_PROFILE_BYTES, PQ, profile_tags, profile_with_tags, space_of_numbers
 from lexiseg_model.pictures.header import read_header
 from lexiseg_model.pictures.note import GUESSED_COLOURS
 from lexiseg_model.pictures.reader import read
@@ -26,7 +26,7 @@ RGB = np.asarray(PHOTOGRAPH)
 # Linear light of sRGB as that of Display P3 and of BT.2020 (both have its white).
 TO_P3 = np.array([[0.8225, 0.1774, 0.0], [0.0332, 0.9669, 0.0], [0.0171, 0.0724, 0.9108]])
 TO_BT_2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
-P3, LINEAR = of_numbers(12, 13).profile, of_numbers(1, 8).profile
+P3, LINEAR = space_of_numbers(12, 13).profile, space_of_numbers(1, 8).profile
 Pixels = NDArray[np.uint8]
 
 
@@ -104,7 +104,7 @@ def test_a_picture_of_greys_follows_its_profile_of_greys() -> None:
     gamma = 1.8
     head = P3[:16] + b"GRAY" + P3[20:128]
     curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
-    profile = profile_of(head, {b"wtpt": tags_of(P3)[b"wtpt"], b"kTRC": curve})
+    profile = profile_with_tags(head, {b"wtpt": profile_tags(P3)[b"wtpt"], b"kTRC": curve})
     grey = np.asarray(PHOTOGRAPH.convert("L"))
     stored = to_bytes((np.where(grey <= 10, grey / 255 / 12.92, ((grey / 255 + 0.055) / 1.055) ** 2.4)) ** (1 / gamma))
 
@@ -232,10 +232,10 @@ def test_pipelines_of_floating_point_stages_are_left_out(monkeypatch: pytest.Mon
 
     def noted(head: bytes, tags: Mapping[bytes, bytes]) -> bytes:
         seen.append(tags)
-        return profile_of(head, tags)
+        return profile_with_tags(head, tags)
 
-    monkeypatch.setattr(colours, "profile_of", noted)
-    hostile = profile_of(P3, tags_of(P3) | {b"D2B1": b"mpet" + bytes(64), b"desc": b"desc\0\0\0\0none"})
+    monkeypatch.setattr(colours, "profile_with_tags", noted)
+    hostile = profile_with_tags(P3, profile_tags(P3) | {b"D2B1": b"mpet" + bytes(64), b"desc": b"desc\0\0\0\0none"})
 
     assert difference(read(encoded(in_p3(), "PNG", hostile)).rgb) < 1.5
     assert [tags.keys() & {b"D2B1", b"desc"} for tags in seen] == [set()]
@@ -251,7 +251,7 @@ def inks_profile() -> bytes:
     curves = struct.pack(">2H", 2, 2) + unit * 4
     table = b"mft2\0\0\0\0" + bytes([4, 3, 2, 0]) + identity + curves + lab.tobytes() + unit * 3
     head = P3[:12] + b"prtrCMYKLab " + P3[24:128]
-    return profile_of(head, {b"wtpt": tags_of(P3)[b"wtpt"], b"A2B0": table})
+    return profile_with_tags(head, {b"wtpt": profile_tags(P3)[b"wtpt"], b"A2B0": table})
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
