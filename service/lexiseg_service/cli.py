@@ -36,7 +36,7 @@ import typer
 
 from lexiseg_model.command_line.options import Grouped
 from lexiseg_model.command_line.outputs import output_folder
-from lexiseg_service.commands.bulk.app import bulk
+from lexiseg_service.commands.bulk import bulk
 from lexiseg_service.commands.joined import Commands
 from lexiseg_service.commands.models.app import models
 from lexiseg_service.commands.options import takes_settings
@@ -153,7 +153,7 @@ def export(
 
       lexiseg export --model tiny --int8 --photos pictures/
     """
-    from lexiseg_service.commands.in_process import check_named
+    from lexiseg_service.in_process import check_named
 
     check_named(settings, settings.model)
     from lexiseg_service.commands.models.export import run

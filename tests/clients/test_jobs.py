@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lexiseg_client import AsyncClient, Client, JobState, SwitchedOff, TimedOut, UnknownJob
-from tests.service.gateway.jobs.asking import PNG
+from tests.service.batch.http.asking import PNG
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports
 

@@ -13,7 +13,7 @@ from lexiseg_service.commands.serving.trainer import Trainer
 from lexiseg_service.commands.serving.training_run import Bounds
 from lexiseg_service.gateway.trainings.training import ENDED, TrainingFolder
 from tests.fuzz.data_sets import ALIASES, PICTURE
-from tests.service.gateway.jobs.asking import zipped
+from tests.service.batch.http.asking import zipped
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports
 from tests.waiting import until

@@ -17,9 +17,9 @@ import structlog
 from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from lexiseg_service.adapters.label_studio_pictures import authorization
+from lexiseg_service.batch.http.webhook import FIRST_PAUSE, MAX_PAUSE, PATIENCE
+from lexiseg_service.batch.ledger.job import Job
 from lexiseg_service.errors import ImageNotFetched, InvalidValue
-from lexiseg_service.gateway.jobs.job import Job
-from lexiseg_service.gateway.jobs.webhook import FIRST_PAUSE, MAX_PAUSE, PATIENCE
 from lexiseg_service.settings import Settings
 
 logger = structlog.get_logger("lexiseg.jobs")

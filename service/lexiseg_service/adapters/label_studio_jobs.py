@@ -38,11 +38,11 @@ from lexiseg_service.adapters.label_studio import (
 from lexiseg_service.adapters.label_studio_import import Importer, can_import, import_address
 from lexiseg_service.adapters.label_studio_pictures import image_of
 from lexiseg_service.adapters.tools import notes_of, read_as
+from lexiseg_service.batch.http.jobs import Jobs, Tasks
+from lexiseg_service.batch.http.routes import jobs_of
+from lexiseg_service.batch.http.schemas import JobInput
+from lexiseg_service.batch.ledger.job import RETRY_SECONDS, Job, Part, Progress, SourceKind
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError
-from lexiseg_service.gateway.jobs.job import RETRY_SECONDS, Job, Part, Progress, SourceKind
-from lexiseg_service.gateway.jobs.jobs import Jobs, Tasks
-from lexiseg_service.gateway.jobs.schemas import JobInput
-from lexiseg_service.gateway.rest.job_routes import jobs_of
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of
 from lexiseg_service.question.messages import ImageSource
 from lexiseg_service.question.validation import off_event_loop, validate
@@ -67,7 +67,7 @@ class JobOfTasks(BaseModel):
 
 def install(app: FastAPI, prefix: str) -> None:
     """Add the routes, and fetch the pictures of tasks for the application's jobs."""
-    jobs: Jobs = app.state.jobs
+    jobs: Jobs = app.state.parts["jobs"]
 
     async def fetch(place: str, client: str) -> ImageSource:
         return await image_of(place, "tasks", client, app.state.settings, app.state.use_case)

@@ -42,7 +42,7 @@ def install(app: FastAPI, settings: Settings) -> None:
         router: APIRouter = module.router
         prefix = "" if router.prefix else f"{PREFIX}/{name}"
         app.include_router(router, prefix=prefix, include_in_schema=False)
-        if name in WITH_JOBS and app.state.jobs is not None:
+        if name in WITH_JOBS and app.state.parts.get("jobs") is not None:
             import_module(WITH_JOBS[name]).install(app, prefix)
         if name in WITH_MIDDLEWARE:
             app.add_middleware(module.Middleware)

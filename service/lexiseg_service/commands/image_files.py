@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from lexiseg_client.formats import coco
 from lexiseg_model.file_names import on_one_line, visible_files
 from lexiseg_model.pictures.formats import is_picture_name
-from lexiseg_service.errors import ServiceError, TooLarge
+from lexiseg_service.batch.sources.fetching import Unreadable, fetch
+from lexiseg_service.errors import TooLarge
 from lexiseg_service.settings import Limits
 from lexiseg_service.worker.decode import decode
 
@@ -28,10 +29,6 @@ LEDGERS_BEFORE = ("annotations.json",)  # of earlier releases
 LEDGER_FILES = (coco.ANNOTATIONS, ".lexiseg.json", *LEDGERS_BEFORE)  # every folder of results has one of them
 TIMEOUT_SECONDS = 30.0  # of each read from a URL
 MAX_REDIRECTS = 5
-
-
-class Unreadable(ServiceError):
-    """An image cannot be read; the message gives the reason without the name."""
 
 
 @dataclass(frozen=True)
@@ -138,23 +135,6 @@ def _without_results(files: list[Path], root: Path, out: Path | None) -> list[Pa
         if others.fullmatch(folder.name) and any((folder / name).exists() for name in LEDGER_FILES)
     }
     return [file for file in files if written.isdisjoint(file.resolve().parents)]
-
-
-def fetch(client: httpx.Client, url: str, max_bytes: int) -> bytes:
-    """The content of a URL; reading stops once it exceeds `max_bytes`.
-
-    Raises:
-        httpx.HTTPStatusError: the server answers with an error status.
-        httpx.HTTPError, httpx.InvalidURL: the request cannot be sent, or breaks off.
-    """
-    content = bytearray()
-    with client.stream("GET", url) as answer:
-        answer.raise_for_status()
-        for piece in answer.iter_bytes():
-            content += piece
-            if len(content) > max_bytes:
-                break
-    return bytes(content)
 
 
 def _fetched(url: str, max_bytes: int) -> bytes:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lexiseg_client import Segmentation
 from lexiseg_model.types import Task, Vocabulary
-from lexiseg_service.commands import in_process
+from lexiseg_service import in_process
 from lexiseg_service.commands.image_files import STDIN, Source, sources_of
 from lexiseg_service.commands.options import check_server
 from lexiseg_service.commands.question import question_of

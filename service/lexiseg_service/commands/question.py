@@ -11,10 +11,11 @@ from typing import Any
 import typer
 
 from lexiseg_model.types import Task
-from lexiseg_service.commands.image_files import Source, Unreadable
+from lexiseg_service.batch.sources.fetching import Unreadable
+from lexiseg_service.commands.image_files import Source
 from lexiseg_service.errors import InvalidValue, TooLarge
-from lexiseg_service.question import schemas
 from lexiseg_service.question.classes import refuse_unsplit
+from lexiseg_service.question.schemas import TaskQuestion as Question
 from lexiseg_service.question.validation import validate
 from lexiseg_service.settings import Limits
 
@@ -25,17 +26,6 @@ EXPECTED_POINT = "X,Y in pixels, as 120,80"
 EXPECTED_BOX = "LEFT,TOP,RIGHT,BOTTOM in pixels, as 10,20,200,180"
 EXPECTED_PROMPT = "points X,Y on the object, -X,Y beside it, at most one box LEFT,TOP,RIGHT,BOTTOM, separated by blanks"
 EXPECTED_EXAMPLE = "NAME=FILE@LEFT,TOP,RIGHT,BOTTOM or NAME=FILE@X,Y, as mascot=photo.jpg@10,20,200,180"
-
-
-class Question(schemas.Question):
-    """The question of a command: that of `POST /segment`, always with a task."""
-
-    task: Task = "semantic"
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """The fields that were given, as JSON."""
-        return self.model_dump(mode="json", exclude_unset=True)
 
 
 def question_of(

@@ -16,10 +16,9 @@ from starlette.types import Lifespan
 
 from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.admission.limits import ClientLimits
-from lexiseg_service.gateway.jobs.jobs import Jobs
+from lexiseg_service.gateway.parts import joined
 from lexiseg_service.gateway.rest import (
     data_routes,
-    job_routes,
     middleware,
     pages,
     probe_routes,
@@ -84,7 +83,7 @@ def create_app(
     use_case = UseCase(backend, vocabularies, settings, fetcher, access.fetched)
     video = VideoService(use_case, settings, metrics, access)
     streams = OpenStreams(video, settings, access.streams)
-    jobs = Jobs(settings, use_case, access, metrics) if settings.jobs else None
+    parts = {part.name: part.open(settings, use_case, access, metrics) for part in joined()}
     trainings = None if settings.trainings is None else Trainings(settings.trainings, settings, use_case, metrics)
     more_services: list[MoreService] = []
     bodies = middleware.BodyClock()
@@ -101,7 +100,7 @@ def create_app(
     app.state.use_case = use_case
     app.state.client_limits = access.limits
     app.state.streams = streams
-    app.state.jobs = jobs
+    app.state.parts = parts
     app.state.trainings = trainings
     app.state.grpc = grpc
     app.state.more_services = more_services
@@ -121,15 +120,16 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     await state.vocabularies.store.start()
     await state.backend.start()
-    if state.jobs is not None:
-        await state.jobs.start()
+    running = [part for part in state.parts.values() if part is not None]
+    for part in running:
+        await part.start()
     if state.trainings is not None:
         await state.trainings.start()
     yield
     if state.trainings is not None:
         await state.trainings.close()
-    if state.jobs is not None:
-        await state.jobs.close()
+    for part in reversed(running):
+        await part.close()
     await state.streams.close()
     await state.grpc.close()
     state.use_case.headers.close()
@@ -171,7 +171,7 @@ def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         routes.router,
         vocabulary_routes.router,
         stream_routes.router,
-        job_routes.router,
+        *(part.router for part in joined()),
         training_routes.router,
         data_routes.router,
     ]
@@ -187,6 +187,6 @@ def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
 def described(app: FastAPI, open_paths: Container[str], *, keys_needed: bool) -> dict[str, Any]:
     """The routes as OpenAPI."""
     schema = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
-    complete(schema)
+    complete(schema, [model for part in joined() for model in part.schemas])
     secure(schema, open_paths, needed=keys_needed)
     return schema

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic.dataclasses import dataclass
@@ -199,6 +199,17 @@ class Question(Asked):
         description="minimum score of a segment, 0 to 1; lower ones are dropped; null: the threshold of the "
         "model's card",
     )
+
+
+class TaskQuestion(Question):
+    """A question that always has a task, as those of commands have."""
+
+    task: Task = "semantic"
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields that were given, as JSON."""
+        return self.model_dump(mode="json", exclude_unset=True)
 
 
 class JsonRequest(Question):

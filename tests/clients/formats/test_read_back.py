@@ -19,12 +19,12 @@ from lexiseg_client.folders import WRITERS, writer_of
 from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.types import ClassEntry
+from lexiseg_service.batch.formats import FORMATS as JOB_FORMATS
+from lexiseg_service.batch.formats import stems_of
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.question import question_of
 from lexiseg_service.commands.segment.formats import FORMATS as COMMAND_FORMATS
 from lexiseg_service.commands.segment.run import Job, Results
-from lexiseg_service.gateway.jobs.formats import FORMATS as JOB_FORMATS
-from lexiseg_service.gateway.jobs.formats import stems_of
 from lexiseg_service.settings import Settings
 from lexiseg_train.data.alike import pixel_digest
 from lexiseg_train.data.indexed import IGNORE

@@ -9,7 +9,7 @@ import pytest
 
 from tests.command import run
 from tests.integration.bulk import playing
-from tests.service.commands.bulk import jobs
+from tests.service.batch.bulk import jobs
 
 
 def test_a_port_where_nobody_listens_is_refused_before_ray_tries_for_minutes(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import s3fs
 from tests.command import start
 from tests.integration.bulk import playing
 from tests.s3_server import bucket
-from tests.service.commands.bulk import jobs
+from tests.service.batch.bulk import jobs
 from tests.service.commands.command_line import CommandLine
 
 INPUTS, EACH = 60, 4

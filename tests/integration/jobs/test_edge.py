@@ -9,7 +9,7 @@ import pytest
 
 from lexiseg_service.gateway.trainings.training import TrainingFolder
 from tests.integration.edge import PATIENCE, started
-from tests.service.gateway.jobs.asking import PNG, QUESTION, zipped
+from tests.service.batch.http.asking import PNG, QUESTION, zipped
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports
 

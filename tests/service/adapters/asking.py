@@ -12,8 +12,8 @@ from PIL import Image
 from lexiseg_model.segmenter import RowsOf, Unfamiliar
 from lexiseg_model.types import ClassEntry, Task
 from lexiseg_service.adapters.loading import install
+from lexiseg_service.batch.http.jobs import Jobs
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.gateway.jobs.jobs import Jobs
 from lexiseg_service.settings import Adapter, Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
@@ -45,7 +45,7 @@ async def adapted(*names: Adapter, **values: Any) -> AsyncIterator[httpx.AsyncCl
     engine = EngineBackend(Colours(tasks=TASKS))
     app = create_app(settings, engine, Metrics())
     install(app, settings)
-    jobs: Jobs | None = app.state.jobs
+    jobs: Jobs | None = app.state.parts["jobs"]
     try:
         if jobs is not None:
             await jobs.start()

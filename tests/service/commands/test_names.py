@@ -9,7 +9,7 @@ import pytest
 
 from lexiseg_model.file_names import as_text, from_text
 from tests import pictures
-from tests.service.commands.bulk import jobs
+from tests.service.batch.bulk import jobs
 from tests.service.commands.command_line import CommandLine, written
 
 QUESTION = ("-c", "sky", "-c", "building")

@@ -108,7 +108,7 @@ def check_model(
 
     Example:  lexiseg models check tiny
     """
-    from lexiseg_service.commands.in_process import check_named
+    from lexiseg_service.in_process import check_named
 
     check_named(settings, name)
     from lexiseg_service.commands.models.check import check

@@ -20,8 +20,8 @@ from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks.label_maps import labeller, mean_share
 from lexiseg_service.commands.image_files import sources_of
-from lexiseg_service.commands.in_process import load_exact
 from lexiseg_service.gateway.vocabularies.named import built_in
+from lexiseg_service.in_process import load_exact
 from lexiseg_service.settings import Limits, Settings
 
 MAX_PHOTOGRAPHS = 64  # the ranges of activations hardly change beyond

@@ -15,7 +15,7 @@ from lexiseg_service.commands.options import check_server, takes_settings
 from lexiseg_service.settings import Settings
 
 if TYPE_CHECKING:  # imported where it is used: the command line must start without it
-    from lexiseg_service.commands.question import Question
+    from lexiseg_service.question.schemas import TaskQuestion as Question
 
 Images = Annotated[
     list[str],

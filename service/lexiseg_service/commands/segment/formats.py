@@ -23,7 +23,6 @@ from lexiseg_model.palette import colour
 from lexiseg_model.pictures.formats import suffix_of
 from lexiseg_model.pictures.header import sniff
 from lexiseg_model.types import ClassEntry
-from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment.voc import Voc
 from lexiseg_service.commands.segment.writer import (
     Content,
@@ -34,6 +33,7 @@ from lexiseg_service.commands.segment.writer import (
     class_values,
     names_of_values,
 )
+from lexiseg_service.question.schemas import TaskQuestion as Question
 from lexiseg_service.worker.decode import decode
 
 Format = Literal["coco", "yolo", "voc", "labelme", "labelmap", "cutout"]

@@ -30,14 +30,14 @@ from lexiseg_model.file_names import as_text, fitting
 from lexiseg_model.files import replace_file
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import LEDGERS_BEFORE, STDIN, Source
-from lexiseg_service.commands.in_process import resolved
-from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment.formats import FORMATS, Format
 from lexiseg_service.commands.segment.voc import MAX_VALUE, has_unlabelled
 from lexiseg_service.commands.segment.writer import QUESTION_KEY, Content, Image
 from lexiseg_service.commands.serving.local import open_server
 from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
+from lexiseg_service.in_process import resolved
 from lexiseg_service.question.prompts import resolve_prompts
+from lexiseg_service.question.schemas import TaskQuestion as Question
 from lexiseg_service.settings import Limits, Settings
 
 Ask = Callable[[bytes], Segmentation]  # of an encoded image; for many threads; raises ServiceError

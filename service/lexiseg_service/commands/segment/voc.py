@@ -20,8 +20,8 @@ from lexiseg_client.formats.annotation_tools import xml_text
 from lexiseg_client.segments import UNNAMED, exportable
 from lexiseg_model.command_line.outputs import numbered
 from lexiseg_model.types import ClassEntry
-from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment.writer import Files, Image, Writer, all_utf8, class_values, names_of_values
+from lexiseg_service.question.schemas import TaskQuestion as Question
 
 MAX_VALUE = 254  # of a class or an object: 255 is void
 CLASSES, OBJECTS, BOXES = "SegmentationClass", "SegmentationObject", "Annotations"

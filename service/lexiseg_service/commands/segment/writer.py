@@ -15,7 +15,7 @@ from lexiseg_client.segments import UNNAMED
 from lexiseg_model.file_names import as_text
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import Source
-from lexiseg_service.commands.question import Question
+from lexiseg_service.question.schemas import TaskQuestion as Question
 from lexiseg_service.settings import Limits
 
 Content = dict[str, Any]  # JSON of a ledger, the file that lists the finished images

@@ -17,10 +17,10 @@ import structlog
 
 from lexiseg_client.rpc.calls import OPTIONS
 from lexiseg_model.types import ModelName, Task
-from lexiseg_service.commands.in_process import check_model
 from lexiseg_service.commands.server import Server
 from lexiseg_service.commands.serving import hosting
 from lexiseg_service.errors import NotReady
+from lexiseg_service.in_process import check_model
 from lexiseg_service.question.backend import until_ready
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics

@@ -36,7 +36,7 @@ def site(
 
       lexiseg site site/ --model mine --models-dir models
     """
-    from lexiseg_service.commands.in_process import check_named
+    from lexiseg_service.in_process import check_named
 
     check_named(settings, settings.model)
     from lexiseg_service.commands.site.build import write_site

@@ -22,10 +22,10 @@ from lexiseg_model.class_names import STUFF
 from lexiseg_model.errors import ExportError, OptionError
 from lexiseg_model.export.manifest import default_cache_dir
 from lexiseg_model.methods.tiny import browser
-from lexiseg_service.commands.in_process import load_exact
 from lexiseg_service.gateway.rest.pages import PALETTE
 from lexiseg_service.gateway.vocabularies.named import BUILT_IN_NAMES, built_in
 from lexiseg_service.image.samples import AUTHORS, NoSample, photograph
+from lexiseg_service.in_process import load_exact
 from lexiseg_service.settings import Settings
 
 MAX_PIXELS = 24_000_000  # of a picture; larger ones are made smaller, as browsers run out of memory

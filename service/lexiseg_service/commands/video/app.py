@@ -15,7 +15,7 @@ from lexiseg_service.commands.options import check_installed, check_server, take
 from lexiseg_service.settings import Settings
 
 if TYPE_CHECKING:  # imported where it is used: the command line must start without it
-    from lexiseg_service.commands.question import Question
+    from lexiseg_service.question.schemas import TaskQuestion as Question
 
 
 Source = Annotated[str, typer.Argument(help="A file, a camera as /dev/video0, or a URL as rtsp://camera/stream")]
@@ -92,10 +92,10 @@ def video(
         raise typer.BadParameter("expected more than 0", param_hint="'--seconds'")
     check_server(context, server)
     check_installed("video", "PyAV", "av")
-    from lexiseg_service.commands.in_process import resolved
     from lexiseg_service.commands.server import client_prompts
     from lexiseg_service.commands.serving.local import open_server
     from lexiseg_service.commands.video.run import run
+    from lexiseg_service.in_process import resolved
 
     if server is None:
         resolved(question, settings)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 from fastapi import APIRouter
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_service.errors import NotReady, ServiceError, unexpected
-from lexiseg_service.gateway.jobs.jobs import Jobs
-from lexiseg_service.gateway.jobs.schemas import ErasedOutput
+from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.parts import Running
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.routes import as_json, caller_of
 from lexiseg_service.gateway.trainings.trainings import Trainings
@@ -20,6 +21,14 @@ from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 logger = structlog.get_logger("lexiseg.data")
 RETRY_SECONDS = 30
 router = APIRouter(tags=["service"])
+
+
+class ErasedOutput(BaseModel):
+    """Numbers of what `DELETE /v1/data` has removed."""
+
+    jobs: int = Field(description="number of removed jobs")
+    trainings: int = Field(description="number of removed trainings")
+    vocabularies: int = Field(description="number of removed vocabularies")
 
 
 @router.delete(
@@ -34,11 +43,11 @@ async def delete_data(request: Request) -> Response:
     as others come. Where a kind cannot be removed now, the others are, and the answer is 503 and says which.
     """
     caller, state = caller_of(request), request.app.state
-    jobs: Jobs | None = state.jobs
+    parts: Mapping[str, Running | None] = state.parts
     trainings: Trainings | None = state.trainings
     vocabularies: Vocabularies = state.vocabularies
-    kinds = {
-        "jobs": None if jobs is None else jobs.remove_all,
+    kinds: dict[str, Callable[[Caller], Awaitable[int]] | None] = {
+        **{name: None if part is None else part.remove_all for name, part in parts.items()},
         "trainings": None if trainings is None else trainings.remove_all,
         "vocabularies": vocabularies.delete_all,
     }

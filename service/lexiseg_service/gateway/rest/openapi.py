@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import Any
+
+from pydantic import BaseModel
 
 from lexiseg_model.pictures.formats import STILL_FORMATS
 from lexiseg_service.errors import (
@@ -22,7 +24,6 @@ from lexiseg_service.errors import (
     UnknownStream,
     UnknownTraining,
 )
-from lexiseg_service.gateway.jobs.schemas import JobInput
 from lexiseg_service.gateway.trainings.schemas import TrainingInput
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.schemas import FrameInput, JsonRequest, Problem, Question, StreamInput
@@ -254,11 +255,12 @@ def secure(schema: dict[str, Any], open_to_all: Container[str], *, needed: bool)
                 operation["responses"] = guarded | operation["responses"]
 
 
-def complete(schema: dict[str, Any]) -> None:
-    """Add the component schemas of the hand-written parts, and drop those of FastAPI's own errors."""
+def complete(schema: dict[str, Any], more: Iterable[type[BaseModel]]) -> None:
+    """Add the component schemas of the hand-written parts and `more`, and drop those of FastAPI's own errors."""
     components = schema["components"]["schemas"]
     components["SegmentForm"] = _flat_form()
-    for model in (JsonRequest, Problem, VocabularyInput, StreamInput, FrameInput, JobInput, TrainingInput):
+    own: tuple[type[BaseModel], ...] = (JsonRequest, Problem, VocabularyInput, StreamInput, FrameInput, TrainingInput)
+    for model in (*own, *more):
         described = model.model_json_schema(ref_template="#/components/schemas/{model}")
         components |= described.pop("$defs", {})
         components[model.__name__] = described

@@ -159,7 +159,8 @@ def _features_for(request: Request) -> list[str]:
     """The optional parts of the service that are on, and that the caller may use."""
     state, caller = request.app.state, caller_of(request)
     may_train = caller.admin or not caller.owner
-    is_on = {"jobs": state.jobs is not None, "trainings": state.trainings is not None and may_train}
+    parts = {name: part is not None for name, part in state.parts.items()}
+    is_on = {**parts, "trainings": state.trainings is not None and may_train}
     return [name for name, on in is_on.items() if on]
 
 

@@ -14,7 +14,6 @@ from starlette.responses import PlainTextResponse, Response
 
 from lexiseg_service.errors import InvalidValue, SwitchedOff, UnknownTraining
 from lexiseg_service.gateway.admission.access import Caller
-from lexiseg_service.gateway.jobs.sources import ARCHIVE
 from lexiseg_service.gateway.rest import uploads
 from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, problems
 from lexiseg_service.gateway.rest.paths import STABLE, answer_head
@@ -22,6 +21,7 @@ from lexiseg_service.gateway.rest.routes import as_json, caller_of
 from lexiseg_service.gateway.trainings.schemas import TrainingInput, TrainingList, TrainingOutput
 from lexiseg_service.gateway.trainings.training import ENDED
 from lexiseg_service.gateway.trainings.trainings import Trainings
+from lexiseg_service.uploaded_archive import ARCHIVE
 
 router = APIRouter(tags=["trainings"])
 Identity = Annotated[

@@ -17,10 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.jobs.sources import ARCHIVE
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.routes import settings_of
 from lexiseg_service.question.validation import off_event_loop, parse_object, validate
+from lexiseg_service.uploaded_archive import ARCHIVE
 
 M = TypeVar("M", bound=BaseModel)
 POLL_SECONDS = 1.0  # between two looks for an event

@@ -15,7 +15,7 @@ import pytest
 
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.trainings.training import HEARTBEAT, RESERVED, Standing, Training, TrainingFolder
-from tests.service.gateway.jobs.asking import PNG, zipped
+from tests.service.batch.http.asking import PNG, zipped
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports, serving
 from tests.waiting import until

@@ -1,0 +1,1 @@
+"""Everything that is not one request: many pictures, asked one question."""

@@ -1,0 +1,171 @@
+"""Ask one picture of a job until it has an answer, or a problem that it always has."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Set
+from concurrent.futures import Executor
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+
+import structlog
+
+from lexiseg_model.lru import Lru
+from lexiseg_service.batch.ledger.job import Job, Picture, SourceKind
+from lexiseg_service.batch.sources.listed import READ, Reader, reader_of
+from lexiseg_service.errors import (
+    DeadlineExceeded,
+    NotReady,
+    RateLimited,
+    ServiceError,
+    SwitchedOff,
+    Temporary,
+    unexpected,
+)
+from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.admission.limits import ClientLimits
+from lexiseg_service.gateway.render import content_of
+from lexiseg_service.gateway.use_case import UseCase
+from lexiseg_service.question.messages import ImageSource
+from lexiseg_service.question.schemas import Question
+
+logger = structlog.get_logger("lexiseg.jobs")
+T = TypeVar("T")
+Fetch = Callable[[str, str], Awaitable[ImageSource]]  # of a picture, by its place, for a client
+LANES_BESIDE = 1  # while it has other requests in flight: workers serve those first, but share the cores
+LOOK_SECONDS = 0.02  # between looks whether they are over
+READY_SECONDS = 1.0  # between looks whether workers are ready
+ASK_SECONDS = 600.0  # for one picture, of which nobody waits for the answer
+MAX_PAUSE = 30.0  # seconds, between attempts
+MAX_ATTEMPTS = 5  # for faults that may lie in the picture
+MAX_READERS = 16  # open archives, and questions in memory
+
+
+class Asker:
+    """Asks the pictures of one gateway.
+
+    Args:
+        use_case: asks the workers.
+        limits: of clients, whose pictures count as requests.
+        max_image_bytes: of one picture.
+        threads: read pictures.
+    """
+
+    def __init__(self, use_case: UseCase, limits: ClientLimits, max_image_bytes: int, threads: Executor) -> None:
+        self._use_case = use_case
+        self._limits = limits
+        self._max_image_bytes = max_image_bytes
+        self._threads = threads
+        self._asking = 0  # pictures in flight
+        self._door = asyncio.Lock()  # lanes pass it in the order in which they came
+        self._readers: Lru[str, Reader] = Lru(MAX_READERS)
+        self._questions: Lru[str, Question] = Lru(MAX_READERS)
+        self._reading = asyncio.Lock()
+        self._fetches: dict[SourceKind, Fetch] = {"urls": _by_url}
+
+    def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:
+        """Have the pictures of a kind of source fetched by a function."""
+        self._fetches[kind] = fetch
+
+    def keep(self, jobs: Set[str]) -> None:
+        """Close the archives of all other jobs: an open file takes room on the disk after it is removed."""
+        for identity, _ in self._readers.items():
+            if identity not in jobs:
+                self._readers.drop(identity)
+
+    async def line(self, job: Job, picture: Picture, gives_way: Callable[[], bool]) -> dict[str, Any]:
+        """The line of a picture: its answer, or the problem that it always has.
+
+        Raises:
+            RateLimited: the client has reached its rate or its quota, and `gives_way()`.
+        """
+        line: dict[str, Any] = {"number": picture.number, "image": picture.name, "answer": None, "problem": None}
+        identity = f"{job.id}-{picture.number}"
+        attempt = faults = 0
+        while True:
+            try:
+                await self._until_ready()
+                await self._limits.count(job.client)
+                async with self._door:
+                    while self._asking >= LANES_BESIDE and self._use_case.in_flight:
+                        await asyncio.sleep(LOOK_SECONDS)
+                    self._asking += 1
+                try:
+                    return line | {"answer": await self._answer(job, picture, identity)}
+                finally:
+                    self._asking -= 1
+            except (Temporary, OSError) as error:
+                is_limited = isinstance(error, RateLimited)
+                seconds = error.headers.get("Retry-After") if isinstance(error, Temporary) else None
+                await pause(attempt, float(seconds or 0), gives_way if is_limited else never)
+                if is_limited and gives_way():
+                    raise
+                # While the workers are ready, the fault may lie in the picture: it would end worker after worker.
+                faults += isinstance(error, (NotReady, OSError)) and self._use_case.health().ready
+                problem: ServiceError = error if isinstance(error, ServiceError) else unexpected()
+            except ServiceError as error:
+                problem = error
+                if isinstance(error, DeadlineExceeded) or error.status == 500:
+                    faults += 1
+                    await pause(attempt)
+                else:
+                    faults = MAX_ATTEMPTS
+            except Exception as error:  # of an archive that is damaged since, or a library of a store
+                logger.error("unexpected error", job=job.id, error=type(error).__name__, exc_info=error)
+                problem, faults = unexpected(), MAX_ATTEMPTS
+            if faults >= MAX_ATTEMPTS:
+                return line | {"problem": problem.document(identity)}
+            attempt += 1
+
+    async def _answer(self, job: Job, picture: Picture, identity: str) -> dict[str, Any]:
+        # A task of its own: the bytes that a fetched picture holds are released when its task ends.
+        return await asyncio.create_task(self._ask(job, picture, identity))
+
+    async def _ask(self, job: Job, picture: Picture, identity: str) -> dict[str, Any]:
+        if job.kind in READ:
+            reader = await self._reader(job)
+            image = ImageSource(await self._in_thread(reader.read, picture))
+        elif (fetch := self._fetches.get(job.kind)) is not None:
+            image = await fetch(picture.place, job.client)
+        else:
+            raise SwitchedOff(f"the adapter {job.kind} is switched off here")
+        caller = Caller(owner=job.owner, client=job.client, request_id=identity, background=True)
+        question = self._questions.get(job.id) or Question.model_validate(job.question)
+        self._questions.put(job.id, question)
+        request = await self._use_case.request(question, caller, image)
+        request = replace(request, deadline=time.monotonic() + ASK_SECONDS, remember=False)
+        return content_of(await self._use_case.backend.segment(request), identity)
+
+    async def _reader(self, job: Job) -> Reader:
+        async with self._reading:
+            if (reader := self._readers.get(job.id)) is None:
+                reader = await self._in_thread(reader_of, job, self._max_image_bytes)
+                self._readers.put(job.id, reader)
+            return reader
+
+    async def _until_ready(self) -> None:
+        while not self._use_case.health().ready:
+            await asyncio.sleep(READY_SECONDS)
+
+    def _in_thread(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments))
+
+
+async def _by_url(place: str, client: str) -> ImageSource:
+    return ImageSource(url=place)
+
+
+def never() -> bool:
+    """No."""
+    return False
+
+
+async def pause(attempt: int, least: float = 0.0, ends: Callable[[], bool] = never) -> None:
+    """Wait before the next attempt: longer after each, from `least` seconds up to `MAX_PAUSE`, or until `ends()`."""
+    longer = 0.1 * 2.0 ** min(attempt, 10) * random.uniform(0.5, 1.0)
+    until = time.monotonic() + min(MAX_PAUSE, max(least, longer))
+    while (left := until - time.monotonic()) > 0 and not ends():
+        await asyncio.sleep(min(left, READY_SECONDS))

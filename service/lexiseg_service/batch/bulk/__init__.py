@@ -1,0 +1,1 @@
+"""Millions of pictures, in chunks whose rows are files of parquet."""

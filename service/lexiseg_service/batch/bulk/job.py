@@ -1,0 +1,290 @@
+"""A job of `lexiseg bulk`: a plan of its inputs in chunks, and one file of result rows for each chunk.
+
+    DST/bulk.json                 question, source, numbers of inputs and chunks; written when the plan is complete
+    DST/plan/00000000.parquet     the inputs of chunk 0
+    DST/rows/00000000.parquet     results of chunk 0, in the order of the plan; written atomically
+
+A chunk is finished when its file of rows exists. So a killed job resumes from the folder alone, and a chunk that two
+workers segmented still has one file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import os
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+from lexiseg_client import Segment
+from lexiseg_client.calling.mapping import map_threads
+from lexiseg_client.segments import segment_of
+from lexiseg_model.catalogue.store import UNFINISHED, connect_store, write_whole
+from lexiseg_model.errors import DatasetError, OptionError
+from lexiseg_model.file_names import as_text, to_utf8
+from lexiseg_model.types import Vocabulary
+from lexiseg_service.batch.rows import FAILED, OK, PLAIN, ROWS, Row
+from lexiseg_service.batch.sources.tables import Item, Source, open_parquet
+from lexiseg_service.question.messages import WorkerAnswer
+from lexiseg_service.question.schemas import TaskQuestion as Question
+from lexiseg_service.settings import Settings
+
+RECORD = "bulk.json"
+COUNTING_THREADS = 8
+MAX_IDS_IN_MESSAGE = 5  # ids in a message
+
+
+def row_of(id_: str, outcome: WorkerAnswer | str, model_digest: str, vocabulary_digest: str) -> Row:
+    """The row of an input; `outcome` is the answer, or the error message. Columns that are left out are null."""
+    row = {"id": id_, "model_digest": model_digest, "vocabulary_digest": vocabulary_digest}
+    if isinstance(outcome, str):
+        return {**row, "status": FAILED, "error": as_text(outcome)}
+    segments = [
+        {name: getattr(segment, name) for name in PLAIN}
+        | {"rle": {"size": segment.mask.size, "counts": segment.mask.counts}}
+        for segment in outcome.segments
+    ]
+    return {**row, "status": OK, "size": outcome.size, "segments": segments}
+
+
+def segments_of(row: Row) -> list[Segment]:
+    """The segments of a row as the client's `Segment`, for its exporters."""
+    return [
+        segment_of(
+            {"id": number, "mask": {"format": "coco_rle", **segment["rle"]}, **segment}, tuple(row["size"]), None
+        )
+        for number, segment in enumerate(row["segments"] or (), 1)
+    ]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Source of the pictures, question, and destination of the results. Pickled for other processes."""
+
+    source: Source
+    destination: str
+    question: Question
+    vocabulary: Vocabulary
+    settings: Settings
+    model: str  # NAME@VERSION
+    model_digest: str | None = None  # of existing rows
+    retry_failed: bool = False  # segment inputs again whose row is a failure
+
+    @property
+    def vocabulary_digest(self) -> str:
+        """SHA-256 of the classes, their synonyms and thresholds, and the background rule; not of the list's name."""
+        content = {**asdict(self.vocabulary), "name": None}
+        return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Question, model and source. Jobs that differ in any of them must not share a destination.
+
+        Fields with their default count as left out, so that a description and a command line are the same job.
+        """
+        return {
+            **self.question.model_dump(mode="json", exclude_defaults=True),
+            "task": self.question.task,
+            "classes": [entry.name for entry in self.vocabulary.classes],
+            "vocabulary_digest": self.vocabulary_digest,
+            "model": self.model,
+            "source": self.source._asdict(),
+        }
+
+
+class Size(NamedTuple):
+    """Numbers of inputs and chunks of a plan."""
+
+    inputs: int
+    chunks: int
+
+
+class Destination:
+    """The folder of a job, local or in an object store.
+
+    Raises:
+        OptionError: the address cannot be reached, or there are no credentials.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._store, self._root = connect_store(url)
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content; None if it does not exist."""
+        try:
+            return bytes(self._store.cat_file(f"{self._root}/{name}"))
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file atomically."""
+        write_whole(self._store, f"{self._root}/{name}", content)
+
+    def open(self, name: str, mode: str = "rb") -> Any:
+        """Open a file of the folder; a mode for writing creates its parent folders."""
+        if mode != "rb":
+            self._store.makedirs(f"{self._root}/{name}".rpartition("/")[0], exist_ok=True)
+        return self._store.open(f"{self._root}/{name}", mode)
+
+    def remove_unfinished(self) -> None:
+        """Remove files that a killed process left half written."""
+        for name in self._names("rows"):
+            if name.endswith(UNFINISHED):
+                self._store.rm_file(f"{self._root}/rows/{name}")
+
+    def done(self) -> set[int]:
+        """Numbers of the chunks whose rows are written."""
+        names = (name.partition(".") for name in self._names("rows"))
+        return {int(stem) for stem, _, suffix in names if suffix == "parquet" and stem.isdigit()}
+
+    def chunk(self, chunk: int) -> list[Item]:
+        """The inputs of a chunk."""
+        rows = self._table(f"plan/{chunk:08d}.parquet")
+        # Plans of earlier versions have paths as texts.
+        return [Item(**row | {"path": os.fsdecode(row["path"])}) for row in rows]
+
+    def rows(self, chunk: int, columns: list[str] | None = None) -> list[Row]:
+        """The rows of a chunk, empty before they are written; `columns` reads these alone."""
+        return self._table(rows_name(chunk), columns)
+
+    def write_rows(self, chunk: int, rows: Sequence[Row], about: dict[str, Any]) -> None:
+        """Write the rows of a chunk, with `about` as JSON in the metadata key `lexiseg`."""
+        schema = ROWS.with_metadata({"lexiseg": json.dumps(about)})
+        self.write_table(rows_name(chunk), pyarrow.Table.from_pylist(list(rows), schema))
+
+    def write_table(self, name: str, table: pyarrow.Table) -> None:
+        """Write a table as parquet, atomically."""
+        content = io.BytesIO()
+        pyarrow.parquet.write_table(table, content, compression="zstd")
+        self.write(name, content.getvalue())
+
+    def _table(self, name: str, columns: list[str] | None = None) -> list[Row]:
+        content = self.read(name)
+        if content is None:
+            return []
+        with open_parquet(content) as table:
+            return list(table.read(columns, use_threads=False).to_pylist())
+
+    def _names(self, folder: str) -> list[str]:
+        try:
+            paths = self._store.ls(f"{self._root}/{folder}", detail=False, refresh=True)
+        except FileNotFoundError:
+            return []
+        return sorted(path.rpartition("/")[2] for path in paths)
+
+
+def rows_name(chunk: int) -> str:
+    """The name of the file with a chunk's rows."""
+    return f"rows/{chunk:08d}.parquet"
+
+
+def planned_size(job: Job, destination: Destination) -> Size | None:
+    """The size of the plan in the destination; None before there is one.
+
+    Raises:
+        OptionError: the plan belongs to another job, or its record is damaged.
+    """
+    content = destination.read(RECORD)
+    if content is None:
+        return None
+    try:
+        record = json.loads(content)
+        planned, size = record["asked"], Size(record["inputs"], record["chunks"])
+    except (ValueError, KeyError, TypeError):
+        raise OptionError(
+            f"{job.destination}/{RECORD} is not a record of `lexiseg bulk`; name another folder"
+        ) from None
+    identity = json.loads(json.dumps(job.identity))
+    others = sorted(key for key in planned.keys() | identity.keys() if planned.get(key) != identity.get(key))
+    if others:
+        raise OptionError(
+            f"{job.destination} holds answers of another job ({', '.join(others)} differ); name another folder"
+        )
+    return size
+
+
+def write_plan(job: Job, destination: Destination, items: Iterable[Item], rows_per_file: int) -> Size:
+    """Write the plan chunk by chunk, then its record.
+
+    Raises:
+        DatasetError: there is no input, or two inputs have the same id.
+    """
+    stream, hashes, chunks = iter(items), array("Q"), 0  # 8 bytes an input
+    while batch := list(itertools.islice(stream, rows_per_file)):
+        hashes.extend(_hash(item.id) for item in batch)
+        destination.write_table(f"plan/{chunks:08d}.parquet", pyarrow.Table.from_pylist(list(map(_planned, batch))))
+        chunks += 1
+    if not hashes:
+        raise DatasetError(f"{job.source.url} holds no pictures")
+    _refuse_repeated_ids(destination, hashes, chunks)
+    size = Size(len(hashes), chunks)
+    content = {"asked": job.identity, **size._asdict()}
+    destination.write(RECORD, to_utf8(json.dumps(content, indent=1, ensure_ascii=False)))
+    return size
+
+
+def _planned(item: Item) -> dict[str, Any]:
+    """The row of an input in the plan: its path in bytes, as a name may be of any."""
+    return item._asdict() | {"path": os.fsencode(item.path), "error": item.error and as_text(item.error)}
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def _refuse_repeated_ids(destination: Destination, hashes: array[int], chunks: int) -> None:
+    ordered = np.sort(np.frombuffer(hashes, np.uint64))
+    suspects = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+    known: set[str] = set()
+    for chunk in range(chunks if suspects else 0):
+        for item in destination.chunk(chunk):
+            if item.id in known:
+                raise DatasetError(
+                    f"the id {item.id!r:.200} comes twice; every input needs its own: name a column with --id-column, "
+                    "or take the row out"
+                )
+            if _hash(item.id) in suspects:
+                known.add(item.id)
+
+
+def count_rows(destination: Destination, size: Size) -> tuple[int, int]:
+    """Compare the rows of a finished job with its plan; return the numbers of rows and of failures.
+
+    Raises:
+        DatasetError: an input has no row or more than one, or there are rows of different models.
+    """
+    unplanned = destination.done() - set(range(size.chunks))
+    if unplanned:
+        name = rows_name(min(unplanned))
+        raise DatasetError(f"{destination.url}/{name} belongs to no chunk of the plan; expected {size.chunks:,} chunks")
+    rows = failures = 0
+    missing, repeated, digests = Counter[str](), Counter[str](), set[str]()
+
+    def of_chunk(chunk: int) -> tuple[Counter[str], list[Row]]:
+        inputs = Counter(item.id for item in destination.chunk(chunk))
+        return inputs, destination.rows(chunk, ["id", "status", "model_digest"])
+
+    for inputs, chunk_rows in map_threads(of_chunk, range(size.chunks), COUNTING_THREADS):
+        ids = Counter(row["id"] for row in chunk_rows)
+        missing += inputs - ids
+        repeated += ids - inputs
+        rows += len(chunk_rows)
+        failures += sum(row["status"] == FAILED for row in chunk_rows)
+        digests.update(row["model_digest"] for row in chunk_rows)
+    findings = {"without a row": missing, "more than once": repeated}
+    wrong = [f"{what}: {', '.join(sorted(ids)[:MAX_IDS_IN_MESSAGE])}" for what, ids in findings.items() if ids]
+    if wrong or rows != size.inputs:
+        raise DatasetError(f"{rows:,} rows of {size.inputs:,} inputs; {'; '.join(wrong)}")
+    if len(digests) != 1:
+        raise DatasetError(f"rows of different models: {', '.join(sorted(digests))}")
+    return rows, failures

@@ -1,0 +1,1 @@
+"""Jobs over HTTP: routes, and the operations behind them."""

@@ -1,0 +1,101 @@
+"""Erase jobs: recorded in the store first, so that they are gone for everybody, then repeated until no file is left.
+
+A file may come after the first attempt: from a lane, here or at another gateway, that writes while the job is erased.
+And an attempt may fail, or its gateway end. So any gateway removes the files of recorded jobs again and again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from lexiseg_service.batch.files import Files
+from lexiseg_service.batch.ledger.job import Store, ask_store
+from lexiseg_service.errors import NotReady
+
+logger = structlog.get_logger("lexiseg.jobs")
+DAY = 86_400.0  # seconds
+REPEAT_SECONDS = 30.0  # between attempts
+SWEEP_SECONDS = 600.0  # between looks for jobs that have expired
+RECORD_SECONDS = 3600.0  # that an erasure is repeated, also after it succeeded: longer than a lane writes a file
+
+
+class Eraser:
+    """Erases jobs of one store; those that have ended `keep_days` ago by itself.
+
+    Args:
+        store: of jobs.
+        files: of jobs.
+        keep_days: after the end of a job.
+    """
+
+    def __init__(self, store: Store, files: Files, keep_days: float) -> None:
+        self._store = store
+        self._files = files
+        self._keep_seconds = DAY * keep_days
+        self.failing: set[str] = set()  # recorded jobs whose files cannot be removed at present
+
+    async def erase(self, identities: Sequence[str]) -> None:
+        """Erase jobs: when it returns, they are gone, and their files as far as that can be done now.
+
+        Raises:
+            NotReady: nothing can be recorded.
+        """
+        try:
+            await ask_store(self._store.erase, identities)
+        except NotReady:  # perhaps the disk is full: their files make room
+            await self._remove(identities)
+            await ask_store(self._store.erase, identities)
+        await self._remove(identities)
+
+    async def repeat(self) -> None:
+        """Go on with what is recorded, for ever."""
+        await _for_ever(self._go_on, REPEAT_SECONDS)
+
+    async def sweep(self) -> None:
+        """Erase jobs that have expired, for ever."""
+        await _for_ever(self._erase_expired, SWEEP_SECONDS)
+
+    async def _go_on(self) -> None:
+        recorded = await ask_store(self._store.erasures)
+        due = {identity: since for identity, since in recorded.items() if since <= time.time()}
+        self.failing &= due.keys()
+        await self._remove(tuple(due))
+        for identity, since in due.items():
+            if await ask_store(self._store.job, identity) is not None:  # added and never planned: its gateway is gone
+                await ask_store(self._store.erase, [identity])
+            elif identity not in self.failing and since + RECORD_SECONDS < time.time():
+                await ask_store(self._store.erased, identity)
+
+    async def _erase_expired(self) -> None:
+        expired = []
+        for job in await ask_store(self._store.jobs):
+            progress = await ask_store(self._store.progress, job.id)
+            ended = None if progress is None else progress.ended
+            if ended is not None and ended + self._keep_seconds < time.time():
+                expired.append(job.id)
+        if expired:
+            await self.erase(expired)
+
+    async def _remove(self, identities: Sequence[str]) -> None:
+        for identity in identities:
+            try:
+                await asyncio.to_thread(self._files.remove, identity)
+                self.failing.discard(identity)
+            except Exception as error:  # of the disk, or the library of a store
+                logger.warning("files of a job cannot be removed yet", job=identity, error=str(error))
+                self.failing.add(identity)
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]], pause: float) -> None:
+    while True:
+        try:
+            await work()
+        except NotReady:  # the store is away
+            pass
+        except Exception as error:
+            logger.error("unexpected error", error=type(error).__name__, exc_info=error)
+        await asyncio.sleep(pause)

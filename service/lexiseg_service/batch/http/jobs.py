@@ -1,0 +1,308 @@
+"""The operations on jobs, for all protocols: create, look up, read results, remove."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import orjson
+
+from lexiseg_model.files import private_folder
+from lexiseg_service.batch.asker import Fetch
+from lexiseg_service.batch.files import Files
+from lexiseg_service.batch.formats import check_fits
+from lexiseg_service.batch.http.eraser import DAY, Eraser
+from lexiseg_service.batch.http.notices import Notices, Send
+from lexiseg_service.batch.http.schemas import JobInput
+from lexiseg_service.batch.http.webhook import WebhookSender
+from lexiseg_service.batch.ledger.job import (
+    RETRY_SECONDS,
+    Job,
+    Part,
+    Picture,
+    Progress,
+    SourceKind,
+    Store,
+    StoreAway,
+    Webhook,
+    ask_store,
+)
+from lexiseg_service.batch.ledger.quota import limits_of, refusal
+from lexiseg_service.batch.ledger.redis_store import RedisStore
+from lexiseg_service.batch.ledger.sqlite_store import SqliteStore
+from lexiseg_service.batch.runner import Runner, part_path
+from lexiseg_service.batch.sources.listed import allowed, in_archive, in_folder, numbered
+from lexiseg_service.errors import InvalidValue, NotReady, UnknownJob, UrlFetchOff
+from lexiseg_service.gateway.admission.access import AccessControl, Caller
+from lexiseg_service.gateway.use_case import UseCase
+from lexiseg_service.redis_link import open_link
+from lexiseg_service.settings import Settings
+from lexiseg_service.times import rfc3339
+from lexiseg_service.uploaded_archive import ARCHIVE
+from lexiseg_service.watch.background import JobsSeen
+from lexiseg_service.watch.metrics import Metrics
+
+ID_BYTES = 12
+SOURCE = "one of `urls`, `folder` and the file `archive`"
+
+
+class Tasks(NamedTuple):
+    """Pictures that a tool names."""
+
+    kind: SourceKind  # of their fetcher
+    places: Sequence[tuple[str, str]]  # names and places
+    tool: str  # what the adapter keeps with the job
+    notice_to: str | None = None  # address that the adapter tells of the end, see `Jobs.notify_by`
+
+
+class Jobs:
+    """The jobs of an installation.
+
+    Raises:
+        InvalidValue: the settings name no place for rows or files.
+        OSError: the state directory cannot be used.
+    """
+
+    def __init__(self, settings: Settings, use_case: UseCase, access: AccessControl, metrics: Metrics) -> None:
+        self._settings = settings
+        self._use_case = use_case
+        self._files = Files(*_place_of_files(settings))
+        self._store = _open_store(settings, metrics)
+        self._runner = Runner(self._store, self._files, use_case, access.limits, settings, metrics)
+        self._webhooks = WebhookSender(settings)
+        self._notices = Notices(self._store, self._webhooks, self.output, metrics)
+        self._eraser = Eraser(self._store, self._files, settings.keep_days)
+        metrics.jobs = self._seen
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to work on jobs."""
+        self._runner.start()
+        work = self._eraser.repeat(), self._eraser.sweep(), self._notices.send(self._runner.holding)
+        self._tasks = [asyncio.create_task(endless) for endless in work]
+
+    async def close(self) -> None:
+        """Let the pictures in flight end, and leave the rest to other gateways."""
+        for task in (*self._tasks, *self._notices.sending.values()):
+            task.cancel()
+        if self._tasks:
+            await self._runner.close(self._settings.drain_seconds)
+        await asyncio.to_thread(self._store.close)
+
+    def notify_by(self, kind: SourceKind, send: Send) -> None:
+        """Have an adapter tell of the end of jobs of a kind of source, in place of a webhook."""
+        self._notices.send_by(kind, send)
+
+    def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:
+        """Have the pictures of a kind of source fetched by an adapter."""
+        self._runner.fetch_by(kind, fetch)
+
+    async def create(
+        self, asked: JobInput, archive: BinaryIO | None, caller: Caller, tasks: Tasks | None = None
+    ) -> tuple[Job, Progress]:
+        """A new job; its pictures are listed now, and asked in the background.
+
+        Args:
+            asked: the question, and the source unless it is one of the next.
+            archive: a zip or tar.
+            caller: whose job it is.
+            tasks: those of a tool.
+
+        Raises:
+            InvalidValue: no source or several, no pictures or too many, or a question that is not as expected.
+            NotAllowed: a folder that the operator does not allow.
+            UrlFetchOff: URLs, and images by URL are switched off.
+            RateLimited: the client's jobs take what they may.
+            TooLarge: the archive takes more than that.
+            ServiceError: of other kinds, about the question.
+        """
+        if [asked.urls, asked.folder, archive, tasks].count(None) != 3:
+            sent = [name for name, value in (("urls", asked.urls), ("folder", asked.folder)) if value is not None]
+            raise InvalidValue.of("urls", ", ".join(sent + [ARCHIVE] * (archive is not None)) or "none", SOURCE)
+        if asked.urls is not None and not self._settings.takes_urls:
+            raise UrlFetchOff("urls: LEXISEG_URL_FETCH is off, so no image is fetched by URL; send an archive")
+        question = asked.question.model_dump(mode="json", exclude_unset=True)
+        check_fits(asked.to, question)
+        if asked.webhook is not None:
+            await self._webhooks.check(asked.webhook.url)
+        request = await self._use_case.request(asked.question, caller)
+        classes = [entry.name for entry in request.vocabulary.classes]
+        identity = secrets.token_urlsafe(ID_BYTES)
+        kind, root, pictures = await asyncio.to_thread(self._listed, identity, asked, archive, tasks)
+        job = Job(
+            identity,
+            caller.owner,
+            caller.client,
+            time.time(),
+            len(pictures),
+            kind,
+            root,
+            question,
+            classes,
+            asked.to,
+            _webhook_of(asked, tasks),
+            "" if tasks is None else tasks.tool,
+        )
+        await self._add(job, pictures, archive)
+        self._runner.wake()
+        return job, Progress(0, 0, notice="none" if job.webhook is None else "due")
+
+    def _listed(
+        self, identity: str, asked: JobInput, archive: BinaryIO | None, tasks: Tasks | None
+    ) -> tuple[SourceKind, str, list[Picture]]:
+        max_pictures = self._settings.job_pictures
+        if tasks is not None:
+            return tasks.kind, "", numbered(tasks.places, max_pictures, "tasks")
+        if asked.urls is not None:
+            return "urls", "", numbered(((url, url) for url in asked.urls), max_pictures, "urls")
+        try:
+            if asked.folder is not None:
+                folder = allowed(asked.folder, self._settings.job_folders)
+                return "folder", folder, numbered(in_folder(folder), max_pictures, "folder")
+            assert archive is not None
+            kind, members = in_archive(archive, max_pictures)
+            pictures = numbered(members, max_pictures, ARCHIVE)
+            name = f"{identity}/{ARCHIVE}"
+            return kind, self._files.address(name), pictures
+        except OSError as error:
+            raise NotReady(f"the pictures cannot be listed now: {error.strerror or error}", RETRY_SECONDS) from None
+
+    async def _add(self, job: Job, pictures: Sequence[Picture], archive: BinaryIO | None) -> None:
+        """Add a job to the store, within its client's limits, then its archive, then its pictures."""
+        n_bytes = 0 if archive is None else archive.seek(0, 2)
+        limits = limits_of(self._settings)
+        held = await ask_store(self._store.add, job, n_bytes, limits)
+        if held is not None:
+            raise refusal(held, limits, n_bytes)
+        try:
+            if archive is not None:
+                await asyncio.to_thread(self._files.keep, f"{job.id}/{ARCHIVE}", archive)
+            if not await ask_store(self._store.plan, job.id, pictures):
+                raise NotReady("the job was removed while it was added", RETRY_SECONDS)
+        except BaseException as error:
+            with suppress(NotReady):
+                await self._eraser.erase([job.id])
+            if isinstance(error, OSError):
+                raise NotReady(f"the pictures cannot be kept now: {error.strerror or error}", RETRY_SECONDS) from None
+            raise
+
+    async def find(self, identity: str, caller: Caller) -> tuple[Job, Progress]:
+        """A job of a caller, and where it stands.
+
+        Raises:
+            UnknownJob: no such job of that key.
+        """
+        job = await ask_store(self._store.job, identity)
+        progress = None if job is None else await ask_store(self._store.progress, identity)
+        if job is None or progress is None or not _may_see(job, caller):
+            raise UnknownJob("there is no such job of this key; it may have been removed")
+        return job, progress
+
+    async def list_all(self, caller: Caller) -> list[tuple[Job, Progress]]:
+        """The jobs of a caller, the oldest first."""
+        jobs = [job for job in await ask_store(self._store.jobs) if job.owner == caller.owner]
+        progress = [await ask_store(self._store.progress, job.id) for job in jobs]
+        return [(job, each) for job, each in zip(jobs, progress, strict=True) if each is not None]
+
+    async def remove(self, identity: str, caller: Caller) -> None:
+        """End a job, and erase it with its archive and its results.
+
+        Raises:
+            UnknownJob: no such job of that key.
+            NotReady: the store is away.
+        """
+        await self.find(identity, caller)
+        await self._eraser.erase([identity])
+
+    async def remove_all(self, caller: Caller) -> int:
+        """Erase all jobs of a caller; returns their number.
+
+        Raises:
+            NotReady: the store is away; no job is gone.
+        """
+        jobs = await ask_store(self._store.jobs)
+        own = [job.id for job in jobs if job.owner == caller.owner]
+        await self._eraser.erase(own)
+        return len(own)
+
+    async def parts(self, job: Job, after: int = 0) -> list[Part]:
+        """The parts of a job that are committed, without the first `after`."""
+        parts: list[Part] = await ask_store(self._store.parts, job.id, after)
+        return parts
+
+    def lines(self, job: Job, parts: Iterable[Part]) -> Iterator[bytes]:
+        """The lines of some parts, as JSON; blocks while they are read."""
+        for part in parts:
+            superseded = set(part.superseded)
+            for line in self._files.lines(part_path(job.id, part.name)):
+                if not superseded or orjson.loads(line)["number"] not in superseded:
+                    yield line
+
+    def output(self, job: Job, progress: Progress) -> dict[str, Any]:
+        """The values of `schemas.JobOutput`."""
+        settled = progress.done + progress.failed
+        ended, rate = progress.ended, progress.rate
+        left = 0.0 if ended is not None else (job.total - settled) / rate if rate else None
+        state = "waiting" if progress.started is None else "running" if ended is None else "done"
+        return {
+            "id": job.id,
+            "state": state,
+            "total": job.total,
+            "done": progress.done,
+            "failed": progress.failed,
+            "per_minute": round(60 * rate, 1),
+            "seconds_left": None if left is None else round(left, 1),
+            "created": rfc3339(job.created),
+            "ended": rfc3339(ended),
+            "expires": rfc3339(None if ended is None else ended + DAY * self._settings.keep_days),
+            "to": job.to,
+            "classes": job.classes,
+            "detail": None if ended is not None else self._runner.detail(job.id) or progress.detail,
+            "webhook": progress.notice,
+        }
+
+    def _seen(self) -> JobsSeen:
+        jobs = self._runner.open
+        waiting = [job.created for job in jobs if not job.is_begun]
+        oldest = max(0.0, time.time() - min(waiting)) if waiting else 0.0
+        states = {"waiting": len(waiting), "running": len(jobs) - len(waiting)}
+        return JobsSeen(states, oldest, self._runner.held_up, len(self._eraser.failing), self._files.disk())
+
+
+def _webhook_of(asked: JobInput, tasks: Tasks | None) -> Webhook | None:
+    if tasks is not None and tasks.notice_to is not None:
+        return Webhook(tasks.notice_to, "")
+    return None if asked.webhook is None else Webhook(asked.webhook.url, asked.webhook.secret)
+
+
+def _may_see(job: Job, caller: Caller) -> bool:
+    return job.owner == caller.owner or caller.admin
+
+
+def _place_of_files(settings: Settings) -> tuple[str, str]:
+    if settings.job_files is not None:
+        return settings.job_files, "LEXISEG_JOB_FILES"
+    return str(_state_dir(settings, "LEXISEG_JOB_FILES") / "jobs"), "LEXISEG_STATE_DIR"
+
+
+def _open_store(settings: Settings, metrics: Metrics) -> Store:
+    if settings.redis_url is not None:
+        return RedisStore(open_link(settings, "jobs", metrics))
+    path = _state_dir(settings, "LEXISEG_REDIS_URL") / "jobs.sqlite"
+    try:
+        return SqliteStore(path)
+    except StoreAway as error:  # damaged, kept by another process, or on a full disk
+        expected = f"a folder with room whose jobs.sqlite can be opened ({error}); without the file jobs begin anew"
+        raise InvalidValue.of("LEXISEG_STATE_DIR", str(path.parent), expected) from None
+
+
+def _state_dir(settings: Settings, other: str) -> Path:
+    if settings.state_dir is None:
+        raise InvalidValue.of("LEXISEG_JOBS", "true", f"LEXISEG_STATE_DIR, or {other}, beside it")
+    private_folder(settings.state_dir)
+    return settings.state_dir.absolute()

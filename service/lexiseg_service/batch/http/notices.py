@@ -1,0 +1,76 @@
+"""Tell of the end of jobs, each once: by their webhooks, or by the adapter of a kind of source."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, suppress
+from typing import Any
+
+from lexiseg_service.batch.http.webhook import WebhookSender
+from lexiseg_service.batch.ledger.job import Job, Notice, Progress, SourceKind, Store, ask_store
+from lexiseg_service.batch.runner import LEASE_SECONDS, POLL_SECONDS
+from lexiseg_service.errors import NotReady
+from lexiseg_service.watch.metrics import Metrics
+
+Send = Callable[[Job, Mapping[str, Any]], Awaitable[bool]]  # tells of the end; False: given up
+
+
+class Notices:
+    """The notices of one gateway.
+
+    Args:
+        store: of jobs.
+        webhooks: send the notices of jobs whose kind has no sender of its own.
+        output: what is told of a job.
+        metrics: count them.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        webhooks: WebhookSender,
+        output: Callable[[Job, Progress], Mapping[str, Any]],
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._webhooks = webhooks
+        self._output = output
+        self._metrics = metrics
+        self._senders: dict[SourceKind, Send] = {}
+        self.sending: dict[str, asyncio.Task[None]] = {}  # by job
+
+    def send_by(self, kind: SourceKind, send: Send) -> None:
+        """Have an adapter tell of the end of jobs of a kind of source, in place of a webhook."""
+        self._senders[kind] = send
+
+    async def send(self, holding: Callable[[str], AbstractContextManager[None]]) -> None:
+        """Send notices of jobs that have ended, for ever; `holding` renews the lease of a holder."""
+        holder = uuid.uuid4().hex
+        with holding(holder):
+            while True:
+                with suppress(NotReady):
+                    await ask_store(self._store.beat, (holder,), LEASE_SECONDS)
+                    for identity in await ask_store(self._store.due_notices, holder):
+                        if identity not in self.sending:
+                            self.sending[identity] = asyncio.create_task(self._send(identity))
+                    for identity, task in [*self.sending.items()]:
+                        if await ask_store(self._store.job, identity) is None:
+                            task.cancel()  # removed, perhaps by another gateway: nobody is told of it any more
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _send(self, identity: str) -> None:
+        try:
+            job = await ask_store(self._store.job, identity)
+            progress = await ask_store(self._store.progress, identity)
+            if job is not None and progress is not None:
+                send = self._senders.get(job.kind, self._webhooks.send)
+                taken = await send(job, self._output(job, progress))
+                notice: Notice = "sent" if taken else "given up"
+                await ask_store(self._store.noticed, identity, notice)
+                self._metrics.webhooks.labels(notice).inc()
+        except NotReady:  # the notice is still due
+            pass
+        finally:
+            del self.sending[identity]

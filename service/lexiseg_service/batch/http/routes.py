@@ -1,0 +1,197 @@
+"""The /jobs routes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path, Query
+from sse_starlette import ServerSentEvent
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from lexiseg_service.batch.formats import FORMATS, check_fits
+from lexiseg_service.batch.http.jobs import Jobs
+from lexiseg_service.batch.http.schemas import EXAMPLE, JobInput, JobList, JobOutput, LineOutput
+from lexiseg_service.batch.ledger.job import Format, Job, Progress
+from lexiseg_service.errors import InvalidValue, NotReady, SwitchedOff, UnknownJob
+from lexiseg_service.gateway.admission.access import AccessControl, Caller
+from lexiseg_service.gateway.parts import Part
+from lexiseg_service.gateway.rest import uploads
+from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, REQUEST_ID, problems
+from lexiseg_service.gateway.rest.paths import STABLE, answer_head
+from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of
+from lexiseg_service.gateway.use_case import UseCase
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+
+NAME = "jobs"
+router = APIRouter(tags=["jobs"])
+NDJSON = "application/x-ndjson"
+Identity = Annotated[str, Path(description="job id, from the answer of `POST /v1/jobs`", examples=["3q2-7wAAAAAAAAAA"])]
+After = Annotated[int, Query(ge=0, le=10**9, description="number of parts that the client has; `Link` names the next")]
+Limit = Annotated[int | None, Query(ge=1, le=10**9, description="maximum number of parts in this response")]
+To = Annotated[Format | None, Query(description="format of the results; default: the job's own")]
+CREATE: dict[str, Any] = {
+    "parameters": [REQUEST_ID],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/JobInput"}, "example": EXAMPLE},
+            "multipart/form-data": uploads.form_schema("zip or uncompressed tar with the pictures", "JobInput"),
+        },
+    },
+}
+FORBIDDEN = (SwitchedOff, UnknownJob, NotReady)
+
+
+@router.post(
+    "/jobs",
+    summary="Ask one question about many pictures",
+    status_code=202,
+    responses={202: {"model": JobOutput, "description": "Accepted"}, **problems(*OF_SEGMENT, SwitchedOff)},
+    openapi_extra=CREATE,
+)
+async def create_job(request: Request) -> Response:
+    """Accept pictures by URL, in a folder that the operator allows, or in an archive; they are asked in the background.
+
+    Interactive requests go before them.
+    """
+    jobs = jobs_of(request)
+    # Two marks a URL: its comma, and one within it.
+    more_values = 2 * settings_of(request).job_pictures
+    async with uploads.parsed(request, JobInput, more_values) as (asked, archive):
+        job, progress = await jobs.create(asked, archive, caller_of(request))
+    answer = as_json(jobs.output(job, progress), 202)
+    answer.headers["Location"] = f"{STABLE}/jobs/{job.id}"
+    return answer
+
+
+@router.get(
+    "/jobs",
+    summary="List jobs",
+    responses={200: {"model": JobList}, **problems(SwitchedOff, NotReady)},
+)
+async def list_jobs(request: Request) -> Response:
+    """List the jobs of this API key, the oldest first."""
+    jobs = jobs_of(request)
+    return as_json({"jobs": [jobs.output(*each) for each in await jobs.list_all(caller_of(request))]})
+
+
+@router.get(
+    "/jobs/{identity}",
+    summary="One job",
+    responses={200: {"model": JobOutput}, **problems(*FORBIDDEN)},
+)
+async def get_job(request: Request, identity: Identity) -> Response:
+    """Return where a job stands: pictures done and failed, pictures a minute, time left."""
+    jobs = jobs_of(request)
+    return as_json(jobs.output(*await jobs.find(identity, caller_of(request))))
+
+
+@router.get(
+    "/jobs/{identity}/results",
+    summary="Results of a job, while it runs and after",
+    responses={
+        200: {
+            "model": LineOutput,
+            "description": "For `jsonl` a line for each picture; `Link` with rel=next continues after the last of them",
+            "content": {NDJSON: {}, **{kind.media_type: {} for kind in FORMATS.values()}},
+        },
+        **problems(*FORBIDDEN, InvalidValue),
+    },
+    response_class=Response,
+)
+async def get_results(
+    request: Request, identity: Identity, to: To = None, after: After = 0, limit: Limit = None
+) -> Response:
+    """Return the answers that there are, in the order in which they were given."""
+    jobs = jobs_of(request)
+    job, _ = await jobs.find(identity, caller_of(request))
+    kind = FORMATS.get(to or job.to)
+    parts = (await jobs.parts(job, after))[:limit]
+    if kind is None:
+        link = f'<{STABLE}/jobs/{job.id}/results?to=jsonl&after={after + len(parts)}>; rel="next"'
+        return _streamed(request, jobs.lines(job, parts), NDJSON, {"Link": link})
+    if after or limit is not None:
+        raise InvalidValue.of(
+            "after", after, f"neither `after` nor `limit` for to={to or job.to}; only jsonl continues"
+        )
+    check_fits(to or job.to, job.question)
+    content = kind.write(lambda: map(orjson.loads, jobs.lines(job, parts)), job.classes)
+    named = {"Content-Disposition": f'attachment; filename="{kind.file}"'}
+    return _streamed(request, content, kind.media_type, named)
+
+
+def _streamed(request: Request, content: Iterator[bytes], media_type: str, headers: dict[str, str]) -> Response:
+    if request.method == "HEAD":  # nothing would be sent of what is read
+        return Response(headers=headers, media_type=media_type)
+    return StreamingResponse(content, headers=headers, media_type=media_type)
+
+
+@router.get(
+    "/jobs/{identity}/events",
+    summary="Progress of a job as server-sent events",
+    responses={
+        200: {
+            "model": JobOutput,
+            "description": "An event `progress` at each change, and `done` at the end, with the job as data",
+            "content": {"text/event-stream": {}},
+        },
+        **problems(*FORBIDDEN),
+    },
+    response_class=Response,
+)
+async def get_events(request: Request, identity: Identity) -> Response:
+    """Send where the job stands, whenever that changes, until it is done."""
+    jobs, caller = jobs_of(request), caller_of(request)
+    job, progress = await jobs.find(identity, caller)
+    return uploads.event_stream(request, _events(jobs, job, progress, caller))
+
+
+async def _events(jobs: Jobs, job: Job, progress: Progress, caller: Caller) -> AsyncIterator[ServerSentEvent]:
+    before: dict[str, Any] = {}
+    with suppress(UnknownJob):  # it was removed
+        while True:
+            now = jobs.output(job, progress)
+            is_done = now["state"] == "done"
+            if now != before:
+                yield ServerSentEvent(orjson.dumps(now).decode(), event="done" if is_done else "progress")
+            if is_done:
+                return
+            before = now
+            await uploads.pause()
+            with suppress(NotReady):
+                job, progress = await jobs.find(job.id, caller)
+
+
+@router.delete(
+    "/jobs/{identity}",
+    summary="End and remove a job",
+    status_code=204,
+    responses=problems(*FORBIDDEN),
+)
+async def delete_job(request: Request, identity: Identity) -> Response:
+    """End a job, and remove it with its archive and its results."""
+    await jobs_of(request).remove(identity, caller_of(request))
+    return Response(status_code=204)
+
+
+def jobs_of(request: Request) -> Jobs:
+    """The jobs of the application. Raises SwitchedOff: it takes none."""
+    jobs: Jobs | None = request.app.state.parts[NAME]
+    if jobs is None:
+        raise SwitchedOff("jobs are switched off here; an operator switches them on by LEXISEG_JOBS=true")
+    return jobs
+
+
+answer_head(router)
+
+
+def _opened(settings: Settings, use_case: UseCase, access: AccessControl, metrics: Metrics) -> Jobs | None:
+    return Jobs(settings, use_case, access, metrics) if settings.jobs else None
+
+
+PART = Part(NAME, router, [JobInput], _opened)

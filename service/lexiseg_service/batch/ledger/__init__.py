@@ -1,0 +1,1 @@
+"""Jobs, and where each picture of one stands."""

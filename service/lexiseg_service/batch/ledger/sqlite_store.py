@@ -1,0 +1,270 @@
+"""Jobs in a SQLite file, for the gateways of one machine."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lexiseg_model.files import PRIVATE, private_file
+from lexiseg_service.batch.ledger.job import (
+    ADDING_SECONDS,
+    Job,
+    Notice,
+    OpenJob,
+    Part,
+    Picture,
+    Progress,
+    StoreAway,
+    from_json,
+    measured_since,
+    rate_of,
+    to_json,
+)
+from lexiseg_service.batch.ledger.quota import Amounts
+
+BUSY_SECONDS = 10.0  # for another gateway's transaction
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, created REAL NOT NULL, content TEXT NOT NULL, total INTEGER NOT NULL,
+    done INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,
+    started REAL, ended REAL, detail TEXT, notice TEXT NOT NULL DEFAULT 'none', notifier TEXT
+);
+CREATE TABLE IF NOT EXISTS pictures (
+    job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, number INTEGER NOT NULL,
+    name TEXT NOT NULL, place TEXT NOT NULL, holder TEXT, part INTEGER, PRIMARY KEY (job, number)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS unanswered ON pictures (job, number) WHERE part IS NULL;
+CREATE TABLE IF NOT EXISTS parts (
+    job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, number INTEGER NOT NULL, name TEXT NOT NULL,
+    at REAL NOT NULL, done INTEGER NOT NULL, failed INTEGER NOT NULL, superseded TEXT NOT NULL,
+    PRIMARY KEY (job, number), UNIQUE (job, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS holders (id TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS erasures (id TEXT PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID;
+"""
+# Columns of `jobs` that 0.3 did not have.
+ADDED = {"client": "TEXT NOT NULL DEFAULT ''", "bytes": "INTEGER NOT NULL DEFAULT 0"}
+FILL = "UPDATE jobs SET client = json_extract(content, '$.client') WHERE client = ''"
+OPEN = """
+SELECT id, client, total - done - failed, created, started IS NOT NULL FROM jobs
+WHERE ended IS NULL ORDER BY created, id
+"""
+HELD = "SELECT coalesce(sum(ended IS NULL), 0), count(*), coalesce(sum(bytes), 0) FROM jobs WHERE client = ?"
+TAKE = """
+UPDATE pictures SET holder = :holder WHERE job = :job AND number IN (
+    SELECT number FROM pictures WHERE job = :job AND part IS NULL
+    AND (holder IS NULL OR holder = :holder OR holder NOT IN (SELECT id FROM holders WHERE until > :now))
+    ORDER BY number LIMIT :count
+) RETURNING number, name, place
+"""
+TAKE_NOTICES = """
+UPDATE jobs SET notifier = :holder WHERE ended IS NOT NULL AND notice = 'due'
+AND (notifier IS NULL OR notifier = :holder OR notifier NOT IN (SELECT id FROM holders WHERE until > :now)) RETURNING id
+"""
+
+
+class SqliteStore:
+    """As `Store`. One connection behind a lock; WAL, so that readers of another gateway do not wait.
+
+    Raises:
+        OSError: the file cannot be made.
+        StoreAway: the file cannot be opened.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        private_file(path)
+        for beside in path.parent.glob(f"{path.name}-*"):  # of a process that was killed; new ones follow the file
+            with suppress(OSError):
+                beside.chmod(PRIVATE)
+        self._clock = clock
+        self._lock = threading.Lock()
+        with _errors():
+            self._connection = sqlite3.connect(
+                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            # A killed process loses nothing with NORMAL; after a power cut the last commits may be repeated.
+            self._connection.executescript(
+                f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON; {SCHEMA}"
+            )
+        with self._transaction() as run:
+            present = {name for _, name, *_ in run.execute("PRAGMA table_info(jobs)")}
+            for name in ADDED.keys() - present:
+                run.execute(f"ALTER TABLE jobs ADD COLUMN {name} {ADDED[name]}")
+            run.execute(FILL)
+
+    def add(self, job: Job, n_bytes: int, limits: Amounts) -> Amounts | None:
+        """As `Store.add`."""
+        notice: Notice = "none" if job.webhook is None else "due"
+        with self._transaction() as run:
+            held = Amounts(*run.execute(HELD, (job.client,)).fetchone())
+            if not held.has_room(limits, n_bytes):
+                return held
+            run.execute(
+                "INSERT INTO jobs (id, created, content, total, notice, client, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (job.id, job.created, to_json(job), job.total, notice, job.client, n_bytes),
+            )
+            run.execute("INSERT INTO erasures VALUES (?, ?)", (job.id, self._clock() + ADDING_SECONDS))
+        return None
+
+    def plan(self, identity: str, pictures: Sequence[Picture]) -> bool:
+        """As `Store.plan`."""
+        rows = ((identity, picture.number, picture.name, picture.place) for picture in pictures)
+        with self._transaction() as run:
+            if not run.execute("SELECT 1 FROM jobs WHERE id = ?", (identity,)).fetchone():
+                return False
+            run.execute("DELETE FROM erasures WHERE id = ?", (identity,))
+            run.executemany("INSERT INTO pictures (job, number, name, place) VALUES (?, ?, ?, ?)", rows)
+        return True
+
+    def jobs(self) -> list[Job]:
+        """As `Store.jobs`."""
+        return [from_json(content) for (content,) in self._rows("SELECT content FROM jobs ORDER BY created, id")]
+
+    def job(self, identity: str) -> Job | None:
+        """As `Store.job`."""
+        rows = self._rows("SELECT content FROM jobs WHERE id = ?", identity)
+        return from_json(rows[0][0]) if rows else None
+
+    def open_jobs(self) -> list[OpenJob]:
+        """As `Store.open_jobs`."""
+        rows = self._rows(OPEN)
+        return [
+            OpenJob(identity, client, left, created, bool(is_begun))
+            for identity, client, left, created, is_begun in rows
+        ]
+
+    def progress(self, identity: str) -> Progress | None:
+        """As `Store.progress`."""
+        rows = self._rows("SELECT done, failed, started, ended, detail, notice FROM jobs WHERE id = ?", identity)
+        if not rows:
+            return None
+        done, failed, started, ended, detail, notice = rows[0]
+        return Progress(done, failed, started, ended, self._rate(identity, started, ended), detail, notice)
+
+    def _rate(self, identity: str, started: float | None, ended: float | None) -> float:
+        if started is None:
+            return 0.0
+        since, until = started, ended
+        if until is None:
+            until = self._clock()
+            since = measured_since(started, until)
+        counted = "SELECT coalesce(sum(done + failed), 0) FROM parts WHERE job = ? AND at >= ?"
+        return rate_of(self._rows(counted, identity, since)[0][0], until - since)
+
+    def beat(self, holders: Sequence[str], seconds: float) -> None:
+        """As `Store.beat`."""
+        with self._transaction() as run:
+            until = self._clock() + seconds
+            run.executemany("INSERT OR REPLACE INTO holders VALUES (?, ?)", [(holder, until) for holder in holders])
+            run.execute("DELETE FROM holders WHERE until <= ?", (self._clock(),))
+
+    def leave(self, holder: str) -> None:
+        """As `Store.leave`."""
+        self._rows("DELETE FROM holders WHERE id = ?", holder)
+
+    def take(self, identity: str, holder: str, count: int) -> list[Picture]:
+        """As `Store.take`."""
+        now = self._clock()
+        with self._transaction() as run:
+            arguments = {"holder": holder, "job": identity, "now": now, "count": count}
+            taken = run.execute(TAKE, arguments).fetchall()
+            if taken:
+                run.execute("UPDATE jobs SET started = ? WHERE id = ? AND started IS NULL", (now, identity))
+        return [Picture(*row) for row in sorted(taken)]
+
+    def commit(self, identity: str, name: str, answered: Mapping[int, bool], n_bytes: int) -> bool:
+        """As `Store.commit`."""
+        with self._transaction() as run:
+            if not run.execute("SELECT 1 FROM jobs WHERE id = ?", (identity,)).fetchone():
+                return False
+            if run.execute("SELECT 1 FROM parts WHERE job = ? AND name = ?", (identity, name)).fetchone():
+                return True
+            (number,) = run.execute("SELECT count(*) FROM parts WHERE job = ?", (identity,)).fetchone()
+            mark = "UPDATE pictures SET part = ?, holder = NULL WHERE job = ? AND number = ? AND part IS NULL"
+            first = {picture: run.execute(mark, (number, identity, picture)).rowcount == 1 for picture in answered}
+            failed = sum(answered[picture] for picture, is_first in first.items() if is_first)
+            done = sum(first.values()) - failed
+            superseded = json.dumps([picture for picture, is_first in first.items() if not is_first])
+            now = self._clock()
+            run.execute(
+                "INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (identity, number, name, now, done, failed, superseded),
+            )
+            run.execute(
+                "UPDATE jobs SET done = done + ?, failed = failed + ?, bytes = bytes + ?, detail = NULL, "
+                "ended = CASE WHEN done + failed + ? = total THEN ? ELSE NULL END WHERE id = ?",
+                (done, failed, n_bytes, done + failed, now, identity),
+            )
+        return True
+
+    def parts(self, identity: str, after: int = 0) -> list[Part]:
+        """As `Store.parts`."""
+        rows = self._rows(
+            "SELECT name, done, failed, superseded, at FROM parts WHERE job = ? AND number >= ? ORDER BY number",
+            identity,
+            after,
+        )
+        return [Part(name, done, failed, json.loads(superseded), at) for name, done, failed, superseded, at in rows]
+
+    def note(self, identity: str, detail: str | None) -> None:
+        """As `Store.note`."""
+        self._rows("UPDATE jobs SET detail = ? WHERE id = ?", detail, identity)
+
+    def due_notices(self, holder: str) -> list[str]:
+        """As `Store.due_notices`."""
+        return [identity for (identity,) in self._rows(TAKE_NOTICES, {"holder": holder, "now": self._clock()})]
+
+    def noticed(self, identity: str, notice: Notice) -> None:
+        """As `Store.noticed`."""
+        self._rows("UPDATE jobs SET notice = ? WHERE id = ?", notice, identity)
+
+    def erase(self, identities: Sequence[str]) -> None:
+        """As `Store.erase`."""
+        now = self._clock()
+        with self._transaction() as run:
+            run.executemany("INSERT OR REPLACE INTO erasures VALUES (?, ?)", [(each, now) for each in identities])
+            run.executemany("DELETE FROM jobs WHERE id = ?", [(each,) for each in identities])
+
+    def erasures(self) -> Mapping[str, float]:
+        """As `Store.erasures`."""
+        return dict(self._rows("SELECT id, since FROM erasures"))
+
+    def erased(self, identity: str) -> None:
+        """As `Store.erased`."""
+        self._rows("DELETE FROM erasures WHERE id = ?", identity)
+
+    def close(self) -> None:
+        """As `Store.close`."""
+        with self._lock:
+            self._connection.close()
+
+    def _rows(self, statement: str, *arguments: Any) -> list[Any]:
+        """The rows of one statement, which is its own transaction: one that reads needs no lock, and no disk."""
+        named = arguments[0] if arguments and isinstance(arguments[0], dict) else arguments
+        with self._lock, _errors():
+            return self._connection.execute(statement, named).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:  # a full disk, a damaged file, a lock that another process keeps
+        raise StoreAway(str(error)) from error

@@ -1,0 +1,284 @@
+"""Ask the pictures of jobs in the background, in some lanes of one gateway.
+
+    turn -> lane: take a few pictures -> read, ask, one after another -> file of lines -> commit -> next turn
+
+The number of lanes bounds the pictures in flight. A lane waits while the workers are not ready, and asks again about
+a picture that is refused for now. Lines that cannot be written are kept and written again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+import orjson
+import structlog
+
+from lexiseg_service.batch.asker import Asker, Fetch, pause
+from lexiseg_service.batch.files import Files
+from lexiseg_service.batch.ledger.job import Job, OpenJob, Picture, SourceKind, Store, StoreAway
+from lexiseg_service.batch.turns import LANES, Turns
+from lexiseg_service.errors import RateLimited
+from lexiseg_service.gateway.admission.limits import ClientLimits
+from lexiseg_service.gateway.use_case import UseCase
+from lexiseg_service.settings import Settings
+from lexiseg_service.shares import Hold
+from lexiseg_service.watch.metrics import Metrics
+
+logger = structlog.get_logger("lexiseg.jobs")
+T = TypeVar("T")
+MAX_TAKEN = 64  # pictures that a lane holds
+TURN = 8  # pictures after which a lane gives way to a client that has none
+FLUSH_SECONDS = 2.0  # after which a lane writes what it has
+MAX_PART_BYTES = 16 * 2**20  # likewise; one answer may be as large again
+LEASE_SECONDS = 5.0  # that a lane may be silent before others take its pictures
+BEATS = 4  # in a lease
+POLL_SECONDS = 1.0  # between looks for jobs of other gateways, and for what was left
+
+
+@dataclass
+class _Batch:
+    """Pictures that a lane took from one job, and the lines of those that are answered."""
+
+    job: Job
+    pictures: list[Picture]  # that are not asked yet
+    lines: list[bytes] = field(default_factory=list)
+    answered: dict[int, bool] = field(default_factory=dict)  # number, whether it failed
+    since: float = 0.0  # of the first line
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the lines are to be written."""
+        late = time.monotonic() - self.since > FLUSH_SECONDS
+        return bool(self.lines) and (late or sum(map(len, self.lines)) > MAX_PART_BYTES)
+
+
+class Runner:
+    """The lanes of one gateway."""
+
+    def __init__(
+        self,
+        store: Store,
+        files: Files,
+        use_case: UseCase,
+        limits: ClientLimits,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._files = files
+        self._metrics = metrics
+        self._tasks: list[asyncio.Task[None]] = []
+        self._lanes: set[asyncio.Task[None]] = set()
+        self._threads = ThreadPoolExecutor(LANES, "jobs")  # apart from those that interactive requests need
+        self._holders: set[str] = set()  # one for each lane
+        self._idle: list[str] = []  # holders that hold nothing
+        self._turns = Turns()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._details: dict[str, str] = {}  # what holds jobs up here, by job: a full disk takes no note of it
+        self._away: str | None = None  # what holds all of them up
+        self.open: Sequence[OpenJob] = ()  # as of the last look
+        self._asker = Asker(use_case, limits, settings.limits.max_image_bytes, self._threads)
+
+    def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:
+        """Have the pictures of a kind of source fetched by a function."""
+        self._asker.fetch_by(kind, fetch)
+
+    def start(self) -> None:
+        """Begin."""
+        self._tasks = [asyncio.create_task(self._beat()), asyncio.create_task(self._give_turns())]
+
+    @contextmanager
+    def holding(self, holder: str) -> Iterator[None]:
+        """Renew the lease of another holder, too, while the block runs."""
+        self._holders.add(holder)
+        try:
+            yield
+        finally:
+            self._holders.discard(holder)
+
+    def detail(self, identity: str) -> str | None:
+        """What holds a job up at this gateway."""
+        return self._details.get(identity, self._away)
+
+    @property
+    def held_up(self) -> int:
+        """Jobs that this gateway cannot go on with."""
+        return len(self._details) if self._away is None else len(self.open)
+
+    def wake(self) -> None:
+        """Look for work at once."""
+        self._wake.set()
+
+    async def close(self, seconds: float) -> None:
+        """End the lanes after their current pictures, at the latest after `seconds`; others take the rest at once."""
+        self._stopping = True
+        self.wake()
+        beat, giving = self._tasks
+        until = time.monotonic() + seconds
+        await asyncio.wait([giving], timeout=seconds)
+        if self._lanes:
+            await asyncio.wait(self._lanes, timeout=max(0.0, until - time.monotonic()))
+        late = [beat, giving, *self._lanes]
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _beat(self) -> None:
+        """Renew the leases, and wake the lanes while there is a job with pictures left."""
+        last = 0.0
+        while True:
+            with suppress(StoreAway):
+                if time.monotonic() - last >= LEASE_SECONDS / BEATS:
+                    last = time.monotonic()
+                    await self._in_thread(self._store.beat, tuple(self._holders), LEASE_SECONDS)
+                self.open = await self._in_thread(self._store.open_jobs)
+                if self.open:
+                    self.wake()
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _give_turns(self) -> None:
+        """Open lanes for the jobs whose turn it is, whenever that may have changed."""
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                self.open = await self._in_thread(self._store.open_jobs)
+                self._turns.look(self.open)
+                self._asker.keep({job.id for job in self.open})
+                while not self._stopping and (turn := self._turns.next()) is not None:
+                    await self._give(*turn)
+                self._away = None
+            except StoreAway as error:
+                self._away = f"jobs cannot be read or written now: {error}"
+                logger.warning("jobs cannot be read or written", error=str(error))
+            except Exception as error:
+                logger.error("unexpected error", error=type(error).__name__, exc_info=error)
+                await asyncio.sleep(POLL_SECONDS)
+                self.wake()
+            await self._wake.wait()
+
+    async def _give(self, identity: str, left: int, lane: Hold) -> None:
+        """Open a lane for some pictures of a job, if there are free ones."""
+        holder = self._idle.pop() if self._idle else uuid.uuid4().hex
+        batch = None
+        try:
+            if holder not in self._holders:
+                self._holders.add(holder)
+                await self._in_thread(self._store.beat, (holder,), LEASE_SECONDS)
+            count = min(MAX_TAKEN, max(1, left // LANES))  # few at the end, so that all lanes end together
+            batch = await self._in_thread(self._take, identity, holder, count)
+            if batch is None:
+                self._idle.append(holder)
+        except Exception as error:
+            self._holders.discard(holder)  # it may hold pictures, until its lease ends
+            if isinstance(error, StoreAway):
+                raise
+            logger.error("unexpected error", job=identity, error=type(error).__name__, exc_info=error)
+        finally:
+            self._turns.took(identity, 0 if batch is None else len(batch.pictures))
+            if batch is None:
+                lane.release()
+        if batch is not None:
+            task = asyncio.create_task(self._run_lane(batch, holder, lane))
+            self._lanes.add(task)
+            task.add_done_callback(self._lanes.discard)
+
+    def _take(self, identity: str, holder: str, count: int) -> _Batch | None:
+        job = self._store.job(identity)
+        pictures = [] if job is None else self._store.take(identity, holder, count)
+        return _Batch(job, pictures) if job is not None and pictures else None
+
+    async def _run_lane(self, batch: _Batch, holder: str, lane: Hold) -> None:
+        is_done = False
+        try:
+            is_done = await self._work(batch)
+        except StoreAway as error:
+            logger.warning("jobs cannot be read or written", error=str(error))
+        except Exception as error:
+            logger.error("unexpected error", error=type(error).__name__, exc_info=error)
+        finally:
+            if is_done:
+                self._idle.append(holder)
+            else:
+                self._holders.discard(holder)
+                with suppress(StoreAway):  # its pictures are free at once; else when the lease ends
+                    await self._in_thread(self._store.leave, holder)
+            lane.release()
+            self.wake()
+
+    def _in_thread(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments))
+
+    async def _work(self, batch: _Batch) -> bool:
+        """Ask about pictures; returns whether none of them is held any more."""
+        turn = 0
+        while batch.pictures and not self._stopping and not (turn >= TURN and self._turns.is_crowded):
+            picture = batch.pictures[0]
+            try:
+                line = await self._asker.line(batch.job, picture, lambda: self._turns.is_crowded)
+            except RateLimited as error:
+                self._turns.rest(batch.job.client, float(error.headers["Retry-After"]))
+                break
+            batch.since = batch.since if batch.lines else time.monotonic()
+            batch.lines.append(orjson.dumps(line) + b"\n")
+            batch.answered[picture.number] = line["problem"] is not None
+            del batch.pictures[0]
+            turn += 1
+            if batch.is_due and not await self._write(batch):
+                return False
+        if batch.lines and not await self._write(batch):
+            return False
+        return not batch.pictures
+
+    async def _write(self, batch: _Batch) -> bool:
+        """Write a file of lines and commit it, at some time; False: the job is gone."""
+        identity, name = batch.job.id, uuid.uuid4().hex
+        content, answered = b"".join(batch.lines), dict(batch.answered)
+        if not await self._insist(identity, partial(self._put, identity, name, content, answered)):
+            with suppress(Exception):  # the erasure is recorded, and repeated
+                await self._in_thread(self._files.remove, identity)
+            return False
+        failed = sum(answered.values())
+        self._metrics.job_pictures.labels("failed").inc(failed)
+        self._metrics.job_pictures.labels("ok").inc(len(answered) - failed)
+        batch.lines.clear()
+        batch.answered.clear()
+        return True
+
+    def _put(self, identity: str, name: str, content: bytes, answered: Mapping[int, bool]) -> bool:
+        self._files.write(part_path(identity, name), content)
+        return self._store.commit(identity, name, answered, len(content))
+
+    async def _insist(self, identity: str, put: Callable[[], bool]) -> bool:
+        """Put a part until it succeeds, while the job says what holds it up; False: the job is gone."""
+        attempt = 0
+        while True:
+            try:
+                done = await self._in_thread(put)
+                self._details.pop(identity, None)
+                return done
+            except Exception as error:  # of the disk, the store, or the library of one
+                logger.warning("results cannot be written", job=identity, error=str(error))
+                reason = getattr(error, "strerror", None) or str(error)
+            self._details[identity] = detail = f"results cannot be written now: {reason}"
+            with suppress(StoreAway):
+                if await self._in_thread(self._store.job, identity) is None:
+                    self._details.pop(identity, None)
+                    return False
+                await self._in_thread(self._store.note, identity, detail)  # for other gateways
+            await pause(attempt)
+            attempt += 1
+
+
+def part_path(identity: str, name: str) -> str:
+    """The place of a part among the files of jobs."""
+    return f"{identity}/parts/{name}.jsonl"

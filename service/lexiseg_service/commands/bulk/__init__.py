@@ -1,1 +1,0 @@
-"""`lexiseg bulk`: millions of pictures, each once, into parquet."""

@@ -1,1 +1,0 @@
-"""Jobs: many pictures asked one question in the background."""

@@ -1,0 +1,138 @@
+"""`lexiseg bulk --local`, through the real command line and the real model."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+from pycocotools.coco import COCO
+
+from tests import coco
+from tests.service.batch.bulk import jobs
+from tests.service.commands.command_line import CommandLine
+
+WORDS = ("-c", "sky", "-c", "flower", "--local")
+
+
+def test_every_input_is_one_row(lexiseg: CommandLine, tmp_path: Path) -> None:
+    source = jobs.folder(tmp_path / "in", 5)
+
+    outcome = lexiseg("bulk", source, tmp_path / "out", *WORDS, "--rows-per-file", "2")
+
+    assert outcome.status == 0, outcome.err
+    assert "5 inputs, 5 rows, none lost and none twice" in outcome.out
+    found = jobs.rows(tmp_path / "out")
+    assert sorted(row["id"] for row in found) == [f"day-{n % 2}/{n:03d}.jpg" for n in (0, 2, 4, 1, 3)]
+    assert {row["status"] for row in found} == {"ok"}
+    assert len({(row["model_digest"], row["vocabulary_digest"]) for row in found}) == 1
+
+
+def test_a_row_says_what_segment_says(lexiseg: CommandLine, tmp_path: Path) -> None:
+    source = jobs.folder(tmp_path / "in", 1)
+    lexiseg("segment", source / "day-0/000.jpg", "-c", "sky", "-c", "flower", "--out", tmp_path / "one")
+
+    lexiseg("bulk", source, tmp_path / "out", *WORDS)
+
+    expected = json.loads((tmp_path / "one/annotations/instances_default.json").read_text())["annotations"]
+    (row,) = jobs.rows(tmp_path / "out")
+    assert expected
+    for segment, annotation in zip(row["segments"], expected, strict=True):
+        assert segment["rle"] == annotation["segmentation"]
+        assert segment["bbox"] == annotation["bbox"] == coco.box(segment["rle"])
+        assert segment["area"] == annotation["area"]
+        assert segment["score"] == pytest.approx(annotation["score"], abs=1e-4)
+
+
+def test_a_bad_picture_is_a_row_with_its_reason(lexiseg: CommandLine, tmp_path: Path) -> None:
+    source = jobs.folder(tmp_path / "in", 2)
+    (source / "torn.jpg").write_bytes(jobs.picture(0)[:100])
+    (source / "empty.png").write_bytes(b"")
+    (source / "gone.jpg").symlink_to("nowhere")
+
+    outcome = lexiseg("bulk", source, tmp_path / "out", *WORDS)
+
+    assert outcome.status == 0, outcome.err
+    failures = {row["id"]: row["error"] for row in jobs.rows(tmp_path / "out") if row["status"] == "failed"}
+    assert failures.keys() == {"torn.jpg", "empty.png", "gone.jpg"}
+    assert failures["torn.jpg"].startswith("undecodable-image: ")
+    assert failures["gone.jpg"].startswith("cannot be read: No such file")
+    assert "torn.jpg: undecodable-image" in outcome.err
+
+
+def test_what_has_rows_is_not_done_again(lexiseg: CommandLine, tmp_path: Path) -> None:
+    source, out = jobs.folder(tmp_path / "in", 6), tmp_path / "out"
+    lexiseg("bulk", source, out, *WORDS, "--rows-per-file", "2")
+    stamps = {path.name: path.stat().st_mtime_ns for path in (out / "rows").iterdir()}
+    (out / "rows/00000001.parquet").unlink()
+
+    outcome = lexiseg("bulk", source, out, *WORDS, "--rows-per-file", "2")
+
+    assert "pictures: 4 of 6 were done before" in outcome.err
+    assert len({row["id"] for row in jobs.rows(out)}) == len(jobs.rows(out)) == 6
+    changed = [name for name, stamp in stamps.items() if (out / "rows" / name).stat().st_mtime_ns != stamp]
+    assert changed == ["00000001.parquet"]
+
+
+def test_too_many_failures_end_a_job_early_and_are_tried_again(lexiseg: CommandLine, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for number in range(120):
+        (source / f"{number:03d}.jpg").write_bytes(b"not a picture")
+    command = ("bulk", source, out, *WORDS, "--rows-per-file", "25", "--max-failure-rate", "0.2", "--max-side", "32")
+
+    outcome = lexiseg(*command)
+
+    assert outcome.status == 1
+    assert "ended early: 100 of 100 pictures failed, more than 20%" in outcome.err
+    assert len(jobs.rows(out)) == 100
+    for number in range(120):
+        (source / f"{number:03d}.jpg").write_bytes(jobs.picture(0))
+    assert lexiseg(*command, "--retry-failed").status == 0
+    assert [row["status"] for row in jobs.rows(out)] == ["ok"] * 120
+
+
+def test_another_question_gets_another_folder(lexiseg: CommandLine, tmp_path: Path) -> None:
+    source, out = jobs.folder(tmp_path / "in", 1), tmp_path / "out"
+    lexiseg("bulk", source, out, *WORDS)
+
+    outcome = lexiseg("bulk", source, out, "-c", "dog", "--local")
+
+    assert outcome.status == 1
+    assert "holds answers of another job (classes, vocabulary_digest differ)" in outcome.err
+
+
+@pytest.mark.parametrize("spoil", ["lost", "twice", "stranger"])
+def test_the_count_tells_what_is_wrong(lexiseg: CommandLine, tmp_path: Path, spoil: str) -> None:
+    source, out = jobs.folder(tmp_path / "in", 4), tmp_path / "out"
+    command = ("bulk", source, out, *WORDS, "--rows-per-file", "2")
+    lexiseg(*command)
+    file = out / "rows/00000001.parquet"
+    table = pyarrow.parquet.ParquetFile(file).read()
+    if spoil == "stranger":
+        pyarrow.parquet.write_table(table, out / "rows/00000007.parquet")
+    else:
+        wrong = table.slice(0, 1) if spoil == "lost" else pyarrow.concat_tables([table, table.slice(0, 1)])
+        pyarrow.parquet.write_table(wrong, file)
+
+    outcome = lexiseg(*command)
+
+    told = {"lost": "3 rows of 4 inputs; without a row: day-", "twice": "more than once: day-", "stranger": "no chunk"}
+    assert outcome.status == 1
+    assert told[spoil] in outcome.err
+
+
+def test_the_answers_are_read_as_coco(lexiseg: CommandLine, tmp_path: Path) -> None:
+    source, out = jobs.folder(tmp_path / "in", 3), tmp_path / "out"
+    (source / "torn.jpg").write_bytes(b"\xff\xd8\xff")
+
+    lexiseg("bulk", source, out, *WORDS, "--to", "coco", "--rows-per-file", "2")
+
+    read = COCO(out / "coco/annotations/instances_default.json")
+    assert sorted(image["file_name"] for image in read.imgs.values()) == [
+        "day-0/000.jpg",
+        "day-0/002.jpg",
+        "day-1/001.jpg",
+    ]
+    assert len(read.anns) == sum(len(row["segments"] or ()) for row in jobs.rows(out)) > 0
+    for annotation in read.anns.values():
+        assert coco.area(annotation["segmentation"]) == annotation["area"]

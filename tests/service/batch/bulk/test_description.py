@@ -1,0 +1,123 @@
+"""`lexiseg bulk --job FILE`: the description of `POST /v1/jobs`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.http_server import QuietFiles, serving
+from tests.service.batch.bulk import jobs
+from tests.service.commands.command_line import CommandLine
+
+QUESTION = {"classes": ["sky", "flower"]}
+
+
+def described(place: Path, /, **fields: Any) -> Path:
+    path = place / "job.json"
+    path.write_text(json.dumps({"question": QUESTION, **fields}))
+    return path
+
+
+def test_a_description_of_a_job_is_done_as_it_says(lexiseg: CommandLine, tmp_path: Path) -> None:
+    source = jobs.folder(tmp_path / "in", 3)
+    description = described(tmp_path, folder=str(source), to="coco")
+
+    outcome = lexiseg("bulk", "--job", description, tmp_path / "out", "--local")
+
+    assert outcome.status == 0, outcome.err
+    assert len(jobs.rows(tmp_path / "out")) == 3
+    document = json.loads((tmp_path / "out/coco/annotations/instances_default.json").read_text())
+    assert [category["name"] for category in document["categories"]] == ["sky", "flower"]
+
+
+@pytest.mark.parametrize(
+    ("question", "options"),
+    [
+        ({"classes": ["sky", "flower"]}, ("-c", "sky", "-c", "flower")),
+        (
+            {"classes": [{"name": "sky"}, "flower"], "task": "semantic", "threshold": None},
+            ("-c", "sky", "-c", "flower"),
+        ),
+        (
+            {"classes": ["sky"], "background": True, "threshold": 0.6},
+            ("-c", "sky", "--background", "--threshold", 0.6),
+        ),
+    ],
+)
+@pytest.mark.parametrize("described_first", [True, False])
+def test_a_description_and_the_same_command_line_are_one_job(
+    lexiseg: CommandLine, tmp_path: Path, question: Any, options: tuple[Any, ...], described_first: bool
+) -> None:
+    source = jobs.folder(tmp_path / "in", 2)
+    described_job = ("--job", described(tmp_path, folder=f"{source}/", question=question, to="coco"), tmp_path / "out")
+    typed_job = (source, tmp_path / "out", *options, "--to", "coco")
+    files = []
+
+    for job in (described_job, typed_job) if described_first else (typed_job, described_job):
+        outcome = lexiseg("bulk", *job, "--local")
+        assert outcome.status == 0, outcome.err
+        made = {path: path.read_bytes() for path in sorted((tmp_path / "out").rglob("*")) if path.is_file()}
+        files.append(made)
+
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("option", [("-c", "sky"), ("--threshold", 0.5), ("--no-background",), ("--task", "instance")])
+def test_a_question_beside_a_description_is_refused(
+    lexiseg: CommandLine, tmp_path: Path, option: tuple[object, ...]
+) -> None:
+    outcome = lexiseg("bulk", "--job", described(tmp_path, folder=str(tmp_path)), tmp_path / "out", *option)
+
+    assert outcome.status == 2
+    assert "the file has the rest" in " ".join(outcome.err.split())
+
+
+def test_the_urls_of_a_description_are_fetched(lexiseg: CommandLine, tmp_path: Path) -> None:
+    source = jobs.folder(tmp_path / "in", 2)
+
+    def files(*arguments: Any) -> QuietFiles:
+        return QuietFiles(*arguments, directory=str(source))
+
+    with serving(files) as address:
+        urls = [f"{address}/day-0/000.jpg", f"{address}/day-1/001.jpg"]
+        outcome = lexiseg("bulk", "--job", described(tmp_path, urls=urls), tmp_path / "out", "--local")
+
+    assert outcome.status == 0, outcome.err
+    assert [(row["id"], row["status"]) for row in jobs.rows(tmp_path / "out")] == [(url, "ok") for url in urls]
+
+
+def test_a_webhook_is_left_out_and_said_so(lexiseg: CommandLine, tmp_path: Path) -> None:
+    source = jobs.folder(tmp_path / "in", 1)
+    webhook = {"url": "https://example.org/done", "secret": "s" * 32}
+    description = described(tmp_path, folder=str(source), webhook=webhook)
+
+    outcome = lexiseg("bulk", "--job", description, tmp_path / "out", "--local")
+
+    assert outcome.status == 0, outcome.err
+    assert f"lexiseg: bulk calls no webhook; that of {description} is left out\n" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('{"question": {"classes": ["sky"', "cannot be parsed"),
+        ('{"question": {"classes": ["sky"]}}', "one of folder and urls"),
+        ('{"question": {"classes": ["sky"], "overlay": true}, "folder": "in"}', "got overlay"),
+        (
+            '{"question": {"classes": ["sky"]}, "folder": "in", "to": "label-maps"}',
+            "expected jsonl, parquet, coco, yolo",
+        ),
+        ('{"question": {"classes": ["sky"]}, "folder": "in", "more": 1}', "no field of that name"),
+    ],
+)
+def test_a_description_that_cannot_be_done_is_refused(
+    lexiseg: CommandLine, tmp_path: Path, content: str, expected: str
+) -> None:
+    path = tmp_path / "job.json"
+    path.write_text(content)
+
+    outcome = lexiseg("bulk", "--job", path, tmp_path / "out", "--local")
+
+    assert outcome.status == 2
+    assert expected in " ".join(outcome.err.split())

@@ -1,0 +1,21 @@
+"""Fixtures of gateways, and a Redis that the tests of this folder share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.redis_server import RedisServer
+from tests.service.gateway.conftest import _quiet_logs as _quiet_logs
+from tests.service.gateway.conftest import backend as backend
+from tests.service.gateway.conftest import client as client
+from tests.service.gateway.conftest import inside as inside
+from tests.service.gateway.conftest import link as link
+from tests.service.gateway.conftest import metrics as metrics
+from tests.service.gateway.conftest import redis_server as redis_server
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    running = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield running
+    running.kill()

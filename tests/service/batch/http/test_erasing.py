@@ -1,0 +1,155 @@
+"""Erasure of jobs: gone at once, repeated until no file is left, and told truly."""
+
+import asyncio
+import errno
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lexiseg_service.batch.files import Files
+from lexiseg_service.batch.ledger.job import Store, StoreAway
+from lexiseg_service.batch.ledger.sqlite_store import SqliteStore
+from lexiseg_service.errors import NotReady
+from lexiseg_service.gateway.trainings.trainings import Trainings
+from lexiseg_service.gateway.vocabularies.collection import Vocabularies
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from tests.redis_server import RedisServer
+from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
+from tests.service.gateway.known_backend import KnownBackend
+from tests.waiting import until
+
+REMOVES: dict[str, tuple[Any, str]] = {
+    "trainings": (Trainings, "remove_all"),
+    "vocabularies": (Vocabularies, "delete_all"),
+}
+ARCHIVE = zipped({f"{number:02d}.png": PNG for number in range(40)})
+
+
+@dataclass
+class Slow(KnownBackend):
+    """Answers while jobs are being erased."""
+
+    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        await asyncio.sleep(0.005)
+        return await super().segment(request)
+
+
+def of_jobs(folder: Path) -> list[Path]:
+    return list((folder / "jobs").iterdir())
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_everything_is_erased_while_jobs_run(
+    tmp_path: Path, store: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lexiseg_service.batch.runner.FLUSH_SECONDS", 0.0)  # a file for each picture
+    settings: dict[str, Any] = {}
+    if store == "redis":
+        server: RedisServer = request.getfixturevalue("shared_redis")
+        settings["redis_url"] = server.url
+    with gateway(tmp_path, Slow(), **settings) as client:
+        for _ in range(8):
+            created = [create(client, ARCHIVE) for _ in range(4)]
+            until(lambda: any(job["done"] for job in client.get("/v1/jobs").json()["jobs"]))
+
+            answer = client.delete("/v1/data")
+
+            assert (answer.status_code, answer.json()) == (200, {"jobs": 4, "trainings": 0, "vocabularies": 0})
+            assert client.get("/v1/jobs").json() == {"jobs": []}
+            assert client.get(created[0].headers["Location"]).status_code == 404
+        until(lambda: not of_jobs(tmp_path))
+
+
+def test_many_jobs_are_removed_one_by_one_while_they_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lexiseg_service.batch.runner.FLUSH_SECONDS", 0.0)
+    with gateway(tmp_path, Slow()) as client, ThreadPoolExecutor(8) as threads:
+        for _ in range(4):
+            places = [create(client, ARCHIVE).headers["Location"] for _ in range(8)]
+
+            answers = list(threads.map(client.delete, places))
+
+            assert [answer.status_code for answer in answers] == [204] * 8
+        until(lambda: not of_jobs(tmp_path))
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_an_erasure_that_fails_is_repeated_by_the_next_gateway(
+    tmp_path: Path, store: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {}
+    if store == "redis":
+        server: RedisServer = request.getfixturevalue("shared_redis")
+        settings["redis_url"] = server.url
+
+    def refuse(files: Files, name: str) -> None:
+        raise OSError(errno.ENOTEMPTY, "Directory not empty")
+
+    with monkeypatch.context() as broken, gateway(tmp_path, **settings) as client:
+        job = finished(client, create(client, ARCHIVE))
+        broken.setattr(Files, "remove", refuse)
+        assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+        assert client.get(f"/v1/jobs/{job['id']}").status_code == 404
+    assert of_jobs(tmp_path)
+
+    with gateway(tmp_path, **settings):
+        until(lambda: not of_jobs(tmp_path))
+
+
+def test_a_file_that_a_lane_writes_late_is_removed_too(tmp_path: Path) -> None:
+    with gateway(tmp_path) as client:
+        job = finished(client, create(client, ARCHIVE))
+        client.delete(f"/v1/jobs/{job['id']}").raise_for_status()
+        Files(str(tmp_path / "jobs"), "").write(f"{job['id']}/parts/late.jsonl", b"{}\n")
+
+    with gateway(tmp_path):
+        until(lambda: not of_jobs(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["jobs", "trainings", "vocabularies"])
+def test_one_kind_that_fails_leaves_none_of_the_others(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(self: object, caller: object) -> int:
+        raise NotReady("the disk is away")
+
+    def away(store: Store, identities: object) -> None:
+        raise StoreAway("the disk is away")
+
+    with gateway(tmp_path, trainings=tmp_path / "trainings") as client:
+        finished(client, create(client, ARCHIVE))
+        client.put("/v1/vocabularies/mine", json={"classes": ["sky"]}).raise_for_status()
+        with monkeypatch.context() as broken:
+            if kind == "jobs":
+                broken.setattr(SqliteStore, "erase", away)
+            else:
+                owner, name = REMOVES[kind]
+                broken.setattr(owner, name, refuse)
+            answer = client.delete("/v1/data")
+        after = client.delete("/v1/data").json()
+
+    expected = {"jobs": 1, "trainings": 0, "vocabularies": 1}
+    left = expected.pop(kind)
+    problem = answer.json()
+    assert (answer.status_code, problem["type"], problem["erased"]) == (503, "not-ready", expected)
+    assert f"not erased: {kind}: " in problem["detail"]
+    assert after == dict.fromkeys(expected, 0) | {kind: left}
+
+
+def test_a_full_disk_is_no_reason_to_keep_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be recorded for lack of room is removed all the same, which makes room."""
+    with gateway(tmp_path) as client:
+        job = finished(client, create(client, ARCHIVE))
+        record = SqliteStore.erase
+
+        def full_until_files_are_gone(store: SqliteStore, identities: list[str]) -> None:
+            if of_jobs(tmp_path):
+                raise StoreAway("database or disk is full")
+            record(store, identities)
+
+        monkeypatch.setattr(SqliteStore, "erase", full_until_files_are_gone)
+
+        assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+        assert of_jobs(tmp_path) == []

@@ -1,0 +1,128 @@
+"""What the jobs of one client may take: in bursts, at several gateways, and told with what came and what is allowed."""
+
+import asyncio
+import errno
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lexiseg_service.batch.files import Files
+from lexiseg_service.batch.ledger.job import ADDING_SECONDS
+from lexiseg_service.batch.ledger.quota import MAX_UNENDED
+from lexiseg_service.batch.ledger.sqlite_store import SqliteStore
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from tests.redis_server import RedisServer
+from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
+from tests.service.batch.http.test_stores import PLENTY, job
+from tests.service.gateway.known_backend import KnownBackend
+from tests.waiting import until
+
+BURST = 40
+ARCHIVE = zipped({"a.png": PNG, "b.png": PNG})
+
+
+@dataclass
+class Closed(KnownBackend):
+    """Answers nothing until it is opened."""
+
+    is_open: bool = False
+
+    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        while not self.is_open:
+            await asyncio.sleep(0.005)
+        return await super().segment(request)
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_a_burst_at_two_gateways_gets_as_many_jobs_as_one_after_another(
+    tmp_path: Path, store: str, request: pytest.FixtureRequest
+) -> None:
+    settings: dict[str, Any] = {"drain_seconds": 0}
+    if store == "redis":
+        server: RedisServer = request.getfixturevalue("shared_redis")
+        settings["redis_url"] = server.url
+    with (
+        gateway(tmp_path, Closed(), **settings) as one,
+        gateway(tmp_path, Closed(), **settings) as other,
+        ThreadPoolExecutor(BURST) as threads,
+    ):
+        one.delete("/v1/data").raise_for_status()
+        answers = [*threads.map(lambda number: create((one, other)[number % 2], ARCHIVE), range(BURST))]
+
+        assert Counter(answer.status_code for answer in answers) == {202: MAX_UNENDED, 429: BURST - MAX_UNENDED}
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert refused.json()["type"] == "rate-limited"
+        assert refused.json()["detail"] == "16 jobs of this client have not ended, at most 16 may; wait for one"
+        assert len(list((tmp_path / "jobs").iterdir())) == MAX_UNENDED  # refused archives are not kept
+
+        one.delete("/v1/data").raise_for_status()
+        assert create(other, ARCHIVE).status_code == 202
+        one.delete("/v1/data").raise_for_status()
+
+
+def test_jobs_that_are_kept_are_limited(tmp_path: Path) -> None:
+    with gateway(tmp_path, jobs_per_client=2) as client:
+        job = finished(client, create(client, ARCHIVE))
+        finished(client, create(client, ARCHIVE))
+
+        refused = create(client, ARCHIVE)
+
+        assert (refused.status_code, refused.json()["type"]) == (429, "rate-limited")
+        assert "2 jobs of this client are kept, at most 2 are" in refused.json()["detail"]
+        client.delete(f"/v1/jobs/{job['id']}").raise_for_status()
+        finished(client, create(client, ARCHIVE))
+
+
+def test_archives_and_results_count_in_bytes(tmp_path: Path) -> None:
+    with gateway(tmp_path, job_bytes_per_client=2 * len(ARCHIVE) + 100) as client:
+        finished(client, create(client, ARCHIVE))  # its results have some hundred bytes
+
+        refused = create(client, ARCHIVE)
+
+        assert (refused.status_code, refused.json()["type"]) == (429, "rate-limited")
+        assert (
+            f"this one adds {len(ARCHIVE):,}, at most {2 * len(ARCHIVE) + 100:,} are kept" in refused.json()["detail"]
+        )
+        too_large = create(client, zipped({f"{number}.png": PNG for number in range(9)}))
+        assert (too_large.status_code, too_large.json()["type"]) == (413, "too-large")
+
+
+def test_uploads_at_once_count_together(tmp_path: Path) -> None:
+    with (
+        gateway(tmp_path, Closed(), drain_seconds=0, job_bytes_per_client=4 * len(ARCHIVE)) as client,
+        ThreadPoolExecutor(12) as threads,
+    ):
+        answers = [*threads.map(lambda _: create(client, ARCHIVE), range(12))]
+
+    assert Counter(answer.status_code for answer in answers) == {202: 4, 429: 8}
+
+
+def test_an_archive_that_cannot_be_kept_takes_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(files: Files, name: str, source: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with gateway(tmp_path, jobs_per_client=1) as client:
+        with monkeypatch.context() as broken:
+            broken.setattr(Files, "keep", full)
+            answer = create(client, ARCHIVE)
+
+        assert (answer.status_code, answer.json()["type"]) == (503, "not-ready")
+        assert "No space left on device" in answer.json()["detail"]
+        assert client.get("/v1/jobs").json() == {"jobs": []}
+        finished(client, create(client, ARCHIVE))
+
+
+def test_a_job_whose_gateway_died_while_it_was_added_is_erased(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "jobs.sqlite", clock=lambda: time.time() - ADDING_SECONDS - 1)
+    store.add(job("half"), 100, PLENTY)
+    store.close()
+    Files(str(tmp_path / "jobs"), "").write("half/archive", b"half")
+
+    with gateway(tmp_path) as client:
+        until(lambda: client.get("/v1/jobs").json() == {"jobs": []})
+        until(lambda: not list((tmp_path / "jobs").iterdir()))

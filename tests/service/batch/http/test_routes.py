@@ -1,0 +1,268 @@
+"""The /jobs routes over a backend with known answers, on a real port."""
+
+import gzip
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.gateway.rest import uploads
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+from tests import coco
+from tests.service.batch.http.asking import PNG, create, finished, lines, tarred, zipped
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import on_ports, serving
+
+PICTURES = {"a.png": PNG, "in/b.png": PNG, "in/notes.txt": b"no picture", "__MACOSX/._a.png": b"hidden"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("operator")
+    (folder / "photos").mkdir()
+    for name in ("one.png", "two.png"):
+        (folder / "photos" / name).write_bytes(PNG)
+    (folder / "photos" / "broken.png").write_bytes(b"not a picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[httpx.Client]:
+    settings = {"jobs": True, "state_dir": tmp_path_factory.mktemp("state"), "job_folders": f"{folder},s3://bucket/a"}
+    with (
+        on_ports(KnownBackend(), **settings, job_pictures=100, job_archive_bytes=2**20) as ports,
+        httpx.Client(base_url=ports.url) as client,
+    ):
+        yield client
+
+
+async def test_jobs_are_off_until_the_operator_switches_them_on() -> None:
+    async with serving() as client:
+        answers = [
+            await client.post("/v1/jobs", json={"urls": ["https://example.org/a.png"], "question": {}}),
+            await client.get("/v1/jobs"),
+            await client.delete("/v1/jobs/a"),
+        ]
+
+    assert {(answer.status_code, answer.json()["type"]) for answer in answers} == {(403, "switched-off")}
+    assert "LEXISEG_JOBS" in answers[0].json()["detail"]
+
+
+def test_the_request_beside_an_archive_may_come_as_a_file(client: httpx.Client) -> None:
+    asked = ("blob", json.dumps({"question": {"classes": ["sky"]}}).encode(), "application/json")
+
+    answer = client.post("/v1/jobs", files={"archive": ("a.zip", zipped(PICTURES)), "request": asked})
+
+    assert finished(client, answer)["classes"] == ["sky"]
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_each_picture_of_an_archive_has_one_line(client: httpx.Client, pack: Any) -> None:
+    job = finished(client, create(client, pack(PICTURES)))
+
+    assert {name: job[name] for name in ("state", "total", "done", "failed", "seconds_left", "classes")} == {
+        "state": "done", "total": 2, "done": 2, "failed": 0, "seconds_left": 0.0, "classes": ["sky"],
+    }  # fmt: skip
+    answered = lines(client, job["id"])
+    assert sorted((line["number"], line["image"], line["problem"]) for line in answered) == [
+        (0, "a.png", None),
+        (1, "in/b.png", None),
+    ]
+    assert answered[0]["answer"]["segments"][0]["label"] == "sky"
+
+
+def test_a_picture_that_cannot_be_read_costs_itself_alone(client: httpx.Client, folder: Path) -> None:
+    job = finished(client, create(client, folder=f"{folder}/photos"))
+
+    assert (job["done"], job["failed"]) == (2, 1)
+    by_name = {line["image"]: line for line in lines(client, job["id"])}
+    assert by_name["broken.png"]["answer"] is None
+    assert by_name["broken.png"]["problem"]["type"] == "unsupported-image"
+
+
+def test_results_continue_after_what_a_client_has(client: httpx.Client) -> None:
+    job = finished(client, create(client, zipped(PICTURES)))
+
+    first = client.get(f"/v1/jobs/{job['id']}/results")
+    following = client.get(first.links["next"]["url"])
+
+    assert len(first.text.splitlines()) == 2
+    assert (following.status_code, following.text) == (200, "")
+
+
+@pytest.mark.parametrize(("name", "value"), [("to", "null"), ("after", "-1"), ("limit", "many")])
+def test_a_wrong_value_in_the_query_is_a_problem(client: httpx.Client, name: str, value: str) -> None:
+    answer = client.get("/v1/jobs/any/results", params={name: value})
+
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert (answer.json()["type"], answer.json()["errors"][0]["field"]) == ("invalid-value", name)
+
+
+def test_a_removed_job_is_gone_with_its_files(client: httpx.Client) -> None:
+    job = finished(client, create(client, zipped(PICTURES)))
+
+    assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+
+    assert client.get(f"/v1/jobs/{job['id']}").json()["type"] == "unknown-job"
+    assert job["id"] not in [each["id"] for each in client.get("/v1/jobs").json()["jobs"]]
+
+
+def test_results_as_coco_are_what_pycocotools_reads(client: httpx.Client) -> None:
+    job = finished(client, create(client, zipped(PICTURES), to="coco"))
+
+    document = client.get(f"/v1/jobs/{job['id']}/results").json()
+
+    assert document["categories"] == [{"id": 1, "name": "sky"}]
+    assert sorted(image["file_name"] for image in document["images"]) == ["a.png", "in/b.png"]
+    assert [annotation["id"] for annotation in document["annotations"]] == [1, 2]
+    assert coco.area(document["annotations"][0]["segmentation"]) == 8
+
+
+def test_results_as_yolo_are_labels_beside_a_list(client: httpx.Client) -> None:
+    job = finished(client, create(client, zipped(PICTURES), to="yolo"))
+
+    with zipfile.ZipFile(io.BytesIO(client.get(f"/v1/jobs/{job['id']}/results").content)) as archive:
+        assert archive.testzip() is None
+        assert {"labels/a.txt", "labels/in/b.txt", "train.txt", "val.txt", "data.yaml"} == set(archive.namelist())
+        assert archive.read("labels/a.txt").startswith(b"0 0.0")
+        assert b"./images/a.png" in archive.read("train.txt") + archive.read("val.txt")
+
+
+def test_results_as_label_maps_have_the_class_as_value(client: httpx.Client) -> None:
+    job = finished(client, create(client, zipped(PICTURES)))
+
+    answer = client.get(f"/v1/jobs/{job['id']}/results", params={"to": "label-maps"})
+
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert json.loads(archive.read("classes.json")) == {"1": "sky"}
+        values = np.asarray(Image.open(io.BytesIO(archive.read("in/b.png"))))
+    assert values.tolist() == [[1, 1, 0, 0]] * 4
+
+
+def test_results_as_parquet_are_the_rows_of_bulk(client: httpx.Client, folder: Path) -> None:
+    job = finished(client, create(client, folder=f"{folder}/photos"))
+
+    answer = client.get(f"/v1/jobs/{job['id']}/results", params={"to": "parquet"})
+
+    rows = {row["id"]: row for row in pyarrow.parquet.read_table(io.BytesIO(answer.content)).to_pylist()}
+    assert rows["one.png"]["segments"][0]["label"] == "sky"
+    assert (rows["broken.png"]["status"], rows["broken.png"]["segments"]) == ("failed", None)
+
+
+def cut_off() -> bytes:
+    return zipped(PICTURES)[:-30]
+
+
+def long_names_without_an_end() -> bytes:
+    entry = tarfile.TarInfo("long")
+    entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 1
+    return (entry.tobuf() + b"a".ljust(512, b"\0")) * 1_000
+
+
+def bomb() -> bytes:
+    return zipped({"bomb.png": bytes(30 * 2**20)})
+
+
+@pytest.mark.parametrize(
+    ("archive", "fields", "status", "expected"),
+    [
+        (None, {}, 422, "one of `urls`, `folder` and the file `archive`"),
+        (zipped(PICTURES), {"folder": "/photos"}, 422, "one of `urls`, `folder` and the file `archive`"),
+        (None, {"urls": ["https://example.org/a.png"]}, 403, "LEXISEG_URL_FETCH"),
+        (None, {"folder": "/etc"}, 403, "LEXISEG_JOB_FOLDERS"),
+        (None, {"folder": "s3://bucket/a/../b"}, 403, "LEXISEG_JOB_FOLDERS"),
+        (None, {"folder": "s3://bucket/apples"}, 403, "LEXISEG_JOB_FOLDERS"),
+        (b"neither", {}, 422, "a whole zip or an uncompressed tar"),
+        (gzip.compress(tarred(PICTURES)), {}, 422, "a whole zip or an uncompressed tar, got 'a gzip'"),
+        (cut_off(), {}, 422, "a whole zip or an uncompressed tar"),
+        (tarred(PICTURES)[:1600], {}, 422, "a whole zip or an uncompressed tar"),
+        (zipped({"\u00e9.png": PNG}).replace("\u00e9".encode(), b"\xff\xff"), {}, 422, "a whole zip or an"),
+        (long_names_without_an_end(), {}, 422, "a whole zip or an uncompressed tar"),
+        (zipped({"../a.png": PNG}), {}, 422, "names within the archive"),
+        (zipped({"/a.png": PNG}), {}, 422, "names within the archive"),
+        (zipped({"notes.txt": b"x"}), {}, 422, "at least one"),
+        (zipped({f"{number}.png": b"" for number in range(101)}), {}, 422, "at most 100"),
+        (zipped(PICTURES), {"question": {"classes": []}}, 422, "classes"),
+        (zipped(PICTURES), {"question": {"classes": ["sky"], "mask": "png"}, "to": "coco"}, 422, "rle for to=coco"),
+        (zipped(PICTURES), {"question": {"classes": ["sky"], "model": "other"}}, 404, "no 'other' here"),
+        (zipped(PICTURES), {"more": 1}, 422, "no field of that name"),
+    ],
+)
+def test_a_job_that_cannot_be_is_refused_at_once(
+    client: httpx.Client, archive: bytes | None, fields: dict[str, Any], status: int, expected: str
+) -> None:
+    answer = create(client, archive, **fields)
+
+    assert (answer.status_code, expected in answer.json()["detail"]) == (status, True), answer.text
+
+
+def test_an_archive_beyond_the_limit_is_refused(client: httpx.Client) -> None:
+    # 27 MiB are any body's own bound.
+    answer = create(client, zipped({"a.png": bytes(30 * 2**20)}, zipfile.ZIP_STORED))
+
+    assert (answer.status_code, answer.json()["type"]) == (413, "too-large")
+
+
+def test_an_upload_that_finds_the_disk_full_may_be_repeated(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "TemporaryFile", lambda dir: open("/dev/full", "w+b", buffering=0))  # noqa: SIM115
+    answer = create(client, zipped(PICTURES))
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+    assert "No space left on device" in answer.json()["detail"]
+
+
+def test_a_bomb_is_a_picture_that_is_too_large(client: httpx.Client) -> None:
+    job = finished(client, create(client, bomb()))
+
+    assert lines(client, job["id"])[0]["problem"]["type"] == "too-large"
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "expected"),
+    [(0, 422, "urls: expected at least one, got"), (10**6, 413, "the JSON holds more than")],
+)
+def test_no_urls_and_a_million_are_one_problem(tmp_path: Path, number: int, status: int, expected: str) -> None:
+    with (
+        on_ports(KnownBackend(), jobs=True, state_dir=tmp_path, url_fetch=True) as ports,
+        httpx.Client(base_url=ports.url) as client,
+    ):
+        answer = create(client, urls=["https://a.org"] * number)
+
+    assert (answer.status_code, expected in answer.json()["detail"]) == (status, True), answer.text
+
+
+def test_a_key_sees_its_own_jobs_alone(tmp_path: Path) -> None:
+    keys = ",".join(line_of(name, f"key of {name}", ["segment"]) for name in ("ann", "bob"))
+    with on_ports(KnownBackend(), jobs=True, state_dir=tmp_path, api_keys=keys) as ports:
+        ann, bob = (
+            httpx.Client(base_url=ports.url, headers={"X-API-Key": f"key of {name}"}) for name in ("ann", "bob")
+        )
+        with ann, bob:
+            job = finished(ann, create(ann, zipped(PICTURES)))
+            answers = bob.get(f"/v1/jobs/{job['id']}"), bob.delete(f"/v1/jobs/{job['id']}"), bob.get("/v1/jobs")
+
+            assert [answer.status_code for answer in answers] == [404, 404, 200]
+            assert answers[2].json() == {"jobs": []}
+            assert len(lines(ann, job["id"])) == 2
+
+
+def test_a_damaged_file_of_jobs_is_named_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "jobs.sqlite").write_bytes(b"cut off" * 1000)
+
+    with pytest.raises(InvalidValue, match=r"LEXISEG_STATE_DIR.*jobs\.sqlite can be opened \(file is not a database\)"):
+        create_app(Settings(model="colours", jobs=True, state_dir=tmp_path), KnownBackend(), Metrics())

@@ -1,0 +1,176 @@
+"""Jobs go on through refusals, full disks, and gateways that stop."""
+
+import asyncio
+import errno
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from lexiseg_service.batch.files import Files
+from lexiseg_service.errors import QueueFull, ServiceError
+from lexiseg_service.question.backend import Health
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from tests.service.batch.http.asking import PNG, create, finished, lines, zipped
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import on_ports
+from tests.waiting import until
+
+COUNT = 40
+ARCHIVE = zipped({f"{number:02d}.png": PNG for number in range(COUNT)})
+
+
+@dataclass
+class Refusing(KnownBackend):
+    """Refuses each of the first `refusals` requests."""
+
+    refusals: list[ServiceError] = field(default_factory=list)
+
+    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        if self.refusals:
+            raise self.refusals.pop()
+        return await super().segment(request)
+
+
+@dataclass
+class Gated(KnownBackend):
+    """Answers up to `open_for` requests, and lets the rest wait until there is room."""
+
+    open_for: int = 0
+    waiting: int = 0
+    held: threading.Event = field(default_factory=threading.Event)
+
+    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        self.waiting += 1
+        while len(self.asked) >= self.open_for:
+            self.held.set()
+            await asyncio.sleep(0.01)
+        self.waiting -= 1
+        return await super().segment(request)
+
+
+@contextmanager
+def gateway(backend: KnownBackend, folder: Path, **settings: Any) -> Iterator[httpx.Client]:
+    with (
+        on_ports(backend, jobs=True, state_dir=folder, **settings) as ports,
+        httpx.Client(base_url=ports.url) as client,
+    ):
+        yield client
+
+
+def numbers(client: httpx.Client, identity: str) -> list[int]:
+    return sorted(line["number"] for line in lines(client, identity))
+
+
+def test_a_picture_that_is_refused_for_now_is_asked_again(tmp_path: Path) -> None:
+    backend = Refusing(refusals=[QueueFull("full", 0) for _ in range(3)])
+    with gateway(backend, tmp_path) as client:
+        job = finished(client, create(client, ARCHIVE))
+
+        assert (job["done"], job["failed"]) == (COUNT, 0)
+        assert numbers(client, job["id"]) == list(range(COUNT))
+
+
+def test_a_picture_that_always_fails_gets_a_problem(tmp_path: Path) -> None:
+    with gateway(KnownBackend(failure=ServiceError("broken")), tmp_path) as client:
+        job = finished(client, create(client, zipped({"a.png": PNG})))
+
+        assert job["failed"] == 1
+        assert lines(client, job["id"])[0]["problem"]["type"] == "internal-error"
+
+
+def test_a_job_waits_for_workers_that_are_away(tmp_path: Path) -> None:
+    backend = KnownBackend(now=Health(True, False, "no worker is ready"))
+    with gateway(backend, tmp_path) as client:
+        created = create(client, ARCHIVE)
+        identity = created.json()["id"]
+        until(lambda: client.get(f"/v1/jobs/{identity}").json()["state"] == "running")
+        assert backend.asked == []
+        backend.now = KnownBackend().now
+
+        assert finished(client, created)["done"] == COUNT
+
+
+def test_a_full_disk_costs_time_and_no_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full, write = threading.Event(), Files.write
+
+    def write_or_refuse(files: Files, name: str, content: bytes) -> None:
+        if full.is_set():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(files, name, content)
+
+    monkeypatch.setattr(Files, "write", write_or_refuse)
+    full.set()
+    with gateway(KnownBackend(), tmp_path) as client:
+        created = create(client, ARCHIVE)
+        location = created.headers["Location"]
+        until(lambda: client.get(location).json()["detail"])
+        assert "No space left on device" in client.get(location).json()["detail"]
+        full.clear()
+
+        job = finished(client, created)
+        assert (job["done"], job["detail"]) == (COUNT, None)
+        assert numbers(client, job["id"]) == list(range(COUNT))
+
+
+def test_another_gateway_finishes_what_one_that_stops_has_begun(tmp_path: Path) -> None:
+    first = Gated(open_for=10)
+    with gateway(first, tmp_path, drain_seconds=0) as client:
+        created = create(client, ARCHIVE)
+        first.held.wait(60)
+    second = KnownBackend()
+    with gateway(second, tmp_path) as client:
+        job = finished(client, created)
+
+        assert numbers(client, job["id"]) == list(range(COUNT))
+        assert job["done"] == COUNT
+
+
+def test_two_gateways_share_a_job_and_answer_each_picture_once(tmp_path: Path) -> None:
+    backends = KnownBackend(), KnownBackend()
+    with gateway(backends[0], tmp_path) as client, gateway(backends[1], tmp_path):
+        job = finished(client, create(client, ARCHIVE))
+
+        assert numbers(client, job["id"]) == list(range(COUNT))
+        assert sum(len(backend.asked) for backend in backends) == COUNT
+
+
+def test_jobs_that_have_ended_are_removed_after_the_days_that_they_are_kept(tmp_path: Path) -> None:
+    with gateway(KnownBackend(), tmp_path) as client:
+        job = finished(client, create(client, ARCHIVE))
+    with gateway(KnownBackend(), tmp_path, keep_days=1e-9) as client:
+        until(lambda: client.get("/v1/jobs").json() == {"jobs": []})
+        until(lambda: not (tmp_path / "jobs" / job["id"]).exists())
+
+
+def test_a_job_leaves_the_workers_to_other_requests(tmp_path: Path) -> None:
+    backend = Gated()
+    with gateway(backend, tmp_path, drain_seconds=0) as client, ThreadPoolExecutor(1) as threads:
+        asking = threads.submit(client.post, "/v1/segment", files=[("image", ("a.png", PNG))], data={"classes": "sky"})
+        until(lambda: backend.waiting == 1)
+        created = create(client, ARCHIVE)
+        until(lambda: backend.waiting == 2)
+        until(lambda: client.get(created.headers["Location"]).json()["state"] == "running")
+
+        assert backend.waiting == 2
+        backend.open_for = 10**6
+        assert asking.result().status_code == 200
+        assert finished(client, created)["done"] == COUNT
+
+
+def test_a_job_whose_row_is_damaged_holds_up_no_other(tmp_path: Path) -> None:
+    with gateway(Gated(), tmp_path, drain_seconds=0) as client:
+        damaged = create(client, ARCHIVE).json()["id"]
+    with sqlite3.connect(tmp_path / "jobs.sqlite") as rows:
+        rows.execute("UPDATE jobs SET content = '{' WHERE id = ?", (damaged,))
+    rows.close()
+
+    with gateway(KnownBackend(), tmp_path) as client:
+        assert finished(client, create(client, ARCHIVE))["done"] == COUNT

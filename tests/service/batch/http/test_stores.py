@@ -1,0 +1,274 @@
+"""What every store of jobs keeps: pictures are taken once, answered once, and free again when their holder is gone."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from lexiseg_service.batch.ledger.job import Job, OpenJob, Picture, Store, Webhook
+from lexiseg_service.batch.ledger.quota import Amounts
+from lexiseg_service.batch.ledger.redis_store import RedisStore
+from lexiseg_service.batch.ledger.sqlite_store import SqliteStore
+from lexiseg_service.redis_link import Breaker, RedisLink
+from tests.redis_server import RedisServer
+
+LEASE = 1000.0  # seconds; longer than any test
+PLENTY = Amounts(10**6, 10**6, 10**12)
+WEBHOOK = Webhook("https://example.org/hook", "a secret of sixteen")
+
+
+def job(identity: str = "a", total: int = 4, webhook: Webhook | None = None) -> Job:
+    question = {"classes": ["sky"]}
+    return Job(identity, "", "address:1", 1.0, total, "urls", "", question, ("sky",), "jsonl", webhook)
+
+
+def pictures(count: int) -> list[Picture]:
+    return [Picture(number, f"{number}.jpg", f"https://example.org/{number}.jpg") for number in range(count)]
+
+
+def add(store: Store, added: Job, count: int) -> None:
+    assert store.add(added, 0, PLENTY) is None
+    assert store.plan(added.id, pictures(count))
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    store: Store
+    if request.param == "sqlite":
+        store = SqliteStore(tmp_path / "jobs.sqlite")
+    else:
+        server: RedisServer = request.getfixturevalue("shared_redis")
+        link = RedisLink(server.url, 10, Breaker())
+        link.ask(lambda client: client.flushall())
+        store = RedisStore(link)
+    yield store
+    store.close()
+
+
+def test_a_job_comes_back_as_it_was_added(store: Store) -> None:
+    added = job(webhook=WEBHOOK)
+    add(store, added, 4)
+
+    found = store.job("a")
+
+    assert found is not None
+    assert (found.question, list(found.classes), found.webhook) == (added.question, ["sky"], added.webhook)
+    assert [each.id for each in store.jobs()] == ["a"]
+    assert store.open_jobs() == [OpenJob("a", "address:1", 4, 1.0, False)]
+    assert store.job("b") is None
+    assert store.progress("b") is None
+
+
+def test_a_picture_has_one_holder(store: Store) -> None:
+    add(store, job(), 4)
+    store.beat(["x", "y"], LEASE)
+
+    taken = store.take("a", "x", 3), store.take("a", "y", 3)
+
+    assert [[picture.number for picture in each] for each in taken] == [[0, 1, 2], [3]]
+    assert taken[0][0] == pictures(1)[0]
+
+
+def test_a_holder_that_missed_what_it_took_gets_it_again(store: Store) -> None:
+    add(store, job(), 4)
+    store.beat(["x"], LEASE)
+    store.take("a", "x", 2)
+
+    assert [picture.number for picture in store.take("a", "x", 2)] == [0, 1]
+
+
+def test_pictures_of_a_holder_that_is_gone_are_free(store: Store) -> None:
+    add(store, job(), 4)
+    store.beat(["x", "y"], LEASE)
+    store.take("a", "x", 2)
+
+    store.leave("x")
+
+    assert take_all(store, "y", 4) == [0, 1, 2, 3]
+
+
+def take_all(store: Store, holder: str, count: int) -> list[int]:
+    """The numbers of all pictures that a holder gets; each is answered before the next are taken."""
+    numbers: list[int] = []
+    while taken := [picture.number for picture in store.take("a", holder, count)]:
+        numbers += taken
+        store.commit("a", uuid.uuid4().hex, dict.fromkeys(taken, False), 10)
+    return sorted(numbers)
+
+
+def test_pictures_of_a_lease_that_has_ended_are_free(store: Store) -> None:
+    add(store, job(), 2)
+    store.beat(["x"], 0.001)
+    store.take("a", "x", 2)
+    store.beat(["y"], LEASE)
+    taken: list[Picture] = []
+
+    while len(taken) < 2:
+        taken += store.take("a", "y", 2)
+
+    assert sorted(picture.number for picture in taken) == [0, 1]
+
+
+def test_a_part_counts_each_picture_once(store: Store) -> None:
+    add(store, job(), 4)
+    store.beat(["x", "y"], LEASE)
+    store.take("a", "x", 3)
+    store.leave("x")  # it stalls, and comes back too late
+    store.take("a", "y", 2)
+
+    assert store.commit("a", "first", {0: False, 1: True}, 10)
+    assert store.commit("a", "late", {0: False, 1: False, 2: False}, 10)
+
+    parts = store.parts("a")
+    assert [(part.name, part.done, part.failed, sorted(part.superseded)) for part in parts] == [
+        ("first", 1, 1, []),
+        ("late", 1, 0, [0, 1]),
+    ]
+    assert [part.name for part in store.parts("a", after=1)] == ["late"]
+    progress = store.progress("a")
+    assert progress is not None
+    assert (progress.done, progress.failed, progress.ended) == (2, 1, None)
+
+
+def test_a_commit_that_is_repeated_changes_nothing(store: Store) -> None:
+    add(store, job(total=1), 1)
+    store.beat(["x"], LEASE)
+    store.take("a", "x", 1)
+
+    assert store.commit("a", "first", {0: False}, 10)
+    assert store.commit("a", "first", {0: False}, 10)
+
+    assert [(part.name, part.done, list(part.superseded)) for part in store.parts("a")] == [("first", 1, [])]
+
+
+def test_the_last_picture_ends_the_job(store: Store) -> None:
+    add(store, job(total=2), 2)
+    store.beat(["x"], LEASE)
+    store.take("a", "x", 2)
+    store.note("a", "the disk is full")
+    store.commit("a", "first", {0: False}, 10)
+    assert store.open_jobs() == [OpenJob("a", "address:1", 1, 1.0, True)]
+
+    store.commit("a", "second", {1: False}, 10)
+
+    progress = store.progress("a")
+    assert progress is not None
+    assert progress.started is not None
+    assert progress.ended is not None
+    assert progress.detail is None
+    assert store.open_jobs() == []
+
+
+def test_a_removed_job_takes_no_answers(store: Store) -> None:
+    add(store, job(), 4)
+    store.beat(["x"], LEASE)
+    store.take("a", "x", 2)
+
+    store.erase(["a"])
+
+    assert not store.commit("a", "first", {0: False}, 10)
+    assert (store.jobs(), store.take("a", "x", 1), store.parts("a")) == ([], [], [])
+
+
+def test_a_job_without_room_is_not_added_and_the_store_says_what_its_client_has(store: Store) -> None:
+    assert store.add(job("a"), 100, Amounts(2, 3, 120)) is None
+    store.plan("a", pictures(4))
+    store.commit("a", "first", {0: False}, 15)
+
+    assert store.add(job("b"), 6, Amounts(2, 3, 120)) == Amounts(1, 1, 115)
+    assert store.add(job("b"), 5, Amounts(1, 3, 120)) == Amounts(1, 1, 115)
+    assert store.add(job("b"), 5, Amounts(2, 1, 120)) == Amounts(1, 1, 115)
+    assert [each.id for each in store.jobs()] == ["a"]
+
+    assert store.add(job("b"), 5, Amounts(2, 3, 120)) is None
+    store.erase(["a"])
+    assert store.add(job("c"), 115, Amounts(2, 3, 120)) is None
+
+
+def test_a_job_that_has_ended_is_kept_and_not_unended(store: Store) -> None:
+    add(store, job(total=1), 1)
+    store.beat(["x"], LEASE)
+    store.take("a", "x", 1)
+    store.commit("a", "first", {0: False}, 7)
+
+    assert store.add(job("b"), 0, Amounts(0, 0, 0)) == Amounts(0, 1, 7)
+
+
+def test_a_burst_passes_no_limit(store: Store) -> None:
+    with ThreadPoolExecutor(16) as threads:
+        refused = [*threads.map(lambda number: store.add(job(f"{number}"), 0, Amounts(5, 100, 100)), range(40))]
+
+    assert (refused.count(None), len(store.jobs())) == (5, 5)
+
+
+def test_a_job_that_is_not_planned_has_no_pictures_and_is_erased_later(store: Store) -> None:
+    store.add(job(), 0, PLENTY)
+    store.beat(["x"], LEASE)
+
+    assert store.take("a", "x", 1) == []
+    assert store.erasures()["a"] > time.time()
+
+    store.plan("a", pictures(4))
+    assert (len(store.take("a", "x", 1)), store.erasures()) == (1, {})
+
+
+def test_pictures_of_a_job_that_is_gone_are_not_added(store: Store) -> None:
+    store.add(job(), 0, PLENTY)
+    store.erase(["a"])
+
+    assert not store.plan("a", pictures(4))
+    assert "a" in store.erasures()
+
+
+def test_an_erasure_is_recorded_until_its_files_are_gone(store: Store) -> None:
+    for identity in "abc":
+        add(store, job(identity), 4)
+
+    store.erase(["a", "b"])
+
+    assert [each.id for each in store.jobs()] == ["c"]
+    assert set(store.erasures()) == {"a", "b"}
+    store.erased("a")
+    assert set(store.erasures()) == {"b"}
+
+
+def test_a_notice_is_due_at_the_end_and_has_one_holder(store: Store) -> None:
+    add(store, job("a", 1, WEBHOOK), 1)
+    add(store, job("b", 1, WEBHOOK), 1)
+    store.beat(["x", "y"], LEASE)
+    store.take("a", "x", 1)
+    store.commit("a", "first", {0: False}, 10)
+
+    assert (store.due_notices("x"), store.due_notices("y")) == (["a"], [])
+    store.leave("x")
+    assert store.due_notices("y") == ["a"]
+    store.noticed("a", "sent")
+    store.leave("y")
+    assert store.due_notices("x") == []
+
+
+def test_many_holders_at_once_take_each_picture_once(store: Store) -> None:
+    add(store, job(total=200), 200)
+    holders = [f"holder {number}" for number in range(8)]
+    store.beat(holders, LEASE)
+
+    with ThreadPoolExecutor(8) as threads:
+        taken = [
+            number for numbers in threads.map(lambda holder: take_all(store, holder, 3), holders) for number in numbers
+        ]
+
+    assert sorted(taken) == list(range(200))
+
+
+def test_another_gateway_sees_what_the_first_has_stored(tmp_path: Path) -> None:
+    first, second = SqliteStore(tmp_path / "jobs.sqlite"), SqliteStore(tmp_path / "jobs.sqlite")
+    add(first, job(), 4)
+    first.beat(["x"], LEASE)
+    first.take("a", "x", 1)
+
+    assert [picture.number for picture in second.take("a", "y", 4)] == [1, 2, 3]
+    first.close()
+    second.close()

@@ -1,0 +1,108 @@
+"""What operators see of jobs: open, waiting, held up, failed, given up, and the room that is left."""
+
+import re
+import shutil
+from pathlib import Path
+
+import httpx
+import pytest
+
+from lexiseg_service.batch.files import Files
+from lexiseg_service.batch.http.webhook import WebhookSender
+from lexiseg_service.batch.ledger.job import Job, Picture, StoreAway
+from lexiseg_service.batch.ledger.sqlite_store import SqliteStore
+from tests.redis_server import RedisServer
+from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
+from tests.waiting import until
+
+ARCHIVE = zipped({"a.png": PNG, "b.png": PNG, "broken.png": b"no picture"})
+
+
+def seen(client: httpx.Client) -> dict[str, float]:
+    """The samples about jobs in a scrape."""
+    lines = re.findall(r"^(lexiseg_jobs?_\S.*) (\S+)$", client.get("/metrics").text, re.MULTILINE)
+    return {name: float(value) for name, value in lines}
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_jobs_that_nobody_begins_are_seen_with_their_age(
+    tmp_path: Path, store: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {}
+    if store == "redis":
+        server: RedisServer = request.getfixturevalue("shared_redis")
+        settings["redis_url"] = server.url
+    monkeypatch.setattr("lexiseg_service.batch.runner.Runner._give_turns", rest)
+    with gateway(tmp_path, None, **settings) as client:
+        client.delete("/v1/data").raise_for_status()
+        for _ in range(2):
+            create(client, ARCHIVE)
+
+        until(lambda: seen(client)['lexiseg_jobs_open{state="waiting"}'] == 2)
+        until(lambda: seen(client)["lexiseg_jobs_oldest_waiting_seconds"] > 0)
+        client.delete("/v1/data").raise_for_status()
+        until(lambda: seen(client)['lexiseg_jobs_open{state="waiting"}'] == 0)
+
+
+async def rest(runner: object) -> None:
+    """Give no turns."""
+
+
+def test_pictures_that_fail_and_the_room_that_is_left_are_seen(tmp_path: Path) -> None:
+    with gateway(tmp_path) as client:
+        finished(client, create(client, ARCHIVE))
+
+        samples = seen(client)
+
+    assert samples['lexiseg_job_pictures_total{result="ok"}'] == 2
+    assert samples['lexiseg_job_pictures_total{result="failed"}'] == 1
+    assert samples["lexiseg_jobs_disk_bytes"] == shutil.disk_usage(tmp_path).total
+    assert 0 < samples["lexiseg_jobs_disk_free_bytes"] <= samples["lexiseg_jobs_disk_bytes"]
+    assert samples["lexiseg_jobs_held_up"] == samples["lexiseg_jobs_erasures_failing"] == 0
+
+
+def test_a_webhook_that_is_given_up_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def take_any(sender: WebhookSender, url: str) -> None: ...
+
+    async def give_up(sender: WebhookSender, job: Job, content: object) -> bool:
+        return False
+
+    monkeypatch.setattr(WebhookSender, "check", take_any)
+    monkeypatch.setattr(WebhookSender, "send", give_up)
+    with gateway(tmp_path) as client:
+        webhook = {"url": "https://example.org/hook", "secret": "a secret of sixteen"}
+        finished(client, create(client, ARCHIVE, webhook=webhook))
+
+        until(lambda: seen(client)['lexiseg_jobs_webhooks_total{result="given up"}'] == 1)
+        assert seen(client)['lexiseg_jobs_webhooks_total{result="sent"}'] == 0
+
+
+def test_jobs_that_are_held_up_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> list[Picture]:
+        raise StoreAway("database or disk is full")
+
+    with gateway(tmp_path) as client:
+        with monkeypatch.context() as broken:
+            broken.setattr(SqliteStore, "take", full)
+            created = create(client, ARCHIVE)
+            until(lambda: seen(client)["lexiseg_jobs_held_up"] == 1)
+
+        finished(client, created)
+        until(lambda: seen(client)["lexiseg_jobs_held_up"] == 0)
+
+
+def test_files_of_erased_jobs_that_stay_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(files: Files, name: str) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with gateway(tmp_path) as client:
+        job = finished(client, create(client, ARCHIVE))
+        monkeypatch.setattr(Files, "remove", refuse)
+        client.delete(f"/v1/jobs/{job['id']}").raise_for_status()
+
+        assert seen(client)["lexiseg_jobs_erasures_failing"] == 1
+
+
+def test_without_jobs_there_is_nothing_to_see_of_them(tmp_path: Path) -> None:
+    with gateway(tmp_path, jobs=False) as client:
+        assert [name for name in seen(client) if not name.endswith(("_total", "}")) and "_created" not in name] == []

@@ -1,0 +1,130 @@
+"""The end of a job is told to its webhook, signed, until it is taken; and shown as server-sent events."""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.http_server import Quiet, serving
+from tests.service.batch.http.asking import PNG, create, finished, zipped
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import on_ports
+from tests.waiting import until
+
+SECRET = "a secret of the receiver"
+ARCHIVE = zipped({"a.png": PNG, "b.png": PNG})
+
+
+class Receiver:
+    """Takes notices with the statuses that it is given, the last one again and again."""
+
+    def __init__(self, *statuses: int) -> None:
+        self.notices: list[tuple[dict[str, str], bytes]] = []
+        receiver = self
+
+        class Handler(Quiet):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                status = statuses[min(len(receiver.notices), len(statuses) - 1)]
+                receiver.notices.append((headers, body))
+                self.send_response(status)
+                self.end_headers()
+
+        self.handler = Handler
+
+
+@contextmanager
+def gateway(folder: Path, **settings: Any) -> Iterator[httpx.Client]:
+    with (
+        on_ports(KnownBackend(), jobs=True, state_dir=folder, **settings) as ports,
+        httpx.Client(base_url=ports.url) as client,
+    ):
+        yield client
+
+
+def test_the_end_of_a_job_is_told_signed_until_it_is_taken(tmp_path: Path) -> None:
+    receiver = Receiver(503, 204)
+    with (
+        serving(receiver.handler) as url,
+        gateway(tmp_path, webhook_networks="127.0.0.0/8") as client,
+    ):
+        job = finished(client, create(client, ARCHIVE, webhook={"url": url, "secret": SECRET}))
+        until(lambda: client.get(f"/v1/jobs/{job['id']}").json()["webhook"] == "sent")
+
+    assert len(receiver.notices) == 2
+    headers, body = receiver.notices[-1]
+    message = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    expected = base64.b64encode(hmac.digest(SECRET.encode(), message, hashlib.sha256)).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+    assert headers["webhook-id"] == receiver.notices[0][0]["webhook-id"]
+    told = json.loads(body)
+    assert (told["type"], told["data"]["id"], told["data"]["done"]) == ("job.ended", job["id"], 2)
+
+
+def test_a_gateway_that_starts_tells_what_one_that_is_gone_owed(tmp_path: Path) -> None:
+    away, back = Receiver(500), Receiver(200)
+    with serving(away.handler) as url:
+        with gateway(tmp_path, webhook_networks="127.0.0.0/8") as client:
+            job = finished(client, create(client, ARCHIVE, webhook={"url": url, "secret": SECRET}))
+            until(lambda: away.notices)
+        away.handler.do_POST = back.handler.do_POST  # type: ignore[method-assign]
+        with gateway(tmp_path, webhook_networks="127.0.0.0/8") as client:
+            until(lambda: client.get(f"/v1/jobs/{job['id']}").json()["webhook"] == "sent")
+
+    assert len(back.notices) == 1
+
+
+def test_a_job_that_is_removed_is_told_to_nobody_any_more(tmp_path: Path) -> None:
+    away = Receiver(500)
+
+    def told(job: dict[str, Any]) -> int:
+        return sum(headers["webhook-id"] == f"job-{job['id']}" for headers, _ in away.notices)
+
+    with serving(away.handler) as url, gateway(tmp_path, webhook_networks="127.0.0.0/8") as client:
+        removed, other = (
+            finished(client, create(client, ARCHIVE, webhook={"url": url, "secret": SECRET})) for _ in range(2)
+        )
+        until(lambda: told(removed) and told(other))
+
+        client.delete(f"/v1/jobs/{removed['id']}")
+        until(lambda: told(other) == 4)
+
+    assert told(removed) <= 2
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://127.0.0.1/hook", "LEXISEG_WEBHOOK_NETWORKS"),
+        ("https://[::1]/hook", "LEXISEG_WEBHOOK_NETWORKS"),
+        ("https://169.254.169.254/latest", "LEXISEG_WEBHOOK_NETWORKS"),
+        ("http://10.0.0.1/hook", "https://HOST/PATH"),
+        ("https://user:word@example.org/", "none in the URL"),
+        ("nothing", "https://HOST/PATH"),
+    ],
+)
+def test_a_webhook_that_may_not_be_told_is_refused_at_once(tmp_path: Path, url: str, expected: str) -> None:
+    with gateway(tmp_path) as client:
+        answer = create(client, ARCHIVE, webhook={"url": url, "secret": SECRET})
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
+    assert expected in answer.json()["detail"]
+
+
+def test_events_show_the_progress_up_to_the_end(tmp_path: Path) -> None:
+    with gateway(tmp_path) as client:
+        identity = create(client, ARCHIVE).json()["id"]
+        with client.stream("GET", f"/v1/jobs/{identity}/events", timeout=60) as answer:
+            lines = [line for line in answer.iter_lines() if line and not line.startswith(":")]
+
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert lines[-2] == "event: done"
+    assert json.loads(lines[-1].removeprefix("data: "))["done"] == 2
