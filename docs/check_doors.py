@@ -12,11 +12,10 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 from lexiseg_client.stubs import open_inference_pb2, segmentation_pb2, worker_pb2
+from lexiseg_service.entry_points import ADAPTERS, entry_points_of
 from lexiseg_service.gateway.app import described, with_routes
-from lexiseg_service.settings import Adapter
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "threats.md"
@@ -30,7 +29,7 @@ def doors() -> Iterator[str]:
     """Every door, by the name that its row has."""
     for path, methods in described(with_routes(), (), keys_needed=False)["paths"].items():
         yield from (f"{method.upper()} {path}" for method in methods if method not in READING)
-    yield from (f"adapter {name}" for name in get_args(Adapter))
+    yield from (f"adapter {name}" for name in entry_points_of(ADAPTERS))
     for file in (segmentation_pb2, worker_pb2, open_inference_pb2):
         for service in file.DESCRIPTOR.services_by_name.values():
             yield from (f"{service.name}.{method.name}" for method in service.methods)

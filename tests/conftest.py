@@ -5,7 +5,6 @@ import gc
 import os
 import sys
 from collections.abc import Generator, Iterator
-from typing import get_args
 from unittest import mock
 
 import pytest
@@ -13,7 +12,7 @@ import structlog
 import trustme
 from hypothesis import HealthCheck, settings
 
-from lexiseg_service.settings import Adapter
+from lexiseg_service.entry_points import ADAPTERS, entry_points_of
 from tests import once
 from tests.command import FREE_PORTS, refuse_default_ports
 from tests.integration.server import Server
@@ -91,7 +90,7 @@ def real_environment(_shared_folder: None) -> Iterator[dict[str, str]]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One real server for all tests that do not end it, with every adapter, jobs, and for pages of all sites."""
     folder = tmp_path_factory.mktemp("server")
-    settings = {"LEXISEG_ADAPTERS": ",".join(get_args(Adapter)), "LEXISEG_CORS_ORIGINS": "*"}
+    settings = {"LEXISEG_ADAPTERS": ",".join(entry_points_of(ADAPTERS)), "LEXISEG_CORS_ORIGINS": "*"}
     jobs = {"LEXISEG_JOBS": "true", "LEXISEG_STATE_DIR": str(folder), "LEXISEG_JOB_FOLDERS": str(folder.parent)}
     with Server(folder / "log.jsonl", **settings, **jobs) as running:
         yield running

@@ -16,6 +16,8 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lexiseg_model.types import Runtime
+from lexiseg_service.entry_points import ADAPTERS as ADAPTER_POINTS
+from lexiseg_service.entry_points import entry_points_of
 
 STREAM_IDLE_SECONDS = 60.0  # without a message, then a video stream is ended
 BODY_SECONDS = 60.0  # for the whole body of a request, or one gRPC message
@@ -50,8 +52,6 @@ ENGINES: tuple[Command, ...] = (*WORKERS, *FILES)
 ASKERS: tuple[Command, ...] = (*GATEWAYS, *FILES)  # validate requests
 LOADERS: tuple[Command, ...] = (*ENGINES, "eval", "benchmark", "compare")
 RUNNERS: tuple[Command, ...] = (*ENGINES, "eval", "compare")  # by any runtime; published figures are of torch
-# Other tools' protocols (`lexiseg_service.adapters`).
-Adapter = Literal["cvat", "hugging-face", "kserve", "label-studio", "mcp", "roboflow", "supervision", "x-anylabeling"]
 NAMERS: tuple[Command, ...] = (*SERVERS, *FILES, "eval", "benchmark", "export")  # name a model
 
 
@@ -199,7 +199,7 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, ADMISSION)] = Field(
         (), description="host names that are answered besides localhost and IP addresses, between commas; * is all"
     )
-    adapters: Annotated[tuple[Adapter, ...], NoDecode, Read(GATEWAYS, ADAPTERS)] = Field(
+    adapters: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, ADAPTERS)] = Field(
         (), description="other tools' protocols that are answered, between commas"
     )
     mcp_folder: Annotated[Path | None, Read(GATEWAYS, ADAPTERS)] = Field(
@@ -325,6 +325,15 @@ class Settings(BaseSettings):
             if not WORKER.fullmatch(address) and not is_count:
                 raise ValueError("HOST:PORT or dns:///HOST:PORT, between commas")
         return addresses
+
+    @field_validator("adapters")
+    @classmethod
+    def _are_installed(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        installed = entry_points_of(ADAPTER_POINTS) if names else {}
+        for name in names:
+            if name not in installed:
+                raise ValueError(f"installed adapters, between commas ({', '.join(installed)}); there is no {name!r}")
+        return names
 
     @field_validator("webhook_networks")
     @classmethod

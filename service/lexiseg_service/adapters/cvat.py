@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import orjson
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,6 +21,7 @@ from lexiseg_model.types import Segment
 from lexiseg_service.adapters.reasons import PATH, ReasonRoute, refuse
 from lexiseg_service.adapters.tools import ask, image_of_text, prompt_of, read_as
 from lexiseg_service.errors import InvalidValue, UnknownModel
+from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.rest.routes import use_case_of
 from lexiseg_service.question.validation import off_event_loop
 
@@ -113,3 +114,8 @@ def _model_of(function: str) -> str:
     if not function.startswith(PREFIX):
         raise UnknownModel(f"no function {function!r}; functions are called {PREFIX}MODEL")
     return function.removeprefix(PREFIX)
+
+
+def adapter(app: FastAPI) -> Adapter:
+    """The routes."""
+    return Adapter([router])

@@ -9,7 +9,7 @@ import base64
 from typing import Any, Literal
 
 import numpy as np
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +17,7 @@ from starlette.responses import Response
 from lexiseg_client.masks import png, rle
 from lexiseg_model.types import Segment
 from lexiseg_service.adapters.tools import ask, convert, image_of_text, options_of, read_as
+from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.rest.routes import as_json
 from lexiseg_service.question.messages import ImageSource
 
@@ -58,3 +59,8 @@ async def image_segmentation(request: Request) -> Response:
 def _element(segment: Segment) -> dict[str, Any]:
     mask = png.encode(rle.decode(segment.mask.counts, segment.mask.size).view(np.uint8) * np.uint8(255))
     return {"label": segment.label, "score": segment.score, "mask": base64.b64encode(mask).decode()}
+
+
+def adapter(app: FastAPI) -> Adapter:
+    """The routes."""
+    return Adapter([router])

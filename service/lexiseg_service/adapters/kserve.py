@@ -28,13 +28,14 @@ from lexiseg_client.stubs.open_inference_pb2_grpc import (
 )
 from lexiseg_service.adapters.tools import ask, image_in, run_lengths
 from lexiseg_service.errors import InvalidValue, MalformedRequest, NotReady, ServiceError
+from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.rest.routes import as_json, settings_of, use_case_of
 from lexiseg_service.gateway.rpc.server import MoreService, check_answer_size, counted
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.validation import off_event_loop, parse_json, parse_object, validate
-from lexiseg_service.settings import Limits, Settings
+from lexiseg_service.settings import Limits
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.server import Context
 
@@ -393,10 +394,11 @@ async def infer(request: Request, name: str, version: str = "") -> Response:
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
 
-def service(app: FastAPI, settings: Settings) -> MoreService:
-    """The gRPC service of the adapter, over an application's use case."""
-    servicer = Servicer(app.state.use_case, settings.limits, app.state.metrics)
-    return MoreService(SERVICE, lambda server: add_GRPCInferenceServiceServicer_to_server(servicer, server))
+def adapter(app: FastAPI) -> Adapter:
+    """The routes, and the gRPC service."""
+    servicer = Servicer(app.state.use_case, app.state.settings.limits, app.state.metrics)
+    added = MoreService(SERVICE, lambda server: add_GRPCInferenceServiceServicer_to_server(servicer, server))
+    return Adapter([router], services=[added])
 
 
 class Servicer(GRPCInferenceServiceServicer):

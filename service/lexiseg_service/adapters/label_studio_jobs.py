@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from lexiseg_model.types import AnswerWarning, Ring, Rle, Segment
+from lexiseg_service.adapters import label_studio
 from lexiseg_service.adapters.label_studio import (
     LEFT_OVER,
     VALUES_OF_A_TASK,
@@ -43,6 +44,7 @@ from lexiseg_service.batch.http.routes import jobs_of
 from lexiseg_service.batch.http.schemas import JobInput
 from lexiseg_service.batch.ledger.job import RETRY_SECONDS, Job, Part, Progress, SourceKind
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError
+from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of
 from lexiseg_service.question.messages import ImageSource
 from lexiseg_service.question.validation import off_event_loop, validate
@@ -65,9 +67,11 @@ class JobOfTasks(BaseModel):
     project: Annotated[int, Field(ge=1, lt=2**63)] | None = None
 
 
-def install(app: FastAPI, prefix: str) -> None:
-    """Add the routes, and fetch the pictures of tasks for the application's jobs."""
-    jobs: Jobs = app.state.parts["jobs"]
+def adapter(app: FastAPI) -> Adapter:
+    """Label Studio's routes; with jobs also those of this module, and the pictures of tasks are fetched for jobs."""
+    jobs: Jobs | None = app.state.parts.get("jobs")
+    if jobs is None:
+        return Adapter([label_studio.router])
 
     async def fetch(place: str, client: str) -> ImageSource:
         return await image_of(place, "tasks", client, app.state.settings, app.state.use_case)
@@ -79,7 +83,7 @@ def install(app: FastAPI, prefix: str) -> None:
     jobs.notify_by(KIND, Importer(app.state.settings, ended).send)
     if can_import(app.state.settings):
         setattr(app.state, LEFT_OVER, LeftOverAsJob())
-    app.include_router(router, prefix=prefix, include_in_schema=False)
+    return Adapter([label_studio.router, router])
 
 
 @router.post("/jobs", status_code=202)

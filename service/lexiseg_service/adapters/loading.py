@@ -4,58 +4,36 @@ from __future__ import annotations
 
 import base64
 import binascii
-from importlib import import_module
-from importlib.util import find_spec
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lexiseg_service.errors import InvalidValue
+from lexiseg_service.entry_points import ADAPTERS, EntryPointError, entry_points_of, load
+from lexiseg_service.gateway.adapter import Adapter, join
 from lexiseg_service.gateway.admission.keys import key_of
 from lexiseg_service.settings import Settings
 
 PREFIX = "/adapters"
-WITH_GRPC = ("kserve",)  # adapters with a gRPC service as well
-WITH_MIDDLEWARE = ("x-anylabeling",)  # adapters that change what is answered before their routes
-# Adapters whose tools' lists of tasks run as jobs.
-WITH_JOBS = {"label-studio": "lexiseg_service.adapters.label_studio_jobs"}
 PATHS = ("/adapters/", "/api/function", "/v2")  # prefixes of all adapters' routes
 
 
 def install(app: FastAPI, settings: Settings) -> None:
-    """Add routes and gRPC services of the enabled adapters; modules of the others are not imported.
-
-    Routes are below /adapters/NAME, unless the adapter's router has a prefix of its own. OpenAPI does not list them:
-    they are interfaces of other tools.
+    """Add the enabled adapters, which the settings have found installed; modules of the others are not imported.
 
     Raises:
-        InvalidValue: a library that an adapter needs is not installed.
+        EntryPointError: one cannot be loaded, or is no adapter.
     """
     for name in settings.adapters:
-        if name == "mcp":  # an application of its own, not routes
-            require_sdk()
-            import_module("lexiseg_service.adapters.mcp").mount(app, settings)
-            continue
-        module = import_module(f"lexiseg_service.adapters.{name.replace('-', '_')}")
-        router: APIRouter = module.router
-        prefix = "" if router.prefix else f"{PREFIX}/{name}"
-        app.include_router(router, prefix=prefix, include_in_schema=False)
-        if name in WITH_JOBS and app.state.parts.get("jobs") is not None:
-            import_module(WITH_JOBS[name]).install(app, prefix)
-        if name in WITH_MIDDLEWARE:
-            app.add_middleware(module.Middleware)
-        if name in WITH_GRPC:
-            app.state.more_services.append(module.service(app, settings))
+        point = entry_points_of(ADAPTERS)[name]
+        adapter = load(point, f"adapter {name}")(app)
+        if not isinstance(adapter, Adapter):
+            kind = type(adapter).__name__
+            raise EntryPointError(f"adapter {name}: expected {point.value} to return an Adapter, got {kind}")
+        join(app, adapter, f"{PREFIX}/{name}")
     if settings.adapters:
         app.add_middleware(KeysOfTools)
-
-
-def require_sdk() -> None:
-    """Check that the library of the adapter `mcp` is installed. Raises InvalidValue: it is not."""
-    if find_spec("mcp") is None:
-        raise InvalidValue("MCP needs the SDK of the Model Context Protocol: pip install mcp")
 
 
 class KeysOfTools:

@@ -10,15 +10,15 @@ import base64
 import io
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial, wraps
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
@@ -33,6 +33,7 @@ from lexiseg_model.lru import Lru
 from lexiseg_model.pictures import reader
 from lexiseg_model.types import Segment, Task
 from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
+from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.rest.routes import caller_of
@@ -332,8 +333,9 @@ def create(service: ToolService) -> MCPServer[Any]:
     return server
 
 
-def mount(app: FastAPI, settings: Settings) -> None:
-    """Add /mcp to an application, whose lifespan runs the session manager."""
+def adapter(app: FastAPI) -> Adapter:
+    """The route /mcp, whose sessions are open while the gateway runs."""
+    settings: Settings = app.state.settings
     server = create(ToolService(app.state.use_case, settings, settings.mcp_folder, _caller))
     inner = server.streamable_http_app(
         streamable_http_path=PATH,
@@ -343,15 +345,7 @@ def mount(app: FastAPI, settings: Settings) -> None:
         # The gateway checks Host and Origin for all routes (`gateway.rest.web_pages`).
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
-    app.router.routes.extend(inner.routes)
-    before = app.router.lifespan_context
-
-    @asynccontextmanager
-    async def lifespan(running: FastAPI) -> AsyncIterator[Any]:
-        async with before(running) as state, server.session_manager.run():
-            yield state
-
-    app.router.lifespan_context = lifespan
+    return Adapter([APIRouter(prefix=PATH, routes=inner.routes)], running=server.session_manager.run())
 
 
 def _caller(context: Call) -> Caller:

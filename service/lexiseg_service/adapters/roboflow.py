@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,6 +23,7 @@ from lexiseg_service.adapters.tools import (
     run_lengths,
 )
 from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.rest.routes import as_json, settings_of
 
 BOX_LABELS = (("examples", 1), ("negatives", 0))  # field of a class, and the label of its boxes
@@ -217,3 +218,8 @@ async def concept_segment(request: Request) -> Response:
     answer = await ask(request, fields, await image_of_text(body.image.value, "image.value"))
     predictions = await convert(answer, partial(prediction_of, kind=body.format))
     return as_json({"prompt_results": results_of(body.prompts, predictions), "time": answer.timings.total / 1e3})
+
+
+def adapter(app: FastAPI) -> Adapter:
+    """The routes."""
+    return Adapter([router])

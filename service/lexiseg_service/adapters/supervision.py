@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.types import Segment
 from lexiseg_service.adapters.tools import run_lengths
+from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.routes import answer_of, as_json, settings_of
 
@@ -47,3 +48,8 @@ def prediction(segment: Segment, request_id: str) -> dict[str, Any]:
         "detection_id": f"{request_id}-{segment.id}",
         "rle": run_lengths(segment),
     }
+
+
+def adapter(app: FastAPI) -> Adapter:
+    """The routes."""
+    return Adapter([router])

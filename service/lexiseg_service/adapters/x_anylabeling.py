@@ -9,7 +9,7 @@ from itertools import chain, pairwise
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lexiseg_model.types import Ring, Segment
 from lexiseg_service.adapters.tools import SIMPLIFY, ask, convert, image_of_text, notes_of, outline, prompt_of, read_as
 from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.rest.routes import as_json, use_case_of
 
 # Widgets that the tool shows for a model, and their values: for words, and for clicks and boxes.
@@ -176,3 +177,8 @@ def _as_shown(problem: bytes) -> Response:
     document = orjson.loads(problem)
     about = {"code": document["type"], "message": document["detail"]}
     return as_json({"success": False, "error": about, "data": no_shapes(document["detail"])})
+
+
+def adapter(app: FastAPI) -> Adapter:
+    """The routes, and what surrounds them."""
+    return Adapter([router], Middleware)

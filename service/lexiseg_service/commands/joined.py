@@ -13,15 +13,14 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Mapping
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any, get_args
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from lexiseg_service.commands.options import ENTRY_POINTS, options_of, replace_parameter, settings_of
+from lexiseg_service.commands.options import options_of, replace_parameter, settings_of
+from lexiseg_service.entry_points import COMMANDS, entry_points_of, load
 
 # Said of a command that is not installed.
 HOMES = dict.fromkeys(("calibrate", "compare", "data", "eval", "models.prove", "train"), "lexiseg-train")
@@ -32,7 +31,7 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         prefix = self._prefix(ctx)
-        names = (name.removeprefix(prefix) for name in joined() if name.startswith(prefix))
+        names = (name.removeprefix(prefix) for name in entry_points_of(COMMANDS) if name.startswith(prefix))
         return [*super().list_commands(ctx), *(name for name in names if "." not in name)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -40,8 +39,8 @@ class Commands(TyperGroup):
         if own is not None:
             return without_repeats(own)
         name = self._prefix(ctx) + cmd_name
-        if (point := joined().get(name)) is not None:
-            command = get_command(_with_program(point.load()))
+        if (point := entry_points_of(COMMANDS).get(name)) is not None:
+            command = get_command(_with_program(load(point, f"`lexiseg {name.replace('.', ' ')}`")))
             command.name = cmd_name
             return without_repeats(command)
         if (home := HOMES.get(name)) is not None:
@@ -104,9 +103,3 @@ def _program(options: Mapping[str, Any]) -> Any:
     from lexiseg_service.commands.program import LexisegProgram
 
     return LexisegProgram(settings_of(options))
-
-
-@cache
-def joined() -> dict[str, EntryPoint]:
-    """Entry points by name, read once in a process: it takes 10 to 30 ms."""
-    return {point.name: point for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)}

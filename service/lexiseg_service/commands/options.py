@@ -24,7 +24,6 @@ from lexiseg_model.command_line.options import MAIN
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import SERVERS, Command, Limits, Read, Settings
 
-ENTRY_POINTS = "lexiseg.commands"  # of commands that other distributions bring
 # Options of several commands; more are in lexiseg_model.command_line.options.
 Points = Annotated[
     list[str] | None,

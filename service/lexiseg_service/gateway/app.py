@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Container
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -62,8 +62,7 @@ def create_app(
 ) -> FastAPI:
     """The gateway over one backend, which it starts and closes.
 
-    `app.state.grpc` is the gRPC server over the same use case; the caller starts it, and may add to
-    `app.state.more_services` before.
+    `app.state.grpc` is the gRPC server over the same use case; the caller starts it. Before, adapters may `join`.
 
     Args:
         settings: of the gateway.
@@ -104,6 +103,7 @@ def create_app(
     app.state.trainings = trainings
     app.state.grpc = grpc
     app.state.more_services = more_services
+    app.state.adapters = []
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
     open_paths = middleware.OPEN_PATHS if settings.metrics_need_key else middleware.OPEN_PATHS | {middleware.METRICS}
@@ -125,7 +125,10 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         await part.start()
     if state.trainings is not None:
         await state.trainings.start()
-    yield
+    async with AsyncExitStack() as adapters:
+        for each in state.adapters:
+            await adapters.enter_async_context(each)
+        yield
     if state.trainings is not None:
         await state.trainings.close()
     for part in reversed(running):

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, get_args
+from typing import Any
 
 import httpx
 import numpy as np
@@ -13,8 +13,9 @@ from lexiseg_model.segmenter import RowsOf, Unfamiliar
 from lexiseg_model.types import ClassEntry, Task
 from lexiseg_service.adapters.loading import install
 from lexiseg_service.batch.http.jobs import Jobs
+from lexiseg_service.entry_points import ADAPTERS, entry_points_of
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.settings import Adapter, Settings
+from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.model.stand_in import COLOURS, ColourSegmenter, picture
@@ -39,9 +40,9 @@ class Colours(ColourSegmenter):
 
 
 @asynccontextmanager
-async def adapted(*names: Adapter, **values: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def adapted(*names: str, **values: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gateway with adapters, all of them where none is named."""
-    settings = Settings(model="colours", adapters=names or get_args(Adapter), **values)
+    settings = Settings(model="colours", adapters=names or tuple(entry_points_of(ADAPTERS)), **values)
     engine = EngineBackend(Colours(tasks=TASKS))
     app = create_app(settings, engine, Metrics())
     install(app, settings)

@@ -1,12 +1,19 @@
 import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from lexiseg_service.adapters.loading import install
+from lexiseg_service.entry_points import EntryPointError
 from lexiseg_service.gateway.admission.keys import line_of, new_key
+from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
-from tests.service.adapters.asking import IN_TEXT, adapted
+from lexiseg_service.watch.metrics import Metrics
+from tests.service.adapters.asking import IN_TEXT, SQUARE, adapted
+from tests.service.distribution import installed
+from tests.service.gateway.known_backend import KnownBackend
 
 CONCEPTS = {"image": {"type": "base64", "value": IN_TEXT}, "prompts": [{"type": "text", "text": "red"}]}
 
@@ -26,8 +33,85 @@ async def test_openapi_says_nothing_of_other_tools_interfaces() -> None:
 
 
 def test_an_adapter_that_nobody_knows_ends_the_start() -> None:
-    with pytest.raises(ValidationError, match="hugging-face"):
+    with pytest.raises(ValidationError, match=r"hugging-face.* there is no 'huggingface'"):
         Settings(adapters=("huggingface",))
+
+
+ACME = """
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+from starlette.requests import Request
+
+from lexiseg_service.adapters.tools import ask, image_of_text, read_as
+from lexiseg_service.gateway.adapter import Adapter
+from pydantic import BaseModel
+
+router = APIRouter()
+
+
+class Body(BaseModel):
+    picture: str
+    words: list[str]
+
+
+@router.post("/predict")
+async def predict(request: Request) -> dict[str, int]:
+    body = await read_as(Body, request)
+    answer = await ask(request, {"classes": body.words}, await image_of_text(body.picture, "picture"))
+    return {segment.label: segment.area for segment in answer.segments}
+
+
+def adapter(app: FastAPI) -> Adapter:
+    @asynccontextmanager
+    async def running():
+        app.state.acme = "open"
+        yield
+        app.state.acme = "closed"
+
+    return Adapter([router], running=running())
+"""
+
+
+async def test_an_adapter_of_another_distribution_is_answered_like_ours(tmp_path: Path) -> None:
+    with installed(tmp_path, "acme", {"acme.py": ACME}, adapters={"acme": "acme:adapter"}):
+        async with adapted("acme", "supervision") as client:
+            answer = await client.post("/adapters/acme/predict", json={"picture": IN_TEXT, "words": ["red", "blue"]})
+
+    assert answer.json() == {"red": SQUARE, "blue": SQUARE}
+
+
+async def test_what_an_adapter_opens_is_closed_with_the_gateway(tmp_path: Path) -> None:
+    with installed(tmp_path, "acme", {"acme.py": ACME}, adapters={"acme": "acme:adapter"}):
+        settings = Settings(model="colours", grpc_port=0, adapters=("acme",))
+        app = create_app(settings, KnownBackend(), Metrics())
+        install(app, settings)
+
+        async with app.router.lifespan_context(app):
+            assert app.state.acme == "open"
+
+    assert app.state.acme == "closed"
+
+
+@pytest.mark.parametrize(
+    ("module", "point", "said"),
+    [
+        ("", "acme:adapter", "adapter acme: entry point acme = 'acme:adapter' of acme does not load: .*no attribute"),
+        ("import nowhere", "acme:adapter", "adapter acme: .* of acme does not load: .*No module named 'nowhere'"),
+        ("import nowhere", "acme:adapter [maps]", 'adapter acme needs nowhere, .*: pip install "acme\\[maps\\]"'),
+        ("adapter = str", "acme:adapter", "adapter acme: expected acme:adapter to return an Adapter, got str"),
+    ],
+    ids=["no such name", "a broken import", "without the library of an extra", "no adapter"],
+)
+async def test_a_broken_adapter_ends_the_start_with_an_error_that_names_it(
+    module: str, point: str, said: str, tmp_path: Path
+) -> None:
+    with (
+        installed(tmp_path, "acme", {"acme.py": module}, adapters={"acme": point}),
+        pytest.raises(EntryPointError, match=said),
+    ):
+        async with adapted("acme"):
+            pass
 
 
 async def test_adapters_pass_the_limits_of_the_service() -> None:

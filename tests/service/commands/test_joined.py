@@ -1,6 +1,5 @@
 """Commands of other distributions."""
 
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from lexiseg_service.commands import joined
-from lexiseg_service.commands.options import ENTRY_POINTS
 from lexiseg_service.commands.program import LexisegProgram
+from lexiseg_service.entry_points import COMMANDS
 from lexiseg_service.settings import Settings
 from lexiseg_train.commands.program import Program
 from tests.service.commands.command_line import CommandLine
+from tests.service.distribution import installed
 from tests.test_architecture import ROOT
 
 MODULE = """
@@ -40,18 +40,11 @@ def greet(name: str, program: Annotated[Any, "compare"]) -> None:
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def site(tmp_path: Path) -> Iterator[None]:
     """A distribution with `lexiseg greet` and `lexiseg models greet`."""
-    info = tmp_path / "greeting-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: greeting\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[lexiseg.commands]\ngreet = greeting:app\nmodels.greet = greeting:app\n")
-    (tmp_path / "greeting.py").write_text(MODULE)
-    monkeypatch.syspath_prepend(tmp_path)
-    joined.joined.cache_clear()
-    yield
-    joined.joined.cache_clear()
-    sys.modules.pop("greeting", None)
+    points = dict.fromkeys(("greet", "models.greet"), "greeting:app")
+    with installed(tmp_path, "greeting", {"greeting.py": MODULE}, commands=points):
+        yield
 
 
 @pytest.mark.usefixtures("site")
@@ -79,12 +72,10 @@ def test_the_program_does_what_commands_of_training_ask_for() -> None:
 def test_a_command_that_is_not_installed_says_how_to_install_it(
     command: str, lexiseg: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(joined, "entry_points", lambda **_: [])
-    joined.joined.cache_clear()
+    monkeypatch.setattr(joined, "entry_points_of", lambda group: {})
 
     outcome = lexiseg(*command.split())
 
-    joined.joined.cache_clear()
     assert outcome.status == 2
     assert f"`lexiseg {command}` comes with lexiseg-train: pip install lexiseg-train, or make full" in outcome.err
 
@@ -93,4 +84,4 @@ def test_every_command_with_a_home_joins_by_an_entry_point() -> None:
     """Of this checkout: an environment that was installed before it has others."""
     project = tomllib.loads((ROOT / "model/lexiseg_train/pyproject.toml").read_text())["project"]
 
-    assert set(project["entry-points"][ENTRY_POINTS]) == set(joined.HOMES)
+    assert set(project["entry-points"][COMMANDS]) == set(joined.HOMES)

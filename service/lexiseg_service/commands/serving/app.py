@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from lexiseg_service.commands.options import flag, takes_settings
+from lexiseg_service.entry_points import ADAPTERS, entry_points_of, load
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.settings import Settings
 
@@ -89,9 +90,7 @@ def mcp(
 
       lexiseg mcp --http --http-port 8000
     """
-    from lexiseg_service.adapters.loading import require_sdk
-
-    require_sdk()
+    load(entry_points_of(ADAPTERS)["mcp"], "`lexiseg mcp`")
     if http:
         refuse_taken(settings, "http_port", "grpc_port")
         from lexiseg_service.commands.serving.serve import run

@@ -17,14 +17,12 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from lexiseg_model.command_line.signals import on_signals
-from lexiseg_service.commands.options import ENTRY_POINTS
 from lexiseg_service.commands.serving.training_run import (
     POLL_SECONDS,
     PROGRAM,
@@ -34,6 +32,7 @@ from lexiseg_service.commands.serving.training_run import (
     TrainingRun,
     read_report,
 )
+from lexiseg_service.entry_points import COMMANDS, entry_points_of
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.trainings.training import ENDED, Standing, Training, TrainingFolder
 from lexiseg_service.settings import Settings
@@ -60,7 +59,7 @@ def check(settings: Settings) -> None:
     if settings.trainings is None or settings.models_dir is None:
         missing = "LEXISEG_MODELS_DIR" if settings.trainings else "LEXISEG_TRAININGS"
         raise InvalidValue.of(missing, "", "a folder: trainings are read from one, and models written to the other")
-    if missing_commands := {"train", "data"} - entry_points(group=ENTRY_POINTS).names:
+    if missing_commands := {"train", "data"} - entry_points_of(COMMANDS).keys():
         raise InvalidValue.of(
             "LEXISEG_TRAININGS",
             f"no `lexiseg {min(missing_commands)}` here",

@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import EntryPoints
 from pathlib import Path
 
 import pytest
@@ -321,7 +320,7 @@ def test_a_model_of_another_is_not_taken_for_the_one_that_was_trained(workshop: 
 def test_a_trainer_without_training_installed_is_refused_at_its_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "entry_points", lambda group: EntryPoints())
+    monkeypatch.setattr(trainer, "entry_points_of", lambda group: {})
 
     for start in (trainer.run, serve.run):
         with pytest.raises(InvalidValue, match="lexiseg-train beside it"):
