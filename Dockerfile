@@ -33,9 +33,12 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && pip install $PIP_ARGS --no-deps --require-hashes -r requirements/gateway.lock
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY model/pyproject.toml model/README.md model/LICENSE model/NOTICE model/
-COPY model/lexiseg_model/__init__.py model/lexiseg_model/archives.py model/lexiseg_model/available.py model/lexiseg_model/available.yaml model/lexiseg_model/bands.py model/lexiseg_model/class_names.py model/lexiseg_model/errors.py model/lexiseg_model/file_names.py model/lexiseg_model/files.py model/lexiseg_model/lru.py model/lexiseg_model/palette.py model/lexiseg_model/stuff.json model/lexiseg_model/types.py model/lexiseg_model/
+COPY model/lexiseg_model/__init__.py model/lexiseg_model/errors.py model/lexiseg_model/palette.py model/lexiseg_model/types.py model/lexiseg_model/
+COPY model/lexiseg_model/catalogue/__init__.py model/lexiseg_model/catalogue/available.py model/lexiseg_model/catalogue/available.yaml model/lexiseg_model/catalogue/
+COPY model/lexiseg_model/resources/__init__.py model/lexiseg_model/resources/lru.py model/lexiseg_model/resources/
+COPY model/lexiseg_model/files/ model/lexiseg_model/files/
 COPY model/lexiseg_model/command_line/ model/lexiseg_model/command_line/
-COPY model/lexiseg_model/vocabulary/__init__.py model/lexiseg_model/vocabulary/class_lists.py model/lexiseg_model/vocabulary/
+COPY model/lexiseg_model/vocabulary/__init__.py model/lexiseg_model/vocabulary/class_lists.py model/lexiseg_model/vocabulary/class_names.py model/lexiseg_model/vocabulary/stuff.json model/lexiseg_model/vocabulary/
 COPY model/lexiseg_model/vocabulary/lists/ model/lexiseg_model/vocabulary/lists/
 COPY model/lexiseg_model/pictures/ model/lexiseg_model/pictures/
 COPY service/ service/

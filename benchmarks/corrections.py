@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.timing import print_table
-from lexiseg_model import catalogue, tasks
+from lexiseg_model import tasks
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.features import Features
 from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.rle import decode, encode_spans

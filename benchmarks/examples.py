@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model import catalogue
-from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter, examples_of
 from lexiseg_model.types import Background, ClassEntry, Prompt, Region, Shown, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 from lexiseg_train.data.indexed import IndexedDataset, read_dataset
 from lexiseg_train.data.scenes import components

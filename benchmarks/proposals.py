@@ -20,11 +20,11 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.timing import print_table
-from lexiseg_model import catalogue
-from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.features import Derived, Features
 from lexiseg_model.segmenter import Segmenter, prompts_of, proposing
 from lexiseg_model.types import Point, Prompt
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IGNORE, Sample, read_dataset
 from lexiseg_train.data.scenes import components
 

@@ -20,7 +20,7 @@ from skimage import data
 
 from benchmarks.device.vit import SIDE, vit
 from benchmarks.timing import print_table, rounds
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import RANGES, Manifest, Numbers
 from lexiseg_model.export.runner import Engine, OnnxRunner

@@ -15,13 +15,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model import catalogue
-from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import Background, ClassEntry, Segmentation, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IGNORE, IndexedDataset, read_dataset
 from lexiseg_train.evaluation.counts import Counts, count, scores
 from lexiseg_train.methods.tiny.confidence import calibration_error

@@ -27,7 +27,7 @@ from pycocotools import mask as coco
 
 from benchmarks.calls.servers import LEXISEG, PEERS, cpu_seconds, running_server
 from benchmarks.timing import cost, median_and_range, print_table, synchronised
-from lexiseg_model.device import choose_device
+from lexiseg_model.resources.device import choose_device
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.image import samples
 from lexiseg_service.settings import Settings

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
-from lexiseg_model import catalogue, tasks
+from lexiseg_model import tasks
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.masks.overlay import paint
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, Prompt, Segmentation, Vocabulary

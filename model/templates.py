@@ -17,7 +17,7 @@ from onnx import ModelProto, numpy_helper
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.export.exportable import Part
 from lexiseg_model.export.trace import PREFIX, TRACED_SIZE, trace
 from lexiseg_model.methods.tiny.browser_graphs import Reading

@@ -20,14 +20,15 @@ ROOT = Path(__file__).resolve().parents[1]
 FOREIGN_TO_LEARNING = {"lexiseg_service", "lexiseg_client", "fastapi", "starlette", "grpc", "redis", "uvicorn"}
 FOREIGN_TO_MODEL = FOREIGN_TO_LEARNING | {"lexiseg_train"}
 READER = (
-    "alpha", "colours", "deep", "depth", "formats", "header", "note", "reader",
+    "alpha", "bands", "colours", "deep", "depth", "formats", "header", "note", "reader",
     "structure", "tiff", "tiff_kinds",
 )  # fmt: skip
 PICTURES = ("pictures", *(f"pictures.{name}" for name in READER))
-WORDS = ("archives", "available", "bands", "class_names", "errors", "file_names", "files", "lru", "palette", "types")
-LISTS = ("vocabulary.class_lists",)
+WORDS = ("catalogue.available", "errors", "palette", "resources.lru", "types")
+FILES = ("files", "files.archives", "files.atomic", "files.names")
+LISTS = ("vocabulary.class_lists", "vocabulary.class_names")
 COMMAND_LINE = tuple(f"command_line.{name}" for name in ("bar", "options", "outputs", "signals"))
-SHARED_WORDS = {f"lexiseg_model.{name}" for name in (*WORDS, *LISTS, *COMMAND_LINE, *PICTURES)}
+SHARED_WORDS = {f"lexiseg_model.{name}" for name in (*WORDS, *FILES, *LISTS, *COMMAND_LINE, *PICTURES)}
 MODEL, SERVICE, CLIENT = "model/lexiseg_model", "service/lexiseg_service", "clients/python/lexiseg_client"
 TRAIN = "model/lexiseg_train"
 PACKAGES = (MODEL, TRAIN, SERVICE, CLIENT)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.timing import print_table
-from lexiseg_model.catalogue import load
+from lexiseg_model.catalogue.models import load
 from lexiseg_model.features import Features
 from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.rle import decode, encode_spans

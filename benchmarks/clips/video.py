@@ -24,7 +24,7 @@ from sklearn.datasets import load_sample_images
 from benchmarks.clips.flicker import flicker, warp_labels
 from benchmarks.timing import print_table
 from lexiseg_model import tasks
-from lexiseg_model.catalogue import load
+from lexiseg_model.catalogue.models import load
 from lexiseg_model.features import Features, Plan
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, LabelMap, Segmentation, Task, Vocabulary

@@ -15,7 +15,7 @@ from benchmarks.device.vit import SIDE, vit
 from benchmarks.device.workload import Workload
 from benchmarks.runtimes import TILE, VOCABULARY, as_tile, photographs
 from benchmarks.timing import median_and_range, print_table, rounds, synchronised
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks.label_maps import labeller, mean_share

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from lexiseg_model.device import inference_dtype
+from lexiseg_model.resources.device import inference_dtype
 
 CPUINFO = Path("/proc/cpuinfo")
 

@@ -20,8 +20,8 @@ from benchmarks.device.serving import serving
 from benchmarks.device.vit import SIDE, vit
 from benchmarks.device.workload import Workload, workload_for
 from benchmarks.timing import print_table
-from lexiseg_model.device import choose_device
 from lexiseg_model.errors import OptionError
+from lexiseg_model.resources.device import choose_device
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.clip.towers import ClipTowers, fresh_model
-from lexiseg_model.device import Execution
 from lexiseg_model.methods.dense_clip.patches import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import Precision
 
 SIDE = 448

@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from benchmarks.timing import print_table
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import file_digest
-from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.features import Features
 from lexiseg_model.methods.tiny.weights import FILE
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import segment
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import CLASSES, IndexedDataset, Sample, read_dataset
 from lexiseg_train.evaluation.before_after import BeforeAfter, counts_of
 from lexiseg_train.evaluation.counts import scores

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, Runtime, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows

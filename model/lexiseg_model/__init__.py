@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lexiseg_model.catalogue.importing import Imported, ImportOptions, own_card
     from lexiseg_model.catalogue.models import load, read_card
-    from lexiseg_model.device import Execution
     from lexiseg_model.errors import (
         ExamplesError,
         ModelError,
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, encode_each, picture_size
+    from lexiseg_model.resources.device import Execution
     from lexiseg_model.segmenter import (
         Corrections,
         Detection,
@@ -58,7 +58,9 @@ if TYPE_CHECKING:
     )
 
 # Where a name is looked for, those that are free of torch first.
-HOMES = ("errors", "types", "features", "device", "segmenter", "tasks", "catalogue.models", "catalogue.importing")
+HOMES = (
+    "errors", "types", "features", "resources.device", "segmenter", "tasks", "catalogue.models", "catalogue.importing",
+)  # fmt: skip
 
 __all__ = [
     "Background",

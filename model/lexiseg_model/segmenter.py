@@ -30,8 +30,8 @@ from torch import Tensor
 
 from lexiseg_model.errors import ExamplesError, OptionError, ShapeError, TaskError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
-from lexiseg_model.lru import Lru
-from lexiseg_model.memory import held_bytes
+from lexiseg_model.resources.lru import Lru
+from lexiseg_model.resources.memory import held_bytes
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
 
 T = TypeVar("T")

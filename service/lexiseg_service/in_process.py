@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.types import Task, Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.use_case import named_vocabulary

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lexiseg_model.archives import parts_of
+from lexiseg_model.files.archives import parts_of
 from lexiseg_service.errors import InvalidValue
 
 ARCHIVE = "archive"  # the field of a form

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from lexiseg_model.available import AvailableModel, available
+from lexiseg_model.catalogue.available import AvailableModel, available
 from tests.documents.reading import FENCE, ROOT, documents
 
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")

@@ -11,7 +11,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
-from lexiseg_model.catalogue import read_card
+from lexiseg_model.catalogue.models import read_card
 from lexiseg_model.catalogue.weights import read_weights
 from lexiseg_model.errors import DatasetError, ModelError, ShapeError
 from lexiseg_model.masks.rle import decode, decode_spans, encode_mask, encode_spans

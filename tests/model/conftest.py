@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 import lexiseg_model.clip  # noqa: F401  declares what open_clip and timm need, before a test module imports them first
-from lexiseg_model.catalogue import load
+from lexiseg_model.catalogue.models import load
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM, load_text_tower
 from tests import pictures

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from lexiseg_model.catalogue.extras import INSTALL, names_missing_library
 from lexiseg_model.errors import OptionError
-from lexiseg_model.extras import INSTALL, names_missing_library
 from tests.requirements.package_names import canonical
 
 ROOT = Path(__file__).resolve().parents[2]

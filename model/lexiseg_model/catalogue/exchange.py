@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from lexiseg_model.catalogue import CARD, read_card
+from lexiseg_model.catalogue.models import CARD, read_card
 from lexiseg_model.catalogue.store import connect_store, is_bucket, write_whole
 from lexiseg_model.errors import OptionError, WeightsError
 

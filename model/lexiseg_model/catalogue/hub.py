@@ -11,7 +11,7 @@ from pathlib import Path
 from huggingface_hub import constants, get_session, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RepositoryNotFoundError
 
-from lexiseg_model.available import AvailableModel, available
+from lexiseg_model.catalogue.available import AvailableModel, available
 from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.errors import (
     DamagedWeightsError,

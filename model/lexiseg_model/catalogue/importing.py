@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.method import Method, methods
 from lexiseg_model.catalogue.weights import WEIGHTS, file_digest, read_weights, state_digest
 from lexiseg_model.errors import OptionError, WeightsError

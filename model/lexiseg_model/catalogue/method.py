@@ -21,8 +21,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
+from lexiseg_model.catalogue.extras import names_missing_library
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.extras import names_missing_library
 
 BUILT_IN = Path(__file__).parents[1] / "methods"
 PACKAGE = "lexiseg_model.methods"

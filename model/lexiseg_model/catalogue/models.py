@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import yaml
 
-from lexiseg_model.available import available
+from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.method import BUNDLED, SEGMENTER, Method, methods
 from lexiseg_model.catalogue.method import CARD as CARD
 from lexiseg_model.errors import UnknownModelError, WeightsError
 from lexiseg_model.types import ModelCard, ModelName, Precision, Runtime
 
 if TYPE_CHECKING:  # torch takes seconds to import: cards are read without it
-    from lexiseg_model.device import Execution
+    from lexiseg_model.resources.device import Execution
     from lexiseg_model.segmenter import Segmenter
 
 MAX_CARD_DEPTH = 20
@@ -207,16 +207,16 @@ def load(
         OptionError: the device does not exist.
         ExportError: the runtime is not available.
     """
-    from lexiseg_model.device import choose_device, require_memory
+    from lexiseg_model.resources.device import choose_device, require_memory
 
     model = find(name, models_dir)
     folder, card = model
     require_memory(card.name, weight_bytes(model), choose_device(device))
     segmenter = load_folder(folder, device, precision, card, text_tower)
     if runtime != "torch":
-        from lexiseg_model.device import Execution
         from lexiseg_model.export.choose import use_runtime
         from lexiseg_model.export.manifest import FOLDER, RANGES
+        from lexiseg_model.resources.device import Execution
 
         execution = Execution(choose_device(device), precision or segmenter.card.precision)
         use_runtime(
@@ -247,7 +247,7 @@ def load_folder(
     text_tower: Path | None = None,
 ) -> Segmenter:
     """Load the model of one directory; `card` overrides the directory's. Raises as `load`."""
-    from lexiseg_model.device import Execution, choose_device, forbid_tf32
+    from lexiseg_model.resources.device import Execution, choose_device, forbid_tf32
 
     card = card or read_card(folder)
     loader = cast(Loader, _segmenter_module(folder, card).load)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.device import widest_float
+from lexiseg_model.resources.device import widest_float
 
 Normalisation = Literal["clip", "clip_rounded", "imagenet", "half", "unit"]
 

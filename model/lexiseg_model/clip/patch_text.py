@@ -26,11 +26,11 @@ from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.clip.images import Normalisation, Padding, normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter, Languages
 from lexiseg_model.clip.text_side import ClassRule, RawRows, template_set
-from lexiseg_model.device import Execution
 from lexiseg_model.errors import ForeignWeightsError
 from lexiseg_model.features import Features, Layout
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import Competing, ExampleVectors, TextBank, TextRows
 from lexiseg_model.types import ModelCard, Refinement, Region, StrictModel
 from lexiseg_model.vocabulary import fusion

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from lexiseg_model.file_names import to_utf8
+from lexiseg_model.files.names import to_utf8
 
 STDOUT = "-"
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from lexiseg_model.device import cores
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export.manifest import default_cache_dir
+from lexiseg_model.resources.device import cores
 
 Provider = tuple[str, dict[str, Any]]
 TENSORRT = "TensorrtExecutionProvider"

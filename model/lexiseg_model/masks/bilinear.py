@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.bands import bands
 from lexiseg_model.kernel import library
 from lexiseg_model.kernel.library import Axes
+from lexiseg_model.pictures.bands import bands
 
 BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 # [N, 2] where runs of a mask begin and end (one past), as places y + x * H of an image H pixels high; ascending, apart.

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.bands import bands
-from lexiseg_model.device import widest_float
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.bilinear import axes, axis
+from lexiseg_model.pictures.bands import bands
+from lexiseg_model.resources.device import widest_float
 from lexiseg_model.types import LabelMap
 
 SLACK = 1e-4  # of the scores: rounding must not lose a class

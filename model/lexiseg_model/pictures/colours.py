@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from lexiseg_model.bands import bands
-from lexiseg_model.lru import Lru
+from lexiseg_model.pictures.bands import bands
 from lexiseg_model.pictures.note import GUESSED_COLOURS, Note
+from lexiseg_model.resources.lru import Lru
 
 MAX_PROFILE_BYTES = 4 << 20  # tables of printers take two megabytes
 D50 = np.array([0.9642, 1.0, 0.8249])

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.bands import bands
+from lexiseg_model.pictures.bands import bands
 from lexiseg_model.pictures.note import GUESSED_DEPTH, Note
 
 MIN_USED = 0.25  # of the nominal range, below which a picture holds fewer bits than its header says

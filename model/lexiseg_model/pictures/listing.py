@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lexiseg_model.file_names import is_hidden
+from lexiseg_model.files.names import is_hidden
 from lexiseg_model.pictures.formats import is_picture_name
 
 # Names of the column that names a table's picture files, the first match counts.

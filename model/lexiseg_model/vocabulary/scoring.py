@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model.catalogue.extras import names_missing_library
 from lexiseg_model.errors import OptionError
-from lexiseg_model.extras import names_missing_library
 from lexiseg_model.features import Features
 from lexiseg_model.masks import pamr
 from lexiseg_model.segmenter import (

@@ -163,7 +163,7 @@ def pseudo_label(
 
       lexiseg data pseudo-label --model tiny photos/ runs/labelled --classes data/camvid/classes.json
     """
-    from lexiseg_model.class_names import BACKGROUND
+    from lexiseg_model.vocabulary.class_names import BACKGROUND
     from lexiseg_train.data.indexed import photographs_in, read_classes
 
     if listing is not None and (classes or vocabulary):

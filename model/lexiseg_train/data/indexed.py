@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError, PictureError, SampleError
-from lexiseg_model.files import replace_file
+from lexiseg_model.files.atomic import replace_file
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.pictures.formats import listed_suffixes
 from lexiseg_model.pictures.header import read_header
 from lexiseg_model.pictures.listing import pictures_in
 from lexiseg_model.pictures.reader import Picture, read
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.annotations.content import class_name
 from lexiseg_train.data.files.documents import read_json
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lexiseg_model.errors import DatasetError, SampleError
-from lexiseg_model.file_names import visible_files
+from lexiseg_model.files.names import visible_files
 from lexiseg_model.types import Rle
 from lexiseg_train.data.annotations.coco import read_coco_file
 from lexiseg_train.data.annotations.content import CocoImage

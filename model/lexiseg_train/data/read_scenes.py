@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.annotated import IGNORED, Labels, read_rgb, require_files
 from lexiseg_train.data.annotations.coco import id_order, read_coco_file
 from lexiseg_train.data.annotations.content import CocoAnnotation, CocoFile, Id, not_read

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.masks.overlay import paint
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import segment
 from lexiseg_model.types import Background, ClassEntry, Segment, Vocabulary
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IndexedDataset, evenly_spread
 from lexiseg_train.evaluation.comparison.bootstrap import Difference, compare_counts
 from lexiseg_train.evaluation.counts import scores

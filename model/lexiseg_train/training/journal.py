@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.files import write_durably
+from lexiseg_model.files.atomic import write_durably
 from lexiseg_train.data.pairs.source import Skipped, Skips
 from lexiseg_train.training.distributed import gather_objects
 from lexiseg_train.training.processes import rank, world_size

@@ -16,8 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 from torch.utils.checkpoint import checkpoint
 
-from lexiseg_model.device import inference_dtype, wide
 from lexiseg_model.errors import RecipeError, WeightsError
+from lexiseg_model.resources.device import inference_dtype, wide
 from lexiseg_train.training.checkpoints import kept_random, random_states, restore_random
 from lexiseg_train.training.distributed import LossPass, averaged, largest, share_norms, share_weights
 from lexiseg_train.training.processes import world_size

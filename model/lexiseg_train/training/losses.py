@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from lexiseg_model.clip.scale import LearnedScale
-from lexiseg_model.device import wide
+from lexiseg_model.resources.device import wide
 from lexiseg_train.training.distributed import mean_over_processes
 from lexiseg_train.training.processes import rank
 from lexiseg_train.training.recipe import MaskLossSettings

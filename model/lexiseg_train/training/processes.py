@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from lexiseg_model.device import choose_device
+from lexiseg_model.resources.device import choose_device
 
 
 def rank() -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.importing import Imported
 from lexiseg_model.catalogue.weights import WEIGHTS, file_digest
 from lexiseg_model.segmenter import Segmenter

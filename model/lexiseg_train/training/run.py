@@ -25,9 +25,9 @@ import yaml
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from lexiseg_model.device import widest_float
 from lexiseg_model.errors import RecipeError, TrainingError
-from lexiseg_model.files import write_durably
+from lexiseg_model.files.atomic import write_durably
+from lexiseg_model.resources.device import widest_float
 from lexiseg_train.data.pairs.source import PairSource
 from lexiseg_train.training.checkpoints import PLATEAU, begin_random, find_checkpoint, random_states, restore_random
 from lexiseg_train.training.distributed import gather_objects, largest, mean_over_processes

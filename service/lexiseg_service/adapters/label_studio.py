@@ -17,8 +17,8 @@ from starlette.responses import Response
 
 from lexiseg_client.formats.annotation_tools import brush_runs
 from lexiseg_client.masks import rle
-from lexiseg_model.class_names import folded
 from lexiseg_model.types import Segment
+from lexiseg_model.vocabulary.class_names import folded
 from lexiseg_service.adapters.label_studio_pictures import image_of, place_of_picture
 from lexiseg_service.adapters.reasons import PATH, ReasonRoute, refuse
 from lexiseg_service.adapters.tools import SIMPLIFY, ask, convert, notes_of, outline, prompt_of, read_as

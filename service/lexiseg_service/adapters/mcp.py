@@ -29,8 +29,8 @@ from starlette.requests import Request
 
 from lexiseg_client.masks import rle
 from lexiseg_model.errors import PictureError
-from lexiseg_model.lru import Lru
 from lexiseg_model.pictures import reader
+from lexiseg_model.resources.lru import Lru
 from lexiseg_model.types import Segment, Task
 from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
 from lexiseg_service.gateway.adapter import Adapter

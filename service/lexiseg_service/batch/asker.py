@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from lexiseg_model.lru import Lru
+from lexiseg_model.resources.lru import Lru
 from lexiseg_service.batch.ledger.job import Job, Picture, SourceKind
 from lexiseg_service.batch.sources.listed import READ, Reader, reader_of
 from lexiseg_service.errors import (

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lexiseg_model.files import PRIVATE, private_folder, write_durably
+from lexiseg_model.files.atomic import PRIVATE, private_folder, write_durably
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.watch.background import Disk
 

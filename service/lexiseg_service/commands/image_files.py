@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_client.formats import coco
-from lexiseg_model.file_names import on_one_line, visible_files
+from lexiseg_model.files.names import on_one_line, visible_files
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_service.batch.sources.fetching import Unreadable, fetch
 from lexiseg_service.errors import TooLarge

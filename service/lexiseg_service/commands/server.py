@@ -23,8 +23,8 @@ from lexiseg_client import (
     Vocabulary,
 )
 from lexiseg_client.address import PRINTABLE, read_address
-from lexiseg_model.class_names import is_thing
 from lexiseg_model.types import ClassEntry, Task
+from lexiseg_model.vocabulary.class_names import is_thing
 from lexiseg_service.errors import InvalidValue, ServiceError, error_of
 from lexiseg_service.gateway.vocabularies.named import built_in
 from lexiseg_service.settings import Settings

@@ -18,7 +18,7 @@ from typing import TypeVar
 import structlog
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
-from lexiseg_model.lru import Lru
+from lexiseg_model.resources.lru import Lru
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import DeadlineExceeded, ImageExpired, NotReady, QueueFull, ServiceError, UnknownModel
 from lexiseg_service.fleet.discovery import Discovery

@@ -6,8 +6,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lexiseg_model.class_names import folded, is_thing, plain
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.class_names import folded, is_thing, plain
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.schemas import BackgroundInput, ClassInput, Question
 from lexiseg_service.settings import Limits

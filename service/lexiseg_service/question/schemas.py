@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic.dataclasses import dataclass
 
-from lexiseg_model.available import AvailableModel
+from lexiseg_model.catalogue.available import AvailableModel
 from lexiseg_model.types import ModelCard, Refinement, Rle, StrictModel, Task
 from lexiseg_service.question.messages import MaskFormat
 

@@ -25,10 +25,10 @@ from typing import Any, overload
 
 import numpy as np
 
-from lexiseg_model.device import choose_device
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks import overlay
 from lexiseg_model.pictures.reader import Picture
+from lexiseg_model.resources.device import choose_device
 from lexiseg_model.segmenter import Segmenter, Words
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.bank import needed_texts

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lexiseg_model.features import Features
-from lexiseg_model.lru import Lru
 from lexiseg_model.pictures.note import Note
+from lexiseg_model.resources.lru import Lru
 from lexiseg_service.worker.job import AnyJob
 
 # Of an entry beside its numbers and its image: tensors, locks and dicts.

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model import tasks
-from lexiseg_model.bands import bands
 from lexiseg_model.masks import overlay
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.polygons import rings_of
+from lexiseg_model.pictures.bands import bands
 from lexiseg_model.types import LabelMap, Segment, Segmentation
 from lexiseg_model.vocabulary.scoring import Steady
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from lexiseg_model.lru import Lru
+from lexiseg_model.resources.lru import Lru
 from lexiseg_model.segmenter import Segmenter, TextRows, words_of
 from lexiseg_service.errors import DeadlineExceeded, QueueFull
 from lexiseg_service.redis_link import RedisAway, RedisLink, open_link

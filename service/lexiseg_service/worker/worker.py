@@ -12,8 +12,8 @@ from typing import TypeVar
 import structlog
 import torch
 
-from lexiseg_model.device import choose_device
 from lexiseg_model.kernel import library
+from lexiseg_model.resources.device import choose_device
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_model.vocabulary.languages import load_languages
 from lexiseg_service.errors import DeadlineExceeded, NotReady

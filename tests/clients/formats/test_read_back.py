@@ -16,9 +16,9 @@ from scipy.ndimage import gaussian_filter
 
 from lexiseg_client import Segmentation
 from lexiseg_client.folders import WRITERS, writer_of
-from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.types import ClassEntry
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_service.batch.formats import FORMATS as JOB_FORMATS
 from lexiseg_service.batch.formats import stems_of
 from lexiseg_service.commands.image_files import Source

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from lexiseg_model.available import AvailableModel
+from lexiseg_model.catalogue.available import AvailableModel
 from lexiseg_model.catalogue.hub import fetch, fetch_folder
 from lexiseg_model.errors import DamagedWeightsError, GatedWeightsError, InterruptedDownloadError, MissingWeightsError
 from tests.http_server import Quiet

@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.importing import importable
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import OptionError, WeightsError

@@ -9,8 +9,8 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from lexiseg_model import catalogue
-from lexiseg_model.catalogue import cards, load, read_card
+from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.catalogue.models import cards, load, read_card
 from lexiseg_model.catalogue.weights import SkipInit
 from lexiseg_model.errors import UnknownModelError, WeightsError
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from lexiseg_model.catalogue import bundled, load
+from lexiseg_model.catalogue.models import bundled, load
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import FOLDER, Manifest, Numbers, read
 from lexiseg_model.export.runner import OnnxRunner

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from lexiseg_model import device
-from lexiseg_model.device import Execution
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export import onnx_runtime
 from lexiseg_model.export.choose import use_runtime
 from lexiseg_model.export.manifest import MANIFEST, RANGES, read
 from lexiseg_model.export.write import add_int8
+from lexiseg_model.resources import device
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import Precision, Runtime
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
 from tests.model.export.test_runner import versions

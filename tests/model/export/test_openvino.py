@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from lexiseg_model.device import Execution
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export import manifest
 from lexiseg_model.export.choose import use_runtime
@@ -20,6 +19,7 @@ from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import MANIFEST, Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import Precision
 from tests.model.export.conftest import MIN_AGREEMENT, Export, exact_tiny, graphs_of_tiny
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise

@@ -5,7 +5,7 @@ import torch
 
 from lexiseg_model.clip.patch_text import PatchTextSegmenter
 from lexiseg_model.clip.segmenter import MAX_CHECKED, foreign_classes
-from lexiseg_model.lru import Lru
+from lexiseg_model.resources.lru import Lru
 from lexiseg_model.segmenter import RowsOf, TextRows, Unfamiliar
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import MAX_BANKS, KnownRows, bank_of, competing_words, unfamiliar_classes

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.export.manifest import default_cache_dir
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.segmenter import Segmenter

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_model.file_names import as_text, from_text
+from lexiseg_model.files.names import as_text, from_text
 from tests import pictures
 from tests.service.batch.bulk import jobs
 from tests.service.commands.command_line import CommandLine, written

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.command_line.outputs import write_json
 from tests import pictures
 from tests.service.commands.command_line import CommandLine

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexiseg_model.class_names import folded, is_thing
 from lexiseg_model.types import ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.class_names import folded, is_thing
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.classes import refuse_unsplit, resolve
 from lexiseg_service.question.schemas import BackgroundInput, ClassInput, Question

@@ -34,7 +34,7 @@ from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.features import Features
 from lexiseg_model.methods.dense_clip.network import values_on
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
-from lexiseg_model.sam.head import PromptHead
+from lexiseg_model.methods.sam2.head import PromptHead
 from lexiseg_model.segmenter import Proposing, Segmenter
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.patch_text import ImageTower, PatchTextSegmenter
 from lexiseg_model.clip.text import TextTower
-from lexiseg_model.device import Execution
 from lexiseg_model.errors import ExportError, WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
 from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower
@@ -22,6 +21,7 @@ from lexiseg_model.methods.dense_clip.network import DenseNetwork, TimmModel, Ti
 from lexiseg_model.methods.dense_clip.retrieval import CorrClip2Tower
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import ModelCard
 
 

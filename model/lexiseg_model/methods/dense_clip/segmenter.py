@@ -19,7 +19,6 @@ from lexiseg_model.clip import windowed
 from lexiseg_model.clip.dino import dino_from_hub
 from lexiseg_model.clip.images import Padding
 from lexiseg_model.clip.patch_text import MIN_PROBABILITY
-from lexiseg_model.device import Execution
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, Plan, TileFeatures
 from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, apart, nearest, region_map
@@ -48,6 +47,7 @@ from lexiseg_model.methods.dense_clip.trident import (
     spliced,
     window_tokens,
 )
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import BankRows, Competing, Segmenter, TextBank
 from lexiseg_model.types import ModelCard, Refinement
 from lexiseg_model.vocabulary.scoring import MAX_AT_FULL_SIZE, majority_vote, put_first

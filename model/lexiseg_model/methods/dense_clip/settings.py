@@ -9,7 +9,7 @@ from typing import Any, Literal, cast, get_args
 import yaml
 from pydantic import Field
 
-from lexiseg_model.available import available
+from lexiseg_model.catalogue.available import available
 from lexiseg_model.clip.patch_text import PatchTextSettings
 from lexiseg_model.clip.text_side import background_words
 from lexiseg_model.clip.towers import configuration

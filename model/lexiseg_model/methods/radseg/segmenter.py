@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from lexiseg_model.available import available
+from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
 from lexiseg_model.catalogue.importing import open_weights
 from lexiseg_model.catalogue.transformers_model import TEXT_FILES, build_network, require_transformers
@@ -25,10 +25,10 @@ from lexiseg_model.clip.patch_text import (
     require_embedding,
 )
 from lexiseg_model.clip.pretrained import PretrainedImageTower, PretrainedTextTower, TokenSettings
-from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, Layout, Plan, TileFeatures
 from lexiseg_model.methods.radseg.head import NAME, head_of
 from lexiseg_model.methods.radseg.import_ import HEAD, RADIO, TEXTS, Options, read, read_texts_repository
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import Segmenter, TextBank
 from lexiseg_model.types import ModelCard, Refinement
 

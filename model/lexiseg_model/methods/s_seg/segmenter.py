@@ -23,12 +23,12 @@ from lexiseg_model.clip import by_example, windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text_side import ClassRule
-from lexiseg_model.device import Execution
 from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.features import Features
 from lexiseg_model.methods.s_seg.backbone import STRIDES
 from lexiseg_model.methods.s_seg.network import ImagePass, SSegNetwork, SSegTextTower, restore
 from lexiseg_model.methods.s_seg.settings import Combination, SSegSettings
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import ExampleVectors, Proposals, TextBank, TextRows
 from lexiseg_model.types import ModelCard, Refinement, Region
 from lexiseg_model.vocabulary import fusion

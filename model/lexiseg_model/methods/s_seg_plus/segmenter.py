@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.catalogue.weights import WEIGHTS, for_inference, image_digest, read_weights, settings_of
-from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import normalise
-from lexiseg_model.device import Execution
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.export.torch_pass import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import RowsOf, TextBank, TextRows, Unfamiliar
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 
 NOWHERE = -1e3  # logit of an unknown class
 

@@ -16,7 +16,7 @@ from lexiseg_model.catalogue.transformers_model import (
     require_transformers,
 )
 from lexiseg_model.errors import ForeignWeightsError, WeightsError
-from lexiseg_model.sam.segmenter import SquareSettings
+from lexiseg_model.methods.sam2.prompted import SquareSettings
 from lexiseg_model.types import InputSize
 
 NAME = "SAM 2.1"

@@ -7,16 +7,16 @@ from typing import Any
 
 from torch import Tensor
 
-from lexiseg_model.available import available
+from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
 from lexiseg_model.catalogue.importing import open_weights
 from lexiseg_model.catalogue.transformers_model import build_network, require_transformers
 from lexiseg_model.catalogue.weights import image_digest, settings_of
-from lexiseg_model.device import Execution
 from lexiseg_model.features import Features
+from lexiseg_model.methods.sam2.head import Grid, PromptHead, everything
 from lexiseg_model.methods.sam2.import_ import NAME, Options, Sam2Settings, classes_of, read
-from lexiseg_model.sam.head import Grid, PromptHead, everything
-from lexiseg_model.sam.segmenter import PromptedSegmenter
+from lexiseg_model.methods.sam2.prompted import PromptedSegmenter
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import Proposals
 from lexiseg_model.types import ModelCard
 

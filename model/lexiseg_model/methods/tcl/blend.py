@@ -14,10 +14,10 @@ from pydantic import Field
 from torch import Tensor
 
 from lexiseg_model.clip.images import Padding
-from lexiseg_model.device import wide
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.methods.tcl.grounder import EPSILON, Sim2Mask
+from lexiseg_model.resources.device import wide
 from lexiseg_model.types import StrictModel
 
 KP_THRESHOLD, KP_SCALE = 0.25, 10.0  # of CLIP's own masks; fixed, unlike those of Sim2Mask

@@ -22,13 +22,13 @@ from lexiseg_model.clip.images import Padding, normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.text_side import ClassRule
-from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, Layout
 from lexiseg_model.methods.tcl import blend
 from lexiseg_model.methods.tcl.blend import ImageMaps, MaskSettings, TclSettings
 from lexiseg_model.methods.tcl.checkpoint import Restored, restore
 from lexiseg_model.methods.tcl.grounder import EPSILON, STRIDE, Sim2Mask
 from lexiseg_model.methods.tcl.network import PATCH, ImagePass
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import ExampleVectors, TextBank, TextRows
 from lexiseg_model.types import ModelCard, Refinement, Region
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.export import Dim
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.export.exportable import Part
 from lexiseg_model.methods.tiny import by_example
 from lexiseg_model.methods.tiny.browser_graphs import (

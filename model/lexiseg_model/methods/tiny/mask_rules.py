@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.device import widest_float
 from lexiseg_model.masks.pamr import PamrSettings, refine
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.settings import BoxRule, ClickOrder, OwnColours
+from lexiseg_model.resources.device import widest_float
 
 AROUND = 1.0  # threshold offset of SAM's stability score, in logits
 EVERY = 2  # areas count every second cell of every second row: a quarter of the time, the same quality

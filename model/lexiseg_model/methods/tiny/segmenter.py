@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.catalogue.weights import settings_of
-from lexiseg_model.device import Execution
 from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable, Part, PartRunner
 from lexiseg_model.export.runner import OnnxRunner
@@ -42,6 +41,7 @@ from lexiseg_model.methods.tiny.trunk import normalised
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, cast_weights, fold_batch_norms, read_networks
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import check, load_text_tower, tower_folder
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import (
     Competing,
     ExampleVectors,

@@ -10,15 +10,15 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from lexiseg_model.available import available
+from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
 from lexiseg_model.catalogue.importing import open_weights
 from lexiseg_model.catalogue.transformers_model import TEXT_FILES, TOKENIZER, build_network, require_transformers
 from lexiseg_model.catalogue.weights import image_digest, settings_of
 from lexiseg_model.clip.patch_text import PatchTextSegmenter, require_embedding
 from lexiseg_model.clip.pretrained import PretrainedImageTower, PretrainedTextTower, TokenSettings
-from lexiseg_model.device import Execution
 from lexiseg_model.methods.tipsv2.import_ import NAME, Options, read
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import ModelCard
 
 TEXT_SIDE = ("text_model.", TOKENIZER)

@@ -25,7 +25,6 @@ from lexiseg_model.clip import by_example, windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.text_side import TextSide, template_set
-from lexiseg_model.device import Execution
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.export.torch_pass import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, picture_size
@@ -38,6 +37,7 @@ from lexiseg_model.methods.unpair_seg.network import EncodedImages, Restored, re
 from lexiseg_model.methods.unpair_seg.proposals import prompt_masks
 from lexiseg_model.methods.unpair_seg.regions import CERTAIN_LOGIT, stability, tidied
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import ExampleVectors, PromptMasks, Proposals, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
 from lexiseg_model.vocabulary import fusion

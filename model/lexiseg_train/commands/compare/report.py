@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.errors import DatasetError, SampleError
-from lexiseg_model.file_names import visible_files
+from lexiseg_model.files.names import visible_files
 from lexiseg_model.masks.overlay import OPACITY
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.palette import colour

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import typer
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.outputs import write_json, write_text
 from lexiseg_model.errors import DatasetError

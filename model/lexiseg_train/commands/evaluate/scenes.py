@@ -9,11 +9,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lexiseg_model.class_names import is_thing
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.outputs import write_json
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Task
+from lexiseg_model.vocabulary.class_names import is_thing
 from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.evaluate.warnings import warn
 from lexiseg_train.commands.program import Program

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 import typer
 
-from lexiseg_model.available import available
+from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import OptionError
 from lexiseg_model.types import ModelCard

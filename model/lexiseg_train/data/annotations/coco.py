@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.file_names import as_text
+from lexiseg_model.files.names import as_text
 from lexiseg_train.data.annotations.content import (
     CocoAnnotation,
     CocoFile,

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lexiseg_model.class_names import BACKGROUND, folded, plain
-from lexiseg_model.file_names import as_text
+from lexiseg_model.files.names import as_text
 from lexiseg_model.types import Rle
+from lexiseg_model.vocabulary.class_names import BACKGROUND, folded, plain
 from lexiseg_train.data.annotations.segmentation import Segmentation, box_outline, read_segmentation
 
 MAX_NAMED = 5  # images or annotations in a warning

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.file_names import as_text
+from lexiseg_model.files.names import as_text
 from lexiseg_train.data.annotations.content import CocoFile, CocoImage, Id, images_left_out, not_read
 from lexiseg_train.data.annotations.labelme_shapes import read_shapes
 from lexiseg_train.data.annotations.photographs import Photographs

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.file_names import as_text
+from lexiseg_model.files.names import as_text
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_train.data.annotations.content import CocoFile, CocoImage, Id, images_left_out, not_read
 from lexiseg_train.data.annotations.labelme_shapes import read_shapes

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.file_names import as_text
+from lexiseg_model.files.names import as_text
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.pairs.source import photographs_beside
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from lexiseg_model.class_names import plain
 from lexiseg_model.errors import DatasetError, PictureError
-from lexiseg_model.file_names import as_text
+from lexiseg_model.files.names import as_text
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_model.pictures.header import read_header
+from lexiseg_model.vocabulary.class_names import plain
 from lexiseg_train.data.annotations.content import CocoFile, CocoImage, Id, class_name, images_left_out, not_read
 from lexiseg_train.data.annotations.segmentation import whole_number
 from lexiseg_train.data.annotations.yolo_lines import read_line, unknown_of_line, without_rotated_boxes

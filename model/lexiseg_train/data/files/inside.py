@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.file_names import as_text, is_hidden
+from lexiseg_model.files.names import as_text, is_hidden
 from lexiseg_train.data.files.limits import MAX_FILES, MAX_PATH_PARTS
 
 DRIVE = re.compile(r"^[A-Za-z]:/")

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lexiseg_model.class_names import BACKGROUND, plain
 from lexiseg_model.errors import DatasetError
+from lexiseg_model.vocabulary.class_names import BACKGROUND, plain
 from lexiseg_train.data.annotations.content import class_name
 from lexiseg_train.data.annotations.segmentation import whole_number
 from lexiseg_train.data.files.documents import read_json, read_text

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.annotations.content import CocoAnnotation, CocoFile, Id, unknown_backgrounds
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.files.inside import SetFiles

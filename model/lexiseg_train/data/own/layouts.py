@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.file_names import as_text
+from lexiseg_model.files.names import as_text
 from lexiseg_train.data.annotations.content import some_of
 from lexiseg_train.data.annotations.cvat import is_cvat, read_cvat
 from lexiseg_train.data.annotations.labelme import is_labelme, read_labelme

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.pictures.header import read_header, upright
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.files.documents import read_text
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.indexed import CLASSES, IGNORE, Reading, fitting, read_photograph

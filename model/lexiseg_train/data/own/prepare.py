@@ -21,10 +21,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.file_names import as_text, to_utf8
-from lexiseg_model.files import replace_file
+from lexiseg_model.files.atomic import replace_file
+from lexiseg_model.files.names import as_text, to_utf8
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.alike import pixel_digest
 from lexiseg_train.data.files.archives import is_archive, unpack
 from lexiseg_train.data.files.limits import MAX_PICTURES

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.errors import SampleError
-from lexiseg_model.files import replace_file
+from lexiseg_model.files.atomic import replace_file
 from lexiseg_model.masks.png import to_png
 from lexiseg_train.data.alike import Miniature, alike_groups, miniature, split_groups
 from lexiseg_train.data.indexed import IGNORE, read_photograph

@@ -12,15 +12,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import DatasetError, RecipeError, SampleError
-from lexiseg_model.files import replace_file
+from lexiseg_model.files.atomic import replace_file
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.pictures.reader import read
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import (
     CLASSES,
     IGNORE,

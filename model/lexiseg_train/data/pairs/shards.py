@@ -23,10 +23,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.archives import files_in
 from lexiseg_model.errors import DatasetError, SampleError
-from lexiseg_model.lru import Lru
+from lexiseg_model.files.archives import files_in
 from lexiseg_model.pictures.formats import PICTURE_SUFFIXES, listed_suffixes
+from lexiseg_model.resources.lru import Lru
 from lexiseg_train.data.pairs.source import Skipped, StoredPair, clean_captions
 from lexiseg_train.data.pairs.streamed import Streamed
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import DatasetError, OptionError, PictureError, SampleError
-from lexiseg_model.files import drop_partial_line
+from lexiseg_model.files.atomic import drop_partial_line
 from lexiseg_model.pictures.header import read_header
 from lexiseg_model.pictures.reader import read
 

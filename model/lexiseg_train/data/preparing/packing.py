@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lexiseg_model.archives import add_file
 from lexiseg_model.errors import SampleError
-from lexiseg_model.files import claim, replace_file
+from lexiseg_model.files.archives import add_file
+from lexiseg_model.files.atomic import claim, replace_file
 from lexiseg_model.pictures.formats import suffix_of
 from lexiseg_model.pictures.header import sniff
 from lexiseg_train.data.indexed import to_jpeg

@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.features import Features
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter, words_of
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 from lexiseg_train.data.indexed import IGNORE, IndexedDataset, Sample
 from lexiseg_train.data.scenes import components

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from lexiseg_model import catalogue
-from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.methods.s_seg.import_ import Options, read
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, InputSize, ModelCard, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 from lexiseg_train.data.indexed import IndexedDataset, read_dataset
 from lexiseg_train.evaluation.counts import count, scores

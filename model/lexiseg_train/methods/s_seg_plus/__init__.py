@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import CLASSES, read_classes
 from lexiseg_train.methods.s_seg_plus.recipe import StudentRecipe
 from lexiseg_train.training.recipes.training import Code, Training

@@ -15,13 +15,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.tasks import segment
 from lexiseg_model.tasks.beliefs import score_weights
 from lexiseg_model.types import Background, ClassEntry, ScoreRule, Segment, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IGNORE, IndexedDataset, Sample, evenly_spread
 from lexiseg_train.methods.tiny import TEXTS
 from lexiseg_train.methods.tiny.texts import TextBook

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.errors import TaskError
 from lexiseg_model.methods.tiny.network import STRIDE

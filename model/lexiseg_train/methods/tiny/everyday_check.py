@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model import catalogue, tasks
-from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model import tasks
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import CLASSES, IGNORE, Sample, read_classes
 from lexiseg_train.methods.tiny import EVERYDAY
 

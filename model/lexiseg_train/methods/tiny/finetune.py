@@ -21,14 +21,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import read_weights
-from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.file_names import visible_files
+from lexiseg_model.files.names import visible_files
 from lexiseg_model.methods.tiny.network import ImageFeatures, TinyNetwork
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, TinyState
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.own.prepare import prepare
 from lexiseg_train.data.own.repeats import GROUPS

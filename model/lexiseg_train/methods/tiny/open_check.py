@@ -146,7 +146,7 @@ def _areas(scores: NDArray[np.float32], shows: NDArray[np.bool_]) -> NDArray[np.
 if __name__ == "__main__":
     import sys
 
-    from lexiseg_model import catalogue
+    from lexiseg_model.catalogue import models as catalogue
 
     torch.set_num_threads(1)
     print(check(catalogue.load_folder(Path(sys.argv[2]), "cpu", "exact"), Path(sys.argv[1])))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.features import Features
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter

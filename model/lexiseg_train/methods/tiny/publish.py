@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.export.exportable import PartRunner
 from lexiseg_model.export.int8 import quantise_part
 from lexiseg_model.export.manifest import FOLDER as GRAPHS

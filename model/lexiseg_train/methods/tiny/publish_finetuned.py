@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import file_digest
-from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.export.choose import find
 from lexiseg_model.export.manifest import FOLDER as GRAPHS
 from lexiseg_model.export.manifest import MANIFEST, RANGES
@@ -26,6 +25,7 @@ from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, ScoreRule
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IndexedDataset, read_dataset
 from lexiseg_train.evaluation.before_after import BeforeAfter, counts_of, write_samples
 from lexiseg_train.methods.tiny import OWN, TEXTS, FinetuneRecipe

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.numpy import save_file
 
-from lexiseg_model.class_names import BACKGROUND
 from lexiseg_model.methods.tiny.weights import FOLDER, TEMPLATE
 from lexiseg_model.methods.tiny.words.familiar import FILE, read_familiar, unit_rows
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.types import StrictModel
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import CLASSES
 
 INT8_SCALE = 127  # of the components of unit rows in the file; cosines are accurate to 0.01

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from lexiseg_model.catalogue import read_card
+from lexiseg_model.catalogue.models import read_card
 from lexiseg_model.catalogue.weights import read_weights, under
 from lexiseg_model.methods.tiny.network import DECODER, EMBEDDING, ImageFeatures, TinyNetwork
 from lexiseg_model.methods.tiny.trunk import DEEP, Trunk, normalised

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.towers import ClipTowers, configuration, from_files, from_hub
 from lexiseg_model.methods.unpair_seg.import_ import Options, read

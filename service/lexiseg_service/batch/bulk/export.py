@@ -17,10 +17,10 @@ import numpy as np
 
 from lexiseg_client.calling.mapping import map_threads
 from lexiseg_client.formats import coco, yolo
-from lexiseg_model.archives import add_file
 from lexiseg_model.command_line.outputs import numbered
 from lexiseg_model.errors import OptionError
-from lexiseg_model.file_names import fitting
+from lexiseg_model.files.archives import add_file
+from lexiseg_model.files.names import fitting
 from lexiseg_model.pictures.formats import suffix_of
 from lexiseg_model.pictures.reader import read as read_picture
 from lexiseg_service.batch.bulk.job import Destination, Job, Size, segments_of

@@ -30,7 +30,7 @@ from lexiseg_client.calling.mapping import map_threads
 from lexiseg_client.segments import segment_of
 from lexiseg_model.catalogue.store import UNFINISHED, connect_store, write_whole
 from lexiseg_model.errors import DatasetError, OptionError
-from lexiseg_model.file_names import as_text, to_utf8
+from lexiseg_model.files.names import as_text, to_utf8
 from lexiseg_model.types import Vocabulary
 from lexiseg_service.batch.rows import FAILED, OK, PLAIN, ROWS, Row
 from lexiseg_service.batch.sources.tables import Item, Source, open_parquet

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import typer
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.store import absolute
 from lexiseg_model.types import ModelName
 from lexiseg_service.batch.bulk.description import addresses, read_description

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
-from lexiseg_model.files import private_folder
+from lexiseg_model.files.atomic import private_folder
 from lexiseg_service.batch.asker import Fetch
 from lexiseg_service.batch.files import Files
 from lexiseg_service.batch.formats import check_fits

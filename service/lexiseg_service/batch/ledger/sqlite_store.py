@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lexiseg_model.files import PRIVATE, private_file
+from lexiseg_model.files.atomic import PRIVATE, private_file
 from lexiseg_service.batch.ledger.job import (
     ADDING_SECONDS,
     Job,

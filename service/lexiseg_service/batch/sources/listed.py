@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import BinaryIO, Protocol
 
-from lexiseg_model.archives import PLAIN, files_in, open_zip
 from lexiseg_model.errors import TooManyEntriesError
-from lexiseg_model.file_names import as_text, from_text, is_hidden
+from lexiseg_model.files.archives import PLAIN, files_in, open_zip
+from lexiseg_model.files.names import as_text, from_text, is_hidden
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_service.batch.files import open_store
 from lexiseg_service.batch.ledger.job import Job, Picture, SourceKind

@@ -20,10 +20,10 @@ import httpx
 import pyarrow
 import pyarrow.parquet
 
-from lexiseg_model.archives import files_in
 from lexiseg_model.catalogue.store import connect_store, numbered, open_store, protocol_of
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.file_names import as_text, is_hidden
+from lexiseg_model.files.archives import files_in
+from lexiseg_model.files.names import as_text, is_hidden
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_model.pictures.listing import COLUMNS_OF_FILES
 from lexiseg_service.batch.sources.fetching import Unreadable, fetch

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_model.available import available
+from lexiseg_model.catalogue.available import available
 from lexiseg_model.command_line.options import Grouped
 from lexiseg_model.errors import OptionError, UnknownModelError
 from lexiseg_model.types import ModelCard, ModelName
@@ -37,7 +37,7 @@ def list_models(
     from rich.console import Console
     from rich.table import Column, Table
 
-    from lexiseg_model import catalogue
+    from lexiseg_model.catalogue import models as catalogue
 
     cards = catalogue.cards(settings.models_dir)
     if as_json:
@@ -147,8 +147,8 @@ def push_model(
 
       lexiseg models push mine /mnt/shared/models
     """
-    from lexiseg_model import catalogue
     from lexiseg_model.catalogue import exchange
+    from lexiseg_model.catalogue import models as catalogue
 
     sent: list[str] = []
 
@@ -179,8 +179,8 @@ def pull_model(
 
       lexiseg models pull /mnt/shared/models/mine --models-dir models/ --as mine@2
     """
-    from lexiseg_model import catalogue
     from lexiseg_model.catalogue import exchange
+    from lexiseg_model.catalogue import models as catalogue
 
     models_dir = _models_dir(settings, "folder to pull into")
     root, _, last = url.rstrip("/").rpartition("/")
@@ -233,7 +233,7 @@ def _use(name: str, models_dir: Path, text_tower: Path | None) -> None:
 
     Workers that serve NAME load the new version beside the old one and then swap them, without a restart.
     """
-    from lexiseg_model import catalogue
+    from lexiseg_model.catalogue import models as catalogue
 
     version = ModelName.parse(name)
     if version.version is None:
@@ -257,7 +257,7 @@ def _note(models_dir: Path, name: str) -> Path:
 
 def _current(models_dir: Path, name: str) -> str | None:
     """The directory that NAME links to; a plain directory is renamed to NAME@VERSION first."""
-    from lexiseg_model import catalogue
+    from lexiseg_model.catalogue import models as catalogue
 
     place = models_dir / name
     if place.is_symlink():

@@ -9,8 +9,8 @@ import typer
 from numpy.typing import NDArray
 
 from lexiseg_client.masks import png
-from lexiseg_model import catalogue
-from lexiseg_model.available import available
+from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.catalogue.available import available
 from lexiseg_model.types import Task
 from lexiseg_service.commands.serving.local import open_server
 from lexiseg_service.settings import Settings

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export.exportable import Exportable

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from lexiseg_model import catalogue
 from lexiseg_model.catalogue import importing
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.foreign import foreign_names, stand_ins
 from lexiseg_model.catalogue.method import Method
 from lexiseg_model.command_line.options import Grouped

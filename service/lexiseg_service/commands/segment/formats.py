@@ -17,7 +17,7 @@ from lexiseg_client.formats import coco, yolo
 from lexiseg_client.masks import png
 from lexiseg_client.segments import UNNAMED, exportable
 from lexiseg_model.command_line.outputs import numbered
-from lexiseg_model.file_names import as_text
+from lexiseg_model.files.names import as_text
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.palette import colour
 from lexiseg_model.pictures.formats import suffix_of

@@ -26,8 +26,8 @@ from lexiseg_client.calling.mapping import map_threads
 from lexiseg_client.formats import coco
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.outputs import STDOUT, numbered
-from lexiseg_model.file_names import as_text, fitting
-from lexiseg_model.files import replace_file
+from lexiseg_model.files.atomic import replace_file
+from lexiseg_model.files.names import as_text, fitting
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import LEDGERS_BEFORE, STDIN, Source
 from lexiseg_service.commands.segment.formats import FORMATS, Format

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lexiseg_client import Segmentation
 from lexiseg_client.segments import UNNAMED
-from lexiseg_model.file_names import as_text
+from lexiseg_model.files.names import as_text
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.question.schemas import TaskQuestion as Question

@@ -67,8 +67,8 @@ def room(settings: Settings) -> Room:
     """
     import torch
 
-    from lexiseg_model import catalogue
-    from lexiseg_model.device import choose_device, cores, free_bytes
+    from lexiseg_model.catalogue import models as catalogue
+    from lexiseg_model.resources.device import choose_device, cores, free_bytes
     from lexiseg_service.worker.models.served import served_models
 
     found = (catalogue.find(each.name, settings.models_dir) for each in served_models(settings))

@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 import httpx
 import typer
 
-from lexiseg_model import catalogue
-from lexiseg_model.class_names import STUFF
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import ExportError, OptionError
 from lexiseg_model.export.manifest import default_cache_dir
 from lexiseg_model.methods.tiny import browser
+from lexiseg_model.vocabulary.class_names import STUFF
 from lexiseg_service.gateway.rest.pages import PALETTE
 from lexiseg_service.gateway.vocabularies.named import BUILT_IN_NAMES, built_in
 from lexiseg_service.image.samples import AUTHORS, NoSample, photograph

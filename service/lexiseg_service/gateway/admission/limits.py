@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from lexiseg_model.lru import Lru
+from lexiseg_model.resources.lru import Lru
 from lexiseg_service.errors import RateLimited
 from lexiseg_service.redis_link import RedisAway, RedisLink
 from lexiseg_service.settings import Settings

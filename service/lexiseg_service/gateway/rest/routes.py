@@ -13,7 +13,7 @@ from fastapi import APIRouter, Path
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from lexiseg_model.available import available
+from lexiseg_model.catalogue.available import available
 from lexiseg_service.errors import UnknownModel
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.render import render_json

@@ -8,9 +8,9 @@ from __future__ import annotations
 import zipfile
 from typing import BinaryIO
 
-from lexiseg_model.archives import open_zip
 from lexiseg_model.errors import TooManyEntriesError
-from lexiseg_model.file_names import is_hidden
+from lexiseg_model.files.archives import open_zip
+from lexiseg_model.files.names import is_hidden
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.uploaded_archive import ARCHIVE, BYTES_PER_ENTRY, parts_inside
 

@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lexiseg_model.files import replace_file
+from lexiseg_model.files.atomic import replace_file
 
 State = Literal["waiting", "running", "done", "refused", "failed"]
 ENDED = ("done", "refused", "failed")

@@ -11,8 +11,8 @@ from typing import NamedTuple, TypeVar
 
 import structlog
 
-from lexiseg_model.files import private_folder
-from lexiseg_model.lru import Lru
+from lexiseg_model.files.atomic import private_folder
+from lexiseg_model.resources.lru import Lru
 from lexiseg_service.errors import (
     InvalidValue,
     NotAllowed,

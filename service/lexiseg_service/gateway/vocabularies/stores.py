@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import structlog
 
-from lexiseg_model.files import PRIVATE, private_folder, write_durably
+from lexiseg_model.files.atomic import PRIVATE, private_folder, write_durably
 from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.vocabularies.named import SLOT
 from lexiseg_service.redis_link import RedisAway, RedisLink

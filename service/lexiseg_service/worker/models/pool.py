@@ -24,7 +24,7 @@ import structlog
 import torch
 
 from lexiseg_model.errors import ModelError, UnknownModelError
-from lexiseg_model.lru import Lru
+from lexiseg_model.resources.lru import Lru
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_model.vocabulary.bank import MAX_BANKS

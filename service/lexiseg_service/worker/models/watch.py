@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import ModelError, WeightsError
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelName

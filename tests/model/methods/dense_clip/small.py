@@ -5,15 +5,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.dino import DinoTower, plain_kind
-from lexiseg_model.device import Execution
 from lexiseg_model.methods.dense_clip.patches import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.retrieval import Bank
 from lexiseg_model.methods.dense_clip.sam import Sam
 from lexiseg_model.methods.dense_clip.segmenter import CorrClip2Segmenter, CorrClipSegmenter, TridentSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import InputSize, ModelCard, Precision
 from tests.model.clip import small

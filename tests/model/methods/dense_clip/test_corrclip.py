@@ -21,7 +21,7 @@ from lexiseg_model.methods.dense_clip.import_ import Options, read
 from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
-from lexiseg_model.sam.head import PromptHead
+from lexiseg_model.methods.sam2.head import PromptHead
 from lexiseg_model.segmenter import Proposals
 from lexiseg_model.testing.questions import blocks
 from lexiseg_model.types import ClassEntry, Vocabulary

@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import settings_of
-from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Features, Plan
 from lexiseg_model.methods.dense_clip.patches import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, PolicyName, card_settings
 from lexiseg_model.methods.dense_clip.stored import Parts
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.tasks import segment
 from lexiseg_model.types import Background, ClassEntry, Precision, Refinement, Vocabulary

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from open_clip.timm_model import TimmModel
 from safetensors.torch import save_file
 
-from lexiseg_model import catalogue
-from lexiseg_model.available import available
+from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.catalogue.available import available
 from lexiseg_model.clip.images import Normalisation, normalise
 from lexiseg_model.clip.towers import ClipTowers, fresh_model, from_state
-from lexiseg_model.device import Execution
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.dense_clip.import_ import Options, read
 from lexiseg_model.methods.dense_clip.network import TimmTower
 from lexiseg_model.methods.dense_clip.patches import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.testing.questions import bank_of
 from lexiseg_model.types import ClassEntry
 

@@ -16,13 +16,13 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from lexiseg_model.clip.images import STATISTICS, normalise
-from lexiseg_model.device import Execution
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.dense_clip import trident
 from lexiseg_model.methods.dense_clip.sam import Sam, sam_from_folder, sam_from_state
 from lexiseg_model.methods.dense_clip.segmenter import TridentSegmenter
 from lexiseg_model.methods.dense_clip.stored import Parts, flat_state
 from lexiseg_model.methods.dense_clip.trident import Answer, affinity, canvas_sides, prompted
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.testing.questions import blocks
 from lexiseg_model.types import ClassEntry

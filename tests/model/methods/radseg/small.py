@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from lexiseg_model import catalogue
 from lexiseg_model.catalogue import importing
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.method import methods
-from lexiseg_model.device import Execution
 from lexiseg_model.methods.radseg.import_ import Options
 from lexiseg_model.methods.radseg.segmenter import RadSegmenter, load
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import InputSize, Precision
 from tests.model.methods import pretrained
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from huggingface_hub import constants
 from torch import Tensor
 
-from lexiseg_model import catalogue
-from lexiseg_model.available import available
+from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.catalogue.available import available
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.radseg.import_ import Options, read, read_radio, read_texts_repository
 from lexiseg_model.segmenter import words_of

@@ -2,11 +2,11 @@
 
 import torch
 
-from lexiseg_model import catalogue
-from lexiseg_model.device import Execution
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.segmenter import SSegSegmenter
 from lexiseg_model.methods.s_seg.settings import SSegSettings
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import InputSize, Precision
 
 SMALL = SSegSettings(

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, Plan
 from lexiseg_model.methods.s_seg.segmenter import MIN_SCORE, SSegSegmenter
 from lexiseg_model.methods.s_seg.settings import SSegSettings
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank
 from tests.model.methods.s_seg import golden
 from tests.model.methods.s_seg.small import CARD, small_network

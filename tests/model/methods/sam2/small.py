@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Precision
 from tests.model.methods import pretrained

@@ -8,14 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from lexiseg_model import catalogue, tasks
+from lexiseg_model import tasks
 from lexiseg_model.catalogue import importing
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.masks.rle import decode, encode_mask
+from lexiseg_model.methods.sam2.head import Grid, everything
 from lexiseg_model.methods.sam2.import_ import Options, read
 from lexiseg_model.methods.sam2.segmenter import Sam2Segmenter
-from lexiseg_model.sam.head import Grid, everything
 from lexiseg_model.segmenter import PromptMasks, Segmenter, prompts_of
 from lexiseg_model.testing.questions import BOX, CLICK, PAIR, SIZE, blocks
 from lexiseg_model.types import Point, Prompt, Vocabulary

@@ -5,7 +5,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
 from lexiseg_model.types import Precision
 from tests.model.methods import pretrained

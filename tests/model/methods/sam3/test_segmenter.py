@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from lexiseg_model import catalogue, tasks
+from lexiseg_model import tasks
 from lexiseg_model.catalogue import importing, transformers_model
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.errors import ForeignWeightsError, TaskError, WeightsError

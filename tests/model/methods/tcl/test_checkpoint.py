@@ -9,7 +9,7 @@ import open_clip
 import pytest
 import torch
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.towers import configuration, from_state
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import InferenceOptions

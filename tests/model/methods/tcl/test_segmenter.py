@@ -7,13 +7,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip import windowed
-from lexiseg_model.device import Execution
 from lexiseg_model.features import Features, InferenceOptions, Plan
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.methods.tcl.blend import MaskSettings, TclSettings
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import ClassEntry, Precision
 from tests.model.methods.tcl import golden

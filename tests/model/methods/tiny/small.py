@@ -1,6 +1,6 @@
 """`tiny` with its bundled weights on small inputs and a coarse grid of proposals."""
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import InputSize, Precision
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from lexiseg_model.catalogue import load
+from lexiseg_model.catalogue.models import load
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export.write import write_part
 from lexiseg_model.methods.tiny.browser_graphs import Reading

@@ -6,7 +6,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import OptionError
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.methods.tiny.by_example import ROW, cell_groups, region_rows, vectors

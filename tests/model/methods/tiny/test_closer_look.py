@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.features import Derived, Features
-from lexiseg_model.lru import Lru
 from lexiseg_model.methods.tiny.closer_look import Crop, crop_for
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import LookRule
+from lexiseg_model.resources.lru import Lru
 from lexiseg_model.types import Point, Prompt
 
 RULE = LookRule()

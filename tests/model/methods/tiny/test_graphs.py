@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from lexiseg_model.catalogue import load
+from lexiseg_model.catalogue.models import load
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.export import manifest
 from lexiseg_model.export.manifest import FOLDER

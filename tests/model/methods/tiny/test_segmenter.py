@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.features import Features
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps

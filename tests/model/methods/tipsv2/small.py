@@ -4,7 +4,7 @@ from pathlib import Path
 from string import ascii_lowercase, punctuation
 from typing import Any
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.patch_text import PatchTextSegmenter
 from lexiseg_model.types import InputSize, Precision
 from tests.model.methods import pretrained

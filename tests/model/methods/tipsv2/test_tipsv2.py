@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from huggingface_hub import constants
 from torch import Tensor
 
-from lexiseg_model import catalogue
-from lexiseg_model.available import available
 from lexiseg_model.catalogue import importing
+from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import ForeignWeightsError, MissingWeightsError, WeightsError
 from lexiseg_model.methods.tipsv2.import_ import Options, read

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from open_clip.timm_model import TimmModel
 from torch import Tensor
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.towers import from_state
-from lexiseg_model.device import Execution
 from lexiseg_model.features import Features
 from lexiseg_model.methods.unpair_seg import compatibility
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
@@ -19,6 +18,7 @@ from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, RegionAdapt
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks, State, flat_state, restore
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
 from lexiseg_model.methods.unpair_seg.settings import Sizes
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import InputSize, Precision, Segmentation
 from tests.model.clip.small import register_architecture

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from lexiseg_model import catalogue
-from lexiseg_model.device import Execution
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.features import Features, Layout, Plan
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.methods.unpair_seg.network import Restored, UnpairSegNetwork, restore
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import PromptMasks, TextBank
 from lexiseg_model.types import InputSize, Point, Prompt
 from tests.golden import golden_inputs

@@ -7,7 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model import catalogue, tasks
+from lexiseg_model import tasks
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of

@@ -10,8 +10,8 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from lexiseg_model import catalogue
-from lexiseg_model.catalogue import CARD
+from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.catalogue.models import CARD
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.unpair_seg import import_
 from lexiseg_model.methods.unpair_seg.network import CLIP, PromptableMasks, flat_state, read_weights, restore

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.methods.dense_clip.patches import DenseClipSegmenter
 from lexiseg_model.types import ClassEntry

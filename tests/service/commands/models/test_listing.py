@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from lexiseg_model import catalogue
-from lexiseg_model.available import available
+from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.method import methods
 from tests.service.commands.command_line import CommandLine
 

@@ -11,7 +11,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from lexiseg_client.formats import coco as coco_layout
-from lexiseg_model.file_names import from_text
+from lexiseg_model.files.names import from_text
 from tests import coco, pictures
 from tests.integration.adapters.tools import ask_with
 from tests.service.commands.command_line import CommandLine

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from lexiseg_client import Segment
 from lexiseg_client.segments import RunLengths
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, Task

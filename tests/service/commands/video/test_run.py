@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.features import TileFeatures
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Segmenter

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lexiseg_model.available import available
+from lexiseg_model.catalogue.available import available
 from lexiseg_service.errors import QueueFull
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.app import create_app

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_model.catalogue import bundled
+from lexiseg_model.catalogue.models import bundled
 from tests import pictures
 from tests.service.commands.command_line import CommandLine
 from tests.train.data.own.made import save

@@ -2,7 +2,7 @@ from itertools import chain
 
 import pytest
 
-from lexiseg_model.catalogue import find
+from lexiseg_model.catalogue.models import find
 from lexiseg_model.errors import OptionError
 from lexiseg_train.data.benchmark import benchmark
 from lexiseg_train.evaluation.benchmarks.protocol import names, protocol, questions

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.towers import from_files
 from lexiseg_model.methods.dense_clip.patches import DenseClipSegmenter
 from lexiseg_train.methods.dense_clip.recipe import ClipRecipe

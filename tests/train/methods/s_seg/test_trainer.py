@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.dino import DinoTower, plain_kind
 from lexiseg_model.segmenter import words_of
 from lexiseg_model.testing.questions import bank_of

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.segmenter import words_of
 from lexiseg_model.testing.questions import bank_of

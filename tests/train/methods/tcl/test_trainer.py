@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.checkpoint import to_official

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import DatasetError, RecipeError
 from lexiseg_model.methods.tiny.weights import FILE
 from lexiseg_model.types import ModelCard

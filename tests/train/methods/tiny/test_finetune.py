@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import RecipeError, UnknownModelError
 from lexiseg_model.export.choose import find
 from lexiseg_model.export.manifest import read

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.catalogue import bundled, read_card
+from lexiseg_model.catalogue.models import bundled, read_card
 from lexiseg_train.data.indexed import IndexedDataset
 from lexiseg_train.methods.tiny import TEXTS
 from lexiseg_train.methods.tiny.texts import TextBook, TextTable

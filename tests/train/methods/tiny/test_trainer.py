@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import DatasetError, RecipeError
 from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_train.methods.tiny import TRAININGS, TinyRecipe

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.segmenter import regions_of, words_of

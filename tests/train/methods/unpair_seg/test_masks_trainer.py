@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.methods.unpair_seg.network import CLIP
 from lexiseg_model.segmenter import prompts_of
 from lexiseg_model.types import Prompt

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.class_names import BACKGROUND
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.methods.tiny.texts import TextTable
 from lexiseg_train.training.packs import Pack

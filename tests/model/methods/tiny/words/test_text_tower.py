@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.words import text_tower

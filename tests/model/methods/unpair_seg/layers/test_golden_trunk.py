@@ -8,9 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lexiseg_model import catalogue
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.images import normalise
-from lexiseg_model.device import Execution
 from lexiseg_model.features import Layout, Plan
 from lexiseg_model.methods.unpair_seg import compatibility, regions
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, lay_out
@@ -19,6 +18,7 @@ from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING, ClipTrunk, Re
 from lexiseg_model.methods.unpair_seg.network import ADAPTER, CLIP, Restored, restore
 from lexiseg_model.methods.unpair_seg.proposals import grid_points, propose
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import InputSize
 from tests.golden import golden_inputs, golden_weights
 from tests.golden.weights import SEED

@@ -20,7 +20,7 @@ from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.masks.nms import OverlapRule, suppress
 from lexiseg_model.masks.rle import decode
-from lexiseg_model.memory import held_bytes
+from lexiseg_model.resources.memory import held_bytes
 from lexiseg_model.segmenter import PromptMasks, Proposals
 from lexiseg_model.types import Prompt
 from lexiseg_model.video.following import Sight, Start

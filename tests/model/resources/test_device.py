@@ -7,12 +7,19 @@ import pytest
 import torch
 from torch import nn
 
-from lexiseg_model import catalogue
-from lexiseg_model.device import choose_device, cores, forbid_tf32, inference_dtype, require_memory, widest_float
+from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import OptionError, ShortMemoryError
-from lexiseg_model.lru import Lru
-from lexiseg_model.memory import held_bytes
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
+from lexiseg_model.resources.device import (
+    choose_device,
+    cores,
+    forbid_tf32,
+    inference_dtype,
+    require_memory,
+    widest_float,
+)
+from lexiseg_model.resources.lru import Lru
+from lexiseg_model.resources.memory import held_bytes
 
 
 @pytest.mark.parametrize("name", ["tpu", "", "cuda:x"])

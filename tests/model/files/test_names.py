@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_model.file_names import as_text, fitting, from_text, on_one_line, to_utf8, visible_files
-from lexiseg_model.files import replace_file
+from lexiseg_model.files.atomic import replace_file
+from lexiseg_model.files.names import as_text, fitting, from_text, on_one_line, to_utf8, visible_files
 
 LATIN = os.fsdecode(b"caf\xe9")
 

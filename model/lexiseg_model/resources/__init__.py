@@ -1,0 +1,1 @@
+"""What a process has: its device, its memory, and the caches that bound it."""
