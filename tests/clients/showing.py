@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.types import ModelCard, Prompt, Segment
 from lexiseg_service.errors import ImageExpired
-from lexiseg_service.image.header import read_header
+from lexiseg_service.image.reader import read_header
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from tests import pictures

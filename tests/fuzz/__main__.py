@@ -23,7 +23,7 @@ MEMORY_MB = 4096
 SECONDS_OF_ONE = 20
 INSTRUMENTED = ("lexiseg_model.catalogue", "lexiseg_model.masks", "lexiseg_model.pictures", "lexiseg_model.types",
                 "lexiseg_service.image", "lexiseg_service.question", "lexiseg_service.gateway.rpc.parse",
-                "lexiseg_service.worker.decode", "lexiseg_train.data", "tests.fuzz.targets", "PIL", "yaml")  # fmt: skip
+                "lexiseg_train.data", "tests.fuzz.targets", "PIL", "yaml")  # fmt: skip
 
 
 def search(target: str, words: list[str]) -> None:

@@ -18,11 +18,11 @@ from lexiseg_model.masks.rle import decode, decode_spans, encode_mask, encode_sp
 from lexiseg_model.types import Rle
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.gateway.rpc.parse import read_question
-from lexiseg_service.image.header import read_header
+from lexiseg_service.image.reader import decode as decode_image
+from lexiseg_service.image.reader import read_header
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.settings import Limits
-from lexiseg_service.worker.decode import decode as decode_image
 from lexiseg_train.data.own.prepare import survey
 
 LIMITS = Limits(max_pixels=1 << 16)  # what is larger only takes longer

@@ -38,7 +38,7 @@ from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.rest.routes import caller_of
 from lexiseg_service.gateway.use_case import UseCase, find_card
-from lexiseg_service.image.header import refusal_of
+from lexiseg_service.image.reader import refusal_of
 from lexiseg_service.question.backend import Backend, until_ready
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.prompts import decode_base64

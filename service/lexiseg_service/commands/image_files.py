@@ -21,8 +21,8 @@ from lexiseg_model.files.names import on_one_line, visible_files
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_service.batch.sources.fetching import Unreadable, fetch
 from lexiseg_service.errors import TooLarge
+from lexiseg_service.image.reader import decode
 from lexiseg_service.settings import Limits
-from lexiseg_service.worker.decode import decode
 
 STDIN = "-"
 LEDGERS_BEFORE = ("annotations.json",)  # of earlier releases

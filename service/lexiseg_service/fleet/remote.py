@@ -24,7 +24,7 @@ from lexiseg_service.errors import DeadlineExceeded, ImageExpired, NotReady, Que
 from lexiseg_service.fleet.discovery import Discovery
 from lexiseg_service.fleet.failover import RemoteStream
 from lexiseg_service.fleet.links import WorkerLink, WorkerLost
-from lexiseg_service.image.header import image_id_of
+from lexiseg_service.image.reader import image_id_of
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import (
     Exemplified,

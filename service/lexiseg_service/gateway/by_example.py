@@ -15,7 +15,7 @@ from typing import Any
 from lexiseg_model.types import Region, Shown, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.image.header import HeaderReader
+from lexiseg_service.image.reader import HeaderReader
 from lexiseg_service.question.messages import Exemplified, ImageSource, WorkerRequest
 from lexiseg_service.question.prompts import ClassExample, examples_of
 from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput, MaskInput, PointInput

@@ -22,7 +22,7 @@ from lexiseg_service.gateway.by_example import ExampleDesk
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.image.header import HeaderReader
+from lexiseg_service.image.reader import HeaderReader
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import resolve

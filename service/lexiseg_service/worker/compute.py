@@ -18,6 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import structlog
 import torch
@@ -25,6 +26,7 @@ import torch
 from lexiseg_model.features import TileFeatures
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import NotReady
+from lexiseg_service.fair_executor import FairExecutor
 from lexiseg_service.fair_queue import FairQueue
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
@@ -242,3 +244,15 @@ def _halves(batch: Batch) -> tuple[Batch, Batch] | None:
     ((job, first, last),) = batch
     middle = (first + last) // 2
     return None if middle == first else ([Portion(job, first, middle)], [Portion(job, middle, last)])
+
+
+def stage_executor(name: str, size: int, small_in_flight: Callable[[], bool] = lambda: False) -> FairExecutor:
+    """A `FairExecutor` for the stages around this one: what OpenCV and torch do in a thread of it stays on one core."""
+    return FairExecutor(name, size, small_in_flight, initializer=_use_one_core)
+
+
+def _use_one_core() -> None:
+    """Keep this thread's work on it: threads of OpenCV and torch would compete with those of the stages."""
+    cv2.setNumThreads(1)
+    torch.get_num_threads()  # a thread's first use of torch takes the number set last anywhere; not after this one
+    torch.set_num_threads(1)

@@ -35,17 +35,15 @@ from lexiseg_model.vocabulary.bank import needed_texts
 from lexiseg_model.vocabulary.languages import Languages
 from lexiseg_service.errors import ImageExpired, NotReady, ServiceError
 from lexiseg_service.fair_executor import FairExecutor
-from lexiseg_service.image.header import image_id_of
+from lexiseg_service.image.reader import decode, image_id_of
 from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompts import check_inside
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime, Tracing
-from lexiseg_service.worker.compute import ComputeStage, warm_up_buckets
+from lexiseg_service.worker.compute import ComputeStage, stage_executor, warm_up_buckets
 from lexiseg_service.worker.crash_record import CrashRecord
-from lexiseg_service.worker.decode import decode, max_short_side
 from lexiseg_service.worker.examples import check_regions, example_rows, rows_are_known
-from lexiseg_service.worker.executor import stage_executor
 from lexiseg_service.worker.feature_cache import FeatureCache, Remembered, key_of
 from lexiseg_service.worker.finish import FinishStage
 from lexiseg_service.worker.finish import render as render_answer
@@ -229,8 +227,8 @@ class Engine:
 
     def _pixels(self, job: AnyJob) -> Picture:
         """Decode the image; also keep a picture for the overlay, if one is wanted."""
-        # An overlay shows every pixel; the network uses no more than this of the shorter side.
-        short_side = None if job.request.overlay else max_short_side(job.loaded.segmenter.card)
+        # An overlay shows every pixel; the network uses no detail beyond twice its input.
+        short_side = None if job.request.overlay else 2 * job.loaded.segmenter.card.input.short_side
         # A frame is no file that comes again: a stream that crashes its workers ends (`fleet.failover`).
         crashes = self._crashes if job.request.remember else None
         with nullcontext() if crashes is None else crashes.decoding(job.image_id):

@@ -21,11 +21,11 @@ from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.segmenter import Segmenter, examples_of
 from lexiseg_model.types import Point, Prompt, Region
 from lexiseg_service.errors import InvalidValue, NotReady
+from lexiseg_service.image.reader import decode
 from lexiseg_service.question.messages import ExampleRegion, Exemplified
 from lexiseg_service.question.prompts import outside
 from lexiseg_service.settings import Limits
 from lexiseg_service.watch.tracing import StageTime
-from lexiseg_service.worker.decode import decode
 from lexiseg_service.worker.job import Job, Render
 from lexiseg_service.worker.texts import TextCache, TextCaches
 

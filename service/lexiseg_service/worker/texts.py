@@ -34,7 +34,7 @@ from lexiseg_service.redis_link import RedisAway, RedisLink, open_link
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
-from lexiseg_service.worker.executor import stage_executor
+from lexiseg_service.worker.compute import stage_executor
 from lexiseg_service.worker.job import AnyJob, Lookup, RowsByText
 
 if TYPE_CHECKING:

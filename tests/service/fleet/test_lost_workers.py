@@ -10,7 +10,7 @@ from lexiseg_service.errors import ImageExpired, NotReady
 from lexiseg_service.fleet import links
 from lexiseg_service.fleet.links import WorkerLink, WorkerLost
 from lexiseg_service.fleet.remote import RemoteBackend
-from lexiseg_service.image.header import image_id_of
+from lexiseg_service.image.reader import image_id_of
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.service.fleet.workers import IMAGES, Someone, Wire, asked_images, question, started

@@ -18,7 +18,7 @@ from lexiseg_service.errors import (
     UndecodableImage,
 )
 from lexiseg_service.fleet.remote import SPILL_AT, RemoteBackend
-from lexiseg_service.image.header import image_id_of
+from lexiseg_service.image.reader import image_id_of
 from lexiseg_service.question.backend import Health
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics

@@ -4,7 +4,7 @@ from lexiseg_model.types import Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.by_example import MAX_REPETITION, ExampleDesk
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.image.header import HeaderReader
+from lexiseg_service.image.reader import HeaderReader
 from lexiseg_service.question.messages import Exemplified, WorkerRequest
 from lexiseg_service.question.schemas import ClassInput, ExampleInput
 from lexiseg_service.settings import Limits

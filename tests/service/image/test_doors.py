@@ -16,9 +16,8 @@ from PIL import Image, ImageOps
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.pictures.header import upright
 from lexiseg_service.commands.image_files import Source
-from lexiseg_service.image.header import read_header
+from lexiseg_service.image.reader import decode, read_header
 from lexiseg_service.settings import Limits
-from lexiseg_service.worker.decode import decode
 from lexiseg_train.data.indexed import Sample, photograph_size, read_photograph
 from lexiseg_train.data.own.pictures import Picture
 from lexiseg_train.data.pairs.source import StoredPair

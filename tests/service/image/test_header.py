@@ -4,7 +4,7 @@ import struct
 import pytest
 
 from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge, UndecodableImage, UnsupportedImage
-from lexiseg_service.image.header import read_header
+from lexiseg_service.image.reader import read_header
 from lexiseg_service.settings import Limits
 from tests import pictures
 

@@ -9,7 +9,7 @@ import pytest
 
 from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_service.errors import DeadlineExceeded, UndecodableImage
-from lexiseg_service.image.header import HeaderReader, image_id_of
+from lexiseg_service.image.reader import HeaderReader, image_id_of
 from lexiseg_service.settings import Limits
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
@@ -35,7 +35,7 @@ class Gate:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     gate = Gate()
-    monkeypatch.setattr("lexiseg_service.image.header.read_header", gate.read)
+    monkeypatch.setattr("lexiseg_service.image.reader.read_header", gate.read)
     yield gate
     gate.open.set()
 

@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.features import TileFeatures
+from lexiseg_service.worker.compute import stage_executor
 from tests.service.worker.engine.bench import Bench
 from tests.service.worker.engine.test_models import STRIPS, Strips
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves
+from tests.waiting import until
 
 
 class LateFirst(Strips):
@@ -110,3 +112,19 @@ def test_other_work_waits_for_the_pass_under_way_and_goes_before_the_next() -> N
     done.result(SOON)
     waiting.result(SOON)
     bench.engine.close(SOON)
+
+
+def test_torch_keeps_to_the_thread_whatever_other_threads_have_set() -> None:
+    before = torch.get_num_threads()
+    threads = stage_executor("test", 1)
+    numbers: list[int] = []
+    threads.submit("x", lambda: numbers.append(0))  # its thread has not used torch yet
+    until(lambda: bool(numbers))
+
+    torch.set_num_threads(3)
+    threads.submit("x", lambda: numbers.append(torch.get_num_threads()))
+    until(lambda: len(numbers) == 2)
+    torch.set_num_threads(before)
+    threads.close()
+
+    assert numbers[1] == 1

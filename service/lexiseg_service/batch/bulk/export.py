@@ -27,7 +27,7 @@ from lexiseg_service.batch.bulk.job import Destination, Job, Size, segments_of
 from lexiseg_service.batch.rows import OK, Row
 from lexiseg_service.batch.sources.tables import Contents, Item, Read
 from lexiseg_service.errors import ServiceError
-from lexiseg_service.image.header import read_header
+from lexiseg_service.image.reader import read_header
 from lexiseg_service.in_process import load
 
 if TYPE_CHECKING:  # imports torch

@@ -33,8 +33,8 @@ from lexiseg_service.commands.segment.writer import (
     class_values,
     names_of_values,
 )
+from lexiseg_service.image.reader import decode
 from lexiseg_service.question.schemas import TaskQuestion as Question
-from lexiseg_service.worker.decode import decode
 
 Format = Literal["coco", "yolo", "voc", "labelme", "labelmap", "cutout"]
 NOT_UTF8 = re.compile("[\udc80-\udcff]")  # bytes of a name, as Python has them

@@ -14,7 +14,7 @@ from google.rpc.status_pb2 import Status
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2 import Problem
 from lexiseg_model.types import Point, Prompt
-from lexiseg_service.image.header import read_header
+from lexiseg_service.image.reader import read_header
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Limits
 from lexiseg_service.wire.errors import DETAILS, read_problem

@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from lexiseg_service.errors import TooLarge, UndecodableImage
-from lexiseg_service.image.header import read_header
+from lexiseg_service.image.reader import decode, read_header
 from lexiseg_service.settings import Limits
-from lexiseg_service.worker.decode import decode
 from tests import pictures
 
 LIMITS = Limits()
@@ -50,7 +49,7 @@ def test_a_large_turned_jpeg_is_decoded_smaller_but_keeps_its_size() -> None:
 def test_a_header_that_has_been_read_is_not_read_again(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     image = pictures.turned(pictures.small().resize((64, 32)), 6, kind)
     whole, header = decode(image, LIMITS, WHOLE), read_header(image, LIMITS)
-    monkeypatch.setattr("lexiseg_service.worker.decode.read_header", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr("lexiseg_service.image.reader.read_header", lambda *_: pytest.fail("read again"))
 
     again = decode(image, LIMITS, WHOLE, header)
 

@@ -1,6 +1,6 @@
-"""Headers and ids of images that are sent: what `lexiseg_model.pictures` reads, and the limits before decoding.
+"""Read images that are sent, by `lexiseg_model.pictures`, within the limits: header and id, then the pixels.
 
-The gateway reads them once and hands them to the worker.
+The gateway reads the header once and hands it to the worker, which decodes.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from lexiseg_model.errors import PictureError, UnsupportedPictureError
-from lexiseg_model.pictures import header as pictures
+from lexiseg_model.pictures import header as headers
+from lexiseg_model.pictures import reader
 from lexiseg_model.pictures.header import PictureHeader
+from lexiseg_model.pictures.reader import Picture
 from lexiseg_service.errors import (
     DeadlineExceeded,
     InvalidValue,
@@ -50,11 +52,33 @@ def read_header(image: bytes, limits: Limits) -> PictureHeader:
     if len(image) > limits.max_image_bytes:
         raise TooLarge(f"image: {len(image):,} bytes came, at most {limits.max_image_bytes:,} are taken")
     try:
-        header = pictures.read_header(image)
+        header = headers.read_header(image)
     except PictureError as error:
         raise refusal_of(error) from None
     check_size(header.size, limits)
     return header
+
+
+def decode(image: bytes, limits: Limits, short_side: int | None, header: PictureHeader | None = None) -> Picture:
+    """Decode a still image.
+
+    Args:
+        image: the file.
+        limits: checked on the header, before decoding.
+        short_side: as of `lexiseg_model.pictures.reader.read`.
+        header: of the image, if it has been read.
+
+    Raises:
+        ServiceError: as `read_header`; UndecodableImage when the pixels are damaged.
+    """
+    if header is None or not header.is_whole:
+        header = read_header(image, limits)
+    else:
+        check_size(header.size, limits)
+    try:
+        return reader.read(image, short_side, header)
+    except PictureError as error:
+        raise refusal_of(error) from None
 
 
 def refusal_of(error: PictureError) -> ServiceError:
