@@ -33,7 +33,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && pip install $PIP_ARGS --no-deps --require-hashes -r requirements/gateway.lock
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY model/pyproject.toml model/README.md model/LICENSE model/NOTICE model/
-COPY model/lexiseg_model/__init__.py model/lexiseg_model/errors.py model/lexiseg_model/palette.py model/lexiseg_model/types.py model/lexiseg_model/
+COPY model/lexiseg_model/__init__.py model/lexiseg_model/errors.py model/lexiseg_model/types.py model/lexiseg_model/
 COPY model/lexiseg_model/catalogue/__init__.py model/lexiseg_model/catalogue/available.py model/lexiseg_model/catalogue/available.yaml model/lexiseg_model/catalogue/
 COPY model/lexiseg_model/resources/__init__.py model/lexiseg_model/resources/lru.py model/lexiseg_model/resources/
 COPY model/lexiseg_model/files/ model/lexiseg_model/files/
@@ -41,12 +41,13 @@ COPY model/lexiseg_model/command_line/ model/lexiseg_model/command_line/
 COPY model/lexiseg_model/vocabulary/__init__.py model/lexiseg_model/vocabulary/class_lists.py model/lexiseg_model/vocabulary/class_names.py model/lexiseg_model/vocabulary/stuff.json model/lexiseg_model/vocabulary/
 COPY model/lexiseg_model/vocabulary/lists/ model/lexiseg_model/vocabulary/lists/
 COPY model/lexiseg_model/pictures/ model/lexiseg_model/pictures/
+COPY labels/ labels/
 COPY service/ service/
 COPY clients/python/ clients/python/
 COPY requirements/build.lock requirements/sbom.py requirements/wheel.sh requirements/
 # Of the tag, which a build without .git cannot see.
 ARG VERSION=0.3.0
-RUN --mount=type=cache,target=/root/.cache/pip sh requirements/wheel.sh lexiseg-gateway "$VERSION" ./model ./clients/python .
+RUN --mount=type=cache,target=/root/.cache/pip sh requirements/wheel.sh lexiseg-gateway "$VERSION" ./labels ./model ./clients/python .
 
 
 FROM base AS gateway
@@ -99,11 +100,12 @@ RUN command -v cc || { apt-get update -qq && apt-get install -y -qq --no-install
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY model/pyproject.toml model/setup.py model/README.md model/LICENSE model/NOTICE model/
 COPY model/lexiseg_model/ model/lexiseg_model/
+COPY labels/ labels/
 COPY service/ service/
 COPY clients/python/ clients/python/
 COPY requirements/build.lock requirements/sbom.py requirements/wheel.sh requirements/
 ARG VERSION=0.3.0
-RUN --mount=type=cache,target=/root/.cache/pip sh requirements/wheel.sh lexiseg-worker "$VERSION" ./model ./clients/python .
+RUN --mount=type=cache,target=/root/.cache/pip sh requirements/wheel.sh lexiseg-worker "$VERSION" ./labels ./model ./clients/python .
 
 
 FROM base AS worker

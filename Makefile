@@ -24,8 +24,8 @@ APT_PACKAGES ?= redis-server haproxy curl gcc libc6-dev chromium chromium-headle
 # one: 20 times slower on two cores.
 export OMP_WAIT_POLICY ?= passive
 
-# Four packages of one repository, each with the others beside it; what the service needs, and training.
-PROJECTS := model model/lexiseg_train clients/python
+# Five packages of one repository, each with the others beside it; what the service needs, and training.
+PROJECTS := labels model model/lexiseg_train clients/python
 PROJECT_FILES := pyproject.toml $(addsuffix /pyproject.toml,$(PROJECTS))
 EDITABLE := -c constraints.txt $(addprefix -e ./,$(PROJECTS))
 
@@ -47,7 +47,7 @@ $(VENV)/.serve: SHELL := /bin/bash
 INSTALL_ALOUD := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-compile $(PIP_ARGS)
 ALOUD = echo $(1) && set -o pipefail && PYTHONUNBUFFERED=1 $(INSTALL_ALOUD) $(2) 2>&1 | awk '$(PROGRESS)'
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends
-TYPED := $(wildcard docs model/templates.py model/lexiseg_model model/lexiseg_train service/lexiseg_service clients/python/lexiseg_client benchmarks loadtests proto tests)
+TYPED := $(wildcard docs labels/lexiseg_labels model/templates.py model/lexiseg_model model/lexiseg_train service/lexiseg_service clients/python/lexiseg_client benchmarks loadtests proto tests)
 
 .DEFAULT_GOAL := help
 # Two pips at once would tear the environment.
@@ -111,7 +111,7 @@ openapi: $(VENV)/.check  ## write the promised REST interface anew
 graphs: $(VENV)/.test  ## write the templates of the browser's graphs anew
 	$(BIN)/python -W ignore model/templates.py write
 
-wheel: $(BIN)/pip  ## build the four wheels into dist/, install them elsewhere, let them serve one photograph
+wheel: $(BIN)/pip  ## build the five wheels into dist/, install them elsewhere, let them serve one photograph
 	PYTHON=$(PYTHON) PIP_ARGS='$(PIP_ARGS)' .ci/wheel
 
 settings: $(VENV)/.serve  ## write docs/settings.md anew
@@ -155,7 +155,7 @@ clean:  ## remove caches and build leftovers; the environment and trained runs s
 # With torch the versions of its own libraries are chosen, CUDA's where it is built for that; the rest is a list.
 # Our packages are built by the environment's own setuptools: one for each of them takes a sixth of the work.
 # Programs that test torch are a fifth of it.
-SERVED := model clients/python .
+SERVED := labels model clients/python .
 $(VENV)/.serve: $(PROJECT_FILES) constraints.txt requirements/serve.txt $(KERNEL) | $(BIN)/pip
 	@echo "Installing lexiseg into $(VENV), once: a minute or two, 1.2 GB on disk with the torch of a CPU. What pip does:"
 	@$(call ALOUD,"1 of 3: torch",-c constraints.txt -r requirements/build.txt torch)

@@ -20,13 +20,13 @@ compile load requirements/load.txt
 compile bulk requirements/bulk.txt
 # Of the trainer, too, which adds its own package alone. Our packages are built from here, not fetched.
 own=""
-for package in lexiseg lexiseg-client lexiseg-model lexiseg-train; do
+for package in lexiseg lexiseg-client lexiseg-labels lexiseg-model lexiseg-train; do
     own="$own --no-emit-package $package"
 done
 for runtime in cpu gpu; do
     # onnxruntime-gpu has the files of onnxruntime, too.
     without=$([ $runtime = cpu ] || echo "--no-emit-package onnxruntime")
-    printf '%s\n' ".[clip,$runtime,otel,s3]" ./model ./model/lexiseg_train ./clients/python |
+    printf '%s\n' ".[clip,$runtime,otel,s3]" ./labels ./model ./model/lexiseg_train ./clients/python |
         compile "worker-$runtime" - $own --no-emit-package torch --no-emit-package torchvision $without
 done
 # What the torch of that index is built for brings these along; the torch of CPUs wants none of them.

@@ -6,14 +6,14 @@ import tomllib
 from tests.test_architecture import PACKAGES, ROOT, modules
 
 HINT = re.compile(r"pip install((?: +(?:--[a-z-]+|[A-Za-z0-9_.=\[\]'-]+))+)")
-OWN = {"lexiseg", "lexiseg-client", "lexiseg-model", "lexiseg-train"}  # no index has them
+OWN = {"lexiseg", "lexiseg-client", "lexiseg-labels", "lexiseg-model", "lexiseg-train"}  # no index has them
 
 
 def known() -> set[str]:
     # What these are for works without them.
     names: set[str] = {"fiftyone", "gcsfs", "wordfreq", "scikit-learn", "sentencepiece", "tensorboard", "tensorrt"}
     names |= {"cvat-cli", "cvat-sdk", "labelme"}  # tools that load a module of the client
-    for folder in (".", "model", "model/lexiseg_train", "clients/python"):
+    for folder in (".", "labels", "model", "model/lexiseg_train", "clients/python"):
         project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
         extras = project.get("optional-dependencies", {}).values()
         names |= {name_of(line) for line in [*project["dependencies"], *(line for extra in extras for line in extra)]}

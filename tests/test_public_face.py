@@ -15,7 +15,7 @@ def project(path: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "path", ["clients/python/LICENSE", "model/LICENSE", "model/NOTICE", "model/lexiseg_train/LICENSE"]
+    "path", ["clients/python/LICENSE", "labels/LICENSE", "model/LICENSE", "model/NOTICE", "model/lexiseg_train/LICENSE"]
 )
 def test_the_terms_of_a_package_are_those_of_the_house(path: str) -> None:
     assert (ROOT / path).read_bytes() == (ROOT / path.rpartition("/")[2]).read_bytes()
@@ -30,6 +30,7 @@ def test_a_package_says_that_it_is_typed(package: str) -> None:
 VERSIONS = {
     "pyproject.toml": r'^version = "(.+?)"',
     "clients/python/pyproject.toml": r'^version = "(.+?)"',
+    "labels/pyproject.toml": r'^version = "(.+?)"',
     "model/pyproject.toml": r'^version = "(.+?)"',
     "model/lexiseg_train/pyproject.toml": r'^version = "(.+?)"',
     "CHANGELOG.md": r"^## (\d\S+)",

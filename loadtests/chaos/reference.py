@@ -16,7 +16,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
-from lexiseg_client.masks.polygons import Ring, fill
+from lexiseg_labels.masks.polygons import Ring, fill
 from lexiseg_model.masks.rle import decode, encode_mask
 from lexiseg_model.types import Rle
 

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from lexiseg_client import Client, ImageId, InvalidValue, Point, Prompt, Prompts, Segment
-from lexiseg_client.segments import RunLengths
+from lexiseg_labels.segments import RunLengths
 from lexiseg_model import types
 from lexiseg_model.masks.rle import encode_mask
 from tests import pictures

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 import lexiseg_client
-from lexiseg_client import NoMasks, Point, Prompt, Segmentation, UnreadableAnswer, errors, segmentation, segments
-from lexiseg_client.masks import png
+from lexiseg_client import NoMasks, Point, Prompt, Segmentation, UnreadableAnswer, errors
 from lexiseg_client.models import model_of
 from lexiseg_client.question.options import Options
 from lexiseg_client.question.vocabulary import vocabulary_of
@@ -23,6 +22,8 @@ from lexiseg_client.rest import read
 from lexiseg_client.rpc.messages import ENUMS
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import StreamOptions
+from lexiseg_labels import segmentation, segments
+from lexiseg_labels.masks import png
 from lexiseg_service.gateway.rest.openapi import SEGMENT
 from lexiseg_service.question import schemas
 from tests.clients.scripted_server import MODELS, VOCABULARY

@@ -16,7 +16,7 @@ from PIL import Image, ImageShow
 from lexiseg_client import Client, MissingLibrary, NoMasks, NoViewer, Segmentation, UnusableImage
 from lexiseg_client.images import ImageLike, Upload, load
 from tests import coco, pictures
-from tests.clients.formats.made import SIZE, answer
+from tests.labels.formats.made import SIZE, answer
 
 CHINA = pictures.small("china", 200)
 PIXELS = np.asarray(CHINA)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lexiseg_client.formats.coco import ANNOTATIONS
+from lexiseg_labels.formats.coco import ANNOTATIONS
 from tests import pictures
 from tests.integration.server import Server
 from tests.service.commands.command_line import CommandLine

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lexiseg_client import Segment, Segmentation
-from lexiseg_client.segments import CacheUse, RunLengths, Timings
+from lexiseg_labels.segments import CacheUse, RunLengths, Timings
 from loadtests.chaos.__main__ import beyond
 from loadtests.chaos.deployment import Level
 from loadtests.chaos.judge import Judge

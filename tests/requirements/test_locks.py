@@ -16,7 +16,7 @@ from tests.requirements.package_names import canonical
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
-OWN = {"lexiseg", "lexiseg-client", "lexiseg-model", "lexiseg-train"}
+OWN = {"lexiseg", "lexiseg-client", "lexiseg-labels", "lexiseg-model", "lexiseg-train"}
 LOCKS = sorted(path.stem for path in REQUIREMENTS.glob("*.lock"))
 PINNED = re.compile(
     r"^([a-z0-9.-]+)==(\S+)(?: ; [^\\]*)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n?)+)", re.MULTILINE

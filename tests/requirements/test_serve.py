@@ -15,7 +15,7 @@ from tests.requirements.package_names import canonical
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (".", "model", "clients/python")
-OWN = {"lexiseg", "lexiseg-client", "lexiseg-model"}
+OWN = {"lexiseg", "lexiseg-client", "lexiseg-labels", "lexiseg-model"}
 LEFT_OUT = {"huggingface-hub", "sentence-transformers"}
 PHOTOGRAPHS = "scikit-learn"  # of `lexiseg sample`
 

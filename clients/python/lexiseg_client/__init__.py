@@ -69,7 +69,6 @@ from lexiseg_client.jobs import AsyncJob as AsyncJob
 from lexiseg_client.jobs import AsyncJobs as AsyncJobs
 from lexiseg_client.jobs import Job as Job
 from lexiseg_client.jobs import Jobs as Jobs
-from lexiseg_client.masks.polygons import Ring as Ring
 from lexiseg_client.models import Health as Health
 from lexiseg_client.models import Model as Model
 from lexiseg_client.question.options import Background as Background
@@ -83,12 +82,13 @@ from lexiseg_client.question.prompts import Prompts as Prompts
 from lexiseg_client.question.vocabulary import Vocabulary as Vocabulary
 from lexiseg_client.question.vocabulary import VocabularyOptions as VocabularyOptions
 from lexiseg_client.question.vocabulary import VocabularySummary as VocabularySummary
-from lexiseg_client.segmentation import Segmentation as Segmentation
-from lexiseg_client.segments import AnswerWarning as AnswerWarning
-from lexiseg_client.segments import CacheUse as CacheUse
-from lexiseg_client.segments import Segment as Segment
-from lexiseg_client.segments import Timings as Timings
 from lexiseg_client.video import Frame as Frame
 from lexiseg_client.video import FrameAnswer as FrameAnswer
 from lexiseg_client.video import NewQuestion as NewQuestion
 from lexiseg_client.video import StreamOptions as StreamOptions
+from lexiseg_labels.masks.polygons import Ring as Ring
+from lexiseg_labels.segmentation import Segmentation as Segmentation
+from lexiseg_labels.segments import AnswerWarning as AnswerWarning
+from lexiseg_labels.segments import CacheUse as CacheUse
+from lexiseg_labels.segments import Segment as Segment
+from lexiseg_labels.segments import Timings as Timings

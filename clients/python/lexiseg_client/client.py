@@ -26,8 +26,8 @@ from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Class, Classes, Options, Unpack
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularyOptions, VocabularySummary
 from lexiseg_client.rest import Connecting, arguments, translate_errors
-from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
+from lexiseg_labels.segmentation import Segmentation
 
 if TYPE_CHECKING:
     import grpc

@@ -51,9 +51,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-
-class LexisegError(Exception):
-    """Base class of this package's errors."""
+from lexiseg_labels.errors import LexisegError as LexisegError
+from lexiseg_labels.errors import MissingLibrary as MissingLibrary
+from lexiseg_labels.errors import NoMasks as NoMasks
+from lexiseg_labels.errors import NoViewer as NoViewer
+from lexiseg_labels.errors import UnreadableAnswer as UnreadableAnswer
 
 
 class UnusableImage(LexisegError, ValueError):
@@ -62,18 +64,6 @@ class UnusableImage(LexisegError, ValueError):
 
 class NotOffered(LexisegError):
     """The address's protocol does not support this call."""
-
-
-class NoMasks(LexisegError):
-    """The answer has no masks."""
-
-
-class NoViewer(LexisegError):
-    """The system has no program, or no display, to show a picture."""
-
-
-class MissingLibrary(LexisegError, ImportError):
-    """An optional library is not installed."""
 
 
 class Unreachable(LexisegError):
@@ -114,10 +104,6 @@ LASTING = (WrongScheme, UntrustedCertificate, ProxyFailed)
 
 class TimedOut(LexisegError):
     """The call's timeout passed."""
-
-
-class UnreadableAnswer(LexisegError):
-    """The response is not one of lexiseg."""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 from lexiseg_client.calling.mapping import IMAGE_ERRORS
 from lexiseg_client.errors import Forbidden, NotFound, Unauthorized, Unreachable, UnusableImage
-from lexiseg_client.formats import coco, yolo
-from lexiseg_client.formats.files import write_whole
-from lexiseg_client.segmentation import Segmentation
+from lexiseg_labels.files import write_whole
+from lexiseg_labels.formats import coco, yolo
+from lexiseg_labels.segmentation import Segmentation
 
 DataSet: TypeAlias = Literal["coco", "yolo", "labelme", "label-studio"]
 FATAL = (Forbidden, NotFound, Unauthorized, Unreachable)  # the next image would fail, too

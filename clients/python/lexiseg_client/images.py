@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_client.errors import UnusableImage
-from lexiseg_client.masks import png
+from lexiseg_labels.masks import png
 
 IMAGE_ID = re.compile(r"[0-9a-f]{32}")  # as servers give them
 # Of the formats that servers take.

@@ -21,7 +21,7 @@ except ImportError as error:
 from lexiseg_client.client import Client
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.question.prompts import Point, Prompt
-from lexiseg_client.segments import Segment
+from lexiseg_labels.segments import Segment
 
 NAME = "lexiseg:latest"
 STANDS_FOR = ("sam2:latest", "yoloworld:latest")  # the defaults of Labelme's menus

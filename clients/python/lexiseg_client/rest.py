@@ -38,7 +38,7 @@ from lexiseg_client.question.vocabulary import (
     vocabulary_json,
     vocabulary_of,
 )
-from lexiseg_client.segmentation import Segmentation
+from lexiseg_labels.segmentation import Segmentation
 
 CONNECT_TIMEOUT = 10.0  # seconds
 T = TypeVar("T")

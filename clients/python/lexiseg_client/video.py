@@ -10,8 +10,8 @@ from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike
 from lexiseg_client.question.options import Classes, CommonOptions, Unpack, question_json
 from lexiseg_client.question.prompts import Point, Prompt
-from lexiseg_client.segmentation import Segmentation
-from lexiseg_client.segments import Segment
+from lexiseg_labels.segmentation import Segmentation
+from lexiseg_labels.segments import Segment
 
 DropPolicy: TypeAlias = Literal["none", "latest"]
 

@@ -133,7 +133,7 @@ def _client(server: str, key: str) -> Any:
         from lexiseg_client import Client
     except ImportError:
         raise QgsProcessingException(
-            "The Python client is missing: pip install ./clients/python, in the Python of QGIS"
+            "The Python client is missing: pip install ./labels ./clients/python, in the Python of QGIS"
         ) from None
     try:
         return Client(server, api_key=key or None)

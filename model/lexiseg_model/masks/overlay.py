@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from lexiseg_model.palette import colour
+from lexiseg_labels.palette import colour
 from lexiseg_model.types import LabelMap, Segment
 
 MAX_WIDTH = 1280

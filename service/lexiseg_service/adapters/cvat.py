@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lexiseg_client.masks import rle
+from lexiseg_labels.masks import rle
 from lexiseg_model.types import Segment
 from lexiseg_service.adapters.reasons import PATH, ReasonRoute, refuse
 from lexiseg_service.adapters.tools import ask, image_of_text, prompt_of, read_as

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lexiseg_client.masks import png, rle
+from lexiseg_labels.masks import png, rle
 from lexiseg_model.types import Segment
 from lexiseg_service.adapters.tools import ask, convert, image_of_text, options_of, read_as
 from lexiseg_service.gateway.adapter import Adapter

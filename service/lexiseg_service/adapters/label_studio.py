@@ -15,8 +15,8 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lexiseg_client.formats.annotation_tools import brush_runs
-from lexiseg_client.masks import rle
+from lexiseg_labels.formats.annotation_tools import brush_runs
+from lexiseg_labels.masks import rle
 from lexiseg_model.types import Segment
 from lexiseg_model.vocabulary.class_names import folded
 from lexiseg_service.adapters.label_studio_pictures import image_of, place_of_picture

@@ -27,7 +27,7 @@ from PIL import Image
 from pydantic import Field
 from starlette.requests import Request
 
-from lexiseg_client.masks import rle
+from lexiseg_labels.masks import rle
 from lexiseg_model.errors import PictureError
 from lexiseg_model.pictures import reader
 from lexiseg_model.resources.lru import Lru

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lexiseg_client.formats import coco, yolo
-from lexiseg_client.masks import png
-from lexiseg_client.segments import Segment, segment_of
+from lexiseg_labels.formats import coco, yolo
+from lexiseg_labels.masks import png
+from lexiseg_labels.segments import Segment, segment_of
 from lexiseg_model.files.names import fitting
 from lexiseg_service.batch.ledger.job import Format
 from lexiseg_service.errors import InvalidValue

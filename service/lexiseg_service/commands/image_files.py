@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_client.formats import coco
+from lexiseg_labels.formats import coco
 from lexiseg_model.files.names import on_one_line, visible_files
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_service.batch.sources.fetching import Unreadable, fetch

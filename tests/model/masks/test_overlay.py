@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lexiseg_labels.palette import colour
 from lexiseg_model.masks.overlay import MAX_WIDTH, OPACITY, paint
 from lexiseg_model.masks.rle import encode_mask
-from lexiseg_model.palette import colour
 from lexiseg_model.types import LabelMap, Segment
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 import typer
 
-from lexiseg_client.formats import coco
+from lexiseg_labels.formats import coco
 from lexiseg_service import cli
 
 TYPED = cli.app

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from lexiseg_client import Segment
-from lexiseg_client.segments import RunLengths
+from lexiseg_labels.segments import RunLengths
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.program import Photograph
@@ -19,7 +19,7 @@ from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_train.commands.calibrate.thresholds import Finding, Findings, choose
 from tests import pictures
-from tests.clients.formats import made
+from tests.labels.formats import made
 from tests.service.commands.command_line import CommandLine
 
 

@@ -16,7 +16,7 @@ from lexiseg_client.images import ImageId, ImageLike, Source, Upload, load
 from lexiseg_client.models import Health
 from lexiseg_client.question.options import Classes, question_json
 from lexiseg_client.rest import RestTransport
-from lexiseg_client.segmentation import Segmentation
+from lexiseg_labels.segmentation import Segmentation
 
 if TYPE_CHECKING:
     from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional

@@ -22,10 +22,10 @@ from lexiseg_client.calling.calls import Calls
 from lexiseg_client.calling.retries import exchange, read_problem
 from lexiseg_client.calling.steps import Call, Send, Step, Wait, Work
 from lexiseg_client.errors import Problem, TimedOut
-from lexiseg_client.formats.files import write_whole
 from lexiseg_client.question.options import Classes, Options, question_json
 from lexiseg_client.rest import PREFIX, read
-from lexiseg_client.segmentation import Segmentation
+from lexiseg_labels.files import write_whole
+from lexiseg_labels.segmentation import Segmentation
 
 Format: TypeAlias = Literal["jsonl", "parquet", "coco", "yolo", "label-maps"]
 POLL_SECONDS = 1.0

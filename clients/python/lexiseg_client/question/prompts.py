@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_client.images import ImageId, ImageLike, ImageUrl, Source, load
-from lexiseg_client.masks.rle import encode
-from lexiseg_client.segments import Segment
+from lexiseg_labels.masks.rle import encode
+from lexiseg_labels.segments import Segment
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from lexiseg_client.masks.rle import decode
 from lexiseg_client.question.options import Background, Class, Classes, background_json, classes_json
 from lexiseg_client.question.prompts import Example, Point
+from lexiseg_labels.masks.rle import decode
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ from lexiseg_client.errors import (
 from lexiseg_client.images import Source
 from lexiseg_client.models import Health, Model
 from lexiseg_client.rpc.messages import models, problem_error, segment_request, segmentation
-from lexiseg_client.segmentation import Segmentation
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
+from lexiseg_labels.segmentation import Segmentation
 
 DETAILS = "grpc-status-details-bin"
 # HTTP status of errors without a problem document, which come from gRPC itself or a proxy.

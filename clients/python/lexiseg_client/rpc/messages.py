@@ -16,10 +16,10 @@ from lexiseg_client.images import ImageId, ImageUrl, Source, file_bytes
 from lexiseg_client.models import Model
 from lexiseg_client.question.options import Classes, question_json
 from lexiseg_client.question.prompts import prompts_json
-from lexiseg_client.segmentation import Segmentation
-from lexiseg_client.segments import AnswerWarning, CacheUse, LabelMapPng, Segment, Timings, read_size, segment_of
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import KNOWN, Frame, FrameAnswer, NewQuestion, StreamItem
+from lexiseg_labels.segmentation import Segmentation
+from lexiseg_labels.segments import AnswerWarning, CacheUse, LabelMapPng, Segment, Timings, read_size, segment_of
 
 ENUMS: Mapping[str, Mapping[str, int]] = {
     field: {name.removeprefix(prefix).lower(): number for name, number in enum.items() if number}

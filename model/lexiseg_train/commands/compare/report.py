@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_labels.palette import colour
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.files.names import visible_files
 from lexiseg_model.masks.overlay import OPACITY
 from lexiseg_model.masks.png import to_png
-from lexiseg_model.palette import colour
 from lexiseg_model.pictures.formats import is_picture_name, listed_suffixes
 from lexiseg_model.tasks.label_maps import labeller
 from lexiseg_model.types import LabelMap, Vocabulary

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 import numpy as np
 
 from lexiseg_client.calling.mapping import map_threads
-from lexiseg_client.formats import coco, yolo
+from lexiseg_labels.formats import coco, yolo
 from lexiseg_model.command_line.outputs import numbered
 from lexiseg_model.errors import OptionError
 from lexiseg_model.files.archives import add_file

@@ -27,7 +27,7 @@ import pyarrow.parquet
 
 from lexiseg_client import Segment
 from lexiseg_client.calling.mapping import map_threads
-from lexiseg_client.segments import segment_of
+from lexiseg_labels.segments import segment_of
 from lexiseg_model.catalogue.store import UNFINISHED, connect_store, write_whole
 from lexiseg_model.errors import DatasetError, OptionError
 from lexiseg_model.files.names import as_text, to_utf8

@@ -8,7 +8,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from lexiseg_client.masks import png
+from lexiseg_labels.masks import png
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.available import available
 from lexiseg_model.types import Task

@@ -13,13 +13,13 @@ from typing import Literal
 import numpy as np
 
 from lexiseg_client import Segmentation
-from lexiseg_client.formats import coco, yolo
-from lexiseg_client.masks import png
-from lexiseg_client.segments import UNNAMED, exportable
+from lexiseg_labels.formats import coco, yolo
+from lexiseg_labels.masks import png
+from lexiseg_labels.palette import colour
+from lexiseg_labels.segments import UNNAMED, exportable
 from lexiseg_model.command_line.outputs import numbered
 from lexiseg_model.files.names import as_text
 from lexiseg_model.masks.png import to_png
-from lexiseg_model.palette import colour
 from lexiseg_model.pictures.formats import suffix_of
 from lexiseg_model.pictures.header import sniff
 from lexiseg_model.types import ClassEntry

@@ -23,7 +23,7 @@ import typer
 
 from lexiseg_client import Segmentation
 from lexiseg_client.calling.mapping import map_threads
-from lexiseg_client.formats import coco
+from lexiseg_labels.formats import coco
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.outputs import STDOUT, numbered
 from lexiseg_model.files.atomic import replace_file

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from lexiseg_client.formats.annotation_tools import xml_text
-from lexiseg_client.segments import UNNAMED, exportable
+from lexiseg_labels.formats.annotation_tools import xml_text
+from lexiseg_labels.segments import UNNAMED, exportable
 from lexiseg_model.command_line.outputs import numbered
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.segment.writer import Files, Image, Writer, all_utf8, class_values, names_of_values

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_client import Segmentation
-from lexiseg_client.segments import UNNAMED
+from lexiseg_labels.segments import UNNAMED
 from lexiseg_model.files.names import as_text
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import Source

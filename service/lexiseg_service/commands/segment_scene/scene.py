@@ -35,8 +35,8 @@ from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
+from lexiseg_labels.palette import colour
 from lexiseg_model.errors import DatasetError, OptionError
-from lexiseg_model.palette import colour
 from lexiseg_model.tasks.blending import Box
 
 PERCENTILES = 2.0, 98.0

@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from lexiseg_client import FrameAnswer, ProblemError, Segment
-from lexiseg_client.segments import segment_json
+from lexiseg_labels.segments import segment_json
 from lexiseg_model.command_line.outputs import STDOUT
 from lexiseg_service.errors import ServiceError
 

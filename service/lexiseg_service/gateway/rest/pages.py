@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
-from lexiseg_model.palette import COUNT, colour
+from lexiseg_labels.palette import COUNT, colour
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.image.samples import AUTHORS, NoSample, photograph
 

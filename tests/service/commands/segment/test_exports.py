@@ -10,7 +10,7 @@ import supervision
 from PIL import Image
 from pycocotools.coco import COCO
 
-from lexiseg_client.formats import coco as coco_layout
+from lexiseg_labels.formats import coco as coco_layout
 from lexiseg_model.files.names import from_text
 from tests import coco, pictures
 from tests.integration.adapters.tools import ask_with

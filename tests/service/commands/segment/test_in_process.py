@@ -12,7 +12,7 @@ from lexiseg_service.commands.question import question_of
 from lexiseg_service.commands.segment.run import INTERRUPTED_STATUS, Ask, Job, segment_remaining
 from lexiseg_service.settings import Limits
 from tests import coco, pictures
-from tests.clients.formats import made
+from tests.labels.formats import made
 from tests.service.commands.command_line import CommandLine, written
 
 

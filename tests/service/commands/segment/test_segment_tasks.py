@@ -13,7 +13,7 @@ from PIL import Image
 from structlog.testing import capture_logs
 
 from lexiseg_client import Segment
-from lexiseg_client.segments import RunLengths
+from lexiseg_labels.segments import RunLengths
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.segmenter import Segmenter
@@ -28,7 +28,7 @@ from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import coco
-from tests.clients.formats import made
+from tests.labels.formats import made
 from tests.model.stand_in import ColourSegmenter, picture
 from tests.service.commands.command_line import CommandLine, written
 from tests.service.commands.listening import listening

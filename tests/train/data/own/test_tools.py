@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_client.formats import yolo
+from lexiseg_labels.formats import yolo
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.own.layouts import read_own

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_client.masks.polygons import Ring
-from lexiseg_client.segments import Answer, Segment, exportable, segment_rings
+from lexiseg_labels.masks.polygons import Ring
+from lexiseg_labels.segments import Answer, Segment, exportable, segment_rings
 
 
 def to_geojson(answer: Answer, *, simplify: float = 0.0, transform: Sequence[float] | None = None) -> dict[str, Any]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_client.errors import NoMasks
-from lexiseg_client.formats import annotation_tools, coco, files, geojson, pictures, tables, yolo
-from lexiseg_client.masks import png
-from lexiseg_client.segments import (
+from lexiseg_labels import libraries, pictures
+from lexiseg_labels.errors import NoMasks
+from lexiseg_labels.formats import annotation_tools, coco, geojson, yolo
+from lexiseg_labels.masks import png
+from lexiseg_labels.segments import (
     AnswerWarning,
     CacheUse,
     LabelMap,
@@ -29,9 +31,6 @@ from lexiseg_client.segments import (
     segment_of,
     timings_of,
 )
-
-if TYPE_CHECKING:
-    from lexiseg_client.images import ImageLike
 
 OPACITY = 0.5  # of colours on the image
 TEXTS = ("id", "image_id", "model", "model_digest", "task")  # members of the JSON that are strings
@@ -59,7 +58,7 @@ class Segmentation:
     confidence_png: bytes | None = field(default=None, repr=False)
     absent: tuple[str, ...] = ()  # requested labels that no segment has
     warnings: tuple[AnswerWarning, ...] = ()
-    image: ImageLike | None = field(default=None, repr=False, compare=False)
+    image: Any = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -129,7 +128,28 @@ class Segmentation:
             NoMasks: requested with mask="none".
             MissingLibrary: a library for this form is not installed.
         """
-        return files.save(self, Path(path))
+        path = Path(path)
+        content = self._encoded(path.suffix.lower())
+        if content is None:
+            expected = ", ".join([*pictures.WRITTEN, ".csv", ".geojson", ".json", ".txt", ".xml"])
+            raise ValueError(f"{path}: expected a suffix of {expected}, got {path.suffix or 'none'!r}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def _encoded(self, suffix: str) -> bytes | None:
+        """The answer in the form of a suffix; None: there is none."""
+        if suffix in pictures.WRITTEN:
+            return pictures.encoded(self.painted(), suffix)
+        name = Path(self.image).name if isinstance(self.image, (str, os.PathLike)) else "image"
+        texts: dict[str, Callable[[], str]] = {
+            ".csv": lambda: self.to_pandas().to_csv(index=False),
+            ".geojson": lambda: json.dumps(self.to_geojson()),
+            ".json": lambda: json.dumps(self.to_dict()),
+            ".txt": self.to_yolo,
+            ".xml": lambda: self.to_cvat(name),
+        }
+        return texts[suffix]().encode() if suffix in texts else None
 
     @property
     def request_id(self) -> str:
@@ -280,6 +300,6 @@ class Segmentation:
     to_label_studio = annotation_tools.to_label_studio
     to_cvat = annotation_tools.to_cvat
     to_geojson = geojson.to_geojson
-    to_fiftyone = coco.to_fiftyone
-    to_supervision = coco.to_supervision
-    to_pandas = tables.to_pandas
+    to_fiftyone = libraries.to_fiftyone
+    to_supervision = libraries.to_supervision
+    to_pandas = libraries.to_pandas

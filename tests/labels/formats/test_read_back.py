@@ -32,7 +32,7 @@ from lexiseg_train.data.outlines import outlined_scenes
 from lexiseg_train.data.own.layouts import read_own
 from lexiseg_train.data.read_scenes import read_instance_scenes
 from tests import coco
-from tests.clients.formats import made
+from tests.labels.formats import made
 
 Mask = NDArray[np.bool_]
 Answers = Mapping[str, Segmentation]  # by the name of the photograph

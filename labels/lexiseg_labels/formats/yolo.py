@@ -7,8 +7,8 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
-from lexiseg_client.masks.polygons import joined_contour
-from lexiseg_client.segments import Segment, exportable, segment_rings
+from lexiseg_labels.masks.polygons import joined_contour
+from lexiseg_labels.segments import Segment, exportable, segment_rings
 
 DECIMALS = 6  # 0.02 pixels in an image of 20,000
 VAL_SHARE = 10  # one image in 10 is for validation

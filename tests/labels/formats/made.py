@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_client import CacheUse, Segment, Segmentation, Timings
-from lexiseg_client.segments import RunLengths
+from lexiseg_labels.segments import RunLengths
 from lexiseg_model.masks.rle import encode_mask
 
 SIZE = (40, 60)

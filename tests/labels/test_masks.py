@@ -14,8 +14,8 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from lexiseg_client import Ring, UnreadableAnswer
-from lexiseg_client.masks import png, rle
-from lexiseg_client.masks.polygons import fill, joined_contour, rings_of, simplified
+from lexiseg_labels.masks import png, rle
+from lexiseg_labels.masks.polygons import fill, joined_contour, rings_of, simplified
 from lexiseg_model.masks.polygons import rings_of as rings_of_model
 from lexiseg_model.masks.rle import encode_mask
 from tests import coco as reference

@@ -11,9 +11,9 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_client.errors import NoMasks, UnreadableAnswer
-from lexiseg_client.masks import png, rle
-from lexiseg_client.masks.polygons import Ring, fill, rings_of, simplified
+from lexiseg_labels.errors import NoMasks, UnreadableAnswer
+from lexiseg_labels.masks import png, rle
+from lexiseg_labels.masks.polygons import Ring, fill, rings_of, simplified
 
 Mask: TypeAlias = NDArray[np.bool_]
 LabelMap: TypeAlias = NDArray[np.unsignedinteger]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_client.errors import UnreadableAnswer
+from lexiseg_labels.errors import UnreadableAnswer
 
 MAX_DIGITS = 7  # 35 bits
 FIRST_CHARACTER = 48  # "0"

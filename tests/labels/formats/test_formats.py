@@ -20,11 +20,11 @@ from PIL import Image
 from skimage.draw import polygon2mask
 
 from lexiseg_client import MissingLibrary, Segment
-from lexiseg_client.formats.annotation_tools import brush_runs, runs_of
-from tests.clients.formats import made
-from tests.clients.formats.made import MASKS, SIZE, answer
+from lexiseg_labels.formats.annotation_tools import brush_runs, runs_of
 from tests.command import ended
 from tests.integration.adapters.tools import FOLDER, SECONDS
+from tests.labels.formats import made
+from tests.labels.formats.made import MASKS, SIZE, answer
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=14))
 

@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_client.errors import MissingLibrary, NoViewer
-from lexiseg_client.formats.palette import colour
-from lexiseg_client.images import BinaryFile, file_bytes
-from lexiseg_client.masks import png
-from lexiseg_client.segments import LabelMap, Segment, best_masks
+from lexiseg_labels.errors import MissingLibrary, NoViewer
+from lexiseg_labels.masks import png
+from lexiseg_labels.palette import colour
+from lexiseg_labels.segments import LabelMap, Segment, best_masks
 
 OUTLINE = 0.35  # brightness of outlines relative to the overlay
 MAX_LABEL = 60  # characters of a label in a file name
@@ -141,17 +140,29 @@ def _open_by(opener: str, picture: bytes) -> None:
 
 
 def pixels_of(image: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Upright RGB pixels [H, W, 3] of an image; white if it cannot be read or its size differs. Needs Pillow."""
+    """Upright RGB pixels [H, W, 3] of an image; white if it cannot be read or its size differs. Needs Pillow.
+
+    Args:
+        image: a path, a file's bytes, pixels, or a Pillow image; of anything else nothing is read.
+        size: height, width.
+    """
     white = np.full((*size, 3), 255, np.uint8)
-    if importlib.util.find_spec("PIL") is None or isinstance(image, BinaryFile):  # a file was read to its end
+    if importlib.util.find_spec("PIL") is None:
         return white
+    try:
+        pixels = _rgb(image)
+    except (OSError, ValueError, SyntaxError, TypeError):  # not an image, or a file that is gone
+        return white
+    return white if pixels is None or pixels.shape[:2] != size else pixels
+
+
+def _rgb(image: Any) -> NDArray[np.uint8] | None:
     from PIL import Image, ImageOps  # an optional library
 
-    if isinstance(image, np.ndarray) and image.dtype == np.uint16:
-        image = (image >> 8).astype(np.uint8)
-    try:
-        with Image.open(io.BytesIO(file_bytes(image))) as picture:
-            pixels = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except (OSError, ValueError, SyntaxError):  # not an image with pixels of its own, or a file that is gone
-        return white
-    return pixels if pixels.shape[:2] == size else white
+    if isinstance(image, (str, os.PathLike, bytes, bytearray, memoryview)):
+        with Image.open(io.BytesIO(image) if isinstance(image, (bytes, bytearray, memoryview)) else image) as picture:
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    if isinstance(image, np.ndarray):
+        eight_bits = image >> 8 if image.dtype == np.uint16 else image * 255 if image.dtype == bool else image
+        image = Image.fromarray(np.squeeze(eight_bits.astype(np.uint8)))
+    return np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else None  # masks fit it as given

@@ -16,9 +16,9 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_client.masks import png
-from lexiseg_client.masks.polygons import joined_contour
-from lexiseg_client.segments import UNNAMED, Answer, Segment, exportable, segment_rings
+from lexiseg_labels.masks import png
+from lexiseg_labels.masks.polygons import joined_contour
+from lexiseg_labels.segments import UNNAMED, Answer, Segment, exportable, segment_rings
 
 LABELME_VERSION = "5.5.0"  # masks exist since 5.2
 BRUSH_WIDTHS = (3, 4, 8, 16)  # bits of a run length, as in Label Studio's own encoder

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_client.errors import UnreadableAnswer
+from lexiseg_labels.errors import UnreadableAnswer
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GRAY = 0

@@ -1,60 +1,48 @@
-"""Export to COCO annotations and to the detections of supervision and FiftyOne."""
+"""Segments as objects of other libraries: pandas, supervision, FiftyOne."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lexiseg_client.errors import MissingLibrary, NoMasks
-from lexiseg_client.segments import Answer, MaskOmitted, Segment
+from lexiseg_labels.errors import MissingLibrary
+from lexiseg_labels.formats.coco import prompt_fields
+from lexiseg_labels.segments import Answer, MaskOmitted
 
 if TYPE_CHECKING:
     import fiftyone
+    import pandas
     import supervision
 
-
-# The layout of a data set: one subset, and pictures, by whose path in IMAGES `file_name` calls them.
-ANNOTATIONS = "annotations/instances_default.json"
-IMAGES = "images"
+COLUMNS = ("id", "label", "class_index", "score", "area", "share", "x", "y", "width", "height")
+OPTIONAL = ("prompt_index", "mask_index", "quality", "is_thing", "track_id")  # columns where any segment has one
 
 
-def coco_annotations(segments: Sequence[Segment], image_id: int, first_id: int | None = None) -> list[dict[str, Any]]:
-    """See `Segmentation.to_coco`; annotation ids count from `first_id`, or are the segments' ids if None."""
-    return [
-        {
-            "id": segment.id if first_id is None else first_id + offset,
-            "image_id": image_id,
-            "category_id": 0 if segment.class_index is None else segment.class_index + 1,
-            "category_name": segment.label,
-            "segmentation": _shape(segment),
-            "area": segment.area,
-            "bbox": list(segment.bbox),
-            "iscrowd": 0,
-            "score": segment.score,
-            **_prompt_fields(segment),
-        }
-        for offset, segment in enumerate(segments)
+def to_pandas(answer: Answer) -> pandas.DataFrame:
+    """`pandas.DataFrame` with a row for each segment: label, score, area, share of the image, box; no masks.
+
+    Of a prompt's, a thing's and a track's columns those that any segment has a value for.
+
+    Raises:
+        MissingLibrary: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise MissingLibrary("pandas is not installed: pip install pandas") from None
+    pixels = answer.size[0] * answer.size[1]
+    optional = [name for name in OPTIONAL if any(getattr(segment, name) is not None for segment in answer.segments)]
+    rows = [
+        [
+            *(segment.id, segment.label, segment.class_index, segment.score, segment.area, segment.area / pixels),
+            *segment.bbox,
+            *(getattr(segment, name) for name in optional),
+        ]
+        for segment in answer.segments
     ]
-
-
-def _prompt_fields(segment: Segment) -> dict[str, Any]:
-    """Extra fields of a prompted segment; empty for other tasks."""
-    if segment.prompt_index is None:
-        return {}
-    return {"prompt_index": segment.prompt_index, "mask_index": segment.mask_index, "quality": segment.quality}
-
-
-def _shape(segment: Segment) -> Any:
-    if segment.rle is not None:
-        return segment.rle
-    if segment.polygons is None:
-        raise NoMasks('COCO annotations need run lengths or polygons: ask with mask="rle" or mask="polygon"')
-    if any(ring.holes for ring in segment.polygons):
-        raise NoMasks('a part of a mask has holes, which COCO polygons cannot express: ask with mask="rle"')
-    return [ring.exterior.reshape(-1).tolist() for ring in segment.polygons]
+    return pandas.DataFrame(rows, columns=[*COLUMNS, *optional])
 
 
 def to_supervision(answer: Answer) -> supervision.Detections:
@@ -76,7 +64,7 @@ def to_supervision(answer: Answer) -> supervision.Detections:
         return none
     has_tracks = all(segment.track_id is not None for segment in segments)
     has_masks = not any(isinstance(segment.shape, MaskOmitted) for segment in segments)
-    prompt_fields = [_prompt_fields(segment) for segment in segments]
+    prompts = [prompt_fields(segment) for segment in segments]
     return supervision.Detections(
         xyxy=np.array([segment.xyxy for segment in segments], np.float32),
         mask=np.stack([segment.shape.pixels() for segment in segments]) if has_masks else None,
@@ -85,10 +73,7 @@ def to_supervision(answer: Answer) -> supervision.Detections:
         tracker_id=np.array([segment.track_id for segment in segments]) if has_tracks else None,
         data={
             "class_name": np.array([segment.label or "" for segment in segments]),
-            **{
-                name: np.array([entry[name] for entry in prompt_fields])
-                for name in (prompt_fields[0] if all(prompt_fields) else ())
-            },
+            **{name: np.array([entry[name] for entry in prompts]) for name in (prompts[0] if all(prompts) else ())},
         },
     )
 

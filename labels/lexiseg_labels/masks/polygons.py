@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_client.errors import UnreadableAnswer
+from lexiseg_labels.errors import UnreadableAnswer
 
 Contour: TypeAlias = NDArray[np.int64]  # [n, 2] corners as x, y
 
