@@ -128,7 +128,7 @@ def winners(logits: NDArray[np.float32], axes: Axes, keep_probability: bool) -> 
 def outcome(
     logits: NDArray[np.float32], axes: Axes, n_classes: int, keep_probability: bool
 ) -> tuple[Winners, list[Rle]]:
-    """Take the arg-max and encode the run lengths of the classes in one call, as `tasks.outcome.outcome`.
+    """Take the arg-max and encode the run lengths of the classes in one call, as `tasks.pixels.outcome`.
 
     Args:
         logits: [K, h, w], contiguous.

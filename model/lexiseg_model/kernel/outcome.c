@@ -1,4 +1,4 @@
-/* From logits to an answer's labels and run lengths in one call: `lexiseg_model.tasks.outcome`.
+/* From logits to an answer's labels and run lengths in one call: `lexiseg_model.tasks.pixels`.
  *
  * One call for all steps: each return to Python between them would wait for the GIL and lose the CPU's cache. */
 #include "kernel.h"

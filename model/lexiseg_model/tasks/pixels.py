@@ -2,6 +2,10 @@
 
 With a long class list most regions are specks of absent classes. So a card may have a `ThingBelief`: a logistic model
 of how likely a region is a whole thing, from its mean probability, area and the presence of its class in the image.
+
+The rules of a card, for things and for scores, are logistic models in tensor operations, of which a browser runs
+graphs: N regions or segments have mean probabilities [N], shares of the image [N] and logits of their classes'
+presence [N].
 """
 
 from __future__ import annotations
@@ -10,18 +14,41 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.kernel import library
+from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.masks.regions import Regions, split, sum_by_region
+from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.tasks import beliefs
 from lexiseg_model.tasks.options import Query
-from lexiseg_model.tasks.outcome import Calibration, Pieces, outcome, segmentation
-from lexiseg_model.types import Segmentation, Task, ThingBelief, Vocabulary
+from lexiseg_model.types import (
+    LabelMap,
+    Rle,
+    ScoreRule,
+    Segment,
+    Segmentation,
+    Task,
+    ThingBelief,
+    Vocabulary,
+)
 from lexiseg_model.vocabulary.scoring import Scored, score
 
 MIN_INSTANCE = 0.0005  # of the picture; smaller regions are specks of the label map
+MIN_PROBABILITY = 1e-6  # keeps log-odds finite
+MAX_LOGIT = 50.0  # of a score
+MIN_SHARE = 1e-6  # keeps the logarithms of a region finite
+
+
+class Outcome(NamedTuple):
+    """As `Winners`, where votes of the background may be incomplete; and the RLEs of the classes."""
+
+    labels: LabelMap
+    votes: NDArray[np.float64]
+    probability: NDArray[np.float32] | None
+    rles: list[Rle]
 
 
 class RegionVotes(NamedTuple):
@@ -33,6 +60,37 @@ class RegionVotes(NamedTuple):
     regions: Regions
     votes: NDArray[np.float64]
     presence: NDArray[np.float64]
+
+
+class Pieces(NamedTuple):
+    """Disjoint parts of a picture that may become segments.
+
+    `labels` [H, W]: the piece of each pixel, `len(owner)` or more for the background; `owner` [N] each piece's class;
+    `votes` [N] or longer, the sum over a piece's pixels of their probability; `probability` [H, W] of each pixel's
+    winner, when asked for; `rles` of the pieces, where they are known.
+    """
+
+    labels: LabelMap
+    owner: NDArray[np.int64]
+    votes: NDArray[np.float64]
+    probability: NDArray[np.float32] | None
+    rles: list[Rle] | None = None
+
+
+class Calibration(NamedTuple):
+    """The card's rule for scores, and the logit of each class, [K], to be anywhere in the image."""
+
+    rule: ScoreRule
+    presence: NDArray[np.float64]
+
+    def scores(
+        self, owner: NDArray[np.int64], probability: NDArray[np.float64], area: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the scores [N], 0..1, of segments of classes `owner` [N], by mean probabilities and shares."""
+        numbers = (self.presence[owner], probability, np.float64(len(self.presence)), area)
+        presence, mean, n_classes, share = (torch.tensor(each, dtype=torch.float64) for each in numbers)
+        scores: NDArray[np.float64] = segment_scores(score_weights(self.rule), presence, mean, n_classes, share).numpy()
+        return scores
 
 
 def semantic(query: Query) -> Segmentation:
@@ -66,24 +124,84 @@ def connected_regions(task: Task, query: Query) -> Segmentation:
     if rule is not None and query.options.steady is None:
         parts = RegionVotes(regions, votes, _presence(query))
         is_thing = np.isin(regions.owner, _things(query.vocabulary))
-        regions, votes, _ = without(parts, is_thing & (thing_probability(parts, rule) < rule.least))
+        regions, votes, _ = _without(parts, is_thing & (_things_of_regions(parts, rule) < rule.least))
     kept = probability if query.options.keep_probability else None
     return segmentation(task, Pieces(regions.labels, regions.owner, votes, kept), query, _calibration(query, scored))
 
 
-def thing_probability(parts: RegionVotes, rule: ThingBelief) -> NDArray[np.float64]:
+def outcome(logits: Tensor, size: tuple[int, int], n_classes: int, keep_probability: bool = False) -> Outcome:
+    """Upsample logits, find the winner of each pixel, and encode the masks of the classes.
+
+    Args:
+        logits: [K, h, w] of the classes, and of the background if there is one row more.
+        size: (H, W) of the answer.
+        n_classes: how many classes.
+        keep_probability: also give the probability of every pixel's winner.
+    """
+    if library.ready() and not logits.is_cuda:
+        numbers = logits.float().contiguous().numpy(force=True)
+        places = axes((logits.shape[1], logits.shape[2]), size)
+        won, rles = library.outcome(numbers, places, n_classes, keep_probability)
+        return Outcome(*won, rles)
+    plain = winners(logits, size, keep_probability)
+    return Outcome(*plain, encode_label_map(plain.labels, n_classes))
+
+
+def segmentation(task: Task, pieces: Pieces, query: Query, calibration: Calibration | None = None) -> Segmentation:
+    """Make a segment of every piece that has pixels and reaches its threshold, in the order of the pieces.
+
+    Without a calibration, and for a class without words, its score is the mean of its pixels' probability. The card's
+    threshold holds only where pixels may be background, and not in a video: dropping in single frames would flicker.
+    `is_thing` is null in the task semantic.
+    """
+    options = query.options
+    drops = query.vocabulary.background is not None and options.steady is None
+    segments: list[Segment] = []
+    pieces_of: list[int] = []  # of each segment
+    n = len(pieces.owner)
+    rles = encode_label_map(pieces.labels, n) if pieces.rles is None else pieces.rles
+    areas = np.array([rle.area for rle in rles[:n]], np.float64)
+    means = pieces.votes[:n] / areas.clip(1)
+    calibrated = means if calibration is None else calibration.scores(pieces.owner, means, areas / pieces.labels.size)
+    for piece, (index, rle) in enumerate(zip(pieces.owner.tolist(), rles, strict=True)):
+        entry = query.vocabulary.classes[index]
+        if not rle.area:
+            continue
+        score, default = float(means[piece]), 0.0
+        if calibration is not None and entry.texts:  # presence is learned for words, not for examples
+            score = float(calibrated[piece])
+            default = calibration.rule.threshold if drops else 0.0
+        if score < options.min_score(entry.threshold, default):
+            continue
+        is_thing = None if task == "semantic" else entry.thing is not False
+        segments.append(Segment(len(segments) + 1, entry.name, index, score, rle, is_thing))
+        pieces_of.append(piece)
+    size = (pieces.labels.shape[0], pieces.labels.shape[1])
+    # Tracking in a video compares the maps of two frames.
+    label_map: LabelMap = np.zeros((0, 0), np.uint8)
+    if options.keep_label_map or options.steady is not None:
+        label_map = _laid_out(pieces.labels, pieces_of)
+    return Segmentation(size, task, tuple(segments), label_map, pieces.probability)
+
+
+def _laid_out(labels: LabelMap, pieces_of: list[int]) -> LabelMap:
+    """Replace pieces by segment ids, in the smallest type that holds every id; the background is 0."""
+    ids: LabelMap = np.zeros(np.iinfo(labels.dtype).max + 1, np.uint8 if len(pieces_of) < 256 else np.uint16)
+    ids[pieces_of] = np.arange(1, len(pieces_of) + 1)
+    return ids[labels]
+
+
+def _things_of_regions(parts: RegionVotes, rule: ThingBelief) -> NDArray[np.float64]:
     """Probability [N] that each region is a whole thing of its class."""
     labels, owner = parts.regions.labels, parts.regions.owner
     n = len(owner)
     areas = np.bincount(labels.reshape(-1), minlength=n + 1)[:n]
     numbers = (parts.presence[owner], parts.votes[:n] / areas.clip(1), areas / labels.size)
-    probability: NDArray[np.float64] = beliefs.thing_probability(
-        beliefs.thing_weights(rule), *map(torch.from_numpy, numbers)
-    ).numpy()
+    probability: NDArray[np.float64] = thing_probability(thing_weights(rule), *map(torch.from_numpy, numbers)).numpy()
     return probability
 
 
-def without(parts: RegionVotes, dropped: NDArray[np.bool_]) -> RegionVotes:
+def _without(parts: RegionVotes, dropped: NDArray[np.bool_]) -> RegionVotes:
     """The regions that are not dropped [N], in their order; pixels of dropped ones are background."""
     remaining = np.flatnonzero(~dropped)
     number = np.full(len(dropped) + 1, len(remaining), np.uint16)
@@ -128,3 +246,32 @@ def _scored(query: Query) -> Scored:
     """Logits [K, h, w] of the classes that compete, and with a background its own."""
     query.check_vocabulary()
     return score(query.segmenter, query.features, query.vocabulary, query.bank, query.refine, query.options.steady)
+
+
+def score_weights(rule: ScoreRule) -> Tensor:
+    """The weights [5] float64 of `segment_scores`."""
+    return torch.tensor([rule.presence, rule.probability, rule.classes, rule.area, rule.bias], dtype=torch.float64)
+
+
+def segment_scores(weights: Tensor, presence: Tensor, probability: Tensor, n_classes: Tensor, area: Tensor) -> Tensor:
+    """Scores [N] in 0..1 of segments in a request of `n_classes` []; float64."""
+    odds = probability.clamp(MIN_PROBABILITY, 1 - MIN_PROBABILITY).logit()
+    inputs = (presence, odds, n_classes.log(), area.log(), torch.ones_like(n_classes))
+    logits = torch.stack([weight * each.expand_as(odds) for weight, each in zip(weights, inputs, strict=True)]).sum(0)
+    return logits.clamp(-MAX_LOGIT, MAX_LOGIT).sigmoid()
+
+
+def thing_weights(rule: ThingBelief) -> Tensor:
+    """The weights [4] float64 of `thing_probability`."""
+    return torch.tensor([rule.probability, rule.area, rule.presence, rule.bias], dtype=torch.float64)
+
+
+def thing_evidence(presence: Tensor, probability: Tensor, area: Tensor) -> Tensor:
+    """Logarithms [N, 3] of mean probability, share of the image, and the presence of the class in 0..1."""
+    shares = (each.clamp_min(MIN_SHARE).log() for each in (probability, area))
+    return torch.stack([*shares, F.logsigmoid(presence)], 1)
+
+
+def thing_probability(weights: Tensor, presence: Tensor, probability: Tensor, area: Tensor) -> Tensor:
+    """Probability [N] that each region is a whole thing of its class; float64."""
+    return (thing_evidence(presence, probability, area) @ weights[:3] + weights[3]).sigmoid()

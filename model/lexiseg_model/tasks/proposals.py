@@ -19,7 +19,7 @@ from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.upsample import contest
 from lexiseg_model.segmenter import Detection, NamedMasks, guide_of, proposing
 from lexiseg_model.tasks.options import Query
-from lexiseg_model.tasks.outcome import Pieces, segmentation
+from lexiseg_model.tasks.pixels import Pieces, segmentation
 from lexiseg_model.types import LabelMap, Segmentation, Task, Vocabulary
 from lexiseg_model.vocabulary.scoring import score_regions
 

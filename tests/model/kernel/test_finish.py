@@ -16,7 +16,7 @@ from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import Winners, winners
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.tasks import segment
-from lexiseg_model.tasks.outcome import Outcome, outcome
+from lexiseg_model.tasks.pixels import Outcome, outcome
 from lexiseg_model.types import ClassEntry, Vocabulary
 from tests.kernel import both_ways
 from tests.model.masks.test_upsample import CASES

@@ -13,7 +13,7 @@ from torch import Tensor
 from lexiseg_model import tasks
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Proposals
-from lexiseg_model.tasks.beliefs import evidence
+from lexiseg_model.tasks.pixels import thing_evidence
 from lexiseg_model.types import Background, ClassEntry, PanopticRule, Segmentation, Task, ThingBelief
 from tests.model.stand_in import BACKGROUND_LOGIT, SCALE, ColourSegmenter
 from tests.model.tasks.asking import ALL, PROPOSALS, ask, described, features_of, stacked, vocabulary
@@ -149,7 +149,7 @@ def test_evidence_is_probability_area_and_presence_as_logarithms() -> None:
 
     half, sure, hardly = (math.log(share) for share in (0.5, 1 / (1 + math.exp(-3)), 1 / (1 + math.exp(2))))
     expected = [[half, half, sure], [half, math.log(1 / 8), hardly]]
-    np.testing.assert_allclose(evidence(presence, probability, area), expected)
+    np.testing.assert_allclose(thing_evidence(presence, probability, area), expected)
 
 
 @pytest.mark.parametrize("task", ["instance", "panoptic"])

@@ -15,7 +15,7 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.methods.tiny.words import familiar as familiar_words
 from lexiseg_model.methods.tiny.words.text_tower import TOKENS, WIDTH, MiniLM, pooled
-from lexiseg_model.tasks import beliefs
+from lexiseg_model.tasks.pixels import score_weights, segment_scores, thing_probability, thing_weights
 from lexiseg_model.vocabulary import examples
 from lexiseg_model.vocabulary.scoring import relief
 
@@ -137,11 +137,11 @@ class SegmentScores(nn.Module):
 
     def __init__(self, rule: types.ScoreRule | None) -> None:
         super().__init__()
-        self.register_buffer("rule", torch.zeros(5).double() if rule is None else beliefs.score_weights(rule))
+        self.register_buffer("rule", torch.zeros(5).double() if rule is None else score_weights(rule))
 
     def forward(self, whole: Tensor, owner: Tensor, probability: Tensor, area: Tensor) -> tuple[Tensor]:
         n_classes = torch.ones_like(whole).double().sum() - 1
-        return (beliefs.scores(self.rule, whole.double()[owner], probability, n_classes, area),)
+        return (segment_scores(self.rule, whole.double()[owner], probability, n_classes, area),)
 
 
 class Things(nn.Module):
@@ -151,10 +151,10 @@ class Things(nn.Module):
 
     def __init__(self, rule: types.ThingBelief | None) -> None:
         super().__init__()
-        self.register_buffer("rule", torch.zeros(4).double() if rule is None else beliefs.thing_weights(rule))
+        self.register_buffer("rule", torch.zeros(4).double() if rule is None else thing_weights(rule))
 
     def forward(self, presence: Tensor, owner: Tensor, probability: Tensor, area: Tensor) -> tuple[Tensor]:
-        return (beliefs.thing_probability(self.rule, presence.double()[owner], probability, area),)
+        return (thing_probability(self.rule, presence.double()[owner], probability, area),)
 
 
 class Means(nn.Module):

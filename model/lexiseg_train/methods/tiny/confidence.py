@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.tasks import segment
-from lexiseg_model.tasks.beliefs import score_weights
+from lexiseg_model.tasks.pixels import score_weights
 from lexiseg_model.types import Background, ClassEntry, ScoreRule, Segment, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from lexiseg_model.vocabulary.class_names import BACKGROUND
