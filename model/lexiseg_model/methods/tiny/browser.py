@@ -23,6 +23,7 @@ from lexiseg_model.methods.tiny.browser_graphs import Reading
 from lexiseg_model.methods.tiny.browser_parts import browser_parts
 from lexiseg_model.methods.tiny.prompt_maps import HEADS
 from lexiseg_model.methods.tiny.proposals import proposing, search, windows
+from lexiseg_model.methods.tiny.resizing import KEPT
 from lexiseg_model.methods.tiny.settings import ProposalSettings
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import TOKENIZER, WIDTH, tower_folder
@@ -144,7 +145,7 @@ def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
         },
         "smoothing": types.DEFAULT_SMOOTHING,
         "regions": {"min_share": pixels.MIN_INSTANCE},
-        "looks": {"largest": closer_look.KEPT, "cached": closer_look.MAX_LOOKS},
+        "looks": {"largest": KEPT, "cached": closer_look.MAX_LOOKS},
         "prompts": {"max_answers": negative_points.MAX_ANSWERS, "certain": point_rules.CERTAIN},
         "proposals": _proposals(model.settings.proposals),
     }

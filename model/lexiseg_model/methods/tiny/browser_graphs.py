@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from lexiseg_model import types
 from lexiseg_model.methods.tiny import by_example
-from lexiseg_model.methods.tiny.network import STRIDE, TinyNetwork, log_presence
-from lexiseg_model.methods.tiny.pixel_scores import EXCLUDED, SUREST, mask_means
+from lexiseg_model.methods.tiny.network import EXCLUDED, STRIDE, SUREST, TinyNetwork, log_presence, mask_means
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.methods.tiny.words import familiar as familiar_words

@@ -11,10 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.features import Features, Plan
@@ -25,7 +22,6 @@ from lexiseg_model.methods.tiny.settings import LookRule
 from lexiseg_model.resources.lru import Lru
 from lexiseg_model.types import Point, Prompt
 
-KEPT = 2  # largest side of the kept picture, in sides of the network's input
 MAX_LOOKS = 4  # crops cached with an image, 1.5 MB each
 MIN_SIDE = 64.0  # pixels of the network's input; the smallest crop has the area of such a square
 NOWHERE = -8.0  # logits outside the crop
@@ -45,17 +41,6 @@ class Crop(NamedTuple):
     @property
     def size(self) -> Size:
         return self.bottom - self.top, self.right - self.left
-
-
-def kept_picture(rgb: NDArray[np.uint8], tile: Size) -> NDArray[np.uint8]:
-    """A copy of the image [H, W, 3], shrunk to KEPT times the sides of its tile if it is larger."""
-    height, width = (KEPT * side for side in tile)
-    if height * width >= rgb.shape[0] * rgb.shape[1]:
-        return rgb.copy()
-    # Every request pays for this: area averaging only where it matters.
-    is_near = 2 * height >= rgb.shape[0] and 2 * width >= rgb.shape[1]
-    method = cv2.INTER_LINEAR if is_near else cv2.INTER_AREA
-    return np.asarray(cv2.resize(rgb, (width, height), interpolation=method), np.uint8)
 
 
 def cells_of(whole: Features) -> Size:

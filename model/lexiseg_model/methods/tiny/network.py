@@ -3,18 +3,24 @@
 The decoder is separable: a filter per channel, then a product over channels. It sees the trunk's pyramid, the maps
 that ImageNet's classifier reads, and their mean over the image. The network also outputs one vector for the whole
 image, whose cosine with a text predicts whether the class is present.
+
+A class's score in a cell is the scaled cosine with its text, plus the log presence in the whole image; a class with
+several texts has the score of its best one.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model.methods.tiny.trunk import HEAD, WIDTHS, Trunk
+from lexiseg_model.segmenter import Excluded, TextBank
 
 STRIDE = 4  # pixels of the input per cell of the pixel map
 DECODER = 128  # channels
@@ -23,6 +29,9 @@ TEXT_WIDTH = 384  # of rows of the text tower
 PRESENCE_FLOOR = -6.0  # log probability; bounds the penalty of an absent class, so that pixels can overrule the image
 EVIDENCE = 256  # hidden channels of the evidence head
 COARSE_LEVEL = 2  # of the pyramid, stride 16
+SUREST = 0.01  # share of the pixels, the most probable ones, whose probabilities enter the presence of a class
+EXCLUDED = -50.0  # logit of a cell that a class does not get
+CHUNK = 64  # classes in one product, which bounds memory for many synonyms
 
 
 class ImageFeatures(NamedTuple):
@@ -131,3 +140,35 @@ class TinyNetwork(nn.Module):
         flat = cells.flatten(-2)
         evidence = torch.logsumexp(texts @ flat, -1) - math.log(flat.shape[-1])
         return self.presence_log_scale.exp() * whole + evidence + self.presence_bias
+
+
+def best_per_class(pixels: Tensor, bank: TextBank, added: Tensor, scale: float) -> Tensor:
+    """Scores [K, h, w] of embeddings [96, h, w]: scaled cosine plus `added` [T], of the best text of each class."""
+    best = []
+    first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
+    for start in range(0, bank.n_classes, CHUNK):
+        end = min(start + CHUNK, bank.n_classes)
+        texts = slice(first[start], first[end])
+        # [t, 96] x [96, h*w] -> [t, h*w]
+        # Added in place: `addmm` would first expand it to a map for each text.
+        scores = (bank.vectors[texts] * scale).mm(pixels.flatten(1)).add_(added[texts, None])
+        if len(scores) > end - start:
+            inside = pairwise(first[start : end + 1] - first[start])
+            scores = torch.stack([scores[a:b].amax(0) for a, b in inside])
+        best.append(scores.view(end - start, *pixels.shape[1:]))
+    return best[0] if len(best) == 1 else torch.cat(best)
+
+
+def is_excluded(pixels: Tensor, excluded: Excluded) -> Tensor:
+    """Which of the embeddings [96, n] a class does not get: [n] bool."""
+    negative = excluded.negatives @ pixels  # [N, 96] x [96, n]
+    is_like = (negative >= excluded.bound[:, None]).any(0)
+    return is_like & (negative.amax(0) > (excluded.examples @ pixels).amax(0))
+
+
+def mask_means(masks: Tensor, pixels: Tensor) -> Tensor:
+    """Mean embeddings [N, 96] under masks, logits [N, a, b], of [96, h, w]; an empty mask counts its highest cell."""
+    cells = F.interpolate(masks.to(pixels)[:, None], size=pixels.shape[1:], mode="bilinear")[:, 0].flatten(1)
+    inside = (cells > 0) | (cells == cells.amax(1, keepdim=True))
+    weights = inside / inside.sum(1, keepdim=True)
+    return weights @ pixels.flatten(1).T  # [N, h*w] x [h*w, 96]

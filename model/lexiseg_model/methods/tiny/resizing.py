@@ -1,4 +1,4 @@
-"""Shapes of the network's input for images of any size, and resizing of images to them."""
+"""What an image becomes for the network: its input, and a larger picture for a closer look at small objects."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.types import InputSize
+
+KEPT = 2  # largest side of the kept picture, in sides of the network's input
 
 
 def input_shape(size: tuple[int, int], limits: InputSize, max_side: int | None) -> tuple[int, int]:
@@ -24,6 +26,17 @@ def resize_to(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8
     smaller = size[0] * size[1] < rgb.shape[0] * rgb.shape[1]
     resized = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
     return np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)
+
+
+def kept_picture(rgb: NDArray[np.uint8], tile: tuple[int, int]) -> NDArray[np.uint8]:
+    """A copy of the image [H, W, 3], shrunk to KEPT times the sides of its tile if it is larger."""
+    height, width = (KEPT * side for side in tile)
+    if height * width >= rgb.shape[0] * rgb.shape[1]:
+        return rgb.copy()
+    # Every request pays for this: area averaging only where it matters.
+    is_near = 2 * height >= rgb.shape[0] and 2 * width >= rgb.shape[1]
+    method = cv2.INTER_LINEAR if is_near else cv2.INTER_AREA
+    return np.asarray(cv2.resize(rgb, (width, height), interpolation=method), np.uint8)
 
 
 def halved(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -24,8 +24,17 @@ from lexiseg_model.methods.tiny import by_example, closer_look
 from lexiseg_model.methods.tiny.closer_look import Crop, cells_of
 from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, NormaliseColours, PromptGraphs, prompt_parts
 from lexiseg_model.methods.tiny.mask_rules import Palette, palette, worth
-from lexiseg_model.methods.tiny.network import STRIDE, ImageFeatures, TinyNetwork, log_presence
-from lexiseg_model.methods.tiny.pixel_scores import EXCLUDED, SUREST, best_per_class, is_excluded, mask_means
+from lexiseg_model.methods.tiny.network import (
+    EXCLUDED,
+    STRIDE,
+    SUREST,
+    ImageFeatures,
+    TinyNetwork,
+    best_per_class,
+    is_excluded,
+    log_presence,
+    mask_means,
+)
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompting import (
     before_corrections,
@@ -35,7 +44,7 @@ from lexiseg_model.methods.tiny.prompting import (
     refine_by_colours,
 )
 from lexiseg_model.methods.tiny.proposals.proposing import propose
-from lexiseg_model.methods.tiny.resizing import buckets, halved, input_shape, resize_to
+from lexiseg_model.methods.tiny.resizing import buckets, halved, input_shape, kept_picture, resize_to
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.trunk import normalised
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, cast_weights, fold_batch_norms, read_networks
@@ -114,7 +123,7 @@ class TinySegmenter(Exportable, TorchPass):
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
         size = picture_size(rgb)
         height, width = input_shape(size, self.card.input, options.max_side)
-        picture = None if self._head is None else closer_look.kept_picture(rgb, (height, width))
+        picture = None if self._head is None else kept_picture(rgb, (height, width))
         return Plan(size, resize_to(rgb, (height, width))[None], picture=picture)
 
     @torch.inference_mode()
