@@ -1,10 +1,9 @@
-"""A real redis-server of one test, and a proxy in front of it that delays or talks nonsense."""
+"""A real redis-server of one test, and a proxy in front of it that may talk nonsense."""
 
 import signal
 import socket
 import subprocess
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -12,9 +11,7 @@ from typing import Literal
 import redis
 
 from loadtests.ports import free_port
-
-TO_START = 20.0  # seconds; it needs a hundredth
-
+from tests.waiting import SOON, until
 
 class RedisServer:
     """Started on a free port, without a disk; a `durable` one has what it was told before it was killed."""
@@ -33,16 +30,14 @@ class RedisServer:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         command += ["--appendonly", self._appendonly]
         self._process = subprocess.Popen([*command, "--dir", str(self._folder)], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + TO_START
         with redis.Redis(port=self.port) as client:
-            while True:
-                try:
-                    client.ping()
-                    return
-                except redis.RedisError:
-                    assert time.monotonic() < deadline, "redis-server does not answer"
-                    assert self._process.poll() is None, "redis-server has ended"
-                    time.sleep(0.02)
+            until(lambda: self._answers(client), told=lambda: "redis-server does not answer")
+
+    def _answers(self, client: redis.Redis) -> bool:
+        assert self._process.poll() is None, "redis-server has ended"
+        with suppress(redis.RedisError):
+            return bool(client.ping())
+        return False
 
     def pause(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
@@ -52,16 +47,15 @@ class RedisServer:
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait(TO_START)
+        self._process.wait(SOON)
 
 
 class Proxy:
-    """Forwards to a port; `mode` and `delay` may change at any time. `calls` counts what clients have sent."""
+    """Forwards to a port; `mode` may change at any time. `calls` counts what clients have sent."""
 
     def __init__(self, port: int) -> None:
         self._target = port
         self.mode: Literal["forward", "nonsense"] = "forward"
-        self.delay = 0.0
         self.calls = 0
         self._sockets: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -91,7 +85,6 @@ class Proxy:
         with suppress(OSError):
             while sent := client.recv(65536):
                 self.calls += 1
-                time.sleep(self.delay)
                 if self.mode == "nonsense":
                     client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
                 else:

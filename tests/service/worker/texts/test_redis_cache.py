@@ -241,17 +241,12 @@ def pause(server: RedisServer, proxy: Proxy) -> Callable[[], None]:
     return server.resume
 
 
-def slow(server: RedisServer, proxy: Proxy) -> Callable[[], None]:
-    proxy.delay = 10 * SHORT
-    return lambda: setattr(proxy, "delay", 0.0)
-
-
 def nonsense(server: RedisServer, proxy: Proxy) -> Callable[[], None]:
     proxy.mode = "nonsense"
     return lambda: setattr(proxy, "mode", "forward")
 
 
-@pytest.mark.parametrize("fall_ill", [kill, pause, slow, nonsense])
+@pytest.mark.parametrize("fall_ill", [kill, pause, nonsense])
 def test_a_sick_redis_is_left_alone_and_found_again(
     fall_ill: Callable[[RedisServer, Proxy], Callable[[], None]], server: RedisServer, proxy: Proxy
 ) -> None:
