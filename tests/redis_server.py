@@ -13,6 +13,7 @@ import redis
 from loadtests.ports import free_port
 from tests.waiting import SOON, until
 
+
 class RedisServer:
     """Started on a free port, without a disk; a `durable` one has what it was told before it was killed."""
 

@@ -1,9 +1,7 @@
 """HAProxy with deploy/edge/haproxy.cfg in front of a gateway, for tests."""
 
 import os
-import socket
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,10 +9,11 @@ from pathlib import Path
 
 import httpx
 
+from loadtests.ports import free_port
 from tests.integration.server import ROOT
+from tests.waiting import SOON, until
 
 CONFIGURATION = ROOT / "deploy" / "edge" / "haproxy.cfg"
-PATIENCE = 60.0  # seconds; nothing here takes a third of it
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Edge:
 
     def metric(self, name: str) -> float:
         """A value of HAProxy's exporter, as `haproxy_up{proxy="rest"}`."""
-        text = httpx.get(f"http://127.0.0.1:{self.metrics}/metrics", timeout=PATIENCE).text
+        text = httpx.get(f"http://127.0.0.1:{self.metrics}/metrics", timeout=SOON).text
         return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
     @property
@@ -62,25 +61,17 @@ def started(
             stderr=output,
         )
     try:
-        deadline = time.monotonic() + PATIENCE
-        while not answers(f"https://127.0.0.1:{ports.http}" if "EDGE_TLS" in settings else ports.url):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
+        url = f"https://127.0.0.1:{ports.http}" if "EDGE_TLS" in settings else ports.url
+        until(lambda: answers(url) or process.poll() is not None, told=log.read_text)
+        assert process.poll() is None, log.read_text()
         yield ports
     finally:
         process.terminate()
-        process.wait(PATIENCE)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+        process.wait(SOON)
 
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/readyz", timeout=PATIENCE, verify=False).status_code == 200
+        return httpx.get(f"{url}/readyz", timeout=SOON, verify=False).status_code == 200
     except httpx.TransportError:
         return False

@@ -22,9 +22,9 @@ from loadtests import http2
 from tests import pictures
 from tests.deploy.monitoring.files import OF_EXPORTERS
 from tests.http_server import Quiet, serving
-from tests.integration.edge import CONFIGURATION, PATIENCE, Edge, started
+from tests.integration.edge import CONFIGURATION, Edge, started
 from tests.integration.server import Server, form
-from tests.waiting import until
+from tests.waiting import SOON, until
 
 IMAGE = pictures.encoded(pictures.small("china", 160), "JPEG")
 MAX_OF_ONE_ADDRESS = 200
@@ -39,11 +39,11 @@ def edge(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
 
 
 def test_questions_of_both_protocols_pass(edge: Edge) -> None:
-    rest = httpx.post(f"{edge.url}/segment", files=form(IMAGE, "sky", "building"), timeout=PATIENCE)
+    rest = httpx.post(f"{edge.url}/segment", files=form(IMAGE, "sky", "building"), timeout=SOON)
     classes = [pb.Class(name=name) for name in ("sky", "building")]
     with grpc.insecure_channel(f"127.0.0.1:{edge.grpc}") as channel:
         answer = SegmentationStub(channel).Segment(
-            pb.SegmentRequest(image=pb.Image(content=IMAGE), classes=classes), timeout=PATIENCE
+            pb.SegmentRequest(image=pb.Image(content=IMAGE), classes=classes), timeout=SOON
         )
 
     assert rest.status_code == 200
@@ -57,11 +57,11 @@ def test_each_small_frame_of_a_video_is_answered_before_the_next_one_comes(edge:
         yield pb.SegmentVideoRequest(config=pb.StreamConfig(classes=[pb.Class(name="sky")]))
         for _ in range(3):
             yield pb.SegmentVideoRequest(frame=frame)
-            answered.acquire(timeout=PATIENCE)
+            answered.acquire(timeout=SOON)
 
     frames = []
     with grpc.insecure_channel(f"127.0.0.1:{edge.grpc}") as channel:
-        for answer in SegmentationStub(channel).SegmentVideo(messages(), timeout=PATIENCE):
+        for answer in SegmentationStub(channel).SegmentVideo(messages(), timeout=SOON):
             frames.append(answer.frame_id)
             answered.release()
 
@@ -89,7 +89,7 @@ def test_the_frames_of_a_stream_reach_its_gateway_among_several(tmp_path: Path) 
         (tmp_path / "two.cfg").write_text(CONFIGURATION.read_text().replace(template, servers))
         with (
             started(addresses[0], addresses[0], tmp_path / "log", tmp_path / "two.cfg") as edge,
-            httpx.Client(base_url=edge.url, timeout=PATIENCE) as client,
+            httpx.Client(base_url=edge.url, timeout=SOON) as client,
         ):
             until(lambda: edge.metric('haproxy_backend_active_servers{proxy="gateways_rest"}') == 2)
             others = [client.get("/v1/models") for _ in range(4)]
@@ -116,7 +116,7 @@ def test_rest_is_asked_under_names_of_the_edge_alone(names: str, tmp_path: Path)
 
 
 def asked_under(host: str, edge: Edge) -> httpx.Response:
-    return httpx.get(f"{edge.url}/v1/models", headers={"Host": host}, timeout=PATIENCE)
+    return httpx.get(f"{edge.url}/v1/models", headers={"Host": host}, timeout=SOON)
 
 
 def test_requests_that_do_not_go_on_are_ended_and_never_reach_the_service(edge: Edge) -> None:
@@ -124,14 +124,14 @@ def test_requests_that_do_not_go_on_are_ended_and_never_reach_the_service(edge: 
     with ExitStack() as connections:
         slow = []
         for beginning in (head, head + b"Content-Length: 1000\r\n\r\n"):
-            slow.append(connections.enter_context(socket.create_connection(("127.0.0.1", edge.http), PATIENCE)))
+            slow.append(connections.enter_context(socket.create_connection(("127.0.0.1", edge.http), SOON)))
             slow[-1].sendall(beginning)
-        assert httpx.get(f"{edge.url}/livez", timeout=PATIENCE).status_code == 200
+        assert httpx.get(f"{edge.url}/livez", timeout=SOON).status_code == 200
         assert [each.recv(100)[:12] for each in slow] == [b"HTTP/1.1 408"] * 2
 
 
 def test_a_body_larger_than_any_request_is_refused(edge: Edge) -> None:
-    with socket.create_connection(("127.0.0.1", edge.http), PATIENCE) as large:
+    with socket.create_connection(("127.0.0.1", edge.http), SOON) as large:
         large.sendall(b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000000\r\n\r\n" + bytes(40_000))
         assert large.recv(100).startswith(b"HTTP/1.1 413")
 
@@ -142,7 +142,7 @@ def test_one_address_has_a_bound_of_connections(edge: Edge) -> None:
     try:
         for _ in range(MAX_OF_ONE_ADDRESS + 20):
             try:
-                held.append(socket.create_connection(("127.0.0.1", edge.http), PATIENCE))
+                held.append(socket.create_connection(("127.0.0.1", edge.http), SOON))
             except ConnectionResetError:
                 n_ended += 1
         n_ended += sum(map(is_ended, held))
@@ -162,7 +162,7 @@ def unfinished(
     headers = {"content-type": "application/grpc", "te": "trailers"} if path == SEGMENT else of_rest
     with ExitStack() as connections:
         for _ in range(n_connections):
-            connection = socket.create_connection(("127.0.0.1", port), PATIENCE, (address, 0))
+            connection = socket.create_connection(("127.0.0.1", port), SOON, (address, 0))
             connections.enter_context(connection).sendall(http2.unfinished(n_streams, path, headers, body))
         yield
 
@@ -175,10 +175,10 @@ def test_a_thousand_unfinished_requests_of_one_address_leave_the_service_to_othe
     before = requests_refused(edge, "rest")
     with unfinished(edge.http, 10, http2.MAX_STREAMS, "/segment", bytes(20_480)):
         until(lambda: requests_refused(edge, "rest") - before >= 10 * http2.MAX_STREAMS - MAX_OF_ONE_ADDRESS)
-        others = [httpx.get(f"{edge.url}/v1/models", timeout=PATIENCE).status_code for _ in range(20)]
-        asked = httpx.post(f"{edge.url}/segment", files=form(IMAGE, "sky"), timeout=PATIENCE)
+        others = [httpx.get(f"{edge.url}/v1/models", timeout=SOON).status_code for _ in range(20)]
+        asked = httpx.post(f"{edge.url}/segment", files=form(IMAGE, "sky"), timeout=SOON)
         with httpx.Client(transport=httpx.HTTPTransport(local_address=ELSEWHERE)) as same:
-            refused = same.get(f"{edge.url}/v1/models", timeout=PATIENCE)
+            refused = same.get(f"{edge.url}/v1/models", timeout=SOON)
 
     assert others == [200] * 20
     assert asked.status_code == 200
@@ -191,9 +191,7 @@ def half_sent(port: int, n_connections: int, address: str) -> Iterator[None]:
     head = b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: 40960\r\n\r\n"
     with ExitStack() as connections:
         for _ in range(n_connections):
-            connection = connections.enter_context(
-                socket.create_connection(("127.0.0.1", port), PATIENCE, (address, 0))
-            )
+            connection = connections.enter_context(socket.create_connection(("127.0.0.1", port), SOON, (address, 0)))
             with suppress(ConnectionError):
                 connection.sendall(head + bytes(20_480))
         yield
@@ -212,8 +210,8 @@ def test_unfinished_requests_of_twenty_addresses_leave_places_to_another(over: s
             )
             attackers.enter_context(requests)
         until(lambda: requests_refused(edge, "rest") - before >= 20 * MAX_OF_ONE_ADDRESS - 1_000)
-        others = [httpx.get(f"{edge.url}/v1/models", timeout=PATIENCE).status_code for _ in range(21)]
-        asked = httpx.post(f"{edge.url}/segment", files=form(IMAGE, "sky"), timeout=PATIENCE)
+        others = [httpx.get(f"{edge.url}/v1/models", timeout=SOON).status_code for _ in range(21)]
+        asked = httpx.post(f"{edge.url}/segment", files=form(IMAGE, "sky"), timeout=SOON)
         queued = edge.metric('haproxy_backend_max_queue{proxy="gateways_rest"}')
 
     assert others == [200] * 21
@@ -248,7 +246,7 @@ def test_unfinished_calls_of_one_address_leave_the_service_to_others(edge: Edge,
 
 def list_models(edge: Edge) -> list[str]:
     with grpc.insecure_channel(f"127.0.0.1:{edge.grpc}") as channel:
-        answer = SegmentationStub(channel).ListModels(pb.ListModelsRequest(), timeout=PATIENCE)
+        answer = SegmentationStub(channel).ListModels(pb.ListModelsRequest(), timeout=SOON)
     return [card.name for card in answer.models]
 
 
@@ -270,7 +268,7 @@ def test_calls_without_a_message_are_ended_and_never_reach_the_service(edge: Edg
 
 @pytest.mark.parametrize("path", ["/metrics", "/%6Detrics", "/metrics?x=1"])
 def test_metrics_are_not_for_clients(edge: Edge, path: str) -> None:
-    refused = httpx.get(f"{edge.url}{path}", timeout=PATIENCE)
+    refused = httpx.get(f"{edge.url}{path}", timeout=SOON)
 
     assert (refused.status_code, refused.json()["type"]) == (404, "no-such-route")
 
@@ -290,7 +288,7 @@ def test_the_edge_is_healthy_as_long_as_a_gateway_is(edge: Edge, tmp_path: Path)
         with started(address, address, tmp_path / "log") as before_it:
             Unready.ready = False
             until(lambda: healthy(before_it).status_code == 503)
-            refused = httpx.get(f"{before_it.url}/v1/models", timeout=PATIENCE)
+            refused = httpx.get(f"{before_it.url}/v1/models", timeout=SOON)
             n_ready = before_it.metric('haproxy_backend_active_servers{proxy="gateways_rest"}')
 
     assert n_ready == 0
@@ -299,14 +297,14 @@ def test_the_edge_is_healthy_as_long_as_a_gateway_is(edge: Edge, tmp_path: Path)
 
 @pytest.mark.parametrize("metric", sorted(metric for metric in OF_EXPORTERS if metric.startswith("haproxy_")))
 def test_haproxy_has_the_metrics_that_alerts_and_panels_read(edge: Edge, metric: str) -> None:
-    text = httpx.get(f"http://127.0.0.1:{edge.metrics}/metrics", timeout=PATIENCE).text
+    text = httpx.get(f"http://127.0.0.1:{edge.metrics}/metrics", timeout=SOON).text
 
     assert any(line.startswith((f"{metric}{{", f"{metric} ")) for line in text.splitlines())
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/%72eadyz"])
 def test_clients_are_told_whether_it_is_ready_and_no_names_of_workers(edge: Edge, path: str) -> None:
-    answer = httpx.get(f"{edge.url}{path}", timeout=PATIENCE)
+    answer = httpx.get(f"{edge.url}{path}", timeout=SOON)
 
     assert (answer.status_code, answer.json()["status"], answer.json()["degraded"]) == (200, "ready", [])
     assert "workers" not in answer.text
@@ -330,13 +328,13 @@ def all_errors(root: type[ServiceError]) -> Iterator[type[ServiceError]]:
 
 
 def healthy(edge: Edge) -> httpx.Response:
-    return httpx.get(f"http://127.0.0.1:{edge.metrics}/healthz", timeout=PATIENCE)
+    return httpx.get(f"http://127.0.0.1:{edge.metrics}/healthz", timeout=SOON)
 
 
 def test_each_request_is_a_line_of_the_log_without_its_question(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with in_front_of_an_echo(log) as edge:
-        httpx.get(f"{edge.url}/v1/segment?classes=pagoda", timeout=PATIENCE)
+        httpx.get(f"{edge.url}/v1/segment?classes=pagoda", timeout=SOON)
         until(lambda: "/v1/segment" in log.read_text())
 
     (line,) = [line for line in log.read_text().splitlines() if "/v1/segment" in line]
@@ -364,10 +362,10 @@ def test_both_protocols_pass_over_tls(server: Server, tmp_path: Path) -> None:
     trust = ssl.create_default_context(cadata=pem.decode())
     settings = {"EDGE_TLS": f"ssl crt {tmp_path}/tls.crt"}
     with started(server.url.removeprefix("http://"), server.grpc, tmp_path / "log", **settings) as edge:
-        rest = httpx.get(f"https://127.0.0.1:{edge.http}/v1/models", verify=trust, timeout=PATIENCE)
+        rest = httpx.get(f"https://127.0.0.1:{edge.http}/v1/models", verify=trust, timeout=SOON)
         credentials = grpc.ssl_channel_credentials(pem)
         with grpc.secure_channel(f"127.0.0.1:{edge.grpc}", credentials) as channel:
-            models = SegmentationStub(channel).ListModels(pb.ListModelsRequest(), timeout=PATIENCE).models
+            models = SegmentationStub(channel).ListModels(pb.ListModelsRequest(), timeout=SOON).models
 
     assert [card["name"] for card in rest.json()["models"]] == [card.name for card in models]
     assert rest.headers["strict-transport-security"] == "max-age=31536000"
@@ -375,7 +373,7 @@ def test_both_protocols_pass_over_tls(server: Server, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/models", "/readyz"])
 def test_without_tls_nobody_is_told_to_use_it(edge: Edge, path: str) -> None:
-    assert "strict-transport-security" not in httpx.get(f"{edge.url}{path}", timeout=PATIENCE).headers
+    assert "strict-transport-security" not in httpx.get(f"{edge.url}{path}", timeout=SOON).headers
 
 
 @contextmanager
@@ -413,7 +411,7 @@ def test_behind_trusted_proxies_the_client_is_the_last_address_that_is_not_trust
         seen = []
         for forwarded, _ in FORWARDED:
             headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
-            seen.append(httpx.get(f"{edge.url}/x", headers=headers, timeout=PATIENCE).text)
+            seen.append(httpx.get(f"{edge.url}/x", headers=headers, timeout=SOON).text)
 
     assert seen == [client for _, client in FORWARDED]
 
@@ -423,11 +421,11 @@ def test_requests_in_flight_are_counted_for_the_client_behind_a_proxy(tmp_path: 
         path, headers = "/segment", {"content-length": "40960", "x-forwarded-for": f"{OWN_WORD}, {CLIENT}"}
         with ExitStack() as connections:
             for _ in range(3):
-                connection = socket.create_connection(("127.0.0.1", edge.http), PATIENCE)
+                connection = socket.create_connection(("127.0.0.1", edge.http), SOON)
                 connections.enter_context(connection).sendall(http2.unfinished(http2.MAX_STREAMS, path, headers))
             until(lambda: requests_refused(edge, "rest") >= 3 * http2.MAX_STREAMS - MAX_OF_ONE_ADDRESS)
             statuses = [
-                httpx.get(f"{edge.url}/x", headers={"X-Forwarded-For": address}, timeout=PATIENCE).status_code
+                httpx.get(f"{edge.url}/x", headers={"X-Forwarded-For": address}, timeout=SOON).status_code
                 for address in (CLIENT, OWN_WORD)
             ]
 
@@ -436,6 +434,6 @@ def test_requests_in_flight_are_counted_for_the_client_behind_a_proxy(tmp_path: 
 
 def test_without_a_trusted_proxy_the_address_of_a_client_is_the_edges_word(tmp_path: Path) -> None:
     with in_front_of_an_echo(tmp_path / "log") as edge:
-        answer = httpx.get(f"{edge.url}/x", headers={"X-Forwarded-For": CLIENT}, timeout=PATIENCE)
+        answer = httpx.get(f"{edge.url}/x", headers={"X-Forwarded-For": CLIENT}, timeout=SOON)
 
     assert answer.text == "127.0.0.1"

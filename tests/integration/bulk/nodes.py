@@ -1,4 +1,4 @@
-"""A Ray cluster on this machine, of one node or two: `python -m tests.integration.bulk.nodes NUMBER`.
+"""A Ray cluster on this machine, of two nodes: `python -m tests.integration.bulk.nodes`.
 
 Prints the address once all are there. A line `kill` on the standard input kills the second node without grace and a
 new one joins; its end ends the cluster.
@@ -23,10 +23,10 @@ NODE: dict[str, Any] = {
 }
 
 
-def main(number: int) -> None:
+def main() -> None:
     """Until the standard input ends."""
     cluster = Cluster(initialize_head=True, head_node_args=NODE)
-    second: Any = cluster.add_node(**NODE) if number == 2 else None
+    second: Any = cluster.add_node(**NODE)
     cluster.wait_for_nodes()
     print(cluster.address, flush=True)
     for line in sys.stdin:
@@ -38,4 +38,4 @@ def main(number: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main()

@@ -94,10 +94,10 @@ class Nodes(NamedTuple):
 
 
 @contextmanager
-def cluster(number: int = 2) -> Iterator[Nodes]:
-    """Of so many nodes on this machine, one or two."""
+def cluster() -> Iterator[Nodes]:
+    """Of two nodes on this machine."""
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.bulk.nodes", str(number)],
+        [sys.executable, "-m", "tests.integration.bulk.nodes"],
         env=environment(),
         cwd=ROOT,
         stdin=subprocess.PIPE,

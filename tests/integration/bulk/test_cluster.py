@@ -26,14 +26,14 @@ def test_a_port_where_nobody_listens_is_refused_before_ray_tries_for_minutes(tmp
 
 
 @pytest.mark.slow
-def test_a_wrong_token_is_refused_with_rays_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
+def test_a_wrong_token_is_refused_with_rays_reason(
+    nodes: playing.Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "b" * 64)
     photos = jobs.folder(tmp_path / "in", 2)
-    with playing.cluster(1) as nodes:
-        monkeypatch.setenv("RAY_AUTH_TOKEN", "b" * 64)
-        with playing.start(photos, tmp_path / "out", "--ray", nodes.address) as job:
-            _, errors = job.communicate(timeout=playing.LONGEST)
+
+    with playing.start(photos, tmp_path / "out", "--ray", nodes.address) as job:
+        _, errors = job.communicate(timeout=playing.LONGEST)
 
     assert job.returncode == 1
     assert errors.count("InvalidAuthToken") == 1, errors

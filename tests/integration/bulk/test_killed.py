@@ -1,7 +1,6 @@
 """Bulk jobs whose processes are killed: every input still has exactly one row."""
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,6 @@ import s3fs
 
 from tests.command import start
 from tests.integration.bulk import playing
-from tests.s3_server import bucket
 from tests.service.batch.bulk import jobs
 from tests.service.commands.command_line import CommandLine
 
@@ -37,19 +35,6 @@ def test_a_killed_job_goes_on_where_it_was(source: Path, tmp_path: Path, lexiseg
     assert f"pictures: {done * EACH} of {INPUTS} were done before" in second.err
     playing.assert_none_lost(second.out, INPUTS)
     playing.assert_each_once(out, INPUTS)
-
-
-@pytest.fixture
-def address() -> Iterator[str]:
-    with bucket("mine") as address:
-        yield address
-
-
-@pytest.fixture
-def nodes(address: str) -> Iterator[playing.Nodes]:
-    """They find the bucket."""
-    with playing.cluster() as nodes:
-        yield nodes
 
 
 @pytest.mark.slow

@@ -8,10 +8,11 @@ import httpx
 import pytest
 
 from lexiseg_service.gateway.trainings.training import TrainingFolder
-from tests.integration.edge import PATIENCE, started
+from tests.integration.edge import started
 from tests.service.batch.http.asking import PNG, QUESTION, zipped
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports
+from tests.waiting import SOON
 
 # 31 MiB: more than any other body may have.
 ARCHIVE = zipped({"a.png": PNG, "b.png": PNG, "notes.bin": bytes(31 * 2**20)}, zipfile.ZIP_STORED)
@@ -26,7 +27,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     with (
         on_ports(KnownBackend(), **settings) as ports,
         started(ports.url.removeprefix("http://"), ports.grpc, folder / "log") as edge,
-        httpx.Client(base_url=edge.url, timeout=PATIENCE) as client,
+        httpx.Client(base_url=edge.url, timeout=SOON) as client,
     ):
         yield client
 

@@ -99,7 +99,7 @@ def wait_for(seen: Counter[str], more: int) -> None:
 
 def test_a_rolling_update_fails_no_request(release: Release) -> None:
     workers, gateways = release.workers, release.gateways
-    for pod in [pods.add() for pods in (workers, workers, gateways)]:
+    for pod in [pods.add() for pods in (workers, gateways)]:  # a second of each comes with the update
         pod.wait_until_ready()
     first = [pod.address for pod in (*workers.pods, *gateways.pods)]
 
@@ -122,4 +122,4 @@ def test_a_rolling_update_fails_no_request(release: Release) -> None:
 
     assert set(seen) == {"rest", "grpc"}, seen
     assert not {pod.address for pod in (*workers.pods, *gateways.pods)} & set(first)
-    assert workers.statuses + gateways.statuses == [0, 0, 0]
+    assert workers.statuses + gateways.statuses == [0, 0]
