@@ -1,4 +1,4 @@
-"""Each model in each of its precisions, loaded once."""
+"""Each model in each of its precisions that a test asks, loaded once."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import pytest
 from lexiseg_model import Features, Segmenter, TextBank, Words
 from lexiseg_model.testing.questions import bank_of, blocks
 from lexiseg_model.types import Precision
-from tests.model.conformance.models import CASES, MODELS
+from tests.model.conformance.models import FAST, MODELS
 from tests.once import kept
 
 
@@ -25,6 +25,6 @@ def load(name: str, precision: Precision) -> Loaded:
     return Loaded(segmenter, precision, segmenter.encode(blocks()), bank)
 
 
-@pytest.fixture(scope="package", params=CASES, ids=str)
+@pytest.fixture(scope="package", params=FAST, ids=str)
 def loaded(request: pytest.FixtureRequest) -> Loaded:
     return load(request.param.name, request.param.precision)

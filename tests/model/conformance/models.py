@@ -63,10 +63,14 @@ class Case(NamedTuple):
         return f"{self.name} {self.precision}"
 
 
-CASES = [Case(name, precision) for name, model in MODELS.items() for precision in model.precisions]
+def cases(precision: Precision) -> list[Case]:
+    return [Case(name, precision) for name, model in MODELS.items() if precision in model.precisions]
 
 
-def asked_of(applies: Callable[[Model], bool], precision: Precision | None = None) -> pytest.MarkDecorator:
-    """Marks a test that some of the models are asked, in one precision or in all they have."""
-    some = [case for case in CASES if applies(MODELS[case.name]) and precision in (None, case.precision)]
+FAST, EXACT = cases("fast"), cases("exact")
+
+
+def asked_of(applies: Callable[[Model], bool], cases: list[Case] = FAST) -> pytest.MarkDecorator:
+    """Marks a test that some of the models are asked, as they are served or as `EXACT`."""
+    some = [case for case in cases if applies(MODELS[case.name])]
     return pytest.mark.parametrize("loaded", some, indirect=True, ids=str)

@@ -12,7 +12,7 @@ from lexiseg_model.testing.questions import blocks
 from lexiseg_model.types import Shown, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 from lexiseg_model.vocabulary.scoring import score_regions
-from tests.model.conformance.models import asked_of
+from tests.model.conformance.models import EXACT, asked_of
 from tests.model.conformance.shared import Shared
 
 
@@ -50,7 +50,7 @@ class TestExamplesOfMasks(Shared):
         assert logits.isfinite().all()
 
 
-@asked_of(lambda _: True, "exact")
+@asked_of(lambda _: True, EXACT)
 class TestExports(Shared):
     def test_another_runtime_is_given_the_pass_that_the_model_does(self, segmenter: Segmenter) -> None:
         if not isinstance(segmenter, Exportable):
