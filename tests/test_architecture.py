@@ -41,6 +41,7 @@ SOURCES = {".py", ".c", ".h", ".js"}
 GENERATED = re.compile(r"_pb2(_grpc)?\.pyi?$")
 ROOMS = 2  # names below a package that make a room, as in lexiseg_service.gateway
 OWN_SUFFIXES = {".py", ".md", ".yaml", ".toml"}
+IMPORT_OF_SCRIPT = re.compile(r'\b(?:from|import)\s*\(?\s*"(\.[^"]+)"')  # static, or when it is first needed
 NAMED_MODULE = re.compile(r"`([\w-]+/[\w/-]+\.(?:py|js|c|h))`")
 MACHINE_FOLDERS = ("work", "root", "opt")
 # A path that starts at such a folder; `models/work/` and web addresses start elsewhere.
@@ -53,28 +54,30 @@ def modules(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
-def statements(tree: ast.AST) -> Iterator[ast.AST]:
+def statements(tree: ast.AST, for_types: bool = True) -> Iterator[ast.AST]:
     """All statements of a tree, those in functions and branches included: a tenth of the nodes of `ast.walk`."""
     for part in ("body", "orelse", "finalbody", "handlers", "cases"):
         for statement in getattr(tree, part, ()):
-            yield statement
-            yield from statements(statement)
+            if for_types or not (isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"):
+                yield statement
+                yield from statements(statement, for_types)
 
 
-def statements_of(path: Path) -> Iterator[ast.AST]:
-    return statements(ast.parse(path.read_text(encoding="utf-8"), str(path)))
+def statements_of(path: Path, for_types: bool = True) -> Iterator[ast.AST]:
+    return statements(ast.parse(path.read_text(encoding="utf-8"), str(path)), for_types)
 
 
 @cache
-def imported_names(path: Path) -> list[str]:
+def imported_names(path: Path, for_types: bool = True) -> list[str]:
     """Dotted names that a module imports anywhere in it, functions included; relative ones made absolute.
 
     `from lexiseg_model import types` gives `lexiseg_model.types`, `from lexiseg_model.types import Segment` its name.
+    `for_types`: also below `if TYPE_CHECKING:`, which never runs.
     """
     root = next(ROOT / folder for folder in PACKAGES if path.is_relative_to(ROOT / folder))
     package = path.relative_to(root.parent).parent.parts
     names: list[str] = []
-    for node in statements_of(path):
+    for node in statements_of(path, for_types):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -92,16 +95,16 @@ def imported_by(path: Path) -> set[str]:
 
 
 @cache
-def imports() -> dict[str, set[str]]:
-    """Dotted name of every module but those of the client to what it imports of them."""
-    roots = (LABELS, MODEL, TRAIN, SERVICE)
+def imports(*roots: str, for_types: bool = True) -> dict[str, set[str]]:
+    """Dotted name of every module of some packages, all but the client by default, to what it imports of them."""
+    roots = roots or (LABELS, MODEL, TRAIN, SERVICE)
     known = {Path(folder).name for folder in roots}
     found = {}
     for folder in roots:
         root = ROOT / Path(folder).parent
         for path in modules(folder):
             name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
-            found[name] = {other for other in imported_names(path) if is_within(other, known)}
+            found[name] = {other for other in imported_names(path, for_types) if is_within(other, known)}
     return found
 
 
@@ -260,17 +263,32 @@ def test_no_folder_of_the_packages_holds_one_module_alone() -> None:
     assert lone == []
 
 
-def test_modules_do_not_import_each_other_in_circles() -> None:
-    known = set(imports())
+@pytest.mark.parametrize("roots", [(LABELS, MODEL, TRAIN, SERVICE), (CLIENT,)], ids=["packages", "client"])
+def test_modules_do_not_import_each_other_in_circles(roots: tuple[str, ...]) -> None:
+    known = set(imports(*roots))
 
     def module_of(name: str) -> str:
         return name if name in known else name.rpartition(".")[0]
 
     # A package's __init__ is read before its modules, so that importing it from below is no circle.
-    graph = {name: {module_of(other) for other in found} - {name} for name, found in imports().items()}
+    # What is imported for types alone is never loaded.
+    graph = {
+        name: {module_of(other) for other in found} - {name} for name, found in imports(*roots, for_types=False).items()
+    }
     packages = {name for name in known if any(other.startswith(f"{name}.") for other in known)}
 
     TopologicalSorter({name: others - packages for name, others in graph.items()}).prepare()
+
+
+def test_scripts_of_the_page_do_not_import_each_other_in_circles() -> None:
+    scripts = sorted((ROOT / SERVICE / "web").rglob("*.js"))
+    graph = {
+        path: {(path.parent / name).resolve() for name in IMPORT_OF_SCRIPT.findall(path.read_text(encoding="utf-8"))}
+        for path in scripts
+    }
+
+    assert any(graph.values())
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 def test_functions_are_as_long_as_a_page() -> None:

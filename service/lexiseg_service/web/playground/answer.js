@@ -120,7 +120,7 @@ function line(one) {
   const pen = button("✎", take, { className: "correct", title, ariaLabel: title, ariaPressed: String(isChosen), name: `correct ${one.number}` });
   const share = (100 * one.area) / (state.answer.size[0] * state.answer.size[1]);
   const lift = async ({ target }) => {
-    const { cutOut } = await import("./export.js");
+    const { cutOut } = await import("./pictures.js");
     if (target.matches(":hover")) view.lift(cutOut(one, subject().image), ...one.bbox.slice(0, 2));
   };
   return element(

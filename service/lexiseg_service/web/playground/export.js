@@ -4,14 +4,13 @@ import { isVisible, shownOf } from "./answer.js";
 import { address, key, segment } from "./engine/server.js";
 import { coco, cvat, dataYaml, geojson, labelMap, labelStudio, vocLabels, vocMeta, yolo, zip } from "./formats.js";
 import { stacked } from "./document.js";
-import { pixelsOf } from "./masks.js";
 import { $, baseName, drawn, element, emit, question, state, subject, tell } from "./page.js";
-import { fileOf } from "./project.js";
+import { cutOut, pngOf, stencil } from "./pictures.js";
+import { all, fileOf } from "./project.js";
 import { askLatest, ready } from "./question.js";
 import { view } from "./view.js";
 
 const KEY = "LEXISEG_API_KEY";
-const [WHITE, BLACK, TRANSPARENT] = [0xffffffff, 0xff000000, 0]; // ABGR
 const MAX_BYTES = 4e9; // of a zip
 const MAX_VALUE = 254; // of VOC's label maps
 const UNLISTED = /(^|\/)[\s#]+|\s+(?=\.[^.]*$)|[\r\n]/g; // parts of a file's name that readers of lists of names strip, or take for a comment
@@ -26,8 +25,8 @@ export async function act({ id, value }) {
   const { segments } = picture;
   const base = baseName(picture.name);
   const titles = distinct(segments.map(({ name }) => name));
-  const cutOuts = segments.map((one, index) => [`cut-outs/${base}-${titles[index]}.png`, () => cutOut(one, image).convertToBlob()]);
-  const painted = () => drawn(width, height, (context) => view.paint(context, image, width, height)).convertToBlob();
+  const cutOuts = segments.map((one, index) => [`cut-outs/${base}-${titles[index]}.png`, () => pngOf(cutOut(one, image))]);
+  const painted = () => pngOf(drawn(width, height, (context) => view.paint(context, image, width, height)));
   const files = [...filesOf([picture]), ...cutOuts, ["painted.png", painted]];
   if (id === "zip") return save(await zip(files), `${base}.zip`);
   const wanted = files.filter(([path]) => path.startsWith(value));
@@ -56,7 +55,7 @@ export function* filesOf(pictures) {
     yield [`labels/${base}.txt`, () => yolo(picture, names)];
     yield [`geojson/${base}.geojson`, () => geojson(picture)];
     for (const [at, title] of distinct(picture.segments.map(({ name }) => name)).entries()) {
-      yield [`masks/${base}-${title}-mask.png`, () => stencilOf(picture.segments[at], BLACK).convertToBlob()];
+      yield [`masks/${base}-${title}-mask.png`, () => stencil(picture.segments[at])];
     }
     let map = null;
     const classes = () => (map ??= labelMap(picture, (one) => names.indexOf(one.name) + 1));
@@ -92,24 +91,6 @@ export function distinct(names) {
   });
 }
 
-/** A canvas, white inside the mask and of the ABGR colour `around` outside. */
-function stencilOf({ mask }, around) {
-  const { cells, width, height } = pixelsOf(mask);
-  const pixels = new ImageData(width, height);
-  new Uint32Array(pixels.data.buffer).set(Uint32Array.from(cells, (held) => (held ? WHITE : around)));
-  return drawn(width, height, (context) => context.putImageData(pixels, 0, 0));
-}
-
-/** The picture inside one segment, everything else transparent. */
-export function cutOut(one, image) {
-  const [left, top, across, down] = one.bbox;
-  return drawn(across, down, (context) => {
-    context.drawImage(stencilOf(one, TRANSPARENT), -left, -top);
-    context.globalCompositeOperation = "source-in";
-    context.drawImage(image, -left, -top);
-  });
-}
-
 /** Files of a project's labelled pictures in all formats; none where they cannot be packed, which is told. `arranged`: of stacked segments. */
 export function projectFiles(pictures, arranged = (segments) => segments) {
   const done = pictures.filter(({ doc }) => doc.answer);
@@ -126,8 +107,9 @@ export function projectFiles(pictures, arranged = (segments) => segments) {
   return filesOf(all);
 }
 
-/** Saves a project's labelled pictures. */
-export async function exportProject(pictures) {
+/** Saves the project's labelled pictures. */
+export async function exportProject() {
+  const pictures = all();
   const files = projectFiles(pictures);
   if (!files) return;
   save(await zip(files), "project.zip");

@@ -1,6 +1,7 @@
 // Exports segments in the formats of annotation tools, and writes zip files.
 
 import { mapOf, pixelsOf, polygonsOf } from "./masks.js";
+import { GRAY, INDEXED, packed, png } from "./pictures.js";
 
 /** COCO JSON. `pictures`: {name (of the file), size: [height, width], segments (the last on top)}; `names`: of the classes. */
 export function coco(pictures, names) {
@@ -99,30 +100,12 @@ function loopOf({ mask }) {
   }, []);
 }
 
-const packed = (content, format) => new Response(new Blob([content]).stream().pipeThrough(new CompressionStream(format))).blob();
-
 /** An indexed PNG with `numberOf(segment, index)` where a segment is on top, 0 elsewhere; above 255 16-bit gray. */
-export async function labelMap({ segments, size: [height, width] }, numberOf) {
+export function labelMap({ segments, size }, numberOf) {
   const layers = segments.map((one, index) => [numberOf(one, index), one.mask]);
-  const { cells } = mapOf(layers, [height, width], 1);
-  const bytes = Math.max(0, ...layers.map(([number]) => number)) > 255 ? 2 : 1;
-  const rows = new Uint8Array(height * (bytes * width + 1)); // each begins with its filter, 0
-  cells.forEach((cell, i) => {
-    const end = Math.floor(i / width) * (bytes * width + 1) + bytes * ((i % width) + 1);
-    rows[end] = cell;
-    if (bytes > 1) rows[end - 1] = cell >> 8;
-  });
-  const big = (...values) => Uint8Array.from(values.flatMap((value) => [24, 16, 8, 0].map((shift) => value >>> shift)));
-  const chunk = async (...parts) => {
-    const content = new Blob(parts);
-    const crc = await (await packed(content, "gzip")).slice(-8, -4).arrayBuffer(); // little-endian there
-    return [big(content.size - 4), content, new Uint8Array(crc).reverse()];
-  };
-  const kind = bytes > 1 ? [16, 0, 0, 0, 0] : [8, 3, 0, 0, 0]; // bits, gray or indexed, methods
-  const head = chunk("IHDR", big(width, height), Uint8Array.from(kind));
-  const palette = bytes > 1 ? [] : chunk("PLTE", Uint8Array.from([...Array(256).keys()].flatMap(vocColour)));
-  const chunks = await Promise.all([head, palette, chunk("IDAT", await packed(rows, "deflate")), chunk("IEND")]);
-  return new Blob([Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a), ...chunks.flat()]);
+  const { cells, ...sides } = mapOf(layers, size, 1);
+  const isWide = layers.some(([number]) => number > 255);
+  return isWide ? png(sides, GRAY, cells) : png(sides, INDEXED, Uint8Array.from(cells), [...Array(256).keys()].flatMap(vocColour));
 }
 
 /** Red, green and blue of a number in PASCAL VOC's palette: its bits, the lowest three first, as the highest of each. */
@@ -144,7 +127,7 @@ export async function zip(files) {
   let offset = 0;
   for (const [name, content] of files) {
     const path = new TextEncoder().encode(name);
-    const zipped = await packed(await content(), "gzip");
+    const zipped = await packed(await content(), "gzip").blob();
     const deflated = zipped.slice(10, -8);
     const shared = [shorts(20, 0x0800, 8, 0, 0x21), zipped.slice(-8, -4), longs(deflated.size), zipped.slice(-4), shorts(path.length, 0)];
     const local = new Blob([longs(0x04034b50), ...shared, path, deflated]);

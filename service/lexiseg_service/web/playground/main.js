@@ -44,6 +44,9 @@ persist("server", () => null);
 $("export").addEventListener("click", async ({ target }) => {
   if (target.type === "button") (await import("./export.js")).act(target);
 });
+$("export-project").addEventListener("click", async () => {
+  (await project()).later("The export", async () => (await import("./export.js")).exportProject());
+});
 
 /** Fills a menu with names, after its default entry; what is chosen stays where it is offered. */
 function fill(id, names) {

@@ -236,7 +236,6 @@ const clicks = {
   cancel: () => control.abort(),
   accept,
   erase: () => erase(pictures),
-  "export-project": () => later("The export", async () => (await import("./export.js")).exportProject(pictures)),
 };
 for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
 persist("doubtful", () => {

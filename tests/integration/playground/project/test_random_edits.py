@@ -172,8 +172,9 @@ def check(page: Page, selector: str, what: object) -> None:
     shows = screen(page)
     files = unpacked(page, selector)
     for read in READERS:
-        different = painted(read(files)) != shows
-        pairs = Counter(zip(painted(read(files))[different], shows[different], strict=True))
+        names = painted(read(files))
+        different = names != shows
+        pairs = Counter(zip(names[different], shows[different], strict=True))
         assert not pairs, f"{read.__name__} after {what}: (export, canvas) {dict(pairs)}"
 
 
