@@ -73,12 +73,6 @@ def _dense_flow() -> cv2.DISOpticalFlow:
     return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
 
-def flow_settings() -> dict[str, int]:
-    """Settings of the search: sides of patches, pixels between them, and the finest scale (halvings)."""
-    flow = _dense_flow()
-    return {"patch": flow.getPatchSize(), "stride": flow.getPatchStride(), "finest": flow.getFinestScale()}
-
-
 def _gray(picture: Picture) -> Gray:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
 

@@ -21,17 +21,14 @@ from lexiseg_model.export.write import add_int8, export, write_part
 from lexiseg_model.methods.tiny import closer_look, segmenter
 from lexiseg_model.methods.tiny.browser_graphs import Reading
 from lexiseg_model.methods.tiny.browser_parts import browser_parts
-from lexiseg_model.methods.tiny.prompt_maps import HEADS
-from lexiseg_model.methods.tiny.proposals import proposing, search, windows
 from lexiseg_model.methods.tiny.resizing import KEPT
-from lexiseg_model.methods.tiny.settings import ProposalSettings
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import TOKENIZER, WIDTH, tower_folder
 from lexiseg_model.tasks import negative_points, pixels, point_rules
-from lexiseg_model.video import motion, tracking
 
 CARD_FIELDS = {"name", "version", "summary", "licence", "limits", "tasks", "input", "embedding"}
 CARD_RULES = {"background", "score", "panoptic"}
+SERVICE_ALONE = {"everything"}  # tasks whose rules are no graphs
 BATCH_SIZE = 256  # texts
 
 
@@ -132,44 +129,15 @@ def _write_words(model: segmenter.TinySegmenter, reading: Reading, folder: Path,
 
 def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
     """What the browser needs beside the graphs: the card, and numbers of steps that are no part of a graph."""
+    card = model.card.model_dump(mode="json", include=CARD_FIELDS | CARD_RULES)
+    tasks = [task for task in card["tasks"] if task not in SERVICE_ALONE]
     return {
-        "card": {**model.card.model_dump(mode="json", include=CARD_FIELDS | CARD_RULES), "refinements": []},
+        "card": {**card, "tasks": tasks, "refinements": []},
         "template": TEMPLATE,
         "familiar": None if model.familiar is None else {"bound": model.familiar.bound},
-        "flow": motion.flow_settings(),
-        "motion": {"max_side": motion.MAX_SIDE, "min_side": motion.MIN_SIDE},
-        "tracking": {
-            "min_overlap": tracking.MIN_OVERLAP,
-            "max_missed": tracking.MAX_MISSED,
-            "max_tracks": tracking.MAX_TRACKS,
-        },
-        "smoothing": types.DEFAULT_SMOOTHING,
         "regions": {"min_share": pixels.MIN_INSTANCE},
         "looks": {"largest": KEPT, "cached": closer_look.MAX_LOOKS},
         "prompts": {"max_answers": negative_points.MAX_ANSWERS, "certain": point_rules.CERTAIN},
-        "proposals": _proposals(model.settings.proposals),
-    }
-
-
-def _proposals(settings: ProposalSettings) -> dict[str, Any]:
-    return {
-        **settings.model_dump(mode="json"),
-        "ranks": [rank.tolist() for rank in proposing.ranks(settings.grid)],
-        "heads": HEADS,
-        "per_pass": proposing.PER_PASS,
-        "again": proposing.AGAIN,
-        "touches": proposing.TOUCHES,
-        "min_new": proposing.NEW,
-        "min_cells": proposing.MIN_CELLS,
-        "window": {"step": windows.STEP, "min": windows.MIN_SIDE},
-        "search": {
-            "sharpness": search.SHARPNESS,
-            "reach": search.REACH,
-            "prior": search.PRIOR,
-            "prior_weight": search.PRIOR_WEIGHT,
-            "alike": search.ALIKE,
-            "crowd": search.CROWD,
-        },
     }
 
 

@@ -36,7 +36,6 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_model.methods.tiny.words.text_tower import WIDTH
-from lexiseg_model.video.motion_graphs import motion_parts
 
 MAX_CELLS = 512  # of a side at stride 32
 MAX_TEXTS = 4096  # of a request
@@ -88,7 +87,6 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
             "tower", Tower(model.tower), lambda rows, _: [torch.arange(rows + 2)[None]], {"ids": {1: length}}, ("row",)
         ),
         *mask_parts(settings, model.card.input.multiple),
-        *motion_parts(),
     ]
     return with_templates(parts) if fit_templates(model) else parts
 

@@ -3,7 +3,6 @@
 tile -> Palette, once an image; the head's masks of a prompt and that palette -> ChooseMask -> one refined mask
 a small box -> LookAt -> a crop, encoded, ChooseMask -> its mask -> Widen -> that of the image
 mask -> FinishMask -> mask within its box; a negative point of a mask prompt -> RemovedObject
-shared maps -> Crop -> those of a window, of which the head's masks -> Paste -> masks of the image
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from lexiseg_model.export.exportable import Part
 from lexiseg_model.masks.crumbs import crumbs_of
 from lexiseg_model.masks.pamr import affinity, refine_once
 from lexiseg_model.methods.tiny.closer_look import NOWHERE, in_crop, look_at, shares
-from lexiseg_model.methods.tiny.graphs import MAX_POINTS, SCALES, NormaliseColours, random_maps
+from lexiseg_model.methods.tiny.graphs import MAX_POINTS, NormaliseColours
 from lexiseg_model.methods.tiny.mask_rules import (
     BINS,
     SMOOTHING,
@@ -28,8 +27,6 @@ from lexiseg_model.methods.tiny.mask_rules import (
     weigh_colours,
     worth,
 )
-from lexiseg_model.methods.tiny.prompt_head import SharedMaps
-from lexiseg_model.methods.tiny.proposals import windows
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.tasks.point_rules import first_cells, removed_object, without
 
@@ -151,31 +148,6 @@ class RemovedObject(nn.Module):
         return removed, without(mask, removed)
 
 
-class Crop(nn.Module):
-    """A point [2] (x, y) in pixels of the input and SharedMaps of one image -> the point in the window around it, the
-    window's corner [2], and its SharedMaps."""
-
-    def forward(
-        self, point: Tensor, fine: Tensor, mid: Tensor, coarse: Tensor, grouping: Tensor, pixels: Tensor
-    ) -> tuple[Tensor, ...]:
-        corner = windows.corners_around(point[None], windows.cells_of(coarse))[0]
-        inside, maps = windows.crop(point, corner, SharedMaps(fine, mid, coarse, grouping, pixels))
-        return inside, corner, *maps
-
-
-class Paste(nn.Module):
-    """Masks of a window, logits [M, a, b], its corner [2], and the image's `fine` map.
-
-    Returns masks [M, h, w] of the image; the area [M] of each in pixels; and how many [M] of these lie along edges of
-    the window that are not edges of the image.
-    """
-
-    def forward(self, masks: Tensor, corner: Tensor, fine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        size = (fine.shape[2], fine.shape[3])
-        touches = windows.inner_edge_pixels(masks[None], corner[None], size)[0]
-        return windows.paste(masks, corner, size), (masks > 0).flatten(1).sum(1).float(), touches.float()
-
-
 class Widen(nn.Module):
     """Logits [a, b] of a crop -> those of the whole image, as `closer_look.to_image_cells`.
 
@@ -196,10 +168,7 @@ def mask_parts(settings: TinySettings, multiple: int) -> list[Part]:
     h, w = 8 * rows, 8 * columns
     palette = {"bins": {0: h, 1: w}, "weights": {1: h, 2: w}}
     n, k = Dim("masks", min=1, max=MAX_MASKS), Dim("points", min=1, max=MAX_POINTS)
-    a, b, high, wide = (Dim(name, min=2, max=MAX_CELLS) for name in ("a", "b", "high", "wide"))
-    shared = {name: {2: scale * high, 3: scale * wide} for name, scale in zip(SharedMaps._fields, SCALES, strict=True)}
-    cropped = [f"{name}_maps" for name in ("point", "corner", *SharedMaps._fields)]
-    pasted = {"masks": {0: n, 1: 4 * a, 2: 4 * b}, "corner": {}, "fine": shared["fine"]}
+    a, b = (Dim(name, min=2, max=MAX_CELLS) for name in ("a", "b"))
     whole = {0: h, 1: w}
     widened = {"mask": {0: 8 * a, 1: 8 * b}, "span": {}, "rows": {0: h}, "columns": {0: w}}
     prompt = {"points": {0: k}, "signs": {0: k}, "box": {}, "has_box": {}}
@@ -215,8 +184,6 @@ def mask_parts(settings: TinySettings, multiple: int) -> list[Part]:
         Part("widen", Widen(), _part_of_image, widened, ("whole",)),
         Part("finish-mask", FinishMask(settings), _unfinished, finished, ("finished",)),
         Part("removed-object", RemovedObject(), _point, {"mask": whole, "shown": whole, **point}, ("removed", "left")),
-        Part("crop", Crop(), _window, {"point": {}, **shared}, cropped),
-        Part("paste", Paste(), _window_masks, pasted, ("whole", "areas", "touches")),
     ]
 
 
@@ -259,14 +226,6 @@ def _point(rows: int, columns: int) -> list[Tensor]:
     size = torch.tensor([20.0 * rows, 20.0 * columns])
     point, positives = torch.tensor([[9.0 * columns, 9.0 * rows]]), torch.tensor([[3.0, 4.0], [50.0, 60.0]])
     return [_blobs(rows, columns), _blobs(rows, columns), point, positives, size]
-
-
-def _window(rows: int, columns: int) -> list[Tensor]:
-    return [torch.tensor([20.0 * columns, 15.0 * rows]), *random_maps(rows, columns)]
-
-
-def _window_masks(rows: int, columns: int) -> list[Tensor]:
-    return [torch.randn(3, 4 * rows, 4 * columns), torch.tensor([1, 2]), random_maps(rows, columns)[0]]
 
 
 def _masks(rows: int, columns: int) -> list[Tensor]:

@@ -22,7 +22,6 @@ const WHY = {
 const clip = element("video", { muted: true, playsInline: true });
 let times = []; // time stamps of the last answers
 let lastQuery = { time: -1, text: "" }; // of the last frame sent
-let scene = 1; // incremented by each seek
 let film = /** @type {any} */ (null); // {isStopped, time, resolve, reject} while the clip is exported: of the frame that is to be painted
 let pace = 0; // share of its speed at which a clip is followed, as of the last frame
 let visibleTime = 0; // seconds; time of the visible frame, which during a seek is still the previous one
@@ -173,7 +172,6 @@ async function save() {
   if (!followed() && !wordsQuestion()) return idle();
   clip.pause();
   film = { isStopped: false, time: -1 };
-  scene += 1;
   $("save-clip").textContent = "Stop the export";
   const { record } = await import("./film.js");
   const from = state.followed.length ? clip.currentTime : 0;
@@ -186,7 +184,6 @@ async function save() {
 function drop() {
   if (state.mode !== "video") return;
   stopAsking();
-  scene += 1;
   lastQuery = { time: -1, text: "" };
   times = [];
   view.image = clip;
@@ -200,7 +197,7 @@ const shown = async () => (view.image === clip ? grab() : state.frame);
 async function grab() {
   const time = clip.seeking ? visibleTime : clip.currentTime;
   const picture = await jpegOf(clip, clip.width, clip.height, `${baseName(state.clip.name)}-${time.toFixed(2)}s.jpg`);
-  return { ...picture, time, scene };
+  return { ...picture, time };
 }
 
 /** Segments the visible frame, unless a request is running, the clip is seeking, or nothing has changed. */

@@ -1,4 +1,4 @@
-"""Windows of an image's maps around points: crop maps to them, and paste their masks back; graphs of the browser, too.
+"""Windows of an image's maps around points: crop maps to them, and paste their masks back.
 
 A window is its corner [2] (row, column), in cells of the coarsest map: CELL pixels of the input.
 """

@@ -54,10 +54,10 @@ async function keepOffline() {
   await new Promise((ended) => (installing.onstatechange = () => ["activated", "redundant"].includes(installing.state) && ended()));
 }
 
-/** Asks the worker about a picture `{file, id}`; in a video, `scene` changes with each seek. */
+/** Asks the worker about a picture `{file, id}`. */
 const about = (act) => (picture, question, signal) => {
   picture.id ??= `${Date.now()}-${Math.random()}`;
-  return ask(act, [{ key: picture.id, file: picture.file }, question, picture.scene], signal);
+  return ask(act, [{ key: picture.id, file: picture.file }, question], signal);
 };
 export const [segment, prompt, examples] = ["segment", "prompt", "examples"].map(about);
 

@@ -67,15 +67,15 @@ export async function namesOf(view, bank, masks, run) {
 
 const rowsOf = ({ classes, drops }) => classes.length + (drops ? 1 : 0); // the last row is the background
 
-/** The answer to a question about words. In a video, with a `memory`, the card's threshold is not applied: segments would flicker. */
-export async function segmentsOf(rules, question, bank, { features, cells, size }, run, memory = null) {
+/** The answer to a question about words. */
+export async function segmentsOf(rules, question, bank, { features, cells, size }, run) {
   const { classes, drops } = bank;
   const seen = await run("scores", { ...features, ...bank.inputs }); // of classes, and of the background in the last row
   const own = seen.scores.data.subarray(0, rowsOf(bank) * cells[0] * cells[1]);
-  const won = winners(memory ? await memory.smooth(own, cells) : own, rowsOf(bank), cells, size);
+  const won = winners(own, rowsOf(bank), cells, size);
   const isSemantic = (question.task ?? "semantic") === "semantic";
   const regions = { ...won, owner: classes.map((_, index) => index) };
-  const presence = isSemantic || memory || !rules.card.panoptic.things ? null : (await run("presence", seen)).presence;
+  const presence = isSemantic || !rules.card.panoptic.things ? null : (await run("presence", seen)).presence;
   const { labels, votes, owner } = isSemantic ? regions : await thingsOf(rules, classes, presence, won, size[0], question.task, run);
   const pieces = encoded(labels, owner.length, size).map((one, piece) => ({ ...one, piece })).filter(({ area }) => area);
   const means = pieces.map(({ area, piece }) => votes[piece] / area);
@@ -86,14 +86,13 @@ export async function segmentsOf(rules, question, bank, { features, cells, size 
     const index = owner[one.piece];
     const isNamed = rules.card.score && classes[index].texts.length; // presence is trained for words, not for examples
     const score = isNamed ? calibrated[i] : means[i];
-    const least = classes[index].threshold ?? question.threshold ?? (drops && isNamed && !memory ? rules.card.score.threshold : 0);
+    const least = classes[index].threshold ?? question.threshold ?? (drops && isNamed ? rules.card.score.threshold : 0);
     if (score >= least) segments.push({ id: segments.length + 1, label: classes[index].name, class_index: index, score, ...one });
   });
-  const numbers = memory?.follow(labels, segments, size) ?? [];
   const present = new Set(segments.map((one) => one.class_index));
   const absent = classes.filter(({ stuff }, index) => !present.has(index) && !(stuff && question.task === "instance"));
-  const numbered = segments.map(({ piece: _, ...one }, index) => ({ ...one, track_id: numbers[index] ?? null }));
-  return { task: question.task ?? "semantic", segments: numbered, absent: absent.map(({ name }) => name) };
+  const found = segments.map(({ piece: _, ...one }) => one);
+  return { task: question.task ?? "semantic", segments: found, absent: absent.map(({ name }) => name) };
 }
 
 // With the `presence` of classes in the picture, only regions that are probably whole things; without it, all.

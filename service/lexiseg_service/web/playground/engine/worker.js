@@ -1,13 +1,10 @@
 // The engine in the browser, as a web worker: a picture is encoded once and reused for every question.
 
-import { proposed } from "./everything.js";
 import { keep, rowOf } from "./examples.js";
-import { cut, halfToEven, resized } from "./maps.js";
+import { halfToEven, resized } from "./maps.js";
 import { cutOut } from "./prompts.js";
 import { bankOf, namesOf, segmentsOf, warningsOf, warningsOfPrompts } from "./semantic.js";
-import { videoMemory } from "./video.js";
 import { readerOf } from "./words.js";
-import { encoded } from "../masks.js";
 
 const KEPT_PICTURES = 2;
 const TOWER = new Set(["tower.onnx", "reading.onnx", "tokens.json"]); // loaded for the first word that is not in the table
@@ -17,7 +14,7 @@ const UNREACHABLE = "The page's files cannot be loaded: it was never opened onli
 const port = /** @type {any} */ (self); // typed as a window, whose postMessage differs from a worker's
 const root = new URL("../../model/", import.meta.url);
 const sessions = {};
-const [pictures, memories] = [new Map(), new Map()]; // least recently used first
+const pictures = new Map(); // least recently used first
 let ready = null;
 let [rules, read, Ort] = /** @type {any[]} */ ([]); // set by `loaded`: `model.json`, the text reader, and ONNX Runtime
 let last = Promise.resolve();
@@ -41,10 +38,10 @@ async function answer(id, act, args) {
 }
 
 /** Wraps `act` to take a picture, and to add model, size and time to its answer. */
-const timed = (act) => async (picture, question, scene) => {
+const timed = (act) => async (picture, question) => {
   const began = performance.now();
   const view = await pictureOf(picture);
-  const content = await act(view, question, scene);
+  const content = await act(view, question);
   const { name, version } = rules.card;
   return { model: `${name}@${version}`, size: view.size, timings_ms: { total: performance.now() - began }, ...content };
 };
@@ -140,7 +137,7 @@ async function opened(file) {
     const part = (await (canvas ??= drawn(file, kept[0], kept[1]))).getImageData(left, top, size[1], size[0]);
     return viewOf(resized(part.data, size, input, 4, 3), input, size);
   };
-  return { ...view, rgb, kept: { size: kept }, look: (look) => recent(looks, JSON.stringify(look), cached, () => lookAt(look)) };
+  return { ...view, kept: { size: kept }, look: (look) => recent(looks, JSON.stringify(look), cached, () => lookAt(look)) };
 }
 
 async function drawn(file, height, width) {
@@ -165,13 +162,9 @@ async function viewOf(rgb, tile, size) {
   return { size, tile, cells: [height / 4, width / 4], features, palette, shared: () => (shared ??= maps()) };
 }
 
-/** Answers a question about words; `scene` identifies a video, whose previous frames are remembered. */
-async function segment(view, question, scene) {
-  if (question.task === "everything") return everything(view, question);
+async function segment(view, question) {
   const bank = await bankOf(rules, question, read, run);
-  const memory = scene && (await recent(memories, JSON.stringify([scene, question]), 1, () => videoMemory(rules, run)));
-  await memory?.look(view.rgb, view.tile);
-  const made = await segmentsOf(rules, question, bank, view, run, memory);
+  const made = await segmentsOf(rules, question, bank, view, run);
   return { ...made, warnings: warningsOf(rules, bank, question.task) };
 }
 
@@ -180,13 +173,6 @@ async function prompt(view, question) {
   for (const [index, one] of question.prompts.entries()) masks.push({ prompt_index: index, mask_index: 0, ...(await cutOut(rules, view, one, run)) });
   const named = await namedMasks(view, question, masks);
   return { task: "prompt", ...named, warnings: [...warningsOfPrompts(rules, question.prompts), ...named.warnings] };
-}
-
-/** Answers with every proposed mask that has pixels. */
-async function everything(view, question) {
-  view.proposals ??= proposed(rules, view, run);
-  const masks = (await view.proposals).map(({ mask, quality }) => ({ logits: mask, quality, ...encoded(cut(mask, view.cells, view.size), 2, view.size)[1] }));
-  return { task: "everything", ...(await namedMasks(view, question, masks.filter(({ area }) => area))) };
 }
 
 /** Masks as segments, each with its best class if the question has classes. */
