@@ -188,6 +188,25 @@ def test_only_the_command_line_asks_servers_through_the_client() -> None:
     assert offences == []
 
 
+# What joins the core by entry points.
+OPTIONAL_COMMANDS = ("bulk", "mcp", "segment_scene", "site", "video")
+OPTIONAL = {"lexiseg_service.adapters", *(f"lexiseg_service.commands.{name}" for name in OPTIONAL_COMMANDS)}
+
+
+def test_the_core_imports_no_optional_part() -> None:
+    core = {name: found for name, found in imports().items() if not is_within(name, OPTIONAL)}
+
+    offences = [
+        f"{name} imports {other}"
+        for name, found in core.items()
+        for other in sorted(found)
+        if is_within(other, OPTIONAL)
+    ]
+
+    assert all(any(is_within(name, {part}) for name in imports()) for part in OPTIONAL)
+    assert offences == []
+
+
 # What must not be imported from where; a prefix of dotted names stands for everything below it.
 CLOSED_DOORS = {
     "lexiseg_service.question": {"lexiseg_service.gateway", "lexiseg_service.wire", "lexiseg_service.worker"},
@@ -377,6 +396,26 @@ def test_a_worker_loads_without_what_few_questions_need() -> None:
     answer = ended([sys.executable, "-c", program], cwd=ROOT)
 
     assert answer.returncode == 0, f"these came along: {answer.stderr}"
+
+
+def test_serving_and_one_image_load_no_optional_part() -> None:
+    """Nor does the list of commands, nor a library that an extra brings for one of them."""
+    libraries = {"av", "lexiseg_train", "mcp", "pyarrow", "rasterio", "ray", "sklearn"}
+    methods = {f"lexiseg_model.methods.{path.name}" for path in (ROOT / MODEL / "methods").iterdir()}
+    program = (
+        "import sys, lexiseg_service.cli, lexiseg_service.commands.serving.gateway, "
+        "lexiseg_service.commands.serving.worker, lexiseg_service.commands.serving.local, "
+        "lexiseg_service.commands.segment.run; "
+        "from lexiseg_model.catalogue import models; models.cards(None); "
+        "lexiseg_service.cli.app(['--help'], standalone_mode=False); print(*sys.modules)"
+    )
+
+    answer = ended([sys.executable, "-c", program], cwd=ROOT)
+
+    assert answer.returncode == 0, answer.stderr
+    *_, loaded = answer.stdout.splitlines()
+    unwanted = OPTIONAL | libraries | methods - {f"lexiseg_model.methods.{name}" for name in ("tiny", "__init__.py")}
+    assert [name for name in loaded.split() if is_within(name, unwanted)] == []
 
 
 def test_models_that_tests_share_are_let_go_of_with_their_folder() -> None:

@@ -3,15 +3,16 @@
 import re
 import tomllib
 
-from tests.test_architecture import PACKAGES, ROOT, modules
+from tests.test_architecture import PACKAGES, ROOT, modules, own_files
 
 HINT = re.compile(r"pip install((?: +(?:--[a-z-]+|[A-Za-z0-9_.=\[\]'-]+))+)")
 OWN = {"lexiseg", "lexiseg-client", "lexiseg-labels", "lexiseg-model", "lexiseg-train"}  # no index has them
+EXTRA = re.compile(r"""pip install ["']lexiseg\[(\w+)\]""")  # of lexiseg, which is there where it is said
 
 
 def known() -> set[str]:
     # What these are for works without them.
-    names: set[str] = {"fiftyone", "gcsfs", "wordfreq", "scikit-learn", "sentencepiece", "tensorboard", "tensorrt"}
+    names: set[str] = {"fiftyone", "gcsfs", "scikit-learn", "sentencepiece", "tensorboard", "tensorrt"}
     names |= {"cvat-cli", "cvat-sdk", "labelme"}  # tools that load a module of the client
     for folder in (".", "labels", "model", "model/lexiseg_train", "clients/python"):
         project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
@@ -36,3 +37,13 @@ def test_a_hint_names_packages_that_an_index_has() -> None:
 
     assert len(hints) >= 6
     assert [hint for hint in hints if hint[1] not in known()] == []
+
+
+def test_a_hint_names_extras_that_there_are() -> None:
+    texts = [path for path in own_files() if path.suffix in (".md", ".py")]
+    named = {extra for path in texts for extra in EXTRA.findall(path.read_text(encoding="utf-8"))}
+
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+    assert len(named) >= 6
+    assert named - extras.keys() == set()

@@ -36,17 +36,13 @@ import typer
 
 from lexiseg_model.command_line.options import Grouped
 from lexiseg_model.command_line.outputs import output_folder
-from lexiseg_service.commands.bulk import bulk
 from lexiseg_service.commands.joined import Commands
 from lexiseg_service.commands.models.app import models
 from lexiseg_service.commands.options import takes_settings
 from lexiseg_service.commands.sample import sample
 from lexiseg_service.commands.segment.app import segment
-from lexiseg_service.commands.segment_scene.app import segment_scene
-from lexiseg_service.commands.serving.app import gateway, mcp, serve, trainer, worker
+from lexiseg_service.commands.serving.app import gateway, serve, trainer, worker
 from lexiseg_service.commands.serving.vocabularies import vocabularies
-from lexiseg_service.commands.site.app import site
-from lexiseg_service.commands.video.app import video
 from lexiseg_service.settings import Settings
 
 QUIET = ("-q", "--quiet")
@@ -97,9 +93,8 @@ app.add_typer(models, name="models")
 app.add_typer(vocabularies, name="vocabularies")
 keys = typer.Typer(help="API keys of a server.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys, name="keys")
-for command in (serve, gateway, worker, trainer, segment, segment_scene, video, bulk, mcp):
+for command in (serve, gateway, worker, trainer, segment):
     app.command(cls=Grouped)(command)
-app.command(cls=Grouped)(site)
 app.command()(sample)
 
 

@@ -103,7 +103,7 @@ def bulk(
 
       lexiseg bulk --job job.json answers/ --ray auto --actors 8
     """
-    check_installed("bulk", "parquet", "pyarrow")
+    check_installed("bulk", "bulk", "pyarrow")
     from lexiseg_service.batch.bulk.run import Asked, asked_by, cluster_of, run
     from lexiseg_service.commands.question import question_of
 

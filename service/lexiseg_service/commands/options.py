@@ -138,14 +138,14 @@ def check_server(context: typer.Context, server: str | None) -> None:
         raise typer.BadParameter("the server has its own models and devices", param_hint=" / ".join(refused))
 
 
-def check_installed(option: str, what: str, *modules: str) -> None:
-    """Refuse an option or a command whose libraries are not installed.
+def check_installed(option: str, extra: str, *modules: str) -> None:
+    """Refuse an option or a command for which modules of an extra of `lexiseg` are not installed.
 
     Raises:
         typer.BadParameter: one is missing; the message says how to get it.
     """
-    if any(find_spec(module) is None for module in modules):
-        raise typer.BadParameter(f"needs {what}: pip install {' '.join(modules)}", param_hint=f"'{option}'")
+    if missing := [module for module in modules if find_spec(module) is None]:
+        raise typer.BadParameter(f'needs {missing[0]}: pip install "lexiseg[{extra}]"', param_hint=f"'{option}'")
 
 
 def read_by(info: FieldInfo) -> Read:

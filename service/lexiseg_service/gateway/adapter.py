@@ -18,14 +18,22 @@ An adapter of another distribution is a function that an entry point of the grou
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from urllib.parse import parse_qs
 
 from fastapi import APIRouter, FastAPI
-from starlette.types import ASGIApp
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lexiseg_service.entry_points import ADAPTERS, EntryPointError, entry_points_of, load
+from lexiseg_service.gateway.admission.keys import key_of
 from lexiseg_service.gateway.rpc.server import MoreService
+
+PREFIX = "/adapters"
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,27 @@ class Adapter:
 Adapt = Callable[[FastAPI], Adapter]
 
 
-def join(app: FastAPI, adapter: Adapter, prefix: str = "") -> None:
-    """Add an adapter to a gateway that has not started; routers without a prefix of their own get `prefix`."""
+def install(app: FastAPI, names: Sequence[str]) -> None:
+    """Add installed adapters to a gateway that has not started; modules of the others are not imported.
+
+    Raises:
+        EntryPointError: one cannot be loaded, or is no adapter.
+    """
+    paths: list[str] = []
+    for name in names:
+        point = entry_points_of(ADAPTERS)[name]
+        adapt: Adapt = load(point, f"adapter {name}")
+        adapter = adapt(app)
+        if not isinstance(adapter, Adapter):
+            kind = type(adapter).__name__
+            raise EntryPointError(f"adapter {name}: expected {point.value} to return an Adapter, got {kind}")
+        paths += _join(app, adapter, f"{PREFIX}/{name}")
+    if paths:
+        app.add_middleware(KeysOfTools, paths=tuple(paths))
+
+
+def _join(app: FastAPI, adapter: Adapter, prefix: str) -> list[str]:
+    """Add an adapter; prefixes of its routes."""
     for router in adapter.routers:
         app.include_router(router, prefix="" if router.prefix else prefix, include_in_schema=False)
     if adapter.middleware is not None:
@@ -59,3 +86,41 @@ def join(app: FastAPI, adapter: Adapter, prefix: str = "") -> None:
     app.state.more_services.extend(adapter.services)
     if adapter.running is not None:
         app.state.adapters.append(adapter.running)
+    return [router.prefix or prefix for router in adapter.routers]
+
+
+class KeysOfTools:
+    """ASGI middleware: copies an API key from where a tool sends it to the header `X-API-Key`.
+
+    Args:
+        app: the application.
+        paths: prefixes of the adapters' routes.
+    """
+
+    def __init__(self, app: ASGIApp, paths: tuple[str, ...]) -> None:
+        self._app = app
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(self._paths):
+            headers = Headers(scope=scope)
+            if key_of(headers.get("authorization"), headers.get("x-api-key")) is None and (key := _key_of_tool(scope)):
+                # Headers are latin-1, and so are all valid keys.
+                added = (b"x-api-key", key.encode("latin-1", "replace"))
+                scope = {**scope, "headers": [*(pair for pair in scope["headers"] if pair[0] != added[0]), added]}
+        await self._app(scope, receive, send)
+
+
+def _key_of_tool(scope: Scope) -> str | None:
+    """The key of `Token: KEY` (X-AnyLabeling), HTTP Basic's password (Label Studio), or `?api_key=KEY` (Roboflow)."""
+    headers = Headers(scope=scope)
+    if token := headers.get("token", "").strip():
+        return token
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(credentials, validate=True).decode().partition(":")[2] or None
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+    sent = parse_qs(scope["query_string"].decode("latin-1")).get("api_key", [])
+    return sent[0] if len(sent) == 1 else None

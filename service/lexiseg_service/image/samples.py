@@ -26,5 +26,5 @@ def photograph(name: str) -> bytes:
         raise NoSample(f"{name}: no such photograph; there is: {', '.join(AUTHORS)}")
     package = find_spec("sklearn")  # located, not imported
     if package is None or package.origin is None:
-        raise NoSample("the photographs come with scikit-learn, which is not installed: pip install scikit-learn")
+        raise NoSample('the photographs come with scikit-learn, which is not installed: pip install "lexiseg[sample]"')
     return (Path(package.origin).parent / FOLDER / name).read_bytes()

@@ -11,9 +11,9 @@ from PIL import Image
 
 from lexiseg_model.segmenter import RowsOf, Unfamiliar
 from lexiseg_model.types import ClassEntry, Task
-from lexiseg_service.adapters.loading import install
 from lexiseg_service.batch.http.jobs import Jobs
 from lexiseg_service.entry_points import ADAPTERS, entry_points_of
+from lexiseg_service.gateway.adapter import install
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -45,7 +45,7 @@ async def adapted(*names: str, **values: Any) -> AsyncIterator[httpx.AsyncClient
     settings = Settings(model="colours", adapters=names or tuple(entry_points_of(ADAPTERS)), **values)
     engine = EngineBackend(Colours(tasks=TASKS))
     app = create_app(settings, engine, Metrics())
-    install(app, settings)
+    install(app, settings.adapters)
     jobs: Jobs | None = app.state.parts["jobs"]
     try:
         if jobs is not None:

@@ -1,5 +1,6 @@
 """Commands of other distributions."""
 
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,60 @@ def site(tmp_path: Path) -> Iterator[None]:
     points = dict.fromkeys(("greet", "models.greet"), "greeting:app")
     with installed(tmp_path, "greeting", {"greeting.py": MODULE}, commands=points):
         yield
+
+
+PLAIN = """
+raise SystemExit("imported")
+
+
+def greet(name: str) -> None:
+    \"\"\"Greet somebody.
+
+    Example:  lexiseg greet you
+    \"\"\"
+"""
+
+
+def test_commands_of_entry_points_are_listed_without_being_imported(lexiseg: CommandLine, tmp_path: Path) -> None:
+    with installed(tmp_path, "greeting", {"greeting.py": PLAIN}, commands={"greet": "greeting:greet"}):
+        listed = lexiseg("--help").out
+
+    assert re.search("greet +Greet somebody.", listed)
+    assert re.search("train +Train a model by a recipe", listed)
+
+
+def test_a_command_may_be_a_plain_function(lexiseg: CommandLine, tmp_path: Path) -> None:
+    module = "def greet(name: str) -> None:\n    print(f'hello {name}')\n"
+    with installed(tmp_path, "greeting", {"greeting.py": module}, commands={"greet": "greeting:greet"}):
+        outcome = lexiseg("greet", "you")
+
+    assert outcome.out == "hello you\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "point", "said"),
+    [
+        ("", "greeting:greet", "`lexiseg greet`: entry point greet = 'greeting:greet' of greeting does not load"),
+        (
+            "import nowhere",
+            "greeting:greet [maps]",
+            "`lexiseg greet` needs nowhere, which is not installed: pip install ",
+        ),
+        ("greet = 1", "greeting:greet", "`lexiseg greet`: expected greeting:greet to be a function or a typer.Typer"),
+    ],
+    ids=["no such name", "without the library of an extra", "no command"],
+)
+def test_a_broken_command_is_one_line_that_names_it_and_no_other_command_suffers(
+    module: str, point: str, said: str, lexiseg: CommandLine, tmp_path: Path
+) -> None:
+    with installed(tmp_path, "greeting", {"greeting.py": module}, commands={"greet": point}):
+        outcome = lexiseg("greet", "you")
+        listed = lexiseg("--help")
+
+    assert outcome.status == 1
+    assert said in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+    assert (listed.status, "video" in listed.out) == (0, True)
 
 
 @pytest.mark.usefixtures("site")

@@ -41,4 +41,4 @@ def test_without_the_package_that_holds_them_the_way_to_it_is_said(
     outcome = lexiseg("sample")
 
     assert outcome.status == 1
-    assert "pip install scikit-learn" in outcome.err
+    assert 'pip install "lexiseg[sample]"' in outcome.err

@@ -148,7 +148,7 @@ def connect(cluster: Cluster) -> None:
     try:
         import ray
     except ImportError:
-        raise OptionError("Ray is not installed: pip install 'ray[data]', or give --local") from None
+        raise OptionError('Ray is not installed: pip install "lexiseg[bulk]", or give --local') from None
     if ray.is_initialized():
         return
     address = cluster.address or "local"

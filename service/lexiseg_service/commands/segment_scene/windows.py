@@ -45,7 +45,7 @@ def reading_of(window: int, bands: str | None, stretch: str | None, limits: Limi
     Raises:
         typer.BadParameter: an option is not as expected, or its libraries are not installed.
     """
-    check_installed("SCENE", "the libraries of maps", "rasterio", "pyogrio", "shapely")
+    check_installed("SCENE", "scene", "rasterio", "pyogrio", "shapely")
     from lexiseg_service.commands.segment_scene.scene import Reading
 
     if window**2 > limits.max_pixels:

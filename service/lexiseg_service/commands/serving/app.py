@@ -1,16 +1,12 @@
-"""`lexiseg serve`, `gateway`, `worker`, `trainer` and `mcp`: their options are settings, except `--http` of mcp."""
+"""`lexiseg serve`, `gateway`, `worker` and `trainer`: their options are settings."""
 
 from __future__ import annotations
 
-import asyncio
 import socket
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from lexiseg_service.commands.options import flag, takes_settings
-from lexiseg_service.entry_points import ADAPTERS, entry_points_of, load
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.settings import Settings
 
@@ -72,39 +68,6 @@ def trainer(settings: Settings) -> None:
     from lexiseg_service.commands.serving.trainer import run
 
     raise typer.Exit(run(settings))
-
-
-@takes_settings("serve")
-def mcp(
-    settings: Settings,
-    http: Annotated[bool, typer.Option("--http", help="Serve at /mcp, beside REST, instead of over stdio")] = False,
-) -> None:
-    """Serve image tools for language models (MCP): segment, find, cut out, count, measure, compare.
-
-    Over standard input and output, for a program that starts it; with --http for every client of the service. Files are
-    read from the current folder, or --mcp-folder; with --http from --mcp-folder alone.
-
-    Examples:
-
-      lexiseg mcp --mcp-folder photos
-
-      lexiseg mcp --http --http-port 8000
-    """
-    load(entry_points_of(ADAPTERS)["mcp"], "`lexiseg mcp`")
-    if http:
-        refuse_taken(settings, "http_port", "grpc_port")
-        from lexiseg_service.commands.serving.serve import run
-
-        adapters = tuple(dict.fromkeys([*settings.adapters, "mcp"]))
-        raise typer.Exit(run(settings.model_copy(update={"adapters": adapters})))
-    from lexiseg_service.adapters.mcp import serve_stdio
-    from lexiseg_service.watch import logs
-    from lexiseg_service.watch.metrics import Metrics
-    from lexiseg_service.worker.worker import ModelWorker
-
-    logs.configure(settings)  # to the standard error: the standard output carries the protocol
-    metrics = Metrics()
-    asyncio.run(serve_stdio(settings, ModelWorker(settings, metrics), metrics, settings.mcp_folder or Path.cwd()))
 
 
 def refuse_taken(settings: Settings, *ports: str) -> None:

@@ -6,10 +6,10 @@ import gc
 from collections.abc import Sequence
 from pathlib import Path
 
-from lexiseg_service.adapters.loading import install
 from lexiseg_service.commands.serving.hosting import Server
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.fleet.remote import RemoteBackend
+from lexiseg_service.gateway.adapter import install
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
@@ -34,7 +34,7 @@ def run(settings: Settings, workers: Sequence[Path] = ()) -> int:
     metrics = Metrics(workers)
     tracing = open_tracing()
     app = create_app(settings, RemoteBackend(settings, metrics), metrics, tracing=tracing)
-    install(app, settings)
+    install(app, settings.adapters)
     server = Server(app, app.state.grpc, settings, settings.http_port, GREETING)
     gc.collect()
     gc.freeze()  # full collections skip what is imported

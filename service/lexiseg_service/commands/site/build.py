@@ -85,7 +85,7 @@ def common_words(familiar: tuple[str, ...], n_words: int) -> list[str]:
     try:
         from wordfreq import top_n_list
     except ImportError:
-        typer.echo("wordfreq is not installed: only class names are included (pip install wordfreq)", err=True)
+        typer.echo('wordfreq is not installed: only class names are included (pip install "lexiseg[site]")', err=True)
     else:
         words += filter(LATIN_WORD.fullmatch, top_n_list("en", 2 * n_words))
     return list(dict.fromkeys(word.lower() for word in words))[:n_words]

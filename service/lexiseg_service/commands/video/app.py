@@ -91,7 +91,7 @@ def video(
     if not seconds > 0:
         raise typer.BadParameter("expected more than 0", param_hint="'--seconds'")
     check_server(context, server)
-    check_installed("video", "PyAV", "av")
+    check_installed("video", "video", "av")
     from lexiseg_service.commands.server import client_prompts
     from lexiseg_service.commands.serving.local import open_server
     from lexiseg_service.commands.video.run import run

@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from lexiseg_client.stubs import open_inference_pb2 as pb
 from lexiseg_client.stubs.open_inference_pb2_grpc import GRPCInferenceServiceStub
-from lexiseg_service.adapters.loading import install
 from lexiseg_service.errors import TooLarge
+from lexiseg_service.gateway.adapter import install
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
@@ -45,7 +45,7 @@ async def asking(**values: Any) -> AsyncIterator[Asking]:
     settings = Settings(**{"model": "colours", "grpc_port": 0, "adapters": ("kserve",), **values})
     engine, metrics = EngineBackend(ColourSegmenter(tasks=TASKS)), Metrics()
     app = create_app(settings, engine, metrics)
-    install(app, settings)
+    install(app, settings.adapters)
     server: GrpcServer = app.state.grpc
     async with app.router.lifespan_context(app):
         await server.start()

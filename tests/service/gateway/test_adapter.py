@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lexiseg_service.adapters.loading import install
 from lexiseg_service.entry_points import EntryPointError
+from lexiseg_service.gateway.adapter import install
 from lexiseg_service.gateway.admission.keys import line_of, new_key
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
@@ -85,7 +85,7 @@ async def test_what_an_adapter_opens_is_closed_with_the_gateway(tmp_path: Path) 
     with installed(tmp_path, "acme", {"acme.py": ACME}, adapters={"acme": "acme:adapter"}):
         settings = Settings(model="colours", grpc_port=0, adapters=("acme",))
         app = create_app(settings, KnownBackend(), Metrics())
-        install(app, settings)
+        install(app, settings.adapters)
 
         async with app.router.lifespan_context(app):
             assert app.state.acme == "open"
