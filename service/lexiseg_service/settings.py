@@ -7,6 +7,7 @@ it, its group in their help, and its help text.
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -92,7 +93,7 @@ class Limits(BaseSettings):
     max_example_images: ClassVar[int] = 16  # other images with examples of a request or a vocabulary
     max_example_bytes: ClassVar[int] = 2 * 2**20  # of the pictures of examples in a vocabulary
 
-    @property
+    @cached_property
     def max_question_bytes(self) -> int:
         """Bytes of the JSON of a request without the image; words may be escaped."""
         return 4 * self.max_text_bytes + BYTES_PER_POINT * self.max_prompts * (self.max_prompt_points + 1)
@@ -272,7 +273,7 @@ class Settings(BaseSettings):
 
     limits: Limits = Field(default_factory=Limits)
 
-    @property
+    @cached_property
     def default_model(self) -> str | None:
         """The first model of the setting; None if it is not set: then the worker's order decides."""
         return self.model.partition(",")[0].strip() if "model" in self.model_fields_set else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -37,6 +37,16 @@ class Lru(Generic[K, V]):
                 return None
             self._entries.move_to_end(key)
             return entry[0]
+
+    def get_all(self, keys: Iterable[K]) -> dict[K, V]:
+        """The values of those keys that are there, which all count as just used."""
+        values: dict[K, V] = {}
+        with self._lock:
+            for key in keys:
+                if (entry := self._entries.get(key)) is not None:
+                    self._entries.move_to_end(key)
+                    values[key] = entry[0]
+        return values
 
     def put(self, key: K, value: V) -> V | None:
         """Store a value, which counts as just used; return the one that was evicted last, if any."""

@@ -154,7 +154,8 @@ class WorkerLink:
             WorkerLost: the worker does not answer.
             ServiceError: the error of the worker.
         """
-        message = await off_event_loop(bytes_of_points(request.prompts), partial(encode_request, request))
+        cost = bytes_of_points(request.prompts) if request.prompts else 0
+        message = await off_event_loop(cost, partial(encode_request, request))
         with self._counted_call():
             answered = await self._stub.Segment(message, timeout=_seconds_to(request.deadline), metadata=self._metadata)
         return answered.answer

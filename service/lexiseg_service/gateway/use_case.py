@@ -25,9 +25,9 @@ from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.image.reader import HeaderReader
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend, Health
-from lexiseg_service.question.classes import resolve
+from lexiseg_service.question.classes import has_examples, resolve
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer, WorkerRequest
-from lexiseg_service.question.prompts import bytes_of_points, check_inside, examples_of, has_examples, resolve_prompts
+from lexiseg_service.question.prompts import bytes_of_points, check_inside, examples_of, resolve_prompts
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Settings
@@ -118,7 +118,8 @@ class UseCase:
         header, image_id = None, image.id
         if content is not None:
             header, image_id = await self.headers.identify(content, caller.client, origin["deadline"])
-            check_inside(prompts, header.size)
+            if prompts:
+                check_inside(prompts, header.size)
         request = WorkerRequest(
             image=content,
             image_id=image_id,

@@ -119,6 +119,11 @@ def check_line(raw: str, field: str, max_length: int) -> str:
     return text
 
 
+def has_examples(entries: Sequence[str | ClassInput] | None) -> bool:
+    """Whether any class has examples or negatives."""
+    return any(isinstance(entry, ClassInput) and (entry.examples or entry.negatives) for entry in entries or ())
+
+
 def refuse_unsplit(names: Sequence[str], how: str) -> None:
     """Refuse a text that was probably meant as a list of several classes.
 

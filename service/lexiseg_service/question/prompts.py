@@ -218,11 +218,6 @@ def examples_of(entries: Sequence[str | ClassInput] | None, limits: Limits) -> t
     return examples
 
 
-def has_examples(entries: Sequence[str | ClassInput] | None) -> bool:
-    """Whether any class has examples or negatives."""
-    return any(isinstance(entry, ClassInput) and (entry.examples or entry.negatives) for entry in entries or ())
-
-
 def source_of(image: ImageInput, field: str) -> ImageSource:
     """The image of a request's JSON; `field` is its place there.
 

@@ -88,7 +88,8 @@ class FinishStage:
                 self._features.weigh(key_of(job))
         ended = time.monotonic()
         job.stages.append(StageTime("post", began, ended))
-        self._metrics.answered(job.seconds("text"), ended - began, ended - job.accepted, from_cache=job.from_cache)
+        text = job.seconds_by_stage()["text"]
+        self._metrics.answered(text, ended - began, ended - job.accepted, from_cache=job.from_cache)
         card = job.loaded.segmenter.card
         self._metrics.model_answers.labels(card.name, card.version).inc()
         job.succeed(answer)
@@ -216,12 +217,12 @@ def _rendered(ids: LabelMap) -> RenderedMap:
 
 def _timings(job: AnyJob, began: float) -> Timings:
     """The times of a job whose rendering began at a time and ends now."""
-    now = time.monotonic()
+    now, seconds = time.monotonic(), job.seconds_by_stage()
     return Timings(
-        decode=1e3 * job.seconds("decode"),
-        queue=1e3 * max(0.0, job.computed - job.seconds("image") - job.planned),  # an image's tiles may overlap
-        text=1e3 * job.seconds("text"),
-        image=1e3 * job.seconds("image"),
+        decode=1e3 * seconds["decode"],
+        queue=1e3 * max(0.0, job.computed - seconds["image"] - job.planned),  # an image's tiles may overlap
+        text=1e3 * seconds["text"],
+        image=1e3 * seconds["image"],
         post=1e3 * (now - began),
         total=1e3 * (now - job.accepted),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
@@ -82,16 +82,14 @@ class Job(Generic[T]):
     features: Features | None = None
     lookup: Lookup = field(default_factory=lambda: Lookup([], {}, [], 0))  # of the texts of its vocabulary
     stages: list[StageTime] = field(default_factory=list)  # those that have ended
+    source: str = field(init=False)  # the client, between whom every stage is fair
+    # Its client, and one of the client's streams or its single images: the device is fair between flows.
+    sender: Sender = field(init=False)
 
-    @property
-    def source(self) -> str:
-        """The client, between whom every stage is fair."""
-        return self.request.source or self.request.owner
-
-    @property
-    def sender(self) -> Sender:
-        """Its client, and one of the client's streams or its single images: the device is fair between flows."""
-        return Sender(self.source, self.request.flow, self.request.background)
+    def __post_init__(self) -> None:
+        request = self.request
+        self.source = request.source or request.owner
+        self.sender = Sender(self.source, request.flow, request.background)
 
     @property
     def lane(self) -> Lanes:
@@ -107,9 +105,12 @@ class Job(Generic[T]):
         """Model and bucket: equal for all jobs of a batch."""
         return self.loaded, self.plan.bucket
 
-    def seconds(self, stage: str) -> float:
-        """Time in the runs of a stage that have ended; of `image`, in the batches that it was part of."""
-        return sum(run.ended - run.began for run in self.stages if run.stage == stage)
+    def seconds_by_stage(self) -> defaultdict[str, float]:
+        """Time in the runs of each stage that have ended, else 0; of `image`, in the batches that it was part of."""
+        seconds: defaultdict[str, float] = defaultdict(float)
+        for stage, began, ended in self.stages:
+            seconds[stage] += ended - began
+        return seconds
 
     @property
     def log_fields(self) -> dict[str, str | None]:

@@ -172,8 +172,8 @@ class TextCache:
         return len(new)
 
     def _in_memory(self, texts: Iterable[str]) -> RowsByText:
-        get = self._shared.memory.get
-        return {text: row for text in texts if (row := get((self._tower, text))) is not None}
+        rows = self._shared.memory.get_all([(self._tower, text) for text in texts])
+        return {text: row for (_, text), row in rows.items()}
 
     def _keep(self, rows: RowsByText) -> None:
         for text, row in rows.items():

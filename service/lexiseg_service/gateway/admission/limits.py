@@ -126,6 +126,8 @@ class ClientLimits:
         """Close the connections."""
 
     def _count(self, client: str, rule: Rule) -> None:
+        if not rule.is_on:
+            return
         day, seconds_of_day = divmod(self._today(), DAY)
         last_day, used = self._days.get(client) or (day, 0)
         used = used if last_day == day else 0
