@@ -33,8 +33,8 @@ from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import CLASSES, IndexedDataset, Sample, read_dataset
 from lexiseg_train.evaluation.before_after import BeforeAfter, counts_of
 from lexiseg_train.evaluation.counts import scores
-from lexiseg_train.methods.tiny.finetune import PROJECTIONS
-from lexiseg_train.methods.tiny.publish_finetuned import Trial
+from lexiseg_train.methods.tiny.own.finetune import PROJECTIONS
+from lexiseg_train.methods.tiny.own.publish import Trial
 from lexiseg_train.training.recipes.read import read_recipe
 
 SPLIT = 0  # seed of what is held out

@@ -13,8 +13,8 @@ from PIL import Image
 from lexiseg_service.commands.program import LexisegProgram
 from lexiseg_service.settings import Settings
 from lexiseg_train.commands.train.run import teacher_at
-from lexiseg_train.methods.tiny import DistilRecipe
-from lexiseg_train.methods.tiny.distil import label
+from lexiseg_train.methods.tiny.own.distil import label
+from lexiseg_train.methods.tiny.recipe import DistilRecipe
 from tests import pictures
 from tests.integration.server import Server
 from tests.service.commands.command_line import CommandLine

@@ -126,7 +126,8 @@ def _write(site: Path, entry_points: str) -> None:
         "segmenter.py": SEGMENTER,
         "import_.py": IMPORT,
         "bundled/card.yaml": yaml.safe_dump(own.model_dump(mode="json")),
-        "training/__init__.py": TRAINING,
+        "training/__init__.py": "",
+        "training/trainings.py": TRAINING,
         **{f"training/recipes/{name}.yaml": text for name, text in RECIPES.items()},
     }
     info = f"{PACKAGE}-1.dist-info"

@@ -365,8 +365,8 @@ def measure_oracle(
     labelled = read_dataset(root, dataset, split)
     labelled = replace(labelled, samples=labelled.samples[:limit])
     from lexiseg_model.clip.dino import DinoTower  # imports torch, as the next ones
-    from lexiseg_train.methods.s_seg import PseudoMaskSettings
     from lexiseg_train.methods.s_seg.pseudo_masks import colour_maker, mask_maker, oracle_miou
+    from lexiseg_train.methods.s_seg.recipe import PseudoMaskSettings
 
     settings = PseudoMaskSettings(tower=tower, k=masks)
     maker = mask_maker(settings, weights)

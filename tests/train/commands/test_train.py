@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from lexiseg_train.data import drawn_shapes
-from lexiseg_train.methods.dense_clip import PairTraining
+from lexiseg_train.methods.dense_clip.trainings import PairTraining
 from lexiseg_train.methods.tiny import pretrained
 from lexiseg_train.training.recipes.read import read_recipe
 from tests.service.commands.command_line import CommandLine

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from lexiseg_model.methods.tcl.grounder import logistic_noise
 from lexiseg_train.methods.dense_clip.trainer import TowerPair
-from lexiseg_train.methods.s_seg import LossSettings as SSegLossSettings
 from lexiseg_train.methods.s_seg.pseudo_masks import PseudoMasks
+from lexiseg_train.methods.s_seg.recipe import LossSettings as SSegLossSettings
 from lexiseg_train.methods.s_seg.trainer import Inputs, SSegLosses
-from lexiseg_train.methods.tcl import LossSettings as TclLossSettings
 from lexiseg_train.methods.tcl.losses import inputs_of, joined, rows_of
+from lexiseg_train.methods.tcl.recipe import LossSettings as TclLossSettings
 from lexiseg_train.methods.tcl.trainer import Learned
 from lexiseg_train.training.learner import Learner
 from lexiseg_train.training.processes import join, rank, world_size

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from lexiseg_model.methods.tcl.grounder import logistic_noise
 from lexiseg_model.methods.tcl.network import TclNetwork
-from lexiseg_train.methods.s_seg import LossSettings as SSegLossSettings
 from lexiseg_train.methods.s_seg.pseudo_masks import PseudoMasks
+from lexiseg_train.methods.s_seg.recipe import LossSettings as SSegLossSettings
 from lexiseg_train.methods.s_seg.trainer import SSegLosses
-from lexiseg_train.methods.tcl import LossSettings as TclLossSettings
 from lexiseg_train.methods.tcl.losses import TclLosses
+from lexiseg_train.methods.tcl.recipe import LossSettings as TclLossSettings
 from lexiseg_train.training.recipe import LocalPhase, Phase, Sharding
 from lexiseg_train.training.run import Run
 from lexiseg_train.training.sharding import from_shards

@@ -32,7 +32,7 @@ class ProposalSettings(StrictModel):
 class ClickOrder(StrictModel):
     """What orders the four masks of a single click, beside the predicted quality, whose weight is 1.
 
-    Fitted on training photographs (`lexiseg_train.methods.tiny.prompt_rules`).
+    Fitted on training photographs (`lexiseg_train.methods.tiny.prompts.rules`).
     """
 
     stability: float = Field(0.9, description="weight of the stability: area above logit 1 over that above -1, 0..1")
@@ -42,7 +42,7 @@ class BoxRule(StrictModel):
     """Limits of the mask of a box to the box.
 
     Fitted on training photographs with tight and inexact boxes, by
-    `python -m lexiseg_train.methods.tiny.prompt_rules`.
+    `python -m lexiseg_train.methods.tiny.prompts.rules`.
     """
 
     low_quality: float = Field(2.0, ge=0, description="weight of -ln(quality), added to the logits inside")

@@ -18,7 +18,7 @@ from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 from lexiseg_train.data.indexed import IndexedDataset, read_dataset
 from lexiseg_train.evaluation.counts import count, scores
-from lexiseg_train.methods.s_seg import SSegRecipe
+from lexiseg_train.methods.s_seg.recipe import SSegRecipe
 from lexiseg_train.training.publishing import measure_quality, origin, pairs_with_terms
 
 TEST_BY_TRAINING = 2  # ratio of image sides in inference and training: GroupViT's 448 and 224

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.clip.text import tokenize
 from lexiseg_model.methods.s_seg.network import SSegNetwork
-from lexiseg_train.methods.s_seg import LossSettings, SSegRecipe
 from lexiseg_train.methods.s_seg.pseudo_masks import PseudoMasks, mask_maker
+from lexiseg_train.methods.s_seg.recipe import LossSettings, SSegRecipe
 from lexiseg_train.training.distributed import gather
 from lexiseg_train.training.losses import LossParts, contrast_loss, info_nce, matched_mask_losses, mean_over_targets
 from lexiseg_train.training.pair_run import PairRun, recall

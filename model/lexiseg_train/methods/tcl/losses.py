@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lexiseg_model.clip.vision import Tokens
 from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.grounder import EPSILON, hard_mask
-from lexiseg_train.methods.tcl import LossSettings
+from lexiseg_train.methods.tcl.recipe import LossSettings
 from lexiseg_train.training.distributed import gather
 from lexiseg_train.training.losses import Contrast, LossParts
 from lexiseg_train.training.processes import rank

@@ -26,7 +26,6 @@ from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import InputSize, ModelCard
 from lexiseg_train.data.indexed import read_dataset
 from lexiseg_train.evaluation.run import evaluate
-from lexiseg_train.methods.tcl import LossSettings, TclRecipe
 from lexiseg_train.methods.tcl.losses import (
     Inputs,
     Losses,
@@ -37,6 +36,7 @@ from lexiseg_train.methods.tcl.losses import (
     joined,
     rows_of,
 )
+from lexiseg_train.methods.tcl.recipe import LossSettings, TclRecipe
 from lexiseg_train.training.pair_run import PairRun, recall
 from lexiseg_train.training.pairs import PairBatch
 from lexiseg_train.training.publishing import pairs_with_terms, write_model

@@ -23,8 +23,7 @@ from lexiseg_model.types import Background, ClassEntry, ScoreRule, Segment, Voca
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IGNORE, IndexedDataset, Sample, evenly_spread
-from lexiseg_train.methods.tiny import TEXTS
-from lexiseg_train.methods.tiny.texts import TextBook
+from lexiseg_train.methods.tiny.texts import TEXTS, TextBook
 
 PHOTOGRAPHS = 600  # of all data sets together, each in proportion to its size, evenly chosen
 MIN_DRAWN_FROM = 20  # words; a set of one class would always show it

@@ -30,9 +30,9 @@ from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.types import ModelCard, PanopticRule, Point, Prompt, Task
 from lexiseg_train.data.indexed import measurable, read_dataset
 from lexiseg_train.data.licences import ATTRIBUTION, only_usable, usable_photographs, write_attribution
-from lexiseg_train.methods.tiny import PUBLISHED_TRUNK, TEXTS, PromptsRecipe, TinyRecipe
 from lexiseg_train.methods.tiny.confidence import fit_scores
-from lexiseg_train.methods.tiny.texts import TextBook, names_of, write_words
+from lexiseg_train.methods.tiny.recipe import PUBLISHED_TRUNK, PromptsRecipe, TinyRecipe
+from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, names_of, write_words
 from lexiseg_train.training.publishing import lineage, measure_prompts, measure_quality, origin, with_terms
 
 SUMMARY = (

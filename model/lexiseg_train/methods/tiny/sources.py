@@ -35,7 +35,7 @@ from lexiseg_train.data.indexed import (
     read_photograph,
 )
 from lexiseg_train.data.pairs.source import Skipped, Skips
-from lexiseg_train.methods.tiny import EVERYDAY
+from lexiseg_train.methods.tiny.checks.everyday_check import EVERYDAY
 from lexiseg_train.methods.tiny.texts import TextBook
 from lexiseg_train.training.packs import Pack, Photograph, open_pack, write_pack
 

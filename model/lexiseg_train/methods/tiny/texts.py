@@ -23,6 +23,7 @@ from lexiseg_model.types import StrictModel
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import CLASSES
 
+TEXTS = Path(__file__).with_name("texts.yaml")  # names and synonyms of things
 INT8_SCALE = 127  # of the components of unit rows in the file; cosines are accurate to 0.01
 UNFAMILIAR_PERCENT = 5  # of the held-out synonyms, whose cosine is below the fitted bound
 

@@ -22,7 +22,7 @@ from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyStat
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_train.data.indexed import IGNORE, measurable
 from lexiseg_train.data.licences import usable_photographs
-from lexiseg_train.methods.tiny import OPEN_NAMES, TEXTS, TinyRecipe, TrunkTraining
+from lexiseg_train.methods.tiny.checks.open_check import OPEN_NAMES
 from lexiseg_train.methods.tiny.drawn.examples import Batch, Examples, Pasting
 from lexiseg_train.methods.tiny.drawn.requests import source_of
 from lexiseg_train.methods.tiny.keeping import KEPT_PRESENCE, Keeper
@@ -45,8 +45,9 @@ from lexiseg_train.methods.tiny.pretrained import (
     presence_states,
     pretrained_trunk,
 )
+from lexiseg_train.methods.tiny.recipe import TinyRecipe, TrunkTraining
 from lexiseg_train.methods.tiny.sources import packed
-from lexiseg_train.methods.tiny.texts import TextBook, TextTable
+from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, TextTable
 from lexiseg_train.training.crops import Views, render, resident
 from lexiseg_train.training.packs import Pack
 from lexiseg_train.training.processes import one_first

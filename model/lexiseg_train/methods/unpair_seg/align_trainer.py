@@ -32,7 +32,6 @@ from lexiseg_model.types import InputSize, ModelCard
 from lexiseg_train.data.labelling.entities import WithEntities, read_entities
 from lexiseg_train.data.pairs.files import open_pairs
 from lexiseg_train.data.pairs.source import PairSource, set_apart
-from lexiseg_train.methods.unpair_seg import AlignRecipe
 from lexiseg_train.methods.unpair_seg.alignment import (
     EntityBatch,
     EntityBatches,
@@ -46,6 +45,7 @@ from lexiseg_train.methods.unpair_seg.alignment import (
     one_by_one,
 )
 from lexiseg_train.methods.unpair_seg.masks_trainer import meta_trunk
+from lexiseg_train.methods.unpair_seg.recipe import AlignRecipe
 from lexiseg_train.training.pairs import Mismatched, NumberedPairs
 from lexiseg_train.training.publishing import with_terms, write_model
 from lexiseg_train.training.recipe import LocalPhase

@@ -19,7 +19,7 @@ from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, ClipTrunk
 from lexiseg_train.data.labelling.entities import SEPARATOR
 from lexiseg_train.data.pairs.source import PairSource, Skipped, readable_pairs
-from lexiseg_train.methods.unpair_seg import AlignmentSettings
+from lexiseg_train.methods.unpair_seg.recipe import AlignmentSettings
 from lexiseg_train.training.distributed import mean_over_processes
 from lexiseg_train.training.losses import assign
 from lexiseg_train.training.pairs import Drawn

@@ -21,7 +21,6 @@ from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks, flat_state
 from lexiseg_model.methods.unpair_seg.settings import Sizes
 from lexiseg_model.types import InputSize, ModelCard
-from lexiseg_train.methods.unpair_seg import MasksRecipe
 from lexiseg_train.methods.unpair_seg.criterion import drawn_on, match_paired, match_points, prompt_losses
 from lexiseg_train.methods.unpair_seg.mask_batches import (
     MaskBatch,
@@ -31,6 +30,7 @@ from lexiseg_train.methods.unpair_seg.mask_batches import (
     mismatched,
     open_masked,
 )
+from lexiseg_train.methods.unpair_seg.recipe import MasksRecipe
 from lexiseg_train.training.publishing import measure_prompts, with_terms, write_model
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run

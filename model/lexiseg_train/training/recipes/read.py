@@ -86,7 +86,7 @@ def training_of(file: RecipeFile) -> Training[Any]:
     Raises:
         RecipeError: its method does not register one.
     """
-    trainings: Mapping[str, Training[Any]] = import_module(package_of(file.method)).TRAININGS
+    trainings: Mapping[str, Training[Any]] = import_module(f"{package_of(file.method)}.trainings").TRAININGS
     if file.name not in trainings:
         known = ", ".join(trainings)
         raise RecipeError(f"{file.path}: method {file.method.name} trains {known}; `recipe:` must name one of them")

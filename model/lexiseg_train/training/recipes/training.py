@@ -3,9 +3,9 @@
 A method's training is a package: `lexiseg_train.methods.NAME`, or `training` in the package of another distribution.
 
     recipes/NAME.yaml     values of a recipe; `recipe: OTHER` in it builds on another recipe
-    __init__.py           TRAININGS: dict[str, Training], one for every NAME that builds on no other
+    trainings.py          TRAININGS: dict[str, Training], one for every NAME that builds on no other
 
-A file is found by its name alone. The module is imported when its recipe is read, and torch when its training begins:
+A file is found by its name alone. `trainings` is imported when its recipe is read, and torch when its training begins:
 `Training.code` imports what needs it.
 """
 

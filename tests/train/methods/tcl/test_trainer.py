@@ -17,8 +17,8 @@ from lexiseg_model.methods.tcl.network import TclNetwork
 from lexiseg_model.segmenter import words_of
 from lexiseg_model.testing.questions import bank_of
 from lexiseg_model.types import ClassEntry
-from lexiseg_train.methods.tcl import LossSettings
 from lexiseg_train.methods.tcl.losses import Losses, TclLosses
+from lexiseg_train.methods.tcl.recipe import LossSettings
 from lexiseg_train.methods.tcl.trainer import OFFICIAL, TclTrainer, publish
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED

@@ -16,9 +16,8 @@ from lexiseg_model.segmenter import PromptMasks, Segmenter
 from lexiseg_model.types import Prompt
 from lexiseg_train.data.alike import HeldOut
 from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.methods.tiny import TEXTS
 from lexiseg_train.methods.tiny.sources import Box, boxed_photographs, caption_concepts, cut_boxes, packed
-from lexiseg_train.methods.tiny.texts import TextBook
+from lexiseg_train.methods.tiny.texts import TEXTS, TextBook
 from tests.train.methods.tiny.shapes import CLASSES, write_shapes
 from tests.train.methods.tiny.weak import SIZE, write_boxes, write_names
 

@@ -5,8 +5,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.catalogue.models import bundled, read_card
 from lexiseg_train.data.indexed import IndexedDataset
-from lexiseg_train.methods.tiny import TEXTS
-from lexiseg_train.methods.tiny.texts import TextBook, TextTable
+from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, TextTable
 
 WORDS = ["ball", "orb", "box", "crate", "sky", "wall", "globe"]
 BOOK = TextBook(

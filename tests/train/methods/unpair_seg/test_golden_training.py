@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
-from lexiseg_train.methods.unpair_seg import AlignmentSettings, PointSettings, alignment
+from lexiseg_train.methods.unpair_seg import alignment
 from lexiseg_train.methods.unpair_seg.criterion import (
     FORBIDDEN,
     Matches,
@@ -21,6 +21,7 @@ from lexiseg_train.methods.unpair_seg.criterion import (
     point_costs,
     prompt_losses,
 )
+from lexiseg_train.methods.unpair_seg.recipe import AlignmentSettings, PointSettings
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden

@@ -12,14 +12,14 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.methods.unpair_seg.network import CLIP
 from lexiseg_model.segmenter import prompts_of
 from lexiseg_model.types import Prompt
-from lexiseg_train.methods.unpair_seg import (
+from lexiseg_train.methods.unpair_seg.masks_trainer import MasksTrainer, publish_masks
+from lexiseg_train.methods.unpair_seg.recipe import (
     CropSettings,
     DecoderSize,
     MasksRecipe,
     PointSettings,
     PromptSettings,
 )
-from lexiseg_train.methods.unpair_seg.masks_trainer import MasksTrainer, publish_masks
 from lexiseg_train.training.recipe import Phase
 from tests.model.imports import imported
 from tests.model.methods.unpair_seg import small

@@ -25,9 +25,9 @@ from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.trunk import normalised
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TinyState, load_tensors
 from lexiseg_train.data.indexed import measurable
-from lexiseg_train.methods.tiny import PromptsRecipe
-from lexiseg_train.methods.tiny.corrections import draw_corrections, first_points, harm_losses, point_losses
-from lexiseg_train.methods.tiny.prompt_draw import CELL_LABELS, MAX_POINTS, Drawn, PromptCrops, read_samples
+from lexiseg_train.methods.tiny.prompts.corrections import draw_corrections, first_points, harm_losses, point_losses
+from lexiseg_train.methods.tiny.prompts.draw import CELL_LABELS, MAX_POINTS, Drawn, PromptCrops, read_samples
+from lexiseg_train.methods.tiny.recipe import PromptsRecipe
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run
 

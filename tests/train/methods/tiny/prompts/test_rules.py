@@ -6,8 +6,8 @@ import pytest
 
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_train.data.read_scenes import read_object_scenes
-from lexiseg_train.methods.tiny import prompt_rules
-from lexiseg_train.methods.tiny.prompt_rules import fit, gather, measure, replaced
+from lexiseg_train.methods.tiny.prompts import rules as prompt_rules
+from lexiseg_train.methods.tiny.prompts.rules import fit, gather, measure, replaced
 
 
 def test_a_fit_improves_bad_settings(tiny: TinySegmenter, cups: Path, monkeypatch: pytest.MonkeyPatch) -> None:

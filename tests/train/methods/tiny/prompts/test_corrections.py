@@ -7,8 +7,8 @@ from torch import Tensor
 
 from lexiseg_model.methods.tiny.prompt_head import PromptHead
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
-from lexiseg_train.methods.tiny.corrections import Corrected, draw_corrections, harm_losses
-from lexiseg_train.methods.tiny.prompt_draw import MAX_POINTS
+from lexiseg_train.methods.tiny.prompts.corrections import Corrected, draw_corrections, harm_losses
+from lexiseg_train.methods.tiny.prompts.draw import MAX_POINTS
 
 SIDE = 8
 OBJECT = torch.zeros(SIDE, SIDE)

@@ -30,10 +30,10 @@ from lexiseg_model.types import ModelCard
 from lexiseg_train.data.indexed import Sample, read_dataset
 from lexiseg_train.data.own.teacher_labels import ABOUT, SHARES, ModelTeacher, Teacher, read_photographs, write_labels
 from lexiseg_train.evaluation.before_after import BeforeAfter, counts_of, write_samples
-from lexiseg_train.methods.tiny import OWN, DistilRecipe, TinyRecipe
 from lexiseg_train.methods.tiny.drawn.examples import Batch
+from lexiseg_train.methods.tiny.own.publish import COMPARED, SAMPLES
 from lexiseg_train.methods.tiny.publish import publish
-from lexiseg_train.methods.tiny.publish_finetuned import COMPARED, SAMPLES
+from lexiseg_train.methods.tiny.recipe import OWN, DistilRecipe, TinyRecipe
 from lexiseg_train.methods.tiny.trainer import TinyTrainer, initial_network
 from lexiseg_train.training.crops import Places
 from lexiseg_train.training.packs import Pack

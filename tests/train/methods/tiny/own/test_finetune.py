@@ -21,9 +21,9 @@ from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.tasks import segment
 from lexiseg_model.types import Background, ClassEntry, ModelCard, Vocabulary
-from lexiseg_train.methods.tiny import OWN, FinetuneRecipe
-from lexiseg_train.methods.tiny.finetune import DATASET_FOLDER, FinetuneTrainer, start_folder, write_dataset
-from lexiseg_train.methods.tiny.publish_finetuned import publish_finetuned
+from lexiseg_train.methods.tiny.own.finetune import DATASET_FOLDER, FinetuneTrainer, start_folder, write_dataset
+from lexiseg_train.methods.tiny.own.publish import publish_finetuned
+from lexiseg_train.methods.tiny.recipe import OWN, FinetuneRecipe
 from tests.train.methods.short_runs import read_as
 from tests.train.methods.tiny.shapes import CLASSES, write_shapes
 

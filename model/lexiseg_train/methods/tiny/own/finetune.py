@@ -32,10 +32,10 @@ from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.own.prepare import prepare
 from lexiseg_train.data.own.repeats import GROUPS
-from lexiseg_train.methods.tiny import OWN, TEXTS, FinetuneRecipe, TinyRecipe
 from lexiseg_train.methods.tiny.drawn.examples import Batch
 from lexiseg_train.methods.tiny.losses import BatchQuestions, Presences, Questions
-from lexiseg_train.methods.tiny.texts import TextBook, TextTable
+from lexiseg_train.methods.tiny.recipe import OWN, FinetuneRecipe, TinyRecipe
+from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, TextTable
 from lexiseg_train.methods.tiny.trainer import TinyTrainer, Trained, initial_network
 from lexiseg_train.training.packs import Pack
 

@@ -1,6 +1,6 @@
 """Fit the settings that turn the head's masks into answers to clicks and boxes, on training photographs.
 
-    python -m lexiseg_train.methods.tiny.prompt_rules DATA voc coco street camvid fashion regions
+    python -m lexiseg_train.methods.tiny.prompts.rules DATA voc coco street camvid fashion regions
 
 asks the bundled model for objects by a click and by boxes (tight, too small, too large), tries neighbouring values of
 one number after the other as long as the mean IoU grows, each data set alike, and prints the settings for the card.

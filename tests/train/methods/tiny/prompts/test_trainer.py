@@ -18,10 +18,10 @@ from lexiseg_model.methods.tiny.prompt_head import MaskAnswers
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.types import ModelCard
 from lexiseg_train.data.scenes import Objects
-from lexiseg_train.methods.tiny import MaskSet, PromptsRecipe
-from lexiseg_train.methods.tiny.prompt_draw import Drawn, draw, find_objects
-from lexiseg_train.methods.tiny.prompts import PromptTrainer, overlaps, prompt_losses
+from lexiseg_train.methods.tiny.prompts.draw import Drawn, draw, find_objects
+from lexiseg_train.methods.tiny.prompts.trainer import PromptTrainer, overlaps, prompt_losses
 from lexiseg_train.methods.tiny.publish import publish_prompts
+from lexiseg_train.methods.tiny.recipe import MaskSet, PromptsRecipe
 from lexiseg_train.training.publishing import measure_prompts
 from tests.train.methods.short_runs import read_as
 from tests.train.methods.tiny.finished import Finished, finished

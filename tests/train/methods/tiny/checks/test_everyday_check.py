@@ -8,10 +8,11 @@ import pytest
 from lexiseg_model.types import Background
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.methods.tiny import TEXTS, everyday_check, sources
-from lexiseg_train.methods.tiny.everyday_check import Asked, outcomes, words_in
+from lexiseg_train.methods.tiny import sources
+from lexiseg_train.methods.tiny.checks import everyday_check
+from lexiseg_train.methods.tiny.checks.everyday_check import Asked, outcomes, words_in
 from lexiseg_train.methods.tiny.sources import packed
-from lexiseg_train.methods.tiny.texts import TextBook
+from lexiseg_train.methods.tiny.texts import TEXTS, TextBook
 from tests.model.stand_in import ColourSegmenter
 from tests.train.methods.tiny.shapes import write_shapes
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from lexiseg_model.features import Features
-from lexiseg_train.methods.tiny import OPEN_NAMES
-from lexiseg_train.methods.tiny.open_check import best_pixel, is_inside, is_most_present, photographs
+from lexiseg_train.methods.tiny.checks.open_check import OPEN_NAMES, best_pixel, is_inside, is_most_present, photographs
 from lexiseg_train.methods.tiny.pretrained import NAMES
 
 

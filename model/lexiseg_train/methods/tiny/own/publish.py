@@ -28,9 +28,8 @@ from lexiseg_model.types import ModelCard, ScoreRule
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IndexedDataset, read_dataset
 from lexiseg_train.evaluation.before_after import BeforeAfter, counts_of, write_samples
-from lexiseg_train.methods.tiny import OWN, TEXTS, FinetuneRecipe
 from lexiseg_train.methods.tiny.confidence import RIDGE_OF_START, fit, gather, joined
-from lexiseg_train.methods.tiny.finetune import (
+from lexiseg_train.methods.tiny.own.finetune import (
     DATASET_FOLDER,
     PROJECTION_WEIGHT,
     PROJECTIONS,
@@ -40,7 +39,8 @@ from lexiseg_train.methods.tiny.finetune import (
     start_folder,
 )
 from lexiseg_train.methods.tiny.publish import started_from
-from lexiseg_train.methods.tiny.texts import TextBook, write_familiar, write_words
+from lexiseg_train.methods.tiny.recipe import OWN, FinetuneRecipe
+from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, write_familiar, write_words
 from lexiseg_train.training.publishing import lineage, origin, quality_of, with_terms
 
 SAMPLES, COMPARED = "samples", "before-after.json"

@@ -1,0 +1,1 @@
+"""Trainings of `tiny` on a user's own pictures: fine-tuning, distillation."""

@@ -1,0 +1,1 @@
+"""Training of `tiny`'s prompt head."""

@@ -1,0 +1,133 @@
+"""Recipes of `tiny`: network without prompt head, prompt head, fine-tuning, distillation."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from lexiseg_model.types import StrictModel
+from lexiseg_train.training.recipe import RunRecipe
+
+OWN = "pictures"  # the set that a user's pictures become
+PUBLISHED_TRUNK = "a trunk pretrained on ImageNet"
+TrunkTraining = Literal["frozen", "deep", "trained"]
+
+
+class TinyRecipe(RunRecipe):
+    """Recipe of `tiny` without its prompt head; with the data it determines the weights."""
+
+    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        min_length=1
+    )  # data set -> its weight in the mixture, times size ** mixing
+    mixing: float = Field(ge=0, le=1)
+    start: str  # "bundled", "scratch" or a safetensors file
+    licences: Literal["any", "fair"] = "any"  # of the photographs; `data.licence=fair`: those that allow commercial use
+    trunk: TrunkTraining = "trained"  # frozen: as published; deep: the stages from stride 16 on are trained
+    open_check: bool = False  # no crop asks for the names of the open check
+    names_weight: float = Field(0.0, ge=0)  # weight of the loss against what the published trunk's classifier sees
+    keep_weight: float = Field(0.0, ge=0)  # weight of the loss that keeps what the starting weights say of other words
+    out: Path = Path("runs/tiny")
+    balance: float = Field(ge=0, le=1)  # a class's weight is frequency ** -balance
+    zoom: tuple[float, float] = (0.35, 1.3)  # side of a crop's window, as a share of the photograph's shorter side
+    whole: float = Field(0.2, ge=0, le=1)  # share of crops that show the whole photograph
+    class_first: float = Field(0.5, ge=0, le=1)  # share of crops whose class is drawn before the photograph
+    repeat: float = Field(0.5, ge=0, le=1)  # then a class is drawn with its number of photographs ** (1 - repeat)
+    pixel_share: float = Field(1.0, gt=0, le=1)  # share of a crop's cells in the loss, drawn anew in every step
+    paste: float = Field(0.0, ge=0, le=1)  # share of crops onto which objects of other photographs are pasted
+    paste_from: tuple[str, ...] = ()  # sets whose masks cut objects out
+    paste_onto: tuple[str, ...] = ()  # sets whose crops get them
+    subset_weight: float = Field(ge=0)  # weight of the loss of a random subset of the classes
+    presence_weight: float = Field(ge=0)
+    presence_focus: float = Field(0.9, ge=0, le=1)  # 0: absent classes weigh the same, 1: the likeliest count
+    dice_weight: float = Field(0.0, ge=0)
+    deep_weight: float = Field(0.0, ge=0)  # weight of the loss of all classes at stride 16
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_data(cls, values: Any) -> Any:
+        """`data: {folder, licence}` is the folder, and which of its photographs are used."""
+        if not isinstance(values, dict) or not isinstance(values.get("data"), dict):
+            return values
+        data = dict(values["data"])
+        licence = data.pop("licence", "any")
+        folder = data.pop("folder", cls.model_fields["data"].get_default())
+        if data:
+            raise ValueError(f"data has a folder and a licence, not {', '.join(data)}")
+        return values | {"data": folder, "licences": licence}
+
+    @model_validator(mode="after")
+    def _begin_fairly(self) -> TinyRecipe:
+        if self.licences == "fair" and self.start == "bundled":
+            raise ValueError("data.licence=fair: the bundled weights saw other photographs; begin with start=scratch")
+        return self
+
+
+class MaskSet(StrictModel):
+    """Share of a data set in the crops, and the meaning of its mask values."""
+
+    share: float = Field(gt=0, description="share of the crops, beside those of the other sets")
+    nothing: int | None = Field(None, ge=0, le=254, description="value whose components are no objects")
+    whole: float = Field(0.0, ge=0, le=1, description="share of crops in which all other values are one")
+    ignored: bool = Field(True, description="255 counts nowhere; false: it is outside of every object")
+    splits: list[str] = Field(["train"], min_length=1, description="folders of the set that are used")
+    every: int = Field(1, ge=1, description="one of so many photographs is used: neighbours in a video are alike")
+
+
+class PromptsRecipe(RunRecipe):
+    """Recipe of the prompt head; with the network below it and the data it determines the weights."""
+
+    sets: dict[str, MaskSet] = Field(min_length=1)
+    below: str  # "bundled" or a safetensors file: the network whose features the head reads
+    out: Path = Path("runs/tiny-prompts")
+    lone: int = Field(ge=1)  # single-point prompts for each crop
+    sure: int = Field(ge=1)  # unambiguous prompts for each crop: boxes, several points, or both
+    corrected: int = Field(0, ge=0)  # how many of `sure` correct a mask, by points where it is wrong
+    start: str  # "bundled", "scratch" or a safetensors file: the head to begin with
+
+    @model_validator(mode="after")
+    def _correct_some(self) -> PromptsRecipe:
+        if self.corrected >= self.sure:
+            raise ValueError(f"corrected is {self.corrected}; it must be below sure, {self.sure}")
+        return self
+
+
+class OwnRecipe(TinyRecipe):
+    """Base of the recipes on a user's own pictures."""
+
+    data: Path  # the pictures
+    models_dir: Path | None = None  # folder of the user's models
+    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=lambda: {OWN: 1.0}, min_length=1)
+    photographs: int | None = Field(None, ge=4)  # at most so many, evenly over the folder
+    held_out: float = Field(gt=0, lt=1)  # share of the photographs for validation, unless the folder has a val split
+    samples: int = Field(ge=0)  # number of pictures that compare before and after
+    names_weight: float = Field(0.0, ge=0, le=0)  # these runs have other losses: a weight of this one is refused
+    keep_weight: float = Field(0.0, ge=0, le=0)  # and of this one
+
+
+class FinetuneRecipe(OwnRecipe):
+    """Recipe of fine-tuning: the text projection is trained, the image tower is frozen."""
+
+    data: Path  # the pictures: a folder, a zip or a tar
+    root: Path | None = None  # a folder above it, inside which the set may name files; null: `data` alone
+    start: str  # name of a model, or a model directory
+    out: Path = Path("runs/finetune")
+    keep: float = Field(ge=0)  # weight of the term that keeps other words unchanged
+    sharding: Literal["none"] = "none"  # its loss compares with frozen weights, which must be whole
+
+
+class DistilRecipe(OwnRecipe):
+    """Recipe of distillation: a student learns from another model's masks of photographs."""
+
+    teacher: str  # name of a model, a model directory, or the address of a server
+    student: Literal["tiny"] = "tiny"  # method whose network is trained
+    classes: tuple[str, ...] = ()  # classes that the teacher labels; empty: classes.json of the folder
+    start: str = "bundled"
+    out: Path = Path("runs/distil")
+
+    @property
+    def by_address(self) -> bool:
+        """Whether the teacher is the address of a server."""
+        return re.search(r"://|:\d+$", self.teacher) is not None

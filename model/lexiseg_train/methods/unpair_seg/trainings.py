@@ -1,0 +1,81 @@
+"""Trainings of Unpair-Seg: stage one, and stage two over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lexiseg_train.methods.unpair_seg.recipe import AlignRecipe, MasksRecipe
+from lexiseg_train.training.recipes.prerequisites import PUBLIC, lacks_below, lacks_pairs
+from lexiseg_train.training.recipes.training import Below, Code, Training
+
+
+class MasksTraining(Training[MasksRecipe]):
+    """Stage one: promptable masks over a frozen CLIP."""
+
+    recipe = MasksRecipe
+
+    def code(self) -> Code:
+        from lexiseg_train.methods.unpair_seg import masks_trainer
+
+        return Code(masks_trainer.untrained, masks_trainer.MasksTrainer, masks_trainer.publish_masks)
+
+    def start(self, recipe: MasksRecipe) -> str:
+        return f"random weights over the frozen CLIP of {_clip(recipe.clip, recipe.clip_tag)}"
+
+    def lacks(self, recipe: MasksRecipe) -> str | None:
+        absent = [str(recipe.data / name) for name in recipe.sets if not (recipe.data / name).exists()]
+        if absent:
+            where = "say where with data=FOLDER sets=[NAME]"
+            return f"there are no masks at {', '.join(absent)}; {where}; {PUBLIC} says how to get SA-1B"
+        if recipe.clip_recipe is None and (lack := _without_clip(recipe.clip)) is not None:
+            return lack
+        return lacks_below(self.below(recipe), recipe)
+
+    def below(self, recipe: MasksRecipe) -> list[Below]:
+        return Below.of("clip", recipe.clip[0] if recipe.clip else None, recipe.clip_recipe)
+
+
+class AlignTraining(Training[AlignRecipe]):
+    """Stage two: an adapter that aligns regions with entities of captions."""
+
+    recipe = AlignRecipe
+
+    def code(self) -> Code:
+        from lexiseg_train.methods.unpair_seg import align_trainer
+
+        return Code(align_trainer.untrained, align_trainer.AlignTrainer, align_trainer.publish_aligned)
+
+    def start(self, recipe: AlignRecipe) -> str:
+        return f"an adapter that says what CLIP says, over stage one of {recipe.stage_one}"
+
+    def lacks(self, recipe: AlignRecipe) -> str | None:
+        if (lack := lacks_pairs(recipe.data, recipe.pairs)) is not None:
+            return lack
+        if (lack := lacks_below(self.below(recipe), recipe)) is not None:
+            return lack
+        if recipe.stage_one_recipe is None and not recipe.stage_one.exists():
+            return f"there is no stage one at {recipe.stage_one}; `lexiseg train unpair-seg-masks` makes one"
+        if not recipe.listing.exists():
+            command = f"lexiseg data entities {recipe.data / recipe.pairs[0]} {recipe.listing}"
+            return f"there are no entities at {recipe.listing}; `{command}` finds them"
+        return _without_clip(recipe.clip)
+
+    def below(self, recipe: AlignRecipe) -> list[Below]:
+        return Below.of("stage_one", recipe.stage_one, recipe.stage_one_recipe)
+
+
+TRAININGS: dict[str, Training[Any]] = {"unpair-seg-masks": MasksTraining(), "unpair-seg-align": AlignTraining()}
+
+
+def _clip(files: Sequence[Path], tag: str) -> str:
+    return ", ".join(map(str, files)) or f"open_clip's {tag}"
+
+
+def _without_clip(files: Sequence[Path]) -> str | None:
+    absent = [str(path) for path in files if not path.exists()]
+    if not absent:
+        return None
+    made = "lexiseg train clip-convnext-smoke"
+    return f"there is no CLIP at {', '.join(absent)}; `{made}` makes a small one"
